@@ -1,0 +1,18 @@
+{#- The windows of counts: suffix of the name, and days before as_of (none: all history). -#}
+{% macro windows() -%} {{ return([('7d', 7), ('30d', 30), ('90d', 90), ('lifetime', none)]) }} {%- endmacro %}
+
+{#- Number of joined facts that meet the condition in [as_of - days, as_of). -#}
+{% macro count_facts(condition, days=none) -%}
+    cast(sum(case when {{ condition }}
+        {%- if days is not none %} and known_us >= as_of_us - {{ days }} * {{ day_us() }}{% endif %} then 1 else 0 end) as bigint)
+{%- endmacro %}
+
+{#- Share of a count in another, null where there is nothing to divide by. -#}
+{% macro share(part, whole) -%}
+    (cast({{ part }} as double precision) / nullif({{ whole }}, 0))
+{%- endmacro %}
+
+{#- Text compared byte by byte: the default collation of PostgreSQL depends on the server. -#}
+{% macro byte_order(expression) -%} {{ return(adapter.dispatch('byte_order', 'leadline')(expression)) }} {%- endmacro %}
+{% macro default__byte_order(expression) -%} {{ expression }} {%- endmacro %}
+{% macro postgres__byte_order(expression) -%} {{ expression }} collate "C" {%- endmacro %}

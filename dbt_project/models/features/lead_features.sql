@@ -1,0 +1,137 @@
+{%- set interaction_types = [
+    ('calls', 'call'), ('emails', 'email'), ('sms', 'sms'), ('meetings', 'meeting'),
+    ('web_visits', 'web'), ('proposal_messages', 'proposal'), ('notes', 'note'),
+] -%}
+{%- set directions = ['inbound', 'outbound', 'internal'] -%}
+{%- set contact = "fact = 'interaction' and direction in ('inbound', 'outbound')" -%}
+
+with observed_facts as (
+
+    select
+        observations.lead_id,
+        observations.as_of_us,
+        facts.fact,
+        facts.fact_number,
+        facts.interaction_type,
+        facts.direction,
+        facts.outcome,
+        facts.value,
+        facts.occurred_us,
+        facts.known_us,
+        facts.scheduled_us
+    from {{ ref('observations') }} as observations
+    inner join {{ ref('timeline') }} as facts
+        on observations.lead_id = facts.lead_id
+        -- point-in-time: what became known at as_of or later does not exist
+        and facts.known_us < observations.as_of_us
+
+),
+
+aggregated as (
+
+    select
+        lead_id,
+        as_of_us,
+        {%- for suffix, days in windows() %}
+        {{ count_facts("fact = 'interaction'", days) }} as interactions_count_{{ suffix }},
+        {%- for name, type in interaction_types %}
+        {{ count_facts("fact = 'interaction' and interaction_type = '" ~ type ~ "'", days) }} as {{ name }}_count_{{ suffix }},
+        {%- endfor %}
+        {%- for direction in directions %}
+        {{ count_facts("fact = 'interaction' and direction = '" ~ direction ~ "'", days) }} as {{ direction }}_count_{{ suffix }},
+        {%- endfor %}
+        {%- endfor %}
+        {{ count_facts("fact = 'interaction' and direction = 'outbound' and interaction_type in ('call', 'email', 'sms')") }} as questions_asked,
+        {{ count_facts("fact = 'responded' and direction = 'outbound' and interaction_type in ('call', 'email', 'sms')") }} as questions_answered,
+        {{ count_facts("fact = 'interaction' and direction = 'outbound' and interaction_type = 'email'") }} as emails_sent,
+        {{ count_facts("fact = 'opened' and direction = 'outbound' and interaction_type = 'email'") }} as emails_opened,
+        {{ count_facts("fact = 'appointment_booked'") }} as appointments_booked_lifetime,
+        {{ count_facts("fact = 'appointment_ended'") }} as appointments_ended,
+        {{ count_facts("fact = 'appointment_ended' and outcome = 'completed'") }} as appointments_kept,
+        {{ count_facts("fact = 'appointment_ended' and outcome = 'no_show'") }} as appointments_missed,
+        {{ count_facts("fact = 'project_proposed'") }} as proposals_count_lifetime,
+        {{ count_facts("fact = 'project_closed'") }} as proposals_closed,
+        cast(
+            coalesce(sum(case when fact = 'project_proposed' then value end), 0)
+            - coalesce(sum(case when fact = 'project_closed' then value end), 0) as decimal(18, 2)
+        ) as open_proposals_value,
+        max(known_us) as last_fact_us,
+        max(case when {{ contact }} then known_us end) as last_contact_us,
+        max(case when fact = 'interaction' and direction = 'inbound' then known_us end) as last_inbound_us,
+        max(case when fact = 'interaction' and direction = 'outbound' then known_us end) as last_outbound_us,
+        max(case when fact = 'interaction' and interaction_type = 'call' then known_us end) as last_call_us,
+        max(case when fact = 'project_proposed' then known_us end) as last_proposal_us,
+        max(case when fact = 'project_closed' then known_us end) as last_proposal_closed_us,
+        max(case when fact = 'appointment_booked' then known_us end) as last_booking_us,
+        max(case when fact = 'appointment_ended' then known_us end) as last_appointment_end_us,
+        min(case when {{ contact }} then occurred_us end) as first_contact_us,
+        max(case when fact = 'interaction' then fact_number end) as last_interaction_number
+    from observed_facts
+    group by lead_id, as_of_us
+
+),
+
+named as (
+
+    select
+        observations.lead_id,
+        observations.as_of,
+        observations.observation_kind,
+        observations.lead_created_at,
+        {%- for suffix, days in windows() %}
+        aggregated.interactions_count_{{ suffix }},
+        {%- for name, type in interaction_types %}
+        aggregated.{{ name }}_count_{{ suffix }},
+        {%- endfor %}
+        {%- for direction in directions %}
+        aggregated.{{ direction }}_count_{{ suffix }},
+        {%- endfor %}
+        {%- endfor %}
+        {{ days_between('leads.known_us', 'observations.as_of_us') }} as lead_age_days,
+        {{ days_between('aggregated.last_fact_us', 'observations.as_of_us') }} as days_since_last_fact,
+        {{ days_between('aggregated.last_contact_us', 'observations.as_of_us') }} as days_since_last_contact,
+        {{ days_between('aggregated.last_inbound_us', 'observations.as_of_us') }} as days_since_last_inbound,
+        {{ days_between('aggregated.last_outbound_us', 'observations.as_of_us') }} as days_since_last_outbound,
+        {{ days_between('aggregated.last_call_us', 'observations.as_of_us') }} as days_since_last_call,
+        {{ days_between('aggregated.last_proposal_us', 'observations.as_of_us') }} as days_since_last_proposal,
+        {{ days_between('aggregated.last_proposal_closed_us', 'observations.as_of_us') }} as days_since_last_proposal_closed,
+        {{ days_between('aggregated.last_booking_us', 'observations.as_of_us') }} as days_since_last_booking,
+        {{ days_between('aggregated.last_appointment_end_us', 'observations.as_of_us') }} as days_since_last_appointment_end,
+        {{ share('aggregated.questions_answered', 'aggregated.questions_asked') }} as response_rate,
+        {{ share('aggregated.emails_opened', 'aggregated.emails_sent') }} as email_open_rate,
+        {{ share('aggregated.appointments_kept', '(aggregated.appointments_kept + aggregated.appointments_missed)') }} as appointment_show_rate,
+        aggregated.appointments_booked_lifetime,
+        aggregated.appointments_booked_lifetime - aggregated.appointments_ended as open_appointments_count,
+        aggregated.proposals_count_lifetime,
+        aggregated.proposals_count_lifetime - aggregated.proposals_closed as open_proposals_count,
+        aggregated.open_proposals_value,
+        cast(
+            (mod(aggregated.first_contact_us, {{ day_us() }}) - mod(aggregated.first_contact_us, 3600000000)) / 3600000000 as bigint
+        ) as hour_of_first_contact,
+        -- 1970-01-01 was a Thursday, the fourth day of a week that begins on Monday
+        cast(mod((observations.as_of_us - mod(observations.as_of_us, {{ day_us() }})) / {{ day_us() }} + 3, 7) as bigint) as as_of_weekday,
+        cast(mod((observations.as_of_us - mod(observations.as_of_us, {{ day_us() }})) / {{ day_us() }} + 3, 7) >= 5 as boolean) as is_weekend,
+        last_interactions.interaction_type as last_interaction_type,
+        last_interactions.direction as last_interaction_direction,
+        last_interactions.outcome as last_interaction_outcome,
+        leads.lead_source,
+        leads.property_value,
+        case
+            when leads.property_value is null then 'unknown'
+            {%- for bound in var('property_value_tier_bounds') | sort(reverse=true) %}
+            when leads.property_value >= {{ bound }} then 'from_{{ bound }}'
+            {%- endfor %}
+            else 'below_{{ var('property_value_tier_bounds') | min }}'
+        end as property_value_tier
+    from {{ ref('observations') }} as observations
+    inner join {{ ref('stg_leads') }} as leads on observations.lead_id = leads.lead_id
+    inner join aggregated
+        on observations.lead_id = aggregated.lead_id
+        and observations.as_of_us = aggregated.as_of_us
+    left join {{ ref('timeline') }} as last_interactions
+        on aggregated.lead_id = last_interactions.lead_id
+        and aggregated.last_interaction_number = last_interactions.fact_number
+
+)
+
+select * from named

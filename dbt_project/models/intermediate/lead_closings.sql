@@ -1,0 +1,48 @@
+with closing_facts as (
+
+    select
+        lead_id,
+        known_us as closed_us
+    from {{ ref('timeline') }}
+    where
+        (fact = 'project_closed' and outcome = 'won')
+        {%- if var('closing_outcomes') %}
+        or (
+            fact = 'interaction'
+            and outcome in (
+                {%- for outcome in var('closing_outcomes') %}'{{ outcome | replace("'", "''") }}'{{ ", " if not loop.last }}{% endfor -%}
+            )
+        )
+        {%- endif %}
+
+    {%- if var('silence_closes_after_days') is not none %}
+
+    union all
+
+    -- a lead closes when a silence has lasted so long, whether or not somebody writes again later
+    select
+        lead_id,
+        known_us + {{ var('silence_closes_after_days') }} * {{ day_us() }} as closed_us
+    from (
+        select
+            lead_id,
+            known_us,
+            lead(known_us) over (partition by lead_id order by fact_number) as next_known_us
+        from {{ ref('timeline') }}
+    ) as gaps
+    where next_known_us is null or next_known_us - known_us > {{ var('silence_closes_after_days') }} * {{ day_us() }}
+    {%- endif %}
+
+),
+
+first_closing as (
+
+    select
+        lead_id,
+        min(closed_us) as closed_us
+    from closing_facts
+    group by lead_id
+
+)
+
+select * from first_closing

@@ -1,0 +1,73 @@
+with activity as (
+
+    select
+        lead_id,
+        {{ next_midnight_us('known_us') }} as as_of_us,
+        1 as kind_rank
+    from {{ ref('timeline') }}
+
+),
+
+weekly_grid as (
+
+    select
+        leads.lead_id,
+        {{ next_midnight_us('leads.known_us') }} + weeks.week * 7 * {{ day_us() }} as as_of_us,
+        2 as kind_rank
+    from {{ ref('stg_leads') }} as leads
+    cross join (values (1), (2), (3), (4), (5), (6), (7), (8)) as weeks (week)
+
+),
+
+clock as (
+
+    select
+        lead_id,
+        {{ clock_us() }} as as_of_us,
+        3 as kind_rank
+    from {{ ref('stg_leads') }}
+
+),
+
+moments as (
+
+    select * from activity
+    union all
+    select * from weekly_grid
+    union all
+    select * from clock
+
+),
+
+-- Both kinds end when the lead closes. What happens at as_of itself is not yet known, so a lead that closes then is open.
+open_moments as (
+
+    select
+        moments.lead_id,
+        moments.as_of_us,
+        min(moments.kind_rank) as kind_rank
+    from moments
+    left join {{ ref('lead_closings') }} as closings on moments.lead_id = closings.lead_id
+    where
+        moments.as_of_us <= {{ clock_us() }}
+        and (closings.closed_us is null or moments.as_of_us <= closings.closed_us)
+    group by moments.lead_id, moments.as_of_us
+
+),
+
+described as (
+
+    select
+        open_moments.lead_id,
+        {{ timestamp_from_us('open_moments.as_of_us') }} as as_of,
+        cast(open_moments.as_of_us as bigint) as as_of_us,
+        case open_moments.kind_rank when 1 then 'activity' when 2 then 'heartbeat' else 'clock' end as observation_kind,
+        leads.created_at as lead_created_at
+    from open_moments
+    inner join {{ ref('stg_leads') }} as leads on open_moments.lead_id = leads.lead_id
+    -- a lead exists from the moment after it was created
+    where leads.known_us < open_moments.as_of_us
+
+)
+
+select * from described

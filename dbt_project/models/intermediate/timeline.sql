@@ -1,0 +1,141 @@
+with facts as (
+
+    select
+        lead_id,
+        'lead_created' as fact,
+        lead_id as reference_id,
+        cast(null as text) as interaction_type,
+        cast(null as text) as direction,
+        cast(null as text) as outcome,
+        cast(null as decimal(18, 2)) as value,
+        known_us as occurred_us,
+        known_us,
+        cast(null as bigint) as scheduled_us
+    from {{ ref('stg_leads') }}
+
+    union all
+
+    select
+        lead_id,
+        'interaction' as fact,
+        interaction_id as reference_id,
+        interaction_type,
+        direction,
+        outcome,
+        null as value,
+        occurred_us,
+        known_us,
+        null as scheduled_us
+    from {{ ref('stg_interactions') }}
+
+    union all
+
+    -- an e-mail is sent at one time and opened at another: each is a fact of its own
+    select
+        lead_id,
+        'opened' as fact,
+        interaction_id as reference_id,
+        interaction_type,
+        direction,
+        null as outcome,
+        null as value,
+        opened_us as occurred_us,
+        greatest(opened_us, known_us) as known_us,
+        null as scheduled_us
+    from {{ ref('stg_interactions') }}
+    where opened_us is not null
+
+    union all
+
+    select
+        lead_id,
+        'responded' as fact,
+        interaction_id as reference_id,
+        interaction_type,
+        direction,
+        null as outcome,
+        null as value,
+        responded_us as occurred_us,
+        greatest(responded_us, known_us) as known_us,
+        null as scheduled_us
+    from {{ ref('stg_interactions') }}
+    where responded_us is not null
+
+    union all
+
+    select
+        lead_id,
+        'appointment_booked' as fact,
+        appointment_id as reference_id,
+        null as interaction_type,
+        null as direction,
+        null as outcome,
+        null as value,
+        booked_us as occurred_us,
+        booked_us as known_us,
+        scheduled_us
+    from {{ ref('stg_appointments') }}
+
+    union all
+
+    select
+        lead_id,
+        'appointment_ended' as fact,
+        appointment_id as reference_id,
+        null as interaction_type,
+        null as direction,
+        final_status as outcome,
+        null as value,
+        ended_us as occurred_us,
+        greatest(ended_us, booked_us) as known_us,
+        scheduled_us
+    from {{ ref('stg_appointments') }}
+    where ended_us is not null
+
+    union all
+
+    select
+        lead_id,
+        'project_proposed' as fact,
+        project_id as reference_id,
+        null as interaction_type,
+        null as direction,
+        null as outcome,
+        value,
+        proposed_us as occurred_us,
+        proposed_us as known_us,
+        null as scheduled_us
+    from {{ ref('stg_projects') }}
+
+    union all
+
+    select
+        lead_id,
+        'project_closed' as fact,
+        project_id as reference_id,
+        null as interaction_type,
+        null as direction,
+        final_status as outcome,
+        value,
+        closed_us as occurred_us,
+        greatest(closed_us, proposed_us) as known_us,
+        null as scheduled_us
+    from {{ ref('stg_projects') }}
+    where closed_us is not null
+
+),
+
+-- A total order of a lead's facts: "the last one" is the same row on every engine, also where times tie.
+numbered as (
+
+    select
+        *,
+        row_number() over (
+            partition by lead_id
+            order by known_us, occurred_us, {{ byte_order('fact') }}, {{ byte_order('reference_id') }}
+        ) as fact_number
+    from facts
+
+)
+
+select * from numbered

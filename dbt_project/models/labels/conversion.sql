@@ -1,0 +1,48 @@
+{%- set horizon_us = var('conversion_horizon_days') ~ ' * ' ~ day_us() -%}
+
+-- A label exists only once it has matured: unmatured observations have no row here.
+with matured as (
+
+    select
+        lead_id,
+        as_of,
+        as_of_us,
+        as_of_us + {{ horizon_us }} as matures_us
+    from {{ ref('observations') }}
+    where as_of_us + {{ horizon_us }} <= {{ clock_us() }}
+
+),
+
+won as (
+
+    select
+        matured.lead_id,
+        matured.as_of_us,
+        min(facts.known_us) as first_won_us
+    from matured
+    inner join {{ ref('timeline') }} as facts
+        on matured.lead_id = facts.lead_id
+        and facts.fact = 'project_closed'
+        and facts.outcome = 'won'
+        -- it happened after as_of and was known before the label matured, so no later fact can change the label
+        and facts.occurred_us >= matured.as_of_us
+        and facts.known_us < matured.matures_us
+    group by matured.lead_id, matured.as_of_us
+
+),
+
+labelled as (
+
+    select
+        matured.lead_id,
+        matured.as_of,
+        {{ timestamp_from_us('matured.matures_us') }} as matures_at,
+        cast(case when won.first_won_us is not null then 1 else 0 end as bigint) as converted
+    from matured
+    left join won
+        on matured.lead_id = won.lead_id
+        and matured.as_of_us = won.as_of_us
+
+)
+
+select * from labelled

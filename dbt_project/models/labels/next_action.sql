@@ -1,0 +1,98 @@
+{%- set horizon_us = var('next_action_horizon_days') ~ ' * ' ~ day_us() -%}
+{#- In the order that decides where two actions have the same time: what moves the lead further counts. -#}
+{%- set actions = ['send_proposal', 'schedule_appointment', 'call_immediate', 'email_nurture'] -%}
+
+with matured as (
+
+    select
+        lead_id,
+        as_of,
+        as_of_us,
+        as_of_us + {{ horizon_us }} as matures_us
+    from {{ ref('observations') }}
+    where as_of_us + {{ horizon_us }} <= {{ clock_us() }}
+
+),
+
+outbound_actions as (
+
+    select
+        lead_id,
+        occurred_us,
+        known_us,
+        case
+            when fact = 'project_proposed' then 1
+            when fact = 'appointment_booked' then 2
+            when fact = 'interaction' and direction = 'outbound' then
+                case interaction_type
+                    when 'proposal' then 1
+                    when 'meeting' then 2
+                    when 'call' then 3
+                    when 'email' then 4
+                    when 'sms' then 4
+                end
+        end as action_rank
+    from {{ ref('timeline') }}
+
+),
+
+-- The first action by time, then by rank, as one integer: rank is its last digit.
+first_actions as (
+
+    select
+        matured.lead_id,
+        matured.as_of_us,
+        min(actions.occurred_us * 10 + actions.action_rank) as time_and_rank
+    from matured
+    inner join outbound_actions as actions
+        on matured.lead_id = actions.lead_id
+        and actions.action_rank is not null
+        and actions.occurred_us >= matured.as_of_us
+        and actions.known_us < matured.matures_us
+    group by matured.lead_id, matured.as_of_us
+
+),
+
+-- The first success after as_of, whenever it came: training weights rows of leads that went on to succeed, and only by
+-- successes that were known at its own cut.
+successes as (
+
+    select
+        matured.lead_id,
+        matured.as_of_us,
+        min(facts.known_us) as succeeded_us
+    from matured
+    inner join {{ ref('timeline') }} as facts
+        on matured.lead_id = facts.lead_id
+        and facts.fact = 'project_closed'
+        and facts.outcome = 'won'
+        and facts.occurred_us >= matured.as_of_us
+        and facts.known_us < {{ clock_us() }}
+    group by matured.lead_id, matured.as_of_us
+
+),
+
+labelled as (
+
+    select
+        matured.lead_id,
+        matured.as_of,
+        {{ timestamp_from_us('matured.matures_us') }} as matures_at,
+        case mod(first_actions.time_and_rank, 10)
+            {%- for action in actions %}
+            when {{ loop.index }} then '{{ action }}'
+            {%- endfor %}
+            else 'no_action'
+        end as next_action,
+        {{ timestamp_from_us('successes.succeeded_us') }} as succeeded_at
+    from matured
+    left join first_actions
+        on matured.lead_id = first_actions.lead_id
+        and matured.as_of_us = first_actions.as_of_us
+    left join successes
+        on matured.lead_id = successes.lead_id
+        and matured.as_of_us = successes.as_of_us
+
+)
+
+select * from labelled

@@ -1,0 +1,37 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        full_refresh=false,
+        on_schema_change='append_new_columns'
+    )
+}}
+
+with scored as (
+
+    -- a lead that no champion scored has no score to remember
+    select *
+    from {{ ref('lead_scores') }}
+    where conversion_model_version is not null or action_model_version is not null
+
+),
+
+new_scores as (
+
+    select scored.*
+    from scored
+    {%- if is_incremental() %}
+    where not exists (
+        select 1
+        from {{ this }} as history
+        where
+            history.lead_id = scored.lead_id
+            and history.as_of = scored.as_of
+            and history.conversion_model_version is not distinct from scored.conversion_model_version
+            and history.action_model_version is not distinct from scored.action_model_version
+    )
+    {%- endif %}
+
+)
+
+select * from new_scores

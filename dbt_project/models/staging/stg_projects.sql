@@ -1,0 +1,21 @@
+with source as (
+
+    select * from {{ source('raw', 'projects') }}
+
+),
+
+clocked as (
+
+    select
+        project_id,
+        lead_id,
+        value,
+        {{ epoch_us('proposed_at') }} as proposed_us,
+        {{ epoch_us('closed_at') }} as closed_us,
+        -- the status is overwritten when the project closes: before that moment it is not known
+        case when closed_at is not null then status end as final_status
+    from source
+
+)
+
+select * from clocked
