@@ -1,0 +1,65 @@
+"""The command line of the simulated CRM."""
+
+import argparse
+import sys
+from datetime import date
+from pathlib import Path
+
+from simulation.export import FORMATS, SimulationSummary, simulate
+from simulation.world import COMPANIES
+
+_DESCRIPTION = """\
+Simulate a CRM and write its export: leads, interactions, appointments and projects, a mapping.yml that tells Leadline
+how to read them, and in truth/ what a CRM does not know: each decision of a rep with the probability of every action
+that it could have been, and each lead's hidden intent, budget, patience and end.
+
+Leads arrive by source, season, weekday and hour. Reps follow a playbook on what they can see, and leave it in one case
+of ten (company chaotic: in one of two). E-mails are opened and answered later; appointments are kept, missed and moved;
+proposals are won, lost or left open. Some facts are recorded days late, some twice, a few wrongly.
+The same arguments give the same rows."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m simulation", description=_DESCRIPTION,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR",
+                        help="folder to write; an earlier simulation there is replaced, nothing else is")
+    parser.add_argument("--leads", type=int, default=10_000, metavar="N",
+                        help="leads that arrive (default: %(default)s)")
+    parser.add_argument("--months", type=int, default=18, metavar="N",
+                        help="months over which they arrive, and of the export (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=22, metavar="N", help="seed (default: %(default)s)")
+    parser.add_argument("--start", type=date.fromisoformat, default=date(2025, 1, 1), metavar="DATE",
+                        help="first day (default: %(default)s)")
+    parser.add_argument("--format", choices=FORMATS, default="parquet",
+                        help="of the four tables; the truth is always Parquet (default: %(default)s)")
+    parser.add_argument("--company", choices=sorted(COMPANIES), default="default",
+                        help="how closely the reps follow their playbook (default: %(default)s)")
+    return parser
+
+
+def _report(summary: SimulationSummary) -> str:
+    lines = [f"{name:<20}{count:>12,} rows" for name, count in summary.rows.items()]
+    faults = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in summary.faults.items())
+    rate = "not known: no lead is 90 days old" if summary.conversion_rate is None else f"{summary.conversion_rate:.1%}"
+    return "\n".join([
+        f"Company {summary.company}, {summary.start} to {summary.end}, in {summary.out}",
+        *lines,
+        f"Won within 90 days: {rate}",
+        f"Faulty rows planted in interactions: {faults}",
+    ])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = _parser()
+    options = vars(parser.parse_args(arguments))
+    try:
+        summary = simulate(options.pop("out"), **options)
+    except (ValueError, FileExistsError) as error:
+        parser.error(str(error))
+    sys.stdout.write(_report(summary) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Who comes, when, and with what in mind: the leads before anybody has acted on them."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from simulation.draws import Bools, Draws, Floats, Ints
+from simulation.world import DAY, HOUR, NEVER, World
+
+_EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """Creation time and source of every lead, in order of creation; the position is the lead number.
+
+    Attributes
+    ----------
+    created : array of int64
+        Microseconds since 1970.
+    source : array of int8
+        Index into `World.sources`.
+    """
+
+    created: Ints
+    source: npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a lead is, for some leads: what the CRM is told and what it never learns.
+
+    Attributes
+    ----------
+    numbers, created : array of int64
+        Lead number and creation time.
+    source : array of int8
+        Index into `World.sources`.
+    warm : array of bool
+        Whether reps would rather call than write.
+    value : array of float
+        The property value.
+    value_known, zip_known : array of bool
+        Whether the CRM has the property value and the zip code.
+    zip_code : array of int64
+        Five digits.
+    rep, next_rep, handed_over : array of int64
+        The first rep, the second, and when the second takes over.
+    intent : array of float
+        Hidden: how much the lead wants to buy, between 0 and 1.
+    budget : array of float
+        Hidden: what the lead can pay.
+    patience : array of float
+        Hidden: how many contacts the lead takes without tiring.
+    visits : array of float
+        Hidden: web visits to expect of the lead in all.
+    """
+
+    numbers: Ints
+    created: Ints
+    source: npt.NDArray[np.int8]
+    warm: Bools
+    value: Floats
+    value_known: Bools
+    zip_known: Bools
+    zip_code: Ints
+    rep: Ints
+    next_rep: Ints
+    handed_over: Ints
+    intent: Floats
+    budget: Floats
+    patience: Floats
+    visits: Floats
+
+
+def _pick(weights: npt.ArrayLike, uniform: Floats) -> Ints:
+    cumulative = np.cumsum(np.asarray(weights, dtype=np.float64))
+    return np.searchsorted(cumulative / cumulative[-1], uniform, side="right").astype(np.int64)
+
+
+def arrive(world: World, leads: int, start: date, end: date, seed: int) -> Arrivals:
+    """Let leads arrive by source, season, weekday and hour.
+
+    Parameters
+    ----------
+    world : World
+        Gives the sources and the seasons.
+    leads : int
+        How many.
+    start, end : date
+        First day, and the day after the last.
+    seed : int
+        The seed of the simulation.
+
+    Returns
+    -------
+    Arrivals
+        Sorted by creation time.
+    """
+    draws = Draws(seed, "arrivals", np.arange(leads))
+    everyone = np.arange(leads)
+    source = _pick([source.share for source in world.sources], draws.uniform(everyone))
+    day_draw, hour_draw, second_draw = (draws.uniform(everyone) for _ in range(3))
+    days = [start + timedelta(days=offset) for offset in range((end - start).days)]
+    season = np.array([world.season[day.month - 1] for day in days])
+    weekday = np.array([day.weekday() for day in days])
+    created = np.empty(leads, dtype=np.int64)
+    for index, parameters in enumerate(world.sources):
+        of_source = source == index
+        day = _pick(season * np.asarray(parameters.weekdays)[weekday], day_draw[of_source])
+        hour = _pick(parameters.hours, hour_draw[of_source])
+        within = (second_draw[of_source] * HOUR).astype(np.int64)
+        created[of_source] = ((start - _EPOCH).days + day) * DAY + hour * HOUR + within
+    order = np.argsort(created, kind="stable")
+    return Arrivals(created=created[order], source=source[order].astype(np.int8))
+
+
+def endow(world: World, arrivals: Arrivals, first: int, last: int, seed: int) -> Traits:
+    """Give the leads number `first` up to, not including, `last` their traits."""
+    numbers = np.arange(first, last)
+    rows = np.arange(last - first)
+    draws = Draws(seed, "traits", numbers)
+    source = arrivals.source[first:last]
+    created = arrivals.created[first:last]
+    spread = np.exp(world.value_spread * draws.normal(rows))
+    value = np.round(world.median_value * np.array([s.value_factor for s in world.sources])[source] * spread, -2)
+    known = ~draws.chance(rows, world.value_missing)
+    warm_source = np.array([s.warm for s in world.sources])[source]
+    intent_logit = np.array([s.intent for s in world.sources])[source] + 1.1 * draws.normal(rows)
+    rep = (draws.uniform(rows) * world.reps).astype(np.int64)
+    # The second rep is any but the first.
+    next_rep = (rep + 1 + (draws.uniform(rows) * (world.reps - 1)).astype(np.int64)) % world.reps
+    handed_over = created + (draws.between(rows, 5.0, 60.0) * DAY).astype(np.int64)
+    handed_over[~draws.chance(rows, world.reassigned)] = NEVER
+    intent = 1.0 / (1.0 + np.exp(-intent_logit))
+    return Traits(
+        numbers=numbers,
+        created=created,
+        source=source,
+        warm=warm_source | (known & (value >= 1.5 * world.median_value)),
+        value=value,
+        value_known=known,
+        zip_known=~draws.chance(rows, world.zip_missing),
+        zip_code=(10_000 + np.floor(draws.uniform(rows) ** 1.6 * 89) * 1_000
+                  + np.floor(draws.uniform(rows) * 60) * 10).astype(np.int64),
+        rep=rep,
+        next_rep=next_rep,
+        handed_over=handed_over,
+        intent=intent,
+        budget=value * np.exp(world.budget_spread * draws.normal(rows)),
+        patience=world.patience * np.exp(0.4 * draws.normal(rows) - 0.08),
+        visits=world.visits * np.exp(world.visits_spread * draws.normal(rows)) * (0.4 + 1.2 * intent),
+    )
+
+
+def rep_skill(world: World, seed: int) -> Floats:
+    """Return the skill of each rep, in logits of the chance to win."""
+    reps = np.arange(world.reps)
+    return world.rep_skill * Draws(seed, "reps", reps).normal(reps)

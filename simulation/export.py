@@ -1,0 +1,333 @@
+"""The export of the simulated CRM: its tables as files, and beside them what the CRM does not know."""
+
+import calendar
+import shutil
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+from tqdm import tqdm
+
+from simulation.arrivals import Traits, arrive, endow, rep_skill
+from simulation.contacts import contacts
+from simulation.draws import Bools, Floats, Ints
+from simulation.engine import Columns, Course, run
+from simulation.facts import NOBODY, SYSTEM, AppointmentStatus, Direction, Outcome, ProjectStatus, Type
+from simulation.policy import Action
+from simulation.recording import FAULTS, LEAD_STATUS, Records, record
+from simulation.state import End
+from simulation.world import COMPANIES, DAY, NEVER, World
+
+FORMATS = ("parquet", "csv")
+HORIZON_DAYS = 90
+"""Days after its creation within which a won lead counts as converted in the summary."""
+AFTERMATH_DAYS = 180
+"""Days after the end of the export for which the simulation goes on, so that the truth knows how leads end."""
+
+MAPPING = """\
+name: simulated_crm
+based_on: contract
+closing_outcomes: [not_interested]
+"""
+
+_TIME = pa.timestamp("us", tz="UTC")
+_MONEY = pa.decimal128(18, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationSummary:
+    """What a simulation has written.
+
+    Attributes
+    ----------
+    out : Path
+        The folder.
+    company : str
+        The simulated company.
+    start, end : date
+        First day, and the day after the last.
+    rows : dict of str to int
+        Rows by table.
+    faults : dict of str to int
+        Rows of the interactions that a fault added, by fault.
+    conversion_rate : float or None
+        Share of the leads won within 90 days of their creation, among those created at least 90 days before the end;
+        None if there are none.
+    """
+
+    out: Path
+    company: str
+    start: date
+    end: date
+    rows: dict[str, int]
+    faults: dict[str, int]
+    conversion_rate: float | None
+
+
+class _Writer(Protocol):
+    def write_table(self, table: pa.Table) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Files:
+    """The files of one folder, each opened with its first rows."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self._writers: dict[str, _Writer] = {}
+        self.rows: Counter[str] = Counter()
+
+    def write(self, name: str, columns: dict[str, pa.Array], file_format: str) -> None:
+        table = pa.table(columns)
+        if name not in self._writers:
+            path = self._folder / f"{name}.{file_format}"
+            if file_format == "csv":
+                writer = pyarrow.csv.CSVWriter(path, table.schema,
+                                               write_options=pyarrow.csv.WriteOptions(quoting_style="needed"))
+            else:
+                writer = pyarrow.parquet.ParquetWriter(path, table.schema)
+            self._writers[name] = self._stack.enter_context(writer)
+        self._writers[name].write_table(table)
+        self.rows[name] += table.num_rows
+
+
+def simulate(
+    out: Path,
+    *,
+    leads: int = 10_000,
+    months: int = 18,
+    seed: int = 22,
+    start: date = date(2025, 1, 1),
+    format: str = "parquet",
+    company: str | World = "default",
+    progress: bool = True,
+    chunk: int = 2_500,
+) -> SimulationSummary:
+    """Simulate a CRM and write its export.
+
+    The folder appears when it is complete: a run that is killed leaves none, or the one that was there.
+
+    Parameters
+    ----------
+    out : Path
+        The folder to write. An earlier simulation there is replaced.
+    leads : int
+        How many leads arrive.
+    months : int
+        Over how many months.
+    seed : int
+        The same seed gives the same rows.
+    start : date
+        The first day.
+    format : {"parquet", "csv"}
+        Of the four tables of the CRM; the truth is always Parquet.
+    company : str or World
+        The name of a company (`simulation.world.COMPANIES`) or the parameters of another one.
+    progress : bool
+        Whether to show a progress bar on standard error.
+    chunk : int
+        How many leads to simulate at a time: memory grows with it, the rows do not depend on it.
+
+    Returns
+    -------
+    SimulationSummary
+        What was written.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    FileExistsError
+        If `out` exists and is not a simulation.
+    """
+    for name, value in (("leads", leads), ("months", months), ("chunk", chunk)):
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, found {value}")
+    if format not in FORMATS:
+        raise ValueError(f"format: expected one of {', '.join(FORMATS)}, found {format!r}")
+    if isinstance(company, str) and company not in COMPANIES:
+        raise ValueError(f"company: expected one of {', '.join(COMPANIES)}, found {company!r}")
+    world = COMPANIES[company] if isinstance(company, str) else company
+    _refuse_to_overwrite(out)
+    end = _months_later(start, months)
+    partial = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "truth").mkdir(parents=True)
+
+    faults: Counter[str] = Counter(dict.fromkeys(FAULTS, 0))
+    mature, converted = 0, 0
+    arrivals = arrive(world, leads, start, end, seed)
+    skill = rep_skill(world, seed)
+    with ExitStack() as stack:
+        crm, truth = _Files(partial, stack), _Files(partial / "truth", stack)
+        bar = stack.enter_context(tqdm(total=leads, unit="lead", desc="Simulating", disable=not progress))
+        for first in range(0, leads, chunk):
+            last = min(first + chunk, leads)
+            traits = endow(world, arrivals, first, last, seed)
+            course = run(world, traits, skill, _micros(end) + AFTERMATH_DAYS * DAY, seed)
+            records = record(world, traits, course, leads=leads, end=_micros(end), seed=seed)
+            for name, columns in _crm_tables(world, traits, records, seed).items():
+                crm.write(name, columns, format)
+            for name, columns in _truth_tables(traits, course, _micros(end)).items():
+                truth.write(name, columns, "parquet")
+            planted = records.interactions["fault"]
+            faults.update({name: int((planted == code).sum()) for code, name in enumerate(FAULTS)})
+            is_mature = traits.created <= _micros(end) - HORIZON_DAYS * DAY
+            in_time = (course.end == End.WON) & (course.ended - traits.created < HORIZON_DAYS * DAY)
+            mature += int(is_mature.sum())
+            converted += int((is_mature & in_time).sum())
+            bar.update(last - first)
+    (partial / "mapping.yml").write_text(MAPPING, encoding="utf-8")
+    _publish(partial, out)
+    rows = dict(crm.rows) | {f"truth/{name}": count for name, count in truth.rows.items()}
+    return SimulationSummary(out=out, company=world.name, start=start, end=end, rows=rows, faults=dict(faults),
+                             conversion_rate=converted / mature if mature else None)
+
+
+def _months_later(start: date, months: int) -> date:
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    return date(year, month + 1, min(start.day, calendar.monthrange(year, month + 1)[1]))
+
+
+def _micros(day: date) -> int:
+    return (day - date(1970, 1, 1)).days * DAY
+
+
+def _refuse_to_overwrite(out: Path) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    mapping = out / "mapping.yml"
+    if not mapping.is_file() or mapping.read_text(encoding="utf-8") != MAPPING:
+        raise FileExistsError(f"{out}: expected a new folder, an empty one or an earlier simulation, found something "
+                              "else; name another folder or remove this one")
+
+
+def _publish(partial: Path, out: Path) -> None:
+    previous = out.with_name(f"{out.name}.previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    if out.exists():
+        out.rename(previous)
+    partial.rename(out)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _times(values: Ints) -> pa.Array:
+    return pa.array(values, mask=values == NEVER).cast(_TIME)
+
+
+def _names(names: tuple[str, ...], codes: npt.NDArray[Any], missing: Bools | None = None) -> pa.Array:
+    return pa.array(names).take(pa.array(codes.astype(np.int64), mask=missing))
+
+
+def _members(enum: type[IntEnum], codes: npt.NDArray[Any], missing: Bools | None = None) -> pa.Array:
+    return _names(tuple(member.name.lower() for member in enum), codes, missing)
+
+
+def _numbered(prefix: str, numbers: npt.NDArray[Any], width: int) -> pa.Array:
+    digits = pc.utf8_lpad(pc.cast(pa.array(numbers + 1), pa.string()), width, "0")
+    return pc.binary_join_element_wise(prefix, digits, "")
+
+
+def _joined(left: pa.Array, right: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(left, right, "-")
+
+
+def _money(values: Floats, missing: Bools | None = None) -> pa.Array:
+    return pa.array(values, mask=missing).cast(_MONEY)
+
+
+def _lead_ids(numbers: Ints) -> pa.Array:
+    return _numbered("L", numbers, 7)
+
+
+def _crm_tables(world: World, traits: Traits, records: Records, seed: int) -> dict[str, dict[str, pa.Array]]:
+    reps = tuple(f"rep-{number + 1:02d}" for number in range(world.reps))
+    rows, appointments, projects = records.interactions, records.appointments, records.projects
+    # An added row that is no copy has an id of its own.
+    added = np.isin(rows["fault"], [FAULTS.index("orphan"), FAULTS.index("unknown_type")])
+    performers = np.where(rows["performer"] == SYSTEM, world.reps, rows["performer"])
+    suffix = _names(("", "x"), added.astype(np.int64))
+    ordinal = pc.binary_join_element_wise(_numbered("", rows["number"], 1), suffix, "")
+    appointment_of = _numbered("A", appointments["lead"], 7)
+    moved = appointments["moved_from"]
+    return {
+        "leads": {
+            "lead_id": _lead_ids(traits.numbers),
+            "source": _names(tuple(source.name for source in world.sources), traits.source),
+            "created_at": _times(traits.created),
+            **contacts(traits.numbers, seed),
+            "assigned_to": _names(reps, records.leads["assigned_to"]),
+            "property_value": _money(traits.value, ~traits.value_known),
+            "zip_code": pa.array(traits.zip_code, mask=~traits.zip_known).cast(pa.string()),
+            "status": _names(LEAD_STATUS, records.leads["status"]),
+            "updated_at": _times(records.leads["updated"]),
+        },
+        "interactions": {
+            "interaction_id": _joined(_numbered("I", rows["lead"], 7), ordinal),
+            "lead_id": _lead_ids(rows["lead"]),
+            "type": _members(Type, rows["type"]),
+            "direction": _members(Direction, rows["direction"]),
+            "occurred_at": _times(rows["occurred"]),
+            "recorded_at": _times(rows["recorded"]),
+            "performed_by": _names((*reps, "system"), performers, performers == NOBODY),
+            "outcome": _members(Outcome, rows["outcome"], rows["outcome"] == Outcome.NONE),
+            "opened_at": _times(rows["opened"]),
+            "responded_at": _times(rows["responded"]),
+        },
+        "appointments": {
+            "appointment_id": _joined(appointment_of, _numbered("", appointments["number"], 1)),
+            "lead_id": _lead_ids(appointments["lead"]),
+            "booked_at": _times(appointments["booked"]),
+            "scheduled_at": _times(appointments["scheduled"]),
+            "status": _members(AppointmentStatus, appointments["status"]),
+            "ended_at": _times(appointments["ended"]),
+            "rescheduled_from": pc.if_else(
+                pa.array(moved < 0), pa.scalar(None, pa.string()), _joined(appointment_of, _numbered("", moved, 1))
+            ),
+        },
+        "projects": {
+            "project_id": _joined(_numbered("P", projects["lead"], 7), _numbered("", projects["number"], 1)),
+            "lead_id": _lead_ids(projects["lead"]),
+            "value": _money(projects["value"]),
+            "cost": _money(projects["cost"]),
+            "status": _members(ProjectStatus, projects["status"]),
+            "proposed_at": _times(projects["proposed"]),
+            "closed_at": _times(projects["closed"]),
+        },
+    }
+
+
+def _truth_tables(traits: Traits, course: Course, end: int) -> dict[str, dict[str, pa.Array]]:
+    decisions: Columns = course.decisions
+    order = np.lexsort((decisions["at"], decisions["lead"]))
+    order = order[decisions["at"][order] < end]
+    chances = decisions["chances"][order]
+    return {
+        "decisions": {
+            "lead_id": _lead_ids(decisions["lead"][order]),
+            "decided_at": _times(decisions["at"][order]),
+            "action": _members(Action, decisions["action"][order]),
+            **{f"probability_{action.name.lower()}": pa.array(chances[:, action]) for action in Action},
+        },
+        "leads": {
+            "lead_id": _lead_ids(traits.numbers),
+            "property_value": _money(traits.value),
+            "intent": pa.array(traits.intent),
+            "budget": _money(np.round(traits.budget, 2)),
+            "patience": pa.array(traits.patience),
+            "outcome": _members(End, course.end),
+            "outcome_at": _times(course.ended),
+        },
+    }
