@@ -1,0 +1,268 @@
+"""Candidates: a trained version of a model, as files that say what they are and are verified when they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import warnings
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.artifacts import ArtifactMismatchError, new_directory, read_manifest, write_manifest
+from models.declaration import AS_OF, ModelDeclaration
+from models.frames import Kind, model_input
+from models.learning import fit, predict
+from models.splitting import sample_weights, temporal_split
+from models.training_set import TrainingSet
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+PIPELINE = "pipeline.joblib"
+EVALUATION = "evaluation.parquet"
+PREDICTIONS = "predictions.parquet"
+LIBRARIES = ("scikit-learn", "numpy", "pandas", "joblib")
+RECIPE = 1
+"""To be raised whenever code of this package makes another version of the same rows and declaration."""
+
+STORED_PREDICTIONS = 200
+TOLERANCE = 1e-9
+"""Within which stored predictions must be reproduced under other library versions."""
+
+TRUTH = "truth"
+PROBABILITY = "probability_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A trained version of a model.
+
+    Attributes
+    ----------
+    model, version : str
+    directory : Path
+    manifest : dict
+        Everything that is needed to score with it, beside the pipeline.
+    reused : bool
+        Whether it had been trained before.
+    """
+
+    model: str
+    version: str
+    directory: Path
+    manifest: dict[str, Any]
+    reused: bool = False
+
+    @property
+    def key(self) -> str:
+        """The column that identifies the entity."""
+        return str(self.manifest["key"])
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The outcomes for which it gives probabilities."""
+        return tuple(self.manifest["outcomes"])
+
+    @property
+    def features(self) -> dict[str, Kind]:
+        """Feature names and kinds, in the order of the model input."""
+        return dict(self.manifest["features"])
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The fitted pipeline."""
+        import joblib
+
+        return joblib.load(self.directory / PIPELINE)
+
+    def held_out(self) -> pd.DataFrame:
+        """Read the held-out predictions: key, ``as_of``, ``truth`` and one ``probability_<outcome>`` per outcome."""
+        import pandas as pd
+
+        return pd.read_parquet(self.directory / EVALUATION)
+
+
+def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: Path, created_at: datetime) -> Candidate:
+    """Train a version of a model.
+
+    The declared pipeline is fitted on the training side of the split, to be measured on the held-out rows; then on
+    all rows, to be published. Both are the same declaration: the published pipeline has seen more, and later, leads
+    than the one that was measured.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+    training_set : TrainingSet
+    directory : Path
+        The version is written to ``<directory>/<version>/``.
+    created_at : datetime
+        Recorded, and nothing else.
+
+    Returns
+    -------
+    Candidate
+        The stored one, with `reused`, if this training set, declaration and these libraries gave a version before.
+
+    Raises
+    ------
+    TooFewRowsError
+        If the rows cannot be split.
+    ArtifactMismatchError
+        If the stored version is damaged.
+    """
+    import joblib
+    import pandas as pd
+
+    recorded = (training_set.manifest["model"], training_set.manifest["horizon_days"])
+    if recorded != (declaration.name, declaration.horizon_days):
+        raise ValueError(
+            f"training set {training_set.directory}: expected one of model {declaration.name!r} over "
+            f"{declaration.horizon_days} days, "
+            f"found {recorded[0]!r} over {recorded[1]} days; freeze one for this declaration"
+        )
+    libraries = library_versions()
+    fingerprint = declaration.fingerprint()
+    identity = json.dumps([RECIPE, training_set.manifest["content_hash"], fingerprint, libraries], sort_keys=True)
+    last_as_of = datetime.fromisoformat(training_set.manifest["last_as_of"])
+    version = f"{last_as_of:%Y%m%d}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    target = directory / version
+    if target.exists():
+        return load(target, reused=True)
+
+    frame = training_set.frame()
+    key = declaration.feature_view.key
+    label = frame[declaration.label_column]
+    features = model_input(frame, training_set.features)
+    split = temporal_split(frame, declaration)
+    weights = sample_weights(frame, declaration, split.cut)
+
+    measured = fit(declaration, features[split.train], label[split.train], weights[split.train])
+    held_out = frame.loc[split.test, [key, AS_OF]].assign(**{TRUTH: label[split.test].astype(str)})
+    held_out = _with_probabilities(held_out, measured, features[split.test], declaration.outcomes)
+
+    clock = pd.Timestamp(training_set.manifest["as_of"])
+    published = fit(declaration, features, label, sample_weights(frame, declaration, clock))
+    sample = features.iloc[:: max(1, math.ceil(len(features) / STORED_PREDICTIONS))]
+    stored = _with_probabilities(sample, published, sample, declaration.outcomes)
+
+    counts = label[split.train].value_counts(normalize=True)
+    classes = (1,) if declaration.task == "binary" else declaration.outcomes
+    with new_directory(target) as unfinished:
+        joblib.dump(published, unfinished / PIPELINE, compress=3)
+        held_out.to_parquet(unfinished / EVALUATION, index=False)
+        stored.to_parquet(unfinished / PREDICTIONS, index=False)
+        manifest = write_manifest(
+            unfinished,
+            {
+                "model": declaration.name,
+                "version": version,
+                "created_at": created_at.isoformat(),
+                "training_set": training_set.id,
+                "as_of": training_set.manifest["as_of"],
+                "last_as_of": training_set.manifest["last_as_of"],
+                "declaration": fingerprint,
+                "libraries": libraries,
+                "key": key,
+                "task": declaration.task,
+                "horizon_days": declaration.horizon_days,
+                "outcomes": list(declaration.outcomes),
+                "features": training_set.features,
+                "typical": _typical(features, training_set.features),
+                "baseline": [float(counts.get(name, 0.0)) for name in classes],
+                "grades": _grade_bounds(held_out, declaration),
+                "rows": len(frame),
+                "split": {
+                    "cut": split.cut.isoformat(),
+                    "train_rows": int(split.train.sum()),
+                    "test_rows": int(split.test.sum()),
+                    "not_matured_at_cut": int((~split.train & ~split.test).sum()),
+                    "train_entities": split.train_entities,
+                    "test_entities": split.test_entities,
+                },
+            },
+        )
+    return Candidate(model=declaration.name, version=version, directory=target, manifest=manifest)
+
+
+def load(directory: Path, *, reused: bool = False) -> Candidate:
+    """Load a version, and refuse it unless it is what was trained.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        If a file's SHA-256 is not the recorded one, or the libraries are not those of its training and the stored
+        predictions are not reproduced.
+    """
+    manifest = read_manifest(directory)
+    candidate = Candidate(
+        model=manifest["model"], version=manifest["version"], directory=directory, manifest=manifest, reused=reused
+    )
+    found = library_versions()
+    if manifest["libraries"] != found:
+        _require_reproduction(candidate, found)
+    return candidate
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries on which predictions depend."""
+    return {"python": platform.python_version(), **{name: installed_version(name) for name in LIBRARIES}}
+
+
+def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
+    import numpy as np
+    import pandas as pd
+
+    path = candidate.directory / PREDICTIONS
+    stored = pd.read_parquet(path)
+    expected = stored[[PROBABILITY + name for name in candidate.outcomes]].to_numpy()
+    libraries = f"trained with {candidate.manifest['libraries']}, running with {found}"
+    remedy = f"train a new version, or install the libraries that {candidate.version} was trained with"
+    try:
+        with warnings.catch_warnings():
+            # scikit-learn warns that other versions may predict otherwise, which is what is being verified here
+            warnings.simplefilter("ignore")
+            predicted = predict(candidate.pipeline, model_input(stored, candidate.features), candidate.outcomes)
+    except Exception as error:
+        raise ArtifactMismatchError(f"{path}: {libraries}, and predicting failed with {error!r}; {remedy}") from error
+    difference = float(np.abs(predicted - expected).max())
+    if not difference <= TOLERANCE:
+        raise ArtifactMismatchError(
+            f"{path}: {libraries}; expected the stored predictions within {TOLERANCE}, found a difference "
+            f"of {difference:.3g}; {remedy}"
+        )
+
+
+def _with_probabilities(
+    rows: pd.DataFrame, pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...]
+) -> pd.DataFrame:
+    probabilities = predict(pipeline, features, outcomes)
+    return rows.assign(**{PROBABILITY + name: probabilities[:, i] for i, name in enumerate(outcomes)})
+
+
+def _typical(features: pd.DataFrame, kinds: dict[str, Kind]) -> dict[str, float | str | None]:
+    typical: dict[str, float | str | None] = {}
+    for name, kind in kinds.items():
+        if kind == "text":
+            typical[name] = str(features[name].mode().iloc[0])
+        else:
+            mostly_missing = features[name].isna().mean() > 0.5
+            typical[name] = None if mostly_missing else float(features[name].median())
+    return typical
+
+
+def _grade_bounds(held_out: pd.DataFrame, declaration: ModelDeclaration) -> dict[str, float]:
+    if declaration.task != "binary":
+        return {}
+    probability = held_out[PROBABILITY + declaration.outcomes[0]]
+    # the worst grade has no lower bound: a score below all held-out ones has a grade too
+    return {
+        grade: float(probability.quantile(quantile)) if quantile else 0.0
+        for grade, quantile in declaration.grades.items()
+    }

@@ -1,0 +1,231 @@
+"""The declaration of a model: all that distinguishes one model from another, and nothing about how one is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+Task = Literal["binary", "multiclass"]
+
+AS_OF = "as_of"
+SUCCEEDED_AT = "succeeded_at"
+LABEL_MODEL_COLUMNS = (SUCCEEDED_AT, "matures_at", "horizon_days")
+"""Columns that a label model may carry beside its outcome. They tell the future, so none of them is ever a feature."""
+
+METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "binary": ("auc", "pr_auc", "brier", "log_loss", "ece_10", "base_rate"),
+        "multiclass": ("accuracy", "weighted_f1", "macro_f1", "macro_auc", "log_loss"),
+    }
+)
+"""The metrics of each task, in the order in which they are shown."""
+
+LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece_10"})
+
+
+class DeclarationError(ValueError):
+    """A declaration that cannot be right; the message names the declaration, the field and what was expected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureView:
+    """A dbt model with one row per observation, from which models learn and on which they score.
+
+    Parameters
+    ----------
+    name, schema : str
+        The table.
+    entity : str
+        What a row is about, in the singular.
+    key : str
+        The column that identifies the entity.
+    created : str
+        The column with the time at which the entity came into being; entities are split by it.
+    not_features : tuple of str
+        Columns of the view that describe the observation and are not learnt from.
+    """
+
+    name: str
+    schema: str
+    entity: str
+    key: str
+    created: str
+    not_features: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a view whose own key, clock or creation time would be learnt from."""
+        missing = [column for column in (self.key, AS_OF, self.created) if column not in self.not_features]
+        if missing:
+            raise DeclarationError(
+                f"feature view {self.name!r}: not_features must hold the key, {AS_OF!r} and the creation "
+                f"time; {missing} would become features"
+            )
+
+
+LEAD_FEATURES = FeatureView(
+    name="lead_features",
+    schema="features",
+    entity="lead",
+    key="lead_id",
+    created="lead_created_at",
+    not_features=("lead_id", AS_OF, "observation_kind", "lead_created_at"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDeclaration:
+    """One model.
+
+    Parameters
+    ----------
+    name : str
+        Lower-case identifier; part of asset keys, paths and rows.
+    description, owner : str
+        For people: what is predicted, and who answers for it (an e-mail address, or ``team:name``).
+    feature_view : FeatureView
+        Where the features come from, in training and in scoring alike.
+    label, label_column : str
+        The dbt label model and its outcome column: 0/1 or boolean for a binary task, a class name for a multiclass one.
+    horizon_days : int
+        The outcome is what happens in ``[as_of, as_of + horizon_days)``.
+    task : {"binary", "multiclass"}
+    outcomes : tuple of str
+        The classes for which probabilities are published; for a binary task the one name of the positive outcome.
+    estimator : callable
+        Returns an unfitted scikit-learn classifier. It receives numeric columns with missing values (an estimator
+        that cannot take them is declared as a pipeline with its own imputer). Every ``random_state`` in it is set
+        from `seed`.
+    success_weight : float
+        Weight of the training rows whose entity is known to have succeeded afterwards; the others weigh 1.
+    test_share : float
+        Share of the entities, the latest created, that is held out.
+    primary_metric : str
+        The metric in which a first champion must beat the trivial baseline.
+    gates : mapping of str to float
+        Bounds shown beside the metrics: a minimum, or a maximum for a metric of which less is better. A missed gate
+        is a warning to people; what decides promotion is the comparison with the baseline and the champion.
+    grades : mapping of str to float
+        For a binary task: grade to the quantile of the held-out predictions at which it begins, from the best to
+        the worst, which begins at 0.
+    max_skill_loss : float
+        How far a candidate's skill (1 - log-loss / log-loss of the baseline) may lie below the champion's for it
+        still to be promoted.
+    seed : int
+    """
+
+    name: str
+    description: str
+    owner: str
+    feature_view: FeatureView
+    label: str
+    label_column: str
+    horizon_days: int
+    task: Task
+    outcomes: tuple[str, ...]
+    estimator: Callable[[], BaseEstimator]
+    primary_metric: str
+    success_weight: float = 1.0
+    test_share: float = 0.3
+    gates: Mapping[str, float] = field(default_factory=dict)
+    grades: Mapping[str, float] = field(default_factory=dict)
+    max_skill_loss: float = 0.02
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that cannot be right, naming every field that is wrong."""
+        known = METRICS.get(self.task, ())
+        quantiles = list(self.grades.values())
+        problems = [
+            problem
+            for wrong, problem in (
+                (not re.fullmatch(r"[a-z][a-z0-9_]*", self.name), "name must be a lower-case identifier"),
+                (self.task not in METRICS, f"task must be one of {list(METRICS)}, found {self.task!r}"),
+                (
+                    self.task == "binary" and len(self.outcomes) != 1,
+                    f"a binary task has one outcome, found {self.outcomes}",
+                ),
+                (
+                    self.task == "multiclass" and len(self.outcomes) < 3,
+                    f"a multiclass task has three or more outcomes, found {self.outcomes}",
+                ),
+                (len(set(self.outcomes)) != len(self.outcomes), f"outcomes must differ, found {self.outcomes}"),
+                (self.label_column in LABEL_MODEL_COLUMNS, f"label_column must be none of {LABEL_MODEL_COLUMNS}"),
+                (self.horizon_days < 1, f"horizon_days must be 1 or more, found {self.horizon_days}"),
+                (not self.success_weight > 0, f"success_weight must be above 0, found {self.success_weight}"),
+                (not 0 < self.test_share < 1, f"test_share must lie between 0 and 1, found {self.test_share}"),
+                (self.max_skill_loss < 0, f"max_skill_loss must be 0 or more, found {self.max_skill_loss}"),
+                (
+                    self.primary_metric not in known,
+                    f"primary_metric must be one of {known}, found {self.primary_metric!r}",
+                ),
+                (not set(self.gates) <= set(known), f"gates must be among {known}, found {sorted(self.gates)}"),
+                (self.task == "multiclass" and bool(quantiles), "grades are for binary tasks"),
+                (
+                    bool(quantiles)
+                    and (quantiles != sorted(set(quantiles), reverse=True) or quantiles[-1] != 0 or quantiles[0] >= 1),
+                    f"grades must fall from below 1 to 0, found {dict(self.grades)}",
+                ),
+            )
+            if wrong
+        ]
+        if problems:
+            raise DeclarationError(f"model {self.name!r}: {'; '.join(problems)}")
+
+    @property
+    def not_features(self) -> frozenset[str]:
+        """Columns of a training frame that are not learnt from: those of the observation and those of the label."""
+        return frozenset((*self.feature_view.not_features, *LABEL_MODEL_COLUMNS, self.label_column))
+
+    @property
+    def published_columns(self) -> tuple[str, ...]:
+        """Names, unique among all models, under which the probabilities can be published side by side."""
+        return tuple(f"{outcome}_probability" for outcome in self.outcomes)
+
+    def with_horizon(self, days: int) -> ModelDeclaration:
+        """Return the same model over another horizon."""
+        return replace(self, horizon_days=days)
+
+    def fingerprint(self) -> str:
+        """Hash everything in the declaration that changes what is learnt or stored with it.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits. Equal in every process; descriptions, owners, gates and promotion tolerances do
+            not enter.
+
+        Raises
+        ------
+        DeclarationError
+            If a parameter of the estimator has no stable representation (a lambda, for example).
+        """
+        from models.learning import build_pipeline
+
+        parameters = {name: repr(value) for name, value in build_pipeline(self).get_params().items()}
+        unstable = sorted(name for name, value in parameters.items() if " at 0x" in value)
+        if unstable:
+            raise DeclarationError(
+                f"model {self.name!r}: the estimator's parameters {unstable} are represented by their "
+                "memory address, so equal models "
+                "would get different versions; use named values or objects with a stable repr"
+            )
+        learnt = {
+            "name": self.name,
+            "key": self.feature_view.key,
+            "not_features": sorted(self.not_features),
+            "label": [self.label, self.label_column, self.horizon_days, self.task, list(self.outcomes)],
+            "success_weight": self.success_weight,
+            "test_share": self.test_share,
+            "grades": dict(self.grades),
+            "seed": self.seed,
+            "pipeline": parameters,
+        }
+        return hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()

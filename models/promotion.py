@@ -1,0 +1,149 @@
+"""Promotion: from what was measured to whether a candidate becomes champion. Pure; its caller measures and acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from models.declaration import LOWER_IS_BETTER, ModelDeclaration
+from models.evaluation import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChampionEvidence:
+    """What is known of the champion: its version, its log-loss and its baseline's on its own held-out rows."""
+
+    version: str
+    log_loss: float | None
+    baseline_log_loss: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionEvidence:
+    """What a promotion is decided on.
+
+    Attributes
+    ----------
+    model, version : str
+        The candidate.
+    primary_metric : str
+    metrics, baseline : dict of str to float or None
+        Of the candidate and of the trivial baseline, on the candidate's held-out rows.
+    max_skill_loss : float
+    champion : ChampionEvidence or None
+        None as long as there is none.
+    """
+
+    model: str
+    version: str
+    primary_metric: str
+    metrics: dict[str, float | None]
+    baseline: dict[str, float | None]
+    max_skill_loss: float
+    champion: ChampionEvidence | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """A decision with its reason, as the ledger keeps it.
+
+    Attributes
+    ----------
+    kind : str
+        Always ``"promotion"`` here.
+    outcome : {"promote", "keep", "refuse"}
+        ``keep``: the candidate is the champion already.
+    rule : str
+        The rule that decided, as an identifier.
+    reason : str
+        A sentence with the figures.
+    """
+
+    kind: str
+    outcome: Literal["promote", "keep", "refuse"]
+    rule: str
+    reason: str
+
+
+def promotion_evidence(
+    declaration: ModelDeclaration, evaluation: Evaluation, champion: ChampionEvidence | None
+) -> PromotionEvidence:
+    """Gather the evidence on which the promotion of an evaluated candidate is decided."""
+    return PromotionEvidence(
+        model=declaration.name,
+        version=evaluation.version,
+        primary_metric=declaration.primary_metric,
+        metrics=evaluation.metrics,
+        baseline=evaluation.baseline,
+        max_skill_loss=declaration.max_skill_loss,
+        champion=champion,
+    )
+
+
+def decide_promotion(evidence: PromotionEvidence) -> Decision:
+    """Decide whether a candidate becomes the champion.
+
+    Every candidate must beat the trivial baseline in the primary metric and in log-loss: a model that ranks well
+    and misstates probabilities would mislead the expected values that are published. A later candidate has also
+    seen later data, which is worth having for its own sake, so it need not beat the champion; it must not lose more
+    than `max_skill_loss` of skill. Skill, 1 - log-loss / baseline log-loss, compares models that were measured on
+    different rows better than any raw metric.
+    """
+    champion = evidence.champion
+    if champion is not None and champion.version == evidence.version:
+        return _decision("keep", "same_version", f"{evidence.version} is the champion of {evidence.model} already.")
+
+    for name in dict.fromkeys((evidence.primary_metric, "log_loss")):
+        value, trivial = evidence.metrics[name], evidence.baseline[name]
+        if value is None or trivial is None:
+            return _decision(
+                "refuse",
+                "metric_undefined",
+                f"{name} of {evidence.version} is undefined on its held-out rows, so it cannot be compared.",
+            )
+        if not (value < trivial if name in LOWER_IS_BETTER else value > trivial):
+            return _decision(
+                "refuse",
+                "baseline_not_beaten",
+                f"{evidence.version} does not beat the trivial baseline: {name} {value:.4f}, baseline {trivial:.4f}.",
+            )
+
+    skill = _skill(evidence.metrics["log_loss"], evidence.baseline["log_loss"])
+    if champion is None:
+        return _decision(
+            "promote",
+            "first_champion",
+            f"{evidence.version} beats the trivial baseline ({_figures(evidence)}) and there is no champion yet.",
+        )
+    champion_skill = _skill(champion.log_loss, champion.baseline_log_loss)
+    if skill is None or champion_skill is None:
+        return _decision(
+            "refuse",
+            "skill_undefined",
+            f"The skill of {evidence.version} or of the champion {champion.version} is undefined, so they cannot be "
+            "compared; evaluate the champion again, or promote by hand.",
+        )
+    figures = (
+        f"skill {skill:.4f}, champion {champion.version} {champion_skill:.4f}, "
+        f"tolerated loss {evidence.max_skill_loss:.4f}"
+    )
+    if skill < champion_skill - evidence.max_skill_loss:
+        return _decision("refuse", "skill_lost", f"{evidence.version} falls too far below the champion: {figures}.")
+    return _decision(
+        "promote", "skill_held", f"{evidence.version} beats the trivial baseline and holds the skill: {figures}."
+    )
+
+
+def _decision(outcome: Literal["promote", "keep", "refuse"], rule: str, reason: str) -> Decision:
+    return Decision(kind="promotion", outcome=outcome, rule=rule, reason=reason)
+
+
+def _skill(log_loss: float | None, baseline: float | None) -> float | None:
+    return None if log_loss is None or not baseline else 1 - log_loss / baseline
+
+
+def _figures(evidence: PromotionEvidence) -> str:
+    return ", ".join(
+        f"{name} {evidence.metrics[name]:.4f} against {evidence.baseline[name]:.4f}"
+        for name in dict.fromkeys((evidence.primary_metric, "log_loss"))
+    )

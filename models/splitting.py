@@ -1,0 +1,106 @@
+"""The split out of time: what a model is fitted on, what it is measured on, and what each training row weighs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from models.declaration import AS_OF, SUCCEEDED_AT, ModelDeclaration
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+class TooFewRowsError(ValueError):
+    """The rows do not suffice to learn and to measure; the message has the figures and the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Row masks of a training frame.
+
+    Attributes
+    ----------
+    train, test : ndarray of bool, shape (n_rows,)
+        Disjoint, also by entity. Rows in neither had labels that were still open at `cut`.
+    cut : Timestamp
+        Creation of the first held-out entity: the moment at which the fitted model could have been made.
+    train_entities, test_entities : int
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    cut: pd.Timestamp
+    train_entities: int
+    test_entities: int
+
+
+def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
+    """Hold out the latest created entities, and train on what was known before the first of them came.
+
+    Entities are ordered by creation and key. The last `test_share` of them, by count, are held out with all their
+    rows; of the others those rows train whose label had matured when the first held-out entity was created.
+
+    Raises
+    ------
+    TooFewRowsError
+        If a side has no rows or a single class.
+    """
+    import pandas as pd
+
+    view = declaration.feature_view
+    created = frame.groupby(view.key, sort=True)[view.created].min().sort_values(kind="stable")
+    held_out = max(1, len(created) - int(len(created) * (1 - declaration.test_share)))
+    cut = created.iloc[-held_out]
+    test = frame[view.key].isin(created.index[-held_out:]).to_numpy()
+    matured = (frame[AS_OF] + pd.Timedelta(days=declaration.horizon_days) <= cut).to_numpy()
+    train = ~test & matured
+    for side, mask in (("training", train), ("held-out", test)):
+        counts = frame.loc[mask, declaration.label_column].value_counts()
+        if len(counts) < 2:
+            classes = {str(name): int(n) for name, n in counts.items()}
+            raise TooFewRowsError(
+                f"model {declaration.name!r}: expected two or more classes among the {side} rows, found "
+                f"{int(mask.sum())} rows with {classes}; "
+                f"{len(created)} {view.entity}s were created from {created.iloc[0]} to {created.iloc[-1]}, "
+                f"{held_out} of them are held out from {cut} "
+                f"and the labels mature after {declaration.horizon_days} days: load more history, or "
+                "shorten the horizon"
+            )
+    return Split(
+        train=train,
+        test=test,
+        cut=cut,
+        train_entities=int(frame.loc[train, view.key].nunique()),
+        test_entities=held_out,
+    )
+
+
+def sample_weights(frame: pd.DataFrame, declaration: ModelDeclaration, cut: pd.Timestamp) -> np.ndarray:
+    """Weigh the rows of entities that were known at `cut` to have succeeded after the observation.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With ``succeeded_at`` if the label model has it.
+    declaration : ModelDeclaration
+    cut : Timestamp
+        A success that came later is not known to the model.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+        `success_weight` for those rows, 1 for the others.
+    """
+    import numpy as np
+
+    if SUCCEEDED_AT not in frame.columns:
+        if declaration.success_weight != 1:
+            raise ValueError(
+                f"model {declaration.name!r}: success_weight is {declaration.success_weight}, but the "
+                "training set has no "
+                f"column {SUCCEEDED_AT!r}; add it to the label model {declaration.label!r}, or declare a weight of 1"
+            )
+        return np.ones(len(frame))
+    return np.where((frame[SUCCEEDED_AT] < cut).to_numpy(), declaration.success_weight, 1.0)

@@ -1,0 +1,222 @@
+"""Training sets: frozen, hashed snapshots of observations, their features and their matured labels."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.artifacts import new_directory, read_manifest, write_manifest
+from models.declaration import AS_OF, SUCCEEDED_AT, ModelDeclaration
+from models.frames import Kind, ObservationError, check_observations, feature_kinds, model_input
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+DATA = "training_set.parquet"
+
+
+class TrainingDataError(ValueError):
+    """Rows that no model may learn from; the message says which, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """A frozen training set.
+
+    Attributes
+    ----------
+    id : str
+        The first 16 digits of the hash of its content.
+    directory : Path
+    manifest : dict
+    """
+
+    id: str
+    directory: Path
+    manifest: dict[str, Any]
+
+    @property
+    def features(self) -> dict[str, Kind]:
+        """Feature names and kinds."""
+        return dict(self.manifest["features"])
+
+    def frame(self) -> pd.DataFrame:
+        """Read the rows, sorted by key and ``as_of``."""
+        import pandas as pd
+
+        return pd.read_parquet(self.directory / DATA)
+
+
+def freeze(frame: pd.DataFrame, declaration: ModelDeclaration, directory: Path, as_of: pd.Timestamp) -> TrainingSet:
+    """Freeze the rows that a model learns from.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row per observation: the columns of the feature view and the label column; of the other columns of the
+        label model only ``succeeded_at`` is kept (the time at which the entity succeeded, if ever). All remaining
+        columns are features.
+    declaration : ModelDeclaration
+    directory : Path
+        The set is written to ``<directory>/<id>/``. Equal content has an equal id and is written once.
+    as_of : Timestamp
+        The clock, in UTC. Labels that have not matured by then are refused.
+
+    Raises
+    ------
+    TrainingDataError
+        If there are no rows or no features, a label is null, unknown or not yet matured, or a success lies after
+        the clock.
+    ObservationError
+        If the rows are not observations in UTC, or a column is neither number nor text.
+    """
+    import pandas as pd
+
+    view = declaration.feature_view
+    if frame.empty:
+        raise TrainingDataError(
+            f"model {declaration.name!r}: no rows to learn from; no label over {declaration.horizon_days} "
+            "days has matured at "
+            f"{as_of}: load more history, or shorten the horizon"
+        )
+    _require_columns(frame, declaration)
+    check_observations(frame, view.key, times=(AS_OF, view.created))
+    if SUCCEEDED_AT in frame.columns:
+        frame = frame.assign(**{SUCCEEDED_AT: _utc_or_null(frame[SUCCEEDED_AT])})
+    _check_labels(frame, declaration, as_of)
+    features = feature_kinds(frame, declaration.not_features)
+    if not features:
+        raise TrainingDataError(
+            f"model {declaration.name!r}: no feature columns beside {sorted(declaration.not_features)}"
+        )
+
+    kept = [*(name for name in view.not_features if name in frame.columns), declaration.label_column]
+    kept += [SUCCEEDED_AT] if SUCCEEDED_AT in frame.columns else []
+    rows = frame.sort_values([view.key, AS_OF], kind="stable", ignore_index=True)
+    rows = pd.concat([rows[kept], model_input(rows, features)], axis="columns")
+    for name in rows.columns.intersection([AS_OF, view.created, SUCCEEDED_AT]):
+        rows[name] = rows[name].dt.tz_convert("UTC").dt.as_unit("us")
+    rows[declaration.label_column] = _outcomes(rows[declaration.label_column], declaration)
+
+    content = content_hash(rows, declaration)
+    target = directory / content[:16]
+    if target.exists():
+        return load(target)
+    with new_directory(target) as unfinished:
+        rows.to_parquet(unfinished / DATA, index=False)
+        manifest = write_manifest(
+            unfinished,
+            {
+                "model": declaration.name,
+                "content_hash": content,
+                "rows": len(rows),
+                "entities": int(rows[view.key].nunique()),
+                "first_as_of": rows[AS_OF].min().isoformat(),
+                "last_as_of": rows[AS_OF].max().isoformat(),
+                "as_of": as_of.isoformat(),
+                "horizon_days": declaration.horizon_days,
+                "label": declaration.label,
+                "outcome_counts": {
+                    str(k): int(n) for k, n in rows[declaration.label_column].value_counts().sort_index().items()
+                },
+                "features": features,
+            },
+        )
+    return TrainingSet(id=target.name, directory=target, manifest=manifest)
+
+
+def load(directory: Path) -> TrainingSet:
+    """Load a frozen training set.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        If it is not what was frozen.
+    """
+    return TrainingSet(id=directory.name, directory=directory, manifest=read_manifest(directory))
+
+
+def content_hash(rows: pd.DataFrame, declaration: ModelDeclaration) -> str:
+    """Hash the values of sorted rows: not the bytes of a file, which change with the library that writes it."""
+    digest = hashlib.sha256(f"{declaration.name}\0{declaration.label}\0{declaration.horizon_days}".encode())
+    for name in rows.columns:
+        digest.update(f"\0{name}\0".encode())
+        digest.update(_canonical_bytes(rows[name]))
+    return digest.hexdigest()
+
+
+def _canonical_bytes(column: pd.Series) -> bytes:
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return _little_endian(column.astype("int64").to_numpy())
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        values = column.to_numpy(dtype="float64")
+        # NaN has many bit patterns and zero has two
+        return _little_endian(np.where(np.isnan(values), np.nan, values) + 0.0)
+    return b"".join(len(text).to_bytes(8, "little") + text for text in map(str.encode, column.astype(str)))
+
+
+def _little_endian(values: np.ndarray) -> bytes:
+    return values.astype(values.dtype.newbyteorder("<")).tobytes()
+
+
+def _require_columns(frame: pd.DataFrame, declaration: ModelDeclaration) -> None:
+    view = declaration.feature_view
+    missing = [name for name in (view.key, AS_OF, view.created, declaration.label_column) if name not in frame.columns]
+    if missing:
+        raise ObservationError(
+            f"model {declaration.name!r}: columns {missing} are missing; expected the columns of "
+            f"{view.schema}.{view.name} "
+            f"and of the label {declaration.label!r}, found {list(frame.columns)}"
+        )
+
+
+def _check_labels(frame: pd.DataFrame, declaration: ModelDeclaration, as_of: pd.Timestamp) -> None:
+    import pandas as pd
+
+    def refuse(wrong: pd.Series, what: str, remedy: str) -> None:
+        if wrong.any():
+            first = frame.loc[wrong, [declaration.feature_view.key, AS_OF]].iloc[0].tolist()
+            raise TrainingDataError(
+                f"model {declaration.name!r}: {what} in {int(wrong.sum())} of {len(frame)} rows, the first "
+                f"at {first}; {remedy}"
+            )
+
+    label = frame[declaration.label_column]
+    refuse(label.isna(), f"null label {declaration.label_column!r}", "leave out rows without a matured label")
+    known = (0, 1) if declaration.task == "binary" else declaration.outcomes
+    unknown = ~label.isin(known)
+    found = sorted(map(str, label[unknown].unique()))
+    refuse(
+        unknown,
+        f"unknown outcomes {found}, expected {list(known)},",
+        "correct the label model or the declared outcomes",
+    )
+    unmatured = frame[AS_OF] + pd.Timedelta(days=declaration.horizon_days) > as_of
+    refuse(
+        unmatured,
+        f"labels over {declaration.horizon_days} days that mature after the clock {as_of}",
+        "leave them out: an open outcome is not a negative one",
+    )
+    if SUCCEEDED_AT in frame.columns:
+        refuse(frame[SUCCEEDED_AT] > as_of, f"{SUCCEEDED_AT} after the clock {as_of}", "null it: it is not known yet")
+
+
+def _utc_or_null(times: pd.Series) -> pd.Series:
+    import pandas as pd
+
+    if times.isna().all():
+        # a column of nulls alone has no type of its own when it comes from a database
+        return pd.Series(pd.NaT, index=times.index, dtype="datetime64[us, UTC]")
+    if not isinstance(times.dtype, pd.DatetimeTZDtype):
+        raise ObservationError(f"column {times.name!r}: expected times with the zone UTC, found {times.dtype}")
+    return times
+
+
+def _outcomes(label: pd.Series, declaration: ModelDeclaration) -> pd.Series:
+    return label.astype("int64") if declaration.task == "binary" else label.astype(str)

@@ -1,0 +1,160 @@
+"""Candidates are trained once, verified when read, and better than nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models import candidate as candidates
+from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
+from models.candidate import EVALUATION, PIPELINE, PREDICTIONS, load, train
+from models.frames import model_input
+from models.learning import predict
+from models.training_set import freeze
+
+CLOCK = pd.Timestamp("2025-12-31", tz="UTC")
+CREATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def copied(converter, tmp_path):
+    """Return a copy of the trained version that a test may damage."""
+    return shutil.copytree(converter.directory, tmp_path / converter.version)
+
+
+def test_version_names_the_data_and_is_trained_once(conversion, conversion_set, converter):
+    last = conversion_set.frame()["as_of"].max()
+    assert converter.version.startswith(f"{last:%Y%m%d}-")
+    assert not converter.reused
+    written = sha256(converter.directory / MANIFEST)
+    again = train(conversion, conversion_set, converter.directory.parent, datetime(2030, 1, 1, tzinfo=UTC))
+    assert again.reused
+    assert again.version == converter.version
+    assert sha256(converter.directory / MANIFEST) == written
+
+
+def test_the_same_inputs_give_the_same_model(conversion, conversion_set, converter, tmp_path):
+    again = train(conversion, conversion_set, tmp_path, CREATED_AT)
+    assert again.version == converter.version
+    for name in (EVALUATION, PREDICTIONS):
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(again.directory / name), pd.read_parquet(converter.directory / name), check_exact=True
+        )
+
+
+def test_another_declaration_is_another_version(conversion, conversion_set, converter, tmp_path):
+    assert train(replace(conversion, seed=1), conversion_set, tmp_path, CREATED_AT).version != converter.version
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("RECIPE", candidates.RECIPE + 1), ("library_versions", lambda: {"scikit-learn": "9"})]
+)
+def test_other_code_is_another_version(conversion, conversion_set, converter, tmp_path, monkeypatch, name, value):
+    monkeypatch.setattr(candidates, name, value)
+    assert train(conversion, conversion_set, tmp_path, CREATED_AT).version != converter.version
+
+
+def test_held_out_leads_are_the_last_and_were_not_learnt_from(converter, conversion_set):
+    held_out = converter.held_out()
+    created = conversion_set.frame().drop_duplicates("lead_id").set_index("lead_id")["lead_created_at"]
+    cut = pd.Timestamp(converter.manifest["split"]["cut"])
+    assert set(held_out["lead_id"]) == set(created[created >= cut].index)
+    assert converter.manifest["split"]["test_entities"] == held_out["lead_id"].nunique() == 150
+    split = converter.manifest["split"]
+    assert split["train_rows"] + split["test_rows"] + split["not_matured_at_cut"] == converter.manifest["rows"]
+
+
+def test_the_published_pipeline_has_seen_all_rows(converter, conversion_set):
+    held_out = converter.held_out()
+    rows = conversion_set.frame().merge(held_out[["lead_id", "as_of"]])
+    published = predict(converter.pipeline, model_input(rows, converter.features), converter.outcomes)[:, 0]
+    assert not np.allclose(published, held_out["probability_converted"])
+
+
+def test_grades_begin_at_their_quantiles(converter):
+    probability = converter.held_out()["probability_converted"]
+    bounds = converter.manifest["grades"]
+    assert list(bounds) == ["A", "B", "C", "D"]
+    assert bounds["A"] == pytest.approx(probability.quantile(0.9))
+    assert bounds["D"] == 0
+    assert (probability >= bounds["A"]).mean() == pytest.approx(0.1, abs=0.03)
+
+
+def test_typical_values_are_those_of_the_rows(converter, conversion_set):
+    frame = conversion_set.frame()
+    assert converter.manifest["typical"] == {
+        "always_missing": None,
+        "always_one": 1.0,
+        "calls_count_7d": frame["calls_count_7d"].median(),
+        "noise_days": pytest.approx(frame["noise_days"].median()),
+        "source_channel": frame["source_channel"].mode()[0],
+    }
+
+
+def test_stored_predictions_are_those_of_the_published_pipeline(converter):
+    stored = pd.read_parquet(converter.directory / PREDICTIONS)
+    assert 100 <= len(stored) <= 200
+    predicted = predict(converter.pipeline, model_input(stored, converter.features), converter.outcomes)
+    np.testing.assert_allclose(predicted[:, 0], stored["probability_converted"], rtol=0, atol=1e-12)
+
+
+def test_success_weighs_in_what_is_published(frame, next_action, recommender, tmp_path):
+    frozen = freeze(frame.drop(columns="converted"), next_action, tmp_path / "sets", CLOCK)
+    even = train(replace(next_action, success_weight=1.0), frozen, tmp_path / "models", CREATED_AT)
+    weighted, plain = (pd.read_parquet(each.directory / PREDICTIONS) for each in (recommender, even))
+    assert not np.allclose(weighted["probability_no_action"], plain["probability_no_action"])
+
+
+def test_a_training_set_of_another_model_is_refused(next_action, conversion, conversion_set, tmp_path):
+    with pytest.raises(ValueError, match="'next_best_action' over 7 days, found 'conversion' over 30 days"):
+        train(next_action, conversion_set, tmp_path, CREATED_AT)
+    with pytest.raises(ValueError, match="over 60 days, found 'conversion' over 30"):
+        train(conversion.with_horizon(60), conversion_set, tmp_path, CREATED_AT)
+
+
+@pytest.mark.parametrize("name", [PIPELINE, EVALUATION, PREDICTIONS])
+def test_a_changed_file_is_refused(copied, name):
+    with (copied / name).open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ArtifactMismatchError, match=rf"{name}: expected SHA-256"):
+        load(copied)
+
+
+def change_manifest(directory, **changes):
+    path = directory / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_other_libraries_are_accepted_if_they_predict_the_same(copied):
+    change_manifest(copied, libraries={"scikit-learn": "1.0"})
+    assert load(copied).manifest["libraries"] == {"scikit-learn": "1.0"}
+
+
+def test_other_libraries_are_refused_if_they_predict_otherwise(copied):
+    stored = pd.read_parquet(copied / PREDICTIONS)
+    stored.loc[0, "probability_converted"] += 1e-6
+    stored.to_parquet(copied / PREDICTIONS)
+    files = {name: sha256(copied / name) for name in (PIPELINE, EVALUATION, PREDICTIONS)}
+    change_manifest(copied, files=files)
+    load(copied)  # with the libraries of its training, the SHA-256 is all that is asked
+    change_manifest(copied, libraries={"scikit-learn": "1.0"})
+    with pytest.raises(ArtifactMismatchError, match=r"'1.0'.*found a difference of 1e-06; train a new version"):
+        load(copied)
+
+
+def test_other_libraries_are_refused_if_they_cannot_read_the_pipeline(copied):
+    (copied / PIPELINE).write_bytes(b"of another age")
+    files = {name: sha256(copied / name) for name in (PIPELINE, EVALUATION, PREDICTIONS)}
+    change_manifest(copied, files=files, libraries={"scikit-learn": "1.0"})
+    with pytest.raises(ArtifactMismatchError, match=r"predicting failed with .*; train a new version"):
+        load(copied)
+
+
+def test_library_versions_are_those_that_predict():
+    assert set(candidates.library_versions()) == {"python", "scikit-learn", "numpy", "pandas", "joblib"}

@@ -1,0 +1,138 @@
+"""Declarations refuse what cannot be right, and their fingerprint follows what is learnt."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from models.declaration import LEAD_FEATURES, DeclarationError, FeatureView
+from models.registry import DECLARATIONS, declaration, register
+
+ROOT = Path(__file__).parents[2]
+CONVERSION = declaration("conversion")
+NEXT = declaration("next_best_action")
+
+
+def run(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_declarations_import_nothing_heavy():
+    modules = "models.registry, models.promotion, models.scoring, models.explanation, models.plots"
+    loaded = run(
+        f"import sys, {modules}\n"
+        "print([m for m in ('sklearn', 'pandas', 'numpy', 'matplotlib', 'joblib', 'pyarrow') if m in sys.modules])"
+    )
+    assert loaded == "[]"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "Lead Score"}, "lower-case identifier"),
+        ({"task": "regression"}, "found 'regression'"),
+        ({"outcomes": ("won", "lost")}, "one outcome"),
+        ({"label_column": "succeeded_at"}, "label_column"),
+        ({"horizon_days": 0}, "horizon_days must be 1 or more, found 0"),
+        ({"success_weight": 0}, "success_weight"),
+        ({"success_weight": float("nan")}, "success_weight"),
+        ({"test_share": 1.0}, "test_share"),
+        ({"max_skill_loss": -0.1}, "max_skill_loss"),
+        ({"primary_metric": "macro_auc"}, "found 'macro_auc'"),
+        ({"gates": {"accuracy": 0.5}}, "gates"),
+        ({"grades": {"A": 0.5, "B": 0.9, "C": 0.0}}, "grades"),
+        ({"grades": {"A": 0.9, "B": 0.1}}, "grades"),
+    ],
+)
+def test_a_wrong_field_is_named(changes, message):
+    with pytest.raises(DeclarationError, match=message):
+        replace(CONVERSION, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"outcomes": ("a", "b")}, "three or more"),
+        ({"outcomes": ("a", "b", "b")}, "must differ"),
+        ({"grades": {"A": 0.0}}, "binary"),
+    ],
+)
+def test_a_wrong_multiclass_field_is_named(changes, message):
+    with pytest.raises(DeclarationError, match=message):
+        replace(NEXT, **changes)
+
+
+def test_all_problems_are_named_at_once():
+    with pytest.raises(DeclarationError, match=r"horizon_days.*test_share"):
+        replace(CONVERSION, horizon_days=0, test_share=0)
+
+
+def test_a_view_cannot_learn_from_its_own_key():
+    with pytest.raises(DeclarationError, match="lead_id"):
+        FeatureView(
+            name="v", schema="s", entity="lead", key="lead_id", created="made_at", not_features=("as_of", "made_at")
+        )
+
+
+def test_registry_refuses_duplicates():
+    with pytest.raises(DeclarationError, match="two models are named 'conversion'"):
+        register((CONVERSION, CONVERSION))
+    with pytest.raises(DeclarationError, match="'conversion' and 'other' both publish 'converted_probability'"):
+        register((CONVERSION, replace(CONVERSION, name="other")))
+
+
+def test_registry_names_what_is_declared():
+    assert list(DECLARATIONS) == ["conversion", "next_best_action"]
+    with pytest.raises(DeclarationError, match="conversion"):
+        declaration("churn")
+
+
+def test_fingerprint_is_equal_in_every_process():
+    code = "from models.registry import declaration; print(declaration('conversion').fingerprint())"
+    assert {run(code, PYTHONHASHSEED=seed) for seed in ("1", "2")} == {CONVERSION.fingerprint()}
+
+
+def shallow():
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(max_depth=1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"horizon_days": 30},
+        {"seed": 8},
+        {"success_weight": 3.0},
+        {"test_share": 0.2},
+        {"grades": {"A": 0.5, "B": 0.0}},
+        {"label": "other"},
+        {"estimator": shallow},
+        {"feature_view": replace(LEAD_FEATURES, not_features=(*LEAD_FEATURES.not_features, "source"))},
+    ],
+)
+def test_fingerprint_follows_what_is_learnt(changes):
+    assert replace(CONVERSION, **changes).fingerprint() != CONVERSION.fingerprint()
+
+
+def test_fingerprint_ignores_what_is_not_learnt():
+    other = replace(CONVERSION, owner="team:x", description="x", gates={}, max_skill_loss=0.5)
+    assert other.fingerprint() == CONVERSION.fingerprint()
+
+
+def test_fingerprint_refuses_a_parameter_without_a_stable_representation():
+    def estimator():
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer
+
+        return make_pipeline(FunctionTransformer(lambda x: x), shallow())
+
+    with pytest.raises(DeclarationError, match="functiontransformer__func"):
+        replace(CONVERSION, estimator=estimator).fingerprint()

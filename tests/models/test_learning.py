@@ -1,0 +1,99 @@
+"""The pipeline learns from whatever columns a CRM has, the same way every time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from threadpoolctl import threadpool_info
+
+from models.frames import MISSING, ObservationError
+from models.learning import FEW_ROWS, available_threads, fit, predict
+from models.registry import DECLARATIONS, declaration
+
+
+def learnable(rows: int = 400) -> tuple[pd.DataFrame, pd.Series]:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=rows)
+    source = pd.Series(rng.choice(["web", "event"], rows), dtype=object)
+    return pd.DataFrame({"x": x, "source": source}), pd.Series((x > 0).astype(int))
+
+
+@pytest.mark.parametrize("name", list(DECLARATIONS))
+def test_every_declared_estimator_learns_the_same_twice(name):
+    features, label = learnable()
+    each = declaration(name)
+    if each.task == "multiclass":
+        label = label.map({0: "no_action", 1: "send_proposal"})
+    first, second = (predict(fit(each, features, label, np.ones(400)), features, each.outcomes) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert first.std() > 0
+
+
+def test_columns_without_values_do_not_stop_learning():
+    features, label = learnable()
+    features = features.assign(empty=np.nan, constant=1.0, empty_text=MISSING, one_value_or_none=[1.0, np.nan] * 200)
+    model = fit(declaration("conversion"), features, label, np.ones(400))
+    assert model.named_steps["columns"].named_transformers_["numbers"].n_features_in_ == 2
+    assert predict(model, features, ("converted",)).shape == (400, 1)
+
+
+def test_a_column_with_a_single_value_among_many_rows_does_not_stop_learning():
+    def one_tree():
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        return HistGradientBoostingClassifier(max_iter=1, early_stopping=False)
+
+    rows = 300_000
+    x = np.arange(rows, dtype="float64")
+    features = pd.DataFrame({"x": x, "rare": np.where((x > 0) & (x < 3), x, np.nan)})
+    label = pd.Series((x % 7 > 3).astype(int))
+    model = fit(replace(declaration("conversion"), estimator=one_tree), features, label, np.ones(rows))
+    assert model.named_steps["columns"].named_transformers_["numbers"].n_features_in_ == 1
+
+
+def test_features_that_tell_nothing_are_refused():
+    features = pd.DataFrame({"a": [1.0, 1.0], "b": [np.nan, np.nan]})
+    with pytest.raises(ObservationError, match="all 2 features are constant or empty in the 2 rows"):
+        fit(declaration("conversion"), features, pd.Series([0, 1]), np.ones(2))
+
+
+def test_a_category_that_was_not_seen_is_scored():
+    features, label = learnable()
+    model = fit(declaration("conversion"), features, label, np.ones(400))
+    unseen = predict(model, features.assign(source="carrier pigeon"), ("converted",))
+    assert np.isfinite(unseen).all()
+
+
+def test_outcomes_that_did_not_occur_have_no_probability():
+    features, label = learnable()
+    each = declaration("next_best_action")
+    model = fit(each, features, label.map({0: "no_action", 1: "send_proposal"}), np.ones(400))
+    probabilities = predict(model, features, each.outcomes)
+    seen = [name in ("no_action", "send_proposal") for name in each.outcomes]
+    assert (probabilities[:, ~np.array(seen)] == 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    # the column of an outcome holds the probability of that outcome, whatever the order of the classes
+    assert probabilities[label == 1, each.outcomes.index("send_proposal")].mean() > 0.9
+
+
+def test_no_rows_no_probabilities():
+    features, label = learnable()
+    model = fit(declaration("conversion"), features, label, np.ones(400))
+    assert predict(model, features.head(0), ("converted",)).shape == (0, 1)
+
+
+def test_weights_are_learnt_from():
+    features, label = learnable()
+    even = fit(declaration("conversion"), features, label, np.ones(400))
+    tilted = fit(declaration("conversion"), features, label, np.where(label == 1, 20.0, 1.0))
+    assert predict(tilted, features, ("converted",)).mean() > predict(even, features, ("converted",)).mean()
+
+
+def test_few_rows_use_a_single_thread_and_many_no_more_than_there_are_cores(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
+    for rows, expected in ((1, {1}), (FEW_ROWS, {1}), (FEW_ROWS + 1, {2})):
+        with available_threads(rows):
+            assert {pool["num_threads"] for pool in threadpool_info()} == expected

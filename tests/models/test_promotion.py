@@ -1,0 +1,79 @@
+"""The promotion rules, case by case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from models.evaluation import Evaluation
+from models.promotion import ChampionEvidence, PromotionEvidence, decide_promotion, promotion_evidence
+from models.registry import declaration
+
+CHAMPION = ChampionEvidence(version="old", log_loss=0.5, baseline_log_loss=0.625)  # skill 0.2
+GOOD = {"auc": 0.8, "log_loss": 0.5}
+TRIVIAL = {"auc": 0.5, "log_loss": 0.6}
+FIRST = PromotionEvidence(
+    model="m",
+    version="new",
+    primary_metric="auc",
+    metrics=GOOD,
+    baseline=TRIVIAL,
+    max_skill_loss=0.02,
+    champion=None,
+)
+LATER = replace(FIRST, champion=CHAMPION)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "outcome", "rule", "figures"),
+    [
+        (FIRST, "promote", "first_champion", "auc 0.8000 against 0.5000, log_loss 0.5000 against 0.6000"),
+        (replace(FIRST, metrics={**GOOD, "auc": 0.5}), "refuse", "baseline_not_beaten", "auc 0.5000, baseline 0.5000"),
+        (replace(FIRST, metrics={**GOOD, "log_loss": 0.61}), "refuse", "baseline_not_beaten", "log_loss 0.6100"),
+        (replace(FIRST, metrics={**GOOD, "auc": None}), "refuse", "metric_undefined", "auc of new"),
+        (replace(FIRST, baseline={**TRIVIAL, "log_loss": None}), "refuse", "metric_undefined", "log_loss of new"),
+        (replace(LATER, version="old"), "keep", "same_version", "old is the champion"),
+        # the champion stays the champion, whatever its metrics were
+        (replace(LATER, version="old", metrics={"auc": 0.1, "log_loss": 9.0}), "keep", "same_version", "old"),
+        (replace(LATER, metrics={**GOOD, "log_loss": 0.47}), "promote", "skill_held", "skill 0.2167"),
+        (replace(LATER, metrics={**GOOD, "log_loss": 0.49}), "promote", "skill_held", "skill 0.1833"),
+        (
+            replace(LATER, metrics={**GOOD, "log_loss": 0.495}),
+            "refuse",
+            "skill_lost",
+            "skill 0.1750, champion old 0.2000, tolerated loss 0.0200",
+        ),
+        (replace(LATER, max_skill_loss=0.1), "promote", "skill_held", "tolerated loss 0.1000"),
+        (replace(LATER, metrics={**GOOD, "log_loss": 0.7}), "refuse", "baseline_not_beaten", "baseline 0.6000"),
+        (
+            replace(LATER, champion=replace(CHAMPION, log_loss=None)),
+            "refuse",
+            "skill_undefined",
+            "evaluate the champion",
+        ),
+        (replace(LATER, champion=replace(CHAMPION, baseline_log_loss=0.0)), "refuse", "skill_undefined", "old"),
+        (replace(FIRST, primary_metric="log_loss"), "promote", "first_champion", "(log_loss 0.5000 against 0.6000)"),
+    ],
+)
+def test_rules(evidence, outcome, rule, figures):
+    decision = decide_promotion(evidence)
+    assert (decision.kind, decision.outcome, decision.rule) == ("promotion", outcome, rule)
+    assert figures in decision.reason
+    assert decision.reason.endswith(".")
+
+
+def test_evidence_is_what_was_measured_and_declared():
+    evaluation = Evaluation(
+        model="conversion",
+        version="new",
+        task="binary",
+        n=10,
+        metrics=GOOD,
+        baseline=TRIVIAL,
+        undefined={},
+        recall={},
+        calibration=(),
+    )
+    evidence = promotion_evidence(declaration("conversion"), evaluation, CHAMPION)
+    assert evidence == replace(LATER, model="conversion")

@@ -1,0 +1,102 @@
+"""Scores are one per row and outcome, whatever else is in the frame and however many rows come at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.frames import ObservationError
+from models.scoring import grades, score
+
+
+@pytest.fixture
+def open_leads(frame):
+    return frame.drop(columns=["converted", "next_action", "succeeded_at"]).tail(60).reset_index(drop=True)
+
+
+def test_binary_scores(converter, open_leads):
+    scored = score(converter, open_leads)
+    assert scored.columns.tolist() == [
+        "model", "version", "lead_id", "as_of", "outcome", "probability", "score", "grade"
+    ]  # fmt: skip
+    assert scored["lead_id"].tolist() == open_leads["lead_id"].tolist()
+    assert scored["as_of"].tolist() == open_leads["as_of"].tolist()
+    assert set(scored["outcome"]) == {"converted"}
+    assert scored["score"].tolist() == [min(99, max(1, round(100 * p))) for p in scored["probability"]]
+    best = scored["probability"] >= converter.manifest["grades"]["A"]
+    assert ((scored["grade"] == "A") == best).all()
+    assert best.any()
+    assert set(scored["grade"]) <= set("ABCD")
+
+
+def test_multiclass_scores(recommender, open_leads):
+    scored = score(recommender, open_leads)
+    assert len(scored) == len(open_leads) * 5
+    assert scored["outcome"].head(5).tolist() == list(recommender.outcomes)
+    np.testing.assert_allclose(scored.groupby(["lead_id", "as_of"])["probability"].sum(), 1)
+    assert scored[["score", "grade"]].isna().all(axis=None)
+    assert (scored.loc[scored["outcome"] == "email_nurture", "probability"] == 0).all()
+    # the channel decides what comes next
+    best = scored.loc[scored.groupby(["lead_id", "as_of"])["probability"].idxmax()]
+    chosen = best.merge(open_leads).groupby("source_channel")["outcome"].agg(lambda outcome: outcome.mode()[0])
+    assert chosen.to_dict() == {"event": "no_action", "referral": "send_proposal", "web": "call_immediate"}
+
+
+def test_a_row_scores_alone_as_among_others(converter, open_leads):
+    together = score(converter, open_leads)
+    alone = pd.concat([score(converter, open_leads.iloc[[row]]) for row in range(5)], ignore_index=True)
+    pd.testing.assert_frame_equal(alone, together.head(5), check_exact=True)
+
+
+def test_the_order_of_columns_and_other_columns_change_nothing(converter, open_leads):
+    other = open_leads[open_leads.columns[::-1]].assign(
+        phase_of_the_moon=1, calls_count_7d=lambda f: f["calls_count_7d"].astype("Int64")
+    )
+    pd.testing.assert_frame_equal(score(converter, other), score(converter, open_leads))
+
+
+def test_no_open_leads_no_scores(converter, open_leads):
+    scored = score(converter, open_leads.head(0))
+    assert scored.empty
+    assert scored["score"].dtype == "Int64"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns=["calls_count_7d", "noise_days"]), r"\['calls_count_7d', 'noise_days'\] are missing"),
+        (lambda f: pd.concat([f, f.head(1)]), "1 doubled rows"),
+        (lambda f: f.assign(as_of=f["as_of"].dt.tz_convert("Europe/Berlin")), "zone UTC"),
+        (lambda f: f.assign(calls_count_7d="many"), "'many'"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(converter, open_leads, change, message):
+    with pytest.raises(ObservationError, match=message):
+        score(converter, change(open_leads))
+
+
+def test_a_model_that_gives_no_probabilities_is_refused(converter, open_leads):
+    class Broken:
+        classes_ = (0, 1)
+
+        def predict_proba(self, features):
+            return np.full((len(features), 2), np.nan)
+
+    broken = replace(converter)
+    broken.__dict__["pipeline"] = Broken()
+    with pytest.raises(ValueError, match=r"conversion .*expected 60 x 1 probabilities"):
+        score(broken, open_leads)
+
+
+def test_grades_begin_at_their_bounds():
+    bounds = {"A": 0.5, "B": 0.2, "C": 0.0}
+    assert grades(np.array([0.5, 0.4999, 0.2, 0.1, 0.0]), bounds) == ["A", "B", "B", "C", "C"]
+
+
+def test_scores_of_new_leads_follow_their_features(converter, new_leads):
+    scored = score(converter, new_leads).assign(calls=new_leads["calls_count_7d"])
+    busy, quiet = (scored.loc[mask, "probability"].mean() for mask in (scored["calls"] >= 4, scored["calls"] == 0))
+    assert busy > quiet + 0.5

@@ -1,0 +1,83 @@
+"""The split out of time and the weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.registry import declaration
+from models.splitting import TooFewRowsError, sample_weights, temporal_split
+
+CONVERSION = declaration("conversion").with_horizon(10)
+START = pd.Timestamp("2025-01-01", tz="UTC")
+
+
+def leads(created: list[int], offsets: tuple[int, ...] = (1, 4, 12)) -> pd.DataFrame:
+    """Return observations of leads created on the given days; every other row converts."""
+    rows = [(f"L{n:02d}", START + pd.Timedelta(days=d), START + pd.Timedelta(days=d + o))
+            for n, d in enumerate(created) for o in offsets]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["lead_id", "lead_created_at", "as_of"])
+    return frame.assign(converted=np.arange(len(frame)) % 2)
+
+
+def test_the_last_created_are_held_out_and_open_labels_do_not_train():
+    frame = leads([0, 5, 10, 15, 20, 25, 30, 40, 50, 60])
+    split = temporal_split(frame, CONVERSION)
+    assert split.cut == START + pd.Timedelta(days=40)
+    assert frame.loc[split.test, "lead_id"].unique().tolist() == ["L07", "L08", "L09"]
+    assert (split.train_entities, split.test_entities) == (6, 3)
+    # L05 was created on day 25: its labels of days 26 and 29 mature by day 40, the one of day 37 does not
+    assert frame.loc[split.train, "as_of"].max() == START + pd.Timedelta(days=29)
+    assert not split.train[frame["lead_id"] == "L06"].any()
+
+
+def test_leads_of_the_same_moment_are_ordered_by_key():
+    frame = leads([0] * 7 + [30] * 3)
+    held_out = temporal_split(frame.sample(frac=1, random_state=1), replace(CONVERSION, test_share=0.2))
+    again = temporal_split(frame, replace(CONVERSION, test_share=0.2))
+    assert frame.loc[again.test, "lead_id"].unique().tolist() == ["L08", "L09"]
+    assert held_out.cut == again.cut
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 300), min_size=2, max_size=40), st.sampled_from([0.1, 0.3, 0.5]))
+def test_no_lead_on_both_sides_and_nothing_learnt_from_the_future(created, share):
+    frame = leads(created)
+    try:
+        split = temporal_split(frame, replace(CONVERSION, test_share=share))
+    except TooFewRowsError:
+        return
+    assert not set(frame.loc[split.train, "lead_id"]) & set(frame.loc[split.test, "lead_id"])
+    assert (frame.loc[split.train, "as_of"] + pd.Timedelta(days=10) <= split.cut).all()
+    assert (frame.loc[split.test, "lead_created_at"] >= split.cut).all()
+    assert frame.loc[split.test, "lead_id"].nunique() == len(created) - int(len(created) * (1 - share))
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (leads([0, 1, 2, 3]), "training rows, found 0 rows"),
+        (leads([0, 5, 40, 60]).assign(converted=0), r"training rows, found .*\{'0': "),
+        (leads([0, 5, 40, 60]).assign(converted=[0, 1] * 3 + [0] * 6), r"held-out rows, found .*\{'0': "),
+    ],
+)
+def test_too_few_rows_come_with_figures_and_remedy(frame, message):
+    with pytest.raises(TooFewRowsError, match=f"{message}.*10 days: load more history"):
+        temporal_split(frame, CONVERSION)
+
+
+def test_only_success_that_was_known_weighs_more():
+    cut = START + pd.Timedelta(days=20)
+    frame = leads([0]).assign(succeeded_at=[cut - pd.Timedelta(days=1), cut, pd.NaT])
+    assert sample_weights(frame, replace(CONVERSION, success_weight=3.0), cut).tolist() == [3, 1, 1]
+
+
+def test_weights_need_to_know_who_succeeded():
+    assert sample_weights(leads([0]), CONVERSION, START).tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match="'succeeded_at'"):
+        sample_weights(leads([0]), replace(CONVERSION, success_weight=2.0), START)

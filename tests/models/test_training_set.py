@@ -1,0 +1,144 @@
+"""Training sets are frozen once, whole, and only from labels that may be learnt from."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from models.artifacts import ArtifactMismatchError, new_directory
+from models.frames import ObservationError
+from models.training_set import DATA, TrainingDataError, freeze, load
+
+CLOCK = pd.Timestamp("2025-12-31", tz="UTC")
+
+
+def test_manifest_says_what_is_in_it(conversion_set):
+    manifest, frame = conversion_set.manifest, conversion_set.frame()
+    assert (manifest["rows"], manifest["entities"]) == (1500, 500) == (len(frame), frame["lead_id"].nunique())
+    assert manifest["horizon_days"] == 30
+    assert manifest["as_of"] == CLOCK.isoformat()
+    assert manifest["last_as_of"] == frame["as_of"].max().isoformat()
+    assert manifest["outcome_counts"] == {"0": int((frame["converted"] == 0).sum()), "1": int(frame["converted"].sum())}
+    assert conversion_set.features == {
+        "always_missing": "number",
+        "always_one": "number",
+        "calls_count_7d": "number",
+        "noise_days": "number",
+        "source_channel": "text",
+    }
+
+
+def test_equal_content_is_written_once(frame, conversion, tmp_path):
+    rows = frame.drop(columns="next_action")
+    first = freeze(rows, conversion, tmp_path, CLOCK)
+    written = (first.directory / DATA).stat().st_ino
+    shuffled = rows.sample(frac=1, random_state=3)[rows.columns[::-1]].astype({"calls_count_7d": "Int64"})
+    again = freeze(shuffled, conversion, tmp_path, CLOCK + pd.Timedelta(days=1))
+    assert again.id == first.id
+    assert (again.directory / DATA).stat().st_ino == written
+    assert again.manifest == first.manifest
+    assert [path.name for path in tmp_path.iterdir()] == [first.id]
+
+
+def test_another_value_is_another_set(frame, conversion, tmp_path):
+    rows = frame.drop(columns="next_action")
+    first = freeze(rows, conversion, tmp_path, CLOCK)
+    rows.loc[0, "noise_days"] += 1e-12
+    assert freeze(rows, conversion, tmp_path, CLOCK).id != first.id
+
+
+def test_text_boundaries_enter_the_hash(frame, conversion, tmp_path):
+    rows = frame.drop(columns="next_action").head(2)
+    ids = {
+        freeze(rows.assign(source_channel=pair), conversion, tmp_path, CLOCK).id for pair in (["ab", "c"], ["a", "bc"])
+    }
+    assert len(ids) == 2
+
+
+def test_times_of_the_label_model_are_no_features(frame, conversion, tmp_path):
+    rows = frame.drop(columns="next_action").assign(matured_at=frame["as_of"] + pd.Timedelta(days=30), horizon_days=30)
+    frozen = freeze(rows, conversion, tmp_path, CLOCK)
+    assert not {"matured_at", "horizon_days", "succeeded_at", "converted"} & set(frozen.features)
+
+
+def test_a_success_column_of_nulls_is_accepted(frame, conversion, tmp_path):
+    frozen = freeze(frame.drop(columns="next_action").assign(succeeded_at=None), conversion, tmp_path, CLOCK)
+    assert frozen.frame()["succeeded_at"].isna().all()
+
+
+def write_half(target):
+    with new_directory(target) as unfinished:
+        (unfinished / DATA).write_text("half")
+        raise KeyboardInterrupt
+
+
+def test_what_a_killed_writer_left_is_replaced(frame, conversion, tmp_path):
+    rows = frame.drop(columns="next_action")
+    frozen_id = freeze(rows, conversion, tmp_path / "elsewhere", CLOCK).id
+    target = tmp_path / frozen_id
+    with pytest.raises(KeyboardInterrupt):
+        write_half(target)
+    assert not target.exists()
+    assert len(freeze(rows, conversion, tmp_path, CLOCK).frame()) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda directory: (directory / DATA).write_bytes(b"x"), "expected SHA-256 .*, found .*remove"),
+        (lambda directory: (directory / DATA).unlink(), "found no file"),
+        (lambda directory: (directory / "manifest.json").write_text("{"), "readable manifest"),
+        (lambda directory: (directory / "manifest.json").unlink(), "readable manifest"),
+    ],
+)
+def test_a_damaged_set_is_refused(frame, conversion, tmp_path, damage, message):
+    rows = frame.drop(columns="next_action")
+    directory = freeze(rows, conversion, tmp_path, CLOCK).directory
+    damage(directory)
+    with pytest.raises(ArtifactMismatchError, match=message):
+        load(directory)
+    with pytest.raises(ArtifactMismatchError, match=message):
+        freeze(rows, conversion, tmp_path, CLOCK)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.head(0), "no rows to learn from"),
+        (lambda rows: rows.assign(converted=rows["converted"].astype("Int64").where(rows.index > 0)), "null label"),
+        (lambda rows: rows.assign(converted=rows["converted"].where(rows.index > 0, 7)), r"unknown outcomes \['7'\]"),
+        (lambda rows: rows[["lead_id", "as_of", "lead_created_at", "converted"]], "no feature columns"),
+        (lambda rows: rows.assign(as_of=rows["as_of"] + pd.Timedelta(days=330)), "mature after the clock"),
+        (lambda rows: rows.assign(succeeded_at=CLOCK + pd.Timedelta(days=1)), "succeeded_at after the clock"),
+    ],
+)
+def test_rows_that_no_model_may_learn_from(frame, conversion, tmp_path, change, message):
+    with pytest.raises(TrainingDataError, match=message):
+        freeze(change(frame.drop(columns="next_action")), conversion, tmp_path, CLOCK)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: pd.concat([rows, rows.head(2)]), "2 doubled rows"),
+        (lambda rows: rows.assign(as_of=rows["as_of"].dt.tz_localize(None)), "zone UTC"),
+        (lambda rows: rows.assign(succeeded_at=rows["succeeded_at"].dt.tz_localize(None)), "'succeeded_at'.*zone UTC"),
+        (lambda rows: rows.drop(columns="converted"), r"\['converted'\] are missing"),
+        (lambda rows: rows.assign(won_at=rows["as_of"]), "'won_at'"),
+    ],
+)
+def test_rows_that_are_no_observations(frame, conversion, tmp_path, change, message):
+    with pytest.raises(ObservationError, match=message):
+        freeze(change(frame.drop(columns="next_action")), conversion, tmp_path, CLOCK)
+
+
+def test_an_unknown_class_is_named(frame, next_action, tmp_path):
+    rows = frame.drop(columns="converted").assign(next_action="fax")
+    with pytest.raises(TrainingDataError, match=r"\['fax'\].*email_nurture"):
+        freeze(rows, next_action, tmp_path, CLOCK)
+
+
+def test_boolean_labels_are_those_of_zero_and_one(frame, conversion, conversion_set, tmp_path):
+    rows = frame.drop(columns="next_action").assign(converted=frame["converted"].astype(bool))
+    assert freeze(rows, conversion, tmp_path, CLOCK).id == conversion_set.id
