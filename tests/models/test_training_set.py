@@ -56,9 +56,9 @@ def test_text_boundaries_enter_the_hash(frame, conversion, tmp_path):
 
 
 def test_times_of_the_label_model_are_no_features(frame, conversion, tmp_path):
-    rows = frame.drop(columns="next_action").assign(matured_at=frame["as_of"] + pd.Timedelta(days=30), horizon_days=30)
+    rows = frame.drop(columns="next_action").assign(matures_at=frame["as_of"] + pd.Timedelta(days=30), horizon_days=30)
     frozen = freeze(rows, conversion, tmp_path, CLOCK)
-    assert not {"matured_at", "horizon_days", "succeeded_at", "converted"} & set(frozen.features)
+    assert not {"matures_at", "horizon_days", "succeeded_at", "converted"} & set(frozen.features)
 
 
 def test_a_success_column_of_nulls_is_accepted(frame, conversion, tmp_path):

@@ -1,0 +1,99 @@
+"""Layer `champion`: which version's scores are published, and the ledger of the decisions that made it so."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.ml_tables import ensure, record_decision
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock
+from assets.warehouse import Warehouse
+from models.artifacts import MANIFEST, sha256
+from models.candidate import load
+from models.declaration import ModelDeclaration
+from models.evaluation import evaluate
+from models.promotion import ChampionEvidence, decide_promotion, promotion_evidence
+from models.registry import DECLARATIONS
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
+    """Return the asset that decides on promotion and moves the pointer to the champion."""
+
+    @dg.asset(
+        key=["champion", declaration.name],
+        ins={"candidate": dg.AssetIn(key=["candidate", declaration.name])},
+        group_name="champions",
+        kinds={"duckdb"},
+        owners=[declaration.owner],
+        description=(
+            "The version whose scores are published. Each decision, also a refusal, is a row of ml.ml_decisions; "
+            "a refused candidate leaves the champion as it was."
+        ),
+        pool=WAREHOUSE_POOL,
+    )
+    def champion(
+        context: dg.AssetExecutionContext,
+        candidate: str,
+        warehouse: Warehouse,
+        artifacts: ArtifactStore,
+        clock: Clock,
+    ) -> dg.MaterializeResult[Any]:
+        version = load(artifacts.versions(declaration.name) / candidate)
+        with warehouse.connect() as connection:
+            ensure(connection)
+            evidence = promotion_evidence(declaration, evaluate(version), _champion(connection, declaration.name))
+            decision = decide_promotion(evidence)
+            decided_at = clock.present()
+            connection.begin()
+            record_decision(connection, context.run_id, evidence, decision, decided_at)
+            if decision.outcome == "promote":
+                connection.execute(
+                    "insert or replace into ml.ml_champions values (?, ?, ?, ?, ?)",
+                    [
+                        declaration.name,
+                        version.version,
+                        version.directory.name,
+                        sha256(version.directory / MANIFEST),
+                        decided_at,
+                    ],
+                )
+            connection.commit()
+            pointer = connection.execute(
+                "select version from ml.ml_champions where model = ?", [declaration.name]
+            ).fetchone()
+        log = context.log.warning if decision.outcome == "refuse" else context.log.info
+        log(f"{declaration.name}: {decision.outcome}. {decision.reason}")
+        return dg.MaterializeResult(
+            metadata={
+                "champion": pointer[0] if pointer else "none",
+                "candidate": version.version,
+                "decision": decision.outcome,
+                "rule": decision.rule,
+                "reason": decision.reason,
+                "evidence": dg.MetadataValue.json(asdict(evidence)),
+            }
+        )
+
+    return champion
+
+
+def _champion(connection: "DuckDBPyConnection", model: str) -> ChampionEvidence | None:
+    row = connection.execute(
+        "select champions.version, versions.metrics, versions.baseline from ml.ml_champions as champions "
+        "inner join ml.ml_models as versions using (model, version) where champions.model = ?",
+        [model],
+    ).fetchone()
+    if row is None:
+        return None
+    return ChampionEvidence(
+        version=row[0],
+        log_loss=json.loads(row[1])["log_loss"],
+        baseline_log_loss=json.loads(row[2])["log_loss"],
+    )
+
+
+champions = [champion_asset(declaration) for declaration in DECLARATIONS.values()]

@@ -1,0 +1,137 @@
+"""Layer `crm`: the CRM's records, extracted into schema ``raw`` by the source contract."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import dagster as dg
+
+from assets.resources import WAREHOUSE_POOL, Clock, CrmSource
+from assets.warehouse import Extraction, NoExtractionError, Warehouse
+
+TABLES = ("leads", "interactions", "appointments", "projects")
+MAX_REJECTED_SHARE = 0.01
+"""Rejects above one row in a hundred mean a broken feed or a wrong mapping rather than single mistakes."""
+
+DESCRIPTIONS = {
+    "leads": "One row per lead of the CRM that fits the source contract.",
+    "interactions": "One row per call, e-mail, message, meeting, web event, proposal message or note.",
+    "appointments": "One row per appointment.",
+    "projects": "One row per project (deal).",
+    "rejects": "One row per record that does not fit the source contract, with its place, the reason, and what to do.",
+}
+
+
+@dg.multi_asset(
+    name="crm",
+    specs=[
+        dg.AssetSpec(
+            key=["crm", name],
+            description=description,
+            group_name="crm",
+            kinds={"dlt", "duckdb"},
+            owners=["team:data-engineering"],
+        )
+        for name, description in DESCRIPTIONS.items()
+    ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "few_rejects",
+            asset=["crm", name],
+            description=f"At most {MAX_REJECTED_SHARE:.0%} of the rows that were read are rejected.",
+        )
+        for name in TABLES
+    ],
+    pool=WAREHOUSE_POOL,
+)
+def crm(
+    context: dg.AssetExecutionContext, crm_source: CrmSource, warehouse: Warehouse, clock: Clock
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Extract the CRM's records: only new and changed rows move, and what does not fit is quarantined.
+
+    Raises
+    ------
+    dagster.Failure
+        If the source breaks the contract, with the message that says where and what to do; the warehouse is then as
+        it was.
+    """
+    from pathlib import Path
+
+    from assets.source.extract import SourceContractError, extract
+
+    try:
+        address = crm_source.resolved()
+        _refuse_other_source(warehouse, address, accept=crm_source.accept_new_source)
+        report = extract(
+            source=address,
+            warehouse=warehouse.address,
+            state_dir=Path(crm_source.state_dir),
+            as_of=crm_source.clock,
+            present=clock.present(),
+            mapping=crm_source.mapping,
+            log=context.log.info,
+        )
+    except SourceContractError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+
+    for assumption in report.assumptions:
+        context.log.warning(f"assumption of mapping {report.mapping_name}: {assumption}")
+    shared = {
+        "clock": dg.MetadataValue.timestamp(report.as_of),
+        "source": report.source,
+        "mapping": f"{report.mapping_name} ({report.mapping_reason})",
+    }
+    rejected = {name: table.rejects_by_reason for name, table in report.tables.items() if table.rejects_by_reason}
+    for name in TABLES:
+        table = report.tables[name]
+        share = table.rows_rejected / table.rows_read if table.rows_read else 0.0
+        figures = {key: value for key, value in asdict(table).items() if key != "rows_total"}
+        yield dg.MaterializeResult(
+            asset_key=["crm", name],
+            metadata={"dagster/row_count": table.rows_total, **figures, **shared},
+            check_results=[
+                dg.AssetCheckResult(
+                    asset_key=["crm", name],
+                    check_name="few_rejects",
+                    passed=share <= MAX_REJECTED_SHARE,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"rejected_share": share, "threshold": MAX_REJECTED_SHARE},
+                )
+            ],
+        )
+    yield dg.MaterializeResult(
+        asset_key=["crm", "rejects"],
+        metadata={
+            "dagster/row_count": sum(table.rows_rejected for table in report.tables.values()),
+            "rejects_by_reason": dg.MetadataValue.md(_rejects_table(rejected)),
+            "assumptions": dg.MetadataValue.md("\n".join(f"- {each}" for each in report.assumptions) or "none"),
+            **shared,
+        },
+    )
+
+
+def _refuse_other_source(warehouse: Warehouse, address: str, *, accept: bool) -> None:
+    """Two companies in one warehouse would train one model: refuse a source other than the one it was filled from."""
+    try:
+        extraction: Extraction = warehouse.extraction()
+    except NoExtractionError:
+        return
+    from sqlalchemy.engine import make_url
+
+    found = make_url(address).render_as_string(hide_password=True) if "://" in address else address
+    if extraction.source != found and not accept:
+        raise dg.Failure(
+            description=(
+                f"{warehouse.path}: expected the source that it was filled from, {extraction.source}, found {found}. "
+                "For another company set LEADLINE_HOME to a folder of its own; if this is the same company at a new "
+                "place, set LEADLINE_ACCEPT_NEW_SOURCE=1 for one run."
+            ),
+            allow_retries=False,
+        )
+
+
+def _rejects_table(rejected: dict[str, dict[str, int]]) -> str:
+    if not rejected:
+        return "none"
+    rows = [f"| {table} | {reason} | {n} |" for table, by in rejected.items() for reason, n in sorted(by.items())]
+    return "\n".join(["| table | reason | rows |", "|---|---|---|", *rows])

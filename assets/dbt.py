@@ -1,0 +1,144 @@
+"""The dbt project as Dagster sees it: its manifest, the asset specs of its models, and how a part of it is built."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
+
+from assets.environment import PROJECT
+from assets.resources import Horizons
+from assets.warehouse import Warehouse
+from models.registry import DECLARATIONS
+
+DBT_PROJECT = DbtProject(project_dir=PROJECT / "dbt_project", profiles_dir=PROJECT / "dbt_project")
+DBT = str(Path(sys.executable).with_name("dbt"))
+"""The dbt beside this interpreter: PATH may lead to another."""
+
+INPUTS = ("*.sql", "*.yml", "*.md")
+
+
+class DbtParseError(RuntimeError):
+    """The dbt project does not parse; the message holds what dbt says."""
+
+
+class Translator(DagsterDbtTranslator):
+    """Groups by layer, owners from ``meta.owner``, and the scores as the origin of the sources in schema ``ml``."""
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """Return the layer, which is the schema."""
+        return str(dbt_resource_props["schema"])
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
+        """Return the team that answers for the model."""
+        meta = dbt_resource_props.get("config", {}).get("meta", {})
+        return [f"team:{meta.get('owner', 'data-engineering')}"]
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetSpec:
+        """Return the spec; what reads schema ``ml`` depends on the scores of every declared model."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        reads = self.get_resource_props(manifest, unique_id).get("depends_on", {}).get("nodes", [])
+        predictions = {manifest["sources"][each]["name"] for each in reads if each.startswith("source.leadline.ml.")}
+        if not predictions:
+            return spec
+        kept = [dep for dep in spec.deps if dep.asset_key.path[-1] not in predictions]
+        return spec.replace_attributes(deps=[*kept, *(dg.AssetKey(["scores", name]) for name in DECLARATIONS)])
+
+
+def manifest_path() -> Path:
+    """Return the path of the manifest, after parsing the project where it has changed since the manifest was made.
+
+    Raises
+    ------
+    DbtParseError
+        If the project does not parse.
+    """
+    target = DBT_PROJECT.project_dir / "target"
+    manifest, stamp = target / "manifest.json", target / "manifest.sha256"
+    fingerprint = _fingerprint()
+    if manifest.exists() and stamp.exists() and stamp.read_text() == fingerprint:
+        return manifest
+    # several processes may load the code location at once: parse beside, then swap in
+    beside = target / f"parse-{os.getpid()}"
+    parsed = subprocess.run(
+        [DBT, "--quiet", "parse", "--profiles-dir", str(DBT_PROJECT.profiles_dir), "--target-path", str(beside),
+         "--log-path", str(beside)],
+        cwd=DBT_PROJECT.project_dir, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if parsed.returncode != 0:
+        raise DbtParseError(f"{DBT_PROJECT.project_dir}: dbt could not parse the project.\n{parsed.stdout}{parsed.stderr}")
+    (beside / "manifest.json").replace(manifest)
+    stamp.write_text(fingerprint)
+    for leftover in beside.iterdir():
+        leftover.unlink()
+    beside.rmdir()
+    return manifest
+
+
+def build(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Warehouse, horizons: Horizons
+) -> Iterator[Any]:
+    """Build the selected models at the clock of the last extraction and run their data tests as checks.
+
+    Row counts are read when dbt has ended, because neither can open the file while the other holds it.
+    """
+    extraction = warehouse.extraction()
+    variables: dict[str, Any] = {
+        "as_of": extraction.as_of.isoformat(timespec="microseconds"),
+        "closing_outcomes": extraction.closing_outcomes,
+        "silence_closes_after_days": extraction.silence_closes_after_days,
+    }
+    for declaration in DECLARATIONS.values():
+        applied = horizons.applied(declaration, extraction.horizon_days)
+        variables[f"{declaration.label}_horizon_days"] = applied.horizon_days
+    # "buildable": a test of several models runs in the part that builds the last of them
+    arguments = ["build", "--exclude-resource-type", "unit_test", "--indirect-selection", "buildable",
+                 "--vars", json.dumps(variables)]  # fmt: skip
+    events: list[Any] = []
+    failure: DagsterDbtCliRuntimeError | None = None
+    try:
+        for event in dbt.cli(arguments, context=context).stream():
+            events.append(event)  # noqa: PERF402 - extend() would lose them all at the failure
+    except DagsterDbtCliRuntimeError as error:
+        # what was built before the failure is built, and is reported so
+        failure = error
+    tables = {
+        event.output_name: tuple(context.asset_key_for_output(event.output_name).path[-2:])
+        for event in events
+        if isinstance(event, dg.Output)
+    }
+    counts = warehouse.row_counts(tables.values())
+    for event in events:
+        if isinstance(event, dg.Output):
+            yield event.with_metadata(
+                {**event.metadata, "dagster/row_count": counts[tables[event.output_name]], "clock": variables["as_of"]}
+            )
+        else:
+            yield event
+    if failure is not None:
+        raise failure
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    files = sorted(
+        path
+        for pattern in INPUTS
+        for path in DBT_PROJECT.project_dir.rglob(pattern)
+        if "target" not in path.relative_to(DBT_PROJECT.project_dir).parts
+    )
+    for path in files:
+        digest.update(f"{path.relative_to(DBT_PROJECT.project_dir)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

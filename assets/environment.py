@@ -1,0 +1,179 @@
+"""The environment: `settings` is the one function that reads it, and this the one module that writes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from models.registry import DECLARATIONS
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+TELEMETRY_OFF = {
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "DO_NOT_TRACK": "1",
+}
+"""Dagster, dbt, dlt and Evidently (which honours DO_NOT_TRACK) each phone home unless told not to."""
+
+
+class SettingError(ValueError):
+    """A setting that cannot be used; the message names it, what was expected, what was found, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment says, checked and resolved.
+
+    Attributes
+    ----------
+    home : Path
+        Where everything lies that a run writes (``LEADLINE_HOME``).
+    warehouse : Path
+        The DuckDB file (``LEADLINE_WAREHOUSE``, ``duckdb:<path>``).
+    source : str or None
+        Folder or ``postgresql://`` address of the CRM (``LEADLINE_SOURCE``); None for the simulated one.
+    mapping : str or None
+        Name or path of the source mapping (``LEADLINE_MAPPING``); None to choose it by the source.
+    as_of : datetime or None
+        The clock (``LEADLINE_AS_OF``); None for the present of a database and the last fact of a folder.
+    accept_new_source : bool
+        Whether the warehouse may go on with another source than the one that it was filled from
+        (``LEADLINE_ACCEPT_NEW_SOURCE``).
+    horizon_days : mapping of str to int
+        Horizons that replace those of the declarations, by model (``LEADLINE_<MODEL>_HORIZON_DAYS``).
+    simulation_leads, simulation_months, simulation_seed : int
+        The simulated CRM (``LEADLINE_SIMULATION_LEADS``, ``_MONTHS``, ``_SEED``).
+    """
+
+    home: Path
+    warehouse: Path
+    source: str | None
+    mapping: str | None
+    as_of: datetime | None
+    accept_new_source: bool
+    horizon_days: Mapping[str, int]
+    simulation_leads: int
+    simulation_months: int
+    simulation_seed: int
+
+    @property
+    def dagster_home(self) -> Path:
+        """Home of the Dagster instance."""
+        return self.home / "dagster"
+
+    @property
+    def published(self) -> Path:
+        """The snapshot that readers open."""
+        return self.home / "published" / "leadline.duckdb"
+
+
+def settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    environment : mapping of str to str, optional
+        By default that of the process. Empty values count as unset.
+
+    Raises
+    ------
+    SettingError
+        If a value cannot be used.
+    """
+    values = {name: value.strip() for name, value in (environment or os.environ).items() if value.strip()}
+    source = values.get("LEADLINE_SOURCE")
+    if source is not None and "://" not in source:
+        source = str(Path(source).expanduser().resolve())
+    home = _home(values.get("LEADLINE_HOME"), source)
+    horizons = {}
+    for name in DECLARATIONS:
+        variable = f"LEADLINE_{name.upper()}_HORIZON_DAYS"
+        if variable in values:
+            horizons[name] = _whole_number(variable, values[variable], least=1)
+    return Settings(
+        home=home,
+        warehouse=_warehouse(values.get("LEADLINE_WAREHOUSE"), home),
+        source=source,
+        mapping=values.get("LEADLINE_MAPPING"),
+        as_of=_moment("LEADLINE_AS_OF", values.get("LEADLINE_AS_OF")),
+        accept_new_source=_switch("LEADLINE_ACCEPT_NEW_SOURCE", values.get("LEADLINE_ACCEPT_NEW_SOURCE", "0")),
+        horizon_days=horizons,
+        simulation_leads=_whole_number(
+            "LEADLINE_SIMULATION_LEADS", values.get("LEADLINE_SIMULATION_LEADS", "10000"), least=1
+        ),
+        simulation_months=_whole_number(
+            "LEADLINE_SIMULATION_MONTHS", values.get("LEADLINE_SIMULATION_MONTHS", "18"), least=1
+        ),
+        simulation_seed=_whole_number(
+            "LEADLINE_SIMULATION_SEED", values.get("LEADLINE_SIMULATION_SEED", "22"), least=0
+        ),
+    )
+
+
+def switch_off_telemetry() -> None:
+    """Switch off the telemetry of the libraries, in this process and in those that it starts."""
+    os.environ.update(TELEMETRY_OFF)
+
+
+def point_at_home(chosen: Settings) -> None:
+    """Make the home and tell this process and its children (Dagster, dbt) where it is."""
+    chosen.dagster_home.mkdir(parents=True, exist_ok=True)
+    os.environ.update(
+        {
+            "LEADLINE_HOME": str(chosen.home),
+            "DAGSTER_HOME": str(chosen.dagster_home),
+            "LEADLINE_DUCKDB_PATH": str(chosen.warehouse),
+        }
+    )
+
+
+def _home(value: str | None, source: str | None) -> Path:
+    if value is not None:
+        return Path(value).expanduser().resolve()
+    default = PROJECT / ".leadline"
+    return default if source is None or "://" in source else default / Path(source).name
+
+
+def _warehouse(value: str | None, home: Path) -> Path:
+    if value is None:
+        return home / "warehouse.duckdb"
+    if not value.startswith("duckdb:") or value == "duckdb:":
+        raise SettingError(
+            f"LEADLINE_WAREHOUSE: expected duckdb:<path of a file>, found {_without_password(value)!r}. "
+            "The whole loop runs on DuckDB; unset the variable to use the warehouse under LEADLINE_HOME."
+        )
+    return Path(value.removeprefix("duckdb:")).expanduser().resolve()
+
+
+def _without_password(address: str) -> str:
+    scheme, found, rest = address.partition("://")
+    return f"{scheme}://…{rest[rest.rindex('@') :]}" if found and "@" in rest else address
+
+
+def _moment(name: str, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise SettingError(
+            f"{name}: expected a date or time such as 2026-01-31 or 2026-01-31T12:00:00Z, found {value!r}."
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _whole_number(name: str, value: str, *, least: int) -> int:
+    if not value.isdecimal() or int(value) < least:
+        raise SettingError(f"{name}: expected a whole number of {least} or more, found {value!r}.")
+    return int(value)
+
+
+def _switch(name: str, value: str) -> bool:
+    if value not in ("0", "1"):
+        raise SettingError(f"{name}: expected 0 or 1, found {value!r}.")
+    return value == "1"

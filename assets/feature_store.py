@@ -1,0 +1,26 @@
+"""Layers `staging`, `intermediate`, `features` and `labels`: the point-in-time feature store, built by dbt."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from assets.dbt import DBT_PROJECT, Translator, build, manifest_path
+from assets.resources import WAREHOUSE_POOL, Horizons
+from assets.warehouse import Warehouse
+
+
+@dbt_assets(
+    manifest=manifest_path(),
+    project=DBT_PROJECT,
+    select="staging intermediate features labels",
+    name="feature_store",
+    dagster_dbt_translator=Translator(),
+    pool=WAREHOUSE_POOL,
+)
+def feature_store(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Warehouse, horizons: Horizons
+) -> Iterator[Any]:
+    """Build features and labels at the clock of the last extraction."""
+    yield from build(context, dbt, warehouse, horizons)

@@ -1,0 +1,85 @@
+"""Layer `marts`: the tables that BI reads, built by dbt from features and scores, and their published snapshot."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from assets.dbt import DBT_PROJECT, Translator, build, manifest_path
+from assets.resources import WAREHOUSE_POOL, Horizons, Publication
+from assets.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+@dbt_assets(
+    manifest=manifest_path(),
+    project=DBT_PROJECT,
+    select="marts",
+    name="marts",
+    dagster_dbt_translator=Translator(),
+    pool=WAREHOUSE_POOL,
+)
+def marts(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Warehouse, horizons: Horizons
+) -> Iterator[Any]:
+    """Build the marts at the clock of the last extraction."""
+    yield from build(context, dbt, warehouse, horizons)
+
+
+@dg.asset(
+    key=["published", "snapshot"],
+    deps=[["marts", "lead_scores"], ["marts", "lead_score_history"]],
+    group_name="marts",
+    kinds={"duckdb"},
+    owners=["team:analytics"],
+    pool=WAREHOUSE_POOL,
+)
+def published_snapshot(warehouse: Warehouse, publication: Publication) -> dg.MaterializeResult[Any]:
+    """The marts, and nothing else, as a DuckDB file that readers can hold open while the pipeline writes."""
+    path = Path(publication.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    for leftover in (unfinished, unfinished.with_name(f"{unfinished.name}.wal")):
+        leftover.unlink(missing_ok=True)
+    with warehouse.connect() as connection:
+        counts = _copy_marts(connection, unfinished)
+    # open readers keep the file that they opened; the next one to open gets this
+    unfinished.replace(path)
+    return dg.MaterializeResult(
+        metadata={
+            "path": dg.MetadataValue.path(path),
+            "dagster/row_count": counts["lead_scores"],
+            "rows": dg.MetadataValue.json(counts),
+            "size_bytes": path.stat().st_size,
+        }
+    )
+
+
+def _copy_marts(connection: "DuckDBPyConnection", path: Path) -> dict[str, int]:
+    tables = [
+        name
+        for (name,) in connection.execute(
+            "select table_name from information_schema.tables where table_schema = 'marts' order by table_name"
+        ).fetchall()
+    ]
+    comments = connection.execute(
+        "select table_name, column_name, comment from duckdb_columns() "
+        "where schema_name = 'marts' and database_name = current_database() and comment is not null"
+    ).fetchall()
+    connection.execute("attach ? as snapshot", [str(path)])
+    counts = {}
+    try:
+        connection.execute("create schema snapshot.marts")
+        for name in tables:
+            connection.execute(f'create table snapshot.marts."{name}" as from marts."{name}"')
+            counts[name] = connection.execute(f'select count(*) from snapshot.marts."{name}"').fetchall()[0][0]
+        for table, column, comment in comments:
+            text = comment.replace("'", "''")
+            connection.execute(f"""comment on column snapshot.marts."{table}"."{column}" is '{text}'""")
+    finally:
+        connection.execute("detach snapshot")
+    return counts

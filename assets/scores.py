@@ -1,0 +1,104 @@
+"""Layer `scores`: the champions' predictions for the open leads at the clock, in ``ml.ml_predictions``."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.ml_tables import add_predictions, ensure
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock
+from assets.warehouse import Warehouse
+from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
+from models.candidate import Candidate, load
+from models.declaration import ModelDeclaration
+from models.explanation import reasons
+from models.registry import DECLARATIONS
+from models.scoring import score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
+    """Return the asset that scores the open leads with the champion of a model."""
+    view = declaration.feature_view
+
+    @dg.asset(
+        key=["scores", declaration.name],
+        deps=[["champion", declaration.name], [view.schema, view.name]],
+        group_name="scores",
+        kinds={"scikitlearn", "duckdb"},
+        owners=[declaration.owner],
+        description=(
+            "The champion's probabilities for every open lead at the clock, with reasons. Keyed by model, version, "
+            "lead, as_of and outcome: what was scored already is not scored again."
+        ),
+        pool=WAREHOUSE_POOL,
+    )
+    def scores(
+        context: dg.AssetExecutionContext, warehouse: Warehouse, artifacts: ArtifactStore, clock: Clock
+    ) -> dg.MaterializeResult[Any]:
+        as_of = warehouse.extraction().as_of
+        with warehouse.connect() as connection:
+            ensure(connection)
+            pointer = connection.execute(
+                "select version, artifact, manifest_sha256 from ml.ml_champions where model = ?", [declaration.name]
+            ).fetchone()
+            open_leads = connection.execute(
+                f"select * from {view.schema}.{view.name} where as_of = ? order by {view.key}", [as_of]
+            ).df()
+        if pointer is None:
+            context.log.warning(
+                f"{declaration.name} has no champion, so no lead is scored by it. The last row of ml.ml_decisions "
+                "for this model says why no candidate was promoted."
+            )
+            return dg.MaterializeResult(metadata={"champion": "none", "rows_added": 0, "open_leads": len(open_leads)})
+        version, artifact, recorded = pointer
+        directory = artifacts.versions(declaration.name) / artifact
+        found = sha256(directory / MANIFEST) if (directory / MANIFEST).exists() else "no file"
+        if found != recorded:
+            raise ArtifactMismatchError(
+                f"{directory / MANIFEST}: expected SHA-256 {recorded}, as recorded when it was promoted, found {found}; "
+                "restore the artifact from a backup, or train again: the scores published so far stay as they are"
+            )
+        champion = load(directory)
+        predictions = explained(champion, open_leads)
+        with warehouse.connect() as connection:
+            added = add_predictions(connection, predictions, clock.present())
+        return dg.MaterializeResult(
+            metadata={
+                "champion": version,
+                "open_leads": len(open_leads),
+                "rows_added": added,
+                "clock": dg.MetadataValue.timestamp(as_of),
+                "mean_probability": dg.MetadataValue.json(
+                    predictions.groupby("outcome")["probability"].mean().round(6).to_dict()
+                ),
+            }
+        )
+
+    return scores
+
+
+def explained(champion: Candidate, open_leads: "pd.DataFrame") -> "pd.DataFrame":
+    """Score leads and give reasons for each lead's most probable outcome.
+
+    Returns
+    -------
+    DataFrame
+        That of `models.scoring.score`, with a column ``reasons``: text, or None for the outcomes that were not chosen.
+    """
+    import pandas as pd
+
+    predictions = score(champion, open_leads)
+    predictions["reasons"] = pd.Series([None] * len(predictions), dtype=object)
+    if open_leads.empty:
+        return predictions
+    chosen = predictions.loc[predictions.groupby(champion.key, sort=False)["probability"].idxmax()]
+    keyed = open_leads.set_index(champion.key, drop=False)
+    for outcome, rows in chosen.groupby("outcome"):
+        named = reasons(champion, keyed.loc[rows[champion.key]], str(outcome))
+        predictions.loc[rows.index, "reasons"] = ["; ".join(each) or None for each in named]
+    return predictions
+
+
+scores = [scores_asset(declaration) for declaration in DECLARATIONS.values()]

@@ -1,0 +1,97 @@
+"""Layer `training_set`: frozen, hashed snapshots of observations, features and matured labels, one asset per model."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, Horizons
+from assets.warehouse import Extraction, Warehouse
+from models.declaration import ModelDeclaration
+from models.registry import DECLARATIONS
+from models.training_set import TrainingDataError, freeze
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
+    """Return the asset that freezes the training set of a model; its value is the identifier of the set."""
+    view = declaration.feature_view
+
+    @dg.asset(
+        key=["training_set", declaration.name],
+        deps=[[view.schema, view.name], ["labels", declaration.label]],
+        group_name="training_sets",
+        kinds={"parquet", "pandas"},
+        owners=[declaration.owner],
+        description=(
+            f"Every observation whose label `{declaration.label}` has matured, with its features as of then: "
+            "a Parquet file that is never written again, beside its manifest and hash."
+        ),
+        pool=WAREHOUSE_POOL,
+    )
+    def training_set(
+        context: dg.AssetExecutionContext, warehouse: Warehouse, artifacts: ArtifactStore, horizons: Horizons
+    ) -> dg.Output[str]:
+        extraction = warehouse.extraction()
+        applied = horizons.applied(declaration, extraction.horizon_days)
+        frame = matured(warehouse, applied, extraction)
+        try:
+            frozen = freeze(frame, applied, artifacts.training_sets(declaration.name), extraction.as_of)
+        except TrainingDataError as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+        manifest = frozen.manifest
+        return dg.Output(
+            frozen.id,
+            data_version=dg.DataVersion(frozen.id),
+            metadata={
+                "dagster/row_count": manifest["rows"],
+                "entities": manifest["entities"],
+                "first_as_of": manifest["first_as_of"],
+                "last_as_of": manifest["last_as_of"],
+                "horizon_days": manifest["horizon_days"],
+                "outcomes": dg.MetadataValue.json(manifest["outcome_counts"]),
+                "features": len(manifest["features"]),
+                "content_hash": manifest["content_hash"],
+                "path": dg.MetadataValue.path(frozen.directory),
+                "clock": dg.MetadataValue.timestamp(extraction.as_of),
+            },
+        )
+
+    return training_set
+
+
+def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> "pd.DataFrame":
+    """Read the observations with matured labels: the feature view's columns, the label, and when the lead succeeded.
+
+    Raises
+    ------
+    dagster.Failure
+        If the label table was built over another horizon or clock than those that apply now.
+    """
+    view = declaration.feature_view
+    with warehouse.connect() as connection:
+        labels = {name for (name, *_) in connection.execute(f"describe labels.{declaration.label}").fetchall()}
+        success = ", labels.succeeded_at" if "succeeded_at" in labels else ""
+        other = connection.execute(
+            f"select count(*) from labels.{declaration.label} "
+            "where matures_at - as_of <> to_days(cast(? as integer)) or matures_at > ?",
+            [declaration.horizon_days, extraction.as_of],
+        ).fetchall()[0][0]
+        if other:
+            raise dg.Failure(
+                description=(
+                    f"labels.{declaration.label}: expected labels over {declaration.horizon_days} days that had matured "
+                    f"by {extraction.as_of.isoformat()}, found {other} others. The settings have changed since the "
+                    "labels were built: materialize features and labels again."
+                ),
+                allow_retries=False,
+            )
+        return connection.execute(
+            f"select features.*, labels.{declaration.label_column}{success} "
+            f"from {view.schema}.{view.name} as features "
+            f"inner join labels.{declaration.label} as labels using ({view.key}, as_of)"
+        ).df()
+
+
+training_sets = [training_set_asset(declaration) for declaration in DECLARATIONS.values()]

@@ -1,0 +1,145 @@
+"""The warehouse: connections to it, and what the last extraction left for everything after it to read."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+ATTEMPTS = 6
+"""Attempts to open a file that another process holds, 1, 2, 4, 8 and 16 seconds apart."""
+
+
+class WarehouseBusyError(RuntimeError):
+    """The warehouse is held by another process; the message names it and says what to do."""
+
+
+class NoExtractionError(RuntimeError):
+    """Nothing has been extracted yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """The commit marker of the last extraction.
+
+    Attributes
+    ----------
+    as_of : datetime
+        The clock, UTC.
+    source, mapping : str
+    closing_outcomes : list of str
+    silence_closes_after_days : int or None
+    horizon_days : dict of str to int
+        The mapping's default horizons by model.
+    assumptions : list of str
+    """
+
+    as_of: datetime
+    source: str
+    mapping: str
+    closing_outcomes: list[str]
+    silence_closes_after_days: int | None
+    horizon_days: dict[str, int]
+    assumptions: list[str]
+
+
+class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The DuckDB file that the pipeline writes."""
+
+    path: str
+
+    @property
+    def address(self) -> str:
+        """The warehouse as an address."""
+        return f"duckdb:{self.path}"
+
+    @contextmanager
+    def connect(self, *, read_only: bool = False) -> Iterator[DuckDBPyConnection]:
+        """Open the warehouse with its session in UTC, and close it again: dbt cannot open a file that Python holds.
+
+        Raises
+        ------
+        WarehouseBusyError
+            If another process still holds the file after half a minute.
+        """
+        import duckdb
+
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        for attempt in range(ATTEMPTS):
+            try:
+                connection = duckdb.connect(self.path, read_only=read_only)
+                break
+            except duckdb.IOException as error:
+                if "lock" not in str(error):
+                    raise
+                if attempt == ATTEMPTS - 1:
+                    raise WarehouseBusyError(
+                        f"{self.path}: expected to open the warehouse, found it held by another process. Close that "
+                        "process; readers should open the published snapshot, which never blocks and is never "
+                        f"blocked. DuckDB says: {error}"
+                    ) from error
+                time.sleep(2**attempt)
+        try:
+            connection.execute("set TimeZone = 'UTC'")
+            yield connection
+        finally:
+            connection.close()
+
+    def extraction(self) -> Extraction:
+        """Return what the last extraction left.
+
+        Raises
+        ------
+        NoExtractionError
+            If nothing has been extracted.
+        """
+        with self.connect() as connection:
+            if not table_exists(connection, "raw", "extraction"):
+                raise NoExtractionError(
+                    f"{self.path}: expected an extraction in raw.extraction, found none. "
+                    "Materialize the crm assets first, or run `make run`."
+                )
+            row = connection.execute(
+                "select as_of, source, mapping, closing_outcomes, silence_closes_after_days, horizon_days, assumptions "
+                "from raw.extraction"
+            ).fetchone()
+        if row is None:
+            raise NoExtractionError(
+                f"{self.path}: raw.extraction is empty, so the last extraction did not finish. "
+                "Materialize the crm assets again; nothing that was loaded is lost."
+            )
+        return Extraction(
+            as_of=row[0],
+            source=row[1],
+            mapping=row[2],
+            closing_outcomes=json.loads(row[3]),
+            silence_closes_after_days=row[4],
+            horizon_days=json.loads(row[5]),
+            assumptions=json.loads(row[6]),
+        )
+
+    def row_counts(self, tables: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Count the rows of the tables, each a schema and a name."""
+        with self.connect() as connection:
+            return {
+                (schema, name): connection.execute(f'select count(*) from "{schema}"."{name}"').fetchall()[0][0]
+                for schema, name in tables
+            }
+
+
+def table_exists(connection: DuckDBPyConnection, schema: str, name: str) -> bool:
+    """Say whether there is such a table or view."""
+    found = connection.execute(
+        "select 1 from information_schema.tables where table_schema = ? and table_name = ?", [schema, name]
+    ).fetchone()
+    return found is not None

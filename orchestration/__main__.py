@@ -1,0 +1,61 @@
+"""The commands behind the Makefile: ``python -m orchestration run`` and ``python -m orchestration ui``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from assets.environment import PROJECT, SettingError, Settings, point_at_home, settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m orchestration", description="Run Leadline, or open its UI.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run a job to its end and sum it up")
+    run.add_argument("--job", choices=["whole_loop", "score_leads"], default="whole_loop")
+    ui = commands.add_parser("ui", help="open the Dagster UI, with the schedules running")
+    ui.add_argument("--port", type=int, default=3000)
+    chosen = parser.parse_args(arguments)
+    try:
+        current = settings()
+    except SettingError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    point_at_home(current)
+    if chosen.command == "ui":
+        return _ui(current, chosen.port)
+    return _run(current, chosen.job)
+
+
+def _run(current: Settings, job: str) -> int:
+    sys.stderr.write(f"Leadline: {current.source or 'the simulated CRM'} → {current.home}\n")
+    from orchestration.run import run_job
+    from orchestration.summary import summarize
+
+    outcome = run_job(current, job)
+    if outcome.failure is not None:
+        sys.stderr.write(
+            f"\n{outcome.failure}\n\nNothing that was published has changed. The run's log: `make ui`, run {outcome.run_id}; "
+            "when the cause is mended, run the same command again: it takes up what is left.\n"
+        )
+        return 1
+    sys.stdout.write(summarize(current))
+    return 0
+
+
+def _ui(current: Settings, port: int) -> int:
+    from orchestration.instance import open_instance, reconcile
+
+    with open_instance(current) as instance:
+        reconcile(instance)
+    sys.stderr.write(f"Leadline: the UI of {current.home} is at http://127.0.0.1:{port} (end it with Ctrl-C)\n")
+    dagster = Path(sys.executable).with_name("dagster")
+    os.chdir(PROJECT)
+    os.execv(dagster, [str(dagster), "dev", "--workspace", "workspace.yaml", "--port", str(port)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

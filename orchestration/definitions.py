@@ -1,0 +1,59 @@
+"""The code location: assets, checks, jobs, schedules and resources, put together."""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster_dbt import DbtCliResource
+
+from assets import candidates, champions, crm, feature_store, marts, scores, training_sets
+from assets.dbt import DBT, DBT_PROJECT
+from assets.environment import point_at_home, settings
+from assets.resources import ArtifactStore, Clock, CrmSource, Horizons, Publication
+from assets.warehouse import Warehouse
+from orchestration.jobs import score_leads, whole_loop
+from orchestration.progress import progress_logger
+from orchestration.schedules import nightly_scores
+
+_settings = settings()
+point_at_home(_settings)
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules(
+        [crm, feature_store, training_sets, candidates, champions, scores, marts], include_specs=True
+    ),
+    jobs=[whole_loop, score_leads],
+    schedules=[nightly_scores],
+    # a step in a process of its own costs eight seconds, and DuckDB admits one writing process
+    executor=dg.in_process_executor,
+    loggers={"console": progress_logger},
+    resources={
+        "warehouse": Warehouse(path=str(_settings.warehouse)),
+        "artifacts": ArtifactStore(root=str(_settings.home / "artifacts")),
+        "publication": Publication(path=str(_settings.published)),
+        "clock": Clock(),
+        "horizons": Horizons(overrides=dict(_settings.horizon_days)),
+        "crm_source": CrmSource(
+            address=_settings.source,
+            mapping=_settings.mapping,
+            as_of=None if _settings.as_of is None else _settings.as_of.isoformat(),
+            accept_new_source=_settings.accept_new_source,
+            state_dir=str(_settings.home / "extraction"),
+            simulated=str(_settings.home / "simulated_crm"),
+            simulation_leads=_settings.simulation_leads,
+            simulation_months=_settings.simulation_months,
+            simulation_seed=_settings.simulation_seed,
+        ),
+        "dbt": DbtCliResource(project_dir=DBT_PROJECT, dbt_executable=DBT),
+        "io_manager": dg.FilesystemIOManager(base_dir=str(_settings.home / "artifacts" / "values")),
+    },
+)
+
+
+def resolved_whole_loop() -> dg.JobDefinition:
+    """Return the job, for execution in this process."""
+    return defs.resolve_job_def("whole_loop")
+
+
+def resolved_score_leads() -> dg.JobDefinition:
+    """Return the job, for execution in this process."""
+    return defs.resolve_job_def("score_leads")

@@ -1,0 +1,53 @@
+"""The console logger of runs: one line per step, the warnings, and nothing else."""
+
+import logging
+import sys
+from typing import Any
+
+import dagster as dg
+
+_STEP_EVENTS = {"STEP_START": "…", "STEP_SUCCESS": "✓", "STEP_FAILURE": "✗"}
+
+
+class ProgressHandler(logging.Handler):
+    """Writes steps as they start and end, and what assets log, to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line for a record that a person who waits wants to see."""
+        try:
+            line = describe(record)
+            if line is not None:
+                sys.stderr.write(f"{line}\n")
+                sys.stderr.flush()
+        except Exception:  # noqa: BLE001 - a logging handler must not fail the run; logging reports it
+            self.handleError(record)
+
+
+def describe(record: logging.LogRecord) -> str | None:
+    """Return the line for a log record, or None where it would only distract."""
+    event = getattr(record, "dagster_event", None)
+    if event is None:
+        meta: dict[str, Any] = getattr(record, "dagster_meta", None) or {}
+        message = meta.get("orig_message") or record.getMessage()
+        if message.endswith("Not executing."):
+            # what failed before it is said already
+            return None
+        if record.levelno >= logging.WARNING:
+            return f"    {record.levelname.lower()}: {message}"
+        return f"    {message}" if meta.get("step_key") and record.levelno >= logging.INFO else None
+    mark = _STEP_EVENTS.get(event.event_type_value)
+    if mark is None:
+        return None
+    seconds = ""
+    if event.event_type_value == "STEP_SUCCESS":
+        seconds = f" {event.step_success_data.duration_ms / 1000:.1f} s"
+    return f"  {mark} {event.step_key.replace('__', '/')}{seconds}"
+
+
+@dg.logger(description="One line per step, the warnings, and what assets log.")
+def progress_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
+    """Return the logger."""
+    logger = logging.Logger("leadline")
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(ProgressHandler())
+    return logger

@@ -1,0 +1,52 @@
+"""Running a job to its end in this process, after reconciling what killed runs left."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import dagster as dg
+
+from assets.environment import Settings
+from orchestration.instance import open_instance, reconcile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended: its identifier, and what went wrong, or None."""
+
+    run_id: str
+    failure: str | None
+
+
+def run_job(current: Settings, job: str) -> Outcome:
+    """Run a job of the code location on the instance of the home.
+
+    The run is recorded like any other, so the UI shows it and can run it again.
+    """
+    from orchestration import definitions
+
+    with open_instance(current) as instance:
+        for run_id in reconcile(instance):
+            sys.stderr.write(f"  a run was killed before it ended ({run_id}): marked as failed, its places freed\n")
+        result = dg.execute_job(
+            dg.reconstructable(getattr(definitions, f"resolved_{job}")),
+            instance=instance,
+            # Dagster uses a logger of the code location only when it is asked for
+            run_config={"loggers": {"console": {}}},
+            raise_on_error=False,
+        )
+        failures = [
+            f"{event.step_key}: {_cause(event)}" for event in result.all_events if event.is_step_failure
+        ] or [event.message or "" for event in result.all_events if event.is_failure]
+    return Outcome(run_id=result.run_id, failure=None if result.success else "\n".join(failures))
+
+
+def _cause(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else (event.message or "")

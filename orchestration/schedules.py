@@ -1,0 +1,14 @@
+"""Schedules: what runs by the clock."""
+
+import dagster as dg
+
+from orchestration.jobs import score_leads
+
+nightly_scores = dg.ScheduleDefinition(
+    name="nightly_scores",
+    job=score_leads,
+    cron_schedule="30 2 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Scores the open leads every night at 02:30 UTC, while `make ui` (or a Dagster daemon) runs.",
+)

@@ -1,0 +1,97 @@
+"""The summary at the end of a run: what was scored, how good the models are, where things lie, what to do next."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from assets.environment import Settings
+from assets.warehouse import Warehouse
+from models.registry import DECLARATIONS
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def summarize(current: Settings) -> str:
+    """Return the summary of a home, read from its warehouse."""
+    warehouse = Warehouse(path=str(current.warehouse))
+    extraction = warehouse.extraction()
+    with warehouse.connect() as connection:
+        parts = [
+            _scores(connection, extraction.as_of.isoformat(timespec="seconds")),
+            _rejects(connection),
+            *(f"note       {assumption}" for assumption in extraction.assumptions),
+            *(_model(connection, name) for name in DECLARATIONS),
+        ]
+    return "\n".join(["", *parts, "", *_places(current), "", *_next_steps(current), ""])
+
+
+def _scores(connection: DuckDBPyConnection, clock: str) -> str:
+    open_leads, scored, value = connection.execute(
+        "select count(*), count(conversion_model_version), sum(expected_value) from marts.lead_scores"
+    ).fetchall()[0]
+    by_grade = connection.execute(
+        "select grade, count(*) from marts.lead_scores where grade is not null group by grade order by grade"
+    ).fetchall()
+    by_action = connection.execute(
+        "select next_best_action, count(*) from marts.lead_scores where next_best_action is not null "
+        "group by 1 order by 2 desc, 1"
+    ).fetchall()
+    lines = [f"scored     {scored:,} of {open_leads:,} open leads, as of {clock}; expected value {value or 0:,.0f}"]
+    if by_grade:
+        lines.append("grades     " + ", ".join(f"{grade} {n:,}" for grade, n in by_grade))
+    if by_action:
+        lines.append("actions    " + ", ".join(f"{action} {n:,}" for action, n in by_action))
+    return "\n".join(lines)
+
+
+def _rejects(connection: DuckDBPyConnection) -> str:
+    rows = connection.execute(
+        "select table_name, reason, count(*) from raw.rejects group by all order by 3 desc, 1, 2"
+    ).fetchall()
+    if not rows:
+        return "rejects    none"
+    shown = ", ".join(f"{n:,} {table} ({reason})" for table, reason, n in rows[:4])
+    return f"rejects    {sum(n for *_, n in rows):,}: {shown}{', …' if len(rows) > 4 else ''} → raw.rejects"
+
+
+def _model(connection: DuckDBPyConnection, name: str) -> str:
+    row = connection.execute(
+        "select decisions.outcome, decisions.reason, versions.version, versions.metrics, versions.baseline, "
+        "versions.missed_gates, champions.version from ml.ml_decisions as decisions "
+        "inner join ml.ml_models as versions using (model, version) "
+        "left join ml.ml_champions as champions on decisions.model = champions.model "
+        "where decisions.model = ? and decisions.kind = 'promotion' order by decisions.decided_at desc limit 1",
+        [name],
+    ).fetchone()
+    if row is None:
+        return f"model      {name}: never trained; run the job whole_loop"
+    outcome, reason, version, metrics, baseline, missed, champion = row
+    measured, trivial = json.loads(metrics), json.loads(baseline)
+    figures = ", ".join(
+        f"{metric} {value:.3f} (baseline {trivial[metric]:.3f})"
+        for metric, value in measured.items()
+        if isinstance(value, float) and isinstance(trivial.get(metric), float) and value != trivial[metric]
+    )
+    lines = [f"model      {name} {version}: {figures}"]
+    if outcome == "refuse":
+        lines.append(f"           not promoted: {reason} The champion is {champion or 'none'}.")
+    lines += [f"           gate missed: {each}" for each in json.loads(missed)]
+    return "\n".join(lines)
+
+
+def _places(current: Settings) -> list[str]:
+    return [
+        f"scores     {current.published} (marts.lead_scores, marts.lead_score_history; hold it open as long as you like)",
+        f"warehouse  {current.warehouse} (the pipeline's own; one process at a time)",
+        f"artifacts  {current.home / 'artifacts'} (training sets and models, each with its manifest)",
+    ]
+
+
+def _next_steps(current: Settings) -> list[str]:
+    source = f" SOURCE={current.source}" if current.source else ""
+    steps = [f"next       make ui{source}: look at every step, and run it again"]
+    if not current.source:
+        steps.append("           make run SOURCE=<folder of CSV or Parquet files>: score your own CRM's export")
+    return steps
