@@ -1,0 +1,144 @@
+"""The source contract as data: tables, columns, types, vocabularies, and which columns are required.
+
+What the rest of the package asks of a column is declared here once; no other module lists columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["SQL_TYPES", "TABLES", "Column", "SourceContractError", "Table"]
+
+Kind = Literal["text", "time", "number"]
+
+SQL_TYPES: Mapping[Kind, str] = {"text": "varchar", "time": "timestamptz", "number": "decimal(18,2)"}
+"""The DuckDB type of each kind of column."""
+
+
+class SourceContractError(Exception):
+    """The source cannot be extracted; the message says what was expected, found, where, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of the contract.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the contract and in schema ``raw``.
+    kind : {"text", "time", "number"}
+        Text, a time in UTC (microseconds), or a number that is never negative (two decimals).
+    required : bool
+        Whether a row without a value is rejected.
+    vocabulary : tuple of str
+        The values allowed, in lower case; empty when any text is.
+    not_before : str or None
+        The time column of the same row that this time cannot precede.
+    planned : bool
+        A time that may lie in the future, and says nothing of when the export was made.
+    free_text_limit : int or None
+        The number of characters beyond which the value is taken for free text and left behind.
+    postal : bool
+        A postal code, which a telephone number cannot be told from.
+    """
+
+    name: str
+    kind: Kind = "text"
+    required: bool = False
+    vocabulary: tuple[str, ...] = ()
+    not_before: str | None = None
+    planned: bool = False
+    free_text_limit: int | None = None
+    postal: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table of the contract; its first column is the key."""
+
+    name: str
+    columns: tuple[Column, ...]
+
+    @property
+    def key(self) -> str:
+        """Name of the key column."""
+        return self.columns[0].name
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of all columns, in the order of the contract."""
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        """Return the column of that name; raises ``KeyError`` when there is none."""
+        return {column.name: column for column in self.columns}[name]
+
+
+TABLES: Mapping[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            name="leads",
+            columns=(
+                Column(name="lead_id", required=True),
+                Column(name="source", required=True),
+                Column(name="created_at", kind="time", required=True),
+                Column(name="assigned_to"),
+                Column(name="property_value", kind="number"),
+                Column(name="zip_code", postal=True),
+                Column(name="status"),
+                Column(name="updated_at", kind="time"),
+            ),
+        ),
+        Table(
+            name="interactions",
+            columns=(
+                Column(name="interaction_id", required=True),
+                Column(name="lead_id", required=True),
+                Column(
+                    name="type",
+                    required=True,
+                    vocabulary=("call", "email", "sms", "meeting", "web", "proposal", "note"),
+                ),
+                Column(name="direction", required=True, vocabulary=("inbound", "outbound", "internal")),
+                Column(name="occurred_at", kind="time", required=True),
+                Column(name="recorded_at", kind="time"),
+                Column(name="performed_by"),
+                Column(name="outcome", free_text_limit=64),
+                Column(name="opened_at", kind="time", not_before="occurred_at"),
+                Column(name="responded_at", kind="time", not_before="occurred_at"),
+            ),
+        ),
+        Table(
+            name="appointments",
+            columns=(
+                Column(name="appointment_id", required=True),
+                Column(name="lead_id", required=True),
+                Column(name="booked_at", kind="time", required=True),
+                Column(name="scheduled_at", kind="time", required=True, planned=True),
+                Column(name="status", vocabulary=("scheduled", "completed", "no_show", "cancelled", "rescheduled")),
+                Column(name="ended_at", kind="time", not_before="booked_at"),
+                Column(name="rescheduled_from"),
+            ),
+        ),
+        Table(
+            name="projects",
+            columns=(
+                Column(name="project_id", required=True),
+                Column(name="lead_id", required=True),
+                Column(name="value", kind="number"),
+                Column(name="cost", kind="number"),
+                Column(name="status", vocabulary=("open", "won", "lost", "cancelled")),
+                Column(name="proposed_at", kind="time", required=True),
+                Column(name="closed_at", kind="time", not_before="proposed_at"),
+            ),
+        ),
+    )
+}
+"""The four tables by name; leads come first, because the others refer to them."""
+
+CLOSED_STATUSES = ("won", "lost")
+"""The project statuses that are worth nothing to a label without the time of the closing."""

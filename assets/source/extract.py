@@ -1,0 +1,508 @@
+"""The extraction: the one entry of this package, from a source to schema ``raw``.
+
+The order of the steps, the clock, and the report; each step's own rules are in the module that it calls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assets.source.contract import SQL_TYPES, TABLES, SourceContractError, Table
+from assets.source.load import EXTRACTION_COLUMNS, REJECT_COLUMNS, Delta, load, open_warehouse
+from assets.source.mapping import (
+    ChosenMapping,
+    Flag,
+    Substitute,
+    TableBinding,
+    TableMapping,
+    bind,
+    choose_mapping,
+    missing_table,
+)
+from assets.source.readers import Source, open_source
+from assets.source.sql import MACROS, literal, one_row, quoted
+from assets.source.validation import Validated, fact_times, resolved, uses_clock, validate, write_rejects
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["ExtractionReport", "SourceContractError", "TableReport", "extract"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableReport:
+    """What became of one table.
+
+    ``rows_read`` is the sum of new, changed, unchanged, collapsed and rejected rows.
+
+    Attributes
+    ----------
+    rows_read, rows_new, rows_changed, rows_unchanged, duplicates_collapsed, rows_rejected : int
+        Rows of the source, and what became of them.
+    rejects_by_reason : dict of str to int
+        Rejected rows by reason code.
+    columns_ignored : list of str
+        Source columns that were not read.
+    pseudonymised : int
+        Values that looked like an e-mail address or a telephone number and were replaced.
+    free_text_dropped : int
+        Values that were taken for message text and left behind.
+    rows_total : int
+        Rows of the table in schema ``raw`` afterwards.
+    """
+
+    rows_read: int
+    rows_new: int
+    rows_changed: int
+    rows_unchanged: int
+    duplicates_collapsed: int
+    rows_rejected: int
+    rejects_by_reason: dict[str, int]
+    columns_ignored: list[str]
+    pseudonymised: int
+    free_text_dropped: int
+    rows_total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionReport:
+    """What an extraction did.
+
+    Attributes
+    ----------
+    as_of : datetime
+        The clock of the extraction, UTC.
+    source : str
+        The folder, or the address of the database without its password.
+    mapping_name, mapping_reason : str
+        The source mapping and why it was chosen.
+    closing_outcomes : list of str
+        Interaction outcomes that end a lead.
+    silence_closes_after_days : int or None
+        Days of silence after which a lead counts as closed; None for never.
+    horizon_days : dict of str to int
+        Default horizon by model, in days.
+    assumptions : list of str
+        Sentences on every time that the source does not keep.
+    tables : dict of str to TableReport
+        By contract table.
+    """
+
+    as_of: datetime
+    source: str
+    mapping_name: str
+    mapping_reason: str
+    closing_outcomes: list[str]
+    silence_closes_after_days: int | None
+    horizon_days: dict[str, int]
+    assumptions: list[str]
+    tables: dict[str, TableReport]
+
+
+def extract(
+    *,
+    source: str,
+    warehouse: str,
+    state_dir: Path,
+    as_of: datetime | None,
+    present: datetime,
+    mapping: str | None = None,
+    log: Callable[[str], None] | None = None,
+) -> ExtractionReport:
+    """Bring a CRM's records into schema ``raw`` of the warehouse; a rerun on the same source changes nothing.
+
+    Parameters
+    ----------
+    source : str
+        Folder of CSV or Parquet files, or a ``postgresql://`` address.
+    warehouse : str
+        ``duckdb:<path>`` or a ``postgresql://`` address.
+    state_dir : Path
+        Folder for working files.
+    as_of : datetime or None
+        The clock. None for the default: of a folder the first whole second after the last accepted fact, of a
+        database the present.
+    present : datetime
+        The present time; a fact more than a day after it is rejected.
+    mapping : str or None
+        Name of a shipped mapping or path of a mapping file; None to choose one (`choose_mapping`).
+    log : callable or None
+        Receives one line per step.
+
+    Raises
+    ------
+    SourceContractError
+        When the source cannot be extracted; the warehouse is then as it was.
+    """
+    say = log or (lambda _: None)
+    present, as_of = _utc(present, "present"), None if as_of is None else _utc(as_of, "as_of")
+    target = open_warehouse(warehouse)
+    chosen, reader = _choose(source, mapping)
+    say(f"source {reader.description}: mapping {chosen.mapping.name} ({chosen.reason})")
+    bindings = _bindings(chosen, reader)
+    with _scratch(state_dir) as connection, ExitStack() as until_loaded:
+        existing = until_loaded.enter_context(target.known(connection, _wanted(bindings)))
+        validated = _validated(connection, reader, bindings, present, say)
+        _refuse_no_leads(connection, validated["leads"], bindings["leads"])
+        clock = as_of or _clock(connection, reader, bindings, present)
+        deltas, counts = _deltas(connection, bindings, clock, existing)
+        write_rejects(connection, list(validated.values()), clock)
+        reasons = _reasons(connection)
+        if "rejects" not in existing or _rejects_differ(connection):
+            deltas.append(Delta("rejects", "new_rejects", "replace"))
+        _keep_reject_times(connection)
+        assumptions = _assumptions(chosen, bindings)
+        marker = _marker(connection, clock, reader, chosen, assumptions, existing)
+        # the warehouse must be closed before dlt opens it
+        until_loaded.close()
+        say(f"loading {', '.join(delta.table for delta in deltas) or 'nothing: every row is known'}")
+        load(connection, target, state_dir, deltas)
+        # the row that says what `raw` holds comes last: a killed run leaves the one of the run before
+        say(f"clock {clock:%Y-%m-%dT%H:%M:%SZ}{'' if marker else ' (as before)'}")
+        load(connection, target, state_dir, marker)
+    return ExtractionReport(
+        as_of=clock,
+        source=reader.description,
+        mapping_name=chosen.mapping.name,
+        mapping_reason=chosen.reason,
+        closing_outcomes=list(chosen.mapping.closing_outcomes),
+        silence_closes_after_days=chosen.mapping.silence_closes_after_days,
+        horizon_days=dict(chosen.mapping.horizon_days),
+        assumptions=assumptions,
+        tables={
+            name: _table_report(name, reader, bindings[name], validated.get(name), counts[name], reasons)
+            for name in TABLES
+        },
+    )
+
+
+def _utc(moment: datetime, name: str) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError(f"{name}: expected a time with its zone, found {moment.isoformat()}. Pass a time in UTC.")
+    return moment.astimezone(UTC)
+
+
+def _choose(source: str, mapping: str | None) -> tuple[ChosenMapping, Source]:
+    if "://" in source and mapping is not None:
+        # the schema of a database stands in the mapping, which therefore comes first
+        chosen = choose_mapping(argument=mapping, folder=None, found={})
+        return chosen, open_source(source, schema=chosen.mapping.schema_)
+    reader = open_source(source)
+    return choose_mapping(argument=mapping, folder=reader.folder, found=reader.columns()), reader
+
+
+def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding | None]:
+    found = reader.columns()
+    bindings: dict[str, TableBinding | None] = {}
+    for name, table in TABLES.items():
+        spec = chosen.mapping.tables.get(name, TableMapping())
+        source_table = spec.table or name
+        if spec.absent:
+            bindings[name] = None
+            continue
+        if source_table not in found:
+            raise missing_table(name, source_table, found)
+        bindings[name] = bind(chosen, table, found=found, place=reader.place(source_table))
+    return bindings
+
+
+@contextmanager
+def _scratch(state_dir: Path) -> Iterator[DuckDBPyConnection]:
+    import duckdb
+
+    spill = state_dir / "spill"
+    # the leavings of a killed run
+    shutil.rmtree(spill, ignore_errors=True)
+    spill.mkdir(parents=True)
+    connection = duckdb.connect(
+        config={"threads": len(os.sched_getaffinity(0)), "temp_directory": str(spill)},
+    )
+    try:
+        connection.execute("set global TimeZone = 'UTC'")
+        for macro in MACROS:
+            connection.execute(macro)
+        yield connection
+    finally:
+        connection.close()
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def _wanted(bindings: Mapping[str, TableBinding | None]) -> dict[str, dict[str, str]]:
+    """Return the columns of schema ``raw`` that an extraction compares with."""
+    wanted: dict[str, dict[str, str]] = {}
+    for name, binding in bindings.items():
+        table = TABLES[name]
+        times = [] if binding is None else [*uses_clock(binding), *([binding.watermark] if binding.watermark else [])]
+        wanted[name] = {table.key: "varchar", **dict.fromkeys(times, SQL_TYPES["time"]), "row_hash": "varchar"}
+    wanted["rejects"] = {
+        "reject_id": "varchar",
+        "table_name": "varchar",
+        "row": "varchar",
+        "extracted_at": "timestamptz",
+    }
+    wanted["extraction"] = EXTRACTION_COLUMNS
+    return wanted
+
+
+def _validated(
+    connection: DuckDBPyConnection,
+    reader: Source,
+    bindings: Mapping[str, TableBinding | None],
+    present: datetime,
+    say: Callable[[str], None],
+) -> dict[str, Validated]:
+    readings = {}
+    # leads come last: a lead that a live database gains in between is then read before it is missed
+    for name, binding in reversed(list(bindings.items())):
+        if binding is not None:
+            readings[name] = reader.read(
+                connection,
+                table=name,
+                source_table=binding.source_table,
+                columns=binding.source_columns,
+                since=_since(connection, binding),
+            )
+    validated: dict[str, Validated] = {}
+    for name, binding in bindings.items():
+        if binding is not None:
+            one = validate(
+                connection, binding, readings[name], place=reader.place(binding.source_table), present=present
+            )
+            say(f"{name}: {one.rows_read:,} rows read from {one.place}")
+            validated[name] = one
+    return validated
+
+
+def _since(connection: DuckDBPyConnection, binding: TableBinding) -> tuple[str, datetime] | None:
+    """Return the source column and the time from which a table with a watermark is read; None to read it whole."""
+    form = None if binding.watermark is None else binding.forms[binding.watermark]
+    if not isinstance(form, str):
+        return None
+    name, column = binding.table.name, binding.watermark
+    loaded, rejected, unplaced = one_row(
+        connection,
+        f"select (select max({column}) from known_{name}), min(t), count(*) filter (t is null) from "
+        f"(select try_cast(json_extract_string(row, '$.{column}') as timestamptz) as t from known_rejects "
+        f"where table_name = {literal(name)})",
+    )
+    # a rejected row whose time is unreadable could be anywhere
+    if loaded is None or unplaced:
+        return None
+    return form, min(loaded, rejected or loaded)
+
+
+def _refuse_no_leads(connection: DuckDBPyConnection, leads: Validated, binding: TableBinding | None) -> None:
+    accepted, known = one_row(
+        connection,
+        "select (select count(*) from typed_leads where check_no is null), (select count(*) from known_leads)",
+    )
+    # with a watermark a quiet day reads no lead
+    incremental = binding is not None and binding.watermark is not None and known > 0
+    if accepted == 0 and not incremental:
+        reasons = ", ".join(
+            f"{count} {leads.checks[number].reason}"
+            for number, count in connection.execute(
+                "select check_no, count(*) from typed_leads where check_no is not null group by all order by all"
+            ).fetchall()
+        )
+        raise SourceContractError(
+            f"{leads.place}: expected leads, found {leads.rows_read} rows of which none fits"
+            + (f" ({reasons})" if reasons else "")
+            + ". Check that the export is complete and that its columns are mapped."
+        )
+
+
+def _clock(
+    connection: DuckDBPyConnection,
+    reader: Source,
+    bindings: Mapping[str, TableBinding | None],
+    present: datetime,
+) -> datetime:
+    if reader.folder is None:
+        return present.replace(microsecond=0)
+    latest = [
+        f"select max(greatest({', '.join(columns)})) as t from typed_{name} where check_no is null"
+        for name, binding in bindings.items()
+        if binding is not None and (columns := fact_times(binding))
+    ]
+    last: datetime = one_row(connection, f"select max(t) from ({' union all '.join(latest)})")[0].astimezone(UTC)
+    return last.replace(microsecond=0) + timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    new: int
+    changed: int
+    unchanged: int
+    total: int
+
+
+def _deltas(
+    connection: DuckDBPyConnection,
+    bindings: Mapping[str, TableBinding | None],
+    clock: datetime,
+    existing: set[str],
+) -> tuple[list[Delta], dict[str, _Counts]]:
+    """Create ``delta_<table>``, the rows whose content the warehouse does not hold, for every table."""
+    deltas: list[Delta] = []
+    counts: dict[str, _Counts] = {}
+    for name, binding in bindings.items():
+        table = TABLES[name]
+        connection.execute(
+            f"create table delta_{name} as with content as ({_content(table, binding, clock)}), "
+            f"hashed as (select *, {_row_hash(table)} as row_hash from content) "
+            f"select h.*, timestamptz '{clock.isoformat()}' as extracted_at from hashed h "
+            f"left join known_{name} k on k.{table.key} = h.{table.key} where k.row_hash is distinct from h.row_hash"
+        )
+        accepted = f"(select count(*) from typed_{name} where check_no is null)" if binding is not None else "0"
+        changed, delta, known, rows = one_row(
+            connection,
+            f"select (select count(*) from delta_{name} semi join known_{name} using ({table.key})), "
+            f"(select count(*) from delta_{name}), (select count(*) from known_{name}), {accepted}",
+        )
+        counts[name] = _Counts(delta - changed, changed, rows - delta, known + delta - changed)
+        if delta or name not in existing:
+            deltas.append(Delta(name, f"delta_{name}", "merge"))
+    return deltas, counts
+
+
+def _content(table: Table, binding: TableBinding | None, clock: datetime) -> str:
+    if binding is not None:
+        return resolved(binding, clock)
+    columns = ", ".join(f"null::{SQL_TYPES[column.kind]} as {column.name}" for column in table.columns)
+    return f"select {columns} where false"
+
+
+def _row_hash(table: Table) -> str:
+    parts = ", ".join(
+        f"coalesce(epoch_us({column.name})::varchar, chr(30))"
+        if column.kind == "time"
+        else f"coalesce({column.name}::varchar, chr(30))"
+        for column in table.columns
+    )
+    return f"md5(concat_ws(chr(31), {parts}))"
+
+
+def _reasons(connection: DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    reasons: dict[str, dict[str, int]] = {name: {} for name in TABLES}
+    for name, reason, count in connection.execute(
+        "select table_name, reason, count(*) from rejects group by all order by table_name, reason"
+    ).fetchall():
+        reasons[name][reason] = count
+    return reasons
+
+
+def _rejects_differ(connection: DuckDBPyConnection) -> bool:
+    return bool(
+        one_row(
+            connection,
+            "select count(*) from rejects r full join known_rejects k on k.reject_id = r.reject_id "
+            "where r.reject_id is null or k.reject_id is null",
+        )[0]
+    )
+
+
+def _keep_reject_times(connection: DuckDBPyConnection) -> None:
+    """Create ``new_rejects``: a reject seen before keeps the clock of the extraction that saw it first."""
+    columns = ", ".join(
+        "coalesce(k.extracted_at, r.extracted_at) as extracted_at" if name == "extracted_at" else f"r.{quoted(name)}"
+        for name in REJECT_COLUMNS
+    )
+    connection.execute(
+        f"create table new_rejects as select {columns} from rejects r "
+        "left join known_rejects k on k.reject_id = r.reject_id"
+    )
+
+
+def _assumptions(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | None]) -> list[str]:
+    sentences: list[str] = []
+    for name, binding in bindings.items():
+        if binding is None:
+            sentences.append(f"The source has no {name}.")
+            continue
+        for column, form in binding.forms.items():
+            where = f"{name}.{column}"
+            if isinstance(form, Substitute):
+                times = " and ".join(
+                    "the extraction that first saw the row" if t == "extraction" else t for t in form.of
+                )
+                sentences.append(f"{where} is not in the source: the earliest of {times} stands in for it.")
+            elif isinstance(form, Flag) and isinstance(form.known, str):
+                sentences.append(
+                    f"{where} is a flag without a time ({form.flag}): it counts as known from the extraction that "
+                    "first saw it, so it is empty for the past."
+                )
+            elif isinstance(form, Flag) and not isinstance(form.known, str):
+                sentences.append(
+                    f"{where} is a flag without a time ({form.flag}): it is assumed known {form.known.hours:g} hours "
+                    f"after {form.known.after}."
+                )
+    if (days := chosen.mapping.silence_closes_after_days) is not None:
+        sentences.append(f"A lead counts as closed after {days} days without a fact.")
+    return sentences
+
+
+def _marker(
+    connection: DuckDBPyConnection,
+    clock: datetime,
+    reader: Source,
+    chosen: ChosenMapping,
+    assumptions: Sequence[str],
+    existing: set[str],
+) -> list[Delta]:
+    """Create ``new_extraction``, and return it to be written when it says something else than the one before."""
+    definition = ", ".join(f"?::{sql_type} as {name}" for name, sql_type in EXTRACTION_COLUMNS.items())
+    row: list[Any] = [
+        clock,
+        reader.description,
+        chosen.mapping.name,
+        json.dumps(chosen.mapping.closing_outcomes),
+        chosen.mapping.silence_closes_after_days,
+        json.dumps(chosen.mapping.horizon_days, sort_keys=True),
+        json.dumps(list(assumptions)),
+    ]
+    connection.execute(f"create table new_extraction as select {definition}", row)
+    same = (
+        "extraction" in existing
+        and one_row(
+            connection,
+            "select (select count(*) from known_extraction) = 1 and "
+            "(select count(*) from (from new_extraction except from known_extraction)) = 0",
+        )[0]
+    )
+    return [] if same else [Delta("extraction", "new_extraction", "replace")]
+
+
+def _table_report(
+    name: str,
+    reader: Source,
+    binding: TableBinding | None,
+    validated: Validated | None,
+    counts: _Counts,
+    reasons: Mapping[str, dict[str, int]],
+) -> TableReport:
+    ignored: list[str] = []
+    if binding is not None:
+        read = set(binding.source_columns)
+        ignored = [column for column in reader.columns()[binding.source_table] if column not in read]
+    return TableReport(
+        rows_read=validated.rows_read if validated else 0,
+        rows_new=counts.new,
+        rows_changed=counts.changed,
+        rows_unchanged=counts.unchanged,
+        duplicates_collapsed=validated.duplicates_collapsed if validated else 0,
+        rows_rejected=sum(reasons[name].values()),
+        rejects_by_reason=reasons[name],
+        columns_ignored=ignored,
+        pseudonymised=validated.pseudonymised if validated else 0,
+        free_text_dropped=validated.free_text_dropped if validated else 0,
+        rows_total=counts.total,
+    )

