@@ -1,0 +1,71 @@
+# One environment (.venv), made from the lock; each target makes what it needs.
+#
+#   make run    score the simulated CRM        make run SOURCE=<folder or postgresql://…>   score your own
+#   make ui     open the Dagster UI            make test, make lint, make bench
+#
+# Settings: SOURCE, MAPPING, AS_OF, HORIZON (days of the conversion model), HOME_DIR, PORT. See docs/settings.md.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PORT ?= 3000
+
+ifdef SOURCE
+export LEADLINE_SOURCE := $(SOURCE)
+endif
+ifdef MAPPING
+export LEADLINE_MAPPING := $(MAPPING)
+endif
+ifdef AS_OF
+export LEADLINE_AS_OF := $(AS_OF)
+endif
+ifdef HORIZON
+export LEADLINE_CONVERSION_HORIZON_DAYS := $(HORIZON)
+endif
+ifdef HOME_DIR
+export LEADLINE_HOME := $(HOME_DIR)
+endif
+
+.PHONY: run score ui test lint format bench lock clean
+
+run: $(READY)
+	@$(BIN)/python -m orchestration run
+
+score: $(READY)
+	@$(BIN)/python -m orchestration run --job score_leads
+
+ui: $(READY)
+	@$(BIN)/python -m orchestration ui --port $(PORT)
+
+test: $(READY)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project
+
+format: $(READY)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks
+
+# The lock names no registry and serves every supported Python: needs uv on the PATH.
+lock:
+	uv pip compile --universal --python-version 3.11 --extra dev --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) dbt_project/target dbt_project/logs
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Leadline needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make run PYTHON=python3.12"; exit 1; }
+	@echo "Setting up $(VENV) (a few minutes, once)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)
