@@ -1,5 +1,6 @@
-"""Software-defined assets and their checks, one module per layer in the order of the flow, and the resources they need."""
+"""Software-defined assets and their checks, one module per layer of the flow, and the resources they need."""
 
-from assets.environment import switch_off_telemetry
+from assets.environment import prepare_process
 
-switch_off_telemetry()
+# before any library that reads these settings when it is loaded
+prepare_process()

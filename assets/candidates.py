@@ -71,9 +71,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 started_at,
                 clock.present(),
             )
-        version = dg.Output(
-            trained.version, data_version=dg.DataVersion(trained.version), metadata=_metadata(trained, evaluation)
-        )
+        version = dg.Output(trained.version, metadata=_metadata(trained, evaluation))
         gates = dg.AssetCheckResult(
             check_name="gates",
             passed=not missed,

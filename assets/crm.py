@@ -76,7 +76,7 @@ def crm(
 
     for assumption in report.assumptions:
         context.log.warning(f"assumption of mapping {report.mapping_name}: {assumption}")
-    shared = {
+    shared: dict[str, Any] = {
         "clock": dg.MetadataValue.timestamp(report.as_of),
         "source": report.source,
         "mapping": f"{report.mapping_name} ({report.mapping_reason})",

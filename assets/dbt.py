@@ -7,18 +7,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from assets.environment import PROJECT
-from assets.resources import Horizons
-from assets.warehouse import Warehouse
 from models.registry import DECLARATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from assets.resources import Horizons
+    from assets.warehouse import Warehouse
 
 DBT_PROJECT = DbtProject(project_dir=PROJECT / "dbt_project", profiles_dir=PROJECT / "dbt_project")
 DBT = str(Path(sys.executable).with_name("dbt"))
@@ -43,9 +46,7 @@ class Translator(DagsterDbtTranslator):
         meta = dbt_resource_props.get("config", {}).get("meta", {})
         return [f"team:{meta.get('owner', 'data-engineering')}"]
 
-    def get_asset_spec(
-        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
-    ) -> dg.AssetSpec:
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         """Return the spec; what reads schema ``ml`` depends on the scores of every declared model."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         reads = self.get_resource_props(manifest, unique_id).get("depends_on", {}).get("nodes", [])
@@ -77,7 +78,9 @@ def manifest_path() -> Path:
         cwd=DBT_PROJECT.project_dir, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if parsed.returncode != 0:
-        raise DbtParseError(f"{DBT_PROJECT.project_dir}: dbt could not parse the project.\n{parsed.stdout}{parsed.stderr}")
+        raise DbtParseError(
+            f"{DBT_PROJECT.project_dir}: dbt could not parse the project.\n{parsed.stdout}{parsed.stderr}"
+        )
     (beside / "manifest.json").replace(manifest)
     stamp.write_text(fingerprint)
     for leftover in beside.iterdir():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from models.registry import DECLARATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -19,6 +22,10 @@ TELEMETRY_OFF = {
     "DO_NOT_TRACK": "1",
 }
 """Dagster, dbt, dlt and Evidently (which honours DO_NOT_TRACK) each phone home unless told not to."""
+
+IDLE_THREADS_SLEEP = {"OMP_WAIT_POLICY": "passive"}
+"""OpenMP threads spin while they wait for each other. Beside one other busy process that made trees a hundred times
+slower to fit; asleep, they lose nothing on an idle machine. Read once, when the OpenMP runtime is loaded."""
 
 
 class SettingError(ValueError):
@@ -85,7 +92,8 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     SettingError
         If a value cannot be used.
     """
-    values = {name: value.strip() for name, value in (environment or os.environ).items() if value.strip()}
+    given = os.environ if environment is None else environment
+    values = {name: value.strip() for name, value in given.items() if value.strip()}
     source = values.get("LEADLINE_SOURCE")
     if source is not None and "://" not in source:
         source = str(Path(source).expanduser().resolve())
@@ -115,9 +123,9 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
-def switch_off_telemetry() -> None:
-    """Switch off the telemetry of the libraries, in this process and in those that it starts."""
-    os.environ.update(TELEMETRY_OFF)
+def prepare_process() -> None:
+    """Tell the libraries of this process, and of those that it starts, to keep quiet and to share the cores."""
+    os.environ.update({**TELEMETRY_OFF, **IDLE_THREADS_SLEEP})
 
 
 def point_at_home(chosen: Settings) -> None:

@@ -39,7 +39,7 @@ def marts(
     pool=WAREHOUSE_POOL,
 )
 def published_snapshot(warehouse: Warehouse, publication: Publication) -> dg.MaterializeResult[Any]:
-    """The marts, and nothing else, as a DuckDB file that readers can hold open while the pipeline writes."""
+    """Publish the marts, and nothing else, as a DuckDB file that readers can hold open while the pipeline writes."""
     path = Path(publication.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-from models.candidate import Candidate
-from models.evaluation import Evaluation
-from models.promotion import Decision, PromotionEvidence
-from models.training_set import TrainingSet
-
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
     import pandas as pd
     from duckdb import DuckDBPyConnection
+
+    from models.candidate import Candidate
+    from models.evaluation import Evaluation
+    from models.promotion import Decision, PromotionEvidence
+    from models.training_set import TrainingSet
 
 TABLES: Mapping[str, str] = {
     "ml_models": """
@@ -72,7 +73,9 @@ def record_version(
             manifest["last_as_of"],
             candidate.directory.name,
             manifest_sha256,
-            json.dumps({**evaluation.metrics, "recall": evaluation.recall} if evaluation.recall else evaluation.metrics),
+            json.dumps(
+                {**evaluation.metrics, "recall": evaluation.recall} if evaluation.recall else evaluation.metrics
+            ),
             json.dumps(evaluation.baseline),
             json.dumps(missed_gates),
             json.dumps(candidate.manifest["libraries"]),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from models.declaration import ModelDeclaration
+if TYPE_CHECKING:
+    from models.declaration import ModelDeclaration
 
 WAREHOUSE_POOL = "warehouse"
 """Every step that opens the warehouse waits in this pool, across runs: DuckDB admits one writing process."""
@@ -62,9 +64,7 @@ class CrmSource(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not folder.exists():
             from simulation import simulate
 
-            simulate(
-                folder, leads=self.simulation_leads, months=self.simulation_months, seed=self.simulation_seed
-            )
+            simulate(folder, leads=self.simulation_leads, months=self.simulation_months, seed=self.simulation_seed)
         return str(folder)
 
 
@@ -74,7 +74,7 @@ class Horizons(dg.ConfigurableResource):  # type: ignore[type-arg]
     overrides: dict[str, int]
 
     def applied(self, declaration: ModelDeclaration, source_defaults: dict[str, int]) -> ModelDeclaration:
-        """Return the declaration with the horizon that applies: a setting's, else the source mapping's, else its own."""
+        """Return the declaration over the horizon that applies: a setting's, else the mapping's, else its own."""
         days = self.overrides.get(declaration.name, source_defaults.get(declaration.name, declaration.horizon_days))
         return declaration.with_horizon(days)
 

@@ -57,7 +57,7 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         found = sha256(directory / MANIFEST) if (directory / MANIFEST).exists() else "no file"
         if found != recorded:
             raise ArtifactMismatchError(
-                f"{directory / MANIFEST}: expected SHA-256 {recorded}, as recorded when it was promoted, found {found}; "
+                f"{directory / MANIFEST}: expected SHA-256 {recorded}, as recorded at its promotion, found {found}; "
                 "restore the artifact from a backup, or train again: the scores published so far stay as they are"
             )
         champion = load(directory)
@@ -71,7 +71,10 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 "rows_added": added,
                 "clock": dg.MetadataValue.timestamp(as_of),
                 "mean_probability": dg.MetadataValue.json(
-                    predictions.groupby("outcome")["probability"].mean().round(6).to_dict()
+                    {
+                        str(name): round(mean, 6)
+                        for name, mean in predictions.groupby("outcome")["probability"].mean().items()
+                    }
                 ),
             }
         )

@@ -30,20 +30,19 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         ),
         pool=WAREHOUSE_POOL,
     )
-    def training_set(
-        context: dg.AssetExecutionContext, warehouse: Warehouse, artifacts: ArtifactStore, horizons: Horizons
-    ) -> dg.Output[str]:
+    def training_set(warehouse: Warehouse, artifacts: ArtifactStore, horizons: Horizons) -> dg.Output[str]:
+        import pandas as pd
+
         extraction = warehouse.extraction()
         applied = horizons.applied(declaration, extraction.horizon_days)
         frame = matured(warehouse, applied, extraction)
         try:
-            frozen = freeze(frame, applied, artifacts.training_sets(declaration.name), extraction.as_of)
+            frozen = freeze(frame, applied, artifacts.training_sets(declaration.name), pd.Timestamp(extraction.as_of))
         except TrainingDataError as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         manifest = frozen.manifest
         return dg.Output(
             frozen.id,
-            data_version=dg.DataVersion(frozen.id),
             metadata={
                 "dagster/row_count": manifest["rows"],
                 "entities": manifest["entities"],
@@ -81,7 +80,7 @@ def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Ext
         if other:
             raise dg.Failure(
                 description=(
-                    f"labels.{declaration.label}: expected labels over {declaration.horizon_days} days that had matured "
+                    f"labels.{declaration.label}: expected labels over {declaration.horizon_days} days, matured "
                     f"by {extraction.as_of.isoformat()}, found {other} others. The settings have changed since the "
                     "labels were built: materialize features and labels again."
                 ),

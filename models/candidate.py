@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import version as installed_version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.artifacts import ArtifactMismatchError, new_directory, read_manifest, write_manifest
@@ -19,11 +18,14 @@ from models.declaration import AS_OF, ModelDeclaration
 from models.frames import Kind, model_input
 from models.learning import fit, predict
 from models.splitting import sample_weights, temporal_split
-from models.training_set import TrainingSet
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from sklearn.pipeline import Pipeline
+
+    from models.training_set import TrainingSet
 
 PIPELINE = "pipeline.joblib"
 EVALUATION = "evaluation.parquet"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,8 @@ from models.candidate import PROBABILITY, TRUTH, Candidate
 from models.declaration import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
 BINS = 10

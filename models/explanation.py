@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.candidate import Candidate
 from models.frames import model_input
 from models.learning import predict
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from models.candidate import Candidate
 
 SMALLEST_EFFECT = 0.005
 """Below half a percentage point an effect would read as 0.00 or 0.01, and is no reason."""

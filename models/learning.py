@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.declaration import ModelDeclaration
 from models.frames import ObservationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     import pandas as pd
     from sklearn.pipeline import Pipeline
+
+    from models.declaration import ModelDeclaration
 
 FEW_ROWS = 10_000
 """Up to here one thread fitted boosted trees as fast as four idle ones did (40 columns), and predicted within 6 ms."""

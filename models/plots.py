@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import TYPE_CHECKING
 
-from models.evaluation import Evaluation
+if TYPE_CHECKING:
+    from models.evaluation import Evaluation
 
 
 def calibration_plot(evaluation: Evaluation) -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from models.declaration import LOWER_IS_BETTER, ModelDeclaration
-from models.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from models.evaluation import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

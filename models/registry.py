@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from models.conversion import CONVERSION
 from models.declaration import DeclarationError, ModelDeclaration
 from models.next_best_action import NEXT_BEST_ACTION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 def register(declarations: Iterable[ModelDeclaration]) -> Mapping[str, ModelDeclaration]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.candidate import Candidate
 from models.declaration import AS_OF
 from models.frames import check_observations, model_input
 from models.learning import predict
@@ -12,6 +11,8 @@ from models.learning import predict
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+    from models.candidate import Candidate
 
 
 def score(candidate: Candidate, frame: pd.DataFrame) -> pd.DataFrame:

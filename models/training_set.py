@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.artifacts import new_directory, read_manifest, write_manifest
@@ -12,6 +11,8 @@ from models.declaration import AS_OF, SUCCEEDED_AT, ModelDeclaration
 from models.frames import Kind, ObservationError, check_observations, feature_kinds, model_input
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pandas as pd
 

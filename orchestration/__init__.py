@@ -1,1 +1,1 @@
-"""Wiring alone: definitions, jobs, schedules, the Dagster instance, and the commands behind `make run` and `make ui`."""
+"""Wiring alone: definitions, jobs, schedules, the instance, and the commands behind `make run` and `make ui`."""

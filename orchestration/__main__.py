@@ -38,8 +38,8 @@ def _run(current: Settings, job: str) -> int:
     outcome = run_job(current, job)
     if outcome.failure is not None:
         sys.stderr.write(
-            f"\n{outcome.failure}\n\nNothing that was published has changed. The run's log: `make ui`, run {outcome.run_id}; "
-            "when the cause is mended, run the same command again: it takes up what is left.\n"
+            f"\n{outcome.failure}\n\nNothing that was published has changed. The run's log: `make ui`, run "
+            f"{outcome.run_id}; when the cause is mended, run the same command again: it takes up what is left.\n"
         )
         return 1
     sys.stdout.write(summarize(current))
@@ -54,7 +54,9 @@ def _ui(current: Settings, port: int) -> int:
     sys.stderr.write(f"Leadline: the UI of {current.home} is at http://127.0.0.1:{port} (end it with Ctrl-C)\n")
     dagster = Path(sys.executable).with_name("dagster")
     os.chdir(PROJECT)
-    os.execv(dagster, [str(dagster), "dev", "--workspace", "workspace.yaml", "--port", str(port)])
+    os.execv(  # noqa: S606 - the UI takes the place of this process, so that signals reach it
+        dagster, [str(dagster), "dev", "--workspace", "workspace.yaml", "--port", str(port)]
+    )
 
 
 if __name__ == "__main__":

@@ -7,15 +7,18 @@ end. Reconciliation marks such runs failed and frees what they hold.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import psutil
 
-from assets.environment import Settings
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from assets.environment import Settings
 
 IN_PROGRESS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING)
 

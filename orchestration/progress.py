@@ -6,6 +6,9 @@ from typing import Any
 
 import dagster as dg
 
+_DISTRACTIONS = ("A dbt subsetted execution", "Copying `", "Running dbt command", "Finished dbt command")
+"""How the lines of dagster-dbt begin that only say how it calls dbt; the UI keeps them."""
+
 _STEP_EVENTS = {"STEP_START": "…", "STEP_SUCCESS": "✓", "STEP_FAILURE": "✗"}
 
 
@@ -29,8 +32,8 @@ def describe(record: logging.LogRecord) -> str | None:
     if event is None:
         meta: dict[str, Any] = getattr(record, "dagster_meta", None) or {}
         message = meta.get("orig_message") or record.getMessage()
-        if message.endswith("Not executing."):
-            # what failed before it is said already
+        # of a step that is left out after a failure, the failure itself is said already
+        if message.endswith("Not executing.") or message.startswith(_DISTRACTIONS):
             return None
         if record.levelno >= logging.WARNING:
             return f"    {record.levelname.lower()}: {message}"
@@ -44,8 +47,8 @@ def describe(record: logging.LogRecord) -> str | None:
     return f"  {mark} {event.step_key.replace('__', '/')}{seconds}"
 
 
-@dg.logger(description="One line per step, the warnings, and what assets log.")
-def progress_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
+@dg.logger(config_schema={}, description="One line per step, the warnings, and what assets log.")
+def progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
     """Return the logger."""
     logger = logging.Logger("leadline")
     logger.setLevel(logging.DEBUG)

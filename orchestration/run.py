@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.environment import Settings
 from orchestration.instance import open_instance, reconcile
+
+if TYPE_CHECKING:
+    from assets.environment import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +39,9 @@ def run_job(current: Settings, job: str) -> Outcome:
             run_config={"loggers": {"console": {}}},
             raise_on_error=False,
         )
-        failures = [
-            f"{event.step_key}: {_cause(event)}" for event in result.all_events if event.is_step_failure
-        ] or [event.message or "" for event in result.all_events if event.is_failure]
+        failures = [f"{event.step_key}: {_cause(event)}" for event in result.all_events if event.is_step_failure] or [
+            event.message or "" for event in result.all_events if event.is_failure
+        ]
     return Outcome(run_id=result.run_id, failure=None if result.success else "\n".join(failures))
 
 

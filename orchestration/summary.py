@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from assets.environment import Settings
 from assets.warehouse import Warehouse
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from assets.environment import Settings
 
 
 def summarize(current: Settings) -> str:
@@ -83,7 +84,7 @@ def _model(connection: DuckDBPyConnection, name: str) -> str:
 
 def _places(current: Settings) -> list[str]:
     return [
-        f"scores     {current.published} (marts.lead_scores, marts.lead_score_history; hold it open as long as you like)",
+        f"scores     {current.published} (marts.lead_scores, marts.lead_score_history; for readers)",
         f"warehouse  {current.warehouse} (the pipeline's own; one process at a time)",
         f"artifacts  {current.home / 'artifacts'} (training sets and models, each with its manifest)",
     ]

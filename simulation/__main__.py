@@ -20,21 +20,46 @@ The same arguments give the same rows."""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m simulation", description=_DESCRIPTION,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR",
-                        help="folder to write; an earlier simulation there is replaced, nothing else is")
-    parser.add_argument("--leads", type=int, default=10_000, metavar="N",
-                        help="leads that arrive (default: %(default)s)")
-    parser.add_argument("--months", type=int, default=18, metavar="N",
-                        help="months over which they arrive, and of the export (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="python -m simulation", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder to write; an earlier simulation there is replaced, nothing else is",
+    )
+    parser.add_argument(
+        "--leads", type=int, default=10_000, metavar="N", help="leads that arrive (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--months",
+        type=int,
+        default=18,
+        metavar="N",
+        help="months over which they arrive, and of the export (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=22, metavar="N", help="seed (default: %(default)s)")
-    parser.add_argument("--start", type=date.fromisoformat, default=date(2025, 1, 1), metavar="DATE",
-                        help="first day (default: %(default)s)")
-    parser.add_argument("--format", choices=FORMATS, default="parquet",
-                        help="of the four tables; the truth is always Parquet (default: %(default)s)")
-    parser.add_argument("--company", choices=sorted(COMPANIES), default="default",
-                        help="how closely the reps follow their playbook (default: %(default)s)")
+    parser.add_argument(
+        "--start",
+        type=date.fromisoformat,
+        default=date(2025, 1, 1),
+        metavar="DATE",
+        help="first day (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="parquet",
+        help="of the four tables; the truth is always Parquet (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--company",
+        choices=sorted(COMPANIES),
+        default="default",
+        help="how closely the reps follow their playbook (default: %(default)s)",
+    )
     return parser
 
 
@@ -42,12 +67,14 @@ def _report(summary: SimulationSummary) -> str:
     lines = [f"{name:<20}{count:>12,} rows" for name, count in summary.rows.items()]
     faults = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in summary.faults.items())
     rate = "not known: no lead is 90 days old" if summary.conversion_rate is None else f"{summary.conversion_rate:.1%}"
-    return "\n".join([
-        f"Company {summary.company}, {summary.start} to {summary.end}, in {summary.out}",
-        *lines,
-        f"Won within 90 days: {rate}",
-        f"Faulty rows planted in interactions: {faults}",
-    ])
+    return "\n".join(
+        [
+            f"Company {summary.company}, {summary.start} to {summary.end}, in {summary.out}",
+            *lines,
+            f"Won within 90 days: {rate}",
+            f"Faulty rows planted in interactions: {faults}",
+        ]
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -143,8 +143,9 @@ def endow(world: World, arrivals: Arrivals, first: int, last: int, seed: int) ->
         value=value,
         value_known=known,
         zip_known=~draws.chance(rows, world.zip_missing),
-        zip_code=(10_000 + np.floor(draws.uniform(rows) ** 1.6 * 89) * 1_000
-                  + np.floor(draws.uniform(rows) * 60) * 10).astype(np.int64),
+        zip_code=(
+            10_000 + np.floor(draws.uniform(rows) ** 1.6 * 89) * 1_000 + np.floor(draws.uniform(rows) * 60) * 10
+        ).astype(np.int64),
         rep=rep,
         next_rep=next_rep,
         handed_over=handed_over,

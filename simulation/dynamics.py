@@ -59,11 +59,20 @@ class Dynamics:
         self.state = state
         self.draws = draws
         self.skill = skill
-        self.interactions = Table(lead="i8", type="i1", direction="i1", occurred="i8", performer="i2", outcome="i1",
-                                  opened="i8", responded="i8")
+        self.interactions = Table(
+            lead="i8",
+            type="i1",
+            direction="i1",
+            occurred="i8",
+            performer="i2",
+            outcome="i1",
+            opened="i8",
+            responded="i8",
+        )
         self.responses = Table(row="i8", at="i8")
-        self.appointments = Table(lead="i8", number="i8", booked="i8", scheduled="i8", status="i1", ended="i8",
-                                  moved_from="i8")
+        self.appointments = Table(
+            lead="i8", number="i8", booked="i8", scheduled="i8", status="i1", ended="i8", moved_from="i8"
+        )
         self.projects = Table(lead="i8", number="i8", value="f8", cost="f8", status="i1", proposed="i8", closed="i8")
 
     # ------------------------------------------------------------------------------------------------ what leads do
@@ -129,8 +138,9 @@ class Dynamics:
         state.put_off[later] = state.now[later]
         state.engaged[later] = NEVER
         noted = state.now[later] + (self.draws.between(later, 2, 40) * MINUTE).astype(np.int64)
-        self._write(later, noted, Type.NOTE, Direction.INTERNAL, performer=state.rep(later, noted),
-                    outcome=Outcome.LATER)
+        self._write(
+            later, noted, Type.NOTE, Direction.INTERNAL, performer=state.rep(later, noted), outcome=Outcome.LATER
+        )
         # A lead that talks about an open proposal may make up its mind sooner.
         pushed = rows[(mood != Mood.NOT_INTERESTED) & (state.proposed[rows] != NEVER)]
         soon = state.now[pushed] + (self.draws.between(pushed, 0.5, 4.0) * DAY).astype(np.int64)
@@ -146,8 +156,9 @@ class Dynamics:
         refuse = np.where(waiting, 0.5 * refuse, refuse)
         later = np.where(waiting, 0.0, 0.22 + 0.2 * (1.0 - intent))
         draw = self.draws.uniform(rows)
-        return np.where(draw < refuse, Mood.NOT_INTERESTED, np.where(draw < refuse + later, Mood.LATER,
-                                                                     Mood.INTERESTED)).astype(np.int64)
+        return np.where(
+            draw < refuse, Mood.NOT_INTERESTED, np.where(draw < refuse + later, Mood.LATER, Mood.INTERESTED)
+        ).astype(np.int64)
 
     # ------------------------------------------------------------------------------------------------- what reps do
 
@@ -160,8 +171,15 @@ class Dynamics:
         voicemail = draws.chance(rows, 0.45)
         rings = (draws.between(rows, 4, 25) * SECOND).astype(np.int64)
         outcome = np.where(reached, _CALL_OUTCOME[mood], np.where(voicemail, Outcome.VOICEMAIL, Outcome.NO_ANSWER))
-        numbers = self._write(rows, now, Type.CALL, Direction.OUTBOUND, performer=state.rep(rows, now),
-                              outcome=outcome, responded=np.where(reached, now + rings, NEVER))
+        numbers = self._write(
+            rows,
+            now,
+            Type.CALL,
+            Direction.OUTBOUND,
+            performer=state.rep(rows, now),
+            outcome=outcome,
+            responded=np.where(reached, now + rings, NEVER),
+        )
         state.count_contact(rows, now)
         state.calls[rows] += 1
         calls_back = ~reached & voicemail & draws.chance(rows, 0.05 + 0.15 * state.traits.intent[rows])
@@ -181,8 +199,9 @@ class Dynamics:
         read_at = now + np.minimum(4 * np.exp(1.4 * draws.normal(rows)) * HOUR, 30 * DAY).astype(np.int64)
         read_before_reply = now + (draws.between(rows, 0.1, 0.95) * (reply_at - now)).astype(np.int64)
         opened_at = np.where(replies, read_before_reply, np.where(opened, read_at, NEVER))
-        numbers = self._write(rows, now, Type.EMAIL, Direction.OUTBOUND, performer=state.rep(rows, now),
-                              opened=opened_at)
+        numbers = self._write(
+            rows, now, Type.EMAIL, Direction.OUTBOUND, performer=state.rep(rows, now), opened=opened_at
+        )
         state.count_contact(rows, now)
         state.emails[rows] += 1
         self._expect_reply(rows[replies], reply_at[replies], mood[replies], Type.EMAIL, numbers[replies])
@@ -218,15 +237,18 @@ class Dynamics:
         draw = draws.uniform(rows)
         # The rest is shared by those who stay away, call off, and move the date.
         excess = np.clip((draw - keeps) / (1.0 - keeps), 0.0, 1.0)
-        fate = np.select([draw < keeps, excess < 0.4, excess < 0.65],
-                         [AppointmentStatus.COMPLETED, AppointmentStatus.NO_SHOW, AppointmentStatus.CANCELLED],
-                         default=AppointmentStatus.RESCHEDULED)
+        fate = np.select(
+            [draw < keeps, excess < 0.4, excess < 0.65],
+            [AppointmentStatus.COMPLETED, AppointmentStatus.NO_SHOW, AppointmentStatus.CANCELLED],
+            default=AppointmentStatus.RESCHEDULED,
+        )
         now = state.now[rows]
         before = now + (draws.between(rows, 0.3, 0.98) * (scheduled - now)).astype(np.int64)
         held = scheduled + (draws.between(rows, 35, 100) * MINUTE).astype(np.int64)
         missed = scheduled + (draws.between(rows, 15, 60) * MINUTE).astype(np.int64)
-        at = np.select([fate == AppointmentStatus.COMPLETED, fate == AppointmentStatus.NO_SHOW], [held, missed],
-                       default=before)
+        at = np.select(
+            [fate == AppointmentStatus.COMPLETED, fate == AppointmentStatus.NO_SHOW], [held, missed], default=before
+        )
         state.booked[rows] = now
         state.scheduled[rows] = scheduled
         state.appointment_fate[rows] = fate
@@ -241,8 +263,14 @@ class Dynamics:
         numbers = self._end_appointment(rows, fate)
         kept = fate == AppointmentStatus.COMPLETED
         held = rows[kept]
-        self._write(held, scheduled[kept], Type.MEETING, Direction.INBOUND,
-                    performer=state.rep(held, scheduled[kept]), outcome=Outcome.HELD)
+        self._write(
+            held,
+            scheduled[kept],
+            Type.MEETING,
+            Direction.INBOUND,
+            performer=state.rep(held, scheduled[kept]),
+            outcome=Outcome.HELD,
+        )
         state.meetings[held] += 1
         state.last_response[held] = state.now[held]
         unproposed = held[state.proposed[held] == NEVER]
@@ -253,16 +281,26 @@ class Dynamics:
         for which, outcome in ((called_off, Outcome.CANCELLED), (moved, Outcome.RESCHEDULED)):
             self._write(rows[which], state.now[rows[which]], Type.SMS, Direction.INBOUND, outcome=outcome)
         movers = rows[moved]
-        self._put_in_calendar(movers, scheduled[moved] + (self.draws.between(movers, 3, 8) * DAY).astype(np.int64),
-                              moved_from=numbers[moved])
+        self._put_in_calendar(
+            movers,
+            scheduled[moved] + (self.draws.between(movers, 3, 8) * DAY).astype(np.int64),
+            moved_from=numbers[moved],
+        )
 
     def _end_appointment(self, rows: Ints, status: Ints | AppointmentStatus) -> Ints:
         state = self.state
         ended = np.where(np.asarray(status) == AppointmentStatus.SCHEDULED, NEVER, state.now[rows])
         numbers = state.appointments[rows]
-        self.appointments.append(len(rows), lead=state.traits.numbers[rows], number=numbers, booked=state.booked[rows],
-                                 scheduled=state.scheduled[rows], status=status, ended=ended,
-                                 moved_from=state.moved_from[rows])
+        self.appointments.append(
+            len(rows),
+            lead=state.traits.numbers[rows],
+            number=numbers,
+            booked=state.booked[rows],
+            scheduled=state.scheduled[rows],
+            status=status,
+            ended=ended,
+            moved_from=state.moved_from[rows],
+        )
         state.appointments[rows] += 1
         state.booked[rows] = NEVER
         state.due[rows, Coming.APPOINTMENT] = NEVER
@@ -281,8 +319,9 @@ class Dynamics:
         state.met[rows] = NEVER
         state.refused[rows] = NEVER
         state.engaged[rows] = NEVER
-        state.proposal_row[rows] = self._write(rows, now, Type.PROPOSAL, Direction.OUTBOUND,
-                                               performer=state.rep(rows, now))
+        state.proposal_row[rows] = self._write(
+            rows, now, Type.PROPOSAL, Direction.OUTBOUND, performer=state.rep(rows, now)
+        )
         answers = draws.chance(rows, 0.55 + 0.35 * state.traits.intent[rows])
         wait = np.minimum(1.0 + 8.0 * np.exp(0.65 * draws.normal(rows)), 40.0)
         expiry = draws.between(rows, EXPIRY_DAYS, EXPIRY_DAYS + 30.0)
@@ -312,21 +351,30 @@ class Dynamics:
     def _chance_to_win(self, rows: Ints) -> Floats:
         state = self.state
         price_over_budget = np.log(state.offer[rows] / state.traits.budget[rows])
-        logit = (self.world.win_logit
-                 + 4.0 * (state.traits.intent[rows] - 0.5)
-                 - 2.5 * price_over_budget
-                 + self.skill[state.rep(rows, state.now[rows])]
-                 + 0.7 * np.minimum(state.meetings[rows], 1)
-                 + 0.35 * np.minimum(state.follow_ups[rows], 2)
-                 - 1.5 * state.fatigue(rows))
+        logit = (
+            self.world.win_logit
+            + 4.0 * (state.traits.intent[rows] - 0.5)
+            - 2.5 * price_over_budget
+            + self.skill[state.rep(rows, state.now[rows])]
+            + 0.7 * np.minimum(state.meetings[rows], 1)
+            + 0.35 * np.minimum(state.follow_ups[rows], 2)
+            - 1.5 * state.fatigue(rows)
+        )
         return 1.0 / (1.0 + np.exp(-logit))
 
     def _end_project(self, rows: Ints, status: ProjectStatus) -> None:
         state = self.state
         closed = NEVER if status == ProjectStatus.OPEN else state.now[rows]
-        self.projects.append(len(rows), lead=state.traits.numbers[rows], number=state.projects[rows],
-                             value=state.offer[rows], cost=state.cost[rows], status=status,
-                             proposed=state.proposed[rows], closed=closed)
+        self.projects.append(
+            len(rows),
+            lead=state.traits.numbers[rows],
+            number=state.projects[rows],
+            value=state.offer[rows],
+            cost=state.cost[rows],
+            status=status,
+            proposed=state.proposed[rows],
+            closed=closed,
+        )
         state.projects[rows] += 1
         state.proposed[rows] = NEVER
         state.due[rows, Coming.ANSWER] = NEVER
@@ -348,9 +396,26 @@ class Dynamics:
         self._end_appointment(everyone[self.state.booked != NEVER], AppointmentStatus.SCHEDULED)
         self._end_project(everyone[self.state.proposed != NEVER], ProjectStatus.OPEN)
 
-    def _write(self, rows: Ints, at: Ints, type_: Ints | Type, direction: Direction, *, performer: Ints | int = NOBODY,
-               outcome: Ints | Outcome = Outcome.NONE, opened: Ints | int = NEVER,
-               responded: Ints | int = NEVER) -> Ints:
-        return self.interactions.append(len(rows), lead=self.state.traits.numbers[rows], type=type_,
-                                        direction=direction, occurred=at, performer=performer, outcome=outcome,
-                                        opened=opened, responded=responded)
+    def _write(
+        self,
+        rows: Ints,
+        at: Ints,
+        type_: Ints | Type,
+        direction: Direction,
+        *,
+        performer: Ints | int = NOBODY,
+        outcome: Ints | Outcome = Outcome.NONE,
+        opened: Ints | int = NEVER,
+        responded: Ints | int = NEVER,
+    ) -> Ints:
+        return self.interactions.append(
+            len(rows),
+            lead=self.state.traits.numbers[rows],
+            type=type_,
+            direction=direction,
+            occurred=at,
+            performer=performer,
+            outcome=outcome,
+            opened=opened,
+            responded=responded,
+        )

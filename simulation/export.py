@@ -94,8 +94,9 @@ class _Files:
         if name not in self._writers:
             path = self._folder / f"{name}.{file_format}"
             if file_format == "csv":
-                writer = pyarrow.csv.CSVWriter(path, table.schema,
-                                               write_options=pyarrow.csv.WriteOptions(quoting_style="needed"))
+                writer = pyarrow.csv.CSVWriter(
+                    path, table.schema, write_options=pyarrow.csv.WriteOptions(quoting_style="needed")
+                )
             else:
                 writer = pyarrow.parquet.ParquetWriter(path, table.schema)
             self._writers[name] = self._stack.enter_context(writer)
@@ -110,7 +111,7 @@ def simulate(
     months: int = 18,
     seed: int = 22,
     start: date = date(2025, 1, 1),
-    format: str = "parquet",
+    format: str = "parquet",  # noqa: A002 - the word of --format
     company: str | World = "default",
     progress: bool = True,
     chunk: int = 2_500,
@@ -192,8 +193,15 @@ def simulate(
     (partial / "mapping.yml").write_text(MAPPING, encoding="utf-8")
     _publish(partial, out)
     rows = dict(crm.rows) | {f"truth/{name}": count for name, count in truth.rows.items()}
-    return SimulationSummary(out=out, company=world.name, start=start, end=end, rows=rows, faults=dict(faults),
-                             conversion_rate=converted / mature if mature else None)
+    return SimulationSummary(
+        out=out,
+        company=world.name,
+        start=start,
+        end=end,
+        rows=rows,
+        faults=dict(faults),
+        conversion_rate=converted / mature if mature else None,
+    )
 
 
 def _months_later(start: date, months: int) -> date:
@@ -210,8 +218,10 @@ def _refuse_to_overwrite(out: Path) -> None:
         return
     mapping = out / "mapping.yml"
     if not mapping.is_file() or mapping.read_text(encoding="utf-8") != MAPPING:
-        raise FileExistsError(f"{out}: expected a new folder, an empty one or an earlier simulation, found something "
-                              "else; name another folder or remove this one")
+        raise FileExistsError(
+            f"{out}: expected a new folder, an empty one or an earlier simulation, found something "
+            "else; name another folder or remove this one"
+        )
 
 
 def _publish(partial: Path, out: Path) -> None:

@@ -82,8 +82,9 @@ def playbook(seen: Visible) -> Ints:
     """Return the `Action` that the playbook names for each lead."""
     call, email = Action.CALL_IMMEDIATE, Action.EMAIL_NURTURE
     # The channel used less so far; the first time, a call for those who look promising.
-    reach_out = np.where(seen.calls == seen.emails, np.where(seen.warm, call, email),
-                         np.where(seen.calls < seen.emails, call, email))
+    reach_out = np.where(
+        seen.calls == seen.emails, np.where(seen.warm, call, email), np.where(seen.calls < seen.emails, call, email)
+    )
     by_stage = np.full(len(Stage), Action.NO_ACTION)
     by_stage[Stage.TO_PROPOSE] = Action.SEND_PROPOSAL
     by_stage[Stage.ENGAGED] = Action.SCHEDULE_APPOINTMENT

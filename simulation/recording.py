@@ -66,7 +66,7 @@ def record(world: World, traits: Traits, course: Course, *, leads: int, end: int
     Records
         Sorted by lead and time.
     """
-    interactions = _interactions(world, course, leads, end, seed)
+    interactions = _interactions(world, course, end, seed)
     appointments = _until(course.appointments, "booked", end)
     unknown = appointments["ended"] >= end
     appointments["status"][unknown] = AppointmentStatus.SCHEDULED
@@ -93,7 +93,7 @@ def _row_draws(seed: int, purpose: str, interactions: Columns) -> Floats:
     return uniform_at(stream_keys(seed, purpose, interactions["lead"]), interactions["number"])
 
 
-def _interactions(world: World, course: Course, leads: int, end: int, seed: int) -> Columns:
+def _interactions(world: World, course: Course, end: int, seed: int) -> Columns:
     rows = _until(course.interactions, "occurred", end)
     lead = rows["lead"]
     starts = np.flatnonzero(np.diff(lead, prepend=-1))
@@ -112,8 +112,9 @@ def _interactions(world: World, course: Course, leads: int, end: int, seed: int)
     return {name: values[known] for name, values in rows.items()}
 
 
-def _leads(traits: Traits, course: Course, interactions: Columns, appointments: Columns, projects: Columns,
-           end: int) -> Columns:
+def _leads(
+    traits: Traits, course: Course, interactions: Columns, appointments: Columns, projects: Columns, end: int
+) -> Columns:
     first, count = traits.numbers[0], len(traits.numbers)
     status = np.zeros(count, dtype=np.int64)
 
@@ -127,8 +128,11 @@ def _leads(traits: Traits, course: Course, interactions: Columns, appointments: 
     status[closed & (course.end == End.WON)] = LEAD_STATUS.index("won")
     status[closed & (course.end == End.NOT_INTERESTED)] = LEAD_STATUS.index("lost")
     updated = traits.created.copy()
-    for columns, names in ((interactions, ("recorded", "opened", "responded")), (appointments, ("booked", "ended")),
-                           (projects, ("proposed", "closed"))):
+    for columns, names in (
+        (interactions, ("recorded", "opened", "responded")),
+        (appointments, ("booked", "ended")),
+        (projects, ("proposed", "closed")),
+    ):
         for name in names:
             known = columns[name] != NEVER
             np.maximum.at(updated, columns["lead"][known] - first, columns[name][known])

@@ -5,9 +5,11 @@ What the rest of the package asks of a column is declared here once; no other mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["SQL_TYPES", "TABLES", "Column", "SourceContractError", "Table"]
 

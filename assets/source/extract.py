@@ -8,11 +8,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.source.contract import SQL_TYPES, TABLES, SourceContractError, Table
@@ -32,6 +30,9 @@ from assets.source.sql import MACROS, literal, one_row, quoted
 from assets.source.validation import Validated, fact_times, resolved, uses_clock, validate, write_rejects
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
     from duckdb import DuckDBPyConnection
 
 __all__ = ["ExtractionReport", "SourceContractError", "TableReport", "extract"]

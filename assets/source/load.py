@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ from assets.source.readers import database_url, read_database
 from assets.source.sql import literal, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from duckdb import DuckDBPyConnection
 
 __all__ = ["RAW", "Delta", "Warehouse", "load", "open_warehouse", "quiet_dlt"]
@@ -256,7 +257,7 @@ def _source(connection: DuckDBPyConnection, deltas: Sequence[Delta]) -> Any:
 
 
 def _batches(connection: DuckDBPyConnection, relation: str) -> Iterator[Any]:
-    import pyarrow as pa  # type: ignore[import-untyped]  # pyarrow ships no types
+    import pyarrow as pa  # pyarrow ships no types
 
     # a cursor of its own: dlt reads its resources in turn
     with connection.cursor() as cursor:

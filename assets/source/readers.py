@@ -8,9 +8,7 @@ number of the row in ``record``.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +16,9 @@ from assets.source.contract import SourceContractError
 from assets.source.sql import literal, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
     from duckdb import DuckDBPyConnection
     from sqlalchemy import URL, Engine
 
@@ -139,7 +140,7 @@ class FolderSource:
         table: str,
         source_table: str,
         columns: Sequence[str],
-        since: tuple[str, datetime] | None,
+        since: tuple[str, datetime] | None,  # noqa: ARG002 - of the shared interface
     ) -> Reading:
         """Create ``source_<table>`` from the file; files are always read whole."""
         path = self._files[source_table]
@@ -149,7 +150,7 @@ class FolderSource:
 
     def _header(self, name: str, path: Path) -> list[str]:
         if path.suffix.lower() == ".parquet":
-            import pyarrow.parquet as pq  # type: ignore[import-untyped]  # pyarrow ships no types
+            import pyarrow.parquet as pq  # pyarrow ships no types
             from pyarrow import ArrowException
 
             try:

@@ -6,7 +6,6 @@ check that it fails, in the order of `checks_of`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ from assets.source.mapping import EXTRACTION, FirstOf, Flag, Substitute, TableBi
 from assets.source.sql import literal, one_row, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from duckdb import DuckDBPyConnection
 
     from assets.source.readers import Reading
@@ -274,7 +275,7 @@ def _typed(connection: DuckDBPyConnection, binding: TableBinding, checks: Sequen
     )
     ordinal = ""
     if binding.derive_from:
-        equal = _identity(binding.derive_from, types)
+        equal = _identity(binding.derive_from)
         ordinal = f", {equal} || '-' || row_number() over (partition by {equal} order by record) as derived_key"
     return (
         f"select record, {', '.join(typed)}, {' + '.join(pseudonyms) or '0'} as pseudonyms, "
@@ -283,7 +284,7 @@ def _typed(connection: DuckDBPyConnection, binding: TableBinding, checks: Sequen
     )
 
 
-def _identity(columns: Sequence[str], types: Mapping[str, str]) -> str:
+def _identity(columns: Sequence[str]) -> str:
     """Return SQL for the hash of the columns that a key is derived from, the same for files and databases."""
     parts = ", ".join(
         # one moment has many spellings: a CSV file and a database must agree

@@ -21,10 +21,27 @@ from simulation.world import COMPANIES, DAY, NEVER, Faults, World
 ROOT = Path(__file__).parents[2]
 CONTRACT = {
     "leads": ["lead_id", "source", "created_at", "assigned_to", "property_value", "zip_code", "status", "updated_at"],
-    "interactions": ["interaction_id", "lead_id", "type", "direction", "occurred_at", "recorded_at", "performed_by",
-                     "outcome", "opened_at", "responded_at"],
-    "appointments": ["appointment_id", "lead_id", "booked_at", "scheduled_at", "status", "ended_at",
-                     "rescheduled_from"],
+    "interactions": [
+        "interaction_id",
+        "lead_id",
+        "type",
+        "direction",
+        "occurred_at",
+        "recorded_at",
+        "performed_by",
+        "outcome",
+        "opened_at",
+        "responded_at",
+    ],
+    "appointments": [
+        "appointment_id",
+        "lead_id",
+        "booked_at",
+        "scheduled_at",
+        "status",
+        "ended_at",
+        "rescheduled_from",
+    ],
     "projects": ["project_id", "lead_id", "value", "cost", "status", "proposed_at", "closed_at"],
 }
 ACTIONS = ["call_immediate", "email_nurture", "schedule_appointment", "send_proposal", "no_action"]
@@ -82,15 +99,15 @@ def test_the_rows_do_not_depend_on_the_chunk(tmp_path: Path) -> None:
             assert small[name] == large[name], name
 
 
-def test_the_export_has_the_tables_of_the_contract(simulated: SimulationSummary,
-                                                   crm: duckdb.DuckDBPyConnection) -> None:
+def test_the_export_has_the_tables_of_the_contract(
+    simulated: SimulationSummary, crm: duckdb.DuckDBPyConnection
+) -> None:
     for table, columns in CONTRACT.items():
         types = {row[0]: row[1] for row in crm.execute(f"describe {table}").fetchall()}
         assert [name for name in types if name not in ("name", "email", "phone")] == columns
         for name, type_ in types.items():
             money = name in ("value", "cost", "property_value")
-            expected = ("TIMESTAMP WITH TIME ZONE" if name.endswith("_at")
-                        else "DECIMAL(18,2)" if money else "VARCHAR")
+            expected = "TIMESTAMP WITH TIME ZONE" if name.endswith("_at") else "DECIMAL(18,2)" if money else "VARCHAR"
             assert type_ == expected, (table, name)
         assert one(crm, f"select count(*) from {table}")[0] == simulated.rows[table]
     assert one(crm, "select count(name), count(email), count(phone) from leads") == (simulated.rows["leads"],) * 3
@@ -113,11 +130,19 @@ def test_csv_and_parquet_hold_the_same(tmp_path: Path) -> None:
 
 
 def test_nothing_is_known_before_it_happens_or_after_the_end(crm: duckdb.DuckDBPyConnection) -> None:
-    for table, column in (("leads", "created_at"), ("leads", "updated_at"), ("interactions", "occurred_at"),
-                          ("interactions", "recorded_at"), ("interactions", "opened_at"),
-                          ("interactions", "responded_at"), ("appointments", "booked_at"),
-                          ("appointments", "ended_at"), ("projects", "proposed_at"), ("projects", "closed_at"),
-                          ("truth_decisions", "decided_at")):
+    for table, column in (
+        ("leads", "created_at"),
+        ("leads", "updated_at"),
+        ("interactions", "occurred_at"),
+        ("interactions", "recorded_at"),
+        ("interactions", "opened_at"),
+        ("interactions", "responded_at"),
+        ("appointments", "booked_at"),
+        ("appointments", "ended_at"),
+        ("projects", "proposed_at"),
+        ("projects", "closed_at"),
+        ("truth_decisions", "decided_at"),
+    ):
         assert one(crm, f"select count(*), max({column}) < {END} from {table} where {column} is not null")[1], column
     for table, condition in (
         ("interactions", "recorded_at < occurred_at or opened_at < occurred_at or responded_at < occurred_at"),
@@ -167,19 +192,34 @@ def test_each_decision_leaves_its_fact(crm: duckdb.DuckDBPyConnection) -> None:
     for action, fact in (
         ("send_proposal", "select lead_id, proposed_at from projects"),
         ("schedule_appointment", "select lead_id, booked_at from appointments where rescheduled_from is null"),
-        ("email_nurture", "select lead_id, occurred_at from interactions where type = 'email' "
-                          "and direction = 'outbound' and lead_id in (select lead_id from leads)"),
+        (
+            "email_nurture",
+            "select lead_id, occurred_at from interactions where type = 'email' "
+            "and direction = 'outbound' and lead_id in (select lead_id from leads)",
+        ),
     ):
         decided = f"select lead_id, decided_at from truth_decisions where action = '{action}'"
         assert one(crm, f"select count(*) from ({fact})")[0] > 2000
         assert one(crm, f"select count(*) from ({decided} except {fact})")[0] == 0
         assert one(crm, f"select count(*) from ({fact} except {decided})")[0] == 0
     # Calls are entered by hand, so the latest may not be recorded yet.
-    assert one(crm, f"""select count(*) from truth_decisions d
+    assert (
+        one(
+            crm,
+            f"""select count(*) from truth_decisions d
         anti join interactions i on i.lead_id = d.lead_id and i.occurred_at = d.decided_at and i.type = 'call'
-        where d.action = 'call_immediate' and d.decided_at < {END} - interval 11 days""")[0] == 0
-    assert one(crm, """select count(*) from projects p anti join interactions i
-        on i.lead_id = p.lead_id and i.occurred_at = p.proposed_at and i.type = 'proposal'""")[0] == 0
+        where d.action = 'call_immediate' and d.decided_at < {END} - interval 11 days""",
+        )[0]
+        == 0
+    )
+    assert (
+        one(
+            crm,
+            """select count(*) from projects p anti join interactions i
+        on i.lead_id = p.lead_id and i.occurred_at = p.proposed_at and i.type = 'proposal'""",
+        )[0]
+        == 0
+    )
 
 
 def test_a_lead_that_has_ended_is_left_alone(crm: duckdb.DuckDBPyConnection) -> None:
@@ -187,21 +227,46 @@ def test_a_lead_that_has_ended_is_left_alone(crm: duckdb.DuckDBPyConnection) -> 
         select lead_id, closed_at as t from projects where status = 'won'
         union all select lead_id, occurred_at from facts where outcome = 'not_interested') group by all)"""
     assert one(crm, f"select count(*) from {closed}")[0] > 1000
-    for later in ("select lead_id, decided_at as t from truth_decisions", "select lead_id, booked_at from appointments",
-                  "select lead_id, proposed_at from projects", "select lead_id, occurred_at from facts"):
-        assert one(crm, f"""select count(*) from {closed} join ({later}) later(lead_id, t) using (lead_id)
-            where t > closed""")[0] == 0
+    for later in (
+        "select lead_id, decided_at as t from truth_decisions",
+        "select lead_id, booked_at from appointments",
+        "select lead_id, proposed_at from projects",
+        "select lead_id, occurred_at from facts",
+    ):
+        assert (
+            one(
+                crm,
+                f"""select count(*) from {closed} join ({later}) later(lead_id, t) using (lead_id)
+            where t > closed""",
+            )[0]
+            == 0
+        )
 
 
 def test_truth_and_crm_agree_on_how_leads_end(crm: duckdb.DuckDBPyConnection) -> None:
-    assert one(crm, f"""select count(*) from leads l join truth_leads t using (lead_id)
+    assert (
+        one(
+            crm,
+            f"""select count(*) from leads l join truth_leads t using (lead_id)
         where (l.status = 'won') <> (t.outcome = 'won' and t.outcome_at < {END})
-           or (l.status = 'lost') <> (t.outcome = 'not_interested' and t.outcome_at < {END})""")[0] == 0
-    assert one(crm, "select count(*) from (select lead_id from projects where status = 'won' except "
-                    "select lead_id from leads where status = 'won')")[0] == 0
+           or (l.status = 'lost') <> (t.outcome = 'not_interested' and t.outcome_at < {END})""",
+        )[0]
+        == 0
+    )
+    assert (
+        one(
+            crm,
+            "select count(*) from (select lead_id from projects where status = 'won' except "
+            "select lead_id from leads where status = 'won')",
+        )[0]
+        == 0
+    )
     assert one(crm, f"select count(*) from truth_leads where outcome_at >= {END}")[0] > 0
-    interested, other = one(crm, """select avg(intent) filter (outcome = 'won'), avg(intent) filter (outcome <> 'won')
-        from truth_leads""")
+    interested, other = one(
+        crm,
+        """select avg(intent) filter (outcome = 'won'), avg(intent) filter (outcome <> 'won')
+        from truth_leads""",
+    )
     assert interested > other + 0.05
 
 
@@ -209,15 +274,28 @@ def test_planted_faults_are_counted(simulated: SimulationSummary, crm: duckdb.Du
     assert all(count > 0 for count in simulated.faults.values())
     orphans = one(crm, "select count(*) from interactions where lead_id not in (select lead_id from leads)")[0]
     unknown = one(crm, "select count(*) from interactions where type = 'fax'")[0]
-    rows, ids, contents = one(crm, """select count(*), count(distinct interaction_id),
-        (select count(*) from (select distinct * from interactions)) from interactions""")
-    assert simulated.faults == {"duplicate": rows - contents, "conflict": contents - ids, "orphan": orphans,
-                                "unknown_type": unknown}
+    rows, ids, contents = one(
+        crm,
+        """select count(*), count(distinct interaction_id),
+        (select count(*) from (select distinct * from interactions)) from interactions""",
+    )
+    assert simulated.faults == {
+        "duplicate": rows - contents,
+        "conflict": contents - ids,
+        "orphan": orphans,
+        "unknown_type": unknown,
+    }
     for table, key in (("leads", "lead_id"), ("appointments", "appointment_id"), ("projects", "project_id")):
         assert one(crm, f"select count(*) - count(distinct {key}) from {table}")[0] == 0
-    assert one(crm, """select count(*) from appointments a anti join appointments b
+    assert (
+        one(
+            crm,
+            """select count(*) from appointments a anti join appointments b
         on b.appointment_id = a.rescheduled_from and b.lead_id = a.lead_id and b.status = 'rescheduled'
-        where a.rescheduled_from is not null""")[0] == 0
+        where a.rescheduled_from is not null""",
+        )[0]
+        == 0
+    )
 
 
 def test_faults_can_be_switched_off(tmp_path: Path) -> None:
@@ -236,8 +314,11 @@ def test_the_default_company_is_as_described(simulated: SimulationSummary, crm: 
     mean, most = one(crm, "select avg(n), max(n) from (select count(*) as n from facts group by lead_id)")
     assert 10 < mean < 25
     assert most > 10 * mean
-    late, entered = one(crm, """select avg((recorded_at - occurred_at > interval 1 day)::int), count(*) from facts
-        where type in ('call', 'meeting', 'note')""")
+    late, entered = one(
+        crm,
+        """select avg((recorded_at - occurred_at > interval 1 day)::int), count(*) from facts
+        where type in ('call', 'meeting', 'note')""",
+    )
     assert late == pytest.approx(0.03, abs=4 * np.sqrt(0.03 / entered))
     shares = crm.execute("select count(*) / sum(count(*)) over () from truth_decisions group by action").fetchall()
     assert len(shares) == 5
@@ -271,7 +352,13 @@ def test_an_earlier_simulation_is_replaced_and_nothing_else_is(tmp_path: Path) -
     simulate(tmp_path / "crm", leads=20, months=2, progress=False)
     simulate(tmp_path / "crm", leads=30, months=2, format="csv", progress=False)
     assert sorted(path.name for path in (tmp_path / "crm").iterdir()) == [
-        "appointments.csv", "interactions.csv", "leads.csv", "mapping.yml", "projects.csv", "truth"]
+        "appointments.csv",
+        "interactions.csv",
+        "leads.csv",
+        "mapping.yml",
+        "projects.csv",
+        "truth",
+    ]
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "leads.csv").write_text("lead_id\n1\n")
@@ -280,12 +367,15 @@ def test_an_earlier_simulation_is_replaced_and_nothing_else_is(tmp_path: Path) -
     assert files(foreign) == {"leads.csv": b"lead_id\n1\n"}
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"leads": 0}, "leads: expected at least 1, found 0"),
-    ({"months": -1}, "months: expected at least 1, found -1"),
-    ({"format": "xlsx"}, "format: expected one of parquet, csv, found 'xlsx'"),
-    ({"company": "other"}, "company: expected one of default, chaotic, found 'other'"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"leads": 0}, "leads: expected at least 1, found 0"),
+        ({"months": -1}, "months: expected at least 1, found -1"),
+        ({"format": "xlsx"}, "format: expected one of parquet, csv, found 'xlsx'"),
+        ({"company": "other"}, "company: expected one of default, chaotic, found 'other'"),
+    ],
+)
 def test_wrong_arguments_are_named(tmp_path: Path, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         simulate(tmp_path / "crm", progress=False, **arguments)
@@ -303,8 +393,9 @@ def test_wrong_parameters_are_named() -> None:
 
 def test_the_command_line_explains_itself_and_reports(tmp_path: Path) -> None:
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "simulation", *arguments], cwd=ROOT, capture_output=True,
-                              text=True, check=False)
+        return subprocess.run(
+            [sys.executable, "-m", "simulation", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
 
     explained = command("--help")
     assert explained.returncode == 0
@@ -323,6 +414,11 @@ def test_the_simulation_imports_nothing_of_the_rest() -> None:
     allowed = set(sys.stdlib_module_names) | {"simulation", "numpy", "pyarrow", "tqdm"}
     for path in sorted((ROOT / "simulation").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = ([alias.name for alias in node.names] if isinstance(node, ast.Import)
-                     else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
             assert {name.split(".")[0] for name in names} <= allowed, path

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
 
 from assets.source.extract import ExtractionReport, extract
 from tests.source.exports import PRESENT, Extract, Query, Rows, valid_export
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assets.source.extract import ExtractionReport
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PRESENT = datetime(2026, 1, 1, tzinfo=UTC)
 Rows = list[dict[str, Any]]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
@@ -13,6 +13,9 @@ import pytest
 from assets.source.extract import ExtractionReport, SourceContractError, extract
 from assets.source.validation import REMEDIES
 from tests.source.exports import PRESENT, Extract, Rows, valid_export, write_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "source-contract.md"
 Export = dict[str, Rows]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from assets.source.contract import TABLES, SourceContractError
 from assets.source.mapping import Flag, bind, choose_mapping
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONTRACT = {name: list(table.column_names) for name, table in TABLES.items()}
 PLAIN = {

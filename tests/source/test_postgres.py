@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
@@ -15,6 +13,10 @@ from assets.source.contract import TABLES
 from assets.source.extract import SourceContractError
 from assets.source.readers import database_url
 from tests.source.exports import PRESENT, Extract, Query, Rows, write_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 Export = dict[str, Rows]
 
