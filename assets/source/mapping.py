@@ -6,6 +6,7 @@ The YAML format (a pydantic model), inheritance between mappings, and the choice
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -16,7 +17,6 @@ from assets.source.contract import TABLES, SourceContractError, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from decimal import Decimal
 
 __all__ = [
     "Delay",

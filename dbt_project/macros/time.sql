@@ -18,7 +18,9 @@
 {% macro clock_us() -%}
     {%- set clock = modules.datetime.datetime.fromisoformat(var('as_of')) -%}
     {%- if clock.tzinfo is none -%}
-        {{ exceptions.raise_compiler_error("var as_of: expected a time with a zone such as 2026-01-31T00:00:00+00:00, found " ~ var('as_of')) }}
+        {{ exceptions.raise_compiler_error(
+            "var as_of: expected a time with a zone such as 2026-01-31T00:00:00+00:00, found " ~ var('as_of')
+        ) }}
     {%- endif -%}
     {%- set since = clock - modules.datetime.datetime.fromisoformat('1970-01-01T00:00:00+00:00') -%}
     {{ (since.days * 86400 + since.seconds) * 1000000 + since.microseconds }}
@@ -27,6 +29,11 @@
 {#- Midnight UTC after the moment. The contract refuses times before 1970, so mod() is never of a negative number. -#}
 {% macro next_midnight_us(expression) -%}
     ({{ expression }} - mod({{ expression }}, {{ day_us() }}) + {{ day_us() }})
+{%- endmacro %}
+
+{#- Day of the week in UTC, 0 Monday to 6 Sunday; 1970-01-01 was a Thursday. -#}
+{% macro weekday(us) -%}
+    mod(({{ us }} - mod({{ us }}, {{ day_us() }})) / {{ day_us() }} + 3, 7)
 {%- endmacro %}
 
 {#- Days, with their fraction, from an earlier moment to a later one. -#}

@@ -4,6 +4,7 @@
 ] -%}
 {%- set directions = ['inbound', 'outbound', 'internal'] -%}
 {%- set contact = "fact = 'interaction' and direction in ('inbound', 'outbound')" -%}
+{%- set question = "direction = 'outbound' and interaction_type in ('call', 'email', 'sms')" -%}
 
 with observed_facts as (
 
@@ -23,7 +24,7 @@ with observed_facts as (
     inner join {{ ref('timeline') }} as facts
         on observations.lead_id = facts.lead_id
         -- point-in-time: what became known at as_of or later does not exist
-        and facts.known_us < observations.as_of_us
+            and facts.known_us < observations.as_of_us
 
 ),
 
@@ -41,8 +42,8 @@ aggregated as (
         {{ count_facts("fact = 'interaction' and direction = '" ~ direction ~ "'", days) }} as {{ direction }}_count_{{ suffix }},
         {%- endfor %}
         {%- endfor %}
-        {{ count_facts("fact = 'interaction' and direction = 'outbound' and interaction_type in ('call', 'email', 'sms')") }} as questions_asked,
-        {{ count_facts("fact = 'responded' and direction = 'outbound' and interaction_type in ('call', 'email', 'sms')") }} as questions_answered,
+        {{ count_facts("fact = 'interaction' and " ~ question) }} as questions_asked,
+        {{ count_facts("fact = 'responded' and " ~ question) }} as questions_answered,
         {{ count_facts("fact = 'interaction' and direction = 'outbound' and interaction_type = 'email'") }} as emails_sent,
         {{ count_facts("fact = 'opened' and direction = 'outbound' and interaction_type = 'email'") }} as emails_opened,
         {{ count_facts("fact = 'appointment_booked'") }} as appointments_booked_lifetime,
@@ -99,7 +100,9 @@ named as (
         {{ days_between('aggregated.last_appointment_end_us', 'observations.as_of_us') }} as days_since_last_appointment_end,
         {{ share('aggregated.questions_answered', 'aggregated.questions_asked') }} as response_rate,
         {{ share('aggregated.emails_opened', 'aggregated.emails_sent') }} as email_open_rate,
-        {{ share('aggregated.appointments_kept', '(aggregated.appointments_kept + aggregated.appointments_missed)') }} as appointment_show_rate,
+        {{ share(
+            'aggregated.appointments_kept', '(aggregated.appointments_kept + aggregated.appointments_missed)'
+        ) }} as appointment_show_rate,
         aggregated.appointments_booked_lifetime,
         aggregated.appointments_booked_lifetime - aggregated.appointments_ended as open_appointments_count,
         aggregated.proposals_count_lifetime,
@@ -108,9 +111,8 @@ named as (
         cast(
             (mod(aggregated.first_contact_us, {{ day_us() }}) - mod(aggregated.first_contact_us, 3600000000)) / 3600000000 as bigint
         ) as hour_of_first_contact,
-        -- 1970-01-01 was a Thursday, the fourth day of a week that begins on Monday
-        cast(mod((observations.as_of_us - mod(observations.as_of_us, {{ day_us() }})) / {{ day_us() }} + 3, 7) as bigint) as as_of_weekday,
-        cast(mod((observations.as_of_us - mod(observations.as_of_us, {{ day_us() }})) / {{ day_us() }} + 3, 7) >= 5 as boolean) as is_weekend,
+        cast({{ weekday('observations.as_of_us') }} as bigint) as as_of_weekday,
+        cast({{ weekday('observations.as_of_us') }} >= 5 as boolean) as is_weekend,
         last_interactions.interaction_type as last_interaction_type,
         last_interactions.direction as last_interaction_direction,
         last_interactions.outcome as last_interaction_outcome,
@@ -127,10 +129,10 @@ named as (
     inner join {{ ref('stg_leads') }} as leads on observations.lead_id = leads.lead_id
     inner join aggregated
         on observations.lead_id = aggregated.lead_id
-        and observations.as_of_us = aggregated.as_of_us
+            and observations.as_of_us = aggregated.as_of_us
     left join {{ ref('timeline') }} as last_interactions
         on aggregated.lead_id = last_interactions.lead_id
-        and aggregated.last_interaction_number = last_interactions.fact_number
+            and aggregated.last_interaction_number = last_interactions.fact_number
 
 )
 

@@ -1,3 +1,5 @@
+{%- set closing_outcomes = "'" ~ var('closing_outcomes') | map('replace', "'", "''") | join("', '") ~ "'" -%}
+
 with closing_facts as (
 
     select
@@ -7,12 +9,7 @@ with closing_facts as (
     where
         (fact = 'project_closed' and outcome = 'won')
         {%- if var('closing_outcomes') %}
-        or (
-            fact = 'interaction'
-            and outcome in (
-                {%- for outcome in var('closing_outcomes') %}'{{ outcome | replace("'", "''") }}'{{ ", " if not loop.last }}{% endfor -%}
-            )
-        )
+        or (fact = 'interaction' and outcome in ({{ closing_outcomes }}))
         {%- endif %}
 
     {%- if var('silence_closes_after_days') is not none %}

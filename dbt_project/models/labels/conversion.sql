@@ -22,11 +22,11 @@ won as (
     from matured
     inner join {{ ref('timeline') }} as facts
         on matured.lead_id = facts.lead_id
-        and facts.fact = 'project_closed'
-        and facts.outcome = 'won'
-        -- it happened after as_of and was known before the label matured, so no later fact can change the label
-        and facts.occurred_us >= matured.as_of_us
-        and facts.known_us < matured.matures_us
+            and facts.fact = 'project_closed'
+            and facts.outcome = 'won'
+            -- it happened after as_of and was known before the label matured, so no later fact can change the label
+            and facts.occurred_us >= matured.as_of_us
+            and facts.known_us < matured.matures_us
     group by matured.lead_id, matured.as_of_us
 
 ),
@@ -41,7 +41,7 @@ labelled as (
     from matured
     left join won
         on matured.lead_id = won.lead_id
-        and matured.as_of_us = won.as_of_us
+            and matured.as_of_us = won.as_of_us
 
 )
 

@@ -46,9 +46,9 @@ first_actions as (
     from matured
     inner join outbound_actions as actions
         on matured.lead_id = actions.lead_id
-        and actions.action_rank is not null
-        and actions.occurred_us >= matured.as_of_us
-        and actions.known_us < matured.matures_us
+            and actions.action_rank is not null
+            and actions.occurred_us >= matured.as_of_us
+            and actions.known_us < matured.matures_us
     group by matured.lead_id, matured.as_of_us
 
 ),
@@ -64,10 +64,10 @@ successes as (
     from matured
     inner join {{ ref('timeline') }} as facts
         on matured.lead_id = facts.lead_id
-        and facts.fact = 'project_closed'
-        and facts.outcome = 'won'
-        and facts.occurred_us >= matured.as_of_us
-        and facts.known_us < {{ clock_us() }}
+            and facts.fact = 'project_closed'
+            and facts.outcome = 'won'
+            and facts.occurred_us >= matured.as_of_us
+            and facts.known_us < {{ clock_us() }}
     group by matured.lead_id, matured.as_of_us
 
 ),
@@ -88,10 +88,10 @@ labelled as (
     from matured
     left join first_actions
         on matured.lead_id = first_actions.lead_id
-        and matured.as_of_us = first_actions.as_of_us
+            and matured.as_of_us = first_actions.as_of_us
     left join successes
         on matured.lead_id = successes.lead_id
-        and matured.as_of_us = successes.as_of_us
+            and matured.as_of_us = successes.as_of_us
 
 )
 

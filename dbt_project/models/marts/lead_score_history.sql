@@ -22,14 +22,14 @@ new_scores as (
     from scored
     {%- if is_incremental() %}
     where not exists (
-        select 1
-        from {{ this }} as history
-        where
-            history.lead_id = scored.lead_id
-            and history.as_of = scored.as_of
-            and history.conversion_model_version is not distinct from scored.conversion_model_version
-            and history.action_model_version is not distinct from scored.action_model_version
-    )
+            select 1
+            from {{ this }} as history
+            where
+                history.lead_id = scored.lead_id
+                and history.as_of = scored.as_of
+                and history.conversion_model_version is not distinct from scored.conversion_model_version
+                and history.action_model_version is not distinct from scored.action_model_version
+        )
     {%- endif %}
 
 )

@@ -17,7 +17,7 @@ champion_predictions as (
     from {{ source('ml', 'ml_predictions') }} as predictions
     inner join {{ source('ml', 'ml_champions') }} as champions
         on predictions.model = champions.model
-        and predictions.version = champions.version
+            and predictions.version = champions.version
     where predictions.as_of = {{ timestamp_from_us(clock_us()) }}
 
 ),
@@ -77,9 +77,9 @@ open_projects as (
     from {{ ref('timeline') }} as proposed
     left join {{ ref('timeline') }} as closed
         on proposed.lead_id = closed.lead_id
-        and proposed.reference_id = closed.reference_id
-        and closed.fact = 'project_closed'
-        and closed.known_us < {{ clock_us() }}
+            and proposed.reference_id = closed.reference_id
+            and closed.fact = 'project_closed'
+            and closed.known_us < {{ clock_us() }}
     where
         proposed.fact = 'project_proposed'
         and proposed.known_us < {{ clock_us() }}
