@@ -1,0 +1,187 @@
+"""The features once more, as a plain loop over the facts known before ``as_of``: slow, obvious, and not SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from tests.dbt.random_crm import DAY, DIRECTIONS, Crm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+WINDOWS = {"7d": 7, "30d": 30, "90d": 90, "lifetime": None}
+COUNTED_TYPES = {
+    "calls": "call",
+    "emails": "email",
+    "sms": "sms",
+    "meetings": "meeting",
+    "web_visits": "web",
+    "proposal_messages": "proposal",
+    "notes": "note",
+}
+QUESTIONS = ("call", "email", "sms")
+TIER_BOUNDS = (10000, 50000, 250000, 1000000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """Something that happened to a lead, and when it could be known."""
+
+    kind: str
+    occurred: datetime
+    known: datetime
+    key: str = ""
+    type: str | None = None
+    direction: str | None = None
+    outcome: str | None = None
+    value: Decimal | None = None
+
+    @property
+    def contact(self) -> bool:
+        """Whether lead and rep were in touch."""
+        return self.kind == "interaction" and self.direction != "internal"
+
+
+def expected_features(
+    crm: Crm, clock: datetime, closing_outcomes: Sequence[str]
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return the row of features of every observation, by lead_id and as_of."""
+    rows = {}
+    for lead in crm["leads"]:
+        facts = _facts(crm, lead)
+        closings = [fact.known for fact in facts if _closes(fact, closing_outcomes)]
+        for as_of, kind in _observations(lead["created_at"], facts, clock).items():
+            if as_of <= min(closings, default=clock):
+                known = [fact for fact in facts if fact.known < as_of]
+                rows[lead["lead_id"], as_of] = {
+                    "lead_id": lead["lead_id"],
+                    "as_of": as_of,
+                    "observation_kind": kind,
+                    "lead_created_at": lead["created_at"],
+                    **_features(lead, known, as_of),
+                }
+    return rows
+
+
+def _facts(crm: Crm, lead: dict[str, Any]) -> list[Fact]:
+    def own(table: str) -> Iterable[dict[str, Any]]:
+        return (row for row in crm[table] if row["lead_id"] == lead["lead_id"])
+
+    facts = [Fact(kind="created", occurred=lead["created_at"], known=lead["created_at"])]
+    for row in own("interactions"):
+        occurred = row["occurred_at"]
+        known = max(occurred, row["recorded_at"] or occurred)
+        same = {"key": row["interaction_id"], "type": row["type"], "direction": row["direction"]}
+        facts.append(Fact(kind="interaction", occurred=occurred, known=known, outcome=row["outcome"], **same))
+        for kind, at in (("opened", row["opened_at"]), ("responded", row["responded_at"])):
+            if at:
+                facts.append(Fact(kind=kind, occurred=at, known=max(at, known), **same))
+    for row in own("appointments"):
+        facts.append(Fact(kind="booked", occurred=row["booked_at"], known=row["booked_at"]))
+        if row["ended_at"]:
+            facts.append(Fact(kind="ended", occurred=row["ended_at"], known=row["ended_at"], outcome=row["status"]))
+    for row in own("projects"):
+        facts.append(Fact(kind="proposed", occurred=row["proposed_at"], known=row["proposed_at"], value=row["value"]))
+        if row["closed_at"]:
+            closed = {"occurred": row["closed_at"], "known": row["closed_at"]}
+            facts.append(Fact(kind="closed", outcome=row["status"], value=row["value"], **closed))
+    return facts
+
+
+def _closes(fact: Fact, closing_outcomes: Sequence[str]) -> bool:
+    won = fact.kind == "closed" and fact.outcome == "won"
+    return won or (fact.kind == "interaction" and fact.outcome in closing_outcomes)
+
+
+def _observations(created: datetime, facts: Sequence[Fact], clock: datetime) -> dict[datetime, str]:
+    moments = {clock: "clock"}
+    moments |= {_midnight_after(created) + week * 7 * DAY: "heartbeat" for week in range(1, 9)}
+    moments |= {_midnight_after(fact.known): "activity" for fact in facts}
+    return {as_of: kind for as_of, kind in moments.items() if created < as_of <= clock}
+
+
+def _midnight_after(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
+
+
+def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> dict[str, Any]:
+    interactions = [fact for fact in known if fact.kind == "interaction"]
+    proposed, closed = _of(known, "proposed"), _of(known, "closed")
+    booked, ended = _of(known, "booked"), _of(known, "ended")
+    last = max(interactions, key=lambda fact: (fact.known, fact.occurred, fact.key.encode()), default=None)
+    first_contact = min((fact.occurred for fact in known if fact.contact), default=None)
+    return {
+        **_counts(interactions, as_of),
+        "lead_age_days": (as_of - lead["created_at"]) / DAY,
+        "days_since_last_fact": _days_since(known, as_of),
+        "days_since_last_contact": _days_since([fact for fact in known if fact.contact], as_of),
+        "days_since_last_inbound": _days_since([fact for fact in interactions if fact.direction == "inbound"], as_of),
+        "days_since_last_outbound": _days_since([fact for fact in interactions if fact.direction == "outbound"], as_of),
+        "days_since_last_call": _days_since([fact for fact in interactions if fact.type == "call"], as_of),
+        "days_since_last_proposal": _days_since(proposed, as_of),
+        "days_since_last_proposal_closed": _days_since(closed, as_of),
+        "days_since_last_booking": _days_since(booked, as_of),
+        "days_since_last_appointment_end": _days_since(ended, as_of),
+        "response_rate": _rate(_outbound(known, "responded", QUESTIONS), _outbound(known, "interaction", QUESTIONS)),
+        "email_open_rate": _rate(_outbound(known, "opened", ("email",)), _outbound(known, "interaction", ("email",))),
+        "appointment_show_rate": _rate(
+            sum(fact.outcome == "completed" for fact in ended),
+            sum(fact.outcome in ("completed", "no_show") for fact in ended),
+        ),
+        "appointments_booked_lifetime": len(booked),
+        "open_appointments_count": len(booked) - len(ended),
+        "proposals_count_lifetime": len(proposed),
+        "open_proposals_count": len(proposed) - len(closed),
+        "open_proposals_value": _total(proposed) - _total(closed),
+        "hour_of_first_contact": None if first_contact is None else first_contact.hour,
+        "as_of_weekday": as_of.weekday(),
+        "is_weekend": as_of.strftime("%A") in ("Saturday", "Sunday"),
+        "last_interaction_type": last and last.type,
+        "last_interaction_direction": last and last.direction,
+        "last_interaction_outcome": last and last.outcome,
+        "lead_source": lead["source"],
+        "property_value": lead["property_value"],
+        "property_value_tier": _tier(lead["property_value"]),
+    }
+
+
+def _counts(interactions: Sequence[Fact], as_of: datetime) -> dict[str, int]:
+    counts = {}
+    for suffix, days in WINDOWS.items():
+        inside = [fact for fact in interactions if days is None or fact.known >= as_of - timedelta(days=days)]
+        counts[f"interactions_count_{suffix}"] = len(inside)
+        for name, kind in COUNTED_TYPES.items():
+            counts[f"{name}_count_{suffix}"] = sum(fact.type == kind for fact in inside)
+        for direction in set(DIRECTIONS):
+            counts[f"{direction}_count_{suffix}"] = sum(fact.direction == direction for fact in inside)
+    return counts
+
+
+def _of(facts: Sequence[Fact], kind: str) -> list[Fact]:
+    return [fact for fact in facts if fact.kind == kind]
+
+
+def _outbound(facts: Sequence[Fact], kind: str, types: Sequence[str]) -> int:
+    return sum(fact.kind == kind and fact.direction == "outbound" and fact.type in types for fact in facts)
+
+
+def _days_since(facts: Sequence[Fact], as_of: datetime) -> float | None:
+    return (as_of - max(fact.known for fact in facts)) / DAY if facts else None
+
+
+def _rate(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _total(facts: Sequence[Fact]) -> Decimal:
+    return sum((fact.value for fact in facts if fact.value is not None), Decimal(0))
+
+
+def _tier(value: Decimal | None) -> str:
+    if value is None:
+        return "unknown"
+    reached = [bound for bound in TIER_BOUNDS if value >= bound]
+    return f"from_{max(reached)}" if reached else f"below_{min(TIER_BOUNDS)}"

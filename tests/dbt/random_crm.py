@@ -1,0 +1,163 @@
+"""A small random CRM with what point-in-time code gets wrong: ties, midnights, late records, later answers."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Crm = dict[str, list[dict[str, Any]]]
+
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "leads": {
+        "lead_id": "text",
+        "source": "text",
+        "created_at": "timestamptz",
+        "assigned_to": "text",
+        "property_value": "decimal(18, 2)",
+        "zip_code": "text",
+        "status": "text",
+        "updated_at": "timestamptz",
+    },
+    "interactions": {
+        "interaction_id": "text",
+        "lead_id": "text",
+        "type": "text",
+        "direction": "text",
+        "occurred_at": "timestamptz",
+        "recorded_at": "timestamptz",
+        "performed_by": "text",
+        "outcome": "text",
+        "opened_at": "timestamptz",
+        "responded_at": "timestamptz",
+    },
+    "appointments": {
+        "appointment_id": "text",
+        "lead_id": "text",
+        "booked_at": "timestamptz",
+        "scheduled_at": "timestamptz",
+        "status": "text",
+        "ended_at": "timestamptz",
+        "rescheduled_from": "text",
+    },
+    "projects": {
+        "project_id": "text",
+        "lead_id": "text",
+        "value": "decimal(18, 2)",
+        "cost": "decimal(18, 2)",
+        "status": "text",
+        "proposed_at": "timestamptz",
+        "closed_at": "timestamptz",
+    },
+}
+"""The columns of schema ``raw`` that the models read, with types that DuckDB and PostgreSQL share."""
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+CLOCK = datetime(2024, 9, 27, 15, 4, 55, 123457, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+TYPES = ("call", "email", "sms", "meeting", "web", "proposal", "note")
+DIRECTIONS = ("inbound", "outbound", "outbound", "internal")
+OUTCOMES = ("reached", "voicemail", "DECLINED", "won't say", None, None, None, None, None, None, None, None)
+CLOSING_OUTCOMES = ["DECLINED", "won't say"]
+TIER_VALUES = ("9999.99", "10000.00", "49999.99", "50000.00", "250000.00", "999999.99", "1000000.00")
+
+
+def random_crm(seed: int, *, leads: int = 80) -> Crm:
+    """Return the rows of the four tables; every row fits the source contract.
+
+    Parameters
+    ----------
+    seed : int
+    leads : int
+    """
+    rng = random.Random(seed)
+    crm: Crm = {table: [] for table in COLUMNS}
+    for number in range(leads):
+        # upper and lower case sort differently by byte and by the rules of a language
+        lead_id = rng.choice(("L", "l")) + str(number)
+        created = _moment(rng, START, START + 200 * DAY)
+        tier = rng.choice((None, rng.choice(TIER_VALUES), f"{rng.uniform(0, 2e6):.2f}"))
+        crm["leads"].append(
+            {
+                "lead_id": lead_id,
+                "source": rng.choice(("web", "referral", "ads")),
+                "created_at": created,
+                "assigned_to": rng.choice(("R1", "R2", None)),
+                "property_value": None if tier is None else Decimal(tier),
+                "zip_code": rng.choice((None, "1011")),
+                "status": rng.choice(("new", "won", "lost")),
+                "updated_at": CLOCK,
+            }
+        )
+        end = created + rng.choice((20, 60, 150)) * DAY
+        for _ in range(rng.choice((0, 3, 10, 30))):
+            crm["interactions"].append(_interaction(rng, crm, lead_id, created, end))
+        for _ in range(rng.choice((0, 0, 1, 3))):
+            crm["appointments"].append(_appointment(rng, crm, lead_id, created, end))
+        for _ in range(rng.choice((0, 0, 1, 3))):
+            crm["projects"].append(_project(rng, crm, lead_id, created, end))
+    return crm
+
+
+def _interaction(rng: random.Random, crm: Crm, lead_id: str, start: datetime, end: datetime) -> dict[str, Any]:
+    # one in fifty is older than its lead, and half of the others tie with another fact of it
+    earlier = [row["occurred_at"] for row in crm["interactions"] if row["lead_id"] == lead_id]
+    occurred = rng.choice(earlier) if earlier and rng.random() < 0.2 else _moment(rng, start, end)
+    if rng.random() < 0.02:
+        occurred = start - 3 * DAY
+    recorded = rng.choice((None, occurred, occurred - DAY, *[_moment(rng, occurred, occurred + 6 * DAY)] * 3))
+    return {
+        "interaction_id": rng.choice(("i", "I")) + str(len(crm["interactions"])),
+        "lead_id": lead_id,
+        "type": rng.choice(TYPES),
+        "direction": rng.choice(DIRECTIONS),
+        "occurred_at": occurred,
+        "recorded_at": recorded,
+        "performed_by": rng.choice(("R1", "R2", None)),
+        "outcome": rng.choice(OUTCOMES),
+        "opened_at": rng.choice((None, _moment(rng, occurred, occurred + 9 * DAY))),
+        "responded_at": rng.choice((None, _moment(rng, occurred, occurred + 20 * DAY))),
+    }
+
+
+def _appointment(rng: random.Random, crm: Crm, lead_id: str, start: datetime, end: datetime) -> dict[str, Any]:
+    booked = _moment(rng, start, end)
+    ended = rng.choice((None, booked, *[_moment(rng, booked, booked + 25 * DAY)] * 3))
+    status = (
+        "scheduled" if ended is None else rng.choice(("completed", "completed", "no_show", "cancelled", "rescheduled"))
+    )
+    return {
+        "appointment_id": f"A{len(crm['appointments'])}",
+        "lead_id": lead_id,
+        "booked_at": booked,
+        "scheduled_at": booked + 10 * DAY,
+        "status": status,
+        "ended_at": ended,
+        "rescheduled_from": None,
+    }
+
+
+def _project(rng: random.Random, crm: Crm, lead_id: str, start: datetime, end: datetime) -> dict[str, Any]:
+    proposed = _moment(rng, start, end)
+    closed = rng.choice((None, proposed, *[_moment(rng, proposed, proposed + 60 * DAY)] * 2))
+    return {
+        "project_id": f"P{len(crm['projects'])}",
+        "lead_id": lead_id,
+        "value": rng.choice((None, *[Decimal(f"{rng.uniform(100, 90000):.2f}")] * 4)),
+        "cost": None,
+        "status": "open" if closed is None else rng.choice(("won", "lost", "lost", "cancelled")),
+        "proposed_at": proposed,
+        "closed_at": closed,
+    }
+
+
+def _moment(rng: random.Random, start: datetime, end: datetime) -> datetime:
+    """Return a moment in [start, end + 1 d): a third at midnight, a third at one of few hours, a third anywhere."""
+    moment = start + timedelta(microseconds=rng.randint(0, (end - start) // timedelta(microseconds=1)))
+    grid = rng.choice((DAY, 6 * timedelta(hours=1), timedelta(microseconds=1)))
+    return moment + (START - moment) % grid

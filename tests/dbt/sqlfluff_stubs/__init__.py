@@ -1,0 +1,42 @@
+"""What dbt puts into the Jinja context and sqlfluff does not, so that the SQL is linted as it is compiled for DuckDB.
+
+sqlfluff imports this package by the ``library_path`` in ``.sqlfluff``; its names become names of the templates.
+"""
+
+from __future__ import annotations
+
+import datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_VARIABLES: dict[str, Any] = {
+    "as_of": "2026-01-31T00:00:00+00:00",
+    "closing_outcomes": ["declined", "withdrawn"],
+    "silence_closes_after_days": 90,
+    "conversion_horizon_days": 90,
+    "next_action_horizon_days": 7,
+    "property_value_tier_bounds": [10000, 50000],
+}
+
+
+def _raise_compiler_error(message: str) -> NoReturn:
+    raise ValueError(message)
+
+
+def _dispatch(macro: str, _package: str) -> Callable[..., str]:
+    # the macro of an engine is a call or an expression: to the linter both are a call
+    return lambda *arguments: f"{macro}({', '.join(str(each) for each in arguments)})"
+
+
+def var(name: str) -> object:
+    """Return a value for a variable of ``dbt_project.yml``, such that every branch of the templates is rendered."""
+    return _VARIABLES[name]
+
+
+adapter = SimpleNamespace(dispatch=_dispatch)
+exceptions = SimpleNamespace(raise_compiler_error=_raise_compiler_error)
+modules = SimpleNamespace(datetime=datetime)
+target = SimpleNamespace(schema="leadline")

@@ -1,0 +1,109 @@
+"""What becomes known at T or later changes no feature and no matured label of a moment up to T."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, DAY, Crm, random_crm
+from tests.dbt.warehouses import DuckDB
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# a midnight, so that facts and observations fall exactly on it
+T = datetime(2024, 5, 1, tzinfo=UTC)
+VARIABLES = {
+    "as_of": CLOCK.isoformat(),
+    "closing_outcomes": CLOSING_OUTCOMES,
+    "silence_closes_after_days": 30,
+    "conversion_horizon_days": 30,
+}
+PAST = {
+    "features.lead_features": f"select * from features.lead_features where as_of <= '{T}'",
+    "labels.conversion": f"select * from labels.conversion where matures_at <= '{T}'",
+    # a success after T is no part of the past
+    "labels.next_action": "select lead_id, as_of, matures_at, next_action, "
+    f"case when succeeded_at < '{T}' then succeeded_at end as succeeded_at "
+    f"from labels.next_action where matures_at <= '{T}'",
+}
+
+
+def deleted(crm: Crm) -> Crm:
+    """Return the CRM as it was just before T, with the columns that it overwrites as they were then."""
+    past: Crm = {table: [] for table in crm}
+    for row in deepcopy(crm["leads"]):
+        row.update(status="new", assigned_to=None, updated_at=row["created_at"])
+        _keep(past, "leads", row, row["created_at"])
+    for row in deepcopy(crm["interactions"]):
+        for column in ("opened_at", "responded_at"):
+            if row[column] and row[column] >= T:
+                row[column] = None
+        _keep(past, "interactions", row, max(row["occurred_at"], row["recorded_at"] or row["occurred_at"]))
+    for row in deepcopy(crm["appointments"]):
+        if row["ended_at"] and row["ended_at"] >= T:
+            row.update(ended_at=None, status="scheduled")
+        _keep(past, "appointments", row, row["booked_at"])
+    for row in deepcopy(crm["projects"]):
+        if row["closed_at"] and row["closed_at"] >= T:
+            row.update(closed_at=None, status="open")
+        _keep(past, "projects", row, row["proposed_at"])
+    return past
+
+
+def scrambled(crm: Crm) -> Crm:
+    """Return the CRM with another future from T on: other kinds, values and times, and another state of today."""
+    future = deepcopy(crm)
+    known = {row["lead_id"] for row in crm["leads"] if row["created_at"] < T}
+    for row in future["leads"]:
+        row.update(status="lost", assigned_to="R9", updated_at=CLOCK + DAY, zip_code="9999")
+        if row["lead_id"] not in known:
+            row.update(source="elsewhere", property_value=1, created_at=row["created_at"] + 5 * DAY)
+    for row in future["interactions"]:
+        recorded_or_occurred = "recorded_at" if row["recorded_at"] and row["recorded_at"] >= T else "occurred_at"
+        if row[recorded_or_occurred] >= T:
+            row.update(type="proposal", direction="inbound", outcome=CLOSING_OUTCOMES[0])
+            row[recorded_or_occurred] = T
+        for column in ("opened_at", "responded_at"):
+            if row[column] and row[column] >= T:
+                row[column] = T
+    for row in future["appointments"]:
+        row.update(scheduled_at=T + 40 * DAY)
+        if row["booked_at"] >= T:
+            row.update(booked_at=T, ended_at=T, status="no_show")
+        elif row["ended_at"] is None or row["ended_at"] >= T:
+            row.update(ended_at=T + 3 * DAY, status="completed")
+    for row in future["projects"]:
+        row.update(cost=5)
+        if row["proposed_at"] >= T:
+            row.update(proposed_at=T, closed_at=T, status="won", value=77)
+        elif row["closed_at"] is None or row["closed_at"] >= T:
+            row.update(closed_at=T, status="won")
+    return future
+
+
+def _keep(crm: Crm, table: str, row: dict[str, Any], known: datetime) -> None:
+    if known < T:
+        crm[table].append(row)
+
+
+def test_the_future_does_not_reach_the_past(tmp_path: Path, scratch: Path) -> None:
+    """Features up to T, and labels that have matured by T, stay as they were when the facts from T on go or change."""
+    crm = random_crm(seed=5)
+    expected = _past_rows(crm, tmp_path / "original", scratch)
+    for change in (deleted, scrambled):
+        changed = change(crm)
+        assert changed != crm
+        found = _past_rows(changed, tmp_path / change.__name__, scratch)
+        for table, rows in expected.items():
+            assert len(rows) > 100, f"{table}: too few past rows to tell"
+            assert found[table] == rows, f"{table}: {change.__name__} facts known at {T} or later changed the past"
+
+
+def _past_rows(crm: Crm, folder: Path, scratch: Path) -> dict[str, list[Any]]:
+    folder.mkdir()
+    warehouse = DuckDB(folder)
+    warehouse.load(crm)
+    warehouse.dbt("run", scratch, VARIABLES, "--select", "+lead_features +conversion +next_action")
+    return {table: sorted(warehouse.rows(query), key=lambda row: row[:2]) for table, query in PAST.items()}
