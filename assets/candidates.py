@@ -1,6 +1,7 @@
 """Layer `candidate`: freshly trained versions, measured beside the trivial baseline on held-out leads."""
 
 import base64
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -49,7 +50,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         artifacts: ArtifactStore,
         horizons: Horizons,
         clock: Clock,
-    ) -> tuple[dg.Output[str], dg.AssetCheckResult]:
+    ) -> Iterator[dg.Output[str] | dg.AssetCheckResult]:
         started_at = clock.present()
         applied = horizons.applied(declaration, warehouse.extraction().horizon_days)
         frozen = load_training_set(artifacts.training_sets(declaration.name) / training_set)
@@ -71,8 +72,8 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 started_at,
                 clock.present(),
             )
-        version = dg.Output(trained.version, metadata=_metadata(trained, evaluation))
-        gates = dg.AssetCheckResult(
+        yield dg.Output(trained.version, metadata=_metadata(trained, evaluation))
+        yield dg.AssetCheckResult(
             check_name="gates",
             passed=not missed,
             severity=dg.AssetCheckSeverity.WARN,
@@ -82,7 +83,6 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 "missed": "; ".join(missed) or "none",
             },
         )
-        return version, gates
 
     return candidate
 
@@ -103,7 +103,7 @@ def _metadata(trained: Candidate, evaluation: Evaluation) -> dict[str, Any]:
         "held_out_rows": evaluation.n,
         "metrics": dg.MetadataValue.md("\n".join(["| metric | model | baseline |", "|---|---|---|", *rows])),
         "calibration": dg.MetadataValue.md(f"![calibration](data:image/png;base64,{plot})"),
-        "path": dg.MetadataValue.path(trained.directory),
+        "artifact": dg.MetadataValue.path(trained.directory),
     }
 
 

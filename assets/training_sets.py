@@ -52,7 +52,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 "outcomes": dg.MetadataValue.json(manifest["outcome_counts"]),
                 "features": len(manifest["features"]),
                 "content_hash": manifest["content_hash"],
-                "path": dg.MetadataValue.path(frozen.directory),
+                "artifact": dg.MetadataValue.path(frozen.directory),
                 "clock": dg.MetadataValue.timestamp(extraction.as_of),
             },
         )
