@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'lead_scores'}}}) }}
+
 -- The probabilities of the actions of a scored lead are a distribution.
 with totals as (
     select

@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'lead_scores'}}}) }}
+
 -- Rows out = rows in: lead_scores has exactly the leads that are open at the clock.
 with open_leads as (
     select lead_id

@@ -1,3 +1,5 @@
+{{ config(meta={'dagster': {'ref': {'name': 'timeline'}}}) }}
+
 -- Point-in-time correctness rests on this: no fact is known before it happened.
 select *
 from {{ ref('timeline') }}

@@ -38,6 +38,7 @@ class Fact:
     direction: str | None = None
     outcome: str | None = None
     value: Decimal | None = None
+    scheduled: datetime | None = None
 
     @property
     def contact(self) -> bool:
@@ -80,7 +81,8 @@ def _facts(crm: Crm, lead: dict[str, Any]) -> list[Fact]:
             if at:
                 facts.append(Fact(kind=kind, occurred=at, known=max(at, known), **same))
     for row in own("appointments"):
-        facts.append(Fact(kind="booked", occurred=row["booked_at"], known=row["booked_at"]))
+        booked_at = row["booked_at"]
+        facts.append(Fact(kind="booked", occurred=booked_at, known=booked_at, scheduled=row["scheduled_at"]))
         if row["ended_at"]:
             facts.append(Fact(kind="ended", occurred=row["ended_at"], known=row["ended_at"], outcome=row["status"]))
     for row in own("projects"):
@@ -114,17 +116,24 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
     last = max(interactions, key=lambda fact: (fact.known, fact.occurred, fact.key.encode()), default=None)
     first_contact = min((fact.occurred for fact in known if fact.contact), default=None)
     return {
-        **_counts(interactions, as_of),
+        **_counts(known, as_of),
         "lead_age_days": (as_of - lead["created_at"]) / DAY,
         "days_since_last_fact": _days_since(known, as_of),
         "days_since_last_contact": _days_since([fact for fact in known if fact.contact], as_of),
         "days_since_last_inbound": _days_since([fact for fact in interactions if fact.direction == "inbound"], as_of),
         "days_since_last_outbound": _days_since([fact for fact in interactions if fact.direction == "outbound"], as_of),
         "days_since_last_call": _days_since([fact for fact in interactions if fact.type == "call"], as_of),
+        "days_since_last_email": _days_since([fact for fact in interactions if fact.type == "email"], as_of),
+        "days_since_last_note": _days_since([fact for fact in interactions if fact.type == "note"], as_of),
+        "days_since_last_response": _days_since(_of(known, "responded"), as_of),
+        "days_since_first_proposal": (as_of - min(fact.known for fact in proposed)) / DAY if proposed else None,
         "days_since_last_proposal": _days_since(proposed, as_of),
         "days_since_last_proposal_closed": _days_since(closed, as_of),
         "days_since_last_booking": _days_since(booked, as_of),
         "days_since_last_appointment_end": _days_since(ended, as_of),
+        "days_until_scheduled_appointment": (
+            (max(fact.scheduled for fact in booked if fact.scheduled) - as_of) / DAY if booked else None
+        ),
         "response_rate": _rate(_outbound(known, "responded", QUESTIONS), _outbound(known, "interaction", QUESTIONS)),
         "email_open_rate": _rate(_outbound(known, "opened", ("email",)), _outbound(known, "interaction", ("email",))),
         "appointment_show_rate": _rate(
@@ -148,10 +157,12 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
     }
 
 
-def _counts(interactions: Sequence[Fact], as_of: datetime) -> dict[str, int]:
+def _counts(known: Sequence[Fact], as_of: datetime) -> dict[str, int]:
     counts = {}
     for suffix, days in WINDOWS.items():
-        inside = [fact for fact in interactions if days is None or fact.known >= as_of - timedelta(days=days)]
+        recent = [fact for fact in known if days is None or fact.known >= as_of - timedelta(days=days)]
+        inside = _of(recent, "interaction")
+        counts[f"facts_count_{suffix}"] = len(recent)
         counts[f"interactions_count_{suffix}"] = len(inside)
         for name, kind in COUNTED_TYPES.items():
             counts[f"{name}_count_{suffix}"] = sum(fact.type == kind for fact in inside)

@@ -34,6 +34,7 @@ aggregated as (
         lead_id,
         as_of_us,
         {%- for suffix, days in windows() %}
+        {{ count_facts("1 = 1", days) }} as facts_count_{{ suffix }},
         {{ count_facts("fact = 'interaction'", days) }} as interactions_count_{{ suffix }},
         {%- for name, type in interaction_types %}
         {{ count_facts("fact = 'interaction' and interaction_type = '" ~ type ~ "'", days) }} as {{ name }}_count_{{ suffix }},
@@ -61,10 +62,15 @@ aggregated as (
         max(case when fact = 'interaction' and direction = 'inbound' then known_us end) as last_inbound_us,
         max(case when fact = 'interaction' and direction = 'outbound' then known_us end) as last_outbound_us,
         max(case when fact = 'interaction' and interaction_type = 'call' then known_us end) as last_call_us,
+        max(case when fact = 'interaction' and interaction_type = 'email' then known_us end) as last_email_us,
+        max(case when fact = 'interaction' and interaction_type = 'note' then known_us end) as last_note_us,
+        max(case when fact = 'responded' then known_us end) as last_response_us,
+        min(case when fact = 'project_proposed' then known_us end) as first_proposal_us,
         max(case when fact = 'project_proposed' then known_us end) as last_proposal_us,
         max(case when fact = 'project_closed' then known_us end) as last_proposal_closed_us,
         max(case when fact = 'appointment_booked' then known_us end) as last_booking_us,
         max(case when fact = 'appointment_ended' then known_us end) as last_appointment_end_us,
+        max(case when fact = 'appointment_booked' then scheduled_us end) as last_scheduled_us,
         min(case when {{ contact }} then occurred_us end) as first_contact_us,
         max(case when fact = 'interaction' then fact_number end) as last_interaction_number
     from observed_facts
@@ -80,6 +86,7 @@ named as (
         observations.observation_kind,
         observations.lead_created_at,
         {%- for suffix, days in windows() %}
+        aggregated.facts_count_{{ suffix }},
         aggregated.interactions_count_{{ suffix }},
         {%- for name, type in interaction_types %}
         aggregated.{{ name }}_count_{{ suffix }},
@@ -94,10 +101,15 @@ named as (
         {{ days_between('aggregated.last_inbound_us', 'observations.as_of_us') }} as days_since_last_inbound,
         {{ days_between('aggregated.last_outbound_us', 'observations.as_of_us') }} as days_since_last_outbound,
         {{ days_between('aggregated.last_call_us', 'observations.as_of_us') }} as days_since_last_call,
+        {{ days_between('aggregated.last_email_us', 'observations.as_of_us') }} as days_since_last_email,
+        {{ days_between('aggregated.last_note_us', 'observations.as_of_us') }} as days_since_last_note,
+        {{ days_between('aggregated.last_response_us', 'observations.as_of_us') }} as days_since_last_response,
+        {{ days_between('aggregated.first_proposal_us', 'observations.as_of_us') }} as days_since_first_proposal,
         {{ days_between('aggregated.last_proposal_us', 'observations.as_of_us') }} as days_since_last_proposal,
         {{ days_between('aggregated.last_proposal_closed_us', 'observations.as_of_us') }} as days_since_last_proposal_closed,
         {{ days_between('aggregated.last_booking_us', 'observations.as_of_us') }} as days_since_last_booking,
         {{ days_between('aggregated.last_appointment_end_us', 'observations.as_of_us') }} as days_since_last_appointment_end,
+        {{ days_between('observations.as_of_us', 'aggregated.last_scheduled_us') }} as days_until_scheduled_appointment,
         {{ share('aggregated.questions_answered', 'aggregated.questions_asked') }} as response_rate,
         {{ share('aggregated.emails_opened', 'aggregated.emails_sent') }} as email_open_rate,
         {{ share(

@@ -1,0 +1,58 @@
+"""The command behind `make bench`: ``python -m benchmarks [name …]`` runs all benchmarks, or those that are named."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks import load_time, real_funnel, whole_loop
+from benchmarks.measuring import Report, machine, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+BENCHMARKS: dict[str, Callable[[], Report]] = {
+    "load_time": load_time.run,
+    "real_funnel": real_funnel.run,
+    "whole_loop": whole_loop.run,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmarks and sum them up; a missed bound is said and is no error, for seconds are the machine's too."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the project promises.")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"any of {', '.join(BENCHMARKS)}; by default all")
+    names = parser.parse_args(arguments).names or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"expected names among {', '.join(BENCHMARKS)}, found {', '.join(unknown)}")
+    print("\n".join(machine()))
+    reports = []
+    for name in names:
+        print(f"\n== {name}", flush=True)
+        report = BENCHMARKS[name]()
+        reports.append(report)
+        print("\n".join(report.details) if report.skipped is None else f"skipped: {report.skipped}", flush=True)
+    print("\n== summary")
+    print("\n".join(summary(reports)))
+    return 0
+
+
+def summary(reports: Sequence[Report]) -> list[str]:
+    """Return one line per figure, and one that counts the bounds."""
+    rows = []
+    for report in reports:
+        rows += [(report.name, *figure.cells()) for figure in report.figures]
+        if report.skipped is not None:
+            rows.append((report.name, "skipped", "", "", ""))
+    verdicts = [verdict for *_, verdict in rows if verdict]
+    return [
+        *table([("benchmark", "figure", "value", "bound", ""), *rows], left=2),
+        "",
+        f"{verdicts.count('met')} of {len(verdicts)} bounds met, {verdicts.count('MISSED')} missed",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Settings: what the environment may say, and that nothing else asks it."""
+
+from __future__ import annotations
+
+import ast
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from assets.environment import PROJECT, TELEMETRY_OFF, SettingError, settings
+
+HOME = {"LEADLINE_HOME": "/somewhere"}
+
+
+def test_defaults() -> None:
+    found = settings({"PATH": "/bin", "LEADLINE_SOURCE": " ", "LEADLINE_AS_OF": ""})
+    assert found.home == PROJECT / ".leadline"
+    assert found.warehouse == PROJECT / ".leadline/warehouse.duckdb"
+    assert found.published == PROJECT / ".leadline/published/leadline.duckdb"
+    assert found.dagster_home == PROJECT / ".leadline/dagster"
+    assert (found.source, found.mapping, found.as_of, found.accept_new_source) == (None, None, None, False)
+    assert dict(found.horizon_days) == {}
+    assert (found.simulation_leads, found.simulation_months, found.simulation_seed) == (10_000, 18, 22)
+
+
+def test_an_empty_environment_is_not_that_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADLINE_HOME", "/not/asked/for")
+    assert settings({}).home == PROJECT / ".leadline"
+
+
+@pytest.mark.parametrize(
+    ("environment", "home"),
+    [
+        ({"LEADLINE_SOURCE": "/exports/acme"}, PROJECT / ".leadline/acme"),
+        ({"LEADLINE_SOURCE": "/exports/acme/"}, PROJECT / ".leadline/acme"),
+        ({"LEADLINE_SOURCE": "postgresql://u:p@h/db"}, PROJECT / ".leadline"),
+        ({"LEADLINE_SOURCE": "/exports/acme", "LEADLINE_HOME": "/somewhere"}, Path("/somewhere")),
+        ({"LEADLINE_HOME": "~/leads"}, Path("~/leads").expanduser()),
+        ({"LEADLINE_HOME": "leads"}, Path("leads").resolve()),
+    ],
+)
+def test_each_source_folder_has_a_home_by_its_name(environment: dict[str, str], home: Path) -> None:
+    assert settings(environment).home == home
+
+
+def test_the_warehouse_can_lie_elsewhere() -> None:
+    assert settings({**HOME, "LEADLINE_WAREHOUSE": "duckdb:/fast/disk.duckdb"}).warehouse == Path("/fast/disk.duckdb")
+
+
+@pytest.mark.parametrize(
+    ("value", "moment"),
+    [
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31T12:00:00+02:00", datetime(2026, 1, 31, 10, tzinfo=UTC)),
+        (" 2026-01-31T12:00 ", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+    ],
+)
+def test_the_clock_is_utc_unless_it_says_otherwise(value: str, moment: datetime) -> None:
+    found = settings({"LEADLINE_AS_OF": value}).as_of
+    assert found == moment
+    assert found.tzinfo == UTC
+
+
+def test_horizons_are_set_by_model() -> None:
+    found = settings({"LEADLINE_CONVERSION_HORIZON_DAYS": "30", "LEADLINE_UNKNOWN_HORIZON_DAYS": "3"})
+    assert dict(found.horizon_days) == {"conversion": 30}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("LEADLINE_WAREHOUSE", "postgresql://me:secret@host/db", "expected duckdb:<path of a file>"),
+        ("LEADLINE_WAREHOUSE", "/a/path", "expected duckdb:<path of a file>"),
+        ("LEADLINE_WAREHOUSE", "duckdb:", "expected duckdb:<path of a file>"),
+        ("LEADLINE_AS_OF", "yesterday", "expected a date or time such as 2026-01-31"),
+        ("LEADLINE_AS_OF", "31.01.2026", "expected a date or time such as 2026-01-31"),
+        ("LEADLINE_ACCEPT_NEW_SOURCE", "yes", "expected 0 or 1"),
+        ("LEADLINE_CONVERSION_HORIZON_DAYS", "0", "expected a whole number of 1 or more"),
+        ("LEADLINE_CONVERSION_HORIZON_DAYS", "-3", "expected a whole number of 1 or more"),
+        ("LEADLINE_NEXT_BEST_ACTION_HORIZON_DAYS", "7.5", "expected a whole number of 1 or more"),
+        ("LEADLINE_SIMULATION_LEADS", "many", "expected a whole number of 1 or more"),
+        ("LEADLINE_SIMULATION_MONTHS", "0", "expected a whole number of 1 or more"),
+        ("LEADLINE_SIMULATION_SEED", "-1", "expected a whole number of 0 or more"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, expected: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        settings({**HOME, name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name}: {expected}")
+    assert "found" in message
+    assert "secret" not in message
+
+
+MAY_TOUCH_THE_ENVIRONMENT = {
+    "assets/environment.py": "the one module that reads and writes it",
+    "assets/source/load.py": "dlt takes its data folder, log level and telemetry switch from nowhere else",
+}
+
+
+def test_only_the_environment_module_touches_the_environment() -> None:
+    touching = set()
+    for path in _modules():
+        names = {
+            node.attr if isinstance(node, ast.Attribute) else node.name
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Attribute | ast.alias)
+        }
+        if names & {"environ", "environb", "getenv", "putenv"}:
+            touching.add(str(path.relative_to(PROJECT)))
+    assert touching == set(MAY_TOUCH_THE_ENVIRONMENT)
+
+
+def test_outside_the_settings_the_environment_is_only_written() -> None:
+    tree = ast.parse((PROJECT / "assets/source/load.py").read_text(encoding="utf-8"))
+    written = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Subscript | ast.Call)]
+    uses = [each for each in written if each.startswith("os.environ")]
+    assert len(uses) == ast.unparse(tree).count("os.environ")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
+            assert isinstance(node.ctx, ast.Store)
+
+
+def test_no_telemetry_is_on() -> None:
+    assert TELEMETRY_OFF == {
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def _modules() -> list[Path]:
+    packages = ("assets", "models", "orchestration", "simulation")
+    return [path for package in packages for path in (PROJECT / package).rglob("*.py")]

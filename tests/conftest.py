@@ -1,0 +1,70 @@
+"""A home that the whole loop has filled, built once for all tests and processes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.homes import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+LEADS = "600"
+"""Few enough to be quick, and enough that the candidates of both models are promoted."""
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Return the folder that all processes of this test run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if hasattr(request.config, "workerinput") else base
+
+
+@pytest.fixture(scope="session")
+def filled(shared_folder: Path) -> Home:
+    """Return a home filled by one run on the simulated CRM; tests read it and change only copies."""
+    return once(shared_folder / "filled", lambda path: Home(path, {"LEADLINE_SIMULATION_LEADS": LEADS}))
+
+
+@pytest.fixture
+def own(filled: Home, tmp_path: Path) -> Home:
+    """Return a copy of the filled home for this test alone, which still reads the CRM of the original."""
+    return filled.copy(tmp_path / "home", LEADLINE_SOURCE=source_of(filled))
+
+
+@pytest.fixture
+def empty(filled: Home, tmp_path: Path) -> Home:
+    """Return an empty home for this test alone, which reads the CRM of the filled one."""
+    return Home(tmp_path / "home", {"LEADLINE_SOURCE": source_of(filled)})
+
+
+def source_of(home: Home) -> str:
+    """Return the source that a home was filled from."""
+    return str(home.ask("select source from raw.extraction")[0][0])
+
+
+def once(path: Path, prepare: Callable[[Path], Home]) -> Home:
+    """Fill a home by one run, unless another process of this test run has done so; keep what the run said."""
+    done = path.with_name(f"{path.name}.json")
+    with only_one_process(path):
+        if not done.exists():
+            home = prepare(path)
+            run = home.run()
+            assert run.code == 0, run.err[-3000:]
+            path.with_name(f"{path.name}.out").write_text(run.out)
+            done.write_text(json.dumps(home.settings))
+    return Home(path, json.loads(done.read_text()))
+
+
+@contextmanager
+def only_one_process(path: Path) -> Iterator[None]:
+    """Let one process of this test run at a time make what lies at a path."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

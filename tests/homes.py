@@ -1,0 +1,201 @@
+"""A home as its users see it: the commands that fill it, and looks at what they left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PATIENCE = 300
+"""Seconds after which a command counts as hanging; no result depends on it."""
+
+Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Home:
+    """A folder for everything that a run writes, and the settings of its runs."""
+
+    path: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def warehouse(self) -> Path:
+        return self.path / "warehouse.duckdb"
+
+    @property
+    def published(self) -> Path:
+        return self.path / "published" / "leadline.duckdb"
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """Return the environment of a command: that of the tests, without the project's settings, and these."""
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("LEADLINE_", "DAGSTER_", "DBT_"))
+        }
+        # the tests already use every core, and OpenMP threads that wait for each other on busy cores only burn them
+        return {
+            **inherited, "LOKY_MAX_CPU_COUNT": "1", "LEADLINE_HOME": str(self.path), **self.settings, **settings
+        }  # fmt: skip
+
+    def run(self, job: str = "whole_loop", **settings: str) -> Finished:
+        """Run a job to its end with ``python -m orchestration run``."""
+        with self.started(job, **settings) as running:
+            return running.finished()
+
+    @contextmanager
+    def started(self, job: str = "whole_loop", **settings: str) -> Iterator[Running]:
+        """Start a job in a process group of its own, which is gone at the end of the context."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "orchestration", "run", "--job", job],
+            cwd=REPOSITORY, env=self.environment(**settings), text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        running = Running(process)
+        try:
+            yield running
+        finally:
+            running.kill_group()
+
+    def copy(self, path: Path, **settings: str) -> Home:
+        """Return a copy of the home, for a test that changes it."""
+        shutil.copytree(self.path, path, symlinks=True)
+        return replace(self, path=path, settings={**self.settings, **settings})
+
+    def ask(self, sql: str, *parameters: Any) -> Rows:
+        """Query the warehouse."""
+        return ask(self.warehouse, sql, *parameters)
+
+    def contents(self, *schemas: str) -> dict[str, Rows]:
+        """Return all rows of the tables of schemas of the warehouse, sorted, by table."""
+        return contents(self.warehouse, *schemas)
+
+    def files(self, folder: str) -> dict[str, tuple[int, int]]:
+        """Return the files below a folder of the home with their sizes and times of modification in nanoseconds."""
+        root = self.path / folder
+        found = {path: path.stat() for path in sorted(root.rglob("*")) if path.is_file()}
+        return {str(path.relative_to(root)): (stat.st_size, stat.st_mtime_ns) for path, stat in found.items()}
+
+
+class Running:
+    """A command that runs, whose output is read as it comes."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._lines: dict[str, list[str]] = {"out": [], "err": []}
+        self._open = set(self._lines)
+        self._news = threading.Condition()
+        self._readers = [
+            threading.Thread(target=self._read, args=(name, stream), daemon=True)
+            for name, stream in (("out", process.stdout), ("err", process.stderr))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, name: str, stream: Any) -> None:
+        for line in stream:
+            with self._news:
+                self._lines[name].append(line)
+                self._news.notify_all()
+        with self._news:
+            self._open.discard(name)
+            self._news.notify_all()
+
+    def text(self, name: str) -> str:
+        """Return what was written so far to ``out`` or ``err``."""
+        with self._news:
+            return "".join(self._lines[name])
+
+    def wait_for(self, part: str) -> None:
+        """Wait until a part of a line has appeared on standard error.
+
+        Raises
+        ------
+        AssertionError
+            If the process ends, or the patience does, before that.
+        """
+        with self._news:
+            appeared = self._news.wait_for(
+                lambda: any(part in line for line in self._lines["err"]) or "err" not in self._open, PATIENCE
+            )
+        assert appeared, f"{part!r} did not come within {PATIENCE} s:\n{self.text('err')[-3000:]}"
+        assert part in self.text("err"), f"{part!r} never came:\n{self.text('err')[-3000:]}"
+
+    def child(self, program: str) -> psutil.Process:
+        """Wait until the process has started a program, and return it."""
+        for _ in range(10 * PATIENCE):
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    if any(Path(argument).name == program for argument in child.cmdline()[:2]):
+                        return child
+            time.sleep(0.1)
+        raise AssertionError(f"{program} was not started within {PATIENCE} s:\n{self.text('err')[-3000:]}")
+
+    def finished(self) -> Finished:
+        """Wait for the end."""
+        try:
+            code = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {PATIENCE} s:\n{self.text('err')[-3000:]}") from None
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        return Finished(code, self.text("out"), self.text("err"))
+
+    def kill(self) -> None:
+        """Kill the process alone; those that it started go on without it."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+    def kill_group(self) -> None:
+        """Kill the process and those that it started, as a power cut would."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+
+
+def ask(path: Path, sql: str, *parameters: Any) -> Rows:
+    """Query a DuckDB file, with times in UTC."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        return connection.execute(sql, list(parameters)).fetchall()
+
+
+def contents(path: Path, *schemas: str) -> dict[str, Rows]:
+    """Return all rows of the tables of schemas of a DuckDB file, sorted, by table."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        tables = connection.execute(
+            "select schema_name, table_name from duckdb_tables() where list_contains(?, schema_name)", [list(schemas)]
+        ).fetchall()
+        return {
+            f"{schema}.{name}": connection.execute(f'select * from "{schema}"."{name}" order by all').fetchall()
+            for schema, name in tables
+        }
+
+
+def without(path: Path, table: str, *columns: str) -> Rows:
+    """Return the sorted rows of a table without some columns."""
+    return ask(path, f"select * exclude ({', '.join(columns)}) from {table} order by all")

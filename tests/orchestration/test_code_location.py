@@ -1,0 +1,175 @@
+"""The code location: it loads by itself, says what everything is, and keeps to its layers."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import only_one_process
+from tests.homes import REPOSITORY, Home
+
+LAYERS = ("simulation", "models", "assets", "orchestration")
+ALLOWED = {
+    "simulation": {"simulation"},
+    "models": {"models"},
+    # the simulated CRM is the source where none is named
+    "assets": {"assets", "models", "simulation"},
+    "orchestration": {"orchestration", "assets", "models"},
+}
+HEAVY = {"sklearn", "dlt", "evidently", "matplotlib", "duckdb", "pyarrow", "simulation"}
+DESCRIBE = """
+import json, os, sys
+import dagster, dagster_dbt
+before = set(sys.modules)
+from orchestration.definitions import defs
+loaded = sorted({name.split(".")[0] for name in set(sys.modules) - before})
+repository = defs.get_repository_def()
+graph = repository.asset_graph
+nodes = [graph.get(key) for key in graph.get_all_asset_keys() if graph.get(key).is_materializable]
+print(json.dumps({
+    "loaded": loaded,
+    "assets": {
+        "/".join(node.key.path): {
+            "description": node.description, "group": node.group_name, "kinds": sorted(node.kinds),
+            "owners": sorted(node.owners), "pools": sorted(node.pools or []),
+            "parents": sorted("/".join(key.path) for key in node.parent_keys),
+            "checks": sorted(key.name for key in node.check_keys),
+        }
+        for node in nodes
+    },
+    "schedules": {
+        each.name: [each.job_name, each.cron_schedule, each.default_status.value] for each in repository.schedule_defs
+    },
+    "jobs": {
+        name: sorted("/".join(key.path) for key in repository.get_job(name).asset_layer.executable_asset_keys)
+        for name in ("whole_loop", "score_leads")
+    },
+    "telemetry": {name: os.environ.get(name) for name in (
+        "DAGSTER_DISABLE_TELEMETRY", "DBT_SEND_ANONYMOUS_USAGE_STATS", "RUNTIME__DLTHUB_TELEMETRY", "DO_NOT_TRACK")},
+}))
+"""
+
+
+@pytest.fixture(scope="session")
+def location(shared_folder: Path) -> dict[str, Any]:
+    """Return what a fresh process finds in the code location."""
+    home = Home(shared_folder / "location")
+    with only_one_process(home.path):
+        description = home.path.with_suffix(".json")
+        if not description.exists():
+            described = subprocess.run(
+                [sys.executable, "-c", DESCRIBE], cwd=REPOSITORY, env=home.environment(), capture_output=True, text=True
+            )
+            assert described.returncode == 0, described.stderr
+            description.write_text(described.stdout)
+    return json.loads(description.read_text())
+
+
+def test_the_workspace_is_valid(tmp_path: Path) -> None:
+    validated = subprocess.run(
+        [Path(sys.executable).with_name("dagster"), "definitions", "validate", "-w", "workspace.yaml"],
+        cwd=REPOSITORY, env=Home(tmp_path).environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert validated.returncode == 0, validated.stdout + validated.stderr
+    assert "Validation successful for code location leadline" in validated.stdout + validated.stderr
+
+
+def test_every_asset_says_what_it_is(location: dict[str, Any]) -> None:
+    silent = {
+        name: [field for field in ("description", "group", "kinds", "owners", "pools") if not asset[field]]
+        for name, asset in location["assets"].items()
+    }
+    assert {name: fields for name, fields in silent.items() if fields} == {}
+    assert {asset["group"] for asset in location["assets"].values()} == {
+        "crm", "staging", "intermediate", "features", "labels", "training_sets", "candidates", "champions", "scores",
+        "marts",
+    }  # fmt: skip
+
+
+def test_every_step_that_opens_the_warehouse_takes_its_turn(location: dict[str, Any]) -> None:
+    assert {tuple(asset["pools"]) for asset in location["assets"].values()} == {("warehouse",)}
+
+
+def test_the_assets_follow_the_flow(location: dict[str, Any]) -> None:
+    parents = {name: set(asset["parents"]) for name, asset in location["assets"].items()}
+    for model, label in (("conversion", "conversion"), ("next_best_action", "next_action")):
+        assert parents[f"training_set/{model}"] == {"features/lead_features", f"labels/{label}"}
+        assert parents[f"candidate/{model}"] == {f"training_set/{model}"}
+        assert parents[f"champion/{model}"] == {f"candidate/{model}"}
+        assert parents[f"scores/{model}"] == {f"champion/{model}", "features/lead_features"}
+        assert f"scores/{model}" in parents["marts/lead_scores"]
+    assert parents["published/snapshot"] == {"marts/lead_scores", "marts/lead_score_history"}
+    # whatever is read is made by something
+    assert set().union(*parents.values()) <= set(parents)
+
+
+def test_data_tests_are_checks_and_gates_stand_beside_candidates(location: dict[str, Any]) -> None:
+    checks = {name: asset["checks"] for name, asset in location["assets"].items()}
+    assert checks["candidate/conversion"] == checks["candidate/next_best_action"] == ["gates"]
+    assert "few_rejects" in checks["crm/leads"]
+    assert "unique_lead_scores_lead_id" in checks["marts/lead_scores"]
+    assert "action_probabilities_sum_to_one" in checks["marts/lead_scores"]
+    # a test of two models names the one that it is a check of
+    assert "every_open_lead_has_one_score_row" in checks["marts/lead_scores"]
+
+
+def test_one_job_does_everything_and_the_other_trains_nothing(location: dict[str, Any]) -> None:
+    everything = set(location["assets"])
+    assert set(location["jobs"]["whole_loop"]) == everything
+    trained = {name for name in everything if name.startswith(("training_set/", "candidate/", "champion/"))}
+    assert len(trained) == 6
+    assert set(location["jobs"]["score_leads"]) == everything - trained
+    assert location["schedules"] == {"nightly_scores": ["score_leads", "30 2 * * *", "RUNNING"]}
+
+
+def test_loading_switches_telemetry_off_and_leaves_heavy_libraries_for_later(location: dict[str, Any]) -> None:
+    assert location["telemetry"] == {
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    assert HEAVY & set(location["loaded"]) == set()
+    assert "pandas" not in location["loaded"]
+
+
+def test_imports_run_one_way() -> None:
+    wrong = []
+    for layer in LAYERS:
+        for path in (REPOSITORY / layer).rglob("*.py"):
+            for name in _imported(path):
+                top = name.split(".")[0]
+                if top in LAYERS and top not in ALLOWED[layer]:
+                    wrong.append(f"{path.relative_to(REPOSITORY)} imports {name}")
+                if layer == "models" and top in {"dagster", "dagster_dbt", "duckdb", "psycopg2", "sqlalchemy", "dlt"}:
+                    wrong.append(f"{path.relative_to(REPOSITORY)} imports {name}")
+    assert wrong == []
+
+
+def test_the_sources_say_nothing_of_where_they_were_written() -> None:
+    marks = ("/work/", "../shared")
+    assert [
+        str(path.relative_to(REPOSITORY))
+        for layer in (*LAYERS, "dbt_project", "docs")
+        for path in (REPOSITORY / layer).rglob("*")
+        if path.suffix in {".py", ".sql", ".yml", ".yaml", ".md"}
+        and "target" not in path.parts
+        and any(mark in path.read_text(encoding="utf-8") for mark in marks)
+    ] == []
+
+
+def _imported(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports name their package in full"
+            names.append(node.module or "")
+    return names

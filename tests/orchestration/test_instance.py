@@ -1,0 +1,134 @@
+"""Reconciliation: which runs are dead, and what becomes of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import pytest
+from dagster._core.events import DagsterEvent, EngineEventData
+
+from assets.environment import settings
+from assets.resources import WAREHOUSE_POOL
+from orchestration.instance import RunEvidence, dead_runs, open_instance, reconcile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _run(*process_ids: int) -> RunEvidence:
+    return RunEvidence(run_id="run", updated_at=NOW, process_ids=frozenset(process_ids))
+
+
+@pytest.mark.parametrize(
+    ("run", "running_since", "dead"),
+    [
+        pytest.param(_run(7), {7: NOW - timedelta(minutes=1)}, False, id="its process runs"),
+        pytest.param(_run(7), {7: NOW}, False, id="its process began at the same moment"),
+        pytest.param(_run(7), {8: NOW - timedelta(minutes=1)}, True, id="its process is gone"),
+        pytest.param(_run(7), {7: NOW + timedelta(seconds=1)}, True, id="another process has its number"),
+        pytest.param(_run(7, 8), {8: NOW - timedelta(days=1)}, False, id="one of its processes runs"),
+        pytest.param(_run(), {}, False, id="no process has named itself"),
+    ],
+)
+def test_a_run_is_dead_when_none_of_its_processes_runs(
+    run: RunEvidence, running_since: dict[int, datetime], dead: bool
+) -> None:
+    assert dead_runs([run], running_since) == (["run"] if dead else [])
+
+
+def test_runs_are_judged_one_by_one() -> None:
+    runs = [RunEvidence(run_id=str(pid), updated_at=NOW, process_ids=frozenset({pid})) for pid in (1, 2, 3)]
+    assert dead_runs(runs, {2: NOW}) == ["1", "3"]
+
+
+@dg.op
+def nothing() -> None:
+    """Do nothing."""
+
+
+@dg.job
+def idle() -> None:
+    """Do nothing."""
+    nothing()
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with open_instance(settings({"LEADLINE_HOME": str(tmp_path)})) as opened:
+        yield opened
+
+
+@pytest.fixture
+def alive() -> Iterator[int]:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process.pid
+        process.kill()
+
+
+@pytest.fixture
+def dead() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        return process.pid
+
+
+def _started(instance: dg.DagsterInstance, process_id: int) -> dg.DagsterRun:
+    run = instance.create_run_for_job(idle)
+    instance.report_dagster_event(
+        DagsterEvent(event_type_value=dg.DagsterEventType.PIPELINE_START.value, job_name=idle.name), run.run_id
+    )
+    instance.report_engine_event(
+        f"Executing steps in process (pid: {process_id})",
+        run,
+        engine_event_data=EngineEventData.in_process(process_id, ["nothing"]),
+    )
+    return run
+
+
+def _claim(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    instance.event_log_storage.initialize_concurrency_limit_to_default(WAREHOUSE_POOL)
+    claimed = instance.event_log_storage.claim_concurrency_slot(WAREHOUSE_POOL, run.run_id, "nothing")
+    return claimed.is_claimed
+
+
+def test_a_killed_run_is_marked_failed_and_its_place_in_the_pool_freed(instance: dg.DagsterInstance, dead: int) -> None:
+    killed, waiting = _started(instance, dead), instance.create_run_for_job(idle)
+    assert _claim(instance, killed)
+    assert not _claim(instance, waiting)
+
+    assert reconcile(instance) == [killed.run_id]
+
+    found = instance.get_run_by_id(killed.run_id)
+    assert found is not None
+    assert found.status == dg.DagsterRunStatus.FAILURE
+    assert _claim(instance, waiting)
+    assert reconcile(instance) == []
+
+
+def test_a_run_whose_process_lives_is_left_alone(instance: dg.DagsterInstance, alive: int) -> None:
+    running, waiting = _started(instance, alive), instance.create_run_for_job(idle)
+    assert _claim(instance, running)
+
+    assert reconcile(instance) == []
+
+    found = instance.get_run_by_id(running.run_id)
+    assert found is not None
+    assert found.status == dg.DagsterRunStatus.STARTED
+    assert not _claim(instance, waiting)
+
+
+def test_the_instance_has_the_defaults_of_the_project(instance: dg.DagsterInstance) -> None:
+    assert not instance.telemetry_enabled
+    assert not instance.nux_enabled
+    assert instance.global_op_concurrency_default_limit == 1
+    assert instance.run_monitoring_enabled
+    for kind in ("schedule", "sensor"):
+        assert set(instance.get_settings("retention")[kind]["purge_after_days"]) == {
+            "skipped", "success", "failure", "started"
+        }  # fmt: skip

@@ -1,0 +1,103 @@
+"""Runs that are killed: the published snapshot stays, and the next run completes by itself."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+
+from tests.conftest import once, source_of
+from tests.homes import Home, ask, contents, without
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NEXT_DAY = "2026-07-15"
+"""A clock after that of the filled home, so that there is something to train, score and publish."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A moment to kill a run with its children: some seconds after a line."""
+
+    line: str
+    seconds: float
+
+
+@pytest.fixture(scope="session")
+def undisturbed(filled: Home, shared_folder: Path) -> Home:
+    """Return a home with a further run at the next clock, which nobody killed."""
+    return once(
+        shared_folder / "undisturbed",
+        lambda path: filled.copy(path, LEADLINE_SOURCE=source_of(filled), LEADLINE_AS_OF=NEXT_DAY),
+    )
+
+
+def _scores(home: Home) -> dict[str, list[tuple[object, ...]]]:
+    return {
+        table: without(home.published, f"marts.{table}", "scored_at") for table in ("lead_scores", "lead_score_history")
+    }
+
+
+# each run must get past the place where the one before was killed
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(
+            [Kill("… crm", 0.6), Kill("… candidate/conversion", 0.7), Kill("… marts", 3.0)], id="crm-candidate-marts"
+        ),
+        pytest.param(
+            [Kill("… feature_store", 3.0), Kill("… scores/conversion", 0.1), Kill("… published/snapshot", 0.0)],
+            id="feature_store-scores-snapshot",
+        ),
+    ],
+)
+def test_a_home_with_a_snapshot_survives(kills: list[Kill], own: Home, undisturbed: Home) -> None:
+    home = Home(own.path, {**own.settings, "LEADLINE_AS_OF": NEXT_DAY})
+    old = contents(home.published, "marts")
+    # the snapshot may have been swapped in when the kill arrives, never half of it
+    with duckdb.connect(str(home.published), read_only=True) as reader, ExitStack() as processes:
+        rows = reader.execute("select count(*) from marts.lead_scores").fetchall()
+        for kill in kills:
+            running = processes.enter_context(home.started())
+            running.wait_for(kill.line)
+            time.sleep(kill.seconds)
+            assert running.process.poll() is None, running.text("err")[-3000:]
+            running.kill_group()
+            if kill.line == "… published/snapshot":
+                assert contents(home.published, "marts") == old or _scores(home) == _scores(undisturbed)
+            else:
+                assert contents(home.published, "marts") == old
+        last = home.run()
+        assert last.code == 0, last.err[-3000:]
+        assert "a run was killed before it ended" in last.err
+        assert reader.execute("select count(*) from marts.lead_scores").fetchall() == rows
+        assert reader.execute("from marts.lead_score_history order by all").fetchall() != []
+    assert _scores(home) == _scores(undisturbed)
+    assert sorted(path.name for path in home.published.parent.iterdir()) == [home.published.name]
+    assert list(home.path.rglob("*.unfinished*")) == []
+
+
+def test_an_empty_home_survives(empty: Home, filled: Home) -> None:
+    with empty.started() as running:
+        running.wait_for("loading leads")
+        time.sleep(0.3)
+        assert running.process.poll() is None, running.text("err")[-3000:]
+    with empty.started() as running:
+        running.wait_for("… feature_store")
+        dbt = running.child("dbt")
+        time.sleep(1)
+        assert running.process.poll() is None, running.text("err")[-3000:]
+        # dbt lives on for a while, and holds the warehouse
+        running.kill()
+        assert dbt.is_running()
+        assert not empty.published.exists()
+        last = empty.run()
+    assert last.code == 0, last.err[-3000:]
+    assert "a run was killed before it ended" in last.err
+    assert _scores(empty) == _scores(filled)
+    assert ask(empty.warehouse, "select count(*) from ml.ml_models") == [(2,)]

@@ -1,0 +1,128 @@
+"""The Dagster UI on a filled home: what a data engineer sees there."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.homes import PATIENCE, REPOSITORY, Home
+
+Query = Callable[[str], dict[str, Any]]
+
+CHECKS = "assetChecksOrError { ... on AssetChecks { checks { name executionForLatestMaterialization { status } } } }"
+
+
+@pytest.fixture
+def ui(own: Home) -> Iterator[Query]:
+    """Start ``python -m orchestration ui`` and return a query on its GraphQL interface."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = own.path / "ui.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "orchestration", "ui", "--port", str(port)],
+            cwd=REPOSITORY, env=own.environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+        )  # fmt: skip
+
+        def ask(query: str) -> dict[str, Any]:
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/graphql",
+                json.dumps({"query": query}).encode(),
+                {"Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                answer = json.load(response)
+            assert "errors" not in answer, answer
+            return answer["data"]
+
+        try:
+            _wait_until_it_answers(process, ask, log.read_text)
+            yield ask
+        finally:
+            tree = [*psutil.Process(process.pid).children(recursive=True), process]
+            for each in tree:
+                try:
+                    each.kill()
+                except psutil.NoSuchProcess:
+                    continue
+            process.wait(PATIENCE)
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], ask: Query, log: Callable[[], str]) -> None:
+    for _ in range(2 * PATIENCE):
+        assert process.poll() is None, log()
+        try:
+            found = ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")
+        except (urllib.error.URLError, ConnectionError):
+            found = {"repositoriesOrError": {}}
+        if found["repositoriesOrError"].get("nodes"):
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"the UI did not answer within {PATIENCE} s:\n{log()[-3000:]}")
+
+
+def test_assets_checks_runs_and_the_schedule_are_there(ui: Query, own: Home) -> None:
+    nodes = ui(
+        "{ assetNodes { assetKey { path } groupName description kinds owners { ... on TeamAssetOwner { team } } "
+        "assetMaterializations(limit: 1) { metadataEntries { label ... on IntMetadataEntry { intValue } "
+        "... on FloatMetadataEntry { floatValue } ... on MarkdownMetadataEntry { mdStr } "
+        "... on PathMetadataEntry { path } } } " + CHECKS + " } }"
+    )["assetNodes"]
+    assets = {"/".join(node["assetKey"]["path"]): node for node in nodes}
+    metadata = {
+        name: {entry["label"]: entry for entry in node["assetMaterializations"][0]["metadataEntries"]}
+        for name, node in assets.items()
+        if node["assetMaterializations"]
+    }
+    assert metadata.keys() == assets.keys()
+    assert all(node["description"] and node["groupName"] and node["kinds"] and node["owners"] for node in nodes)
+    for name, table in (
+        ("crm/leads", "raw.leads"),
+        ("crm/rejects", "raw.rejects"),
+        ("features/lead_features", "features.lead_features"),
+        ("labels/conversion", "labels.conversion"),
+        ("marts/lead_scores", "marts.lead_scores"),
+    ):
+        assert metadata[name]["dagster/row_count"]["intValue"] == own.ask(f"select count(*) from {table}")[0][0], name
+    assert "conflicting_duplicate" in metadata["crm/rejects"]["rejects_by_reason"]["mdStr"]
+    for model in ("conversion", "next_best_action"):
+        assert metadata[f"candidate/{model}"]["log_loss"]["floatValue"] > 0
+        assert "data:image/png;base64," in metadata[f"candidate/{model}"]["calibration"]["mdStr"]
+        assert "baseline" in metadata[f"candidate/{model}"]["metrics"]["mdStr"]
+    assert metadata["published/snapshot"]["path"]["path"]
+
+    checks = {
+        (name, check["name"]): check["executionForLatestMaterialization"]
+        for name, node in assets.items()
+        for check in node["assetChecksOrError"].get("checks", [])
+    }
+    # a check that was planned and gave no verdict is skipped or in progress for ever
+    verdicts = {"SUCCEEDED", "FAILED"}
+    assert {key: last for key, last in checks.items() if last is None or last["status"] not in verdicts} == {}
+    assert checks["marts/lead_scores", "unique_lead_scores_lead_id"]["status"] == "SUCCEEDED"
+    assert checks["crm/leads", "few_rejects"]["status"] == "SUCCEEDED"
+    for model, missed in own.ask("select model, missed_gates from ml.ml_models"):
+        expected = "SUCCEEDED" if missed == "[]" else "FAILED"
+        assert checks[f"candidate/{model}", "gates"]["status"] == expected
+
+    runs = ui("{ runsOrError { ... on Runs { results { jobName status } } } }")["runsOrError"]["results"]
+    assert runs == [{"jobName": "whole_loop", "status": "SUCCESS"}]
+    repository = ui(
+        "{ repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } "
+        "schedules { name cronSchedule scheduleState { status } } } } } }"
+    )["repositoriesOrError"]["nodes"][0]
+    assert {"whole_loop", "score_leads"} <= {job["name"] for job in repository["jobs"]}
+    assert repository["schedules"] == [
+        {"name": "nightly_scores", "cronSchedule": "30 2 * * *", "scheduleState": {"status": "RUNNING"}}
+    ]

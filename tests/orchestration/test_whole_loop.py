@@ -1,0 +1,206 @@
+"""One run of the whole loop on the simulated CRM: what the user is told, and what the analyst finds."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import defaultdict
+from decimal import ROUND_HALF_UP, Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.homes import Home, ask, contents
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+ACTIONS = ("call_immediate", "email_nurture", "schedule_appointment", "send_proposal", "no_action")
+KEPT = ("ml_models", "ml_predictions", "ml_champions")
+PROMISED = {
+    "lead_id", "as_of", "scored_at", "conversion_probability", "conversion_score", "grade", "expected_value",
+    "next_best_action", "action_confidence", "value", "value_source", "conversion_model", "conversion_model_version",
+    "action_model", "action_model_version", *(f"probability_{action}" for action in ACTIONS),
+}  # fmt: skip
+
+
+def _records(home: Home, table: str) -> list[dict[str, Any]]:
+    names = [name for name, *_ in home.ask(f"describe {table}")]
+    return [dict(zip(names, row, strict=True)) for row in home.ask(f"from {table}")]
+
+
+@pytest.fixture
+def summary(filled: Home) -> str:
+    return filled.path.with_name("filled.out").read_text()
+
+
+@pytest.fixture
+def clock(filled: Home) -> datetime:
+    return filled.ask("select as_of from raw.extraction")[0][0]
+
+
+def test_the_summary_names_scores_rejects_metrics_places_and_the_next_step(filled: Home, summary: str) -> None:
+    scored = filled.ask("select count(*) from marts.lead_scores where conversion_model_version is not null")[0][0]
+    of = filled.ask("select count(*) from marts.lead_scores")[0][0]
+    assert f"scored     {scored:,} of {of:,} open leads" in summary
+    rejects = filled.ask("select count(*) from raw.rejects")[0][0]
+    assert rejects > 0
+    assert re.search(rf"^rejects    {rejects:,}: .*→ raw\.rejects$", summary, re.MULTILINE)
+    for model, metrics, baseline in filled.ask("select model, metrics, baseline from ml.ml_models"):
+        line = next(line for line in summary.splitlines() if line.startswith(f"model      {model} "))
+        measured, trivial = json.loads(metrics)["log_loss"], json.loads(baseline)["log_loss"]
+        assert f"log_loss {measured:.3f} (baseline {trivial:.3f})" in line
+    for place in (filled.published, filled.warehouse, filled.path / "artifacts"):
+        assert str(place) in summary
+        assert place.exists()
+    assert re.search(r"^next       make ui", summary, re.MULTILINE)
+
+
+def test_each_open_lead_has_one_row(filled: Home, clock: datetime) -> None:
+    outcomes = json.loads(filled.ask("select closing_outcomes from raw.extraction")[0][0])
+    closed = {
+        each["lead_id"]
+        for each in _records(filled, "raw.projects")
+        if each["status"] == "won" and each["closed_at"] and max(each["closed_at"], each["proposed_at"]) < clock
+    } | {
+        each["lead_id"]
+        for each in _records(filled, "raw.interactions")
+        if each["outcome"] in outcomes and max(each["occurred_at"], each["recorded_at"] or each["occurred_at"]) < clock
+    }
+    leads = {each["lead_id"] for each in _records(filled, "raw.leads") if each["created_at"] < clock}
+    assert closed & leads
+    scores = _records(filled, "marts.lead_scores")
+    assert sorted(each["lead_id"] for each in scores) == sorted(leads - closed)
+    assert {each["as_of"] for each in scores} == {clock}
+
+
+def test_every_promised_column_is_there_and_filled(filled: Home) -> None:
+    scores = _records(filled, "marts.lead_scores")
+    assert set(scores[0]) >= PROMISED
+    missing = {name for each in scores for name in PROMISED if each[name] is None}
+    assert missing == set()
+
+
+def test_probabilities_scores_and_grades_agree(filled: Home) -> None:
+    artifact = filled.ask("select artifact from ml.ml_champions where model = 'conversion'")[0][0]
+    manifest = json.loads((filled.path / "artifacts/models/conversion" / artifact / "manifest.json").read_text())
+    for each in _records(filled, "marts.lead_scores"):
+        probability = each["conversion_probability"]
+        assert 0 <= probability <= 1
+        assert each["conversion_score"] == min(99, max(1, round(100 * probability)))
+        assert each["grade"] == next(grade for grade, bound in manifest["grades"].items() if probability >= bound)
+        actions = {action: each[f"probability_{action}"] for action in ACTIONS}
+        assert math.isclose(sum(actions.values()), 1, abs_tol=1e-9)
+        assert all(0 <= value <= 1 for value in actions.values())
+        assert each["action_confidence"] == max(actions.values()) == actions[each["next_best_action"]]
+
+
+def test_expected_value_is_probability_times_the_value_of_the_named_source(filled: Home, clock: datetime) -> None:
+    proposals = defaultdict(list)
+    won = []
+    for each in _records(filled, "raw.projects"):
+        gone = each["closed_at"] is not None and max(each["closed_at"], each["proposed_at"]) < clock
+        if each["value"] is not None and each["proposed_at"] < clock and not gone:
+            proposals[each["lead_id"]].append((each["proposed_at"], each["project_id"].encode(), each["value"]))
+        if each["value"] is not None and each["status"] == "won" and gone:
+            won.append(each["value"])
+    median = sorted(won)[math.ceil(len(won) / 2) - 1]
+    property_values = {each["lead_id"]: each["property_value"] for each in _records(filled, "raw.leads")}
+    seen = set()
+    for each in _records(filled, "marts.lead_scores"):
+        if proposals[each["lead_id"]]:
+            source, value = "open_project", max(proposals[each["lead_id"]])[2]
+        elif property_values[each["lead_id"]] is not None:
+            source, value = "property_value", property_values[each["lead_id"]]
+        else:
+            source, value = "median_won_value", median
+        seen.add(source)
+        assert (each["value_source"], each["value"]) == (source, value)
+        exact = (Decimal(each["conversion_probability"]) * value).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        assert abs(each["expected_value"] - exact) <= Decimal("0.01")
+    assert len(seen) > 1
+
+
+def test_the_history_remembers_each_published_score(filled: Home) -> None:
+    assert filled.ask("from marts.lead_score_history order by all") == filled.ask("from marts.lead_scores order by all")
+
+
+def test_the_ledgers_tell_how_the_scores_came_about(filled: Home) -> None:
+    models = ["conversion", "next_best_action"]
+    for table in ("ml_models", "ml_training_logs", "ml_decisions", "ml_champions"):
+        assert [row for (row,) in filled.ask(f"select model from ml.{table} order by 1")] == models, table
+    assert filled.ask("select distinct outcome, rule from ml.ml_decisions") == [("promote", "first_champion")]
+    assert filled.ask("select count(distinct run_id) from (from ml.ml_training_logs select run_id)") == [(1,)]
+    leads = filled.ask("select count(*) from marts.lead_scores")[0][0]
+    assert filled.ask("select model, count(*) from ml.ml_predictions group by 1 order by 1") == [
+        ("conversion", leads), ("next_best_action", leads * len(ACTIONS))
+    ]  # fmt: skip
+    for model, artifact, training_set in filled.ask("select model, artifact, training_set_id from ml.ml_models"):
+        assert (filled.path / "artifacts/models" / model / artifact / "pipeline.joblib").is_file()
+        assert (filled.path / "artifacts/training_sets" / model / training_set / "training_set.parquet").is_file()
+
+
+def test_the_snapshot_holds_the_marts_and_nothing_else(filled: Home) -> None:
+    relations = ask(
+        filled.published,
+        "select schema_name, table_name from duckdb_tables() union all "
+        "select schema_name, view_name from duckdb_views() where not internal order by all",
+    )
+    assert relations == [("marts", "lead_score_history"), ("marts", "lead_scores")]
+    assert contents(filled.published, "marts") == filled.contents("marts")
+    assert sorted(path.name for path in filled.published.parent.iterdir()) == [filled.published.name]
+
+
+def test_the_columns_of_the_snapshot_are_documented(filled: Home) -> None:
+    undocumented = ask(
+        filled.published, "select table_name, column_name from duckdb_columns() where comment is null and not internal"
+    )
+    assert undocumented == []
+
+
+def test_a_second_run_adds_nothing(own: Home) -> None:
+    def kept() -> dict[str, Any]:
+        return {
+            **own.contents("raw", "features", "labels", "marts"),
+            **{name: own.ask(f"from ml.{name} order by all") for name in KEPT},
+            "models": own.files("artifacts/models"),
+            "training sets": own.files("artifacts/training_sets"),
+            "published": contents(own.published, "marts"),
+        }
+
+    before = kept()
+    run = own.run()
+    assert run.code == 0, run.err[-3000:]
+    after = kept()
+    assert [name for name in before if before[name] != after.get(name)] == []
+    assert after.keys() == before.keys()
+    assert own.ask("select reused, count(*) from ml.ml_training_logs group by 1 order by 1") == [(False, 2), (True, 2)]
+
+
+def test_scoring_alone_scores_at_another_clock_and_trains_nothing(own: Home, filled: Home, clock: datetime) -> None:
+    trained = ("ml_models", "ml_training_logs", "ml_decisions", "ml_champions")
+    before = {name: own.ask(f"from ml.{name} order by all") for name in trained}
+    artifacts = own.files("artifacts/models"), own.files("artifacts/training_sets")
+    history = own.ask("from marts.lead_score_history")
+
+    past = own.run("score_leads", LEADLINE_AS_OF="2026-05-01")
+
+    assert past.code == 0, past.err[-3000:]
+    # nothing of what came after is seen, and what came before is as it was seen from later
+    assert own.ask("select count(*) from features.lead_features where as_of > '2026-05-01 00:00:00+00'") == [(0,)]
+    assert own.ask("select count(*) from labels.conversion where matures_at > '2026-05-01 00:00:00+00'") == [(0,)]
+    assert own.ask("select count(*) from marts.lead_scores where lead_created_at >= '2026-05-01 00:00:00+00'") == [(0,)]
+    earlier = "select * from features.lead_features where as_of < '2026-05-01 00:00:00+00' order by all"
+    assert own.ask(earlier) == filled.ask(earlier) != []
+
+    future = own.run("score_leads", LEADLINE_AS_OF="2026-07-08T12:00:00+02:00")
+
+    assert future.code == 0, future.err[-3000:]
+    assert {name: own.ask(f"from ml.{name} order by all") for name in trained} == before
+    assert (own.files("artifacts/models"), own.files("artifacts/training_sets")) == artifacts
+    assert set(history) < set(own.ask("from marts.lead_score_history"))
+    clocks = [str(moment) for (moment,) in own.ask("select distinct as_of from marts.lead_score_history order by 1")]
+    assert clocks == ["2026-05-01 00:00:00+00:00", str(clock), "2026-07-08 10:00:00+00:00"]
+    latest = ask(own.published, "select distinct as_of, conversion_score is null from marts.lead_scores")
+    assert [(str(moment), missing) for moment, missing in latest] == [("2026-07-08 10:00:00+00:00", False)]
