@@ -66,9 +66,10 @@ def _copy_marts(connection: "DuckDBPyConnection", path: Path) -> dict[str, int]:
             "select table_name from information_schema.tables where table_schema = 'marts' order by table_name"
         ).fetchall()
     ]
+    described = "schema_name = 'marts' and database_name = current_database() and comment is not null"
     comments = connection.execute(
-        "select table_name, column_name, comment from duckdb_columns() "
-        "where schema_name = 'marts' and database_name = current_database() and comment is not null"
+        f"select 'table', table_name, null, comment from duckdb_tables() where {described} union all "
+        f"select 'column', table_name, column_name, comment from duckdb_columns() where {described}"
     ).fetchall()
     connection.execute("attach ? as snapshot", [str(path)])
     counts = {}
@@ -77,9 +78,10 @@ def _copy_marts(connection: "DuckDBPyConnection", path: Path) -> dict[str, int]:
         for name in tables:
             connection.execute(f'create table snapshot.marts."{name}" as from marts."{name}"')
             counts[name] = connection.execute(f'select count(*) from snapshot.marts."{name}"').fetchall()[0][0]
-        for table, column, comment in comments:
+        for kind, table, column, comment in comments:
+            name = f'"{table}"' if column is None else f'"{table}"."{column}"'
             text = comment.replace("'", "''")
-            connection.execute(f"""comment on column snapshot.marts."{table}"."{column}" is '{text}'""")
+            connection.execute(f"comment on {kind} snapshot.marts.{name} is '{text}'")
     finally:
         connection.execute("detach snapshot")
     return counts

@@ -44,14 +44,20 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 "select version, artifact, manifest_sha256 from ml.ml_champions where model = ?", [declaration.name]
             ).fetchone()
             open_leads = connection.execute(
-                f"select * from {view.schema}.{view.name} where as_of = ? order by {view.key}", [as_of]
+                f"select count(*) from {view.schema}.{view.name} where as_of = ?", [as_of]
+            ).fetchall()[0][0]
+            unscored = connection.execute(
+                f"select features.* from {view.schema}.{view.name} as features where as_of = ? and not exists "
+                "(select 1 from ml.ml_predictions as scored where scored.model = ? and scored.version = ? "
+                f"and scored.lead_id = features.{view.key} and scored.as_of = features.as_of) order by {view.key}",
+                [as_of, declaration.name, pointer[0] if pointer else None],
             ).df()
         if pointer is None:
             context.log.warning(
                 f"{declaration.name} has no champion, so no lead is scored by it. The last row of ml.ml_decisions "
                 "for this model says why no candidate was promoted."
             )
-            return dg.MaterializeResult(metadata={"champion": "none", "rows_added": 0, "open_leads": len(open_leads)})
+            return dg.MaterializeResult(metadata={"champion": "none", "rows_added": 0, "open_leads": open_leads})
         version, artifact, recorded = pointer
         directory = artifacts.versions(declaration.name) / artifact
         found = sha256(directory / MANIFEST) if (directory / MANIFEST).exists() else "no file"
@@ -61,13 +67,14 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 "restore the artifact from a backup, or train again: the scores published so far stay as they are"
             )
         champion = load(directory)
-        predictions = explained(champion, open_leads)
+        predictions = explained(champion, unscored)
         with warehouse.connect() as connection:
             added = add_predictions(connection, predictions, clock.present())
         return dg.MaterializeResult(
             metadata={
                 "champion": version,
-                "open_leads": len(open_leads),
+                "open_leads": open_leads,
+                "leads_scored": len(unscored),
                 "rows_added": added,
                 "clock": dg.MetadataValue.timestamp(as_of),
                 "mean_probability": dg.MetadataValue.json(

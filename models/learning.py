@@ -97,7 +97,7 @@ def fit(declaration: ModelDeclaration, features: pd.DataFrame, label: pd.Series,
             "learn from; look at the feature view and its sources"
         )
     pipeline = build_pipeline(declaration)
-    with available_threads(len(features)):
+    with threads(1 if len(features) <= FEW_ROWS else free_cores()):
         return pipeline.fit(features, label, estimator__sample_weight=sample_weight)
 
 
@@ -123,7 +123,7 @@ def predict(pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...
     probabilities = np.zeros((len(features), len(outcomes)))
     if features.empty:
         return probabilities
-    with available_threads(len(features)):
+    with threads(1 if len(features) <= FEW_ROWS else _cores()):
         predicted = pipeline.predict_proba(features)
     classes: list[int | str] = [1] if len(outcomes) == 1 else list(outcomes)
     for position, name in enumerate(pipeline.classes_):
@@ -133,14 +133,28 @@ def predict(pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...
 
 
 @contextmanager
-def available_threads(rows: int) -> Iterator[None]:
-    """Bound native threads to the cores that this process may use, and to one for few rows.
-
-    OpenMP threads wait for each other at barriers. On busy cores that costs more than the work itself, and for few rows
-    there is nothing to be gained by it on idle ones.
-    """
-    import joblib
+def threads(count: int) -> Iterator[None]:
+    """Bound the native threads of the libraries; what is learnt does not depend on their number."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1 if rows <= FEW_ROWS else joblib.cpu_count()):
+    with threadpool_limits(count):
         yield
+
+
+def free_cores() -> int:
+    """Return how many of the cores that this process may use nobody is using now, measured over a fifth of a second.
+
+    OpenMP threads wait for each other at barriers. With more threads than free cores that costs many times more than
+    the work itself.
+    """
+    import psutil
+
+    cores = _cores()
+    busy = psutil.cpu_percent(interval=0.2) / 100 * (psutil.cpu_count() or cores)
+    return max(1, min(cores, round((psutil.cpu_count() or cores) - busy)))
+
+
+def _cores() -> int:
+    import joblib
+
+    return int(joblib.cpu_count())

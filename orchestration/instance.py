@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from assets.environment import Settings
 
+PROCESS_TAG = "leadline/process_id"
+"""Run tag with the process that executes the run, from its first moment on."""
+
 IN_PROGRESS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING)
 
 
@@ -92,15 +95,15 @@ def _evidence(instance: dg.DagsterInstance) -> list[RunEvidence]:
         RunEvidence(
             run_id=record.dagster_run.run_id,
             updated_at=record.update_timestamp.replace(tzinfo=UTC),
-            process_ids=_process_ids(instance, record.dagster_run.run_id),
+            process_ids=_process_ids(instance, record.dagster_run),
         )
         for record in instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS)))
     ]
 
 
-def _process_ids(instance: dg.DagsterInstance, run_id: str) -> frozenset[int]:
-    found = set()
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+def _process_ids(instance: dg.DagsterInstance, run: dg.DagsterRun) -> frozenset[int]:
+    found = {int(run.tags[PROCESS_TAG])} if PROCESS_TAG in run.tags else set()
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
         event = entry.dagster_event
         metadata = event.engine_event_data.metadata if event is not None else {}
         if "pid" in metadata:

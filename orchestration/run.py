@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.instance import open_instance, reconcile
+from orchestration.instance import PROCESS_TAG, open_instance, reconcile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from assets.environment import Settings
 
 
@@ -32,13 +36,15 @@ def run_job(current: Settings, job: str) -> Outcome:
     with open_instance(current) as instance:
         for run_id in reconcile(instance):
             sys.stderr.write(f"  a run was killed before it ended ({run_id}): marked as failed, its places freed\n")
-        result = dg.execute_job(
-            dg.reconstructable(getattr(definitions, f"resolved_{job}")),
-            instance=instance,
-            # Dagster uses a logger of the code location only when it is asked for
-            run_config={"loggers": {"console": {}}},
-            raise_on_error=False,
-        )
+        with _quiet_stdout():
+            result = dg.execute_job(
+                dg.reconstructable(getattr(definitions, f"resolved_{job}")),
+                instance=instance,
+                # Dagster uses a logger of the code location only when it is asked for
+                run_config={"loggers": {"console": {}}},
+                tags={PROCESS_TAG: str(os.getpid())},
+                raise_on_error=False,
+            )
         failures = [f"{event.step_key}: {_cause(event)}" for event in result.all_events if event.is_step_failure] or [
             event.message or "" for event in result.all_events if event.is_failure
         ]
@@ -53,3 +59,19 @@ def _cause(event: dg.DagsterEvent) -> str:
     while error is not None and error.cause is not None:
         error = error.cause
     return error.message.strip() if error is not None else (event.message or "")
+
+
+@contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """Keep what dbt prints out of the terminal; Dagster's compute log of the step has it all the same."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(nowhere)
+        os.close(kept)

@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from models.frames import MISSING, ObservationError
-from models.learning import FEW_ROWS, available_threads, fit, predict
+from models.learning import fit, free_cores, predict, threads
 from models.registry import DECLARATIONS, declaration
 
 
@@ -92,8 +92,19 @@ def test_weights_are_learnt_from():
     assert predict(tilted, features, ("converted",)).mean() > predict(even, features, ("converted",)).mean()
 
 
-def test_few_rows_use_a_single_thread_and_many_no_more_than_there_are_cores(monkeypatch):
-    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
-    for rows, expected in ((1, {1}), (FEW_ROWS, {1}), (FEW_ROWS + 1, {2})):
-        with available_threads(rows):
-            assert {pool["num_threads"] for pool in threadpool_info()} == expected
+def test_threads_are_bounded():
+    for count in (1, 2):
+        with threads(count):
+            assert {pool["num_threads"] for pool in threadpool_info()} == {count}
+
+
+def test_busy_cores_are_not_counted_as_free(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "4")
+    monkeypatch.setattr("psutil.cpu_count", lambda: 4)
+    for busy, expected in ((0.0, 4), (50.0, 2), (80.0, 1), (100.0, 1)):
+        monkeypatch.setattr("psutil.cpu_percent", lambda interval, busy=busy: busy)
+        assert free_cores() == expected
+    monkeypatch.setattr("psutil.cpu_count", lambda: 64)
+    assert free_cores() == 1, "a core that this process may not use is not free for it"
+    monkeypatch.setattr("psutil.cpu_percent", lambda interval: 0.0)
+    assert free_cores() == 4
