@@ -117,9 +117,9 @@ def _refuse_other_source(warehouse: Warehouse, address: str, *, moved: bool) -> 
         extraction: Extraction = warehouse.extraction()
     except NoExtractionError:
         return
-    from sqlalchemy.engine import make_url
+    from assets.source.readers import describe
 
-    found = make_url(address).render_as_string(hide_password=True) if "://" in address else address
+    found = describe(address)
     same = Path(extraction.source).name == Path(found).name if moved else extraction.source == found
     if not same:
         raise dg.Failure(

@@ -70,6 +70,11 @@ class Settings:
     simulation_seed: int
 
     @property
+    def shown_source(self) -> str:
+        """The source, fit to be shown: without a password."""
+        return "the simulated CRM" if self.source is None else _without_password(self.source)
+
+    @property
     def dagster_home(self) -> Path:
         """Home of the Dagster instance."""
         return self.home / "dagster"

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(current: Settings, job: str) -> int:
-    sys.stderr.write(f"Leadline: {current.source or 'the simulated CRM'} → {current.home}\n")
+    sys.stderr.write(f"Leadline: {current.shown_source} → {current.home}\n")
     from orchestration.run import run_job
     from orchestration.summary import summarize
 

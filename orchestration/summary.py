@@ -20,6 +20,7 @@ def summarize(current: Settings) -> str:
     extraction = warehouse.extraction()
     with warehouse.connect() as connection:
         parts = [
+            f"source     {extraction.source} (mapping {extraction.mapping})",
             _scores(connection, extraction.as_of.isoformat(timespec="seconds")),
             _rejects(connection),
             *(f"note       {assumption}" for assumption in extraction.assumptions),
@@ -91,7 +92,8 @@ def _places(current: Settings) -> list[str]:
 
 
 def _next_steps(current: Settings) -> list[str]:
-    source = f" SOURCE={current.source}" if current.source else ""
+    # an address may hold a password
+    source = "" if current.source is None else f" SOURCE={'…' if '://' in current.source else current.source}"
     steps = [f"next       make ui{source}: look at every step, and run it again"]
     if not current.source:
         steps.append("           make run SOURCE=<folder of CSV or Parquet files>: score your own CRM's export")

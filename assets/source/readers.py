@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from sqlalchemy import URL, Engine
 
-__all__ = ["DatabaseSource", "FolderSource", "MalformedRow", "Source", "open_source"]
+__all__ = ["DatabaseSource", "FolderSource", "MalformedRow", "Source", "describe", "open_source"]
 
 DELIMITERS = (",", ";", "\t", "|")
 ENDINGS = (".csv", ".parquet")
@@ -101,6 +101,13 @@ def open_source(address: str, *, schema: str | None = None) -> Source:
     return FolderSource(Path(address))
 
 
+def describe(address: str) -> str:
+    """Return how a source is named in what is stored and shown: the folder in full, or the address with no password."""
+    if "://" not in address:
+        return str(Path(address).resolve())
+    return database_url(address).render_as_string(hide_password=True)
+
+
 class FolderSource:
     """A folder with one CSV or Parquet file per table."""
 
@@ -111,7 +118,7 @@ class FolderSource:
                 f"found {'a file' if folder.exists() else 'nothing'}. Correct the path."
             )
         self.folder = folder.resolve()
-        self.description = str(self.folder)
+        self.description = describe(str(folder))
         self._files: dict[str, Path] = {}
         for path in sorted(self.folder.iterdir()):
             if path.suffix.lower() not in ENDINGS or not path.is_file():
@@ -260,7 +267,7 @@ class DatabaseSource:
 
         self._url = database_url(address)
         self._schema = schema
-        self.description = self._url.render_as_string(hide_password=True)
+        self.description = describe(address)
         engine = self._engine()
         try:
             inspector = inspect(engine)

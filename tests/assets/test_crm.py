@@ -1,0 +1,60 @@
+"""Which source a warehouse goes on with."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from assets.crm import _refuse_other_source
+from assets.source.readers import describe
+from assets.warehouse import Warehouse
+
+DATABASE = "postgresql://rep:secret@crm.example:5432/crm"
+
+
+@pytest.fixture
+def filled_from(tmp_path):
+    def fill(source: str) -> Warehouse:
+        warehouse = Warehouse(path=str(tmp_path / "warehouse.duckdb"))
+        with warehouse.connect() as connection:
+            connection.execute("create schema raw")
+            connection.execute(
+                "create table raw.extraction as select timestamptz '2026-01-01' as as_of, ? as source, 'contract' as "
+                "mapping, '[]' as closing_outcomes, null::integer as silence_closes_after_days, '{}' as horizon_days, "
+                "'[]' as assumptions",
+                [source],
+            )
+        return warehouse
+
+    return fill
+
+
+def test_an_empty_warehouse_takes_any_source(tmp_path):
+    _refuse_other_source(Warehouse(path=str(tmp_path / "warehouse.duckdb")), DATABASE, moved=False)
+
+
+@pytest.mark.parametrize("address", [DATABASE, "/exports/acme"])
+def test_the_same_source_is_accepted_again(filled_from, address):
+    _refuse_other_source(filled_from(describe(address)), address, moved=False)
+
+
+def test_a_new_password_is_no_new_source(filled_from):
+    _refuse_other_source(filled_from(describe(DATABASE)), DATABASE.replace("secret", "other"), moved=False)
+
+
+@pytest.mark.parametrize("other", ["postgresql://rep:secret@crm.example:5432/other", "/exports/acme"])
+def test_another_source_is_refused_without_showing_a_password(filled_from, other):
+    with pytest.raises(dg.Failure) as refused:
+        _refuse_other_source(filled_from(describe(DATABASE)), other, moved=False)
+    message = refused.value.description
+    assert describe(other) in message
+    assert "LEADLINE_HOME" in message
+    assert "LEADLINE_ACCEPT_NEW_SOURCE=1" in message
+    assert "secret" not in message
+
+
+def test_the_simulated_crm_moves_with_its_home(filled_from):
+    warehouse = filled_from("/old/home/simulated_crm/100_leads_18_months_seed_22")
+    _refuse_other_source(warehouse, "/new/home/simulated_crm/100_leads_18_months_seed_22", moved=True)
+    with pytest.raises(dg.Failure):
+        _refuse_other_source(warehouse, "/new/home/simulated_crm/200_leads_18_months_seed_22", moved=True)
