@@ -103,7 +103,9 @@ def explained(champion: Candidate, open_leads: "pd.DataFrame") -> "pd.DataFrame"
     predictions["reasons"] = pd.Series([None] * len(predictions), dtype=object)
     if open_leads.empty:
         return predictions
-    chosen = predictions.loc[predictions.groupby(champion.key, sort=False)["probability"].idxmax()]
+    # of equally probable outcomes the first by name, as in marts.lead_scores
+    ranked = predictions.sort_values(["probability", "outcome"], ascending=[False, True], kind="stable")
+    chosen = ranked.drop_duplicates(champion.key)
     keyed = open_leads.set_index(champion.key, drop=False)
     for outcome, rows in chosen.groupby("outcome"):
         named = reasons(champion, keyed.loc[rows[champion.key]], str(outcome))
