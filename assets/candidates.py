@@ -55,14 +55,16 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         applied = horizons.applied(declaration, warehouse.extraction().horizon_days)
         frozen = load_training_set(artifacts.training_sets(declaration.name) / training_set)
         try:
-            trained = train(applied, frozen, artifacts.versions(declaration.name), created_at=started_at)
+            trained = train(applied, frozen, artifacts.versions(declaration.name))
         except TooFewRowsError as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         evaluation = evaluate(trained)
         missed = missed_gates(evaluation, declaration.gates)
         with warehouse.connect() as connection:
             ensure(connection)
-            record_version(connection, trained, evaluation, missed, frozen, sha256(trained.directory / MANIFEST))
+            record_version(
+                connection, trained, evaluation, missed, frozen, sha256(trained.directory / MANIFEST), started_at
+            )
             record_training(
                 connection,
                 context.run_id,

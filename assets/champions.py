@@ -45,7 +45,11 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         version = load(artifacts.versions(declaration.name) / candidate)
         with warehouse.connect() as connection:
             ensure(connection)
-            evidence = promotion_evidence(declaration, evaluate(version), _champion(connection, declaration.name))
+            evidence = promotion_evidence(
+                declaration.with_horizon(version.manifest["horizon_days"]),
+                evaluate(version),
+                _champion(connection, declaration.name),
+            )
             decision = decide_promotion(evidence)
             decided_at = clock.present()
             connection.begin()
@@ -83,14 +87,15 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
 
 def _champion(connection: "DuckDBPyConnection", model: str) -> ChampionEvidence | None:
     row = connection.execute(
-        "select champions.version, versions.metrics, versions.baseline from ml.ml_champions as champions "
-        "inner join ml.ml_models as versions using (model, version) where champions.model = ?",
+        "select champions.version, versions.metrics, versions.baseline, versions.horizon_days "
+        "from ml.ml_champions as champions inner join ml.ml_models as versions using (model, version) where champions.model = ?",
         [model],
     ).fetchone()
     if row is None:
         return None
     return ChampionEvidence(
         version=row[0],
+        horizon_days=row[3],
         log_loss=json.loads(row[1])["log_loss"],
         baseline_log_loss=json.loads(row[2])["log_loss"],
     )

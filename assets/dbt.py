@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,8 +111,9 @@ def build(
                  "--vars", json.dumps(variables)]  # fmt: skip
     events: list[Any] = []
     failure: DagsterDbtCliRuntimeError | None = None
+    invocation = dbt.cli(arguments, context=context)
     try:
-        for event in dbt.cli(arguments, context=context).stream():
+        for event in invocation.stream():
             events.append(event)  # noqa: PERF402 - extend() would lose them all at the failure
     except DagsterDbtCliRuntimeError as error:
         # what was built before the failure is built, and is reported so
@@ -131,6 +133,8 @@ def build(
             yield event
     if failure is not None:
         raise failure
+    # each step has a folder of its own; that of a failed one is left to be looked at
+    shutil.rmtree(invocation.target_path)
 
 
 def _fingerprint() -> str:

@@ -29,6 +29,10 @@ two other busy processes on four cores. Not spinning at all doubles the time on 
 there. Read once, when the OpenMP runtime is loaded."""
 
 
+OWN_NAMES = frozenset({"artifacts", "dagster", "extraction", "published", "simulated_crm", "warehouse.duckdb"})
+"""What lies in a home; the homes of other sources lie beside it in the default one."""
+
+
 class SettingError(ValueError):
     """A setting that cannot be used; the message names it, what was expected, what was found, and what to do."""
 
@@ -150,7 +154,15 @@ def _home(value: str | None, source: str | None) -> Path:
     if value is not None:
         return Path(value).expanduser().resolve()
     default = PROJECT / ".leadline"
-    return default if source is None or "://" in source else default / Path(source).name
+    if source is None or "://" in source:
+        return default
+    name = Path(source).name
+    if name in OWN_NAMES:
+        raise SettingError(
+            f"LEADLINE_SOURCE: expected a folder whose name can name its home under {default}, found {name!r}, "
+            "which is a name of Leadline's own there. Set LEADLINE_HOME, or rename the folder."
+        )
+    return default / name
 
 
 def _warehouse(value: str | None, home: Path) -> Path:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def marts(
     context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Warehouse, horizons: Horizons
 ) -> Iterator[Any]:
-    """Build the marts at the clock of the last extraction."""
+    """Build the marts at the clock of the last extraction, whose features must be built."""
+    warehouse.built_extraction()
     yield from build(context, dbt, warehouse, horizons)
 
 

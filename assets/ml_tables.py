@@ -57,6 +57,7 @@ def record_version(
     missed_gates: list[str],
     training_set: TrainingSet,
     manifest_sha256: str,
+    created_at: datetime,
 ) -> None:
     """Record a trained version with what was measured; a version that is there already stays as it is."""
     manifest = training_set.manifest
@@ -79,7 +80,7 @@ def record_version(
             json.dumps(evaluation.baseline),
             json.dumps(missed_gates),
             json.dumps(candidate.manifest["libraries"]),
-            candidate.manifest["created_at"],
+            created_at,
         ],
     )
 

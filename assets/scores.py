@@ -37,7 +37,7 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
     def scores(
         context: dg.AssetExecutionContext, warehouse: Warehouse, artifacts: ArtifactStore, clock: Clock
     ) -> dg.MaterializeResult[Any]:
-        as_of = warehouse.extraction().as_of
+        as_of = warehouse.built_extraction().as_of
         with warehouse.connect() as connection:
             ensure(connection)
             pointer = connection.execute(

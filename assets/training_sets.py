@@ -33,7 +33,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
     def training_set(warehouse: Warehouse, artifacts: ArtifactStore, horizons: Horizons) -> dg.Output[str]:
         import pandas as pd
 
-        extraction = warehouse.extraction()
+        extraction = warehouse.built_extraction()
         applied = horizons.applied(declaration, extraction.horizon_days)
         frame = matured(warehouse, applied, extraction)
         try:

@@ -29,6 +29,10 @@ class NoExtractionError(RuntimeError):
     """Nothing has been extracted yet."""
 
 
+class StaleFeaturesError(RuntimeError):
+    """Features and labels are not those of the last extraction."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Extraction:
     """The commit marker of the last extraction.
@@ -128,6 +132,27 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             horizon_days=json.loads(row[5]),
             assumptions=json.loads(row[6]),
         )
+
+    def built_extraction(self) -> Extraction:
+        """Return what the last extraction left, once features and labels are built at its clock.
+
+        Raises
+        ------
+        StaleFeaturesError
+            If they were built at another clock, or not at all: scores of one moment would be published as of another.
+        """
+        extraction = self.extraction()
+        with self.connect() as connection:
+            found = None
+            if table_exists(connection, "features", "feature_clock"):
+                found = connection.execute("select as_of from features.feature_clock").fetchone()
+        if found is None or found[0] != extraction.as_of:
+            raise StaleFeaturesError(
+                f"{self.path}: expected features and labels built at the clock of the last extraction, "
+                f"{extraction.as_of.isoformat()}, found {found[0].isoformat() if found else 'none'}. "
+                "Materialize features and labels again."
+            )
+        return extraction
 
     def row_counts(self, tables: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
         """Count the rows of the tables, each a schema and a name."""

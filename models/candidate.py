@@ -91,7 +91,7 @@ class Candidate:
         return pd.read_parquet(self.directory / EVALUATION)
 
 
-def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: Path, created_at: datetime) -> Candidate:
+def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: Path) -> Candidate:
     """Train a version of a model.
 
     The declared pipeline is fitted on the training side of the split, to be measured on the held-out rows; then on
@@ -104,8 +104,6 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
     training_set : TrainingSet
     directory : Path
         The version is written to ``<directory>/<version>/``.
-    created_at : datetime
-        Recorded, and nothing else.
 
     Returns
     -------
@@ -165,7 +163,6 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
             {
                 "model": declaration.name,
                 "version": version,
-                "created_at": created_at.isoformat(),
                 "training_set": training_set.id,
                 "as_of": training_set.manifest["as_of"],
                 "last_as_of": training_set.manifest["last_as_of"],

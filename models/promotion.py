@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ChampionEvidence:
-    """What is known of the champion: its version, its log-loss and its baseline's on its own held-out rows."""
+    """What is known of the champion: version, horizon, its log-loss and its baseline's on its own held-out rows."""
 
     version: str
+    horizon_days: int
     log_loss: float | None
     baseline_log_loss: float | None
 
@@ -28,6 +29,8 @@ class PromotionEvidence:
     ----------
     model, version : str
         The candidate.
+    horizon_days : int
+        The horizon that it was trained over.
     primary_metric : str
     metrics, baseline : dict of str to float or None
         Of the candidate and of the trivial baseline, on the candidate's held-out rows.
@@ -38,6 +41,7 @@ class PromotionEvidence:
 
     model: str
     version: str
+    horizon_days: int
     primary_metric: str
     metrics: dict[str, float | None]
     baseline: dict[str, float | None]
@@ -74,6 +78,7 @@ def promotion_evidence(
     return PromotionEvidence(
         model=declaration.name,
         version=evaluation.version,
+        horizon_days=declaration.horizon_days,
         primary_metric=declaration.primary_metric,
         metrics=evaluation.metrics,
         baseline=evaluation.baseline,
@@ -89,7 +94,8 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
     and misstates probabilities would mislead the expected values that are published. A later candidate has also
     seen later data, which is worth having for its own sake, so it need not beat the champion; it must not lose more
     than `max_skill_loss` of skill. Skill, 1 - log-loss / baseline log-loss, compares models that were measured on
-    different rows better than any raw metric.
+    different rows better than any raw metric. A champion over another horizon answers another question, and no figure
+    of it is comparable.
     """
     champion = evidence.champion
     if champion is not None and champion.version == evidence.version:
@@ -116,6 +122,14 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
             "promote",
             "first_champion",
             f"{evidence.version} beats the trivial baseline ({_figures(evidence)}) and there is no champion yet.",
+        )
+    if champion.horizon_days != evidence.horizon_days:
+        return _decision(
+            "promote",
+            "horizon_changed",
+            f"{evidence.version} beats the trivial baseline ({_figures(evidence)}) and answers the question that is "
+            f"asked now, over {evidence.horizon_days} days; the champion {champion.version} answers one over "
+            f"{champion.horizon_days} days.",
         )
     champion_skill = _skill(champion.log_loss, champion.baseline_log_loss)
     if skill is None or champion_skill is None:

@@ -33,7 +33,8 @@ defs = dg.Definitions(
         "clock": Clock(),
         "horizons": Horizons(overrides=dict(_settings.horizon_days)),
         "crm_source": CrmSource(
-            address=_settings.source,
+            # an address may hold a password, and what is passed as it is stands in the UI and in Dagster's storage
+            address=dg.EnvVar("LEADLINE_SOURCE") if "://" in (_settings.source or "") else _settings.source,
             mapping=_settings.mapping,
             as_of=None if _settings.as_of is None else _settings.as_of.isoformat(),
             accept_new_source=_settings.accept_new_source,

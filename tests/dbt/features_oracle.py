@@ -38,7 +38,6 @@ class Fact:
     direction: str | None = None
     outcome: str | None = None
     value: Decimal | None = None
-    scheduled: datetime | None = None
 
     @property
     def contact(self) -> bool:
@@ -81,8 +80,7 @@ def _facts(crm: Crm, lead: dict[str, Any]) -> list[Fact]:
             if at:
                 facts.append(Fact(kind=kind, occurred=at, known=max(at, known), **same))
     for row in own("appointments"):
-        booked_at = row["booked_at"]
-        facts.append(Fact(kind="booked", occurred=booked_at, known=booked_at, scheduled=row["scheduled_at"]))
+        facts.append(Fact(kind="booked", occurred=row["booked_at"], known=row["booked_at"]))
         if row["ended_at"]:
             facts.append(Fact(kind="ended", occurred=row["ended_at"], known=row["ended_at"], outcome=row["status"]))
     for row in own("projects"):
@@ -131,9 +129,6 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
         "days_since_last_proposal_closed": _days_since(closed, as_of),
         "days_since_last_booking": _days_since(booked, as_of),
         "days_since_last_appointment_end": _days_since(ended, as_of),
-        "days_until_scheduled_appointment": (
-            (max(fact.scheduled for fact in booked if fact.scheduled) - as_of) / DAY if booked else None
-        ),
         "response_rate": _rate(_outbound(known, "responded", QUESTIONS), _outbound(known, "interaction", QUESTIONS)),
         "email_open_rate": _rate(_outbound(known, "opened", ("email",)), _outbound(known, "interaction", ("email",))),
         "appointment_show_rate": _rate(

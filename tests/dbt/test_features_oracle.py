@@ -15,7 +15,7 @@ VARIABLES = {"as_of": CLOCK.isoformat(), "closing_outcomes": CLOSING_OUTCOMES}
 
 
 def test_features_equal_the_oracle(tmp_path: Path, scratch: Path) -> None:
-    """The same observations, the same 71 features, equal to the last digit."""
+    """The same observations, the same features, equal to the last digit."""
     crm = random_crm(seed=2)
     warehouse = DuckDB(tmp_path)
     warehouse.load(crm)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from models.declaration import ModelDeclaration
 
 CLOCK = pd.Timestamp("2025-12-31", tz="UTC")
-CREATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def observations(leads: int = 500, per_lead: int = 3, seed: int = 1) -> pd.DataFrame:
@@ -94,7 +92,7 @@ def converter(
     conversion: ModelDeclaration, conversion_set: TrainingSet, tmp_path_factory: pytest.TempPathFactory
 ) -> Candidate:
     """Return a trained conversion model; do not change its files."""
-    return train(conversion, conversion_set, tmp_path_factory.mktemp("conversion"), CREATED_AT)
+    return train(conversion, conversion_set, tmp_path_factory.mktemp("conversion"))
 
 
 @pytest.fixture(scope="session")
@@ -102,4 +100,4 @@ def recommender(next_action: ModelDeclaration, tmp_path_factory: pytest.TempPath
     """Return a trained next-best-action model that saw three of its five outcomes."""
     directory = tmp_path_factory.mktemp("next_action")
     frozen = freeze(observations().drop(columns="converted"), next_action, directory / "sets", CLOCK)
-    return train(next_action, frozen, directory / "models", CREATED_AT)
+    return train(next_action, frozen, directory / "models")

@@ -19,7 +19,6 @@ from models.learning import predict
 from models.training_set import freeze
 
 CLOCK = pd.Timestamp("2025-12-31", tz="UTC")
-CREATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def test_version_names_the_data_and_is_trained_once(conversion, conversion_set, 
 
 
 def test_the_same_inputs_give_the_same_model(conversion, conversion_set, converter, tmp_path):
-    again = train(conversion, conversion_set, tmp_path, CREATED_AT)
+    again = train(conversion, conversion_set, tmp_path)
     assert again.version == converter.version
     for name in (EVALUATION, PREDICTIONS):
         pd.testing.assert_frame_equal(
@@ -49,7 +48,7 @@ def test_the_same_inputs_give_the_same_model(conversion, conversion_set, convert
 
 
 def test_another_declaration_is_another_version(conversion, conversion_set, converter, tmp_path):
-    assert train(replace(conversion, seed=1), conversion_set, tmp_path, CREATED_AT).version != converter.version
+    assert train(replace(conversion, seed=1), conversion_set, tmp_path).version != converter.version
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,7 @@ def test_another_declaration_is_another_version(conversion, conversion_set, conv
 )
 def test_other_code_is_another_version(conversion, conversion_set, converter, tmp_path, monkeypatch, name, value):
     monkeypatch.setattr(candidates, name, value)
-    assert train(conversion, conversion_set, tmp_path, CREATED_AT).version != converter.version
+    assert train(conversion, conversion_set, tmp_path).version != converter.version
 
 
 def test_held_out_leads_are_the_last_and_were_not_learnt_from(converter, conversion_set):
@@ -106,16 +105,16 @@ def test_stored_predictions_are_those_of_the_published_pipeline(converter):
 
 def test_success_weighs_in_what_is_published(frame, next_action, recommender, tmp_path):
     frozen = freeze(frame.drop(columns="converted"), next_action, tmp_path / "sets", CLOCK)
-    even = train(replace(next_action, success_weight=1.0), frozen, tmp_path / "models", CREATED_AT)
+    even = train(replace(next_action, success_weight=1.0), frozen, tmp_path / "models")
     weighted, plain = (pd.read_parquet(each.directory / PREDICTIONS) for each in (recommender, even))
     assert not np.allclose(weighted["probability_no_action"], plain["probability_no_action"])
 
 
 def test_a_training_set_of_another_model_is_refused(next_action, conversion, conversion_set, tmp_path):
     with pytest.raises(ValueError, match="'next_best_action' over 7 days, found 'conversion' over 30 days"):
-        train(next_action, conversion_set, tmp_path, CREATED_AT)
+        train(next_action, conversion_set, tmp_path)
     with pytest.raises(ValueError, match="over 60 days, found 'conversion' over 30"):
-        train(conversion.with_horizon(60), conversion_set, tmp_path, CREATED_AT)
+        train(conversion.with_horizon(60), conversion_set, tmp_path)
 
 
 @pytest.mark.parametrize("name", [PIPELINE, EVALUATION, PREDICTIONS])

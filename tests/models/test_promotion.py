@@ -10,12 +10,13 @@ from models.evaluation import Evaluation
 from models.promotion import ChampionEvidence, PromotionEvidence, decide_promotion, promotion_evidence
 from models.registry import declaration
 
-CHAMPION = ChampionEvidence(version="old", log_loss=0.5, baseline_log_loss=0.625)  # skill 0.2
+CHAMPION = ChampionEvidence(version="old", horizon_days=90, log_loss=0.5, baseline_log_loss=0.625)  # skill 0.2
 GOOD = {"auc": 0.8, "log_loss": 0.5}
 TRIVIAL = {"auc": 0.5, "log_loss": 0.6}
 FIRST = PromotionEvidence(
     model="m",
     version="new",
+    horizon_days=90,
     primary_metric="auc",
     metrics=GOOD,
     baseline=TRIVIAL,
@@ -44,6 +45,13 @@ LATER = replace(FIRST, champion=CHAMPION)
             "skill_lost",
             "skill 0.1750, champion old 0.2000, tolerated loss 0.0200",
         ),
+        (
+            replace(LATER, horizon_days=30, metrics={**GOOD, "log_loss": 0.59}),
+            "promote",
+            "horizon_changed",
+            "over 30 days",
+        ),
+        (replace(LATER, horizon_days=30, metrics={**GOOD, "log_loss": 0.7}), "refuse", "baseline_not_beaten", "0.6000"),
         (replace(LATER, max_skill_loss=0.1), "promote", "skill_held", "tolerated loss 0.1000"),
         (replace(LATER, metrics={**GOOD, "log_loss": 0.7}), "refuse", "baseline_not_beaten", "baseline 0.6000"),
         (

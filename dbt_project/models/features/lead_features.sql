@@ -18,8 +18,7 @@ with observed_facts as (
         facts.outcome,
         facts.value,
         facts.occurred_us,
-        facts.known_us,
-        facts.scheduled_us
+        facts.known_us
     from {{ ref('observations') }} as observations
     inner join {{ ref('timeline') }} as facts
         on observations.lead_id = facts.lead_id
@@ -70,7 +69,6 @@ aggregated as (
         max(case when fact = 'project_closed' then known_us end) as last_proposal_closed_us,
         max(case when fact = 'appointment_booked' then known_us end) as last_booking_us,
         max(case when fact = 'appointment_ended' then known_us end) as last_appointment_end_us,
-        max(case when fact = 'appointment_booked' then scheduled_us end) as last_scheduled_us,
         min(case when {{ contact }} then occurred_us end) as first_contact_us,
         max(case when fact = 'interaction' then fact_number end) as last_interaction_number
     from observed_facts
@@ -109,7 +107,6 @@ named as (
         {{ days_between('aggregated.last_proposal_closed_us', 'observations.as_of_us') }} as days_since_last_proposal_closed,
         {{ days_between('aggregated.last_booking_us', 'observations.as_of_us') }} as days_since_last_booking,
         {{ days_between('aggregated.last_appointment_end_us', 'observations.as_of_us') }} as days_since_last_appointment_end,
-        {{ days_between('observations.as_of_us', 'aggregated.last_scheduled_us') }} as days_until_scheduled_appointment,
         {{ share('aggregated.questions_answered', 'aggregated.questions_asked') }} as response_rate,
         {{ share('aggregated.emails_opened', 'aggregated.emails_sent') }} as email_open_rate,
         {{ share(

@@ -9,8 +9,7 @@ with facts as (
         cast(null as text) as outcome,
         cast(null as decimal(18, 2)) as value,
         known_us as occurred_us,
-        known_us,
-        cast(null as bigint) as scheduled_us
+        known_us
     from {{ ref('stg_leads') }}
 
     union all
@@ -24,8 +23,7 @@ with facts as (
         outcome,
         null as value,
         occurred_us,
-        known_us,
-        null as scheduled_us
+        known_us
     from {{ ref('stg_interactions') }}
 
     union all
@@ -40,8 +38,7 @@ with facts as (
         null as outcome,
         null as value,
         opened_us as occurred_us,
-        greatest(opened_us, known_us) as known_us,
-        null as scheduled_us
+        greatest(opened_us, known_us) as known_us
     from {{ ref('stg_interactions') }}
     where opened_us is not null
 
@@ -56,8 +53,7 @@ with facts as (
         null as outcome,
         null as value,
         responded_us as occurred_us,
-        greatest(responded_us, known_us) as known_us,
-        null as scheduled_us
+        greatest(responded_us, known_us) as known_us
     from {{ ref('stg_interactions') }}
     where responded_us is not null
 
@@ -72,8 +68,7 @@ with facts as (
         null as outcome,
         null as value,
         booked_us as occurred_us,
-        booked_us as known_us,
-        scheduled_us
+        booked_us as known_us
     from {{ ref('stg_appointments') }}
 
     union all
@@ -87,8 +82,7 @@ with facts as (
         final_status as outcome,
         null as value,
         ended_us as occurred_us,
-        greatest(ended_us, booked_us) as known_us,
-        scheduled_us
+        greatest(ended_us, booked_us) as known_us
     from {{ ref('stg_appointments') }}
     where ended_us is not null
 
@@ -103,8 +97,7 @@ with facts as (
         null as outcome,
         value,
         proposed_us as occurred_us,
-        proposed_us as known_us,
-        null as scheduled_us
+        proposed_us as known_us
     from {{ ref('stg_projects') }}
 
     union all
@@ -118,8 +111,7 @@ with facts as (
         final_status as outcome,
         value,
         closed_us as occurred_us,
-        greatest(closed_us, proposed_us) as known_us,
-        null as scheduled_us
+        greatest(closed_us, proposed_us) as known_us
     from {{ ref('stg_projects') }}
     where closed_us is not null
 

@@ -11,9 +11,9 @@ clocked as (
         lead_id,
         rescheduled_from,
         {{ epoch_us('booked_at') }} as booked_us,
-        {{ epoch_us('scheduled_at') }} as scheduled_us,
         {{ epoch_us('ended_at') }} as ended_us,
-        -- the status is overwritten when the appointment ends: before that moment it is not known
+        -- the status is overwritten when the appointment ends: before that moment it is not known; scheduled_at is
+        -- overwritten when it moves, and stops here
         case when ended_at is not null then status end as final_status
     from source
 

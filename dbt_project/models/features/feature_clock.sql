@@ -1,0 +1,11 @@
+-- depends_on: {{ ref('lead_features') }}
+-- depends_on: {{ ref('conversion') }}
+-- depends_on: {{ ref('next_action') }}
+with clock as (
+
+    -- written after features and labels: what reads them can tell whether they are those of the last extraction
+    select {{ timestamp_from_us(clock_us()) }} as as_of
+
+)
+
+select * from clock

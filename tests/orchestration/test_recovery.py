@@ -1,0 +1,42 @@
+"""What was lost or left behind between runs: the next run mends it, or says what is to be done."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from assets.warehouse import StaleFeaturesError, Warehouse
+from tests.homes import contents
+
+if TYPE_CHECKING:
+    from tests.homes import Home
+
+
+def test_a_lost_model_is_trained_again_to_the_same_bytes(own: Home) -> None:
+    models = own.path / "artifacts/models"
+    before = {path.relative_to(models): path.read_bytes() for path in models.rglob("*") if path.is_file()}
+    shutil.rmtree(models)
+
+    run = own.run()
+
+    assert run.code == 0, run.err[-3000:]
+    assert {path.relative_to(models): path.read_bytes() for path in models.rglob("*") if path.is_file()} == before
+
+
+def test_features_of_another_clock_are_neither_scored_nor_published(own: Home) -> None:
+    published = contents(own.published, "marts")
+    warehouse = Warehouse(path=str(own.warehouse))
+    assert warehouse.built_extraction() == warehouse.extraction()
+    with warehouse.connect() as connection:
+        connection.execute("update raw.extraction set as_of = as_of + interval 1 day")
+
+    with pytest.raises(StaleFeaturesError, match="Materialize features and labels again"):
+        warehouse.built_extraction()
+    assert contents(own.published, "marts") == published
+
+    with warehouse.connect() as connection:
+        connection.execute("drop table features.feature_clock")
+    with pytest.raises(StaleFeaturesError, match="found none"):
+        warehouse.built_extraction()

@@ -1,0 +1,34 @@
+"""A database's password stays in the environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.homes import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = """
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster._serdes import serialize_value
+from orchestration.definitions import defs
+
+snapshot = serialize_value(RepositorySnap.from_def(defs.get_repository_def()))
+assert "crm_source" in snapshot
+source = defs.resources["crm_source"].process_config_and_initialize()
+print("hidden" if "open-sesame" not in snapshot else "shown", source.address)
+"""
+
+
+def test_what_dagster_stores_of_the_code_location_has_no_password(tmp_path: Path) -> None:
+    address = "postgresql://rep:open-sesame@127.0.0.1:1/crm"
+    environment = {**os.environ, "LEADLINE_SOURCE": address, "LEADLINE_HOME": str(tmp_path)}
+    loaded = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+    assert loaded.returncode == 0, loaded.stderr[-3000:]
+    assert loaded.stdout.split() == ["hidden", address]
