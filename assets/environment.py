@@ -1,4 +1,4 @@
-"""The environment: `settings` is the one function that reads it, and this the one module that writes it."""
+"""The environment: `settings` is the one function that reads it, and what is set for other libraries is set here."""
 
 from __future__ import annotations
 

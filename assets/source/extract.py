@@ -152,9 +152,11 @@ def extract(
     with _scratch(state_dir) as connection, ExitStack() as until_loaded:
         existing = until_loaded.enter_context(target.known(connection, _wanted(bindings)))
         validated = _validated(connection, reader, bindings, present, say)
-        _refuse_no_leads(connection, validated["leads"], bindings["leads"])
-        clock = as_of or _clock(connection, reader, bindings, present)
-        deltas, counts = _deltas(connection, bindings, clock, existing)
+        _refuse_no_leads(connection, reader, validated["leads"], bindings["leads"])
+        default = _default_clock(connection, reader, bindings, present)
+        clock = as_of or default
+        # a clock before the export must not date back what only the export has told
+        deltas, counts = _deltas(connection, bindings, clock, max(clock, default), existing)
         write_rejects(connection, list(validated.values()), clock)
         reasons = _reasons(connection)
         if "rejects" not in existing or _rejects_differ(connection):
@@ -300,13 +302,15 @@ def _since(connection: DuckDBPyConnection, binding: TableBinding) -> tuple[str, 
     return form, min(loaded, rejected or loaded)
 
 
-def _refuse_no_leads(connection: DuckDBPyConnection, leads: Validated, binding: TableBinding | None) -> None:
+def _refuse_no_leads(
+    connection: DuckDBPyConnection, reader: Source, leads: Validated, binding: TableBinding | None
+) -> None:
     accepted, known = one_row(
         connection,
         "select (select count(*) from typed_leads where check_no is null), (select count(*) from known_leads)",
     )
-    # with a watermark a quiet day reads no lead
-    incremental = binding is not None and binding.watermark is not None and known > 0
+    # with a watermark a quiet day reads no lead; files are always read whole
+    incremental = reader.folder is None and binding is not None and binding.watermark is not None and known > 0
     if accepted == 0 and not incremental:
         reasons = ", ".join(
             f"{count} {leads.checks[number].reason}"
@@ -321,7 +325,7 @@ def _refuse_no_leads(connection: DuckDBPyConnection, leads: Validated, binding: 
         )
 
 
-def _clock(
+def _default_clock(
     connection: DuckDBPyConnection,
     reader: Source,
     bindings: Mapping[str, TableBinding | None],
@@ -350,15 +354,19 @@ def _deltas(
     connection: DuckDBPyConnection,
     bindings: Mapping[str, TableBinding | None],
     clock: datetime,
+    seen: datetime,
     existing: set[str],
 ) -> tuple[list[Delta], dict[str, _Counts]]:
-    """Create ``delta_<table>``, the rows whose content the warehouse does not hold, for every table."""
+    """Create ``delta_<table>``, the rows whose content the warehouse does not hold, for every table.
+
+    ``seen`` is the time from which a fact without a time of its own counts as known.
+    """
     deltas: list[Delta] = []
     counts: dict[str, _Counts] = {}
     for name, binding in bindings.items():
         table = TABLES[name]
         connection.execute(
-            f"create table delta_{name} as with content as ({_content(table, binding, clock)}), "
+            f"create table delta_{name} as with content as ({_content(table, binding, seen)}), "
             f"hashed as (select *, {_row_hash(table)} as row_hash from content) "
             f"select h.*, timestamptz '{clock.isoformat()}' as extracted_at from hashed h "
             f"left join known_{name} k on k.{table.key} = h.{table.key} where k.row_hash is distinct from h.row_hash"
@@ -375,9 +383,9 @@ def _deltas(
     return deltas, counts
 
 
-def _content(table: Table, binding: TableBinding | None, clock: datetime) -> str:
+def _content(table: Table, binding: TableBinding | None, seen: datetime) -> str:
     if binding is not None:
-        return resolved(binding, clock)
+        return resolved(binding, seen)
     columns = ", ".join(f"null::{SQL_TYPES[column.kind]} as {column.name}" for column in table.columns)
     return f"select {columns} where false"
 

@@ -52,8 +52,8 @@ EXTRACTION_COLUMNS = {
 
 
 def quiet_dlt() -> None:
-    """Switch dlt's telemetry and its chatter off; must run before the first import of dlt to take effect."""
-    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    """Switch dlt's chatter off; its telemetry is off since ``assets`` was imported."""
+    # dlt sets its logger up anew from this variable, over what its own configuration or the logger was told
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
     logging.getLogger("dlt").setLevel(logging.ERROR)
 
@@ -148,7 +148,7 @@ class PostgresWarehouse(Warehouse):
         except OperationalError as error:
             raise ConnectionError(
                 f"warehouse {self._url.render_as_string(hide_password=True)}: expected a PostgreSQL database that "
-                f"answers, found {str(error.orig).strip()}. Check LEADLINE_WAREHOUSE and that the server runs."
+                f"answers, found {str(error.orig).strip()}. Check the warehouse's address and that the server runs."
             ) from None
         finally:
             engine.dispose()
@@ -194,7 +194,7 @@ def open_warehouse(address: str) -> Warehouse:
         return PostgresWarehouse(address)
     raise SourceContractError(
         f"warehouse: expected duckdb:<path> or postgresql://…, found {address.split(':', 1)[0]!r}. "
-        "Correct LEADLINE_WAREHOUSE."
+        "Correct the warehouse's address."
     )
 
 
@@ -222,7 +222,6 @@ def load(connection: DuckDBPyConnection, warehouse: Warehouse, state_dir: Path, 
     if not deltas:
         return
     quiet_dlt()
-    os.environ["DLT_DATA_DIR"] = str(state_dir)
     import dlt
 
     pipeline = dlt.pipeline(

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from assets.source.contract import TABLES, SourceContractError, Table
+from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -135,6 +136,7 @@ class SourceMapping(_Strict):
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
         _known(self.tables, TABLES, "tables")
+        _known(self.horizon_days, DECLARATIONS, "horizon_days (by model)")
         for name, spec in self.tables.items():
             _check_table(name, spec)
         return self

@@ -44,7 +44,8 @@ REMEDIES: Mapping[str, str] = {
     "unknown_flag": "Export the flag as true or false",
     "closed_without_time": "Enter the day of the closing in the CRM",
     "end_before_start": "Correct one of the two times in the CRM",
-    "conflicting_duplicate": "Remove all but one of the rows in the CRM; until then none of them is used",
+    "conflicting_duplicate": "Remove all but one of the rows in the CRM; until then none of them is loaded, and what "
+    "was loaded of this key before stays as it was",
     "orphan": "Export the lead as well, or mend the lead if it was rejected itself",
     "malformed_row": "Correct the row, or quote fields that hold the delimiter",
 }
@@ -221,7 +222,7 @@ def validate(
     """
     table = binding.table
     checks = checks_of(binding, present)
-    connection.execute(f"create table typed_{table.name} as {_typed(connection, binding, checks)}")
+    connection.execute(f"create table typed_{table.name} as {_typed(connection, binding, reading, checks)}")
     duplicates = _settle_duplicates(connection, binding, _number(checks, "conflicting_duplicate"))
     if table.name != "leads":
         connection.execute(
@@ -250,7 +251,7 @@ def _number(checks: Sequence[Check], reason: str) -> int:
     return next(number for number, check in enumerate(checks) if check.reason == reason)
 
 
-def _typed(connection: DuckDBPyConnection, binding: TableBinding, checks: Sequence[Check]) -> str:
+def _typed(connection: DuckDBPyConnection, binding: TableBinding, reading: Reading, checks: Sequence[Check]) -> str:
     """Compose the SELECT of a typed table: raw values, then types, then the first check that fails."""
     table = binding.table
     types: dict[str, str] = {
@@ -276,7 +277,11 @@ def _typed(connection: DuckDBPyConnection, binding: TableBinding, checks: Sequen
     ordinal = ""
     if binding.derive_from:
         equal = _identity(binding.derive_from)
-        ordinal = f", {equal} || '-' || row_number() over (partition by {equal} order by record) as derived_key"
+        order = "record"
+        if reading.first_line is None:
+            # a database returns its rows in any order, and in another one after an update
+            order = ", ".join(map(quoted, binding.source_columns))
+        ordinal = f", {equal} || '-' || row_number() over (partition by {equal} order by {order}) as derived_key"
     return (
         f"select record, {', '.join(typed)}, {' + '.join(pseudonyms) or '0'} as pseudonyms, "
         f"{' + '.join(free_texts) or '0'} as free_texts, case {conditions} end::smallint as check_no "
@@ -468,17 +473,17 @@ def _line(reading: Reading, name: str) -> str:
 
 
 def uses_clock(binding: TableBinding) -> Sequence[str]:
-    """Return the time columns that are made from the clock of the extraction rather than read."""
+    """Return the time columns that are made from the time of the extraction rather than read."""
     return [name for name, form in binding.forms.items() if isinstance(form, Flag | Substitute)]
 
 
-def resolved(binding: TableBinding, clock: datetime) -> str:
-    """Return the SELECT of the accepted rows of a table with the times that depend on the clock.
+def resolved(binding: TableBinding, seen_at: datetime) -> str:
+    """Return the SELECT of the accepted rows of a table, where what has no time of its own is known from ``seen_at``.
 
     A time that an earlier extraction gave to a row stays, whatever else of the row has changed since: what was known
     then cannot become known later.
     """
-    table, now = binding.table, f"timestamptz '{clock.isoformat()}'"
+    table, now = binding.table, f"timestamptz '{seen_at.isoformat()}'"
     columns: list[str] = []
     for column in table.columns:
         form, seen = binding.forms[column.name], f"coalesce(k.{column.name}, {now})"

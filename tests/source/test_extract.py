@@ -221,6 +221,32 @@ def test_plain_crm_is_recognised_and_flags_are_known_from_their_extraction(
     assert second.tables["appointments"].rows_unchanged == 2
 
 
+@pytest.mark.parametrize("first", ["as_of", "default"])
+def test_a_clock_before_the_export_does_not_date_back_what_the_export_tells(
+    first: str, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """What has no time of its own is known from the export's last fact on, in whichever order the clocks come."""
+    export: Export = {
+        "leads": [{"id": "7", "source": "web", "status": "new", "created_at": "2026-01-10", "assigned_to": "x"}],
+        "interactions": [
+            {"lead_id": "7", "type": "email", "timestamp": at, "outcome": "", "direction": "out", "opened": opened}
+            for at, opened in [("2026-03-02T10:00:00Z", "true"), ("2026-03-10T10:00:00Z", "false")]
+        ],
+        "appointments": [{"lead_id": "7", "scheduled_at": "2026-03-05", "completed": "true", "result": ""}],
+        "projects": [{"lead_id": "7", "value": "10", "status": "open", "closed_at": ""}],
+    }
+    folder = write_csv(tmp_path / "crm", export)
+    early, last = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 10, 10, 0, 1, tzinfo=UTC)
+    for as_of in [early, None] if first == "as_of" else [None, early]:
+        report = run(folder, as_of=as_of, present=datetime(2026, 4, 1, tzinfo=UTC))
+        assert query("select as_of from raw.extraction") == [(report.as_of,)] == [(as_of or last,)]
+        assert query(
+            "select opened_at, ended_at, proposed_at from raw.interactions join raw.appointments using (lead_id) "
+            "join raw.projects using (lead_id) where opened_at is not null"
+        ) == [(last, last, last)]
+    assert [table.rows_changed for table in report.tables.values()] == [0, 0, 0, 0]
+
+
 def test_a_stated_delay_is_an_assumption_and_never_later_than_the_extraction(
     export: Export, tmp_path: Path, run: Extract, query: Query
 ) -> None:

@@ -107,6 +107,7 @@ def test_required_column_that_the_mapping_does_not_supply() -> None:
             "found value",
         ),
         ("name: x\nhorizon_days: {conversion: 0}", "horizon_days"),
+        ("name: x\nhorizon_days: {converison: 30}", "expected conversion, next_best_action; found converison"),
     ],
 )
 def test_invalid_mappings_are_refused(content: str, words: str, tmp_path: Path) -> None:

@@ -128,6 +128,24 @@ def test_reads_a_database(server: Server, run: Extract, query: Query) -> None:
     assert query("select as_of from raw.extraction") == [(PRESENT,)]
 
 
+def test_an_update_does_not_swap_rows_without_a_key(server: Server, run: Extract, query: Query) -> None:
+    """PostgreSQL returns an updated row last; the numbers of equal rows follow their contents."""
+    server.do(
+        "create table leads (id int, source text, status text, created_at timestamptz)",
+        "create table interactions (lead_id int, type text, timestamp timestamptz, direction text)",
+        "create table appointments (lead_id int, scheduled_at timestamptz, completed boolean)",
+        "create table projects (lead_id int, value numeric, status text, closed_at timestamptz)",
+        "insert into leads values (1, 'web', 'new', '2024-03-01')",
+        "insert into projects values (1, 10, 'open', null), (1, 20, 'open', null)",
+    )
+    run(server.address)
+    before = query("select value, project_id from raw.projects order by 1")
+    server.do("update projects set status = 'won', closed_at = '2024-03-04' where value = 10")
+    assert server.rows("select value from projects") == [(20,), (10,)]
+    assert run(server.address).tables["projects"].rows_changed == 1
+    assert query("select value, project_id from raw.projects order by 1") == before
+
+
 def test_watermark_reads_only_what_may_have_changed(server: Server, tmp_path: Path, run: Extract, query: Query) -> None:
     """From the last loaded value, or from the oldest rejected one until that row is mended; null is always read."""
     fill(server)
