@@ -88,7 +88,8 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
 def _champion(connection: "DuckDBPyConnection", model: str) -> ChampionEvidence | None:
     row = connection.execute(
         "select champions.version, versions.metrics, versions.baseline, versions.horizon_days "
-        "from ml.ml_champions as champions inner join ml.ml_models as versions using (model, version) where champions.model = ?",
+        "from ml.ml_champions as champions inner join ml.ml_models as versions using (model, version) "
+        "where champions.model = ?",
         [model],
     ).fetchone()
     if row is None:
