@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -32,7 +31,7 @@ def test_version_names_the_data_and_is_trained_once(conversion, conversion_set, 
     assert converter.version.startswith(f"{last:%Y%m%d}-")
     assert not converter.reused
     written = sha256(converter.directory / MANIFEST)
-    again = train(conversion, conversion_set, converter.directory.parent, datetime(2030, 1, 1, tzinfo=UTC))
+    again = train(conversion, conversion_set, converter.directory.parent)
     assert again.reused
     assert again.version == converter.version
     assert sha256(converter.directory / MANIFEST) == written
@@ -41,6 +40,7 @@ def test_version_names_the_data_and_is_trained_once(conversion, conversion_set, 
 def test_the_same_inputs_give_the_same_model(conversion, conversion_set, converter, tmp_path):
     again = train(conversion, conversion_set, tmp_path)
     assert again.version == converter.version
+    assert sha256(again.directory / MANIFEST) == sha256(converter.directory / MANIFEST)
     for name in (EVALUATION, PREDICTIONS):
         pd.testing.assert_frame_equal(
             pd.read_parquet(again.directory / name), pd.read_parquet(converter.directory / name), check_exact=True
