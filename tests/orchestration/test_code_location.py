@@ -153,7 +153,7 @@ def test_imports_run_one_way() -> None:
 
 
 def test_the_sources_say_nothing_of_where_they_were_written() -> None:
-    marks = ("/work/", "../shared")
+    marks = (f"{REPOSITORY}/", "../shared")
     assert [
         str(path.relative_to(REPOSITORY))
         for layer in (*LAYERS, "dbt_project", "docs")
