@@ -69,7 +69,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         return f"duckdb:{self.path}"
 
     @contextmanager
-    def connect(self, *, read_only: bool = False) -> Iterator[DuckDBPyConnection]:
+    def connect(self) -> Iterator[DuckDBPyConnection]:
         """Open the warehouse with its session in UTC, and close it again: dbt cannot open a file that Python holds.
 
         Raises
@@ -82,7 +82,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         for attempt in range(ATTEMPTS):
             try:
-                connection = duckdb.connect(self.path, read_only=read_only)
+                connection = duckdb.connect(self.path)
                 break
             except duckdb.IOException as error:
                 if "lock" not in str(error):
