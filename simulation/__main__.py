@@ -6,6 +6,8 @@ from datetime import date
 from pathlib import Path
 
 from simulation.export import FORMATS, SimulationSummary, simulate
+from simulation.scenarios import SCENARIOS, Scenario
+from simulation.truth import POLICIES, Truth
 from simulation.world import COMPANIES
 
 _DESCRIPTION = """\
@@ -16,7 +18,14 @@ that it could have been, and each lead's hidden intent, budget, patience and end
 Leads arrive by source, season, weekday and hour. Reps follow a playbook on what they can see, and leave it in one case
 of ten (company chaotic: in one of two). E-mails are opened and answered later; appointments are kept, missed and moved;
 proposals are won, lost or left open. Some facts are recorded days late, some twice, a few wrongly.
-The same arguments give the same rows."""
+The same arguments give the same rows.
+
+python -m simulation truth --in DIR asks such an export for the truth: what each way to treat its leads would win."""
+
+_TRUTH_DESCRIPTION = """\
+Play each way to treat leads forward on fresh leads of a simulated company, and print what share of them it wins within
+90 days of their creation: as the reps do, deviations included (company); as their playbook says (playbook); any
+possible action with the same probability (uniform); the best on what can be seen (best)."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,6 +69,26 @@ def _parser() -> argparse.ArgumentParser:
         default="default",
         help="how closely the reps follow their playbook (default: %(default)s)",
     )
+    parser.add_argument(
+        "--scenario",
+        metavar="NAME@DATE",
+        help=f"what happens to the company from a day on: {', '.join(SCENARIOS)} (default: nothing)",
+    )
+    return parser
+
+
+def _truth_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m simulation truth",
+        description=_TRUTH_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--in", dest="export", type=Path, required=True, metavar="DIR", help="folder of a simulated export"
+    )
+    parser.add_argument(
+        "--leads", type=int, default=20_000, metavar="N", help="fresh leads for each policy (default: %(default)s)"
+    )
     return parser
 
 
@@ -70,6 +99,7 @@ def _report(summary: SimulationSummary) -> str:
     return "\n".join(
         [
             f"Company {summary.company}, {summary.start} to {summary.end}, in {summary.out}",
+            *([] if summary.scenario is None else [f"Scenario {summary.scenario} from {summary.scenario_date} on"]),
             *lines,
             f"Won within 90 days: {rate}",
             f"Faulty rows planted in interactions: {faults}",
@@ -79,13 +109,37 @@ def _report(summary: SimulationSummary) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["truth"]:
+        _tell(arguments[1:])
+    else:
+        _simulate(arguments)
+
+
+def _simulate(arguments: list[str]) -> None:
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     try:
+        if options["scenario"] is not None:
+            scenario = Scenario.parse(options["scenario"])
+            options |= {"scenario": scenario.name, "scenario_date": scenario.since}
         summary = simulate(options.pop("out"), **options)
     except (ValueError, FileExistsError) as error:
         parser.error(str(error))
     sys.stdout.write(_report(summary) + "\n")
+
+
+def _tell(arguments: list[str]) -> None:
+    parser = _truth_parser()
+    options = parser.parse_args(arguments)
+    try:
+        truth = Truth.of(options.export)
+        rates = {policy: truth.play(policy, leads=options.leads) for policy in POLICIES}
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    lines = [f"Won within 90 days, of {options.leads:,} fresh leads of company {truth.setting.company.name}:"]
+    lines += [f"{name:<10}{rate.rate:>7.1%}, standard error {rate.standard_error:.1%}" for name, rate in rates.items()]
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

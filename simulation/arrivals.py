@@ -74,6 +74,10 @@ class Traits:
     patience: Floats
     visits: Floats
 
+    def take(self, rows: Ints) -> "Traits":
+        """Return the traits of some of the leads, which may be named more than once."""
+        return Traits(**{name: values[rows] for name, values in vars(self).items()})
+
 
 def _pick(weights: npt.ArrayLike, uniform: Floats) -> Ints:
     cumulative = np.cumsum(np.asarray(weights, dtype=np.float64))
@@ -99,22 +103,33 @@ def arrive(world: World, leads: int, start: date, end: date, seed: int) -> Arriv
     Arrivals
         Sorted by creation time.
     """
-    draws = Draws(seed, "arrivals", np.arange(leads))
-    everyone = np.arange(leads)
-    source = _pick([source.share for source in world.sources], draws.uniform(everyone))
-    day_draw, hour_draw, second_draw = (draws.uniform(everyone) for _ in range(3))
+    created, source = _come(world, np.arange(leads), start, end, Draws(seed, "arrivals", np.arange(leads)))
+    change = world.change
+    if change is not None and change.world.sources != world.sources:
+        # As many come after the change as would have, by the new shares and at the hours of their sources.
+        later = np.flatnonzero(created >= change.at)
+        draws = Draws(seed, "arrivals after the change", np.arange(leads))
+        since = _EPOCH + timedelta(days=change.at // DAY)
+        created[later], source[later] = _come(change.world, later, since, end, draws)
+    order = np.argsort(created, kind="stable")
+    return Arrivals(created=created[order], source=source[order].astype(np.int8))
+
+
+def _come(world: World, rows: Ints, start: date, end: date, draws: Draws) -> tuple[Ints, Ints]:
+    """Draw when the leads come, and from which source."""
+    source = _pick([source.share for source in world.sources], draws.uniform(rows))
+    day_draw, hour_draw, second_draw = (draws.uniform(rows) for _ in range(3))
     days = [start + timedelta(days=offset) for offset in range((end - start).days)]
     season = np.array([world.season[day.month - 1] for day in days])
     weekday = np.array([day.weekday() for day in days])
-    created = np.empty(leads, dtype=np.int64)
+    created = np.empty(len(rows), dtype=np.int64)
     for index, parameters in enumerate(world.sources):
         of_source = source == index
         day = _pick(season * np.asarray(parameters.weekdays)[weekday], day_draw[of_source])
         hour = _pick(parameters.hours, hour_draw[of_source])
         within = (second_draw[of_source] * HOUR).astype(np.int64)
         created[of_source] = ((start - _EPOCH).days + day) * DAY + hour * HOUR + within
-    order = np.argsort(created, kind="stable")
-    return Arrivals(created=created[order], source=source[order].astype(np.int8))
+    return created, source
 
 
 def endow(world: World, arrivals: Arrivals, first: int, last: int, seed: int) -> Traits:
@@ -125,8 +140,9 @@ def endow(world: World, arrivals: Arrivals, first: int, last: int, seed: int) ->
     source = arrivals.source[first:last]
     created = arrivals.created[first:last]
     spread = np.exp(world.value_spread * draws.normal(rows))
-    value = np.round(world.median_value * np.array([s.value_factor for s in world.sources])[source] * spread, -2)
-    known = ~draws.chance(rows, world.value_missing)
+    median = world.median_value * np.array([s.value_factor for s in world.sources])[source]
+    value = np.round(median * spread * world.at(created, lambda now: now.price_level), -2)
+    known = ~draws.chance(rows, world.at(created, lambda now: now.value_missing))
     warm_source = np.array([s.warm for s in world.sources])[source]
     intent_logit = np.array([s.intent for s in world.sources])[source] + 1.1 * draws.normal(rows)
     rep = (draws.uniform(rows) * world.reps).astype(np.int64)
@@ -135,6 +151,8 @@ def endow(world: World, arrivals: Arrivals, first: int, last: int, seed: int) ->
     handed_over = created + (draws.between(rows, 5.0, 60.0) * DAY).astype(np.int64)
     handed_over[~draws.chance(rows, world.reassigned)] = NEVER
     intent = 1.0 / (1.0 + np.exp(-intent_logit))
+    # Budgets follow the values of the market as they were: both levels are relative to the undisturbed value.
+    budget_level = world.at(created, lambda now: now.budget_level / now.price_level)
     return Traits(
         numbers=numbers,
         created=created,
@@ -142,7 +160,7 @@ def endow(world: World, arrivals: Arrivals, first: int, last: int, seed: int) ->
         warm=warm_source | (known & (value >= 1.5 * world.median_value)),
         value=value,
         value_known=known,
-        zip_known=~draws.chance(rows, world.zip_missing),
+        zip_known=~draws.chance(rows, world.at(created, lambda now: now.zip_missing)),
         zip_code=(
             10_000 + np.floor(draws.uniform(rows) ** 1.6 * 89) * 1_000 + np.floor(draws.uniform(rows) * 60) * 10
         ).astype(np.int64),
@@ -150,7 +168,7 @@ def endow(world: World, arrivals: Arrivals, first: int, last: int, seed: int) ->
         next_rep=next_rep,
         handed_over=handed_over,
         intent=intent,
-        budget=value * np.exp(world.budget_spread * draws.normal(rows)),
+        budget=budget_level * value * np.exp(world.budget_spread * draws.normal(rows)),
         patience=world.patience * np.exp(0.4 * draws.normal(rows) - 0.08),
         visits=world.visits * np.exp(world.visits_spread * draws.normal(rows)) * (0.4 + 1.2 * intent),
     )

@@ -29,8 +29,8 @@ def _to_uniform(bits: Keys) -> Floats:
     return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
-def stream_keys(seed: int, purpose: str, numbers: Ints) -> Keys:
-    """Return one stream key per number.
+def stream_keys(seed: int, purpose: str, *numbers: Ints) -> Keys:
+    """Return one stream key per number, or per tuple of numbers.
 
     Parameters
     ----------
@@ -38,17 +38,20 @@ def stream_keys(seed: int, purpose: str, numbers: Ints) -> Keys:
         The seed of the simulation.
     purpose : str
         What the stream is for; streams of different purposes are independent.
-    numbers : array of int
-        Whose streams they are: lead numbers, rep numbers.
+    *numbers : array of int
+        Whose streams they are: lead numbers, rep numbers. Further arrays of the same length tell the streams of one
+        lead apart: of which moment, in which branch.
 
     Returns
     -------
     array of uint64
-        A key for each number.
+        A key for each position of the arrays.
     """
     digest = hashlib.blake2b(f"{seed}:{purpose}".encode(), digest_size=8).digest()
-    base = np.uint64(int.from_bytes(digest, "little"))
-    return _mix(base + _mix(numbers.astype(np.uint64) * _GAMMA))
+    keys = np.array([int.from_bytes(digest, "little")], dtype=np.uint64)
+    for each in numbers:
+        keys = _mix(keys + _mix(each.astype(np.uint64) * _GAMMA))
+    return keys
 
 
 def uniform_at(keys: Keys, positions: Ints) -> Floats:
@@ -65,13 +68,13 @@ class Draws:
         The seed of the simulation.
     purpose : str
         What the streams are for.
-    numbers : array of int
-        The lead numbers; the methods address them by their row in this array.
+    *numbers : array of int
+        The lead numbers, and what else tells streams apart; the methods address them by their row in these arrays.
     """
 
-    def __init__(self, seed: int, purpose: str, numbers: Ints) -> None:
-        self._keys = stream_keys(seed, purpose, numbers)
-        self._positions = np.zeros(len(numbers), dtype=np.int64)
+    def __init__(self, seed: int, purpose: str, *numbers: Ints) -> None:
+        self._keys = stream_keys(seed, purpose, *numbers)
+        self._positions = np.zeros(len(self._keys), dtype=np.int64)
 
     def uniform(self, rows: Ints) -> Floats:
         """Draw once, uniform on (0, 1), for each of the rows, which must be distinct."""

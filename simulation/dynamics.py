@@ -35,6 +35,12 @@ class Mood(IntEnum):
 EXPIRY_DAYS = 45
 """Age from which on a proposal without an answer is withdrawn."""
 
+PAGE = 40 * SECOND
+"""Time from one page of a web visit to the next."""
+
+_TRIES = 100
+"""How often what has not shown yet is drawn again until it lies ahead; where it never does, it stays as it was."""
+
 _CALL_OUTCOME = np.array([Outcome.REACHED, Outcome.LATER, Outcome.NOT_INTERESTED])
 _REPLY_OUTCOME = np.array([Outcome.INTERESTED, Outcome.LATER, Outcome.NOT_INTERESTED])
 
@@ -52,14 +58,16 @@ class Dynamics:
         The streams of the same leads.
     skill : array of float
         The skill of each rep, in logits of the chance to win.
+    table : type of Table
+        What to write the facts into.
     """
 
-    def __init__(self, world: World, state: State, draws: Draws, skill: Floats) -> None:
+    def __init__(self, world: World, state: State, draws: Draws, skill: Floats, table: type[Table] = Table) -> None:
         self.world = world
         self.state = state
         self.draws = draws
         self.skill = skill
-        self.interactions = Table(
+        self.interactions = table(
             lead="i8",
             type="i1",
             direction="i1",
@@ -69,11 +77,11 @@ class Dynamics:
             opened="i8",
             responded="i8",
         )
-        self.responses = Table(row="i8", at="i8")
-        self.appointments = Table(
+        self.responses = table(row="i8", at="i8")
+        self.appointments = table(
             lead="i8", number="i8", booked="i8", scheduled="i8", status="i1", ended="i8", moved_from="i8"
         )
-        self.projects = Table(lead="i8", number="i8", value="f8", cost="f8", status="i1", proposed="i8", closed="i8")
+        self.projects = table(lead="i8", number="i8", value="f8", cost="f8", status="i1", proposed="i8", closed="i8")
 
     # ------------------------------------------------------------------------------------------------ what leads do
 
@@ -101,7 +109,13 @@ class Dynamics:
         # The hour of day follows the source's habits, unless that would lead out of the time between.
         _, hour_draw = self.draws.repeated(rows, count)
         usual = at // DAY * DAY + (self._hour_of_day(visitors, hour_draw) * HOUR).astype(np.int64)
-        self._write(visitors, np.where((start < usual) & (usual < stop), usual, at), Type.WEB, Direction.INBOUND)
+        at = np.where((start < usual) & (usual < stop), usual, at)
+        # A visit is a few pages, one after the other.
+        _, page_draw = self.draws.repeated(rows, count)
+        pages = 1 + np.floor(np.log(page_draw) / np.log(1.0 - 1.0 / self.world.pages)).astype(np.int64)
+        turned = np.repeat(at, pages) + (np.arange(pages.sum()) - np.repeat(np.cumsum(pages) - pages, pages)) * PAGE
+        seen = turned < np.repeat(stop, pages)
+        self._write(np.repeat(visitors, pages)[seen], turned[seen], Type.WEB, Direction.INBOUND)
 
     def _hour_of_day(self, rows: Ints, uniform: Floats) -> Floats:
         habits = np.array([source.hours for source in self.world.sources], dtype=np.float64)
@@ -143,9 +157,14 @@ class Dynamics:
         )
         # A lead that talks about an open proposal may make up its mind sooner.
         pushed = rows[(mood != Mood.NOT_INTERESTED) & (state.proposed[rows] != NEVER)]
-        soon = state.now[pushed] + (self.draws.between(pushed, 0.5, 4.0) * DAY).astype(np.int64)
-        decides = self.draws.chance(pushed, 0.45) & (soon < state.due[pushed, Coming.ANSWER])
-        state.due[pushed[decides], Coming.ANSWER] = soon[decides]
+        state.pushed[pushed] = state.now[pushed]
+        soon = self._sooner(pushed)
+        state.due[pushed, Coming.ANSWER] = np.minimum(soon, state.due[pushed, Coming.ANSWER])
+
+    def _sooner(self, rows: Ints) -> Ints:
+        """Draw when the leads that were pushed answer because of it; `NEVER` where it moves them to nothing."""
+        soon = self.state.pushed[rows] + (self.draws.between(rows, 0.5, 4.0) * DAY).astype(np.int64)
+        return np.where(self.draws.chance(rows, 0.45), soon, NEVER)
 
     def _mood(self, rows: Ints) -> Ints:
         """Draw what the leads say when they respond."""
@@ -233,7 +252,17 @@ class Dynamics:
         day = day + np.where(weekday >= 5, 7 - weekday, 0)
         scheduled = day * DAY + np.floor(draws.between(rows, 16, 34)).astype(np.int64) * (HOUR // 2)
         intent, wanted = state.traits.intent[rows], state.last_response[rows] > state.now[rows] - 14 * DAY
-        keeps = np.where(wanted, 0.72 + 0.2 * intent, 0.3 + 0.35 * intent) * np.exp(-0.5 * state.fatigue(rows))
+        unasked = (0.3 + 0.35 * intent) * self.world.uninvited
+        state.chance_to_keep[rows] = np.where(wanted, 0.72 + 0.2 * intent, unasked) * np.exp(-0.5 * state.fatigue(rows))
+        state.booked[rows] = state.now[rows]
+        state.scheduled[rows] = scheduled
+        state.moved_from[rows] = moved_from
+        state.appointment_fate[rows], state.due[rows, Coming.APPOINTMENT] = self._appointment_course(rows)
+
+    def _appointment_course(self, rows: Ints) -> tuple[Ints, Ints]:
+        """Draw what becomes of the booked appointments, and when."""
+        state, draws = self.state, self.draws
+        booked, scheduled, keeps = state.booked[rows], state.scheduled[rows], state.chance_to_keep[rows]
         draw = draws.uniform(rows)
         # The rest is shared by those who stay away, call off, and move the date.
         excess = np.clip((draw - keeps) / (1.0 - keeps), 0.0, 1.0)
@@ -242,18 +271,13 @@ class Dynamics:
             [AppointmentStatus.COMPLETED, AppointmentStatus.NO_SHOW, AppointmentStatus.CANCELLED],
             default=AppointmentStatus.RESCHEDULED,
         )
-        now = state.now[rows]
-        before = now + (draws.between(rows, 0.3, 0.98) * (scheduled - now)).astype(np.int64)
+        before = booked + (draws.between(rows, 0.3, 0.98) * (scheduled - booked)).astype(np.int64)
         held = scheduled + (draws.between(rows, 35, 100) * MINUTE).astype(np.int64)
         missed = scheduled + (draws.between(rows, 15, 60) * MINUTE).astype(np.int64)
         at = np.select(
             [fate == AppointmentStatus.COMPLETED, fate == AppointmentStatus.NO_SHOW], [held, missed], default=before
         )
-        state.booked[rows] = now
-        state.scheduled[rows] = scheduled
-        state.appointment_fate[rows] = fate
-        state.moved_from[rows] = moved_from
-        state.due[rows, Coming.APPOINTMENT] = at
+        return fate.astype(np.int64), at
 
     def appointment(self, rows: Ints) -> None:
         """Let the appointments that are due be kept, missed, called off or moved."""
@@ -322,10 +346,16 @@ class Dynamics:
         state.proposal_row[rows] = self._write(
             rows, now, Type.PROPOSAL, Direction.OUTBOUND, performer=state.rep(rows, now)
         )
+        state.pushed[rows] = LONG_AGO
+        state.due[rows, Coming.ANSWER] = self._answer_time(rows)
+
+    def _answer_time(self, rows: Ints) -> Ints:
+        """Draw when the leads answer the open proposal of themselves or, where they do not, when it is withdrawn."""
+        state, draws = self.state, self.draws
         answers = draws.chance(rows, 0.55 + 0.35 * state.traits.intent[rows])
         wait = np.minimum(1.0 + 8.0 * np.exp(0.65 * draws.normal(rows)), 40.0)
         expiry = draws.between(rows, EXPIRY_DAYS, EXPIRY_DAYS + 30.0)
-        state.due[rows, Coming.ANSWER] = now + (np.where(answers, wait, expiry) * DAY).astype(np.int64)
+        return state.proposed[rows] + (np.where(answers, wait, expiry) * DAY).astype(np.int64)
 
     def answer(self, rows: Ints) -> None:
         """Let the proposals that are due be won, refused, or withdrawn after a long silence."""
@@ -349,14 +379,15 @@ class Dynamics:
         self._finish(answering[~won & gives_up], End.NOT_INTERESTED)
 
     def _chance_to_win(self, rows: Ints) -> Floats:
-        state = self.state
+        state, world = self.state, self.world
+        now = state.now[rows]
         price_over_budget = np.log(state.offer[rows] / state.traits.budget[rows])
         logit = (
-            self.world.win_logit
-            + 4.0 * (state.traits.intent[rows] - 0.5)
-            - 2.5 * price_over_budget
-            + self.skill[state.rep(rows, state.now[rows])]
-            + 0.7 * np.minimum(state.meetings[rows], 1)
+            world.at(now, lambda then: then.win_logit)
+            + world.at(now, lambda then: then.win_by_intent) * (state.traits.intent[rows] - 0.5)
+            - world.at(now, lambda then: then.win_by_price) * price_over_budget
+            + self.skill[state.rep(rows, now)]
+            + world.win_by_meeting * np.minimum(state.meetings[rows], 1)
             + 0.35 * np.minimum(state.follow_ups[rows], 2)
             - 1.5 * state.fatigue(rows)
         )
@@ -378,6 +409,38 @@ class Dynamics:
         state.projects[rows] += 1
         state.proposed[rows] = NEVER
         state.due[rows, Coming.ANSWER] = NEVER
+
+    # -------------------------------------------------------------------------------------------------- what may come
+
+    def draw_again(self) -> None:
+        """Throw the dice again for what lies ahead of all leads and has not shown yet, given that it has not.
+
+        That is what becomes of an appointment, and when a proposal is answered; of several pushes the last counts. A
+        reply on its way stays: most come within hours.
+        """
+        state = self.state
+
+        def undecided(pending: Coming) -> Ints:
+            return np.flatnonzero(state.due[:, pending] != NEVER)
+
+        rows = undecided(Coming.APPOINTMENT)
+        for _ in range(_TRIES):
+            fate, at = self._appointment_course(rows)
+            fits = at >= state.now[rows]
+            state.appointment_fate[rows[fits]], state.due[rows[fits], Coming.APPOINTMENT] = fate[fits], at[fits]
+            rows = rows[~fits]
+        # An answer comes at the earliest of the times that were drawn for it. None has come, so each lies ahead.
+        rows = undecided(Coming.ANSWER)
+        answer = np.full(len(state), NEVER)
+        for draw in (self._answer_time, self._sooner):
+            waiting = rows
+            for _ in range(_TRIES):
+                at = draw(waiting)
+                fits = at >= state.now[waiting]
+                answer[waiting[fits]] = np.minimum(answer[waiting[fits]], at[fits])
+                waiting = waiting[~fits]
+            rows = np.setdiff1d(rows, waiting, assume_unique=True)
+        state.due[rows, Coming.ANSWER] = answer[rows]
 
     # ------------------------------------------------------------------------------------------------------- writing
 

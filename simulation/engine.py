@@ -1,5 +1,6 @@
 """The course of events: from one moment at which something comes for a lead to the next, until nothing comes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,16 @@ import numpy.typing as npt
 from simulation.arrivals import Traits
 from simulation.draws import Draws, Floats, Ints
 from simulation.dynamics import Dynamics
-from simulation.facts import Table
+from simulation.facts import Table, UnkeptTable
 from simulation.policy import Action, first_look, next_look, probabilities
-from simulation.state import Coming, State
+from simulation.state import Coming, State, Visible
 from simulation.world import NEVER, World
 
 Columns = dict[str, npt.NDArray[Any]]
+Policy = Callable[[Visible], Floats]
+"""From what a rep sees of some leads to the probability of each action, of shape (leads, 5)."""
+RowPolicy = Callable[[Visible, Ints], Floats]
+"""A policy that is also told the rows of the leads, and may treat each in its own way."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,122 @@ class Course:
     ended: Ints
 
 
+class Lives:
+    """The lives of some leads, as far as they have been played.
+
+    Parameters
+    ----------
+    world : World
+        The parameters.
+    state : State
+        The leads; changed in place.
+    draws : Draws
+        A stream for each of them.
+    skill : array of float
+        The skill of each rep.
+    table : type of Table
+        What to write facts and decisions into.
+    """
+
+    def __init__(self, world: World, state: State, draws: Draws, skill: Floats, table: type[Table]) -> None:
+        self.state = state
+        self.dynamics = Dynamics(world, state, draws, skill, table)
+        self._draws = draws
+        self._decisions = table(lead="i8", at="i8", action="i1", **{action.name: "f8" for action in Action})
+
+    @classmethod
+    def born(cls, world: World, traits: Traits, skill: Floats, seed: int, table: type[Table] = UnkeptTable) -> "Lives":
+        """Return the lives of leads that have just come, each with the stream that is its own in the export."""
+        draws = Draws(seed, "life", traits.numbers)
+        lives = cls(world, State(traits), draws, skill, table)
+        lives.dynamics.make_known()
+        lives.state.due[:, Coming.DECISION] = first_look(traits.created, draws.uniform(np.arange(len(lives.state))))
+        return lives
+
+    def play(self, until: Ints | int, policy: Policy, *, visits: bool = True) -> None:
+        """Let the leads live on while the reps treat all of them by one policy; otherwise as `play_by_row`."""
+        self.play_by_row(until, lambda seen, _: policy(seen), visits=visits)
+
+    def play_by_row(self, until: Ints | int, policy: RowPolicy, *, visits: bool = True) -> None:
+        """Let the leads live on.
+
+        Parameters
+        ----------
+        until : int or array of int64
+            When to stop, for all or for each of them, in microseconds since 1970. What comes at that very moment is
+            left for later.
+        policy : RowPolicy
+            How the reps act.
+        visits : bool
+            Whether leads visit the web site. Visits change nothing but the facts, but they use the stream.
+        """
+        state, dynamics = self.state, self.dynamics
+        stop = np.broadcast_to(np.asarray(until, dtype=np.int64), (len(state),))
+        open_rows = np.flatnonzero(state.ended == NEVER)
+        while len(open_rows):
+            coming = state.due[open_rows]
+            kind = coming.argmin(axis=1)
+            moment = np.minimum(coming[np.arange(len(open_rows)), kind], stop[open_rows])
+            if visits:
+                dynamics.visit(open_rows, moment)
+            state.now[open_rows] = moment
+            alive = moment < stop[open_rows]
+            open_rows, kind = open_rows[alive], kind[alive]
+
+            dynamics.reply(open_rows[kind == Coming.REPLY])
+            dynamics.appointment(open_rows[kind == Coming.APPOINTMENT])
+            dynamics.answer(open_rows[kind == Coming.ANSWER])
+            deciding = open_rows[kind == Coming.DECISION]
+            probability = policy(state.visible(deciding), deciding)
+            # The last column is left out of the comparison: rounding must not yield a sixth action.
+            drawn = self._draws.uniform(deciding)[:, None] > probability.cumsum(axis=1)[:, :-1]
+            self._act(deciding, drawn.sum(axis=1), probability)
+            open_rows = open_rows[state.ended[open_rows] == NEVER]
+            self._look_again(open_rows)
+
+    def force(self, rows: Ints, action: Ints) -> None:
+        """Let the reps do something to the leads now, whatever is due."""
+        self._act(rows, action, np.eye(len(Action))[action])
+        self._look_again(rows[self.state.ended[rows] == NEVER])
+
+    def _act(self, rows: Ints, action: Ints, probability: Floats) -> None:
+        state, dynamics = self.state, self.dynamics
+        chances = {each.name: probability[:, each] for each in Action}
+        self._decisions.append(len(rows), lead=state.traits.numbers[rows], at=state.now[rows], action=action, **chances)
+        dynamics.call(rows[action == Action.CALL_IMMEDIATE])
+        dynamics.email(rows[action == Action.EMAIL_NURTURE])
+        dynamics.book(rows[action == Action.SCHEDULE_APPOINTMENT])
+        dynamics.propose(rows[action == Action.SEND_PROPOSAL])
+
+    def _look_again(self, rows: Ints) -> None:
+        state = self.state
+        state.due[rows, Coming.DECISION] = next_look(state.visible(rows), self._draws.uniform(rows))
+
+    def course(self) -> Course:
+        """Write down what is still open, and return everything that has happened."""
+        self.dynamics.leave_open()
+        interactions = self.dynamics.interactions.columns()
+        responses = self.dynamics.responses.columns()
+        interactions["responded"][responses["row"]] = responses["at"]
+        decisions = self._decisions.columns()
+        chances = np.stack([decisions.pop(action.name) for action in Action], axis=1)
+        return Course(
+            interactions=interactions,
+            appointments=self.dynamics.appointments.columns(),
+            projects=self.dynamics.projects.columns(),
+            decisions=decisions | {"chances": chances},
+            end=self.state.end,
+            ended=self.state.ended,
+        )
+
+
+def company_policy(world: World) -> Policy:
+    """Return how the company's reps act: by the playbook, but for the deviation."""
+    return lambda seen: probabilities(seen, world.deviation)
+
+
 def run(world: World, traits: Traits, skill: Floats, until: int, seed: int) -> Course:
-    """Let some leads live from their creation on.
+    """Let some leads live from their creation on, and keep what happens.
 
     Parameters
     ----------
@@ -60,50 +179,6 @@ def run(world: World, traits: Traits, skill: Floats, until: int, seed: int) -> C
     Course
         The same whichever leads are simulated together.
     """
-    state = State(traits)
-    draws = Draws(seed, "life", traits.numbers)
-    dynamics = Dynamics(world, state, draws, skill)
-    decisions = Table(lead="i8", at="i8", action="i1")
-    chances: list[Floats] = [np.empty((0, len(Action)))]
-    open_rows = np.arange(len(state))
-    dynamics.make_known()
-    state.due[:, Coming.DECISION] = first_look(traits.created, draws.uniform(open_rows))
-
-    while len(open_rows):
-        coming = state.due[open_rows]
-        kind = coming.argmin(axis=1)
-        moment = np.minimum(coming[np.arange(len(open_rows)), kind], until)
-        dynamics.visit(open_rows, moment)
-        state.now[open_rows] = moment
-        alive = moment < until
-        open_rows, kind = open_rows[alive], kind[alive]
-
-        dynamics.reply(open_rows[kind == Coming.REPLY])
-        dynamics.appointment(open_rows[kind == Coming.APPOINTMENT])
-        dynamics.answer(open_rows[kind == Coming.ANSWER])
-        deciding = open_rows[kind == Coming.DECISION]
-        probability = probabilities(state.visible(deciding), world.deviation)
-        # The last column is left out of the comparison: rounding must not yield a sixth action.
-        action = (draws.uniform(deciding)[:, None] > probability.cumsum(axis=1)[:, :-1]).sum(axis=1)
-        decisions.append(len(deciding), lead=traits.numbers[deciding], at=state.now[deciding], action=action)
-        chances.append(probability)
-        dynamics.call(deciding[action == Action.CALL_IMMEDIATE])
-        dynamics.email(deciding[action == Action.EMAIL_NURTURE])
-        dynamics.book(deciding[action == Action.SCHEDULE_APPOINTMENT])
-        dynamics.propose(deciding[action == Action.SEND_PROPOSAL])
-
-        open_rows = open_rows[state.ended[open_rows] == NEVER]
-        state.due[open_rows, Coming.DECISION] = next_look(state.visible(open_rows), draws.uniform(open_rows))
-
-    dynamics.leave_open()
-    interactions = dynamics.interactions.columns()
-    responses = dynamics.responses.columns()
-    interactions["responded"][responses["row"]] = responses["at"]
-    return Course(
-        interactions=interactions,
-        appointments=dynamics.appointments.columns(),
-        projects=dynamics.projects.columns(),
-        decisions=decisions.columns() | {"chances": np.concatenate(chances)},
-        end=state.end,
-        ended=state.ended,
-    )
+    lives = Lives.born(world, traits, skill, seed, Table)
+    lives.play(until, company_policy(world))
+    return lives.course()

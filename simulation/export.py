@@ -18,13 +18,15 @@ import pyarrow.csv
 import pyarrow.parquet
 from tqdm import tqdm
 
-from simulation.arrivals import Traits, arrive, endow, rep_skill
+from simulation.arrivals import Traits, endow, rep_skill
 from simulation.contacts import contacts
 from simulation.draws import Bools, Floats, Ints
 from simulation.engine import Columns, Course, run
 from simulation.facts import NOBODY, SYSTEM, AppointmentStatus, Direction, Outcome, ProjectStatus, Type
 from simulation.policy import Action
 from simulation.recording import FAULTS, LEAD_STATUS, Records, record
+from simulation.scenarios import Scenario
+from simulation.setting import Setting
 from simulation.state import End
 from simulation.world import COMPANIES, DAY, NEVER, World
 
@@ -56,6 +58,10 @@ class SimulationSummary:
         The simulated company.
     start, end : date
         First day, and the day after the last.
+    scenario : str or None
+        What happened to the company.
+    scenario_date : date or None
+        From when on.
     rows : dict of str to int
         Rows by table.
     faults : dict of str to int
@@ -69,6 +75,8 @@ class SimulationSummary:
     company: str
     start: date
     end: date
+    scenario: str | None
+    scenario_date: date | None
     rows: dict[str, int]
     faults: dict[str, int]
     conversion_rate: float | None
@@ -113,6 +121,8 @@ def simulate(
     start: date = date(2025, 1, 1),
     format: str = "parquet",  # noqa: A002 - the word of --format
     company: str | World = "default",
+    scenario: str | None = None,
+    scenario_date: date | None = None,
     progress: bool = True,
     chunk: int = 2_500,
 ) -> SimulationSummary:
@@ -136,6 +146,10 @@ def simulate(
         Of the four tables of the CRM; the truth is always Parquet.
     company : str or World
         The name of a company (`simulation.world.COMPANIES`) or the parameters of another one.
+    scenario : str or None
+        What happens to the company (`simulation.scenarios.SCENARIOS`).
+    scenario_date : date or None
+        From when on; until then the rows are those without the scenario.
     progress : bool
         Whether to show a progress bar on standard error.
     chunk : int
@@ -160,44 +174,55 @@ def simulate(
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, found {format!r}")
     if isinstance(company, str) and company not in COMPANIES:
         raise ValueError(f"company: expected one of {', '.join(COMPANIES)}, found {company!r}")
-    world = COMPANIES[company] if isinstance(company, str) else company
+    if (scenario is None) != (scenario_date is None):
+        raise ValueError(f"scenario: expected a name and a date, found {scenario} and {scenario_date}")
+    setting = Setting(
+        company=COMPANIES[company] if isinstance(company, str) else company,
+        leads=leads,
+        start=start,
+        end=_months_later(start, months),
+        seed=seed,
+        scenario=None if scenario is None or scenario_date is None else Scenario(scenario, scenario_date),
+    )
     _refuse_to_overwrite(out)
-    end = _months_later(start, months)
+    world, end = setting.world, setting.end_us
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "truth").mkdir(parents=True)
 
     faults: Counter[str] = Counter(dict.fromkeys(FAULTS, 0))
     mature, converted = 0, 0
-    arrivals = arrive(world, leads, start, end, seed)
     skill = rep_skill(world, seed)
     with ExitStack() as stack:
         crm, truth = _Files(partial, stack), _Files(partial / "truth", stack)
         bar = stack.enter_context(tqdm(total=leads, unit="lead", desc="Simulating", disable=not progress))
         for first in range(0, leads, chunk):
             last = min(first + chunk, leads)
-            traits = endow(world, arrivals, first, last, seed)
-            course = run(world, traits, skill, _micros(end) + AFTERMATH_DAYS * DAY, seed)
-            records = record(world, traits, course, leads=leads, end=_micros(end), seed=seed)
+            traits = endow(world, setting.arrivals, first, last, seed)
+            course = run(world, traits, skill, end + AFTERMATH_DAYS * DAY, seed)
+            records = record(world, traits, course, leads=leads, end=end, seed=seed)
             for name, columns in _crm_tables(world, traits, records, seed).items():
                 crm.write(name, columns, format)
-            for name, columns in _truth_tables(traits, course, _micros(end)).items():
+            for name, columns in _truth_tables(traits, course, end).items():
                 truth.write(name, columns, "parquet")
             planted = records.interactions["fault"]
             faults.update({name: int((planted == code).sum()) for code, name in enumerate(FAULTS)})
-            is_mature = traits.created <= _micros(end) - HORIZON_DAYS * DAY
+            is_mature = traits.created <= end - HORIZON_DAYS * DAY
             in_time = (course.end == End.WON) & (course.ended - traits.created < HORIZON_DAYS * DAY)
             mature += int(is_mature.sum())
             converted += int((is_mature & in_time).sum())
             bar.update(last - first)
     (partial / "mapping.yml").write_text(MAPPING, encoding="utf-8")
+    setting.save(partial)
     _publish(partial, out)
     rows = dict(crm.rows) | {f"truth/{name}": count for name, count in truth.rows.items()}
     return SimulationSummary(
         out=out,
         company=world.name,
-        start=start,
-        end=end,
+        start=setting.start,
+        end=setting.end,
+        scenario=scenario,
+        scenario_date=scenario_date,
         rows=rows,
         faults=dict(faults),
         conversion_rate=converted / mature if mature else None,
@@ -207,10 +232,6 @@ def simulate(
 def _months_later(start: date, months: int) -> date:
     year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
     return date(year, month + 1, min(start.day, calendar.monthrange(year, month + 1)[1]))
-
-
-def _micros(day: date) -> int:
-    return (day - date(1970, 1, 1)).days * DAY
 
 
 def _refuse_to_overwrite(out: Path) -> None:

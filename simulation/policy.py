@@ -13,7 +13,7 @@ from simulation.state import Visible
 from simulation.world import DAY, HOUR, NEVER
 
 PUT_OFF_DAYS = 21
-ANSWER_DAYS = 9
+ANSWER_DAYS = 21
 FOLLOW_UPS = 4
 PAUSE_DAYS = 30
 RETRY_DAYS = 2
@@ -168,8 +168,8 @@ def next_look(seen: Visible, uniform: Floats) -> Ints:
         Stage.FOLLOWING_UP: on_day(seen.last_contact, 5),
         Stage.UNANSWERED: today + 14,
         Stage.RESTING: on_day(seen.put_off, 4, PUT_OFF_DAYS),
-        Stage.TO_PROPOSE: np.where(seen.met != NEVER, on_day(seen.met, 4), on_day(seen.engaged, 3)),
-        Stage.REFUSED: on_day(seen.refused, 3),
+        Stage.TO_PROPOSE: np.where(seen.met != NEVER, on_day(seen.met, 8), on_day(seen.engaged, 3)),
+        Stage.REFUSED: on_day(seen.refused, 8),
         Stage.MISSED: on_day(seen.missed, 1),
         Stage.ENGAGED: on_day(seen.engaged, 4),
         Stage.DORMANT: np.where(_days_since(seen, seen.created) < FILED_AGE_DAYS, today + 28, never),

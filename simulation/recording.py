@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulation.arrivals import Traits
-from simulation.draws import Bools, Floats, stream_keys, uniform_at
+from simulation.draws import Bools, Floats, Ints, stream_keys, uniform_at
 from simulation.engine import Columns, Course
 from simulation.facts import NOBODY, AppointmentStatus, Direction, ProjectStatus, Type
 from simulation.state import End
@@ -99,7 +99,7 @@ def _interactions(world: World, course: Course, end: int, seed: int) -> Columns:
     starts = np.flatnonzero(np.diff(lead, prepend=-1))
     rows["number"] = np.arange(len(lead)) - np.repeat(starts, np.diff(starts, append=len(lead)))
     for answer in ("opened", "responded"):
-        rows[answer][rows[answer] >= end] = NEVER
+        rows[answer][(rows[answer] >= end) | _unrecorded(world, rows["type"], rows[answer])] = NEVER
     wait, late = _row_draws(seed, "recording", rows), _row_draws(seed, "lateness", rows)
     by_hand = np.isin(rows["type"], BY_HAND)
     # A few minutes, with a tail of hours; what the CRM sees itself takes less than two seconds.
@@ -108,8 +108,17 @@ def _interactions(world: World, course: Course, end: int, seed: int) -> Columns:
     share = world.faults.late
     late_delay = (1.0 + 9.0 * late / max(share, 1e-12)) * DAY
     rows["recorded"] = rows["occurred"] + np.where(by_hand & (late < share), late_delay, delay).astype(np.int64)
-    known = rows["recorded"] < end
+    known = (rows["recorded"] < end) & ~_unrecorded(world, rows["type"], rows["recorded"])
     return {name: values[known] for name, values in rows.items()}
+
+
+def _unrecorded(world: World, types: Ints, at: Ints) -> Bools:
+    """Return what does not reach the CRM, of some types of interactions at the times at which it would."""
+
+    def of(some: World) -> Bools:
+        return np.isin(types, [Type[name.upper()] for name in some.unrecorded])
+
+    return of(world) if world.change is None else np.where(at < world.change.at, of(world), of(world.change.world))
 
 
 def _leads(

@@ -114,6 +114,9 @@ class State:
         # What the next reply says, on which channel, and which row of the interactions it answers.
         self.reply_mood, self.reply_type, self.reply_to = times(0), times(0), times(-1)
         self.scheduled, self.appointment_fate = times(NEVER), times(0)
+        self.chance_to_keep = np.zeros(leads)
+        # Since when the lead may make up its mind about the open proposal sooner than it would have.
+        self.pushed = times(LONG_AGO)
         self.appointments, self.moved_from = times(0), times(-1)
         self.projects, self.proposal_row = times(0), times(-1)
         self.offer = np.zeros(leads)
@@ -125,6 +128,14 @@ class State:
     def __len__(self) -> int:
         """Return the number of leads."""
         return len(self.now)
+
+    def take(self, rows: Ints) -> "State":
+        """Return a copy of the state of some leads, which may be named more than once."""
+        taken = State(self.traits.take(rows))
+        for name, values in vars(self).items():
+            if name != "traits":
+                setattr(taken, name, values[rows])
+        return taken
 
     def rep(self, rows: Ints, at: Ints) -> Ints:
         """Return who is in charge of the leads at the given times."""

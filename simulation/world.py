@@ -1,9 +1,14 @@
 """The parameters of the simulated world: its sources, its leads, its reps and the faults of its CRM.
 
-Numbers alone: what they do stands in `arrivals`, `dynamics`, `policy` and `recording`.
+Numbers alone, and from when on they are others. What they do stands in `arrivals`, `dynamics`, `policy` and
+`recording`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -169,6 +174,8 @@ class World:
         Median property value.
     value_spread : float
         Standard deviation of the logarithm of the property value.
+    price_level, budget_level : float
+        Factors on every property value and every budget. What a rep holds for a high value does not follow them.
     value_missing, zip_missing : float
         Shares of leads whose property value or zip code the CRM does not have.
     budget_spread : float
@@ -179,12 +186,23 @@ class World:
         Median number of web visits of a lead of middling intent; the mean is much higher.
     visits_spread : float
         Standard deviation of the logarithm of that number: the heavy tail.
+    pages : float
+        Mean number of pages of a web visit, above 1; the CRM has a row for each.
     interest_days : float
         Time constant by which web visits fade.
     win_logit : float
         Logit of the chance that an answered proposal is won, for a middling lead.
+    win_by_intent, win_by_price, win_by_meeting : float
+        What full intent adds to that logit, compared with none; what a price of e times the budget takes from it; and
+        what it adds to have met the lead.
+    uninvited : float
+        Factor on the chance that a lead keeps an appointment without having responded of late.
+    unrecorded : tuple of str
+        Types of interactions that happen, but do not reach the CRM.
     faults : Faults
         What the CRM records wrong.
+    change : Change or None
+        What the world becomes at some moment, and when.
     """
 
     name: str = "default"
@@ -196,23 +214,57 @@ class World:
     reassigned: float = 0.05
     median_value: float = 320_000.0
     value_spread: float = 0.45
+    price_level: float = 1.0
+    budget_level: float = 1.0
     value_missing: float = 0.12
     zip_missing: float = 0.06
     budget_spread: float = 0.25
     patience: float = 9.0
     visits: float = 4.5
     visits_spread: float = 1.1
+    pages: float = 1.9
     interest_days: float = 30.0
-    win_logit: float = -2.1
+    win_logit: float = -3.7
+    win_by_intent: float = 4.0
+    win_by_price: float = 2.5
+    win_by_meeting: float = 2.4
+    uninvited: float = 0.1
+    unrecorded: tuple[str, ...] = ()
     faults: Faults = Faults()
+    change: "Change | None" = None
 
     def __post_init__(self) -> None:
         """Refuse what is no company."""
         if not 0.0 <= self.deviation < 1.0:
             raise ValueError(f"deviation: expected a probability below 1, found {self.deviation}")
+        if not self.pages > 1.0:
+            raise ValueError(f"pages: expected a mean above 1, found {self.pages}")
         shares = sum(source.share for source in self.sources)
         if abs(shares - 1.0) > 1e-9:
             raise ValueError(f"sources: expected shares that add up to 1, found {shares:.4f}")
+
+    def at(self, moments: npt.NDArray[np.int64], parameter: Callable[["World"], float]) -> npt.NDArray[np.float64]:
+        """Return a parameter as it is at some moments, in microseconds since 1970."""
+        if self.change is None:
+            return np.full(len(moments), parameter(self))
+        return np.where(moments < self.change.at, parameter(self), parameter(self.change.world))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a world becomes at some moment.
+
+    Attributes
+    ----------
+    at : int
+        From when on, in microseconds since 1970.
+    world : World
+        The parameters from then on. Only those read by `World.at` change, the shares of the sources, and what goes
+        unrecorded.
+    """
+
+    at: int
+    world: World
 
 
 _DEFAULT = World()

@@ -29,6 +29,13 @@ def test_seeds_purposes_and_numbers_give_different_streams() -> None:
     assert len(np.unique(keys)) == 4000
 
 
+def test_further_numbers_tell_the_streams_of_one_lead_apart() -> None:
+    lead, moment = np.repeat(np.arange(100), 100), np.tile(np.arange(100), 100)
+    keys = stream_keys(1, "branch", lead, moment)
+    assert len(np.unique(np.concatenate([keys, stream_keys(1, "branch", np.arange(100))]))) == 10_100
+    assert (keys[4200:4300] == stream_keys(1, "branch", np.full(100, 42), np.arange(100))).all()
+
+
 @pytest.mark.parametrize("across", ["leads", "positions"])
 def test_draws_are_uniform_and_uncorrelated(across: str) -> None:
     many = np.arange(200_000)

@@ -1,0 +1,118 @@
+"""What a simulation is made from: enough to make it again, kept beside its truth."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+from simulation.arrivals import Arrivals, arrive
+from simulation.scenarios import Scenario
+from simulation.world import DAY, Faults, Source, World
+
+_FILE = Path("truth") / "simulation.json"
+_SCENARIO_FILE = Path("truth") / "scenario.json"
+_EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a simulation is made from.
+
+    Attributes
+    ----------
+    company : World
+        The parameters, before a scenario changes them.
+    leads : int
+        How many leads arrive.
+    start, end : date
+        First day, and the day after the last.
+    seed : int
+        The seed.
+    scenario : Scenario or None
+        What happens to the company.
+
+    Raises
+    ------
+    ValueError
+        If the scenario begins before the first day or after the last.
+    """
+
+    company: World
+    leads: int
+    start: date
+    end: date
+    seed: int
+    scenario: Scenario | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a scenario of another time."""
+        if self.scenario is not None and not self.start <= self.scenario.since < self.end:
+            raise ValueError(
+                f"scenario: expected a day from {self.start} on and before {self.end}, found {self.scenario.since}"
+            )
+
+    @cached_property
+    def world(self) -> World:
+        """The parameters, with the scenario in them."""
+        return self.company if self.scenario is None else self.scenario.switched_on(self.company)
+
+    @cached_property
+    def arrivals(self) -> Arrivals:
+        """When the leads arrive, and from where."""
+        return arrive(self.world, self.leads, self.start, self.end, self.seed)
+
+    @property
+    def end_us(self) -> int:
+        """The end, in microseconds since 1970."""
+        return (self.end - _EPOCH).days * DAY
+
+    def save(self, export: Path) -> None:
+        """Write `truth/simulation.json`, and `truth/scenario.json` if there is one."""
+        content = {
+            "seed": self.seed,
+            "leads": self.leads,
+            "start": self.start.isoformat(),
+            "end": self.end.isoformat(),
+            "company": asdict(self.company),
+        }
+        (export / _FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        if self.scenario is not None:
+            scenario = {"name": self.scenario.name, "since": self.scenario.since.isoformat()}
+            (export / _SCENARIO_FILE).write_text(json.dumps(scenario, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, export: Path) -> "Setting":
+        """Read the setting of an export.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder is no simulation, or one from before settings were kept.
+        """
+        if not (export / _FILE).is_file():
+            raise FileNotFoundError(f"{export}: expected a simulation with {_FILE}, found none; simulate it again")
+        content = json.loads((export / _FILE).read_text(encoding="utf-8"))
+        company = content["company"]
+        sources = tuple(
+            Source(**source | {"hours": tuple(source["hours"]), "weekdays": tuple(source["weekdays"])})
+            for source in company["sources"]
+        )
+        parameters = company | {
+            "sources": sources,
+            "faults": Faults(**company["faults"]),
+            "season": tuple(company["season"]),
+            "unrecorded": tuple(company["unrecorded"]),
+        }
+        scenario = None
+        if (export / _SCENARIO_FILE).is_file():
+            written = json.loads((export / _SCENARIO_FILE).read_text(encoding="utf-8"))
+            scenario = Scenario(written["name"], date.fromisoformat(written["since"]))
+        return cls(
+            company=World(**parameters),
+            leads=content["leads"],
+            start=date.fromisoformat(content["start"]),
+            end=date.fromisoformat(content["end"]),
+            seed=content["seed"],
+            scenario=scenario,
+        )
