@@ -1,6 +1,7 @@
 {#- One clock on every engine: BIGINT microseconds since 1970-01-01 UTC. -#}
 
 {% macro day_us() -%} 86400000000 {%- endmacro %}
+{% macro hour_us() -%} 3600000000 {%- endmacro %}
 
 {#- Microseconds since 1970 of a timestamp with time zone. -#}
 {% macro epoch_us(expression) -%} {{ return(adapter.dispatch('epoch_us', 'leadline')(expression)) }} {%- endmacro %}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -22,7 +23,24 @@ COUNTED_TYPES = {
     "proposal_messages": "proposal",
     "notes": "note",
 }
+COUNTED_CONTACTS = {
+    "outbound_calls": ("outbound", "call"),
+    "inbound_calls": ("inbound", "call"),
+    "outbound_emails": ("outbound", "email"),
+    "inbound_emails": ("inbound", "email"),
+}
 QUESTIONS = ("call", "email", "sms")
+FACTS = {
+    "created": "lead_created",
+    "interaction": "interaction",
+    "opened": "opened",
+    "responded": "responded",
+    "booked": "appointment_booked",
+    "ended": "appointment_ended",
+    "proposed": "project_proposed",
+    "closed": "project_closed",
+}
+"""The names of the timeline, by which facts of one time are ordered."""
 TIER_BOUNDS = (10000, 50000, 250000, 1000000)
 
 
@@ -38,6 +56,7 @@ class Fact:
     direction: str | None = None
     outcome: str | None = None
     value: Decimal | None = None
+    delay: timedelta | None = None
 
     @property
     def contact(self) -> bool:
@@ -78,7 +97,7 @@ def _facts(crm: Crm, lead: dict[str, Any]) -> list[Fact]:
         facts.append(Fact(kind="interaction", occurred=occurred, known=known, outcome=row["outcome"], **same))
         for kind, at in (("opened", row["opened_at"]), ("responded", row["responded_at"])):
             if at:
-                facts.append(Fact(kind=kind, occurred=at, known=max(at, known), **same))
+                facts.append(Fact(kind=kind, occurred=at, known=max(at, known), delay=at - occurred, **same))
     for row in own("appointments"):
         facts.append(Fact(kind="booked", occurred=row["booked_at"], known=row["booked_at"]))
         if row["ended_at"]:
@@ -113,11 +132,19 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
     booked, ended = _of(known, "booked"), _of(known, "ended")
     last = max(interactions, key=lambda fact: (fact.known, fact.occurred, fact.key.encode()), default=None)
     first_contact = min((fact.occurred for fact in known if fact.contact), default=None)
+    since_contact = _days_since([fact for fact in known if fact.contact], as_of)
+    answers = [fact for fact in _of(known, "responded") if fact.direction == "outbound" and fact.type in QUESTIONS]
+    response_rate = _rate(len(answers), _outbound(known, "interaction", QUESTIONS))
+    email_open_rate = _rate(_outbound(known, "opened", ("email",)), _outbound(known, "interaction", ("email",)))
+    appointment_show_rate = _rate(
+        sum(fact.outcome == "completed" for fact in ended),
+        sum(fact.outcome in ("completed", "no_show") for fact in ended),
+    )
     return {
         **_counts(known, as_of),
         "lead_age_days": (as_of - lead["created_at"]) / DAY,
         "days_since_last_fact": _days_since(known, as_of),
-        "days_since_last_contact": _days_since([fact for fact in known if fact.contact], as_of),
+        "days_since_last_contact": since_contact,
         "days_since_last_inbound": _days_since([fact for fact in interactions if fact.direction == "inbound"], as_of),
         "days_since_last_outbound": _days_since([fact for fact in interactions if fact.direction == "outbound"], as_of),
         "days_since_last_call": _days_since([fact for fact in interactions if fact.type == "call"], as_of),
@@ -129,13 +156,17 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
         "days_since_last_proposal_closed": _days_since(closed, as_of),
         "days_since_last_booking": _days_since(booked, as_of),
         "days_since_last_appointment_end": _days_since(ended, as_of),
-        "response_rate": _rate(_outbound(known, "responded", QUESTIONS), _outbound(known, "interaction", QUESTIONS)),
-        "email_open_rate": _rate(_outbound(known, "opened", ("email",)), _outbound(known, "interaction", ("email",))),
-        "appointment_show_rate": _rate(
-            sum(fact.outcome == "completed" for fact in ended),
-            sum(fact.outcome in ("completed", "no_show") for fact in ended),
+        "questions_count_since_last_proposal": _questions_since(known, proposed) if proposed else None,
+        "questions_count_since_last_response": _questions_since(known, answers),
+        "outbound_call_share_lifetime": _rate(
+            _outbound(known, "interaction", ("call",)), _outbound(known, "interaction", ("call", "email"))
         ),
+        "response_rate": response_rate,
+        "avg_response_hours": _mean_hours(answers),
+        "email_open_rate": email_open_rate,
+        "appointment_show_rate": appointment_show_rate,
         "appointments_booked_lifetime": len(booked),
+        "reschedules_count_lifetime": sum(fact.outcome == "rescheduled" for fact in ended),
         "open_appointments_count": len(booked) - len(ended),
         "proposals_count_lifetime": len(proposed),
         "open_proposals_count": len(proposed) - len(closed),
@@ -149,6 +180,9 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
         "lead_source": lead["source"],
         "property_value": lead["property_value"],
         "property_value_tier": _tier(lead["property_value"]),
+        "zip_prefix": lead["zip_code"][:2] if lead["zip_code"] else "unknown",
+        "engagement_score": _engagement(len(interactions), email_open_rate, response_rate, appointment_show_rate),
+        "urgency_score": None if since_contact is None else 100 * math.exp(-since_contact / 7),
     }
 
 
@@ -163,6 +197,8 @@ def _counts(known: Sequence[Fact], as_of: datetime) -> dict[str, int]:
             counts[f"{name}_count_{suffix}"] = sum(fact.type == kind for fact in inside)
         for direction in set(DIRECTIONS):
             counts[f"{direction}_count_{suffix}"] = sum(fact.direction == direction for fact in inside)
+        for name, contact in COUNTED_CONTACTS.items():
+            counts[f"{name}_count_{suffix}"] = sum((fact.direction, fact.type) == contact for fact in inside)
     return counts
 
 
@@ -178,8 +214,24 @@ def _days_since(facts: Sequence[Fact], as_of: datetime) -> float | None:
     return (as_of - max(fact.known for fact in facts)) / DAY if facts else None
 
 
+def _questions_since(known: Sequence[Fact], events: Sequence[Fact]) -> int:
+    in_order = sorted(known, key=lambda fact: (fact.known, fact.occurred, FACTS[fact.kind]))
+    last = max((in_order.index(event) for event in events), default=-1)
+    return _outbound(in_order[last + 1 :], "interaction", QUESTIONS)
+
+
 def _rate(part: int, whole: int) -> float | None:
     return part / whole if whole else None
+
+
+def _mean_hours(answers: Sequence[Fact]) -> float | None:
+    delays = [fact.delay for fact in answers if fact.delay is not None]
+    return sum(delays, timedelta()) / timedelta(hours=1) / len(delays) if delays else None
+
+
+def _engagement(interactions: int, opened: float | None, answered: float | None, kept: float | None) -> float:
+    score = 0.3 * interactions + 20 * (opened or 0) + 30 * (answered or 0) + 20 * (kept or 0)
+    return min(max(score, 0.0), 100.0)
 
 
 def _total(facts: Sequence[Fact]) -> Decimal:

@@ -89,7 +89,7 @@ def random_crm(seed: int, *, leads: int = 80) -> Crm:
                 "created_at": created,
                 "assigned_to": rng.choice(("R1", "R2", None)),
                 "property_value": None if tier is None else Decimal(tier),
-                "zip_code": rng.choice((None, "1011")),
+                "zip_code": rng.choice((None, "1011", "10999", "04109", "SW1A 1AA", "7")),
                 "status": rng.choice(("new", "won", "lost")),
                 "updated_at": CLOCK,
             }

@@ -57,9 +57,10 @@ def scrambled(crm: Crm) -> Crm:
     future = deepcopy(crm)
     known = {row["lead_id"] for row in crm["leads"] if row["created_at"] < T}
     for row in future["leads"]:
-        row.update(status="lost", assigned_to="R9", updated_at=CLOCK + DAY, zip_code="9999")
+        row.update(status="lost", assigned_to="R9", updated_at=CLOCK + DAY)
         if row["lead_id"] not in known:
-            row.update(source="elsewhere", property_value=1, created_at=row["created_at"] + 5 * DAY)
+            later = row["created_at"] + 5 * DAY
+            row.update(source="elsewhere", property_value=1, zip_code="9999", created_at=later)
     for row in future["interactions"]:
         recorded_or_occurred = "recorded_at" if row["recorded_at"] and row["recorded_at"] >= T else "occurred_at"
         if row[recorded_or_occurred] >= T:

@@ -3,8 +3,12 @@
     ('web_visits', 'web'), ('proposal_messages', 'proposal'), ('notes', 'note'),
 ] -%}
 {%- set directions = ['inbound', 'outbound', 'internal'] -%}
+{%- set directed_types = [
+    ('outbound_calls', 'outbound', 'call'), ('inbound_calls', 'inbound', 'call'),
+    ('outbound_emails', 'outbound', 'email'), ('inbound_emails', 'inbound', 'email'),
+] -%}
 {%- set contact = "fact = 'interaction' and direction in ('inbound', 'outbound')" -%}
-{%- set question = "direction = 'outbound' and interaction_type in ('call', 'email', 'sms')" -%}
+{%- set question = is_question() -%}
 
 with observed_facts as (
 
@@ -17,6 +21,8 @@ with observed_facts as (
         facts.direction,
         facts.outcome,
         facts.value,
+        facts.questions_so_far,
+        facts.interaction_us,
         facts.occurred_us,
         facts.known_us
     from {{ ref('observations') }} as observations
@@ -41,15 +47,26 @@ aggregated as (
         {%- for direction in directions %}
         {{ count_facts("fact = 'interaction' and direction = '" ~ direction ~ "'", days) }} as {{ direction }}_count_{{ suffix }},
         {%- endfor %}
+        {%- for name, direction, type in directed_types %}
+        {{ count_facts(
+            "fact = 'interaction' and direction = '" ~ direction ~ "' and interaction_type = '" ~ type ~ "'", days
+        ) }} as {{ name }}_count_{{ suffix }},
+        {%- endfor %}
         {%- endfor %}
         {{ count_facts("fact = 'interaction' and " ~ question) }} as questions_asked,
         {{ count_facts("fact = 'responded' and " ~ question) }} as questions_answered,
-        {{ count_facts("fact = 'interaction' and direction = 'outbound' and interaction_type = 'email'") }} as emails_sent,
+        -- the largest is that of the last fact of its kind, because the count never falls
+        max(case when fact = 'project_proposed' then questions_so_far end) as questions_until_proposal,
+        max(case when fact = 'responded' and {{ question }} then questions_so_far end) as questions_until_response,
+        cast(
+            sum(case when fact = 'responded' and {{ question }} then occurred_us - interaction_us end) as bigint
+        ) as response_delays_us,
         {{ count_facts("fact = 'opened' and direction = 'outbound' and interaction_type = 'email'") }} as emails_opened,
         {{ count_facts("fact = 'appointment_booked'") }} as appointments_booked_lifetime,
         {{ count_facts("fact = 'appointment_ended'") }} as appointments_ended,
         {{ count_facts("fact = 'appointment_ended' and outcome = 'completed'") }} as appointments_kept,
         {{ count_facts("fact = 'appointment_ended' and outcome = 'no_show'") }} as appointments_missed,
+        {{ count_facts("fact = 'appointment_ended' and outcome = 'rescheduled'") }} as reschedules_count_lifetime,
         {{ count_facts("fact = 'project_proposed'") }} as proposals_count_lifetime,
         {{ count_facts("fact = 'project_closed'") }} as proposals_closed,
         cast(
@@ -92,6 +109,9 @@ named as (
         {%- for direction in directions %}
         aggregated.{{ direction }}_count_{{ suffix }},
         {%- endfor %}
+        {%- for name, direction, type in directed_types %}
+        aggregated.{{ name }}_count_{{ suffix }},
+        {%- endfor %}
         {%- endfor %}
         {{ days_between('leads.known_us', 'observations.as_of_us') }} as lead_age_days,
         {{ days_between('aggregated.last_fact_us', 'observations.as_of_us') }} as days_since_last_fact,
@@ -108,17 +128,26 @@ named as (
         {{ days_between('aggregated.last_booking_us', 'observations.as_of_us') }} as days_since_last_booking,
         {{ days_between('aggregated.last_appointment_end_us', 'observations.as_of_us') }} as days_since_last_appointment_end,
         {{ share('aggregated.questions_answered', 'aggregated.questions_asked') }} as response_rate,
-        {{ share('aggregated.emails_opened', 'aggregated.emails_sent') }} as email_open_rate,
+        aggregated.questions_asked - aggregated.questions_until_proposal as questions_count_since_last_proposal,
+        aggregated.questions_asked - coalesce(aggregated.questions_until_response, 0) as questions_count_since_last_response,
+        {{ share(
+            'aggregated.outbound_calls_count_lifetime',
+            '(aggregated.outbound_calls_count_lifetime + aggregated.outbound_emails_count_lifetime)'
+        ) }} as outbound_call_share_lifetime,
+        {{ share('aggregated.response_delays_us', 'aggregated.questions_answered') }} / {{ hour_us() }} as avg_response_hours,
+        {{ share('aggregated.emails_opened', 'aggregated.outbound_emails_count_lifetime') }} as email_open_rate,
         {{ share(
             'aggregated.appointments_kept', '(aggregated.appointments_kept + aggregated.appointments_missed)'
         ) }} as appointment_show_rate,
         aggregated.appointments_booked_lifetime,
+        aggregated.reschedules_count_lifetime,
         aggregated.appointments_booked_lifetime - aggregated.appointments_ended as open_appointments_count,
         aggregated.proposals_count_lifetime,
         aggregated.proposals_count_lifetime - aggregated.proposals_closed as open_proposals_count,
         aggregated.open_proposals_value,
         cast(
-            (mod(aggregated.first_contact_us, {{ day_us() }}) - mod(aggregated.first_contact_us, 3600000000)) / 3600000000 as bigint
+            (mod(aggregated.first_contact_us, {{ day_us() }}) - mod(aggregated.first_contact_us, {{ hour_us() }}))
+            / {{ hour_us() }} as bigint
         ) as hour_of_first_contact,
         cast({{ weekday('observations.as_of_us') }} as bigint) as as_of_weekday,
         cast({{ weekday('observations.as_of_us') }} >= 5 as boolean) as is_weekend,
@@ -133,7 +162,8 @@ named as (
             when leads.property_value >= {{ bound }} then 'from_{{ bound }}'
             {%- endfor %}
             else 'below_{{ var('property_value_tier_bounds') | min }}'
-        end as property_value_tier
+        end as property_value_tier,
+        coalesce(substr(leads.zip_code, 1, 2), 'unknown') as zip_prefix
     from {{ ref('observations') }} as observations
     inner join {{ ref('stg_leads') }} as leads on observations.lead_id = leads.lead_id
     inner join aggregated
@@ -143,6 +173,27 @@ named as (
         on aggregated.lead_id = last_interactions.lead_id
             and aggregated.last_interaction_number = last_interactions.fact_number
 
+),
+
+scored as (
+
+    select
+        *,
+        -- no term is below 0, so that only the upper bound needs to be held
+        least(
+            cast(3 * interactions_count_lifetime as double precision) / 10
+            + 20 * coalesce(email_open_rate, 0)
+            + 30 * coalesce(response_rate, 0)
+            + 20 * coalesce(appointment_show_rate, 0),
+            100
+        ) as engagement_score,
+        -- PostgreSQL refuses an exp() too small for a double, and what lies so long ago is 0 to any reader
+        case
+            when days_since_last_contact > 1000 then 0
+            else 100 * exp(-days_since_last_contact / 7)
+        end as urgency_score
+    from named
+
 )
 
-select * from named
+select * from scored

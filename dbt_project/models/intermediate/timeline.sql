@@ -8,6 +8,7 @@ with facts as (
         cast(null as text) as direction,
         cast(null as text) as outcome,
         cast(null as decimal(18, 2)) as value,
+        cast(null as bigint) as interaction_us,
         known_us as occurred_us,
         known_us
     from {{ ref('stg_leads') }}
@@ -22,6 +23,7 @@ with facts as (
         direction,
         outcome,
         null as value,
+        null as interaction_us,
         occurred_us,
         known_us
     from {{ ref('stg_interactions') }}
@@ -37,6 +39,7 @@ with facts as (
         direction,
         null as outcome,
         null as value,
+        occurred_us as interaction_us,
         opened_us as occurred_us,
         greatest(opened_us, known_us) as known_us
     from {{ ref('stg_interactions') }}
@@ -52,6 +55,7 @@ with facts as (
         direction,
         null as outcome,
         null as value,
+        occurred_us as interaction_us,
         responded_us as occurred_us,
         greatest(responded_us, known_us) as known_us
     from {{ ref('stg_interactions') }}
@@ -67,6 +71,7 @@ with facts as (
         null as direction,
         null as outcome,
         null as value,
+        null as interaction_us,
         booked_us as occurred_us,
         booked_us as known_us
     from {{ ref('stg_appointments') }}
@@ -81,6 +86,7 @@ with facts as (
         null as direction,
         final_status as outcome,
         null as value,
+        null as interaction_us,
         ended_us as occurred_us,
         greatest(ended_us, booked_us) as known_us
     from {{ ref('stg_appointments') }}
@@ -96,6 +102,7 @@ with facts as (
         null as direction,
         null as outcome,
         value,
+        null as interaction_us,
         proposed_us as occurred_us,
         proposed_us as known_us
     from {{ ref('stg_projects') }}
@@ -110,6 +117,7 @@ with facts as (
         null as direction,
         final_status as outcome,
         value,
+        null as interaction_us,
         closed_us as occurred_us,
         greatest(closed_us, proposed_us) as known_us
     from {{ ref('stg_projects') }}
@@ -122,11 +130,16 @@ numbered as (
 
     select
         *,
-        row_number() over (
-            partition by lead_id
-            order by known_us, occurred_us, {{ byte_order('fact') }}, {{ byte_order('reference_id') }}
-        ) as fact_number
+        row_number() over in_order as fact_number,
+        -- counted here once: a feature that counts from some fact on is a difference of two of these
+        count(case when fact = 'interaction' and {{ is_question() }} then 1 end) over (
+            in_order rows unbounded preceding
+        ) as questions_so_far
     from facts
+    window in_order as (
+        partition by lead_id
+        order by known_us, occurred_us, {{ byte_order('fact') }}, {{ byte_order('reference_id') }}
+    )
 
 )
 
