@@ -1,25 +1,25 @@
-"""Layer `candidate`: freshly trained versions, measured beside the trivial baseline on held-out leads."""
+"""Layer `candidate`: freshly trained versions, measured on held-out leads beside a linear and a trivial model."""
 
-import base64
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
+from assets.ceilings import ceiling
+from assets.dbt import feature_code
+from assets.event_log import EVIDENCE_TAG, REASON_TAG
 from assets.ml_tables import ensure, record_training, record_version
-from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, Horizons
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, Horizons, Splitting
 from assets.warehouse import Warehouse
 from models.artifacts import MANIFEST, sha256
 from models.candidate import Candidate, train
-from models.declaration import LOWER_IS_BETTER, ModelDeclaration
-from models.evaluation import Evaluation, evaluate, missed_gates
-from models.plots import calibration_plot
+from models.card import Card, gates_table, metrics_table, model_card
+from models.declaration import ModelDeclaration
+from models.evaluation import Evaluation, evaluate
+from models.gates import Gate, gates
 from models.registry import DECLARATIONS
 from models.splitting import TooFewRowsError
 from models.training_set import load as load_training_set
-
-REASON_TAG = "leadline/reason"
-"""Run tag that says why a training was asked for."""
 
 
 def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
@@ -33,13 +33,11 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         owners=[declaration.owner],
         description=(
             f"{declaration.description} One scikit-learn pipeline as a joblib file, beside a manifest with its "
-            "SHA-256, library versions, features and stored predictions. The same training set, declaration and "
-            "libraries give the same version, which is not trained twice."
+            "SHA-256, library versions, features, evaluation and stored predictions, and its model card. The same "
+            "training set, declaration and libraries give the same version, which is not trained twice."
         ),
         check_specs=[
-            dg.AssetCheckSpec(
-                "gates", asset=["candidate", declaration.name], description="The declared bounds of the metrics hold."
-            )
+            dg.AssetCheckSpec("gates", asset=["candidate", declaration.name], description="The declared bounds hold.")
         ],
         pool=WAREHOUSE_POOL,
     )
@@ -49,17 +47,24 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         warehouse: Warehouse,
         artifacts: ArtifactStore,
         horizons: Horizons,
+        splitting: Splitting,
         clock: Clock,
     ) -> Iterator[dg.Output[str] | dg.AssetCheckResult]:
         started_at = clock.present()
-        applied = horizons.applied(declaration, warehouse.extraction().horizon_days)
+        extraction = warehouse.extraction()
+        applied = splitting.applied(horizons.applied(declaration, extraction.horizon_days))
         frozen = load_training_set(artifacts.training_sets(declaration.name) / training_set)
         try:
             trained = train(applied, frozen, artifacts.versions(declaration.name))
         except TooFewRowsError as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         evaluation = evaluate(trained)
-        missed = missed_gates(evaluation, declaration.gates)
+        cost = {**trained.cost(), "leads": float(_known_entities(warehouse, declaration))}
+        known = ceiling(extraction.source, declaration.label, trained)
+        measured = gates(applied.gates, evaluation, cost, known)
+        missed = [gate.sentence for gate in measured if not gate.met]
+        card = model_card(applied, trained, evaluation, measured)
+        card.write(trained.directory)
         with warehouse.connect() as connection:
             ensure(connection)
             record_version(
@@ -73,44 +78,49 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 context.run.tags.get(REASON_TAG, "materialized"),
                 started_at,
                 clock.present(),
+                as_of=extraction.as_of,
+                evidence=context.run.tags.get(EVIDENCE_TAG),
+                feature_code=feature_code(declaration.feature_view.name),
             )
-        yield dg.Output(trained.version, metadata=_metadata(trained, evaluation))
+        yield dg.Output(trained.version, metadata=_metadata(trained, evaluation, measured, card))
         yield dg.AssetCheckResult(
             check_name="gates",
             passed=not missed,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
-                **{f"{name}_bound": bound for name, bound in declaration.gates.items()},
-                **{name: _figure(evaluation.metrics[name]) for name in declaration.gates},
+                **{f"{gate.name}_bound": gate.bound for gate in measured},
+                **{gate.name: "undefined" if gate.value is None else gate.value for gate in measured},
+                **{f"{gate.name}_ceiling": gate.ceiling for gate in measured if gate.ceiling is not None},
                 "missed": "; ".join(missed) or "none",
+                "split": evaluation.split if evaluation.split == "temporal" else f"{evaluation.split}: flattering",
             },
         )
 
     return candidate
 
 
-def _metadata(trained: Candidate, evaluation: Evaluation) -> dict[str, Any]:
-    plot = base64.b64encode(calibration_plot(evaluation)).decode()
-    rows = [
-        f"| {name} {'(lower is better)' if name in LOWER_IS_BETTER else ''} | {_figure(value)} "
-        f"| {_figure(evaluation.baseline[name])} |"
-        for name, value in evaluation.metrics.items()
-    ]
-    rows += [f"| recall of {name} | {_figure(value)} | |" for name, value in evaluation.recall.items()]
+def _known_entities(warehouse: Warehouse, declaration: ModelDeclaration) -> int:
+    """Count the entities that the feature view knows, also those whose labels have not matured."""
+    view = declaration.feature_view
+    with warehouse.connect() as connection:
+        known: int = connection.execute(f"select count(distinct {view.key}) from {view.schema}.{view.name}").fetchall()[
+            0
+        ][0]
+    return known
+
+
+def _metadata(trained: Candidate, evaluation: Evaluation, measured: tuple[Gate, ...], card: Card) -> dict[str, Any]:
     defined = {name: value for name, value in evaluation.metrics.items() if value is not None}
     return {
         **defined,
         "version": trained.version,
         "reused": trained.reused,
         "held_out_rows": evaluation.n,
-        "metrics": dg.MetadataValue.md("\n".join(["| metric | model | baseline |", "|---|---|---|", *rows])),
-        "calibration": dg.MetadataValue.md(f"![calibration](data:image/png;base64,{plot})"),
+        "metrics": dg.MetadataValue.md(metrics_table(evaluation)),
+        "gates": dg.MetadataValue.md(gates_table(measured, evaluation)),
+        "card": dg.MetadataValue.md(card.embedded()),
         "artifact": dg.MetadataValue.path(trained.directory),
     }
-
-
-def _figure(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
 
 
 candidates = [candidate_asset(declaration) for declaration in DECLARATIONS.values()]

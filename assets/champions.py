@@ -1,20 +1,24 @@
 """Layer `champion`: which version's scores are published, and the ledger of the decisions that made it so."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.champion_files import load_champion
 from assets.ml_tables import ensure, record_decision
 from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock
 from assets.warehouse import Warehouse
-from models.artifacts import MANIFEST, sha256
-from models.candidate import load
+from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
+from models.candidate import Candidate, load
+from models.comparison import on_shared_rows
 from models.declaration import ModelDeclaration
 from models.evaluation import evaluate
-from models.promotion import ChampionEvidence, decide_promotion, promotion_evidence
+from models.promotion import ChampionEvidence, Decision, PromotionEvidence, decide_promotion, promotion_evidence
 from models.registry import DECLARATIONS
+from models.training_set import load as load_training_set
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -45,27 +49,9 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         version = load(artifacts.versions(declaration.name) / candidate)
         with warehouse.connect() as connection:
             ensure(connection)
-            evidence = promotion_evidence(
-                declaration.with_horizon(version.manifest["horizon_days"]),
-                evaluate(version),
-                _champion(connection, declaration.name),
+            evidence, decision = decide_and_record(
+                connection, declaration, artifacts, version, run_id=context.run_id, decided_at=clock.present()
             )
-            decision = decide_promotion(evidence)
-            decided_at = clock.present()
-            connection.begin()
-            record_decision(connection, context.run_id, evidence, decision, decided_at)
-            if decision.outcome == "promote":
-                connection.execute(
-                    "insert or replace into ml.ml_champions values (?, ?, ?, ?, ?)",
-                    [
-                        declaration.name,
-                        version.version,
-                        version.directory.name,
-                        sha256(version.directory / MANIFEST),
-                        decided_at,
-                    ],
-                )
-            connection.commit()
             pointer = connection.execute(
                 "select version from ml.ml_champions where model = ?", [declaration.name]
             ).fetchone()
@@ -85,21 +71,70 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
     return champion
 
 
-def _champion(connection: "DuckDBPyConnection", model: str) -> ChampionEvidence | None:
+def decide_and_record(
+    connection: "DuckDBPyConnection",
+    declaration: ModelDeclaration,
+    artifacts: ArtifactStore,
+    version: Candidate,
+    *,
+    run_id: str,
+    decided_at: datetime,
+) -> tuple[PromotionEvidence, Decision]:
+    """Decide whether a version becomes champion, write the decision to the ledger, and move the pointer.
+
+    The decision and the pointer are written in one transaction.
+    """
+    evidence = promotion_evidence(
+        declaration.with_horizon(version.manifest["horizon_days"]),
+        evaluate(version),
+        _champion(connection, artifacts, version),
+    )
+    decision = decide_promotion(evidence)
+    connection.begin()
+    record_decision(connection, run_id, evidence, decision, decided_at)
+    if decision.outcome == "promote":
+        connection.execute(
+            "insert or replace into ml.ml_champions values (?, ?, ?, ?, ?)",
+            [
+                declaration.name,
+                version.version,
+                version.directory.name,
+                sha256(version.directory / MANIFEST),
+                decided_at,
+            ],
+        )
+    connection.commit()
+    return evidence, decision
+
+
+def _champion(
+    connection: "DuckDBPyConnection", artifacts: ArtifactStore, candidate: Candidate
+) -> ChampionEvidence | None:
     row = connection.execute(
         "select champions.version, versions.metrics, versions.baseline, versions.horizon_days "
         "from ml.ml_champions as champions inner join ml.ml_models as versions using (model, version) "
         "where champions.model = ?",
-        [model],
+        [candidate.model],
     ).fetchone()
     if row is None:
         return None
-    return ChampionEvidence(
+    evidence = ChampionEvidence(
         version=row[0],
         horizon_days=row[3],
         log_loss=json.loads(row[1])["log_loss"],
         baseline_log_loss=json.loads(row[2])["log_loss"],
     )
+    if evidence.version == candidate.version or evidence.horizon_days != candidate.manifest["horizon_days"]:
+        return evidence
+    try:
+        champion = load_champion(connection, artifacts, candidate.model)
+    except ArtifactMismatchError:
+        # a champion whose files are damaged scores nothing, and must not stand in the way of its successor
+        return evidence
+    if champion is None:
+        return evidence
+    learnt = load_training_set(artifacts.training_sets(candidate.model) / candidate.manifest["training_set"])
+    return replace(evidence, shared=on_shared_rows(candidate, champion, learnt.frame()))
 
 
 champions = [champion_asset(declaration) for declaration in DECLARATIONS.values()]

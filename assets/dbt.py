@@ -90,6 +90,37 @@ def manifest_path() -> Path:
     return manifest
 
 
+def feature_code(view: str) -> str:
+    """Return a hash of the SQL that makes a feature view: its own, that of every model it reads, and their macros.
+
+    Parameters
+    ----------
+    view : str
+        The name of the dbt model.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. A changed comment changes them as well.
+    """
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    digest = hashlib.sha256()
+    seen: set[str] = set()
+    ahead = [f"model.leadline.{view}"]
+    while ahead:
+        unique_id = ahead.pop()
+        if unique_id in seen or unique_id.startswith("source."):
+            continue
+        seen.add(unique_id)
+        node = manifest["macros" if unique_id.startswith("macro.") else "nodes"][unique_id]
+        # macros of dbt and its adapters change with their versions, not with this project
+        if node["package_name"] == "leadline":
+            depends_on = node["depends_on"]
+            ahead += sorted([*depends_on.get("nodes", []), *depends_on.get("macros", [])])
+            digest.update(f"{unique_id}\0{node.get('raw_code') or node.get('macro_sql')}\0".encode())
+    return digest.hexdigest()
+
+
 def build(
     context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Warehouse, horizons: Horizons
 ) -> Iterator[Any]:

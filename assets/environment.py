@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from models.declaration import SPLITS, Split
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -56,8 +57,12 @@ class Settings:
     accept_new_source : bool
         Whether the warehouse may go on with another source than the one that it was filled from
         (``LEADLINE_ACCEPT_NEW_SOURCE``).
+    split : str
+        How held-out rows are chosen: ``temporal``, or ``stratified`` for comparison (``LEADLINE_SPLIT``).
     horizon_days : mapping of str to int
         Horizons that replace those of the declarations, by model (``LEADLINE_<MODEL>_HORIZON_DAYS``).
+    reports_port : int
+        Where drift reports are served while the UI runs (``LEADLINE_REPORTS_PORT``).
     simulation_leads, simulation_months, simulation_seed : int
         The simulated CRM (``LEADLINE_SIMULATION_LEADS``, ``_MONTHS``, ``_SEED``).
     """
@@ -68,7 +73,9 @@ class Settings:
     mapping: str | None
     as_of: datetime | None
     accept_new_source: bool
+    split: Split
     horizon_days: Mapping[str, int]
+    reports_port: int
     simulation_leads: int
     simulation_months: int
     simulation_seed: int
@@ -82,6 +89,11 @@ class Settings:
     def dagster_home(self) -> Path:
         """Home of the Dagster instance."""
         return self.home / "dagster"
+
+    @property
+    def artifacts(self) -> Path:
+        """What is frozen, and reports."""
+        return self.home / "artifacts"
 
     @property
     def published(self) -> Path:
@@ -120,7 +132,9 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         mapping=values.get("LEADLINE_MAPPING"),
         as_of=_moment("LEADLINE_AS_OF", values.get("LEADLINE_AS_OF")),
         accept_new_source=_switch("LEADLINE_ACCEPT_NEW_SOURCE", values.get("LEADLINE_ACCEPT_NEW_SOURCE", "0")),
+        split=_split(values.get("LEADLINE_SPLIT", "temporal")),
         horizon_days=horizons,
+        reports_port=_whole_number("LEADLINE_REPORTS_PORT", values.get("LEADLINE_REPORTS_PORT", "3001"), least=1),
         simulation_leads=_whole_number(
             "LEADLINE_SIMULATION_LEADS", values.get("LEADLINE_SIMULATION_LEADS", "10000"), least=1
         ),
@@ -197,6 +211,13 @@ def _whole_number(name: str, value: str, *, least: int) -> int:
     if not value.isdecimal() or int(value) < least:
         raise SettingError(f"{name}: expected a whole number of {least} or more, found {value!r}.")
     return int(value)
+
+
+def _split(value: str) -> Split:
+    for split in SPLITS:
+        if value == split:
+            return split
+    raise SettingError(f"LEADLINE_SPLIT: expected one of {', '.join(SPLITS)}, found {value!r}.")
 
 
 def _switch(name: str, value: str) -> bool:

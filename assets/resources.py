@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from models.declaration import Split
+
 if TYPE_CHECKING:
     from models.declaration import ModelDeclaration
 
@@ -79,10 +81,21 @@ class Horizons(dg.ConfigurableResource):  # type: ignore[type-arg]
         return declaration.with_horizon(days)
 
 
+class Splitting(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """How held-out rows are chosen, in place of what the declarations say."""
+
+    split: Split
+
+    def applied(self, declaration: ModelDeclaration) -> ModelDeclaration:
+        """Return the declaration measured on the split that applies."""
+        return declaration.with_split(self.split)
+
+
 class ArtifactStore(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Folders of what is frozen: training sets and model versions, by model."""
+    """Folders of what is frozen, training sets and model versions, and of reports, by model."""
 
     root: str
+    reports_port: int
 
     def training_sets(self, model: str) -> Path:
         """Folder of a model's training sets."""
@@ -91,6 +104,14 @@ class ArtifactStore(dg.ConfigurableResource):  # type: ignore[type-arg]
     def versions(self, model: str) -> Path:
         """Folder of a model's trained versions."""
         return Path(self.root) / "models" / model
+
+    def reports(self, model: str) -> Path:
+        """Folder of a model's drift reports."""
+        return Path(self.root) / "reports" / model
+
+    def report_address(self, report: Path) -> str:
+        """Where a report is served while the UI runs."""
+        return f"http://127.0.0.1:{self.reports_port}/{report.relative_to(Path(self.root) / 'reports').as_posix()}"
 
 
 class Publication(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.champion_files import load_champion
 from assets.ml_tables import add_predictions, ensure
 from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock
 from assets.warehouse import Warehouse
-from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
-from models.candidate import Candidate, load
+from models.candidate import Candidate
 from models.declaration import ModelDeclaration
 from models.explanation import reasons
 from models.registry import DECLARATIONS
@@ -40,9 +40,7 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         as_of = warehouse.built_extraction().as_of
         with warehouse.connect() as connection:
             ensure(connection)
-            pointer = connection.execute(
-                "select version, artifact, manifest_sha256 from ml.ml_champions where model = ?", [declaration.name]
-            ).fetchone()
+            champion = load_champion(connection, artifacts, declaration.name)
             open_leads = connection.execute(
                 f"select count(*) from {view.schema}.{view.name} where as_of = ?", [as_of]
             ).fetchall()[0][0]
@@ -50,29 +48,20 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 f"select features.* from {view.schema}.{view.name} as features where as_of = ? and not exists "
                 "(select 1 from ml.ml_predictions as scored where scored.model = ? and scored.version = ? "
                 f"and scored.lead_id = features.{view.key} and scored.as_of = features.as_of) order by {view.key}",
-                [as_of, declaration.name, pointer[0] if pointer else None],
+                [as_of, declaration.name, champion.version if champion else None],
             ).df()
-        if pointer is None:
+        if champion is None:
             context.log.warning(
                 f"{declaration.name} has no champion, so no lead is scored by it. The last row of ml.ml_decisions "
                 "for this model says why no candidate was promoted."
             )
             return dg.MaterializeResult(metadata={"champion": "none", "rows_added": 0, "open_leads": open_leads})
-        version, artifact, recorded = pointer
-        directory = artifacts.versions(declaration.name) / artifact
-        found = sha256(directory / MANIFEST) if (directory / MANIFEST).exists() else "no file"
-        if found != recorded:
-            raise ArtifactMismatchError(
-                f"{directory / MANIFEST}: expected SHA-256 {recorded}, as recorded at its promotion, found {found}; "
-                "restore the artifact from a backup, or train again: the scores published so far stay as they are"
-            )
-        champion = load(directory)
         predictions = explained(champion, unscored)
         with warehouse.connect() as connection:
             added = add_predictions(connection, predictions, clock.present())
         return dg.MaterializeResult(
             metadata={
-                "champion": version,
+                "champion": champion.version,
                 "open_leads": open_leads,
                 "leads_scored": len(unscored),
                 "rows_added": added,

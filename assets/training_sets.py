@@ -61,7 +61,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
 
 
 def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> "pd.DataFrame":
-    """Read the observations with matured labels: the feature view's columns, the label, and when the lead succeeded.
+    """Read the observations with matured labels: the feature view's columns, those of the entity, the label, and its success.
 
     Raises
     ------
@@ -69,6 +69,8 @@ def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Ext
         If the label table was built over another horizon or clock than those that apply now.
     """
     view = declaration.feature_view
+    entity = "".join(f", entities.{column} as {name}" for name, column in view.entity_columns.items())
+    joined = f"left join {view.entity_table} as entities using ({view.key})" if entity else ""
     with warehouse.connect() as connection:
         labels = {name for (name, *_) in connection.execute(f"describe labels.{declaration.label}").fetchall()}
         success = ", labels.succeeded_at" if "succeeded_at" in labels else ""
@@ -87,9 +89,9 @@ def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Ext
                 allow_retries=False,
             )
         return connection.execute(
-            f"select features.*, labels.{declaration.label_column}{success} "
+            f"select features.*{entity}, labels.{declaration.label_column}{success} "
             f"from {view.schema}.{view.name} as features "
-            f"inner join labels.{declaration.label} as labels using ({view.key}, as_of)"
+            f"inner join labels.{declaration.label} as labels using ({view.key}, as_of) {joined}"
         ).df()
 
 

@@ -11,30 +11,40 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import version as installed_version
+from statistics import median
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from models.artifacts import ArtifactMismatchError, new_directory, read_manifest, write_manifest
+from models.assessment import assess
+from models.calibration import scale
 from models.declaration import AS_OF, ModelDeclaration
 from models.frames import Kind, model_input
 from models.learning import fit, predict
-from models.splitting import sample_weights, temporal_split
+from models.splitting import sample_weights, split
+from models.validation import Observed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
     from models.training_set import TrainingSet
 
 PIPELINE = "pipeline.joblib"
-EVALUATION = "evaluation.parquet"
+HELD_OUT = "evaluation.parquet"
 PREDICTIONS = "predictions.parquet"
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "joblib")
-RECIPE = 1
+COST = "cost.json"
+"""What training cost. It depends on the machine and the hour, so the manifest does not vouch for it."""
+
+RECIPE = 2
 """To be raised whenever code of this package makes another version of the same rows and declaration."""
 
 STORED_PREDICTIONS = 200
+TIMED_PREDICTIONS = 9
 TOLERANCE = 1e-9
 """Within which stored predictions must be reproduced under other library versions."""
 
@@ -84,19 +94,29 @@ class Candidate:
 
         return joblib.load(self.directory / PIPELINE)
 
+    def cost(self) -> dict[str, float]:
+        """Return what it is held to beside its metrics, by the names of `models.declaration.COST_GATES`, without ``leads``.
+
+        Beside them ``assessment_minutes``, the part of ``training_minutes`` that was spent on measuring.
+        """
+        return {
+            **json.loads((self.directory / COST).read_text(encoding="utf-8")),
+            "file_megabytes": (self.directory / PIPELINE).stat().st_size / 1e6,
+        }
+
     def held_out(self) -> pd.DataFrame:
         """Read the held-out predictions: key, ``as_of``, ``truth`` and one ``probability_<outcome>`` per outcome."""
         import pandas as pd
 
-        return pd.read_parquet(self.directory / EVALUATION)
+        return pd.read_parquet(self.directory / HELD_OUT)
 
 
 def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: Path) -> Candidate:
     """Train a version of a model.
 
     The declared pipeline is fitted on the training side of the split, to be measured on the held-out rows; then on
-    all rows, to be published. Both are the same declaration: the published pipeline has seen more, and later, leads
-    than the one that was measured.
+    all rows, to be published. Both are the same declaration, and both scale their probabilities or neither does: the
+    published pipeline has seen more, and later, leads than the one that was measured.
 
     Parameters
     ----------
@@ -136,28 +156,41 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
     if target.exists():
         return load(target, reused=True)
 
+    started = perf_counter()
     frame = training_set.frame()
-    key = declaration.feature_view.key
+    view = declaration.feature_view
     label = frame[declaration.label_column]
     features = model_input(frame, training_set.features)
-    split = temporal_split(frame, declaration)
-    weights = sample_weights(frame, declaration, split.cut)
-
-    measured = fit(declaration, features[split.train], label[split.train], weights[split.train])
-    held_out = frame.loc[split.test, [key, AS_OF]].assign(**{TRUTH: label[split.test].astype(str)})
-    held_out = _with_probabilities(held_out, measured, features[split.test], declaration.outcomes)
-
     clock = pd.Timestamp(training_set.manifest["as_of"])
-    published = fit(declaration, features, label, sample_weights(frame, declaration, clock))
-    sample = features.iloc[:: max(1, math.ceil(len(features) / STORED_PREDICTIONS))]
-    stored = _with_probabilities(sample, published, sample, declaration.outcomes)
+    sides = split(frame, declaration, clock)
+    rows = Observed(
+        features=features,
+        label=label,
+        weights=sample_weights(frame, declaration, sides.cut),
+        entities=pd.factorize(frame[view.key])[0],
+    )
+    counts = label[sides.train].value_counts(normalize=True)
+    baseline = [
+        float(counts.get(name, 0.0)) for name in ((1,) if declaration.task == "binary" else declaration.outcomes)
+    ]
+    segments = frame.loc[sides.test, [name for name in view.segments if name in frame.columns]]
+    assessment = assess(declaration, version, rows.rows(sides.train), rows.rows(sides.test), baseline, segments)
+    assessed = perf_counter()
 
-    counts = label[split.train].value_counts(normalize=True)
-    classes = (1,) if declaration.task == "binary" else declaration.outcomes
+    held_out = frame.loc[sides.test, [view.key, AS_OF]].assign(**{TRUTH: label[sides.test].astype(str)})
+    held_out = _with_probabilities(held_out, assessment.probability, declaration.outcomes)
+    published = fit(declaration, features, label, sample_weights(frame, declaration, clock))
+    if assessment.scaling is not None:
+        published = scale(published, assessment.scaling)
+    sample = features.iloc[:: max(1, math.ceil(len(features) / STORED_PREDICTIONS))]
+    stored = _with_probabilities(sample, predict(published, sample, declaration.outcomes), declaration.outcomes)
+    trained = perf_counter()
+
     with new_directory(target) as unfinished:
         joblib.dump(published, unfinished / PIPELINE, compress=3)
-        held_out.to_parquet(unfinished / EVALUATION, index=False)
+        held_out.to_parquet(unfinished / HELD_OUT, index=False)
         stored.to_parquet(unfinished / PREDICTIONS, index=False)
+        assessment.evaluation.write(unfinished)
         manifest = write_manifest(
             unfinished,
             {
@@ -165,28 +198,37 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
                 "version": version,
                 "training_set": training_set.id,
                 "as_of": training_set.manifest["as_of"],
+                "first_as_of": training_set.manifest["first_as_of"],
                 "last_as_of": training_set.manifest["last_as_of"],
                 "declaration": fingerprint,
                 "libraries": libraries,
-                "key": key,
+                "key": view.key,
                 "task": declaration.task,
                 "horizon_days": declaration.horizon_days,
                 "outcomes": list(declaration.outcomes),
                 "features": training_set.features,
                 "typical": _typical(features, training_set.features),
-                "baseline": [float(counts.get(name, 0.0)) for name in classes],
+                "baseline": baseline,
                 "grades": _grade_bounds(held_out, declaration),
                 "rows": len(frame),
+                "entities": training_set.manifest["entities"],
                 "split": {
-                    "cut": split.cut.isoformat(),
-                    "train_rows": int(split.train.sum()),
-                    "test_rows": int(split.test.sum()),
-                    "not_matured_at_cut": int((~split.train & ~split.test).sum()),
-                    "train_entities": split.train_entities,
-                    "test_entities": split.test_entities,
+                    "kind": declaration.split,
+                    "cut": sides.cut.isoformat(),
+                    "train_rows": int(sides.train.sum()),
+                    "test_rows": int(sides.test.sum()),
+                    "rows_on_neither_side": int((~sides.train & ~sides.test).sum()),
+                    "train_entities": sides.train_entities,
+                    "test_entities": sides.test_entities,
                 },
             },
         )
+        cost = {
+            "training_minutes": (trained - started) / 60,
+            "assessment_minutes": (assessed - started) / 60,
+            "prediction_milliseconds": _milliseconds_of_one(published, features, declaration.outcomes),
+        }
+        (unfinished / COST).write_text(json.dumps(cost) + "\n", encoding="utf-8")
     return Candidate(model=declaration.name, version=version, directory=target, manifest=manifest)
 
 
@@ -238,11 +280,17 @@ def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
         )
 
 
-def _with_probabilities(
-    rows: pd.DataFrame, pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...]
-) -> pd.DataFrame:
-    probabilities = predict(pipeline, features, outcomes)
+def _with_probabilities(rows: pd.DataFrame, probabilities: np.ndarray, outcomes: tuple[str, ...]) -> pd.DataFrame:
     return rows.assign(**{PROBABILITY + name: probabilities[:, i] for i, name in enumerate(outcomes)})
+
+
+def _milliseconds_of_one(pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...]) -> float:
+    took = []
+    for row in range(min(len(features), TIMED_PREDICTIONS)):
+        started = perf_counter()
+        predict(pipeline, features.iloc[[row]], outcomes)
+        took.append(1000 * (perf_counter() - started))
+    return median(took)
 
 
 def _typical(features: pd.DataFrame, kinds: dict[str, Kind]) -> dict[str, float | str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.declaration import LEAD_FEATURES, ModelDeclaration
+from models.declaration import COST_GATES, LEAD_FEATURES, ModelDeclaration
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -45,6 +45,6 @@ CONVERSION = ModelDeclaration(
     outcomes=("converted",),
     estimator=estimator,
     primary_metric="auc",
-    gates={"auc": 0.7, "ece_10": 0.05},
+    gates={"auc": 0.7, "ece_10": 0.05, **COST_GATES},
     grades={"A": 0.9, "B": 0.7, "C": 0.4, "D": 0.0},
 )

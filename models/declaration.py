@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from models.drift import DriftPolicy
+from models.retraining import RetrainPolicy
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -29,7 +32,25 @@ METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """The metrics of each task, in the order in which they are shown."""
 
-LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece_10"})
+RECALL = "recall"
+"""A gate on the recall of each outcome of a multiclass task."""
+
+COST_GATES: Mapping[str, float] = MappingProxyType(
+    {
+        "leads": 10_000,
+        "cv_spread": 0.05,
+        "training_minutes": 10,
+        "prediction_milliseconds": 50,
+        "file_megabytes": 50,
+    }
+)
+"""What every model is held to beside its metrics: entities that the feature view knows, std / mean of the primary
+metric in cross-validation, the time to train it and to predict one row, and the size of its file."""
+
+LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece_10", *COST_GATES} - {"leads"})
+
+Split = Literal["temporal", "stratified"]
+SPLITS: tuple[Split, ...] = ("temporal", "stratified")
 
 
 class DeclarationError(ValueError):
@@ -52,6 +73,13 @@ class FeatureView:
         The column with the time at which the entity came into being; entities are split by it.
     not_features : tuple of str
         Columns of the view that describe the observation and are not learnt from.
+    segments : tuple of str
+        Columns by whose values held-out rows are measured apart, where they are there.
+    entity_table : str
+        Table with one row per entity as it is today, by `key`.
+    entity_columns : mapping of str to str
+        Columns of it that training rows carry to be told apart by, by the name that they get there. They are
+        overwritten, so they must be in `not_features`.
     """
 
     name: str
@@ -60,14 +88,18 @@ class FeatureView:
     key: str
     created: str
     not_features: tuple[str, ...]
+    segments: tuple[str, ...] = ()
+    entity_table: str = ""
+    entity_columns: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a view whose own key, clock or creation time would be learnt from."""
-        missing = [column for column in (self.key, AS_OF, self.created) if column not in self.not_features]
+        described = (self.key, AS_OF, self.created, *self.entity_columns)
+        missing = [column for column in described if column not in self.not_features]
         if missing:
             raise DeclarationError(
-                f"feature view {self.name!r}: not_features must hold the key, {AS_OF!r} and the creation "
-                f"time; {missing} would become features"
+                f"feature view {self.name!r}: not_features must hold the key, {AS_OF!r}, the creation time and the "
+                f"columns of the entity; {missing} would become features"
             )
 
 
@@ -77,7 +109,10 @@ LEAD_FEATURES = FeatureView(
     entity="lead",
     key="lead_id",
     created="lead_created_at",
-    not_features=("lead_id", AS_OF, "observation_kind", "lead_created_at"),
+    not_features=("lead_id", AS_OF, "observation_kind", "lead_created_at", "assigned_to"),
+    segments=("lead_source", "property_value_tier", "assigned_to"),
+    entity_table="staging.stg_leads",
+    entity_columns=MappingProxyType({"assigned_to": "current_assigned_to"}),
 )
 
 
@@ -110,9 +145,12 @@ class ModelDeclaration:
         Share of the entities, the latest created, that is held out.
     primary_metric : str
         The metric in which a first champion must beat the trivial baseline.
+    split : {"temporal", "stratified"}
+        How held-out rows are chosen (`models.splitting`); a version with a stratified split is never promoted.
     gates : mapping of str to float
-        Bounds shown beside the metrics: a minimum, or a maximum for a metric of which less is better. A missed gate
-        is a warning to people; what decides promotion is the comparison with the baseline and the champion.
+        Bounds shown beside their values: a minimum, or a maximum where less is better. The names are the metrics of
+        the task, ``recall`` (of each outcome) for a multiclass one, and those of `COST_GATES`. A missed gate is a
+        warning to people; what decides promotion is the comparison with the baseline and the champion.
     grades : mapping of str to float
         For a binary task: grade to the quantile of the held-out predictions at which it begins, from the best to
         the worst, which begins at 0.
@@ -120,6 +158,10 @@ class ModelDeclaration:
         How far a candidate's skill (1 - log-loss / log-loss of the baseline) may lie below the champion's for it
         still to be promoted.
     seed : int
+    drift : DriftPolicy
+        When a difference between the champion's world and the present one counts as drift.
+    retrain : RetrainPolicy
+        When drift or age lead to a new training.
     """
 
     name: str
@@ -135,14 +177,18 @@ class ModelDeclaration:
     primary_metric: str
     success_weight: float = 1.0
     test_share: float = 0.3
-    gates: Mapping[str, float] = field(default_factory=dict)
+    split: Split = "temporal"
+    gates: Mapping[str, float] = field(default_factory=lambda: COST_GATES)
     grades: Mapping[str, float] = field(default_factory=dict)
     max_skill_loss: float = 0.02
     seed: int = 7
+    drift: DriftPolicy = field(default_factory=DriftPolicy)
+    retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
 
     def __post_init__(self) -> None:
         """Refuse a declaration that cannot be right, naming every field that is wrong."""
         known = METRICS.get(self.task, ())
+        gated = {*known, *COST_GATES, *((RECALL,) if self.task == "multiclass" else ())}
         quantiles = list(self.grades.values())
         problems = [
             problem
@@ -167,7 +213,8 @@ class ModelDeclaration:
                     self.primary_metric not in known,
                     f"primary_metric must be one of {known}, found {self.primary_metric!r}",
                 ),
-                (not set(self.gates) <= set(known), f"gates must be among {known}, found {sorted(self.gates)}"),
+                (not set(self.gates) <= gated, f"gates must be among {sorted(gated)}, found {sorted(self.gates)}"),
+                (self.split not in SPLITS, f"split must be one of {SPLITS}, found {self.split!r}"),
                 (self.task == "multiclass" and bool(quantiles), "grades are for binary tasks"),
                 (
                     bool(quantiles)
@@ -193,6 +240,10 @@ class ModelDeclaration:
     def with_horizon(self, days: int) -> ModelDeclaration:
         """Return the same model over another horizon."""
         return replace(self, horizon_days=days)
+
+    def with_split(self, split: Split) -> ModelDeclaration:
+        """Return the same model, measured on rows that are chosen otherwise."""
+        return replace(self, split=split)
 
     def fingerprint(self) -> str:
         """Hash everything in the declaration that changes what is learnt or stored with it.
@@ -225,6 +276,9 @@ class ModelDeclaration:
             "label": [self.label, self.label_column, self.horizon_days, self.task, list(self.outcomes)],
             "success_weight": self.success_weight,
             "test_share": self.test_share,
+            "split": self.split,
+            "segments": list(self.feature_view.segments),
+            "primary_metric": self.primary_metric,
             "grades": dict(self.grades),
             "seed": self.seed,
             "pipeline": parameters,

@@ -5,21 +5,30 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from models.frames import ObservationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     import pandas as pd
+    from sklearn.base import BaseEstimator
+    from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
     from models.declaration import ModelDeclaration
 
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
 FEW_ROWS = 10_000
 """Up to here one thread fitted boosted trees as fast as four idle ones did (40 columns), and predicted within 6 ms."""
+
+
+ROWS_WORTH_A_PROCESS = 5_000
 
 
 @dataclass(frozen=True)
@@ -56,52 +65,83 @@ class FilledNumbers:
 def build_pipeline(declaration: ModelDeclaration) -> Pipeline:
     """Build the unfitted pipeline of a model, which takes what `models.frames.model_input` returns.
 
-    Text becomes indicator columns, rare and unknown categories sharing one. Numbers pass through with their missing
-    values, except columns without enough values in the rows that the pipeline is fitted on. Every ``random_state``
-    is the seed of the declaration.
+    Text becomes categories where the estimator splits on them (`fit` tells it which columns they are), and indicator
+    columns elsewhere; rare categories share one. Numbers are clipped at bounds learned from the rows that the pipeline
+    is fitted on and keep their missing values; columns without enough values there are left out. Every
+    ``random_state`` is the seed of the declaration.
     """
-    from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OneHotEncoder
 
-    columns = ColumnTransformer(
-        [
-            (
-                "text",
-                OneHotEncoder(
-                    handle_unknown="infrequent_if_exist", min_frequency=20, max_categories=30, sparse_output=False
-                ),
-                TextColumns(),
-            ),
-            ("numbers", "passthrough", FilledNumbers()),
-        ],
-        verbose_feature_names_out=False,
+    from models.estimators import QuantileClipper
+
+    estimator = declaration.estimator()
+    columns = _columns(_categories() if _splits_on_categories(estimator) else _indicators(), QuantileClipper())
+    return _seeded(Pipeline([("columns", columns), ("estimator", estimator)]), declaration.seed)
+
+
+def build_linear_pipeline(declaration: ModelDeclaration) -> Pipeline:
+    """Build the unfitted linear model that stands beside every model: regularised (multinomial) logistic regression.
+
+    Text becomes indicator columns; numbers are clipped, filled with their median beside an indicator of what was
+    missing, and scaled.
+    """
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline, make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from models.estimators import QuantileClipper
+
+    numbers = make_pipeline(QuantileClipper(), SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    # strong enough to converge among features that nearly repeat each other
+    estimator = LogisticRegression(C=0.1, max_iter=500, tol=1e-3)
+    return _seeded(
+        Pipeline([("columns", _columns(_indicators(), numbers)), ("estimator", estimator)]), declaration.seed
     )
-    pipeline = Pipeline([("columns", columns), ("estimator", declaration.estimator())])
-    seeds = {name: declaration.seed for name in pipeline.get_params() if name.split("__")[-1] == "random_state"}
-    return pipeline.set_params(**seeds)
 
 
-def fit(declaration: ModelDeclaration, features: pd.DataFrame, label: pd.Series, sample_weight: np.ndarray) -> Pipeline:
+def fit(
+    declaration: ModelDeclaration,
+    features: pd.DataFrame,
+    label: pd.Series,
+    sample_weight: np.ndarray,
+    *,
+    cores: int | None = None,
+) -> Pipeline:
     """Fit the pipeline of a model on a model input.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+    features : DataFrame of shape (n_rows, n_features)
+    label : Series of shape (n_rows,)
+    sample_weight : ndarray of shape (n_rows,)
+    cores : int, optional
+        By default those that are free, or one where more gain nothing.
 
     Raises
     ------
     ObservationError
         If no feature tells the rows apart.
     """
-    if not (FilledNumbers()(features) or TextColumns()(features)):
+    categories = TextColumns()(features)
+    if not (FilledNumbers()(features) or categories):
         raise ObservationError(
             f"model {declaration.name!r}: all {features.shape[1]} features are constant or empty in the "
             f"{len(features)} rows to "
             "learn from; look at the feature view and its sources"
         )
     pipeline = build_pipeline(declaration)
-    with threads(1 if len(features) <= FEW_ROWS else free_cores()):
+    if _splits_on_categories(pipeline.named_steps["estimator"]):
+        # the categories are the first columns
+        pipeline.set_params(estimator__categorical_features=list(range(len(categories))))
+    with threads(cores or (1 if len(features) <= FEW_ROWS else free_cores())):
         return pipeline.fit(features, label, estimator__sample_weight=sample_weight)
 
 
-def predict(pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...]) -> np.ndarray:
+def predict(
+    pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...], *, cores: int | None = None
+) -> np.ndarray:
     """Predict the probability of each outcome.
 
     Parameters
@@ -112,6 +152,8 @@ def predict(pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...
         A model input.
     outcomes : tuple of str
         One name for a binary model, whose classes are 0 and 1; the class names otherwise.
+    cores : int, optional
+        By default all, or one where more gain nothing.
 
     Returns
     -------
@@ -123,13 +165,65 @@ def predict(pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...
     probabilities = np.zeros((len(features), len(outcomes)))
     if features.empty:
         return probabilities
-    with threads(1 if len(features) <= FEW_ROWS else _cores()):
+    with threads(cores or (1 if len(features) <= FEW_ROWS else _cores())):
         predicted = pipeline.predict_proba(features)
     classes: list[int | str] = [1] if len(outcomes) == 1 else list(outcomes)
     for position, name in enumerate(pipeline.classes_):
         if name in classes:
             probabilities[:, classes.index(name)] = predicted[:, position]
     return probabilities
+
+
+def side_by_side(work: Callable[[Piece], Result], pieces: Iterable[Piece], *, rows: int) -> list[Result]:
+    """Do pieces of work side by side, each on one core of its own: fits too small for several cores to share.
+
+    They run in processes, for boosted trees hold Python's lock most of the time: in four threads five small fits took
+    longer than one after another. A process takes two seconds to start and is kept for the next work.
+
+    Parameters
+    ----------
+    work : callable
+        Calls `fit` and `predict` with one core.
+    pieces : iterable
+    rows : int
+        That a piece learns from, about: few rows are not worth a process.
+    """
+    import joblib
+
+    workers = 1 if rows <= ROWS_WORTH_A_PROCESS else free_cores()
+    return list(joblib.Parallel(n_jobs=workers)(joblib.delayed(work)(piece) for piece in pieces))
+
+
+def _columns(text: BaseEstimator, numbers: BaseEstimator) -> ColumnTransformer:
+    from sklearn.compose import ColumnTransformer
+
+    return ColumnTransformer(
+        [("text", text, TextColumns()), ("numbers", numbers, FilledNumbers())], verbose_feature_names_out=False
+    )
+
+
+def _indicators() -> OneHotEncoder:
+    from sklearn.preprocessing import OneHotEncoder
+
+    return OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=20, max_categories=30, sparse_output=False)
+
+
+def _categories() -> OrdinalEncoder:
+    from sklearn.preprocessing import OrdinalEncoder
+
+    # an unknown category is like a missing one: trees learn from what is there where those belong
+    return OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=float("nan"), min_frequency=20, max_categories=30
+    )
+
+
+def _splits_on_categories(estimator: BaseEstimator) -> bool:
+    return "categorical_features" in estimator.get_params(deep=False)
+
+
+def _seeded(pipeline: Pipeline, seed: int) -> Pipeline:
+    seeds = {name: seed for name in pipeline.get_params() if name.split("__")[-1] == "random_state"}
+    return pipeline.set_params(**seeds)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.declaration import LEAD_FEATURES, ModelDeclaration
+from models.declaration import COST_GATES, LEAD_FEATURES, RECALL, ModelDeclaration
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -47,6 +47,6 @@ NEXT_BEST_ACTION = ModelDeclaration(
     outcomes=("call_immediate", "email_nurture", "schedule_appointment", "send_proposal", "no_action"),
     estimator=estimator,
     primary_metric="macro_auc",
-    gates={"macro_auc": 0.7},
+    gates={"accuracy": 0.85, "weighted_f1": 0.8, RECALL: 0.7, "macro_auc": 0.7, **COST_GATES},
     success_weight=2.0,
 )

@@ -5,20 +5,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from models.declaration import LOWER_IS_BETTER, ModelDeclaration
-
 if TYPE_CHECKING:
-    from models.evaluation import Evaluation
+    from models.declaration import ModelDeclaration
+    from models.evaluation import Evaluation, Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedRows:
+    """Log-losses of candidate, champion and trivial baseline on the same rows, from which none has learnt."""
+
+    rows: int
+    candidate_log_loss: float
+    champion_log_loss: float
+    baseline_log_loss: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChampionEvidence:
-    """What is known of the champion: version, horizon, its log-loss and its baseline's on its own held-out rows."""
+    """What is known of the champion.
+
+    Attributes
+    ----------
+    version : str
+    horizon_days : int
+    log_loss, baseline_log_loss : float or None
+        Its own and its baseline's, on its own held-out rows.
+    shared : SharedRows or None
+        None where there are too few such rows.
+    """
 
     version: str
     horizon_days: int
     log_loss: float | None
     baseline_log_loss: float | None
+    shared: SharedRows | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +52,13 @@ class PromotionEvidence:
     horizon_days : int
         The horizon that it was trained over.
     primary_metric : str
+    split : str
+        How the held-out rows were chosen.
     metrics, baseline : dict of str to float or None
         Of the candidate and of the trivial baseline, on the candidate's held-out rows.
+    over_baseline : dict of str to Figure
+        By how much the candidate is better than the baseline, in the primary metric and in log-loss: the interval is
+        that of the difference, over resampled entities.
     max_skill_loss : float
     champion : ChampionEvidence or None
         None as long as there is none.
@@ -43,8 +68,10 @@ class PromotionEvidence:
     version: str
     horizon_days: int
     primary_metric: str
+    split: str
     metrics: dict[str, float | None]
     baseline: dict[str, float | None]
+    over_baseline: dict[str, Figure]
     max_skill_loss: float
     champion: ChampionEvidence | None
 
@@ -80,8 +107,10 @@ def promotion_evidence(
         version=evaluation.version,
         horizon_days=declaration.horizon_days,
         primary_metric=declaration.primary_metric,
+        split=evaluation.split,
         metrics=evaluation.metrics,
         baseline=evaluation.baseline,
+        over_baseline={name: evaluation.over_baseline[name] for name in (declaration.primary_metric, "log_loss")},
         max_skill_loss=declaration.max_skill_loss,
         champion=champion,
     )
@@ -90,30 +119,42 @@ def promotion_evidence(
 def decide_promotion(evidence: PromotionEvidence) -> Decision:
     """Decide whether a candidate becomes the champion.
 
-    Every candidate must beat the trivial baseline in the primary metric and in log-loss: a model that ranks well
-    and misstates probabilities would mislead the expected values that are published. A later candidate has also
+    Rows chosen at random flatter, so a candidate that was measured on such rows is refused. Every candidate must beat
+    the trivial baseline in the primary metric and in log-loss beyond the interval of the difference: a model that ranks
+    well and misstates probabilities would mislead the expected values that are published. A later candidate has also
     seen later data, which is worth having for its own sake, so it need not beat the champion; it must not lose more
-    than `max_skill_loss` of skill. Skill, 1 - log-loss / baseline log-loss, compares models that were measured on
-    different rows better than any raw metric. A champion over another horizon answers another question, and no figure
-    of it is comparable.
+    than `max_skill_loss` of skill, 1 - log-loss / baseline log-loss. Both are held against each other on the same rows
+    where there are any that neither learnt from: when the world has changed, the skill that the champion had in the old
+    one is no measure of what can be had in the new. Else each brings the skill of its own rows, which compares models
+    on different rows better than any raw metric. A champion over another horizon answers another question, and no
+    figure of it is comparable.
     """
     champion = evidence.champion
     if champion is not None and champion.version == evidence.version:
         return _decision("keep", "same_version", f"{evidence.version} is the champion of {evidence.model} already.")
 
+    if evidence.split != "temporal":
+        return _decision(
+            "refuse",
+            "split_not_temporal",
+            f"{evidence.version} was measured on a {evidence.split} split, whose figures flatter; only a version that "
+            "was measured on later leads than it learnt from can be promoted.",
+        )
+
     for name in dict.fromkeys((evidence.primary_metric, "log_loss")):
-        value, trivial = evidence.metrics[name], evidence.baseline[name]
-        if value is None or trivial is None:
+        value, trivial, better = evidence.metrics[name], evidence.baseline[name], evidence.over_baseline[name]
+        if value is None or trivial is None or better.value is None or better.lower is None:
             return _decision(
                 "refuse",
                 "metric_undefined",
                 f"{name} of {evidence.version} is undefined on its held-out rows, so it cannot be compared.",
             )
-        if not (value < trivial if name in LOWER_IS_BETTER else value > trivial):
+        if not better.lower > 0:
             return _decision(
                 "refuse",
                 "baseline_not_beaten",
-                f"{evidence.version} does not beat the trivial baseline: {name} {value:.4f}, baseline {trivial:.4f}.",
+                f"{evidence.version} does not beat the trivial baseline beyond the interval: {name} {value:.4f}, "
+                f"baseline {trivial:.4f}, better by {better.value:.4f} ({better.lower:.4f} to {better.upper:.4f}).",
             )
 
     skill = _skill(evidence.metrics["log_loss"], evidence.baseline["log_loss"])
@@ -132,6 +173,12 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
             f"{champion.horizon_days} days.",
         )
     champion_skill = _skill(champion.log_loss, champion.baseline_log_loss)
+    where = "each on its own held-out rows"
+    if champion.shared is not None:
+        shared = champion.shared
+        skill = _skill(shared.candidate_log_loss, shared.baseline_log_loss)
+        champion_skill = _skill(shared.champion_log_loss, shared.baseline_log_loss)
+        where = f"both on the {shared.rows:,} held-out rows that are later than the champion"
     if skill is None or champion_skill is None:
         return _decision(
             "refuse",
@@ -141,7 +188,7 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
         )
     figures = (
         f"skill {skill:.4f}, champion {champion.version} {champion_skill:.4f}, "
-        f"tolerated loss {evidence.max_skill_loss:.4f}"
+        f"tolerated loss {evidence.max_skill_loss:.4f}, {where}"
     )
     if skill < champion_skill - evidence.max_skill_loss:
         return _decision("refuse", "skill_lost", f"{evidence.version} falls too far below the champion: {figures}.")

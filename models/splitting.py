@@ -1,4 +1,4 @@
-"""The split out of time: what a model is fitted on, what it is measured on, and what each training row weighs."""
+"""The split: what a model is fitted on, what it is measured on, and what each training row weighs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class Split:
     Attributes
     ----------
     train, test : ndarray of bool, shape (n_rows,)
-        Disjoint, also by entity. Rows in neither had labels that were still open at `cut`.
+        Disjoint; in a temporal split also by entity, and rows in neither had labels that were still open at `cut`.
     cut : Timestamp
-        Creation of the first held-out entity: the moment at which the fitted model could have been made.
+        The moment at which the fitted model could have been made: the creation of the first held-out entity, and for
+        a stratified split the clock.
     train_entities, test_entities : int
     """
 
@@ -34,6 +35,60 @@ class Split:
     cut: pd.Timestamp
     train_entities: int
     test_entities: int
+
+
+STRATIFIED_SHARES = (0.7, 0.15, 0.15)
+"""Of the rows: to learn from, set aside (as others do to tune on), and held out."""
+
+
+def split(frame: pd.DataFrame, declaration: ModelDeclaration, clock: pd.Timestamp) -> Split:
+    """Split a training frame as declared; for a stratified split `clock` is the cut.
+
+    Raises
+    ------
+    TooFewRowsError
+        If a side has no rows or a single class.
+    """
+    if declaration.split == "stratified":
+        return stratified_split(frame, declaration, clock)
+    return temporal_split(frame, declaration)
+
+
+def stratified_split(frame: pd.DataFrame, declaration: ModelDeclaration, clock: pd.Timestamp) -> Split:
+    """Hold out rows at random, as many of each class in a hundred on each side: for comparison alone.
+
+    Rows of one entity come to lie on both sides, so a model knows its held-out rows by their neighbours, and the
+    figures flatter.
+
+    Raises
+    ------
+    TooFewRowsError
+        If a class has too few rows to be on each side.
+    """
+    import numpy as np
+
+    learning, aside, _ = STRATIFIED_SHARES
+    label = frame[declaration.label_column].to_numpy()
+    place = np.empty(len(frame))
+    order = np.random.default_rng(declaration.seed).permutation(len(frame))
+    for name in np.unique(label):
+        rows = order[label[order] == name]
+        place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    train, test = place < learning, place >= learning + aside
+    key = frame[declaration.feature_view.key]
+    for side, mask in (("training", train), ("held-out", test)):
+        if len(np.unique(label[mask])) < 2:
+            raise TooFewRowsError(
+                f"model {declaration.name!r}: expected two or more classes among the {side} rows of a stratified "
+                f"split, found {int(mask.sum())} rows of {len(np.unique(label[mask]))}; load more history"
+            )
+    return Split(
+        train=train,
+        test=test,
+        cut=clock,
+        train_entities=int(key[train].nunique()),
+        test_entities=int(key[test].nunique()),
+    )
 
 
 def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:

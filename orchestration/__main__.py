@@ -47,10 +47,12 @@ def _run(current: Settings, job: str) -> int:
 
 
 def _ui(current: Settings, port: int) -> int:
+    from orchestration import report_server
     from orchestration.instance import open_instance, reconcile
 
     with open_instance(current) as instance:
         reconcile(instance)
+    report_server.start(current.artifacts / "reports", current.reports_port)
     sys.stderr.write(f"Leadline: the UI of {current.home} is at http://127.0.0.1:{port} (end it with Ctrl-C)\n")
     dagster = Path(sys.executable).with_name("dagster")
     os.chdir(PROJECT)

@@ -5,32 +5,60 @@ from __future__ import annotations
 import dagster as dg
 from dagster_dbt import DbtCliResource
 
-from assets import candidates, champions, crm, feature_store, marts, scores, training_sets
+from assets import (
+    candidates,
+    champions,
+    crm,
+    drift,
+    feature_quality,
+    feature_store,
+    marts,
+    retrain_decisions,
+    scores,
+    source_health,
+    training_sets,
+)
 from assets.dbt import DBT, DBT_PROJECT
 from assets.environment import point_at_home, settings
-from assets.resources import ArtifactStore, Clock, CrmSource, Horizons, Publication
+from assets.resources import ArtifactStore, Clock, CrmSource, Horizons, Publication, Splitting
 from assets.warehouse import Warehouse
-from orchestration.jobs import score_leads, whole_loop
+from orchestration.jobs import retrain_jobs, score_leads, whole_loop
 from orchestration.progress import progress_logger
 from orchestration.schedules import nightly_scores
+from orchestration.sensors import retrain_sensor
 
 _settings = settings()
 point_at_home(_settings)
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
-        [crm, feature_store, training_sets, candidates, champions, scores, marts], include_specs=True
+        [
+            crm,
+            feature_store,
+            feature_quality,
+            training_sets,
+            candidates,
+            champions,
+            scores,
+            marts,
+            source_health,
+            drift,
+            retrain_decisions,
+        ],
+        include_specs=True,
     ),
-    jobs=[whole_loop, score_leads],
+    jobs=[whole_loop, score_leads, *retrain_jobs],
     schedules=[nightly_scores],
+    sensors=[retrain_sensor],
     # a step in a process of its own costs eight seconds, and DuckDB admits one writing process
     executor=dg.in_process_executor,
     loggers={"console": progress_logger},
     resources={
         "warehouse": Warehouse(path=str(_settings.warehouse)),
-        "artifacts": ArtifactStore(root=str(_settings.home / "artifacts")),
+        "artifacts": ArtifactStore(root=str(_settings.artifacts), reports_port=_settings.reports_port),
         "publication": Publication(path=str(_settings.published)),
         "clock": Clock(),
+        "splitting": Splitting(split=_settings.split),
         "horizons": Horizons(overrides=dict(_settings.horizon_days)),
         "crm_source": CrmSource(
             # an address may hold a password, and what is passed as it is stands in the UI and in Dagster's storage

@@ -10,5 +10,8 @@ nightly_scores = dg.ScheduleDefinition(
     cron_schedule="30 2 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Scores the open leads every night at 02:30 UTC, while `make ui` (or a Dagster daemon) runs.",
+    description=(
+        "Every night at 02:30 UTC: scores the open leads, and checks the source and the drift of each model, on which "
+        "retrain_sensor acts. While `make ui` (or a Dagster daemon) runs."
+    ),
 )

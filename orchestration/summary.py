@@ -25,6 +25,8 @@ def summarize(current: Settings) -> str:
             _rejects(connection),
             *(f"note       {assumption}" for assumption in extraction.assumptions),
             *(_model(connection, name) for name in DECLARATIONS),
+            _source(connection),
+            *(_drift(connection, name) for name in DECLARATIONS),
         ]
     return "\n".join(["", *parts, "", *_places(current), "", *_next_steps(current), ""])
 
@@ -81,6 +83,35 @@ def _model(connection: DuckDBPyConnection, name: str) -> str:
         lines.append(f"           not promoted: {reason} The champion is {champion or 'none'}.")
     lines += [f"           gate missed: {each}" for each in json.loads(missed)]
     return "\n".join(lines)
+
+
+def _source(connection: DuckDBPyConnection) -> str:
+    rows = connection.execute(
+        "select check_name, subject, value, threshold from ml.ml_source_health "
+        "where failed and as_of = (select as_of from raw.extraction) order by all"
+    ).fetchall()
+    broken = "; ".join(f"{check} of {subject} {value:.2f} (bound {bound:g})" for check, subject, value, bound in rows)
+    return f"health     {broken or 'the source delivers what it delivered before'}"
+
+
+def _drift(connection: DuckDBPyConnection, name: str) -> str:
+    row = connection.execute(
+        "select outcome, reason from ml.ml_decisions where model = ? and kind = 'retraining' "
+        "order by decided_at desc limit 1",
+        [name],
+    ).fetchone()
+    if row is None:
+        return f"drift      {name}: not measured yet"
+    worst = connection.execute(
+        "select feature, value from ml.ml_drift_logs "
+        "where model = ? and check_name = 'features' and statistic = 'psi' "
+        "and as_of = (select as_of from raw.extraction) order by value desc, feature limit 1",
+        [name],
+    ).fetchone()
+    moved = "no feature has moved"
+    if worst is not None and worst[1] > 0:
+        moved = f"{worst[0]} has moved most, by a PSI of {worst[1]:.3f}"
+    return f"drift      {name}: {moved}; {row[0]}: {row[1]}"
 
 
 def _places(current: Settings) -> list[str]:

@@ -135,3 +135,10 @@ def test_no_telemetry_is_on() -> None:
 def _modules() -> list[Path]:
     packages = ("assets", "models", "orchestration", "simulation")
     return [path for package in packages for path in (PROJECT / package).rglob("*.py")]
+
+
+def test_the_split_is_temporal_unless_asked_otherwise() -> None:
+    assert settings(HOME).split == "temporal"
+    assert settings({**HOME, "LEADLINE_SPLIT": "stratified"}).split == "stratified"
+    with pytest.raises(SettingError, match="LEADLINE_SPLIT: expected one of temporal, stratified, found 'random'"):
+        settings({**HOME, "LEADLINE_SPLIT": "random"})

@@ -12,7 +12,9 @@ import pytest
 
 from models import candidate as candidates
 from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
-from models.candidate import EVALUATION, PIPELINE, PREDICTIONS, load, train
+from models.calibration import CalibrationDecision
+from models.candidate import HELD_OUT, PIPELINE, PREDICTIONS, load, train
+from models.evaluation import EVALUATION, evaluate
 from models.frames import model_input
 from models.learning import predict
 from models.training_set import freeze
@@ -41,10 +43,45 @@ def test_the_same_inputs_give_the_same_model(conversion, conversion_set, convert
     again = train(conversion, conversion_set, tmp_path)
     assert again.version == converter.version
     assert sha256(again.directory / MANIFEST) == sha256(converter.directory / MANIFEST)
-    for name in (EVALUATION, PREDICTIONS):
+    for name in (HELD_OUT, PREDICTIONS):
         pd.testing.assert_frame_equal(
             pd.read_parquet(again.directory / name), pd.read_parquet(converter.directory / name), check_exact=True
         )
+
+
+def test_the_evaluation_does_not_depend_on_the_number_of_threads(
+    conversion, conversion_set, converter, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("models.learning.FEW_ROWS", 0)
+    monkeypatch.setattr("models.learning.free_cores", lambda: 3)
+    again = train(conversion, conversion_set, tmp_path)
+    assert (again.directory / EVALUATION).read_bytes() == (converter.directory / EVALUATION).read_bytes()
+
+
+def test_what_it_cost_is_kept_and_not_vouched_for(converter):
+    cost = converter.cost()
+    assert cost["file_megabytes"] == (converter.directory / PIPELINE).stat().st_size / 1e6
+    assert 0 < cost["assessment_minutes"] < cost["training_minutes"]
+    assert cost["prediction_milliseconds"] > 0
+    assert candidates.COST not in converter.manifest["files"]
+
+
+def test_a_scaling_is_published_where_it_is_measured(conversion, conversion_set, converter, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "models.assessment.decide_calibration", lambda evidence: CalibrationDecision(applied=True, reason="")
+    )
+    scaled = train(conversion, conversion_set, tmp_path)
+    scaling = evaluate(scaled).calibration.scaling
+    before, after = (each.held_out()["probability_converted"].to_numpy() for each in (converter, scaled))
+    np.testing.assert_allclose(after, scaling.apply(before[:, None])[:, 0], atol=1e-8)
+    before, after = (pd.read_parquet(each.directory / PREDICTIONS) for each in (converter, scaled))
+    np.testing.assert_allclose(
+        after["probability_converted"], scaling.apply(before[["probability_converted"]].to_numpy())[:, 0], atol=1e-8
+    )
+    rows = model_input(after, scaled.features)
+    np.testing.assert_array_equal(
+        predict(load(scaled.directory).pipeline, rows, scaled.outcomes)[:, 0], after["probability_converted"]
+    )
 
 
 def test_another_declaration_is_another_version(conversion, conversion_set, converter, tmp_path):
@@ -66,7 +103,7 @@ def test_held_out_leads_are_the_last_and_were_not_learnt_from(converter, convers
     assert set(held_out["lead_id"]) == set(created[created >= cut].index)
     assert converter.manifest["split"]["test_entities"] == held_out["lead_id"].nunique() == 150
     split = converter.manifest["split"]
-    assert split["train_rows"] + split["test_rows"] + split["not_matured_at_cut"] == converter.manifest["rows"]
+    assert split["train_rows"] + split["test_rows"] + split["rows_on_neither_side"] == converter.manifest["rows"]
 
 
 def test_the_published_pipeline_has_seen_all_rows(converter, conversion_set):
@@ -117,7 +154,7 @@ def test_a_training_set_of_another_model_is_refused(next_action, conversion, con
         train(conversion.with_horizon(60), conversion_set, tmp_path)
 
 
-@pytest.mark.parametrize("name", [PIPELINE, EVALUATION, PREDICTIONS])
+@pytest.mark.parametrize("name", [PIPELINE, EVALUATION, HELD_OUT, PREDICTIONS])
 def test_a_changed_file_is_refused(copied, name):
     with (copied / name).open("ab") as file:
         file.write(b"\0")
@@ -139,7 +176,7 @@ def test_other_libraries_are_refused_if_they_predict_otherwise(copied):
     stored = pd.read_parquet(copied / PREDICTIONS)
     stored.loc[0, "probability_converted"] += 1e-6
     stored.to_parquet(copied / PREDICTIONS)
-    files = {name: sha256(copied / name) for name in (PIPELINE, EVALUATION, PREDICTIONS)}
+    files = {name: sha256(copied / name) for name in (PIPELINE, EVALUATION, HELD_OUT, PREDICTIONS)}
     change_manifest(copied, files=files)
     load(copied)  # with the libraries of its training, the SHA-256 is all that is asked
     change_manifest(copied, libraries={"scikit-learn": "1.0"})
@@ -149,7 +186,7 @@ def test_other_libraries_are_refused_if_they_predict_otherwise(copied):
 
 def test_other_libraries_are_refused_if_they_cannot_read_the_pipeline(copied):
     (copied / PIPELINE).write_bytes(b"of another age")
-    files = {name: sha256(copied / name) for name in (PIPELINE, EVALUATION, PREDICTIONS)}
+    files = {name: sha256(copied / name) for name in (PIPELINE, EVALUATION, HELD_OUT, PREDICTIONS)}
     change_manifest(copied, files=files, libraries={"scikit-learn": "1.0"})
     with pytest.raises(ArtifactMismatchError, match=r"predicting failed with .*; train a new version"):
         load(copied)

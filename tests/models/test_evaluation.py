@@ -1,4 +1,4 @@
-"""Metrics against values worked out by hand or by another route, beside the baseline, and never NaN."""
+"""What was measured of a version, against values worked out by hand or by another route, and never NaN."""
 
 from __future__ import annotations
 
@@ -8,119 +8,149 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import log_loss
 
-from models.candidate import Candidate
-from models.evaluation import calibration_table, evaluate, missed_gates
-from models.plots import calibration_plot
+from models.calibration import CalibrationDecision
+from models.evaluation import EVALUATION, Validation, evaluate
+from models.held_out import HeldOut, calibration_table, confusion, gains, measure, segments
+from models.measures import Predictions
+from models.registry import declaration
 
-
-def measured(tmp_path, truth: list[str], probabilities: dict[str, list[float]], baseline: list[float]) -> Candidate:
-    """Return a candidate with the given held-out predictions."""
-    columns = {f"probability_{name}": values for name, values in probabilities.items()}
-    pd.DataFrame({"truth": truth, **columns}).to_parquet(tmp_path / "evaluation.parquet")
-    task = "binary" if len(probabilities) == 1 else "multiclass"
-    manifest = {"task": task, "outcomes": list(probabilities), "baseline": baseline}
-    return Candidate(model="m", version="v", directory=tmp_path, manifest=manifest)
+CONVERSION, NEXT = declaration("conversion"), declaration("next_best_action")
+NOTHING = Validation(cross_validation=None, note="none", learning_curve=(), importance=(), importance_rows=0)
 
 
-def test_binary_metrics_by_hand(tmp_path):
-    evaluation = evaluate(measured(tmp_path, ["1", "0", "1", "0"], {"won": [0.9, 0.8, 0.6, 0.1]}, [0.4]))
-    assert evaluation.n == 4
-    assert evaluation.metrics == {
-        "auc": pytest.approx(0.75),
-        "pr_auc": pytest.approx((1 + 2 / 3) / 2),
-        "brier": pytest.approx((0.01 + 0.64 + 0.16 + 0.01) / 4),
-        "log_loss": pytest.approx(-np.log([0.9, 0.2, 0.6, 0.9]).mean()),
-        "ece_10": pytest.approx((0.1 + 0.8 + 0.4 + 0.1) / 4),
-        "base_rate": 0.5,
-    }
+def binary(truth: list[int], probability: list[float], group: list[int] | None = None) -> Predictions:
+    return Predictions(
+        truth=np.array(truth),
+        probability=np.array(probability, dtype=float)[:, None],
+        group=np.array(group if group is not None else range(len(truth))),
+        outcomes=("converted",),
+    )
+
+
+def measured(model: Predictions, baseline: float | list[float], declared=CONVERSION, segmented=None):
+    """Return the evaluation of predictions beside a baseline that gives every row the same."""
+    constant = replace(model, probability=np.tile(baseline, (len(model), 1)))
+    held_out = HeldOut(
+        model=model,
+        before_scaling=model,
+        after_scaling=model,
+        linear=constant,
+        baseline=constant,
+        segments=pd.DataFrame(index=range(len(model))) if segmented is None else segmented,
+        linear_rows=0,
+    )
+    return measure(declared, "v", held_out, None, CalibrationDecision(applied=False, reason="none"), 0, NOTHING)
+
+
+def test_metrics_stand_beside_the_baseline_on_the_same_rows():
+    evaluation = measured(binary([1, 0, 1, 0], [0.9, 0.8, 0.6, 0.1]), 0.4)
+    assert (evaluation.n, evaluation.entities) == (4, 4)
+    assert evaluation.metrics["auc"] == pytest.approx(0.75)
+    assert evaluation.metrics["brier"] == pytest.approx((0.01 + 0.64 + 0.16 + 0.01) / 4)
     assert evaluation.baseline["auc"] == pytest.approx(0.5)
     assert evaluation.baseline["pr_auc"] == pytest.approx(0.5)
-    assert evaluation.baseline["log_loss"] == pytest.approx(-np.log([0.4, 0.6]).mean())
+    assert evaluation.over_baseline["auc"].value == pytest.approx(0.25)
+    # less is better, so a smaller loss is an improvement
+    assert evaluation.over_baseline["log_loss"].value == pytest.approx(
+        evaluation.baseline["log_loss"] - evaluation.metrics["log_loss"]
+    )
     assert evaluation.undefined == {}
 
 
-def test_multiclass_metrics_by_hand(tmp_path):
-    # the outcomes are not in alphabetical order, and one of them does not occur
-    candidate = measured(
-        tmp_path,
-        ["walk", "call", "call", "walk"],
-        {"walk": [0.6, 0.3, 0.5, 0.1], "call": [0.3, 0.6, 0.4, 0.9], "mail": [0.1, 0.1, 0.1, 0.0]},
-        [0.25, 0.75, 0.0],
-    )
-    evaluation = evaluate(candidate)
-    assert evaluation.metrics["accuracy"] == 0.5
-    assert evaluation.metrics["macro_f1"] == evaluation.metrics["weighted_f1"] == pytest.approx(0.5)
-    assert evaluation.metrics["macro_auc"] == pytest.approx((0.5 + 0.5) / 2)
-    assert evaluation.recall == {"walk": 0.5, "call": 0.5, "mail": None}
-    assert evaluation.baseline["accuracy"] == 0.5
-    assert evaluation.baseline["macro_auc"] == 0.5
-    expected = log_loss(
-        ["walk", "call", "call", "walk"],
-        [[0.3, 0.1, 0.6], [0.6, 0.1, 0.3], [0.4, 0.1, 0.5], [0.9, 0.0, 0.1]],
-        labels=["call", "mail", "walk"],
-    )
-    assert evaluation.metrics["log_loss"] == pytest.approx(expected)
+def test_the_interval_of_a_difference_is_paired():
+    rng = np.random.default_rng(1)
+    p = rng.uniform(0.1, 0.9, 600)
+    model = binary((rng.random(600) < p).astype(int).tolist(), p.tolist(), (np.arange(600) // 3).tolist())
+    worse = replace(model, probability=model.probability + 0.01)
+    held_out = HeldOut(
+        model=model, before_scaling=model, after_scaling=model, linear=worse, baseline=worse,
+        segments=pd.DataFrame(index=range(600)), linear_rows=0,
+    )  # fmt: skip
+    evaluation = measure(CONVERSION, "v", held_out, None, CalibrationDecision(applied=False, reason=""), 0, NOTHING)
+    alone = evaluation.intervals["log_loss"]
+    assert alone.lower < alone.value < alone.upper
+    difference = evaluation.over_baseline["log_loss"]
+    assert difference.upper - difference.lower < (alone.upper - alone.lower) / 5
 
 
-def test_undefined_metrics_are_none_with_a_reason(tmp_path):
-    evaluation = evaluate(measured(tmp_path, ["1", "1"], {"won": [0.9, 0.8]}, [0.5]))
+def test_undefined_metrics_are_none_with_a_reason():
+    evaluation = measured(binary([1, 1], [0.9, 0.8]), 0.5)
     assert evaluation.metrics["auc"] is None
-    assert evaluation.undefined == dict.fromkeys(["auc", "pr_auc"], "all 2 held-out rows have the outcome 1")
-    probabilities = {"a": [0.9, 0.8], "b": [0.1, 0.1], "c": [0.0, 0.1]}
-    evaluation = evaluate(measured(tmp_path, ["a", "a"], probabilities, [0.5, 0.5, 0.0]))
-    assert evaluation.metrics["macro_auc"] is None
-    assert "'a'" in evaluation.undefined["macro_auc"]
-    assert missed_gates(evaluation, {"macro_auc": 0.5}) == [
-        "macro_auc is undefined: all 2 held-out rows have the outcome 'a'"
-    ]
-
-
-def test_an_outcome_of_probability_zero_that_occurs_leaves_log_loss_finite(tmp_path):
-    probabilities = {"a": [1.0, 1.0], "b": [0.0, 0.0], "c": [0.0, 0.0]}
-    evaluation = evaluate(measured(tmp_path, ["a", "c"], probabilities, [1.0, 0.0, 0.0]))
-    assert evaluation.metrics["log_loss"] == pytest.approx(-np.log(np.finfo(float).eps) / 2)
+    assert evaluation.undefined == {"auc": "all 2 held-out rows have the outcome 1"}
+    only = Predictions(
+        truth=np.zeros(2, dtype=int), probability=np.tile([0.6, 0.1, 0.1, 0.1, 0.1], (2, 1)), group=np.arange(2),
+        outcomes=NEXT.outcomes,
+    )  # fmt: skip
+    evaluation = measured(only, [0.2] * 5, NEXT)
+    assert evaluation.undefined == {"macro_auc": "all 2 held-out rows have the outcome 'call_immediate'"}
+    assert evaluation.recall == {**dict.fromkeys(NEXT.outcomes), "call_immediate": 1.0}
+    json.dumps(evaluation.as_dict(), allow_nan=False)
 
 
 def test_calibration_bins_hold_every_row_once():
-    truth = np.array(["a", "b", "a", "b"], dtype=object)
-    probability = np.array([[0.05, 0.95, 0], [0.05, 0.95, 0], [1.0, 0.0, 0], [0.31, 0.69, 0]])
-    table = calibration_table(truth, probability, ("a", "b", "never"))
+    predictions = Predictions(
+        truth=np.array([0, 1, 0, 1]),
+        probability=np.array([[0.05, 0.95, 0], [0.05, 0.95, 0], [1.0, 0.0, 0], [0.31, 0.69, 0]]),
+        group=np.arange(4),
+        outcomes=("a", "b", "never"),
+    )
+    table = calibration_table(predictions)
     first = table[0]
     assert (first.outcome, first.lower, first.upper, first.n) == ("a", 0.0, 0.1, 2)
     assert (first.mean_probability, first.observed_rate) == (pytest.approx(0.05), 0.5)
     assert {name: sum(each.n for each in table if each.outcome == name) for name in ("a", "b", "never")} == {
-        "a": 4,
-        "b": 4,
-        "never": 0,
-    }
+        "a": 4, "b": 4, "never": 0
+    }  # fmt: skip
     assert [each.upper for each in table if each.outcome == "a"][-1] == 1.0
 
 
-def test_gates_know_which_way_is_better(tmp_path):
-    evaluation = evaluate(measured(tmp_path, ["1", "0", "1", "0"], {"won": [0.9, 0.8, 0.6, 0.1]}, [0.4]))
-    assert missed_gates(evaluation, {"auc": 0.75, "ece_10": 0.36}) == []
-    assert missed_gates(evaluation, {"auc": 0.8, "ece_10": 0.3}) == [
-        "auc is 0.7500, its gate 0.8000",
-        "ece_10 is 0.3500, its gate 0.3000",
-    ]
+def test_confusion_by_hand():
+    counted = confusion(binary([1, 0, 1, 0], [0.9, 0.8, 0.3, 0.1]), threshold=0.5)
+    assert counted.labels == ("not converted", "converted")
+    assert counted.rows == ((1, 1), (1, 1))
+    assert confusion(binary([1, 0, 1, 0], [0.9, 0.8, 0.3, 0.1]), threshold=0.3).rows == ((1, 1), (0, 2))
+
+
+def test_gains_by_hand():
+    (found,) = gains(binary([1, 1, 0, 0, 0, 0, 0, 0, 0, 0], [0.9, 0.8, 0.7, *[0.1] * 7]))
+    assert found.lift == {"10%": pytest.approx(5), "20%": pytest.approx(5)}
+    assert found.found[:3] == (0, pytest.approx(0.25), pytest.approx(0.5))
+    assert found.found[4] == found.found[-1] == 1
+    # rows that the model does not tell apart are found in proportion
+    (alike,) = gains(binary([1, 0, 0, 0], [0.3] * 4))
+    assert alike.lift == {"10%": pytest.approx(1), "20%": pytest.approx(1)}
+
+
+def test_segments_are_measured_apart_and_small_ones_only_counted():
+    truth = [0, 1] * 60 + [0, 1] * 20 + [1] * 60
+    probability = [0.2, 0.8] * 60 + [0.8, 0.2] * 20 + [0.5] * 60
+    column = pd.DataFrame({"lead_source": ["web"] * 120 + ["fair"] * 40 + [None] * 60})
+    found = {each.value: each for each in segments(CONVERSION, binary(truth, probability), column)}
+    assert list(found) == ["web", "(missing)", "fair"]
+    web = found["web"]
+    assert (web.rows, web.primary.value, web.predicted, web.observed) == (120, 1, pytest.approx(0.5), 0.5)
+    assert found["fair"].primary is None, "too few rows"
+    assert found["(missing)"].primary is None, "one class"
+    assert found["fair"].rows == 40
 
 
 @pytest.mark.parametrize("name", ["converter", "recommender"])
-def test_trained_models_beat_the_baseline_and_serialise(name, request):
-    evaluation = evaluate(request.getfixturevalue(name))
-    primary = "auc" if evaluation.task == "binary" else "macro_auc"
-    assert evaluation.metrics[primary] > evaluation.baseline[primary] + 0.2
-    assert evaluation.metrics["log_loss"] < evaluation.baseline["log_loss"] - 0.05
-    read = json.loads(json.dumps(evaluation.as_dict(), allow_nan=False))
-    assert read["metrics"] == evaluation.metrics
-    assert len(read["calibration"]) == len(evaluation.calibration)
+def test_what_was_written_is_read_again(name, request, tmp_path):
+    candidate = request.getfixturevalue(name)
+    evaluation = evaluate(candidate)
+    evaluation.write(tmp_path)
+    assert (tmp_path / EVALUATION).read_bytes() == (candidate.directory / EVALUATION).read_bytes()
+    assert (evaluation.model, evaluation.version) == (candidate.model, candidate.version)
 
 
 @pytest.mark.parametrize("name", ["converter", "recommender"])
-def test_the_plot_is_a_png_of_what_was_measured(name, request):
+def test_trained_models_beat_the_baseline_and_know_their_world(name, request):
     evaluation = evaluate(request.getfixturevalue(name))
-    image = calibration_plot(evaluation)
-    assert image.startswith(b"\x89PNG")
-    assert image != calibration_plot(replace(evaluation, calibration=evaluation.calibration[:1]))
+    assert evaluation.over_baseline[evaluation.primary_metric].lower > 0.2
+    assert evaluation.over_baseline["log_loss"].lower > 0.05
+    assert evaluation.over_linear.keys() == evaluation.metrics.keys()
+    decisive = "calls_count_7d" if evaluation.task == "binary" else "source_channel"
+    assert evaluation.validation.importance[0].feature == decisive
+    assert {each.feature: each.rise for each in evaluation.validation.importance}["always_one"] == 0
+    assert sum(map(sum, evaluation.confusion.rows)) == evaluation.n

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from models.evaluation import Evaluation
+from models.candidate import train
+from models.evaluation import Figure, evaluate
 from models.promotion import ChampionEvidence, PromotionEvidence, decide_promotion, promotion_evidence
-from models.registry import declaration
+from models.training_set import freeze
 
 CHAMPION = ChampionEvidence(version="old", horizon_days=90, log_loss=0.5, baseline_log_loss=0.625)  # skill 0.2
 GOOD = {"auc": 0.8, "log_loss": 0.5}
 TRIVIAL = {"auc": 0.5, "log_loss": 0.6}
+BETTER = {
+    "auc": Figure(value=0.3, lower=0.2, upper=0.4),
+    "log_loss": Figure(value=0.1, lower=0.01, upper=0.2),
+}
+WITHIN_NOISE = Figure(value=0.1, lower=0.0, upper=0.2)
 FIRST = PromotionEvidence(
     model="m",
     version="new",
     horizon_days=90,
     primary_metric="auc",
+    split="temporal",
     metrics=GOOD,
     baseline=TRIVIAL,
+    over_baseline=BETTER,
     max_skill_loss=0.02,
     champion=None,
 )
@@ -30,8 +40,26 @@ LATER = replace(FIRST, champion=CHAMPION)
     ("evidence", "outcome", "rule", "figures"),
     [
         (FIRST, "promote", "first_champion", "auc 0.8000 against 0.5000, log_loss 0.5000 against 0.6000"),
-        (replace(FIRST, metrics={**GOOD, "auc": 0.5}), "refuse", "baseline_not_beaten", "auc 0.5000, baseline 0.5000"),
-        (replace(FIRST, metrics={**GOOD, "log_loss": 0.61}), "refuse", "baseline_not_beaten", "log_loss 0.6100"),
+        (
+            replace(FIRST, over_baseline={**BETTER, "auc": WITHIN_NOISE}),
+            "refuse",
+            "baseline_not_beaten",
+            "auc 0.8000, baseline 0.5000, better by 0.1000 (0.0000 to 0.2000)",
+        ),
+        (
+            replace(FIRST, over_baseline={**BETTER, "log_loss": WITHIN_NOISE}),
+            "refuse",
+            "baseline_not_beaten",
+            "log_loss 0.5000",
+        ),
+        (replace(FIRST, split="stratified"), "refuse", "split_not_temporal", "stratified split, whose figures flatter"),
+        (replace(LATER, split="stratified"), "refuse", "split_not_temporal", "stratified"),
+        (
+            replace(FIRST, over_baseline={**BETTER, "auc": Figure(value=None, lower=None, upper=None)}),
+            "refuse",
+            "metric_undefined",
+            "auc of new",
+        ),
         (replace(FIRST, metrics={**GOOD, "auc": None}), "refuse", "metric_undefined", "auc of new"),
         (replace(FIRST, baseline={**TRIVIAL, "log_loss": None}), "refuse", "metric_undefined", "log_loss of new"),
         (replace(LATER, version="old"), "keep", "same_version", "old is the champion"),
@@ -51,9 +79,19 @@ LATER = replace(FIRST, champion=CHAMPION)
             "horizon_changed",
             "over 30 days",
         ),
-        (replace(LATER, horizon_days=30, metrics={**GOOD, "log_loss": 0.7}), "refuse", "baseline_not_beaten", "0.6000"),
+        (
+            replace(LATER, horizon_days=30, over_baseline={**BETTER, "log_loss": WITHIN_NOISE}),
+            "refuse",
+            "baseline_not_beaten",
+            "0.6000",
+        ),
         (replace(LATER, max_skill_loss=0.1), "promote", "skill_held", "tolerated loss 0.1000"),
-        (replace(LATER, metrics={**GOOD, "log_loss": 0.7}), "refuse", "baseline_not_beaten", "baseline 0.6000"),
+        (
+            replace(LATER, over_baseline={**BETTER, "log_loss": WITHIN_NOISE}),
+            "refuse",
+            "baseline_not_beaten",
+            "baseline 0.6000",
+        ),
         (
             replace(LATER, champion=replace(CHAMPION, log_loss=None)),
             "refuse",
@@ -71,17 +109,24 @@ def test_rules(evidence, outcome, rule, figures):
     assert decision.reason.endswith(".")
 
 
-def test_evidence_is_what_was_measured_and_declared():
-    evaluation = Evaluation(
+def test_evidence_is_what_was_measured_and_declared(converter, conversion):
+    evaluation = evaluate(converter)
+    evidence = promotion_evidence(conversion, evaluation, CHAMPION)
+    assert evidence == replace(
+        LATER,
         model="conversion",
-        version="new",
-        task="binary",
-        n=10,
-        metrics=GOOD,
-        baseline=TRIVIAL,
-        undefined={},
-        recall={},
-        calibration=(),
+        version=converter.version,
+        horizon_days=30,
+        metrics=evaluation.metrics,
+        baseline=evaluation.baseline,
+        over_baseline={name: evaluation.over_baseline[name] for name in ("auc", "log_loss")},
     )
-    evidence = promotion_evidence(declaration("conversion"), evaluation, CHAMPION)
-    assert evidence == replace(LATER, model="conversion")
+    assert decide_promotion(replace(evidence, champion=None)).rule == "first_champion"
+
+
+def test_a_model_of_noise_does_not_become_champion(frame, conversion, tmp_path):
+    noise = frame.drop(columns="next_action").assign(converted=np.random.default_rng(3).permutation(frame["converted"]))
+    frozen = freeze(noise, conversion, tmp_path / "sets", pd.Timestamp("2025-12-31", tz="UTC"))
+    evaluation = evaluate(train(conversion, frozen, tmp_path / "models"))
+    decision = decide_promotion(promotion_evidence(conversion, evaluation, None))
+    assert (decision.outcome, decision.rule) == ("refuse", "baseline_not_beaten")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.registry import declaration
-from models.splitting import TooFewRowsError, sample_weights, temporal_split
+from models.splitting import TooFewRowsError, sample_weights, split, temporal_split
 
 CONVERSION = declaration("conversion").with_horizon(10)
 START = pd.Timestamp("2025-01-01", tz="UTC")
@@ -81,3 +81,32 @@ def test_weights_need_to_know_who_succeeded():
     assert sample_weights(leads([0]), CONVERSION, START).tolist() == [1, 1, 1]
     with pytest.raises(ValueError, match="'succeeded_at'"):
         sample_weights(leads([0]), replace(CONVERSION, success_weight=2.0), START)
+
+
+def test_a_stratified_split_keeps_the_shares_of_the_classes_and_mixes_leads():
+    frame = leads(list(range(200)), offsets=(1, 2, 3, 4, 5)).assign(
+        converted=lambda f: (np.arange(len(f)) % 5 == 0) * 1
+    )
+    clock = START + pd.Timedelta(days=300)
+    found = split(frame, CONVERSION.with_split("stratified"), clock)
+    assert (found.train.sum(), found.test.sum()) == (700, 150)
+    assert not (found.train & found.test).any()
+    for side in (found.train, found.test):
+        assert frame.loc[side, "converted"].mean() == pytest.approx(0.2)
+    assert found.cut == clock
+    assert found.train_entities == 200
+    assert set(frame.loc[found.train, "lead_id"]) & set(frame.loc[found.test, "lead_id"])
+    again = split(frame, CONVERSION.with_split("stratified"), clock)
+    np.testing.assert_array_equal(again.test, found.test)
+
+
+def test_the_split_is_the_declared_one():
+    frame = leads([0, 5, 10, 15, 20, 25, 30, 40, 50, 60])
+    temporal = split(frame, CONVERSION, START)
+    np.testing.assert_array_equal(temporal.test, temporal_split(frame, CONVERSION).test)
+
+
+def test_a_class_that_cannot_be_on_both_sides_stops_a_stratified_split():
+    frame = leads([0, 1, 2, 3]).assign(converted=0)
+    with pytest.raises(TooFewRowsError, match="two or more classes among the training rows of a stratified split"):
+        split(frame, CONVERSION.with_split("stratified"), START)

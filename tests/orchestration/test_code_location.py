@@ -46,9 +46,13 @@ print(json.dumps({
     "schedules": {
         each.name: [each.job_name, each.cron_schedule, each.default_status.value] for each in repository.schedule_defs
     },
+    "sensors": {
+        each.name: [sorted(job.name for job in each.jobs), each.minimum_interval_seconds, each.default_status.value]
+        for each in repository.sensor_defs
+    },
     "jobs": {
         name: sorted("/".join(key.path) for key in repository.get_job(name).asset_layer.executable_asset_keys)
-        for name in ("whole_loop", "score_leads")
+        for name in ("whole_loop", "score_leads", "retrain_conversion", "retrain_next_best_action")
     },
     "telemetry": {name: os.environ.get(name) for name in (
         "DAGSTER_DISABLE_TELEMETRY", "DBT_SEND_ANONYMOUS_USAGE_STATS", "RUNTIME__DLTHUB_TELEMETRY", "DO_NOT_TRACK")},
@@ -87,8 +91,8 @@ def test_every_asset_says_what_it_is(location: dict[str, Any]) -> None:
     }
     assert {name: fields for name, fields in silent.items() if fields} == {}
     assert {asset["group"] for asset in location["assets"].values()} == {
-        "crm", "staging", "intermediate", "features", "labels", "training_sets", "candidates", "champions", "scores",
-        "marts",
+        "crm", "staging", "intermediate", "features", "feature_quality", "labels", "training_sets", "candidates",
+        "champions", "scores", "drift", "marts",
     }  # fmt: skip
 
 
@@ -104,6 +108,10 @@ def test_the_assets_follow_the_flow(location: dict[str, Any]) -> None:
         assert parents[f"champion/{model}"] == {f"candidate/{model}"}
         assert parents[f"scores/{model}"] == {f"champion/{model}", "features/lead_features"}
         assert f"scores/{model}" in parents["marts/lead_scores"]
+        assert parents[f"drift/{model}"] == {f"champion/{model}", "features/lead_features", f"labels/{label}"}
+        assert parents[f"retrain_decision/{model}"] == {f"drift/{model}", "source_health/crm"}
+        # what a new champion was trained on is what the source is compared with
+        assert f"champion/{model}" in parents["source_health/crm"]
     assert parents["published/snapshot"] == {"marts/lead_scores", "marts/lead_score_history"}
     # whatever is read is made by something
     assert set().union(*parents.values()) <= set(parents)
@@ -115,6 +123,9 @@ def test_data_tests_are_checks_and_gates_stand_beside_candidates(location: dict[
     assert "few_rejects" in checks["crm/leads"]
     assert "unique_lead_scores_lead_id" in checks["marts/lead_scores"]
     assert "action_probabilities_sum_to_one" in checks["marts/lead_scores"]
+    for model in ("conversion", "next_best_action"):
+        assert checks[f"drift/{model}"] == ["champion_age", "features", "performance", "predictions"]
+    assert checks["source_health/crm"] == ["categories", "data_age", "nulls", "volume"]
     # a test of two models names the one that it is a check of
     assert "every_open_lead_has_one_score_row" in checks["marts/lead_scores"]
 
@@ -126,6 +137,21 @@ def test_one_job_does_everything_and_the_other_trains_nothing(location: dict[str
     assert len(trained) == 6
     assert set(location["jobs"]["score_leads"]) == everything - trained
     assert location["schedules"] == {"nightly_scores": ["score_leads", "30 2 * * *", "RUNNING"]}
+
+
+def test_a_job_of_each_model_trains_it_anew_and_publishes(location: dict[str, Any]) -> None:
+    for model in ("conversion", "next_best_action"):
+        layers = ("training_set", "candidate", "champion", "scores", "drift", "retrain_decision")
+        assert set(location["jobs"][f"retrain_{model}"]) == {
+            *(f"{layer}/{model}" for layer in layers),
+            "marts/lead_scores", "marts/lead_score_history", "published/snapshot",
+        }  # fmt: skip
+
+
+def test_the_sensor_is_on_and_looks_every_minute(location: dict[str, Any]) -> None:
+    assert location["sensors"] == {
+        "retrain_sensor": [["retrain_conversion", "retrain_next_best_action"], 60, "RUNNING"]
+    }
 
 
 def test_loading_switches_telemetry_off_and_leaves_heavy_libraries_for_later(location: dict[str, Any]) -> None:

@@ -82,7 +82,8 @@ def test_to_promote_a_candidate_that_does_not_beat_the_baseline(tmp_path: Path) 
     run = home.run()
 
     assert run.code == 0, run.err[-3000:]
-    assert home.ask("select outcome from ml.ml_decisions where model = 'conversion'") == [("refuse",)]
+    promotion = "select outcome from ml.ml_decisions where model = 'conversion' and kind = 'promotion'"
+    assert home.ask(promotion) == [("refuse",)]
     assert home.ask("select count(*) from ml.ml_champions where model = 'conversion'") == [(0,)]
     leads = home.ask("select count(*) from features.lead_features where observation_kind = 'clock'")
     assert leads[0][0] > 0

@@ -128,9 +128,12 @@ def test_the_history_remembers_each_published_score(filled: Home) -> None:
 
 def test_the_ledgers_tell_how_the_scores_came_about(filled: Home) -> None:
     models = ["conversion", "next_best_action"]
-    for table in ("ml_models", "ml_training_logs", "ml_decisions", "ml_champions"):
+    for table in ("ml_models", "ml_training_logs", "ml_champions"):
         assert [row for (row,) in filled.ask(f"select model from ml.{table} order by 1")] == models, table
-    assert filled.ask("select distinct outcome, rule from ml.ml_decisions") == [("promote", "first_champion")]
+    assert filled.ask("select model, kind, outcome, rule from ml.ml_decisions order by kind, model") == [
+        *((model, "promotion", "promote", "first_champion") for model in models),
+        *((model, "retraining", "wait", "nothing_failed") for model in models),
+    ]
     assert filled.ask("select count(distinct run_id) from (from ml.ml_training_logs select run_id)") == [(1,)]
     leads = filled.ask("select count(*) from marts.lead_scores")[0][0]
     assert filled.ask("select model, count(*) from ml.ml_predictions group by 1 order by 1") == [
@@ -179,7 +182,7 @@ def test_a_second_run_adds_nothing(own: Home) -> None:
 
 
 def test_scoring_alone_scores_at_another_clock_and_trains_nothing(own: Home, filled: Home, clock: datetime) -> None:
-    trained = ("ml_models", "ml_training_logs", "ml_decisions", "ml_champions")
+    trained = ("ml_models", "ml_training_logs", "ml_champions")
     before = {name: own.ask(f"from ml.{name} order by all") for name in trained}
     artifacts = own.files("artifacts/models"), own.files("artifacts/training_sets")
     history = own.ask("from marts.lead_score_history")

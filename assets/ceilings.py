@@ -1,0 +1,91 @@
+"""What nobody could surpass, where that is known: for the simulated CRM, whose truth lies beside its export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.candidate import TRUTH
+from models.declaration import AS_OF, RECALL
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from models.candidate import Candidate
+
+LABELS = ("next_action", "conversion")
+"""Label models whose ceiling the truth of a simulation tells."""
+
+SAMPLE = 2_000
+"""Held-out rows whose true probability is played out; at 60 continuations each that takes about a second."""
+BRANCHES = 60
+
+
+def ceiling(source: str, label: str, candidate: Candidate) -> dict[str, float]:
+    """Return the ceilings of a candidate's metrics on its held-out rows.
+
+    Of the next action it is what the recorded probabilities of the reps' actions allow (`simulation.ceiling`): the
+    accuracy, the weighted F1 and the recall of whoever knows what the playbook plans, but not when it is left. Of
+    conversion it is the AUC of the true probability, which also knows what is hidden (`simulation.truth`), on a sample.
+
+    Parameters
+    ----------
+    source : str
+        Where the CRM's records come from.
+    label : str
+        The label model.
+    candidate : Candidate
+
+    Returns
+    -------
+    dict of str to float
+        By the name of the gate; empty where the source is no simulation.
+    """
+    export = Path(source)
+    if label not in LABELS or "://" in source or not (export / "truth" / "simulation.json").is_file():
+        return {}
+    held_out = candidate.held_out()
+    if label == "next_action":
+        return _of_next_action(export, held_out, candidate)
+    return _of_conversion(export, held_out, candidate)
+
+
+def _of_next_action(export: Path, held_out: pd.DataFrame, candidate: Candidate) -> dict[str, float]:
+    import pyarrow.parquet as pq
+    from sklearn.metrics import f1_score
+
+    from simulation.ceiling import action_ceiling
+
+    found = action_ceiling(
+        pq.read_table(export / "truth" / "decisions.parquet"),
+        held_out[candidate.key].to_numpy(),
+        _moments(held_out),
+        held_out[TRUTH].to_numpy(),
+        horizon_days=candidate.manifest["horizon_days"],
+    )
+    return {
+        "accuracy": found.accuracy,
+        "weighted_f1": float(f1_score(held_out[TRUTH].to_numpy(dtype=str), found.predicted, average="weighted")),
+        **{f"{RECALL}_{name}": value for name, value in found.recall.items()},
+    }
+
+
+def _of_conversion(export: Path, held_out: pd.DataFrame, candidate: Candidate) -> dict[str, float]:
+    from sklearn.metrics import roc_auc_score
+
+    from simulation.truth import Truth
+
+    rows = held_out.sample(min(SAMPLE, len(held_out)), random_state=0)
+    chances = Truth.of(export).conversion(
+        rows[candidate.key].to_numpy(),
+        _moments(rows),
+        horizon_days=candidate.manifest["horizon_days"],
+        branches=BRANCHES,
+    )
+    return {"auc": float(roc_auc_score(rows[TRUTH].astype(int), chances.probability))}
+
+
+def _moments(rows: pd.DataFrame) -> np.ndarray:
+    moments: np.ndarray = rows[AS_OF].dt.tz_convert(None).to_numpy()
+    return moments

@@ -1,0 +1,194 @@
+"""Layer `retrain_decision`: what the measurements of drift and of the source lead to, in the ledger of decisions.
+
+The decision is made here, where the warehouse is open; `orchestration.sensors` reads it from Dagster's event log.
+"""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets import source_health
+from assets.champion_files import load_champion
+from assets.dbt import feature_code
+from assets.drift import matured_labels
+from assets.event_log import runs_in_flight
+from assets.ml_tables import ensure, record_decision
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock
+from assets.warehouse import Warehouse
+from models.candidate import Candidate
+from models.declaration import ModelDeclaration
+from models.drift import MEASURED_ON_LABELS
+from models.registry import DECLARATIONS
+from models.retraining import AGE, RetrainEvidence, decide_retraining, onset_of
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Looks = list[tuple[datetime, tuple[str, ...]]]
+"""Clocks with the checks that failed at each, the earliest first."""
+
+
+class MeasurementMissingError(RuntimeError):
+    """What a decision needs has not been measured at its clock."""
+
+
+def retrain_job_name(model: str) -> str:
+    """Return the name of the job that trains a model anew."""
+    return f"retrain_{model}"
+
+
+def retrain_decision_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
+    """Return the asset that decides whether a model is trained anew."""
+
+    @dg.asset(
+        key=["retrain_decision", declaration.name],
+        deps=[["drift", declaration.name], source_health.KEY],
+        group_name="drift",
+        kinds={"duckdb"},
+        owners=[declaration.owner],
+        description=(
+            "Retrain, wait or quarantine, with the reason: a row of ml.ml_decisions. The sensor retrain_sensor starts "
+            f"{retrain_job_name(declaration.name)}, or calls a person."
+        ),
+        pool=WAREHOUSE_POOL,
+    )
+    def retrain_decision(
+        context: dg.AssetExecutionContext, warehouse: Warehouse, artifacts: ArtifactStore, clock: Clock
+    ) -> dg.MaterializeResult[Any]:
+        as_of = warehouse.built_extraction().as_of
+        training = runs_in_flight(context.instance, [retrain_job_name(declaration.name)], but=context.run_id)
+        with warehouse.connect() as connection:
+            ensure(connection)
+            champion = load_champion(connection, artifacts, declaration.name)
+            evidence = gather(
+                connection,
+                declaration,
+                champion,
+                clock=as_of,
+                feature_code=feature_code(declaration.feature_view.name),
+                in_flight=bool(training),
+            )
+            decision = decide_retraining(evidence, declaration.retrain)
+            record_decision(connection, context.run_id, evidence, decision, clock.present())
+        (context.log.info if decision.outcome == "wait" else context.log.warning)(
+            f"{declaration.name}: {decision.outcome}. {decision.reason}"
+        )
+        return dg.MaterializeResult(
+            metadata={
+                "outcome": decision.outcome,
+                "rule": decision.rule,
+                "reason": decision.reason,
+                "evidence_id": decision.evidence_id,
+                "champion": evidence.version or "none",
+                "clock": dg.MetadataValue.timestamp(as_of),
+                "evidence": dg.MetadataValue.json(
+                    {name: str(value) if isinstance(value, datetime) else value
+                     for name, value in asdict(evidence).items()}
+                ),
+            }
+        )  # fmt: skip
+
+    return retrain_decision
+
+
+def gather(
+    connection: "DuckDBPyConnection",
+    declaration: ModelDeclaration,
+    champion: Candidate | None,
+    *,
+    clock: datetime,
+    feature_code: str | None,
+    in_flight: bool,
+) -> RetrainEvidence:
+    """Gather what a retraining is decided on, from the measurements in schema ``ml`` up to a clock.
+
+    Raises
+    ------
+    MeasurementMissingError
+        If the champion has not been measured at the clock: the decision would rest on another day.
+    """
+    model = declaration.name
+    # what has no rows enough to be judged leaves no row, so a clock without rows is one without failures
+    source = _looks(
+        connection,
+        "select as_of, check_name, bool_or(failed) from ml.ml_source_health where as_of <= ? group by all",
+        [clock],
+    )
+    failed_source_checks = _failed_at(source, clock)
+    source_onset = onset_of((moment, bool(checks)) for moment, checks in source)
+    if champion is None:
+        return RetrainEvidence(
+            model=model, version="", as_of=clock, trained_at=None, last_trained_at=None,
+            horizon_days=declaration.horizon_days, failed_source_checks=failed_source_checks,
+            source_onset=source_onset, in_flight=in_flight,
+        )  # fmt: skip
+    trained_at = datetime.fromisoformat(champion.manifest["as_of"])
+    last_trained_at, trained_code = connection.execute(
+        "select max(as_of), arg_max(feature_code, as_of) filter (where version = ?) "
+        "from ml.ml_training_logs where model = ? and as_of <= ?",
+        [champion.version, model, clock],
+    ).fetchall()[0]
+    last_trained_at = max(last_trained_at or trained_at, trained_at)
+    looks = _looks(
+        connection,
+        "select as_of, check_name, bool_or(failed) from ml.ml_drift_logs "
+        "where model = ? and version = ? and as_of <= ? group by all",
+        [model, champion.version, clock],
+    )
+    if not any(moment == clock for moment, _ in looks):
+        raise MeasurementMissingError(
+            f"ml.ml_drift_logs: expected a measurement of {model} {champion.version} at {clock.isoformat()}, found "
+            f"{f'the last one at {looks[-1][0].isoformat()}' if looks else 'none'}. Materialize drift/{model} first."
+        )
+    failed_checks = _failed_at(looks, clock)
+    # what was found before the last training has been answered by it
+    onset = onset_of((moment, bool(set(checks) - {AGE})) for moment, checks in looks if moment > last_trained_at)
+    last_as_of = datetime.fromisoformat(champion.manifest["last_as_of"])
+    labels_since_onset = 0
+    if onset is not None and MEASURED_ON_LABELS in failed_checks:
+        labels_since_onset = _evaluated_rows(connection, champion, clock)
+    elif onset is not None:
+        labels_since_onset = matured_labels(connection, declaration, champion, since=onset, clock=clock)
+    return RetrainEvidence(
+        model=model,
+        version=champion.version,
+        as_of=clock,
+        trained_at=trained_at,
+        last_trained_at=last_trained_at,
+        horizon_days=champion.manifest["horizon_days"],
+        failed_source_checks=failed_source_checks,
+        source_onset=source_onset,
+        feature_code=feature_code,
+        feature_code_trained=trained_code,
+        failed_checks=failed_checks,
+        onset=onset,
+        new_labels=matured_labels(connection, declaration, champion, since=last_as_of, clock=clock),
+        labels_since_onset=labels_since_onset,
+        in_flight=in_flight,
+    )
+
+
+def _looks(connection: "DuckDBPyConnection", query: str, parameters: list[Any]) -> Looks:
+    """Return the looks of a query for clock, check, and whether it failed."""
+    found: dict[datetime, list[str]] = {}
+    for moment, check, failed in connection.execute(query, parameters).fetchall():
+        found.setdefault(moment, []).extend([check] if failed else [])
+    return [(moment, tuple(sorted(checks))) for moment, checks in sorted(found.items())]
+
+
+def _failed_at(looks: Looks, clock: datetime) -> tuple[str, ...]:
+    return next((checks for moment, checks in looks if moment == clock), ())
+
+
+def _evaluated_rows(connection: "DuckDBPyConnection", champion: Candidate, clock: datetime) -> int:
+    rows: int = connection.execute(
+        "select coalesce(max(rows_current), 0) from ml.ml_drift_logs "
+        "where model = ? and version = ? and as_of = ? and check_name = ?",
+        [champion.model, champion.version, clock, MEASURED_ON_LABELS],
+    ).fetchall()[0][0]
+    return rows
+
+
+retrain_decisions = [retrain_decision_asset(declaration) for declaration in DECLARATIONS.values()]

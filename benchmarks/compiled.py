@@ -1,0 +1,87 @@
+"""The SQL of the dbt project without dbt: compiled once, then run on as many warehouses as a benchmark needs.
+
+A dbt build takes seconds to start, and some benchmarks build hundreds of warehouses. The text is what dbt itself runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+from assets.dbt import DBT, DBT_PROJECT
+from benchmarks.measuring import MeasurementError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+DATABASE = "warehouse"
+"""The name under which compiled SQL knows the warehouse: its file must be called ``warehouse.duckdb``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A compiled dbt model: where it is written, how, and its query."""
+
+    name: str
+    schema: str
+    materialized: str
+    sql: str
+
+    def create(self, connection: DuckDBPyConnection) -> None:
+        """Create the view or table, in place of one that is there."""
+        kind = "view" if self.materialized == "view" else "table"
+        connection.execute(f'create schema if not exists "{self.schema}"')
+        connection.execute(f'create or replace {kind} "{self.schema}"."{self.name}" as {self.sql}')
+
+
+def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str]) -> list[Model]:
+    """Compile the models of some layers, in an order in which they can be built.
+
+    Parameters
+    ----------
+    folder : Path
+        For what dbt writes.
+    variables : mapping of str to object
+        The variables of the dbt project; ``as_of`` is the clock.
+    layers : sequence of str
+        Folders below ``dbt_project/models``.
+
+    Raises
+    ------
+    MeasurementError
+        If dbt refuses.
+    """
+    finished = subprocess.run(
+        [
+            DBT, "--quiet", "compile", "--no-introspect", "--no-populate-cache", "--profiles-dir",
+            str(DBT_PROJECT.profiles_dir), "--target-path", str(folder / "target"), "--log-path", str(folder / "logs"),
+            "--vars", json.dumps(dict(variables)), "--select", *layers,
+        ],
+        cwd=DBT_PROJECT.project_dir, capture_output=True, text=True, check=False,
+        env={**os.environ, "LEADLINE_DUCKDB_PATH": str(folder / f"{DATABASE}.duckdb")},
+    )  # fmt: skip
+    if finished.returncode != 0:
+        raise MeasurementError(f"dbt compile failed:\n{finished.stdout}{finished.stderr}")
+    manifest = json.loads((folder / "target" / "manifest.json").read_text(encoding="utf-8"))
+    nodes = {
+        key: node
+        for key, node in manifest["nodes"].items()
+        if node["resource_type"] == "model" and node["fqn"][1] in layers
+    }
+    order = TopologicalSorter({key: set(node["depends_on"]["nodes"]) & set(nodes) for key, node in nodes.items()})
+    return [
+        Model(
+            name=nodes[key]["name"],
+            schema=nodes[key]["schema"],
+            materialized=nodes[key]["config"]["materialized"],
+            sql=nodes[key]["compiled_code"],
+        )
+        for key in order.static_order()
+    ]

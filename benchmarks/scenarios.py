@@ -1,0 +1,370 @@
+"""What the checks and the retraining do when the world changes, when the source breaks, and when nothing happens.
+
+A simulated company is watched as the sensor would watch it: the champions are trained at a clock, then the source and
+the drift of both models are measured look after look, and the decisions are carried out at once. Thirty quiet days come
+first; then a scenario switches on. Every measurement, decision and training is the code that the assets run, on the SQL
+that dbt runs; what is left out is Dagster, and the extraction (the simulated CRM makes no mistakes here).
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from assets import drift, source_health
+from assets.champion_files import load_champion
+from assets.champions import decide_and_record
+from assets.environment import prepare_process
+from assets.ml_tables import (
+    ensure,
+    record_decision,
+    record_drift,
+    record_source_health,
+    record_training,
+    record_version,
+)
+from assets.resources import ArtifactStore
+from assets.retrain_decisions import gather
+from benchmarks.compiled import DATABASE, Model, compiled
+from benchmarks.measuring import Figure, MeasurementError, Report, cores, table
+from models import validation
+from models.artifacts import MANIFEST, sha256
+from models.candidate import train
+from models.drift import judge
+from models.evaluation import evaluate
+from models.registry import DECLARATIONS
+from models.retraining import decide_retraining
+from models.training_set import freeze
+from simulation import simulate
+from simulation.scenarios import SCENARIOS
+from simulation.world import COMPANIES, Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from models.declaration import ModelDeclaration
+    from models.drift import Reference
+
+SEEDS = 20
+LEADS = 8_000
+MONTHS = 18
+START = date(2025, 1, 1)
+TRAINED = datetime(2026, 1, 1, tzinfo=UTC)
+CHANGED = datetime(2026, 1, 31, tzinfo=UTC)
+END = datetime(2026, 7, 1, tzinfo=UTC)
+DENSE = 30
+"""Days after the change of which every second is looked at; later every fifth. Quiet days are looked at one by one."""
+
+ASSESSED_ROWS = 2_000
+"""Rows for cross-validation and learning curve of each version, which no decision here rests on."""
+
+ASKS_FOR_TRAINING = ("price_shock", "source_mix", "concept_change")
+"""Scenarios in which the world changes; in the others the source does, a person is called, and nothing is trained."""
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """What was seen of one company.
+
+    Attributes
+    ----------
+    seed : int
+    scenario : str or None
+        None for the quiet days.
+    failed : dict of str to int
+        Days from the change (from the training, on quiet days) to the first look at which each check failed.
+    retrained : dict of str to list of int
+        Days at which each model was trained, by model.
+    promoted : dict of str to list of bool
+        Whether the version that came of it became champion.
+    quarantined : int or None
+        Day of the first quarantine.
+    """
+
+    seed: int
+    scenario: str | None
+    failed: dict[str, int] = field(default_factory=dict)
+    retrained: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in DECLARATIONS})
+    promoted: dict[str, list[bool]] = field(default_factory=lambda: {name: [] for name in DECLARATIONS})
+    quarantined: int | None = None
+
+
+def run() -> Report:
+    """Watch every scenario with every seed."""
+    return report(watch_all(range(SEEDS), SCENARIOS, tuple(DECLARATIONS)))
+
+
+def watch_all(seeds: Iterable[int], scenarios: Sequence[str], names: Sequence[str]) -> list[Watch]:
+    """Watch companies in parallel, a seed in a process."""
+    with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
+        models = compiled(
+            Path(folder),
+            {"as_of": END.isoformat(timespec="microseconds"), "closing_outcomes": ["not_interested"]},
+            ("staging", "intermediate", "features", "labels"),
+        )
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=cores(), mp_context=context, initializer=_one_core) as pool:
+        started = [pool.submit(watch_seed, seed, tuple(scenarios), tuple(names), models) for seed in seeds]
+        watches: list[Watch] = []
+        for each in started:
+            watches += each.result()
+            sys.stderr.write(f"  {watches[-1]}\n")
+        return watches
+
+
+def watch_seed(seed: int, scenarios: Sequence[str], names: Sequence[str], models: Sequence[Model]) -> list[Watch]:
+    """Watch a company through quiet days, and then once through each scenario."""
+    with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
+        root = Path(folder)
+        quiet = Company(root / "quiet", ArtifactStore(root=str(root / "artifacts"), reports_port=0), models, seed, None)
+        watch = Watch(seed=seed, scenario=None)
+        for name in names:
+            if not quiet.train(DECLARATIONS[name], TRAINED, reason="first"):
+                raise MeasurementError(f"seed {seed}: the first version of {name} did not become champion")
+        for day in range(1, (CHANGED - TRAINED).days + 1):
+            quiet.look(TRAINED + timedelta(days=day), day, watch)
+        quiet.close()
+        watches = [watch]
+        for scenario in scenarios:
+            company = Company(root / scenario, quiet.artifacts, models, seed, scenario)
+            company.remember(quiet)
+            watch = Watch(seed=seed, scenario=scenario)
+            for day in days_of_looks():
+                company.look(CHANGED + timedelta(days=day), day, watch)
+            company.close()
+            company.remove()
+            watches.append(watch)
+    return watches
+
+
+def days_of_looks() -> list[int]:
+    """Return the days after the change at which is looked."""
+    last = (END - CHANGED).days
+    return [*range(2, DENSE + 1, 2), *range(DENSE + 5, last + 1, 5)]
+
+
+class Company:
+    """A simulated company with its warehouse, built once for all clocks up to the end.
+
+    Parameters
+    ----------
+    folder : Path
+    artifacts : ArtifactStore
+        Shared by the companies of a seed: until the change they are one.
+    models : sequence of Model
+    seed : int
+    scenario : str or None
+    """
+
+    def __init__(
+        self, folder: Path, artifacts: ArtifactStore, models: Sequence[Model], seed: int, scenario: str | None
+    ) -> None:
+        self.folder = folder
+        self.artifacts = artifacts
+        self.references: dict[str, Reference] = {}
+        export = folder / "crm"
+        simulate(
+            export, leads=LEADS, months=MONTHS, seed=seed, start=START, progress=False,
+            company=replace(
+                COMPANIES["default"], faults=Faults(duplicate=0.0, conflict=0.0, orphan=0.0, unknown_type=0.0)
+            ),
+            scenario=scenario, scenario_date=None if scenario is None else CHANGED.date(),
+        )  # fmt: skip
+        self.warehouse = folder / f"{DATABASE}.duckdb"
+        self.connection = duckdb.connect(str(self.warehouse))
+        self.connection.execute("set TimeZone = 'UTC'")
+        self.connection.execute("set threads = 1")
+        self.connection.execute("create schema raw")
+        for name in ("leads", "interactions", "appointments", "projects"):
+            self.connection.execute(f"create table raw.{name} as select * from read_parquet('{export}/{name}.parquet')")
+        for model in models:
+            model.create(self.connection)
+        ensure(self.connection)
+
+    def remember(self, other: Company) -> None:
+        """Take over what was trained, measured and decided in another company."""
+        self.connection.execute(f"attach '{other.warehouse}' as other (read_only)")
+        tables = self.connection.execute(
+            "select table_name from duckdb_tables() where database_name = 'other' and schema_name = 'ml'"
+        ).fetchall()
+        for (name,) in tables:
+            self.connection.execute(f"insert into ml.{name} select * from other.ml.{name}")
+        self.connection.execute("detach other")
+
+    def train(self, declaration: ModelDeclaration, clock: datetime, *, reason: str) -> bool:
+        """Train a model on what had matured by a clock; return whether the version became champion."""
+        import pandas as pd
+
+        frame = self.connection.execute(
+            f"select features.*, labels.{declaration.label_column}{_success(declaration)} "
+            f"from features.{declaration.feature_view.name} as features "
+            f"inner join labels.{declaration.label} as labels using (lead_id, as_of) where labels.matures_at <= $clock",
+            {"clock": clock},
+        ).df()
+        frozen = freeze(frame, declaration, self.artifacts.training_sets(declaration.name), pd.Timestamp(clock))
+        version = train(declaration, frozen, self.artifacts.versions(declaration.name))
+        evaluation = evaluate(version)
+        run_id = f"{reason} {clock.isoformat()}"
+        record_version(self.connection, version, evaluation, [], frozen, sha256(version.directory / MANIFEST), clock)
+        record_training(
+            self.connection, run_id, version, frozen, reason, clock, clock,
+            as_of=clock, evidence=None, feature_code="as compiled",
+        )  # fmt: skip
+        _, decision = decide_and_record(
+            self.connection, declaration, self.artifacts, version, run_id=run_id, decided_at=clock
+        )
+        return decision.outcome == "promote"
+
+    def look(self, clock: datetime, day: int, watch: Watch) -> None:
+        """Measure the source and the drift of each model at a clock, decide, and carry the decisions out."""
+        figures = source_health.measure(
+            self.connection, clock=clock, trained_at=source_health.oldest_training(self.connection)
+        )
+        record_source_health(self.connection, f"look {clock.isoformat()}", clock, figures, clock)
+        for verdict in source_health.judge(figures):
+            if verdict.failed:
+                watch.failed.setdefault(f"source: {verdict.check}", day)
+        for declaration in DECLARATIONS.values():
+            self._look_at(declaration, clock, day, watch)
+
+    def _look_at(self, declaration: ModelDeclaration, clock: datetime, day: int, watch: Watch) -> None:
+        champion = load_champion(self.connection, self.artifacts, declaration.name)
+        if champion is None:
+            return
+        run_id = f"{declaration.name} {clock.isoformat()}"
+        if champion.version not in self.references:
+            self.references[champion.version] = drift.reference(declaration, champion)
+        evidence = drift.measure(
+            self.connection, declaration, champion, clock=clock, reference=self.references[champion.version]
+        )
+        verdicts = judge(evidence, declaration.drift, max_age_days=declaration.retrain.max_champion_age_days)
+        record_drift(self.connection, run_id, evidence, verdicts, clock)
+        for verdict in verdicts:
+            if verdict.failed:
+                watch.failed.setdefault(f"{declaration.name}: {verdict.check}", day)
+        known = gather(self.connection, declaration, champion, clock=clock, feature_code="as compiled", in_flight=False)
+        decision = decide_retraining(known, declaration.retrain)
+        record_decision(self.connection, run_id, known, decision, clock)
+        if decision.outcome == "quarantine" and watch.quarantined is None:
+            watch.quarantined = day
+        if decision.outcome == "retrain":
+            watch.retrained[declaration.name].append(day)
+            watch.promoted[declaration.name].append(self.train(declaration, clock, reason=decision.rule))
+
+    def close(self) -> None:
+        """Close the warehouse."""
+        self.connection.close()
+
+    def remove(self) -> None:
+        """Remove its files."""
+        shutil.rmtree(self.folder)
+
+
+def report(watches: Sequence[Watch]) -> Report:
+    """Sum up what was seen."""
+    quiet = [watch for watch in watches if watch.scenario is None]
+    days = (CHANGED - TRAINED).days
+    noisy = [watch for watch in quiet if watch.failed]
+    figures = [
+        Figure(name=f"quiet companies with a failed check in {days} days, of {len(quiet)}", value=len(noisy), bound=0,
+               digits=0),
+        Figure(
+            name="quiet companies with a retraining or a quarantine",
+            value=sum(any(watch.retrained.values()) or watch.quarantined is not None for watch in quiet),
+            bound=0,
+            digits=0,
+        ),
+    ]  # fmt: skip
+    details = [
+        f"{len(quiet)} seeds, {LEADS:,} leads over {MONTHS} months; days after the change: median (range), seeds"
+    ]
+    details += [f"  false alarm, seed {watch.seed}: {watch.failed}" for watch in noisy]
+    for scenario in dict.fromkeys(watch.scenario for watch in watches if watch.scenario is not None):
+        seen = [watch for watch in watches if watch.scenario == scenario]
+        details += ["", f"{scenario}, {len(seen)} seeds", *_rows_of(seen)]
+        expected = 1 if scenario in ASKS_FOR_TRAINING else 0
+        for name in DECLARATIONS:
+            trained = [len(watch.retrained[name]) for watch in seen]
+            details.append(f"  {name}: trainings by seed {_counts(trained)}")
+        kept = sum(_as_expected(watch, expected) for watch in seen)
+        figures.append(
+            Figure(
+                name=f"{scenario}: seeds of {len(seen)} with {'one retraining' if expected else 'no retraining'}",
+                value=kept,
+                bound=len(seen),
+                digits=0,
+                more_is_better=True,
+            )
+        )
+    return Report(name="scenarios", figures=figures, details=details)
+
+
+def _as_expected(watch: Watch, expected: int) -> bool:
+    """Say whether no model was trained more often than expected, and one at least as often."""
+    trained = [len(days) for days in watch.retrained.values()]
+    return max(trained) == expected
+
+
+def _rows_of(seen: Sequence[Watch]) -> list[str]:
+    names = sorted({name for watch in seen for name in watch.failed})
+    rows = [(f"  {name}", *_spread([watch.failed[name] for watch in seen if name in watch.failed])) for name in names]
+    rows += [
+        (f"  {name}: retrained", *_spread([day for watch in seen for day in watch.retrained[name]]))
+        for name in DECLARATIONS
+        if any(watch.retrained[name] for watch in seen)
+    ]
+    stopped = [watch.quarantined for watch in seen if watch.quarantined is not None]
+    rows += [("  quarantined", *_spread(stopped))] if stopped else []
+    refused = sum(not promoted for watch in seen for each in watch.promoted.values() for promoted in each)
+    return [*table(rows, left=1), *([f"  trainings that were not promoted: {refused}"] if refused else [])]
+
+
+def _spread(days: Sequence[int]) -> tuple[str, str, str]:
+    return f"{statistics.median(days):.0f}", f"({min(days)} to {max(days)})", f"{len(days)}"
+
+
+def _counts(numbers: Sequence[int]) -> str:
+    return ", ".join(f"{number} in {seeds}" for number, seeds in sorted(Counter(numbers).items()))
+
+
+def _success(declaration: ModelDeclaration) -> str:
+    # a success after the clock is not known to it
+    if declaration.success_weight == 1:
+        return ""
+    return ", case when labels.succeeded_at <= $clock then labels.succeeded_at end as succeeded_at"
+
+
+def _one_core() -> None:
+    """Keep a worker to one core: as many workers run as there are cores."""
+    prepare_process()
+    os.environ.update({"LOKY_MAX_CPU_COUNT": "1", "OMP_NUM_THREADS": "1"})
+    validation.SAMPLED_ROWS = ASSESSED_ROWS
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Watch some seeds and scenarios: ``python -m benchmarks.scenarios --seeds 2 --scenarios price_shock``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scenarios", description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="how many (default: %(default)s)")
+    parser.add_argument("--scenarios", nargs="*", choices=SCENARIOS, default=SCENARIOS)
+    parser.add_argument("--models", nargs="*", choices=DECLARATIONS, default=tuple(DECLARATIONS))
+    chosen = parser.parse_args(arguments)
+    found = report(watch_all(range(chosen.seeds), chosen.scenarios, chosen.models))
+    sys.stdout.write("\n".join([*found.details, "", *table([figure.cells() for figure in found.figures])]) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,290 @@
+"""The model card: what a version is for, what it learnt from, how good it is and how good it could be, for people.
+
+After M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from models.declaration import AS_OF, LOWER_IS_BETTER
+from models.held_out import RESAMPLES, SEGMENT_ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from models.candidate import Candidate
+    from models.declaration import ModelDeclaration
+    from models.evaluation import Evaluation, Figure
+    from models.gates import Gate
+
+CARD = "card.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A model card.
+
+    Attributes
+    ----------
+    text : str
+        Markdown that refers to its images by their names.
+    images : mapping of str to bytes
+        PNGs by name.
+    """
+
+    text: str
+    images: Mapping[str, bytes]
+
+    def embedded(self) -> str:
+        """Return the Markdown with its images in it, for a reader that cannot open files."""
+        text = self.text
+        for name, image in self.images.items():
+            text = text.replace(f"({name})", f"(data:image/png;base64,{base64.b64encode(image).decode()})")
+        return text
+
+    def write(self, directory: Path) -> None:
+        """Write the card and its images beside the version; what is there already and is equal stays untouched."""
+        contents = {CARD: self.text.encode(), **self.images}
+        for name, content in contents.items():
+            path = directory / name
+            if not path.exists() or path.read_bytes() != content:
+                path.write_bytes(content)
+
+
+def model_card(
+    declaration: ModelDeclaration, candidate: Candidate, evaluation: Evaluation, gates: Sequence[Gate]
+) -> Card:
+    """Describe a version.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+    candidate : Candidate
+    evaluation : Evaluation
+        That of the candidate.
+    gates : sequence of Gate
+    """
+    from models.plots import prediction_plots, validation_plots
+
+    sections = (
+        _head(declaration, candidate, evaluation),
+        _data(declaration, candidate, evaluation),
+        _metrics(evaluation),
+        gates_table(gates, evaluation),
+        _classes(evaluation),
+        _segments(evaluation),
+        "![calibration, gain and confusion](card_predictions.png)",
+        "Confusion: shares are of the line. "
+        + (
+            "Predicted is the most probable class."
+            if evaluation.classes
+            else "Predicted are the rows at least as probable as the training rows on average."
+        ),
+        _calibration(evaluation),
+        _gains(evaluation),
+        "![importance, learning curve and cross-validation](card_validation.png)",
+        _validation(evaluation),
+        _limits(declaration, evaluation),
+    )
+    return Card(
+        text="\n\n".join(section for section in sections if section) + "\n",
+        images={
+            "card_predictions.png": prediction_plots(evaluation),
+            "card_validation.png": validation_plots(evaluation),
+        },
+    )
+
+
+def gates_table(gates: Iterable[Gate], evaluation: Evaluation) -> str:
+    """Return the declared bounds beside their values and ceilings, as Markdown."""
+    rows = [
+        (
+            gate.name,
+            _number(gate.value) if gate.value is not None else f"undefined: {gate.undefined}",
+            f"{'≤' if gate.at_most else '≥'} {gate.bound:g}",
+            "met" if gate.met else "**missed**",
+            "-" if gate.ceiling is None else _number(gate.ceiling),
+        )
+        for gate in gates
+    ]
+    flattering = (
+        "" if evaluation.split == "temporal" else f"\n\nMeasured on a **{evaluation.split}** split: **flattering**."
+    )
+    return "## Gates\n\n" + _table(("gate", "value", "bound", "", "ceiling"), rows) + flattering
+
+
+def metrics_table(evaluation: Evaluation) -> str:
+    """Return the metrics of the model, the linear model and the trivial baseline, as Markdown."""
+    rows = [
+        (
+            f"{name}{' (less is better)' if name in LOWER_IS_BETTER else ''}",
+            _interval(evaluation.intervals[name]),
+            _interval(evaluation.linear_intervals[name]),
+            _interval(evaluation.baseline_intervals[name]),
+            _interval(evaluation.over_linear[name]),
+        )
+        for name in evaluation.metrics
+    ]
+    return _table(("metric", "model", "linear", "trivial", "better than linear by"), rows)
+
+
+def _head(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evaluation) -> str:
+    manifest = candidate.manifest
+    estimator = type(declaration.estimator()).__name__
+    return (
+        f"# {declaration.name} {candidate.version}\n\n"
+        f"{declaration.description}\n\n"
+        f"**Intended use**: to order open {declaration.feature_view.entity}s and to plan with their probabilities, "
+        f"over the horizon of {manifest['horizon_days']} days. **Not intended**: to decide about a person without a "
+        "person, or to say what an action would cause.\n\n"
+        f"**Owner**: {declaration.owner}. **Estimator**: {estimator}, "
+        f"{'with' if evaluation.calibration.applied else 'without'} scaled probabilities."
+    )
+
+
+def _data(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evaluation) -> str:
+    manifest, sides = candidate.manifest, candidate.manifest["split"]
+    entity = declaration.feature_view.entity
+    return (
+        "## Data\n\n"
+        f"{manifest['rows']:,} observations of {manifest['entities']:,} {entity}s, `{AS_OF}` from "
+        f"{manifest['first_as_of'][:10]} to {manifest['last_as_of'][:10]}, {len(manifest['features'])} features; "
+        f"labels matured by {manifest['as_of'][:10]}.\n\n"
+        f"Split ({sides['kind']}, cut {sides['cut'][:10]}): learnt from {sides['train_rows']:,} rows of "
+        f"{sides['train_entities']:,} {entity}s, measured on {sides['test_rows']:,} rows of "
+        f"{sides['test_entities']:,}; {sides['rows_on_neither_side']:,} rows on neither side. The published pipeline "
+        f"learnt from all rows.\n\n"
+        f"Intervals hold 95 of 100 resamples of the {entity}s ({RESAMPLES} of them, on {evaluation.interval_rows:,} "
+        f"held-out rows); the linear model learnt from {evaluation.linear_rows:,} rows."
+    )
+
+
+def _metrics(evaluation: Evaluation) -> str:
+    undefined = "".join(f"\n\n{name} is undefined: {reason}." for name, reason in evaluation.undefined.items())
+    return f"## Metrics\n\n{metrics_table(evaluation)}{undefined}"
+
+
+def _classes(evaluation: Evaluation) -> str:
+    if not evaluation.classes:
+        return ""
+    measures = ("share", "precision", "recall", "f1", "auc")
+    rows = [
+        (outcome, *(_interval(measured[name]) for name in measures)) for outcome, measured in evaluation.classes.items()
+    ]
+    return "## By class\n\n" + _table(("class", *measures), rows)
+
+
+def _segments(evaluation: Evaluation) -> str:
+    if not evaluation.segments:
+        return ""
+    binary = evaluation.task == "binary"
+    rows = [
+        (
+            each.column,
+            each.value,
+            f"{each.rows:,}",
+            f"{each.entities:,}",
+            "too few" if each.primary is None else _interval(each.primary),
+            "" if each.log_loss is None else _interval(each.log_loss),
+            *((_share(each.predicted), _share(each.observed)) if binary else ()),
+        )
+        for each in evaluation.segments
+    ]
+    columns = ("column", "value", "rows", "leads", evaluation.primary_metric, "log_loss")
+    return (
+        "## By segment\n\n"
+        + _table((*columns, "predicted", "observed") if binary else columns, rows)
+        + f"\n\nToo few: fewer than {SEGMENT_ROWS} rows, or one class. Of each column the most frequent values. The "
+        "rep (assigned_to) is the one of today: the CRM overwrites who a lead is assigned to, and no model learns from it."
+    )
+
+
+def _calibration(evaluation: Evaluation) -> str:
+    measured = evaluation.calibration
+    scaling = measured.scaling
+    if scaling is None:
+        fitted = "No scaling was fitted"
+    elif scaling.method == "temperature":
+        fitted = f"Temperature {1 / scaling.slope:.3f}"
+    else:
+        fitted = f"Slope {scaling.slope:.3f}, intercept {scaling.intercept:.3f}"
+    return (
+        "## Calibration\n\n"
+        f"{fitted} ({measured.rows:,} out-of-fold rows of the training side): "
+        f"**{'applied' if measured.applied else 'not applied'}**, {measured.reason}. Expected calibration error on the "
+        f"held-out rows: {_interval(measured.error_before)} before, {_interval(measured.error_after)} after."
+    )
+
+
+def _gains(evaluation: Evaluation) -> str:
+    if not evaluation.gains:
+        return ""
+    shares = list(evaluation.gains[0].lift)
+    rows = [(each.outcome, *(f"{each.lift[share]:.2f}" for share in shares)) for each in evaluation.gains]
+    return "## Lift\n\n" + _table(("outcome", *(f"first {share} of the rows" for share in shares)), rows)
+
+
+def _validation(evaluation: Evaluation) -> str:
+    validation, crossed = evaluation.validation, evaluation.validation.cross_validation
+    if crossed is None:
+        folds = f"No cross-validation: {validation.note}."
+    else:
+        folds = (
+            f"Cross-validation by lead ({crossed.rows:,} training rows of {crossed.entities:,} leads): "
+            f"{evaluation.primary_metric} {crossed.mean:.4f} ± {crossed.std:.4f}, a spread of {crossed.spread:.1%}."
+        )
+    rows = [
+        (f"{point.entities:,}", f"{point.rows:,}", _number(point.primary), _number(point.log_loss))
+        for point in validation.learning_curve
+    ]
+    return (
+        f"## Validation\n\n{folds} Importance: the rise of the log-loss of {validation.importance_rows:,} held-out "
+        "rows when a feature is shuffled among them; features that say the same cover for each other.\n\n"
+        + _table(("leads learnt from", "rows", evaluation.primary_metric, "log_loss"), rows)
+        + "\n\nThe last line is of all training rows, the others of a sample with fewer rows of each lead."
+    )
+
+
+def _limits(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
+    limits = [
+        "The figures are of leads that were created later than those learnt from, in one company's history; another "
+        "company, or a changed one, is another question, which the drift checks ask."
+        if evaluation.split == "temporal"
+        else "The figures are of rows whose neighbours were learnt from: they flatter, and never lead to a promotion.",
+        "The published pipeline learnt from the held-out rows as well, so it was not itself measured.",
+        "Numbers beyond the 0.1 % and 99.9 % quantiles of the training rows count as those quantiles.",
+        "Busy leads have more rows, so they weigh more.",
+    ]
+    if declaration.success_weight != 1:
+        limits.append(
+            f"Rows of leads that succeeded count {declaration.success_weight:g} times in learning, so probabilities "
+            "lean away from plain frequencies."
+        )
+    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _interval(figure: Figure) -> str:
+    if figure.value is None:
+        return "undefined"
+    if figure.lower is None or figure.upper is None:
+        return _number(figure.value)
+    return f"{figure.value:.3f} ({figure.lower:.3f} to {figure.upper:.3f})"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

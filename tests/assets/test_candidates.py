@@ -1,0 +1,158 @@
+"""The candidate asset: what the UI shows of a version, what is recorded, and that a rerun changes nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from assets.candidates import candidate_asset
+from assets.champions import champion_asset
+from assets.resources import ArtifactStore, Clock, Horizons, Splitting
+from assets.warehouse import Warehouse
+from models.registry import declaration
+from models.training_set import freeze
+
+AS_OF = pd.Timestamp("2026-01-01", tz="UTC")
+DECLARATION = replace(declaration("conversion").with_horizon(30))
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    """Return observations of leads whose outcome follows their calls."""
+    rng = np.random.default_rng(1)
+    leads, each = 400, 3
+    created = pd.Timestamp("2025-01-01", tz="UTC") + pd.to_timedelta(np.sort(rng.uniform(0, 300, leads)), unit="D")
+    lead = np.repeat(np.arange(leads), each)
+    calls = rng.poisson(2, len(lead))
+    return pd.DataFrame(
+        {
+            "lead_id": [f"L{number:04d}" for number in lead],
+            "as_of": (created[lead] + pd.to_timedelta(np.tile(np.arange(1, each + 1), leads), unit="D")).normalize(),
+            "observation_kind": "activity",
+            "lead_created_at": created[lead],
+            "calls_count_7d": calls,
+            "lead_source": rng.choice(["web", "fair"], len(lead)),
+            "converted": (rng.random(len(lead)) < 1 / (1 + np.exp(3 - 1.5 * calls))).astype(int),
+        }
+    )
+
+
+class Bench:
+    """A warehouse and a store in a folder, and runs of the candidate and the champion over one training set."""
+
+    def __init__(self, folder: Path, frame: pd.DataFrame) -> None:
+        self.folder = folder
+        self.store = ArtifactStore(root=str(folder), reports_port=3001)
+        self.frozen = freeze(frame, DECLARATION, self.store.training_sets("conversion"), AS_OF)
+        self.warehouse = Warehouse(path=str(folder / "warehouse.duckdb"))
+        with self.warehouse.connect() as connection:
+            connection.execute("create schema raw")
+            connection.execute(
+                "create table raw.extraction as select cast(? as timestamptz) as as_of, 'here' as source, "
+                "'contract' as mapping, '[]' as closing_outcomes, cast(null as bigint) as silence_closes_after_days, "
+                "'{\"conversion\": 30}' as horizon_days, '[]' as assumptions",
+                [AS_OF.to_pydatetime()],
+            )
+
+    def run(self, split: str = "temporal") -> dg.ExecuteInProcessResult:
+        identifier = self.frozen.id
+
+        @dg.asset(key=["training_set", "conversion"])
+        def training_set() -> str:
+            return identifier
+
+        return dg.materialize(
+            [training_set, candidate_asset(DECLARATION), champion_asset(DECLARATION)],
+            resources={
+                "warehouse": self.warehouse,
+                "artifacts": self.store,
+                "horizons": Horizons(overrides={}),
+                "splitting": Splitting(split=split),
+                "clock": Clock(),
+            },
+        )
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(self.warehouse.path, read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    def files(self) -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in self.folder.rglob("*") if path.suffix != ".duckdb"}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, frame: pd.DataFrame) -> tuple[Bench, dg.ExecuteInProcessResult]:
+    made = Bench(tmp_path_factory.mktemp("candidates"), frame)
+    return made, made.run()
+
+
+def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    (materialization,) = result.asset_materializations_for_node("candidate__conversion")
+    return {name: value.value for name, value in materialization.metadata.items()}
+
+
+def test_the_card_is_readable_in_the_ui(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
+    shown = metadata(bench[1])
+    card = shown["card"]
+    assert f"# conversion {shown['version']}" in card
+    assert card.count("data:image/png;base64,") == 2
+    assert "| lead_source | web |" in card
+    assert "| metric | model | linear | trivial |" in shown["metrics"]
+    assert "| gate | value | bound |" in shown["gates"]
+    assert sum(len(str(value)) for value in shown.values()) < 600_000
+    assert (Path(shown["artifact"]) / "card.md").exists()
+
+
+def test_the_check_shows_value_and_bound_of_each_gate(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
+    (check,) = bench[1].get_asset_check_evaluations()
+    shown = {name: value.value for name, value in check.metadata.items()}
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    for name, bound in DECLARATION.gates.items():
+        assert shown[f"{name}_bound"] == bound
+        assert isinstance(shown[name], float)
+    assert "leads is 400, its gate at least 10000" in shown["missed"]
+    (recorded,) = bench[0].ask("select missed_gates from ml.ml_models")
+    assert "; ".join(json.loads(recorded[0])) == shown["missed"]
+
+
+def test_a_first_champion_beats_the_baseline_beyond_the_interval(
+    bench: tuple[Bench, dg.ExecuteInProcessResult],
+) -> None:
+    ((outcome, rule, evidence),) = bench[0].ask("select outcome, rule, evidence from ml.ml_decisions")
+    assert (outcome, rule) == ("promote", "first_champion")
+    better = json.loads(evidence)["over_baseline"]
+    assert 0 < better["auc"]["lower"] < better["auc"]["value"] < better["auc"]["upper"]
+    assert better["log_loss"]["lower"] > 0
+
+
+def test_what_training_cost_is_logged(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
+    ((minutes, milliseconds),) = bench[0].ask(
+        "select training_minutes, prediction_milliseconds from ml.ml_training_logs"
+    )
+    assert minutes > 0
+    assert milliseconds > 0
+
+
+def test_a_rerun_trains_nothing_and_rewrites_no_file(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
+    before = bench[0].files()
+    again = bench[0].run()
+    assert metadata(again)["reused"] is True
+    assert bench[0].files() == before
+
+
+def test_a_stratified_version_is_never_promoted(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    result = made.run(split="stratified")
+    assert made.ask("select outcome, rule from ml.ml_decisions") == [("refuse", "split_not_temporal")]
+    assert made.ask("select count(*) from ml.ml_champions") == [(0,)]
+    (check,) = result.get_asset_check_evaluations()
+    assert check.metadata["split"].value == "stratified: flattering"

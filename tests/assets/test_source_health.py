@@ -1,0 +1,210 @@
+"""The source: broken feeds, null spikes and new categories are found and stay found; growth and small feeds are not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from assets.ml_tables import ensure, record_source_health
+from assets.source_health import CHECKS, judge, measure, oldest_training
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from duckdb import DuckDBPyConnection
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+DAYS, TRAINED_DAY = 300, 120
+DAY_US = 86_400_000_000
+
+
+@pytest.fixture
+def connection() -> Iterator[DuckDBPyConnection]:
+    """Return a warehouse with 15 leads, 20 calls, 10 e-mails and one note a day."""
+    rng = np.random.default_rng(2)
+
+    def moments(per_day: int) -> np.ndarray:
+        day = np.repeat(np.arange(DAYS), per_day)
+        us = int(START.timestamp() * 1e6) + day * DAY_US + rng.integers(0, DAY_US, len(day))
+        return np.sort(us)
+
+    leads = moments(15)
+    frames = {
+        "leads": pd.DataFrame(
+            {
+                "known_us": leads,
+                "lead_source": rng.choice(["web", "ads"], len(leads)).astype(object),
+                "property_value": np.where(rng.random(len(leads)) < 0.1, np.nan, 1.0),
+                "zip_code": "10115",
+            }
+        ),
+        "interactions": pd.concat(
+            pd.DataFrame(
+                {
+                    "known_us": moments(per_day), "interaction_type": kind, "direction": direction,
+                    "outcome": outcome, "performed_by": "r1",
+                }
+            )
+            for kind, direction, outcome, per_day in (
+                ("call", "outbound", "reached", 20), ("email", "outbound", None, 10), ("note", "internal", None, 1)
+            )
+        ),
+        "appointments": pd.DataFrame({"booked_us": moments(1)}),
+        "projects": pd.DataFrame({"proposed_us": moments(1), "value": 1.0}),
+    }  # fmt: skip
+    with duckdb.connect() as opened:
+        opened.execute("set TimeZone = 'UTC'")
+        opened.execute("create schema staging")
+        for name, frame in frames.items():
+            opened.register("frame", frame)
+            opened.execute(f"create table staging.stg_{name} as from frame")
+        yield opened
+
+
+def failed(connection: DuckDBPyConnection, day: float, trained_day: float | None = TRAINED_DAY) -> set[str]:
+    figures = measure(
+        connection,
+        clock=START + timedelta(days=day),
+        trained_at=None if trained_day is None else START + timedelta(days=trained_day),
+    )
+    verdicts = judge(figures)
+    assert [each.check for each in verdicts] == list(CHECKS)
+    return {each.check for each in verdicts if each.failed}
+
+
+def since(day: int) -> str:
+    return str(int((START + timedelta(days=day)).timestamp() * 1e6))
+
+
+def test_a_quiet_source_is_healthy(connection: DuckDBPyConnection) -> None:
+    for day in (121, 128, 160, 250, 300):
+        assert failed(connection, day) == set(), day
+        assert failed(connection, day, None) == set(), day
+
+
+def test_a_feed_that_has_stopped_is_found_within_days_and_stays_found(connection: DuckDBPyConnection) -> None:
+    connection.execute(
+        f"delete from staging.stg_interactions where interaction_type = 'email' and known_us >= {since(150)}"
+    )
+    assert failed(connection, 150) == set()
+    assert failed(connection, 156) == {"volume"}
+    # a reference that slid along would have forgotten it by now
+    assert failed(connection, 290) == {"volume"}
+    assert failed(connection, 290, None) == set()
+
+
+def test_the_figure_names_the_feed_and_the_rows(connection: DuckDBPyConnection) -> None:
+    connection.execute(
+        f"delete from staging.stg_interactions where interaction_type = 'email' and known_us >= {since(150)}"
+    )
+    figures = measure(connection, clock=START + timedelta(days=160), trained_at=START + timedelta(days=TRAINED_DAY))
+    (broken,) = (each for each in figures if each.failed)
+    assert (broken.subject, broken.value, broken.rows_reference, broken.rows_current) == (
+        "interactions: email outbound", 0, 70, 0
+    )  # fmt: skip
+    # seven notes a week are too few to miss
+    assert not any("note" in each.subject for each in figures if each.check == "volume")
+
+
+def test_a_stale_source_is_found(connection: DuckDBPyConnection) -> None:
+    connection.execute(f"delete from staging.stg_leads where known_us >= {since(200)}")
+    assert failed(connection, 202.9) == set()
+    assert failed(connection, 203.5) == {"data_age"}
+    assert failed(connection, 206) == {"data_age", "volume"}
+
+
+def test_a_null_spike_is_found_and_stays_found(connection: DuckDBPyConnection) -> None:
+    connection.execute(
+        f"update staging.stg_leads set property_value = null where known_us >= {since(150)} and known_us % 10 < 8"
+    )
+    assert failed(connection, 152) == set()
+    assert failed(connection, 157) == {"nulls"}
+    assert failed(connection, 290) == {"nulls"}
+
+
+def test_another_mix_of_feeds_is_no_null_spike(connection: DuckDBPyConnection) -> None:
+    # e-mails have no outcome: with five times as many, half of all interactions have none
+    for _ in range(4):
+        connection.execute(
+            "insert into staging.stg_interactions select * from staging.stg_interactions "
+            f"where interaction_type = 'email' and known_us >= {since(150)} and performed_by = 'r1' limit 1500"
+        )
+    assert failed(connection, 170) == set()
+
+
+def test_a_new_category_is_found_beyond_its_bound(connection: DuckDBPyConnection) -> None:
+    connection.execute(
+        f"update staging.stg_leads set lead_source = 'social' where known_us >= {since(150)} and known_us % 100 < 4"
+    )
+    assert failed(connection, 170) == set()
+    connection.execute(
+        f"update staging.stg_leads set lead_source = 'social' where known_us >= {since(150)} and known_us % 100 < 20"
+    )
+    assert failed(connection, 170) == {"categories"}
+    # trained with it, it is no news
+    assert failed(connection, 220, trained_day=200) == set()
+
+
+def test_growth_and_a_young_source_are_no_fault(connection: DuckDBPyConnection) -> None:
+    connection.execute(f"insert into staging.stg_leads select * from staging.stg_leads where known_us >= {since(150)}")
+    assert failed(connection, 200) == set()
+    assert failed(connection, 9, None) == set()
+
+
+def test_without_rows_nothing_is_said(connection: DuckDBPyConnection) -> None:
+    for name in ("leads", "interactions", "appointments", "projects"):
+        connection.execute(f"delete from staging.stg_{name}")
+    assert measure(connection, clock=START + timedelta(days=10), trained_at=None) == []
+    assert failed(connection, 10) == set()
+
+
+def test_what_comes_after_the_clock_is_not_looked_at(connection: DuckDBPyConnection) -> None:
+    clock = START + timedelta(days=160)
+    before = measure(connection, clock=clock, trained_at=START + timedelta(days=TRAINED_DAY))
+    for name, known in (
+        ("leads", "known_us"), ("interactions", "known_us"), ("appointments", "booked_us"), ("projects", "proposed_us")
+    ):  # fmt: skip
+        connection.execute(f"delete from staging.stg_{name} where {known} > {since(160)}")
+    assert measure(connection, clock=clock, trained_at=START + timedelta(days=TRAINED_DAY)) == before
+
+
+def test_figures_are_recorded_once_for_a_clock(connection: DuckDBPyConnection) -> None:
+    ensure(connection)
+    clock = START + timedelta(days=160)
+    figures = measure(connection, clock=clock, trained_at=None)
+    for run in ("first", "second"):
+        record_source_health(connection, run, clock, figures, clock)
+    assert connection.execute("select run_id, count(*) from ml.ml_source_health group by 1").fetchall() == [
+        ("second", len(figures))
+    ]
+
+
+def test_the_reference_ends_with_the_oldest_champion(connection: DuckDBPyConnection) -> None:
+    ensure(connection)
+    assert oldest_training(connection) is None
+    for model, version, last_as_of, logged in (("a", "a1", 10, 30), ("a", "a0", 5, 50), ("b", "b1", 20, None)):
+        connection.execute(
+            "insert into ml.ml_models by name select ? as model, ? as version, '' as training_set_id, "
+            "1 as horizon_days, 1 as rows, 1 as entities, ? as first_as_of, ? as last_as_of, '' as artifact, "
+            "'' as manifest_sha256, '' as metrics, '' as baseline, '' as missed_gates, '' as libraries, "
+            "? as created_at",
+            [model, version, START, START + timedelta(days=last_as_of), START],
+        )
+        if logged is not None:
+            connection.execute(
+                "insert into ml.ml_training_logs by name select version as run_id, model, version, '' as "
+                "training_set_id, 1 as rows, 1 as entities, false as reused, '' as reason, created_at as started_at, "
+                "created_at as finished_at, cast(? as timestamptz) as as_of from ml.ml_models where version = ?",
+                [START + timedelta(days=logged), version],
+            )
+        if version != "a0":
+            connection.execute("insert into ml.ml_champions values (?, ?, '', '', ?)", [model, version, START])
+    # a version of before the log knew clocks: its last observation stands in
+    assert oldest_training(connection) == START + timedelta(days=20)
+    connection.execute("delete from ml.ml_champions where model = 'b'")
+    assert oldest_training(connection) == START + timedelta(days=30)

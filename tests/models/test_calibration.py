@@ -1,0 +1,103 @@
+"""Scaling finds the two numbers that it should, and is applied only where it helps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from models.calibration import (
+    CalibrationEvidence,
+    Scaling,
+    calibration_evidence,
+    decide_calibration,
+    fit_scaling,
+    scale,
+)
+from models.measures import Predictions
+
+ROWS = 6000
+
+
+def binary(slope: float, intercept: float) -> Predictions:
+    """Return predictions whose truth follows their logits after the given scaling."""
+    rng = np.random.default_rng(1)
+    logit = rng.normal(size=ROWS)
+    truth = (rng.random(ROWS) < 1 / (1 + np.exp(-(slope * logit + intercept)))).astype(int)
+    probability = 1 / (1 + np.exp(-logit))
+    return Predictions(truth=truth, probability=probability[:, None], group=np.arange(ROWS) // 3, outcomes=("won",))
+
+
+def multiclass(slope: float) -> Predictions:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(ROWS, 3))
+    true, stated = (np.exp(k * logits) / np.exp(k * logits).sum(axis=1, keepdims=True) for k in (slope, 1))
+    truth = (true.cumsum(axis=1) < rng.random((ROWS, 1))).sum(axis=1).clip(0, 2)
+    return Predictions(truth=truth, probability=stated, group=np.arange(ROWS) // 3, outcomes=("a", "b", "c"))
+
+
+def test_a_sigmoid_finds_slope_and_intercept():
+    found = fit_scaling(binary(0.5, -1.0))
+    assert found.method == "sigmoid"
+    assert (found.slope, found.intercept) == (pytest.approx(0.5, abs=0.08), pytest.approx(-1, abs=0.08))
+
+
+def test_a_temperature_finds_its_slope():
+    found = fit_scaling(multiclass(2.0))
+    assert (found.method, found.intercept) == ("temperature", 0)
+    assert found.slope == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("predictions", [binary(0.5, -1.0), multiclass(0.5)])
+def test_probabilities_that_are_wrong_are_scaled(predictions):
+    evidence = calibration_evidence(predictions, predictions.group % 5, learnt_share=0.8, resamples=100, seed=1)
+    assert evidence.gain > evidence.lower > 0.01
+    assert decide_calibration(evidence).applied
+
+
+@pytest.mark.parametrize("predictions", [binary(1.0, 0.0), multiclass(1.0)])
+def test_probabilities_that_are_right_are_left_alone(predictions):
+    evidence = calibration_evidence(predictions, predictions.group % 5, learnt_share=0.8, resamples=100, seed=1)
+    assert abs(evidence.gain) < 0.001
+    decision = decide_calibration(evidence)
+    assert not decision.applied
+    assert "not beyond noise" in decision.reason
+
+
+def test_rules():
+    scaling = Scaling(method="sigmoid", slope=0.9, intercept=0.0)
+    evidence = CalibrationEvidence(scaling=scaling, gain=0.01, lower=0.001, learnt_share=0.5)
+    assert decide_calibration(evidence).applied
+    assert not decide_calibration(replace(evidence, lower=0.0)).applied
+    small = decide_calibration(replace(evidence, learnt_share=0.08))
+    assert not small.applied
+    assert "learnt from 8% of the training rows" in small.reason
+    turned = decide_calibration(replace(evidence, scaling=replace(scaling, slope=-0.1)))
+    assert not turned.applied
+    assert "-0.100" in turned.reason
+
+
+def test_what_cannot_happen_stays_impossible_and_sums_stay_one():
+    scaled = Scaling(method="temperature", slope=0.3, intercept=0.0).apply(np.array([[0.9, 0.1, 0.0], [1.0, 0, 0]]))
+    assert (scaled[:, 2] == 0).all()
+    np.testing.assert_allclose(scaled.sum(axis=1), 1)
+    assert scaled[1].tolist() == [1, 0, 0]
+    certain = Scaling(method="sigmoid", slope=1.0, intercept=0.0).apply(np.array([[0.0], [1.0]]))
+    np.testing.assert_allclose(certain[:, 0], [0, 1], atol=1e-9)
+
+
+def test_a_scaled_pipeline_is_one_pipeline():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(200, 2))
+    scaling = Scaling(method="sigmoid", slope=0.5, intercept=0.2)
+    plain = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, x[:, 0] > 0)
+    scaled = scale(plain, scaling)
+    np.testing.assert_allclose(scaled.predict_proba(x)[:, 1:], scaling.apply(plain.predict_proba(x)[:, 1:]))
+    np.testing.assert_allclose(scaled.predict_proba(x).sum(axis=1), 1)
+    assert scaled.classes_.tolist() == [False, True]
+    with pytest.raises(TypeError, match="fitted already"):
+        scaled.fit(x, x[:, 0] > 0)

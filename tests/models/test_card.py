@@ -1,0 +1,67 @@
+"""The model card says what was measured, in one file that the UI can show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from models.card import CARD, model_card
+from models.evaluation import evaluate
+from models.gates import gates
+
+
+@pytest.fixture(params=["converter", "recommender"])
+def described(request, conversion, next_action):
+    candidate = request.getfixturevalue(request.param)
+    declaration = conversion if candidate.model == "conversion" else next_action
+    evaluation = evaluate(candidate)
+    measured = gates(
+        declaration.gates, evaluation, {**candidate.cost(), "leads": 500.0}, {declaration.primary_metric: 0.987}
+    )
+    return declaration, candidate, evaluation, measured
+
+
+def test_the_card_holds_every_part(described):
+    declaration, candidate, evaluation, measured = described
+    card = model_card(declaration, candidate, evaluation, measured)
+    sections = [line.removeprefix("## ") for line in card.text.splitlines() if line.startswith("## ")]
+    classes = ["By class"] if evaluation.classes else []
+    assert sections == ["Data", "Metrics", "Gates", *classes, "Calibration", "Lift", "Validation", "Limits"]
+    assert f"# {candidate.model} {candidate.version}" in card.text
+    assert f"| {evaluation.primary_metric} | {evaluation.metrics[evaluation.primary_metric]:.3f} (" in card.text
+    assert "| leads | 500 | ≥ 10000 | **missed** | - |" in card.text
+    assert " | 0.987 |" in card.text, "the ceiling stands beside its gate"
+    assert "nan" not in card.text.lower().replace("schedule_appointment", "")
+
+
+def test_the_card_is_one_file_for_the_ui_and_three_for_people(described, tmp_path):
+    card = model_card(*described)
+    embedded = card.embedded()
+    assert embedded.count("](data:image/png;base64,iVBOR") == 2
+    assert len(embedded) < 600_000
+    card.write(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {CARD, *card.images}
+    assert all(f"({name})" in (tmp_path / CARD).read_text() for name in card.images)
+
+
+def test_an_equal_card_is_not_written_again(described, tmp_path):
+    model_card(*described).write(tmp_path)
+    times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    model_card(*described).write(tmp_path)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
+
+
+def test_the_plots_are_of_what_was_measured(described):
+    declaration, candidate, evaluation, measured = described
+    card = model_card(declaration, candidate, evaluation, measured)
+    other = replace(evaluation, gains=(), validation=replace(evaluation.validation, importance=()))
+    changed = model_card(declaration, candidate, other, measured)
+    assert all(changed.images[name] != image for name, image in card.images.items())
+
+
+def test_a_stratified_split_is_called_flattering(described):
+    declaration, candidate, evaluation, measured = described
+    card = model_card(declaration, candidate, replace(evaluation, split="stratified"), measured)
+    assert "Measured on a **stratified** split: **flattering**." in card.text
+    assert "never lead to a promotion" in card.text
