@@ -100,12 +100,11 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
 
 
 def _known_entities(warehouse: Warehouse, declaration: ModelDeclaration) -> int:
-    """Count the entities that the feature view knows, also those whose labels have not matured."""
+    """Count the entities that the source has, also those without an observation or a matured label."""
     view = declaration.feature_view
+    table = view.entity_table or f"{view.schema}.{view.name}"
     with warehouse.connect() as connection:
-        known: int = connection.execute(f"select count(distinct {view.key}) from {view.schema}.{view.name}").fetchall()[
-            0
-        ][0]
+        known: int = connection.execute(f"select count(distinct {view.key}) from {table}").fetchall()[0][0]
     return known
 
 

@@ -61,7 +61,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
 
 
 def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> "pd.DataFrame":
-    """Read the observations with matured labels: the feature view's columns, those of the entity, the label, and its success.
+    """Read the observations with matured labels: the columns of feature view and entity, and the label.
 
     Raises
     ------

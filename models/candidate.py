@@ -95,7 +95,7 @@ class Candidate:
         return joblib.load(self.directory / PIPELINE)
 
     def cost(self) -> dict[str, float]:
-        """Return what it is held to beside its metrics, by the names of `models.declaration.COST_GATES`, without ``leads``.
+        """Return what it is held to beside its metrics: `models.declaration.COST_GATES` without ``leads``.
 
         Beside them ``assessment_minutes``, the part of ``training_minutes`` that was spent on measuring.
         """

@@ -199,7 +199,7 @@ def _segments(evaluation: Evaluation) -> str:
         "## By segment\n\n"
         + _table((*columns, "predicted", "observed") if binary else columns, rows)
         + f"\n\nToo few: fewer than {SEGMENT_ROWS} rows, or one class. Of each column the most frequent values. The "
-        "rep (assigned_to) is the one of today: the CRM overwrites who a lead is assigned to, and no model learns from it."
+        "rep (assigned_to) is the one of today: the CRM overwrites it, and no model learns from it."
     )
 
 

@@ -44,7 +44,7 @@ COST_GATES: Mapping[str, float] = MappingProxyType(
         "file_megabytes": 50,
     }
 )
-"""What every model is held to beside its metrics: entities that the feature view knows, std / mean of the primary
+"""What every model is held to beside its metrics: entities that the source has, std / mean of the primary
 metric in cross-validation, the time to train it and to predict one row, and the size of its file."""
 
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece_10", *COST_GATES} - {"leads"})
