@@ -65,8 +65,8 @@ START = date(2025, 1, 1)
 TRAINED = datetime(2026, 1, 1, tzinfo=UTC)
 CHANGED = datetime(2026, 1, 31, tzinfo=UTC)
 END = datetime(2026, 7, 1, tzinfo=UTC)
-DENSE = 30
-"""Days after the change of which every second is looked at; later every fifth. Quiet days are looked at one by one."""
+LOOKS = ((30, 2), (60, 5), (151, 10))
+"""Until which day after the change is looked how often, in days. Quiet days are looked at one by one."""
 
 ASSESSED_ROWS = 2_000
 """Rows for cross-validation and learning curve of each version, which no decision here rests on."""
@@ -120,8 +120,9 @@ def watch_all(seeds: Iterable[int], scenarios: Sequence[str], names: Sequence[st
         started = [pool.submit(watch_seed, seed, tuple(scenarios), tuple(names), models) for seed in seeds]
         watches: list[Watch] = []
         for each in started:
-            watches += each.result()
-            sys.stderr.write(f"  {watches[-1]}\n")
+            for watch in each.result():
+                watches.append(watch)
+                sys.stderr.write(f"  {watch}\n")
         return watches
 
 
@@ -152,8 +153,10 @@ def watch_seed(seed: int, scenarios: Sequence[str], names: Sequence[str], models
 
 def days_of_looks() -> list[int]:
     """Return the days after the change at which is looked."""
-    last = (END - CHANGED).days
-    return [*range(2, DENSE + 1, 2), *range(DENSE + 5, last + 1, 5)]
+    days = [0]
+    for until, every in LOOKS:
+        days += range(days[-1] + every, until + 1, every)
+    return days[1:]
 
 
 class Company:

@@ -1,0 +1,154 @@
+"""How good the models are beside how good they could be: the simulated companies, whose truth is known.
+
+The whole loop runs on the default company and on the chaotic one, whose reps leave their playbook in half of the cases.
+The ceilings are those of `assets.ceilings`. The last figure is that of more data: the same estimator on ten times as
+many leads of the same company, held to the same held-out rows.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from assets.ceilings import ceiling
+from benchmarks.compiled import DATABASE, compiled
+from benchmarks.measuring import Figure, Report, clean_environment, measured
+from models.candidate import TRUTH, Candidate, load
+from models.frames import model_input
+from models.learning import fit, predict
+from models.registry import DECLARATIONS, declaration
+from models.splitting import sample_weights
+from simulation import simulate
+from simulation.world import COMPANIES, Faults
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEADS = 10_000
+TIMES_MORE = 10
+SEED, OTHER_SEED = 22, 23
+NAMES = ("default", "chaotic")
+FAULTLESS = replace(COMPANIES["default"], faults=Faults(duplicate=0.0, conflict=0.0, orphan=0.0, unknown_type=0.0))
+"""What extraction would mend or reject; the larger export is read without it."""
+
+
+def run() -> Report:
+    """Run the loop on both companies, and the estimator on more leads."""
+    figures: list[Figure] = []
+    details: list[str] = []
+    for company in NAMES:
+        with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
+            export, home = Path(folder) / company, Path(folder) / "home"
+            simulate(export, leads=LEADS, seed=SEED, company=company, progress=False)
+            measured(
+                ("-m", "orchestration", "run"),
+                clean_environment(home, LEADLINE_SOURCE=str(export)),
+                Path(folder) / "run.log",
+            )
+            versions = trained(home)
+            figures += in_company(company, export, versions, details)
+            if company == "default":
+                figures.append(with_more_leads(home, versions["conversion"][0], details))
+    return Report(name="truth", figures=figures, details=details)
+
+
+def trained(home: Path) -> dict[str, tuple[Candidate, dict[str, Any], list[str]]]:
+    """Return the latest version of each model of a home, its metrics and the gates that it misses."""
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
+        rows = connection.execute(
+            "select model, artifact, metrics, missed_gates from ml.ml_models order by created_at"
+        ).fetchall()
+    return {
+        model: (load(home / "artifacts" / "models" / model / artifact), json.loads(metrics), json.loads(missed))
+        for model, artifact, metrics, missed in rows
+    }
+
+
+def in_company(
+    company: str, export: Path, versions: dict[str, tuple[Candidate, dict[str, Any], list[str]]], details: list[str]
+) -> list[Figure]:
+    """Return the figures of one company, each beside its ceiling."""
+    figures = []
+    for name, (version, metrics, missed) in versions.items():
+        known = ceiling(str(export), DECLARATIONS[name].label, version)
+        details.append(f"{company}, {name}: " + ("all gates met" if not missed else "missed: " + "; ".join(missed)))
+        found = {**metrics, **{f"recall_{outcome}": value for outcome, value in metrics.get("recall", {}).items()}}
+        details += [f"  {metric} {found[metric]:.4f}, ceiling {best:.4f}" for metric, best in known.items()]
+        default = company == "default"
+        if name == "next_best_action":
+            figures += [
+                Figure(
+                    name=f"{company}: accuracy of {name} over its ceiling",
+                    value=metrics["accuracy"] / known["accuracy"],
+                    bound=0.97 if default else None,
+                    digits=3,
+                    more_is_better=True,
+                ),
+                Figure(name=f"{company}: ceiling of the accuracy", value=known["accuracy"], digits=3),
+            ]
+        else:
+            figures += [
+                Figure(name=f"{company}: AUC of {name}", value=metrics["auc"], digits=3),
+                Figure(name=f"{company}: AUC of the true probability", value=known["auc"], digits=3),
+            ]
+        figures.append(
+            Figure(
+                name=f"{company}: gates that {name} misses", value=len(missed), bound=0 if default else None, digits=0
+            )
+        )
+    return figures
+
+
+def with_more_leads(home: Path, version: Candidate, details: list[str]) -> Figure:
+    """Return by how much the AUC of conversion rises with ten times as many leads to learn from."""
+    from sklearn.metrics import roc_auc_score
+
+    declared = declaration(version.model)
+    cut = datetime.fromisoformat(version.manifest["split"]["cut"])
+    held_out = version.held_out()
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.register("held_out", held_out)
+        later = connection.execute(
+            f"select features.*, labels.converted {_FROM} semi join held_out using (lead_id, as_of)"
+        ).df()
+    with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
+        more = _matured_rows(Path(folder), LEADS * TIMES_MORE, cut)
+    more = more[more["lead_created_at"] < cut]
+    features = version.features
+    fitted = fit(
+        declared,
+        model_input(more, features),
+        more[declared.label_column],
+        sample_weights(more, declared, cut),  # type: ignore[arg-type]
+    )
+    probability = predict(fitted, model_input(later, features), declared.outcomes)[:, 0]
+    much = float(roc_auc_score(later[declared.label_column], probability))
+    own = float(roc_auc_score(held_out[TRUTH].astype(int), held_out[f"probability_{declared.outcomes[0]}"]))
+    details.append(f"conversion learnt from {len(more):,} rows of {more['lead_id'].nunique():,} leads: AUC {much:.4f}")
+    return Figure(name="AUC of conversion: what ten times as many leads add", value=much - own, bound=0.02, digits=3)
+
+
+_FROM = "from features.lead_features as features inner join labels.conversion as labels using (lead_id, as_of)"
+
+
+def _matured_rows(folder: Path, leads: int, matured_by: datetime) -> pd.DataFrame:
+    """Return features and conversions of a larger export, those whose labels had matured by a moment."""
+    export = folder / "crm"
+    simulate(export, leads=leads, seed=OTHER_SEED, progress=False, company=FAULTLESS)
+    with duckdb.connect(str(folder / f"{DATABASE}.duckdb")) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("create schema raw")
+        for name in ("leads", "interactions", "appointments", "projects"):
+            connection.execute(f"create view raw.{name} as select * from read_parquet('{export}/{name}.parquet')")
+        variables = {"as_of": matured_by.isoformat(timespec="microseconds"), "closing_outcomes": ["not_interested"]}
+        for model in compiled(folder, variables, ("staging", "intermediate", "features", "labels")):
+            if model.name != "next_action":
+                model.create(connection)
+        return connection.execute(f"select features.*, labels.converted {_FROM}").df()
