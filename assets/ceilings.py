@@ -18,8 +18,9 @@ LABELS = ("next_action", "conversion")
 """Label models whose ceiling the truth of a simulation tells."""
 
 SAMPLE = 2_000
-"""Held-out rows whose true probability is played out; at 60 continuations each that takes about a second."""
-BRANCHES = 60
+"""Held-out rows whose true probability is played out."""
+BRANCHES = 200
+"""Continuations of each: with 60 the AUC of the true probability comes out .013 too low, with 200 .005."""
 
 
 def ceiling(source: str, label: str, candidate: Candidate) -> dict[str, float]:
@@ -40,10 +41,11 @@ def ceiling(source: str, label: str, candidate: Candidate) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        By the name of the gate; empty where the source is no simulation.
+        By the name of the gate; empty where the source is no simulation, or the ceiling is not defined.
     """
     export = Path(source)
-    if label not in LABELS or "://" in source or not (export / "truth" / "simulation.json").is_file():
+    needed = [export / "truth" / name for name in ("simulation.json", "decisions.parquet")]
+    if label not in LABELS or "://" in source or not all(path.is_file() for path in needed):
         return {}
     held_out = candidate.held_out()
     if label == "next_action":
@@ -77,6 +79,8 @@ def _of_conversion(export: Path, held_out: pd.DataFrame, candidate: Candidate) -
     from simulation.truth import Truth
 
     rows = held_out.sample(min(SAMPLE, len(held_out)), random_state=0)
+    if rows[TRUTH].nunique() < 2:
+        return {}
     chances = Truth.of(export).conversion(
         rows[candidate.key].to_numpy(),
         _moments(rows),

@@ -76,8 +76,8 @@ _PSI = f"""
         * ln(greatest(c_share, {LEAST_SHARE}) / greatest(r_share, {LEAST_SHARE})))"""
 
 # A value lies in the bin above as many tenths of the reference as lie wholly below it. That equals bins between the
-# deciles, each with its upper end, and needs no second look at the rows. What lies above every reference value belongs
-# to the last bin.
+# deciles, each with its upper end, and needs no second look at the rows. What lies beyond every reference value has a
+# bin of its own on either side: a constant that becomes another one must not stay in the same bin.
 _NUMBERS = f"""
 with counted as materialized ({{values}}),
 totals as (
@@ -105,7 +105,8 @@ moved as (
     group by name
 ),
 binned as (
-    select name, least({BINS - 1}, coalesce(floor({BINS} * (r_upto - r) / nullif(r_n, 0)), 0)) as bin, r, c
+    -- -1 below every reference value, and {BINS} above every one
+    select name, case when r_upto = 0 then -1 else floor({BINS} * (r_upto - r) / r_n) end as bin, r, c
     from cumulated inner join totals using (name)
     union all
     select name, null, r, c from counted where value is null
@@ -133,13 +134,30 @@ totals as (
 ),
 shares as (
     select
-        name, value is not null as given, r, r / nullif(r_all, 0) as r_share, c / nullif(c_all, 0) as c_share,
+        name, value, value is not null as given, r, r / nullif(r_all, 0) as r_share, c / nullif(c_all, 0) as c_share,
         r / nullif(r_n, 0) as p, c / nullif(c_n, 0) as q, c
     from counted inner join totals using (name)
 ),
+-- As many bins as a number has, or chance alone would tell windows apart by a column of many values: the commonest of
+-- the reference one by one, and the others together, those that are new among them.
+ranked as (
+    select
+        name, r_share, c_share, given, r,
+        row_number() over (partition by name, given, r > 0 order by r desc, value) as place
+    from shares
+),
+folded as (
+    select
+        name, case when not given then -1 when r = 0 then {BINS} else least(place, {BINS}) end as bin,
+        sum(r_share) as r_share, sum(c_share) as c_share
+    from ranked
+    where r_share is not null and c_share is not null
+    group by all
+),
+indexed as (select name, {_PSI} as psi from folded where r_share > 0 or c_share > 0 group by name),
 compared as (
     select
-        name, {_PSI} filter (where (r_share > 0 or c_share > 0) and r_share is not null and c_share is not null) as psi,
+        name,
         sum(
             0.5 * (case when p > 0 then p * log2(2 * p / (p + q)) else 0 end)
             + 0.5 * (case when q > 0 then q * log2(2 * q / (p + q)) else 0 end)
@@ -153,7 +171,7 @@ select
     sqrt(case when divergence < 0 then 0 else divergence end), null,
     1 - coalesce(r_n, 0) / nullif(r_all, 0), 1 - coalesce(c_n, 0) / nullif(c_all, 0),
     case when r_all > 0 and c_all > 0 then coalesce(new_share, 0) end
-from totals left join compared using (name)
+from totals left join compared using (name) left join indexed using (name)
 """
 
 

@@ -248,8 +248,9 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             verdicts = judge(evidence, declaration.drift, max_age_days=declaration.retrain.max_champion_age_days)
             record_drift(connection, context.run_id, evidence, verdicts, clock.present())
             sample = _sample(connection, declaration, evidence)
-        report = artifacts.reports(declaration.name) / f"{as_of:%Y%m%dT%H%M%SZ}.html"
-        written = write_report(*sample, report)
+        report = artifacts.reports(declaration.name) / f"{as_of:%Y%m%dT%H%M%SZ}-{evidence.version}.html"
+        # the same champion at the same clock gives the same report
+        written = report.exists() or write_report(*sample, report)
         for verdict in verdicts:
             log = context.log.warning if verdict.failed else context.log.info
             log(f"{declaration.name}, {verdict.check}: {verdict.statement}")

@@ -57,6 +57,9 @@ class Settings:
     accept_new_source : bool
         Whether the warehouse may go on with another source than the one that it was filled from
         (``LEADLINE_ACCEPT_NEW_SOURCE``).
+    source_accepted_since : datetime or None
+        From when on the source counts as it should be (``LEADLINE_SOURCE_ACCEPTED_SINCE``): a change that was meant is
+        no broken feed.
     split : str
         How held-out rows are chosen: ``temporal``, or ``stratified`` for comparison (``LEADLINE_SPLIT``).
     horizon_days : mapping of str to int
@@ -73,6 +76,7 @@ class Settings:
     mapping: str | None
     as_of: datetime | None
     accept_new_source: bool
+    source_accepted_since: datetime | None
     split: Split
     horizon_days: Mapping[str, int]
     reports_port: int
@@ -132,6 +136,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         mapping=values.get("LEADLINE_MAPPING"),
         as_of=_moment("LEADLINE_AS_OF", values.get("LEADLINE_AS_OF")),
         accept_new_source=_switch("LEADLINE_ACCEPT_NEW_SOURCE", values.get("LEADLINE_ACCEPT_NEW_SOURCE", "0")),
+        source_accepted_since=_moment("LEADLINE_SOURCE_ACCEPTED_SINCE", values.get("LEADLINE_SOURCE_ACCEPTED_SINCE")),
         split=_split(values.get("LEADLINE_SPLIT", "temporal")),
         horizon_days=horizons,
         reports_port=_whole_number("LEADLINE_REPORTS_PORT", values.get("LEADLINE_REPORTS_PORT", "3001"), least=1),

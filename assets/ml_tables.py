@@ -62,6 +62,9 @@ TABLES: Mapping[str, str] = {
         rows_current bigint not null, measured_at timestamptz not null, primary key (as_of, check_name, subject)""",
 }
 
+LOOK = "looked_at"
+"""Stands for a check in ml.ml_source_health where there is none."""
+
 ADDED_COLUMNS: Mapping[str, str] = {
     "ml_training_logs": "as_of timestamptz, evidence text, feature_code text, training_minutes double, "
     "prediction_milliseconds double"
@@ -188,7 +191,7 @@ def record_drift(
     verdicts: Iterable[Verdict],
     measured_at: datetime,
 ) -> None:
-    """Write every figure of a measurement, in place of those of the same champion at the same clock.
+    """Write every figure of a measurement, in place of those of the same champion at the same clock if they differ.
 
     A figure carries the bound that it is held to, if any. A check has failed where a row of it has: without enough
     evidence none has.
@@ -216,8 +219,12 @@ def record_drift(
             figures["deciding"] = (verdict.value, verdict.threshold, verdict.failed)
         rows += [(check, "", name, *figure, then.rows, now.rows) for name, figure in figures.items()]
     identity = [evidence.model, evidence.version, evidence.as_of]
+    of_this = "from ml.ml_drift_logs where model = ? and version = ? and as_of = ?"
+    known = connection.execute(f"select * exclude (run_id, model, version, as_of, measured_at) {of_this}", identity)
+    if set(known.fetchall()) == set(rows):
+        return
     connection.begin()
-    connection.execute("delete from ml.ml_drift_logs where model = ? and version = ? and as_of = ?", identity)
+    connection.execute(f"delete {of_this}", identity)
     connection.executemany(
         "insert into ml.ml_drift_logs values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [(run_id, *identity, *row, measured_at) for row in rows],
@@ -265,15 +272,26 @@ def record_source_health(
     figures: Iterable[SourceFigure],
     measured_at: datetime,
 ) -> None:
-    """Write the figures of the source at a clock, in place of those that were there."""
+    """Write the figures of the source at a clock, in place of those that were there if they differ.
+
+    A row of the check `LOOK` says that the source was looked at, also where nothing could be judged.
+    """
+    rows = [(LOOK, "", 0.0, 0.0, False, 0, 0)]
+    rows += [
+        (each.check, each.subject, each.value, each.threshold, each.failed, each.rows_reference, each.rows_current)
+        for each in figures
+    ]
+    known = connection.execute(
+        "select * exclude (run_id, as_of, measured_at) from ml.ml_source_health where as_of = ?", [as_of]
+    )
+    if set(known.fetchall()) == set(rows):
+        return
     connection.begin()
     connection.execute("delete from ml.ml_source_health where as_of = ?", [as_of])
-    for each in figures:
-        connection.execute(
-            "insert into ml.ml_source_health values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [run_id, as_of, each.check, each.subject, each.value, each.threshold, each.failed,
-             each.rows_reference, each.rows_current, measured_at],
-        )  # fmt: skip
+    connection.executemany(
+        "insert into ml.ml_source_health values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(run_id, as_of, *row, measured_at) for row in rows],
+    )
     connection.commit()
 
 

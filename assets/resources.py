@@ -36,6 +36,8 @@ class CrmSource(dg.ConfigurableResource):  # type: ignore[type-arg]
     as_of : str or None
         The clock in ISO 8601, or None for the default of the source.
     accept_new_source : bool
+    accepted_since : str or None
+        From when on the source counts as it should be, in ISO 8601; None for always.
     state_dir, simulated : str
         Folders.
     simulation_leads, simulation_months, simulation_seed : int
@@ -45,6 +47,7 @@ class CrmSource(dg.ConfigurableResource):  # type: ignore[type-arg]
     mapping: str | None
     as_of: str | None
     accept_new_source: bool
+    accepted_since: str | None
     state_dir: str
     simulated: str
     simulation_leads: int
@@ -55,6 +58,11 @@ class CrmSource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def clock(self) -> datetime | None:
         """The clock that was asked for, if any."""
         return None if self.as_of is None else datetime.fromisoformat(self.as_of)
+
+    @property
+    def accepted_since_moment(self) -> datetime | None:
+        """From when on the source counts as it should be, if that was said."""
+        return None if self.accepted_since is None else datetime.fromisoformat(self.accepted_since)
 
     def resolved(self) -> str:
         """Return the address, after making the simulated CRM where that is the source and is not there yet."""

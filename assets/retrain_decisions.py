@@ -110,12 +110,17 @@ def gather(
         If the champion has not been measured at the clock: the decision would rest on another day.
     """
     model = declaration.name
-    # what has no rows enough to be judged leaves no row, so a clock without rows is one without failures
     source = _looks(
         connection,
         "select as_of, check_name, bool_or(failed) from ml.ml_source_health where as_of <= ? group by all",
         [clock],
     )
+    if not any(moment == clock for moment, _ in source):
+        raise MeasurementMissingError(
+            f"ml.ml_source_health: expected a measurement of the source at {clock.isoformat()}, found "
+            f"{f'the last one at {source[-1][0].isoformat()}' if source else 'none'}. Materialize "
+            f"{'/'.join(source_health.KEY)} first."
+        )
     failed_source_checks = _failed_at(source, clock)
     source_onset = onset_of((moment, bool(checks)) for moment, checks in source)
     if champion is None:

@@ -13,7 +13,7 @@ import dagster as dg
 
 from assets.drift import check_result
 from assets.ml_tables import ensure, record_source_health
-from assets.resources import WAREHOUSE_POOL, Clock
+from assets.resources import WAREHOUSE_POOL, Clock, CrmSource
 from assets.warehouse import Warehouse
 from models.drift import Verdict
 from models.registry import DECLARATIONS
@@ -39,10 +39,15 @@ class SourceTable:
     Attributes
     ----------
     name : str
+        For people.
+    staging : str
+        The table.
     known : str
         The column with the time at which a row became known, in microseconds since 1970.
     feed : str
         SQL expression of the feed that a row belongs to; a feed can break alone.
+    aged : bool
+        Whether the age of its last fact is looked at.
     filled : tuple of str
         Columns whose share of nulls is looked at, feed by feed.
     categories : tuple of str
@@ -50,8 +55,10 @@ class SourceTable:
     """
 
     name: str
+    staging: str
     known: str
     feed: str
+    aged: bool = True
     filled: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
 
@@ -59,6 +66,7 @@ class SourceTable:
 TABLES = (
     SourceTable(
         name="leads",
+        staging="stg_leads",
         known="known_us",
         feed="'leads'",
         filled=("lead_source", "property_value", "zip_code"),
@@ -66,13 +74,21 @@ TABLES = (
     ),
     SourceTable(
         name="interactions",
+        staging="stg_interactions",
         known="known_us",
         feed="'interactions: ' || concat_ws(' ', interaction_type, direction)",
         filled=("outcome", "performed_by"),
         categories=("interaction_type", "outcome"),
     ),
-    SourceTable(name="appointments", known="booked_us", feed="'appointments'"),
-    SourceTable(name="projects", known="proposed_us", feed="'projects'", filled=("value",)),
+    SourceTable(name="appointments", staging="stg_appointments", known="booked_us", feed="'appointments'"),
+    SourceTable(name="projects", staging="stg_projects", known="proposed_us", feed="'projects'", filled=("value",)),
+    # what comes later to a row that is there already comes by a feed of its own, such as the tracking of e-mails
+    SourceTable(name="openings", staging="stg_interactions", known="opened_us", feed="'openings'", aged=False),
+    SourceTable(name="answers", staging="stg_interactions", known="responded_us", feed="'answers'", aged=False),
+    SourceTable(
+        name="appointment ends", staging="stg_appointments", known="ended_us", feed="'appointment ends'", aged=False
+    ),
+    SourceTable(name="project ends", staging="stg_projects", known="closed_us", feed="'project ends'", aged=False),
 )
 
 
@@ -144,7 +160,12 @@ class SourceFigure:
 
 
 def measure(
-    connection: "DuckDBPyConnection", *, clock: datetime, trained_at: datetime | None, policy: SourcePolicy = POLICY
+    connection: "DuckDBPyConnection",
+    *,
+    clock: datetime,
+    trained_at: datetime | None,
+    accepted_since: datetime | None = None,
+    policy: SourcePolicy = POLICY,
 ) -> list[SourceFigure]:
     """Measure the health of the source at a clock, over every row of the staging tables that was known by then.
 
@@ -157,6 +178,8 @@ def measure(
     trained_at : datetime or None
         The clock at which the oldest champion was trained; None while there is none, and the reference period ends
         where the recent one begins.
+    accepted_since : datetime or None
+        From when on a person has found the source to be as it should: nothing before is held against it.
     policy : SourcePolicy
 
     Returns
@@ -168,13 +191,16 @@ def measure(
         (
             moment
             for table in TABLES
-            for (moment,) in connection.execute(f"select min({table.known}) from staging.stg_{table.name}").fetchall()
+            for (moment,) in connection.execute(f"select min({table.known}) from staging.{table.staging}").fetchall()
             if moment is not None
         ),
         default=None,
     )
     if first is None:
         return []
+    if accepted_since is not None:
+        first = max(first, _microseconds(accepted_since))
+        trained_at = None if trained_at is None or trained_at < accepted_since else trained_at
     feeds = _Spans.until(clock, policy.volume_days, trained_at, policy, first)
     columns = _Spans.until(clock, policy.recent_days, trained_at, policy, first)
     figures = [figure for table in TABLES for figure in _traffic(connection, table, feeds, policy)]
@@ -246,10 +272,10 @@ def _traffic(
     rows = connection.execute(
         f"select {table.feed} as feed, count(*) filter (where {spans.reference(known)}), "
         f"count(*) filter (where {spans.current(known)}), max({known}) filter (where {known} <= {spans.current_end}) "
-        f"from staging.stg_{table.name} group by feed order by feed"
+        f"from staging.{table.staging} group by feed order by feed"
     ).fetchall()
     expected_rows = sum(before for _, before, *_ in rows) * spans.ratio
-    if expected_rows >= policy.min_expected_rows:
+    if table.aged and expected_rows >= policy.min_expected_rows:
         age = (spans.current_end - max(last for *_, last in rows if last is not None)) / 86_400_000_000
         yield SourceFigure(
             check="data_age", subject=table.name, value=age, threshold=policy.max_age_days,
@@ -276,7 +302,7 @@ def _nulls(
     )
     for feed, rows_before, rows_now, *found in connection.execute(
         f"select {table.feed} as feed, count(*) filter (where {before}), count(*) filter (where {now}), {shares} "
-        f"from staging.stg_{table.name} group by feed order by feed"
+        f"from staging.{table.staging} group by feed order by feed"
     ).fetchall():
         if min(rows_before, rows_now) < policy.min_rows:
             continue
@@ -298,7 +324,7 @@ def _new_categories(
             f"select coalesce(sum(before), 0), coalesce(sum(now), 0), "
             f"coalesce(sum(now) filter (where {name} is not null and not known), 0) from ("
             f"select {name}, count(*) filter (where {before}) as before, count(*) filter (where {now}) as now, "
-            f"min({table.known}) <= {spans.reference_end} as known from staging.stg_{table.name} group by {name})"
+            f"min({table.known}) <= {spans.reference_end} as known from staging.{table.staging} group by {name})"
         ).fetchall()[0]
         if min(rows_before, rows_now) >= policy.min_rows:
             share = float(new / rows_now)
@@ -339,7 +365,7 @@ def _microseconds(moment: datetime) -> int:
 @dg.asset(
     key=KEY,
     deps=[
-        *(["staging", f"stg_{table.name}"] for table in TABLES),
+        *(["staging", name] for name in sorted({table.staging for table in TABLES})),
         *(["champion", name] for name in DECLARATIONS),
     ],
     group_name="drift",
@@ -353,14 +379,16 @@ def _microseconds(moment: datetime) -> int:
     pool=WAREHOUSE_POOL,
 )
 def source_health(
-    context: dg.AssetExecutionContext, warehouse: Warehouse, clock: Clock
+    context: dg.AssetExecutionContext, warehouse: Warehouse, clock: Clock, crm_source: CrmSource
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Measure the source and judge it."""
     as_of = warehouse.built_extraction().as_of
     with warehouse.connect() as connection:
         ensure(connection)
         trained_at = oldest_training(connection)
-        figures = measure(connection, clock=as_of, trained_at=trained_at)
+        figures = measure(
+            connection, clock=as_of, trained_at=trained_at, accepted_since=crm_source.accepted_since_moment
+        )
         record_source_health(connection, context.run_id, as_of, figures, clock.present())
     verdicts = judge(figures)
     rows = [

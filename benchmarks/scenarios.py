@@ -1,9 +1,10 @@
 """What the checks and the retraining do when the world changes, when the source breaks, and when nothing happens.
 
 A simulated company is watched as the sensor would watch it: the champions are trained at a clock, then the source and
-the drift of both models are measured look after look, and the decisions are carried out at once. Thirty quiet days come
-first; then a scenario switches on. Every measurement, decision and training is the code that the assets run, on the SQL
-that dbt runs; what is left out is Dagster, and the extraction (the simulated CRM makes no mistakes here).
+the drift of the models are measured look after look, and the decisions are carried out at once. Thirty quiet days come
+first; then a scenario switches on, or nothing does. Every measurement, decision and training is the code that the
+assets run, on the SQL that dbt runs; what is left out is Dagster, and the extraction (the simulated CRM makes no
+mistakes here).
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ if TYPE_CHECKING:
     from models.drift import Reference
 
 SEEDS = 20
+FIRST_SEED = 100
+"""The bounds were settled with smaller seeds in sight."""
+
+UNCHANGED = "unchanged"
 LEADS = 8_000
 MONTHS = 18
 START = date(2025, 1, 1)
@@ -92,6 +97,8 @@ class Watch:
         Whether the version that came of it became champion.
     quarantined : int or None
         Day of the first quarantine.
+    subjects : dict of str to str
+        What had moved most at the first look at which a check failed.
     """
 
     seed: int
@@ -100,11 +107,12 @@ class Watch:
     retrained: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in DECLARATIONS})
     promoted: dict[str, list[bool]] = field(default_factory=lambda: {name: [] for name in DECLARATIONS})
     quarantined: int | None = None
+    subjects: dict[str, str] = field(default_factory=dict)
 
 
 def run() -> Report:
     """Watch every scenario with every seed."""
-    return report(watch_all(range(SEEDS), SCENARIOS, tuple(DECLARATIONS)))
+    return report(watch_all(range(FIRST_SEED, FIRST_SEED + SEEDS), SCENARIOS, tuple(DECLARATIONS)))
 
 
 def watch_all(seeds: Iterable[int], scenarios: Sequence[str], names: Sequence[str]) -> list[Watch]:
@@ -148,7 +156,13 @@ def watch_seed(seed: int, scenarios: Sequence[str], names: Sequence[str], models
             company.close()
             company.remove()
             watches.append(watch)
-    return watches
+        # and once through as many days in which nothing changes
+        quiet.open()
+        unchanged = Watch(seed=seed, scenario=UNCHANGED)
+        for day in days_of_looks():
+            quiet.look(CHANGED + timedelta(days=day), day, unchanged)
+        quiet.close()
+        return [*watches, unchanged]
 
 
 def days_of_looks() -> list[int]:
@@ -187,15 +201,19 @@ class Company:
             scenario=scenario, scenario_date=None if scenario is None else CHANGED.date(),
         )  # fmt: skip
         self.warehouse = folder / f"{DATABASE}.duckdb"
-        self.connection = duckdb.connect(str(self.warehouse))
-        self.connection.execute("set TimeZone = 'UTC'")
-        self.connection.execute("set threads = 1")
+        self.open()
         self.connection.execute("create schema raw")
         for name in ("leads", "interactions", "appointments", "projects"):
             self.connection.execute(f"create table raw.{name} as select * from read_parquet('{export}/{name}.parquet')")
         for model in models:
             model.create(self.connection)
         ensure(self.connection)
+
+    def open(self) -> None:
+        """Open the warehouse."""
+        self.connection = duckdb.connect(str(self.warehouse))
+        self.connection.execute("set TimeZone = 'UTC'")
+        self.connection.execute("set threads = 1")
 
     def remember(self, other: Company) -> None:
         """Take over what was trained, measured and decided in another company."""
@@ -258,6 +276,7 @@ class Company:
         for verdict in verdicts:
             if verdict.failed:
                 watch.failed.setdefault(f"{declaration.name}: {verdict.check}", day)
+                watch.subjects.setdefault(f"{declaration.name}: {verdict.check}", verdict.subject)
         known = gather(self.connection, declaration, champion, clock=clock, feature_code="as compiled", in_flight=False)
         decision = decide_retraining(known, declaration.retrain)
         record_decision(self.connection, run_id, known, decision, clock)
@@ -298,6 +317,8 @@ def report(watches: Sequence[Watch]) -> Report:
     for scenario in dict.fromkeys(watch.scenario for watch in watches if watch.scenario is not None):
         seen = [watch for watch in watches if watch.scenario == scenario]
         details += ["", f"{scenario}, {len(seen)} seeds", *_rows_of(seen)]
+        subjects = Counter(f"{name} ({subject})" for watch in seen for name, subject in watch.subjects.items())
+        details.append("  moved most: " + ", ".join(f"{name} {n}" for name, n in subjects.most_common(6)))
         expected = 1 if scenario in ASKS_FOR_TRAINING else 0
         for name in DECLARATIONS:
             trained = [len(watch.retrained[name]) for watch in seen]
@@ -364,7 +385,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scenarios", nargs="*", choices=SCENARIOS, default=SCENARIOS)
     parser.add_argument("--models", nargs="*", choices=DECLARATIONS, default=tuple(DECLARATIONS))
     chosen = parser.parse_args(arguments)
-    found = report(watch_all(range(chosen.seeds), chosen.scenarios, chosen.models))
+    found = report(watch_all(range(FIRST_SEED, FIRST_SEED + chosen.seeds), chosen.scenarios, chosen.models))
     sys.stdout.write("\n".join([*found.details, "", *table([figure.cells() for figure in found.figures])]) + "\n")
     return 0
 

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from models.candidate import PROBABILITY, TRUTH, Candidate
 from models.declaration import AS_OF
 from models.frames import model_input
+from models.held_out import RESAMPLES
 from models.learning import predict
+from models.measures import resampled
 from models.promotion import SharedRows
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+SEED = 7
 LEAST_ROWS = 500
 """Rows below which the comparison would be mostly chance."""
 
@@ -56,15 +59,19 @@ def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFram
     }
     baseline = probabilities["candidate"] * 0 + candidate.manifest["baseline"]
     truth = rows[TRUTH].to_numpy(dtype=object)
+    losses = {name: _losses(truth, each, candidate.outcomes) for name, each in probabilities.items()}
+    trivial = float(_losses(truth, baseline, candidate.outcomes).mean())
+    lost = (losses["candidate"] - losses["champion"]) / trivial
     return SharedRows(
         rows=len(rows),
-        candidate_log_loss=_log_loss(truth, probabilities["candidate"], candidate.outcomes),
-        champion_log_loss=_log_loss(truth, probabilities["champion"], candidate.outcomes),
-        baseline_log_loss=_log_loss(truth, baseline, candidate.outcomes),
+        candidate_log_loss=float(losses["candidate"].mean()),
+        champion_log_loss=float(losses["champion"].mean()),
+        baseline_log_loss=trivial,
+        lost_at_least=_at_least(lost, pd.factorize(rows[candidate.key])[0]),
     )
 
 
-def _log_loss(truth: np.ndarray, probability: np.ndarray, outcomes: tuple[str, ...]) -> float:
+def _losses(truth: np.ndarray, probability: np.ndarray, outcomes: tuple[str, ...]) -> np.ndarray:
     import numpy as np
 
     if len(outcomes) == 1:
@@ -72,4 +79,15 @@ def _log_loss(truth: np.ndarray, probability: np.ndarray, outcomes: tuple[str, .
     else:
         position = {name: column for column, name in enumerate(outcomes)}
         of_truth = probability[np.arange(len(truth)), [position[name] for name in truth]]
-    return float(-np.log(np.clip(of_truth, np.finfo(np.float64).eps, 1)).mean())
+    losses: np.ndarray = -np.log(np.clip(of_truth, np.finfo(np.float64).eps, 1))
+    return losses
+
+
+def _at_least(values: np.ndarray, entities: np.ndarray) -> float:
+    """Return the lower end of the interval of a mean over rows, whose entities are drawn again and again."""
+    import numpy as np
+
+    weights = resampled(int(entities.max()) + 1, RESAMPLES, SEED)
+    totals, counts = np.bincount(entities, weights=values), np.bincount(entities)
+    means = (weights @ totals) / (weights @ counts)
+    return float(np.quantile(means, 0.025))

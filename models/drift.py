@@ -100,8 +100,9 @@ class Distance:
     rows_reference, rows_current : int
         Rows with a value.
     psi : float or None
-        Population stability index, the sum of (p - q) ln(p / q) over bins: for a number the deciles of the reference
-        and a bin for null, for text each value and null. Undefined where a side has no row.
+        Population stability index, the sum of (p - q) ln(p / q) over bins: for a number the deciles of the reference, a
+        bin beyond it on either side, and one for null; for text the nine commonest values of the reference, all others
+        together, and null. Undefined where a side has no row.
     distance : float or None
         Of the values that are not null. For a number the Kolmogorov-Smirnov statistic, the largest distance between
         the two distribution functions; for text the Jensen-Shannon distance to base 2. Both lie in 0 to 1.

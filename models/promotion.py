@@ -12,12 +12,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedRows:
-    """Log-losses of candidate, champion and trivial baseline on the same rows, from which none has learnt."""
+    """Log-losses of candidate, champion and trivial baseline on the same rows, from which none has learnt.
+
+    `lost_at_least` is the lower end of the 95 % interval, over resampled entities, of the skill by which the candidate
+    lies below the champion; below 0 where it may as well lie above.
+    """
 
     rows: int
     candidate_log_loss: float
     champion_log_loss: float
     baseline_log_loss: float
+    lost_at_least: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +128,14 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
     the trivial baseline in the primary metric and in log-loss beyond the interval of the difference: a model that ranks
     well and misstates probabilities would mislead the expected values that are published. A later candidate has also
     seen later data, which is worth having for its own sake, so it need not beat the champion; it must not lose more
-    than `max_skill_loss` of skill, 1 - log-loss / baseline log-loss. Both are held against each other on the same rows
-    where there are any that neither learnt from: when the world has changed, the skill that the champion had in the old
-    one is no measure of what can be had in the new. Else each brings the skill of its own rows, which compares models
-    on different rows better than any raw metric. A champion over another horizon answers another question, and no
-    figure of it is comparable.
+    than `max_skill_loss` of skill, 1 - log-loss / baseline log-loss.
+
+    Both are held against each other on the same rows where there are any that neither learnt from: when the world has
+    changed, the skill that the champion had in the old one is no measure of what can be had in the new. There the loss
+    counts only beyond its interval, for such rows can be of few entities, and the candidate that was measured has
+    learnt from fewer leads than the one that would be published. Else each brings the skill of its own rows, which
+    compares models on different rows better than any raw metric. A champion over another horizon answers another
+    question, and no figure of it is comparable.
     """
     champion = evidence.champion
     if champion is not None and champion.version == evidence.version:
@@ -178,7 +186,10 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
         shared = champion.shared
         skill = _skill(shared.candidate_log_loss, shared.baseline_log_loss)
         champion_skill = _skill(shared.champion_log_loss, shared.baseline_log_loss)
-        where = f"both on the {shared.rows:,} held-out rows that are later than the champion"
+        where = (
+            f"both on the {shared.rows:,} held-out rows that are later than the champion, a loss of at least "
+            f"{shared.lost_at_least:.4f}"
+        )
     if skill is None or champion_skill is None:
         return _decision(
             "refuse",
@@ -190,7 +201,8 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
         f"skill {skill:.4f}, champion {champion.version} {champion_skill:.4f}, "
         f"tolerated loss {evidence.max_skill_loss:.4f}, {where}"
     )
-    if skill < champion_skill - evidence.max_skill_loss:
+    lost = champion_skill - skill if champion.shared is None else champion.shared.lost_at_least
+    if lost > evidence.max_skill_loss:
         return _decision("refuse", "skill_lost", f"{evidence.version} falls too far below the champion: {figures}.")
     return _decision(
         "promote", "skill_held", f"{evidence.version} beats the trivial baseline and holds the skill: {figures}."

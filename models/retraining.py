@@ -145,7 +145,7 @@ def decide_retraining(evidence: RetrainEvidence, policy: RetrainPolicy) -> Retra
         return _decision(
             evidence, "quarantine", "source_broken",
             f"The source fails {_listed(evidence.failed_source_checks)}{since}: nothing is learnt from it. Mend the "
-            "feed; if the change is meant, run whole_loop, which makes the present the reference.",
+            "feed; if the change is meant, set LEADLINE_SOURCE_ACCEPTED_SINCE to its day.",
         )  # fmt: skip
     if evidence.feature_code_trained is not None and evidence.feature_code != evidence.feature_code_trained:
         return _decision(

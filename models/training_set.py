@@ -149,6 +149,10 @@ def content_hash(rows: pd.DataFrame, declaration: ModelDeclaration) -> str:
     return digest.hexdigest()
 
 
+_NO_TEXT = b"\xff" * 8
+"""In place of the length of a text, which is never so large."""
+
+
 def _canonical_bytes(column: pd.Series) -> bytes:
     import numpy as np
     import pandas as pd
@@ -159,7 +163,8 @@ def _canonical_bytes(column: pd.Series) -> bytes:
         values = column.to_numpy(dtype="float64")
         # NaN has many bit patterns and zero has two
         return _little_endian(np.where(np.isnan(values), np.nan, values) + 0.0)
-    return b"".join(len(text).to_bytes(8, "little") + text for text in map(str.encode, column.astype(str)))
+    texts = (None if missing else str(value).encode() for value, missing in zip(column, column.isna(), strict=True))
+    return b"".join(_NO_TEXT if text is None else len(text).to_bytes(8, "little") + text for text in texts)
 
 
 def _little_endian(values: np.ndarray) -> bytes:

@@ -66,6 +66,9 @@ defs = dg.Definitions(
             mapping=_settings.mapping,
             as_of=None if _settings.as_of is None else _settings.as_of.isoformat(),
             accept_new_source=_settings.accept_new_source,
+            accepted_since=(
+                None if _settings.source_accepted_since is None else _settings.source_accepted_since.isoformat()
+            ),
             state_dir=str(_settings.home / "extraction"),
             simulated=str(_settings.home / "simulated_crm"),
             simulation_leads=_settings.simulation_leads,

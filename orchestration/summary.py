@@ -108,9 +108,12 @@ def _drift(connection: DuckDBPyConnection, name: str) -> str:
         "and as_of = (select as_of from raw.extraction) order by value desc, feature limit 1",
         [name],
     ).fetchone()
-    moved = "no feature has moved"
-    if worst is not None and worst[1] > 0:
+    if worst is None:
+        moved = "nothing to measure"
+    elif worst[1] > 0:
         moved = f"{worst[0]} has moved most, by a PSI of {worst[1]:.3f}"
+    else:
+        moved = "no feature has moved"
     return f"drift      {name}: {moved}; {row[0]}: {row[1]}"
 
 

@@ -19,6 +19,7 @@ from assets.resources import ArtifactStore, Clock, Horizons, Splitting
 from assets.warehouse import Warehouse
 from models.registry import declaration
 from models.training_set import freeze
+from tests.assets.simulated import observations, simulated
 
 AS_OF = pd.Timestamp("2026-01-01", tz="UTC")
 DECLARATION = replace(declaration("conversion").with_horizon(30))
@@ -48,7 +49,7 @@ def frame() -> pd.DataFrame:
 class Bench:
     """A warehouse and a store in a folder, and runs of the candidate and the champion over one training set."""
 
-    def __init__(self, folder: Path, frame: pd.DataFrame) -> None:
+    def __init__(self, folder: Path, frame: pd.DataFrame, source: str = "here") -> None:
         self.folder = folder
         self.store = ArtifactStore(root=str(folder), reports_port=3001)
         self.frozen = freeze(frame, DECLARATION, self.store.training_sets("conversion"), AS_OF)
@@ -56,11 +57,15 @@ class Bench:
         with self.warehouse.connect() as connection:
             connection.execute("create schema raw")
             connection.execute(
-                "create table raw.extraction as select cast(? as timestamptz) as as_of, 'here' as source, "
+                "create table raw.extraction as select cast(? as timestamptz) as as_of, ? as source, "
                 "'contract' as mapping, '[]' as closing_outcomes, cast(null as bigint) as silence_closes_after_days, "
                 "'{\"conversion\": 30}' as horizon_days, '[]' as assumptions",
-                [AS_OF.to_pydatetime()],
+                [AS_OF.to_pydatetime(), source],
             )
+            # the source has a lead of which nothing has been observed yet
+            leads = pd.DataFrame({"lead_id": [*frame["lead_id"].unique(), "new"]})
+            connection.register("leads", leads)
+            connection.execute("create schema staging; create table staging.stg_leads as from leads")
 
     def run(self, split: str = "temporal") -> dg.ExecuteInProcessResult:
         identifier = self.frozen.id
@@ -119,7 +124,7 @@ def test_the_check_shows_value_and_bound_of_each_gate(bench: tuple[Bench, dg.Exe
     for name, bound in DECLARATION.gates.items():
         assert shown[f"{name}_bound"] == bound
         assert isinstance(shown[name], float)
-    assert "leads is 400, its gate at least 10000" in shown["missed"]
+    assert "leads is 401, its gate at least 10000" in shown["missed"]
     (recorded,) = bench[0].ask("select missed_gates from ml.ml_models")
     assert "; ".join(json.loads(recorded[0])) == shown["missed"]
 
@@ -156,3 +161,23 @@ def test_a_stratified_version_is_never_promoted(tmp_path: Path, frame: pd.DataFr
     assert made.ask("select count(*) from ml.ml_champions") == [(0,)]
     (check,) = result.get_asset_check_evaluations()
     assert check.metadata["split"].value == "stratified: flattering"
+
+
+def test_the_ceiling_stands_beside_the_gate_where_the_source_is_a_simulation(
+    bench: tuple[Bench, dg.ExecuteInProcessResult], tmp_path: Path
+) -> None:
+    export = simulated(tmp_path)
+    known = observations(export).drop(columns="next_action")
+    known = known[known["as_of"] <= AS_OF - pd.Timedelta(days=30)]
+    result = Bench(tmp_path, known, source=str(export)).run()
+
+    (check,) = result.get_asset_check_evaluations()
+    ceiling = check.metadata["auc_ceiling"].value
+    assert check.metadata["auc"].value < ceiling < 1
+    assert {name for name in check.metadata if name.endswith("_ceiling")} == {"auc_ceiling"}
+    shown = metadata(result)
+    assert f" | {ceiling:.4g} |" in shown["gates"]
+    assert f" | {ceiling:.4g} |" in shown["card"]
+
+    (elsewhere,) = bench[1].get_asset_check_evaluations()
+    assert not [name for name in elsewhere.metadata if name.endswith("_ceiling")]

@@ -57,8 +57,11 @@ def _number_index(reference: np.ndarray, current: np.ndarray) -> float:
 
     def counts(values: np.ndarray) -> np.ndarray:
         inside = values[~np.isnan(values)]
-        bins = np.bincount(np.searchsorted(edges, inside, side="left"), minlength=len(edges) + 1)
-        return np.append(bins, np.isnan(values).sum()).astype(float)
+        below, above = (
+            (inside < given.min(), inside > given.max()) if len(given) else (inside == inside, inside != inside)
+        )
+        bins = np.bincount(np.searchsorted(edges, inside[~below & ~above], side="left"), minlength=len(edges) + 1)
+        return np.append(bins, [below.sum(), above.sum(), np.isnan(values).sum()]).astype(float)
 
     return _index(counts(reference), counts(current))
 
@@ -105,12 +108,34 @@ def test_texts_lie_as_far_apart_as_numpy_and_scipy_say(connection: DuckDBPyConne
     reference, current = (random.choice(names, size=random.integers(20, 1_000), p=each / each.sum()) for each in shares)
     found = _compared(connection, reference.tolist(), current.tolist(), "text")
     counts = [np.array([sum(v == name for v in side) for name in names], dtype=float) for side in (reference, current)]
-    assert found.psi == pytest.approx(_index(*counts), abs=TOLERANCE)
+    known = counts[0] > 0
+    folded = [np.append(each[known], each[~known].sum()) for each in counts]
+    assert found.psi == pytest.approx(_index(*folded), abs=TOLERANCE)
     assert found.distance == pytest.approx(jensenshannon(counts[0][:-1], counts[1][:-1], base=2), abs=TOLERANCE)
     assert found.new_categories == pytest.approx(
         np.mean([each is not None and each not in reference for each in current]), abs=TOLERANCE
     )
     assert found.wasserstein is None
+
+
+def test_a_column_of_many_values_has_no_more_bins_than_a_number(connection: DuckDBPyConnection) -> None:
+    random = np.random.default_rng(3)
+    # eighty values, as likely on either side: value by value chance alone would give about .5
+    sides = [[f"{value:02d}" for value in random.integers(0, 80, 300)] for _ in range(2)]
+    found = _compared(connection, *sides, "text")
+    names = sorted(set(sides[0]), key=lambda name: (-sides[0].count(name), name))
+    groups = [[name] for name in names[: BINS - 1]] + [names[BINS - 1 :] + sorted(set(sides[1]) - set(names))]
+    counts = [np.array([sum(side.count(name) for name in group) for group in groups], dtype=float) for side in sides]
+    assert found.psi == pytest.approx(_index(*counts), abs=TOLERANCE)
+    assert found.psi is not None
+    assert found.psi < 0.15
+
+
+def test_a_constant_that_becomes_another_has_drifted(connection: DuckDBPyConnection) -> None:
+    for now in (0.0, 2.0):
+        found = _compared(connection, [1.0] * 100, [now] * 100, "number")
+        assert found.psi is not None
+        assert found.psi > 10
 
 
 def test_a_row_may_stand_on_both_sides(connection: DuckDBPyConnection) -> None:

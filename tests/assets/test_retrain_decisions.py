@@ -51,6 +51,8 @@ def look(connection: DuckDBPyConnection, champion: Candidate, day: int) -> None:
     evidence = measure(connection, MODEL, champion, clock=clock(day), reference=reference(MODEL, champion))
     verdicts = judge(evidence, MODEL.drift, max_age_days=POLICY.max_champion_age_days)
     record_drift(connection, f"run-{day}", evidence, verdicts, clock(day))
+    if not connection.execute("select 1 from ml.ml_source_health where as_of = ?", [clock(day)]).fetchall():
+        record_source_health(connection, f"run-{day}", clock(day), [], clock(day))
 
 
 def gathered(connection: DuckDBPyConnection, champion: Candidate | None, day: int) -> RetrainEvidence:
@@ -156,6 +158,9 @@ def test_changed_features_and_a_broken_source_are_evidence_for_a_quarantine(
 
 def test_without_a_champion_the_source_is_still_looked_at(connection: DuckDBPyConnection) -> None:
     fill(connection, world())
+    with pytest.raises(MeasurementMissingError, match="Materialize source_health/crm first"):
+        gathered(connection, None, 3)
+    record_source_health(connection, "run-3", clock(3), [], clock(3))
     assert decide_retraining(gathered(connection, None, 3), POLICY).rule == "no_champion"
     break_source(connection, 3, failed=True)
     assert decide_retraining(gathered(connection, None, 3), POLICY).rule == "source_broken"
@@ -166,6 +171,7 @@ def test_a_champion_that_was_not_measured_is_not_decided_on(
 ) -> None:
     fill(connection, world())
     look(connection, champion, 3)
+    record_source_health(connection, "run-4", clock(4), [], clock(4))
     with pytest.raises(MeasurementMissingError, match="Materialize drift/conversion first"):
         gathered(connection, champion, 4)
 

@@ -49,13 +49,16 @@ def connection() -> Iterator[DuckDBPyConnection]:
                     "known_us": moments(per_day), "interaction_type": kind, "direction": direction,
                     "outcome": outcome, "performed_by": "r1",
                 }
+            ).assign(
+                opened_us=lambda rows: (rows["known_us"] + DAY_US // 2).where(rows["interaction_type"] == "email"),
+                responded_us=lambda rows: rows["known_us"].where(rows["interaction_type"] == "letter"),
             )
             for kind, direction, outcome, per_day in (
                 ("call", "outbound", "reached", 20), ("email", "outbound", None, 10), ("note", "internal", None, 1)
             )
         ),
-        "appointments": pd.DataFrame({"booked_us": moments(1)}),
-        "projects": pd.DataFrame({"proposed_us": moments(1), "value": 1.0}),
+        "appointments": pd.DataFrame({"booked_us": moments(1), "ended_us": moments(1)}),
+        "projects": pd.DataFrame({"proposed_us": moments(1), "closed_us": moments(1), "value": 1.0}),
     }  # fmt: skip
     with duckdb.connect() as opened:
         opened.execute("set TimeZone = 'UTC'")
@@ -103,10 +106,9 @@ def test_the_figure_names_the_feed_and_the_rows(connection: DuckDBPyConnection) 
         f"delete from staging.stg_interactions where interaction_type = 'email' and known_us >= {since(150)}"
     )
     figures = measure(connection, clock=START + timedelta(days=160), trained_at=START + timedelta(days=TRAINED_DAY))
-    (broken,) = (each for each in figures if each.failed)
-    assert (broken.subject, broken.value, broken.rows_reference, broken.rows_current) == (
-        "interactions: email outbound", 0, 70, 0
-    )  # fmt: skip
+    broken = {each.subject: (each.value, each.rows_reference, each.rows_current) for each in figures if each.failed}
+    # what is not sent cannot be opened
+    assert broken == {"interactions: email outbound": (0, 70, 0), "openings": (0, 70, 0)}
     # seven notes a week are too few to miss
     assert not any("note" in each.subject for each in figures if each.check == "volume")
 
@@ -156,6 +158,28 @@ def test_growth_and_a_young_source_are_no_fault(connection: DuckDBPyConnection) 
     assert failed(connection, 9, None) == set()
 
 
+def test_tracking_that_stops_is_a_broken_feed(connection: DuckDBPyConnection) -> None:
+    connection.execute(f"update staging.stg_interactions set opened_us = null where opened_us > {since(150)}")
+    assert failed(connection, 151) == set()
+    assert failed(connection, 158) == {"volume"}
+
+
+def test_a_change_that_was_meant_can_be_accepted(connection: DuckDBPyConnection) -> None:
+    connection.execute(
+        f"delete from staging.stg_interactions where interaction_type = 'email' and known_us > {since(150)}"
+    )
+    clock, changed = START + timedelta(days=170), START + timedelta(days=150)
+
+    def failures(accepted_since: datetime | None) -> set[str]:
+        figures = measure(
+            connection, clock=clock, trained_at=START + timedelta(days=TRAINED_DAY), accepted_since=accepted_since
+        )
+        return {each.check for each in figures if each.failed}
+
+    assert failures(None) == {"volume"}
+    assert failures(changed + timedelta(days=1)) == set()
+
+
 def test_without_rows_nothing_is_said(connection: DuckDBPyConnection) -> None:
     for name in ("leads", "interactions", "appointments", "projects"):
         connection.execute(f"delete from staging.stg_{name}")
@@ -180,7 +204,8 @@ def test_figures_are_recorded_once_for_a_clock(connection: DuckDBPyConnection) -
     for run in ("first", "second"):
         record_source_health(connection, run, clock, figures, clock)
     assert connection.execute("select run_id, count(*) from ml.ml_source_health group by 1").fetchall() == [
-        ("second", len(figures))
+        # and one row that says that the source was looked at
+        ("first", len(figures) + 1)
     ]
 
 

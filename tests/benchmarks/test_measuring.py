@@ -11,6 +11,7 @@ from benchmarks.measuring import Figure, MeasurementError, Report, Usage, clean_
 from benchmarks.whole_loop import Part, Step, differences, timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -102,6 +103,31 @@ def test_an_unknown_benchmark_is_refused_by_name(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         main(["speed"])
     assert "found speed" in capsys.readouterr().err
+
+
+def test_what_takes_an_hour_runs_only_when_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+
+    def of(name: str) -> Callable[[], Report]:
+        def run() -> Report:
+            ran.append(name)
+            return Report(name=name)
+
+        return run
+
+    for name in list(BENCHMARKS):
+        monkeypatch.setitem(BENCHMARKS, name, of(name))
+    main([])
+    assert set(ran) == BENCHMARKS.keys() - {"scenarios"}
+    assert {"feature_sql", "drift_speed", "training_speed", "whole_loop"} <= set(ran)
+    ran.clear()
+    main(["scenarios"])
+    assert ran == ["scenarios"]
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "by default all but scenarios, which takes an hour" in " ".join(capsys.readouterr().out.split())
 
 
 def test_columns_are_aligned() -> None:

@@ -10,7 +10,13 @@ import pytest
 
 from models.candidate import train
 from models.evaluation import Figure, evaluate
-from models.promotion import ChampionEvidence, PromotionEvidence, decide_promotion, promotion_evidence
+from models.promotion import (
+    ChampionEvidence,
+    PromotionEvidence,
+    SharedRows,
+    decide_promotion,
+    promotion_evidence,
+)
 from models.training_set import freeze
 
 CHAMPION = ChampionEvidence(version="old", horizon_days=90, log_loss=0.5, baseline_log_loss=0.625)  # skill 0.2
@@ -34,6 +40,18 @@ FIRST = PromotionEvidence(
     champion=None,
 )
 LATER = replace(FIRST, champion=CHAMPION)
+SHARED = SharedRows(  # skill .1 and .2
+    rows=1_234, candidate_log_loss=0.54, champion_log_loss=0.48, baseline_log_loss=0.6, lost_at_least=0.04
+)
+
+
+def on_shared(evidence: PromotionEvidence, **losses: float) -> PromotionEvidence:
+    """Return the evidence with a comparison on shared rows."""
+    return replace(evidence, champion=replace(evidence.champion, shared=replace(SHARED, **losses)))
+
+
+def lost(at_least: float) -> PromotionEvidence:
+    return on_shared(LATER, lost_at_least=at_least)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +117,46 @@ LATER = replace(FIRST, champion=CHAMPION)
             "evaluate the champion",
         ),
         (replace(LATER, champion=replace(CHAMPION, baseline_log_loss=0.0)), "refuse", "skill_undefined", "old"),
+        (replace(LATER, metrics={**GOOD, "log_loss": 0.49}), "promote", "skill_held", "each on its own held-out rows."),
+        # the candidate's record is better than the champion's, and on the same rows it is worse
+        (
+            on_shared(replace(LATER, metrics={**GOOD, "log_loss": 0.3})),
+            "refuse",
+            "skill_lost",
+            "skill 0.1000, champion old 0.2000, tolerated loss 0.0200, both on the 1,234 held-out rows that are later "
+            "than the champion, a loss of at least 0.0400.",
+        ),
+        # and the other way round: the champion earned its record in an easier world
+        (
+            on_shared(
+                replace(LATER, metrics={**GOOD, "log_loss": 0.59}),
+                candidate_log_loss=0.48,
+                champion_log_loss=0.6,
+                lost_at_least=-0.25,
+            ),
+            "promote",
+            "skill_held",
+            "skill 0.2000, champion old 0.0000, tolerated loss 0.0200, both on the 1,234 held-out rows",
+        ),
+        # the loss counts beyond its interval
+        (lost(0.0199), "promote", "skill_held", "a loss of at least 0.0199"),
+        (lost(0.0201), "refuse", "skill_lost", "a loss of at least 0.0201"),
+        # a champion without a record can be compared on rows
+        (
+            on_shared(replace(LATER, champion=replace(CHAMPION, log_loss=None)), lost_at_least=0.0),
+            "promote",
+            "skill_held",
+            "champion old 0.2000",
+        ),
+        (on_shared(LATER, baseline_log_loss=0.0), "refuse", "skill_undefined", "evaluate the champion"),
+        # shared rows replace neither the comparison with the baseline nor that of the horizons
+        (
+            on_shared(replace(LATER, over_baseline={**BETTER, "auc": WITHIN_NOISE}), candidate_log_loss=0.1),
+            "refuse",
+            "baseline_not_beaten",
+            "auc 0.8000",
+        ),
+        (on_shared(replace(LATER, horizon_days=30)), "promote", "horizon_changed", "over 30 days"),
         (replace(FIRST, primary_metric="log_loss"), "promote", "first_champion", "(log_loss 0.5000 against 0.6000)"),
     ],
 )

@@ -66,6 +66,14 @@ def test_a_success_column_of_nulls_is_accepted(frame, conversion, tmp_path):
     assert frozen.frame()["succeeded_at"].isna().all()
 
 
+def test_whom_a_lead_is_assigned_to_may_be_unknown(frame, conversion, tmp_path):
+    rows = frame.drop(columns="next_action")
+    assigned = [rows.assign(assigned_to=rows["lead_id"].where(rows.index > 0, rep)) for rep in (None, "", "nan")]
+    frozen = [freeze(each, conversion, tmp_path, CLOCK) for each in assigned]
+    assert len({each.id for each in frozen}) == 3
+    assert frozen[0].frame()["assigned_to"].isna().sum() == 1
+
+
 def write_half(target):
     with new_directory(target) as unfinished:
         (unfinished / DATA).write_text("half")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.homes import PATIENCE, REPOSITORY, Home
+from tests.homes import PATIENCE, REPOSITORY, Home, free_port
 
 Query = Callable[[str], dict[str, Any]]
 
@@ -23,16 +23,21 @@ CHECKS = "assetChecksOrError { ... on AssetChecks { checks { name executionForLa
 
 
 @pytest.fixture
-def ui(own: Home) -> Iterator[Query]:
+def reports_port() -> int:
+    """Return a port for the drift reports; the links that the filled home holds name the default one."""
+    return free_port()
+
+
+@pytest.fixture
+def ui(own: Home, reports_port: int) -> Iterator[Query]:
     """Start ``python -m orchestration ui`` and return a query on its GraphQL interface."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = own.path / "ui.log"
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "orchestration", "ui", "--port", str(port)],
-            cwd=REPOSITORY, env=own.environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            cwd=REPOSITORY, env=own.environment(LEADLINE_REPORTS_PORT=str(reports_port)),
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         )  # fmt: skip
 
         def ask(query: str) -> dict[str, Any]:
@@ -72,12 +77,12 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], ask: Query, log: Ca
     raise AssertionError(f"the UI did not answer within {PATIENCE} s:\n{log()[-3000:]}")
 
 
-def test_assets_checks_runs_and_the_schedule_are_there(ui: Query, own: Home) -> None:
+def test_assets_checks_runs_reports_schedule_and_sensor_are_there(ui: Query, own: Home, reports_port: int) -> None:
     nodes = ui(
         "{ assetNodes { assetKey { path } groupName description kinds owners { ... on TeamAssetOwner { team } } "
         "assetMaterializations(limit: 1) { metadataEntries { label ... on IntMetadataEntry { intValue } "
         "... on FloatMetadataEntry { floatValue } ... on MarkdownMetadataEntry { mdStr } "
-        "... on PathMetadataEntry { path } } } " + CHECKS + " } }"
+        "... on PathMetadataEntry { path } ... on UrlMetadataEntry { url } } } " + CHECKS + " } }"
     )["assetNodes"]
     assets = {"/".join(node["assetKey"]["path"]): node for node in nodes}
     metadata = {
@@ -98,8 +103,14 @@ def test_assets_checks_runs_and_the_schedule_are_there(ui: Query, own: Home) -> 
     assert "conflicting_duplicate" in metadata["crm/rejects"]["rejects_by_reason"]["mdStr"]
     for model in ("conversion", "next_best_action"):
         assert metadata[f"candidate/{model}"]["log_loss"]["floatValue"] > 0
-        assert "data:image/png;base64," in metadata[f"candidate/{model}"]["calibration"]["mdStr"]
-        assert "baseline" in metadata[f"candidate/{model}"]["metrics"]["mdStr"]
+        assert "](data:image/png;base64," in metadata[f"candidate/{model}"]["card"]["mdStr"]
+        assert "| metric | model | linear | trivial |" in metadata[f"candidate/{model}"]["metrics"]["mdStr"]
+        link = urllib.parse.urlsplit(metadata[f"drift/{model}"]["report"]["url"])
+        assert (link.scheme, link.netloc) == ("http", "127.0.0.1:3001")
+        with urllib.request.urlopen(f"http://127.0.0.1:{reports_port}{link.path}", timeout=PATIENCE) as response:
+            assert response.status == 200
+            assert response.headers.get_content_type() == "text/html"
+            assert b"<html" in response.read(10_000)
     assert metadata["published/snapshot"]["path"]["path"]
 
     checks = {
@@ -120,9 +131,10 @@ def test_assets_checks_runs_and_the_schedule_are_there(ui: Query, own: Home) -> 
     assert runs == [{"jobName": "whole_loop", "status": "SUCCESS"}]
     repository = ui(
         "{ repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } "
-        "schedules { name cronSchedule scheduleState { status } } } } } }"
+        "schedules { name cronSchedule scheduleState { status } } sensors { name sensorState { status } } } } } }"
     )["repositoriesOrError"]["nodes"][0]
     assert {"whole_loop", "score_leads"} <= {job["name"] for job in repository["jobs"]}
     assert repository["schedules"] == [
         {"name": "nightly_scores", "cronSchedule": "30 2 * * *", "scheduleState": {"status": "RUNNING"}}
     ]
+    assert repository["sensors"] == [{"name": "retrain_sensor", "sensorState": {"status": "RUNNING"}}]
