@@ -26,6 +26,7 @@ SAMPLED_ROWS = 10_000
 CURVE_SHARES = (0.125, 0.25, 0.5)
 """Shares of the sampled entities that the learning curve learns from, before all training rows."""
 SHUFFLED_ROWS = 1_000
+FEATURES_AT_A_TIME = 40
 SHOWN_FEATURES = 15
 
 
@@ -245,20 +246,23 @@ def importance(
 
     Notes
     -----
-    `sklearn.inspection.permutation_importance` does the same on all cores, which small predictions only wait for.
+    `sklearn.inspection.permutation_importance` does the same feature by feature; a prediction of few rows is mostly
+    overhead, so here many features are predicted together.
     """
     import numpy as np
+    import pandas as pd
 
     sample = observed.rows(some_rows(len(observed), SHUFFLED_ROWS, seed))
     order = np.random.default_rng(seed).permutation(len(sample))
-    undisturbed = _log_loss(pipeline, sample, outcomes)
-
-    def rise(feature: str) -> Importance:
-        shuffled = sample.features.assign(**{feature: sample.features[feature].to_numpy()[order]})
-        disturbed = Observed(features=shuffled, label=sample.label, weights=sample.weights, entities=sample.entities)
-        return Importance(feature=feature, rise=_log_loss(pipeline, disturbed, outcomes) - undisturbed)
-
-    rises = [rise(str(name)) for name in sample.features.columns]
+    names = [str(name) for name in sample.features.columns]
+    undisturbed = _log_loss(sample, predict(pipeline, sample.features, outcomes), outcomes)
+    rises = []
+    for first in range(0, len(names), FEATURES_AT_A_TIME):
+        together = names[first : first + FEATURES_AT_A_TIME]
+        shuffled = [sample.features.assign(**{name: sample.features[name].to_numpy()[order]}) for name in together]
+        predicted = predict(pipeline, pd.concat(shuffled, ignore_index=True), outcomes)
+        for name, probability in zip(together, np.split(predicted, len(together)), strict=True):
+            rises.append(Importance(feature=name, rise=_log_loss(sample, probability, outcomes) - undisturbed))
     # equal rises, those of features that the model does not use above all, by name
     ranked = sorted(rises, key=lambda each: (-each.rise, each.feature))
     return tuple(ranked[:SHOWN_FEATURES]), len(sample)
@@ -268,8 +272,7 @@ def _learnable(observed: Observed) -> bool:
     return observed.label.nunique() > 1 and bool(FilledNumbers()(observed.features) or TextColumns()(observed.features))
 
 
-def _log_loss(pipeline: Pipeline, observed: Observed, outcomes: tuple[str, ...]) -> float:
-    probability = predict(pipeline, observed.features, outcomes, cores=1)
+def _log_loss(observed: Observed, probability: np.ndarray, outcomes: tuple[str, ...]) -> float:
     return float(losses(observed.predicted(probability, outcomes)).mean())
 
 
