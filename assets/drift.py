@@ -233,10 +233,19 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         with warehouse.connect() as connection:
             ensure(connection)
             champion = load_champion(connection, artifacts, declaration.name)
-            if champion is None:
-                nothing = "Not enough evidence: there is no champion."
+            missing = [] if champion is None else _missing_features(connection, declaration, champion)
+            if champion is None or missing:
+                nothing = (
+                    "Not enough evidence: there is no champion."
+                    if champion is None
+                    else f"Not enough evidence: {view.schema}.{view.name} lacks {', '.join(missing)}, from which the "
+                    f"champion {champion.version} learnt."
+                )
                 yield dg.MaterializeResult(
-                    metadata={"champion": "none", "clock": dg.MetadataValue.timestamp(as_of)},
+                    metadata={
+                        "champion": "none" if champion is None else champion.version,
+                        "clock": dg.MetadataValue.timestamp(as_of),
+                    },
                     check_results=[
                         check_result(key, Verdict(check=name, failed=False, statement=nothing)) for name in CHECKS
                     ],
@@ -264,6 +273,14 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         )
 
     return drift
+
+
+def _missing_features(
+    connection: "DuckDBPyConnection", declaration: ModelDeclaration, champion: Candidate
+) -> list[str]:
+    view = declaration.feature_view
+    columns = {name for name, *_ in connection.execute(f"describe {view.schema}.{view.name}").fetchall()}
+    return [name for name in champion.features if name not in columns]
 
 
 def check_result(

@@ -75,13 +75,15 @@ def latest_materialization(instance: dg.DagsterInstance, key: dg.AssetKey) -> Ma
     )
 
 
-def runs_in_flight(instance: dg.DagsterInstance, jobs: Iterable[str], *, but: str | None = None) -> list[str]:
-    """Return the runs of jobs that are queued or go on, without the run `but`."""
+def runs_in_flight(
+    instance: dg.DagsterInstance, jobs: Iterable[str], asset: dg.AssetKey, *, but: str | None = None
+) -> list[str]:
+    """Return the runs that are queued or go on, of the jobs or with the asset picked by hand, without the run `but`."""
+    named = set(jobs)
     return [
         run.run_id
-        for job in jobs
-        for run in instance.get_runs(dg.RunsFilter(job_name=job, statuses=list(NOT_FINISHED_STATUSES)))
-        if run.run_id != but
+        for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))
+        if run.run_id != but and (run.job_name in named or asset in (run.asset_selection or ()))
     ]
 
 

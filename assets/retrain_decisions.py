@@ -58,7 +58,12 @@ def retrain_decision_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition
         context: dg.AssetExecutionContext, warehouse: Warehouse, artifacts: ArtifactStore, clock: Clock
     ) -> dg.MaterializeResult[Any]:
         as_of = warehouse.built_extraction().as_of
-        training = runs_in_flight(context.instance, [retrain_job_name(declaration.name)], but=context.run_id)
+        training = runs_in_flight(
+            context.instance,
+            [retrain_job_name(declaration.name)],
+            dg.AssetKey(["candidate", declaration.name]),
+            but=context.run_id,
+        )
         with warehouse.connect() as connection:
             ensure(connection)
             champion = load_champion(connection, artifacts, declaration.name)
@@ -142,7 +147,9 @@ def gather(
         "where model = ? and version = ? and as_of <= ? group by all",
         [model, champion.version, clock],
     )
-    if not any(moment == clock for moment, _ in looks):
+    # a champion whose features were rewritten cannot be measured any more, which is decided on all the same
+    rewritten = trained_code is not None and trained_code != feature_code
+    if not rewritten and not any(moment == clock for moment, _ in looks):
         raise MeasurementMissingError(
             f"ml.ml_drift_logs: expected a measurement of {model} {champion.version} at {clock.isoformat()}, found "
             f"{f'the last one at {looks[-1][0].isoformat()}' if looks else 'none'}. Materialize drift/{model} first."

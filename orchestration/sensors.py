@@ -67,7 +67,7 @@ def _look(context: dg.SensorEvaluationContext, model: str, alerted: dict[str, st
     if not failed:
         return f"run {decision.run_id} decided to retrain, and none of its checks has finished as failed."
     job = retrain_job_name(model)
-    training = runs_in_flight(instance, [job, whole_loop.name])
+    training = runs_in_flight(instance, [job, whole_loop.name], dg.AssetKey(["candidate", model]))
     if training:
         return f"run {training[0]} is queued or running; nothing is started meanwhile."
     earlier = runs_on_evidence(instance, job, evidence)

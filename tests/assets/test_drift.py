@@ -138,7 +138,8 @@ def test_a_measurement_is_recorded_once(connection: DuckDBPyConnection, champion
     record(41, "third")
     assert len(logged()) == 2 * len(once)
     assert connection.execute(
-        "select check_name, feature, statistic from ml.ml_drift_logs where failed and run_id = 'second'"
+        "select check_name, feature, statistic from ml.ml_drift_logs "
+        "where failed and run_id = 'first' and as_of = (select min(as_of) from ml.ml_drift_logs)"
     ).fetchall() == [("features", "property_value", "psi")]
     checks = connection.execute("select distinct check_name from ml.ml_drift_logs order by 1").fetchall()
     assert checks == [("champion_age",), ("features",), ("performance",), ("predictions",)]

@@ -166,6 +166,16 @@ def test_without_a_champion_the_source_is_still_looked_at(connection: DuckDBPyCo
     assert decide_retraining(gathered(connection, None, 3), POLICY).rule == "source_broken"
 
 
+def test_a_champion_whose_features_were_rewritten_is_decided_on_without_a_measurement(
+    connection: DuckDBPyConnection, champion: Candidate
+) -> None:
+    fill(connection, world())
+    record_source_health(connection, "run-4", clock(4), [], clock(4))
+    log_training(connection, champion, champion.version, 0, "another code")
+    decision = decide_retraining(gathered(connection, champion, 4), POLICY)
+    assert (decision.outcome, decision.rule) == ("quarantine", "feature_code_changed")
+
+
 def test_a_champion_that_was_not_measured_is_not_decided_on(
     connection: DuckDBPyConnection, champion: Candidate
 ) -> None:
