@@ -203,7 +203,7 @@ def record_drift(
         bound = judged[check].threshold
         for each in distances:
             for statistic, value in each.statistics().items():
-                decides = statistic == "psi"
+                decides = statistic == "psi" and each.column not in judged[check].shown_only
                 failed = decides and bound is not None and value > bound
                 rows.append(
                     (check, each.column, statistic, value, bound if decides else None, failed,

@@ -116,6 +116,10 @@ LEAD_FEATURES = FeatureView(
 )
 
 
+SEASONAL = ("lead_age_days", "as_of_weekday", "is_weekend", "hour_of_first_contact")
+"""Features of leads that move with the calendar and with how many leads came when."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelDeclaration:
     """One model.

@@ -37,6 +37,9 @@ class DriftPolicy:
 
     Parameters
     ----------
+    shown_only : tuple of str
+        Features that are measured and held to no bound, because they move with the season: the age of the entities
+        follows how many came in which month, and says nothing of what they are like.
     window_days : int
         Length of the current window, which ends at the clock, and of the reference window, which ends when the
         champion was trained. Whole months of days, so that weekdays weigh about the same on both sides.
@@ -44,8 +47,7 @@ class DriftPolicy:
         Bound of each feature's population stability index, beyond what chance adds to it (`psi_bound`). Its usual
         reading is: below 0.1 nothing to speak of, from 0.1 a moderate shift, above 0.25 a major one. One feature
         above the bound is enough: a world that moves in one column that matters (the value of what is sold, where
-        leads come from) has moved. Between quiet windows of the simulated CRM, up to 150 days apart and of 1,400 leads
-        or more, the largest index of any of 79 features was 0.09: the age of leads, whose arrivals have a season.
+        leads come from) has moved. What moves with the season is for `shown_only`.
     max_prediction_psi : float
         The same for the probability of each outcome.
     min_rows, min_entities : int
@@ -62,6 +64,7 @@ class DriftPolicy:
         of .75 is about sqrt(.08 / positives): .028 for 100.
     """
 
+    shown_only: tuple[str, ...] = ()
     window_days: int = 30
     max_psi: float = 0.12
     max_prediction_psi: float = 0.12
@@ -74,7 +77,7 @@ class DriftPolicy:
 
     def __post_init__(self) -> None:
         """Refuse bounds that no figure could keep or break."""
-        wrong = [name for name, value in vars(self).items() if not value > 0]
+        wrong = [name for name, value in vars(self).items() if name != "shown_only" and not value > 0]
         if wrong:
             raise ValueError(f"drift policy: expected values above 0, found others for {wrong}")
 
@@ -238,6 +241,8 @@ class Verdict:
         What the figure is of, where there are several (the feature that has moved most, say), or an empty text.
     figures : dict of str to float
         Other figures that help to read it.
+    shown_only : tuple of str
+        Columns that were measured and held to no bound.
     """
 
     check: str
@@ -247,6 +252,7 @@ class Verdict:
     threshold: float | None = None
     subject: str = ""
     figures: dict[str, float] = field(default_factory=dict)
+    shown_only: tuple[str, ...] = ()
 
 
 def judge(evidence: DriftEvidence, policy: DriftPolicy, *, max_age_days: float) -> tuple[Verdict, ...]:
@@ -269,7 +275,9 @@ def _judge_distances(
     if fewer < policy.min_entities:
         return _not_enough(check, fewer, policy.min_entities, "entities in a window")
     bound = policy.psi_bound(check, evidence.entities_reference, evidence.entities_current)
-    index = {each.column: each.psi for each in distances if each.psi is not None}
+    index = {
+        each.column: each.psi for each in distances if each.psi is not None and each.column not in policy.shown_only
+    }
     if not index:
         return _not_enough(check, 0, 1, "columns with a value")
     worst = max(index, key=lambda name: (index[name], name))
@@ -292,6 +300,7 @@ def _judge_distances(
         threshold=bound,
         subject=worst,
         figures={"drifted": len(drifted), "measured": len(index)},
+        shown_only=policy.shown_only,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.declaration import COST_GATES, LEAD_FEATURES, RECALL, ModelDeclaration
+from models.declaration import COST_GATES, LEAD_FEATURES, RECALL, SEASONAL, ModelDeclaration
+from models.drift import DriftPolicy
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -40,6 +41,7 @@ NEXT_BEST_ACTION = ModelDeclaration(
     ),
     owner="team:sales-analytics",
     feature_view=LEAD_FEATURES,
+    drift=DriftPolicy(shown_only=SEASONAL),
     label="next_action",
     label_column="next_action",
     horizon_days=7,
