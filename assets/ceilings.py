@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from models.candidate import Candidate
 
-LABELS = ("next_action", "conversion")
-"""Label models whose ceiling the truth of a simulation tells."""
-
 SAMPLE = 2_000
 """Held-out rows whose true probability is played out."""
 BRANCHES = 200
@@ -45,12 +42,9 @@ def ceiling(source: str, label: str, candidate: Candidate) -> dict[str, float]:
     """
     export = Path(source)
     needed = [export / "truth" / name for name in ("simulation.json", "decisions.parquet")]
-    if label not in LABELS or "://" in source or not all(path.is_file() for path in needed):
+    if label not in _OF_LABEL or "://" in source or not all(path.is_file() for path in needed):
         return {}
-    held_out = candidate.held_out()
-    if label == "next_action":
-        return _of_next_action(export, held_out, candidate)
-    return _of_conversion(export, held_out, candidate)
+    return _OF_LABEL[label](export, candidate.held_out(), candidate)
 
 
 def _of_next_action(export: Path, held_out: pd.DataFrame, candidate: Candidate) -> dict[str, float]:
@@ -93,3 +87,7 @@ def _of_conversion(export: Path, held_out: pd.DataFrame, candidate: Candidate) -
 def _moments(rows: pd.DataFrame) -> np.ndarray:
     moments: np.ndarray = rows[AS_OF].dt.tz_convert(None).to_numpy()
     return moments
+
+
+_OF_LABEL = {"next_action": _of_next_action, "conversion": _of_conversion}
+"""The ceilings that the truth of a simulation tells, by label model."""

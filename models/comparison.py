@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,10 @@ from models.declaration import AS_OF
 from models.frames import model_input
 from models.held_out import RESAMPLES
 from models.learning import predict
-from models.measures import resampled
+from models.measures import Predictions, losses, mean_losses, resampled
 from models.promotion import SharedRows
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 SEED = 7
@@ -41,6 +41,7 @@ def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFram
         None where there are fewer than `LEAST_ROWS` rows, or the champion knows a feature or outcome that the rows
         do not have.
     """
+    import numpy as np
     import pandas as pd
 
     held_out = candidate.held_out()
@@ -53,41 +54,24 @@ def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFram
     ):
         return None
     rows = later.merge(frame, on=[candidate.key, AS_OF], how="left", validate="one_to_one", suffixes=("", "_"))
-    probabilities = {
-        "candidate": rows[[PROBABILITY + name for name in candidate.outcomes]].to_numpy(dtype="float64"),
-        "champion": predict(champion.pipeline, model_input(rows, champion.features), champion.outcomes),
-    }
-    baseline = probabilities["candidate"] * 0 + candidate.manifest["baseline"]
-    truth = rows[TRUTH].to_numpy(dtype=object)
-    losses = {name: _losses(truth, each, candidate.outcomes) for name, each in probabilities.items()}
-    trivial = float(_losses(truth, baseline, candidate.outcomes).mean())
-    lost = (losses["candidate"] - losses["champion"]) / trivial
+    binary = len(candidate.outcomes) == 1
+    position = {"0": 0, "1": 1} if binary else {name: number for number, name in enumerate(candidate.outcomes)}
+    model = Predictions(
+        truth=rows[TRUTH].map(position).to_numpy(dtype="int64"),
+        probability=rows[[PROBABILITY + name for name in candidate.outcomes]].to_numpy(dtype="float64"),
+        group=pd.factorize(rows[candidate.key])[0],
+        outcomes=candidate.outcomes,
+    )
+    others = (
+        predict(champion.pipeline, model_input(rows, champion.features), champion.outcomes),
+        np.tile(candidate.manifest["baseline"], (len(rows), 1)),
+    )
+    own, champions, trivial = (losses(replace(model, probability=each)) for each in (model.probability, *others))
+    lost = mean_losses(model, (own - champions) / trivial.mean(), resampled(model.groups, RESAMPLES, SEED))
     return SharedRows(
         rows=len(rows),
-        candidate_log_loss=float(losses["candidate"].mean()),
-        champion_log_loss=float(losses["champion"].mean()),
-        baseline_log_loss=trivial,
-        lost_at_least=_at_least(lost, pd.factorize(rows[candidate.key])[0]),
+        candidate_log_loss=float(own.mean()),
+        champion_log_loss=float(champions.mean()),
+        baseline_log_loss=float(trivial.mean()),
+        lost_at_least=float(np.quantile(lost, 0.025)),
     )
-
-
-def _losses(truth: np.ndarray, probability: np.ndarray, outcomes: tuple[str, ...]) -> np.ndarray:
-    import numpy as np
-
-    if len(outcomes) == 1:
-        of_truth = np.where(truth == "1", probability[:, 0], 1 - probability[:, 0])
-    else:
-        position = {name: column for column, name in enumerate(outcomes)}
-        of_truth = probability[np.arange(len(truth)), [position[name] for name in truth]]
-    losses: np.ndarray = -np.log(np.clip(of_truth, np.finfo(np.float64).eps, 1))
-    return losses
-
-
-def _at_least(values: np.ndarray, entities: np.ndarray) -> float:
-    """Return the lower end of the interval of a mean over rows, whose entities are drawn again and again."""
-    import numpy as np
-
-    weights = resampled(int(entities.max()) + 1, RESAMPLES, SEED)
-    totals, counts = np.bincount(entities, weights=values), np.bincount(entities)
-    means = (weights @ totals) / (weights @ counts)
-    return float(np.quantile(means, 0.025))

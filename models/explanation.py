@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.frames import model_input
-from models.learning import predict
+from models.learning import predict, predict_each
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from models.candidate import Candidate
-
-ROWS_AT_A_TIME = 50_000
-"""Rows that are predicted together; with a hundred features that is some forty megabytes."""
 
 SMALLEST_EFFECT = 0.005
 """Below half a percentage point an effect would read as 0.00 or 0.01, and is no reason."""
@@ -62,26 +59,18 @@ def reasons(candidate: Candidate, frame: pd.DataFrame, outcome: str, top: int = 
     names = sorted(candidate.features)
     predicted = predict(candidate.pipeline, features, candidate.outcomes)[:, position]
     effects = np.zeros((len(features), len(names)))
-    waiting: list[tuple[int, np.ndarray, pd.DataFrame]] = []
-
-    def measure() -> None:
-        # many changes in one prediction: a prediction of few rows is mostly overhead, and uses one thread
-        changed = predict(candidate.pipeline, pd.concat([rows for *_, rows in waiting]), candidate.outcomes)
-        start = 0
-        for column, differs, rows in waiting:
-            effects[differs, column] = predicted[differs] - changed[start : start + len(rows), position]
-            start += len(rows)
-        waiting.clear()
-
+    changed: list[tuple[int, np.ndarray, float | str]] = []
     for column, name in enumerate(names):
         typical = candidate.manifest["typical"][name]
         replacement = np.nan if typical is None else typical
         values = features[name]
         differs = ((values != replacement) & ~(values.isna() & pd.isna(replacement))).to_numpy()
         if differs.any():
-            waiting.append((column, differs, features.loc[differs].assign(**{name: replacement})))
-        if waiting and (sum(len(rows) for *_, rows in waiting) >= ROWS_AT_A_TIME or name == names[-1]):
-            measure()
+            changed.append((column, differs, replacement))
+    frames = (features.loc[rows].assign(**{names[column]: value}) for column, rows, value in changed)
+    probabilities = predict_each(candidate.pipeline, frames, candidate.outcomes)
+    for (column, rows, _), probability in zip(changed, probabilities, strict=True):
+        effects[rows, column] = predicted[rows] - probability[:, position]
     columns = [features[name].to_numpy() for name in names]
     # names are sorted and the sort is stable, so equal effects come out by name; rounded, or noise would decide
     order = np.argsort(-np.abs(effects).round(9), axis=1, kind="stable")[:, :top]

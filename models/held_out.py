@@ -79,9 +79,14 @@ def measure(
     model, binary = held_out.model, declaration.task == "binary"
     sample = some_rows(len(model), INTERVAL_ROWS, declaration.seed)
     weights = resampled(model.rows(sample).groups, RESAMPLES, declaration.seed)
+    measured = {} if binary else class_measures(model, once(model.groups))
+    measured_again = {} if binary else class_measures(model.rows(sample), weights)
     compared = {
-        name: (metrics(each, once(each.groups)), metrics(each.rows(sample), weights))
-        for name, each in (("model", model), ("linear", held_out.linear), ("baseline", held_out.baseline))
+        "model": (metrics(model, once(model.groups), measured), metrics(model.rows(sample), weights, measured_again)),
+        **{
+            name: (metrics(each, once(each.groups)), metrics(each.rows(sample), weights))
+            for name, each in (("linear", held_out.linear), ("baseline", held_out.baseline))
+        },
     }
     values = {
         name: {metric: _defined(v[0]) for metric, v in all_rows.items()} for name, (all_rows, _) in compared.items()
@@ -90,13 +95,10 @@ def measure(
         name: {metric: figure(v[0], resamples[metric]) for metric, v in all_rows.items()}
         for name, (all_rows, resamples) in compared.items()
     }
-    classes = {}
-    if not binary:
-        all_rows, resamples = class_measures(model, once(model.groups)), class_measures(model.rows(sample), weights)
-        classes = {
-            outcome: {name: figure(v[0], resamples[outcome][name]) for name, v in measured.items()}
-            for outcome, measured in all_rows.items()
-        }
+    classes = {
+        outcome: {name: figure(v[0], measured_again[outcome][name]) for name, v in of_outcome.items()}
+        for outcome, of_outcome in measured.items()
+    }
     frequencies = np.bincount(model.truth, minlength=2 if binary else len(model.outcomes))
     only = (str(int(model.truth[0])) if binary else repr(model.outcomes[model.truth[0]])) if len(model) else ""
     reason = f"all {len(model)} held-out rows have the outcome {only}"

@@ -78,13 +78,17 @@ def once(groups: int) -> np.ndarray:
     return np.ones((1, groups))
 
 
-def metrics(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
+def metrics(
+    predictions: Predictions, weights: np.ndarray, classes: dict[str, dict[str, np.ndarray]] | None = None
+) -> dict[str, np.ndarray]:
     """Measure predictions under each weighting of the entities.
 
     Parameters
     ----------
     predictions : Predictions
     weights : ndarray of float, shape (n_weightings, n_groups)
+    classes : dict of str to dict, optional
+        What `class_measures` returns for the same arguments, of a caller who has it.
 
     Returns
     -------
@@ -93,7 +97,7 @@ def metrics(predictions: Predictions, weights: np.ndarray) -> dict[str, np.ndarr
     """
     if len(predictions.outcomes) == 1:
         return _binary(predictions, weights)
-    return _multiclass(predictions, weights, class_measures(predictions, weights))
+    return _multiclass(predictions, weights, classes or class_measures(predictions, weights))
 
 
 def class_measures(predictions: Predictions, weights: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
@@ -203,20 +207,14 @@ def _multiclass(
 
     shares, f1, areas = (np.array([each[name] for each in classes.values()]) for name in ("share", "f1", "auc"))
     # the means are over the outcomes that occur or, for F1, are named; one on one side only has no area
-    named = np.array(
-        [_totals(predictions, weights, (predictions.probability.argmax(axis=1) == k)[:, None])[:, 0] > 0
-         for k in range(len(predictions.outcomes))]
-    )  # fmt: skip
+    chosen = predictions.probability.argmax(axis=1)
+    named = _totals(predictions, weights, chosen[:, None] == np.arange(len(predictions.outcomes))).T > 0
     f1 = np.nan_to_num(f1)
     counted = (shares > 0) | named
     defined = ~np.isnan(areas)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
-            "accuracy": mean_losses(
-                predictions,
-                (predictions.probability.argmax(axis=1) == predictions.truth).astype("float64"),
-                weights,
-            ),
+            "accuracy": mean_losses(predictions, (chosen == predictions.truth).astype("float64"), weights),
             "weighted_f1": (f1 * shares).sum(axis=0),
             "macro_f1": (f1 * counted).sum(axis=0) / counted.sum(axis=0),
             "macro_auc": np.where(defined, areas, 0).sum(axis=0) / defined.sum(axis=0),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.learning import FilledNumbers, TextColumns, fit, predict, side_by_side
+from models.learning import FilledNumbers, TextColumns, fit, predict, predict_each, side_by_side
 from models.measures import Predictions, losses, metrics, once
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ SAMPLED_ROWS = 10_000
 CURVE_SHARES = (0.125, 0.25, 0.5)
 """Shares of the sampled entities that the learning curve learns from, before all training rows."""
 SHUFFLED_ROWS = 1_000
-FEATURES_AT_A_TIME = 40
 SHOWN_FEATURES = 15
 
 
@@ -246,23 +245,19 @@ def importance(
 
     Notes
     -----
-    `sklearn.inspection.permutation_importance` does the same feature by feature; a prediction of few rows is mostly
-    overhead, so here many features are predicted together.
+    `sklearn.inspection.permutation_importance` does the same feature by feature; here many are predicted together.
     """
     import numpy as np
-    import pandas as pd
 
     sample = observed.rows(some_rows(len(observed), SHUFFLED_ROWS, seed))
     order = np.random.default_rng(seed).permutation(len(sample))
     names = [str(name) for name in sample.features.columns]
     undisturbed = _log_loss(sample, predict(pipeline, sample.features, outcomes), outcomes)
-    rises = []
-    for first in range(0, len(names), FEATURES_AT_A_TIME):
-        together = names[first : first + FEATURES_AT_A_TIME]
-        shuffled = [sample.features.assign(**{name: sample.features[name].to_numpy()[order]}) for name in together]
-        predicted = predict(pipeline, pd.concat(shuffled, ignore_index=True), outcomes)
-        for name, probability in zip(together, np.split(predicted, len(together)), strict=True):
-            rises.append(Importance(feature=name, rise=_log_loss(sample, probability, outcomes) - undisturbed))
+    shuffled = (sample.features.assign(**{name: sample.features[name].to_numpy()[order]}) for name in names)
+    rises = [
+        Importance(feature=name, rise=_log_loss(sample, probability, outcomes) - undisturbed)
+        for name, probability in zip(names, predict_each(pipeline, shuffled, outcomes), strict=True)
+    ]
     # equal rises, those of features that the model does not use above all, by name
     ranked = sorted(rises, key=lambda each: (-each.rise, each.feature))
     return tuple(ranked[:SHOWN_FEATURES]), len(sample)
