@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtCliResource, dbt_assets
+from dagster_dbt import dbt_assets
 
-from assets.dbt import DBT_PROJECT, Translator, build, manifest_path
+from assets.dbt import DBT_PROJECT, Dbt, Translator, build, manifest_path
 from assets.resources import WAREHOUSE_POOL, Horizons
 from assets.warehouse import Warehouse
 
@@ -20,7 +20,7 @@ from assets.warehouse import Warehouse
     pool=WAREHOUSE_POOL,
 )
 def feature_store(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Warehouse, horizons: Horizons
+    context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons
 ) -> Iterator[Any]:
     """Build features and labels at the clock of the last extraction."""
     yield from build(context, dbt, warehouse, horizons)

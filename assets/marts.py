@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster_dbt import DbtCliResource, dbt_assets
+from dagster_dbt import dbt_assets
 
-from assets.dbt import DBT_PROJECT, Translator, build, manifest_path
+from assets.dbt import DBT_PROJECT, Dbt, Translator, build, manifest_path
 from assets.resources import WAREHOUSE_POOL, Horizons, Publication
 from assets.warehouse import Warehouse
 
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     dagster_dbt_translator=Translator(),
     pool=WAREHOUSE_POOL,
 )
-def marts(
-    context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Warehouse, horizons: Horizons
-) -> Iterator[Any]:
+def marts(context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons) -> Iterator[Any]:
     """Build the marts at the clock of the last extraction, whose features must be built."""
     warehouse.built_extraction()
     yield from build(context, dbt, warehouse, horizons)

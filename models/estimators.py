@@ -21,17 +21,27 @@ class QuantileClipper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         The quantiles, of the values that are there. A bound is a value that occurs.
     min_distinct : int
         A column with fewer distinct values is left as it is: its extremes are categories or small counts, no outliers.
+    levels : int, optional
+        Values of a column with more distinct ones than this are rounded up to the nearest of so many of its quantiles.
+        Boosted trees that split on at most that many bins learn the same from them. HistGradientBoosting of
+        scikit-learn 1.9 looks for the bins of weighted rows by sorting each column once per bin, unless the values
+        are as few as the bins; that took longer than all trees.
 
     Attributes
     ----------
     lower_, upper_ : ndarray of float, shape (n_features,)
         The bounds; infinite for a column that is left as it is.
+    levels_ : dict of int to ndarray of float
+        The rising levels of each column that is rounded.
     """
 
-    def __init__(self, lower: float = 0.001, upper: float = 0.999, min_distinct: int = 20) -> None:
+    def __init__(
+        self, lower: float = 0.001, upper: float = 0.999, min_distinct: int = 20, levels: int | None = None
+    ) -> None:
         self.lower = lower
         self.upper = upper
         self.min_distinct = min_distinct
+        self.levels = levels
 
     def fit(self, X: Any, y: Any = None) -> QuantileClipper:  # noqa: ARG002, N803 (scikit-learn's interface)
         """Learn the bounds of each column; missing values do not count."""
@@ -42,16 +52,26 @@ class QuantileClipper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         distinct = np.count_nonzero(np.diff(ordered, axis=0) > 0, axis=0) + 1
         columns = np.arange(ordered.shape[1])
         last = np.maximum(present - 1, 0)
+        first, final = np.floor(self.lower * last).astype(int), np.ceil(self.upper * last).astype(int)
         clipped = (present > 0) & (distinct >= self.min_distinct)
-        self.lower_ = np.where(clipped, ordered[np.floor(self.lower * last).astype(int), columns], -np.inf)
-        self.upper_ = np.where(clipped, ordered[np.ceil(self.upper * last).astype(int), columns], np.inf)
+        self.lower_ = np.where(clipped, ordered[first, columns], -np.inf)
+        self.upper_ = np.where(clipped, ordered[final, columns], np.inf)
+        self.levels_ = {}
+        if self.levels is not None:
+            for column in columns[clipped & (distinct > self.levels)]:
+                positions = np.linspace(first[column], final[column], self.levels).astype(int)
+                self.levels_[int(column)] = np.unique(ordered[positions, column])
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803 (scikit-learn's interface)
         """Return the values within the bounds; missing ones stay missing."""
         check_is_fitted(self)
         values = validate_data(self, X, dtype="float64", ensure_all_finite="allow-nan", reset=False)
-        return np.clip(values, self.lower_, self.upper_)
+        within: np.ndarray = np.clip(values, self.lower_, self.upper_)
+        for column, levels in self.levels_.items():
+            there = ~np.isnan(within[:, column])
+            within[there, column] = levels[np.searchsorted(levels, within[there, column])]
+        return within
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -77,7 +77,10 @@ def build_pipeline(declaration: ModelDeclaration) -> Pipeline:
     from models.estimators import QuantileClipper
 
     estimator = declaration.estimator()
-    columns = _columns(_categories() if _splits_on_categories(estimator) else _indicators(), QuantileClipper())
+    columns = _columns(
+        _categories() if _splits_on_categories(estimator) else _indicators(),
+        QuantileClipper(levels=estimator.get_params(deep=False).get("max_bins")),
+    )
     return _seeded(Pipeline([("columns", columns), ("estimator", estimator)]), declaration.seed)
 
 

@@ -163,8 +163,11 @@ def _canonical_bytes(column: pd.Series) -> bytes:
         values = column.to_numpy(dtype="float64")
         # NaN has many bit patterns and zero has two
         return _little_endian(np.where(np.isnan(values), np.nan, values) + 0.0)
-    texts = (None if missing else str(value).encode() for value, missing in zip(column, column.isna(), strict=True))
-    return b"".join(_NO_TEXT if text is None else len(text).to_bytes(8, "little") + text for text in texts)
+    positions, found = pd.factorize(column)
+    texts = [str(value).encode() for value in found]
+    # a missing value has the position -1
+    pieces = [*(len(text).to_bytes(8, "little") + text for text in texts), _NO_TEXT]
+    return b"".join(pieces[position] for position in positions.tolist())
 
 
 def _little_endian(values: np.ndarray) -> bytes:

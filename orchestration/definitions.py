@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dagster as dg
-from dagster_dbt import DbtCliResource
 
 from assets import (
     candidates,
@@ -18,7 +17,7 @@ from assets import (
     source_health,
     training_sets,
 )
-from assets.dbt import DBT, DBT_PROJECT
+from assets.dbt import DBT, DBT_PROJECT, Dbt
 from assets.environment import point_at_home, settings
 from assets.resources import ArtifactStore, Clock, CrmSource, Horizons, Publication, Splitting
 from assets.warehouse import Warehouse
@@ -75,7 +74,9 @@ defs = dg.Definitions(
             simulation_months=_settings.simulation_months,
             simulation_seed=_settings.simulation_seed,
         ),
-        "dbt": DbtCliResource(project_dir=DBT_PROJECT, dbt_executable=DBT),
+        "dbt": Dbt(
+            project_dir=str(DBT_PROJECT.project_dir), profiles_dir=str(DBT_PROJECT.profiles_dir), dbt_executable=DBT
+        ),
         "io_manager": dg.FilesystemIOManager(base_dir=str(_settings.home / "artifacts" / "values")),
     },
 )

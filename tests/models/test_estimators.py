@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import make_pipeline
 
 from models.estimators import QuantileClipper
 
@@ -34,3 +37,35 @@ def test_an_outlier_among_new_rows_is_held_to_the_bound():
     rng = np.random.default_rng(1)
     clipper = QuantileClipper().fit(rng.normal(size=(5000, 1)))
     assert 2 < clipper.transform([[1e6]])[0, 0] < 4
+
+
+def test_more_distinct_values_than_levels_are_rounded_up_to_quantiles():
+    values = np.random.default_rng(2).exponential(size=(5000, 1))
+    clipper = QuantileClipper(levels=15).fit(values)
+    rounded = clipper.transform(values)[:, 0]
+    _, counts = np.unique(rounded, return_counts=True)
+    assert len(counts) == 15
+    assert counts[1:].min() > 0.9 * 5000 / 14
+    inside = (values[:, 0] >= clipper.lower_[0]) & (values[:, 0] <= clipper.upper_[0])
+    assert (rounded[inside] >= values[inside, 0]).all()
+    assert clipper.transform([[1e6]])[0, 0] == clipper.upper_[0]
+    assert np.isnan(clipper.transform([[np.nan]])[0, 0])
+
+
+def test_as_many_distinct_values_as_levels_stay_as_they_are():
+    values = np.arange(30.0)[:, None]
+    clipper = QuantileClipper(lower=0, upper=1, levels=30).fit(values)
+    assert clipper.transform(values).tolist() == values.tolist()
+
+
+def test_trees_learn_the_same_from_levels_as_from_their_own_bins():
+    """What the levels replace: the bins of unweighted rows, here as many as there are levels."""
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(4000, 3))
+    label = (values[:, 0] + values[:, 1] ** 2 + rng.normal(size=4000) > 1).astype(int)
+    trees = HistGradientBoostingClassifier(max_iter=20, max_bins=63, early_stopping=False, random_state=1)
+    levels = QuantileClipper(levels=63)
+    own = clone(trees).fit(values, label).predict_proba(values)[:, 1]
+    rounded = make_pipeline(levels, clone(trees)).fit(values, label).predict_proba(values)[:, 1]
+    # quantiles that differ by a rank move single rows over an edge
+    assert np.corrcoef(own, rounded)[0, 1] > 0.99
