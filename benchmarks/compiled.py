@@ -8,20 +8,24 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measuring import MeasurementError
+from simulation.world import COMPANIES, Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
 
 DATABASE = "warehouse"
 """The name under which compiled SQL knows the warehouse: its file must be called ``warehouse.duckdb``."""
+
+FAULTLESS = replace(COMPANIES["default"], faults=Faults(duplicate=0.0, conflict=0.0, orphan=0.0, unknown_type=0.0))
+"""A company whose CRM makes none of the mistakes that extraction mends or rejects: its export needs no extraction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +91,13 @@ def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str]) 
         )
         for key in order.static_order()
     ]
+
+
+def build(connection: DuckDBPyConnection, export: Path, models: Iterable[Model]) -> None:
+    """Load a faultless export into an empty warehouse, and build models on it."""
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute("create schema raw")
+    for name in ("leads", "interactions", "appointments", "projects"):
+        connection.execute(f"create table raw.{name} as select * from read_parquet('{export}/{name}.parquet')")
+    for model in models:
+        model.create(connection)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from assets.ceilings import ceiling
-from benchmarks.compiled import DATABASE, compiled
+from benchmarks.compiled import DATABASE, FAULTLESS, build, compiled
 from benchmarks.measuring import Figure, Report, clean_environment, measured
 from models.candidate import TRUTH, Candidate, load
 from models.frames import model_input
@@ -25,7 +24,6 @@ from models.learning import fit, predict
 from models.registry import DECLARATIONS, declaration
 from models.splitting import sample_weights
 from simulation import simulate
-from simulation.world import COMPANIES, Faults
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +32,6 @@ LEADS = 10_000
 TIMES_MORE = 10
 SEED, OTHER_SEED = 22, 23
 NAMES = ("default", "chaotic")
-FAULTLESS = replace(COMPANIES["default"], faults=Faults(duplicate=0.0, conflict=0.0, orphan=0.0, unknown_type=0.0))
-"""What extraction would mend or reject; the larger export is read without it."""
 
 
 def run() -> Report:
@@ -142,13 +138,8 @@ def _matured_rows(folder: Path, leads: int, matured_by: datetime) -> pd.DataFram
     """Return features and conversions of a larger export, those whose labels had matured by a moment."""
     export = folder / "crm"
     simulate(export, leads=leads, seed=OTHER_SEED, progress=False, company=FAULTLESS)
+    variables = {"as_of": matured_by.isoformat(timespec="microseconds"), "closing_outcomes": ["not_interested"]}
+    models = compiled(folder, variables, ("staging", "intermediate", "features", "labels"))
     with duckdb.connect(str(folder / f"{DATABASE}.duckdb")) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        connection.execute("create schema raw")
-        for name in ("leads", "interactions", "appointments", "projects"):
-            connection.execute(f"create view raw.{name} as select * from read_parquet('{export}/{name}.parquet')")
-        variables = {"as_of": matured_by.isoformat(timespec="microseconds"), "closing_outcomes": ["not_interested"]}
-        for model in compiled(folder, variables, ("staging", "intermediate", "features", "labels")):
-            if model.name != "next_action":
-                model.create(connection)
+        build(connection, export, (model for model in models if model.name != "next_action"))
         return connection.execute(f"select features.*, labels.converted {_FROM}").df()
