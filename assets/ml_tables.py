@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     import pandas as pd
@@ -218,18 +218,8 @@ def record_drift(
         if verdict.value is not None:
             figures["deciding"] = (verdict.value, verdict.threshold, verdict.failed)
         rows += [(check, "", name, *figure, then.rows, now.rows) for name, figure in figures.items()]
-    identity = [evidence.model, evidence.version, evidence.as_of]
-    of_this = "from ml.ml_drift_logs where model = ? and version = ? and as_of = ?"
-    known = connection.execute(f"select * exclude (run_id, model, version, as_of, measured_at) {of_this}", identity)
-    if set(known.fetchall()) == set(rows):
-        return
-    connection.begin()
-    connection.execute(f"delete {of_this}", identity)
-    connection.executemany(
-        "insert into ml.ml_drift_logs values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(run_id, *identity, *row, measured_at) for row in rows],
-    )
-    connection.commit()
+    key = {"model": evidence.model, "version": evidence.version, "as_of": evidence.as_of}
+    _replace_measurement(connection, "ml_drift_logs", run_id, key, rows, measured_at)
 
 
 def replace_feature_quality(
@@ -281,17 +271,27 @@ def record_source_health(
         (each.check, each.subject, each.value, each.threshold, each.failed, each.rows_reference, each.rows_current)
         for each in figures
     ]
-    known = connection.execute(
-        "select * exclude (run_id, as_of, measured_at) from ml.ml_source_health where as_of = ?", [as_of]
-    )
+    _replace_measurement(connection, "ml_source_health", run_id, {"as_of": as_of}, rows, measured_at)
+
+
+def _replace_measurement(
+    connection: DuckDBPyConnection,
+    table: str,
+    run_id: str,
+    key: Mapping[str, object],
+    rows: Sequence[tuple[object, ...]],
+    measured_at: datetime,
+) -> None:
+    """Write the rows of a key, given without it, unless they are there: what is measured again keeps its first run."""
+    of_key = f"from ml.{table} where {' and '.join(f'{column} = ?' for column in key)}"
+    known = connection.execute(f"select * exclude (run_id, {', '.join(key)}, measured_at) {of_key}", [*key.values()])
     if set(known.fetchall()) == set(rows):
         return
+    written = [(run_id, *key.values(), *row, measured_at) for row in rows]
     connection.begin()
-    connection.execute("delete from ml.ml_source_health where as_of = ?", [as_of])
-    connection.executemany(
-        "insert into ml.ml_source_health values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(run_id, as_of, *row, measured_at) for row in rows],
-    )
+    connection.execute(f"delete {of_key}", [*key.values()])
+    if written:
+        connection.executemany(f"insert into ml.{table} values ({', '.join('?' * len(written[0]))})", written)
     connection.commit()
 
 

@@ -7,9 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulation.draws import Bools, Draws, Floats, Ints
-from simulation.world import DAY, HOUR, NEVER, World
-
-_EPOCH = date(1970, 1, 1)
+from simulation.world import DAY, HOUR, NEVER, World, day_of, midnight
 
 
 @dataclass(frozen=True)
@@ -109,8 +107,7 @@ def arrive(world: World, leads: int, start: date, end: date, seed: int) -> Arriv
         # As many come after the change as would have, by the new shares and at the hours of their sources.
         later = np.flatnonzero(created >= change.at)
         draws = Draws(seed, "arrivals after the change", np.arange(leads))
-        since = _EPOCH + timedelta(days=change.at // DAY)
-        created[later], source[later] = _come(change.world, later, since, end, draws)
+        created[later], source[later] = _come(change.world, later, day_of(change.at), end, draws)
     order = np.argsort(created, kind="stable")
     return Arrivals(created=created[order], source=source[order].astype(np.int8))
 
@@ -128,7 +125,7 @@ def _come(world: World, rows: Ints, start: date, end: date, draws: Draws) -> tup
         day = _pick(season * np.asarray(parameters.weekdays)[weekday], day_draw[of_source])
         hour = _pick(parameters.hours, hour_draw[of_source])
         within = (second_draw[of_source] * HOUR).astype(np.int64)
-        created[of_source] = ((start - _EPOCH).days + day) * DAY + hour * HOUR + within
+        created[of_source] = midnight(start) + day * DAY + hour * HOUR + within
     return created, source
 
 

@@ -9,9 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 
-from simulation.world import DAY, Change, Source, World
-
-_EPOCH = date(1970, 1, 1)
+from simulation.world import Change, Source, World, midnight
 
 _SHIFTS = {"web": -0.23, "ads": 0.23}
 _SOCIAL = Source(
@@ -103,7 +101,7 @@ class Scenario:
         if self.name == "new_category":
             # The source has its code from the start, and no lead before its time.
             world = replace(world, sources=(*world.sources, replace(_SOCIAL, share=0.0)))
-        return replace(world, change=Change((self.since - _EPOCH).days * DAY, _CHANGES[self.name](world)))
+        return replace(world, change=Change(midnight(self.since), _CHANGES[self.name](world)))
 
     @classmethod
     def parse(cls, text: str) -> "Scenario":

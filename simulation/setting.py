@@ -8,11 +8,10 @@ from pathlib import Path
 
 from simulation.arrivals import Arrivals, arrive
 from simulation.scenarios import Scenario
-from simulation.world import DAY, Faults, Source, World
+from simulation.world import Faults, Source, World, midnight
 
 _FILE = Path("truth") / "simulation.json"
 _SCENARIO_FILE = Path("truth") / "scenario.json"
-_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ class Setting:
     @property
     def end_us(self) -> int:
         """The end, in microseconds since 1970."""
-        return (self.end - _EPOCH).days * DAY
+        return midnight(self.end)
 
     def save(self, export: Path) -> None:
         """Write `truth/simulation.json`, and `truth/scenario.json` if there is one."""

@@ -1,11 +1,12 @@
 """The parameters of the simulated world: its sources, its leads, its reps and the faults of its CRM.
 
-Numbers alone, and from when on they are others. What they do stands in `arrivals`, `dynamics`, `policy` and
-`recording`.
+Numbers alone, from when on they are others, and how its time is counted. What they do stands in `arrivals`, `dynamics`,
+`policy` and `recording`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,21 @@ DAY = 24 * HOUR
 NEVER = 2**63 - 1
 """A time, in microseconds since 1970, that does not come."""
 
+_EPOCH = date(1970, 1, 1)
 _OFFICE_HOURS = (0, 0, 0, 0, 0, 0, 0, 1, 5, 9, 10, 9, 6, 7, 9, 9, 7, 4, 1, 0, 0, 0, 0, 0)
 _WAKING_HOURS = (2, 1, 1, 1, 1, 1, 2, 4, 6, 7, 7, 7, 8, 7, 6, 6, 7, 8, 10, 12, 13, 12, 8, 4)
 _OFFICE_WEEK = (10.0, 10.0, 9.0, 9.0, 8.0, 1.0, 0.3)
 _WHOLE_WEEK = (9.0, 8.0, 8.0, 8.0, 7.0, 7.0, 9.0)
+
+
+def midnight(day: date) -> int:
+    """Return when a day begins, in microseconds since 1970."""
+    return (day - _EPOCH).days * DAY
+
+
+def day_of(moment: int) -> date:
+    """Return the day of a moment, given in microseconds since 1970."""
+    return _EPOCH + timedelta(days=moment // DAY)
 
 
 @dataclass(frozen=True, kw_only=True)

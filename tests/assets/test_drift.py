@@ -5,36 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 
 from assets.drift import measure, reference
 from assets.drift_report import KEPT, write_report
-from assets.ml_tables import ensure, record_drift
+from assets.ml_tables import record_drift
 from models.drift import DriftEvidence, Verdict, judge
-from tests.assets.drifting import DECLARED, HORIZON, TRAINED_AT, TRAINED_DAY, fill, trained, world
+from tests.assets.drifting import DECLARED, HORIZON, TRAINED_AT, TRAINED_DAY, fill, world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
 
     from models.candidate import Candidate
-
-
-@pytest.fixture(scope="module")
-def champion(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
-    return trained(tmp_path_factory.mktemp("champion"))
-
-
-@pytest.fixture
-def connection() -> Iterator[DuckDBPyConnection]:
-    with duckdb.connect() as opened:
-        opened.execute("set TimeZone = 'UTC'")
-        yield opened
 
 
 def look(connection: DuckDBPyConnection, champion: Candidate, day: int) -> tuple[DriftEvidence, dict[str, Verdict]]:
@@ -122,7 +108,6 @@ def test_the_census_at_the_clock_is_left_out(connection: DuckDBPyConnection, cha
 
 def test_a_measurement_is_recorded_once(connection: DuckDBPyConnection, champion: Candidate) -> None:
     fill(connection, world(values=TRAINED_DAY))
-    ensure(connection)
 
     def record(day: int, run: str) -> None:
         evidence, verdicts = look(connection, champion, day)

@@ -6,19 +6,17 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import duckdb
 import pytest
 
 from assets.drift import measure, reference
-from assets.ml_tables import ensure, record_decision, record_drift, record_source_health
+from assets.ml_tables import record_decision, record_drift, record_source_health
 from assets.retrain_decisions import MeasurementMissingError, gather
 from assets.source_health import SourceFigure
 from models.drift import judge
 from models.retraining import RetrainDecision, RetrainEvidence, RetrainPolicy, decide_retraining
-from tests.assets.drifting import DECLARED, HORIZON, TRAINED_AT, TRAINED_DAY, fill, trained, world
+from tests.assets.drifting import DECLARED, HORIZON, TRAINED_AT, TRAINED_DAY, fill, world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from duckdb import DuckDBPyConnection
@@ -27,19 +25,6 @@ if TYPE_CHECKING:
 
 POLICY = RetrainPolicy(settle_days=30, cooldown_days=5, max_champion_age_days=180, min_new_labels=500)
 MODEL = replace(DECLARED, retrain=POLICY)
-
-
-@pytest.fixture(scope="module")
-def champion(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
-    return trained(tmp_path_factory.mktemp("champion"))
-
-
-@pytest.fixture
-def connection() -> Iterator[DuckDBPyConnection]:
-    with duckdb.connect() as opened:
-        opened.execute("set TimeZone = 'UTC'")
-        ensure(opened)
-        yield opened
 
 
 def clock(day: float) -> datetime:
