@@ -214,6 +214,11 @@ class ModelDeclaration:
                 (not 0 < self.test_share < 1, f"test_share must lie between 0 and 1, found {self.test_share}"),
                 (self.max_skill_loss < 0, f"max_skill_loss must be 0 or more, found {self.max_skill_loss}"),
                 (
+                    self.retrain.settle_days < self.drift.window_days,
+                    f"retrain.settle_days must be drift.window_days or more ({self.drift.window_days}), found "
+                    f"{self.retrain.settle_days}: the window would hold days from before the drift",
+                ),
+                (
                     self.primary_metric not in known,
                     f"primary_metric must be one of {known}, found {self.primary_metric!r}",
                 ),

@@ -71,8 +71,9 @@ def test_a_changed_world_is_worth_one_training_and_a_broken_source_none(
 def test_what_was_seen_is_shown_by_scenario() -> None:
     seen = [
         watch("price_shock", conversion=[20], action=[], failed={"conversion: features": 10, "source: volume": 4}),
-        watch("price_shock", conversion=[30], action=[], failed={"conversion: features": 16}, quarantined=7),
-    ]
+        watch("price_shock", conversion=[30], action=[], failed={"conversion: features": 16}, quarantined=7,
+              looks=9, alarms=4),
+    ]  # fmt: skip
     seen[1].promoted["conversion"] = [False]
     lines = [" ".join(line.split()) for line in report([QUIET, *seen]).details]
     assert "price_shock, 2 seeds" in lines
@@ -80,6 +81,7 @@ def test_what_was_seen_is_shown_by_scenario() -> None:
     assert "source: volume 4 (4 to 4) 1" in lines
     assert "conversion: retrained 25 (20 to 30) 2" in lines
     assert "quarantined 7 (7 to 7) 1" in lines
+    assert "looks at which a check failed: 4 of 9" in lines
     assert "trainings that were not promoted: 1" in lines
     assert "conversion: trainings by seed 1 in 2" in lines
     assert "next_best_action: trainings by seed 0 in 2" in lines
@@ -88,7 +90,7 @@ def test_what_was_seen_is_shown_by_scenario() -> None:
 def test_looks_are_dense_after_the_change_and_reach_the_end() -> None:
     days, last = scenarios.days_of_looks(), (scenarios.END - scenarios.CHANGED).days
     apart = [later - day for day, later in pairwise(days)]
-    assert days[0] == apart[0] == 2
+    assert days[0] == apart[0] == 3
     assert min(apart) > 0
     assert apart == sorted(apart)
     assert last - apart[-1] < days[-1] <= last

@@ -11,6 +11,7 @@ import pytest
 
 from models.declaration import LEAD_FEATURES, DeclarationError, FeatureView
 from models.registry import DECLARATIONS, declaration, register
+from models.retraining import RetrainPolicy
 
 ROOT = Path(__file__).parents[2]
 CONVERSION = declaration("conversion")
@@ -45,6 +46,7 @@ def test_declarations_import_nothing_heavy():
         ({"success_weight": float("nan")}, "success_weight"),
         ({"test_share": 1.0}, "test_share"),
         ({"max_skill_loss": -0.1}, "max_skill_loss"),
+        ({"retrain": RetrainPolicy(settle_days=29)}, r"settle_days must be drift.window_days or more \(30\), found 29"),
         ({"primary_metric": "macro_auc"}, "found 'macro_auc'"),
         ({"gates": {"accuracy": 0.5}}, "gates"),
         ({"gates": {"recall": 0.5}}, "gates"),
