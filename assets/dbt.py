@@ -34,10 +34,10 @@ INPUTS = ("*.sql", "*.yml", "*.md")
 
 
 class Dbt(DbtCliResource):
-    """The dbt beside this interpreter, started once per invocation.
+    """The dbt of this environment, started once per invocation.
 
     `DbtCliResource` starts it once more for ``dbt --version``, which asks the package registry for newer versions, and
-    loads an adapter for the row counts and columns that `build` reads itself: together as long as a small build takes.
+    loads an adapter for row counts and columns, which are not fetched here: together as long as a small build takes.
     """
 
     @property

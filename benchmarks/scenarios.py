@@ -104,7 +104,7 @@ class Watch:
     quarantined : int or None
         Day of the first quarantine.
     without_champion : tuple of str
-        Models whose first version did not beat the baseline beyond its interval, so that nothing was watched.
+        Models whose first version was refused, so that nothing of them was watched.
     subjects : dict of str to str
         What had moved most at the first look at which a check failed.
     looks, alarms : int
@@ -153,9 +153,9 @@ def watch_seed(seed: int, scenarios: Sequence[str], names: Sequence[str], models
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
         root = Path(folder)
         quiet = Company(root / "quiet", ArtifactStore(root=str(root / "artifacts"), reports_port=0), models, seed, None)
-        for name in names:
-            quiet.train(WITHOUT_AGE[name], TRAINED, reason="first")
+        refused = tuple(name for name in names if not quiet.train(WITHOUT_AGE[name], TRAINED, reason="first"))
         watches = [quiet.watch(None, TRAINED, range(1, (CHANGED - TRAINED).days + 1))]
+        watches[0].without_champion = refused
         quiet.close()
         for scenario in scenarios:
             company = Company(root / scenario, quiet.artifacts, models, seed, scenario)
@@ -254,8 +254,6 @@ class Company:
         watch = Watch(seed=self.seed, scenario=scenario)
         for day in days:
             self.look(since + timedelta(days=day), day, watch)
-        champions = {name: load_champion(self.connection, self.artifacts, name) for name in DECLARATIONS}
-        watch.without_champion = tuple(name for name, champion in champions.items() if champion is None)
         return watch
 
     def look(self, clock: datetime, day: int, watch: Watch) -> None:
@@ -315,8 +313,15 @@ def report(watches: Sequence[Watch]) -> Report:
         Figure(name=f"quiet companies with a failed check in {days} days, of {len(quiet)}", value=len(noisy), bound=0,
                digits=0),
         Figure(
-            name="quiet companies with a retraining or a quarantine",
-            value=sum(any(watch.retrained.values()) or watch.quarantined is not None for watch in quiet),
+            # drift must settle as long as the quiet days last: for trainings without cause see what is unchanged
+            name="quiet companies in quarantine",
+            value=sum(watch.quarantined is not None for watch in quiet),
+            bound=0,
+            digits=0,
+        ),
+        Figure(
+            name="first versions that were refused, so that nothing was watched",
+            value=sum(len(watch.without_champion) for watch in quiet),
             bound=0,
             digits=0,
         ),
@@ -327,7 +332,7 @@ def report(watches: Sequence[Watch]) -> Report:
         "failed check",
     ]
     details += [
-        f"  no champion of {', '.join(watch.without_champion)}, seed {watch.seed}: it did not beat the baseline"
+        f"  no champion of {', '.join(watch.without_champion)}, seed {watch.seed}"
         for watch in quiet
         if watch.without_champion
     ]

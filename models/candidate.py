@@ -40,8 +40,9 @@ LIBRARIES = ("scikit-learn", "numpy", "pandas", "joblib")
 COST = "cost.json"
 """What training cost. It depends on the machine and the hour, so the manifest does not vouch for it."""
 
-RECIPE = 2
-"""To be raised whenever code of this package makes another version of the same rows and declaration."""
+RECIPE = 3
+"""To be raised whenever code of this package makes another version of the same rows and declaration, or reads
+versions otherwise."""
 
 STORED_PREDICTIONS = 200
 TIMED_PREDICTIONS = 9
@@ -202,6 +203,7 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
                 "last_as_of": training_set.manifest["last_as_of"],
                 "declaration": fingerprint,
                 "libraries": libraries,
+                "recipe": RECIPE,
                 "key": view.key,
                 "task": declaration.task,
                 "horizon_days": declaration.horizon_days,
@@ -238,15 +240,15 @@ def load(directory: Path, *, reused: bool = False) -> Candidate:
     Raises
     ------
     ArtifactMismatchError
-        If a file's SHA-256 is not the recorded one, or the libraries are not those of its training and the stored
-        predictions are not reproduced.
+        If a file's SHA-256 is not the recorded one, or the libraries or the recipe are not those of its training and
+        the stored predictions are not reproduced.
     """
     manifest = read_manifest(directory)
     candidate = Candidate(
         model=manifest["model"], version=manifest["version"], directory=directory, manifest=manifest, reused=reused
     )
     found = library_versions()
-    if manifest["libraries"] != found:
+    if manifest["libraries"] != found or manifest.get("recipe") != RECIPE:
         _require_reproduction(candidate, found)
     return candidate
 
@@ -263,7 +265,8 @@ def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
     path = candidate.directory / PREDICTIONS
     stored = pd.read_parquet(path)
     expected = stored[[PROBABILITY + name for name in candidate.outcomes]].to_numpy()
-    libraries = f"trained with {candidate.manifest['libraries']}, running with {found}"
+    then = f"{candidate.manifest['libraries']} by recipe {candidate.manifest.get('recipe', 2)}"
+    libraries = f"trained with {then}, running with {found} by recipe {RECIPE}"
     remedy = f"train a new version, or install the libraries that {candidate.version} was trained with"
     try:
         with warnings.catch_warnings():

@@ -62,11 +62,11 @@ def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFram
         group=pd.factorize(rows[candidate.key])[0],
         outcomes=candidate.outcomes,
     )
-    others = (
-        predict(champion.pipeline, model_input(rows, champion.features), champion.outcomes),
-        np.tile(candidate.manifest["baseline"], (len(rows), 1)),
-    )
-    own, champions, trivial = (losses(replace(model, probability=each)) for each in (model.probability, *others))
+    champions_probability = predict(champion.pipeline, model_input(rows, champion.features), champion.outcomes)
+    baseline = np.tile(candidate.manifest["baseline"], (len(rows), 1))
+    own = losses(model)
+    champions = losses(replace(model, probability=champions_probability))
+    trivial = losses(replace(model, probability=baseline))
     lost = mean_losses(model, (own - champions) / trivial.mean(), resampled(model.groups, RESAMPLES, SEED))
     return SharedRows(
         rows=len(rows),

@@ -22,10 +22,10 @@ class QuantileClipper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
     min_distinct : int
         A column with fewer distinct values is left as it is: its extremes are categories or small counts, no outliers.
     levels : int, optional
-        Values of a column with more distinct ones than this are rounded up to the nearest of so many of its quantiles.
-        Boosted trees that split on at most that many bins learn the same from them. HistGradientBoosting of
-        scikit-learn 1.9 looks for the bins of weighted rows by sorting each column once per bin, unless the values
-        are as few as the bins; that took longer than all trees.
+        Values of a column with more distinct ones than this are rounded up to the nearest of so many of its quantiles,
+        at least 2. Boosted trees that split on at most that many bins then split between these, which are quantiles
+        of the unweighted rows. HistGradientBoosting of scikit-learn 1.9 would take those of the weighted rows, for
+        which it sorts each column once per bin; that took longer than growing all trees.
 
     Attributes
     ----------

@@ -27,10 +27,11 @@ Result = TypeVar("Result")
 FEW_ROWS = 10_000
 """Up to here one thread fitted boosted trees as fast as four idle ones did (40 columns), and predicted within 6 ms."""
 
-
 ROWS_WORTH_A_PROCESS = 5_000
+"""Up to here a fit takes less time than a process takes to start."""
+
 ROWS_AT_A_TIME = 50_000
-"""Rows of small frames that are predicted together; with a hundred features that is some forty megabytes."""
+"""Rows at which small frames are predicted together; with a hundred features that is some forty megabytes."""
 
 
 @dataclass(frozen=True)

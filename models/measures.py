@@ -97,7 +97,7 @@ def metrics(
     """
     if len(predictions.outcomes) == 1:
         return _binary(predictions, weights)
-    return _multiclass(predictions, weights, classes or class_measures(predictions, weights))
+    return _multiclass(predictions, weights, class_measures(predictions, weights) if classes is None else classes)
 
 
 def class_measures(predictions: Predictions, weights: np.ndarray) -> dict[str, dict[str, np.ndarray]]:

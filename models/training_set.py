@@ -163,8 +163,9 @@ def _canonical_bytes(column: pd.Series) -> bytes:
         values = column.to_numpy(dtype="float64")
         # NaN has many bit patterns and zero has two
         return _little_endian(np.where(np.isnan(values), np.nan, values) + 0.0)
-    positions, found = pd.factorize(column)
-    texts = [str(value).encode() for value in found]
+    # as text first: equal values need not look alike
+    positions, found = pd.factorize(column.map(str, na_action="ignore"))
+    texts = [value.encode() for value in found]
     # a missing value has the position -1
     pieces = [*(len(text).to_bytes(8, "little") + text for text in texts), _NO_TEXT]
     return b"".join(pieces[position] for position in positions.tolist())

@@ -74,9 +74,8 @@ defs = dg.Definitions(
             simulation_months=_settings.simulation_months,
             simulation_seed=_settings.simulation_seed,
         ),
-        "dbt": Dbt(
-            project_dir=str(DBT_PROJECT.project_dir), profiles_dir=str(DBT_PROJECT.profiles_dir), dbt_executable=DBT
-        ),
+        # what it inherits takes a project as well
+        "dbt": Dbt(project_dir=DBT_PROJECT, dbt_executable=DBT),  # type: ignore[arg-type]
         "io_manager": dg.FilesystemIOManager(base_dir=str(_settings.home / "artifacts" / "values")),
     },
 )

@@ -7,10 +7,10 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from dagster_dbt import DbtProject
+from dagster_dbt import DbtCliResource, DbtProject
 
 import assets.dbt
-from assets.dbt import DbtParseError, manifest_path
+from assets.dbt import DBT, DBT_PROJECT, Dbt, DbtParseError, manifest_path
 from assets.environment import PROJECT
 
 if TYPE_CHECKING:
@@ -43,3 +43,9 @@ def test_a_project_that_does_not_parse_is_refused_with_what_dbt_says(project: Pa
     with pytest.raises(DbtParseError, match="dbt could not parse the project") as caught:
         manifest_path()
     assert "no_such_model" in str(caught.value)
+
+
+def test_what_dbt_overrides_is_there_to_be_overridden():
+    """Both are private to dagster-dbt: under another name dbt would be started twice more, and nobody would notice."""
+    assert {"_cli_version", "_initialize_dbt_core_adapter"} <= vars(DbtCliResource).keys()
+    assert Dbt(project_dir=DBT_PROJECT, dbt_executable=DBT)._cli_version.release[:2] == (1, 11)

@@ -33,10 +33,10 @@ QUIET = watch(None, conversion=[], action=[])
 @pytest.mark.parametrize(
     ("noisy", "values"),
     [
-        (QUIET, [0, 0]),
-        (watch(None, conversion=[], action=[], failed={"conversion: features": 3}), [1, 0]),
-        (watch(None, conversion=[9], action=[]), [0, 1]),
-        (watch(None, conversion=[], action=[], quarantined=4), [0, 1]),
+        (QUIET, [0, 0, 0]),
+        (watch(None, conversion=[], action=[], failed={"conversion: features": 3}), [1, 0, 0]),
+        (watch(None, conversion=[], action=[], quarantined=4), [0, 1, 0]),
+        (watch(None, conversion=[], action=[], without_champion=("conversion",)), [0, 0, 1]),
     ],
 )
 def test_alarms_without_cause_are_counted(noisy: Watch, values: list[int]) -> None:

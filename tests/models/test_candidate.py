@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -181,6 +182,22 @@ def test_other_libraries_are_refused_if_they_predict_otherwise(copied):
     load(copied)  # with the libraries of its training, the SHA-256 is all that is asked
     change_manifest(copied, libraries={"scikit-learn": "1.0"})
     with pytest.raises(ArtifactMismatchError, match=r"'1.0'.*found a difference of 1e-06; train a new version"):
+        load(copied)
+
+
+def test_another_recipe_is_accepted_if_it_predicts_the_same(copied):
+    change_manifest(copied, recipe=0)
+    assert load(copied).manifest["recipe"] == 0
+
+
+def test_another_recipe_is_refused_if_it_cannot_read_the_pipeline(copied):
+    """As a clipper of an earlier recipe lacked what a later one reads."""
+    pipeline = joblib.load(copied / PIPELINE)
+    del pipeline.named_steps["columns"].named_transformers_["numbers"].levels_
+    joblib.dump(pipeline, copied / PIPELINE)
+    files = {name: sha256(copied / name) for name in (PIPELINE, EVALUATION, HELD_OUT, PREDICTIONS)}
+    change_manifest(copied, files=files, recipe=0)
+    with pytest.raises(ArtifactMismatchError, match=r"recipe 0.*predicting failed with .*levels_.*train a new version"):
         load(copied)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 
 from models.estimators import QuantileClipper
@@ -58,14 +60,23 @@ def test_as_many_distinct_values_as_levels_stay_as_they_are():
     assert clipper.transform(values).tolist() == values.tolist()
 
 
-def test_trees_learn_the_same_from_levels_as_from_their_own_bins():
-    """What the levels replace: the bins of unweighted rows, here as many as there are levels."""
+def test_trees_split_between_levels_and_nowhere_else():
+    """What the levels replace: with as many bins as levels, the trees need not look for bins of their own."""
     rng = np.random.default_rng(3)
     values = rng.normal(size=(4000, 3))
     label = (values[:, 0] + values[:, 1] ** 2 + rng.normal(size=4000) > 1).astype(int)
     trees = HistGradientBoostingClassifier(max_iter=20, max_bins=63, early_stopping=False, random_state=1)
     levels = QuantileClipper(levels=63)
-    own = clone(trees).fit(values, label).predict_proba(values)[:, 1]
-    rounded = make_pipeline(levels, clone(trees)).fit(values, label).predict_proba(values)[:, 1]
-    # quantiles that differ by a rank move single rows over an edge
-    assert np.corrcoef(own, rounded)[0, 1] > 0.99
+    fitted = make_pipeline(levels, clone(trees)).fit(
+        values, label, histgradientboostingclassifier__sample_weight=label + 1
+    )
+    for column, found in enumerate(fitted[-1]._bin_mapper.bin_thresholds_):
+        rising = fitted[0].levels_[column]
+        assert found == pytest.approx((rising[1:] + rising[:-1]) / 2)
+    fresh = rng.normal(size=(20_000, 3))
+    happens = (fresh[:, 0] + fresh[:, 1] ** 2 + rng.normal(size=20_000) > 1).astype(int)
+    losses = [
+        log_loss(happens, each.fit(values, label).predict_proba(fresh)[:, 1])
+        for each in (clone(trees), make_pipeline(levels, clone(trees)))
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)

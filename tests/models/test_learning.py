@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_info
 
+from models import learning
 from models.frames import MISSING, ObservationError
-from models.learning import fit, free_cores, predict, threads
+from models.learning import fit, free_cores, predict, predict_each, threads
 from models.registry import DECLARATIONS, declaration
 
 
@@ -52,6 +53,18 @@ def test_a_column_with_a_single_value_among_many_rows_does_not_stop_learning():
     label = pd.Series((x % 7 > 3).astype(int))
     model = fit(replace(declaration("conversion"), estimator=one_tree), features, label, np.ones(rows))
     assert model.named_steps["columns"].named_transformers_["numbers"].n_features_in_ == 1
+
+
+def test_small_frames_are_predicted_as_one_by_one(monkeypatch):
+    features, label = learnable()
+    model = fit(declaration("conversion"), features, label, np.ones(400))
+    monkeypatch.setattr(learning, "ROWS_AT_A_TIME", 6)
+    frames = [features.iloc[:5], features.iloc[5:5], features.iloc[5:9], features.iloc[9:30], features.iloc[30:31]]
+    together = list(predict_each(model, iter(frames), ("converted",)))
+    assert len(together) == len(frames)
+    for frame, found in zip(frames, together, strict=True):
+        np.testing.assert_array_equal(found, predict(model, frame, ("converted",)))
+    assert list(predict_each(model, iter(()), ("converted",))) == []
 
 
 def test_features_that_tell_nothing_are_refused():

@@ -7,7 +7,7 @@ import pytest
 
 from models.artifacts import ArtifactMismatchError, new_directory
 from models.frames import ObservationError
-from models.training_set import DATA, TrainingDataError, freeze, load
+from models.training_set import DATA, TrainingDataError, content_hash, freeze, load
 
 CLOCK = pd.Timestamp("2025-12-31", tz="UTC")
 
@@ -53,6 +53,14 @@ def test_text_boundaries_enter_the_hash(frame, conversion, tmp_path):
         freeze(rows.assign(source_channel=pair), conversion, tmp_path, CLOCK).id for pair in (["ab", "c"], ["a", "bc"])
     }
     assert len(ids) == 2
+
+
+def test_the_hash_is_that_of_the_values(conversion):
+    """A hash that changes would give every training set and version another name."""
+    rows = pd.DataFrame({"text": ["ab", None, "c", "ab"], "mixed": pd.Series([1, True, None, "x"], dtype=object)})
+    known = "824844a87976087b9dcc5d0ef2f04d8d001e2b88241c924d64f466aafd151aa9"
+    assert content_hash(rows, conversion) == known
+    assert content_hash(rows.assign(mixed=pd.Series([1, 1, None, "x"], dtype=object)), conversion) != known
 
 
 def test_times_of_the_label_model_are_no_features(frame, conversion, tmp_path):
