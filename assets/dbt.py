@@ -30,7 +30,8 @@ DBT_PROJECT = DbtProject(project_dir=PROJECT / "dbt_project", profiles_dir=PROJE
 DBT = str(Path(sys.executable).with_name("dbt"))
 """The dbt beside this interpreter: PATH may lead to another."""
 
-INPUTS = ("*.sql", "*.yml", "*.md")
+INPUTS = (".sql", ".yml", ".md")
+GENERATED = ("target", "logs")
 
 
 class Dbt(DbtCliResource):
@@ -185,13 +186,12 @@ def build(context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, hor
 
 def _fingerprint() -> str:
     digest = hashlib.sha256()
-    files = sorted(
-        path
-        for pattern in INPUTS
-        for path in DBT_PROJECT.project_dir.rglob(pattern)
-        if "target" not in path.relative_to(DBT_PROJECT.project_dir).parts
-    )
-    for path in files:
+    files: list[Path] = []
+    for folder, folders, names in os.walk(DBT_PROJECT.project_dir):
+        # not even looked into: another process may be removing what is in there
+        folders[:] = [name for name in folders if name not in GENERATED]
+        files += [Path(folder, name) for name in names if name.endswith(INPUTS)]
+    for path in sorted(files):
         digest.update(f"{path.relative_to(DBT_PROJECT.project_dir)}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

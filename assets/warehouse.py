@@ -96,6 +96,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 time.sleep(2**attempt)
         try:
             connection.execute("set TimeZone = 'UTC'")
+            # it would draw itself between the lines of a run
+            connection.execute("set enable_progress_bar = false")
             yield connection
         finally:
             connection.close()

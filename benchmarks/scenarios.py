@@ -214,6 +214,7 @@ class Company:
         self.connection = duckdb.connect(str(self.warehouse))
         self.connection.execute("set TimeZone = 'UTC'")
         self.connection.execute("set threads = 1")
+        self.connection.execute("set enable_progress_bar = false")
 
     def remember(self, other: Company) -> None:
         """Take over what was trained, measured and decided in another company."""

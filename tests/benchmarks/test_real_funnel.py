@@ -40,7 +40,7 @@ def test_the_figures_are_read_from_the_scorers_line() -> None:
         "recall={'call_immediate': 0.913}"
     )
     assert [(each.value, each.verdict) for each in real_funnel.compared(line, ACTION)] == [
-        (0.6753, "met"), (0.6057, "met"), (0.3153, "MISSED"), (0.7811, "met"), (0.7903, "MISSED"),
+        (0.6753, "met"), (0.6057, "MISSED"), (0.3153, "MISSED"), (0.7811, "met"), (0.7903, "MISSED"),
     ]  # fmt: skip
 
 
