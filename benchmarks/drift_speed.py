@@ -67,6 +67,7 @@ def by_sql(rows: int) -> tuple[float, int]:
     both["is_reference"] = [True] * rows + [False] * rows
     both["is_current"] = ~both["is_reference"]
     with duckdb.connect() as connection:
+        connection.execute("set enable_progress_bar = false")
         connection.register("frame", both)
         connection.execute("create table rows as select * from frame")
         connection.unregister("frame")

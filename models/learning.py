@@ -61,7 +61,9 @@ class FilledNumbers:
         """Return the names of the numeric columns that are filled and not constant."""
         numbers = frame.select_dtypes("number")
         enough = max(2, math.ceil(len(frame) / self.rows_per_value))
-        kept = (numbers.count() >= enough) & (numbers.nunique(dropna=False) > 1)
+        present = numbers.count()
+        varied = (present < len(frame)) | (numbers.min() < numbers.max())
+        kept = (present >= enough) & varied
         return [str(name) for name in numbers.columns[kept]]
 
 
