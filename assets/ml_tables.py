@@ -228,8 +228,9 @@ def replace_feature_quality(
     """Write what was measured of the features of a view, in place of what was there for the same clock."""
     connection.begin()
     connection.execute("delete from ml.ml_feature_quality where feature_view = ? and as_of = ?", [feature_view, as_of])
-    connection.executemany(
-        "insert into ml.ml_feature_quality values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    _insert(
+        connection,
+        "ml_feature_quality",
         [
             (
                 feature_view,
@@ -290,11 +291,15 @@ def _replace_measurement(
     written = [(run_id, *key.values(), *row, measured_at) for row in rows]
     connection.begin()
     connection.execute(f"delete {of_key}", [*key.values()])
-    if written:
-        # one statement: a hundred small ones took longer than the measuring
-        places = ", ".join(f"({', '.join('?' * len(row))})" for row in written)
-        connection.execute(f"insert into ml.{table} values {places}", [value for row in written for value in row])
+    _insert(connection, table, written)
     connection.commit()
+
+
+def _insert(connection: DuckDBPyConnection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert rows in one statement: a hundred small ones took longer than the measuring."""
+    if rows:
+        places = ", ".join(f"({', '.join('?' * len(row))})" for row in rows)
+        connection.execute(f"insert into ml.{table} values {places}", [value for row in rows for value in row])
 
 
 def add_predictions(connection: DuckDBPyConnection, predictions: pd.DataFrame, scored_at: datetime) -> int:

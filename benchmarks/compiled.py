@@ -17,6 +17,7 @@ from simulation.world import COMPANIES, Faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
@@ -93,9 +94,14 @@ def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str]) 
     ]
 
 
+def for_simulations(folder: Path, as_of: datetime) -> list[Model]:
+    """Compile all models up to the labels at a clock, with the closing outcomes of a simulated CRM."""
+    variables = {"as_of": as_of.isoformat(timespec="microseconds"), "closing_outcomes": ["not_interested"]}
+    return compiled(folder, variables, ("staging", "intermediate", "features", "labels"))
+
+
 def build(connection: DuckDBPyConnection, export: Path, models: Iterable[Model]) -> None:
-    """Load a faultless export into an empty warehouse, and build models on it."""
-    connection.execute("set TimeZone = 'UTC'")
+    """Load a faultless export into an empty warehouse whose session is in UTC, and build models on it."""
     connection.execute("create schema raw")
     for name in ("leads", "interactions", "appointments", "projects"):
         connection.execute(f"create table raw.{name} as select * from read_parquet('{export}/{name}.parquet')")

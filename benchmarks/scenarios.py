@@ -40,7 +40,7 @@ from assets.ml_tables import (
 )
 from assets.resources import ArtifactStore
 from assets.retrain_decisions import gather
-from benchmarks.compiled import DATABASE, FAULTLESS, Model, build, compiled
+from benchmarks.compiled import DATABASE, FAULTLESS, Model, build, for_simulations
 from benchmarks.measuring import Figure, Report, cores, table
 from models import validation
 from models.artifacts import MANIFEST, sha256
@@ -131,11 +131,7 @@ def run() -> Report:
 def watch_all(seeds: Iterable[int], scenarios: Sequence[str], names: Sequence[str]) -> list[Watch]:
     """Watch companies in parallel, a seed in a process."""
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
-        models = compiled(
-            Path(folder),
-            {"as_of": END.isoformat(timespec="microseconds"), "closing_outcomes": ["not_interested"]},
-            ("staging", "intermediate", "features", "labels"),
-        )
+        models = for_simulations(Path(folder), END)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=cores(), mp_context=context, initializer=_one_core) as pool:
         started = [pool.submit(watch_seed, seed, tuple(scenarios), tuple(names), models) for seed in seeds]
@@ -144,7 +140,6 @@ def watch_all(seeds: Iterable[int], scenarios: Sequence[str], names: Sequence[st
             for watch in each.result():
                 watches.append(watch)
                 sys.stderr.write(f"  {watch}\n")
-            sys.stderr.flush()
         return sorted(watches, key=lambda watch: watch.seed)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from assets.ceilings import ceiling
-from benchmarks.compiled import DATABASE, FAULTLESS, build, compiled
+from benchmarks.compiled import DATABASE, FAULTLESS, build, for_simulations
 from benchmarks.measuring import Figure, Report, clean_environment, measured
 from models.candidate import TRUTH, Candidate, load
 from models.frames import model_input
@@ -138,8 +138,8 @@ def _matured_rows(folder: Path, leads: int, matured_by: datetime) -> pd.DataFram
     """Return features and conversions of a larger export, those whose labels had matured by a moment."""
     export = folder / "crm"
     simulate(export, leads=leads, seed=OTHER_SEED, progress=False, company=FAULTLESS)
-    variables = {"as_of": matured_by.isoformat(timespec="microseconds"), "closing_outcomes": ["not_interested"]}
-    models = compiled(folder, variables, ("staging", "intermediate", "features", "labels"))
+    models = for_simulations(folder, matured_by)
     with duckdb.connect(str(folder / f"{DATABASE}.duckdb")) as connection:
+        connection.execute("set TimeZone = 'UTC'")
         build(connection, export, (model for model in models if model.name != "next_action"))
         return connection.execute(f"select features.*, labels.converted {_FROM}").df()

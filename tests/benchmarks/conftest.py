@@ -7,22 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import scenarios
-from benchmarks.compiled import Model, compiled
+from benchmarks.compiled import Model, for_simulations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-LAYERS = ("staging", "intermediate", "features", "labels")
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[Model]:
     """Return all models up to the labels, at the clock of the watched companies."""
-    variables = {
-        "as_of": scenarios.END.isoformat(timespec="microseconds"),
-        "closing_outcomes": ["not_interested"],
-    }
-    return compiled(tmp_path_factory.mktemp("compiled"), variables, LAYERS)
+    return for_simulations(tmp_path_factory.mktemp("compiled"), scenarios.END)
 
 
 @pytest.fixture
