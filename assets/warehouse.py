@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-ATTEMPTS = 6
-"""Attempts to open a file that another process holds, 1, 2, 4, 8 and 16 seconds apart."""
+PATIENCE_SECONDS = 120
+"""How long a file is waited for that another process holds: so long may the dbt of a killed run live on."""
 
 
 class WarehouseBusyError(RuntimeError):
@@ -75,25 +75,9 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises
         ------
         WarehouseBusyError
-            If another process still holds the file after half a minute.
+            If another process still holds the file after two minutes.
         """
-        import duckdb
-
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-        for attempt in range(ATTEMPTS):
-            try:
-                connection = duckdb.connect(self.path)
-                break
-            except duckdb.IOException as error:
-                if "lock" not in str(error):
-                    raise
-                if attempt == ATTEMPTS - 1:
-                    raise WarehouseBusyError(
-                        f"{self.path}: expected to open the warehouse, found it held by another process. Close that "
-                        "process; readers should open the published snapshot, which never blocks and is never "
-                        f"blocked. DuckDB says: {error}"
-                    ) from error
-                time.sleep(2**attempt)
+        connection = self._open()
         try:
             connection.execute("set TimeZone = 'UTC'")
             # it would draw itself between the lines of a run
@@ -101,6 +85,27 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield connection
         finally:
             connection.close()
+
+    def _open(self) -> DuckDBPyConnection:
+        import duckdb
+
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        for second in range(PATIENCE_SECONDS + 1):
+            try:
+                return duckdb.connect(self.path)
+            except duckdb.IOException as error:
+                if "lock" not in str(error):
+                    raise
+                busy = error
+            if second == 1:
+                dg.get_dagster_logger().warning(
+                    f"{self.path} is held by another process, waiting for {PATIENCE_SECONDS} seconds: {busy}"
+                )
+            time.sleep(1)
+        raise WarehouseBusyError(
+            f"{self.path}: expected to open the warehouse, found it held by another process. Close that process; "
+            f"readers should open the published snapshot, which never blocks and is never blocked. DuckDB says: {busy}"
+        ) from busy
 
     def extraction(self) -> Extraction:
         """Return what the last extraction left.

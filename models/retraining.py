@@ -31,8 +31,9 @@ class RetrainPolicy:
     max_champion_age_days : int
         Age of the champion's training at which a new one is worth having for its own sake, if labels have matured.
     min_new_labels : int
-        Labels that must have matured since the onset of the drift, or since the training: with fewer, a training
-        learns the old world once more.
+        Matured labels there must be of observations since the onset of the drift, or since the training: with fewer,
+        a training learns the old world once more. That holds for drift that was measured on labels as well: those
+        that gave it away began up to a horizon earlier, most of them in the old world.
     """
 
     settle_days: int = 30
@@ -75,7 +76,7 @@ class RetrainEvidence:
     new_labels : int
         Matured labels of observations later than any of the training.
     labels_since_onset : int
-        Matured labels of observations since the onset; for drift that was measured on labels, those labels.
+        Matured labels of observations since the onset.
     in_flight : bool
         Whether a training of the model is queued or running.
     """

@@ -40,7 +40,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
 def test_a_warehouse_that_another_process_holds_is_refused_by_name(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assets.warehouse, "ATTEMPTS", 2)
+    monkeypatch.setattr(assets.warehouse, "PATIENCE_SECONDS", 2)
     with warehouse.connect():
         pass
     with held(Path(warehouse.path)), pytest.raises(WarehouseBusyError) as caught, warehouse.connect():
