@@ -3,7 +3,8 @@
 #   make run    score the simulated CRM        make run SOURCE=<folder or postgresql://…>   score your own
 #   make ui     open the Dagster UI            make test, make lint, make bench
 #
-# Settings: SOURCE, MAPPING, AS_OF, HORIZON (days of the conversion model), HOME_DIR, PORT. See docs/settings.md.
+# Settings: SOURCE, MAPPING, AS_OF, HORIZON (days of the conversion model), WAREHOUSE (a postgresql:// address, or
+# postgres for a server that is started under the home), HOME_DIR, PORT. See docs/settings.md.
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,6 +23,9 @@ export LEADLINE_AS_OF := $(AS_OF)
 endif
 ifdef HORIZON
 export LEADLINE_CONVERSION_HORIZON_DAYS := $(HORIZON)
+endif
+ifdef WAREHOUSE
+export LEADLINE_WAREHOUSE := $(WAREHOUSE)
 endif
 ifdef HOME_DIR
 export LEADLINE_HOME := $(HOME_DIR)

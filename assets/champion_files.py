@@ -8,12 +8,11 @@ from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
 from models.candidate import Candidate, load
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
     from assets.resources import ArtifactStore
+    from assets.warehouse import Connection
 
 
-def load_champion(connection: DuckDBPyConnection, artifacts: ArtifactStore, model: str) -> Candidate | None:
+def load_champion(connection: Connection, artifacts: ArtifactStore, model: str) -> Candidate | None:
     """Load the champion of a model, or return None where it has none.
 
     Raises
@@ -22,7 +21,7 @@ def load_champion(connection: DuckDBPyConnection, artifacts: ArtifactStore, mode
         If its files are not those that were promoted.
     """
     pointer = connection.execute(
-        "select artifact, manifest_sha256 from ml.ml_champions where model = ?", [model]
+        "select artifact, manifest_sha256 from ml.ml_champions where model = $1", [model]
     ).fetchone()
     if pointer is None:
         return None

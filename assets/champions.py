@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.champion_files import load_champion
-from assets.ml_tables import ensure, record_decision
+from assets.ml_tables import ensure, point_at_champion, record_decision
 from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock
 from assets.warehouse import Warehouse
 from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
@@ -21,7 +21,7 @@ from models.registry import DECLARATIONS
 from models.training_set import load as load_training_set
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    from assets.warehouse import Connection
 
 
 def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
@@ -53,7 +53,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 connection, declaration, artifacts, version, run_id=context.run_id, decided_at=clock.present()
             )
             pointer = connection.execute(
-                "select version from ml.ml_champions where model = ?", [declaration.name]
+                "select version from ml.ml_champions where model = $1", [declaration.name]
             ).fetchone()
         log = context.log.warning if decision.outcome == "refuse" else context.log.info
         log(f"{declaration.name}: {decision.outcome}. {decision.reason}")
@@ -72,7 +72,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
 
 
 def decide_and_record(
-    connection: "DuckDBPyConnection",
+    connection: "Connection",
     declaration: ModelDeclaration,
     artifacts: ArtifactStore,
     version: Candidate,
@@ -93,27 +93,16 @@ def decide_and_record(
     connection.begin()
     record_decision(connection, run_id, evidence, decision, decided_at)
     if decision.outcome == "promote":
-        connection.execute(
-            "insert or replace into ml.ml_champions values (?, ?, ?, ?, ?)",
-            [
-                declaration.name,
-                version.version,
-                version.directory.name,
-                sha256(version.directory / MANIFEST),
-                decided_at,
-            ],
-        )
+        point_at_champion(connection, version, sha256(version.directory / MANIFEST), decided_at)
     connection.commit()
     return evidence, decision
 
 
-def _champion(
-    connection: "DuckDBPyConnection", artifacts: ArtifactStore, candidate: Candidate
-) -> ChampionEvidence | None:
+def _champion(connection: "Connection", artifacts: ArtifactStore, candidate: Candidate) -> ChampionEvidence | None:
     row = connection.execute(
         "select champions.version, versions.metrics, versions.baseline, versions.horizon_days "
         "from ml.ml_champions as champions inner join ml.ml_models as versions using (model, version) "
-        "where champions.model = ?",
+        "where champions.model = $1",
         [candidate.model],
     ).fetchone()
     if row is None:

@@ -124,7 +124,7 @@ def _refuse_other_source(warehouse: Warehouse, address: str, *, moved: bool) -> 
     if not same:
         raise dg.Failure(
             description=(
-                f"{warehouse.path}: expected the source that it was filled from, {extraction.source}, found {found}. "
+                f"{warehouse.shown}: expected the source that it was filled from, {extraction.source}, found {found}. "
                 "For another company set LEADLINE_HOME to a folder of its own; if this is the same company at a new "
                 "place, set LEADLINE_ACCEPT_NEW_SOURCE=1 for one run."
             ),

@@ -17,7 +17,7 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from packaging.version import Version
 
-from assets.environment import PROJECT
+from assets.environment import PROJECT, dbt_target
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Translator(DagsterDbtTranslator):
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """Return the layer, which is the schema."""
-        return str(dbt_resource_props["schema"])
+        return str(dbt_resource_props["config"]["schema"])
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
         """Return the team that answers for the model."""
@@ -77,19 +77,20 @@ class Translator(DagsterDbtTranslator):
 
 
 def manifest_path() -> Path:
-    """Return the path of the manifest, after parsing the project where it has changed since the manifest was made.
+    """Return the path of the manifest for the engine of this process; parses the project where it has changed.
 
     Raises
     ------
     DbtParseError
         If the project does not parse.
     """
-    target = DBT_PROJECT.project_dir / "target"
+    target = DBT_PROJECT.project_dir / "target" / dbt_target()
     manifest, stamp = target / "manifest.json", target / "manifest.sha256"
     fingerprint = _fingerprint()
     if manifest.exists() and stamp.exists() and stamp.read_text() == fingerprint:
         return manifest
     # several processes may load the code location at once: parse beside, then swap in
+    target.mkdir(parents=True, exist_ok=True)
     beside = target / f"parse-{os.getpid()}"
     parsed = subprocess.run(
         [DBT, "--quiet", "parse", "--profiles-dir", str(DBT_PROJECT.profiles_dir), "--target-path", str(beside),
@@ -170,7 +171,7 @@ def build(context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, hor
         for event in events
         if isinstance(event, dg.Output)
     }
-    counts = warehouse.row_counts(tables.values())
+    counts = warehouse.row_counts(set(tables.values()))
     for event in events:
         if isinstance(event, dg.Output):
             yield event.with_metadata(

@@ -4,8 +4,8 @@
 can be measured at every clock up to its own.
 """
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -15,7 +15,7 @@ from assets.distributions import distances
 from assets.drift_report import SAMPLE, write_report
 from assets.ml_tables import ensure, record_drift
 from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock
-from assets.warehouse import Warehouse
+from assets.warehouse import Excerpt, Warehouse, columns_of
 from models.candidate import PROBABILITY, TRUTH, Candidate
 from models.declaration import ModelDeclaration
 from models.drift import CHECKS, Distance, DriftEvidence, Performance, Reference, Verdict, judge, measure_performance
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from duckdb import DuckDBPyConnection
 
+    from assets.warehouse import Connection
+
+OBSERVATION_KIND = "observation_kind"
 SHOWN = 12
 """Columns that have moved most, which the metadata and the report show."""
 
@@ -102,7 +105,7 @@ def measure(
 
 
 def matured_labels(
-    connection: "DuckDBPyConnection",
+    connection: "Connection",
     declaration: ModelDeclaration,
     champion: Candidate,
     *,
@@ -112,7 +115,7 @@ def matured_labels(
     """Count the labels of observations after `since`, over the champion's horizon, that have matured by the clock."""
     counted: int = connection.execute(
         f"select count(*) from labels.{declaration.label} "
-        "where as_of > ? and matures_at <= ? and matures_at - as_of = to_days(cast(? as integer))",
+        "where as_of > $1 and matures_at <= $2 and matures_at = as_of + $3 * interval '1 day'",
         [since, clock, champion.manifest["horizon_days"]],
     ).fetchall()[0][0]
     return counted
@@ -132,7 +135,7 @@ def _gather(
     """
     view = declaration.feature_view
     features = ", ".join(f'features."{name}"' for name in champion.features)
-    census = "and observation_kind <> 'clock'" if "observation_kind" in view.not_features else ""
+    census = f"and {OBSERVATION_KIND} <> 'clock'" if OBSERVATION_KIND in view.not_features else ""
     outcome = f"labels.{declaration.label_column}"
     observed = f"cast({outcome} as integer)" if declaration.task == "binary" else outcome
     connection.execute(
@@ -233,30 +236,26 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         with warehouse.connect() as connection:
             ensure(connection)
             champion = load_champion(connection, artifacts, declaration.name)
-            missing = [] if champion is None else _missing_features(connection, declaration, champion)
-            if champion is None or missing:
-                nothing = (
-                    "Not enough evidence: there is no champion."
-                    if champion is None
-                    else f"Not enough evidence: {view.schema}.{view.name} lacks {', '.join(missing)}, from which the "
-                    f"champion {champion.version} learnt."
-                )
-                yield dg.MaterializeResult(
-                    metadata={
-                        "champion": "none" if champion is None else champion.version,
-                        "clock": dg.MetadataValue.timestamp(as_of),
-                    },
-                    check_results=[
-                        check_result(key, Verdict(check=name, failed=False, statement=nothing)) for name in CHECKS
-                    ],
-                )
-                return
-            evidence = measure(
-                connection, declaration, champion, clock=as_of, reference=reference(declaration, champion)
+            there = columns_of(connection, view.schema, view.name)
+        nothing = _nothing_to_measure(declaration, champion, there)
+        if champion is None or nothing:
+            yield dg.MaterializeResult(
+                metadata={
+                    "champion": "none" if champion is None else champion.version,
+                    "clock": dg.MetadataValue.timestamp(as_of),
+                },
+                check_results=[
+                    check_result(key, Verdict(check=name, failed=False, statement=nothing)) for name in CHECKS
+                ],
             )
-            verdicts = judge(evidence, declaration.drift, max_age_days=declaration.retrain.max_champion_age_days)
+            return
+        compared = reference(declaration, champion)
+        with warehouse.analyze(*_read(declaration, champion, compared, as_of)) as analysis:
+            evidence = measure(analysis, declaration, champion, clock=as_of, reference=compared)
+            sample = _sample(analysis, declaration, evidence)
+        verdicts = judge(evidence, declaration.drift, max_age_days=declaration.retrain.max_champion_age_days)
+        with warehouse.connect() as connection:
             record_drift(connection, context.run_id, evidence, verdicts, clock.present())
-            sample = _sample(connection, declaration, evidence)
         report = artifacts.reports(declaration.name) / f"{as_of:%Y%m%dT%H%M%SZ}-{evidence.version}.html"
         # the same champion at the same clock gives the same report
         written = report.exists() or write_report(*sample, report)
@@ -275,12 +274,32 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
     return drift
 
 
-def _missing_features(
-    connection: "DuckDBPyConnection", declaration: ModelDeclaration, champion: Candidate
-) -> list[str]:
+def _nothing_to_measure(declaration: ModelDeclaration, champion: Candidate | None, columns: Sequence[str]) -> str:
+    """Say why a champion cannot be measured; an empty text where it can."""
+    if champion is None:
+        return "Not enough evidence: there is no champion."
+    missing = [name for name in champion.features if name not in columns]
+    if not missing:
+        return ""
     view = declaration.feature_view
-    columns = {name for name, *_ in connection.execute(f"describe {view.schema}.{view.name}").fetchall()}
-    return [name for name in champion.features if name not in columns]
+    return (
+        f"Not enough evidence: {view.schema}.{view.name} lacks {', '.join(missing)}, from which the champion "
+        f"{champion.version} learnt."
+    )
+
+
+def _read(
+    declaration: ModelDeclaration, champion: Candidate, compared: Reference, clock: datetime
+) -> tuple[Excerpt, Excerpt]:
+    """Return what `measure` reads: both windows, and the observations since the training with their labels."""
+    view = declaration.feature_view
+    first = min(compared.trained_at, clock) - timedelta(days=declaration.drift.window_days)
+    since = f"as_of > timestamp with time zone '{first.isoformat()}'"
+    kind = [name for name in view.not_features if name == OBSERVATION_KIND]
+    return (
+        Excerpt(view.schema, view.name, [view.key, "as_of", *kind, *champion.features], since),
+        Excerpt("labels", declaration.label),
+    )
 
 
 def check_result(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from models.declaration import SPLITS, Split
 from models.registry import DECLARATIONS
@@ -30,7 +31,12 @@ two other busy processes on four cores. Not spinning at all doubles the time on 
 there. Read once, when the OpenMP runtime is loaded."""
 
 
-OWN_NAMES = frozenset({"artifacts", "dagster", "extraction", "published", "simulated_crm", "warehouse.duckdb"})
+OWN_SERVER = "postgres"
+"""The warehouse that is a PostgreSQL server of Leadline's own."""
+
+OWN_NAMES = frozenset(
+    {"artifacts", "dagster", "extraction", "postgres", "published", "simulated_crm", "warehouse.duckdb"}
+)
 """What lies in a home; the homes of other sources lie beside it in the default one."""
 
 
@@ -46,8 +52,12 @@ class Settings:
     ----------
     home : Path
         Where everything lies that a run writes (``LEADLINE_HOME``).
-    warehouse : Path
-        The DuckDB file (``LEADLINE_WAREHOUSE``, ``duckdb:<path>``).
+    warehouse : str
+        Address of the warehouse (``LEADLINE_WAREHOUSE``): ``duckdb:<path>``, ``postgresql://…``, or ``postgres`` for a
+        server of Leadline's own, whose files lie in the home.
+    dagster_storage : str or None
+        ``postgresql://`` address of the database for Dagster's own storage (``LEADLINE_DAGSTER_STORAGE``), or
+        ``warehouse`` for that of the warehouse; None for files in the home.
     source : str or None
         Folder or ``postgresql://`` address of the CRM (``LEADLINE_SOURCE``); None for the simulated one.
     mapping : str or None
@@ -71,7 +81,8 @@ class Settings:
     """
 
     home: Path
-    warehouse: Path
+    warehouse: str
+    dagster_storage: str | None
     source: str | None
     mapping: str | None
     as_of: datetime | None
@@ -87,7 +98,7 @@ class Settings:
     @property
     def shown_source(self) -> str:
         """The source, fit to be shown: without a password."""
-        return "the simulated CRM" if self.source is None else _without_password(self.source)
+        return "the simulated CRM" if self.source is None else without_password(self.source)
 
     @property
     def dagster_home(self) -> Path:
@@ -100,8 +111,13 @@ class Settings:
         return self.home / "artifacts"
 
     @property
+    def own_server(self) -> Path:
+        """Files of the PostgreSQL server of Leadline's own."""
+        return self.home / "postgres"
+
+    @property
     def published(self) -> Path:
-        """The snapshot that readers open."""
+        """The snapshot that readers open, of a warehouse that is a DuckDB file."""
         return self.home / "published" / "leadline.duckdb"
 
 
@@ -124,6 +140,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     if source is not None and "://" not in source:
         source = str(Path(source).expanduser().resolve())
     home = _home(values.get("LEADLINE_HOME"), source)
+    warehouse = _warehouse(values.get("LEADLINE_WAREHOUSE"), home)
     horizons = {}
     for name in DECLARATIONS:
         variable = f"LEADLINE_{name.upper()}_HORIZON_DAYS"
@@ -131,7 +148,8 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
             horizons[name] = _whole_number(variable, values[variable], least=1)
     return Settings(
         home=home,
-        warehouse=_warehouse(values.get("LEADLINE_WAREHOUSE"), home),
+        warehouse=warehouse,
+        dagster_storage=_dagster_storage(values.get("LEADLINE_DAGSTER_STORAGE"), warehouse),
         source=source,
         mapping=values.get("LEADLINE_MAPPING"),
         as_of=_moment("LEADLINE_AS_OF", values.get("LEADLINE_AS_OF")),
@@ -157,6 +175,11 @@ def prepare_process() -> None:
     os.environ.update({**TELEMETRY_OFF, **IDLE_THREADS_YIELD})
 
 
+def dbt_target() -> str:
+    """Return the target of dbt's profile: the engine of this process, once `point_at_home` has been called."""
+    return os.environ.get("LEADLINE_DBT_TARGET", "duckdb")
+
+
 def point_at_home(chosen: Settings) -> None:
     """Make the home and tell this process and its children (Dagster, dbt) where it is."""
     chosen.dagster_home.mkdir(parents=True, exist_ok=True)
@@ -164,9 +187,16 @@ def point_at_home(chosen: Settings) -> None:
         {
             "LEADLINE_HOME": str(chosen.home),
             "DAGSTER_HOME": str(chosen.dagster_home),
-            "LEADLINE_DUCKDB_PATH": str(chosen.warehouse),
+            "LEADLINE_WAREHOUSE": chosen.warehouse,
+            "LEADLINE_DBT_TARGET": "duckdb" if chosen.warehouse.startswith("duckdb:") else "postgres",
         }
     )
+    if chosen.dagster_storage is not None:
+        os.environ["LEADLINE_DAGSTER_STORAGE"] = chosen.dagster_storage
+    if chosen.warehouse.startswith("duckdb:"):
+        os.environ["LEADLINE_DUCKDB_PATH"] = chosen.warehouse.removeprefix("duckdb:")
+    else:
+        os.environ.update(_postgres_environment(chosen.warehouse))
 
 
 def _home(value: str | None, source: str | None) -> Path:
@@ -184,18 +214,52 @@ def _home(value: str | None, source: str | None) -> Path:
     return default / name
 
 
-def _warehouse(value: str | None, home: Path) -> Path:
+def _warehouse(value: str | None, home: Path) -> str:
     if value is None:
-        return home / "warehouse.duckdb"
+        return f"duckdb:{home / 'warehouse.duckdb'}"
+    if value == OWN_SERVER or value.startswith("postgresql://"):
+        return value
     if not value.startswith("duckdb:") or value == "duckdb:":
         raise SettingError(
-            f"LEADLINE_WAREHOUSE: expected duckdb:<path of a file>, found {_without_password(value)!r}. "
-            "The whole loop runs on DuckDB; unset the variable to use the warehouse under LEADLINE_HOME."
+            f"LEADLINE_WAREHOUSE: expected duckdb:<path of a file>, postgresql://<address of a database>, or "
+            f"{OWN_SERVER} for a server that Leadline starts itself, found {without_password(value)!r}. Unset the "
+            "variable to use the DuckDB file under LEADLINE_HOME."
         )
-    return Path(value.removeprefix("duckdb:")).expanduser().resolve()
+    return f"duckdb:{Path(value.removeprefix('duckdb:')).expanduser().resolve()}"
 
 
-def _without_password(address: str) -> str:
+def _dagster_storage(value: str | None, warehouse: str) -> str | None:
+    if value is None or value.startswith("postgresql://"):
+        return value
+    if value != "warehouse":
+        raise SettingError(
+            f"LEADLINE_DAGSTER_STORAGE: expected postgresql://<address of a database>, or warehouse, found "
+            f"{without_password(value)!r}. Unset the variable to keep Dagster's storage in files under LEADLINE_HOME."
+        )
+    if warehouse.startswith("duckdb:"):
+        raise SettingError(
+            "LEADLINE_DAGSTER_STORAGE: expected postgresql://<address of a database>, found warehouse, which is a "
+            "DuckDB file. Set LEADLINE_WAREHOUSE to a PostgreSQL database as well, or unset this variable."
+        )
+    return warehouse
+
+
+def _postgres_environment(address: str) -> dict[str, str]:
+    """Return what dbt's profile reads of an address; the host of a Unix socket is its folder."""
+    url = urlsplit(address)
+    query = dict(parse_qsl(url.query))
+    return {
+        "LEADLINE_POSTGRES_HOST": query.get("host") or url.hostname or "localhost",
+        "LEADLINE_POSTGRES_PORT": str(url.port or query.get("port") or 5432),
+        "LEADLINE_POSTGRES_USER": unquote(url.username or query.get("user") or "postgres"),
+        "LEADLINE_POSTGRES_PASSWORD": unquote(url.password or query.get("password") or ""),
+        "LEADLINE_POSTGRES_DATABASE": unquote(url.path.removeprefix("/")) or "postgres",
+        "LEADLINE_POSTGRES_SSLMODE": query.get("sslmode", "prefer"),
+    }
+
+
+def without_password(address: str) -> str:
+    """Return an address fit to be shown."""
     scheme, found, rest = address.partition("://")
     return f"{scheme}://…{rest[rest.rindex('@') :]}" if found and "@" in rest else address
 

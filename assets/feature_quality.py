@@ -15,7 +15,7 @@ import dagster as dg
 from assets.dbt import manifest_path
 from assets.ml_tables import ensure, replace_feature_quality
 from assets.resources import WAREHOUSE_POOL
-from assets.warehouse import Warehouse
+from assets.warehouse import Excerpt, Warehouse
 from models.declaration import FeatureView
 from models.learning import threads
 from models.registry import DECLARATIONS
@@ -257,8 +257,9 @@ def feature_quality_asset(view: FeatureView) -> dg.AssetsDefinition:
     def feature_quality(warehouse: Warehouse) -> Iterator[dg.Output[None] | dg.AssetCheckResult]:
         as_of = warehouse.built_extraction().as_of
         groups = feature_groups(view.name)
+        with warehouse.analyze(Excerpt(view.schema, view.name, [view.key, "as_of", *groups])) as analysis:
+            measured = measure(analysis, f"{view.schema}.{view.name}", view.key, groups)
         with warehouse.connect() as connection:
-            measured = measure(connection, f"{view.schema}.{view.name}", view.key, groups)
             ensure(connection)
             replace_feature_quality(connection, view.name, as_of, measured)
         yield dg.Output(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster_dbt import dbt_assets
 
+from assets.database_marts import READER, publish
 from assets.dbt import DBT_PROJECT, Dbt, Translator, build, manifest_path
 from assets.resources import WAREHOUSE_POOL, Horizons, Publication
 from assets.warehouse import Warehouse
@@ -33,18 +34,34 @@ def marts(context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, hor
     key=["published", "snapshot"],
     deps=[["marts", "lead_scores"], ["marts", "lead_score_history"]],
     group_name="marts",
-    kinds={"duckdb"},
+    kinds={"sql"},
     owners=["team:analytics"],
+    description=(
+        "The marts, and nothing else, for readers, who keep what they have opened while the pipeline writes. Of a "
+        "DuckDB file a copy; in a PostgreSQL database schema marts, all of whose tables are replaced in one "
+        f"transaction and which the role {READER} can read."
+    ),
     pool=WAREHOUSE_POOL,
 )
-def published_snapshot(warehouse: Warehouse, publication: Publication) -> dg.MaterializeResult[Any]:
-    """Publish the marts, and nothing else, as a DuckDB file that readers can hold open while the pipeline writes."""
+def published_snapshot(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, publication: Publication
+) -> dg.MaterializeResult[Any]:
+    """Publish the marts."""
+    if not warehouse.is_file:
+        counts = publish(warehouse, context.log.warning)
+        return dg.MaterializeResult(
+            metadata={
+                "schema": f"{warehouse.shown}, schema marts",
+                "dagster/row_count": counts["lead_scores"],
+                "rows": dg.MetadataValue.json(counts),
+            }
+        )
     path = Path(publication.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     for leftover in (unfinished, unfinished.with_name(f"{unfinished.name}.wal")):
         leftover.unlink(missing_ok=True)
-    with warehouse.connect() as connection:
+    with warehouse.analyze() as connection:
         counts = _copy_marts(connection, unfinished)
     # open readers keep the file that they opened; the next one to open gets this
     unfinished.replace(path)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
+
+from assets.postgres import PostgresConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     import pandas as pd
-    from duckdb import DuckDBPyConnection
 
     from assets.feature_quality import FeatureQuality
     from assets.source_health import SourceFigure
+    from assets.warehouse import Connection
     from models.candidate import Candidate
     from models.drift import DriftEvidence, Verdict
     from models.evaluation import Evaluation
@@ -22,68 +24,195 @@ if TYPE_CHECKING:
     from models.retraining import RetrainDecision, RetrainEvidence
     from models.training_set import TrainingSet
 
-TABLES: Mapping[str, str] = {
-    "ml_models": """
-        model text not null, version text not null, training_set_id text not null, horizon_days bigint not null,
-        rows bigint not null, entities bigint not null, first_as_of timestamptz not null,
-        last_as_of timestamptz not null, artifact text not null, manifest_sha256 text not null,
-        metrics text not null, baseline text not null, missed_gates text not null, libraries text not null,
-        created_at timestamptz not null, primary key (model, version)""",
-    "ml_training_logs": """
-        run_id text not null, model text not null, version text not null, training_set_id text not null,
-        rows bigint not null, entities bigint not null, reused boolean not null, reason text not null,
-        started_at timestamptz not null, finished_at timestamptz not null,
-        as_of timestamptz, evidence text, feature_code text, training_minutes double, prediction_milliseconds double,
-        primary key (run_id, model)""",
-    "ml_decisions": """
-        run_id text not null, model text not null, kind text not null, version text not null, evidence text not null,
-        rule text not null, outcome text not null, reason text not null, decided_at timestamptz not null,
-        primary key (run_id, model, kind)""",
-    "ml_champions": """
-        model text not null, version text not null, artifact text not null, manifest_sha256 text not null,
-        promoted_at timestamptz not null, primary key (model)""",
-    "ml_predictions": """
-        model text not null, version text not null, lead_id text not null, as_of timestamptz not null,
-        outcome text not null, probability double not null, score bigint, grade text, reasons text,
-        scored_at timestamptz not null""",
-    "ml_feature_quality": """
-        feature_view text not null, as_of timestamptz not null, feature text not null, feature_group text not null,
-        rows bigint not null, completeness double not null, incomplete boolean not null, constant boolean not null,
-        most_correlated_with text, correlation double, redundant boolean not null, minimum double, maximum double,
-        lower_bound double, upper_bound double, outlier_share double, primary key (feature_view, as_of, feature)""",
-    "ml_drift_logs": """
-        run_id text not null, model text not null, version text not null, as_of timestamptz not null,
-        check_name text not null, feature text not null, statistic text not null, value double not null,
-        threshold double, failed boolean not null, rows_reference bigint not null, rows_current bigint not null,
-        measured_at timestamptz not null, primary key (model, version, as_of, check_name, feature, statistic)""",
-    "ml_source_health": """
-        run_id text not null, as_of timestamptz not null, check_name text not null, subject text not null,
-        value double not null, threshold double not null, failed boolean not null, rows_reference bigint not null,
-        rows_current bigint not null, measured_at timestamptz not null, primary key (as_of, check_name, subject)""",
+TEXT, TIME, COUNT, NUMBER, FLAG = "text", "timestamptz", "bigint", "double precision", "boolean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of schema ``ml``.
+
+    Attributes
+    ----------
+    columns : mapping of str to str
+        Types by name, in order.
+    nullable : tuple of str
+        Columns that may be null. One that a table has gained since it was made is null in its earlier rows.
+    key : tuple of str
+        The columns of its primary key; empty where the writer sees to it.
+    """
+
+    columns: Mapping[str, str]
+    nullable: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()
+
+    def definition(self) -> str:
+        """Return the columns and the key as ``create table`` wants them."""
+        parts = [f"{name} {kind}{'' if name in self.nullable else ' not null'}" for name, kind in self.columns.items()]
+        return ", ".join([*parts, *([f"primary key ({', '.join(self.key)})"] if self.key else [])])
+
+
+TABLES: Mapping[str, Table] = {
+    "ml_models": Table(
+        columns={
+            "model": TEXT,
+            "version": TEXT,
+            "training_set_id": TEXT,
+            "horizon_days": COUNT,
+            "rows": COUNT,
+            "entities": COUNT,
+            "first_as_of": TIME,
+            "last_as_of": TIME,
+            "artifact": TEXT,
+            "manifest_sha256": TEXT,
+            "metrics": TEXT,
+            "baseline": TEXT,
+            "missed_gates": TEXT,
+            "libraries": TEXT,
+            "created_at": TIME,
+        },
+        key=("model", "version"),
+    ),
+    "ml_training_logs": Table(
+        columns={
+            "run_id": TEXT,
+            "model": TEXT,
+            "version": TEXT,
+            "training_set_id": TEXT,
+            "rows": COUNT,
+            "entities": COUNT,
+            "reused": FLAG,
+            "reason": TEXT,
+            "started_at": TIME,
+            "finished_at": TIME,
+            "as_of": TIME,
+            "evidence": TEXT,
+            "feature_code": TEXT,
+            "training_minutes": NUMBER,
+            "prediction_milliseconds": NUMBER,
+        },
+        nullable=("as_of", "evidence", "feature_code", "training_minutes", "prediction_milliseconds"),
+        key=("run_id", "model"),
+    ),
+    "ml_decisions": Table(
+        columns={
+            "run_id": TEXT,
+            "model": TEXT,
+            "kind": TEXT,
+            "version": TEXT,
+            "evidence": TEXT,
+            "rule": TEXT,
+            "outcome": TEXT,
+            "reason": TEXT,
+            "decided_at": TIME,
+        },
+        key=("run_id", "model", "kind"),
+    ),
+    "ml_champions": Table(
+        columns={
+            "model": TEXT,
+            "version": TEXT,
+            "artifact": TEXT,
+            "manifest_sha256": TEXT,
+            "promoted_at": TIME,
+        },
+        key=("model",),
+    ),
+    "ml_predictions": Table(
+        columns={
+            "model": TEXT,
+            "version": TEXT,
+            "lead_id": TEXT,
+            "as_of": TIME,
+            "outcome": TEXT,
+            "probability": NUMBER,
+            "score": COUNT,
+            "grade": TEXT,
+            "reasons": TEXT,
+            "scored_at": TIME,
+        },
+        nullable=("score", "grade", "reasons"),
+    ),
+    "ml_feature_quality": Table(
+        columns={
+            "feature_view": TEXT,
+            "as_of": TIME,
+            "feature": TEXT,
+            "feature_group": TEXT,
+            "rows": COUNT,
+            "completeness": NUMBER,
+            "incomplete": FLAG,
+            "constant": FLAG,
+            "most_correlated_with": TEXT,
+            "correlation": NUMBER,
+            "redundant": FLAG,
+            "minimum": NUMBER,
+            "maximum": NUMBER,
+            "lower_bound": NUMBER,
+            "upper_bound": NUMBER,
+            "outlier_share": NUMBER,
+        },
+        nullable=(
+            "most_correlated_with",
+            "correlation",
+            "minimum",
+            "maximum",
+            "lower_bound",
+            "upper_bound",
+            "outlier_share",
+        ),
+        key=("feature_view", "as_of", "feature"),
+    ),
+    "ml_drift_logs": Table(
+        columns={
+            "run_id": TEXT,
+            "model": TEXT,
+            "version": TEXT,
+            "as_of": TIME,
+            "check_name": TEXT,
+            "feature": TEXT,
+            "statistic": TEXT,
+            "value": NUMBER,
+            "threshold": NUMBER,
+            "failed": FLAG,
+            "rows_reference": COUNT,
+            "rows_current": COUNT,
+            "measured_at": TIME,
+        },
+        nullable=("threshold",),
+        key=("model", "version", "as_of", "check_name", "feature", "statistic"),
+    ),
+    "ml_source_health": Table(
+        columns={
+            "run_id": TEXT,
+            "as_of": TIME,
+            "check_name": TEXT,
+            "subject": TEXT,
+            "value": NUMBER,
+            "threshold": NUMBER,
+            "failed": FLAG,
+            "rows_reference": COUNT,
+            "rows_current": COUNT,
+            "measured_at": TIME,
+        },
+        key=("as_of", "check_name", "subject"),
+    ),
 }
 
 LOOK = "looked_at"
 """Stands for a check in ml.ml_source_health where there is none."""
 
-ADDED_COLUMNS: Mapping[str, str] = {
-    "ml_training_logs": "as_of timestamptz, evidence text, feature_code text, training_minutes double, "
-    "prediction_milliseconds double"
-}
-"""Columns that a table has gained, which a warehouse of an earlier version lacks; null in its rows."""
 
-
-def ensure(connection: DuckDBPyConnection) -> None:
-    """Create the tables and columns that are missing."""
+def ensure(connection: Connection) -> None:
+    """Create the tables that are missing, and the columns that a table has gained."""
     connection.execute("create schema if not exists ml")
-    for name, columns in TABLES.items():
-        connection.execute(f"create table if not exists ml.{name} ({columns})")
-    for name, columns in ADDED_COLUMNS.items():
-        for column in columns.split(", "):
-            connection.execute(f"alter table ml.{name} add column if not exists {column}")
+    for name, table in TABLES.items():
+        connection.execute(f"create table if not exists ml.{name} ({table.definition()})")
+        for column in table.nullable:
+            connection.execute(f"alter table ml.{name} add column if not exists {column} {table.columns[column]}")
 
 
 def record_version(
-    connection: DuckDBPyConnection,
+    connection: Connection,
     candidate: Candidate,
     evaluation: Evaluation,
     missed_gates: list[str],
@@ -93,32 +222,33 @@ def record_version(
 ) -> None:
     """Record a trained version with what was measured; a version that is there already stays as it is."""
     manifest = training_set.manifest
-    connection.execute(
-        "insert into ml.ml_models values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
-        [
-            candidate.model,
-            candidate.version,
-            training_set.id,
-            manifest["horizon_days"],
-            manifest["rows"],
-            manifest["entities"],
-            manifest["first_as_of"],
-            manifest["last_as_of"],
-            candidate.directory.name,
-            manifest_sha256,
-            json.dumps(
-                {**evaluation.metrics, "recall": evaluation.recall} if evaluation.recall else evaluation.metrics
-            ),
-            json.dumps(evaluation.baseline),
-            json.dumps(missed_gates),
-            json.dumps(candidate.manifest["libraries"]),
-            created_at,
-        ],
+    metrics = {**evaluation.metrics, "recall": evaluation.recall} if evaluation.recall else evaluation.metrics
+    _put(
+        connection,
+        "ml_models",
+        {
+            "model": candidate.model,
+            "version": candidate.version,
+            "training_set_id": training_set.id,
+            "horizon_days": manifest["horizon_days"],
+            "rows": manifest["rows"],
+            "entities": manifest["entities"],
+            "first_as_of": datetime.fromisoformat(manifest["first_as_of"]),
+            "last_as_of": datetime.fromisoformat(manifest["last_as_of"]),
+            "artifact": candidate.directory.name,
+            "manifest_sha256": manifest_sha256,
+            "metrics": json.dumps(metrics),
+            "baseline": json.dumps(evaluation.baseline),
+            "missed_gates": json.dumps(missed_gates),
+            "libraries": json.dumps(candidate.manifest["libraries"]),
+            "created_at": created_at,
+        },
+        replace=False,
     )
 
 
 def record_training(
-    connection: DuckDBPyConnection,
+    connection: Connection,
     run_id: str,
     candidate: Candidate,
     training_set: TrainingSet,
@@ -136,56 +266,71 @@ def record_training(
     `assets.dbt.feature_code`. What it cost is that of the run that trained the version.
     """
     manifest, cost = training_set.manifest, candidate.cost()
-    connection.execute(
-        "insert or replace into ml.ml_training_logs (run_id, model, version, training_set_id, rows, entities, reused, "
-        "reason, started_at, finished_at, as_of, evidence, feature_code, training_minutes, prediction_milliseconds) "
-        "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            run_id,
-            candidate.model,
-            candidate.version,
-            training_set.id,
-            manifest["rows"],
-            manifest["entities"],
-            candidate.reused,
-            reason,
-            started_at,
-            finished_at,
-            as_of,
-            evidence,
-            feature_code,
-            cost["training_minutes"],
-            cost["prediction_milliseconds"],
-        ],
+    _put(
+        connection,
+        "ml_training_logs",
+        {
+            "run_id": run_id,
+            "model": candidate.model,
+            "version": candidate.version,
+            "training_set_id": training_set.id,
+            "rows": manifest["rows"],
+            "entities": manifest["entities"],
+            "reused": candidate.reused,
+            "reason": reason,
+            "started_at": started_at,
+            "finished_at": finished_at,
+            "as_of": as_of,
+            "evidence": evidence,
+            "feature_code": feature_code,
+            "training_minutes": cost["training_minutes"],
+            "prediction_milliseconds": cost["prediction_milliseconds"],
+        },
     )
 
 
 def record_decision(
-    connection: DuckDBPyConnection,
+    connection: Connection,
     run_id: str,
     evidence: PromotionEvidence | RetrainEvidence,
     decision: Decision | RetrainDecision,
     decided_at: datetime,
 ) -> None:
     """Write a decision to the ledger, also a refusal."""
-    connection.execute(
-        "insert or replace into ml.ml_decisions values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            run_id,
-            evidence.model,
-            decision.kind,
-            evidence.version,
-            json.dumps(asdict(evidence), default=str),
-            decision.rule,
-            decision.outcome,
-            decision.reason,
-            decided_at,
-        ],
+    _put(
+        connection,
+        "ml_decisions",
+        {
+            "run_id": run_id,
+            "model": evidence.model,
+            "kind": decision.kind,
+            "version": evidence.version,
+            "evidence": json.dumps(asdict(evidence), default=str),
+            "rule": decision.rule,
+            "outcome": decision.outcome,
+            "reason": decision.reason,
+            "decided_at": decided_at,
+        },
+    )
+
+
+def point_at_champion(connection: Connection, version: Candidate, manifest_sha256: str, promoted_at: datetime) -> None:
+    """Make a version the champion of its model."""
+    _put(
+        connection,
+        "ml_champions",
+        {
+            "model": version.model,
+            "version": version.version,
+            "artifact": version.directory.name,
+            "manifest_sha256": manifest_sha256,
+            "promoted_at": promoted_at,
+        },
     )
 
 
 def record_drift(
-    connection: DuckDBPyConnection,
+    connection: Connection,
     run_id: str,
     evidence: DriftEvidence,
     verdicts: Iterable[Verdict],
@@ -223,11 +368,13 @@ def record_drift(
 
 
 def replace_feature_quality(
-    connection: DuckDBPyConnection, feature_view: str, as_of: datetime, measured: Iterable[FeatureQuality]
+    connection: Connection, feature_view: str, as_of: datetime, measured: Iterable[FeatureQuality]
 ) -> None:
     """Write what was measured of the features of a view, in place of what was there for the same clock."""
     connection.begin()
-    connection.execute("delete from ml.ml_feature_quality where feature_view = ? and as_of = ?", [feature_view, as_of])
+    connection.execute(
+        "delete from ml.ml_feature_quality where feature_view = $1 and as_of = $2", [feature_view, as_of]
+    )
     _insert(
         connection,
         "ml_feature_quality",
@@ -257,7 +404,7 @@ def replace_feature_quality(
 
 
 def record_source_health(
-    connection: DuckDBPyConnection,
+    connection: Connection,
     run_id: str,
     as_of: datetime,
     figures: Iterable[SourceFigure],
@@ -276,7 +423,7 @@ def record_source_health(
 
 
 def _replace_measurement(
-    connection: DuckDBPyConnection,
+    connection: Connection,
     table: str,
     run_id: str,
     key: Mapping[str, object],
@@ -284,8 +431,10 @@ def _replace_measurement(
     measured_at: datetime,
 ) -> None:
     """Write the rows of a key, given without it, unless they are there: what is measured again keeps its first run."""
-    of_key = f"from ml.{table} where {' and '.join(f'{column} = ?' for column in key)}"
-    known = connection.execute(f"select * exclude (run_id, {', '.join(key)}, measured_at) {of_key}", [*key.values()])
+    conditions = " and ".join(f"{column} = ${place}" for place, column in enumerate(key, start=1))
+    of_key = f"from ml.{table} where {conditions}"
+    figures = [name for name in TABLES[table].columns if name not in {"run_id", *key, "measured_at"}]
+    known = connection.execute(f"select {', '.join(figures)} {of_key}", [*key.values()])
     if set(known.fetchall()) == set(rows):
         return
     written = [(run_id, *key.values(), *row, measured_at) for row in rows]
@@ -295,19 +444,38 @@ def _replace_measurement(
     connection.commit()
 
 
-def _insert(connection: DuckDBPyConnection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
-    """Insert rows in one statement: a hundred small ones took longer than the measuring."""
-    if rows:
-        places = ", ".join(f"({', '.join('?' * len(row))})" for row in rows)
-        connection.execute(f"insert into ml.{table} values {places}", [value for row in rows for value in row])
+def _insert(connection: Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert rows with all columns at once: a hundred small statements took longer than the measuring."""
+    columns = list(TABLES[table].columns)
+    if not rows:
+        return
+    if isinstance(connection, PostgresConnection):
+        connection.append("ml", table, columns, rows)
+        return
+    places = ", ".join(f"({', '.join('?' * len(row))})" for row in rows)
+    connection.execute(
+        f"insert into ml.{table} ({', '.join(columns)}) values {places}", [value for row in rows for value in row]
+    )
 
 
-def add_predictions(connection: DuckDBPyConnection, predictions: pd.DataFrame, scored_at: datetime) -> int:
+def _put(connection: Connection, table: str, row: Mapping[str, object], *, replace: bool = True) -> None:
+    """Write a row by its key: in place of the one that is there, or only where there is none."""
+    names, of_key = list(row), TABLES[table].key
+    places = ", ".join(f"${place}" for place in range(1, len(names) + 1))
+    changed = ", ".join(f"{name} = excluded.{name}" for name in names if name not in of_key)
+    connection.execute(
+        f"insert into ml.{table} ({', '.join(names)}) values ({places}) "
+        f"on conflict ({', '.join(of_key)}) do {f'update set {changed}' if replace else 'nothing'}",
+        [*row.values()],
+    )
+
+
+def add_predictions(connection: Connection, predictions: pd.DataFrame, scored_at: datetime) -> int:
     """Add the predictions that are not there yet.
 
     Parameters
     ----------
-    connection : DuckDBPyConnection
+    connection : Connection
     predictions : DataFrame
         As `assets.scores.explained` returns them.
     scored_at : datetime
@@ -317,14 +485,20 @@ def add_predictions(connection: DuckDBPyConnection, predictions: pd.DataFrame, s
     int
         The number of rows added.
     """
-    connection.register("new_predictions", predictions)
-    added = connection.execute(
-        "insert into ml.ml_predictions "
-        "select model, version, lead_id, as_of, outcome, probability, score, grade, reasons, cast(? as timestamptz) "
+    added = (
         "from new_predictions as new where not exists (select 1 from ml.ml_predictions as old where "
         "old.model = new.model and old.version = new.version and old.lead_id = new.lead_id and old.as_of = new.as_of "
-        "and old.outcome = new.outcome)",
+        "and old.outcome = new.outcome)"
+    )
+    connection.register("new_predictions", predictions)
+    connection.begin()
+    rows: int = connection.execute(f"select count(*) {added}").fetchall()[0][0]
+    # a column without any value has no type of its own
+    connection.execute(
+        "insert into ml.ml_predictions select model, version, lead_id, as_of, outcome, probability, "
+        f"cast(score as bigint), cast(grade as text), cast(reasons as text), cast($1 as timestamptz) {added}",
         [scored_at],
-    ).fetchall()[0][0]
+    )
+    connection.commit()
     connection.unregister("new_predictions")
-    return int(added)
+    return rows

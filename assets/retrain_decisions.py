@@ -23,7 +23,7 @@ from models.registry import DECLARATIONS
 from models.retraining import AGE, RetrainEvidence, decide_retraining, onset_of
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    from assets.warehouse import Connection
 
 Looks = list[tuple[datetime, tuple[str, ...]]]
 """Clocks with the checks that failed at each, the earliest first."""
@@ -98,7 +98,7 @@ def retrain_decision_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition
 
 
 def gather(
-    connection: "DuckDBPyConnection",
+    connection: "Connection",
     declaration: ModelDeclaration,
     champion: Candidate | None,
     *,
@@ -116,7 +116,8 @@ def gather(
     model = declaration.name
     source = _looks(
         connection,
-        "select as_of, check_name, bool_or(failed) from ml.ml_source_health where as_of <= ? group by all",
+        "select as_of, check_name, bool_or(failed) from ml.ml_source_health where as_of <= $1 "
+        "group by as_of, check_name",
         [clock],
     )
     if not any(moment == clock for moment, _ in source):
@@ -134,16 +135,20 @@ def gather(
             source_onset=source_onset, in_flight=in_flight,
         )  # fmt: skip
     trained_at = datetime.fromisoformat(champion.manifest["as_of"])
-    last_trained_at, trained_code = connection.execute(
-        "select max(as_of), arg_max(feature_code, as_of) filter (where version = ?) "
-        "from ml.ml_training_logs where model = ? and as_of <= ?",
-        [champion.version, model, clock],
-    ).fetchall()[0]
+    last_trained_at = connection.execute(
+        "select max(as_of) from ml.ml_training_logs where model = $1 and as_of <= $2", [model, clock]
+    ).fetchall()[0][0]
+    code = connection.execute(
+        "select feature_code from ml.ml_training_logs where model = $1 and version = $2 and as_of <= $3 "
+        "and feature_code is not null order by as_of desc limit 1",
+        [model, champion.version, clock],
+    ).fetchone()
+    trained_code = None if code is None else code[0]
     last_trained_at = max(last_trained_at or trained_at, trained_at)
     looks = _looks(
         connection,
         "select as_of, check_name, bool_or(failed) from ml.ml_drift_logs "
-        "where model = ? and version = ? and as_of <= ? group by all",
+        "where model = $1 and version = $2 and as_of <= $3 group by as_of, check_name",
         [model, champion.version, clock],
     )
     # a champion whose features were rewritten cannot be measured any more, which is decided on all the same
@@ -179,7 +184,7 @@ def gather(
     )
 
 
-def _looks(connection: "DuckDBPyConnection", query: str, parameters: list[Any]) -> Looks:
+def _looks(connection: "Connection", query: str, parameters: list[Any]) -> Looks:
     """Return the looks of a query for clock, check, and whether it failed."""
     found: dict[datetime, list[str]] = {}
     for moment, check, failed in connection.execute(query, parameters).fetchall():

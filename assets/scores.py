@@ -42,13 +42,13 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             ensure(connection)
             champion = load_champion(connection, artifacts, declaration.name)
             open_leads = connection.execute(
-                f"select count(*) from {view.schema}.{view.name} where as_of = ?", [as_of]
+                f"select count(*) from {view.schema}.{view.name} where as_of = $1", [as_of]
             ).fetchall()[0][0]
             unscored = connection.execute(
-                f"select features.* from {view.schema}.{view.name} as features where as_of = ? and not exists "
-                "(select 1 from ml.ml_predictions as scored where scored.model = ? and scored.version = ? "
+                f"select features.* from {view.schema}.{view.name} as features where as_of = $1 and not exists "
+                "(select 1 from ml.ml_predictions as scored where scored.model = $2 and scored.version = $3 "
                 f"and scored.lead_id = features.{view.key} and scored.as_of = features.as_of) order by {view.key}",
-                [as_of, declaration.name, champion.version if champion else None],
+                [as_of, declaration.name, champion.version if champion else ""],
             ).df()
         if champion is None:
             context.log.warning(

@@ -14,12 +14,14 @@ import dagster as dg
 from assets.drift import check_result
 from assets.ml_tables import ensure, record_source_health
 from assets.resources import WAREHOUSE_POOL, Clock, CrmSource
-from assets.warehouse import Warehouse
+from assets.warehouse import Excerpt, Warehouse
 from models.drift import Verdict
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from assets.warehouse import Connection
 
 CHECKS = {
     "data_age": "Every busy table has a recent fact.",
@@ -90,6 +92,8 @@ TABLES = (
     ),
     SourceTable(name="project ends", staging="stg_projects", known="closed_us", feed="'project ends'", aged=False),
 )
+
+STAGING = sorted({table.staging for table in TABLES})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +218,7 @@ def judge(figures: list[SourceFigure]) -> tuple[Verdict, ...]:
     return tuple(_verdict(name, [each for each in figures if each.check == name]) for name in CHECKS)
 
 
-def oldest_training(connection: "DuckDBPyConnection") -> datetime | None:
+def oldest_training(connection: "Connection") -> datetime | None:
     """Return the clock at which the oldest champion was last trained, or None while there is no champion.
 
     To train a model anew, also where it gives the same version, says that the source is fit to learn from.
@@ -222,7 +226,7 @@ def oldest_training(connection: "DuckDBPyConnection") -> datetime | None:
     oldest: datetime | None = connection.execute(
         "select min(trained_at) from (select model, max(coalesce(logs.as_of, versions.last_as_of)) as trained_at "
         "from ml.ml_champions as champions inner join ml.ml_models as versions using (model, version) "
-        "left join ml.ml_training_logs as logs using (model, version) group by model)"
+        "left join ml.ml_training_logs as logs using (model, version) group by model) as trainings"
     ).fetchall()[0][0]
     return oldest
 
@@ -365,7 +369,7 @@ def _microseconds(moment: datetime) -> int:
 @dg.asset(
     key=KEY,
     deps=[
-        *(["staging", name] for name in sorted({table.staging for table in TABLES})),
+        *(["staging", name] for name in STAGING),
         *(["champion", name] for name in DECLARATIONS),
     ],
     group_name="drift",
@@ -386,9 +390,9 @@ def source_health(
     with warehouse.connect() as connection:
         ensure(connection)
         trained_at = oldest_training(connection)
-        figures = measure(
-            connection, clock=as_of, trained_at=trained_at, accepted_since=crm_source.accepted_since_moment
-        )
+    with warehouse.analyze(*(Excerpt("staging", name) for name in STAGING)) as analysis:
+        figures = measure(analysis, clock=as_of, trained_at=trained_at, accepted_since=crm_source.accepted_since_moment)
+    with warehouse.connect() as connection:
         record_source_health(connection, context.run_id, as_of, figures, clock.present())
     verdicts = judge(figures)
     rows = [

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.resources import WAREHOUSE_POOL, ArtifactStore, Horizons
-from assets.warehouse import Extraction, Warehouse
+from assets.warehouse import Extraction, Warehouse, columns_of
 from models.declaration import ModelDeclaration
 from models.registry import DECLARATIONS
 from models.training_set import TrainingDataError, freeze
@@ -72,11 +72,11 @@ def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Ext
     entity = "".join(f", entities.{column} as {name}" for name, column in view.entity_columns.items())
     joined = f"left join {view.entity_table} as entities using ({view.key})" if entity else ""
     with warehouse.connect() as connection:
-        labels = {name for (name, *_) in connection.execute(f"describe labels.{declaration.label}").fetchall()}
+        labels = columns_of(connection, "labels", declaration.label)
         success = ", labels.succeeded_at" if "succeeded_at" in labels else ""
         other = connection.execute(
             f"select count(*) from labels.{declaration.label} "
-            "where matures_at - as_of <> to_days(cast(? as integer)) or matures_at > ?",
+            "where matures_at <> as_of + $1 * interval '1 day' or matures_at > $2",
             [declaration.horizon_days, extraction.as_of],
         ).fetchall()[0][0]
         if other:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dagster as dg
 
+from assets.environment import without_password
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from duckdb import DuckDBPyConnection
 
 PATIENCE_SECONDS = 120
 """How long a file is waited for that another process holds: so long may the dbt of a killed run live on."""
+
+STEP_RETRIES, STEP_RETRY_SECONDS = 2, 5
+"""Of a step that has lost its connection to a database."""
 
 
 class WarehouseBusyError(RuntimeError):
@@ -58,25 +63,130 @@ class Extraction:
     assumptions: list[str]
 
 
-class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The DuckDB file that the pipeline writes."""
+class Connection(Protocol):
+    """A connection to a warehouse, of either engine: DuckDB's own, or `assets.postgres.PostgresConnection`.
 
-    path: str
+    Parameters of a statement are ``$1``, ``$2`` …, and its SQL is what both engines understand.
+    """
+
+    def execute(self, query: str, parameters: Any = ..., /) -> Any:
+        """Run a statement; what it returns has ``fetchall()``, ``fetchone()`` and ``df()``."""
+
+    def begin(self) -> Any:
+        """Begin a transaction."""
+
+    def commit(self) -> Any:
+        """Commit the transaction."""
+
+    def register(self, name: str, frame: Any, /) -> Any:
+        """Make a frame a table of this connection."""
+
+    def unregister(self, name: str, /) -> Any:
+        """Drop the table of a frame."""
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What is read of a table of the warehouse.
+
+    Attributes
+    ----------
+    schema, table : str
+    columns : sequence of str or None
+        None for all.
+    where : str or None
+        A condition in SQL that both engines understand; None for all rows.
+    """
+
+    schema: str
+    table: str
+    columns: Sequence[str] | None = None
+    where: str | None = None
+
+
+class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The database that the pipeline writes: a DuckDB file, or a PostgreSQL database.
+
+    Parameters
+    ----------
+    address : str
+        ``duckdb:<path>`` or ``postgresql://…``.
+    """
+
+    address: str
 
     @property
-    def address(self) -> str:
-        """The warehouse as an address."""
-        return f"duckdb:{self.path}"
+    def is_file(self) -> bool:
+        """Whether it is a DuckDB file, which one process can hold at a time."""
+        return self.address.startswith("duckdb:")
+
+    @property
+    def path(self) -> str:
+        """The DuckDB file."""
+        return self.address.removeprefix("duckdb:")
+
+    @property
+    def shown(self) -> str:
+        """The warehouse, fit to be shown: without a password."""
+        return self.path if self.is_file else without_password(self.address)
 
     @contextmanager
-    def connect(self) -> Iterator[DuckDBPyConnection]:
+    def connect(self) -> Iterator[Connection]:
         """Open the warehouse with its session in UTC, and close it again: dbt cannot open a file that Python holds.
 
         Raises
         ------
         WarehouseBusyError
             If another process still holds the file after two minutes.
+        WarehouseUnavailableError
+            If the database does not answer.
+        dagster.RetryRequested
+            If the connection to it is lost while it is open.
         """
+        if self.is_file:
+            with self._file() as connection:
+                yield connection
+            return
+        from assets.postgres import PostgresConnection, is_lost_connection
+
+        with closing(PostgresConnection(self.address)) as opened:
+            try:
+                yield opened
+            except Exception as error:
+                if not is_lost_connection(error):
+                    raise
+                # every write is keyed and a transaction: the step can be run again from its beginning
+                raise dg.RetryRequested(max_retries=STEP_RETRIES, seconds_to_wait=STEP_RETRY_SECONDS) from error
+
+    @contextmanager
+    def analyze(self, *excerpts: Excerpt) -> Iterator[DuckDBPyConnection]:
+        """Open tables of the warehouse for analysis in DuckDB's SQL, under their names.
+
+        A DuckDB file is opened itself, with all that is in it. Of a PostgreSQL database the excerpts are copied into
+        memory, and nothing else is there. Nothing that is written is kept but in temporary tables of the connection.
+
+        Raises
+        ------
+        WarehouseBusyError, WarehouseUnavailableError
+            As `connect`.
+        """
+        if self.is_file:
+            with self._file() as connection:
+                yield connection
+            return
+        import duckdb
+
+        from assets.postgres import copy_into
+
+        with duckdb.connect() as memory:
+            memory.execute("set TimeZone = 'UTC'")
+            memory.execute("set enable_progress_bar = false")
+            for each in excerpts:
+                copy_into(self.address, memory, each.schema, each.table, each.columns, each.where)
+            yield memory
+
+    @contextmanager
+    def _file(self) -> Iterator[DuckDBPyConnection]:
         connection = self._open()
         try:
             connection.execute("set TimeZone = 'UTC'")
@@ -118,7 +228,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         with self.connect() as connection:
             if not table_exists(connection, "raw", "extraction"):
                 raise NoExtractionError(
-                    f"{self.path}: expected an extraction in raw.extraction, found none. "
+                    f"{self.shown}: expected an extraction in raw.extraction, found none. "
                     "Materialize the crm assets first, or run `make run`."
                 )
             row = connection.execute(
@@ -127,7 +237,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             ).fetchone()
         if row is None:
             raise NoExtractionError(
-                f"{self.path}: raw.extraction is empty, so the last extraction did not finish. "
+                f"{self.shown}: raw.extraction is empty, so the last extraction did not finish. "
                 "Materialize the crm assets again; nothing that was loaded is lost."
             )
         return Extraction(
@@ -155,24 +265,38 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 found = connection.execute("select as_of from features.feature_clock").fetchone()
         if found is None or found[0] != extraction.as_of:
             raise StaleFeaturesError(
-                f"{self.path}: expected features and labels built at the clock of the last extraction, "
+                f"{self.shown}: expected features and labels built at the clock of the last extraction, "
                 f"{extraction.as_of.isoformat()}, found {found[0].isoformat() if found else 'none'}. "
                 "Materialize features and labels again."
             )
         return extraction
 
+    @property
+    def marts(self) -> str:
+        """The schema in which dbt builds the marts: readers of a PostgreSQL database get complete ones."""
+        return "marts" if self.is_file else "marts_unpublished"
+
     def row_counts(self, tables: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """Count the rows of the tables, each a schema and a name."""
+        """Count the rows of the tables that dbt built, each a layer and a name."""
         with self.connect() as connection:
             return {
-                (schema, name): connection.execute(f'select count(*) from "{schema}"."{name}"').fetchall()[0][0]
-                for schema, name in tables
+                (layer, name): connection.execute(
+                    f'select count(*) from "{self.marts if layer == "marts" else layer}"."{name}"'
+                ).fetchall()[0][0]
+                for layer, name in tables
             }
 
 
-def table_exists(connection: DuckDBPyConnection, schema: str, name: str) -> bool:
+def table_exists(connection: Connection, schema: str, name: str) -> bool:
     """Say whether there is such a table or view."""
+    return bool(columns_of(connection, schema, name))
+
+
+def columns_of(connection: Connection, schema: str, name: str) -> list[str]:
+    """Return the columns of a table or view in their order; none where it is not there."""
     found = connection.execute(
-        "select 1 from information_schema.tables where table_schema = ? and table_name = ?", [schema, name]
-    ).fetchone()
-    return found is not None
+        "select column_name from information_schema.columns where table_schema = $1 and table_name = $2 "
+        "order by ordinal_position",
+        [schema, name],
+    ).fetchall()
+    return [column for (column,) in found]

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from assets.environment import PROJECT, SettingError, Settings, point_at_home, settings
+from orchestration import own_server
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    current = own_server.started(current)
     point_at_home(current)
     if chosen.command == "ui":
         return _ui(current, chosen.port)

@@ -18,7 +18,7 @@ from assets import (
     training_sets,
 )
 from assets.dbt import DBT, DBT_PROJECT, Dbt
-from assets.environment import point_at_home, settings
+from assets.environment import OWN_SERVER, SettingError, point_at_home, settings
 from assets.resources import ArtifactStore, Clock, CrmSource, Horizons, Publication, Splitting
 from assets.warehouse import Warehouse
 from orchestration.jobs import retrain_jobs, score_leads, whole_loop
@@ -27,6 +27,12 @@ from orchestration.schedules import nightly_scores
 from orchestration.sensors import retrain_sensor
 
 _settings = settings()
+if _settings.warehouse == OWN_SERVER:
+    raise SettingError(
+        f"LEADLINE_WAREHOUSE: expected the address of a database, found {OWN_SERVER}. That server is started by "
+        f"`make run WAREHOUSE={OWN_SERVER}` and `make ui WAREHOUSE={OWN_SERVER}`, which pass its address on: use one "
+        "of them, or set the address of a server of yours."
+    )
 point_at_home(_settings)
 
 defs = dg.Definitions(
@@ -53,14 +59,16 @@ defs = dg.Definitions(
     executor=dg.in_process_executor,
     loggers={"console": progress_logger},
     resources={
-        "warehouse": Warehouse(path=str(_settings.warehouse)),
+        # an address may hold a password, and what is passed as it is stands in the UI and in Dagster's storage
+        "warehouse": Warehouse(
+            address=dg.EnvVar("LEADLINE_WAREHOUSE") if "://" in _settings.warehouse else _settings.warehouse
+        ),
         "artifacts": ArtifactStore(root=str(_settings.artifacts), reports_port=_settings.reports_port),
         "publication": Publication(path=str(_settings.published)),
         "clock": Clock(),
         "splitting": Splitting(split=_settings.split),
         "horizons": Horizons(overrides=dict(_settings.horizon_days)),
         "crm_source": CrmSource(
-            # an address may hold a password, and what is passed as it is stands in the UI and in Dagster's storage
             address=dg.EnvVar("LEADLINE_SOURCE") if "://" in (_settings.source or "") else _settings.source,
             mapping=_settings.mapping,
             as_of=None if _settings.as_of is None else _settings.as_of.isoformat(),

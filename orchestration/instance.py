@@ -6,7 +6,6 @@ end. Reconciliation marks such runs failed and frees what they hold.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,12 @@ if TYPE_CHECKING:
 
 PROCESS_TAG = "leadline/process_id"
 """Run tag with the process that executes the run, from its first moment on."""
+
+DATABASE_STORAGE = """
+storage:
+  postgres:
+    postgres_url: {env: LEADLINE_DAGSTER_STORAGE}
+"""
 
 IN_PROGRESS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING)
 
@@ -47,7 +52,10 @@ class RunEvidence:
 def open_instance(chosen: Settings) -> dg.DagsterInstance:
     """Return the instance of a home, with the project's defaults written into it."""
     chosen.dagster_home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(__file__).with_name("dagster.yaml"), chosen.dagster_home / "dagster.yaml")
+    defaults = Path(__file__).with_name("dagster.yaml").read_text(encoding="utf-8")
+    # the address may hold a password, and stays in the environment
+    storage = "" if chosen.dagster_storage is None else DATABASE_STORAGE
+    (chosen.dagster_home / "dagster.yaml").write_text(defaults + storage, encoding="utf-8")
     return dg.DagsterInstance.from_config(str(chosen.dagster_home))
 
 

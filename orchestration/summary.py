@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from assets.database_marts import READER
 from assets.warehouse import Warehouse
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
     from assets.environment import Settings
+    from assets.warehouse import Connection
 
 
 def summarize(current: Settings) -> str:
     """Return the summary of a home, read from its warehouse."""
-    warehouse = Warehouse(path=str(current.warehouse))
+    warehouse = Warehouse(address=current.warehouse)
     extraction = warehouse.extraction()
     with warehouse.connect() as connection:
         parts = [
@@ -31,7 +31,7 @@ def summarize(current: Settings) -> str:
     return "\n".join(["", *parts, "", *_places(current), "", *_next_steps(current), ""])
 
 
-def _scores(connection: DuckDBPyConnection, clock: str) -> str:
+def _scores(connection: Connection, clock: str) -> str:
     open_leads, scored, value = connection.execute(
         "select count(*), count(conversion_model_version), sum(expected_value) from marts.lead_scores"
     ).fetchall()[0]
@@ -40,7 +40,7 @@ def _scores(connection: DuckDBPyConnection, clock: str) -> str:
     ).fetchall()
     by_action = connection.execute(
         "select next_best_action, count(*) from marts.lead_scores where next_best_action is not null "
-        "group by 1 order by 2 desc, 1"
+        "group by next_best_action order by 2 desc, 1"
     ).fetchall()
     lines = [f"scored     {scored:,} of {open_leads:,} open leads, as of {clock}; expected value {value or 0:,.0f}"]
     if by_grade:
@@ -50,9 +50,9 @@ def _scores(connection: DuckDBPyConnection, clock: str) -> str:
     return "\n".join(lines)
 
 
-def _rejects(connection: DuckDBPyConnection) -> str:
+def _rejects(connection: Connection) -> str:
     rows = connection.execute(
-        "select table_name, reason, count(*) from raw.rejects group by all order by 3 desc, 1, 2"
+        "select table_name, reason, count(*) from raw.rejects group by table_name, reason order by 3 desc, 1, 2"
     ).fetchall()
     if not rows:
         return "rejects    none"
@@ -60,13 +60,13 @@ def _rejects(connection: DuckDBPyConnection) -> str:
     return f"rejects    {sum(n for *_, n in rows):,}: {shown}{', …' if len(rows) > 4 else ''} → raw.rejects"
 
 
-def _model(connection: DuckDBPyConnection, name: str) -> str:
+def _model(connection: Connection, name: str) -> str:
     row = connection.execute(
         "select decisions.outcome, decisions.reason, versions.version, versions.metrics, versions.baseline, "
         "versions.missed_gates, champions.version from ml.ml_decisions as decisions "
         "inner join ml.ml_models as versions using (model, version) "
         "left join ml.ml_champions as champions on decisions.model = champions.model "
-        "where decisions.model = ? and decisions.kind = 'promotion' order by decisions.decided_at desc limit 1",
+        "where decisions.model = $1 and decisions.kind = 'promotion' order by decisions.decided_at desc limit 1",
         [name],
     ).fetchone()
     if row is None:
@@ -85,18 +85,18 @@ def _model(connection: DuckDBPyConnection, name: str) -> str:
     return "\n".join(lines)
 
 
-def _source(connection: DuckDBPyConnection) -> str:
+def _source(connection: Connection) -> str:
     rows = connection.execute(
         "select check_name, subject, value, threshold from ml.ml_source_health "
-        "where failed and as_of = (select as_of from raw.extraction) order by all"
+        "where failed and as_of = (select as_of from raw.extraction) order by check_name, subject"
     ).fetchall()
     broken = "; ".join(f"{check} of {subject} {value:.2f} (bound {bound:g})" for check, subject, value, bound in rows)
     return f"health     {broken or 'the source delivers what it delivered before'}"
 
 
-def _drift(connection: DuckDBPyConnection, name: str) -> str:
+def _drift(connection: Connection, name: str) -> str:
     row = connection.execute(
-        "select outcome, reason from ml.ml_decisions where model = ? and kind = 'retraining' "
+        "select outcome, reason from ml.ml_decisions where model = $1 and kind = 'retraining' "
         "order by decided_at desc limit 1",
         [name],
     ).fetchone()
@@ -104,7 +104,7 @@ def _drift(connection: DuckDBPyConnection, name: str) -> str:
         return f"drift      {name}: not measured yet"
     worst = connection.execute(
         "select feature, value from ml.ml_drift_logs "
-        "where model = ? and check_name = 'features' and statistic = 'psi' "
+        "where model = $1 and check_name = 'features' and statistic = 'psi' "
         "and as_of = (select as_of from raw.extraction) order by value desc, feature limit 1",
         [name],
     ).fetchone()
@@ -118,9 +118,11 @@ def _drift(connection: DuckDBPyConnection, name: str) -> str:
 
 
 def _places(current: Settings) -> list[str]:
+    warehouse = Warehouse(address=current.warehouse)
+    readers = str(current.published) if warehouse.is_file else f"schema marts, readable by the role {READER}"
     return [
-        f"scores     {current.published} (marts.lead_scores, marts.lead_score_history; for readers)",
-        f"warehouse  {current.warehouse} (the pipeline's own; one process at a time)",
+        f"scores     {readers} (marts.lead_scores, marts.lead_score_history; for readers)",
+        f"warehouse  {warehouse.shown} (the pipeline's own{'; one process at a time' if warehouse.is_file else ''})",
         f"artifacts  {current.home / 'artifacts'} (training sets and models, each with its manifest)",
     ]
 

@@ -53,7 +53,7 @@ class Bench:
         self.folder = folder
         self.store = ArtifactStore(root=str(folder), reports_port=3001)
         self.frozen = freeze(frame, DECLARATION, self.store.training_sets("conversion"), AS_OF)
-        self.warehouse = Warehouse(path=str(folder / "warehouse.duckdb"))
+        self.warehouse = Warehouse(address=f"duckdb:{folder / 'warehouse.duckdb'}")
         with self.warehouse.connect() as connection:
             connection.execute("create schema raw")
             connection.execute(

@@ -15,7 +15,7 @@ DATABASE = "postgresql://rep:secret@crm.example:5432/crm"
 @pytest.fixture
 def filled_from(tmp_path):
     def fill(source: str) -> Warehouse:
-        warehouse = Warehouse(path=str(tmp_path / "warehouse.duckdb"))
+        warehouse = Warehouse(address=f"duckdb:{tmp_path / 'warehouse.duckdb'}")
         with warehouse.connect() as connection:
             connection.execute("create schema raw")
             connection.execute(
@@ -30,7 +30,7 @@ def filled_from(tmp_path):
 
 
 def test_an_empty_warehouse_takes_any_source(tmp_path):
-    _refuse_other_source(Warehouse(path=str(tmp_path / "warehouse.duckdb")), DATABASE, moved=False)
+    _refuse_other_source(Warehouse(address=f"duckdb:{tmp_path / 'warehouse.duckdb'}"), DATABASE, moved=False)
 
 
 @pytest.mark.parametrize("address", [DATABASE, "/exports/acme"])

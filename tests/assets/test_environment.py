@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from assets.environment import PROJECT, TELEMETRY_OFF, SettingError, settings
+from assets.environment import PROJECT, TELEMETRY_OFF, SettingError, point_at_home, settings
 
 HOME = {"LEADLINE_HOME": "/somewhere"}
 
@@ -16,7 +17,8 @@ HOME = {"LEADLINE_HOME": "/somewhere"}
 def test_defaults() -> None:
     found = settings({"PATH": "/bin", "LEADLINE_SOURCE": " ", "LEADLINE_AS_OF": ""})
     assert found.home == PROJECT / ".leadline"
-    assert found.warehouse == PROJECT / ".leadline/warehouse.duckdb"
+    assert found.warehouse == f"duckdb:{PROJECT / '.leadline/warehouse.duckdb'}"
+    assert found.dagster_storage is None
     assert found.published == PROJECT / ".leadline/published/leadline.duckdb"
     assert found.dagster_home == PROJECT / ".leadline/dagster"
     assert (found.source, found.mapping, found.as_of, found.accept_new_source) == (None, None, None, False)
@@ -44,8 +46,37 @@ def test_each_source_folder_has_a_home_by_its_name(environment: dict[str, str], 
     assert settings(environment).home == home
 
 
-def test_the_warehouse_can_lie_elsewhere() -> None:
-    assert settings({**HOME, "LEADLINE_WAREHOUSE": "duckdb:/fast/disk.duckdb"}).warehouse == Path("/fast/disk.duckdb")
+@pytest.mark.parametrize("address", ["duckdb:/fast/disk.duckdb", "postgresql://me:secret@host/db", "postgres"])
+def test_the_warehouse_can_be_another(address: str) -> None:
+    assert settings({**HOME, "LEADLINE_WAREHOUSE": address}).warehouse == address
+
+
+def test_the_storage_of_dagster_can_be_that_of_the_warehouse() -> None:
+    address = "postgresql://me:secret@host/db"
+    found = settings({**HOME, "LEADLINE_WAREHOUSE": address, "LEADLINE_DAGSTER_STORAGE": "warehouse"})
+    assert found.dagster_storage == address
+    assert settings({**HOME, "LEADLINE_DAGSTER_STORAGE": address}).dagster_storage == address
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("postgresql://me:p%40ss@host:6543/leads?sslmode=require", ("host", "6543", "me", "p@ss", "leads", "require")),
+        ("postgresql://postgres:@/leads?host=/run/socket", ("/run/socket", "5432", "postgres", "", "leads", "prefer")),
+        ("postgresql://host", ("host", "5432", "postgres", "", "postgres", "prefer")),
+    ],
+)
+def test_dbt_is_told_the_parts_of_an_address(
+    address: str, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    parts = ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "SSLMODE")
+    # so that what is set is forgotten again
+    for name in ("LEADLINE_HOME", "DAGSTER_HOME", "LEADLINE_WAREHOUSE", "LEADLINE_DBT_TARGET",
+                 *(f"LEADLINE_POSTGRES_{part}" for part in parts)):  # fmt: skip
+        monkeypatch.setenv(name, "before")
+    point_at_home(settings({"LEADLINE_HOME": str(tmp_path), "LEADLINE_WAREHOUSE": address}))
+    assert tuple(os.environ[f"LEADLINE_POSTGRES_{part}"] for part in parts) == expected
+    assert os.environ["LEADLINE_DBT_TARGET"] == "postgres"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +102,9 @@ def test_horizons_are_set_by_model() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("LEADLINE_WAREHOUSE", "postgresql://me:secret@host/db", "expected duckdb:<path of a file>"),
+        ("LEADLINE_WAREHOUSE", "mysql://me:secret@host/db", "expected duckdb:<path of a file>, postgresql://"),
+        ("LEADLINE_DAGSTER_STORAGE", "warehouse", "expected postgresql://<address of a database>, found warehouse"),
+        ("LEADLINE_DAGSTER_STORAGE", "mysql://me:secret@host/db", "expected postgresql://"),
         ("LEADLINE_WAREHOUSE", "/a/path", "expected duckdb:<path of a file>"),
         ("LEADLINE_WAREHOUSE", "duckdb:", "expected duckdb:<path of a file>"),
         ("LEADLINE_AS_OF", "yesterday", "expected a date or time such as 2026-01-31"),

@@ -145,7 +145,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
         connection.execute("update features.lead_features set response_rate = null where i < 100")
         connection.execute("update features.lead_features set sms_count_7d = 0, zip_prefix = 'unknown'")
         connection.execute("update features.lead_features set lead_age_days = days_since_last_fact + 1")
-    _set_clock(warehouse := Warehouse(path=str(path)), "2026-01-01 00:00:00+00")
+    _set_clock(warehouse := Warehouse(address=f"duckdb:{path}"), "2026-01-01 00:00:00+00")
     return warehouse
 
 

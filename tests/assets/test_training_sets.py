@@ -39,7 +39,7 @@ def rows() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory: pytest.TempPathFactory, rows: pd.DataFrame) -> Warehouse:
     """Return a warehouse whose leads are assigned in turn to two reps and to nobody; the first lead is not staged."""
-    made = Warehouse(path=str(tmp_path_factory.mktemp("training_sets") / "warehouse.duckdb"))
+    made = Warehouse(address=f"duckdb:{tmp_path_factory.mktemp('training_sets') / 'warehouse.duckdb'}")
     leads = rows["lead_id"].unique()
     staged = pd.DataFrame(
         {"lead_id": leads, "current_assigned_to": [REPS[number % 3] for number in range(len(leads))], "status": "won"}

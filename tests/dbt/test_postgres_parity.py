@@ -38,7 +38,8 @@ def test_postgresql_has_the_rows_of_duckdb(postgres_server: str, scratch: Path, 
         warehouse.load_predictions(predictions, CHAMPIONS)
         warehouse.dbt("build", scratch, {**VARIABLES, "as_of": report.as_of.isoformat()})
 
-    found, expected = tables(postgres, SCHEMAS), tables(duck, SCHEMAS)
+    found, expected = tables(postgres, map(_on_postgres, SCHEMAS)), tables(duck, SCHEMAS)
+    found = {table.replace(_on_postgres("marts"), "marts"): columns for table, columns in found.items()}
     assert _kinds(found) == _kinds(expected)
     assert len(expected) == 6
     for table, columns in expected.items():
@@ -48,7 +49,8 @@ def test_postgresql_has_the_rows_of_duckdb(postgres_server: str, scratch: Path, 
 
 
 def _assert_same_rows(table: str, key_columns: list[str], postgres: Warehouse, duck: Warehouse) -> None:
-    found, expected = (each.records(f"select * from {table}", *key_columns) for each in (postgres, duck))
+    found = postgres.records(f"select * from {_on_postgres(table)}", *key_columns)
+    expected = duck.records(f"select * from {table}", *key_columns)
     assert expected, f"{table} is empty"
     assert found.keys() == expected.keys(), table
     different = {
@@ -59,6 +61,11 @@ def _assert_same_rows(table: str, key_columns: list[str], postgres: Warehouse, d
     }
     first = dict(sorted(different.items(), key=str)[:10])
     assert not different, f"{table}: {len(different)} values, (PostgreSQL, DuckDB): {first}"
+
+
+def _on_postgres(name: str) -> str:
+    """Return the schema or table where dbt builds: readers get the marts when they are complete."""
+    return name.replace("marts", "marts_unpublished")
 
 
 def _assert_scores_of_every_kind(warehouse: Warehouse) -> None:

