@@ -58,7 +58,8 @@ class Translator(DagsterDbtTranslator):
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """Return the layer, which is the schema."""
-        return str(dbt_resource_props["config"]["schema"])
+        # the one that the project says: that of the marts depends on the engine, and sources have one alone
+        return str(dbt_resource_props.get("config", {}).get("schema") or dbt_resource_props["schema"])
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
         """Return the team that answers for the model."""

