@@ -156,14 +156,15 @@ def extract(
         default = _default_clock(connection, reader, bindings, present)
         clock = as_of or default
         # a clock before the export must not date back what only the export has told
-        deltas, counts = _deltas(connection, bindings, clock, max(clock, default), existing)
+        load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
+        deltas, counts = _deltas(connection, bindings, clock, max(clock, default), load_number, existing)
         write_rejects(connection, list(validated.values()), clock)
         reasons = _reasons(connection)
         if "rejects" not in existing or _rejects_differ(connection):
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
         assumptions = _assumptions(chosen, bindings)
-        marker = _marker(connection, clock, reader, chosen, assumptions, existing)
+        marker = _marker(connection, clock, load_number, reader, chosen, assumptions, bool(deltas), existing)
         # the warehouse must be closed before dlt opens it
         until_loaded.close()
         say(f"loading {', '.join(delta.table for delta in deltas) or 'nothing: every row is known'}")
@@ -355,11 +356,13 @@ def _deltas(
     bindings: Mapping[str, TableBinding | None],
     clock: datetime,
     seen: datetime,
+    load_number: int,
     existing: set[str],
 ) -> tuple[list[Delta], dict[str, _Counts]]:
     """Create ``delta_<table>``, the rows whose content the warehouse does not hold, for every table.
 
-    ``seen`` is the time from which a fact without a time of its own counts as known.
+    ``seen`` is the time from which a fact without a time of its own counts as known. ``load_number`` tells what this
+    extraction brought from what was there: clocks do not, for two extractions may have the same.
     """
     deltas: list[Delta] = []
     counts: dict[str, _Counts] = {}
@@ -368,8 +371,8 @@ def _deltas(
         connection.execute(
             f"create table delta_{name} as with content as ({_content(table, binding, seen)}), "
             f"hashed as (select *, {_row_hash(table)} as row_hash from content) "
-            f"select h.*, timestamptz '{clock.isoformat()}' as extracted_at from hashed h "
-            f"left join known_{name} k on k.{table.key} = h.{table.key} where k.row_hash is distinct from h.row_hash"
+            f"select h.*, timestamptz '{clock.isoformat()}' as extracted_at, {load_number}::bigint as load_number "
+            f"from hashed h left join known_{name} k on k.{table.key} = h.{table.key} where k.row_hash is distinct from h.row_hash"
         )
         accepted = f"(select count(*) from typed_{name} where check_no is null)" if binding is not None else "0"
         changed, delta, known, rows = one_row(
@@ -462,15 +465,18 @@ def _assumptions(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | No
 def _marker(
     connection: DuckDBPyConnection,
     clock: datetime,
+    load_number: int,
     reader: Source,
     chosen: ChosenMapping,
     assumptions: Sequence[str],
+    loaded: bool,
     existing: set[str],
 ) -> list[Delta]:
-    """Create ``new_extraction``, and return it to be written when it says something else than the one before."""
+    """Create ``new_extraction``; return it to be written when something was loaded, or it says something else."""
     definition = ", ".join(f"?::{sql_type} as {name}" for name, sql_type in EXTRACTION_COLUMNS.items())
     row: list[Any] = [
         clock,
+        load_number,
         reader.description,
         chosen.mapping.name,
         json.dumps(chosen.mapping.closing_outcomes),
@@ -480,11 +486,12 @@ def _marker(
     ]
     connection.execute(f"create table new_extraction as select {definition}", row)
     same = (
-        "extraction" in existing
+        not loaded
+        and "extraction" in existing
         and one_row(
             connection,
-            "select (select count(*) from known_extraction) = 1 and "
-            "(select count(*) from (from new_extraction except from known_extraction)) = 0",
+            "select (select count(*) from known_extraction) = 1 and (select count(*) from (select * exclude "
+            "(load_number) from new_extraction except select * exclude (load_number) from known_extraction)) = 0",
         )[0]
     )
     return [] if same else [Delta("extraction", "new_extraction", "replace")]
