@@ -372,7 +372,8 @@ def _deltas(
             f"create table delta_{name} as with content as ({_content(table, binding, seen)}), "
             f"hashed as (select *, {_row_hash(table)} as row_hash from content) "
             f"select h.*, timestamptz '{clock.isoformat()}' as extracted_at, {load_number}::bigint as load_number "
-            f"from hashed h left join known_{name} k on k.{table.key} = h.{table.key} where k.row_hash is distinct from h.row_hash"
+            f"from hashed h left join known_{name} k on k.{table.key} = h.{table.key} "
+            "where k.row_hash is distinct from h.row_hash"
         )
         accepted = f"(select count(*) from typed_{name} where check_no is null)" if binding is not None else "0"
         changed, delta, known, rows = one_row(

@@ -6,6 +6,7 @@ import random
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -137,7 +138,7 @@ def test_a_month_of_increments_gives_the_rows_of_a_whole_build(
     raw.extract(clocks[0])
     store.dbt("run", scratch, variables(clocks[0], raw.load_number), "--full-refresh", "--select", MODELS, parse=False)
     total = store.rows("select count(*) from intermediate.observations")[0][0]
-    for before, clock in zip(clocks, clocks[1:], strict=False):
+    for before, clock in pairwise(clocks):
         built = {"built_load_number": raw.load_number, "built_us": (before - EPOCH) // timedelta(microseconds=1)}
         raw.extract(clock)
         store.dbt("run", scratch, {**variables(clock, raw.load_number), **built}, "--select", MODELS, parse=False)
