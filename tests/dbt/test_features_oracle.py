@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VARIABLES = {"as_of": CLOCK.isoformat(), "closing_outcomes": CLOSING_OUTCOMES}
-CALCULATED = ("avg_response_hours", "engagement_score", "urgency_score")
+CALCULATED = (
+    "avg_contact_gap_days",
+    "avg_response_hours",
+    "rep_win_rate_lifetime",
+    "rep_first_outbound_hours_lifetime",
+    "source_win_rate_lifetime",
+    "source_first_outbound_hours_lifetime",
+    "engagement_score",
+    "urgency_score",
+)
 """Features of several rounded steps, or of exp(): equal within RELATIVE_TOLERANCE, and the others to the last digit."""
 RELATIVE_TOLERANCE = 1e-14
 

@@ -6,9 +6,11 @@ with facts as (
         lead_id as reference_id,
         cast(null as text) as interaction_type,
         cast(null as text) as direction,
+        cast(null as text) as performed_by,
         cast(null as text) as outcome,
         cast(null as decimal(18, 2)) as value,
         cast(null as bigint) as interaction_us,
+        cast(null as bigint) as closed_us,
         known_us as occurred_us,
         known_us
     from {{ ref('stg_leads') }}
@@ -21,9 +23,11 @@ with facts as (
         interaction_id as reference_id,
         interaction_type,
         direction,
+        performed_by,
         outcome,
         null as value,
         null as interaction_us,
+        null as closed_us,
         occurred_us,
         known_us
     from {{ ref('stg_interactions') }}
@@ -37,9 +41,11 @@ with facts as (
         interaction_id as reference_id,
         interaction_type,
         direction,
+        null as performed_by,
         null as outcome,
         null as value,
         occurred_us as interaction_us,
+        null as closed_us,
         opened_us as occurred_us,
         greatest(opened_us, known_us) as known_us
     from {{ ref('stg_interactions') }}
@@ -53,9 +59,11 @@ with facts as (
         interaction_id as reference_id,
         interaction_type,
         direction,
+        null as performed_by,
         null as outcome,
         null as value,
         occurred_us as interaction_us,
+        null as closed_us,
         responded_us as occurred_us,
         greatest(responded_us, known_us) as known_us
     from {{ ref('stg_interactions') }}
@@ -69,9 +77,11 @@ with facts as (
         appointment_id as reference_id,
         null as interaction_type,
         null as direction,
+        null as performed_by,
         null as outcome,
         null as value,
         null as interaction_us,
+        null as closed_us,
         booked_us as occurred_us,
         booked_us as known_us
     from {{ ref('stg_appointments') }}
@@ -84,9 +94,11 @@ with facts as (
         appointment_id as reference_id,
         null as interaction_type,
         null as direction,
+        null as performed_by,
         final_status as outcome,
         null as value,
         null as interaction_us,
+        null as closed_us,
         ended_us as occurred_us,
         greatest(ended_us, booked_us) as known_us
     from {{ ref('stg_appointments') }}
@@ -100,9 +112,12 @@ with facts as (
         project_id as reference_id,
         null as interaction_type,
         null as direction,
+        null as performed_by,
         null as outcome,
         value,
         null as interaction_us,
+        -- comes after the fact: to be compared with as_of before it says anything
+        case when closed_us is not null then greatest(closed_us, proposed_us) end as closed_us,
         proposed_us as occurred_us,
         proposed_us as known_us
     from {{ ref('stg_projects') }}
@@ -115,9 +130,11 @@ with facts as (
         project_id as reference_id,
         null as interaction_type,
         null as direction,
+        null as performed_by,
         final_status as outcome,
         value,
         null as interaction_us,
+        null as closed_us,
         closed_us as occurred_us,
         greatest(closed_us, proposed_us) as known_us
     from {{ ref('stg_projects') }}
@@ -134,7 +151,12 @@ numbered as (
         -- counted here once: a feature that counts from some fact on is a difference of two of these
         count(case when fact = 'interaction' and {{ is_question() }} then 1 end) over (
             in_order rows unbounded preceding
-        ) as questions_so_far
+        ) as questions_so_far,
+        case
+            when {{ is_contact() }} then max(case when {{ is_contact() }} then known_us end) over (
+                in_order rows between unbounded preceding and 1 preceding
+            )
+        end as previous_contact_us
     from facts
     window in_order as (
         partition by lead_id
