@@ -175,7 +175,8 @@ def _facts(leads: int) -> list[str]:
                 {kinds}[1 + cast(floor(10 * {_uniform("i", "n", "5")}) as bigint)] as type,
                 ['inbound', 'outbound', 'internal'][1 + cast(floor(3 * {_uniform("i", "n", "6")}) as bigint)]
                     as direction,
-                'rep-' || cast(floor(30 * {_uniform("i", "n", "15")}) as bigint) as performed_by, cast(null as text) as outcome,
+                'rep-' || cast(floor(30 * {_uniform("i", "n", "15")}) as bigint) as performed_by,
+                cast(null as text) as outcome,
                 {at("7")} as occurred_at, {at("7")} as recorded_at,
                 case when {_uniform("i", "n", "8")} < 0.2 then {at("7")} + interval 3 hour end as opened_at,
                 case when {_uniform("i", "n", "9")} < 0.2 then {at("7")} + interval 5 hour end as responded_at
