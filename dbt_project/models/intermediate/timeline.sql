@@ -154,8 +154,8 @@ numbered as (
         ) as questions_so_far,
         case
             when {{ is_contact() }} then max(case when {{ is_contact() }} then known_us end) over (
-                in_order rows between unbounded preceding and 1 preceding
-            )
+                    in_order rows between unbounded preceding and 1 preceding
+                )
         end as previous_contact_us
     from facts
     window in_order as (

@@ -1,5 +1,8 @@
 {%- set prior = var('track_record_prior_leads') -%}
-{%- set groups = ['rep', 'source', 'global'] -%}
+{#- Group, the closed leads that count in it, and what a lead of the group has in common with the observed one. -#}
+{%- set groups = [
+    ('rep', 'rep is not null', 'rep'), ('source', '1 = 1', 'lead_source'), ('global', '1 = 1', 'lead_id'),
+] -%}
 
 with rep_facts as (
 
@@ -46,7 +49,7 @@ moments as (
         1 as tie_rank,
         cast(null as integer) as closed,
         cast(null as integer) as won,
-        cast(null as bigint) as first_outbound_delay_us
+        cast(null as bigint) as delay_us
     from observed
 
     union all
@@ -60,7 +63,7 @@ moments as (
         2 as tie_rank,
         1 as closed,
         null as won,
-        first_outbound_delay_us
+        first_outbound_delay_us as delay_us
     from {{ ref('closed_leads') }}
 
     union all
@@ -74,7 +77,7 @@ moments as (
         2 as tie_rank,
         null as closed,
         1 as won,
-        null as first_outbound_delay_us
+        null as delay_us
     from {{ ref('closed_leads') }}
     where won_us is not null
 
@@ -86,14 +89,14 @@ running as (
         lead_id,
         as_of_us,
         rep,
-        {%- for group in groups %}
-        count(closed) over (by_{{ group }} rows unbounded preceding) as {{ group }}_closed,
-        count(won) over (by_{{ group }} rows unbounded preceding) as {{ group }}_won,
-        count(first_outbound_delay_us) over (by_{{ group }} rows unbounded preceding) as {{ group }}_contacted,
-        coalesce(
-            sum(first_outbound_delay_us) over (by_{{ group }} rows unbounded preceding), 0
-        ) as {{ group }}_delays_us{{ '' if loop.last else ',' }}
+        lead_source,
+        {%- for group, condition, _ in groups %}
+        count(case when {{ condition }} then closed end) over (by_{{ group }} rows unbounded preceding) as {{ group }}_closed,
+        count(case when {{ condition }} then won end) over (by_{{ group }} rows unbounded preceding) as {{ group }}_won,
+        count(case when {{ condition }} then delay_us end) over (by_{{ group }} rows unbounded preceding) as {{ group }}_contacted,
+        sum(case when {{ condition }} then delay_us end) over (by_{{ group }} rows unbounded preceding) as {{ group }}_delays_us,
         {%- endfor %}
+        moment_us
     from moments
     window
         by_rep as (partition by rep order by moment_us, tie_rank),
@@ -102,26 +105,26 @@ running as (
 
 ),
 
--- Of a lead without a rep there is no record, and a lead that has itself closed before as_of is not one of the others.
+-- A lead that has itself closed before as_of is not one of the others.
 others as (
 
     select
         running.lead_id,
         running.as_of_us,
-        {%- for group in groups %}
-        {%- set counts = 'running.rep is not null' if group == 'rep' else '1 = 1' %}
-        {%- set own = 'own.rep = running.rep' if group == 'rep' else 'own.lead_id is not null' %}
-        case when {{ counts }} then running.{{ group }}_closed else 0 end
-        - case when {{ own }} then 1 else 0 end as {{ group }}_closed,
-        case when {{ counts }} then running.{{ group }}_won else 0 end
-        - case when {{ own }} and own.won_us < running.as_of_us then 1 else 0 end as {{ group }}_won,
-        case when {{ counts }} then running.{{ group }}_contacted else 0 end
-        - case when {{ own }} and own.first_outbound_delay_us is not null then 1 else 0 end as {{ group }}_contacted,
+        {%- for group, _, key in groups %}
+        running.{{ group }}_closed - case when own.{{ key }} = running.{{ key }} then 1 else 0 end as {{ group }}_closed,
+        running.{{ group }}_won
+        - case when own.{{ key }} = running.{{ key }} and own.won_us < running.as_of_us then 1 else 0 end as {{ group }}_won,
+        running.{{ group }}_contacted
+        - case
+            when own.{{ key }} = running.{{ key }} and own.first_outbound_delay_us is not null then 1 else 0
+        end as {{ group }}_contacted,
         cast(
-            case when {{ counts }} then running.{{ group }}_delays_us else 0 end
-            - case when {{ own }} then coalesce(own.first_outbound_delay_us, 0) else 0 end as double precision
-        ) / {{ hour_us() }} as {{ group }}_hours{{ '' if loop.last else ',' }}
+            coalesce(running.{{ group }}_delays_us, 0)
+            - coalesce(case when own.{{ key }} = running.{{ key }} then own.first_outbound_delay_us end, 0) as double precision
+        ) / {{ hour_us() }} as {{ group }}_hours,
         {%- endfor %}
+        own.closed_us
     from running
     left join {{ ref('closed_leads') }} as own
         on running.lead_id = own.lead_id
@@ -146,13 +149,14 @@ shrunk as (
     select
         lead_id,
         as_of_us,
-        {%- for group in ['rep', 'source'] %}
-        cast({{ group }}_closed as bigint) as {{ group }}_closed_leads_count_lifetime,
-        ({{ group }}_won + {{ prior }} * global_win_rate)
-        / nullif({{ group }}_closed + {{ prior }}, 0) as {{ group }}_win_rate_lifetime,
-        ({{ group }}_hours + {{ prior }} * global_first_outbound_hours)
-        / nullif({{ group }}_contacted + {{ prior }}, 0) as {{ group }}_first_outbound_hours_lifetime{{ '' if loop.last else ',' }}
-        {%- endfor %}
+        rep_closed as rep_closed_leads_count_lifetime,
+        (rep_won + {{ prior }} * global_win_rate) / nullif(rep_closed + {{ prior }}, 0) as rep_win_rate_lifetime,
+        (rep_hours + {{ prior }} * global_first_outbound_hours)
+        / nullif(rep_contacted + {{ prior }}, 0) as rep_first_outbound_hours_lifetime,
+        source_closed as source_closed_leads_count_lifetime,
+        (source_won + {{ prior }} * global_win_rate) / nullif(source_closed + {{ prior }}, 0) as source_win_rate_lifetime,
+        (source_hours + {{ prior }} * global_first_outbound_hours)
+        / nullif(source_contacted + {{ prior }}, 0) as source_first_outbound_hours_lifetime
     from rates
 
 )
