@@ -12,7 +12,7 @@ import yaml
 from tests.dbt.warehouses import DBT_PROJECT
 
 NOT_FEATURES = {"lead_id", "as_of", "observation_kind", "lead_created_at"}
-GROUPS = {"engagement", "behavioural", "temporal", "funnel", "demographic"}
+GROUPS = {"engagement", "behavioural", "temporal", "funnel", "demographic", "own_history"}
 
 
 def _columns() -> list[dict[str, Any]]:

@@ -154,21 +154,38 @@ named as (
         last_interactions.interaction_type as last_interaction_type,
         last_interactions.direction as last_interaction_direction,
         last_interactions.outcome as last_interaction_outcome,
-        leads.lead_source,
-        leads.property_value,
+        -- the history of overwritten columns: what the CRM showed at as_of
+        history.lead_status as status_as_of,
+        {{ days_between('history.lead_status_us', 'observations.as_of_us') }} as days_in_status,
+        history.lead_status_changes_count as status_changes_count_lifetime,
+        {{ days_between('history.lead_owner_us', 'observations.as_of_us') }} as days_with_owner,
+        history.lead_owner_changes_count as owner_changes_count_lifetime,
+        history.property_value_rises_count as property_value_rises_count_lifetime,
+        history.property_value_cuts_count as property_value_cuts_count_lifetime,
         case
-            when leads.property_value is null then 'unknown'
+            when history.property_value = 0 and history.first_property_value = 0 then 0
+            else cast(history.property_value - history.first_property_value as double precision)
+                / cast(greatest(history.property_value, history.first_property_value) as double precision)
+        end as property_value_change_rate,
+        leads.lead_source,
+        history.property_value,
+        case
+            when history.property_value is null then 'unknown'
             {%- for bound in var('property_value_tier_bounds') | sort(reverse=true) %}
-            when leads.property_value >= {{ bound }} then 'from_{{ bound }}'
+            when history.property_value >= {{ bound }} then 'from_{{ bound }}'
             {%- endfor %}
             else 'below_{{ var('property_value_tier_bounds') | min }}'
         end as property_value_tier,
-        coalesce(substr(leads.zip_code, 1, 2), 'unknown') as zip_prefix
+        coalesce(substr(history.zip_code, 1, 2), 'unknown') as zip_prefix
     from {{ ref('observations') }} as observations
     inner join {{ ref('stg_leads') }} as leads on observations.lead_id = leads.lead_id
     inner join aggregated
         on observations.lead_id = aggregated.lead_id
             and observations.as_of_us = aggregated.as_of_us
+    left join {{ ref('lead_history') }} as history
+        on observations.lead_id = history.lead_id
+            and history.known_us < observations.as_of_us
+            and (history.until_us is null or history.until_us >= observations.as_of_us)
     left join {{ ref('timeline') }} as last_interactions
         on aggregated.lead_id = last_interactions.lead_id
             and aggregated.last_interaction_number = last_interactions.fact_number
