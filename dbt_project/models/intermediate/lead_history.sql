@@ -1,18 +1,18 @@
-{%- set attributes = ['lead_status', 'lead_owner', 'property_value', 'zip_code'] -%}
+{%- set lead_columns = ['lead_status', 'lead_owner', 'property_value', 'zip_code'] -%}
 
 -- Of several changes at one moment the last by its key counts, the same on every engine.
 with last_of_moment as (
 
     select
         lead_id,
-        attribute,
+        lead_column,
         value,
         known_us
     from (
         select
             *,
             lead(known_us) over (
-                partition by lead_id, attribute order by known_us, {{ byte_order('change_id') }}
+                partition by lead_id, lead_column order by known_us, {{ byte_order('change_id') }}
             ) as next_known_us
         from {{ ref('stg_lead_changes') }}
     ) as in_order
@@ -24,31 +24,30 @@ compared as (
 
     select
         *,
-        lag(value) over (partition by lead_id, attribute order by known_us) as previous_value
-    from last_of_moment
+        lag(value) over in_order as previous_value,
+        lag(price) over in_order as previous_price
+    from (
+        select
+            *,
+            case when lead_column = 'property_value' then cast(value as decimal(18, 2)) end as price
+        from last_of_moment
+    ) as priced
+    window in_order as (partition by lead_id, lead_column order by known_us)
 
 ),
 
--- What is told again is no change, and an attribute that was always empty has none.
+-- What is told again is no change, and a column that was always empty has none.
 moments as (
 
     select
         lead_id,
         known_us,
-        {%- for attribute in attributes %}
-        max(case when attribute = '{{ attribute }}' then value end) as {{ attribute }},
-        count(case when attribute = '{{ attribute }}' then 1 end) as {{ attribute }}_is_set,
+        {%- for lead_column in lead_columns %}
+        max(case when lead_column = '{{ lead_column }}' then value end) as {{ lead_column }},
+        count(case when lead_column = '{{ lead_column }}' then 1 end) as {{ lead_column }}_is_set,
         {%- endfor %}
-        count(
-            case when attribute = 'property_value' then case
-                when cast(value as decimal(18, 2)) > cast(previous_value as decimal(18, 2)) then 1
-            end end
-        ) as property_value_rises,
-        count(
-            case when attribute = 'property_value' then case
-                when cast(value as decimal(18, 2)) < cast(previous_value as decimal(18, 2)) then 1
-            end end
-        ) as property_value_cuts
+        count(case when price > previous_price then 1 end) as property_value_rises,
+        count(case when price < previous_price then 1 end) as property_value_cuts
     from compared
     where value is distinct from previous_value
     group by lead_id, known_us
@@ -59,8 +58,8 @@ numbered as (
 
     select
         *,
-        {%- for attribute in attributes %}
-        cast(sum({{ attribute }}_is_set) over so_far as bigint) as {{ attribute }}_number,
+        {%- for lead_column in lead_columns %}
+        cast(sum({{ lead_column }}_is_set) over so_far as bigint) as {{ lead_column }}_number,
         {%- endfor %}
         cast(sum(property_value_rises) over so_far as bigint) as property_value_rises_count,
         cast(sum(property_value_cuts) over so_far as bigint) as property_value_cuts_count,
@@ -70,16 +69,16 @@ numbered as (
 
 ),
 
--- A value holds until the next one: all rows with one number of an attribute share the value of the first of them.
+-- A value holds until the next one: all rows with one number of a column share the value of the first of them.
 held as (
 
     select
         lead_id,
         known_us,
         until_us,
-        {%- for attribute in attributes %}
-        max({{ attribute }}) over (partition by lead_id, {{ attribute }}_number) as {{ attribute }},
-        {{ attribute }}_number,
+        {%- for lead_column in lead_columns %}
+        max({{ lead_column }}) over (partition by lead_id, {{ lead_column }}_number) as {{ lead_column }},
+        {{ lead_column }}_number,
         {%- endfor %}
         min(known_us) over (partition by lead_id, lead_status_number) as lead_status_us,
         min(known_us) over (partition by lead_id, lead_owner_number) as lead_owner_us,

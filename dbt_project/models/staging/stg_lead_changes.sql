@@ -4,8 +4,8 @@ with source as (
 
 ),
 
--- The value of an overwritten column passes with the moment from which it was known. The attributes have names of their
--- own: the columns of the CRM say what is true today.
+-- The value of an overwritten column passes with the moment from which it was known, and under a name of its own: the
+-- column of the CRM says what is true today.
 clocked as (
 
     select
@@ -15,7 +15,7 @@ clocked as (
             when 'status' then 'lead_status'
             when 'assigned_to' then 'lead_owner'
             else column_name
-        end as attribute,
+        end as lead_column,
         value,
         {{ epoch_us('known_at') }} as known_us
     from source
