@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from assets.resources import Horizons
-    from assets.warehouse import Warehouse
+    from assets.warehouse import Extraction, Warehouse
 
 DBT_PROJECT = DbtProject(project_dir=PROJECT / "dbt_project", profiles_dir=PROJECT / "dbt_project")
 DBT = str(Path(sys.executable).with_name("dbt"))
@@ -141,23 +141,48 @@ def feature_code(view: str) -> str:
     return digest.hexdigest()
 
 
-def build(context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons) -> Iterator[Any]:
-    """Build the selected models at the clock of the last extraction and run their data tests as checks.
-
-    Row counts are read when dbt has ended, because neither can open the file while the other holds it.
-    """
-    extraction = warehouse.extraction()
+def settings_of(extraction: Extraction, horizons: Horizons) -> dict[str, Any]:
+    """Return the variables of the dbt project that an extraction and the settings decide, without its clock."""
     variables: dict[str, Any] = {
-        "as_of": extraction.as_of.isoformat(timespec="microseconds"),
         "closing_outcomes": extraction.closing_outcomes,
         "silence_closes_after_days": extraction.silence_closes_after_days,
     }
     for declaration in DECLARATIONS.values():
         applied = horizons.applied(declaration, extraction.horizon_days)
         variables[f"{declaration.label}_horizon_days"] = applied.horizon_days
+    return variables
+
+
+def build(
+    context: dg.AssetExecutionContext,
+    dbt: Dbt,
+    warehouse: Warehouse,
+    horizons: Horizons,
+    *,
+    variables: Mapping[str, Any] | None = None,
+    options: Sequence[str] = (),
+) -> Iterator[Any]:
+    """Build the selected models at the clock of the last extraction and run their data tests as checks.
+
+    Row counts are read when dbt has ended, because neither can open the file while the other holds it.
+
+    Parameters
+    ----------
+    context : AssetExecutionContext
+    dbt : Dbt
+    warehouse : Warehouse
+    horizons : Horizons
+    variables : mapping of str to object, optional
+        Further variables of the dbt project.
+    options : sequence of str
+        Further options of ``dbt build``.
+    """
+    extraction = warehouse.extraction()
+    clock = extraction.as_of.isoformat(timespec="microseconds")
+    given = {"as_of": clock, **settings_of(extraction, horizons), **(variables or {})}
     # "buildable": a test of several models runs in the part that builds the last of them
     arguments = ["build", "--exclude-resource-type", "unit_test", "--indirect-selection", "buildable",
-                 "--vars", json.dumps(variables)]  # fmt: skip
+                 "--vars", json.dumps(given), *options]  # fmt: skip
     events: list[Any] = []
     failure: DagsterDbtCliRuntimeError | None = None
     invocation = dbt.cli(arguments, context=context)
@@ -176,7 +201,7 @@ def build(context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, hor
     for event in events:
         if isinstance(event, dg.Output):
             yield event.with_metadata(
-                {**event.metadata, "dagster/row_count": counts[tables[event.output_name]], "clock": variables["as_of"]}
+                {**event.metadata, "dagster/row_count": counts[tables[event.output_name]], "clock": clock}
             )
         else:
             yield event

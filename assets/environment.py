@@ -192,7 +192,9 @@ def point_at_home(chosen: Settings) -> None:
         }
     )
     if chosen.dagster_storage is not None:
-        os.environ["LEADLINE_DAGSTER_STORAGE"] = chosen.dagster_storage
+        # which driver a plain address means depends on the version of SQLAlchemy
+        url = chosen.dagster_storage.replace("postgresql://", "postgresql+psycopg2://", 1)
+        os.environ.update({"LEADLINE_DAGSTER_STORAGE": chosen.dagster_storage, "LEADLINE_DAGSTER_URL": url})
     if chosen.warehouse.startswith("duckdb:"):
         os.environ["LEADLINE_DUCKDB_PATH"] = chosen.warehouse.removeprefix("duckdb:")
     else:

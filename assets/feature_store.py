@@ -7,6 +7,7 @@ import dagster as dg
 from dagster_dbt import dbt_assets
 
 from assets.dbt import DBT_PROJECT, Dbt, Translator, build, manifest_path
+from assets.feature_builds import gather, microseconds, plan_build
 from assets.resources import WAREHOUSE_POOL, Horizons
 from assets.warehouse import Warehouse
 
@@ -22,5 +23,13 @@ from assets.warehouse import Warehouse
 def feature_store(
     context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons
 ) -> Iterator[Any]:
-    """Build features and labels at the clock of the last extraction."""
-    yield from build(context, dbt, warehouse, horizons)
+    """Build features and labels at the clock of the last extraction, adding to the last build where that will do."""
+    evidence = gather(warehouse, horizons)
+    plan = plan_build(evidence)
+    context.log.info(plan.reason)
+    variables = {"load_number": evidence.now.load_number, "build_code": evidence.now.code}
+    if plan.since is None:
+        yield from build(context, dbt, warehouse, horizons, variables=variables, options=["--full-refresh"])
+        return
+    variables |= {"built_load_number": plan.since.load_number, "built_us": microseconds(plan.since.as_of)}
+    yield from build(context, dbt, warehouse, horizons, variables=variables)

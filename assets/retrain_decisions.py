@@ -19,6 +19,7 @@ from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock
 from assets.warehouse import Warehouse
 from models.candidate import Candidate
 from models.declaration import ModelDeclaration
+from models.drift import MEASURED_ON_LABELS
 from models.registry import DECLARATIONS
 from models.retraining import AGE, RetrainEvidence, decide_retraining, onset_of
 
@@ -163,7 +164,9 @@ def gather(
     onset = onset_of((moment, bool(set(checks) - {AGE})) for moment, checks in looks if moment > last_trained_at)
     last_as_of = datetime.fromisoformat(champion.manifest["last_as_of"])
     labels_since_onset = 0
-    if onset is not None:
+    if onset is not None and MEASURED_ON_LABELS in failed_checks:
+        labels_since_onset = _evaluated_rows(connection, champion, clock)
+    elif onset is not None:
         labels_since_onset = matured_labels(connection, declaration, champion, since=onset, clock=clock)
     return RetrainEvidence(
         model=model,
@@ -194,6 +197,15 @@ def _looks(connection: "Connection", query: str, parameters: list[Any]) -> Looks
 
 def _failed_at(looks: Looks, clock: datetime) -> tuple[str, ...]:
     return next((checks for moment, checks in looks if moment == clock), ())
+
+
+def _evaluated_rows(connection: "DuckDBPyConnection", champion: Candidate, clock: datetime) -> int:
+    rows: int = connection.execute(
+        "select coalesce(max(rows_current), 0) from ml.ml_drift_logs "
+        "where model = ? and version = ? and as_of = ? and check_name = ?",
+        [champion.model, champion.version, clock, MEASURED_ON_LABELS],
+    ).fetchall()[0][0]
+    return rows
 
 
 retrain_decisions = [retrain_decision_asset(declaration) for declaration in DECLARATIONS.values()]

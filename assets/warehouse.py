@@ -46,6 +46,8 @@ class Extraction:
     ----------
     as_of : datetime
         The clock, UTC.
+    load_number : int
+        The last extraction that brought something, counted from 1; 0 in a warehouse from before they were counted.
     source, mapping : str
     closing_outcomes : list of str
     silence_closes_after_days : int or None
@@ -55,6 +57,7 @@ class Extraction:
     """
 
     as_of: datetime
+    load_number: int
     source: str
     mapping: str
     closing_outcomes: list[str]
@@ -231,9 +234,10 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                     f"{self.shown}: expected an extraction in raw.extraction, found none. "
                     "Materialize the crm assets first, or run `make run`."
                 )
+            counted = "load_number" in columns_of(connection, "raw", "extraction")
             row = connection.execute(
-                "select as_of, source, mapping, closing_outcomes, silence_closes_after_days, horizon_days, assumptions "
-                "from raw.extraction"
+                "select as_of, source, mapping, closing_outcomes, silence_closes_after_days, horizon_days, "
+                f"assumptions, {'load_number' if counted else '0'} from raw.extraction"
             ).fetchone()
         if row is None:
             raise NoExtractionError(
@@ -242,6 +246,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             )
         return Extraction(
             as_of=row[0],
+            load_number=row[7] or 0,
             source=row[1],
             mapping=row[2],
             closing_outcomes=json.loads(row[3]),

@@ -64,13 +64,13 @@ FIRST_SEED = 100
 """The bounds were settled with smaller seeds in sight."""
 
 UNCHANGED = "unchanged"
-LEADS = 13_500
-MONTHS = 30
+LEADS = 12_000
+MONTHS = 27
 START = date(2024, 7, 1)
 TRAINED = datetime(2026, 1, 1, tzinfo=UTC)
 CHANGED = datetime(2026, 1, 31, tzinfo=UTC)
-END = datetime(2027, 1, 1, tzinfo=UTC)
-LOOKS = ((30, 3), (60, 5), (330, 15))
+END = datetime(2026, 10, 1, tzinfo=UTC)
+LOOKS = ((30, 3), (60, 5), (240, 15))
 """Until which day after the change is looked how often, in days. Quiet days are looked at one by one."""
 
 WITHOUT_AGE = {

@@ -21,6 +21,8 @@ CHECKS: Mapping[str, str] = {
 }
 """The checks of a champion's drift, with what holds when they pass."""
 
+MEASURED_ON_LABELS = "performance"
+
 BINS = 10
 """Bins of the population stability index of a number."""
 
@@ -305,7 +307,7 @@ def _judge_distances(
 
 def _judge_performance(evidence: DriftEvidence, policy: DriftPolicy) -> Verdict:
     now, then = evidence.performance, evidence.reference.performance
-    check, bound = "performance", policy.max_auc_drop
+    check, bound = MEASURED_ON_LABELS, policy.max_auc_drop
     if now.rows < policy.min_performance_rows:
         return _not_enough(check, now.rows, policy.min_performance_rows, "matured observations since training")
     common = [name for name in now.auc if name in then.auc]

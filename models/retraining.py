@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
+from models.drift import MEASURED_ON_LABELS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
@@ -26,17 +28,22 @@ class RetrainPolicy:
         Days for which drift must have been found at every look. As long as the drift policy's window: only then lies
         the whole current window in the changed world. A champion that is trained earlier has a mixture of two worlds
         for its reference, and drifts again.
+    settle_days_on_labels : int
+        The same where nothing but the performance has failed. It is measured on labels, each of which gathers what
+        happens within a horizon: those that give a change away early began before it, and a training on them learns
+        mostly the old world and is asked for once more. Waiting for labels that began after the onset is too long:
+        by then the held-out rows lie in the new world and the rows to learn from do not, and the training is refused.
     cooldown_days : int
         Days after a training of the model in which none is started.
     max_champion_age_days : int
         Age of the champion's training at which a new one is worth having for its own sake, if labels have matured.
     min_new_labels : int
-        Matured labels there must be of observations since the onset of the drift, or since the training: with fewer,
-        a training learns the old world once more. That holds for drift that was measured on labels as well: those
-        that gave it away began up to a horizon earlier, most of them in the old world.
+        Labels that must have matured since the onset of the drift, or since the training: with fewer, a training
+        learns the old world once more.
     """
 
     settle_days: int = 30
+    settle_days_on_labels: int = 60
     cooldown_days: int = 30
     max_champion_age_days: int = 180
     min_new_labels: int = 500
@@ -76,7 +83,7 @@ class RetrainEvidence:
     new_labels : int
         Matured labels of observations later than any of the training.
     labels_since_onset : int
-        Matured labels of observations since the onset.
+        Matured labels of observations since the onset; for drift that was measured on labels, those labels.
     in_flight : bool
         Whether a training of the model is queued or running.
     """
@@ -181,7 +188,9 @@ def decide_retraining(evidence: RetrainEvidence, policy: RetrainPolicy) -> Retra
             evidence, "wait", "few_new_labels",
             f"{failing}, and {evidence.new_labels:,} of {policy.min_new_labels:,} new labels have matured. {NEXT_LOOK}",
         )  # fmt: skip
-    settled = evidence.onset + timedelta(days=policy.settle_days)
+    on_labels_alone = {*evidence.failed_checks} - {AGE} == {MEASURED_ON_LABELS}
+    settle_days = policy.settle_days_on_labels if on_labels_alone else policy.settle_days
+    settled = evidence.onset + timedelta(days=settle_days)
     if evidence.as_of < settled:
         return _decision(
             evidence, "wait", "settling",

@@ -25,7 +25,7 @@ PROCESS_TAG = "leadline/process_id"
 DATABASE_STORAGE = """
 storage:
   postgres:
-    postgres_url: {env: LEADLINE_DAGSTER_STORAGE}
+    postgres_url: {env: LEADLINE_DAGSTER_URL}
 """
 
 IN_PROGRESS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING)

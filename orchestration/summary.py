@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from assets.database_marts import READER
+from assets.environment import OWN_SERVER
 from assets.warehouse import Warehouse
 from models.registry import DECLARATIONS
 
@@ -130,7 +131,13 @@ def _places(current: Settings) -> list[str]:
 def _next_steps(current: Settings) -> list[str]:
     # an address may hold a password
     source = "" if current.source is None else f" SOURCE={'…' if '://' in current.source else current.source}"
-    steps = [f"next       make ui{source}: look at every step, and run it again"]
+    if Warehouse(address=current.warehouse).is_file:
+        warehouse = ""
+    else:
+        warehouse = f" WAREHOUSE={OWN_SERVER if str(current.own_server) in current.warehouse else '…'}"
+    steps = [f"next       make ui{source}{warehouse}: look at every step, and run it again"]
     if not current.source:
-        steps.append("           make run SOURCE=<folder of CSV or Parquet files>: score your own CRM's export")
+        steps.append(
+            f"           make run{warehouse} SOURCE=<folder of CSV or Parquet files>: score your own CRM's export"
+        )
     return steps

@@ -162,15 +162,16 @@ def extract(
         clock = as_of or default
         # a clock before the export must not date back what only the export has told
         seen = max(clock, default)
-        deltas, counts = _deltas(connection, bindings, clock, seen, existing)
-        history, counts[CHANGES], changes_seen = _history(connection, bindings, clock, seen, existing)
+        load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
+        deltas, counts = _deltas(connection, bindings, clock, seen, load_number, existing)
+        history, counts[CHANGES], changes_seen = _history(connection, bindings, clock, seen, load_number, existing)
         write_rejects(connection, list(validated.values()), clock)
         reasons = _reasons(connection)
         if "rejects" not in existing or _rejects_differ(connection):
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
         assumptions = _assumptions(chosen, bindings)
-        marker = _marker(connection, clock, reader, chosen, assumptions, existing)
+        marker = _marker(connection, clock, load_number, reader, chosen, assumptions, bool(deltas or history), existing)
         # the warehouse must be closed before dlt opens it
         until_loaded.close()
         # The history comes first. A lead that is in `raw` but not in the history would pass for one that was always
@@ -372,11 +373,13 @@ def _deltas(
     bindings: Mapping[str, TableBinding | None],
     clock: datetime,
     seen: datetime,
+    load_number: int,
     existing: set[str],
 ) -> tuple[list[Delta], dict[str, _Counts]]:
     """Create ``delta_<table>``, the rows whose content the warehouse does not hold, for every table.
 
-    ``seen`` is the time from which a fact without a time of its own counts as known.
+    ``seen`` is the time from which a fact without a time of its own counts as known. ``load_number`` tells what this
+    extraction brought from what was there: clocks do not, for two extractions may have the same.
     """
     deltas: list[Delta] = []
     counts: dict[str, _Counts] = {}
@@ -387,8 +390,9 @@ def _deltas(
         connection.execute(
             f"create table delta_{name} as with content as ({_content(table, binding, seen)}), "
             f"hashed as (select *, {_row_hash(table)} as row_hash from content) "
-            f"select h.*, timestamptz '{clock.isoformat()}' as extracted_at from hashed h "
-            f"left join known_{name} k on k.{table.key} = h.{table.key} where k.row_hash is distinct from h.row_hash"
+            f"select h.*, timestamptz '{clock.isoformat()}' as extracted_at, {load_number}::bigint as load_number "
+            f"from hashed h left join known_{name} k on k.{table.key} = h.{table.key} "
+            "where k.row_hash is distinct from h.row_hash"
         )
         accepted = f"(select count(*) from typed_{name} where check_no is null)" if binding is not None else "0"
         changed, delta, known, rows = one_row(
@@ -407,13 +411,14 @@ def _history(
     bindings: Mapping[str, TableBinding | None],
     clock: datetime,
     seen: datetime,
+    load_number: int,
     existing: set[str],
 ) -> tuple[list[Delta], _Counts, dict[str, int]]:
     """Create the new rows of the history; returns them to be written, their counts, and those seen by column."""
     leads, history = bindings["leads"], bindings[CHANGES]
     if leads is None:
         raise AssertionError("a mapping cannot declare the leads absent")
-    changes_seen = write_changes(connection, leads, history, clock, seen)
+    changes_seen = write_changes(connection, leads, history, clock, seen, load_number)
     told, delta, known = one_row(
         connection,
         f"select (select count(*) from told_changes), (select count(*) from delta_{CHANGES}), "
@@ -508,15 +513,18 @@ def _assumptions(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | No
 def _marker(
     connection: DuckDBPyConnection,
     clock: datetime,
+    load_number: int,
     reader: Source,
     chosen: ChosenMapping,
     assumptions: Sequence[str],
+    loaded: bool,
     existing: set[str],
 ) -> list[Delta]:
-    """Create ``new_extraction``, and return it to be written when it says something else than the one before."""
+    """Create ``new_extraction``; return it to be written when something was loaded, or it says something else."""
     definition = ", ".join(f"?::{sql_type} as {name}" for name, sql_type in EXTRACTION_COLUMNS.items())
     row: list[Any] = [
         clock,
+        load_number,
         reader.description,
         chosen.mapping.name,
         json.dumps(chosen.mapping.closing_outcomes),
@@ -526,11 +534,12 @@ def _marker(
     ]
     connection.execute(f"create table new_extraction as select {definition}", row)
     same = (
-        "extraction" in existing
+        not loaded
+        and "extraction" in existing
         and one_row(
             connection,
-            "select (select count(*) from known_extraction) = 1 and "
-            "(select count(*) from (from new_extraction except from known_extraction)) = 0",
+            "select (select count(*) from known_extraction) = 1 and (select count(*) from (select * exclude "
+            "(load_number) from new_extraction except select * exclude (load_number) from known_extraction)) = 0",
         )[0]
     )
     return [] if same else [Delta("extraction", "new_extraction", "replace")]

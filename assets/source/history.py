@@ -29,11 +29,12 @@ CHANGE_COLUMNS = {
     "known_at": "timestamptz",
     "origin": "varchar",
     "extracted_at": "timestamptz",
+    "load_number": "bigint",
 }
 """The columns of ``raw.lead_changes``.
 
 Those of the contract (``changed_at`` is null where an extraction saw the change); when the value became known; who told
-of it, ``source`` or ``extraction``; and the clock of the extraction that wrote it.
+of it, ``source`` or ``extraction``; and clock and number of the extraction that wrote it.
 """
 
 
@@ -43,6 +44,7 @@ def write_changes(
     history: TableBinding | None,
     clock: datetime,
     seen: datetime,
+    load_number: int,
 ) -> dict[str, int]:
     """Create ``delta_lead_changes``, the changes that ``known_lead_changes`` does not hold.
 
@@ -61,6 +63,8 @@ def write_changes(
         Of the extraction.
     seen : datetime
         When what the extraction shows counts as known.
+    load_number : int
+        Of the extraction.
 
     Returns
     -------
@@ -68,24 +72,26 @@ def write_changes(
         The changes that the extraction itself saw, by column; columns that the source lacks are left out.
     """
     shown = shown_columns(leads)
-    told = "select * from known_lead_changes where false"
+    contract = ", ".join(TABLES[CHANGES].column_names)
+    nothing = f"select {contract}, known_at, origin from known_{CHANGES} where false"
+    told = nothing
     if history is not None:
         told = (
-            f"select r.*, r.changed_at as known_at, 'source' as origin, timestamptz '{clock.isoformat()}' "
-            f"as extracted_at from ({resolved(history, seen)}) r anti join known_lead_changes using (change_id)"
+            f"select {contract}, changed_at as known_at, 'source' as origin "
+            f"from ({resolved(history, seen)}) anti join known_{CHANGES} using (change_id)"
         )
     connection.execute(f"create table told_changes as {told}")
-    connection.execute(f"create table delta_{CHANGES} as {_seen_changes(shown, clock, seen)}")
-    counts: dict[str, int] = dict.fromkeys(shown, 0)
-    counts |= dict(connection.execute(f"select column_name, count(*) from delta_{CHANGES} group by all").fetchall())
-    connection.execute(f"insert into delta_{CHANGES} by name from told_changes")
-    return counts
+    connection.execute(f"create table seen_changes as {_seen_changes(shown, seen) if shown else nothing}")
+    connection.execute(
+        f"create table delta_{CHANGES} as select *, timestamptz '{clock.isoformat()}' as extracted_at, "
+        f"{load_number}::bigint as load_number from (from told_changes union all from seen_changes)"
+    )
+    seen_by_column = connection.execute("select column_name, count(*) from seen_changes group by all").fetchall()
+    return dict.fromkeys(shown, 0) | dict(seen_by_column)
 
 
-def _seen_changes(shown: Sequence[str], clock: datetime, seen: datetime) -> str:
+def _seen_changes(shown: Sequence[str], seen: datetime) -> str:
     """Compose the SELECT of a change for each lead and column that shows something else than its last change says."""
-    if not shown:
-        return "select * from known_lead_changes where false"
     values = " union all ".join(
         f"select lead_id, created_at, {literal(name)} as column_name, cast({name} as varchar) as value "
         "from typed_leads where check_no is null"
@@ -119,8 +125,7 @@ def _seen_changes(shown: Sequence[str], clock: datetime, seen: datetime) -> str:
             'extraction-' || md5(
                 concat_ws(chr(31), lead_id, column_name, epoch_us(known_at), coalesce(value, chr(30)))
             ) as change_id,
-            lead_id, column_name, value, null::timestamptz as changed_at, known_at, 'extraction' as origin,
-            timestamptz '{clock.isoformat()}' as extracted_at
+            lead_id, column_name, value, null::timestamptz as changed_at, known_at, 'extraction' as origin
         from differing"""
 
 

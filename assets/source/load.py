@@ -42,6 +42,7 @@ REJECT_COLUMNS = {
 }
 EXTRACTION_COLUMNS = {
     "as_of": "timestamptz",
+    "load_number": "bigint",
     "source": "varchar",
     "mapping": "varchar",
     "closing_outcomes": "varchar",
@@ -108,9 +109,20 @@ class Warehouse:
         try:
             for table, columns in wanted.items():
                 if table in existing:
+                    stored = {
+                        name
+                        for (name,) in connection.execute(
+                            "select column_name from duckdb_columns() where database_name = 'warehouse' "
+                            f"and schema_name = {literal(RAW)} and table_name = {literal(table)}"
+                        ).fetchall()
+                    }
+                    # a warehouse of an earlier version lacks the columns that have been added since
+                    listed = (
+                        quoted(name) if name in stored else f"cast(null as {kind}) as {quoted(name)}"
+                        for name, kind in columns.items()
+                    )
                     connection.execute(
-                        f"create view known_{table} as select {', '.join(map(quoted, columns))} "
-                        f"from warehouse.{RAW}.{table}"
+                        f"create view known_{table} as select {', '.join(listed)} from warehouse.{RAW}.{table}"
                     )
                 else:
                     connection.execute(f"create table known_{table} ({_definition(columns)})")
@@ -159,7 +171,8 @@ class PostgresWarehouse(Warehouse):
                     continue
 
                 def chosen(_: Any, stored: Any, names: Sequence[str] = tuple(columns)) -> Any:
-                    return select(*(stored.c[name] for name in names))
+                    # a warehouse of an earlier version lacks the columns that have been added since
+                    return select(*(stored.c[name] for name in names if name in stored.c))
 
                 for batch in read_database(self._url, schema=RAW, table=table, query=chosen):
                     connection.register("batch", batch)

@@ -9,7 +9,9 @@ import pytest
 
 from models.retraining import RetrainEvidence, RetrainPolicy, decide_retraining, onset_of
 
-POLICY = RetrainPolicy(settle_days=30, cooldown_days=20, max_champion_age_days=180, min_new_labels=500)
+POLICY = RetrainPolicy(
+    settle_days=30, settle_days_on_labels=50, cooldown_days=20, max_champion_age_days=180, min_new_labels=500
+)
 TRAINED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -49,6 +51,10 @@ STALE = replace(QUIET, as_of=_day(181), failed_checks=("champion_age",), new_lab
         (replace(DRIFTED, onset=_day(70.5)), "wait", "settling"),
         (replace(DRIFTED, onset=_day(70)), "retrain", "drift_settled"),
         (replace(DRIFTED, labels_since_onset=499), "wait", "labels_not_matured"),
+        (replace(DRIFTED, failed_checks=("performance",), onset=_day(50.5)), "wait", "settling"),
+        (replace(DRIFTED, failed_checks=("performance",), onset=_day(50)), "retrain", "drift_settled"),
+        (replace(DRIFTED, failed_checks=("champion_age", "performance"), onset=_day(50.5)), "wait", "settling"),
+        (replace(DRIFTED, failed_checks=("features", "performance"), onset=_day(70)), "retrain", "drift_settled"),
         (STALE, "retrain", "champion_stale"),
         (replace(STALE, new_labels=499), "wait", "few_new_labels"),
         (

@@ -4,7 +4,10 @@
 with clock as (
 
     -- written after features and labels: what reads them can tell whether they are those of the last extraction
-    select {{ timestamp_from_us(clock_us()) }} as as_of
+    select
+        {{ timestamp_from_us(clock_us()) }} as as_of,
+        cast({{ var('load_number') }} as bigint) as load_number,
+        cast('{{ var('build_code') }}' as text) as build_code
 
 )
 

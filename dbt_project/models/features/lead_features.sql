@@ -1,3 +1,12 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        on_schema_change='fail',
+        pre_hook="{{ forget(is_due(epoch_us('as_of'), 'observation_kind')) }}"
+    )
+}}
+
 {%- set interaction_types = [
     ('calls', 'call'), ('emails', 'email'), ('sms', 'sms'), ('meetings', 'meeting'),
     ('web_visits', 'web'), ('proposal_messages', 'proposal'), ('notes', 'note'),
@@ -25,7 +34,7 @@ with observed_facts as (
         facts.interaction_us,
         facts.occurred_us,
         facts.known_us
-    from {{ ref('observations') }} as observations
+    from {{ ref('observations_due') }} as observations
     inner join {{ ref('timeline') }} as facts
         on observations.lead_id = facts.lead_id
         -- point-in-time: what became known at as_of or later does not exist
@@ -177,7 +186,7 @@ named as (
             else 'below_{{ var('property_value_tier_bounds') | min }}'
         end as property_value_tier,
         coalesce(substr(history.zip_code, 1, 2), 'unknown') as zip_prefix
-    from {{ ref('observations') }} as observations
+    from {{ ref('observations_due') }} as observations
     inner join {{ ref('stg_leads') }} as leads on observations.lead_id = leads.lead_id
     inner join aggregated
         on observations.lead_id = aggregated.lead_id

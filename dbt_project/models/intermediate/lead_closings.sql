@@ -1,3 +1,11 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        pre_hook="{{ forget('lead_id in (select lead_id from ' ~ ref('touched_leads') ~ ')') }}"
+    )
+}}
+
 {%- set closing_outcomes = "'" ~ var('closing_outcomes') | map('replace', "'", "''") | join("', '") ~ "'" -%}
 
 with closing_facts as (
@@ -5,7 +13,7 @@ with closing_facts as (
     select
         lead_id,
         known_us as closed_us
-    from {{ ref('timeline') }}
+    from {{ of_touched_leads(ref('timeline')) }} as facts
     where
         (fact = 'project_closed' and outcome = 'won')
         {%- if var('closing_outcomes') %}
@@ -25,7 +33,7 @@ with closing_facts as (
             lead_id,
             known_us,
             lead(known_us) over (partition by lead_id order by fact_number) as next_known_us
-        from {{ ref('timeline') }}
+        from {{ of_touched_leads(ref('timeline')) }} as facts
     ) as gaps
     where next_known_us is null or next_known_us - known_us > {{ var('silence_closes_after_days') }} * {{ day_us() }}
     {%- endif %}

@@ -1,3 +1,11 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        pre_hook="{{ forget('lead_id in (select lead_id from ' ~ ref('touched_leads') ~ ')') }}"
+    )
+}}
+
 {%- set lead_columns = ['lead_status', 'lead_owner', 'property_value', 'zip_code'] -%}
 
 -- Of several changes at one moment the last by its key counts, the same on every engine.
@@ -14,7 +22,7 @@ with last_of_moment as (
             lead(known_us) over (
                 partition by lead_id, lead_column order by known_us, {{ byte_order('change_id') }}
             ) as next_known_us
-        from {{ ref('stg_lead_changes') }}
+        from {{ of_touched_leads(ref('stg_lead_changes')) }} as staged
     ) as in_order
     where next_known_us is null or next_known_us > known_us
 

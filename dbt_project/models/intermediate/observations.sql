@@ -1,3 +1,11 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        pre_hook="{{ forget(is_due('as_of_us', 'observation_kind')) }}"
+    )
+}}
+
 with activity as (
 
     select
@@ -5,6 +13,11 @@ with activity as (
         {{ next_midnight_us('known_us') }} as as_of_us,
         1 as kind_rank
     from {{ ref('timeline') }}
+    {%- if is_increment() %}
+    where
+        known_us >= {{ var('built_us') }} - {{ day_us() }}
+        or lead_id in (select lead_id from {{ ref('touched_leads') }})
+    {%- endif %}
 
 ),
 
@@ -68,6 +81,14 @@ described as (
     -- a lead exists from the moment after it was created
     where leads.known_us < open_moments.as_of_us
 
+),
+
+due as (
+
+    select *
+    from described
+    where {{ is_due('as_of_us', 'observation_kind') }}
+
 )
 
-select * from described
+select * from due

@@ -1,3 +1,11 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        pre_hook="{{ forget('lead_id in (select lead_id from ' ~ ref('touched_leads') ~ ')') }}"
+    )
+}}
+
 with facts as (
 
     select
@@ -11,7 +19,7 @@ with facts as (
         cast(null as bigint) as interaction_us,
         known_us as occurred_us,
         known_us
-    from {{ ref('stg_leads') }}
+    from {{ of_touched_leads(ref('stg_leads')) }} as staged
 
     union all
 
@@ -26,7 +34,7 @@ with facts as (
         null as interaction_us,
         occurred_us,
         known_us
-    from {{ ref('stg_interactions') }}
+    from {{ of_touched_leads(ref('stg_interactions')) }} as staged
 
     union all
 
@@ -42,7 +50,7 @@ with facts as (
         occurred_us as interaction_us,
         opened_us as occurred_us,
         greatest(opened_us, known_us) as known_us
-    from {{ ref('stg_interactions') }}
+    from {{ of_touched_leads(ref('stg_interactions')) }} as staged
     where opened_us is not null
 
     union all
@@ -58,7 +66,7 @@ with facts as (
         occurred_us as interaction_us,
         responded_us as occurred_us,
         greatest(responded_us, known_us) as known_us
-    from {{ ref('stg_interactions') }}
+    from {{ of_touched_leads(ref('stg_interactions')) }} as staged
     where responded_us is not null
 
     union all
@@ -74,7 +82,7 @@ with facts as (
         null as interaction_us,
         booked_us as occurred_us,
         booked_us as known_us
-    from {{ ref('stg_appointments') }}
+    from {{ of_touched_leads(ref('stg_appointments')) }} as staged
 
     union all
 
@@ -89,7 +97,7 @@ with facts as (
         null as interaction_us,
         ended_us as occurred_us,
         greatest(ended_us, booked_us) as known_us
-    from {{ ref('stg_appointments') }}
+    from {{ of_touched_leads(ref('stg_appointments')) }} as staged
     where ended_us is not null
 
     union all
@@ -105,7 +113,7 @@ with facts as (
         null as interaction_us,
         proposed_us as occurred_us,
         proposed_us as known_us
-    from {{ ref('stg_projects') }}
+    from {{ of_touched_leads(ref('stg_projects')) }} as staged
 
     union all
 
@@ -120,7 +128,7 @@ with facts as (
         null as interaction_us,
         closed_us as occurred_us,
         greatest(closed_us, proposed_us) as known_us
-    from {{ ref('stg_projects') }}
+    from {{ of_touched_leads(ref('stg_projects')) }} as staged
     where closed_us is not null
 
 ),

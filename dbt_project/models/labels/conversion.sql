@@ -1,3 +1,12 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        on_schema_change='fail',
+        pre_hook="{{ forget(epoch_us('matures_at') ~ ' > ' ~ (var('built_us') or 0) ~ ' or lead_id in (select lead_id from ' ~ ref('touched_leads') ~ ')') }}"
+    )
+}}
+
 {%- set horizon_us = var('conversion_horizon_days') ~ ' * ' ~ day_us() -%}
 
 -- A label exists only once it has matured: unmatured observations have no row here.
@@ -10,6 +19,12 @@ with matured as (
         as_of_us + {{ horizon_us }} as matures_us
     from {{ ref('observations') }}
     where as_of_us + {{ horizon_us }} <= {{ clock_us() }}
+    {%- if is_increment() %}
+        and (
+            as_of_us + {{ horizon_us }} > {{ var('built_us') }}
+            or lead_id in (select lead_id from {{ ref('touched_leads') }})
+        )
+    {%- endif %}
 
 ),
 

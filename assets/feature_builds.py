@@ -1,0 +1,148 @@
+"""How the feature store is built: as a whole, or as an increment on the last build. A pure decision, and its evidence.
+
+An increment computes the observations since the last build and all those of the leads that the extractions since then
+have touched, however late their facts are. It gives the rows of a whole build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from assets.dbt import DBT_PROJECT, feature_code, manifest_path, settings_of
+from assets.warehouse import columns_of, table_exists
+from models.registry import DECLARATIONS
+
+if TYPE_CHECKING:
+    from assets.resources import Horizons
+    from assets.warehouse import Connection, Warehouse
+
+CLOCK_TABLE = ("features", "feature_clock")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What the feature store was built from.
+
+    Attributes
+    ----------
+    as_of : datetime
+        The clock, UTC.
+    load_number : int
+        The extraction.
+    code : str
+        Hash of the SQL and the settings.
+    """
+
+    as_of: datetime
+    load_number: int
+    code: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildEvidence:
+    """What is known before a build.
+
+    Attributes
+    ----------
+    last : Built or None
+        The last build; None where there is none.
+    now : Built
+        What is to be built.
+    missing : tuple of str
+        Tables to which an increment would add, and which are not there.
+    """
+
+    last: Built | None
+    now: Built
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildPlan:
+    """A decision with its reason.
+
+    Attributes
+    ----------
+    since : Built or None
+        The build on which the increment rests; None for a whole build.
+    reason : str
+    """
+
+    since: Built | None
+    reason: str
+
+
+def plan_build(evidence: BuildEvidence) -> BuildPlan:
+    """Decide whether a build is whole or an increment: whole wherever an increment might give other rows."""
+    last, now = evidence.last, evidence.now
+    if last is None:
+        return BuildPlan(since=None, reason="Whole: there is no build to add to.")
+    if evidence.missing:
+        return BuildPlan(since=None, reason=f"Whole: {', '.join(evidence.missing)} of the last build is missing.")
+    if last.code != now.code:
+        return BuildPlan(since=None, reason="Whole: the SQL or the settings have changed since the last build.")
+    if now.as_of < last.as_of:
+        return BuildPlan(
+            since=None,
+            reason=f"Whole: the clock has gone back, from {last.as_of.isoformat()} to {now.as_of.isoformat()}.",
+        )
+    return BuildPlan(
+        since=last,
+        reason=f"Increment on the build of {last.as_of.isoformat()}: {now.load_number - last.load_number} extractions "
+        "have brought something since.",
+    )
+
+
+def gather(warehouse: Warehouse, horizons: Horizons) -> BuildEvidence:
+    """Gather what a build is decided on."""
+    extraction = warehouse.extraction()
+    now = Built(
+        as_of=extraction.as_of,
+        load_number=extraction.load_number,
+        code=build_code(settings_of(extraction, horizons)),
+    )
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    added_to = [
+        (node["config"]["schema"], node["name"])
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+        and node["config"]["materialized"] == "incremental"
+        and node["config"]["schema"] != "marts"
+    ]
+    with warehouse.connect() as connection:
+        return BuildEvidence(
+            last=_last(connection),
+            now=now,
+            missing=tuple(
+                f"{schema}.{name}" for schema, name in sorted(added_to) if not table_exists(connection, schema, name)
+            ),
+        )
+
+
+def build_code(settings: dict[str, Any]) -> str:
+    """Return a hash of the SQL of features and labels, and of the settings that it is built with."""
+    views = {declaration.feature_view.name for declaration in DECLARATIONS.values()}
+    labels = {declaration.label for declaration in DECLARATIONS.values()}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    # the defaults of the variables stand there
+    digest.update((DBT_PROJECT.project_dir / "dbt_project.yml").read_bytes())
+    for name in sorted(views | labels):
+        digest.update(feature_code(name).encode())
+    return digest.hexdigest()
+
+
+def microseconds(moment: datetime) -> int:
+    """Return a moment in microseconds since 1970, as the clock of the SQL counts."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _last(connection: Connection) -> Built | None:
+    # a warehouse of an earlier version has a clock alone
+    if not {"as_of", "load_number", "build_code"} <= set(columns_of(connection, *CLOCK_TABLE)):
+        return None
+    row = connection.execute("select as_of, load_number, build_code from features.feature_clock").fetchone()
+    return None if row is None else Built(as_of=row[0], load_number=row[1], code=row[2])

@@ -1,0 +1,34 @@
+{#- A build is whole, or an increment on the last one: then only what may differ from it is computed. Leadline passes the
+    extraction and the clock that the last build was made from; without them everything is built. -#}
+{% macro is_increment() -%} {{ return(var('built_load_number') is not none) }} {%- endmacro %}
+
+{#- In an increment the rows of touched leads, else all. -#}
+{% macro of_touched_leads(relation) -%}
+    {%- set touched_leads = ref('touched_leads') -%}
+    {%- if is_increment() -%}
+        (select * from {{ relation }} where lead_id in (select lead_id from {{ touched_leads }}))
+    {%- else -%}
+        {{ relation }}
+    {%- endif -%}
+{%- endmacro %}
+
+{#- Whether an observation may differ from the last build: it is later, of a touched lead, or part of a census, which
+    the next census replaces. Of a given range of days nothing else counts. -#}
+{% macro is_due(as_of_us, observation_kind, lead_id='lead_id') -%}
+    {%- set touched_leads = ref('touched_leads') -%}
+    {%- if var('range_from_us') is not none -%}
+        ({{ as_of_us }} >= {{ var('range_from_us') }} and {{ as_of_us }} < {{ var('range_until_us') }})
+    {%- elif is_increment() -%}
+        ({{ as_of_us }} > {{ var('built_us') }} or {{ observation_kind }} = 'clock'
+        or {{ lead_id }} in (select lead_id from {{ touched_leads }}))
+    {%- else -%}
+        1 = 1
+    {%- endif -%}
+{%- endmacro %}
+
+{#- Before an increment adds its rows: delete those that they replace, in the same transaction. -#}
+{% macro forget(condition) -%}
+    {%- if is_increment() or var('range_from_us') is not none -%}
+        delete from {{ this }} where {{ condition }}
+    {%- endif -%}
+{%- endmacro %}

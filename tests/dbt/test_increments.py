@@ -1,0 +1,163 @@
+"""A month of daily increments, with facts that come late and rows that change, gives the rows of one whole build."""
+
+from __future__ import annotations
+
+import random
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, COLUMNS, DAY, Crm, random_crm
+from tests.dbt.warehouses import DuckDB, Postgres, Warehouse
+from tests.postgres import database, server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SETTINGS: dict[str, Any] = {"closing_outcomes": CLOSING_OUTCOMES, "conversion_horizon_days": 30}
+MODELS = "+lead_features +conversion +next_action +feature_clock"
+KEYS = {
+    "leads": "lead_id",
+    "interactions": "interaction_id",
+    "appointments": "appointment_id",
+    "projects": "project_id",
+    "lead_changes": "change_id",
+}
+COMPARED = {
+    "intermediate.timeline": ("lead_id", "fact_number"),
+    "intermediate.lead_closings": ("lead_id",),
+    "intermediate.lead_history": ("lead_id", "known_us"),
+    "intermediate.observations": ("lead_id", "as_of"),
+    "features.lead_features": ("lead_id", "as_of"),
+    "labels.conversion": ("lead_id", "as_of"),
+    "labels.next_action": ("lead_id", "as_of"),
+}
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A row as an extraction finds it from a moment on."""
+
+    at: datetime
+    table: str
+    row: dict[str, Any]
+
+
+def deliveries(crm: Crm, seed: int) -> list[Delivery]:
+    """Return the rows of a CRM as they come: some weeks late, what comes later to a row as a change of it."""
+    rng = random.Random(seed)
+    found: list[Delivery] = []
+
+    def deliver(table: str, row: dict[str, Any], known: datetime) -> None:
+        # a fact may also be there before it counts as known: a CRM's clock may be ahead
+        late = rng.choice((timedelta(), -timedelta(hours=12), timedelta(hours=30), timedelta(days=rng.uniform(2, 20))))
+        found.append(Delivery(known + late, table, row))
+
+    for row in crm["leads"]:
+        # what belongs to a lead that is not there is rejected by the contract
+        found.append(Delivery(datetime.min.replace(tzinfo=UTC), "leads", row))
+        if rng.random() < 0.1:
+            changed = {**row, "source": "corrected", "property_value": None}
+            found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, "leads", changed))
+    for row in crm["interactions"]:
+        known = max(row["occurred_at"], row["recorded_at"] or row["occurred_at"])
+        deliver("interactions", {**row, "opened_at": None, "responded_at": None}, known)
+        later = [moment for moment in (row["opened_at"], row["responded_at"]) if moment]
+        if later:
+            deliver("interactions", row, max(*later, known))
+        if rng.random() < 0.05:
+            # a correction moves the fact, to an earlier or to a later day
+            moved = {**row, "occurred_at": row["occurred_at"] + rng.choice((-9, 9)) * DAY, "recorded_at": None}
+            found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, "interactions", moved))
+    for table, first, last, before in (
+        ("appointments", "booked_at", "ended_at", "scheduled"),
+        ("projects", "proposed_at", "closed_at", "open"),
+    ):
+        for row in crm[table]:
+            deliver(table, {**row, last: None, "status": before}, row[first])
+            if row[last]:
+                deliver(table, row, row[last])
+    for row in crm["lead_changes"]:
+        deliver("lead_changes", row, row["known_at"])
+    return sorted(found, key=lambda each: each.at)
+
+
+class Raw:
+    """Schema ``raw`` as extractions fill it."""
+
+    def __init__(self, warehouse: Warehouse, coming: list[Delivery]) -> None:
+        self.warehouse = warehouse
+        self.coming = coming
+        self.rows: dict[str, dict[str, dict[str, Any]]] = {table: {} for table in COLUMNS}
+        self.load_number = 0
+
+    def extract(self, clock: datetime) -> None:
+        """Bring what has come by a clock."""
+        come = [each for each in self.coming if each.at < clock]
+        self.coming = self.coming[len(come) :]
+        self.load_number += bool(come)
+        for each in come:
+            row = {**deepcopy(each.row), "load_number": self.load_number}
+            self.rows[each.table][row[KEYS[each.table]]] = row
+        self.write()
+
+    def write(self) -> None:
+        """Replace schema ``raw``; the tables that dbt makes stay."""
+        self.warehouse.execute("create schema if not exists raw")
+        for table, columns in COLUMNS.items():
+            typed = {**columns, "load_number": "bigint"}
+            listed = ", ".join(f"{name} {kind}" for name, kind in typed.items())
+            self.warehouse.execute(f"create table if not exists raw.{table} ({listed})", f"delete from raw.{table}")
+            rows = self.rows[table].values()
+            self.warehouse.insert(f"raw.{table}", [tuple(row.get(name) for name in typed) for row in rows])
+
+
+def variables(clock: datetime, load_number: int) -> dict[str, Any]:
+    return {**SETTINGS, "as_of": clock.isoformat(), "load_number": load_number}
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Warehouse, Warehouse, int]]:
+    """Return two empty warehouses of an engine, and the days of increments that there is time for."""
+    if request.param == "duckdb":
+        (tmp_path / "whole").mkdir()
+        yield DuckDB(tmp_path), DuckDB(tmp_path / "whole"), 30
+        return
+    with server(tmp_path / "server") as running, database(running) as one, database(running) as other:
+        yield Postgres(one), Postgres(other), 5
+
+
+def test_a_month_of_increments_gives_the_rows_of_a_whole_build(
+    stores: tuple[Warehouse, Warehouse, int], scratch: Path
+) -> None:
+    store, whole, days = stores
+    raw = Raw(store, deliveries(random_crm(seed=21), seed=4))
+    clocks = [CLOCK - day * DAY for day in range(days, -1, -1)]
+    raw.extract(clocks[0])
+    store.dbt("run", scratch, variables(clocks[0], raw.load_number), "--full-refresh", "--select", MODELS, parse=False)
+    total = store.rows("select count(*) from intermediate.observations")[0][0]
+    for before, clock in zip(clocks, clocks[1:], strict=False):
+        built = {"built_load_number": raw.load_number, "built_us": (before - EPOCH) // timedelta(microseconds=1)}
+        raw.extract(clock)
+        store.dbt("run", scratch, {**variables(clock, raw.load_number), **built}, "--select", MODELS, parse=False)
+        assert 0 < store.rows("select count(*) from intermediate.observations_due")[0][0] < total
+
+    Raw.write(_same_raw(raw, whole))
+    whole.dbt("run", scratch, variables(CLOCK, raw.load_number), "--full-refresh", "--select", MODELS, parse=False)
+    for table, key in COMPARED.items():
+        found, expected = (each.records(f"select * from {table}", *key) for each in (store, whole))
+        assert len(expected) > 10, table
+        assert found.keys() == expected.keys(), table
+        different = {each: (found[each], row) for each, row in expected.items() if found[each] != row}
+        assert not different, f"{table}: {len(different)} rows, the first {next(iter(different.items()))}"
+
+
+def _same_raw(raw: Raw, warehouse: Warehouse) -> Raw:
+    other = Raw(warehouse, [])
+    other.rows = raw.rows
+    return other
