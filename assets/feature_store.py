@@ -8,6 +8,7 @@ from dagster_dbt import dbt_assets
 
 from assets.dbt import DBT_PROJECT, Dbt, Translator, build, manifest_path
 from assets.feature_builds import gather, microseconds, plan_build
+from assets.feature_history import added_days
 from assets.resources import WAREHOUSE_POOL, Horizons
 from assets.warehouse import Warehouse
 
@@ -33,3 +34,5 @@ def feature_store(
         return
     variables |= {"built_load_number": plan.since.load_number, "built_us": microseconds(plan.since.as_of)}
     yield from build(context, dbt, warehouse, horizons, variables=variables)
+    for added in added_days(warehouse, plan.since.as_of):
+        context.log_event(added)

@@ -199,10 +199,10 @@ def _failed_at(looks: Looks, clock: datetime) -> tuple[str, ...]:
     return next((checks for moment, checks in looks if moment == clock), ())
 
 
-def _evaluated_rows(connection: "DuckDBPyConnection", champion: Candidate, clock: datetime) -> int:
+def _evaluated_rows(connection: "Connection", champion: Candidate, clock: datetime) -> int:
     rows: int = connection.execute(
         "select coalesce(max(rows_current), 0) from ml.ml_drift_logs "
-        "where model = ? and version = ? and as_of = ? and check_name = ?",
+        "where model = $1 and version = $2 and as_of = $3 and check_name = $4",
         [champion.model, champion.version, clock, MEASURED_ON_LABELS],
     ).fetchall()[0][0]
     return rows

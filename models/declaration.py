@@ -73,6 +73,9 @@ class FeatureView:
         The column with the time at which the entity came into being; entities are split by it.
     not_features : tuple of str
         Columns of the view that describe the observation and are not learnt from.
+    dropped : tuple of str
+        Features that another one all but repeats, which the dbt project names (``meta.dropped``). They stay in the
+        view, for people, and are not learnt from.
     segments : tuple of str
         Columns by whose values held-out rows are measured apart, where they are there.
     entity_table : str
@@ -88,6 +91,7 @@ class FeatureView:
     key: str
     created: str
     not_features: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
     entity_table: str = ""
     entity_columns: Mapping[str, str] = field(default_factory=dict)
@@ -110,6 +114,32 @@ LEAD_FEATURES = FeatureView(
     key="lead_id",
     created="lead_created_at",
     not_features=("lead_id", AS_OF, "observation_kind", "lead_created_at", "assigned_to"),
+    dropped=(
+        "facts_count_7d",
+        "internal_count_7d",
+        "outbound_calls_count_7d",
+        "facts_count_30d",
+        "web_visits_count_30d",
+        "internal_count_30d",
+        "facts_count_90d",
+        "sms_count_90d",
+        "meetings_count_90d",
+        "web_visits_count_90d",
+        "proposal_messages_count_90d",
+        "internal_count_90d",
+        "outbound_calls_count_90d",
+        "inbound_calls_count_90d",
+        "inbound_emails_count_90d",
+        "facts_count_lifetime",
+        "sms_count_lifetime",
+        "web_visits_count_lifetime",
+        "internal_count_lifetime",
+        "outbound_calls_count_lifetime",
+        "days_since_oldest_open_proposal",
+        "proposals_count_lifetime",
+        "open_proposals_count",
+        "urgency_score",
+    ),
     segments=("lead_source", "property_value_tier", "assigned_to"),
     entity_table="staging.stg_leads",
     entity_columns=MappingProxyType({"assigned_to": "current_assigned_to"}),
@@ -121,9 +151,9 @@ SEASONAL = ("lead_age_days", "as_of_weekday", "is_weekend", "hour_of_first_conta
 
 OWN_HISTORY = (
     "status_as_of",
-    "days_in_status",
+    "days_since_last_status_change",
     "status_changes_count_lifetime",
-    "days_with_owner",
+    "days_since_last_owner_change",
     "owner_changes_count_lifetime",
     "property_value_rises_count_lifetime",
     "property_value_cuts_count_lifetime",
@@ -250,8 +280,9 @@ class ModelDeclaration:
 
     @property
     def not_features(self) -> frozenset[str]:
-        """Columns of a training frame that are not learnt from: those of the observation and those of the label."""
-        return frozenset((*self.feature_view.not_features, *LABEL_MODEL_COLUMNS, self.label_column))
+        """Columns of a training frame that are not learnt from: of the observation, of the label, and dropped ones."""
+        view = self.feature_view
+        return frozenset((*view.not_features, *view.dropped, *LABEL_MODEL_COLUMNS, self.label_column))
 
     @property
     def published_columns(self) -> tuple[str, ...]:

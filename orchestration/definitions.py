@@ -9,6 +9,7 @@ from assets import (
     champions,
     crm,
     drift,
+    feature_history,
     feature_quality,
     feature_store,
     marts,
@@ -21,7 +22,7 @@ from assets.dbt import DBT, DBT_PROJECT, Dbt
 from assets.environment import OWN_SERVER, SettingError, point_at_home, settings
 from assets.resources import ArtifactStore, Clock, CrmSource, Horizons, Publication, Splitting
 from assets.warehouse import Warehouse
-from orchestration.jobs import retrain_jobs, score_leads, whole_loop
+from orchestration.jobs import recompute_days, retrain_jobs, score_leads, whole_loop
 from orchestration.progress import progress_logger
 from orchestration.schedules import nightly_scores
 from orchestration.sensors import retrain_sensor
@@ -40,6 +41,7 @@ defs = dg.Definitions(
         [
             crm,
             feature_store,
+            feature_history,
             feature_quality,
             training_sets,
             candidates,
@@ -52,7 +54,7 @@ defs = dg.Definitions(
         ],
         include_specs=True,
     ),
-    jobs=[whole_loop, score_leads, *retrain_jobs],
+    jobs=[whole_loop, score_leads, recompute_days, *retrain_jobs],
     schedules=[nightly_scores],
     sensors=[retrain_sensor],
     # a step in a process of its own costs eight seconds, and DuckDB admits one writing process

@@ -20,3 +20,11 @@
 
 {#- What asks a lead for an answer: a call, an e-mail or a text message to it. -#}
 {% macro is_question() -%} direction = 'outbound' and interaction_type in ('call', 'email', 'sms') {%- endmacro %}
+
+{#- Lead and rep in touch, whoever began. -#}
+{% macro is_contact() -%} fact = 'interaction' and direction in ('inbound', 'outbound') {%- endmacro %}
+
+{#- What tells who the rep of a lead is: the rep as of a moment is who performed the last of these known before it. -#}
+{% macro names_rep(facts) -%}
+    {{ facts }}.fact = 'interaction' and {{ facts }}.direction = 'outbound' and {{ facts }}.performed_by is not null
+{%- endmacro %}

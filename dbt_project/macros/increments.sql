@@ -13,14 +13,19 @@
 {%- endmacro %}
 
 {#- Whether an observation may differ from the last build: it is later, of a touched lead, or part of a census, which
-    the next census replaces. Of a given range of days nothing else counts. -#}
-{% macro is_due(as_of_us, observation_kind, lead_id='lead_id') -%}
+    the next census replaces. Its features may differ as well where a closing has come late or has changed, which is in
+    the track records of all observations after it. Of a given range of days nothing else counts. -#}
+{% macro is_due(as_of_us, observation_kind, features=false) -%}
     {%- set touched_leads = ref('touched_leads') -%}
+    {%- set track_record_changes = ref('track_record_changes') if features else none -%}
     {%- if var('range_from_us') is not none -%}
         ({{ as_of_us }} >= {{ var('range_from_us') }} and {{ as_of_us }} < {{ var('range_until_us') }})
     {%- elif is_increment() -%}
         ({{ as_of_us }} > {{ var('built_us') }} or {{ observation_kind }} = 'clock'
-        or {{ lead_id }} in (select lead_id from {{ touched_leads }}))
+        or lead_id in (select lead_id from {{ touched_leads }})
+        {%- if features %}
+        or {{ as_of_us }} > (select changed_us from {{ track_record_changes }})
+        {%- endif %})
     {%- else -%}
         1 = 1
     {%- endif -%}

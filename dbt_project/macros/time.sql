@@ -41,3 +41,13 @@
 {% macro days_between(earlier_us, later_us) -%}
     (cast({{ later_us }} - {{ earlier_us }} as double precision) / {{ day_us() }})
 {%- endmacro %}
+
+{#- Microseconds from one moment to another, 0 where that came before it, null where it never came. -#}
+{% macro delay_us(since_us, until_us) -%}
+    case when {{ until_us }} < {{ since_us }} then 0 else {{ until_us }} - {{ since_us }} end
+{%- endmacro %}
+
+{#- Hour of the day in UTC, 0 to 23. -#}
+{% macro hour_of_day(us) -%}
+    cast((mod({{ us }}, {{ day_us() }}) - mod({{ us }}, {{ hour_us() }})) / {{ hour_us() }} as bigint)
+{%- endmacro %}

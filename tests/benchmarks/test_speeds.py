@@ -70,7 +70,7 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 def test_a_form_that_loses_an_observation_is_no_measurement(facts: Path) -> None:
     with pytest.raises(MeasurementError, match=r"main\.less: expected .* one for each observation, found 3"):
-        feature_sql._timed(facts, "main.less", "from intermediate.observations limit 3", 2)
+        feature_sql._timed(facts, {"main.less": "from intermediate.observations limit 3"}, 2)
 
 
 def test_the_feature_benchmark_compares_both_forms_at_each_size(

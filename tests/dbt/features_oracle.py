@@ -43,6 +43,8 @@ FACTS = {
 }
 """The names of the timeline, by which facts of one time are ordered."""
 TIER_BOUNDS = (10000, 50000, 250000, 1000000)
+PRIOR_LEADS = 20
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +60,30 @@ class Fact:
     outcome: str | None = None
     value: Decimal | None = None
     delay: timedelta | None = None
+    by: str | None = None
+    closed: datetime | None = None
 
     @property
     def contact(self) -> bool:
         """Whether lead and rep were in touch."""
         return self.kind == "interaction" and self.direction != "internal"
+
+    @property
+    def outbound(self) -> bool:
+        """Whether a rep got in touch with the lead."""
+        return self.kind == "interaction" and self.direction == "outbound"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closing:
+    """What a closed lead tells about its rep and its source, and from when on."""
+
+    lead_id: str
+    closed: datetime
+    won: datetime | None
+    rep: str | None
+    source: str
+    delay: timedelta | None
 
 
 def expected_features(
@@ -70,8 +91,15 @@ def expected_features(
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Return the row of features of every observation, by lead_id and as_of."""
     rows = {}
+    facts_of = {lead["lead_id"]: _facts(crm, lead) for lead in crm["leads"]}
+    closed_leads = [
+        closing
+        for lead in crm["leads"]
+        if (closing := _closing(lead, facts_of[lead["lead_id"]], closing_outcomes)) is not None
+    ]
     for lead in crm["leads"]:
-        facts = _facts(crm, lead)
+        facts = facts_of[lead["lead_id"]]
+        others = [closing for closing in closed_leads if closing.lead_id != lead["lead_id"]]
         changes = [row for row in crm["lead_changes"] if row["lead_id"] == lead["lead_id"]]
         closings = [fact.known for fact in facts if _closes(fact, closing_outcomes)]
         for as_of, kind in _observations(lead["created_at"], facts, clock).items():
@@ -84,6 +112,7 @@ def expected_features(
                     "lead_created_at": lead["created_at"],
                     **_features(lead, known, as_of),
                     **_own_history([row for row in changes if row["known_at"] < as_of], as_of),
+                    **_track_records(lead, known, as_of, others),
                 }
     return rows
 
@@ -97,7 +126,16 @@ def _facts(crm: Crm, lead: dict[str, Any]) -> list[Fact]:
         occurred = row["occurred_at"]
         known = max(occurred, row["recorded_at"] or occurred)
         same = {"key": row["interaction_id"], "type": row["type"], "direction": row["direction"]}
-        facts.append(Fact(kind="interaction", occurred=occurred, known=known, outcome=row["outcome"], **same))
+        facts.append(
+            Fact(
+                kind="interaction",
+                occurred=occurred,
+                known=known,
+                outcome=row["outcome"],
+                by=row["performed_by"],
+                **same,
+            )
+        )
         for kind, at in (("opened", row["opened_at"]), ("responded", row["responded_at"])):
             if at:
                 facts.append(Fact(kind=kind, occurred=at, known=max(at, known), delay=at - occurred, **same))
@@ -106,7 +144,8 @@ def _facts(crm: Crm, lead: dict[str, Any]) -> list[Fact]:
         if row["ended_at"]:
             facts.append(Fact(kind="ended", occurred=row["ended_at"], known=row["ended_at"], outcome=row["status"]))
     for row in own("projects"):
-        facts.append(Fact(kind="proposed", occurred=row["proposed_at"], known=row["proposed_at"], value=row["value"]))
+        proposed = {"occurred": row["proposed_at"], "known": row["proposed_at"], "closed": row["closed_at"]}
+        facts.append(Fact(kind="proposed", value=row["value"], **proposed))
         if row["closed_at"]:
             closed = {"occurred": row["closed_at"], "known": row["closed_at"]}
             facts.append(Fact(kind="closed", outcome=row["status"], value=row["value"], **closed))
@@ -116,6 +155,64 @@ def _facts(crm: Crm, lead: dict[str, Any]) -> list[Fact]:
 def _closes(fact: Fact, closing_outcomes: Sequence[str]) -> bool:
     won = fact.kind == "closed" and fact.outcome == "won"
     return won or (fact.kind == "interaction" and fact.outcome in closing_outcomes)
+
+
+def _closing(lead: dict[str, Any], facts: Sequence[Fact], closing_outcomes: Sequence[str]) -> Closing | None:
+    moments = [fact.known for fact in facts if _closes(fact, closing_outcomes)]
+    if not moments:
+        return None
+    closed = max(min(moments), lead["created_at"])
+    won = min((fact.known for fact in facts if fact.kind == "closed" and fact.outcome == "won"), default=None)
+    until_then = [fact for fact in facts if fact.known <= closed]
+    return Closing(
+        lead_id=lead["lead_id"],
+        closed=closed,
+        won=None if won is None else max(won, closed),
+        rep=_rep(until_then),
+        source=lead["source"],
+        delay=_first_outbound(lead, until_then),
+    )
+
+
+def _rep(known: Sequence[Fact]) -> str | None:
+    named = [fact for fact in known if fact.outbound and fact.by is not None]
+    last = max(named, key=lambda fact: (fact.known, fact.occurred, fact.key.encode()), default=None)
+    return last and last.by
+
+
+def _first_outbound(lead: dict[str, Any], known: Sequence[Fact]) -> timedelta | None:
+    first = min((fact.occurred for fact in known if fact.outbound), default=None)
+    return None if first is None else max(first - lead["created_at"], timedelta())
+
+
+def _track_records(
+    lead: dict[str, Any], known: Sequence[Fact], as_of: datetime, others: Sequence[Closing]
+) -> dict[str, Any]:
+    everyone = [closing for closing in others if closing.closed < as_of]
+    rep = _rep(known)
+    records = {
+        "rep": [closing for closing in everyone if rep is not None and closing.rep == rep],
+        "source": [closing for closing in everyone if closing.source == lead["source"]],
+    }
+    features: dict[str, Any] = {}
+    for name, record in records.items():
+        won = [float(closing.won is not None and closing.won < as_of) for closing in record]
+        won_everywhere = [float(closing.won is not None and closing.won < as_of) for closing in everyone]
+        features[f"{name}_closed_leads_count_lifetime"] = len(record)
+        features[f"{name}_win_rate_lifetime"] = _shrunk(won, won_everywhere)
+        features[f"{name}_first_outbound_hours_lifetime"] = _shrunk(_hours(record), _hours(everyone))
+    return features
+
+
+def _hours(closings: Sequence[Closing]) -> list[float]:
+    return [closing.delay / HOUR for closing in closings if closing.delay is not None]
+
+
+def _shrunk(values: Sequence[float], everywhere: Sequence[float]) -> float | None:
+    """Return the mean of the values and of PRIOR_LEADS more that are as the mean of all."""
+    if not everywhere:
+        return None
+    return (math.fsum(values) + PRIOR_LEADS * math.fsum(everywhere) / len(everywhere)) / (len(values) + PRIOR_LEADS)
 
 
 def _observations(created: datetime, facts: Sequence[Fact], clock: datetime) -> dict[datetime, str]:
@@ -136,6 +233,10 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
     last = max(interactions, key=lambda fact: (fact.known, fact.occurred, fact.key.encode()), default=None)
     first_contact = min((fact.occurred for fact in known if fact.contact), default=None)
     since_contact = _days_since([fact for fact in known if fact.contact], as_of)
+    contacts = sorted(fact.known for fact in known if fact.contact)
+    gaps = [(later - earlier) / DAY for earlier, later in pairwise(contacts)]
+    first_outbound = _first_outbound(lead, known)
+    still_open = [fact for fact in proposed if fact.closed is None or max(fact.closed, fact.occurred) >= as_of]
     answers = [fact for fact in _of(known, "responded") if fact.direction == "outbound" and fact.type in QUESTIONS]
     response_rate = _rate(len(answers), _outbound(known, "interaction", QUESTIONS))
     email_open_rate = _rate(_outbound(known, "opened", ("email",)), _outbound(known, "interaction", ("email",)))
@@ -143,8 +244,10 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
         sum(fact.outcome == "completed" for fact in ended),
         sum(fact.outcome in ("completed", "no_show") for fact in ended),
     )
+    answered_at = [fact.occurred for fact in answers]
     return {
         **_counts(known, as_of),
+        **_trends(known, as_of),
         "lead_age_days": (as_of - lead["created_at"]) / DAY,
         "days_since_last_fact": _days_since(known, as_of),
         "days_since_last_contact": since_contact,
@@ -155,6 +258,9 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
         "days_since_last_note": _days_since([fact for fact in interactions if fact.type == "note"], as_of),
         "days_since_last_response": _days_since(_of(known, "responded"), as_of),
         "days_since_first_proposal": (as_of - min(fact.known for fact in proposed)) / DAY if proposed else None,
+        "days_since_oldest_open_proposal": (
+            (as_of - min(fact.known for fact in still_open)) / DAY if still_open else None
+        ),
         "days_since_last_proposal": _days_since(proposed, as_of),
         "days_since_last_proposal_closed": _days_since(closed, as_of),
         "days_since_last_booking": _days_since(booked, as_of),
@@ -164,6 +270,17 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
         "outbound_call_share_lifetime": _rate(
             _outbound(known, "interaction", ("call",)), _outbound(known, "interaction", ("call", "email"))
         ),
+        "longest_contact_gap_days": max(gaps, default=None),
+        "avg_contact_gap_days": (contacts[-1] - contacts[0]) / DAY / len(gaps) if gaps else None,
+        "last_contact_gap_days": gaps[-1] if gaps else None,
+        "first_outbound_hours": None if first_outbound is None else first_outbound / HOUR,
+        "morning_response_share_lifetime": _rate(sum(6 <= at.hour < 12 for at in answered_at), len(answers)),
+        "evening_response_share_lifetime": _rate(sum(at.hour >= 18 for at in answered_at), len(answers)),
+        "weekend_response_share_lifetime": _rate(
+            sum(at.strftime("%A") in ("Saturday", "Sunday") for at in answered_at), len(answers)
+        ),
+        "hour_of_last_response": max(answered_at).hour if answers else None,
+        "weekday_of_last_response": max(answered_at).weekday() if answers else None,
         "response_rate": response_rate,
         "avg_response_hours": _mean_hours(answers),
         "email_open_rate": email_open_rate,
@@ -179,7 +296,7 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
         "is_weekend": as_of.strftime("%A") in ("Saturday", "Sunday"),
         "last_interaction_type": last and last.type,
         "last_interaction_direction": last and last.direction,
-        "last_interaction_outcome": last and last.outcome,
+        "last_interaction_outcome": last and (last.outcome or "unknown"),
         "lead_source": lead["source"],
         "engagement_score": _engagement(len(interactions), email_open_rate, response_rate, appointment_show_rate),
         "urgency_score": None if since_contact is None else 100 * math.exp(-since_contact / 7),
@@ -197,9 +314,9 @@ def _own_history(changes: Sequence[dict[str, Any]], as_of: datetime) -> dict[str
         change = float(price - first) / float(max(price, first) or 1)
     return {
         "status_as_of": statuses[-1][1] if statuses else None,
-        "days_in_status": _held_days(statuses, as_of),
+        "days_since_last_status_change": _held_days(statuses, as_of),
         "status_changes_count_lifetime": len(statuses) - 1 if statuses else None,
-        "days_with_owner": _held_days(owners, as_of),
+        "days_since_last_owner_change": _held_days(owners, as_of),
         "owner_changes_count_lifetime": len(owners) - 1 if owners else None,
         "property_value_rises_count_lifetime": sum(step > 0 for step in steps) if prices else None,
         "property_value_cuts_count_lifetime": sum(step < 0 for step in steps) if prices else None,
@@ -244,6 +361,20 @@ def _counts(known: Sequence[Fact], as_of: datetime) -> dict[str, int]:
     return counts
 
 
+def _trends(known: Sequence[Fact], as_of: datetime) -> dict[str, float]:
+    def in_days(facts: Sequence[Fact], first: int, last: int) -> int:
+        return sum(as_of - last * DAY <= fact.known < as_of - first * DAY for fact in facts)
+
+    groups = {
+        "interactions": _of(known, "interaction"),
+        "inbound": [fact for fact in known if fact.kind == "interaction" and fact.direction == "inbound"],
+        "outbound": [fact for fact in known if fact.outbound],
+    }
+    return {
+        f"{name}_trend_30d": in_days(facts, 0, 7) / 7 - in_days(facts, 7, 30) / 23 for name, facts in groups.items()
+    }
+
+
 def _of(facts: Sequence[Fact], kind: str) -> list[Fact]:
     return [fact for fact in facts if fact.kind == kind]
 
@@ -268,7 +399,7 @@ def _rate(part: int, whole: int) -> float | None:
 
 def _mean_hours(answers: Sequence[Fact]) -> float | None:
     delays = [fact.delay for fact in answers if fact.delay is not None]
-    return sum(delays, timedelta()) / timedelta(hours=1) / len(delays) if delays else None
+    return sum(delays, timedelta()) / HOUR / len(delays) if delays else None
 
 
 def _engagement(interactions: int, opened: float | None, answered: float | None, kept: float | None) -> float:

@@ -1,26 +1,53 @@
-"""Every feature is described, grouped, and has a unit test with a value that says something."""
+"""Every feature is described and catalogued, and has a unit test with a value that says something."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
+from functools import cache
 from typing import Any
 
 import pytest
 import yaml
 
+from models.declaration import LEAD_FEATURES
+from tests.dbt.lead_features import columns
 from tests.dbt.warehouses import DBT_PROJECT
 
-NOT_FEATURES = {"lead_id", "as_of", "observation_kind", "lead_created_at"}
-GROUPS = {"engagement", "behavioural", "temporal", "funnel", "demographic", "own_history"}
+CATALOGUE = {
+    "group": {"engagement", "behavioural", "temporal", "funnel", "demographic", "track_record", "own_history"},
+    "unit": {
+        "boolean",
+        "category",
+        "count",
+        "currency",
+        "days",
+        "hour_of_day",
+        "hours",
+        "per_day",
+        "points",
+        "share",
+        "weekday",
+    },
+    "window": {"7d", "30d", "90d", "lifetime", "as_of"},
+    "null_means": {"not_applicable", "unknown", "never"},
+}
+"""What ``meta`` says of every feature, as docs/tables.md explains it. ``never``: the column has no nulls."""
+UNITS_IN_NAMES = {
+    "count": r"_count(_|$)|^appointments_booked_",
+    "days": r"_days$|^days_since_",
+    "hours": r"_hours(_|$)",
+    "share": r"_(rate|share)(_|$)",
+    "hour_of_day": r"^hour_of_",
+    "weekday": r"weekday",
+    "points": r"_score$",
+    "per_day": r"_trend_",
+    "currency": r"_value$",
+}
 
 
-def _columns() -> list[dict[str, Any]]:
-    declared = yaml.safe_load((DBT_PROJECT / "models/features/lead_features.yml").read_text(encoding="utf-8"))
-    (model,) = declared["models"]
-    return [column for column in model["columns"] if column["name"] not in NOT_FEATURES]
-
-
+@cache
 def _unit_tests() -> list[dict[str, Any]]:
     files = sorted((DBT_PROJECT / "models").rglob("*.yml"))
     return [test for file in files for test in yaml.safe_load(file.read_text(encoding="utf-8")).get("unit_tests", [])]
@@ -35,16 +62,50 @@ def _says_something(value: object) -> bool:
     return value not in (None, "", 0, "0", False)
 
 
-@pytest.mark.parametrize("column", _columns(), ids=lambda column: str(column["name"]))
-def test_feature_is_described_grouped_and_tested(column: dict[str, Any]) -> None:
+@pytest.mark.parametrize("column", columns(), ids=lambda column: str(column["name"]))
+def test_feature_is_tested(column: dict[str, Any]) -> None:
     """A null or a 0 alone proves little: a column that is never filled passes such a test."""
     tests = [test for test in _unit_tests() if test["model"] == "lead_features"]
 
-    assert column.get("description", "").strip(), "no description"
-    assert column.get("meta", {}).get("group") in GROUPS, "no meta.group, or an unknown one"
     assert any(_says_something(row.get(column["name"])) for test in tests for row in _expected(test)), (
         f"no unit test of lead_features expects a value of {column['name']} other than null and 0"
     )
+
+
+@pytest.mark.parametrize("column", columns(), ids=lambda column: str(column["name"]))
+def test_feature_is_catalogued(column: dict[str, Any]) -> None:
+    """What the catalogue says of a feature is there, and agrees with its name, its type and its constraints."""
+    name, meta = column["name"], column.get("meta", {})
+
+    assert column.get("description", "").strip(), "no description"
+    for key, known in CATALOGUE.items():
+        assert meta.get(key) in known, f"meta.{key}: expected one of {sorted(known)}, found {meta.get(key)!r}"
+    assert set(meta) <= {*CATALOGUE, "dropped"}
+    ending = name.rsplit("_", 1)[-1]
+    assert meta["window"] == ending or ending not in CATALOGUE["window"], "another window than the name says"
+    said = [unit for unit, pattern in UNITS_IN_NAMES.items() if re.search(pattern, name)]
+    if column["data_type"] == "boolean":
+        said = ["boolean"]
+    assert said in ([], [meta["unit"]]), f"the name says {said}"
+    assert (meta["unit"] == "category") == (column["data_type"] == "text")
+
+
+@pytest.mark.parametrize("column", columns(), ids=lambda column: str(column["name"]))
+def test_null_of_a_feature_has_one_meaning(column: dict[str, Any]) -> None:
+    """A column either has no nulls, which the database holds it to, or its description says what a null stands for."""
+    never = column["meta"]["null_means"] == "never"
+
+    assert ({"type": "not_null"} in column.get("constraints", [])) == never
+    assert bool(re.search(r"; null (while|where|without|before)\b", column["description"])) == (not never)
+    assert ("unknown" in column["description"].split("; null ")[-1]) or column["meta"]["null_means"] != "unknown"
+
+
+def test_dropped_features_have_one_that_stays() -> None:
+    """The declaration of the models and the dbt project name the same features, and each has one in its place."""
+    dropped = {column["name"]: column["meta"]["dropped"] for column in columns() if "dropped" in column["meta"]}
+
+    assert set(dropped) == set(LEAD_FEATURES.dropped)
+    assert set(dropped.values()) <= {column["name"] for column in columns()} - set(dropped)
 
 
 @pytest.mark.parametrize("unit_test", _unit_tests(), ids=lambda test: str(test["name"]))

@@ -6,21 +6,32 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tests.dbt.features_oracle import expected_features
+from tests.dbt.lead_features import columns
 from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, random_crm
 from tests.dbt.warehouses import DuckDB
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+SEED = 1
 VARIABLES = {"as_of": CLOCK.isoformat(), "closing_outcomes": CLOSING_OUTCOMES}
-CALCULATED = ("avg_response_hours", "engagement_score", "urgency_score")
+CALCULATED = (
+    "avg_contact_gap_days",
+    "avg_response_hours",
+    "rep_win_rate_lifetime",
+    "rep_first_outbound_hours_lifetime",
+    "source_win_rate_lifetime",
+    "source_first_outbound_hours_lifetime",
+    "engagement_score",
+    "urgency_score",
+)
 """Features of several rounded steps, or of exp(): equal within RELATIVE_TOLERANCE, and the others to the last digit."""
 RELATIVE_TOLERANCE = 1e-14
 
 
 def test_features_equal_the_oracle(tmp_path: Path, scratch: Path) -> None:
     """The same observations and the same features."""
-    crm = random_crm(seed=2)
+    crm = random_crm(seed=SEED)
     warehouse = DuckDB(tmp_path)
     warehouse.load(crm)
     warehouse.dbt("run", scratch, VARIABLES, "--select", "+lead_features")
@@ -47,8 +58,16 @@ def _same(name: str, found: Any, expected: Any) -> bool:
 
 def test_the_random_crm_reaches_every_feature() -> None:
     """A feature that is the same for every observation of the random CRM would be compared in vain."""
-    expected = list(expected_features(random_crm(seed=2), CLOCK, CLOSING_OUTCOMES).values())
+    expected = list(expected_features(random_crm(seed=SEED), CLOCK, CLOSING_OUTCOMES).values())
 
     constant = [name for name in expected[0] if len({row[name] for row in expected}) == 1]
 
     assert not constant
+
+
+def test_the_random_crm_has_the_nulls_that_are_declared() -> None:
+    """A column that says what its nulls mean has some, and every other value of it is compared as well."""
+    expected = list(expected_features(random_crm(seed=SEED), CLOCK, CLOSING_OUTCOMES).values())
+    declared = {column["name"] for column in columns() if column["meta"]["null_means"] != "never"}
+
+    assert {name for name in expected[0] if any(row[name] is None for row in expected)} == declared

@@ -23,7 +23,7 @@ DBT_PROJECT = ROOT / "dbt_project"
 Row = tuple[Any, ...]
 
 _PARSED: dict[str, Any] = {}
-"""The project as dbt has parsed it, by target."""
+"""The project as dbt has parsed it, by the environment of the warehouse."""
 
 
 class Warehouse(ABC):
@@ -108,9 +108,11 @@ class Warehouse(ABC):
             mock.patch.dict(os.environ, {**self.environment, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}),
             _own_logging(),
         ):
-            if not parse and self.target not in _PARSED:
-                _PARSED[self.target] = dbtRunner().invoke(["parse", *map(str, call[1:])]).result
-            manifest = None if parse else _PARSED[self.target]
+            # it names the database, and PostgreSQL knows of no other
+            project = str(self.environment)
+            if not parse and project not in _PARSED:
+                _PARSED[project] = dbtRunner().invoke(["parse", *map(str, call[1:])]).result
+            manifest = None if parse else _PARSED[project]
             result = dbtRunner(manifest=manifest).invoke([*map(str, call), *arguments])
         nodes = getattr(result.result, "results", None) or []
         # what was skipped because of a failure says nothing of its own

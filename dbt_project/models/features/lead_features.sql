@@ -3,7 +3,7 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='fail',
-        pre_hook="{{ forget(is_due(epoch_us('as_of'), 'observation_kind')) }}"
+        pre_hook="{{ forget(is_due(epoch_us('as_of'), 'observation_kind', features=true)) }}"
     )
 }}
 
@@ -16,8 +16,10 @@
     ('outbound_calls', 'outbound', 'call'), ('inbound_calls', 'inbound', 'call'),
     ('outbound_emails', 'outbound', 'email'), ('inbound_emails', 'inbound', 'email'),
 ] -%}
-{%- set contact = "fact = 'interaction' and direction in ('inbound', 'outbound')" -%}
+{%- set trends = ['interactions', 'inbound', 'outbound'] -%}
+{%- set contact = is_contact() -%}
 {%- set question = is_question() -%}
+{%- set answer = "fact = 'responded' and " ~ question -%}
 
 with observed_facts as (
 
@@ -32,6 +34,8 @@ with observed_facts as (
         facts.value,
         facts.questions_so_far,
         facts.interaction_us,
+        facts.closed_us,
+        facts.previous_contact_us,
         facts.occurred_us,
         facts.known_us
     from {{ ref('observations_due') }} as observations
@@ -63,12 +67,15 @@ aggregated as (
         {%- endfor %}
         {%- endfor %}
         {{ count_facts("fact = 'interaction' and " ~ question) }} as questions_asked,
-        {{ count_facts("fact = 'responded' and " ~ question) }} as questions_answered,
+        {{ count_facts(answer) }} as questions_answered,
+        {{ count_facts(answer ~ " and " ~ hour_of_day('occurred_us') ~ " between 6 and 11") }} as answers_in_the_morning,
+        {{ count_facts(answer ~ " and " ~ hour_of_day('occurred_us') ~ " between 18 and 23") }} as answers_in_the_evening,
+        {{ count_facts(answer ~ " and " ~ weekday('occurred_us') ~ " >= 5") }} as answers_at_weekends,
         -- the largest is that of the last fact of its kind, because the count never falls
         max(case when fact = 'project_proposed' then questions_so_far end) as questions_until_proposal,
-        max(case when fact = 'responded' and {{ question }} then questions_so_far end) as questions_until_response,
+        max(case when {{ answer }} then questions_so_far end) as questions_until_response,
         cast(
-            sum(case when fact = 'responded' and {{ question }} then occurred_us - interaction_us end) as bigint
+            sum(case when {{ answer }} then occurred_us - interaction_us end) as bigint
         ) as response_delays_us,
         {{ count_facts("fact = 'opened' and direction = 'outbound' and interaction_type = 'email'") }} as emails_opened,
         {{ count_facts("fact = 'appointment_booked'") }} as appointments_booked_lifetime,
@@ -90,12 +97,21 @@ aggregated as (
         max(case when fact = 'interaction' and interaction_type = 'email' then known_us end) as last_email_us,
         max(case when fact = 'interaction' and interaction_type = 'note' then known_us end) as last_note_us,
         max(case when fact = 'responded' then known_us end) as last_response_us,
+        max(case when {{ answer }} then occurred_us end) as last_answer_us,
         min(case when fact = 'project_proposed' then known_us end) as first_proposal_us,
+        min(
+            case when fact = 'project_proposed' and (closed_us is null or closed_us >= as_of_us) then known_us end
+        ) as oldest_open_proposal_us,
         max(case when fact = 'project_proposed' then known_us end) as last_proposal_us,
         max(case when fact = 'project_closed' then known_us end) as last_proposal_closed_us,
         max(case when fact = 'appointment_booked' then known_us end) as last_booking_us,
         max(case when fact = 'appointment_ended' then known_us end) as last_appointment_end_us,
         min(case when {{ contact }} then occurred_us end) as first_contact_us,
+        min(case when fact = 'interaction' and direction = 'outbound' then occurred_us end) as first_outbound_us,
+        max(known_us - previous_contact_us) as longest_contact_gap_us,
+        -- the contact before the second one is the first, and that before the last the last but one
+        min(previous_contact_us) as first_contact_known_us,
+        max(previous_contact_us) as last_contact_but_one_us,
         max(case when fact = 'interaction' then fact_number end) as last_interaction_number
     from observed_facts
     group by lead_id, as_of_us
@@ -122,6 +138,10 @@ named as (
         aggregated.{{ name }}_count_{{ suffix }},
         {%- endfor %}
         {%- endfor %}
+        {%- for name in trends %}
+        cast(aggregated.{{ name }}_count_7d as double precision) / 7
+        - cast(aggregated.{{ name }}_count_30d - aggregated.{{ name }}_count_7d as double precision) / 23 as {{ name }}_trend_30d,
+        {%- endfor %}
         {{ days_between('leads.known_us', 'observations.as_of_us') }} as lead_age_days,
         {{ days_between('aggregated.last_fact_us', 'observations.as_of_us') }} as days_since_last_fact,
         {{ days_between('aggregated.last_contact_us', 'observations.as_of_us') }} as days_since_last_contact,
@@ -132,10 +152,19 @@ named as (
         {{ days_between('aggregated.last_note_us', 'observations.as_of_us') }} as days_since_last_note,
         {{ days_between('aggregated.last_response_us', 'observations.as_of_us') }} as days_since_last_response,
         {{ days_between('aggregated.first_proposal_us', 'observations.as_of_us') }} as days_since_first_proposal,
+        {{ days_between('aggregated.oldest_open_proposal_us', 'observations.as_of_us') }} as days_since_oldest_open_proposal,
         {{ days_between('aggregated.last_proposal_us', 'observations.as_of_us') }} as days_since_last_proposal,
         {{ days_between('aggregated.last_proposal_closed_us', 'observations.as_of_us') }} as days_since_last_proposal_closed,
         {{ days_between('aggregated.last_booking_us', 'observations.as_of_us') }} as days_since_last_booking,
         {{ days_between('aggregated.last_appointment_end_us', 'observations.as_of_us') }} as days_since_last_appointment_end,
+        {{ days_between('0', 'aggregated.longest_contact_gap_us') }} as longest_contact_gap_days,
+        {{ share(
+            '(aggregated.last_contact_us - aggregated.first_contact_known_us)',
+            '(aggregated.inbound_count_lifetime + aggregated.outbound_count_lifetime - 1)'
+        ) }} / {{ day_us() }} as avg_contact_gap_days,
+        {{ days_between('aggregated.last_contact_but_one_us', 'aggregated.last_contact_us') }} as last_contact_gap_days,
+        cast({{ delay_us('leads.known_us', 'aggregated.first_outbound_us') }} as double precision)
+        / {{ hour_us() }} as first_outbound_hours,
         {{ share('aggregated.questions_answered', 'aggregated.questions_asked') }} as response_rate,
         aggregated.questions_asked - aggregated.questions_until_proposal as questions_count_since_last_proposal,
         aggregated.questions_asked - coalesce(aggregated.questions_until_response, 0) as questions_count_since_last_response,
@@ -144,6 +173,11 @@ named as (
             '(aggregated.outbound_calls_count_lifetime + aggregated.outbound_emails_count_lifetime)'
         ) }} as outbound_call_share_lifetime,
         {{ share('aggregated.response_delays_us', 'aggregated.questions_answered') }} / {{ hour_us() }} as avg_response_hours,
+        {{ share('aggregated.answers_in_the_morning', 'aggregated.questions_answered') }} as morning_response_share_lifetime,
+        {{ share('aggregated.answers_in_the_evening', 'aggregated.questions_answered') }} as evening_response_share_lifetime,
+        {{ share('aggregated.answers_at_weekends', 'aggregated.questions_answered') }} as weekend_response_share_lifetime,
+        {{ hour_of_day('aggregated.last_answer_us') }} as hour_of_last_response,
+        cast({{ weekday('aggregated.last_answer_us') }} as bigint) as weekday_of_last_response,
         {{ share('aggregated.emails_opened', 'aggregated.outbound_emails_count_lifetime') }} as email_open_rate,
         {{ share(
             'aggregated.appointments_kept', '(aggregated.appointments_kept + aggregated.appointments_missed)'
@@ -154,20 +188,26 @@ named as (
         aggregated.proposals_count_lifetime,
         aggregated.proposals_count_lifetime - aggregated.proposals_closed as open_proposals_count,
         aggregated.open_proposals_value,
-        cast(
-            (mod(aggregated.first_contact_us, {{ day_us() }}) - mod(aggregated.first_contact_us, {{ hour_us() }}))
-            / {{ hour_us() }} as bigint
-        ) as hour_of_first_contact,
+        {{ hour_of_day('aggregated.first_contact_us') }} as hour_of_first_contact,
         cast({{ weekday('observations.as_of_us') }} as bigint) as as_of_weekday,
         cast({{ weekday('observations.as_of_us') }} >= 5 as boolean) as is_weekend,
         last_interactions.interaction_type as last_interaction_type,
         last_interactions.direction as last_interaction_direction,
-        last_interactions.outcome as last_interaction_outcome,
+        -- null says that there was no interaction, and nothing else
+        case
+            when aggregated.last_interaction_number is not null then coalesce(last_interactions.outcome, 'unknown')
+        end as last_interaction_outcome,
+        track_records.rep_closed_leads_count_lifetime,
+        track_records.rep_win_rate_lifetime,
+        track_records.rep_first_outbound_hours_lifetime,
+        track_records.source_closed_leads_count_lifetime,
+        track_records.source_win_rate_lifetime,
+        track_records.source_first_outbound_hours_lifetime,
         -- the history of overwritten columns: what the CRM showed at as_of
         history.lead_status as status_as_of,
-        {{ days_between('history.lead_status_us', 'observations.as_of_us') }} as days_in_status,
+        {{ days_between('history.lead_status_us', 'observations.as_of_us') }} as days_since_last_status_change,
         history.lead_status_changes_count as status_changes_count_lifetime,
-        {{ days_between('history.lead_owner_us', 'observations.as_of_us') }} as days_with_owner,
+        {{ days_between('history.lead_owner_us', 'observations.as_of_us') }} as days_since_last_owner_change,
         history.lead_owner_changes_count as owner_changes_count_lifetime,
         history.property_value_rises_count as property_value_rises_count_lifetime,
         history.property_value_cuts_count as property_value_cuts_count_lifetime,
@@ -195,6 +235,9 @@ named as (
         on observations.lead_id = history.lead_id
             and history.known_us < observations.as_of_us
             and (history.until_us is null or history.until_us >= observations.as_of_us)
+    left join {{ ref('track_records') }} as track_records
+        on observations.lead_id = track_records.lead_id
+            and observations.as_of_us = track_records.as_of_us
     left join {{ ref('timeline') }} as last_interactions
         on aggregated.lead_id = last_interactions.lead_id
             and aggregated.last_interaction_number = last_interactions.fact_number

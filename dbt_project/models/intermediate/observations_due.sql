@@ -4,7 +4,7 @@ with due as (
 
     select *
     from {{ ref('observations') }}
-    where {{ is_due('as_of_us', 'observation_kind') }}
+    where {{ is_due('as_of_us', 'observation_kind', features=true) }}
 
 )
 

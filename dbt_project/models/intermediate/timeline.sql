@@ -14,9 +14,11 @@ with facts as (
         lead_id as reference_id,
         cast(null as text) as interaction_type,
         cast(null as text) as direction,
+        cast(null as text) as performed_by,
         cast(null as text) as outcome,
         cast(null as decimal(18, 2)) as value,
         cast(null as bigint) as interaction_us,
+        cast(null as bigint) as closed_us,
         known_us as occurred_us,
         known_us
     from {{ of_touched_leads(ref('stg_leads')) }} as staged
@@ -29,9 +31,11 @@ with facts as (
         interaction_id as reference_id,
         interaction_type,
         direction,
+        performed_by,
         outcome,
         null as value,
         null as interaction_us,
+        null as closed_us,
         occurred_us,
         known_us
     from {{ of_touched_leads(ref('stg_interactions')) }} as staged
@@ -45,9 +49,11 @@ with facts as (
         interaction_id as reference_id,
         interaction_type,
         direction,
+        null as performed_by,
         null as outcome,
         null as value,
         occurred_us as interaction_us,
+        null as closed_us,
         opened_us as occurred_us,
         greatest(opened_us, known_us) as known_us
     from {{ of_touched_leads(ref('stg_interactions')) }} as staged
@@ -61,9 +67,11 @@ with facts as (
         interaction_id as reference_id,
         interaction_type,
         direction,
+        null as performed_by,
         null as outcome,
         null as value,
         occurred_us as interaction_us,
+        null as closed_us,
         responded_us as occurred_us,
         greatest(responded_us, known_us) as known_us
     from {{ of_touched_leads(ref('stg_interactions')) }} as staged
@@ -77,9 +85,11 @@ with facts as (
         appointment_id as reference_id,
         null as interaction_type,
         null as direction,
+        null as performed_by,
         null as outcome,
         null as value,
         null as interaction_us,
+        null as closed_us,
         booked_us as occurred_us,
         booked_us as known_us
     from {{ of_touched_leads(ref('stg_appointments')) }} as staged
@@ -92,9 +102,11 @@ with facts as (
         appointment_id as reference_id,
         null as interaction_type,
         null as direction,
+        null as performed_by,
         final_status as outcome,
         null as value,
         null as interaction_us,
+        null as closed_us,
         ended_us as occurred_us,
         greatest(ended_us, booked_us) as known_us
     from {{ of_touched_leads(ref('stg_appointments')) }} as staged
@@ -108,9 +120,12 @@ with facts as (
         project_id as reference_id,
         null as interaction_type,
         null as direction,
+        null as performed_by,
         null as outcome,
         value,
         null as interaction_us,
+        -- comes after the fact: to be compared with as_of before it says anything
+        case when closed_us is not null then greatest(closed_us, proposed_us) end as closed_us,
         proposed_us as occurred_us,
         proposed_us as known_us
     from {{ of_touched_leads(ref('stg_projects')) }} as staged
@@ -123,9 +138,11 @@ with facts as (
         project_id as reference_id,
         null as interaction_type,
         null as direction,
+        null as performed_by,
         final_status as outcome,
         value,
         null as interaction_us,
+        null as closed_us,
         closed_us as occurred_us,
         greatest(closed_us, proposed_us) as known_us
     from {{ of_touched_leads(ref('stg_projects')) }} as staged
@@ -142,7 +159,12 @@ numbered as (
         -- counted here once: a feature that counts from some fact on is a difference of two of these
         count(case when fact = 'interaction' and {{ is_question() }} then 1 end) over (
             in_order rows unbounded preceding
-        ) as questions_so_far
+        ) as questions_so_far,
+        case
+            when {{ is_contact() }} then max(case when {{ is_contact() }} then known_us end) over (
+                    in_order rows between unbounded preceding and 1 preceding
+                )
+        end as previous_contact_us
     from facts
     window in_order as (
         partition by lead_id

@@ -19,6 +19,7 @@ _VARIABLES: dict[str, Any] = {
     "conversion_horizon_days": 90,
     "next_action_horizon_days": 7,
     "property_value_tier_bounds": [10000, 50000],
+    "track_record_prior_leads": 20,
 }
 
 

@@ -1,3 +1,5 @@
+{{ config(materialized='table') }}
+
 {%- set built = var('built_load_number') or 0 -%}
 {%- set built_us = var('built_us') or 0 -%}
 {#- Named outside the condition, so that dbt knows of them whatever is built. -#}
