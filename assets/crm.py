@@ -7,10 +7,12 @@ from typing import Any
 
 import dagster as dg
 
+from assets.lateness import markdown, measure
+from assets.ml_tables import ensure, record_lateness
 from assets.resources import WAREHOUSE_POOL, Clock, CrmSource
 from assets.warehouse import Extraction, NoExtractionError, Warehouse
 
-TABLES = ("leads", "interactions", "appointments", "projects")
+TABLES = ("leads", "interactions", "appointments", "projects", "lead_changes")
 MAX_REJECTED_SHARE = 0.01
 """Rejects above one row in a hundred mean a broken feed or a wrong mapping rather than single mistakes."""
 
@@ -19,6 +21,10 @@ DESCRIPTIONS = {
     "interactions": "One row per call, e-mail, message, meeting, web event, proposal message or note.",
     "appointments": "One row per appointment.",
     "projects": "One row per project (deal).",
+    "lead_changes": (
+        "One row per lead, overwritten column and moment at which a value became known: told by the CRM's own history, "
+        "or seen by an extraction."
+    ),
     "rejects": "One row per record that does not fit the source contract, with its place, the reason, and what to do.",
 }
 
@@ -75,6 +81,10 @@ def crm(
     except SourceContractError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
 
+    with warehouse.connect() as connection:
+        ensure(connection)
+        late = measure(connection)
+        record_lateness(connection, context.run_id, report.as_of, late, clock.present())
     for assumption in report.assumptions:
         context.log.warning(f"assumption of mapping {report.mapping_name}: {assumption}")
     shared: dict[str, Any] = {
@@ -87,6 +97,9 @@ def crm(
         table = report.tables[name]
         share = table.rows_rejected / table.rows_read if table.rows_read else 0.0
         figures = {key: value for key, value in asdict(table).items() if key != "rows_total"}
+        figures["lateness"] = dg.MetadataValue.md(markdown(each for each in late if each.table_name == name))
+        if name == "lead_changes":
+            figures["changes_seen"] = report.changes_seen
         yield dg.MaterializeResult(
             asset_key=["crm", name],
             metadata={"dagster/row_count": table.rows_total, **figures, **shared},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from assets.feature_quality import FeatureQuality
+    from assets.lateness import Lateness
     from assets.source_health import SourceFigure
     from assets.warehouse import Connection
     from models.candidate import Candidate
@@ -195,6 +196,25 @@ TABLES: Mapping[str, Table] = {
             "measured_at": TIME,
         },
         key=("as_of", "check_name", "subject"),
+    ),
+    "ml_lateness": Table(
+        columns={
+            "run_id": TEXT,
+            "as_of": TIME,
+            "measure": TEXT,
+            "table_name": TEXT,
+            "type": TEXT,
+            "rows": COUNT,
+            "median_days": NUMBER,
+            "p90_days": NUMBER,
+            "p99_days": NUMBER,
+            "max_days": NUMBER,
+            "share_over_1d": NUMBER,
+            "share_over_7d": NUMBER,
+            "share_over_30d": NUMBER,
+            "measured_at": TIME,
+        },
+        key=("as_of", "measure", "table_name", "type"),
     ),
 }
 
@@ -420,6 +440,14 @@ def record_source_health(
         for each in figures
     ]
     _replace_measurement(connection, "ml_source_health", run_id, {"as_of": as_of}, rows, measured_at)
+
+
+def record_lateness(
+    connection: Connection, run_id: str, as_of: datetime, figures: Iterable[Lateness], measured_at: datetime
+) -> None:
+    """Write how late facts come at a clock, in place of what was there if it differs."""
+    rows = [astuple(each) for each in figures]
+    _replace_measurement(connection, "ml_lateness", run_id, {"as_of": as_of}, rows, measured_at)
 
 
 def _replace_measurement(

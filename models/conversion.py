@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.declaration import COST_GATES, LEAD_FEATURES, SEASONAL, ModelDeclaration
+from models.declaration import COST_GATES, LEAD_FEATURES, OWN_HISTORY, SEASONAL, ModelDeclaration
 from models.drift import DriftPolicy
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ CONVERSION = ModelDeclaration(
     description="Probability that a project of the lead is won within the horizon.",
     owner="team:sales-analytics",
     feature_view=LEAD_FEATURES,
-    drift=DriftPolicy(shown_only=SEASONAL),
+    drift=DriftPolicy(shown_only=(*SEASONAL, *OWN_HISTORY)),
     label="conversion",
     label_column="converted",
     horizon_days=90,

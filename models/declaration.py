@@ -149,6 +149,18 @@ LEAD_FEATURES = FeatureView(
 SEASONAL = ("lead_age_days", "as_of_weekday", "is_weekend", "hour_of_first_contact")
 """Features of leads that move with the calendar and with how many leads came when."""
 
+OWN_HISTORY = (
+    "status_as_of",
+    "days_since_last_status_change",
+    "status_changes_count_lifetime",
+    "days_since_last_owner_change",
+    "owner_changes_count_lifetime",
+    "property_value_rises_count_lifetime",
+    "property_value_cuts_count_lifetime",
+    "property_value_change_rate",
+)
+"""Features of leads that fill up from the first extraction on, where the CRM keeps no history of what it overwrites."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDeclaration:

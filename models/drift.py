@@ -38,8 +38,9 @@ class DriftPolicy:
     Parameters
     ----------
     shown_only : tuple of str
-        Features that are measured and held to no bound, because they move with the season: the age of the entities
-        follows how many came in which month, and says nothing of what they are like.
+        Features that are measured and held to no bound, because they move with the season (the age of the entities
+        follows how many came in which month, and says nothing of what they are like) or with how long their history
+        has been kept.
     window_days : int
         Length of the current window, which ends at the clock, and of the reference window, which ends when the
         champion was trained. Whole months of days, so that weekdays weigh about the same on both sides.

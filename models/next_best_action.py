@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.declaration import COST_GATES, LEAD_FEATURES, RECALL, SEASONAL, ModelDeclaration
+from models.declaration import COST_GATES, LEAD_FEATURES, OWN_HISTORY, RECALL, SEASONAL, ModelDeclaration
 from models.drift import DriftPolicy
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ NEXT_BEST_ACTION = ModelDeclaration(
     ),
     owner="team:sales-analytics",
     feature_view=LEAD_FEATURES,
-    drift=DriftPolicy(shown_only=SEASONAL),
+    drift=DriftPolicy(shown_only=(*SEASONAL, *OWN_HISTORY)),
     label="next_action",
     label_column="next_action",
     horizon_days=7,

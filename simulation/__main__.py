@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--format",
         choices=FORMATS,
         default="parquet",
-        help="of the four tables; the truth is always Parquet (default: %(default)s)",
+        help="of the CRM's tables; the truth is always Parquet (default: %(default)s)",
     )
     parser.add_argument(
         "--company",

@@ -24,7 +24,7 @@ from simulation.draws import Bools, Floats, Ints
 from simulation.engine import Columns, Course, run
 from simulation.facts import NOBODY, SYSTEM, AppointmentStatus, Direction, Outcome, ProjectStatus, Type
 from simulation.policy import Action
-from simulation.recording import FAULTS, LEAD_STATUS, Records, record
+from simulation.recording import CHANGED, FAULTS, LEAD_STATUS, Records, record
 from simulation.scenarios import Scenario
 from simulation.setting import Setting
 from simulation.state import End
@@ -143,7 +143,7 @@ def simulate(
     start : date
         The first day.
     format : {"parquet", "csv"}
-        Of the four tables of the CRM; the truth is always Parquet.
+        Of the tables of the CRM; the truth is always Parquet.
     company : str or World
         The name of a company (`simulation.world.COMPANIES`) or the parameters of another one.
     scenario : str or None
@@ -286,6 +286,7 @@ def _lead_ids(numbers: Ints) -> pa.Array:
 def _crm_tables(world: World, traits: Traits, records: Records, seed: int) -> dict[str, dict[str, pa.Array]]:
     reps = tuple(f"rep-{number + 1:02d}" for number in range(world.reps))
     rows, appointments, projects = records.interactions, records.appointments, records.projects
+    changes = records.changes
     # An added row that is no copy has an id of its own.
     added = np.isin(rows["fault"], [FAULTS.index("orphan"), FAULTS.index("unknown_type")])
     performers = np.where(rows["performer"] == SYSTEM, world.reps, rows["performer"])
@@ -336,6 +337,20 @@ def _crm_tables(world: World, traits: Traits, records: Records, seed: int) -> di
             "status": _members(ProjectStatus, projects["status"]),
             "proposed_at": _times(projects["proposed"]),
             "closed_at": _times(projects["closed"]),
+        },
+        "lead_changes": {
+            "change_id": _joined(
+                _numbered("H", changes["lead"], 7),
+                _joined(_names(("status", "owner"), changes["column"]), _numbered("", changes["number"], 1)),
+            ),
+            "lead_id": _lead_ids(changes["lead"]),
+            "column_name": _names(CHANGED, changes["column"]),
+            "value": pc.if_else(
+                pa.array(changes["column"] == CHANGED.index("status")),
+                _names(LEAD_STATUS, np.minimum(changes["value"], len(LEAD_STATUS) - 1)),
+                _names(reps, np.minimum(changes["value"], len(reps) - 1)),
+            ),
+            "changed_at": _times(changes["changed"]),
         },
     }
 

@@ -20,6 +20,9 @@ BY_HAND = (Type.CALL, Type.MEETING, Type.NOTE)
 LEAD_STATUS = ("new", "contacted", "qualified", "proposal", "won", "lost")
 """The values of `leads.status`, in the order of its codes."""
 
+CHANGED = ("status", "assigned_to")
+"""The columns of leads of which the CRM keeps a history, in the order of their codes."""
+
 FAULTS = ("duplicate", "conflict", "orphan", "unknown_type")
 """The faults that add a row, in the order of their codes."""
 
@@ -37,12 +40,16 @@ class Records:
         that such a fault added.
     appointments, projects : dict of arrays
         As in `Course`.
+    changes : dict of arrays
+        The history of the leads: `lead`, `column` (codes of `CHANGED`), `value` (codes of `LEAD_STATUS` or reps),
+        `changed`, and `number` within the lead and column.
     """
 
     leads: Columns
     interactions: Columns
     appointments: Columns
     projects: Columns
+    changes: Columns
 
 
 def record(world: World, traits: Traits, course: Course, *, leads: int, end: int, seed: int) -> Records:
@@ -75,11 +82,13 @@ def record(world: World, traits: Traits, course: Course, *, leads: int, end: int
     unknown = projects["closed"] >= end
     projects["status"][unknown] = ProjectStatus.OPEN
     projects["closed"][unknown] = NEVER
+    status_times = _status_times(traits, course, interactions, projects, end)
     return Records(
-        leads=_leads(traits, course, interactions, appointments, projects, end),
+        leads=_leads(traits, status_times, interactions, appointments, projects, end),
         interactions=_with_faults(world, interactions, leads, seed),
         appointments=appointments,
         projects=projects,
+        changes=_changes(traits, status_times, end),
     )
 
 
@@ -121,21 +130,53 @@ def _unrecorded(world: World, types: Ints, at: Ints) -> Bools:
     return of(world) if world.change is None else np.where(at < world.change.at, of(world), of(world.change.world))
 
 
-def _leads(
-    traits: Traits, course: Course, interactions: Columns, appointments: Columns, projects: Columns, end: int
-) -> Columns:
+def _status_times(traits: Traits, course: Course, interactions: Columns, projects: Columns, end: int) -> Ints:
+    """Return when each lead first reached each status, one row per status of `LEAD_STATUS`."""
     first, count = traits.numbers[0], len(traits.numbers)
-    status = np.zeros(count, dtype=np.int64)
+    times = np.full((len(LEAD_STATUS), count), NEVER)
 
-    def reach(columns: Columns, which: Bools, code: int) -> None:
-        np.maximum.at(status, columns["lead"][which] - first, code)
+    def reach(status: str, columns: Columns, which: Bools, at: Ints) -> None:
+        np.minimum.at(times[LEAD_STATUS.index(status)], columns["lead"][which] - first, at[which])
 
-    reach(interactions, interactions["direction"] == Direction.OUTBOUND, LEAD_STATUS.index("contacted"))
-    reach(interactions, interactions["responded"] != NEVER, LEAD_STATUS.index("qualified"))
-    reach(projects, np.ones(len(projects["lead"]), dtype=np.bool_), LEAD_STATUS.index("proposal"))
-    closed = course.ended < end
-    status[closed & (course.end == End.WON)] = LEAD_STATUS.index("won")
-    status[closed & (course.end == End.NOT_INTERESTED)] = LEAD_STATUS.index("lost")
+    recorded, responded = interactions["recorded"], interactions["responded"]
+    reach("contacted", interactions, interactions["direction"] == Direction.OUTBOUND, recorded)
+    reach("qualified", interactions, responded != NEVER, np.maximum(responded, recorded))
+    reach("proposal", projects, np.ones(len(projects["lead"]), dtype=np.bool_), projects["proposed"])
+    times[LEAD_STATUS.index("new")] = traits.created
+    for status, how in (("won", End.WON), ("lost", End.NOT_INTERESTED)):
+        closed = (course.ended < end) & (course.end == how)
+        times[LEAD_STATUS.index(status), closed] = course.ended[closed]
+    return times
+
+
+def _changes(traits: Traits, status_times: Ints, end: int) -> Columns:
+    """Return what the CRM has overwritten in the leads, the first values included."""
+    # who answers before anybody noted a call is qualified, and does not go back to contacted
+    surpassed = np.minimum.accumulate(status_times[::-1], axis=0)[::-1]
+    surpassed = np.vstack([surpassed[1:], np.full((1, surpassed.shape[1]), NEVER)])
+    code, lead = np.nonzero(status_times < surpassed)
+    handed_over = np.flatnonzero(traits.handed_over != NEVER)
+    everybody = np.arange(len(traits.numbers))
+    owned = np.concatenate([everybody, handed_over])
+    changes = {
+        "lead": traits.numbers[np.concatenate([lead, owned])],
+        "column": np.repeat([CHANGED.index("status"), CHANGED.index("assigned_to")], [len(lead), len(owned)]),
+        "value": np.concatenate([code, traits.rep, traits.next_rep[handed_over]]),
+        "changed": np.concatenate([status_times[code, lead], traits.created, traits.handed_over[handed_over]]),
+    }
+    # an owner is the first or the second one, a status comes once
+    changes["number"] = np.concatenate([code, np.repeat([0, 1], [len(everybody), len(handed_over)])])
+    order = np.lexsort((changes["number"], changes["column"], changes["changed"], changes["lead"]))
+    order = order[changes["changed"][order] < end]
+    return {name: values[order] for name, values in changes.items()}
+
+
+def _leads(
+    traits: Traits, status_times: Ints, interactions: Columns, appointments: Columns, projects: Columns, end: int
+) -> Columns:
+    first = traits.numbers[0]
+    reached = status_times < NEVER
+    status = len(LEAD_STATUS) - 1 - np.argmax(reached[::-1], axis=0)
     updated = traits.created.copy()
     for columns, names in (
         (interactions, ("recorded", "opened", "responded")),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SQL_TYPES", "TABLES", "Column", "SourceContractError", "Table"]
+__all__ = ["FROM_CREATION", "OVERWRITTEN", "SQL_TYPES", "TABLES", "Column", "SourceContractError", "Table"]
 
 Kind = Literal["text", "time", "number"]
 
@@ -45,6 +45,10 @@ class Column:
         The number of characters beyond which the value is taken for free text and left behind.
     postal : bool
         A postal code, which a telephone number cannot be told from.
+    selects : bool
+        Rows with a value outside the vocabulary are left behind rather than rejected.
+    of_lead : bool
+        A value of the column of leads that the row names, and read as that column is.
     """
 
     name: str
@@ -55,14 +59,25 @@ class Column:
     planned: bool = False
     free_text_limit: int | None = None
     postal: bool = False
+    selects: bool = False
+    of_lead: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table of the contract; its first column is the key."""
+    """One table of the contract; its first column is the key.
+
+    Attributes
+    ----------
+    name : str
+    columns : tuple of Column
+    optional : bool
+        Whether a source may be without it.
+    """
 
     name: str
     columns: tuple[Column, ...]
+    optional: bool = False
 
     @property
     def key(self) -> str:
@@ -78,6 +93,12 @@ class Table:
         """Return the column of that name; raises ``KeyError`` when there is none."""
         return {column.name: column for column in self.columns}[name]
 
+
+OVERWRITTEN = ("status", "assigned_to", "property_value", "zip_code")
+"""The columns of leads that a CRM overwrites, and whose history is kept."""
+
+FROM_CREATION = ("property_value", "zip_code")
+"""Those that are mostly entered with the lead: what its first extraction shows is assumed known from its creation."""
 
 TABLES: Mapping[str, Table] = {
     table.name: table
@@ -138,9 +159,24 @@ TABLES: Mapping[str, Table] = {
                 Column(name="closed_at", kind="time", not_before="proposed_at"),
             ),
         ),
+        Table(
+            name="lead_changes",
+            optional=True,
+            columns=(
+                Column(name="change_id", required=True),
+                Column(name="lead_id", required=True),
+                Column(name="column_name", required=True, vocabulary=OVERWRITTEN, selects=True),
+                Column(name="value", of_lead=True),
+                Column(name="changed_at", kind="time", required=True),
+            ),
+        ),
     )
 }
-"""The four tables by name; leads come first, because the others refer to them."""
+"""The tables by name; leads come first, because the others refer to them.
+
+They are read in the opposite order. A history that is read before the leads can lack their last change, which the
+comparison then adds; one read after them would seem to be contradicted by older values.
+"""
 
 CLOSED_STATUSES = ("won", "lost")
 """The project statuses that are worth nothing to a label without the time of the closing."""

@@ -9,11 +9,12 @@ import json
 import os
 import shutil
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from assets.source.contract import SQL_TYPES, TABLES, SourceContractError, Table
+from assets.source.history import CHANGE_COLUMNS, CHANGES, history_assumptions, write_changes
 from assets.source.load import EXTRACTION_COLUMNS, REJECT_COLUMNS, Delta, load, open_warehouse
 from assets.source.mapping import (
     ChosenMapping,
@@ -95,6 +96,9 @@ class ExtractionReport:
         Sentences on every time that the source does not keep.
     tables : dict of str to TableReport
         By contract table.
+    changes_seen : dict of str to int
+        Changes of leads that the extraction itself saw, by column: they are among the rows of ``lead_changes``, and
+        not among those that were read.
     """
 
     as_of: datetime
@@ -106,6 +110,7 @@ class ExtractionReport:
     horizon_days: dict[str, int]
     assumptions: list[str]
     tables: dict[str, TableReport]
+    changes_seen: dict[str, int]
 
 
 def extract(
@@ -156,17 +161,23 @@ def extract(
         default = _default_clock(connection, reader, bindings, present)
         clock = as_of or default
         # a clock before the export must not date back what only the export has told
+        seen = max(clock, default)
         load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
-        deltas, counts = _deltas(connection, bindings, clock, max(clock, default), load_number, existing)
+        deltas, counts = _deltas(connection, bindings, clock, seen, load_number, existing)
+        history, counts[CHANGES], changes_seen = _history(connection, bindings, clock, seen, load_number, existing)
         write_rejects(connection, list(validated.values()), clock)
         reasons = _reasons(connection)
         if "rejects" not in existing or _rejects_differ(connection):
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
         assumptions = _assumptions(chosen, bindings)
-        marker = _marker(connection, clock, load_number, reader, chosen, assumptions, bool(deltas), existing)
+        marker = _marker(connection, clock, load_number, reader, chosen, assumptions, bool(deltas or history), existing)
         # the warehouse must be closed before dlt opens it
         until_loaded.close()
+        # The history comes first. A lead that is in `raw` but not in the history would pass for one that was always
+        # without values; one that is in the history alone is new to the next extraction, and finds its changes there.
+        say(f"history: {sum(changes_seen.values()):,} changes seen, {counts[CHANGES].new:,} told by the source")
+        load(connection, target, state_dir, history)
         say(f"loading {', '.join(delta.table for delta in deltas) or 'nothing: every row is known'}")
         load(connection, target, state_dir, deltas)
         # the row that says what `raw` holds comes last: a killed run leaves the one of the run before
@@ -185,6 +196,7 @@ def extract(
             name: _table_report(name, reader, bindings[name], validated.get(name), counts[name], reasons)
             for name in TABLES
         },
+        changes_seen=changes_seen,
     )
 
 
@@ -213,8 +225,12 @@ def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding |
             bindings[name] = None
             continue
         if source_table not in found:
+            if table.optional and spec.table is None:
+                bindings[name] = None
+                continue
             raise missing_table(name, source_table, found)
-        bindings[name] = bind(chosen, table, found=found, place=reader.place(source_table))
+        binding = bind(chosen, table, found=found, place=reader.place(source_table))
+        bindings[name] = replace(binding, leads=bindings["leads"]) if name == CHANGES else binding
     return bindings
 
 
@@ -246,6 +262,7 @@ def _wanted(bindings: Mapping[str, TableBinding | None]) -> dict[str, dict[str, 
         table = TABLES[name]
         times = [] if binding is None else [*uses_clock(binding), *([binding.watermark] if binding.watermark else [])]
         wanted[name] = {table.key: "varchar", **dict.fromkeys(times, SQL_TYPES["time"]), "row_hash": "varchar"}
+    wanted[CHANGES] = CHANGE_COLUMNS
     wanted["rejects"] = {
         "reject_id": "varchar",
         "table_name": "varchar",
@@ -367,6 +384,8 @@ def _deltas(
     deltas: list[Delta] = []
     counts: dict[str, _Counts] = {}
     for name, binding in bindings.items():
+        if name == CHANGES:
+            continue
         table = TABLES[name]
         connection.execute(
             f"create table delta_{name} as with content as ({_content(table, binding, seen)}), "
@@ -385,6 +404,31 @@ def _deltas(
         if delta or name not in existing:
             deltas.append(Delta(name, f"delta_{name}", "merge"))
     return deltas, counts
+
+
+def _history(
+    connection: DuckDBPyConnection,
+    bindings: Mapping[str, TableBinding | None],
+    clock: datetime,
+    seen: datetime,
+    load_number: int,
+    existing: set[str],
+) -> tuple[list[Delta], _Counts, dict[str, int]]:
+    """Create the new rows of the history; returns them to be written, their counts, and those seen by column."""
+    leads, history = bindings["leads"], bindings[CHANGES]
+    if leads is None:
+        raise AssertionError("a mapping cannot declare the leads absent")
+    changes_seen = write_changes(connection, leads, history, clock, seen, load_number)
+    told, delta, known = one_row(
+        connection,
+        f"select (select count(*) from told_changes), (select count(*) from delta_{CHANGES}), "
+        f"(select count(*) from known_{CHANGES})",
+    )
+    accepted = 0
+    if history is not None:
+        (accepted,) = one_row(connection, f"select count(*) from typed_{CHANGES} where check_no is null")
+    deltas = [Delta(CHANGES, f"delta_{CHANGES}", "merge")] if delta or CHANGES not in existing else []
+    return deltas, _Counts(told, 0, accepted - told, known + delta), changes_seen
 
 
 def _content(table: Table, binding: TableBinding | None, seen: datetime) -> str:
@@ -439,7 +483,8 @@ def _assumptions(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | No
     sentences: list[str] = []
     for name, binding in bindings.items():
         if binding is None:
-            sentences.append(f"The source has no {name}.")
+            if not TABLES[name].optional:
+                sentences.append(f"The source has no {name}.")
             continue
         for column, form in binding.forms.items():
             where = f"{name}.{column}"
@@ -458,6 +503,8 @@ def _assumptions(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | No
                     f"{where} is a flag without a time ({form.flag}): it is assumed known {form.known.hours:g} hours "
                     f"after {form.known.after}."
                 )
+    if (leads := bindings["leads"]) is not None:
+        sentences += history_assumptions(leads, bindings[CHANGES])
     if (days := chosen.mapping.silence_closes_after_days) is not None:
         sentences.append(f"A lead counts as closed after {days} days without a fact.")
     return sentences
@@ -510,6 +557,8 @@ def _table_report(
     if binding is not None:
         read = set(binding.source_columns)
         ignored = [column for column in reader.columns()[binding.source_table] if column not in read]
+    if validated is not None:
+        ignored += [f"changes of {column}" for column in validated.left_behind]
     return TableReport(
         rows_read=validated.rows_read if validated else 0,
         rows_new=counts.new,

@@ -155,7 +155,9 @@ def _check_table(name: str, spec: TableMapping) -> None:
         raise ValueError(f"{where}.absent: the leads table cannot be absent")
     _known(spec.columns, table.column_names, f"{where}.columns")
     _known(spec.units, [column.name for column in table.columns if column.kind == "number"], f"{where}.units")
-    _known(spec.values, [column.name for column in table.columns if column.kind == "text"], f"{where}.values")
+    # what a history says of a lead is read as the lead is, by the value maps and units of leads
+    texts = [column.name for column in table.columns if column.kind == "text" and not column.of_lead]
+    _known(spec.values, texts, f"{where}.values")
     for column, form in spec.columns.items():
         place = f"{where}.columns.{column}"
         if isinstance(form, Substitute):
@@ -199,6 +201,8 @@ class TableBinding:
         Source columns that the key is derived from; empty when the source has a key.
     values, units, watermark
         As in the mapping.
+    leads : TableBinding or None
+        Of a table with values of leads: how those are read.
     """
 
     table: Table
@@ -208,6 +212,7 @@ class TableBinding:
     values: Mapping[str, Mapping[str, str | None]]
     units: Mapping[str, Decimal]
     watermark: str | None
+    leads: TableBinding | None = None
 
     @property
     def source_columns(self) -> tuple[str, ...]:
@@ -350,7 +355,7 @@ def choose_mapping(
             return _named(folder / "mapping.yml", "mapping.yml in the source folder")
         if folder.name in shipped:
             return _named(SHIPPED / f"{folder.name}.yml", "the shipped mapping with the folder's name")
-    if absent := [table for table in TABLES if table not in found]:
+    if absent := [name for name, table in TABLES.items() if name not in found and not table.optional]:
         # every shipped mapping needs each table under its own name
         raise missing_table(absent[0], absent[0], found)
     misses: list[str] = []
@@ -358,7 +363,7 @@ def choose_mapping(
         candidate = _named(
             SHIPPED / f"{name}.yml", f"the shipped mapping {name!r}, whose required columns are all there"
         )
-        missing = [fault for table in TABLES for fault in _missing(candidate, table, found)]
+        missing = [fault for table in TABLES if table in found for fault in _missing(candidate, table, found)]
         if not missing:
             return candidate
         misses.append(f"{name} misses {', '.join(missing)}")
@@ -408,7 +413,8 @@ def _forms(
             for name in spec.id.derive_from:
                 lookup(name, required=True, named=True)
         elif isinstance(form, str):
-            forms[column.name] = lookup(form, required=column.required, named=named)
+            # a history without its values would say that every column was emptied
+            forms[column.name] = lookup(form, required=column.required or column.of_lead, named=named)
         elif isinstance(form, Substitute):
             forms[column.name] = form
         elif isinstance(form, Flag):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from assets.source.contract import CLOSED_STATUSES, SQL_TYPES, Column, Table
+from assets.source.contract import CLOSED_STATUSES, OVERWRITTEN, SQL_TYPES, TABLES, Column, Table
 from assets.source.mapping import EXTRACTION, FirstOf, Flag, Substitute, TableBinding
 from assets.source.sql import literal, one_row, quoted
 
@@ -28,6 +28,7 @@ FALSE = ("false", "f", "no", "n", "0")
 NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
            "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
 TIMES = ("TIMESTAMP", "DATE")
+NUMBERS_OF_LEADS = tuple(name for name in OVERWRITTEN if TABLES["leads"].column(name).kind == "number")
 EARLIEST = "1970-01-01"
 LATEST = "2200-01-01"
 
@@ -46,6 +47,7 @@ REMEDIES: Mapping[str, str] = {
     "end_before_start": "Correct one of the two times in the CRM",
     "conflicting_duplicate": "Remove all but one of the rows in the CRM; until then none of them is loaded, and what "
     "was loaded of this key before stays as it was",
+    "rewritten_history": "A change that was told once stays; enter what is true now as a change of its own",
     "orphan": "Export the lead as well, or mend the lead if it was rejected itself",
     "malformed_row": "Correct the row, or quote fields that hold the delimiter",
 }
@@ -91,6 +93,8 @@ class Validated:
     rows_read, duplicates_collapsed, pseudonymised, free_text_dropped : int
         Records read (malformed ones included); identical rows beyond the first; values replaced by a pseudonym;
         values left behind as free text.
+    left_behind : tuple of str
+        Values of a selecting column whose rows were not taken.
     """
 
     binding: TableBinding
@@ -101,12 +105,14 @@ class Validated:
     duplicates_collapsed: int
     pseudonymised: int
     free_text_dropped: int
+    left_behind: tuple[str, ...] = ()
 
 
 def checks_of(binding: TableBinding, present: datetime) -> tuple[Check, ...]:
     """Return the checks on a table, in the order in which they are asked.
 
-    The first is the key's; the last two (conflicting duplicate, orphan) compare rows and have no condition here.
+    The first is the key's; the last ones (conflicting duplicate, orphan, rewritten history) compare rows and have no
+    condition here.
     """
     table = binding.table
     checks: list[Check] = []
@@ -145,6 +151,8 @@ def checks_of(binding: TableBinding, present: datetime) -> tuple[Check, ...]:
     checks.append(Check("conflicting_duplicate", table.key, "one content for each key", "false"))
     if table.name != "leads":
         checks.append(Check("orphan", "lead_id", "the lead_id of a lead of the export or of an earlier one", "false"))
+    if binding.leads is not None:
+        checks.append(Check("rewritten_history", table.key, "what was told under this key before", "false"))
     return tuple(checks)
 
 
@@ -183,7 +191,13 @@ def _column_checks(
     elif column.kind == "number":
         checks.append(Check("unparsable_number", name, "a number", f"{raw} is not null and {name} is null"))
         checks.append(Check("negative_number", name, "a number that is not negative", f"{name} < 0"))
-    elif column.vocabulary:
+    elif column.of_lead:
+        number = f"{raw} is not null and column_name in ({', '.join(map(literal, NUMBERS_OF_LEADS))})"
+        checks.append(Check("unparsable_number", name, "a number", f"{number} and {name} is null"))
+        checks.append(
+            Check("negative_number", name, "a number that is not negative", f"{number} and starts_with({name}, '-')")
+        )
+    elif column.vocabulary and not column.selects:
         allowed = ", ".join(map(literal, column.vocabulary))
         checks.append(
             Check(f"unknown_{name}", name, f"one of {', '.join(column.vocabulary)}", f"{name} not in ({allowed})")
@@ -223,12 +237,24 @@ def validate(
     table = binding.table
     checks = checks_of(binding, present)
     connection.execute(f"create table typed_{table.name} as {_typed(connection, binding, reading, checks)}")
+    left_behind = _leave_behind(connection, table)
     duplicates = _settle_duplicates(connection, binding, _number(checks, "conflicting_duplicate"))
     if table.name != "leads":
         connection.execute(
             f"update typed_{table.name} set check_no = {_number(checks, 'orphan')} "
             "where check_no is null and lead_id not in "
             "(select lead_id from typed_leads where check_no is null union all select lead_id from known_leads)"
+        )
+    if binding.leads is not None:
+        # a change that stands in the warehouse was used already: to alter it would alter what was known in the past
+        told = " or ".join(
+            f"k.{column.name} is distinct from t.{column.name}"
+            for column in table.columns
+            if isinstance(binding.forms[column.name], str)
+        )
+        connection.execute(
+            f"update typed_{table.name} t set check_no = {_number(checks, 'rewritten_history')} "
+            f"from known_{table.name} k where t.check_no is null and k.{table.key} = t.{table.key} and ({told})"
         )
     rows, pseudonymised, dropped = one_row(
         connection,
@@ -244,7 +270,25 @@ def validate(
         duplicates_collapsed=duplicates,
         pseudonymised=pseudonymised,
         free_text_dropped=dropped,
+        left_behind=left_behind,
     )
+
+
+def _leave_behind(connection: DuckDBPyConnection, table: Table) -> tuple[str, ...]:
+    """Drop the typed rows that no selecting column takes, and return the values that these have there."""
+    found: list[str] = []
+    for column in table.columns:
+        if column.selects:
+            others = f"{column.name} not in ({', '.join(map(literal, column.vocabulary))})"
+            found += [
+                value
+                for (value,) in connection.execute(
+                    f"select distinct shown({column.name}) from typed_{table.name} where {others} order by all"
+                ).fetchall()
+            ]
+            # before anything else is asked of them: a history tells of names and telephone numbers as well
+            connection.execute(f"delete from typed_{table.name} where {others}")
+    return tuple(found)
 
 
 def _number(checks: Sequence[Check], reason: str) -> int:
@@ -329,14 +373,42 @@ def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> 
         if source_type.startswith(NUMERIC):
             # some writers of Parquet store a missing number as NaN
             number = f"nullif({quoted(form)}, 'nan')" if source_type in ("FLOAT", "DOUBLE") else quoted(form)
-        if (factor := binding.units.get(column.name)) is not None:
-            return number, f"try_cast(try_cast({raw} as decimal(20,4)) * {factor:f}::decimal(18,6) as {sql_type})", None
-        return number, f"try_cast({raw} as {sql_type})", None
-    free = f"contact_free_postal({raw})" if column.postal else f"contact_free({raw})"
+        return number, _number_of(column, binding, raw), None
+    if column.of_lead and binding.leads is not None:
+        return _text(form), *_value_of_lead(binding.leads, raw)
+    free = _contact_free(column, raw)
     value = _vocabulary(column, binding, free)
     if column.free_text_limit is not None:
         value = f"case when length({raw}) <= {column.free_text_limit} then {value} end"
     return _text(form), value, free
+
+
+def _contact_free(column: Column, raw: str) -> str:
+    return f"contact_free_postal({raw})" if column.postal else f"contact_free({raw})"
+
+
+def _number_of(column: Column, binding: TableBinding, raw: str) -> str:
+    sql_type = SQL_TYPES[column.kind]
+    if (factor := binding.units.get(column.name)) is not None:
+        return f"try_cast(try_cast({raw} as decimal(20,4)) * {factor:f}::decimal(18,6) as {sql_type})"
+    return f"try_cast({raw} as {sql_type})"
+
+
+def _value_of_lead(leads: TableBinding, raw: str) -> tuple[str, str]:
+    """Return SQL for a value of the column of leads that ``column_name`` names, as text, and without contact data.
+
+    Units and value maps are those of the leads: else a lead and its history would differ where they say the same.
+    """
+    values, free = [], []
+    for column in map(leads.table.column, OVERWRITTEN):
+        if column.kind == "number":
+            without_contact, typed = raw, f"cast({_number_of(column, leads, raw)} as varchar)"
+        else:
+            without_contact = _contact_free(column, raw)
+            typed = _vocabulary(column, leads, without_contact)
+        values.append(f"when {literal(column.name)} then {typed}")
+        free.append(f"when {literal(column.name)} then {without_contact}")
+    return f"case column_name {' '.join(values)} end", f"case column_name {' '.join(free)} else {raw} end"
 
 
 def _vocabulary(column: Column, binding: TableBinding, value: str) -> str:

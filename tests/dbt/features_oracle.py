@@ -100,6 +100,7 @@ def expected_features(
     for lead in crm["leads"]:
         facts = facts_of[lead["lead_id"]]
         others = [closing for closing in closed_leads if closing.lead_id != lead["lead_id"]]
+        changes = [row for row in crm["lead_changes"] if row["lead_id"] == lead["lead_id"]]
         closings = [fact.known for fact in facts if _closes(fact, closing_outcomes)]
         for as_of, kind in _observations(lead["created_at"], facts, clock).items():
             if as_of <= min(closings, default=clock):
@@ -110,6 +111,7 @@ def expected_features(
                     "observation_kind": kind,
                     "lead_created_at": lead["created_at"],
                     **_features(lead, known, as_of),
+                    **_own_history([row for row in changes if row["known_at"] < as_of], as_of),
                     **_track_records(lead, known, as_of, others),
                 }
     return rows
@@ -296,12 +298,51 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
         "last_interaction_direction": last and last.direction,
         "last_interaction_outcome": last and (last.outcome or "unknown"),
         "lead_source": lead["source"],
-        "property_value": lead["property_value"],
-        "property_value_tier": _tier(lead["property_value"]),
-        "zip_prefix": lead["zip_code"][:2] if lead["zip_code"] else "unknown",
         "engagement_score": _engagement(len(interactions), email_open_rate, response_rate, appointment_show_rate),
         "urgency_score": None if since_contact is None else 100 * math.exp(-since_contact / 7),
     }
+
+
+def _own_history(changes: Sequence[dict[str, Any]], as_of: datetime) -> dict[str, Any]:
+    statuses, owners = _values(changes, "status"), _values(changes, "assigned_to")
+    prices = [(at, text and Decimal(text)) for at, text in _values(changes, "property_value")]
+    zip_codes = _values(changes, "zip_code")
+    price, first = (prices[-1][1], prices[0][1]) if prices else (None, None)
+    steps = [(b or 0) - (a or 0) for (_, a), (_, b) in pairwise(prices) if a is not None and b is not None]
+    change = None
+    if price is not None and first is not None:
+        change = float(price - first) / float(max(price, first) or 1)
+    return {
+        "status_as_of": statuses[-1][1] if statuses else None,
+        "days_since_last_status_change": _held_days(statuses, as_of),
+        "status_changes_count_lifetime": len(statuses) - 1 if statuses else None,
+        "days_since_last_owner_change": _held_days(owners, as_of),
+        "owner_changes_count_lifetime": len(owners) - 1 if owners else None,
+        "property_value_rises_count_lifetime": sum(step > 0 for step in steps) if prices else None,
+        "property_value_cuts_count_lifetime": sum(step < 0 for step in steps) if prices else None,
+        "property_value_change_rate": change,
+        "property_value": price,
+        "property_value_tier": _tier(price),
+        "zip_prefix": zip_codes[-1][1][:2] if zip_codes and zip_codes[-1][1] else "unknown",
+    }
+
+
+def _values(changes: Sequence[dict[str, Any]], column: str) -> list[tuple[datetime, str | None]]:
+    """Return the values that the column took, each with when it did; the first is none that is empty."""
+    told = {
+        row["known_at"]: row["value"]
+        for row in sorted(changes, key=lambda row: (row["known_at"], row["change_id"].encode()))
+        if row["column_name"] == column
+    }
+    taken: list[tuple[datetime, str | None]] = []
+    for at, value in told.items():
+        if value != (taken[-1][1] if taken else None):
+            taken.append((at, value))
+    return taken
+
+
+def _held_days(values: Sequence[tuple[datetime, str | None]], as_of: datetime) -> float | None:
+    return (as_of - values[-1][0]) / DAY if values and values[-1][1] is not None else None
 
 
 def _counts(known: Sequence[Fact], as_of: datetime) -> dict[str, int]:

@@ -53,6 +53,15 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "proposed_at": "timestamptz",
         "closed_at": "timestamptz",
     },
+    "lead_changes": {
+        "change_id": "text",
+        "lead_id": "text",
+        "column_name": "text",
+        "value": "text",
+        "changed_at": "timestamptz",
+        "known_at": "timestamptz",
+        "origin": "text",
+    },
 }
 """The columns of schema ``raw`` that the models read, with types that DuckDB and PostgreSQL share."""
 
@@ -68,7 +77,7 @@ TIER_VALUES = ("9999.99", "10000.00", "49999.99", "50000.00", "250000.00", "9999
 
 
 def random_crm(seed: int, *, leads: int = 80) -> Crm:
-    """Return the rows of the four tables; every row fits the source contract.
+    """Return the rows of the tables; every row fits the source contract.
 
     Parameters
     ----------
@@ -101,6 +110,9 @@ def random_crm(seed: int, *, leads: int = 80) -> Crm:
             crm["appointments"].append(_appointment(rng, crm, lead_id, created, end))
         for _ in range(rng.choice((0, 0, 1, 3))):
             crm["projects"].append(_project(rng, crm, lead_id, created, end))
+        for column in ("status", "assigned_to", "property_value", "zip_code"):
+            for _ in range(rng.choice((0, 1, 1, 2, 5))):
+                crm["lead_changes"].append(_change(rng, crm, lead_id, column, created, end))
     return crm
 
 
@@ -153,6 +165,27 @@ def _project(rng: random.Random, crm: Crm, lead_id: str, start: datetime, end: d
         "status": "open" if closed is None else rng.choice(("won", "lost", "lost", "cancelled")),
         "proposed_at": proposed,
         "closed_at": closed,
+    }
+
+
+def _change(rng: random.Random, crm: Crm, lead_id: str, column: str, start: datetime, end: datetime) -> dict[str, Any]:
+    # some at the creation, some at one moment with another change of the lead
+    earlier = [row["known_at"] for row in crm["lead_changes"] if row["lead_id"] == lead_id]
+    known = rng.choice((start, *earlier)) if rng.random() < 0.3 else _moment(rng, start, end)
+    value = {
+        "status": ("new", "open", "won", None),
+        "assigned_to": ("R1", "R2", None),
+        "property_value": (*TIER_VALUES, "0.00", "0.00", f"{rng.uniform(0, 2e6):.2f}", None),
+        "zip_code": ("1011", "10999", "04109", "SW1A 1AA", None),
+    }[column]
+    return {
+        "change_id": rng.choice(("h", "H")) + str(len(crm["lead_changes"])),
+        "lead_id": lead_id,
+        "column_name": column,
+        "value": rng.choice(value),
+        "changed_at": known,
+        "known_at": known,
+        "origin": "source",
     }
 
 

@@ -16,7 +16,7 @@ from tests.dbt.lead_features import columns
 from tests.dbt.warehouses import DBT_PROJECT
 
 CATALOGUE = {
-    "group": {"engagement", "behavioural", "temporal", "funnel", "demographic", "track_record"},
+    "group": {"engagement", "behavioural", "temporal", "funnel", "demographic", "track_record", "own_history"},
     "unit": {
         "boolean",
         "category",

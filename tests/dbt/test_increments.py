@@ -26,10 +26,12 @@ KEYS = {
     "interactions": "interaction_id",
     "appointments": "appointment_id",
     "projects": "project_id",
+    "lead_changes": "change_id",
 }
 COMPARED = {
     "intermediate.timeline": ("lead_id", "fact_number"),
     "intermediate.lead_closings": ("lead_id",),
+    "intermediate.lead_history": ("lead_id", "known_us"),
     "intermediate.closed_leads": ("lead_id",),
     "intermediate.observations": ("lead_id", "as_of"),
     "features.lead_features": ("lead_id", "as_of"),
@@ -82,6 +84,8 @@ def deliveries(crm: Crm, seed: int) -> list[Delivery]:
             deliver(table, {**row, last: None, "status": before}, row[first])
             if row[last]:
                 deliver(table, row, row[last])
+    for row in crm["lead_changes"]:
+        deliver("lead_changes", row, row["known_at"])
     return sorted(found, key=lambda each: each.at)
 
 

@@ -7,6 +7,7 @@ import re
 import pytest
 import yaml
 
+from models.declaration import OWN_HISTORY
 from models.registry import DECLARATIONS, declaration
 from tests.dbt.warehouses import DBT_PROJECT
 
@@ -35,6 +36,12 @@ def test_the_mart_reads_the_declared_models() -> None:
     assert set(re.findall(r"model = 'conversion' and outcome = '(\w+)'", text)) == set(
         declaration("conversion").outcomes
     )
+
+
+def test_every_feature_of_the_own_history_is_named() -> None:
+    (view,) = yaml.safe_load((DBT_PROJECT / "models/features/lead_features.yml").read_text())["models"]
+    grouped = [each["name"] for each in view["columns"] if each.get("meta", {}).get("group") == "own_history"]
+    assert grouped == list(OWN_HISTORY)
 
 
 def test_every_label_has_its_horizon() -> None:

@@ -34,7 +34,7 @@ def deleted(crm: Crm) -> Crm:
     """Return the CRM as it was just before T, with the columns that it overwrites as they were then."""
     past: Crm = {table: [] for table in crm}
     for row in deepcopy(crm["leads"]):
-        row.update(status="new", assigned_to=None, updated_at=row["created_at"])
+        row.update(status="new", assigned_to=None, updated_at=row["created_at"], property_value=None, zip_code=None)
         _keep(past, "leads", row, row["created_at"])
     for row in deepcopy(crm["interactions"]):
         for column in ("opened_at", "responded_at"):
@@ -49,6 +49,8 @@ def deleted(crm: Crm) -> Crm:
         if row["closed_at"] and row["closed_at"] >= T:
             row.update(closed_at=None, status="open")
         _keep(past, "projects", row, row["proposed_at"])
+    for row in deepcopy(crm["lead_changes"]):
+        _keep(past, "lead_changes", row, row["known_at"])
     return past
 
 
@@ -57,10 +59,10 @@ def scrambled(crm: Crm) -> Crm:
     future = deepcopy(crm)
     known = {row["lead_id"] for row in crm["leads"] if row["created_at"] < T}
     for row in future["leads"]:
-        row.update(status="lost", assigned_to="R9", updated_at=CLOCK + DAY)
+        row.update(status="lost", assigned_to="R9", updated_at=CLOCK + DAY, property_value=1, zip_code="9999")
         if row["lead_id"] not in known:
             later = row["created_at"] + 5 * DAY
-            row.update(source="elsewhere", property_value=1, zip_code="9999", created_at=later)
+            row.update(source="elsewhere", created_at=later)
     for row in future["interactions"]:
         recorded_or_occurred = "recorded_at" if row["recorded_at"] and row["recorded_at"] >= T else "occurred_at"
         if row[recorded_or_occurred] >= T:
@@ -81,6 +83,15 @@ def scrambled(crm: Crm) -> Crm:
             row.update(proposed_at=T, closed_at=T, status="won", value=77)
         elif row["closed_at"] is None or row["closed_at"] >= T:
             row.update(closed_at=T, status="won")
+    for row in future["lead_changes"]:
+        if row["known_at"] >= T:
+            row.update(known_at=T, changed_at=T, value="77.00")
+    future["lead_changes"] += [
+        {"change_id": f"{row['lead_id']} {column}", "lead_id": row["lead_id"], "column_name": column, "value": "78.00"}
+        | {"known_at": T, "changed_at": None, "origin": "extraction"}
+        for row in future["leads"]
+        for column in ("status", "assigned_to", "property_value", "zip_code")
+    ]
     return future
 
 

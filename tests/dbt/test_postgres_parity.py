@@ -34,7 +34,7 @@ def test_postgresql_has_the_rows_of_duckdb(postgres_server: str, scratch: Path, 
     duck, postgres = DuckDB(tmp_path), Postgres(postgres_server)
     for warehouse, address in ((duck, f"duckdb:{duck.path}"), (postgres, postgres_server)):
         report = _extract(tmp_path, warehouse.target, address)
-        assert [table.rows_rejected for table in report.tables.values()] == [0, 0, 0, 0]
+        assert not any(table.rows_rejected for table in report.tables.values())
         warehouse.load_predictions(predictions, CHAMPIONS)
         warehouse.dbt("build", scratch, {**VARIABLES, "as_of": report.as_of.isoformat()})
 

@@ -58,6 +58,7 @@ def test_overwritten_columns_stay_out_of_the_past(path: Path) -> None:
         assert not re.findall(rf"\b({CRM_STATUS})\b", code), "the overwritten column as such leaves staging nowhere"
     if layer not in ("staging", "marts"):
         assert "current_assigned_to" not in code
+        assert not re.findall(r"\bleads\.(?:property_value|zip_code)\b", code), "features take these from lead_history"
     if layer == "features":
         assert "final_status" not in code
 

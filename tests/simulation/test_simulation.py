@@ -43,6 +43,7 @@ CONTRACT = {
         "rescheduled_from",
     ],
     "projects": ["project_id", "lead_id", "value", "cost", "status", "proposed_at", "closed_at"],
+    "lead_changes": ["change_id", "lead_id", "column_name", "value", "changed_at"],
 }
 ACTIONS = ["call_immediate", "email_nurture", "schedule_appointment", "send_proposal", "no_action"]
 END = "timestamptz '2026-07-01 00:00:00+00'"
@@ -95,6 +96,7 @@ def test_the_default_company_keeps_its_rows(tmp_path: Path) -> None:
         "interactions": 12210,
         "appointments": 354,
         "projects": 333,
+        "lead_changes": 2359,
         "truth/decisions": 5185,
         "truth/leads": 500,
     }
@@ -119,7 +121,7 @@ def test_the_export_has_the_tables_of_the_contract(
         types = {row[0]: row[1] for row in crm.execute(f"describe {table}").fetchall()}
         assert [name for name in types if name not in ("name", "email", "phone")] == columns
         for name, type_ in types.items():
-            money = name in ("value", "cost", "property_value")
+            money = name in ("value", "cost", "property_value") and table != "lead_changes"
             expected = "TIMESTAMP WITH TIME ZONE" if name.endswith("_at") else "DECIMAL(18,2)" if money else "VARCHAR"
             assert type_ == expected, (table, name)
         assert one(crm, f"select count(*) from {table}")[0] == simulated.rows[table]
@@ -154,6 +156,7 @@ def test_nothing_is_known_before_it_happens_or_after_the_end(crm: duckdb.DuckDBP
         ("appointments", "ended_at"),
         ("projects", "proposed_at"),
         ("projects", "closed_at"),
+        ("lead_changes", "changed_at"),
         ("truth_decisions", "decided_at"),
     ):
         assert one(crm, f"select count(*), max({column}) < {END} from {table} where {column} is not null")[1], column
@@ -164,6 +167,7 @@ def test_nothing_is_known_before_it_happens_or_after_the_end(crm: duckdb.DuckDBP
         ("appointments", "(status = 'scheduled') <> (ended_at is null)"),
         ("projects", "(status = 'open') <> (closed_at is null)"),
         ("facts join leads using (lead_id)", "occurred_at < created_at"),
+        ("lead_changes join leads using (lead_id)", "changed_at < created_at"),
     ):
         assert one(crm, f"select count(*) from {table} where {condition}")[0] == 0, condition
 
@@ -185,6 +189,10 @@ def test_an_earlier_export_is_what_the_crm_held_then() -> None:
     assert ((late.interactions["opened"] != NEVER) & known).sum() > (early.interactions["opened"] != NEVER).sum()
     assert (early.projects["closed"] != NEVER).sum() < (late.projects["closed"] != NEVER).sum()
     assert early.projects["closed"][early.projects["closed"] != NEVER].max() < early_end
+    known = late.changes["changed"] < early_end
+    assert 0 < known.sum() < len(known)
+    for name, values in late.changes.items():
+        assert (early.changes[name] == values[known]).all(), name
 
 
 @pytest.mark.parametrize(("company", "followed"), [("default", 0.9), ("chaotic", 0.5)])
@@ -283,6 +291,34 @@ def test_truth_and_crm_agree_on_how_leads_end(crm: duckdb.DuckDBPyConnection) ->
     assert interested > other + 0.05
 
 
+def test_the_history_of_a_lead_ends_with_what_it_shows(crm: duckdb.DuckDBPyConnection) -> None:
+    last = """select lead_id, column_name, last(value order by changed_at) as value, count(*) as n
+        from lead_changes group by all"""
+    for column, more in (("status", 0.5), ("assigned_to", 0.01)):
+        shown, told, changed = one(
+            crm,
+            f"""select count(*), count(*) filter (value = {column}), avg((n > 1)::int)
+            from leads left join ({last}) as told on told.lead_id = leads.lead_id and column_name = '{column}'""",
+        )
+        assert shown == told
+        assert changed > more
+    # a status goes on and never back, and no two changes of one column are equal or fall on one moment
+    stages = "['new', 'contacted', 'qualified', 'proposal', 'won', 'lost']"
+    assert one(
+        crm,
+        f"""select count(*) from (select *, lag(value) over lead as before, lag(changed_at) over lead as earlier
+            from lead_changes window lead as (partition by lead_id, column_name order by changed_at))
+        where value = before or changed_at = earlier
+            or column_name = 'status' and list_position({stages}, value) < list_position({stages}, before)""",
+    ) == (0,)
+    # nobody is called won before the project is
+    assert one(
+        crm,
+        """select count(*) from lead_changes join projects using (lead_id)
+        where lead_changes.value = 'won' and projects.status = 'won' and changed_at <> closed_at""",
+    ) == (0,)
+
+
 def test_planted_faults_are_counted(simulated: SimulationSummary, crm: duckdb.DuckDBPyConnection) -> None:
     assert all(count > 0 for count in simulated.faults.values())
     orphans = one(crm, "select count(*) from interactions where lead_id not in (select lead_id from leads)")[0]
@@ -298,7 +334,12 @@ def test_planted_faults_are_counted(simulated: SimulationSummary, crm: duckdb.Du
         "orphan": orphans,
         "unknown_type": unknown,
     }
-    for table, key in (("leads", "lead_id"), ("appointments", "appointment_id"), ("projects", "project_id")):
+    for table, key in (
+        ("leads", "lead_id"),
+        ("appointments", "appointment_id"),
+        ("projects", "project_id"),
+        ("lead_changes", "change_id"),
+    ):
         assert one(crm, f"select count(*) - count(distinct {key}) from {table}")[0] == 0
     assert (
         one(
@@ -367,6 +408,7 @@ def test_an_earlier_simulation_is_replaced_and_nothing_else_is(tmp_path: Path) -
     assert sorted(path.name for path in (tmp_path / "crm").iterdir()) == [
         "appointments.csv",
         "interactions.csv",
+        "lead_changes.csv",
         "leads.csv",
         "mapping.yml",
         "projects.csv",

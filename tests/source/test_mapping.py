@@ -90,7 +90,14 @@ def test_required_column_that_the_mapping_does_not_supply() -> None:
     [
         ("[]", "the source mapping is not valid"),
         ("name: x\nbased_on: nothing", "based_on: expected one of bpi2012_crm, contract, plain"),
-        ("name: x\ntables: {lead: {}}", "tables: expected leads, interactions, appointments, projects; found lead"),
+        (
+            "name: x\ntables: {lead: {}}",
+            "tables: expected leads, interactions, appointments, projects, lead_changes; found lead",
+        ),
+        (
+            "name: x\ntables: {lead_changes: {values: {value: {a: b}}}}",
+            "tables.lead_changes.values: expected change_id, lead_id, column_name; found value",
+        ),
         ("name: x\ntables: {leads: {absent: true}}", "the leads table cannot be absent"),
         ("name: x\ntables: {leads: {columns: {phone: tel}}}", "tables.leads.columns: expected lead_id"),
         ("name: x\ntables: {leads: {units: {zip_code: 2}}}", "tables.leads.units: expected property_value"),

@@ -203,21 +203,38 @@ named as (
         track_records.source_closed_leads_count_lifetime,
         track_records.source_win_rate_lifetime,
         track_records.source_first_outbound_hours_lifetime,
-        leads.lead_source,
-        leads.property_value,
+        -- the history of overwritten columns: what the CRM showed at as_of
+        history.lead_status as status_as_of,
+        {{ days_between('history.lead_status_us', 'observations.as_of_us') }} as days_since_last_status_change,
+        history.lead_status_changes_count as status_changes_count_lifetime,
+        {{ days_between('history.lead_owner_us', 'observations.as_of_us') }} as days_since_last_owner_change,
+        history.lead_owner_changes_count as owner_changes_count_lifetime,
+        history.property_value_rises_count as property_value_rises_count_lifetime,
+        history.property_value_cuts_count as property_value_cuts_count_lifetime,
         case
-            when leads.property_value is null then 'unknown'
+            when history.property_value = 0 and history.first_property_value = 0 then 0
+            else cast(history.property_value - history.first_property_value as double precision)
+                / cast(greatest(history.property_value, history.first_property_value) as double precision)
+        end as property_value_change_rate,
+        leads.lead_source,
+        history.property_value,
+        case
+            when history.property_value is null then 'unknown'
             {%- for bound in var('property_value_tier_bounds') | sort(reverse=true) %}
-            when leads.property_value >= {{ bound }} then 'from_{{ bound }}'
+            when history.property_value >= {{ bound }} then 'from_{{ bound }}'
             {%- endfor %}
             else 'below_{{ var('property_value_tier_bounds') | min }}'
         end as property_value_tier,
-        coalesce(substr(leads.zip_code, 1, 2), 'unknown') as zip_prefix
+        coalesce(substr(history.zip_code, 1, 2), 'unknown') as zip_prefix
     from {{ ref('observations_due') }} as observations
     inner join {{ ref('stg_leads') }} as leads on observations.lead_id = leads.lead_id
     inner join aggregated
         on observations.lead_id = aggregated.lead_id
             and observations.as_of_us = aggregated.as_of_us
+    left join {{ ref('lead_history') }} as history
+        on observations.lead_id = history.lead_id
+            and history.known_us < observations.as_of_us
+            and (history.until_us is null or history.until_us >= observations.as_of_us)
     left join {{ ref('track_records') }} as track_records
         on observations.lead_id = track_records.lead_id
             and observations.as_of_us = track_records.as_of_us

@@ -5,7 +5,8 @@ with source as (
 ),
 
 -- status, assigned_to and updated_at are overwritten by the CRM: today's value is not what was known at a past as_of.
--- Columns that are set once pass; of the others only the owner does, under a name that says so, for the marts alone.
+-- Columns that are set once pass. Of the others the owner does, under a name that says so, and property_value and
+-- zip_code do, for the marts alone: features take them from lead_history, as they were.
 renamed as (
 
     select

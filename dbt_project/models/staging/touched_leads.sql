@@ -5,12 +5,14 @@
 {#- Named outside the condition, so that dbt knows of them whatever is built. -#}
 {%- set extracted = [
     source('raw', 'leads'), source('raw', 'interactions'), source('raw', 'appointments'), source('raw', 'projects'),
+    source('raw', 'lead_changes'),
 ] -%}
 {%- set moments = [
     (ref('stg_leads'), ['known_us']),
     (ref('stg_interactions'), ['known_us', 'opened_us', 'responded_us']),
     (ref('stg_appointments'), ['booked_us', 'ended_us']),
     (ref('stg_projects'), ['proposed_us', 'closed_us']),
+    (ref('stg_lead_changes'), ['known_us']),
 ] -%}
 
 with touched as (
