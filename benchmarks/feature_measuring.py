@@ -99,12 +99,22 @@ def assert_equal(
     MeasurementError
         With the columns that differ and in how many rows.
     """
-    differs = {
-        name: f"abs(view.{name} - other.{name}) > {RELATIVE_TOLERANCE} * abs(view.{name})"
-        f" or (view.{name} is null) <> (other.{name} is null)"
-        for name in columns
+    schema, table = OURS.split(".")
+    doubles = {
+        name
+        for (name,) in connection.execute(
+            "select column_name from information_schema.columns "
+            f"where table_schema = '{schema}' and table_name = '{table}' and lower(data_type) like 'double%'"
+        ).fetchall()
     }
-    counts = ", ".join(f"count(case when {condition} then 1 end)" for condition in differs.values())
+    differs = [
+        f"abs(view.{name} - other.{name}) > {RELATIVE_TOLERANCE} * abs(view.{name})"
+        f" or (view.{name} is null) <> (other.{name} is null)"
+        if name in doubles
+        else f"view.{name} is distinct from other.{name}"
+        for name in columns
+    ]
+    counts = ", ".join(f"count(case when {condition} then 1 end)" for condition in differs)
     ((rows, *found),) = connection.execute(
         f"select count(*), {counts} from {OURS} as view inner join {relation} as other "
         f"on view.lead_id = other.lead_id and {as_of_us} = other.as_of_us"

@@ -63,9 +63,7 @@ def pandas_row_by_row(path: Path, folder: Path) -> tuple[Taken, int]:
     import pandas as pd
 
     observations = pd.read_parquet(folder / feature_polars.OBSERVATIONS)
-    sample = observations.iloc[
-        sorted(random.Random(7).sample(range(len(observations)), min(ROWS_OF_PANDAS, len(observations))))
-    ]
+    sample = observations.sample(min(ROWS_OF_PANDAS, len(observations)), random_state=7)
     wanted = [("lead_id", "in", sample["lead_id"].unique().tolist())]
     facts = dict(list(pd.read_parquet(folder / feature_polars.FACTS, filters=wanted).groupby("lead_id")))
     began, cpu = time.perf_counter(), time.process_time()
@@ -86,7 +84,7 @@ def pandas_row_by_row(path: Path, folder: Path) -> tuple[Taken, int]:
 def _row(facts: pd.DataFrame, as_of_us: int) -> dict[str, float | int | None]:
     past = facts[facts["known_us"] < as_of_us]
     interaction = past["fact"] == "interaction"
-    kinds = {"facts": past["known_us"] == past["known_us"], "interactions": interaction}
+    kinds: dict[str, pd.Series] = {"facts": past["known_us"] > 0, "interactions": interaction}
     for name in COUNTS:
         if name in ("inbound", "outbound"):
             kinds[name] = interaction & (past["direction"] == name)
@@ -94,11 +92,11 @@ def _row(facts: pd.DataFrame, as_of_us: int) -> dict[str, float | int | None]:
             kinds[name] = interaction & (past["interaction_type"] == ("web" if name == "web_visits" else name[:-1]))
     found: dict[str, float | int | None] = {}
     for window, days in WINDOWS.items():
-        within = True if days is None else past["known_us"] >= as_of_us - days * DAY_US
+        since_us = 0 if days is None else as_of_us - days * DAY_US
         for name, kind in kinds.items():
-            found[f"{name}_count_{window}"] = int((kind & within).sum())
-    for name, kind in SINCE.items():
-        times = past.loc[kinds[kind], "known_us"]
+            found[f"{name}_count_{window}"] = int((kind & (past["known_us"] >= since_us)).sum())
+    for name, counted in SINCE.items():
+        times = past.loc[kinds[counted], "known_us"]
         found[f"days_since_last_{name}"] = (as_of_us - int(times.max())) / DAY_US if len(times) else None
     return found
 

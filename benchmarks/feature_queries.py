@@ -6,6 +6,8 @@ four kinds. They read what the view reads, `intermediate.timeline` and `intermed
 
 from __future__ import annotations
 
+from pathlib import Path
+
 DAY_US = 86_400_000_000
 WINDOWS = {"7d": 7, "30d": 30, "90d": 90, "lifetime": None}
 COUNTS = {
@@ -107,6 +109,12 @@ def running() -> str:
         "from intermediate.observations "
         f"asof join so_far as now on observations.lead_id = now.lead_id and now.known_us < as_of_us {edges}"
     )
+
+
+def all_features() -> str:
+    """Return a query for all features that the view had when it was written, with ``as_of_us`` beside ``as_of``."""
+    written = Path(__file__).with_name("all_features_by_hand.sql").read_text(encoding="utf-8")
+    return f"select *, epoch_us(as_of) as as_of_us from ({written}) as features"
 
 
 def _packs() -> int:
