@@ -43,7 +43,7 @@ BY_HAND: dict[str, Callable[[], str]] = {
 FORMS = {"sparse": (JOIN, PACKED, RUNNING, ALL), "dense": (PACKED, RUNNING, ALL)}
 POLARS_FORMS = {"sparse": (JOIN, RUNNING), "dense": (RUNNING,)}
 """Forms by density: those that are hopeless there are left out."""
-SLOW_AT = {"X": (JOIN, RUNNING)}
+SLOW = {("DuckDB", "X"): (JOIN, RUNNING), ("Polars", "X"): (RUNNING,)}
 """Forms that a smaller size has shown to be slower, and that would take many minutes or all memory."""
 POSTGRES_REPEATS = {"S": 3, "M": 1}
 
@@ -200,11 +200,12 @@ def _at_size(size: str, folder: Path, models: Sequence[Model], feast: Path | Non
     for density, repeats in WORKLOADS[size].items():
         described, observations = alone(observe, path, density)
         workload = Workload(size, density, observations)
-        slow = SLOW_AT.get(size, ())
-        workload.forms += _on_duckdb(path, models, [name for name in FORMS[density] if name not in slow], repeats)
-        workload.forms += _on_polars(
-            path, folder, [name for name in POLARS_FORMS[density] if name not in slow], repeats
+        by_hand_here, polars_here = (
+            [name for name in forms[density] if name not in SLOW.get((engine, size), ())]
+            for engine, forms in (("DuckDB", FORMS), ("Polars", POLARS_FORMS))
         )
+        workload.forms += _on_duckdb(path, models, by_hand_here, repeats)
+        workload.forms += _on_polars(path, folder, polars_here, repeats)
         if size in WITH_PEERS and density == "sparse":
             workload.forms += _on_postgres(path, folder, POSTGRES_REPEATS[size])
             workload.forms += _beside(path, folder, feast)
