@@ -1,11 +1,13 @@
--- All features of the view as it was when this was written, in the fastest form known: each condition is evaluated once
--- for each fact and not for each pair of fact and observation, and three counts of 20 bits share a BIGINT, so that one
--- sum takes the place of three counts. It runs on DuckDB and PostgreSQL.
+-- All features that the view had when this was written, made from its compiled SQL, in the fastest form known for them:
+-- a condition is evaluated once per fact and not once per pair of fact and observation, and three counts of 20 bits
+-- share a BIGINT, so that one sum takes the place of three counts.
 with facts_flagged as (
     select
         lead_id, known_us, fact_number, case when fact = 'project_proposed' then questions_so_far end as e0,
-        case when fact = 'responded' and direction = 'outbound' and interaction_type in ('call', 'email', 'sms') then questions_so_far end as e1,
-        case when fact = 'responded' and direction = 'outbound' and interaction_type in ('call', 'email', 'sms') then occurred_us - interaction_us end as e2,
+        case when fact = 'responded' and direction = 'outbound' and interaction_type
+            in ('call', 'email', 'sms') then questions_so_far end as e1,
+        case when fact = 'responded' and direction = 'outbound' and interaction_type
+            in ('call', 'email', 'sms') then occurred_us - interaction_us end as e2,
         case when fact = 'project_proposed' then value end as e3,
         case when fact = 'project_closed' then value end as e4,
         case when fact = 'interaction' and direction in ('inbound', 'outbound') then known_us end as e5,
@@ -21,15 +23,35 @@ with facts_flagged as (
         case when fact = 'appointment_ended' then known_us end as e15,
         case when fact = 'interaction' and direction in ('inbound', 'outbound') then occurred_us end as e16,
         case when fact = 'interaction' then fact_number end as e17,
-        cast(case when fact is not null then 1 else 0 end + case when fact = 'interaction' then 1048576 else 0 end + case when fact = 'interaction' and interaction_type = 'call' then 1099511627776 else 0 end as bigint) as p0,
-        cast(case when fact = 'interaction' and interaction_type = 'email' then 1 else 0 end + case when fact = 'interaction' and interaction_type = 'sms' then 1048576 else 0 end + case when fact = 'interaction' and interaction_type = 'meeting' then 1099511627776 else 0 end as bigint) as p1,
-        cast(case when fact = 'interaction' and interaction_type = 'web' then 1 else 0 end + case when fact = 'interaction' and interaction_type = 'proposal' then 1048576 else 0 end + case when fact = 'interaction' and interaction_type = 'note' then 1099511627776 else 0 end as bigint) as p2,
-        cast(case when fact = 'interaction' and direction = 'inbound' then 1 else 0 end + case when fact = 'interaction' and direction = 'outbound' then 1048576 else 0 end + case when fact = 'interaction' and direction = 'internal' then 1099511627776 else 0 end as bigint) as p3,
-        cast(case when fact = 'interaction' and direction = 'outbound' and interaction_type = 'call' then 1 else 0 end + case when fact = 'interaction' and direction = 'inbound' and interaction_type = 'call' then 1048576 else 0 end + case when fact = 'interaction' and direction = 'outbound' and interaction_type = 'email' then 1099511627776 else 0 end as bigint) as p4,
-        cast(case when fact = 'interaction' and direction = 'inbound' and interaction_type = 'email' then 1 else 0 end as bigint) as p5,
-        cast(case when fact = 'interaction' and direction = 'outbound' and interaction_type in ('call', 'email', 'sms') then 1 else 0 end + case when fact = 'responded' and direction = 'outbound' and interaction_type in ('call', 'email', 'sms') then 1048576 else 0 end + case when fact = 'opened' and direction = 'outbound' and interaction_type = 'email' then 1099511627776 else 0 end as bigint) as p6,
-        cast(case when fact = 'appointment_booked' then 1 else 0 end + case when fact = 'appointment_ended' then 1048576 else 0 end + case when fact = 'appointment_ended' and outcome = 'completed' then 1099511627776 else 0 end as bigint) as p7,
-        cast(case when fact = 'appointment_ended' and outcome = 'no_show' then 1 else 0 end + case when fact = 'appointment_ended' and outcome = 'rescheduled' then 1048576 else 0 end + case when fact = 'project_proposed' then 1099511627776 else 0 end as bigint) as p8,
+        cast(case when fact is not null then 1 else 0 end + case when fact = 'interaction' then 1048576
+            else 0 end + case when fact = 'interaction' and interaction_type = 'call' then 1099511627776
+            else 0 end as bigint) as p0,
+        cast(case when fact = 'interaction' and interaction_type = 'email' then 1 else 0 end + case
+            when fact = 'interaction' and interaction_type = 'sms' then 1048576 else 0 end + case
+            when fact = 'interaction' and interaction_type = 'meeting' then 1099511627776 else 0 end as bigint) as p1,
+        cast(case when fact = 'interaction' and interaction_type = 'web' then 1 else 0 end + case
+            when fact = 'interaction' and interaction_type = 'proposal' then 1048576 else 0 end + case
+            when fact = 'interaction' and interaction_type = 'note' then 1099511627776 else 0 end as bigint) as p2,
+        cast(case when fact = 'interaction' and direction = 'inbound' then 1 else 0 end + case
+            when fact = 'interaction' and direction = 'outbound' then 1048576 else 0 end + case
+            when fact = 'interaction' and direction = 'internal' then 1099511627776 else 0 end as bigint) as p3,
+        cast(case when fact = 'interaction' and direction = 'outbound' and interaction_type = 'call' then 1
+            else 0 end + case when fact = 'interaction' and direction = 'inbound'
+            and interaction_type = 'call' then 1048576 else 0 end + case when fact = 'interaction'
+            and direction = 'outbound' and interaction_type = 'email' then 1099511627776 else 0 end as bigint) as p4,
+        cast(case when fact = 'interaction' and direction = 'inbound' and interaction_type = 'email' then 1
+            else 0 end as bigint) as p5,
+        cast(case when fact = 'interaction' and direction = 'outbound' and interaction_type
+            in ('call', 'email', 'sms') then 1 else 0 end + case when fact = 'responded'
+            and direction = 'outbound' and interaction_type in ('call', 'email', 'sms') then 1048576 else 0 end
+            + case when fact = 'opened' and direction = 'outbound'
+            and interaction_type = 'email' then 1099511627776 else 0 end as bigint) as p6,
+        cast(case when fact = 'appointment_booked' then 1 else 0 end + case
+            when fact = 'appointment_ended' then 1048576 else 0 end + case when fact = 'appointment_ended'
+            and outcome = 'completed' then 1099511627776 else 0 end as bigint) as p7,
+        cast(case when fact = 'appointment_ended' and outcome = 'no_show' then 1 else 0 end + case
+            when fact = 'appointment_ended' and outcome = 'rescheduled' then 1048576 else 0 end + case
+            when fact = 'project_proposed' then 1099511627776 else 0 end as bigint) as p8,
         cast(case when fact = 'project_closed' then 1 else 0 end as bigint) as p9
     from intermediate.timeline
 ),
@@ -191,38 +213,65 @@ named as (
         aggregated.inbound_calls_count_lifetime, aggregated.outbound_emails_count_lifetime,
         aggregated.inbound_emails_count_lifetime,
         (cast(observations.as_of_us - leads.known_us as double precision) / 86400000000) as lead_age_days,
-        (cast(observations.as_of_us - aggregated.last_fact_us as double precision) / 86400000000) as days_since_last_fact,
-        (cast(observations.as_of_us - aggregated.last_contact_us as double precision) / 86400000000) as days_since_last_contact,
-        (cast(observations.as_of_us - aggregated.last_inbound_us as double precision) / 86400000000) as days_since_last_inbound,
-        (cast(observations.as_of_us - aggregated.last_outbound_us as double precision) / 86400000000) as days_since_last_outbound,
-        (cast(observations.as_of_us - aggregated.last_call_us as double precision) / 86400000000) as days_since_last_call,
-        (cast(observations.as_of_us - aggregated.last_email_us as double precision) / 86400000000) as days_since_last_email,
-        (cast(observations.as_of_us - aggregated.last_note_us as double precision) / 86400000000) as days_since_last_note,
-        (cast(observations.as_of_us - aggregated.last_response_us as double precision) / 86400000000) as days_since_last_response,
-        (cast(observations.as_of_us - aggregated.first_proposal_us as double precision) / 86400000000) as days_since_first_proposal,
-        (cast(observations.as_of_us - aggregated.last_proposal_us as double precision) / 86400000000) as days_since_last_proposal,
-        (cast(observations.as_of_us - aggregated.last_proposal_closed_us as double precision) / 86400000000) as days_since_last_proposal_closed,
-        (cast(observations.as_of_us - aggregated.last_booking_us as double precision) / 86400000000) as days_since_last_booking,
-        (cast(observations.as_of_us - aggregated.last_appointment_end_us as double precision) / 86400000000) as days_since_last_appointment_end,
-        (cast(aggregated.questions_answered as double precision) / nullif(aggregated.questions_asked, 0)) as response_rate,
+        (cast(observations.as_of_us - aggregated.last_fact_us as double precision) / 86400000000)
+            as days_since_last_fact,
+        (cast(observations.as_of_us - aggregated.last_contact_us as double precision) / 86400000000)
+            as days_since_last_contact,
+        (cast(observations.as_of_us - aggregated.last_inbound_us as double precision) / 86400000000)
+            as days_since_last_inbound,
+        (cast(observations.as_of_us - aggregated.last_outbound_us as double precision) / 86400000000)
+            as days_since_last_outbound,
+        (cast(observations.as_of_us - aggregated.last_call_us as double precision) / 86400000000)
+            as days_since_last_call,
+        (cast(observations.as_of_us - aggregated.last_email_us as double precision) / 86400000000)
+            as days_since_last_email,
+        (cast(observations.as_of_us - aggregated.last_note_us as double precision) / 86400000000)
+            as days_since_last_note,
+        (cast(observations.as_of_us - aggregated.last_response_us as double precision) / 86400000000)
+            as days_since_last_response,
+        (cast(observations.as_of_us - aggregated.first_proposal_us as double precision) / 86400000000)
+            as days_since_first_proposal,
+        (cast(observations.as_of_us - aggregated.last_proposal_us as double precision) / 86400000000)
+            as days_since_last_proposal,
+        (cast(observations.as_of_us - aggregated.last_proposal_closed_us as double precision) / 86400000000)
+            as days_since_last_proposal_closed,
+        (cast(observations.as_of_us - aggregated.last_booking_us as double precision) / 86400000000)
+            as days_since_last_booking,
+        (cast(observations.as_of_us - aggregated.last_appointment_end_us as double precision) / 86400000000)
+            as days_since_last_appointment_end,
+        (cast(aggregated.questions_answered as double precision) / nullif(aggregated.questions_asked, 0))
+            as response_rate,
         aggregated.questions_asked - aggregated.questions_until_proposal as questions_count_since_last_proposal,
-        aggregated.questions_asked - coalesce(aggregated.questions_until_response, 0) as questions_count_since_last_response,
-        (cast(aggregated.outbound_calls_count_lifetime as double precision) / nullif((aggregated.outbound_calls_count_lifetime + aggregated.outbound_emails_count_lifetime), 0)) as outbound_call_share_lifetime,
-        (cast(aggregated.response_delays_us as double precision) / nullif(aggregated.questions_answered, 0)) / 3600000000 as avg_response_hours,
-        (cast(aggregated.emails_opened as double precision) / nullif(aggregated.outbound_emails_count_lifetime, 0)) as email_open_rate,
-        (cast(aggregated.appointments_kept as double precision) / nullif((aggregated.appointments_kept + aggregated.appointments_missed), 0)) as appointment_show_rate,
+        aggregated.questions_asked - coalesce(aggregated.questions_until_response, 0)
+            as questions_count_since_last_response,
+        (cast(aggregated.outbound_calls_count_lifetime as double precision)
+            / nullif((aggregated.outbound_calls_count_lifetime
+            + aggregated.outbound_emails_count_lifetime), 0)) as outbound_call_share_lifetime,
+        (cast(aggregated.response_delays_us as double precision) / nullif(aggregated.questions_answered, 0))
+            / 3600000000 as avg_response_hours,
+        (cast(aggregated.emails_opened as double precision)
+            / nullif(aggregated.outbound_emails_count_lifetime, 0)) as email_open_rate,
+        (cast(aggregated.appointments_kept as double precision) / nullif((aggregated.appointments_kept
+            + aggregated.appointments_missed), 0)) as appointment_show_rate,
         aggregated.appointments_booked_lifetime, aggregated.reschedules_count_lifetime,
         aggregated.appointments_booked_lifetime - aggregated.appointments_ended as open_appointments_count,
         aggregated.proposals_count_lifetime,
         aggregated.proposals_count_lifetime - aggregated.proposals_closed as open_proposals_count,
         aggregated.open_proposals_value,
-        cast( (mod(aggregated.first_contact_us, 86400000000) - mod(aggregated.first_contact_us, 3600000000)) / 3600000000 as bigint ) as hour_of_first_contact,
-        cast(mod((observations.as_of_us - mod(observations.as_of_us, 86400000000)) / 86400000000 + 3, 7) as bigint) as as_of_weekday,
-        cast(mod((observations.as_of_us - mod(observations.as_of_us, 86400000000)) / 86400000000 + 3, 7) >= 5 as boolean) as is_weekend,
+        cast( (mod(aggregated.first_contact_us, 86400000000) - mod(aggregated.first_contact_us, 3600000000))
+            / 3600000000 as bigint ) as hour_of_first_contact,
+        cast(mod((observations.as_of_us - mod(observations.as_of_us, 86400000000)) / 86400000000 + 3, 7)
+            as bigint) as as_of_weekday,
+        cast(mod((observations.as_of_us - mod(observations.as_of_us, 86400000000)) / 86400000000 + 3, 7) >= 5
+            as boolean) as is_weekend,
         last_interactions.interaction_type as last_interaction_type,
         last_interactions.direction as last_interaction_direction,
         last_interactions.outcome as last_interaction_outcome, leads.lead_source, leads.property_value,
-        case when leads.property_value is null then 'unknown' when leads.property_value >= 1000000 then 'from_1000000' when leads.property_value >= 250000 then 'from_250000' when leads.property_value >= 50000 then 'from_50000' when leads.property_value >= 10000 then 'from_10000' else 'below_10000' end as property_value_tier,
+        case when leads.property_value is null then 'unknown'
+            when leads.property_value >= 1000000 then 'from_1000000'
+            when leads.property_value >= 250000 then 'from_250000'
+            when leads.property_value >= 50000 then 'from_50000'
+            when leads.property_value >= 10000 then 'from_10000' else 'below_10000' end as property_value_tier,
         coalesce(substr(leads.zip_code, 1, 2), 'unknown') as zip_prefix
     from intermediate.observations as observations
     inner join staging.stg_leads as leads on observations.lead_id = leads.lead_id
@@ -235,8 +284,11 @@ named as (
 scored as (
     select
         *,
-        least( cast(3 * interactions_count_lifetime as double precision) / 10 + 20 * coalesce(email_open_rate, 0) + 30 * coalesce(response_rate, 0) + 20 * coalesce(appointment_show_rate, 0), 100 ) as engagement_score,
-        case when days_since_last_contact > 1000 then 0 else 100 * exp(-days_since_last_contact / 7) end as urgency_score
+        least( cast(3 * interactions_count_lifetime as double precision) / 10
+            + 20 * coalesce(email_open_rate, 0) + 30 * coalesce(response_rate, 0)
+            + 20 * coalesce(appointment_show_rate, 0), 100 ) as engagement_score,
+        case when days_since_last_contact > 1000 then 0 else 100 * exp(-days_since_last_contact / 7) end
+            as urgency_score
     from named
 )
 
