@@ -1,7 +1,7 @@
 # One environment (.venv), made from the lock; each target makes what it needs.
 #
 #   make run    score the simulated CRM        make run SOURCE=<folder or postgresql://…>   score your own
-#   make ui     open the Dagster UI            make test, make lint, make bench
+#   make ui     open the Dagster UI            make test, make lint, make bench [BENCH=<name>]
 #
 # Settings: SOURCE, MAPPING, AS_OF, HORIZON (days of the conversion model), WAREHOUSE (a postgresql:// address, or
 # postgres for a server that is started under the home), HOME_DIR, PORT. See docs/settings.md.
@@ -56,11 +56,11 @@ format: $(READY)
 	@$(BIN)/ruff format .
 
 bench: $(READY)
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 # The lock names no registry and serves every supported Python: needs uv on the PATH.
 lock:
-	uv pip compile --universal --python-version 3.11 --extra dev --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
+	uv pip compile --universal --python-version 3.11 --extra bench --extra dev --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) dbt_project/target dbt_project/logs

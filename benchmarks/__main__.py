@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks import drift_speed, feature_sql, load_time, real_funnel, scenarios, training_speed, truth, whole_loop
@@ -17,13 +18,15 @@ BENCHMARKS: dict[str, Callable[[], Report]] = {
     "real_funnel": real_funnel.run,
     "whole_loop": whole_loop.run,
     "feature_sql": feature_sql.run,
+    "feature_sql_m": partial(feature_sql.run, ("S", "M")),
+    "feature_sql_x": partial(feature_sql.run, ("S", "M", "X")),
     "drift_speed": drift_speed.run,
     "training_speed": training_speed.run,
     "truth": truth.run,
     "scenarios": scenarios.run,
 }
-ONLY_IF_NAMED = ("scenarios",)
-"""Benchmarks that take an hour."""
+ONLY_IF_NAMED = ("feature_sql_m", "feature_sql_x", "scenarios")
+"""Benchmarks that take many minutes."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         "names",
         nargs="*",
         metavar="name",
-        help=f"any of {', '.join(BENCHMARKS)}; by default all but {', '.join(ONLY_IF_NAMED)}, which takes an hour",
+        help=f"any of {', '.join(BENCHMARKS)}; by default all but {', '.join(ONLY_IF_NAMED)}, which take long",
     )
     names = parser.parse_args(arguments).names or [name for name in BENCHMARKS if name not in ONLY_IF_NAMED]
     unknown = [name for name in names if name not in BENCHMARKS]

@@ -45,7 +45,7 @@ class Model:
         connection.execute(f'create or replace {kind} "{self.schema}"."{self.name}" as {self.sql}')
 
 
-def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str]) -> list[Model]:
+def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str], target: str = "duckdb") -> list[Model]:
     """Compile the models of some layers, in an order in which they can be built.
 
     Parameters
@@ -56,6 +56,8 @@ def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str]) 
         The variables of the dbt project; ``as_of`` is the clock.
     layers : sequence of str
         Folders below ``dbt_project/models``.
+    target : str
+        The engine: ``duckdb``, or ``postgres`` with a database called ``warehouse``.
 
     Raises
     ------
@@ -68,11 +70,15 @@ def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str]) 
     finished = subprocess.run(
         [
             DBT, "--quiet", "compile", "--no-introspect", "--no-populate-cache", "--profiles-dir",
-            str(DBT_PROJECT.profiles_dir), "--target-path", str(folder / "target"), "--log-path", str(folder / "logs"),
-            "--vars", json.dumps(dict(variables)), "--select", *layers,
+            str(DBT_PROJECT.profiles_dir), "--target", target, "--target-path", str(folder / "target"),
+            "--log-path", str(folder / "logs"), "--vars", json.dumps(dict(variables)), "--select", *layers,
         ],
         cwd=DBT_PROJECT.project_dir, capture_output=True, text=True, check=False,
-        env={**os.environ, "LEADLINE_DUCKDB_PATH": str(folder / f"{DATABASE}.duckdb")},
+        env={
+            **os.environ,
+            "LEADLINE_DUCKDB_PATH": str(folder / f"{DATABASE}.duckdb"),
+            "LEADLINE_POSTGRES_DATABASE": DATABASE,
+        },
     )  # fmt: skip
     if finished.returncode != 0:
         raise MeasurementError(f"dbt compile failed:\n{finished.stdout}{finished.stderr}")

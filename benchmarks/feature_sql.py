@@ -1,221 +1,268 @@
-"""The feature view's SQL beside a query written by hand for the same facts, on synthetic facts of two sizes.
+"""The feature view beside its peers on synthetic facts: SQL and Polars written by hand, Feast, pandas, PostgreSQL.
 
-The workload is that of sparse observations: 25 interactions a lead with a heavy tail, 1.5 appointments, 0.3 projects
-over 24 months, and four observations a lead at random moments, one in a hundred of which ties with a fact. The query
-written by hand is the fastest form known for it on DuckDB: one join, conditional aggregates, 43 features and nothing
-else. Both run on the same tables of one warehouse, three times each in turn; the median counts.
+What is measured is the whole view, whatever its features, and the peers compute forty of them: there is no smaller
+view to compare with. All read the same facts and observations, and every value that a peer computes must be the view's;
+one that differs ends the benchmark. Each form runs in a process of its own, in turn; the median counts.
 """
 
 from __future__ import annotations
 
 import statistics
 import tempfile
-import time
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
-
+from benchmarks import feature_peers as peers
+from benchmarks import feature_queries as queries
 from benchmarks.compiled import DATABASE, Model, compiled
-from benchmarks.measuring import Figure, MeasurementError, Report
-from benchmarks.processes import alone, peak_bytes
+from benchmarks.feature_measuring import KEYS, Taken, assert_equal, by_hand, ours
+from benchmarks.feature_postgres import server
+from benchmarks.feature_workload import CLOCK, SIZES, connect, create, fill, given, observe, of_the_view
+from benchmarks.measuring import Figure, Report, table
+from benchmarks.processes import alone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-TIMED = ("closed_leads", "track_records", "lead_features")
-"""The models that there are for the features alone, in the order in which they can be built."""
-SIZES = {"S": 10_000, "M": 100_000}
-REPEATS = 3
-CLOCK = "2026-01-01T00:00:00.000000+00:00"
-WINDOWS = {"7d": 7, "30d": 30, "90d": 90, "lifetime": None}
-DAY_US = 86_400_000_000
+LAYERS = ("staging", "intermediate", "features")
+WORKLOADS = {"S": {"sparse": 3, "dense": 3}, "M": {"sparse": 3, "dense": 1}, "X": {"sparse": 1}}
+"""How often each form runs, by size and density."""
+WITH_PEERS = ("S", "M")
+"""Sizes at which Feast, pandas and PostgreSQL run too, on sparse observations: elsewhere they would take hours."""
+VIEW, ALL = "the view", "all features, packed sums"
+JOIN, PACKED, RUNNING = "join", "join, packed sums", "running sums"
+BY_HAND: dict[str, Callable[[], str]] = {
+    JOIN: queries.joined,
+    PACKED: queries.packed,
+    RUNNING: queries.running,
+    ALL: queries.all_features,
+}
+FORMS = {"sparse": (JOIN, PACKED, RUNNING, ALL), "dense": (PACKED, RUNNING, ALL)}
+POLARS_FORMS = {"sparse": (JOIN, RUNNING), "dense": (RUNNING,)}
+"""Forms by density: those that are hopeless there are left out."""
+SLOW = {("DuckDB", "X"): (JOIN, RUNNING), ("Polars", "X"): (RUNNING,)}
+"""Forms that a smaller size has shown to be slower, and that would take many minutes or all memory."""
+POSTGRES_REPEATS = {"S": 3, "M": 1}
 
 
-def run() -> Report:
-    """Time both forms at both sizes."""
-    with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
-        models = compiled(Path(folder), {"as_of": CLOCK}, ("staging", "intermediate", "features"))
-    figures: list[Figure] = []
+@dataclass
+class Form:
+    """An engine and a form, with what each run took.
+
+    Attributes
+    ----------
+    engine, name : str
+    runs : list of Taken
+    note : str
+    """
+
+    engine: str
+    name: str
+    runs: list[Taken] = field(default_factory=list)
+    note: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """The median."""
+        return statistics.median(run.seconds for run in self.runs)
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """The largest."""
+        peaks = [run.peak_bytes for run in self.runs if run.peak_bytes is not None]
+        return max(peaks) if peaks else None
+
+    def cells(self, view: Form) -> tuple[str, ...]:
+        """Return engine, form, features, seconds, CPU seconds, memory and time over the view's as text."""
+        cpu = [run.cpu_seconds for run in self.runs if run.cpu_seconds is not None]
+        peak = self.peak_bytes
+        return (
+            self.engine,
+            self.name,
+            str(self.runs[0].features),
+            f"{self.seconds:,.2f}",
+            f"{statistics.median(cpu):,.2f}" if cpu else "",
+            "" if peak is None else f"{peak / 1e6:,.0f}",
+            f"{self.seconds / view.seconds:,.2f}",
+            self.note,
+        )
+
+
+HEADER = ("engine", "form", "features", "seconds", "CPU s", "peak MB", "over view", "")
+
+
+@dataclass
+class Workload:
+    """Facts of one size with observations of one density, and what was measured on them.
+
+    Attributes
+    ----------
+    size, density : str
+    observations : int
+    forms : list of Form
+    """
+
+    size: str
+    density: str
+    observations: int
+    forms: list[Form] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Size and density."""
+        return f"{self.size} {self.density}"
+
+    def best(self, engine: str, *, by_hand: bool) -> Form:
+        """Return the view on an engine, or the fastest other form."""
+        return min(
+            (form for form in self.forms if form.engine == engine and (form.name != VIEW) == by_hand),
+            key=lambda form: form.seconds,
+        )
+
+    def has(self, engine: str) -> bool:
+        """Say whether an engine was measured."""
+        return any(form.engine == engine for form in self.forms)
+
+
+def run(sizes: Sequence[str] = ("S",)) -> Report:
+    """Measure at some sizes, smallest first, and compare each with the one before."""
     details: list[str] = []
-    for size, leads in SIZES.items():
-        with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
-            path = Path(folder) / f"{DATABASE}.duckdb"
-            rows = alone(_fill, path, leads, models)
-            taken: dict[str, list[tuple[float, int, int]]] = {"view": [], "by hand": []}
-            for _ in range(REPEATS):
-                taken["view"].append(alone(_run_view, path, models))
-                taken["by hand"].append(alone(_run_by_hand, path))
-        seconds = {form: statistics.median(each[0] for each in runs) for form, runs in taken.items()}
-        peak = {form: max(each[1] for each in runs) / 1e6 for form, runs in taken.items()}
-        count = {form: runs[0][2] for form, runs in taken.items()}
-        details.append(f"{size}: {rows}")
-        details += [
-            f"  {form:<8} {count[form]:>4} features  {seconds[form]:6.2f} s  peak {peak[form]:6,.0f} MB"
-            for form in taken
-        ]
-        ratio = seconds["view"] / seconds["by hand"]
-        figures += [
-            Figure(name=f"{size}: time, view over by hand", value=ratio, digits=2, unit="x"),
-            Figure(
-                name=f"{size}: time per feature, view over by hand",
-                value=ratio * count["by hand"] / count["view"],
-                bound=1.3,
-                digits=2,
-                unit="x",
-            ),
-            Figure(
-                name=f"{size}: peak memory, view over by hand", value=peak["view"] / peak["by hand"], digits=2, unit="x"
-            ),
-        ]
-    return Report(name="feature_sql", figures=figures, details=details)
+    workloads: list[Workload] = []
+    with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as name:
+        folder = Path(name)
+        models = compiled(folder, {"as_of": CLOCK}, LAYERS)
+        interpreter, why_not = peers.feast_environment(folder)
+        if interpreter is None:
+            details.append(f"Feast is left out: {why_not}")
+        for size in sizes:
+            place = folder / size
+            place.mkdir()
+            measured, said = _at_size(size, place, models, interpreter)
+            workloads += measured
+            details += said
+    return Report(name="feature_sql", figures=figures(workloads), details=details)
 
 
-def by_hand() -> str:
-    """Return the query written by hand."""
-    conditions = {
-        "facts": "true",
-        "interactions": "fact = 'interaction'",
-        **{
-            f"{name}s": f"interaction_type = '{name}' and fact = 'interaction'"
-            for name in ("call", "email", "web", "note", "meeting")
-        },
-        **{name: f"direction = '{name}' and fact = 'interaction'" for name in ("inbound", "outbound")},
+def figures(workloads: Sequence[Workload]) -> list[Figure]:
+    """Return what was aimed at, and each peer's time over the view's."""
+    found = []
+    for workload in workloads:
+        view = workload.best("DuckDB", by_hand=False)
+        for engine, bound in (("DuckDB", 1.3), ("PostgreSQL", 1.5)):
+            if workload.has(engine):
+                over = workload.best(engine, by_hand=False), workload.best(engine, by_hand=True)
+                ratio = over[0].seconds / over[1].seconds
+                name = f"{workload.name}: {engine}, view over the best by hand"
+                found.append(Figure(name=f"{name} ({over[1].name})", value=ratio, bound=bound, digits=2, unit="x"))
+                share = over[1].runs[0].features / over[0].runs[0].features
+                found.append(Figure(name=f"{name}, per feature", value=ratio * share, digits=2, unit="x"))
+        for other in (form for form in workload.forms if form.name == ALL):
+            name = f"{workload.name}: the view over {other.runs[0].features} of its {view.runs[0].features} by hand"
+            found.append(Figure(name=name, value=view.seconds / other.seconds, bound=1.3, digits=2, unit="x"))
+        for engine in ("Polars", "Feast", "pandas"):
+            if workload.has(engine):
+                ratio = workload.best(engine, by_hand=True).seconds / view.seconds
+                found.append(Figure(name=f"{workload.name}: {engine} over the view", value=ratio, digits=2, unit="x"))
+        if workload.size == "X" and view.peak_bytes is not None:
+            name = f"{workload.name}: peak memory of the view"
+            found.append(Figure(name=name, value=view.peak_bytes / 1e9, bound=8, unit="GB"))
+    return found + _growth(workloads)
+
+
+def _growth(workloads: Sequence[Workload]) -> list[Figure]:
+    """Return how the time of one observation grows with the size, and with the density: not at all, if it is linear."""
+    found = []
+    pairs = [
+        *((one, other) for one, other in pairwise(each for each in workloads if each.density == "sparse")),
+        *(
+            (one, other)
+            for one in workloads
+            for other in workloads
+            if (one.size, one.density, other.density) == (other.size, "sparse", "dense")
+        ),
+    ]
+    for few, many in pairs:
+        each = [one.best("DuckDB", by_hand=False).seconds / one.observations for one in (few, many)]
+        name = f"time of an observation, {many.name} over {few.name}"
+        found.append(Figure(name=name, value=each[1] / each[0], bound=1.3, digits=2, unit="x"))
+    return found
+
+
+def _at_size(size: str, folder: Path, models: Sequence[Model], feast: Path | None) -> tuple[list[Workload], list[str]]:
+    path = folder / f"{DATABASE}.duckdb"
+    alone(fill, path, SIZES[size])
+    seconds = alone(create, path, given(models))
+    said = [f"{size}: the timeline, from which view and queries by hand start, took {seconds:.2f} s"]
+    workloads = []
+    for density, repeats in WORKLOADS[size].items():
+        described, observations = alone(observe, path, density)
+        workload = Workload(size, density, observations)
+        by_hand_here, polars_here = (
+            [name for name in forms[density] if name not in SLOW.get((engine, size), ())]
+            for engine, forms in (("DuckDB", FORMS), ("Polars", POLARS_FORMS))
+        )
+        workload.forms += _on_duckdb(path, models, by_hand_here, repeats)
+        workload.forms += _on_polars(path, folder, polars_here, repeats)
+        if size in WITH_PEERS and density == "sparse":
+            workload.forms += _on_postgres(path, folder, POSTGRES_REPEATS[size])
+            workload.forms += _beside(path, folder, feast)
+        workloads.append(workload)
+        view = workload.best("DuckDB", by_hand=False)
+        rows = table([HEADER, *(form.cells(view) for form in workload.forms)], left=2)
+        said += [f"{workload.name}: {described}", *(f"  {row}" for row in rows)]
+    return workloads, said
+
+
+def _in_turn(forms: Mapping[tuple[str, str], Callable[[], Taken]], repeats: int) -> list[Form]:
+    found = {key: Form(*key) for key in forms}
+    for _ in range(repeats):
+        for key, measure in forms.items():
+            found[key].runs.append(measure())
+    return list(found.values())
+
+
+def _on_duckdb(path: Path, models: Sequence[Model], names: Sequence[str], repeats: int) -> list[Form]:
+    forms: dict[tuple[str, str], Callable[[], Taken]] = {
+        ("DuckDB", VIEW): partial(alone, ours, path, of_the_view(models)),
+        **{("DuckDB", name): partial(alone, by_hand, path, name, BY_HAND[name]()) for name in names},
     }
-    columns = [
-        f"count(*) filter ({condition}"
-        + ("" if days is None else f" and known_us >= as_of_us - {days * DAY_US}")
-        + f") as {name}_{window}"
-        for window, days in WINDOWS.items()
-        for name, condition in conditions.items()
-    ]
-    columns += [
-        f"(as_of_us - max(known_us) filter ({condition})) / {DAY_US}.0 as days_since_{name}"
-        for name, condition in list(conditions.items())[:7]
-    ]
-    return (
-        f"select lead_id, as_of_us, {', '.join(columns)} from intermediate.observations "
-        "join intermediate.timeline using (lead_id) where known_us < as_of_us group by lead_id, as_of_us"
-    )
+    found = _in_turn(forms, repeats)
+    with connect(path) as connection:
+        for name in names:
+            described = connection.execute(f'describe by_hand."{name}"').fetchall()
+            columns = [column for column, *_ in described if column not in KEYS]
+            assert_equal(connection, f'by_hand."{name}"', peers.AS_OF_US, columns)
+    return found
 
 
-def _fill(path: Path, leads: int, models: Sequence[Model]) -> str:
-    with duckdb.connect(str(path)) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        for statement in _facts(leads):
-            connection.execute(statement)
-        for model in models:
-            if model.name in TIMED or model.name == "feature_clock":
-                continue
-            if model.name == "observations":
-                connection.execute(_OBSERVATIONS)
-            else:
-                model.create(connection)
-        counts = connection.execute(
-            "select (select count(*) from raw.leads), (select count(*) from intermediate.timeline), "
-            "(select count(*) from intermediate.observations), "
-            "(select max(n) from (select count(*) as n from raw.interactions group by lead_id))"
-        ).fetchall()[0]
-    return "{:,} leads, {:,} facts, {:,} observations, the busiest lead with {:,} interactions".format(*counts)
+def _on_polars(path: Path, folder: Path, names: Sequence[str], repeats: int) -> list[Form]:
+    peers.export(path, folder)
+    forms = {("Polars", name): partial(alone, peers.polars, path, folder, name) for name in names}
+    return _in_turn(forms, repeats)
 
 
-def _run_view(path: Path, models: Sequence[Model]) -> tuple[float, int, int]:
-    tables = {f"{model.schema}.{model.name}": model.sql for model in models if model.name in TIMED}
-    return _timed(path, tables, 4)
+def _on_postgres(path: Path, folder: Path, repeats: int) -> list[Form]:
+    place = folder / "on-postgres"
+    place.mkdir()
+    models = compiled(place, {"as_of": CLOCK}, LAYERS, target="postgres")
+    with server(place / "postgres") as postgres:
+        postgres.load(path, models)
+        forms: dict[tuple[str, str], Callable[[], Taken]] = {
+            ("PostgreSQL", VIEW): partial(postgres.ours, of_the_view(models)),
+            ("PostgreSQL", JOIN): partial(postgres.by_hand, "joined", queries.joined()),
+            ("PostgreSQL", PACKED): partial(postgres.by_hand, "packed", queries.packed("double precision")),
+        }
+        return _in_turn(forms, repeats)
 
 
-def _run_by_hand(path: Path) -> tuple[float, int, int]:
-    return _timed(path, {"main.by_hand": by_hand()}, 2)
-
-
-def _timed(path: Path, tables: Mapping[str, str], keys: int) -> tuple[float, int, int]:
-    """Return the seconds and the peak memory in bytes of some tables, and the number of features of the last."""
-    with duckdb.connect(str(path)) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        connection.execute("create schema if not exists features")
-        began = time.perf_counter()
-        for table, sql in tables.items():
-            connection.execute(f"create or replace table {table} as {sql}")
-        seconds = time.perf_counter() - began
-        columns = len(connection.execute(f"describe {table}").fetchall()) - keys
-        expected, found = connection.execute(
-            f"select (select count(*) from intermediate.observations), (select count(*) from {table})"
-        ).fetchall()[0]
-    if expected != found:
-        raise MeasurementError(f"{table}: expected {expected:,} rows, one for each observation, found {found:,}")
-    return seconds, peak_bytes(), columns
-
-
-def _uniform(*key: str) -> str:
-    # hash() is DuckDB's own: the same facts wherever its version is the same; of text, because its combination of
-    # several numbers leaves the results correlated
-    return f"(((hash(concat_ws('/', {', '.join(key)})) >> 11)::double + 0.5) / 9007199254740992.0)"
-
-
-def _facts(leads: int) -> list[str]:
-    start, span = "timestamptz '2024-01-01 00:00:00+00'", "630 * 86400"
-    normal = f"sqrt(-2 * ln({_uniform('i', '1')})) * cos(2 * pi() * {_uniform('i', '2')})"
-    moment = f"to_seconds({_uniform('i', 'n', '{salt}')} * (730 * 86400 - epoch(created_at - {start})))"
-    kinds = "['call', 'email', 'email', 'sms', 'meeting', 'web', 'web', 'web', 'proposal', 'note']"
-
-    def at(salt: str) -> str:
-        return f"created_at + {moment.format(salt=salt)}"
-
-    return [
-        "create schema raw",
-        f"""create table raw.leads as
-            select i, 'L' || lpad(i::text, 8, '0') as lead_id, ['web', 'ads', 'fair', 'phone'][1 + i % 4] as source,
-                {start} + to_seconds({_uniform("i", "3")} * {span}) as created_at,
-                cast({_uniform("i", "4")} * 900000 as decimal(18, 2)) as property_value,
-                (10000 + i % 80000)::text as zip_code, 'open' as status, 'rep' as assigned_to,
-                greatest(1, cast(round(25 * exp(1.2 * {normal} - 0.72)) as bigint)) as interactions
-            from range({leads}) as numbers (i)""",
-        f"""create table raw.interactions as
-            select i || '-' || n as interaction_id, lead_id,
-                {kinds}[1 + cast(floor(10 * {_uniform("i", "n", "5")}) as bigint)] as type,
-                ['inbound', 'outbound', 'internal'][1 + cast(floor(3 * {_uniform("i", "n", "6")}) as bigint)]
-                    as direction,
-                'rep-' || cast(floor(30 * {_uniform("i", "n", "15")}) as bigint) as performed_by,
-                cast(null as text) as outcome,
-                {at("7")} as occurred_at, {at("7")} as recorded_at,
-                case when {_uniform("i", "n", "8")} < 0.2 then {at("7")} + interval 3 hour end as opened_at,
-                case when {_uniform("i", "n", "9")} < 0.2 then {at("7")} + interval 5 hour end as responded_at
-            from raw.leads, range(interactions) as numbers (n)""",
-        f"""create table raw.appointments as
-            select i || '-' || n as appointment_id, lead_id, {at("10")} as booked_at,
-                {at("10")} + interval 3 day as scheduled_at, 'completed' as status,
-                {at("10")} + interval 3 day as ended_at,
-                cast(null as text) as rescheduled_from
-            from raw.leads, range(1 + i % 2) as numbers (n)""",
-        f"""create table raw.projects as
-            select i::text as project_id, lead_id, property_value as value, property_value as cost,
-                case when {_uniform("i", "16")} < 0.3 then 'won' else 'lost' end as status,
-                {at("11")} as proposed_at, {at("11")} + interval 9 day as closed_at
-            from raw.leads, range(1) as numbers (n) where {_uniform("i", "12")} < 0.3""",
-        """create table raw.lead_changes as
-            select i || '-' || column_name as change_id, lead_id, column_name, value, created_at as known_at
-            from raw.leads cross join lateral (
-                values ('property_value', property_value::text), ('zip_code', zip_code), ('status', status),
-                    ('assigned_to', assigned_to)
-            ) as shown (column_name, value)""",
-    ]
-
-
-_OBSERVATIONS = f"""
-create table intermediate.observations as
-with moments as (
-    select
-        lead_id, created_at as lead_created_at,
-        -- one observation in a hundred is made at the very moment of a fact
-        case when {_uniform("i", "n", "13")} < 0.01 then first_at
-            else created_at + to_seconds(
-                {_uniform("i", "n", "14")} * (730 * 86400 - epoch(created_at - timestamptz '2024-01-01 00:00:00+00'))
-            ) end as as_of
-    from raw.leads
-    join (select lead_id, min(occurred_at) as first_at from raw.interactions group by lead_id) using (lead_id),
-    range(4) as numbers (n)
-)
-select lead_id, as_of, epoch_us(as_of) as as_of_us, 'activity' as observation_kind, lead_created_at
-from moments where epoch_us(as_of) > epoch_us(lead_created_at)
-group by all
-"""
+def _beside(path: Path, folder: Path, interpreter: Path | None) -> list[Form]:
+    forms = []
+    if interpreter is not None:
+        taken, note = alone(peers.feast, path, folder, interpreter)
+        forms.append(Form("Feast", "retrieval alone", [taken], note))
+    taken, rows = alone(peers.pandas_row_by_row, path, folder)
+    forms.append(Form("pandas", "row by row", [taken], f"extrapolated from {rows} rows"))
+    return forms

