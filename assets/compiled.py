@@ -1,7 +1,7 @@
 """The SQL that dbt compiled for the last build of the feature store: kept as text, and run again in another place.
 
-Names of relations are quoted in it (``"database"."schema"."table"``), so that they can be replaced exactly: the very text
-that made the store reads other tables and writes elsewhere. Nothing here knows Dagster.
+Names of relations are quoted in it (``"database"."schema"."table"``), so that they can be replaced exactly: the very
+text that made the store reads other tables and writes elsewhere. Nothing here knows Dagster.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SOURCE = "raw"
 OBSERVATIONS: Name = ("intermediate", "observations")
 """The relation that says for which leads and moments features and labels are made."""
 
-_RELATION = re.compile(r'"[^"]+"\."([^"]+)"\."([^"]+)"')
+_RELATION = re.compile(r'"([^"]+)"\."([^"]+)"\."([^"]+)"')
 
 
 class NotCompiledError(RuntimeError):
@@ -57,7 +57,7 @@ class Model:
     @property
     def reads(self) -> frozenset[Name]:
         """The relations that its query names."""
-        return frozenset((schema, name) for schema, name in _RELATION.findall(self.sql))
+        return frozenset((schema, name) for _, schema, name in _RELATION.findall(self.sql))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,11 +176,16 @@ def _model(node: Mapping[str, Any], sql: str) -> Model:
 
 
 def write(path: Path, build: Build) -> None:
-    """Keep a build in place of the one that is there, at one stroke."""
+    """Keep a build in place of the one that is there."""
+    content = {"variables": build.variables, "models": [asdict(model) for model in build.models]}
+    replace_file(path, json.dumps(content, indent=1))
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a text in place of what is there, at one stroke."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}.tmp")
-    content = {"variables": build.variables, "models": [asdict(model) for model in build.models]}
-    beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    beside.write_text(text, encoding="utf-8")
     beside.replace(path)
 
 
@@ -207,9 +212,10 @@ class Place:
     Made by `Scratch.place`.
     """
 
-    def __init__(self, connection: Connection, name: str) -> None:
+    def __init__(self, connection: Connection, name: str, prefix: str) -> None:
         self._connection = connection
         self._name = name
+        self._prefix = prefix
         self._in_database = isinstance(connection, PostgresConnection)
         self._database: str = connection.execute("select current_database()").fetchall()[0][0]
         self._there: set[Name] = set()
@@ -223,7 +229,12 @@ class Place:
 
     def translated(self, sql: str) -> str:
         """Return SQL that names relations of the warehouse with those of this place in their stead."""
-        return _RELATION.sub(lambda found: self.relation((found[1], found[2])), sql)
+
+        def found_here(found: re.Match[str]) -> str:
+            # another place is named where it is meant
+            return found[0] if found[1].startswith(f"{self._prefix}_") else self.relation((found[2], found[3]))
+
+        return _RELATION.sub(found_here, sql)
 
     def make(self, name: Name, query: str, *, kind: str = "table") -> None:
         """Make a table or view of a query, whose names are translated; what it makes is read here from now on."""
@@ -288,7 +299,7 @@ class Scratch:
         name = f"{self._prefix}_{self._made}"
         if not self._in_database:
             self._connection.execute(f"attach ':memory:' as \"{name}\"")
-        place = Place(self._connection, name)
+        place = Place(self._connection, name, self._prefix)
         try:
             yield place
         except Exception:

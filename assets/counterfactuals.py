@@ -84,7 +84,8 @@ class Records:
     @property
     def last_known(self) -> str:
         """When the last part of a row was known."""
-        return f"greatest({', '.join([self.known, *(f'coalesce({each.time}, {self.occurred})' for each in self.parts)])})"
+        parts = [f"coalesce({part.time}, {self.occurred})" for part in self.parts]
+        return f"greatest({', '.join([self.known, *parts])})"
 
 
 def _texts(*values: str) -> tuple[str, ...]:
@@ -133,7 +134,9 @@ TABLES: Mapping[str, Records] = {
         kept=("value",),
         parts=(
             Part(
-                time="closed_at", before={"status": "'open'"}, drawn={"status": (SUCCESS, SUCCESS, "'lost'", "'cancelled'")}
+                time="closed_at",
+                before={"status": "'open'"},
+                drawn={"status": (SUCCESS, SUCCESS, *_texts("lost", "cancelled"))},
             ),
         ),
         overwritten={"cost": "null"},
@@ -228,9 +231,9 @@ def past_changed(moment: datetime, seed: str, table: str, columns: Sequence[str]
             over = f"{past} and {part.time} is not null and {name} <> {SUCCESS}"
             then[name] = f"case when {over} then {other} else {name} end"
     last_day = f"{past} and {records.known} >= {_literal(moment - DAY)}"
-    for name in (records.occurred, records.recorded):
-        if name is not None:
-            then[name] = f"case when {last_day} then {_literal(moment - EDGE)} else {name} end"
+    for time in (records.occurred, records.recorded):
+        if time is not None:
+            then[time] = f"case when {last_day} then {_literal(moment - EDGE)} else {time} end"
     for part in records.parts:
         then[part.time] = (
             f"case when {last_day} and {part.time} is not null then {_literal(moment - EDGE)} else {part.time} end"

@@ -23,7 +23,7 @@ from models.registry import DECLARATIONS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from assets.resources import Horizons
+    from assets.resources import CompiledSql, Horizons
     from assets.warehouse import Warehouse
 
 DBT_PROJECT = DbtProject(project_dir=PROJECT / "dbt_project", profiles_dir=PROJECT / "dbt_project")
@@ -141,10 +141,17 @@ def feature_code(view: str) -> str:
     return digest.hexdigest()
 
 
-def build(context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons) -> Iterator[Any]:
+def build(
+    context: dg.AssetExecutionContext,
+    dbt: Dbt,
+    warehouse: Warehouse,
+    horizons: Horizons,
+    compiled: CompiledSql | None = None,
+) -> Iterator[Any]:
     """Build the selected models at the clock of the last extraction and run their data tests as checks.
 
-    Row counts are read when dbt has ended, because neither can open the file while the other holds it.
+    The SQL that was run is kept in `compiled`, where that is given, also that of a build that failed later on. Row
+    counts are read when dbt has ended, because neither can open the file while the other holds it.
     """
     extraction = warehouse.extraction()
     variables: dict[str, Any] = {
@@ -167,6 +174,9 @@ def build(context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, hor
     except DagsterDbtCliRuntimeError as error:
         # what was built before the failure is built, and is reported so
         failure = error
+    # a project that does not compile has no results
+    if compiled is not None and (invocation.target_path / "run_results.json").exists():
+        compiled.keep(invocation.target_path, variables)
     tables = {
         event.output_name: tuple(context.asset_key_for_output(event.output_name).path[-2:])
         for event in events

@@ -7,7 +7,7 @@ import dagster as dg
 from dagster_dbt import dbt_assets
 
 from assets.dbt import DBT_PROJECT, Dbt, Translator, build, manifest_path
-from assets.resources import WAREHOUSE_POOL, Horizons
+from assets.resources import WAREHOUSE_POOL, CompiledSql, Horizons
 from assets.warehouse import Warehouse
 
 
@@ -20,7 +20,7 @@ from assets.warehouse import Warehouse
     pool=WAREHOUSE_POOL,
 )
 def feature_store(
-    context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons
+    context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql
 ) -> Iterator[Any]:
-    """Build features and labels at the clock of the last extraction."""
-    yield from build(context, dbt, warehouse, horizons)
+    """Build features and labels at the clock of the last extraction, and keep the SQL that made them."""
+    yield from build(context, dbt, warehouse, horizons, compiled)

@@ -21,22 +21,22 @@ the store, and measures only; what is said of it stands in `assets.proof`.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
-from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from assets.compiled import OBSERVATIONS, SOURCE, Build, Model, Name, Place, Scratch, scratch
+from assets.certificate import Certificate, Comparison, Difference
+from assets.compiled import OBSERVATIONS, SOURCE, Build, Name, Place, Scratch, scratch
 from assets.counterfactuals import DAY, Query, forgotten, past_changed, removed, scrambled
 from assets.postgres import PostgresConnection
+from assets.row_differences import ROW, Pair
 from assets.warehouse import columns_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from assets.warehouse import Connection
 
@@ -48,9 +48,6 @@ PAST_DAYS = 7
 """Days from T on over which labels are compared when the past has changed."""
 EXAMPLES = 3
 """Rows that a failure shows of each column."""
-
-ROW = "(row)"
-"""Stands for a column where a row is missing, or where there is one too many."""
 
 _WINDOW = re.compile(r"_(\d+)d$")
 _WALL_CLOCK = re.compile(
@@ -73,126 +70,6 @@ class Subject:
     view: Name
     key: str
     labels: tuple[Name, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """A value that is another in a replay: in one row, and in how many."""
-
-    variant: str
-    moment: datetime
-    table: str
-    column: str
-    rows: int
-    key: str
-    as_of: datetime
-    stored: str | None
-    replayed: str | None
-
-    @property
-    def sentence(self) -> str:
-        """What was found, in words."""
-        return (
-            f"{self.table}.{self.column}: {self.rows:,} rows differ ({self.variant} at {self.moment:%Y-%m-%d}); "
-            f"{self.key} as of {self.as_of.isoformat()} is {self.stored} in the store, {self.replayed} in the replay"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """A table of the store beside a replay: the rows that were compared, and the first differences by column."""
-
-    variant: str
-    moment: datetime
-    table: str
-    rows: int
-    digest: str
-    seconds: float
-    differences: tuple[Difference, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Certificate:
-    """What a proof has shown.
-
-    Attributes
-    ----------
-    as_of : datetime
-        The clock of the build.
-    sql_sha256 : str
-        The hash of its SQL, as `assets.compiled.Build` says it.
-    proved_at : datetime
-    seconds : float
-    features, leads : int
-        Features of the view, and leads that were replayed.
-    leads_share : float
-        Share of the leads that were replayed.
-    comparisons : tuple of Comparison
-    """
-
-    as_of: datetime
-    sql_sha256: str
-    proved_at: datetime
-    seconds: float
-    features: int
-    leads: int
-    leads_share: float
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def moments(self) -> list[datetime]:
-        """The moments, in order."""
-        return sorted({each.moment for each in self.comparisons})
-
-    @property
-    def rows(self) -> int:
-        """Rows compared, over all replays."""
-        return sum(each.rows for each in self.comparisons)
-
-    @property
-    def rows_by_variant(self) -> dict[str, int]:
-        """Rows compared of features and labels, by what was changed."""
-        counted: Counter[str] = Counter()
-        for each in self.comparisons:
-            counted[each.variant] += each.rows
-        return dict(counted)
-
-    @property
-    def differences(self) -> list[Difference]:
-        """Everything that differs."""
-        return [difference for each in self.comparisons for difference in each.differences]
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing does."""
-        return not self.differences
-
-    @property
-    def differing_columns(self) -> list[str]:
-        """Features and label columns that differ somewhere, as ``table.column``."""
-        return sorted({f"{each.table}.{each.column}" for each in self.differences})
-
-    def to_json(self) -> str:
-        """Return the certificate as it is kept beside a training."""
-        return json.dumps(
-            {
-                "passed": self.passed,
-                "as_of": self.as_of.isoformat(),
-                "sql_sha256": self.sql_sha256,
-                "proved_at": self.proved_at.isoformat(),
-                "seconds": round(self.seconds, 2),
-                "moments": [each.isoformat() for each in self.moments],
-                "features": self.features,
-                "leads": self.leads,
-                "leads_share": self.leads_share,
-                "rows": self.rows,
-                "rows_by_variant": self.rows_by_variant,
-                "digest": hashlib.sha256("".join(each.digest for each in self.comparisons).encode()).hexdigest(),
-                "differing_columns": self.differing_columns,
-                "differences": [asdict(each) for each in self.differences],
-            },
-            default=str,
-        )
 
 
 def prove(
@@ -261,19 +138,15 @@ def chosen(candidates: Sequence[datetime], as_of: datetime, count: int) -> list[
 class _Proof:
     """The replays of one build."""
 
-    def __init__(
-        self, connection: Connection, beside: Scratch, build: Build, subject: Subject, max_facts: int
-    ) -> None:
+    def __init__(self, connection: Connection, beside: Scratch, build: Build, subject: Subject, max_facts: int) -> None:
         self._connection = connection
         self._beside = beside
         self._build = build
         self._subject = subject
         targets = [subject.view, *subject.labels]
-        self._models = [
-            Model(name=each.name, schema=each.schema, materialized=each.materialized, sql=another_day(each.sql))
-            for each in build.needed_for(targets)
-        ]
-        self._sources = sorted({name for each in self._models for name in each.reads if name[0] == SOURCE})
+        models = tuple(replace(each, sql=another_day(each.sql)) for each in build.needed_for(targets))
+        self._sql = replace(build, models=models)
+        self._sources = sorted({name for each in models for name in each.reads if name[0] == SOURCE})
         self._columns = {name: columns_of(connection, *name) for name in (*self._sources, *targets)}
         self.features = [
             name
@@ -303,12 +176,12 @@ class _Proof:
         # features may be about other leads, and these are not in the sample: a replay of it stands for the store
         with self._beside.place() as stored:
             self._copy(stored, lambda table, columns: f'select {", ".join(columns)} from "warehouse"."raw"."{table}"')
-            stored.run(self._models)
+            stored.run(self._sql.models)
             yield from self._against(stored)
 
     def _against(self, stored: Place | None) -> Iterator[Comparison]:
         view = self._relation(stored, self._subject.view)
-        moments = self._moments(f"select distinct as_of from {view} where observation_kind <> 'clock'")
+        moments = chosen(self._midnights(view), self._build.as_of, MOMENTS)
         if not moments:
             raise NothingToProveError(
                 f"{'.'.join(self._subject.view)}: expected observations before the clock "
@@ -319,22 +192,26 @@ class _Proof:
             yield from self._future(stored, moment, "scrambled", partial(scrambled, moment, self._seed(moment)))
             for days in sorted(set(self._windows.values())):
                 yield from self._forgotten(stored, moment, days)
-        for label in self._subject.labels:
-            relation = self._relation(stored, label)
-            for moment in self._moments(f"select distinct as_of from {relation}"):
-                yield from self._past(stored, moment, label)
+        if self._subject.labels:
+            labelled = [self._midnights(self._relation(stored, label)) for label in self._subject.labels]
+            # until the last one that all labels have: the one that takes longest to mature ends first
+            end = min((each[-1] for each in labelled if each), default=self._build.as_of)
+            common = [each for each in labelled[0] if each <= end]
+            for moment in chosen(common, self._build.as_of, MOMENTS):
+                yield from self._past(stored, moment)
 
-    def _moments(self, query: str) -> list[datetime]:
-        before = f"{query} {'and' if ' where ' in query else 'where'} as_of < $1 order by 1"
-        found = self._connection.execute(before, [self._build.as_of]).fetchall()
-        midnights = [each for (each,) in found if each.astimezone(UTC).time() == datetime.min.time()]
-        return chosen(midnights, self._build.as_of, MOMENTS)
+    def _midnights(self, relation: str) -> list[datetime]:
+        """Return the midnights before the clock at which a table has rows."""
+        found = self._connection.execute(
+            f"select distinct as_of from {relation} where as_of < $1 order by 1", [self._build.as_of]
+        ).fetchall()
+        return [each for (each,) in found if each.astimezone(UTC).time() == datetime.min.time()]
 
     def _future(self, stored: Place | None, moment: datetime, variant: str, query: Query) -> Iterator[Comparison]:
         with self._beside.place() as replay:
             began = time.perf_counter()
             self._copy(replay, query)
-            for model in self._models:
+            for model in self._sql.models:
                 if model.relation == OBSERVATIONS:
                     # later ones are not compared, and that of the clock stands for today
                     known = f"as_of_us <= {_micros(moment)} and observation_kind <> 'clock'"
@@ -362,27 +239,24 @@ class _Proof:
             ran = time.perf_counter() - began
             yield self._compared(stored, replay, view, columns, condition, f"forgotten_{days}d", moment, ran)
 
-    def _past(self, stored: Place | None, moment: datetime, label: Name) -> Iterator[Comparison]:
+    def _past(self, stored: Place | None, moment: datetime) -> Iterator[Comparison]:
         with self._beside.place() as replay:
             began = time.perf_counter()
             self._copy(replay, partial(past_changed, moment, self._seed(moment)))
             end = moment + PAST_DAYS * DAY
-            self._run_at(stored, replay, f"as_of_us >= {_micros(moment)} and as_of_us < {_micros(end)}", label)
+            period = f"as_of_us >= {_micros(moment)} and as_of_us < {_micros(end)}"
+            self._run_at(stored, replay, period, *self._subject.labels)
             condition = f"as_of >= {_literal(moment)} and as_of < {_literal(end)}"
             ran = time.perf_counter() - began
-            yield self._compared(stored, replay, label, self._columns[label], condition, "past", moment, ran)
+            for label in self._subject.labels:
+                yield self._compared(stored, replay, label, self._columns[label], condition, "past", moment, ran)
+                ran = 0.0
 
-    def _run_at(self, stored: Place | None, replay: Place, condition: str, target: Name) -> None:
-        """Run what a table needs with the observations of the store, which a changed past might close earlier."""
+    def _run_at(self, stored: Place | None, replay: Place, condition: str, *targets: Name) -> None:
+        """Run what tables need, with observations of the store: another past might close leads earlier."""
         relation = self._relation(stored, OBSERVATIONS)
-        for model in self._models:
-            if model.relation == OBSERVATIONS:
-                replay.make(OBSERVATIONS, f"select * from {relation} where {condition}")
-            elif model in self._needed(target):
-                replay.run([model])
-
-    def _needed(self, target: Name) -> list[Model]:
-        return Build(variables=self._build.variables, models=tuple(self._models)).needed_for([target])
+        replay.make(OBSERVATIONS, f"select * from {relation} where {condition}")
+        replay.run(self._sql.needed_for(targets, given=[OBSERVATIONS]))
 
     def _copy(self, place: Place, query: Query) -> None:
         """Fill schema ``raw`` of a place, of the sampled leads."""
@@ -417,7 +291,7 @@ class _Proof:
             name: f"case when {name} < {_literal(moment)} then {name} end" if name in late else name
             for name in compared
         }
-        pair = _Pair(
+        pair = Pair(
             stored=f"from {self._relation(stored, table)} where {condition}",
             replayed=f"from {replay.relation(table)} where {condition}",
             key=key,
@@ -434,7 +308,7 @@ class _Proof:
             differences=tuple(self._differences(pair, table, variant, moment)) if differing else (),
         )
 
-    def _differences(self, pair: _Pair, table: Name, variant: str, moment: datetime) -> Iterator[Difference]:
+    def _differences(self, pair: Pair, table: Name, variant: str, moment: datetime) -> Iterator[Difference]:
         counts = self._connection.execute(pair.counts()).fetchall()[0]
         for column, rows in zip((ROW, *pair.values), counts, strict=True):
             if rows:
@@ -464,59 +338,6 @@ class _Proof:
 
     def _value(self, query: str) -> int:
         return int(self._connection.execute(query).fetchall()[0][0])
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """The SQL that compares rows of the store with those of a replay."""
-
-    stored: str
-    replayed: str
-    key: str
-    values: Mapping[str, str]
-
-    def by_hash(self, row_hash: str) -> str:
-        """Return the query of the rows on either side, those that differ, and a digest of those of the store."""
-        return (
-            f"with stored as (select {self.key}, as_of, {row_hash} as row_hash {self.stored}), "
-            f"replayed as (select {self.key}, as_of, {row_hash} as row_hash {self.replayed}) "
-            "select count(*), count(case when stored.row_hash is distinct from replayed.row_hash then 1 end), "
-            "bit_xor(stored.row_hash) from stored full join replayed "
-            f"on stored.{self.key} = replayed.{self.key} and stored.as_of = replayed.as_of"
-        )
-
-    def counts(self) -> str:
-        """Return the query of how many rows are on one side alone, and how many differ in each column."""
-        one_side = f"(stored.{self.key} is null or replayed.{self.key} is null)"
-        listed = [f"count(case when {one_side} then 1 end)"]
-        listed += [
-            f"count(case when not {one_side} and stored.{name} is distinct from replayed.{name} then 1 end)"
-            for name in self.values
-        ]
-        return f"{self._joined()} select {', '.join(listed)} {self._from()}"
-
-    def examples(self, column: str, limit: int) -> str:
-        """Return the query of the first rows that differ in a column, with both values as text."""
-        key = f"coalesce(stored.{self.key}, replayed.{self.key}), coalesce(stored.as_of, replayed.as_of)"
-        one_side = f"(stored.{self.key} is null or replayed.{self.key} is null)"
-        if column == ROW:
-            there = "case when {0}.{1} is null then 'missing' else 'there' end"
-            values = ", ".join(there.format(side, self.key) for side in ("stored", "replayed"))
-            differs = one_side
-        else:
-            values = ", ".join(f"cast({side}.{column} as text)" for side in ("stored", "replayed"))
-            differs = f"not {one_side} and stored.{column} is distinct from replayed.{column}"
-        return f"{self._joined()} select {key}, {values} {self._from()} where {differs} order by 2 desc, 1 limit {limit}"
-
-    def _joined(self) -> str:
-        listed = ", ".join([self.key, "as_of", *(f"{value} as {name}" for name, value in self.values.items())])
-        return f"with stored as (select {listed} {self.stored}), replayed as (select {listed} {self.replayed})"
-
-    def _from(self) -> str:
-        return (
-            f"from stored full join replayed on stored.{self.key} = replayed.{self.key} "
-            "and stored.as_of = replayed.as_of"
-        )
 
 
 def _quoted(name: Name) -> str:

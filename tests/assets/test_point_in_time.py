@@ -1,0 +1,193 @@
+"""The proof passes on a store that is right, on both engines, and catches and names every leak that is planted."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from assets.point_in_time import another_day, chosen, prove
+from assets.proof import result
+from tests.assets.replayed import (
+    FEATURE_LEAKS,
+    LABEL_LEAKS,
+    LEADS,
+    OWN_FEATURES,
+    SUBJECT,
+    Store,
+    built,
+    planted,
+)
+from tests.dbt.warehouses import DuckDB, Postgres
+from tests.postgres import database, server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from assets.certificate import Certificate
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+CAUGHT_BY = {
+    "features.lead_features.status_of_today": {"removed", "scrambled"},
+    "features.lead_features.owner_of_today": {"removed", "scrambled"},
+    "features.lead_features.answers_counted_when_asked": {"removed", "scrambled"},
+    "features.lead_features.facts_with_as_of_count_7d": {"removed", "scrambled"},
+    "features.lead_features.facts_of_a_day_more_count_7d": {"forgotten_7d"},
+    "features.lead_features.facts_of_a_microsecond_more_count_30d": {"forgotten_30d"},
+    "features.lead_features.days_to_current_date": {"removed", "scrambled"},
+    "features.lead_features.happened_but_not_recorded_count": {"removed", "scrambled"},
+    "features.lead_features.record_with_its_own_deal": {"removed", "scrambled"},
+    "features.lead_features.record_up_to_as_of": {"scrambled"},
+    "features.lead_features.record_of_later_deals": {"removed", "scrambled"},
+    "labels.next_action.next_action": {"past"},
+    "labels.conversion.converted": {"removed", "scrambled"},
+}
+"""Every planted leak, and replays that show it."""
+
+
+def proved(store: Store, **options: int) -> Certificate:
+    with store.warehouse.connect() as connection:
+        return prove(connection, store.build, SUBJECT, NOW, **options)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dbt")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Store:
+    """Return a store on DuckDB with more features that are right, in which silence closes leads."""
+    kind = DuckDB(tmp_path_factory.mktemp("store"))
+    return planted(built(kind, scratch, silence_closes_after_days=30), OWN_FEATURES, {})
+
+
+@pytest.fixture(scope="module")
+def certificate(store: Store) -> Certificate:
+    return proved(store)
+
+
+@pytest.fixture(scope="module")
+def leaking(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> Certificate:
+    """Return what was proved of a store with every leak at once."""
+    return proved(planted(built(DuckDB(tmp_path_factory.mktemp("leaking")), scratch), FEATURE_LEAKS, LABEL_LEAKS))
+
+
+def test_a_store_that_is_right_passes(store: Store, certificate: Certificate) -> None:
+    assert certificate.differences == []
+    assert certificate.passed
+    assert (certificate.leads, certificate.leads_share) == (LEADS, 1.0)
+    assert certificate.sql_sha256 == store.build.sha256
+    rows = certificate.rows_by_variant
+    assert set(rows) == {"removed", "scrambled", "forgotten_7d", "forgotten_30d", "forgotten_90d", "past"}
+    assert min(rows.values()) > 10, "too few rows to tell"
+    for each in certificate.comparisons:
+        if each.variant in ("removed", "scrambled") and each.table == "features.lead_features":
+            with store.warehouse.connect() as connection:
+                there = connection.execute(
+                    "select count(*) from features.lead_features where as_of <= $1", [each.moment]
+                ).fetchall()[0][0]
+            assert each.rows == there
+
+
+def test_the_same_build_gives_the_same_proof_and_leaves_the_store_as_it_was(
+    store: Store, certificate: Certificate
+) -> None:
+    def without_times(certificate: Certificate) -> dict[str, object]:
+        return {name: value for name, value in json.loads(certificate.to_json()).items() if name != "seconds"}
+
+    assert without_times(proved(store)) == without_times(certificate)
+    with store.warehouse.connect() as connection:
+        assert connection.execute("select distinct database_name from duckdb_tables()").fetchall() == [("warehouse",)]
+
+
+def test_of_many_leads_some_are_replayed_and_compared_with_a_replay_of_themselves(store: Store) -> None:
+    certificate = proved(store, max_facts=2_000)
+
+    assert certificate.passed
+    assert 20 < certificate.leads < LEADS / 2
+    assert 0 < certificate.leads_share < 0.5
+    assert certificate.rows_by_variant["removed"] > 100
+
+
+@pytest.mark.parametrize("column", CAUGHT_BY)
+def test_a_planted_leak_is_caught_and_named(leaking: Certificate, column: str) -> None:
+    found = [each for each in leaking.differences if f"{each.table}.{each.column}" == column]
+
+    assert CAUGHT_BY[column] <= {each.variant for each in found}
+    for each in found:
+        assert each.stored != each.replayed
+        assert each.rows >= 1
+        assert each.key[0] in "Ll"
+        assert column in each.sentence
+
+
+def test_nothing_else_is_named(leaking: Certificate) -> None:
+    assert set(leaking.differing_columns) == set(CAUGHT_BY)
+    assert not leaking.passed
+    verdict = result(leaking, SUBJECT.view)
+    assert not verdict.passed
+    assert "features.lead_features.status_of_today" in (verdict.description or "")
+    assert "| labels.next_action.next_action | past |" in verdict.metadata["differences"].value
+
+
+def test_a_store_that_other_sql_has_made_is_caught(store: Store) -> None:
+    with store.warehouse.connect() as connection:
+        connection.execute("create table kept as from features.lead_features")
+        connection.execute("update features.lead_features set calls_count_7d = calls_count_7d + 1 where lead_id = 'L3'")
+        connection.execute("delete from features.lead_features where lead_id = 'L5'")
+    try:
+        certificate = proved(store)
+    finally:
+        with store.warehouse.connect() as connection:
+            connection.execute("create or replace table features.lead_features as from kept; drop table kept")
+    assert {"features.lead_features.calls_count_7d", "features.lead_features.(row)"} <= set(
+        certificate.differing_columns
+    )
+    assert {each.key for each in certificate.differences} == {"L3", "L5"}
+    missing = next(each for each in certificate.differences if each.key == "L5")
+    assert (missing.stored, missing.replayed) == ("missing", "there")
+
+
+def test_the_same_leaks_are_caught_on_postgresql(tmp_path_factory: pytest.TempPathFactory, scratch: Path) -> None:
+    folder = tmp_path_factory.mktemp("postgres")
+    with server(folder) as running, database(running) as address:
+        clean = built(Postgres(address), scratch)
+        before = _schemas(clean)
+        certificate = proved(clean)
+        assert certificate.passed, certificate.differing_columns
+        assert min(certificate.rows_by_variant.values()) > 10
+        caught = proved(planted(clean, FEATURE_LEAKS, LABEL_LEAKS))
+        assert set(caught.differing_columns) == set(CAUGHT_BY)
+        assert _schemas(clean) == before
+
+
+def _schemas(store: Store) -> list[tuple[str, ...]]:
+    with store.warehouse.connect() as connection:
+        return connection.execute("select schema_name from information_schema.schemata order by 1").fetchall()
+
+
+def test_moments_are_spread_and_another_clock_chooses_others() -> None:
+    days = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(300)]
+
+    picked = chosen(days, NOW, 3)
+
+    assert picked == chosen(days, NOW, 3)
+    assert [days.index(each) // 100 for each in picked] == [0, 1, 2]
+    assert len({tuple(chosen(days, NOW + timedelta(days=day), 3)) for day in range(20)}) == 20
+    assert chosen(days[:2], NOW, 3) == days[:2]
+    assert chosen([], NOW, 3) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "moved"),
+    [
+        ("select current_date - day", "select (current_date - 400) - day"),
+        ("select NOW( ) as t", "select (NOW( ) - interval '400 days') as t"),
+        ("select known_us, current_dates from nowhere", "select known_us, current_dates from nowhere"),
+    ],
+)
+def test_the_wall_clock_is_moved_and_nothing_else(sql: str, moved: str) -> None:
+    assert another_day(sql) == moved
