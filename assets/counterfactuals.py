@@ -301,7 +301,9 @@ def _in_table(values: Sequence[str], table: str) -> list[str]:
 def _selected(columns: Sequence[str], then: Mapping[str, str]) -> str:
     """Return what is selected for the columns; bookkeeping of the extraction, which the future overwrites, is null."""
     expressions = {name: "null" if name in BOOKKEEPING else then.get(name, name) for name in columns}
-    return ", ".join(f"{value} as {name}" if value != name else name for name, value in expressions.items())
+    # a bare null has no type, or another than the column
+    typed = {name: f"nullif({name}, {name})" if value == "null" else value for name, value in expressions.items()}
+    return ", ".join(name if value == name else f"{value} as {name}" for name, value in typed.items())
 
 
 BOOKKEEPING = ("row_hash", "extracted_at")

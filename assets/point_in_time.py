@@ -51,8 +51,8 @@ EXAMPLES = 3
 
 _WINDOW = re.compile(r"_(\d+)d$")
 _WALL_CLOCK = re.compile(
-    r"\b(?:current_date|today\s*\(\s*\))|"
-    r"\b(?:current_timestamp|localtimestamp|(?:now|get_current_timestamp|transaction_timestamp|statement_timestamp|"
+    r"\b(?:current_date\b|today\s*\(\s*\)|"
+    r"current_timestamp\b|localtimestamp\b|(?:now|get_current_timestamp|transaction_timestamp|statement_timestamp|"
     r"clock_timestamp)\s*\(\s*\))",
     re.IGNORECASE,
 )

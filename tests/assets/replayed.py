@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from assets.compiled import Build, Model, of_run
 from assets.point_in_time import Subject
 from assets.warehouse import Warehouse
 from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, random_crm
 from tests.dbt.warehouses import DuckDB, Postgres
+from tests.postgres import database
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 LEADS = 300
@@ -92,13 +96,33 @@ class Store:
     build: Build
 
 
-def built(kind: DuckDB | Postgres, scratch: Path, **variables: object) -> Store:
+def built(kind: DuckDB | Postgres, scratch: Path, *, leads: int = LEADS, **variables: object) -> Store:
     """Fill a warehouse with a random CRM, and let dbt build features and labels."""
     given = {**VARIABLES, **variables}
-    kind.load(random_crm(seed=7, leads=LEADS))
+    kind.load(random_crm(seed=7, leads=leads))
     kind.dbt("run", scratch, given, "--select", "+lead_features +conversion +next_action")
     address = f"duckdb:{kind.path}" if isinstance(kind, DuckDB) else kind.address
     return Store(Warehouse(address=address), of_run(scratch / kind.target, given))
+
+
+@contextmanager
+def copied(store: Store, folder: Path) -> Iterator[Store]:
+    """Copy a store, for a test that changes it."""
+    if store.warehouse.is_file:
+        path = folder / "warehouse.duckdb"
+        with store.warehouse.connect() as connection:
+            # dbt keeps the file open in this process, and what it wrote may lie beside it
+            connection.execute("checkpoint")
+        shutil.copy(store.warehouse.path, path)
+        yield replace(store, warehouse=Warehouse(address=f"duckdb:{path}"))
+        return
+    address = store.warehouse.address
+    with database(address.replace(_name_of(address), "postgres"), copy_of=_name_of(address)) as copy:
+        yield replace(store, warehouse=Warehouse(address=copy))
+
+
+def _name_of(address: str) -> str:
+    return urlsplit(address).path.removeprefix("/")
 
 
 def planted(store: Store, features: Mapping[str, str], labels: Mapping[str, tuple[str, str]]) -> Store:
@@ -109,9 +133,12 @@ def planted(store: Store, features: Mapping[str, str], labels: Mapping[str, tupl
         **{name: edited(models[name], old, new) for name, (old, new) in labels.items()},
     }
     with store.warehouse.connect() as connection:
+        (database,) = connection.execute("select current_database()").fetchone()
         for model in changed.values():
             connection.execute(f"drop table {model.schema}.{model.name}")
-            connection.execute(f"create table {model.schema}.{model.name} as {model.sql}")
+            # a copy has another name than the database that the text was compiled for
+            sql = re.sub(r'"[^"]+"(\."[^"]+"\."[^"]+")', rf'"{database}"\1', model.sql)
+            connection.execute(f"create table {model.schema}.{model.name} as {sql}")
     models |= changed
     return replace(store, build=replace(store.build, models=tuple(models[each.name] for each in store.build.models)))
 
