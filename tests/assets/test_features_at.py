@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import dagster as dg
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
 from assets.compiled import NotCompiledError, write
 from assets.features_at import QuestionError, features_at
+from assets.resources import ArtifactStore, CompiledSql, Horizons
+from assets.training_sets import training_set_asset
 from assets.warehouse import StaleFeaturesError
+from models.registry import declaration
 from tests.dbt.random_crm import CLOCK
 
 if TYPE_CHECKING:
@@ -206,3 +210,40 @@ def test_another_build_than_that_of_the_store_is_refused(random_store: Store, tm
     write(tmp_path / "other.json", type(random_store.build)(variables=other, models=random_store.build.models))
     with pytest.raises(StaleFeaturesError, match="found that of 2024-01-01"):
         features_at(question, warehouse=random_store.warehouse, compiled=tmp_path / "other.json")
+
+
+def test_the_training_set_asset_answers_from_the_launchpad(random_store: Store, tmp_path: Path) -> None:
+    question = frame(random_store, "select lead_id, as_of from features.lead_features order by as_of, lead_id limit 9")
+    question = pd.concat([question, question.head(1), pd.DataFrame({"lead_id": ["nobody"], "as_of": [AT]})])
+    question.to_parquet(tmp_path / "question.parquet", index=False)
+    expected = ask(random_store, question, tmp_path, ["conversion"])
+    asset = training_set_asset(declaration("conversion"))
+
+    def materialized(entities: Path) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [asset],
+            resources={
+                "warehouse": random_store.warehouse,
+                "artifacts": ArtifactStore(root=str(tmp_path), reports_port=3001),
+                "compiled": CompiledSql(root=str(tmp_path)),
+                "horizons": Horizons(overrides={}),
+            },
+            run_config={"ops": {"training_set__conversion": {"config": {"entities": str(entities)}}}},
+            raise_on_error=False,
+        )
+
+    done = materialized(tmp_path / "question.parquet")
+
+    assert done.success
+    assert done.get_asset_materialization_events() == [], "the training set of the model stays as it is"
+    (observed,) = done.get_asset_observation_events()
+    shown = observed.asset_observation_data.asset_observation.metadata
+    assert shown["dagster/row_count"].value == len(question) == 11
+    assert shown["lead_states"].value == {"open": 10, "unknown": 1}
+    answer = pd.read_parquet(shown["answer"].value)
+    assert_frame_equal(answer, expected.reset_index(drop=True), check_dtype=False)
+
+    refused = materialized(tmp_path / "none.csv")
+    assert not refused.success
+    (failed,) = refused.get_step_failure_events()
+    assert "expected a file with the columns lead_id and as_of, found none" in str(failed.step_failure_data)
