@@ -33,6 +33,10 @@ SOURCE = "raw"
 OBSERVATIONS: Name = ("intermediate", "observations")
 """The relation that says for which leads and moments features and labels are made."""
 
+LEADS: Name = ("staging", "stg_leads")
+CLOSINGS: Name = ("intermediate", "lead_closings")
+"""The relations that say which leads there are at a moment, and which of them are open."""
+
 _RELATION = re.compile(r'"([^"]+)"\."([^"]+)"\."([^"]+)"')
 
 
@@ -220,6 +224,11 @@ class Place:
         self._database: str = connection.execute("select current_database()").fetchall()[0][0]
         self._there: set[Name] = set()
         self._schemas: set[str] = set()
+
+    @property
+    def made(self) -> frozenset[Name]:
+        """What was made here."""
+        return frozenset(self._there)
 
     def relation(self, name: Name) -> str:
         """Return a relation, quoted: that of this place, where there is one, or that of the warehouse."""

@@ -211,8 +211,8 @@ def scrambled(moment: datetime, seed: str, table: str, columns: Sequence[str]) -
 def past_changed(moment: datetime, seed: str, table: str, columns: Sequence[str]) -> str:
     """Return a table with another past up to a moment, and with the same leads, open as long as they were.
 
-    Kinds and values of what was known and over before the moment change, but for those that close a lead. What was
-    known on the day before it moves to the last microsecond.
+    Kinds and values of what was known and over before the moment change, but for those that close a lead, and a quarter
+    of it moves to the last microsecond.
     """
     records, at = records_of(table), _literal(moment)
     draw = _Draw()
@@ -230,27 +230,27 @@ def past_changed(moment: datetime, seed: str, table: str, columns: Sequence[str]
             other = draw.one_of([value for value in values if value != SUCCESS])
             over = f"{past} and {part.time} is not null and {name} <> {SUCCESS}"
             then[name] = f"case when {over} then {other} else {name} end"
-    last_day = f"{past} and {records.known} >= {_literal(moment - DAY)}"
+    moves = f"{past} and {draw.digit()} < 4"
     for time in (records.occurred, records.recorded):
         if time is not None:
-            then[time] = f"case when {last_day} then {_literal(moment - EDGE)} else {time} end"
+            then[time] = f"case when {moves} then {_literal(moment - EDGE)} else {time} end"
     for part in records.parts:
         then[part.time] = (
-            f"case when {last_day} and {part.time} is not null then {_literal(moment - EDGE)} else {part.time} end"
+            f"case when {moves} and {part.time} is not null then {_literal(moment - EDGE)} else {part.time} end"
         )
     return f"select {_selected(columns, then)} from {_hashed(records, table, columns, seed)}"
 
 
-def forgotten(moment: datetime, days: int, table: str, columns: Sequence[str]) -> str:
+def forgotten(moment: datetime, days: int, seed: str, table: str, columns: Sequence[str]) -> str:
     """Return a table with what was known in the days before a moment, and with nothing that was known before or later.
 
-    Leads stay. What was known on the day before these days moves to the microsecond before they begin.
+    Leads stay, and a quarter of what was known before these days moves to the microsecond before they begin.
     """
     records = records_of(table)
     end, start = _literal(moment), _literal(moment - days * DAY)
     if table == "leads":
         return f"select {_selected(columns, {})} from {_raw(table)}"
-    day_before, edge = _literal(moment - (days + 1) * DAY), _literal(moment - days * DAY - EDGE)
+    edge = _literal(moment - days * DAY - EDGE)
     over = f"{records.last_known} < {start}"
     then = {
         name: f"case when {over} then {edge} else {name} end"
@@ -260,8 +260,8 @@ def forgotten(moment: datetime, days: int, table: str, columns: Sequence[str]) -
     for part in records.parts:
         then[part.time] = f"case when {over} and {part.time} is not null then {edge} else {part.time} end"
     return (
-        f"select {_selected(columns, then)} from {_raw(table)} "
-        f"where {records.known} < {end} and {records.last_known} >= {day_before}"
+        f"select {_selected(columns, then)} from {_hashed(records, table, columns, seed)} "
+        f"where {records.known} < {end} and ({records.last_known} >= {start} or {_Draw().digit()} < 4)"
     )
 
 

@@ -53,4 +53,4 @@ def random_store(tmp_path_factory: pytest.TempPathFactory, dbt_scratch: Path) ->
 def postgres_store(tmp_path_factory: pytest.TempPathFactory, dbt_scratch: Path) -> Iterator[Store]:
     """Return a store on PostgreSQL in which silence closes leads; change only copies."""
     with server(tmp_path_factory.mktemp("postgres")) as running, database(running) as address:
-        yield built(Postgres(address), dbt_scratch, leads=100, silence_closes_after_days=30)
+        yield built(Postgres(address), dbt_scratch, leads=200, silence_closes_after_days=30)
