@@ -9,7 +9,7 @@ from assets.ceilings import ceiling
 from assets.dbt import feature_code
 from assets.event_log import EVIDENCE_TAG, REASON_TAG
 from assets.ml_tables import ensure, record_training, record_version
-from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, Horizons, Splitting
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, CompiledSql, Horizons, Splitting
 from assets.warehouse import Warehouse
 from models.artifacts import MANIFEST, sha256
 from models.candidate import Candidate, train
@@ -46,6 +46,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         training_set: str,
         warehouse: Warehouse,
         artifacts: ArtifactStore,
+        compiled: CompiledSql,
         horizons: Horizons,
         splitting: Splitting,
         clock: Clock,
@@ -81,6 +82,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 as_of=extraction.as_of,
                 evidence=context.run.tags.get(EVIDENCE_TAG),
                 feature_code=feature_code(declaration.feature_view.name),
+                proof=compiled.certificate(declaration.feature_view.name, extraction.as_of),
             )
         yield dg.Output(trained.version, metadata=_metadata(trained, evaluation, measured, card))
         yield dg.AssetCheckResult(

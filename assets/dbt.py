@@ -21,7 +21,7 @@ from assets.environment import PROJECT, dbt_target
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from assets.resources import Horizons
     from assets.warehouse import Extraction, Warehouse
@@ -161,6 +161,7 @@ def build(
     *,
     variables: Mapping[str, Any] | None = None,
     options: Sequence[str] = (),
+    keep: Callable[[Path, Mapping[str, Any]], None] | None = None,
 ) -> Iterator[Any]:
     """Build the selected models at the clock of the last extraction and run their data tests as checks.
 
@@ -176,6 +177,8 @@ def build(
         Further variables of the dbt project.
     options : sequence of str
         Further options of ``dbt build``.
+    keep : callable, optional
+        Gets the folder that dbt wrote and the variables, also of a build that failed later on: what it ran is there.
     """
     extraction = warehouse.extraction()
     clock = extraction.as_of.isoformat(timespec="microseconds")
@@ -192,6 +195,9 @@ def build(
     except DagsterDbtCliRuntimeError as error:
         # what was built before the failure is built, and is reported so
         failure = error
+    # a project that does not compile has no results
+    if keep is not None and (invocation.target_path / "run_results.json").exists():
+        keep(invocation.target_path, given)
     tables = {
         event.output_name: tuple(context.asset_key_for_output(event.output_name).path[-2:])
         for event in events

@@ -35,7 +35,7 @@ OWN_SERVER = "postgres"
 """The warehouse that is a PostgreSQL server of Leadline's own."""
 
 OWN_NAMES = frozenset(
-    {"artifacts", "dagster", "extraction", "postgres", "published", "simulated_crm", "warehouse.duckdb"}
+    {"artifacts", "compiled", "dagster", "extraction", "postgres", "published", "simulated_crm", "warehouse.duckdb"}
 )
 """What lies in a home; the homes of other sources lie beside it in the default one."""
 
@@ -109,6 +109,11 @@ class Settings:
     def artifacts(self) -> Path:
         """What is frozen, and reports."""
         return self.home / "artifacts"
+
+    @property
+    def compiled(self) -> Path:
+        """The SQL of the last build of the feature store, and its certificate."""
+        return self.home / "compiled"
 
     @property
     def own_server(self) -> Path:

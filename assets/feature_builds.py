@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from assets.dbt import DBT_PROJECT, feature_code, manifest_path, settings_of
@@ -17,7 +16,9 @@ from assets.warehouse import columns_of, table_exists
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
-    from assets.resources import Horizons
+    from datetime import datetime
+
+    from assets.resources import CompiledSql, Horizons
     from assets.warehouse import Connection, Warehouse
 
 CLOCK_TABLE = ("features", "feature_clock")
@@ -53,7 +54,7 @@ class BuildEvidence:
     now : Built
         What is to be built.
     missing : tuple of str
-        Tables to which an increment would add, and which are not there.
+        What an increment rests on and is not there: tables to which it would add, the SQL of the last whole build.
     """
 
     last: Built | None
@@ -97,7 +98,7 @@ def plan_build(evidence: BuildEvidence) -> BuildPlan:
     )
 
 
-def gather(warehouse: Warehouse, horizons: Horizons) -> BuildEvidence:
+def gather(warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql) -> BuildEvidence:
     """Gather what a build is decided on."""
     extraction = warehouse.extraction()
     now = Built(
@@ -114,13 +115,14 @@ def gather(warehouse: Warehouse, horizons: Horizons) -> BuildEvidence:
         and node["config"]["schema"] != "marts"
     ]
     with warehouse.connect() as connection:
-        return BuildEvidence(
-            last=_last(connection),
-            now=now,
-            missing=tuple(
-                f"{schema}.{name}" for schema, name in sorted(added_to) if not table_exists(connection, schema, name)
-            ),
-        )
+        last = _last(connection)
+        missing = [
+            f"{schema}.{name}" for schema, name in sorted(added_to) if not table_exists(connection, schema, name)
+        ]
+    # an increment is proved by the SQL of the whole build that it rests on
+    if last is not None and not compiled.has(last.as_of):
+        missing.append(str(compiled.path))
+    return BuildEvidence(last=last, now=now, missing=tuple(missing))
 
 
 def build_code(settings: dict[str, Any]) -> str:
@@ -133,11 +135,6 @@ def build_code(settings: dict[str, Any]) -> str:
     for name in sorted(views | labels):
         digest.update(feature_code(name).encode())
     return digest.hexdigest()
-
-
-def microseconds(moment: datetime) -> int:
-    """Return a moment in microseconds since 1970, as the clock of the SQL counts."""
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _last(connection: Connection) -> Built | None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import dagster as dg
 
+from assets.compiled import microseconds
 from assets.dbt import Dbt, manifest_path, settings_of
-from assets.feature_builds import gather, microseconds
-from assets.resources import WAREHOUSE_POOL, Horizons
+from assets.feature_builds import gather
+from assets.resources import WAREHOUSE_POOL, CompiledSql, Horizons
 from assets.warehouse import StaleFeaturesError, Warehouse
 
 KEY = dg.AssetKey(["features", "lead_features_by_day"])
@@ -39,7 +40,7 @@ DAYS = dg.DailyPartitionsDefinition(start_date="2010-01-01", timezone="UTC")
     pool=WAREHOUSE_POOL,
 )
 def lead_features_by_day(
-    context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons
+    context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql
 ) -> dg.MaterializeResult[Any]:
     """Compute the features of a range of days.
 
@@ -49,7 +50,7 @@ def lead_features_by_day(
         If the store was built from other rows, settings or SQL than there are now: days of two builds would mix.
     """
     extraction = warehouse.built_extraction()
-    evidence = gather(warehouse, horizons)
+    evidence = gather(warehouse, horizons, compiled)
     if evidence.last != evidence.now:
         raise StaleFeaturesError(
             f"{warehouse.shown}: expected a feature store that is built from the last extraction by the SQL and the "

@@ -6,10 +6,11 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import dbt_assets
 
+from assets.compiled import microseconds
 from assets.dbt import DBT_PROJECT, Dbt, Translator, build, manifest_path
-from assets.feature_builds import gather, microseconds, plan_build
+from assets.feature_builds import gather, plan_build
 from assets.feature_history import added_days
-from assets.resources import WAREHOUSE_POOL, Horizons
+from assets.resources import WAREHOUSE_POOL, CompiledSql, Horizons
 from assets.warehouse import Warehouse
 
 
@@ -22,17 +23,20 @@ from assets.warehouse import Warehouse
     pool=WAREHOUSE_POOL,
 )
 def feature_store(
-    context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons
+    context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql
 ) -> Iterator[Any]:
     """Build features and labels at the clock of the last extraction, adding to the last build where that will do."""
-    evidence = gather(warehouse, horizons)
+    evidence = gather(warehouse, horizons, compiled)
     plan = plan_build(evidence)
     context.log.info(plan.reason)
     variables = {"load_number": evidence.now.load_number, "build_code": evidence.now.code}
     if plan.since is None:
-        yield from build(context, dbt, warehouse, horizons, variables=variables, options=["--full-refresh"])
+        yield from build(
+            context, dbt, warehouse, horizons, variables=variables, options=["--full-refresh"], keep=compiled.keep
+        )
         return
     variables |= {"built_load_number": plan.since.load_number, "built_us": microseconds(plan.since.as_of)}
     yield from build(context, dbt, warehouse, horizons, variables=variables)
+    compiled.advance(evidence.now.as_of)
     for added in added_days(warehouse, plan.since.as_of):
         context.log_event(added)

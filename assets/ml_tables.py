@@ -90,8 +90,9 @@ TABLES: Mapping[str, Table] = {
             "feature_code": TEXT,
             "training_minutes": NUMBER,
             "prediction_milliseconds": NUMBER,
+            "proof": TEXT,
         },
-        nullable=("as_of", "evidence", "feature_code", "training_minutes", "prediction_milliseconds"),
+        nullable=("as_of", "evidence", "feature_code", "training_minutes", "prediction_milliseconds", "proof"),
         key=("run_id", "model"),
     ),
     "ml_decisions": Table(
@@ -279,11 +280,13 @@ def record_training(
     as_of: datetime,
     evidence: str | None,
     feature_code: str,
+    proof: str | None = None,
 ) -> None:
     """Log a training, also one that found its version trained already.
 
     `evidence` identifies what asked for it, where a sensor did; `as_of` is its clock and `feature_code` that of
-    `assets.dbt.feature_code`. What it cost is that of the run that trained the version.
+    `assets.dbt.feature_code`; `proof` is the certificate of the build that its rows come from, if it has one. What it
+    cost is that of the run that trained the version.
     """
     manifest, cost = training_set.manifest, candidate.cost()
     _put(
@@ -305,6 +308,7 @@ def record_training(
             "feature_code": feature_code,
             "training_minutes": cost["training_minutes"],
             "prediction_milliseconds": cost["prediction_milliseconds"],
+            "proof": proof,
         },
     )
 

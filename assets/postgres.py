@@ -117,6 +117,11 @@ class PostgresConnection:
         self._connection.commit()
         self._connection.adbc_connection.set_autocommit(True)
 
+    def rollback(self) -> None:
+        """Undo the transaction."""
+        self._connection.rollback()
+        self._connection.adbc_connection.set_autocommit(True)
+
     def append(self, schema: str, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Append rows by ``COPY``, which asks for the types of the table and casts nothing."""
         import pyarrow as pa

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets import compiled
+from assets.compiled import Build, NotCompiledError
 from models.declaration import Split
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from models.declaration import ModelDeclaration
 
 WAREHOUSE_POOL = "warehouse"
@@ -113,6 +118,10 @@ class ArtifactStore(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Folder of a model's trained versions."""
         return Path(self.root) / "models" / model
 
+    def answers(self, model: str) -> Path:
+        """Folder of the answers to questions for training rows."""
+        return Path(self.root) / "answers" / model
+
     def reports(self, model: str) -> Path:
         """Folder of a model's drift reports."""
         return Path(self.root) / "reports" / model
@@ -120,6 +129,64 @@ class ArtifactStore(dg.ConfigurableResource):  # type: ignore[type-arg]
     def report_address(self, report: Path) -> str:
         """Where a report is served while the UI runs."""
         return f"http://127.0.0.1:{self.reports_port}/{report.relative_to(Path(self.root) / 'reports').as_posix()}"
+
+
+class CompiledSql(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Folder of the SQL that dbt compiled for the last build of the feature store, and of what was proved of it."""
+
+    root: str
+
+    @property
+    def path(self) -> Path:
+        """The SQL."""
+        return Path(self.root) / "feature_store.json"
+
+    def keep(self, target: Path, variables: Mapping[str, Any]) -> None:
+        """Keep what a whole build ran, from the folder that dbt wrote."""
+        earlier = compiled.read(self.path) if self.path.exists() else None
+        compiled.write(self.path, compiled.of_run(target, variables, earlier))
+
+    def has(self, as_of: datetime) -> bool:
+        """Say whether the SQL of a build at a clock is there."""
+        return self.path.exists() and compiled.read(self.path).as_of == as_of
+
+    def advance(self, as_of: datetime) -> None:
+        """Set the clock in the SQL to that of an increment, which gives what this SQL would give at that clock."""
+        compiled.write(self.path, compiled.read(self.path).at(as_of))
+
+    def build(self, as_of: datetime) -> Build:
+        """Return the last build, as a whole one: an increment has no SQL of its own here.
+
+        Raises
+        ------
+        NotCompiledError
+            If there is none, or one of another clock.
+        """
+        build = compiled.read(self.path)
+        if build.as_of != as_of:
+            raise NotCompiledError(
+                f"{self.path}: expected the SQL of the features in the warehouse, whose clock is {as_of.isoformat()}, "
+                f"found that of {build.as_of.isoformat()}. Materialize staging, intermediate, features and labels "
+                "again."
+            )
+        return build
+
+    def certify(self, view: str, certificate: str) -> None:
+        """Keep the certificate of a feature view, as JSON, in place of an earlier one."""
+        compiled.replace_file(self._certificate(view), certificate)
+
+    def certificate(self, view: str, as_of: datetime) -> str | None:
+        """Return the certificate of a feature view, if the build of a clock has one."""
+        path = self._certificate(view)
+        if not path.exists() or not self.path.exists():
+            return None
+        text = path.read_text(encoding="utf-8")
+        said, build = json.loads(text), compiled.read(self.path)
+        proved = (datetime.fromisoformat(said["as_of"]), said["sql_sha256"])
+        return text if proved == (as_of, build.sha256) == (build.as_of, said["sql_sha256"]) else None
+
+    def _certificate(self, view: str) -> Path:
+        return Path(self.root) / f"{view}_point_in_time.json"
 
 
 class Publication(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -1,17 +1,39 @@
-"""Layer `training_set`: frozen, hashed snapshots of observations, features and matured labels, one asset per model."""
+"""Layer `training_set`: frozen, hashed snapshots of observations, features and matured labels, one asset per model.
 
-from typing import TYPE_CHECKING
+The same asset answers questions: with ``entities`` in its configuration it writes the features and labels of those
+leads and times, and leaves the training set that models learn from as it is.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import Field
 
-from assets.resources import WAREHOUSE_POOL, ArtifactStore, Horizons
+from assets.features_at import LEAD_ID, STATE, QuestionError, features_at
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, CompiledSql, Horizons
 from assets.warehouse import Extraction, Warehouse, columns_of
-from models.declaration import ModelDeclaration
+from models.artifacts import sha256
+from models.declaration import AS_OF, ModelDeclaration
 from models.registry import DECLARATIONS
 from models.training_set import TrainingDataError, freeze
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class Question(dg.Config):
+    """A question for training rows, asked from the launchpad."""
+
+    entities: str | None = Field(
+        default=None,
+        description=(
+            "A CSV or Parquet file, or schema.table of the warehouse, with lead_id and as_of (with a zone). Its "
+            "features and labels are written as a Parquet file with as many rows, in its order. Unset: freeze the "
+            "training set of the model."
+        ),
+    )
 
 
 def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
@@ -29,10 +51,25 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             "a Parquet file that is never written again, beside its manifest and hash."
         ),
         pool=WAREHOUSE_POOL,
+        # an answer is no training set: what depends on one is skipped
+        output_required=False,
     )
-    def training_set(warehouse: Warehouse, artifacts: ArtifactStore, horizons: Horizons) -> dg.Output[str]:
+    def training_set(
+        context: dg.AssetExecutionContext,
+        config: Question,
+        warehouse: Warehouse,
+        artifacts: ArtifactStore,
+        compiled: CompiledSql,
+        horizons: Horizons,
+    ) -> Iterator[dg.Output[str] | dg.AssetObservation]:
         import pandas as pd
 
+        if config.entities is not None:
+            yield dg.AssetObservation(
+                context.asset_key,
+                metadata=_answered(config.entities, declaration, warehouse, compiled, artifacts),
+            )
+            return
         extraction = warehouse.built_extraction()
         applied = horizons.applied(declaration, extraction.horizon_days)
         frame = matured(warehouse, applied, extraction)
@@ -41,7 +78,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         except TrainingDataError as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         manifest = frozen.manifest
-        return dg.Output(
+        yield dg.Output(
             frozen.id,
             metadata={
                 "dagster/row_count": manifest["rows"],
@@ -58,6 +95,32 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         )
 
     return training_set
+
+
+def _answered(
+    entities: str, declaration: ModelDeclaration, warehouse: Warehouse, compiled: CompiledSql, artifacts: ArtifactStore
+) -> dict[str, Any]:
+    """Answer a question into a file that is named by its content; return what the UI shows of it."""
+    try:
+        frame = features_at(entities, labels=[declaration.label], warehouse=warehouse, compiled=compiled.path)
+    except QuestionError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    folder = artifacts.answers(declaration.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"{os.getpid()}.tmp"
+    frame.to_parquet(unfinished, index=False)
+    answer = folder / f"{sha256(unfinished)[:16]}.parquet"
+    unfinished.replace(answer)
+    return {
+        "dagster/row_count": len(frame),
+        "answer": dg.MetadataValue.path(answer),
+        "question": entities,
+        "entities": int(frame[LEAD_ID].nunique()),
+        "labelled": int(frame[declaration.label_column].notna().sum()),
+        "lead_states": dg.MetadataValue.json({str(k): int(n) for k, n in frame[STATE].value_counts().items()}),
+        "first_as_of": str(frame[AS_OF].min()),
+        "last_as_of": str(frame[AS_OF].max()),
+    }
 
 
 def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> "pd.DataFrame":

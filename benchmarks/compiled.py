@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass, replace
-from graphlib import TopologicalSorter
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import assets.compiled
 from benchmarks.measuring import MeasurementError
 from simulation.world import COMPANIES, Faults
 
@@ -29,20 +29,13 @@ FAULTLESS = replace(COMPANIES["default"], faults=Faults(duplicate=0.0, conflict=
 """A company whose CRM makes none of the mistakes that extraction mends or rejects: its export needs no extraction."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A compiled dbt model: where it is written, how, and its query."""
-
-    name: str
-    schema: str
-    materialized: str
-    sql: str
+class Model(assets.compiled.Model):
+    """A compiled dbt model that can be built in the warehouse that it was compiled for."""
 
     def create(self, connection: DuckDBPyConnection) -> None:
         """Create the view or table, in place of one that is there."""
-        kind = "view" if self.materialized == "view" else "table"
         connection.execute(f'create schema if not exists "{self.schema}"')
-        connection.execute(f'create or replace {kind} "{self.schema}"."{self.name}" as {self.sql}')
+        connection.execute(f'create or replace {self.materialized} "{self.schema}"."{self.name}" as {self.sql}')
 
 
 def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str], target: str = "duckdb") -> list[Model]:
@@ -83,21 +76,7 @@ def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str], 
     if finished.returncode != 0:
         raise MeasurementError(f"dbt compile failed:\n{finished.stdout}{finished.stderr}")
     manifest = json.loads((folder / "target" / "manifest.json").read_text(encoding="utf-8"))
-    nodes = {
-        key: node
-        for key, node in manifest["nodes"].items()
-        if node["resource_type"] == "model" and node["fqn"][1] in layers
-    }
-    order = TopologicalSorter({key: set(node["depends_on"]["nodes"]) & set(nodes) for key, node in nodes.items()})
-    return [
-        Model(
-            name=nodes[key]["name"],
-            schema=nodes[key]["schema"],
-            materialized=nodes[key]["config"]["materialized"],
-            sql=nodes[key]["compiled_code"],
-        )
-        for key in order.static_order()
-    ]
+    return [Model(**asdict(model)) for model in assets.compiled.of_manifest(manifest, layers)]
 
 
 def for_simulations(folder: Path, as_of: datetime) -> list[Model]:

@@ -13,6 +13,7 @@ from assets import (
     feature_quality,
     feature_store,
     marts,
+    proof,
     retrain_decisions,
     scores,
     source_health,
@@ -20,7 +21,7 @@ from assets import (
 )
 from assets.dbt import DBT, DBT_PROJECT, Dbt
 from assets.environment import OWN_SERVER, SettingError, point_at_home, settings
-from assets.resources import ArtifactStore, Clock, CrmSource, Horizons, Publication, Splitting
+from assets.resources import ArtifactStore, Clock, CompiledSql, CrmSource, Horizons, Publication, Splitting
 from assets.warehouse import Warehouse
 from orchestration.jobs import recompute_days, retrain_jobs, score_leads, whole_loop
 from orchestration.progress import progress_logger
@@ -54,6 +55,7 @@ defs = dg.Definitions(
         ],
         include_specs=True,
     ),
+    asset_checks=dg.load_asset_checks_from_modules([proof]),
     jobs=[whole_loop, score_leads, recompute_days, *retrain_jobs],
     schedules=[nightly_scores],
     sensors=[retrain_sensor],
@@ -66,6 +68,7 @@ defs = dg.Definitions(
             address=dg.EnvVar("LEADLINE_WAREHOUSE") if "://" in _settings.warehouse else _settings.warehouse
         ),
         "artifacts": ArtifactStore(root=str(_settings.artifacts), reports_port=_settings.reports_port),
+        "compiled": CompiledSql(root=str(_settings.compiled)),
         "publication": Publication(path=str(_settings.published)),
         "clock": Clock(),
         "splitting": Splitting(split=_settings.split),

@@ -30,10 +30,10 @@ def server(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def database(address: str) -> Iterator[str]:
-    """Create a database on a server, and drop it at the end; yields its address."""
+def database(address: str, *, copy_of: str | None = None) -> Iterator[str]:
+    """Create a database on a server, empty or with what another has, and drop it at the end; yields its address."""
     name = f"test_{uuid4().hex[:12]}"
-    _run(address, f"create database {name}")
+    _run(address, f"create database {name}" + (f" template {copy_of}" if copy_of else ""))
     try:
         before, mark, query = address.partition("?")
         scheme, rest = before.split("://", 1)

@@ -9,9 +9,13 @@ import pytest
 
 from assets.ml_tables import ensure
 from tests.assets.drifting import trained
+from tests.assets.replayed import Store, built
+from tests.dbt.warehouses import DuckDB, Postgres
+from tests.postgres import database, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from duckdb import DuckDBPyConnection
 
@@ -31,3 +35,22 @@ def connection() -> Iterator[DuckDBPyConnection]:
         opened.execute("set TimeZone = 'UTC'")
         ensure(opened)
         yield opened
+
+
+@pytest.fixture(scope="session")
+def dbt_scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder for what dbt writes beside the tables; shared, so that the project is parsed once."""
+    return tmp_path_factory.mktemp("dbt")
+
+
+@pytest.fixture(scope="session")
+def random_store(tmp_path_factory: pytest.TempPathFactory, dbt_scratch: Path) -> Store:
+    """Return a store on DuckDB; change only copies."""
+    return built(DuckDB(tmp_path_factory.mktemp("store")), dbt_scratch)
+
+
+@pytest.fixture(scope="session")
+def postgres_store(tmp_path_factory: pytest.TempPathFactory, dbt_scratch: Path) -> Iterator[Store]:
+    """Return a store on PostgreSQL in which silence closes leads; change only copies."""
+    with server(tmp_path_factory.mktemp("postgres")) as running, database(running) as address:
+        yield built(Postgres(address), dbt_scratch, leads=200, silence_closes_after_days=30)

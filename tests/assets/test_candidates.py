@@ -15,7 +15,7 @@ import pytest
 
 from assets.candidates import candidate_asset
 from assets.champions import champion_asset
-from assets.resources import ArtifactStore, Clock, Horizons, Splitting
+from assets.resources import ArtifactStore, Clock, CompiledSql, Horizons, Splitting
 from assets.warehouse import Warehouse
 from models.registry import declaration
 from models.training_set import freeze
@@ -79,6 +79,7 @@ class Bench:
             resources={
                 "warehouse": self.warehouse,
                 "artifacts": self.store,
+                "compiled": CompiledSql(root=str(self.folder / "compiled")),
                 "horizons": Horizons(overrides={}),
                 "splitting": Splitting(split=split),
                 "clock": Clock(),

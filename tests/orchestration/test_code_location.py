@@ -121,6 +121,7 @@ def test_data_tests_are_checks_and_gates_stand_beside_candidates(location: dict[
     checks = {name: asset["checks"] for name, asset in location["assets"].items()}
     assert checks["candidate/conversion"] == checks["candidate/next_best_action"] == ["gates"]
     assert "few_rejects" in checks["crm/leads"]
+    assert "point_in_time" in checks["features/lead_features"]
     assert "unique_lead_scores_lead_id" in checks["marts/lead_scores"]
     assert "action_probabilities_sum_to_one" in checks["marts/lead_scores"]
     for model in ("conversion", "next_best_action"):

@@ -144,6 +144,19 @@ def test_the_ledgers_tell_how_the_scores_came_about(filled: Home) -> None:
         assert (filled.path / "artifacts/training_sets" / model / training_set / "training_set.parquet").is_file()
 
 
+def test_each_training_has_the_certificate_of_the_features_that_it_learnt_from(filled: Home, clock: datetime) -> None:
+    proofs = [json.loads(proof) for (proof,) in filled.ask("select proof from ml.ml_training_logs")]
+    assert len(proofs) == 2
+    for each in proofs:
+        assert each["passed"]
+        assert each["as_of"] == clock.isoformat()
+        assert each["features"] > 80
+        assert set(each["rows_by_variant"]) == {
+            "removed", "scrambled", "forgotten_7d", "forgotten_30d", "forgotten_90d", "past"
+        }  # fmt: skip
+        assert min(each["rows_by_variant"].values()) > 0
+
+
 def test_the_snapshot_holds_the_marts_and_nothing_else(filled: Home) -> None:
     relations = ask(
         filled.published,

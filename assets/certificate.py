@@ -1,0 +1,132 @@
+"""What a proof of point-in-time correctness has shown, as evidence: of it `assets.proof` makes the verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A value that is another in a replay: in one row, and in how many."""
+
+    variant: str
+    moment: datetime
+    table: str
+    column: str
+    rows: int
+    key: str
+    as_of: datetime
+    stored: str | None
+    replayed: str | None
+
+    @property
+    def sentence(self) -> str:
+        """What was found, in words."""
+        return (
+            f"{self.table}.{self.column}: {self.rows:,} rows differ ({self.variant} at {self.moment:%Y-%m-%d}); "
+            f"{self.key} as of {self.as_of.isoformat()} is {self.stored} in the store, {self.replayed} in the replay"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A table of the store beside a replay: the rows that were compared, and the first differences by column."""
+
+    variant: str
+    moment: datetime
+    table: str
+    rows: int
+    digest: str
+    seconds: float
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What a proof has shown.
+
+    Attributes
+    ----------
+    as_of : datetime
+        The clock of the build.
+    sql_sha256 : str
+        The hash of its SQL, as `assets.compiled.Build` says it.
+    proved_at : datetime
+    seconds : float
+    features, leads : int
+        Features of the view, and leads that were replayed.
+    leads_share : float
+        Share of the leads that were replayed.
+    comparisons : tuple of Comparison
+    """
+
+    as_of: datetime
+    sql_sha256: str
+    proved_at: datetime
+    seconds: float
+    features: int
+    leads: int
+    leads_share: float
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def moments(self) -> list[datetime]:
+        """The moments, in order."""
+        return sorted({each.moment for each in self.comparisons})
+
+    @property
+    def rows(self) -> int:
+        """Rows compared, over all replays."""
+        return sum(each.rows for each in self.comparisons)
+
+    @property
+    def rows_by_variant(self) -> dict[str, int]:
+        """Rows compared of features and labels, by what was changed."""
+        counted: Counter[str] = Counter()
+        for each in self.comparisons:
+            counted[each.variant] += each.rows
+        return dict(counted)
+
+    @property
+    def differences(self) -> list[Difference]:
+        """Everything that differs."""
+        return [difference for each in self.comparisons for difference in each.differences]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing does."""
+        return not self.differences
+
+    @property
+    def differing_columns(self) -> list[str]:
+        """Features and label columns that differ somewhere, as ``table.column``."""
+        return sorted({f"{each.table}.{each.column}" for each in self.differences})
+
+    def to_json(self) -> str:
+        """Return the certificate as it is kept beside a training."""
+        return json.dumps(
+            {
+                "passed": self.passed,
+                "as_of": self.as_of.isoformat(),
+                "sql_sha256": self.sql_sha256,
+                "proved_at": self.proved_at.isoformat(),
+                "seconds": round(self.seconds, 2),
+                "moments": [each.isoformat() for each in self.moments],
+                "features": self.features,
+                "leads": self.leads,
+                "leads_share": self.leads_share,
+                "rows": self.rows,
+                "rows_by_variant": self.rows_by_variant,
+                "digest": hashlib.sha256("".join(each.digest for each in self.comparisons).encode()).hexdigest(),
+                "differing_columns": self.differing_columns,
+                "differences": [asdict(each) for each in self.differences],
+            },
+            default=str,
+        )

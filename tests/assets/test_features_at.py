@@ -1,0 +1,249 @@
+"""A question for features is answered row by row, by the SQL of the store, on both engines."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from assets.compiled import NotCompiledError, write
+from assets.features_at import QuestionError, features_at
+from assets.resources import ArtifactStore, CompiledSql, Horizons
+from assets.training_sets import training_set_asset
+from assets.warehouse import StaleFeaturesError
+from models.registry import declaration
+from tests.dbt.random_crm import CLOCK
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.assets.replayed import Store
+
+LABELS = ["conversion", "next_action"]
+KEY = ["lead_id", "as_of"]
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def store(request: pytest.FixtureRequest) -> Store:
+    found: Store = request.getfixturevalue("random_store" if request.param == "duckdb" else "postgres_store")
+    return found
+
+
+def ask(store: Store, question: object, folder: Path, labels: list[str] | None = None) -> pd.DataFrame:
+    compiled = folder / "feature_store.json"
+    write(compiled, store.build)
+    with store.warehouse.connect() as connection:
+        connection.execute("drop table if exists features.feature_clock")
+        connection.execute(f"create table features.feature_clock as select timestamptz '{CLOCK.isoformat()}' as as_of")
+        connection.execute("drop table if exists raw.extraction")
+        connection.execute(
+            f"create table raw.extraction as select timestamptz '{CLOCK.isoformat()}' as as_of, 'here' as source, "
+            "'contract' as mapping, '[]' as closing_outcomes, 30 as silence_closes_after_days, '{}' as horizon_days, "
+            "'[]' as assumptions"
+        )
+    return features_at(question, labels=labels or [], warehouse=store.warehouse, compiled=compiled)
+
+
+def frame(store: Store, query: str) -> pd.DataFrame:
+    with store.warehouse.connect() as connection:
+        found: pd.DataFrame = connection.execute(query).df()
+    return found
+
+
+def test_observations_of_the_store_have_the_features_and_labels_of_the_store(store: Store, tmp_path: Path) -> None:
+    stored = frame(
+        store,
+        "select features.*, converted, conversion.matures_at as conversion_matures_at, next_action, "
+        "next_action.matures_at as next_action_matures_at, succeeded_at from features.lead_features as features "
+        "left join labels.conversion using (lead_id, as_of) left join labels.next_action using (lead_id, as_of)",
+    )
+    shuffled = stored.sample(frac=1, random_state=3, ignore_index=True)
+
+    answer = ask(store, shuffled[KEY], tmp_path, LABELS)
+
+    assert set(answer["lead_state"]) == {"open"}
+    columns = [name for name in shuffled.columns if name != "observation_kind"]
+    assert sorted(answer.columns) == sorted([*columns, "lead_state"])
+    assert answer["converted"].notna().any()
+    assert answer["converted"].isna().any()
+    assert_frame_equal(answer[columns], shuffled[columns])
+
+
+def test_the_answer_has_the_rows_of_the_question_in_its_order(store: Store, tmp_path: Path) -> None:
+    created = frame(store, "select lead_id, created_at from raw.leads order by created_at, lead_id limit 2")
+    lead, at = created["lead_id"][0], created["created_at"][0].to_pydatetime()
+    other = at + timedelta(days=9, hours=5, microseconds=1)
+    question = pd.DataFrame(
+        {
+            "mine": [7, 6, 5, 4, 3],
+            "lead_id": [lead, "nobody", lead, lead, lead],
+            "as_of": [other, other, at, other, at + timedelta(microseconds=1)],
+        },
+        index=[10, 10, 3, 4, 5],
+    )
+
+    answer = ask(store, question, tmp_path, ["conversion"])
+
+    assert_frame_equal(answer[["mine", *KEY]], question.assign(as_of=question["as_of"].dt.as_unit("us")))
+    assert list(answer["lead_state"].iloc[1:3]) == ["unknown", "not_created"]
+    features = answer.columns.drop([*question.columns, "lead_state"])
+    assert answer[features].iloc[[1, 2]].isna().all(axis=None)
+    assert_frame_equal(answer.iloc[[0]].drop(columns="mine").reset_index(drop=True),
+                       answer.iloc[[3]].drop(columns="mine").reset_index(drop=True))  # fmt: skip
+    assert list(answer["facts_count_lifetime"].iloc[[4]]) == [1]
+    assert answer["lead_age_days"].iloc[0] == pytest.approx(9 + 5 / 24, abs=1e-9)
+
+
+def test_a_closed_lead_has_features_and_no_label(store: Store, tmp_path: Path) -> None:
+    closed = frame(
+        store,
+        "select lead_id, closed_us from intermediate.lead_closings where closed_us < "
+        f"{(CLOCK - timedelta(days=60)).timestamp() * 1_000_000:.0f} order by lead_id limit 5",
+    )
+    at = pd.to_datetime(closed["closed_us"], unit="us", utc=True)
+    question = pd.concat(
+        [
+            pd.DataFrame({"lead_id": closed["lead_id"], "as_of": at}),
+            pd.DataFrame({"lead_id": closed["lead_id"], "as_of": at + pd.Timedelta(microseconds=1)}),
+        ],
+        ignore_index=True,
+    )
+
+    answer = ask(store, question, tmp_path, ["conversion"])
+
+    assert list(answer["lead_state"]) == ["open"] * 5 + ["closed"] * 5
+    assert list(answer["converted"].notna()) == [True] * 5 + [False] * 5
+    assert answer["facts_count_lifetime"].notna().all()
+
+
+def test_nothing_is_known_of_what_comes_at_the_moment_or_after_it(store: Store, tmp_path: Path) -> None:
+    facts = frame(store, "select lead_id, known_us from intermediate.timeline order by lead_id, known_us, fact_number")
+    some = facts.drop_duplicates().groupby("lead_id").nth(2)
+    some = some[some["known_us"] <= CLOCK.timestamp() * 1_000_000]
+    times = pd.to_datetime(some["known_us"], unit="us", utc=True)
+
+    answer = ask(store, pd.DataFrame({"lead_id": some["lead_id"], "as_of": times}), tmp_path)
+
+    assert len(answer) > 50
+    earlier = [
+        int(((facts["lead_id"] == lead) & (facts["known_us"] < at)).sum())
+        for lead, at in zip(some["lead_id"], some["known_us"], strict=True)
+    ]
+    there = answer["lead_state"].isin(["open", "closed"]).to_numpy()
+    assert list(answer["facts_count_lifetime"][there]) == [
+        n for n, is_there in zip(earlier, there, strict=True) if is_there
+    ]
+
+
+def test_a_question_may_be_a_file_or_a_table(random_store: Store, tmp_path: Path) -> None:
+    question = frame(random_store, "select lead_id, as_of from features.lead_features order by as_of, lead_id limit 20")
+    question.to_parquet(tmp_path / "question.parquet", index=False)
+    text = question.assign(as_of=[each.isoformat() for each in question["as_of"]])
+    text.to_csv(tmp_path / "question.csv", index=False)
+    with random_store.warehouse.connect() as connection:
+        connection.register("question", question)
+        connection.execute("create or replace table main.asked_by_me as select * from question order by as_of, lead_id")
+
+    answers = [
+        ask(random_store, each, tmp_path, LABELS)
+        for each in (tmp_path / "question.parquet", str(tmp_path / "question.csv"), "main.asked_by_me", question)
+    ]
+
+    for each in answers[:3]:
+        assert_frame_equal(each, answers[3], check_dtype=False)
+
+
+def test_an_empty_question_has_an_empty_answer(random_store: Store, tmp_path: Path) -> None:
+    question = frame(random_store, "select lead_id, as_of from features.lead_features limit 0")
+    answer = ask(random_store, question, tmp_path, LABELS)
+    assert len(answer) == 0
+    assert {"converted", "next_action", "facts_count_7d"} <= set(answer.columns)
+
+
+AT = pd.Timestamp("2024-05-01", tz="UTC")
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        ({"lead_id": ["L1"]}, r"expected the columns lead_id and as_of, found \['lead_id'\]; as_of is missing"),
+        ({"lead_id": ["L1"], "as_of": [AT.tz_localize(None)]}, r"times with a zone in as_of.*found times without one"),
+        ({"lead_id": ["L1", "L2"], "as_of": ["2024-05-01T00:00:00Z", "2024-05-01"]}, r"without one in 1 of 2 .*row 2"),
+        ({"lead_id": ["L1"], "as_of": ["2024-15-01T00:00:00Z"]}, r"found other text in 1 of 1 rows"),
+        (
+            {"lead_id": ["L1", None], "as_of": [AT, AT]},
+            r"expected a value in lead_id in every row, found none in 1 of 2",
+        ),
+        (
+            {"lead_id": ["L1"], "as_of": [CLOCK + timedelta(microseconds=1)]},
+            r"up to the clock of the store, 2024-09-27",
+        ),
+        ({"lead_id": [1.0], "as_of": [AT]}, r"expected text in lead_id, found decimals"),
+        ({"lead_id": ["L1"], "as_of": [AT], "calls_count_7d": [3]}, r"found \['calls_count_7d'\]. Rename them"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused(
+    random_store: Store, tmp_path: Path, question: dict[str, list[object]], message: str
+) -> None:
+    with pytest.raises(QuestionError, match=message):
+        ask(random_store, pd.DataFrame(question), tmp_path)
+
+
+def test_unknown_labels_tables_and_files_are_refused(random_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(QuestionError, match=r"expected some of \['conversion', 'next_action'\], found \['churn'\]"):
+        ask(random_store, pd.DataFrame({"lead_id": ["L1"], "as_of": [AT]}), tmp_path, ["churn"])
+    for entities in ("no.table", "nothing", str(tmp_path / "no.csv")):
+        with pytest.raises(QuestionError, match="expected"):
+            ask(random_store, entities, tmp_path)
+
+
+def test_another_build_than_that_of_the_store_is_refused(random_store: Store, tmp_path: Path) -> None:
+    question = pd.DataFrame({"lead_id": ["L1"], "as_of": [AT]})
+    ask(random_store, question, tmp_path)
+    with pytest.raises(NotCompiledError, match="found no file"):
+        features_at(question, warehouse=random_store.warehouse, compiled=tmp_path / "none.json")
+    other = {**random_store.build.variables, "as_of": "2024-01-01T00:00:00.000000+00:00"}
+    write(tmp_path / "other.json", type(random_store.build)(variables=other, models=random_store.build.models))
+    with pytest.raises(StaleFeaturesError, match="found that of 2024-01-01"):
+        features_at(question, warehouse=random_store.warehouse, compiled=tmp_path / "other.json")
+
+
+def test_the_training_set_asset_answers_from_the_launchpad(random_store: Store, tmp_path: Path) -> None:
+    question = frame(random_store, "select lead_id, as_of from features.lead_features order by as_of, lead_id limit 9")
+    question = pd.concat([question, question.head(1), pd.DataFrame({"lead_id": ["nobody"], "as_of": [AT]})])
+    question.to_parquet(tmp_path / "question.parquet", index=False)
+    expected = ask(random_store, question, tmp_path, ["conversion"])
+    asset = training_set_asset(declaration("conversion"))
+
+    def materialized(entities: Path) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [asset],
+            resources={
+                "warehouse": random_store.warehouse,
+                "artifacts": ArtifactStore(root=str(tmp_path), reports_port=3001),
+                "compiled": CompiledSql(root=str(tmp_path)),
+                "horizons": Horizons(overrides={}),
+            },
+            run_config={"ops": {"training_set__conversion": {"config": {"entities": str(entities)}}}},
+            raise_on_error=False,
+        )
+
+    done = materialized(tmp_path / "question.parquet")
+
+    assert done.success
+    assert done.get_asset_materialization_events() == [], "the training set of the model stays as it is"
+    (observed,) = done.get_asset_observation_events()
+    shown = observed.asset_observation_data.asset_observation.metadata
+    assert shown["dagster/row_count"].value == len(question) == 11
+    assert shown["lead_states"].value == {"open": 10, "unknown": 1}
+    answer = pd.read_parquet(shown["answer"].value)
+    assert_frame_equal(answer, expected.reset_index(drop=True), check_dtype=False)
+
+    refused = materialized(tmp_path / "none.csv")
+    assert not refused.success
+    (failed,) = refused.get_step_failure_events()
+    assert "expected a file with the columns lead_id and as_of, found none" in str(failed.step_failure_data)

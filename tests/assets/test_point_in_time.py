@@ -1,0 +1,186 @@
+"""The proof passes on a store that is right, on both engines, and catches and names every leak that is planted."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from assets.point_in_time import another_day, chosen, prove
+from assets.proof import result
+from tests.assets.replayed import FEATURE_LEAKS, LABEL_LEAKS, LEADS, OWN_FEATURES, SUBJECT, Store, copied, planted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from assets.certificate import Certificate
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+CAUGHT_BY = {
+    "features.lead_features.status_of_today": {"removed", "scrambled"},
+    "features.lead_features.owner_of_today": {"removed", "scrambled"},
+    "features.lead_features.answers_counted_when_asked": {"removed", "scrambled"},
+    "features.lead_features.facts_with_as_of_count_7d": {"scrambled"},
+    "features.lead_features.facts_of_a_day_more_count_7d": {"forgotten_7d"},
+    "features.lead_features.facts_of_a_microsecond_more_count_30d": {"forgotten_30d"},
+    "features.lead_features.days_to_current_date": {"removed", "scrambled"},
+    "features.lead_features.happened_but_not_recorded_count": {"removed", "scrambled"},
+    "features.lead_features.record_with_its_own_deal": {"removed", "scrambled"},
+    "features.lead_features.record_up_to_as_of": {"scrambled"},
+    "features.lead_features.record_of_later_deals": {"removed", "scrambled"},
+    "labels.next_action.next_action": {"past"},
+    "labels.conversion.converted": {"removed", "scrambled"},
+}
+"""Every planted leak, and replays that show it."""
+
+
+def proved(store: Store, **options: int) -> Certificate:
+    with store.warehouse.connect() as connection:
+        return prove(connection, store.build, SUBJECT, NOW, **options)
+
+
+@pytest.fixture(scope="module")
+def store(random_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Return a store with more features that are right."""
+    with copied(random_store, tmp_path_factory.mktemp("right")) as copy:
+        yield planted(copy, OWN_FEATURES, {})
+
+
+@pytest.fixture(scope="module")
+def certificate(store: Store) -> Certificate:
+    return proved(store)
+
+
+@pytest.fixture(scope="module")
+def leaking(random_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Return what was proved of a store with every leak at once."""
+    with copied(random_store, tmp_path_factory.mktemp("leaking")) as copy:
+        return proved(planted(copy, FEATURE_LEAKS, LABEL_LEAKS))
+
+
+def test_a_store_that_is_right_passes(store: Store, certificate: Certificate) -> None:
+    assert certificate.differences == []
+    assert certificate.passed
+    assert (certificate.leads, certificate.leads_share) == (LEADS, 1.0)
+    assert certificate.sql_sha256 == store.build.sha256
+    rows = certificate.rows_by_variant
+    assert set(rows) == {"removed", "scrambled", "forgotten_7d", "forgotten_30d", "forgotten_90d", "past"}
+    assert min(rows.values()) > 10, "too few rows to tell"
+    for each in certificate.comparisons:
+        if each.variant in ("removed", "scrambled") and each.table == "features.lead_features":
+            with store.warehouse.connect() as connection:
+                there = connection.execute(
+                    "select count(*) from features.lead_features where as_of <= $1", [each.moment]
+                ).fetchall()[0][0]
+            assert each.rows == there
+
+
+def test_the_same_build_gives_the_same_proof_and_leaves_the_store_as_it_was(
+    store: Store, certificate: Certificate
+) -> None:
+    def without_times(certificate: Certificate) -> dict[str, object]:
+        return {name: value for name, value in json.loads(certificate.to_json()).items() if name != "seconds"}
+
+    assert without_times(proved(store)) == without_times(certificate)
+    with store.warehouse.connect() as connection:
+        assert connection.execute("select distinct database_name from duckdb_tables()").fetchall() == [("warehouse",)]
+
+
+def test_of_many_leads_some_are_replayed_and_compared_with_a_replay_of_themselves(store: Store) -> None:
+    certificate = proved(store, max_facts=800)
+
+    assert certificate.passed
+    assert 20 < certificate.leads < LEADS / 2
+    assert 0 < certificate.leads_share < 0.5
+    assert certificate.rows_by_variant["removed"] > 100
+
+
+@pytest.mark.parametrize("column", CAUGHT_BY)
+def test_a_planted_leak_is_caught_and_named(leaking: Certificate, column: str) -> None:
+    found = [each for each in leaking.differences if f"{each.table}.{each.column}" == column]
+
+    assert CAUGHT_BY[column] <= {each.variant for each in found}
+    for each in found:
+        assert each.stored != each.replayed
+        assert each.rows >= 1
+        assert each.key[0] in "Ll"
+        assert column in each.sentence
+
+
+def test_nothing_else_is_named(leaking: Certificate) -> None:
+    assert set(leaking.differing_columns) == set(CAUGHT_BY)
+    assert not leaking.passed
+    verdict = result(leaking, SUBJECT.view)
+    assert not verdict.passed
+    assert "features.lead_features.status_of_today" in (verdict.description or "")
+    assert "| labels.next_action.next_action | past |" in verdict.metadata["differences"].value
+
+
+def test_a_store_that_other_sql_has_made_is_caught(store: Store) -> None:
+    with store.warehouse.connect() as connection:
+        ((changed,), (gone,)) = connection.execute(
+            "select lead_id from features.lead_features group by lead_id order by min(as_of), lead_id limit 2"
+        ).fetchall()
+        connection.execute("create table kept as from features.lead_features")
+        connection.execute(
+            "update features.lead_features set calls_count_7d = calls_count_7d + 1 where lead_id = $1", [changed]
+        )
+        connection.execute("delete from features.lead_features where lead_id = $1", [gone])
+    try:
+        certificate = proved(store)
+    finally:
+        with store.warehouse.connect() as connection:
+            connection.execute("create or replace table features.lead_features as from kept; drop table kept")
+    assert {"features.lead_features.calls_count_7d", "features.lead_features.(row)"} <= set(
+        certificate.differing_columns
+    )
+    assert {each.key for each in certificate.differences} == {changed, gone}
+    missing = next(each for each in certificate.differences if each.key == gone)
+    assert (missing.stored, missing.replayed) == ("missing", "there")
+
+
+def test_leaks_are_caught_on_postgresql_as_well(postgres_store: Store, tmp_path: Path) -> None:
+    before = _schemas(postgres_store)
+    certificate = proved(postgres_store)
+    assert certificate.differences == []
+    assert min(certificate.rows_by_variant.values()) > 10
+    assert _schemas(postgres_store) == before
+    # a query per row over all leads takes a minute there
+    features = {name: leak for name, leak in FEATURE_LEAKS.items() if not name.startswith("record")}
+    with copied(postgres_store, tmp_path) as copy:
+        certificate = proved(planted(copy, features, {"next_action": LABEL_LEAKS["next_action"]}))
+    assert certificate.differing_columns == sorted(
+        [*(f"features.lead_features.{name}" for name in features), "labels.next_action.next_action"]
+    )
+
+
+def _schemas(store: Store) -> list[tuple[str, ...]]:
+    with store.warehouse.connect() as connection:
+        return connection.execute("select schema_name from information_schema.schemata order by 1").fetchall()
+
+
+def test_moments_are_spread_and_another_clock_chooses_others() -> None:
+    days = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(300)]
+
+    picked = chosen(days, NOW, 3)
+
+    assert picked == chosen(days, NOW, 3)
+    assert [days.index(each) // 100 for each in picked] == [0, 1, 2]
+    assert len({tuple(chosen(days, NOW + timedelta(days=day), 3)) for day in range(20)}) == 20
+    assert chosen(days[:2], NOW, 3) == days[:2]
+    assert chosen([], NOW, 3) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "moved"),
+    [
+        ("select current_date - day", "select (current_date - 400) - day"),
+        ("select NOW( ) as t", "select (NOW( ) - interval '400 days') as t"),
+        ("select known_us, current_dates from nowhere", "select known_us, current_dates from nowhere"),
+    ],
+)
+def test_the_wall_clock_is_moved_and_nothing_else(sql: str, moved: str) -> None:
+    assert another_day(sql) == moved
