@@ -93,8 +93,10 @@ def plan_build(evidence: BuildEvidence) -> BuildPlan:
         )
     return BuildPlan(
         since=last,
-        reason=f"Increment on the build of {last.as_of.isoformat()}: {now.load_number - last.load_number} extractions "
-        "have brought something since.",
+        reason=(
+            f"Increment on the build of {last.as_of.isoformat()}; extractions that have brought something since: "
+            f"{now.load_number - last.load_number}."
+        ),
     )
 
 

@@ -6,6 +6,7 @@ the calendar of the same table: a backfill of a range replaces the rows of these
 
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -22,13 +23,17 @@ KEY = dg.AssetKey(["features", "lead_features_by_day"])
 DAYS = dg.DailyPartitionsDefinition(start_date="2010-01-01", timezone="UTC")
 """Days of observation. Partitions need a first one; what lies before is built with the rest, and cannot be picked."""
 
+ONE_RUN = dg.BackfillPolicy.single_run()
+# Dagster calls backfill policies beta; it would say so at every start
+warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
+
 
 @dg.asset(
     key=KEY,
     deps=[["features", "lead_features"]],
     partitions_def=DAYS,
     # one run for a range, whose days are replaced together
-    backfill_policy=dg.BackfillPolicy.single_run(),
+    backfill_policy=ONE_RUN,
     group_name="features",
     kinds={"dbt"},
     owners=["team:data-engineering"],

@@ -162,7 +162,8 @@ def extract(
         clock = as_of or default
         # a clock before the export must not date back what only the export has told
         seen = max(clock, default)
-        load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
+        last_number = one_row(connection, "select max(load_number) from known_extraction")[0] or 0
+        load_number = last_number + 1
         deltas, counts = _deltas(connection, bindings, clock, seen, load_number, existing)
         history, counts[CHANGES], changes_seen = _history(connection, bindings, clock, seen, load_number, existing)
         write_rejects(connection, list(validated.values()), clock)
@@ -171,7 +172,9 @@ def extract(
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
         assumptions = _assumptions(chosen, bindings)
-        marker = _marker(connection, clock, load_number, reader, chosen, assumptions, bool(deltas or history), existing)
+        loaded = bool(deltas or history)
+        number = load_number if loaded else last_number
+        marker = _marker(connection, clock, number, reader, chosen, assumptions, existing)
         # the warehouse must be closed before dlt opens it
         until_loaded.close()
         # The history comes first. A lead that is in `raw` but not in the history would pass for one that was always
@@ -517,10 +520,9 @@ def _marker(
     reader: Source,
     chosen: ChosenMapping,
     assumptions: Sequence[str],
-    loaded: bool,
     existing: set[str],
 ) -> list[Delta]:
-    """Create ``new_extraction``; return it to be written when something was loaded, or it says something else."""
+    """Create ``new_extraction``, and return it to be written when it says something else than the one before."""
     definition = ", ".join(f"?::{sql_type} as {name}" for name, sql_type in EXTRACTION_COLUMNS.items())
     row: list[Any] = [
         clock,
@@ -534,12 +536,11 @@ def _marker(
     ]
     connection.execute(f"create table new_extraction as select {definition}", row)
     same = (
-        not loaded
-        and "extraction" in existing
+        "extraction" in existing
         and one_row(
             connection,
-            "select (select count(*) from known_extraction) = 1 and (select count(*) from (select * exclude "
-            "(load_number) from new_extraction except select * exclude (load_number) from known_extraction)) = 0",
+            "select (select count(*) from known_extraction) = 1 and "
+            "(select count(*) from (from new_extraction except from known_extraction)) = 0",
         )[0]
     )
     return [] if same else [Delta("extraction", "new_extraction", "replace")]

@@ -16,7 +16,7 @@ with activity as (
     {%- if is_increment() %}
     where
         known_us >= {{ var('built_us') }} - {{ day_us() }}
-        or lead_id in (select lead_id from {{ ref('touched_leads') }})
+        or lead_id in (select touched.lead_id from {{ ref('touched_leads') }} as touched)
     {%- endif %}
 
 ),

@@ -1,5 +1,6 @@
 {{ config(materialized='table') }}
 
+{#- Named outside the condition, so that dbt knows of it whatever is built. -#}
 {%- set touched_leads = ref('touched_leads') -%}
 {#- The closed leads of the last build: this model runs before they are brought up to date. -#}
 {%- set before = none -%}
@@ -12,17 +13,18 @@ with compared as (
     {%- if before is not none %}
 
     select
-        before.closed_us as closed_us_before,
-        before.won_us as won_us_before,
-        after.closed_us as closed_us_after,
-        after.won_us as won_us_after,
+        old_closing.closed_us as closed_us_before,
+        old_closing.won_us as won_us_before,
+        new_closing.closed_us as closed_us_after,
+        new_closing.won_us as won_us_after,
         -- a later win of a lead that had closed already changes nothing before it
-        before.closed_us = after.closed_us
-        and before.lead_source = after.lead_source
-        and before.rep is not distinct from after.rep
-        and before.first_outbound_delay_us is not distinct from after.first_outbound_delay_us as is_same_closing
-    from (select * from {{ before }} where lead_id in (select lead_id from {{ touched_leads }})) as before
-    full join {{ ref('closed_leads_now') }} as after on before.lead_id = after.lead_id
+        old_closing.closed_us = new_closing.closed_us
+        and old_closing.lead_source = new_closing.lead_source
+        and coalesce(old_closing.rep = new_closing.rep, old_closing.rep is null and new_closing.rep is null)
+        and coalesce(old_closing.first_outbound_delay_us, -1) = coalesce(new_closing.first_outbound_delay_us, -1)
+            as is_same_closing
+    from {{ of_touched_leads(before) }} as old_closing
+    full join {{ ref('closed_leads_now') }} as new_closing on old_closing.lead_id = new_closing.lead_id
 
     {%- else %}
 
@@ -43,10 +45,10 @@ changed_from as (
 
     select
         case
-            when not coalesce(is_same_closing, false) then
-                least(coalesce(closed_us_before, closed_us_after), coalesce(closed_us_after, closed_us_before))
-            when won_us_before is distinct from won_us_after then
-                least(coalesce(won_us_before, won_us_after), coalesce(won_us_after, won_us_before))
+            when not coalesce(is_same_closing, false)
+                then least(coalesce(closed_us_before, closed_us_after), coalesce(closed_us_after, closed_us_before))
+            when coalesce(won_us_before, -1) <> coalesce(won_us_after, -1)
+                then least(coalesce(won_us_before, won_us_after), coalesce(won_us_after, won_us_before))
         end as changed_us
     from compared
 

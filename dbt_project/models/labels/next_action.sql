@@ -21,10 +21,10 @@ with matured as (
     from {{ ref('observations') }}
     where as_of_us + {{ horizon_us }} <= {{ clock_us() }}
     {%- if is_increment() %}
-        and (
-            as_of_us + {{ horizon_us }} > {{ var('built_us') }}
-            or lead_id in (select lead_id from {{ ref('touched_leads') }})
-        )
+    and (
+        as_of_us + {{ horizon_us }} > {{ var('built_us') }}
+        or lead_id in (select touched.lead_id from {{ ref('touched_leads') }} as touched)
+    )
     {%- endif %}
 
 ),

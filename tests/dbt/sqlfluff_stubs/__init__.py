@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 _VARIABLES: dict[str, Any] = {
     "as_of": "2026-01-31T00:00:00+00:00",
+    "load_number": 4,
+    "build_code": "hash",
+    "built_load_number": 3,
+    "built_us": 1769817600000000,
+    "range_from_us": None,
+    "range_until_us": None,
     "closing_outcomes": ["declined", "withdrawn"],
     "silence_closes_after_days": 90,
     "conversion_horizon_days": 90,
@@ -37,7 +43,13 @@ def var(name: str) -> object:
     return _VARIABLES[name]
 
 
-adapter = SimpleNamespace(dispatch=_dispatch)
+def _get_relation(database: str, schema: str, identifier: str) -> str:
+    return identifier
+
+
+adapter = SimpleNamespace(dispatch=_dispatch, get_relation=_get_relation)
+execute = True
+this = SimpleNamespace(database="warehouse", schema="schema")
 exceptions = SimpleNamespace(raise_compiler_error=_raise_compiler_error)
 modules = SimpleNamespace(datetime=datetime)
 target = SimpleNamespace(schema="leadline")
