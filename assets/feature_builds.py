@@ -93,10 +93,7 @@ def plan_build(evidence: BuildEvidence) -> BuildPlan:
         )
     return BuildPlan(
         since=last,
-        reason=(
-            f"Increment on the build of {last.as_of.isoformat()}; extractions that have brought something since: "
-            f"{now.load_number - last.load_number}."
-        ),
+        reason=f"Increment on the build of {last.as_of.isoformat()}.",
     )
 
 

@@ -70,7 +70,7 @@ def lead_features_by_day(
         "range_until_us": microseconds(until.astimezone(UTC)),
     }
     finished = dbt.cli(
-        ["run", "--select", "observations_due", "track_records", "lead_features", "--vars", json.dumps(variables)],
+        ["run", "--select", "observations_due track_records lead_features", "--vars", json.dumps(variables)],
         manifest=manifest_path(),
     ).wait()
     shutil.rmtree(finished.target_path)

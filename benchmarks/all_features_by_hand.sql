@@ -266,7 +266,8 @@ named as (
             as boolean) as is_weekend,
         last_interactions.interaction_type as last_interaction_type,
         last_interactions.direction as last_interaction_direction,
-        last_interactions.outcome as last_interaction_outcome, leads.lead_source, leads.property_value,
+        case when last_interactions.fact is not null then coalesce(last_interactions.outcome, 'unknown') end
+            as last_interaction_outcome, leads.lead_source, leads.property_value,
         case when leads.property_value is null then 'unknown'
             when leads.property_value >= 1000000 then 'from_1000000'
             when leads.property_value >= 250000 then 'from_250000'

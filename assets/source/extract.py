@@ -162,8 +162,7 @@ def extract(
         clock = as_of or default
         # a clock before the export must not date back what only the export has told
         seen = max(clock, default)
-        last_number = one_row(connection, "select max(load_number) from known_extraction")[0] or 0
-        load_number = last_number + 1
+        load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
         deltas, counts = _deltas(connection, bindings, clock, seen, load_number, existing)
         history, counts[CHANGES], changes_seen = _history(connection, bindings, clock, seen, load_number, existing)
         write_rejects(connection, list(validated.values()), clock)
@@ -173,8 +172,7 @@ def extract(
         _keep_reject_times(connection)
         assumptions = _assumptions(chosen, bindings)
         loaded = bool(deltas or history)
-        number = load_number if loaded else last_number
-        marker = _marker(connection, clock, number, reader, chosen, assumptions, existing)
+        marker = _marker(connection, clock, load_number, reader, chosen, assumptions, loaded, existing)
         # the warehouse must be closed before dlt opens it
         until_loaded.close()
         # The history comes first. A lead that is in `raw` but not in the history would pass for one that was always
@@ -520,9 +518,10 @@ def _marker(
     reader: Source,
     chosen: ChosenMapping,
     assumptions: Sequence[str],
+    loaded: bool,
     existing: set[str],
 ) -> list[Delta]:
-    """Create ``new_extraction``, and return it to be written when it says something else than the one before."""
+    """Create ``new_extraction``; return it to be written when something was loaded, or it says something else."""
     definition = ", ".join(f"?::{sql_type} as {name}" for name, sql_type in EXTRACTION_COLUMNS.items())
     row: list[Any] = [
         clock,
@@ -536,11 +535,12 @@ def _marker(
     ]
     connection.execute(f"create table new_extraction as select {definition}", row)
     same = (
-        "extraction" in existing
+        not loaded
+        and "extraction" in existing
         and one_row(
             connection,
-            "select (select count(*) from known_extraction) = 1 and "
-            "(select count(*) from (from new_extraction except from known_extraction)) = 0",
+            "select (select count(*) from known_extraction) = 1 and (select count(*) from (select * exclude "
+            "(load_number) from new_extraction except select * exclude (load_number) from known_extraction)) = 0",
         )[0]
     )
     return [] if same else [Delta("extraction", "new_extraction", "replace")]

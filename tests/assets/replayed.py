@@ -148,7 +148,7 @@ def with_features(model: Model, added: Mapping[str, str]) -> Model:
     end = "select * from scored"
     body = model.sql.rstrip()
     assert body.endswith(end)
-    (database,) = set(re.findall(r'"([^"]+)"\."intermediate"\."observations"', body))
+    (database,) = set(re.findall(r'"([^"]+)"\."intermediate"\."observations_due"', body))
     listed = ", ".join(f"({value}) as {name}" for name, value in added.items())
     select = (
         f'select scored.*, {listed} from scored inner join {{db}}."intermediate"."observations" as observed '

@@ -236,5 +236,13 @@ def test_groups_come_from_the_dbt_project() -> None:
     groups = feature_groups("lead_features")
 
     assert groups["zip_prefix"] == "demographic"
-    assert set(groups.values()) == {"temporal", "behavioural", "engagement", "demographic", "funnel", "track_record"}
+    assert set(groups.values()) == {
+        "temporal",
+        "behavioural",
+        "engagement",
+        "demographic",
+        "funnel",
+        "own_history",
+        "track_record",
+    }
     assert not {"lead_id", "as_of", "observation_kind", "lead_created_at"} & set(groups)

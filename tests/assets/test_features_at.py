@@ -74,7 +74,12 @@ def test_observations_of_the_store_have_the_features_and_labels_of_the_store(sto
 
 
 def test_the_answer_has_the_rows_of_the_question_in_its_order(store: Store, tmp_path: Path) -> None:
-    created = frame(store, "select lead_id, created_at from raw.leads order by created_at, lead_id limit 2")
+    # a lead that begins with its creation, for a fact may be older than its lead
+    created = frame(
+        store,
+        "select lead_id, created_at from raw.leads inner join intermediate.timeline using (lead_id) "
+        "where fact = 'lead_created' and fact_number = 1 order by created_at, lead_id limit 2",
+    )
     lead, at = created["lead_id"][0], created["created_at"][0].to_pydatetime()
     other = at + timedelta(days=9, hours=5, microseconds=1)
     question = pd.DataFrame(
@@ -101,7 +106,8 @@ def test_the_answer_has_the_rows_of_the_question_in_its_order(store: Store, tmp_
 def test_a_closed_lead_has_features_and_no_label(store: Store, tmp_path: Path) -> None:
     closed = frame(
         store,
-        "select lead_id, closed_us from intermediate.lead_closings where closed_us < "
+        "select lead_id, closed_us from intermediate.lead_closings inner join staging.stg_leads using (lead_id) "
+        "where known_us < closed_us and closed_us < "
         f"{(CLOCK - timedelta(days=60)).timestamp() * 1_000_000:.0f} order by lead_id limit 5",
     )
     at = pd.to_datetime(closed["closed_us"], unit="us", utc=True)

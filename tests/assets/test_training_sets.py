@@ -25,8 +25,8 @@ REPS = ["R1", "R2", None]
 
 def extraction(clock: datetime) -> Extraction:
     return Extraction(
-        as_of=clock, source="here", mapping="contract", closing_outcomes=[], silence_closes_after_days=None,
-        horizon_days={}, assumptions=[],
+        as_of=clock, load_number=1, source="here", mapping="contract", closing_outcomes=[],
+        silence_closes_after_days=None, horizon_days={}, assumptions=[],
     )  # fmt: skip
 
 

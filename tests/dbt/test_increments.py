@@ -167,3 +167,32 @@ def _same_raw(raw: Raw, warehouse: Warehouse) -> Raw:
     other = Raw(warehouse, [])
     other.rows = raw.rows
     return other
+
+
+def test_a_range_of_days_is_computed_anew_and_nothing_else(scratch: Path, tmp_path: Path) -> None:
+    store = DuckDB(tmp_path)
+    Raw(store, deliveries(random_crm(seed=21), seed=4)).extract(CLOCK)
+    given = variables(CLOCK, 1)
+    store.dbt("run", scratch, given, "--full-refresh", "--select", MODELS, parse=False)
+    look = "select * from features.lead_features"
+    built = store.records(look, "lead_id", "as_of")
+    first, until = CLOCK - 90 * DAY, CLOCK - 60 * DAY
+    store.execute(
+        "update features.lead_features set interactions_count_7d = -1, rep_win_rate_lifetime = -1",
+        f"delete from features.lead_features where as_of >= '{first}' and as_of < '{first + 3 * DAY}'",
+    )
+    changed = store.records(look, "lead_id", "as_of")
+    days = {
+        f"range_{name}_us": (each - EPOCH) // timedelta(microseconds=1)
+        for name, each in (("from", first), ("until", until))
+    }
+    store.dbt(
+        "run", scratch, {**given, **days}, "--select", "observations_due track_records lead_features", parse=False
+    )
+    found = store.records(look, "lead_id", "as_of")
+    inside = {key for key in built if first <= key[1] < until}
+    assert len(inside) > 10
+    assert {key: found[key] for key in inside} == {key: built[key] for key in inside}
+    assert {key: row for key, row in found.items() if key not in inside} == {
+        key: row for key, row in changed.items() if key not in inside
+    }

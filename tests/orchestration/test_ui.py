@@ -90,7 +90,8 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(ui: Query, own
         for name, node in assets.items()
         if node["assetMaterializations"]
     }
-    assert metadata.keys() == assets.keys()
+    # a whole build has computed all days, and marks none
+    assert assets.keys() - metadata.keys() == {"features/lead_features_by_day"}
     assert all(node["description"] and node["groupName"] and node["kinds"] and node["owners"] for node in nodes)
     for name, table in (
         ("crm/leads", "raw.leads"),

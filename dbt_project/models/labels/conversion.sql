@@ -2,7 +2,7 @@
     config(
         materialized='incremental',
         incremental_strategy='append',
-        on_schema_change='fail',
+        on_schema_change='append_new_columns',
         pre_hook="{{ forget(epoch_us('matures_at') ~ ' > ' ~ (var('built_us') or 0) ~ ' or lead_id in (select lead_id from ' ~ ref('touched_leads') ~ ')') }}"
     )
 }}
