@@ -52,7 +52,9 @@ print(json.dumps({
     },
     "jobs": {
         name: sorted("/".join(key.path) for key in repository.get_job(name).asset_layer.executable_asset_keys)
-        for name in ("whole_loop", "score_leads", "retrain_conversion", "retrain_next_best_action")
+        for name in (
+            "whole_loop", "score_leads", "recompute_days", "retrain_conversion", "retrain_next_best_action"
+        )
     },
     "telemetry": {name: os.environ.get(name) for name in (
         "DAGSTER_DISABLE_TELEMETRY", "DBT_SEND_ANONYMOUS_USAGE_STATS", "RUNTIME__DLTHUB_TELEMETRY", "DO_NOT_TRACK")},
