@@ -7,7 +7,7 @@ from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from assets.postgres import PostgresConnection
+from assets.warehouse import insert_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -477,17 +477,7 @@ def _replace_measurement(
 
 
 def _insert(connection: Connection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
-    """Insert rows with all columns at once: a hundred small statements took longer than the measuring."""
-    columns = list(TABLES[table].columns)
-    if not rows:
-        return
-    if isinstance(connection, PostgresConnection):
-        connection.append("ml", table, columns, rows)
-        return
-    places = ", ".join(f"({', '.join('?' * len(row))})" for row in rows)
-    connection.execute(
-        f"insert into ml.{table} ({', '.join(columns)}) values {places}", [value for row in rows for value in row]
-    )
+    insert_rows(connection, "ml", table, list(TABLES[table].columns), rows)
 
 
 def _put(connection: Connection, table: str, row: Mapping[str, object], *, replace: bool = True) -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from models.evaluation import CalibrationBin, Evaluation
 
 DPI = 80
+SHOWN_FEATURES = 15
+"""Most important features that are drawn."""
 
 
 def prediction_plots(evaluation: Evaluation) -> bytes:
@@ -66,7 +68,7 @@ def validation_plots(evaluation: Evaluation) -> bytes:
     importance, curve, folds = figure.subplots(1, 3, width_ratios=(1.2, 1, 0.6))
     validation = evaluation.validation
 
-    ranked = validation.importance[::-1]
+    ranked = validation.importance[:SHOWN_FEATURES][::-1]
     importance.barh([each.feature for each in ranked], [each.rise for each in ranked], color="C0")
     importance.set(title="importance", xlabel="rise of the log-loss when shuffled")
     importance.tick_params(axis="y", labelsize="small")

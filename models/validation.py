@@ -26,7 +26,6 @@ SAMPLED_ROWS = 10_000
 CURVE_SHARES = (0.125, 0.25, 0.5)
 """Shares of the sampled entities that the learning curve learns from, before all training rows."""
 SHUFFLED_ROWS = 1_000
-SHOWN_FEATURES = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +236,7 @@ def importance(
     Returns
     -------
     tuple of (tuple of Importance, int)
-        The most important features, the highest first; and the number of rows.
+        All features, the most important first; and the number of rows.
 
     References
     ----------
@@ -260,7 +259,7 @@ def importance(
     ]
     # equal rises, those of features that the model does not use above all, by name
     ranked = sorted(rises, key=lambda each: (-each.rise, each.feature))
-    return tuple(ranked[:SHOWN_FEATURES]), len(sample)
+    return tuple(ranked), len(sample)
 
 
 def _learnable(observed: Observed) -> bool:
