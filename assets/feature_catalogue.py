@@ -1,7 +1,7 @@
 """Layer `features`, described: ``features.catalogue``, one row per feature, for those who look for one.
 
-What the dbt project says of a feature, what was measured of it in the store, and what it is worth to the champions, in one
-place that SQL can ask.
+What the dbt project says of a feature, what was measured of it in the store, and what it is worth to the champions, in
+one place that SQL can ask.
 """
 
 import json
@@ -51,8 +51,8 @@ _VIEWS = {declaration.feature_view.name: declaration.feature_view for declaratio
     kinds={"sql"},
     owners=["team:data-engineering"],
     description=(
-        "One row per feature: description, unit, group, window, what a null means, the share of nulls, the feature that "
-        "orders leads most alike, and what it is worth to the champion of each model."
+        "One row per feature: description, unit, group, window, what a null means, the share of nulls, the feature "
+        "that orders leads most alike, and what it is worth to the champion of each model."
     ),
     pool=WAREHOUSE_POOL,
 )
@@ -65,19 +65,16 @@ def feature_catalogue(warehouse: Warehouse, artifacts: ArtifactStore) -> dg.Mate
         measured = {
             (view, feature): found
             for view, feature, *found in connection.execute(
-                "select feature_view, feature, 1 - completeness, constant, most_correlated_with, correlation, redundant "
-                "from ml.ml_feature_quality where as_of = $1",
+                "select feature_view, feature, 1 - completeness, constant, most_correlated_with, correlation, "
+                "redundant from ml.ml_feature_quality where as_of = $1",
                 [as_of],
             ).fetchall()
         }
         importance = {name: _importance(connection, artifacts, name) for name in DECLARATIONS}
-        rows = [
-            row
-            for view in _VIEWS.values()
-            for row in described(
-                view, manifest["nodes"][f"model.leadline.{view.name}"]["columns"], measured, importance
-            )
-        ]
+        rows = []
+        for view in _VIEWS.values():
+            columns = manifest["nodes"][f"model.leadline.{view.name}"]["columns"]
+            rows += described(view, columns, measured, importance)
         replace(connection, rows)
     return dg.MaterializeResult(
         metadata={"dagster/row_count": len(rows), "clock": dg.MetadataValue.timestamp(as_of)},
