@@ -74,8 +74,8 @@ class FeatureView:
     not_features : tuple of str
         Columns of the view that describe the observation and are not learnt from.
     dropped : tuple of str
-        Features that another one all but repeats, which the dbt project names (``meta.dropped``). They stay in the
-        view, for people, and are not learnt from.
+        Features that another one all but repeats, or that tell little but the date. The dbt project says which
+        (``meta.dropped``). They stay in the view, for people, and are not learnt from.
     segments : tuple of str
         Columns by whose values held-out rows are measured apart, where they are there.
     entity_table : str
@@ -138,6 +138,12 @@ LEAD_FEATURES = FeatureView(
         "days_since_oldest_open_proposal",
         "proposals_count_lifetime",
         "open_proposals_count",
+        "rep_closed_leads_count_lifetime",
+        "rep_win_rate_lifetime",
+        "rep_first_outbound_hours_lifetime",
+        "source_closed_leads_count_lifetime",
+        "source_win_rate_lifetime",
+        "source_first_outbound_hours_lifetime",
         "urgency_score",
     ),
     segments=("lead_source", "property_value_tier", "assigned_to"),

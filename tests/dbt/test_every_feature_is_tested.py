@@ -101,11 +101,11 @@ def test_null_of_a_feature_has_one_meaning(column: dict[str, Any]) -> None:
 
 
 def test_dropped_features_have_one_that_stays() -> None:
-    """The declaration of the models and the dbt project name the same features, and each has one in its place."""
+    """Declaration and dbt project name the same features; each has one in its place, or tells the date."""
     dropped = {column["name"]: column["meta"]["dropped"] for column in columns() if "dropped" in column["meta"]}
 
     assert set(dropped) == set(LEAD_FEATURES.dropped)
-    assert set(dropped.values()) <= {column["name"] for column in columns()} - set(dropped)
+    assert set(dropped.values()) <= {column["name"] for column in columns()} - set(dropped) | {"calendar"}
 
 
 @pytest.mark.parametrize("unit_test", _unit_tests(), ids=lambda test: str(test["name"]))
