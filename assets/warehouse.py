@@ -7,17 +7,19 @@ import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import dagster as dg
 
 from assets.environment import without_password
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from duckdb import DuckDBPyConnection
+
+Opened = TypeVar("Opened")
 
 PATIENCE_SECONDS = 120
 """How long a file is waited for that another process holds: so long may the dbt of a killed run live on."""
@@ -190,7 +192,10 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def _file(self) -> Iterator[DuckDBPyConnection]:
-        connection = self._open()
+        import duckdb
+
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        connection = patiently(self.path, lambda: duckdb.connect(self.path))
         try:
             connection.execute("set TimeZone = 'UTC'")
             # it would draw itself between the lines of a run
@@ -198,27 +203,6 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield connection
         finally:
             connection.close()
-
-    def _open(self) -> DuckDBPyConnection:
-        import duckdb
-
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-        for second in range(PATIENCE_SECONDS + 1):
-            try:
-                return duckdb.connect(self.path)
-            except duckdb.IOException as error:
-                if "lock" not in str(error):
-                    raise
-                busy = error
-            if second == 1:
-                dg.get_dagster_logger().warning(
-                    f"{self.path} is held by another process, waiting for {PATIENCE_SECONDS} seconds: {busy}"
-                )
-            time.sleep(1)
-        raise WarehouseBusyError(
-            f"{self.path}: expected to open the warehouse, found it held by another process. Close that process; "
-            f"readers should open the published snapshot, which never blocks and is never blocked. DuckDB says: {busy}"
-        ) from busy
 
     def extraction(self) -> Extraction:
         """Return what the last extraction left.
@@ -323,3 +307,32 @@ def insert_rows(
         f"insert into {schema}.{table} ({', '.join(columns)}) values {places}",
         [value for row in rows for value in row],
     )
+
+
+def patiently(path: str, opened: Callable[[], Opened]) -> Opened:
+    """Open a DuckDB file, and wait while another process holds it.
+
+    Raises
+    ------
+    WarehouseBusyError
+        If another process still holds the file after two minutes.
+    """
+    import duckdb
+
+    for second in range(PATIENCE_SECONDS + 1):
+        if second:
+            time.sleep(1)
+        try:
+            return opened()
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise
+            busy = error
+        if second == 1:
+            dg.get_dagster_logger().warning(
+                f"{path} is held by another process, waiting for {PATIENCE_SECONDS} seconds: {busy}"
+            )
+    raise WarehouseBusyError(
+        f"{path}: expected to open the warehouse, found it held by another process. Close that process; readers should "
+        f"open the published snapshot, which never blocks and is never blocked. DuckDB says: {busy}"
+    ) from busy

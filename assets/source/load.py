@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from assets.source.contract import TABLES, SourceContractError
 from assets.source.readers import database_url, read_database
 from assets.source.sql import literal, quoted
+from assets.warehouse import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -98,7 +99,8 @@ class Warehouse:
         existing: set[str] = set()
         attached = self._path.exists()
         if attached:
-            connection.execute(f"attach {literal(str(self._path))} as warehouse (read_only)")
+            attach = f"attach {literal(str(self._path))} as warehouse (read_only)"
+            patiently(str(self._path), lambda: connection.execute(attach))
             existing = {
                 name
                 for (name,) in connection.execute(

@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 import assets.warehouse
+from assets.source.load import open_warehouse
 from assets.warehouse import NoExtractionError, Warehouse, WarehouseBusyError, table_exists
 
 if TYPE_CHECKING:
@@ -51,6 +52,18 @@ def test_a_warehouse_that_another_process_holds_is_refused_by_name(
     assert "PID" in message
     with warehouse.connect() as connection:
         assert connection.execute("select 1").fetchall() == [(1,)]
+
+
+def test_an_extraction_waits_for_the_warehouse_as_well(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assets.warehouse, "PATIENCE_SECONDS", 1)
+    with warehouse.connect():
+        pass
+    known = open_warehouse(warehouse.address).known
+    with duckdb.connect() as scratch:
+        with held(Path(warehouse.path)), pytest.raises(WarehouseBusyError, match="PID"), known(scratch, {}):
+            pass
+        with known(scratch, {}) as existing:
+            assert existing == set()
 
 
 def test_a_file_that_is_no_warehouse_is_not_waited_for(warehouse: Warehouse) -> None:
