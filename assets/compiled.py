@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
-from assets.postgres import PostgresConnection
+from assets.postgres import WHOLE_TABLES, PostgresConnection
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -348,6 +348,8 @@ def scratch(connection: Connection, prefix: str) -> Iterator[Scratch]:
     """
     if isinstance(connection, PostgresConnection):
         connection.begin()
+        for setting in WHOLE_TABLES:
+            connection.execute(setting)
         try:
             yield Scratch(connection, prefix)
         finally:

@@ -22,6 +22,9 @@ ATTEMPTS = 4
 """Attempts to connect, 1, 2 and 4 seconds apart: a server that restarts is back by then."""
 CONNECT_TIMEOUT_SECONDS = 15
 
+WHOLE_TABLES = ("set local enable_nestloop = off", "set local work_mem = '64MB'")
+"""What suits a transaction that reads whole tables; dbt has the same from the macro ``plan_for_whole_tables``."""
+
 
 class WarehouseUnavailableError(RuntimeError):
     """The database does not answer; the message names it, without its password, and says what to do."""

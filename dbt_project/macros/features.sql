@@ -1,11 +1,29 @@
 {#- The windows of counts: suffix of the name, and days before as_of (none: all history). -#}
 {% macro windows() -%} {{ return([('7d', 7), ('30d', 30), ('90d', 90), ('lifetime', none)]) }} {%- endmacro %}
 
-{#- Number of joined facts that meet the condition in [as_of - days, as_of). A count() of cases and not their sum(): its
-    state is a third in size, and the whole view took a tenth to a quarter less time on DuckDB. -#}
-{% macro count_facts(condition, days=none) -%}
-    count(case when {{ condition }}
-        {%- if days is not none %} and known_us >= as_of_us - {{ days }} * {{ day_us() }}{% endif %} then 1 end)
+{#- Two counts share an INTEGER, as digits to the base 2^30: its sum counts the facts that meet either condition, and is
+    exact up to a billion facts of a lead. Half as many sums to make and to keep for each observation. -#}
+{% macro pack(conditions) -%}
+    cast(
+        {%- for condition in conditions %}
+        case when {{ condition }} then {{ 2 ** (30 * loop.index0) }} else 0 end
+        {%- if not loop.last %} +{% endif %}
+        {%- endfor %} as integer
+    )
+{%- endmacro %}
+
+{#- Sum of packed counts over the facts known in [as_of - days, as_of). -#}
+{% macro sum_in_window(packed, days=none) -%}
+    cast(sum(
+        {%- if days is none -%} {{ packed }}
+        {%- else -%} case when facts.known_us >= observations.as_of_us - {{ days }} * {{ day_us() }} then {{ packed }} end
+        {%- endif -%}
+    ) as bigint)
+{%- endmacro %}
+
+{#- One of the counts of a sum: the low digit (0) or the high one (1). A sum of nothing is null, and counts nothing. -#}
+{% macro unpack(packed_sum, place) -%}
+    coalesce({% if place == 0 %}mod({{ packed_sum }}, 1073741824){% else %}{{ packed_sum }} >> 30{% endif %}, 0)
 {%- endmacro %}
 
 {#- Share of a count in another, null where there is nothing to divide by. -#}

@@ -7,114 +7,160 @@
     )
 }}
 
-{%- set interaction_types = [
-    ('calls', 'call'), ('emails', 'email'), ('sms', 'sms'), ('meetings', 'meeting'),
-    ('web_visits', 'web'), ('proposal_messages', 'proposal'), ('notes', 'note'),
-] -%}
-{%- set directions = ['inbound', 'outbound', 'internal'] -%}
-{%- set directed_types = [
-    ('outbound_calls', 'outbound', 'call'), ('inbound_calls', 'inbound', 'call'),
-    ('outbound_emails', 'outbound', 'email'), ('inbound_emails', 'inbound', 'email'),
-] -%}
-{%- set trends = ['interactions', 'inbound', 'outbound'] -%}
+{%- set interaction = "fact = 'interaction'" -%}
 {%- set contact = is_contact() -%}
-{%- set question = is_question() -%}
-{%- set answer = "fact = 'responded' and " ~ question -%}
+{%- set question = interaction ~ " and " ~ is_question() -%}
+{%- set answer = "fact = 'responded' and " ~ is_question() -%}
+{%- set inbound = interaction ~ " and direction = 'inbound'" -%}
+{%- set outbound = interaction ~ " and direction = 'outbound'" -%}
 
-with observed_facts as (
+{#- What is counted in each window, with the condition that a fact must meet. -#}
+{%- set counted_in_windows = {
+    'facts': "1 = 1",
+    'interactions': interaction,
+    'calls': interaction ~ " and interaction_type = 'call'",
+    'emails': interaction ~ " and interaction_type = 'email'",
+    'sms': interaction ~ " and interaction_type = 'sms'",
+    'meetings': interaction ~ " and interaction_type = 'meeting'",
+    'web_visits': interaction ~ " and interaction_type = 'web'",
+    'proposal_messages': interaction ~ " and interaction_type = 'proposal'",
+    'notes': interaction ~ " and interaction_type = 'note'",
+    'inbound': inbound,
+    'outbound': outbound,
+    'internal': interaction ~ " and direction = 'internal'",
+    'outbound_calls': outbound ~ " and interaction_type = 'call'",
+    'inbound_calls': inbound ~ " and interaction_type = 'call'",
+    'outbound_emails': outbound ~ " and interaction_type = 'email'",
+    'inbound_emails': inbound ~ " and interaction_type = 'email'",
+} -%}
+
+{#- What is counted over all history alone. -#}
+{%- set counted_ever = {
+    'questions_asked': question,
+    'questions_answered': answer,
+    'answers_in_the_morning': answer ~ " and " ~ hour_of_day('occurred_us') ~ " between 6 and 11",
+    'answers_in_the_evening': answer ~ " and " ~ hour_of_day('occurred_us') ~ " between 18 and 23",
+    'answers_at_weekends': answer ~ " and " ~ weekday('occurred_us') ~ " >= 5",
+    'emails_opened': "fact = 'opened' and direction = 'outbound' and interaction_type = 'email'",
+    'appointments_booked_lifetime': "fact = 'appointment_booked'",
+    'appointments_ended': "fact = 'appointment_ended'",
+    'appointments_kept': "fact = 'appointment_ended' and outcome = 'completed'",
+    'appointments_missed': "fact = 'appointment_ended' and outcome = 'no_show'",
+    'reschedules_count_lifetime': "fact = 'appointment_ended' and outcome = 'rescheduled'",
+    'proposals_count_lifetime': "fact = 'project_proposed'",
+    'proposals_closed': "fact = 'project_closed'",
+} -%}
+{%- set trends = ['interactions', 'inbound', 'outbound'] -%}
+
+-- A condition is evaluated once per fact here, and not once for each observation that sees the fact.
+with facts as (
 
     select
-        observations.lead_id,
-        observations.as_of_us,
-        facts.fact,
-        facts.fact_number,
-        facts.interaction_type,
-        facts.direction,
-        facts.outcome,
-        facts.value,
-        facts.questions_so_far,
-        facts.interaction_us,
-        facts.closed_us,
-        facts.previous_contact_us,
-        facts.occurred_us,
-        facts.known_us
-    from {{ ref('observations_due') }} as observations
-    inner join {{ ref('timeline') }} as facts
-        on observations.lead_id = facts.lead_id
-        -- point-in-time: what became known at as_of or later does not exist
-            and facts.known_us < observations.as_of_us
+        lead_id,
+        fact_number,
+        known_us,
+        closed_us,
+        previous_contact_us,
+        known_us - previous_contact_us as contact_gap_us,
+        {%- for pair in counted_in_windows.values() | batch(2) %}
+        {{ pack(pair) }} as in_windows_{{ loop.index }},
+        {%- endfor %}
+        {%- for pair in counted_ever.values() | batch(2) %}
+        {{ pack(pair) }} as ever_{{ loop.index }},
+        {%- endfor %}
+        case when fact = 'project_proposed' then questions_so_far end as questions_at_proposal,
+        case when {{ answer }} then questions_so_far end as questions_at_response,
+        case when {{ answer }} then occurred_us - interaction_us end as response_delay_us,
+        case fact when 'project_proposed' then value when 'project_closed' then -value end as proposed_value,
+        case when {{ contact }} then known_us end as contact_us,
+        case when {{ inbound }} then known_us end as inbound_us,
+        case when {{ outbound }} then known_us end as outbound_us,
+        case when {{ interaction }} and interaction_type = 'call' then known_us end as call_us,
+        case when {{ interaction }} and interaction_type = 'email' then known_us end as email_us,
+        case when {{ interaction }} and interaction_type = 'note' then known_us end as note_us,
+        case when fact = 'responded' then known_us end as response_us,
+        case when fact = 'project_proposed' then known_us end as proposal_us,
+        case when fact = 'project_closed' then known_us end as proposal_closed_us,
+        case when fact = 'appointment_booked' then known_us end as booking_us,
+        case when fact = 'appointment_ended' then known_us end as appointment_end_us,
+        case when {{ answer }} then occurred_us end as answer_occurred_us,
+        case when {{ contact }} then occurred_us end as contact_occurred_us,
+        case when {{ outbound }} then occurred_us end as outbound_occurred_us,
+        case when {{ interaction }} then fact_number end as interaction_number
+    from {{ ref('timeline') }}
 
 ),
 
 aggregated as (
 
     select
-        lead_id,
-        as_of_us,
+        observations.lead_id,
+        observations.as_of_us,
         {%- for suffix, days in windows() %}
-        {{ count_facts("1 = 1", days) }} as facts_count_{{ suffix }},
-        {{ count_facts("fact = 'interaction'", days) }} as interactions_count_{{ suffix }},
-        {%- for name, type in interaction_types %}
-        {{ count_facts("fact = 'interaction' and interaction_type = '" ~ type ~ "'", days) }} as {{ name }}_count_{{ suffix }},
-        {%- endfor %}
-        {%- for direction in directions %}
-        {{ count_facts("fact = 'interaction' and direction = '" ~ direction ~ "'", days) }} as {{ direction }}_count_{{ suffix }},
-        {%- endfor %}
-        {%- for name, direction, type in directed_types %}
-        {{ count_facts(
-            "fact = 'interaction' and direction = '" ~ direction ~ "' and interaction_type = '" ~ type ~ "'", days
-        ) }} as {{ name }}_count_{{ suffix }},
+        {%- for _ in counted_in_windows | batch(2) %}
+        {{ sum_in_window('facts.in_windows_' ~ loop.index, days) }} as in_windows_{{ loop.index }}_{{ suffix }},
         {%- endfor %}
         {%- endfor %}
-        {{ count_facts("fact = 'interaction' and " ~ question) }} as questions_asked,
-        {{ count_facts(answer) }} as questions_answered,
-        {{ count_facts(answer ~ " and " ~ hour_of_day('occurred_us') ~ " between 6 and 11") }} as answers_in_the_morning,
-        {{ count_facts(answer ~ " and " ~ hour_of_day('occurred_us') ~ " between 18 and 23") }} as answers_in_the_evening,
-        {{ count_facts(answer ~ " and " ~ weekday('occurred_us') ~ " >= 5") }} as answers_at_weekends,
+        {%- for _ in counted_ever | batch(2) %}
+        {{ sum_in_window('facts.ever_' ~ loop.index) }} as ever_{{ loop.index }},
+        {%- endfor %}
         -- the largest is that of the last fact of its kind, because the count never falls
-        max(case when fact = 'project_proposed' then questions_so_far end) as questions_until_proposal,
-        max(case when {{ answer }} then questions_so_far end) as questions_until_response,
-        cast(
-            sum(case when {{ answer }} then occurred_us - interaction_us end) as bigint
-        ) as response_delays_us,
-        {{ count_facts("fact = 'opened' and direction = 'outbound' and interaction_type = 'email'") }} as emails_opened,
-        {{ count_facts("fact = 'appointment_booked'") }} as appointments_booked_lifetime,
-        {{ count_facts("fact = 'appointment_ended'") }} as appointments_ended,
-        {{ count_facts("fact = 'appointment_ended' and outcome = 'completed'") }} as appointments_kept,
-        {{ count_facts("fact = 'appointment_ended' and outcome = 'no_show'") }} as appointments_missed,
-        {{ count_facts("fact = 'appointment_ended' and outcome = 'rescheduled'") }} as reschedules_count_lifetime,
-        {{ count_facts("fact = 'project_proposed'") }} as proposals_count_lifetime,
-        {{ count_facts("fact = 'project_closed'") }} as proposals_closed,
-        cast(
-            coalesce(sum(case when fact = 'project_proposed' then value end), 0)
-            - coalesce(sum(case when fact = 'project_closed' then value end), 0) as decimal(18, 2)
-        ) as open_proposals_value,
-        max(known_us) as last_fact_us,
-        max(case when {{ contact }} then known_us end) as last_contact_us,
-        max(case when fact = 'interaction' and direction = 'inbound' then known_us end) as last_inbound_us,
-        max(case when fact = 'interaction' and direction = 'outbound' then known_us end) as last_outbound_us,
-        max(case when fact = 'interaction' and interaction_type = 'call' then known_us end) as last_call_us,
-        max(case when fact = 'interaction' and interaction_type = 'email' then known_us end) as last_email_us,
-        max(case when fact = 'interaction' and interaction_type = 'note' then known_us end) as last_note_us,
-        max(case when fact = 'responded' then known_us end) as last_response_us,
-        max(case when {{ answer }} then occurred_us end) as last_answer_us,
-        min(case when fact = 'project_proposed' then known_us end) as first_proposal_us,
+        max(facts.questions_at_proposal) as questions_until_proposal,
+        max(facts.questions_at_response) as questions_until_response,
+        cast(sum(facts.response_delay_us) as bigint) as response_delays_us,
+        cast(coalesce(sum(facts.proposed_value), 0) as decimal(18, 2)) as open_proposals_value,
+        max(facts.known_us) as last_fact_us,
+        max(facts.contact_us) as last_contact_us,
+        max(facts.inbound_us) as last_inbound_us,
+        max(facts.outbound_us) as last_outbound_us,
+        max(facts.call_us) as last_call_us,
+        max(facts.email_us) as last_email_us,
+        max(facts.note_us) as last_note_us,
+        max(facts.response_us) as last_response_us,
+        max(facts.answer_occurred_us) as last_answer_us,
+        min(facts.proposal_us) as first_proposal_us,
         min(
-            case when fact = 'project_proposed' and (closed_us is null or closed_us >= as_of_us) then known_us end
+            case when facts.closed_us is null or facts.closed_us >= observations.as_of_us then facts.proposal_us end
         ) as oldest_open_proposal_us,
-        max(case when fact = 'project_proposed' then known_us end) as last_proposal_us,
-        max(case when fact = 'project_closed' then known_us end) as last_proposal_closed_us,
-        max(case when fact = 'appointment_booked' then known_us end) as last_booking_us,
-        max(case when fact = 'appointment_ended' then known_us end) as last_appointment_end_us,
-        min(case when {{ contact }} then occurred_us end) as first_contact_us,
-        min(case when fact = 'interaction' and direction = 'outbound' then occurred_us end) as first_outbound_us,
-        max(known_us - previous_contact_us) as longest_contact_gap_us,
+        max(facts.proposal_us) as last_proposal_us,
+        max(facts.proposal_closed_us) as last_proposal_closed_us,
+        max(facts.booking_us) as last_booking_us,
+        max(facts.appointment_end_us) as last_appointment_end_us,
+        min(facts.contact_occurred_us) as first_contact_us,
+        min(facts.outbound_occurred_us) as first_outbound_us,
+        max(facts.contact_gap_us) as longest_contact_gap_us,
         -- the contact before the second one is the first, and that before the last the last but one
-        min(previous_contact_us) as first_contact_known_us,
-        max(previous_contact_us) as last_contact_but_one_us,
-        max(case when fact = 'interaction' then fact_number end) as last_interaction_number
-    from observed_facts
-    group by lead_id, as_of_us
+        min(facts.previous_contact_us) as first_contact_known_us,
+        max(facts.previous_contact_us) as last_contact_but_one_us,
+        max(facts.interaction_number) as last_interaction_number
+    from {{ ref('observations_due') }} as observations
+    inner join facts
+        on observations.lead_id = facts.lead_id
+        -- point-in-time: what became known at as_of or later does not exist
+            and facts.known_us < observations.as_of_us
+    group by observations.lead_id, observations.as_of_us
+
+),
+
+counted as (
+
+    select
+        {%- for suffix, days in windows() %}
+        {%- for pair in counted_in_windows | batch(2) %}
+        {%- set pack_number = loop.index %}
+        {%- for name in pair %}
+        {{ unpack('in_windows_' ~ pack_number ~ '_' ~ suffix, loop.index0) }} as {{ name }}_count_{{ suffix }},
+        {%- endfor %}
+        {%- endfor %}
+        {%- endfor %}
+        {%- for pair in counted_ever | batch(2) %}
+        {%- set pack_number = loop.index %}
+        {%- for name in pair %}
+        {{ unpack('ever_' ~ pack_number, loop.index0) }} as {{ name }},
+        {%- endfor %}
+        {%- endfor %}
+        *
+    from aggregated
 
 ),
 
@@ -126,76 +172,68 @@ named as (
         observations.observation_kind,
         observations.lead_created_at,
         {%- for suffix, days in windows() %}
-        aggregated.facts_count_{{ suffix }},
-        aggregated.interactions_count_{{ suffix }},
-        {%- for name, type in interaction_types %}
-        aggregated.{{ name }}_count_{{ suffix }},
-        {%- endfor %}
-        {%- for direction in directions %}
-        aggregated.{{ direction }}_count_{{ suffix }},
-        {%- endfor %}
-        {%- for name, direction, type in directed_types %}
-        aggregated.{{ name }}_count_{{ suffix }},
+        {%- for name in counted_in_windows %}
+        counted.{{ name }}_count_{{ suffix }},
         {%- endfor %}
         {%- endfor %}
         {%- for name in trends %}
-        cast(aggregated.{{ name }}_count_7d as double precision) / 7
-        - cast(aggregated.{{ name }}_count_30d - aggregated.{{ name }}_count_7d as double precision) / 23 as {{ name }}_trend_30d,
+        cast(counted.{{ name }}_count_7d as double precision) / 7
+        - cast(counted.{{ name }}_count_30d - counted.{{ name }}_count_7d as double precision) / 23 as {{ name }}_trend_30d,
         {%- endfor %}
         {{ days_between('leads.known_us', 'observations.as_of_us') }} as lead_age_days,
-        {{ days_between('aggregated.last_fact_us', 'observations.as_of_us') }} as days_since_last_fact,
-        {{ days_between('aggregated.last_contact_us', 'observations.as_of_us') }} as days_since_last_contact,
-        {{ days_between('aggregated.last_inbound_us', 'observations.as_of_us') }} as days_since_last_inbound,
-        {{ days_between('aggregated.last_outbound_us', 'observations.as_of_us') }} as days_since_last_outbound,
-        {{ days_between('aggregated.last_call_us', 'observations.as_of_us') }} as days_since_last_call,
-        {{ days_between('aggregated.last_email_us', 'observations.as_of_us') }} as days_since_last_email,
-        {{ days_between('aggregated.last_note_us', 'observations.as_of_us') }} as days_since_last_note,
-        {{ days_between('aggregated.last_response_us', 'observations.as_of_us') }} as days_since_last_response,
-        {{ days_between('aggregated.first_proposal_us', 'observations.as_of_us') }} as days_since_first_proposal,
-        {{ days_between('aggregated.oldest_open_proposal_us', 'observations.as_of_us') }} as days_since_oldest_open_proposal,
-        {{ days_between('aggregated.last_proposal_us', 'observations.as_of_us') }} as days_since_last_proposal,
-        {{ days_between('aggregated.last_proposal_closed_us', 'observations.as_of_us') }} as days_since_last_proposal_closed,
-        {{ days_between('aggregated.last_booking_us', 'observations.as_of_us') }} as days_since_last_booking,
-        {{ days_between('aggregated.last_appointment_end_us', 'observations.as_of_us') }} as days_since_last_appointment_end,
-        {{ days_between('0', 'aggregated.longest_contact_gap_us') }} as longest_contact_gap_days,
+        {{ days_between('counted.last_fact_us', 'observations.as_of_us') }} as days_since_last_fact,
+        {{ days_between('counted.last_contact_us', 'observations.as_of_us') }} as days_since_last_contact,
+        {{ days_between('counted.last_inbound_us', 'observations.as_of_us') }} as days_since_last_inbound,
+        {{ days_between('counted.last_outbound_us', 'observations.as_of_us') }} as days_since_last_outbound,
+        {{ days_between('counted.last_call_us', 'observations.as_of_us') }} as days_since_last_call,
+        {{ days_between('counted.last_email_us', 'observations.as_of_us') }} as days_since_last_email,
+        {{ days_between('counted.last_note_us', 'observations.as_of_us') }} as days_since_last_note,
+        {{ days_between('counted.last_response_us', 'observations.as_of_us') }} as days_since_last_response,
+        {{ days_between('counted.first_proposal_us', 'observations.as_of_us') }} as days_since_first_proposal,
+        {{ days_between('counted.oldest_open_proposal_us', 'observations.as_of_us') }} as days_since_oldest_open_proposal,
+        {{ days_between('counted.last_proposal_us', 'observations.as_of_us') }} as days_since_last_proposal,
+        {{ days_between('counted.last_proposal_closed_us', 'observations.as_of_us') }} as days_since_last_proposal_closed,
+        {{ days_between('counted.last_booking_us', 'observations.as_of_us') }} as days_since_last_booking,
+        {{ days_between('counted.last_appointment_end_us', 'observations.as_of_us') }} as days_since_last_appointment_end,
+        {{ days_between('0', 'counted.longest_contact_gap_us') }} as longest_contact_gap_days,
         {{ share(
-            '(aggregated.last_contact_us - aggregated.first_contact_known_us)',
-            '(aggregated.inbound_count_lifetime + aggregated.outbound_count_lifetime - 1)'
+            '(counted.last_contact_us - counted.first_contact_known_us)',
+            '(counted.inbound_count_lifetime + counted.outbound_count_lifetime - 1)'
         ) }} / {{ day_us() }} as avg_contact_gap_days,
-        {{ days_between('aggregated.last_contact_but_one_us', 'aggregated.last_contact_us') }} as last_contact_gap_days,
-        cast({{ delay_us('leads.known_us', 'aggregated.first_outbound_us') }} as double precision)
+        {{ days_between('counted.last_contact_but_one_us', 'counted.last_contact_us') }} as last_contact_gap_days,
+        cast({{ delay_us('leads.known_us', 'counted.first_outbound_us') }} as double precision)
         / {{ hour_us() }} as first_outbound_hours,
-        {{ share('aggregated.questions_answered', 'aggregated.questions_asked') }} as response_rate,
-        aggregated.questions_asked - aggregated.questions_until_proposal as questions_count_since_last_proposal,
-        aggregated.questions_asked - coalesce(aggregated.questions_until_response, 0) as questions_count_since_last_response,
+        {{ share('counted.questions_answered', 'counted.questions_asked') }} as response_rate,
+        counted.questions_asked - counted.questions_until_proposal as questions_count_since_last_proposal,
+        counted.questions_asked - coalesce(counted.questions_until_response, 0) as questions_count_since_last_response,
         {{ share(
-            'aggregated.outbound_calls_count_lifetime',
-            '(aggregated.outbound_calls_count_lifetime + aggregated.outbound_emails_count_lifetime)'
+            'counted.outbound_calls_count_lifetime',
+            '(counted.outbound_calls_count_lifetime + counted.outbound_emails_count_lifetime)'
         ) }} as outbound_call_share_lifetime,
-        {{ share('aggregated.response_delays_us', 'aggregated.questions_answered') }} / {{ hour_us() }} as avg_response_hours,
-        {{ share('aggregated.answers_in_the_morning', 'aggregated.questions_answered') }} as morning_response_share_lifetime,
-        {{ share('aggregated.answers_in_the_evening', 'aggregated.questions_answered') }} as evening_response_share_lifetime,
-        {{ share('aggregated.answers_at_weekends', 'aggregated.questions_answered') }} as weekend_response_share_lifetime,
-        {{ hour_of_day('aggregated.last_answer_us') }} as hour_of_last_response,
-        cast({{ weekday('aggregated.last_answer_us') }} as bigint) as weekday_of_last_response,
-        {{ share('aggregated.emails_opened', 'aggregated.outbound_emails_count_lifetime') }} as email_open_rate,
+        {{ share('counted.response_delays_us', 'counted.questions_answered') }} / {{ hour_us() }} as avg_response_hours,
+        {{ share('counted.answers_in_the_morning', 'counted.questions_answered') }} as morning_response_share_lifetime,
+        {{ share('counted.answers_in_the_evening', 'counted.questions_answered') }} as evening_response_share_lifetime,
+        {{ share('counted.answers_at_weekends', 'counted.questions_answered') }} as weekend_response_share_lifetime,
+        {{ hour_of_day('counted.last_answer_us') }} as hour_of_last_response,
+        cast({{ weekday('counted.last_answer_us') }} as bigint) as weekday_of_last_response,
+        {{ share('counted.emails_opened', 'counted.outbound_emails_count_lifetime') }} as email_open_rate,
         {{ share(
-            'aggregated.appointments_kept', '(aggregated.appointments_kept + aggregated.appointments_missed)'
+            'counted.appointments_kept', '(counted.appointments_kept + counted.appointments_missed)'
         ) }} as appointment_show_rate,
-        aggregated.appointments_booked_lifetime,
-        aggregated.reschedules_count_lifetime,
-        aggregated.appointments_booked_lifetime - aggregated.appointments_ended as open_appointments_count,
-        aggregated.proposals_count_lifetime,
-        aggregated.proposals_count_lifetime - aggregated.proposals_closed as open_proposals_count,
-        aggregated.open_proposals_value,
-        {{ hour_of_day('aggregated.first_contact_us') }} as hour_of_first_contact,
+        counted.appointments_booked_lifetime,
+        counted.reschedules_count_lifetime,
+        counted.appointments_booked_lifetime - counted.appointments_ended as open_appointments_count,
+        counted.proposals_count_lifetime,
+        counted.proposals_count_lifetime - counted.proposals_closed as open_proposals_count,
+        counted.open_proposals_value,
+        {{ hour_of_day('counted.first_contact_us') }} as hour_of_first_contact,
         cast({{ weekday('observations.as_of_us') }} as bigint) as as_of_weekday,
         cast({{ weekday('observations.as_of_us') }} >= 5 as boolean) as is_weekend,
         last_interactions.interaction_type as last_interaction_type,
         last_interactions.direction as last_interaction_direction,
         -- null says that there was no interaction, and nothing else
         case
-            when aggregated.last_interaction_number is not null then coalesce(last_interactions.outcome, 'unknown')
+            when counted.last_interaction_number is not null then coalesce(last_interactions.outcome, 'unknown')
         end as last_interaction_outcome,
         track_records.rep_closed_leads_count_lifetime,
         track_records.rep_win_rate_lifetime,
@@ -228,9 +266,9 @@ named as (
         coalesce(substr(history.zip_code, 1, 2), 'unknown') as zip_prefix
     from {{ ref('observations_due') }} as observations
     inner join {{ ref('stg_leads') }} as leads on observations.lead_id = leads.lead_id
-    inner join aggregated
-        on observations.lead_id = aggregated.lead_id
-            and observations.as_of_us = aggregated.as_of_us
+    inner join counted
+        on observations.lead_id = counted.lead_id
+            and observations.as_of_us = counted.as_of_us
     left join {{ ref('lead_history') }} as history
         on observations.lead_id = history.lead_id
             and history.known_us < observations.as_of_us
@@ -239,8 +277,8 @@ named as (
         on observations.lead_id = track_records.lead_id
             and observations.as_of_us = track_records.as_of_us
     left join {{ ref('timeline') }} as last_interactions
-        on aggregated.lead_id = last_interactions.lead_id
-            and aggregated.last_interaction_number = last_interactions.fact_number
+        on counted.lead_id = last_interactions.lead_id
+            and counted.last_interaction_number = last_interactions.fact_number
 
 ),
 
