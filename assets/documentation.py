@@ -21,14 +21,13 @@ MANIFEST, CATALOG = '"MANIFEST.JSON INLINE DATA"', '"CATALOG.JSON INLINE DATA"'
 
 PACKAGE = "leadline"
 
-_TABLES = (
-    "select tables.table_schema, tables.table_name, tables.table_type, columns.column_name, columns.ordinal_position, "
+_COLUMNS = (
+    "select table_schema, table_name, column_name, ordinal_position, data_type || "
     # DuckDB's name of the type says how many digits there are, PostgreSQL's does not
-    "columns.data_type || case when columns.data_type = 'numeric' and columns.numeric_precision is not null "
-    "then '(' || columns.numeric_precision || ',' || columns.numeric_scale || ')' else '' end "
-    "from information_schema.tables inner join information_schema.columns "
-    "using (table_catalog, table_schema, table_name) where table_catalog = current_database() "
-    "order by 1, 2, columns.ordinal_position"
+    "case when data_type = 'numeric' and numeric_precision is not null "
+    "then '(' || numeric_precision || ',' || numeric_scale || ')' else '' end "
+    "from information_schema.columns where table_catalog = current_database() "
+    "order by table_schema, table_name, ordinal_position"
 )
 
 
@@ -54,7 +53,8 @@ def dbt_docs(warehouse: Warehouse, artifacts: ArtifactStore) -> dg.MaterializeRe
     from dbt.task.docs import DOCS_INDEX_FILE_PATH
 
     with warehouse.connect() as connection:
-        database, tables = tables_of(connection)
+        database = str(connection.execute("select current_database()").fetchall()[0][0])
+        tables = columns_by_table(connection)
     manifest = published_manifest(json.loads(manifest_path().read_text(encoding="utf-8")), database)
     catalog = catalog_of(manifest, tables)
     text = page(Path(DOCS_INDEX_FILE_PATH), manifest, catalog)
@@ -71,22 +71,13 @@ def dbt_docs(warehouse: Warehouse, artifacts: ArtifactStore) -> dg.MaterializeRe
     )
 
 
-def tables_of(connection: Connection) -> tuple[str, dict[tuple[str, str], dict[str, Any]]]:
-    """Return the name of the database, and its tables and views by schema and name, as a catalog of dbt has them."""
-    database = str(connection.execute("select current_database()").fetchall()[0][0])
+def columns_by_table(connection: Connection) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the columns of the tables and views of a warehouse, by schema and name, as a catalog of dbt has them."""
     tables: dict[tuple[str, str], dict[str, Any]] = {}
-    for schema, name, kind, column, index, data_type in connection.execute(_TABLES).fetchall():
-        table = tables.setdefault(
-            (schema, name),
-            {
-                # an owner would be the name of a user of the database
-                "metadata": {"type": kind, "database": database, "schema": schema, "name": name, "owner": None},
-                "columns": {},
-                "stats": {},
-            },
-        )
-        table["columns"][column] = {"type": data_type, "index": index, "name": column, "comment": None}
-    return database, tables
+    for schema, name, column, index, data_type in connection.execute(_COLUMNS).fetchall():
+        columns = tables.setdefault((schema, name), {})
+        columns[column] = {"name": column, "index": index, "type": data_type, "comment": None}
+    return tables
 
 
 def published_manifest(manifest: Mapping[str, Any], database: str) -> dict[str, Any]:
@@ -126,11 +117,25 @@ def published_manifest(manifest: Mapping[str, Any], database: str) -> dict[str, 
 def catalog_of(manifest: Mapping[str, Any], tables: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, Any]:
     """Return the catalog of a manifest's models and sources; those that are not built are not in it."""
     catalog: dict[str, Any] = {"metadata": {}, "nodes": {}, "sources": {}, "errors": None}
-    for section, name in (("nodes", "alias"), ("sources", "identifier")):
+    for section, identifier in (("nodes", "alias"), ("sources", "identifier")):
         for unique_id, each in manifest[section].items():
-            table = tables.get((each["schema"], each[name]))
-            if table is not None:
-                catalog[section][unique_id] = {**table, "unique_id": unique_id}
+            schema, name = each["schema"], each[identifier]
+            if (schema, name) not in tables:
+                continue
+            catalog[section][unique_id] = {
+                "unique_id": unique_id,
+                "metadata": {
+                    # what the project says, for an increment may find a table where a whole build makes a view
+                    "type": "VIEW" if each["config"].get("materialized") == "view" else "BASE TABLE",
+                    "database": each["database"],
+                    "schema": schema,
+                    "name": name,
+                    # it would be the name of a user of the database
+                    "owner": None,
+                },
+                "columns": tables[schema, name],
+                "stats": {},
+            }
     return catalog
 
 
