@@ -107,6 +107,8 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(ui: Query, own
         assert metadata[f"candidate/{model}"]["log_loss"]["floatValue"] > 0
         assert "](data:image/png;base64," in metadata[f"candidate/{model}"]["card"]["mdStr"]
         assert "| metric | model | linear | trivial |" in metadata[f"candidate/{model}"]["metrics"]["mdStr"]
+    said = (own.path / "ui.log").read_text()
+    assert f"described at http://127.0.0.1:{reports_port}/dbt_docs/index.html" in said
     for report in (*(metadata[f"drift/{model}"]["report"] for model in MODELS), metadata["reports/dbt_docs"]["docs"]):
         link = urllib.parse.urlsplit(report["url"])
         assert (link.scheme, link.netloc) == ("http", "127.0.0.1:3001")
