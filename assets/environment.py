@@ -75,7 +75,7 @@ class Settings:
     horizon_days : mapping of str to int
         Horizons that replace those of the declarations, by model (``LEADLINE_<MODEL>_HORIZON_DAYS``).
     reports_port : int
-        Where drift reports are served while the UI runs (``LEADLINE_REPORTS_PORT``).
+        Where drift reports and dbt docs are served while the UI runs (``LEADLINE_REPORTS_PORT``).
     simulation_leads, simulation_months, simulation_seed : int
         The simulated CRM (``LEADLINE_SIMULATION_LEADS``, ``_MONTHS``, ``_SEED``).
     """

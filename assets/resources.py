@@ -126,6 +126,11 @@ class ArtifactStore(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Folder of a model's drift reports."""
         return Path(self.root) / "reports" / model
 
+    @property
+    def docs(self) -> Path:
+        """The page of the dbt docs, beside the folders of the models."""
+        return Path(self.root) / "reports" / "dbt_docs" / "index.html"
+
     def report_address(self, report: Path) -> str:
         """Where a report is served while the UI runs."""
         return f"http://127.0.0.1:{self.reports_port}/{report.relative_to(Path(self.root) / 'reports').as_posix()}"

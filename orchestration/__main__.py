@@ -49,13 +49,17 @@ def _run(current: Settings, job: str) -> int:
 
 
 def _ui(current: Settings, port: int) -> int:
+    from assets.resources import ArtifactStore
     from orchestration import report_server
     from orchestration.instance import open_instance, reconcile
 
     with open_instance(current) as instance:
         reconcile(instance)
+    artifacts = ArtifactStore(root=str(current.artifacts), reports_port=current.reports_port)
     report_server.start(current.artifacts / "reports", current.reports_port)
     sys.stderr.write(f"Leadline: the UI of {current.home} is at http://127.0.0.1:{port} (end it with Ctrl-C)\n")
+    if artifacts.docs.exists():
+        sys.stderr.write(f"Every table and column is described at {artifacts.report_address(artifacts.docs)}\n")
     dagster = Path(sys.executable).with_name("dagster")
     os.chdir(PROJECT)
     os.execv(  # noqa: S606 - the UI takes the place of this process, so that signals reach it

@@ -1,4 +1,4 @@
-"""Serves a home's drift reports to the browser beside the UI, which serves no files and whose pages may not open them.
+"""Serves a home's reports to the browser beside the UI, which serves no files and whose pages may not open them.
 
 ``python -m orchestration.report_server <folder> <port>`` serves until the process that started it is gone.
 """
@@ -36,7 +36,7 @@ def serve(folder: str, port: int) -> int:
         server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Quiet, directory=folder))
     except OSError as error:
         sys.stderr.write(
-            f"Leadline: port {port} is not free ({error.strerror}), so the links to drift reports lead elsewhere. "
+            f"Leadline: port {port} is not free ({error.strerror}), so the links to reports lead elsewhere. "
             f"Set LEADLINE_REPORTS_PORT to another port, or open the files in {folder}.\n"
         )
         return 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from assets.database_marts import READER
 from assets.environment import OWN_SERVER
+from assets.resources import ArtifactStore
 from assets.warehouse import Warehouse
 from models.registry import DECLARATIONS
 
@@ -120,11 +121,13 @@ def _drift(connection: Connection, name: str) -> str:
 
 def _places(current: Settings) -> list[str]:
     warehouse = Warehouse(address=current.warehouse)
+    artifacts = ArtifactStore(root=str(current.artifacts), reports_port=current.reports_port)
     readers = str(current.published) if warehouse.is_file else f"schema marts, readable by the role {READER}"
     return [
         f"scores     {readers} (marts.lead_scores, marts.lead_score_history; for readers)",
         f"warehouse  {warehouse.shown} (the pipeline's own{'; one process at a time' if warehouse.is_file else ''})",
-        f"artifacts  {current.home / 'artifacts'} (training sets and models, each with its manifest)",
+        f"artifacts  {current.artifacts} (training sets and models, each with its manifest)",
+        f"docs       {artifacts.docs} (every table and column; open it in a browser)",
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -51,6 +53,10 @@ class Home:
     @property
     def published(self) -> Path:
         return self.path / "published" / "leadline.duckdb"
+
+    @property
+    def docs(self) -> Path:
+        return self.path / "artifacts/reports/dbt_docs/index.html"
 
     def environment(self, **settings: str) -> dict[str, str]:
         """Return the environment of a command: that of the tests, without the project's settings, and these."""
@@ -183,6 +189,16 @@ def free_port() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
+
+
+def filled_in(docs: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the manifest and the catalog of a page of dbt docs, as a browser reads them."""
+    place = re.search(r"\{manifest:(?=\{)", docs)
+    assert place is not None
+    manifest, end = json.JSONDecoder().raw_decode(docs, place.end())
+    separator = ",catalog:"
+    assert docs.startswith(separator, end)
+    return manifest, json.JSONDecoder().raw_decode(docs, end + len(separator))[0]
 
 
 def ask(path: Path, sql: str, *parameters: Any) -> Rows:

@@ -94,7 +94,7 @@ def test_every_asset_says_what_it_is(location: dict[str, Any]) -> None:
     assert {name: fields for name, fields in silent.items() if fields} == {}
     assert {asset["group"] for asset in location["assets"].values()} == {
         "crm", "staging", "intermediate", "features", "feature_quality", "labels", "training_sets", "candidates",
-        "champions", "scores", "drift", "marts",
+        "champions", "scores", "drift", "marts", "reports",
     }  # fmt: skip
 
 
@@ -115,6 +115,7 @@ def test_the_assets_follow_the_flow(location: dict[str, Any]) -> None:
         # what a new champion was trained on is what the source is compared with
         assert f"champion/{model}" in parents["source_health/crm"]
     assert parents["published/snapshot"] == {"marts/lead_scores", "marts/lead_score_history"}
+    assert parents["reports/dbt_docs"] == {"marts/lead_scores", "marts/lead_score_history"}
     # whatever is read is made by something
     assert set().union(*parents.values()) <= set(parents)
 

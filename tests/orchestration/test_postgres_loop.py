@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from tests.conftest import HORIZON, once, source_of
-from tests.homes import Home, ask
+from tests.homes import Home, ask, filled_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +59,20 @@ def test_the_summary_names_where_readers_look(database_home: Home) -> None:
     summary = database_home.path.with_name("on_postgres.out").read_text()
     assert "schema marts, readable by the role leadline_reader" in summary
     assert "scored     " in summary
+
+
+def test_the_docs_describe_the_same_columns_and_say_nothing_of_the_server(database_home: Home, filled: Home) -> None:
+    text = database_home.docs.read_text(encoding="utf-8")
+    assert str(database_home.path) not in text
+    catalog, other = (filled_in(docs)[1] for docs in (text, filled.docs.read_text(encoding="utf-8")))
+    for section in ("nodes", "sources"):
+        columns, expected = (
+            {name: list(table["columns"]) for name, table in each[section].items()} for each in (catalog, other)
+        )
+        assert columns == expected
+    scores = catalog["nodes"]["model.leadline.lead_scores"]
+    assert scores["columns"]["value"]["type"] == "numeric(18,2)"
+    assert scores["metadata"]["schema"] == "marts_unpublished"
 
 
 def test_the_scores_are_those_of_duckdb(address: str, filled: Home) -> None:

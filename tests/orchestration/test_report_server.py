@@ -1,4 +1,4 @@
-"""The server of drift reports: it serves a folder for as long as the process that started it lives."""
+"""The server of reports: it serves a folder for as long as the process that started it lives."""
 
 from __future__ import annotations
 

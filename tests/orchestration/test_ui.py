@@ -19,12 +19,13 @@ from tests.homes import PATIENCE, REPOSITORY, Home, free_port
 
 Query = Callable[[str], dict[str, Any]]
 
+MODELS = ("conversion", "next_best_action")
 CHECKS = "assetChecksOrError { ... on AssetChecks { checks { name executionForLatestMaterialization { status } } } }"
 
 
 @pytest.fixture
 def reports_port() -> int:
-    """Return a port for the drift reports; the links that the filled home holds name the default one."""
+    """Return a port for the reports; the links that the filled home holds name the default one."""
     return free_port()
 
 
@@ -102,11 +103,14 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(ui: Query, own
     ):
         assert metadata[name]["dagster/row_count"]["intValue"] == own.ask(f"select count(*) from {table}")[0][0], name
     assert "conflicting_duplicate" in metadata["crm/rejects"]["rejects_by_reason"]["mdStr"]
-    for model in ("conversion", "next_best_action"):
+    for model in MODELS:
         assert metadata[f"candidate/{model}"]["log_loss"]["floatValue"] > 0
         assert "](data:image/png;base64," in metadata[f"candidate/{model}"]["card"]["mdStr"]
         assert "| metric | model | linear | trivial |" in metadata[f"candidate/{model}"]["metrics"]["mdStr"]
-        link = urllib.parse.urlsplit(metadata[f"drift/{model}"]["report"]["url"])
+    said = (own.path / "ui.log").read_text()
+    assert f"described at http://127.0.0.1:{reports_port}/dbt_docs/index.html" in said
+    for report in (*(metadata[f"drift/{model}"]["report"] for model in MODELS), metadata["reports/dbt_docs"]["docs"]):
+        link = urllib.parse.urlsplit(report["url"])
         assert (link.scheme, link.netloc) == ("http", "127.0.0.1:3001")
         with urllib.request.urlopen(f"http://127.0.0.1:{reports_port}{link.path}", timeout=PATIENCE) as response:
             assert response.status == 200

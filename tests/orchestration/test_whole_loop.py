@@ -51,7 +51,7 @@ def test_the_summary_names_scores_rejects_metrics_places_and_the_next_step(fille
         line = next(line for line in summary.splitlines() if line.startswith(f"model      {model} "))
         measured, trivial = json.loads(metrics)["log_loss"], json.loads(baseline)["log_loss"]
         assert f"log_loss {measured:.3f} (baseline {trivial:.3f})" in line
-    for place in (filled.published, filled.warehouse, filled.path / "artifacts"):
+    for place in (filled.published, filled.warehouse, filled.path / "artifacts", filled.docs):
         assert str(place) in summary
         assert place.exists()
     assert re.search(r"^next       make ui", summary, re.MULTILINE)
@@ -182,6 +182,7 @@ def test_a_second_run_adds_nothing(own: Home) -> None:
             **{name: own.ask(f"from ml.{name} order by all") for name in KEPT},
             "models": own.files("artifacts/models"),
             "training sets": own.files("artifacts/training_sets"),
+            "docs": own.files("artifacts/reports/dbt_docs"),
             "published": contents(own.published, "marts"),
         }
 
