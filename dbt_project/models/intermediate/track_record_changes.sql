@@ -3,10 +3,9 @@
 {#- Named outside the condition, so that dbt knows of it whatever is built. -#}
 {%- set touched_leads = ref('touched_leads') -%}
 {#- The closed leads of the last build: this model runs before they are brought up to date. -#}
-{%- set before = none -%}
-{%- if is_increment() and execute -%}
-    {%- set before = adapter.get_relation(database=this.database, schema=this.schema, identifier='closed_leads') -%}
-{%- endif -%}
+{%- set before = adapter.get_relation(
+    database=this.database, schema=this.schema, identifier='closed_leads'
+) if is_increment() and execute else none -%}
 
 with compared as (
 
