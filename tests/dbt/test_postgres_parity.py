@@ -89,6 +89,46 @@ def test_a_real_funnel(
     record_property("summary", _counted("a real funnel", cells))
 
 
+DIFFERENCES = {
+    "": "equal",
+    "update facts set share = share * (1 + 1e-13)": "equal within the tolerance",
+    "update facts set share = share * (1 + 1e-11) where number = 2": "share': (1, [(2,",
+    "update facts set share = null where number = 2": "share': (1, [(2, None, 0.7",
+    "update facts set price = price + 0.01 where number = 1": "price': (1, [(1, Decimal('1.26'), Decimal('1.25')",
+    "update facts set name = 'A' where name = 'a'": "name': (1, [(1, 'A', 'a')",
+    "update facts set name = '' where name is null": "name': (1, [(2, '', None)",
+    "update facts set known_at = known_at + interval '1 microsecond' where number = 1": "known_at': (1,",
+    "delete from facts where number = 2": "expected 2 rows",
+    "insert into facts select 3, name, price, share, known_at from facts where number = 2": "expected 2 rows",
+    "update facts set number = 1": "expected 2 rows",
+    "alter table facts alter column number type integer": "the types differ",
+    "alter table facts alter column price type decimal(18, 3)": "the types differ",
+}
+"""What is done to one table of two equal ones, and what the comparison then says."""
+
+
+@pytest.mark.parametrize(("change", "said"), DIFFERENCES.items())
+def test_the_comparison_sees_every_difference(postgres_server: str, tmp_path: Path, change: str, said: str) -> None:
+    for warehouse in (DuckDB(tmp_path), Postgres(postgres_server)):
+        warehouse.execute(
+            "drop schema if exists built cascade",
+            "create schema built",
+            "create table built.facts "
+            "(number bigint, name text, price decimal(18, 2), share double precision, known_at timestamptz)",
+            "insert into built.facts values (1, 'a', 1.25, 1e-300, timestamptz '2026-01-01 00:00:00.000001+00'), "
+            "(2, null, 0.1, 0.7, null)",
+        )
+        if change and warehouse.target == "postgres":
+            warehouse.execute("set search_path = built", change)
+    table = Table("built.facts", ["number"], ["number", "name", "price", "share", "known_at"])
+    if said.startswith("equal"):
+        assert assert_same_rows(tmp_path / "warehouse.duckdb", postgres_server, [table]) == 10
+        return
+    with pytest.raises(AssertionError) as failure:
+        assert_same_rows(tmp_path / "warehouse.duckdb", postgres_server, [table])
+    assert said in str(failure.value)
+
+
 def _built_on_both(
     folder: Path,
     address: str,
