@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,18 @@ LEADS = "600"
 HORIZON = {"LEADLINE_CONVERSION_HORIZON_DAYS": "30"}
 """Over 90 days so few leads leave too little to learn from for a model that beats the trivial baseline beyond noise."""
 """Few enough to be quick, and enough that the candidates of both models are promoted."""
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests have counted: the properties called ``summary`` that they recorded."""
+    said = [
+        value
+        for report in terminalreporter.stats.get("passed", [])
+        for name, value in report.user_properties
+        if name == "summary"
+    ]
+    for line in sorted(said):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

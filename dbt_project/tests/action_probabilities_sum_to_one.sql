@@ -11,4 +11,4 @@ with totals as (
 
 select *
 from totals
-where abs(total - 1) > 1e-6
+where abs(total - 1) > 0.000001

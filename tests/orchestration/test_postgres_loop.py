@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 
+from models.registry import DECLARATIONS
 from tests.conftest import HORIZON, once, source_of
 from tests.homes import Home, ask, filled_in
+from tests.parity import Table, assert_same_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PROBABILITY_TOLERANCE = 1e-9
 """Trees split where the last digit of a double may decide; nothing near that was seen."""
+
+TOLERANCES = {f"importance_{model}": PROBABILITY_TOLERANCE for model in DECLARATIONS}
+KEYS = ("feature_view", "feature", "lead_id", "as_of")
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +98,30 @@ def test_the_scores_are_those_of_duckdb(address: str, filled: Home) -> None:
                 assert math.isclose(value, wanted, abs_tol=PROBABILITY_TOLERANCE), (one[0], name, value, wanted)
             else:
                 assert value == wanted, (one[0], name)
+
+
+def test_features_and_labels_are_those_of_duckdb(
+    address: str, filled: Home, record_property: Callable[[str, object], None]
+) -> None:
+    """Every table, the catalogue among them: what was measured of the features, and what they are worth."""
+    columns: dict[str, list[str]] = {}
+    for schema, table, column in filled.ask(
+        "select table_schema, table_name, column_name from information_schema.columns "
+        "where table_schema in ('features', 'labels') order by table_schema, table_name, ordinal_position"
+    ):
+        # a hash of the build's SQL, to which each engine has its own dispatched macros
+        if column != "build_code":
+            columns.setdefault(f"{schema}.{table}", []).append(column)
+    assert sorted(columns) == [
+        f"{schema}.{table}" for schema in ("features", "labels") for table in _tables(address, schema)
+    ]
+    compared = [
+        Table(name, [column for column in KEYS if column in listed], listed, tolerances=TOLERANCES)
+        for name, listed in columns.items()
+    ]
+    assert "features.catalogue" in columns
+    cells = assert_same_rows(filled.warehouse, address, compared)
+    record_property("summary", f"parity: the whole loop, {cells:,} cells equal on DuckDB and PostgreSQL")
 
 
 def test_every_table_of_schema_ml_has_as_many_rows_as_on_duckdb(address: str, filled: Home) -> None:

@@ -51,7 +51,7 @@ moments as (
         lead_id,
         known_us,
         {%- for lead_column in lead_columns %}
-        max(case when lead_column = '{{ lead_column }}' then value end) as {{ lead_column }},
+        max({{ byte_order("case when lead_column = '" ~ lead_column ~ "' then value end") }}) as {{ lead_column }},
         count(case when lead_column = '{{ lead_column }}' then 1 end) as {{ lead_column }}_is_set,
         {%- endfor %}
         count(case when price > previous_price then 1 end) as property_value_rises,
@@ -85,12 +85,12 @@ held as (
         known_us,
         until_us,
         {%- for lead_column in lead_columns %}
-        max({{ lead_column }}) over (partition by lead_id, {{ lead_column }}_number) as {{ lead_column }},
+        max({{ byte_order(lead_column) }}) over (partition by lead_id, {{ lead_column }}_number) as {{ lead_column }},
         {{ lead_column }}_number,
         {%- endfor %}
         min(known_us) over (partition by lead_id, lead_status_number) as lead_status_us,
         min(known_us) over (partition by lead_id, lead_owner_number) as lead_owner_us,
-        max(case when property_value_number = 1 then property_value end) over (
+        max({{ byte_order('case when property_value_number = 1 then property_value end') }}) over (
             partition by lead_id
         ) as first_property_value,
         property_value_rises_count,

@@ -42,15 +42,15 @@ actions as (
 
     select
         lead_id,
-        max(model) as model,
-        max(version) as version,
+        model,
+        version,
         {%- for action in actions %}
         max(case when outcome = '{{ action }}' then probability end) as probability_{{ action }},
         {%- endfor %}
         max(scored_at) as scored_at
     from champion_predictions
     where model = 'next_best_action'
-    group by lead_id
+    group by lead_id, model, version
 
 ),
 
@@ -61,7 +61,7 @@ best_action as (
         outcome,
         probability,
         reasons,
-        row_number() over (partition by lead_id order by probability desc, {{ byte_order('outcome') }}) as action_rank
+        row_number() over (partition by lead_id order by probability desc nulls last, {{ byte_order('outcome') }}) as action_rank
     from champion_predictions
     where model = 'next_best_action'
 
@@ -73,7 +73,7 @@ open_projects as (
     select
         proposed.lead_id,
         proposed.value,
-        row_number() over (partition by proposed.lead_id order by proposed.fact_number desc) as recency_rank
+        row_number() over (partition by proposed.lead_id order by proposed.fact_number desc nulls last) as recency_rank
     from {{ ref('timeline') }} as proposed
     left join {{ ref('timeline') }} as closed
         on proposed.lead_id = closed.lead_id
@@ -132,7 +132,11 @@ scored as (
         conversion.score as conversion_score,
         conversion.grade,
         conversion.reasons as conversion_reasons,
-        cast(cast(conversion.probability as decimal(18, 9)) * valued.value as decimal(18, 2)) as expected_value,
+        -- engines round halves of doubles differently, and take the same floor
+        cast(
+            cast(cast(floor(conversion.probability * 1000000000 + 0.5) as bigint) * 0.000000001 as decimal(18, 9))
+            * valued.value as decimal(18, 2)
+        ) as expected_value,
         valued.value,
         valued.value_source,
         best_action.outcome as next_best_action,

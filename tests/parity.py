@@ -1,0 +1,128 @@
+"""Tables of a PostgreSQL database compared with those of a DuckDB file, value by value, in DuckDB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from assets.postgres import copy_into
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+RELATIVE_TOLERANCE = 1e-12
+"""Of doubles; everything else is equal."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that both engines have.
+
+    Attributes
+    ----------
+    name : str
+        With its schema.
+    key : sequence of str
+        The columns by which a row of one side is found on the other.
+    columns : sequence of str
+        Those that are compared.
+    on_postgres : str or None
+        The name there, where it is another.
+    tolerances : mapping of str to float
+        Relative tolerances of doubles, where they are not that of all others.
+    """
+
+    name: str
+    key: Sequence[str]
+    columns: Sequence[str]
+    on_postgres: str | None = None
+    tolerances: Mapping[str, float] | None = None
+
+
+def assert_same_rows(duck: Path, address: str, tables: Iterable[Table]) -> int:
+    """Fail where a table is empty, or differs in its types, its rows or a value; return the number of cells compared.
+
+    The rows of PostgreSQL come in bulk, and what compares them is one query per table.
+    """
+    cells = 0
+    # the file is not attached, for dbt keeps it open in a process that it has run in
+    with duckdb.connect(str(duck)) as store, duckdb.connect() as connection:
+        for each in (store, connection):
+            each.execute("set TimeZone = 'UTC'")
+        for table in tables:
+            schema, name = (table.on_postgres or table.name).split(".")
+            copy_into(address, connection, schema, name, table.columns, None)
+            connection.register("stored", store.sql(f"select {_listed(table)} from {table.name}").to_arrow_table())
+            cells += _compared(connection, table, "stored", f"{schema}.{name}")
+    return cells
+
+
+def _listed(table: Table) -> str:
+    return ", ".join(f'"{name}"' for name in table.columns)
+
+
+def _compared(connection: duckdb.DuckDBPyConnection, table: Table, expected: str, found: str) -> int:
+    kinds = {
+        side: {name: kind for name, kind, *_ in connection.execute(f"describe select * from {side}").fetchall()}
+        for side in (expected, found)
+    }
+    assert kinds[found] == kinds[expected], f"{table.name}: the types differ"
+    same = {
+        name: _same(name, kind == "DOUBLE", (table.tolerances or {}).get(name, RELATIVE_TOLERANCE))
+        for name, kind in kinds[expected].items()
+    }
+    joined = (
+        f"from {expected} as expected full join {found} as found "
+        f"on {' and '.join(f'expected.{name} = found.{name}' for name in table.key)}"
+    )
+    rows, rows_found, pairs, *different = _one_row(
+        connection,
+        f"select (select count(*) from {expected}), (select count(*) from {found}), count(*), "
+        + ", ".join(f"count(case when not ({condition}) then 1 end)" for condition in same.values())
+        + f" {joined}",
+    )
+    assert rows > 0, f"{table.name} is empty on DuckDB"
+    # a row without a partner, and a key that comes twice, each make another number of pairs
+    assert (rows_found, pairs) == (rows, rows), (
+        f"{table.name}: expected {rows} rows, one per {table.key}, as on DuckDB; found {rows_found} on PostgreSQL, and "
+        f"{pairs} pairs. Only on PostgreSQL, or only on DuckDB: {_unpaired(connection, table, joined)}"
+    )
+    examples = {
+        name: (count, _examples(connection, table, name, same[name], joined))
+        for name, count in zip(same, different, strict=True)
+        if count
+    }
+    assert not examples, (
+        f"{table.name}: of {rows} rows differ in these columns so many, the first with their key, the value of "
+        f"PostgreSQL and that of DuckDB: {examples}"
+    )
+    return int(rows * len(table.columns))
+
+
+def _same(name: str, is_double: bool, tolerance: float) -> str:
+    equal = f'found."{name}" is not distinct from expected."{name}"'
+    if not is_double:
+        return equal
+    gap, scale = f'abs(found."{name}" - expected."{name}")', f'greatest(abs(found."{name}"), abs(expected."{name}"))'
+    return f"{equal} or coalesce({gap} <= {tolerance} * {scale}, false)"
+
+
+def _examples(connection: duckdb.DuckDBPyConnection, table: Table, name: str, same: str, joined: str) -> list[Any]:
+    key = ", ".join(f"expected.{column}" for column in table.key)
+    return connection.execute(
+        f'select {key}, found."{name}", expected."{name}" {joined} where not ({same}) order by all limit 3'
+    ).fetchall()
+
+
+def _unpaired(connection: duckdb.DuckDBPyConnection, table: Table, joined: str) -> list[Any]:
+    sides = ", ".join(f"{side}.{column}" for side in ("found", "expected") for column in table.key)
+    one_side = " or ".join(f"{side}.{table.key[0]} is null" for side in ("found", "expected"))
+    return connection.execute(f"select {sides} {joined} where {one_side} order by all limit 5").fetchall()
+
+
+def _one_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    (row,) = connection.execute(query).fetchall()
+    return row
