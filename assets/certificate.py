@@ -61,9 +61,9 @@ class Certificate:
     proved_at : datetime
     seconds : float
     features, leads : int
-        Features of the view, and leads that were replayed.
+        Features of the view, and leads whose observations were replayed.
     leads_share : float
-        Share of the leads that were replayed.
+        Share of the leads whose observations were replayed.
     comparisons : tuple of Comparison
     """
 

@@ -43,9 +43,13 @@ if TYPE_CHECKING:
 
 MOMENTS = 3
 """Moments per proof. Another clock chooses others, so that nightly proofs come to cover the history."""
+MAX_OBSERVATIONS = 50_000
+"""Observations beyond which those of a sample of the leads are replayed; the facts of all leads are there for them."""
 MAX_FACTS, MAX_FACTS_IN_DATABASE = 400_000, 100_000
-"""Rows of schema ``raw`` beyond which leads are sampled: with all theirs, and compared with a replay of the sample. The
-same SQL takes several times as long on PostgreSQL as on DuckDB."""
+"""Rows of schema ``raw`` beyond which the other leads are left out: a replay of the sample then stands for the store.
+The same SQL takes several times as long on PostgreSQL as on DuckDB."""
+GROUPS = 4096
+"""Groups of leads, by three digits of a hash, of which some are the sample."""
 EXAMPLES = 3
 """Rows that a failure shows of each column."""
 
@@ -73,7 +77,13 @@ class Subject:
 
 
 def prove(
-    connection: Connection, build: Build, subject: Subject, proved_at: datetime, *, max_facts: int | None = None
+    connection: Connection,
+    build: Build,
+    subject: Subject,
+    proved_at: datetime,
+    *,
+    max_facts: int | None = None,
+    max_observations: int = MAX_OBSERVATIONS,
 ) -> Certificate:
     """Replay a build on copies of its sources that differ in what must not matter.
 
@@ -86,7 +96,10 @@ def prove(
     proved_at : datetime
         The present.
     max_facts : int, optional
-        Rows of schema ``raw`` beyond which leads are sampled; by default as many as the engine replays in seconds.
+        Rows of schema ``raw`` beyond which only those of a sample of the leads are copied; by default as many as the
+        engine replays in seconds.
+    max_observations : int
+        Observations beyond which those of a sample of the leads are replayed.
 
     Raises
     ------
@@ -101,7 +114,7 @@ def prove(
     if max_facts is None:
         max_facts = MAX_FACTS_IN_DATABASE if isinstance(connection, PostgresConnection) else MAX_FACTS
     with scratch(connection, "proof") as beside:
-        proof = _Proof(connection, beside, build, subject, max_facts)
+        proof = _Proof(connection, beside, build, subject, max_facts, max_observations)
         comparisons = tuple(proof.comparisons())
         leads = proof.leads()
     return Certificate(
@@ -140,7 +153,15 @@ def chosen(candidates: Sequence[datetime], as_of: datetime, count: int) -> list[
 class _Proof:
     """The replays of one build."""
 
-    def __init__(self, connection: Connection, beside: Scratch, build: Build, subject: Subject, max_facts: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        beside: Scratch,
+        build: Build,
+        subject: Subject,
+        max_facts: int,
+        max_observations: int,
+    ) -> None:
         self._connection = connection
         self._beside = beside
         self._build = build
@@ -158,21 +179,22 @@ class _Proof:
         self._windows = {name: int(found[1]) for name in self.features if (found := _WINDOW.search(name))}
         self._times = {name: self._time_columns(name) for name in subject.labels}
         facts = sum(self._value(f"select count(*) from {_quoted(name)}") for name in self._sources)
-        # of the 4,096 groups of leads by three digits of their hash
-        self._groups = min(4096, max(1, 4096 * max_facts // max(facts, 1)))
+        observations = self._value(f"select count(*) from {_quoted(subject.view)}")
+        self._copied = min(GROUPS, max(1, GROUPS * max_facts // max(facts, 1)))
+        self._observed = min(self._copied, max(1, GROUPS * max_observations // max(observations, 1)))
 
     @property
     def share(self) -> float:
-        """The share of the leads that is replayed."""
-        return self._groups / 4096
+        """The share of the leads whose observations are replayed."""
+        return self._observed / GROUPS
 
     def leads(self) -> int:
-        """Count the leads that are replayed."""
-        return self._value(f'select count(*) from "raw"."leads" where {self._sampled()}')
+        """Count the leads whose observations are replayed."""
+        return self._value(f'select count(*) from "raw"."leads" where {self._among(self._observed)}')
 
     def comparisons(self) -> Iterator[Comparison]:
         """Replay, and compare."""
-        if self._groups == 4096:
+        if self._copied == GROUPS:
             yield from self._against(None)
             return
         # features may be about other leads, and these are not in the sample: a replay of it stands for the store
@@ -209,25 +231,25 @@ class _Proof:
         return [each for (each,) in found if each.astimezone(UTC).time() == datetime.min.time()]
 
     def _future(self, stored: Place | None, moment: datetime, variant: str, query: Query) -> Iterator[Comparison]:
+        observed = self._among(self._observed)
         with self._beside.place() as replay:
             began = time.perf_counter()
             self._copy(replay, query)
             for model in self._sql.models:
                 if model.relation == OBSERVATIONS:
                     # later ones are not compared, and that of the clock stands for today
-                    known = f"as_of_us <= {_micros(moment)} and observation_kind <> 'clock'"
+                    known = f"as_of_us <= {_micros(moment)} and observation_kind <> 'clock' and {observed}"
                     replay.make(OBSERVATIONS, f"select * from ({model.sql}) as observed where {known}")
                 else:
                     replay.run([model])
             ran = time.perf_counter() - began
             at = _literal(moment)
             view = self._subject.view
-            condition = f"as_of <= {at} and observation_kind <> 'clock'"
+            condition = f"as_of <= {at} and observation_kind <> 'clock' and {observed}"
             yield self._compared(stored, replay, view, self._columns[view], condition, variant, moment, ran)
             for label in self._subject.labels:
-                yield self._compared(
-                    stored, replay, label, self._columns[label], f"matures_at <= {at}", variant, moment, 0.0
-                )
+                matured = f"matures_at <= {at} and {observed}"
+                yield self._compared(stored, replay, label, self._columns[label], matured, variant, moment, 0.0)
 
     def _ask(self, stored: Place | None, unchanged: Place, moment: datetime) -> None:
         """Let the SQL answer for every lead that is open at a moment, on unchanged sources."""
@@ -242,7 +264,8 @@ class _Proof:
             f"select leads.{key}, {_literal(moment)} as as_of, cast({at} as bigint) as as_of_us, "
             f"'asked' as observation_kind, leads.created_at as lead_created_at from {leads} as leads "
             f"left join {closings} as closings on leads.{key} = closings.{key} "
-            f"where leads.known_us < {at} and (closings.closed_us is null or closings.closed_us >= {at})",
+            f"where leads.known_us < {at} and (closings.closed_us is null or closings.closed_us >= {at}) "
+            f"and {self._among(self._observed, 'leads.')}",
         )
         if stored is None:
             unchanged.run(self._sql.affected_by([OBSERVATIONS], targets))
@@ -286,11 +309,14 @@ class _Proof:
         """Fill schema ``raw`` of a place, of the sampled leads."""
         for name in self._sources:
             columns = self._columns[name]
-            place.fill(name, f"select * from ({query(name[1], columns)}) as changed where {self._sampled()}")
+            place.fill(name, f"select * from ({query(name[1], columns)}) as changed where {self._among(self._copied)}")
 
-    def _sampled(self) -> str:
-        key = self._subject.key
-        return "1 = 1" if self._groups == 4096 else f"substr(md5({key}), 1, 3) < '{self._groups:03x}'"
+    def _among(self, groups: int, of: str = "") -> str:
+        """Return the condition that a lead is in some of the groups; the fewer are among the more."""
+        if groups == GROUPS:
+            return "1 = 1"
+        # another clock chooses others, so that nights come to cover all
+        return f"substr(md5({of}{self._subject.key} || '{self._build.as_of.isoformat()}'), 1, 3) < '{groups:03x}'"
 
     def _relation(self, stored: Place | None, name: Name) -> str:
         return _quoted(name) if stored is None else stored.relation(name)

@@ -98,6 +98,27 @@ def test_of_many_leads_some_are_replayed_and_compared_with_a_replay_of_themselve
     assert certificate.rows_by_variant["removed"] > 100
 
 
+def test_of_many_observations_those_of_some_leads_are_compared_with_the_store(store: Store) -> None:
+    whole = proved(store)
+    certificate = proved(store, max_observations=300)
+
+    assert certificate.passed
+    assert 20 < certificate.leads < LEADS / 2
+    assert 0 < certificate.leads_share < 0.5
+    assert 100 < certificate.rows_by_variant["removed"] < whole.rows_by_variant["removed"] / 2
+    assert 10 < certificate.rows_by_variant["past"] < whole.rows_by_variant["past"]
+    with store.warehouse.connect() as connection:
+        connection.execute("create table kept as from features.lead_features")
+        # whoever is in the sample: all have another value now
+        connection.execute("update features.lead_features set source_closed_leads_count_lifetime = -1")
+    try:
+        differing = proved(store, max_observations=300).differing_columns
+    finally:
+        with store.warehouse.connect() as connection:
+            connection.execute("create or replace table features.lead_features as from kept; drop table kept")
+    assert differing == ["features.lead_features.source_closed_leads_count_lifetime"]
+
+
 @pytest.mark.parametrize("column", CAUGHT_BY)
 def test_a_planted_leak_is_caught_and_named(leaking: Certificate, column: str) -> None:
     found = [each for each in leaking.differences if f"{each.table}.{each.column}" == column]
