@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from assets.postgres import WHOLE_TABLES
 from benchmarks.compiled import DATABASE
 from benchmarks.feature_measuring import KEYS, OURS, Taken, assert_equal
 from benchmarks.feature_workload import connect, given
@@ -74,11 +75,11 @@ class Server:
 
     def ours(self, models: Sequence[Model]) -> Taken:
         """Materialize the feature view, and the models that only it needs."""
-        return self._measured(OURS, {f"{model.schema}.{model.name}": model.sql for model in models})
+        return self._measured(OURS, {f"{each.schema}.{each.name}": (each.materialized, each.sql) for each in models})
 
     def by_hand(self, name: str, sql: str) -> Taken:
         """Materialize a query written by hand, and compare it with the view."""
-        taken = self._measured(f"by_hand.{name}", {f"by_hand.{name}": sql})
+        taken = self._measured(f"by_hand.{name}", {f"by_hand.{name}": ("table", sql)})
         with self.connection() as connection:
             assert_equal(connection, f"by_hand.{name}", AS_OF_US)
         return taken
@@ -91,14 +92,21 @@ class Server:
             cursor.adbc_ingest(table, rows, mode="create", db_schema_name=schema)
             cursor.execute(f"analyze {schema}.{table}")
 
-    def _measured(self, table: str, queries: dict[str, str]) -> Taken:
+    def _measured(self, table: str, queries: dict[str, tuple[str, str]]) -> Taken:
         with self.connection() as connection:
-            for name in reversed(queries):
-                connection.execute(f"drop table if exists {name}")
+            for name, (kind, _) in reversed(queries.items()):
+                connection.execute(f"drop {kind} if exists {name}")
             with self._memory() as peak:
                 began = time.perf_counter()
-                for name, sql in queries.items():
-                    connection.execute(f"create table {name} as {sql}")
+                connection.begin()
+                # as the models have it, and the queries by hand too
+                for setting in WHOLE_TABLES:
+                    connection.execute(setting)
+                for name, (kind, sql) in queries.items():
+                    connection.execute(f"create {kind} {name} as {sql}")
+                    if kind == "table":
+                        connection.execute(f"analyze {name}")
+                connection.commit()
                 seconds = time.perf_counter() - began
             ((found, expected),) = connection.execute(
                 f"select (select count(*) from {table}), (select count(*) from intermediate.observations)"

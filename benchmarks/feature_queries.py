@@ -6,8 +6,6 @@ four kinds. They read what the view reads, `intermediate.timeline` and `intermed
 
 from __future__ import annotations
 
-from pathlib import Path
-
 DAY_US = 86_400_000_000
 WINDOWS = {"7d": 7, "30d": 30, "90d": 90, "lifetime": None}
 COUNTS = {
@@ -111,10 +109,17 @@ def running() -> str:
     )
 
 
-def all_features() -> str:
-    """Return a query for all features that the view had when it was written, with ``as_of_us`` beside ``as_of``."""
-    written = Path(__file__).with_name("all_features_by_hand.sql").read_text(encoding="utf-8")
-    return f"select *, epoch_us(as_of) as as_of_us from ({written}) as features"
+def of_the_view(view: str, as_of_us: str) -> str:
+    """Return a query that asks the view for the forty features alone; engines compute no column that nobody reads.
+
+    Parameters
+    ----------
+    view : str
+        The view's query.
+    as_of_us : str
+        Microseconds since 1970 of ``view.as_of``, in the engine's SQL.
+    """
+    return f"select lead_id, {as_of_us} as as_of_us, {', '.join(FORTY)} from ({view}) as view"
 
 
 def _packs() -> int:

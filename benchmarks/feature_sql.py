@@ -1,8 +1,8 @@
 """The feature view beside its peers on synthetic facts: SQL and Polars written by hand, Feast, pandas, PostgreSQL.
 
-What is measured is the whole view, whatever its features, and the peers compute forty of them: there is no smaller
-view to compare with. All read the same facts and observations, and every value that a peer computes must be the view's;
-one that differs ends the benchmark. Each form runs in a process of its own, in turn; the median counts.
+The peers compute forty of its features, and so the view is measured twice: as a whole, with the models that only it
+needs, and asked for the same forty. All read the same facts and observations, and every value that a peer computes must
+be the view's; one that differs ends the benchmark. Each form runs in a process of its own, in turn; the median counts.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from benchmarks import feature_peers as peers
 from benchmarks import feature_queries as queries
 from benchmarks.compiled import DATABASE, Model, compiled
-from benchmarks.feature_measuring import KEYS, Taken, assert_equal, by_hand, ours
-from benchmarks.feature_postgres import server
+from benchmarks.feature_measuring import Taken, assert_equal, by_hand, ours
+from benchmarks.feature_postgres import AS_OF_US, server
 from benchmarks.feature_workload import CLOCK, SIZES, connect, create, fill, given, observe, of_the_view
 from benchmarks.measuring import Figure, Report, table
 from benchmarks.processes import alone
@@ -32,15 +32,14 @@ WORKLOADS = {"S": {"sparse": 3, "dense": 3}, "M": {"sparse": 3, "dense": 1}, "X"
 """How often each form runs, by size and density."""
 WITH_PEERS = ("S", "M")
 """Sizes at which Feast, pandas and PostgreSQL run too, on sparse observations: elsewhere they would take hours."""
-VIEW, ALL = "the view", "all features, packed sums"
+VIEW, SAME = "the view", "the view, the same forty"
 JOIN, PACKED, RUNNING = "join", "join, packed sums", "running sums"
 BY_HAND: dict[str, Callable[[], str]] = {
     JOIN: queries.joined,
     PACKED: queries.packed,
     RUNNING: queries.running,
-    ALL: queries.all_features,
 }
-FORMS = {"sparse": (JOIN, PACKED, RUNNING, ALL), "dense": (PACKED, RUNNING, ALL)}
+FORMS = {"sparse": (JOIN, PACKED, RUNNING), "dense": (PACKED, RUNNING)}
 POLARS_FORMS = {"sparse": (JOIN, RUNNING), "dense": (RUNNING,)}
 """Forms by density: those that are hopeless there are left out."""
 SLOW = {("DuckDB", "X"): (JOIN, RUNNING), ("Polars", "X"): (RUNNING,)}
@@ -115,10 +114,14 @@ class Workload:
         """Size and density."""
         return f"{self.size} {self.density}"
 
-    def best(self, engine: str, *, by_hand: bool) -> Form:
-        """Return the view on an engine, or the fastest other form."""
+    def form(self, engine: str, name: str) -> Form:
+        """Return a form on an engine."""
+        return next(form for form in self.forms if (form.engine, form.name) == (engine, name))
+
+    def best(self, engine: str) -> Form:
+        """Return the fastest form on an engine that is not the view's."""
         return min(
-            (form for form in self.forms if form.engine == engine and (form.name != VIEW) == by_hand),
+            (form for form in self.forms if form.engine == engine and form.name not in (VIEW, SAME)),
             key=lambda form: form.seconds,
         )
 
@@ -150,21 +153,17 @@ def figures(workloads: Sequence[Workload]) -> list[Figure]:
     """Return what was aimed at, and each peer's time over the view's."""
     found = []
     for workload in workloads:
-        view = workload.best("DuckDB", by_hand=False)
+        view = workload.form("DuckDB", VIEW)
         for engine, bound in (("DuckDB", 1.3), ("PostgreSQL", 1.5)):
             if workload.has(engine):
-                over = workload.best(engine, by_hand=False), workload.best(engine, by_hand=True)
-                ratio = over[0].seconds / over[1].seconds
-                name = f"{workload.name}: {engine}, view over the best by hand"
-                found.append(Figure(name=f"{name} ({over[1].name})", value=ratio, bound=bound, digits=2, unit="x"))
-                share = over[1].runs[0].features / over[0].runs[0].features
-                found.append(Figure(name=f"{name}, per feature", value=ratio * share, digits=2, unit="x"))
-        for other in (form for form in workload.forms if form.name == ALL):
-            name = f"{workload.name}: the view over {other.runs[0].features} of its {view.runs[0].features} by hand"
-            found.append(Figure(name=name, value=view.seconds / other.seconds, bound=1.3, digits=2, unit="x"))
+                best = workload.best(engine)
+                name = f"{workload.name}: {engine}, {{}} over the best by hand ({best.name})"
+                for form, limit in ((SAME, bound), (VIEW, None)):
+                    ratio = workload.form(engine, form).seconds / best.seconds
+                    found.append(Figure(name=name.format(form), value=ratio, bound=limit, digits=2, unit="x"))
         for engine in ("Polars", "Feast", "pandas"):
             if workload.has(engine):
-                ratio = workload.best(engine, by_hand=True).seconds / view.seconds
+                ratio = workload.best(engine).seconds / view.seconds
                 found.append(Figure(name=f"{workload.name}: {engine} over the view", value=ratio, digits=2, unit="x"))
         if workload.size == "X" and view.peak_bytes is not None:
             name = f"{workload.name}: peak memory of the view"
@@ -185,7 +184,7 @@ def _growth(workloads: Sequence[Workload]) -> list[Figure]:
         ),
     ]
     for few, many in pairs:
-        each = [one.best("DuckDB", by_hand=False).seconds / one.observations for one in (few, many)]
+        each = [one.form("DuckDB", VIEW).seconds / one.observations for one in (few, many)]
         name = f"time of an observation, {many.name} over {few.name}"
         found.append(Figure(name=name, value=each[1] / each[0], bound=1.3, digits=2, unit="x"))
     return found
@@ -210,7 +209,7 @@ def _at_size(size: str, folder: Path, models: Sequence[Model], feast: Path | Non
             workload.forms += _on_postgres(path, folder, POSTGRES_REPEATS[size])
             workload.forms += _beside(path, folder, feast)
         workloads.append(workload)
-        view = workload.best("DuckDB", by_hand=False)
+        view = workload.form("DuckDB", VIEW)
         rows = table([HEADER, *(form.cells(view) for form in workload.forms)], left=2)
         said += [f"{workload.name}: {described}", *(f"  {row}" for row in rows)]
     return workloads, said
@@ -225,16 +224,16 @@ def _in_turn(forms: Mapping[tuple[str, str], Callable[[], Taken]], repeats: int)
 
 
 def _on_duckdb(path: Path, models: Sequence[Model], names: Sequence[str], repeats: int) -> list[Form]:
+    view = of_the_view(models)
     forms: dict[tuple[str, str], Callable[[], Taken]] = {
-        ("DuckDB", VIEW): partial(alone, ours, path, of_the_view(models)),
+        ("DuckDB", VIEW): partial(alone, ours, path, view),
+        ("DuckDB", SAME): partial(alone, by_hand, path, SAME, queries.of_the_view(view[-1].sql, peers.AS_OF_US)),
         **{("DuckDB", name): partial(alone, by_hand, path, name, BY_HAND[name]()) for name in names},
     }
     found = _in_turn(forms, repeats)
     with connect(path) as connection:
-        for name in names:
-            described = connection.execute(f'describe by_hand."{name}"').fetchall()
-            columns = [column for column, *_ in described if column not in KEYS]
-            assert_equal(connection, f'by_hand."{name}"', peers.AS_OF_US, columns)
+        for name in (SAME, *names):
+            assert_equal(connection, f'by_hand."{name}"', peers.AS_OF_US)
     return found
 
 
@@ -250,8 +249,10 @@ def _on_postgres(path: Path, folder: Path, repeats: int) -> list[Form]:
     models = compiled(place, {"as_of": CLOCK}, LAYERS, target="postgres")
     with server(place / "postgres") as postgres:
         postgres.load(path, models)
+        view = of_the_view(models)
         forms: dict[tuple[str, str], Callable[[], Taken]] = {
-            ("PostgreSQL", VIEW): partial(postgres.ours, of_the_view(models)),
+            ("PostgreSQL", VIEW): partial(postgres.ours, view),
+            ("PostgreSQL", SAME): partial(postgres.by_hand, "same", queries.of_the_view(view[-1].sql, AS_OF_US)),
             ("PostgreSQL", JOIN): partial(postgres.by_hand, "joined", queries.joined()),
             ("PostgreSQL", PACKED): partial(postgres.by_hand, "packed", queries.packed("double precision")),
         }
