@@ -7,7 +7,17 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks import drift_speed, feature_sql, load_time, real_funnel, scenarios, training_speed, truth, whole_loop
+from benchmarks import (
+    drift_speed,
+    feature_increment,
+    feature_sql,
+    load_time,
+    real_funnel,
+    scenarios,
+    training_speed,
+    truth,
+    whole_loop,
+)
 from benchmarks.measuring import Report, machine, table
 
 if TYPE_CHECKING:
@@ -20,12 +30,14 @@ BENCHMARKS: dict[str, Callable[[], Report]] = {
     "feature_sql": feature_sql.run,
     "feature_sql_m": partial(feature_sql.run, ("S", "M")),
     "feature_sql_x": partial(feature_sql.run, ("S", "M", "X")),
+    "feature_increment": feature_increment.run,
+    "feature_increment_x": partial(feature_increment.run, ("X",)),
     "drift_speed": drift_speed.run,
     "training_speed": training_speed.run,
     "truth": truth.run,
     "scenarios": scenarios.run,
 }
-ONLY_IF_NAMED = ("feature_sql_m", "feature_sql_x", "scenarios")
+ONLY_IF_NAMED = ("feature_sql_m", "feature_sql_x", "feature_increment_x", "scenarios")
 """Benchmarks that take many minutes."""
 
 

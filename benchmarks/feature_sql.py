@@ -45,6 +45,8 @@ POLARS_FORMS = {"sparse": (JOIN, RUNNING), "dense": (RUNNING,)}
 SLOW = {("DuckDB", "X"): (JOIN, RUNNING), ("Polars", "X"): (RUNNING,)}
 """Forms that a smaller size has shown to be slower, and that would take many minutes or all memory."""
 POSTGRES_REPEATS = {"S": 3, "M": 1}
+MEMORY_LIMITS = {"X": "6GB"}
+"""What DuckDB gets for the view, which spills what is more to disk: Python and the process itself come on top."""
 
 
 @dataclass
@@ -203,7 +205,7 @@ def _at_size(size: str, folder: Path, models: Sequence[Model], feast: Path | Non
             [name for name in forms[density] if name not in SLOW.get((engine, size), ())]
             for engine, forms in (("DuckDB", FORMS), ("Polars", POLARS_FORMS))
         )
-        workload.forms += _on_duckdb(path, models, by_hand_here, repeats)
+        workload.forms += _on_duckdb(path, models, by_hand_here, repeats, MEMORY_LIMITS.get(size))
         workload.forms += _on_polars(path, folder, polars_here, repeats)
         if size in WITH_PEERS and density == "sparse":
             workload.forms += _on_postgres(path, folder, POSTGRES_REPEATS[size])
@@ -223,10 +225,12 @@ def _in_turn(forms: Mapping[tuple[str, str], Callable[[], Taken]], repeats: int)
     return list(found.values())
 
 
-def _on_duckdb(path: Path, models: Sequence[Model], names: Sequence[str], repeats: int) -> list[Form]:
+def _on_duckdb(
+    path: Path, models: Sequence[Model], names: Sequence[str], repeats: int, memory_limit: str | None = None
+) -> list[Form]:
     view = of_the_view(models)
     forms: dict[tuple[str, str], Callable[[], Taken]] = {
-        ("DuckDB", VIEW): partial(alone, ours, path, view),
+        ("DuckDB", VIEW): partial(alone, ours, path, view, memory_limit),
         ("DuckDB", SAME): partial(alone, by_hand, path, SAME, queries.of_the_view(view[-1].sql, peers.AS_OF_US)),
         **{("DuckDB", name): partial(alone, by_hand, path, name, BY_HAND[name]()) for name in names},
     }
