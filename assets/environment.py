@@ -207,8 +207,17 @@ def point_at_home(chosen: Settings) -> None:
 
 
 def _home(value: str | None, source: str | None) -> Path:
-    if value is not None:
-        return Path(value).expanduser().resolve()
+    return default_home(source) if value is None else Path(value).expanduser().resolve()
+
+
+def default_home(source: str | None) -> Path:
+    """Return the home of a source where none is set.
+
+    Raises
+    ------
+    SettingError
+        If the source is a folder with a name that Leadline needs there itself.
+    """
     default = PROJECT / ".leadline"
     if source is None or "://" in source:
         return default

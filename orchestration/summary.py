@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from assets.database_marts import READER
-from assets.environment import OWN_SERVER
+from assets.environment import OWN_SERVER, default_home
 from assets.resources import ArtifactStore
 from assets.warehouse import Warehouse
 from models.registry import DECLARATIONS
@@ -138,7 +138,8 @@ def _next_steps(current: Settings) -> list[str]:
         warehouse = ""
     else:
         warehouse = f" WAREHOUSE={OWN_SERVER if str(current.own_server) in current.warehouse else '…'}"
-    steps = [f"next       make ui{source}{warehouse}: look at every step, and run it again"]
+    home = "" if current.home == default_home(current.source) else f" HOME_DIR={current.home}"
+    steps = [f"next       make ui{source}{warehouse}{home}: look at every step, and run it again"]
     if not current.source:
         steps.append(
             f"           make run{warehouse} SOURCE=<folder of CSV or Parquet files>: score your own CRM's export"

@@ -54,7 +54,7 @@ def test_the_summary_names_scores_rejects_metrics_places_and_the_next_step(fille
     for place in (filled.published, filled.warehouse, filled.path / "artifacts", filled.docs):
         assert str(place) in summary
         assert place.exists()
-    assert re.search(r"^next       make ui", summary, re.MULTILINE)
+    assert re.search(rf"^next       make ui .*HOME_DIR={filled.path}: ", summary, re.MULTILINE)
 
 
 def test_each_open_lead_has_one_row(filled: Home, clock: datetime) -> None:
