@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.homes import Home
+from tests.homes import MEASURED, Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def once(path: Path, prepare: Callable[[Path], Home]) -> Home:
     with only_one_process(path):
         if not done.exists():
             home = prepare(path)
-            run = home.run()
+            run = home.run(**MEASURED)
             assert run.code == 0, run.err[-3000:]
             path.with_name(f"{path.name}.out").write_text(run.out)
             done.write_text(json.dumps(home.settings))
