@@ -123,7 +123,7 @@ def variables(clock: datetime, load_number: int) -> dict[str, Any]:
     return {**SETTINGS, "as_of": clock.isoformat(), "load_number": load_number}
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=[pytest.param("duckdb", marks=pytest.mark.slow(100)), "postgres"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Warehouse, Warehouse, int]]:
     """Return two empty warehouses of an engine, and the days of increments that there is time for."""
     if request.param == "duckdb":

@@ -8,6 +8,8 @@ import random
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from assets.source.extract import ExtractionReport, extract
 from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, COLUMNS, DAY, Crm, random_crm
 from tests.dbt.warehouses import DuckDB, Postgres, Row, Warehouse, tables
@@ -23,6 +25,7 @@ RELATIVE_TOLERANCE = 1e-12
 """Of doubles; everything else is equal."""
 
 
+@pytest.mark.slow(70)
 def test_postgresql_has_the_rows_of_duckdb(postgres_server: str, scratch: Path, tmp_path: Path) -> None:
     """One export and one set of predictions, built with every data test and unit test on both.
 
