@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.homes import Home
+from tests.homes import MEASURED, Home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 LEADS = "600"
@@ -31,6 +31,37 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     for line in sorted(said):
         terminalreporter.write_line(line)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests that take minutes first, so that none of them is left to run alone at the end."""
+    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    items[:] = slowest_first(items, workers)
+
+
+def slowest_first(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Return the tests in the order in which each worker, given its share in one piece, begins with slow ones.
+
+    The slowest of those that need the filled home comes first, then what does not need it: while one worker fills the
+    home, those that need it as well would only wait.
+    """
+    seconds = {item: mark.args[0] for item in items if (mark := item.get_closest_marker("slow"))}
+    by_time = sorted(seconds, key=lambda item: -seconds[item])
+    waiting = [item for item in by_time if _needs_filled(item)]
+    slow = [*waiting[:1], *(item for item in by_time if not _needs_filled(item)), *waiting[1:]]
+    ahead = [item for item in items if item not in seconds]
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        # as pytest-xdist shares them out: a worker's share is what is left by the workers that are left
+        share = (len(items) - len(ordered)) // (workers - worker)
+        ahead = [*slow[worker::workers], *ahead]
+        ordered += ahead[:share]
+        del ahead[:share]
+    return ordered
+
+
+def _needs_filled(item: pytest.Item) -> bool:
+    return "filled" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +100,7 @@ def once(path: Path, prepare: Callable[[Path], Home]) -> Home:
     with only_one_process(path):
         if not done.exists():
             home = prepare(path)
-            run = home.run()
+            run = home.run(**MEASURED)
             assert run.code == 0, run.err[-3000:]
             path.with_name(f"{path.name}.out").write_text(run.out)
             done.write_text(json.dumps(home.settings))

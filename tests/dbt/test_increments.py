@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# what runs is dbt and SQL, and watching that for lines of this project's Python takes half as long again
+pytestmark = pytest.mark.no_cover
+
 SETTINGS: dict[str, Any] = {"closing_outcomes": CLOSING_OUTCOMES, "conversion_horizon_days": 30}
 MODELS = "+lead_features +conversion +next_action +feature_clock"
 KEYS = {
@@ -123,7 +126,7 @@ def variables(clock: datetime, load_number: int) -> dict[str, Any]:
     return {**SETTINGS, "as_of": clock.isoformat(), "load_number": load_number}
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=[pytest.param("duckdb", marks=pytest.mark.slow(100)), "postgres"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Warehouse, Warehouse, int]]:
     """Return two empty warehouses of an engine, and the days of increments that there is time for."""
     if request.param == "duckdb":

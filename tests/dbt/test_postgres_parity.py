@@ -46,6 +46,7 @@ def address(postgres_server: str) -> Iterator[str]:
         yield created
 
 
+@pytest.mark.slow(70)
 def test_a_random_crm(
     address: str, scratch: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_simulated_crm_with_late_double_and_tied_facts(
     record_property("summary", _counted("a simulated CRM", cells))
 
 
+@pytest.mark.slow(40)
 @pytest.mark.skipif(not FUNNEL.is_dir(), reason="the real funnel is not there (../shared/data/bpi2012_crm)")
 def test_a_real_funnel(
     address: str, scratch: Path, tmp_path: Path, record_property: Callable[[str, object], None]

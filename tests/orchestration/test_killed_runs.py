@@ -48,11 +48,14 @@ def _scores(home: Home) -> dict[str, list[tuple[object, ...]]]:
     "kills",
     [
         pytest.param(
-            [Kill("… crm", 0.6), Kill("… candidate/conversion", 0.7), Kill("… marts", 3.0)], id="crm-candidate-marts"
+            [Kill("… crm", 0.6), Kill("… candidate/conversion", 0.7), Kill("… marts", 3.0)],
+            id="crm-candidate-marts",
+            marks=pytest.mark.slow(360),
         ),
         pytest.param(
             [Kill("… feature_store", 3.0), Kill("… scores/conversion", 0.1), Kill("… published/snapshot", 0.0)],
             id="feature_store-scores-snapshot",
+            marks=pytest.mark.slow(190),
         ),
     ],
 )
@@ -82,6 +85,7 @@ def test_a_home_with_a_snapshot_survives(kills: list[Kill], own: Home, undisturb
     assert list(home.path.rglob("*.unfinished*")) == []
 
 
+@pytest.mark.slow(120)
 def test_an_empty_home_survives(empty: Home, filled: Home) -> None:
     with empty.started() as running:
         running.wait_for("loading leads")

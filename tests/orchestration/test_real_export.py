@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 EXPORT = REPOSITORY.parent / "shared" / "data" / "bpi2012_crm"
 
 
+@pytest.mark.slow(150)
 @pytest.mark.skipif(not EXPORT.is_dir(), reason="the export of the real funnel (shared/data/bpi2012_crm) is not here")
 def test_the_real_funnel_is_scored_as_of_its_last_fact(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", {"LEADLINE_SOURCE": str(EXPORT)})

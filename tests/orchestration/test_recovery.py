@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.homes import Home
 
 
+@pytest.mark.slow(85)
 def test_a_lost_model_is_trained_again_to_the_same_bytes(own: Home) -> None:
     models = own.path / "artifacts/models"
     before = vouched_for(models)

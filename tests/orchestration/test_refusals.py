@@ -25,6 +25,7 @@ def _failed(home: Home, job: str = "whole_loop", **settings: str) -> Finished:
     return run
 
 
+@pytest.mark.slow(60)
 def test_another_source_unless_it_is_accepted(own: Home, tmp_path: Path) -> None:
     here = own.settings["LEADLINE_SOURCE"]
     elsewhere = tmp_path / "moved"
@@ -42,6 +43,7 @@ def test_another_source_unless_it_is_accepted(own: Home, tmp_path: Path) -> None
     assert own.ask("select source from raw.extraction") == [(str(elsewhere),)]
 
 
+@pytest.mark.slow(40)
 def test_to_train_before_a_label_has_matured(own: Home) -> None:
     run = _failed(own, LEADLINE_CONVERSION_HORIZON_DAYS="3000")
     assert "training_set__conversion: model 'conversion': no rows to learn from" in run.err
@@ -49,6 +51,7 @@ def test_to_train_before_a_label_has_matured(own: Home) -> None:
     assert "load more history, or shorten the horizon" in run.err
 
 
+@pytest.mark.slow(50)
 def test_to_score_with_a_model_file_that_was_changed(own: Home) -> None:
     artifact = own.ask("select artifact from ml.ml_champions where model = 'conversion'")[0][0]
     model = own.path / "artifacts/models/conversion" / artifact / "pipeline.joblib"
@@ -66,6 +69,7 @@ def test_to_score_with_a_model_file_that_was_changed(own: Home) -> None:
     ]
 
 
+@pytest.mark.slow(45)
 def test_to_publish_scores_that_fail_a_test(own: Home) -> None:
     with duckdb.connect(str(own.warehouse)) as connection:
         connection.execute("update ml.ml_predictions set probability = 1.5 where model = 'conversion'")
@@ -75,6 +79,7 @@ def test_to_publish_scores_that_fail_a_test(own: Home) -> None:
     assert "between_lead_scores_conversion_probability" in run.err
 
 
+@pytest.mark.slow(75)
 def test_to_promote_a_candidate_that_does_not_beat_the_baseline(tmp_path: Path) -> None:
     # too few leads to learn from
     home = Home(tmp_path / "home", {"LEADLINE_SIMULATION_LEADS": "150"})

@@ -78,6 +78,7 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], ask: Query, log: Ca
     raise AssertionError(f"the UI did not answer within {PATIENCE} s:\n{log()[-3000:]}")
 
 
+@pytest.mark.slow(60)
 def test_assets_checks_runs_reports_schedule_and_sensor_are_there(ui: Query, own: Home, reports_port: int) -> None:
     nodes = ui(
         "{ assetNodes { assetKey { path } groupName description kinds owners { ... on TeamAssetOwner { team } } "

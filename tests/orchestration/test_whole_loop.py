@@ -175,6 +175,7 @@ def test_the_columns_of_the_snapshot_are_documented(filled: Home) -> None:
     assert undocumented == []
 
 
+@pytest.mark.slow(55)
 def test_a_second_run_adds_nothing(own: Home) -> None:
     def kept() -> dict[str, Any]:
         return {
@@ -195,6 +196,7 @@ def test_a_second_run_adds_nothing(own: Home) -> None:
     assert own.ask("select reused, count(*) from ml.ml_training_logs group by 1 order by 1") == [(False, 2), (True, 2)]
 
 
+@pytest.mark.slow(120)
 def test_scoring_alone_scores_at_another_clock_and_trains_nothing(own: Home, filled: Home, clock: datetime) -> None:
     trained = ("ml_models", "ml_training_logs", "ml_champions")
     before = {name: own.ask(f"from ml.{name} order by all") for name in trained}
