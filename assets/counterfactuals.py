@@ -99,12 +99,14 @@ TABLES: Mapping[str, Records] = {
     "leads": Records(
         key="lead_id",
         occurred="created_at",
-        drawn={
-            "source": ("(select min(source) from {table})", "'proof'"),
-            "property_value": ("null", "1", "123456"),
-            "zip_code": ("null", "'99999'"),
+        drawn={"source": ("(select min(source) from {table})", "'proof'")},
+        overwritten={
+            "status": "null",
+            "assigned_to": "null",
+            "updated_at": "created_at",
+            "property_value": "null",
+            "zip_code": "null",
         },
-        overwritten={"status": "null", "assigned_to": "null", "updated_at": "created_at"},
     ),
     "interactions": Records(
         key="interaction_id",
@@ -295,7 +297,8 @@ class _Draw:
 def _overwritten(name: str, draw: _Draw, at: str) -> str:
     if name.endswith("_at"):
         return f"({at} + {draw.hours()} * interval '1 hour')"
-    return draw.one_of(("null", "12345") if name == "cost" else _texts("won", "lost", "new", "proof"))
+    is_number = name in ("cost", "property_value")
+    return draw.one_of(("null", "12345") if is_number else _texts("won", "lost", "new", "proof"))
 
 
 def _in_table(values: Sequence[str], table: str) -> list[str]:

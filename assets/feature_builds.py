@@ -16,12 +16,19 @@ from assets.warehouse import columns_of, table_exists
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
+
+    import dagster as dg
 
     from assets.resources import CompiledSql, Horizons
     from assets.warehouse import Connection, Warehouse
 
 CLOCK_TABLE = ("features", "feature_clock")
+
+
+class PartialBuildError(RuntimeError):
+    """Some models of the feature store were picked and not all; the message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +129,32 @@ def gather(warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql) -> B
     if last is not None and not compiled.has(last.as_of):
         missing.append(str(compiled.path))
     return BuildEvidence(last=last, now=now, missing=tuple(missing))
+
+
+def refuse_a_part(picked: Collection[dg.AssetKey], models: Collection[dg.AssetKey]) -> None:
+    """Refuse to build some models of the feature store: they add to each other what is due, and would not agree.
+
+    Raises
+    ------
+    PartialBuildError
+        If not all models are picked.
+    """
+    left_out = sorted(key.to_user_string() for key in set(models) - set(picked))
+    if left_out:
+        raise PartialBuildError(
+            f"Expected all {len(models)} models of staging, intermediate, features and labels, found {len(picked)}; "
+            f"{', '.join(left_out[:3])}{' and more' if len(left_out) > 3 else ''} left out. They are built together, "
+            "because each adds to the last build what the others found due. Materialize the groups staging, "
+            "intermediate, features and labels, or run score_leads; for days of features anew, materialize "
+            "features/lead_features_by_day."
+        )
+
+
+def forget_build(warehouse: Warehouse) -> None:
+    """Forget what the store was built from, so that the next build is whole unless this one comes to its end."""
+    with warehouse.connect() as connection:
+        if table_exists(connection, *CLOCK_TABLE):
+            connection.execute(f"delete from {'.'.join(CLOCK_TABLE)}")
 
 
 def build_code(settings: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from dagster_dbt import dbt_assets
 
 from assets.compiled import microseconds
 from assets.dbt import DBT_PROJECT, Dbt, Translator, build, manifest_path
-from assets.feature_builds import gather, plan_build
+from assets.feature_builds import forget_build, gather, plan_build, refuse_a_part
 from assets.feature_history import added_days
 from assets.resources import WAREHOUSE_POOL, CompiledSql, Horizons
 from assets.warehouse import Warehouse
@@ -25,11 +25,25 @@ from assets.warehouse import Warehouse
 def feature_store(
     context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql
 ) -> Iterator[Any]:
-    """Build features and labels at the clock of the last extraction, adding to the last build where that will do."""
+    """Build features and labels at the clock of the last extraction, adding to the last build where that will do.
+
+    Raises
+    ------
+    PartialBuildError
+        If some of the models are picked and not all.
+    """
+    picked = context.selected_asset_keys
+    if not picked:
+        # checks alone: tests change nothing
+        yield from build(context, dbt, warehouse, horizons)
+        return
+    refuse_a_part(picked, feature_store.keys)
     evidence = gather(warehouse, horizons, compiled)
     plan = plan_build(evidence)
     context.log.info(plan.reason)
     variables = {"load_number": evidence.now.load_number, "build_code": evidence.now.code}
+    # written again at the end: a build that stops half-way leaves nothing that an increment could rest on
+    forget_build(warehouse)
     if plan.since is None:
         yield from build(
             context, dbt, warehouse, horizons, variables=variables, options=["--full-refresh"], keep=compiled.keep

@@ -138,6 +138,8 @@ LEAD_FEATURES = FeatureView(
         "days_since_oldest_open_proposal",
         "proposals_count_lifetime",
         "open_proposals_count",
+        "days_since_last_status_change",
+        "days_since_last_owner_change",
         "rep_closed_leads_count_lifetime",
         "rep_win_rate_lifetime",
         "rep_first_outbound_hours_lifetime",

@@ -79,6 +79,10 @@ def deliveries(crm: Crm, seed: int) -> list[Delivery]:
             # a correction moves the fact, to an earlier or to a later day
             moved = {**row, "occurred_at": row["occurred_at"] + rng.choice((-9, 9)) * DAY, "recorded_at": None}
             found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, "interactions", moved))
+        if rng.random() < 0.05:
+            # or it turns out to have been with another lead
+            other = rng.choice([lead["lead_id"] for lead in crm["leads"] if lead["created_at"] <= row["occurred_at"]])
+            found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, "interactions", {**row, "lead_id": other}))
     for table, first, last, before in (
         ("appointments", "booked_at", "ended_at", "scheduled"),
         ("projects", "proposed_at", "closed_at", "open"),
@@ -87,6 +91,9 @@ def deliveries(crm: Crm, seed: int) -> list[Delivery]:
             deliver(table, {**row, last: None, "status": before}, row[first])
             if row[last]:
                 deliver(table, row, row[last])
+                if rng.random() < 0.05:
+                    moved = {**row, "lead_id": rng.choice(crm["leads"])["lead_id"]}
+                    found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, table, moved))
     for row in crm["lead_changes"]:
         deliver("lead_changes", row, row["known_at"])
     return sorted(found, key=lambda each: each.at)

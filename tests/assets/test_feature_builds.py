@@ -1,0 +1,77 @@
+"""How the feature store is built: whole wherever an increment might give other rows, and never in part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import pytest
+
+from assets.feature_builds import (
+    BuildEvidence,
+    Built,
+    PartialBuildError,
+    forget_build,
+    gather,
+    plan_build,
+    refuse_a_part,
+)
+from assets.feature_store import feature_store
+from assets.resources import CompiledSql, Horizons
+from assets.warehouse import StaleFeaturesError, Warehouse
+
+if TYPE_CHECKING:
+    from tests.homes import Home
+
+LAST = Built(as_of=datetime(2026, 6, 1, tzinfo=UTC), load_number=7, code="abc")
+NEXT = replace(LAST, as_of=LAST.as_of + timedelta(days=1), load_number=8)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "reason"),
+    [
+        (BuildEvidence(last=None, now=NEXT), "there is no build to add to"),
+        (BuildEvidence(last=LAST, now=NEXT, missing=("features.lead_features",)), "features.lead_features of the last"),
+        (BuildEvidence(last=LAST, now=replace(NEXT, code="abd")), "SQL or the settings have changed"),
+        (BuildEvidence(last=NEXT, now=LAST), "the clock has gone back"),
+    ],
+)
+def test_whole_where_there_is_nothing_right_to_add_to(evidence: BuildEvidence, reason: str) -> None:
+    plan = plan_build(evidence)
+    assert plan.since is None
+    assert plan.reason.startswith("Whole: ")
+    assert reason in plan.reason
+
+
+@pytest.mark.parametrize("now", [NEXT, LAST])
+def test_an_increment_on_the_last_build_otherwise(now: Built) -> None:
+    plan = plan_build(BuildEvidence(last=LAST, now=now))
+    assert plan.since == LAST
+    assert LAST.as_of.isoformat() in plan.reason
+
+
+def test_what_a_run_built_can_be_added_to_until_another_build_has_begun(own: Home) -> None:
+    warehouse = Warehouse(address=f"duckdb:{own.warehouse}")
+    settings = Horizons(overrides={"conversion": 30}), CompiledSql(root=str(own.path / "compiled"))
+    before = gather(warehouse, *settings)
+    assert before.missing == ()
+    assert before.last is not None
+    assert before.last.as_of == before.now.as_of == warehouse.built_extraction().as_of
+    assert plan_build(replace(before, now=before.last)).since == before.last
+
+    forget_build(warehouse)
+
+    assert plan_build(gather(warehouse, *settings)).reason == "Whole: there is no build to add to."
+    with pytest.raises(StaleFeaturesError, match="Materialize features and labels again"):
+        warehouse.built_extraction()
+
+
+def test_some_models_alone_are_refused() -> None:
+    refuse_a_part(feature_store.keys, feature_store.keys)
+    some = [key for key in feature_store.keys if key != dg.AssetKey(["features", "lead_features"])]
+    with pytest.raises(PartialBuildError, match="features/lead_features left out") as refused:
+        refuse_a_part(some, feature_store.keys)
+    assert f"expected all {len(feature_store.keys)} models" in str(refused.value).lower()
+    assert "features/lead_features_by_day" in str(refused.value)
