@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 READER = "leadline_reader"
 """A role without login that can read schema ``marts`` and nothing else; give it to those who log in."""
 
-APPEND_ONLY = frozenset({"lead_score_history"})
-"""Tables to which builds add rows and never change one, by ``as_of``."""
+APPEND_ONLY = {
+    "lead_score_history": (
+        "published.lead_id = built.lead_id and published.as_of = built.as_of "
+        "and published.conversion_model_version is not distinct from built.conversion_model_version "
+        "and published.action_model_version is not distinct from built.action_model_version"
+    )
+}
+"""Tables to which builds add rows and never change one, and when a row that is published is one that was built."""
 
 
 def publish(warehouse: Warehouse, warn: Callable[[str], None]) -> dict[str, int]:
@@ -63,10 +69,8 @@ def _publish_table(connection: Connection, built: str, name: str) -> None:
     listed = ", ".join(f'"{column}"' for column in columns)
     if same and name in APPEND_ONLY:
         connection.execute(
-            f"insert into marts.{name} ({listed}) select {listed} from (select * from {built}.{name} "
-            f"where as_of >= coalesce((select max(as_of) from marts.{name}), '-infinity') "
-            f"except all select * from marts.{name} "
-            f"where as_of >= coalesce((select max(as_of) from marts.{name}), '-infinity')) as added"
+            f"insert into marts.{name} ({listed}) select {listed} from {built}.{name} as built "
+            f"where not exists (select 1 from marts.{name} as published where {APPEND_ONLY[name]})"
         )
         return
     if same and _has_dependents(connection, name):

@@ -214,10 +214,11 @@ def build_marts(warehouse: Warehouse, *scores: int, history: tuple[int, ...] = (
         "create table marts_unpublished.lead_scores (lead_id bigint)",
         "comment on table marts_unpublished.lead_scores is 'One row per lead''s score'",
         "comment on column marts_unpublished.lead_scores.lead_id is 'The lead'",
-        "create table if not exists marts_unpublished.lead_score_history (lead_id bigint, as_of timestamptz)",
+        "create table if not exists marts_unpublished.lead_score_history "
+        "(lead_id bigint, as_of timestamptz, conversion_model_version text, action_model_version text)",
         *(f"insert into marts_unpublished.lead_scores values ({each})" for each in scores),
         *(
-            f"insert into marts_unpublished.lead_score_history values ({each}, timestamptz '2026-01-0{each}')"
+            f"insert into marts_unpublished.lead_score_history values ({each}, timestamptz '2026-01-0{each}', 'v1')"
             for each in history
         ),
     )
@@ -251,6 +252,20 @@ def test_marts_are_published_with_comments_and_grants_that_outlast_the_swap(ware
         f"has_schema_privilege('{READER}', 'marts_unpublished', 'usage')",
     )
     assert allowed == [(True, False, False)]
+
+
+def test_the_published_history_gets_the_rows_that_it_lacks_also_those_of_an_earlier_clock(warehouse: Warehouse) -> None:
+    build_marts(warehouse, 1, history=(3,))
+    publish(warehouse, pytest.fail)
+    build_marts(warehouse, 1, history=(2,))
+    execute(warehouse, "insert into marts_unpublished.lead_score_history values (2, '2026-01-02', 'v1', 'a1')")
+    for _ in range(2):
+        publish(warehouse, pytest.fail)
+        assert rows(
+            warehouse,
+            "select lead_id, conversion_model_version, action_model_version from marts.lead_score_history "
+            "order by lead_id, action_model_version",
+        ) == [(2, "v1", "a1"), (2, "v1", None), (3, "v1", None)]
 
 
 def test_a_view_on_a_mart_survives_and_shows_the_new_rows(warehouse: Warehouse) -> None:
