@@ -83,6 +83,9 @@ class Connection(Protocol):
     def commit(self) -> Any:
         """Commit the transaction."""
 
+    def rollback(self) -> Any:
+        """Undo the transaction."""
+
     def register(self, name: str, frame: Any, /) -> Any:
         """Make a frame a table of this connection."""
 

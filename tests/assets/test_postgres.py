@@ -12,7 +12,8 @@ import duckdb
 import pandas as pd
 import pytest
 
-from assets.database_marts import READER, publish
+import assets.database_marts
+from assets.database_marts import READER, MartsHeldError, publish
 from assets.ml_tables import LOOK, TABLES, add_predictions, ensure, record_decision, record_source_health
 from assets.postgres import PostgresConnection, WarehouseUnavailableError
 from assets.source_health import SourceFigure
@@ -301,3 +302,48 @@ def test_readers_of_before_go_on_reading_while_the_marts_are_swapped(warehouse: 
         build_marts(warehouse, 2)
         publish(warehouse, pytest.fail)
         assert reader.execute("select lead_id from marts.lead_scores").fetchall() == [(2,)]
+
+
+def test_a_reader_in_a_transaction_stops_the_publication_for_a_while_and_not_other_readers(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assets.database_marts, "LOCK_ATTEMPTS", 2)
+    monkeypatch.setattr(assets.database_marts, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(assets.database_marts, "PAUSE_SECONDS", 0)
+    build_marts(warehouse, 1, history=(1,))
+    publish(warehouse, pytest.fail)
+    build_marts(warehouse, 2, history=(2,))
+    warnings: list[str] = []
+    with closing(PostgresConnection(warehouse.address)) as reader:
+        (pid,) = reader.execute("select pg_backend_pid()").fetchall()[0]
+        reader.begin()
+        reader.execute("select * from marts.lead_scores")
+        with pytest.raises(MartsHeldError, match=rf"found them held by pid {pid} \(\w+\)\. Nothing has changed"):
+            publish(warehouse, warnings.append)
+        assert len(warnings) == 1
+        assert f"pid {pid}" in warnings[0]
+        assert published(warehouse) == ([1], [1])
+
+        # one that ends in time costs nothing but the wait
+        def leaves(_: str) -> None:
+            reader.rollback()
+
+        publish(warehouse, leaves)
+    assert published(warehouse) == ([2], [1, 2])
+
+
+def test_what_schema_marts_grants_by_default_outlasts_the_swap(warehouse: Warehouse) -> None:
+    build_marts(warehouse, 1)
+    publish(warehouse, pytest.fail)
+    # a role is of the whole server
+    role = f"reader_of_{warehouse.address.split('?')[0].rpartition('/')[2]}"
+    execute(
+        warehouse,
+        f"create role {role}",
+        f"alter default privileges in schema marts grant select on tables to {role}",
+    )
+    try:
+        publish(warehouse, pytest.fail)
+        assert rows(warehouse, f"select has_table_privilege('{role}', 'marts.lead_scores', 'select')") == [(True,)]
+    finally:
+        execute(warehouse, f"drop owned by {role}", f"drop role {role}")
