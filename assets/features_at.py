@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.compiled import OBSERVATIONS, read, scratch
 from assets.environment import OWN_SERVER, SettingError, settings
-from assets.warehouse import StaleFeaturesError, Warehouse, columns_of
+from assets.warehouse import CLOCKS, StaleFeaturesError, Warehouse, columns_of
 from models.declaration import AS_OF
 from models.registry import DECLARATIONS
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from assets.compiled import Build
+    from assets.compiled import Build, Scratch
     from assets.warehouse import Connection
 
 LEAD_ID = "lead_id"
@@ -87,16 +87,18 @@ def features_at(
             )
         warehouse = warehouse or Warehouse(address=current.warehouse)
         compiled = compiled or current.compiled / "feature_store.json"
-    clock = warehouse.built_extraction().as_of
     build = read(compiled)
-    if build.as_of != clock:
-        raise StaleFeaturesError(
-            f"{compiled}: expected the SQL of the features in {warehouse.shown}, whose clock is {clock.isoformat()}, "
-            f"found that of {build.as_of.isoformat()}. Materialize staging, intermediate, features and labels again."
-        )
     with warehouse.connect() as connection:
-        question = checked(asked(entities, connection), build.as_of)
-        return answer(connection, build, question, labels)
+        frame = asked(entities, connection)
+        with scratch(connection, "asked", {*build.relations, *CLOCKS}) as beside:
+            clock = warehouse.built_extraction(connection).as_of
+            if build.as_of != clock:
+                raise StaleFeaturesError(
+                    f"{compiled}: expected the SQL of the features in {warehouse.shown}, whose clock is "
+                    f"{clock.isoformat()}, found that of {build.as_of.isoformat()}. "
+                    "Materialize staging, intermediate, features and labels again."
+                )
+            return answer(connection, beside, build, checked(frame, clock), labels)
 
 
 def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.DataFrame:
@@ -156,13 +158,17 @@ def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
     return question.assign(**{LEAD_ID: ids.map(str), AS_OF: times})
 
 
-def answer(connection: Connection, build: Build, question: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+def answer(
+    connection: Connection, beside: Scratch, build: Build, question: pd.DataFrame, labels: Sequence[str]
+) -> pd.DataFrame:
     """Answer a question that has been checked.
 
     Parameters
     ----------
     connection : Connection
         To the warehouse that holds the build.
+    beside : Scratch
+        Of this connection.
     build : Build
     question : DataFrame
         As `checked` returns it.
@@ -203,7 +209,7 @@ def answer(connection: Connection, build: Build, question: pd.DataFrame, labels:
             f"question: expected columns of other names than those of the answer, found {clash}. Rename them."
         )
     connection.register(_ASKED, _as_rows(question))
-    with scratch(connection, "asked") as beside, beside.place() as place:
+    with beside.place() as place:
         place.make(OBSERVATIONS, _OBSERVED)
         place.run(build.affected_by([OBSERVATIONS], tables))
         joined = " ".join(

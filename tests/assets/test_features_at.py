@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ from pandas.testing import assert_frame_equal
 
 from assets.compiled import NotCompiledError, write
 from assets.features_at import QuestionError, features_at
+from assets.postgres import PostgresConnection
 from assets.resources import ArtifactStore, CompiledSql, Horizons
 from assets.training_sets import training_set_asset
 from assets.warehouse import StaleFeaturesError
@@ -216,6 +220,27 @@ def test_another_build_than_that_of_the_store_is_refused(random_store: Store, tm
     write(tmp_path / "other.json", type(random_store.build)(variables=other, models=random_store.build.models))
     with pytest.raises(StaleFeaturesError, match="found that of 2024-01-01"):
         features_at(question, warehouse=random_store.warehouse, compiled=tmp_path / "other.json")
+
+
+def test_the_clock_is_that_of_the_state_that_answers(postgres_store: Store, tmp_path: Path) -> None:
+    question = pd.DataFrame({"lead_id": ["L1"], "as_of": [AT]})
+    ask(postgres_store, question, tmp_path)
+    compiled = tmp_path / "feature_store.json"
+    with (
+        ThreadPoolExecutor(max_workers=1) as executor,
+        closing(PostgresConnection(postgres_store.warehouse.address)) as build,
+    ):
+        build.begin()
+        build.execute("lock table staging.stg_leads in access exclusive mode")
+        build.execute("update features.feature_clock set as_of = as_of + interval '1 day'")
+        asking = executor.submit(features_at, question, warehouse=postgres_store.warehouse, compiled=compiled)
+        waiting = "select 1 from pg_locks where not granted and relation = 'staging.stg_leads'::regclass"
+        while build.execute(waiting).fetchone() is None:
+            assert not asking.done(), "the question does not wait for the build"
+            time.sleep(0.05)
+        build.commit()
+        with pytest.raises(StaleFeaturesError, match="built at the clock of the last extraction"):
+            asking.result()
 
 
 def test_the_training_set_asset_answers_from_the_launchpad(random_store: Store, tmp_path: Path) -> None:

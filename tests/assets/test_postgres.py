@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import assets.database_marts
+from assets.compiled import scratch
 from assets.database_marts import READER, MartsHeldError, publish
 from assets.ml_tables import LOOK, TABLES, add_predictions, ensure, record_decision, record_source_health
 from assets.postgres import PostgresConnection, WarehouseUnavailableError
@@ -347,3 +348,38 @@ def test_what_schema_marts_grants_by_default_outlasts_the_swap(warehouse: Wareho
         assert rows(warehouse, f"select has_table_privilege('{role}', 'marts.lead_scores', 'select')") == [(True,)]
     finally:
         execute(warehouse, f"drop owned by {role}", f"drop role {role}")
+
+
+def test_a_place_reads_one_state_whatever_is_built_meanwhile(warehouse: Warehouse) -> None:
+    execute(warehouse, "create schema raw", "create table raw.leads as select 1 as n", "create table raw.clock (n int)")
+    with (
+        closing(PostgresConnection(warehouse.address)) as reader,
+        closing(PostgresConnection(warehouse.address)) as build,
+    ):
+        with scratch(reader, "asked", [("raw", "leads"), ("raw", "none")]):
+            assert reader.execute("select n from raw.leads").fetchall() == [(1,)]
+            build.execute("insert into raw.leads values (2)")
+            build.execute("insert into raw.clock values (2)")
+            assert reader.execute("select n from raw.leads").fetchall() == [(1,)]
+            assert reader.execute("select n from raw.clock").fetchall() == []
+        with scratch(reader, "asked", [("raw", "leads")]):
+            # a swapped table would be empty for one who reads the state of before
+            build.execute("set lock_timeout = '100ms'")
+            with pytest.raises(Exception, match="lock timeout"):
+                build.execute("drop table raw.leads")
+        assert reader.execute("select n from raw.leads order by n").fetchall() == [(1,), (2,)]
+
+
+def test_two_may_make_places_at_once(warehouse: Warehouse) -> None:
+    with (
+        closing(PostgresConnection(warehouse.address)) as one,
+        closing(PostgresConnection(warehouse.address)) as other,
+        scratch(one, "asked") as beside,
+        beside.place() as place,
+    ):
+        place.make(("raw", "leads"), "select 1 as n")
+        other.execute("set lock_timeout = '100ms'")
+        with scratch(other, "asked") as beside_too, beside_too.place() as another:
+            another.make(("raw", "leads"), "select 2 as n")
+            assert other.execute(f"select n from {another.relation(('raw', 'leads'))}").fetchall() == [(2,)]
+        assert one.execute(f"select n from {place.relation(('raw', 'leads'))}").fetchall() == [(1,)]
