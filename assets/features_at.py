@@ -117,8 +117,10 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
     if path.suffix.lower() in (".csv", ".parquet"):
         if not path.is_file():
             raise QuestionError(f"{path}: expected a file with the columns {LEAD_ID} and {AS_OF}, found none.")
-        # identifiers such as 007 are text
-        return pd.read_csv(path, dtype={LEAD_ID: str}) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        # identifiers such as 007 and NA are text
+        return pd.read_csv(path, dtype={LEAD_ID: str}, keep_default_na=False, na_values=[""])
     schema, _, table = text.partition(".")
     if not _TABLE.fullmatch(text) or not columns_of(connection, schema, table):
         raise QuestionError(
@@ -134,7 +136,7 @@ def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
     Raises
     ------
     QuestionError
-        If a column is missing or has no value somewhere, or a time has no zone or lies after the clock.
+        If a column is missing, is there twice or has no value somewhere, or a time has no zone or lies after the clock.
     """
     import pandas as pd
 
@@ -143,6 +145,11 @@ def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
         raise QuestionError(
             f"question: expected the columns {LEAD_ID} and {AS_OF}, found {list(question.columns)}; "
             f"{' and '.join(missing)} is missing."
+        )
+    if twice := [name for name in (LEAD_ID, AS_OF) if list(question.columns).count(name) > 1]:
+        raise QuestionError(
+            f"question: expected one column {LEAD_ID} and one {AS_OF}, found {list(question.columns)}. "
+            f"Drop or rename those of {' and '.join(twice)} that are not meant."
         )
     for name in (LEAD_ID, AS_OF):
         _refuse(question, question[name].isna(), f"a value in {name} in every row", "none", "Fill it, or drop the row.")
@@ -184,13 +191,15 @@ def answer(
     Raises
     ------
     QuestionError
-        If there is no such label, or a column of the question has the name of one of the answer.
+        If there is no such label, one is asked for twice, or a column of the question is named as one of the answer.
     """
     import pandas as pd
 
     known = {declaration.label for declaration in DECLARATIONS.values()}
     if unknown := sorted(set(labels) - known):
         raise QuestionError(f"labels: expected some of {sorted(known)}, found {unknown}.")
+    if len(set(labels)) < len(labels):
+        raise QuestionError(f"labels: expected each once, found {list(labels)}.")
     tables = [VIEW, *(("labels", label) for label in labels)]
     selected = {STATE: STATE}
     for table in tables:

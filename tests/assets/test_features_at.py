@@ -203,6 +203,24 @@ def test_what_cannot_be_answered_is_refused(
         ask(random_store, pd.DataFrame(question), tmp_path)
 
 
+def test_what_is_given_twice_is_refused(random_store: Store, tmp_path: Path) -> None:
+    question = pd.DataFrame({"lead_id": ["L1"], "as_of": [AT]})
+    with pytest.raises(QuestionError, match=r"expected each once, found \['conversion', 'conversion'\]"):
+        ask(random_store, question, tmp_path, ["conversion", "conversion"])
+    with pytest.raises(QuestionError, match=r"expected one column lead_id .*found \['lead_id', 'lead_id', 'as_of'\]"):
+        ask(random_store, question[["lead_id", "lead_id", "as_of"]], tmp_path)
+
+
+def test_identifiers_of_a_file_are_text_whatever_they_look_like(random_store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "question.csv"
+    ids = ["NA", "null", "007", "1.0"]
+    path.write_text("lead_id,as_of\n" + "".join(f"{each},2024-05-01T00:00:00Z\n" for each in ids), encoding="utf-8")
+    assert list(ask(random_store, path, tmp_path)["lead_id"]) == ids
+    path.write_text("lead_id,as_of\n,2024-05-01T00:00:00Z\n", encoding="utf-8")
+    with pytest.raises(QuestionError, match="expected a value in lead_id"):
+        ask(random_store, path, tmp_path)
+
+
 def test_unknown_labels_tables_and_files_are_refused(random_store: Store, tmp_path: Path) -> None:
     with pytest.raises(QuestionError, match=r"expected some of \['conversion', 'next_action'\], found \['churn'\]"):
         ask(random_store, pd.DataFrame({"lead_id": ["L1"], "as_of": [AT]}), tmp_path, ["churn"])
