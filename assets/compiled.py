@@ -90,6 +90,11 @@ class Build:
         texts = sorted(f"{model.schema}\0{model.name}\0{model.sql}" for model in self.models)
         return hashlib.sha256("\0\0".join(texts).encode()).hexdigest()
 
+    @property
+    def relations(self) -> frozenset[Name]:
+        """All that is made or read."""
+        return frozenset().union(*({model.relation, *model.reads} for model in self.models))
+
     def at(self, as_of: datetime) -> Build:
         """Return the build at another clock, which stands in the SQL as microseconds since 1970."""
         clock = str(microseconds(as_of))
@@ -333,11 +338,12 @@ class Scratch:
 
 
 @contextmanager
-def scratch(connection: Connection, prefix: str) -> Iterator[Scratch]:
+def scratch(connection: Connection, prefix: str, reads: Collection[Name] = ()) -> Iterator[Scratch]:
     """Make places beside the tables of a warehouse while the context lasts.
 
-    On PostgreSQL they are schemas ``<prefix>_<n>_<schema>`` in a transaction that is never committed: nobody sees them,
-    and nothing of them is left, also where the process is killed.
+    On PostgreSQL they are schemas ``<prefix>_<pid>_<n>_<schema>`` in a transaction that is never committed: nobody sees
+    them, and nothing of them is left, also where the process is killed. The transaction reads one state of the
+    database, of the moment at which it begins.
 
     Parameters
     ----------
@@ -345,13 +351,23 @@ def scratch(connection: Connection, prefix: str) -> Iterator[Scratch]:
         Used for nothing else that writes meanwhile.
     prefix : str
         The beginning of the names.
+    reads : collection of Name
+        What is read of the warehouse, so far as it is there.
     """
     if isinstance(connection, PostgresConnection):
+        # of those who ask at once, each has names of its own, or one would wait for the other
+        (pid,) = connection.execute("select pg_backend_pid()").fetchall()[0]
+        there = set(connection.execute("select table_schema, table_name from information_schema.tables").fetchall())
         connection.begin()
+        connection.execute("set transaction isolation level repeatable read")
+        if held := sorted(there.intersection(reads)):
+            # locked before the first query, which fixes the state: a table that a build swaps in after it looks empty
+            listed = ", ".join(f'"{schema}"."{name}"' for schema, name in held)
+            connection.execute(f"lock table {listed} in access share mode")
         for setting in WHOLE_TABLES:
             connection.execute(setting)
         try:
-            yield Scratch(connection, prefix)
+            yield Scratch(connection, f"{prefix}_{pid}")
         finally:
             connection.rollback()
     else:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.compiled import OBSERVATIONS, read, scratch
 from assets.environment import OWN_SERVER, SettingError, settings
-from assets.warehouse import StaleFeaturesError, Warehouse, columns_of
+from assets.warehouse import CLOCKS, StaleFeaturesError, Warehouse, columns_of
 from models.declaration import AS_OF
 from models.registry import DECLARATIONS
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from assets.compiled import Build
+    from assets.compiled import Build, Scratch
     from assets.warehouse import Connection
 
 LEAD_ID = "lead_id"
@@ -87,16 +87,18 @@ def features_at(
             )
         warehouse = warehouse or Warehouse(address=current.warehouse)
         compiled = compiled or current.compiled / "feature_store.json"
-    clock = warehouse.built_extraction().as_of
     build = read(compiled)
-    if build.as_of != clock:
-        raise StaleFeaturesError(
-            f"{compiled}: expected the SQL of the features in {warehouse.shown}, whose clock is {clock.isoformat()}, "
-            f"found that of {build.as_of.isoformat()}. Materialize staging, intermediate, features and labels again."
-        )
     with warehouse.connect() as connection:
-        question = checked(asked(entities, connection), build.as_of)
-        return answer(connection, build, question, labels)
+        frame = asked(entities, connection)
+        with scratch(connection, "asked", {*build.relations, *CLOCKS}) as beside:
+            clock = warehouse.built_extraction(connection).as_of
+            if build.as_of != clock:
+                raise StaleFeaturesError(
+                    f"{compiled}: expected the SQL of the features in {warehouse.shown}, whose clock is "
+                    f"{clock.isoformat()}, found that of {build.as_of.isoformat()}. "
+                    "Materialize staging, intermediate, features and labels again."
+                )
+            return answer(connection, beside, build, checked(frame, clock), labels)
 
 
 def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.DataFrame:
@@ -115,8 +117,10 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
     if path.suffix.lower() in (".csv", ".parquet"):
         if not path.is_file():
             raise QuestionError(f"{path}: expected a file with the columns {LEAD_ID} and {AS_OF}, found none.")
-        # identifiers such as 007 are text
-        return pd.read_csv(path, dtype={LEAD_ID: str}) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        # identifiers such as 007 and NA are text
+        return pd.read_csv(path, dtype={LEAD_ID: str}, keep_default_na=False, na_values=[""])
     schema, _, table = text.partition(".")
     if not _TABLE.fullmatch(text) or not columns_of(connection, schema, table):
         raise QuestionError(
@@ -132,7 +136,7 @@ def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
     Raises
     ------
     QuestionError
-        If a column is missing or has no value somewhere, or a time has no zone or lies after the clock.
+        If a column is missing, is there twice or has no value somewhere, or a time has no zone or lies after the clock.
     """
     import pandas as pd
 
@@ -141,6 +145,11 @@ def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
         raise QuestionError(
             f"question: expected the columns {LEAD_ID} and {AS_OF}, found {list(question.columns)}; "
             f"{' and '.join(missing)} is missing."
+        )
+    if twice := [name for name in (LEAD_ID, AS_OF) if list(question.columns).count(name) > 1]:
+        raise QuestionError(
+            f"question: expected one column {LEAD_ID} and one {AS_OF}, found {list(question.columns)}. "
+            f"Drop or rename those of {' and '.join(twice)} that are not meant."
         )
     for name in (LEAD_ID, AS_OF):
         _refuse(question, question[name].isna(), f"a value in {name} in every row", "none", "Fill it, or drop the row.")
@@ -156,13 +165,17 @@ def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
     return question.assign(**{LEAD_ID: ids.map(str), AS_OF: times})
 
 
-def answer(connection: Connection, build: Build, question: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+def answer(
+    connection: Connection, beside: Scratch, build: Build, question: pd.DataFrame, labels: Sequence[str]
+) -> pd.DataFrame:
     """Answer a question that has been checked.
 
     Parameters
     ----------
     connection : Connection
         To the warehouse that holds the build.
+    beside : Scratch
+        Of this connection.
     build : Build
     question : DataFrame
         As `checked` returns it.
@@ -178,13 +191,15 @@ def answer(connection: Connection, build: Build, question: pd.DataFrame, labels:
     Raises
     ------
     QuestionError
-        If there is no such label, or a column of the question has the name of one of the answer.
+        If there is no such label, one is asked for twice, or a column of the question is named as one of the answer.
     """
     import pandas as pd
 
     known = {declaration.label for declaration in DECLARATIONS.values()}
     if unknown := sorted(set(labels) - known):
         raise QuestionError(f"labels: expected some of {sorted(known)}, found {unknown}.")
+    if len(set(labels)) < len(labels):
+        raise QuestionError(f"labels: expected each once, found {list(labels)}.")
     tables = [VIEW, *(("labels", label) for label in labels)]
     selected = {STATE: STATE}
     for table in tables:
@@ -203,7 +218,7 @@ def answer(connection: Connection, build: Build, question: pd.DataFrame, labels:
             f"question: expected columns of other names than those of the answer, found {clash}. Rename them."
         )
     connection.register(_ASKED, _as_rows(question))
-    with scratch(connection, "asked") as beside, beside.place() as place:
+    with beside.place() as place:
         place.make(OBSERVATIONS, _OBSERVED)
         place.run(build.affected_by([OBSERVATIONS], tables))
         joined = " ".join(

@@ -113,7 +113,7 @@ def prove(
     began = time.perf_counter()
     if max_facts is None:
         max_facts = MAX_FACTS_IN_DATABASE if isinstance(connection, PostgresConnection) else MAX_FACTS
-    with scratch(connection, "proof") as beside:
+    with scratch(connection, "proof", build.relations) as beside:
         proof = _Proof(connection, beside, build, subject, max_facts, max_observations)
         comparisons = tuple(proof.comparisons())
         leads = proof.leads()

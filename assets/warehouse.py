@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -26,6 +26,10 @@ PATIENCE_SECONDS = 120
 
 STEP_RETRIES, STEP_RETRY_SECONDS = 2, 5
 """Of a step that has lost its connection to a database."""
+
+
+CLOCKS = (("raw", "extraction"), ("features", "feature_clock"))
+"""The tables that say of which clock facts and features are."""
 
 
 class WarehouseBusyError(RuntimeError):
@@ -82,6 +86,9 @@ class Connection(Protocol):
 
     def commit(self) -> Any:
         """Commit the transaction."""
+
+    def rollback(self) -> Any:
+        """Undo the transaction."""
 
     def register(self, name: str, frame: Any, /) -> Any:
         """Make a frame a table of this connection."""
@@ -204,15 +211,20 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         finally:
             connection.close()
 
-    def extraction(self) -> Extraction:
+    def extraction(self, within: Connection | None = None) -> Extraction:
         """Return what the last extraction left.
+
+        Parameters
+        ----------
+        within : Connection, optional
+            A connection to this warehouse that is open, to read in its transaction.
 
         Raises
         ------
         NoExtractionError
             If nothing has been extracted.
         """
-        with self.connect() as connection:
+        with self.connect() if within is None else nullcontext(within) as connection:
             if not table_exists(connection, "raw", "extraction"):
                 raise NoExtractionError(
                     f"{self.shown}: expected an extraction in raw.extraction, found none. "
@@ -239,16 +251,21 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             assumptions=json.loads(row[6]),
         )
 
-    def built_extraction(self) -> Extraction:
+    def built_extraction(self, within: Connection | None = None) -> Extraction:
         """Return what the last extraction left, once features and labels are built at its clock.
+
+        Parameters
+        ----------
+        within : Connection, optional
+            A connection to this warehouse that is open, to read in its transaction.
 
         Raises
         ------
         StaleFeaturesError
             If they were built at another clock, or not at all: scores of one moment would be published as of another.
         """
-        extraction = self.extraction()
-        with self.connect() as connection:
+        with self.connect() if within is None else nullcontext(within) as connection:
+            extraction = self.extraction(connection)
             found = None
             if table_exists(connection, "features", "feature_clock"):
                 found = connection.execute("select as_of from features.feature_clock").fetchone()

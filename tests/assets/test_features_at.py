@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +15,7 @@ from pandas.testing import assert_frame_equal
 
 from assets.compiled import NotCompiledError, write
 from assets.features_at import QuestionError, features_at
+from assets.postgres import PostgresConnection
 from assets.resources import ArtifactStore, CompiledSql, Horizons
 from assets.training_sets import training_set_asset
 from assets.warehouse import StaleFeaturesError
@@ -199,6 +203,24 @@ def test_what_cannot_be_answered_is_refused(
         ask(random_store, pd.DataFrame(question), tmp_path)
 
 
+def test_what_is_given_twice_is_refused(random_store: Store, tmp_path: Path) -> None:
+    question = pd.DataFrame({"lead_id": ["L1"], "as_of": [AT]})
+    with pytest.raises(QuestionError, match=r"expected each once, found \['conversion', 'conversion'\]"):
+        ask(random_store, question, tmp_path, ["conversion", "conversion"])
+    with pytest.raises(QuestionError, match=r"expected one column lead_id .*found \['lead_id', 'lead_id', 'as_of'\]"):
+        ask(random_store, question[["lead_id", "lead_id", "as_of"]], tmp_path)
+
+
+def test_identifiers_of_a_file_are_text_whatever_they_look_like(random_store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "question.csv"
+    ids = ["NA", "null", "007", "1.0"]
+    path.write_text("lead_id,as_of\n" + "".join(f"{each},2024-05-01T00:00:00Z\n" for each in ids), encoding="utf-8")
+    assert list(ask(random_store, path, tmp_path)["lead_id"]) == ids
+    path.write_text("lead_id,as_of\n,2024-05-01T00:00:00Z\n", encoding="utf-8")
+    with pytest.raises(QuestionError, match="expected a value in lead_id"):
+        ask(random_store, path, tmp_path)
+
+
 def test_unknown_labels_tables_and_files_are_refused(random_store: Store, tmp_path: Path) -> None:
     with pytest.raises(QuestionError, match=r"expected some of \['conversion', 'next_action'\], found \['churn'\]"):
         ask(random_store, pd.DataFrame({"lead_id": ["L1"], "as_of": [AT]}), tmp_path, ["churn"])
@@ -216,6 +238,27 @@ def test_another_build_than_that_of_the_store_is_refused(random_store: Store, tm
     write(tmp_path / "other.json", type(random_store.build)(variables=other, models=random_store.build.models))
     with pytest.raises(StaleFeaturesError, match="found that of 2024-01-01"):
         features_at(question, warehouse=random_store.warehouse, compiled=tmp_path / "other.json")
+
+
+def test_the_clock_is_that_of_the_state_that_answers(postgres_store: Store, tmp_path: Path) -> None:
+    question = pd.DataFrame({"lead_id": ["L1"], "as_of": [AT]})
+    ask(postgres_store, question, tmp_path)
+    compiled = tmp_path / "feature_store.json"
+    with (
+        ThreadPoolExecutor(max_workers=1) as executor,
+        closing(PostgresConnection(postgres_store.warehouse.address)) as build,
+    ):
+        build.begin()
+        build.execute("lock table staging.stg_leads in access exclusive mode")
+        build.execute("update features.feature_clock set as_of = as_of + interval '1 day'")
+        asking = executor.submit(features_at, question, warehouse=postgres_store.warehouse, compiled=compiled)
+        waiting = "select 1 from pg_locks where not granted and relation = 'staging.stg_leads'::regclass"
+        while build.execute(waiting).fetchone() is None:
+            assert not asking.done(), "the question does not wait for the build"
+            time.sleep(0.05)
+        build.commit()
+        with pytest.raises(StaleFeaturesError, match="built at the clock of the last extraction"):
+            asking.result()
 
 
 def test_the_training_set_asset_answers_from_the_launchpad(random_store: Store, tmp_path: Path) -> None:

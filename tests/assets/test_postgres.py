@@ -12,7 +12,9 @@ import duckdb
 import pandas as pd
 import pytest
 
-from assets.database_marts import READER, publish
+import assets.database_marts
+from assets.compiled import scratch
+from assets.database_marts import READER, MartsHeldError, publish
 from assets.ml_tables import LOOK, TABLES, add_predictions, ensure, record_decision, record_source_health
 from assets.postgres import PostgresConnection, WarehouseUnavailableError
 from assets.source_health import SourceFigure
@@ -214,10 +216,11 @@ def build_marts(warehouse: Warehouse, *scores: int, history: tuple[int, ...] = (
         "create table marts_unpublished.lead_scores (lead_id bigint)",
         "comment on table marts_unpublished.lead_scores is 'One row per lead''s score'",
         "comment on column marts_unpublished.lead_scores.lead_id is 'The lead'",
-        "create table if not exists marts_unpublished.lead_score_history (lead_id bigint, as_of timestamptz)",
+        "create table if not exists marts_unpublished.lead_score_history "
+        "(lead_id bigint, as_of timestamptz, conversion_model_version text, action_model_version text)",
         *(f"insert into marts_unpublished.lead_scores values ({each})" for each in scores),
         *(
-            f"insert into marts_unpublished.lead_score_history values ({each}, timestamptz '2026-01-0{each}')"
+            f"insert into marts_unpublished.lead_score_history values ({each}, timestamptz '2026-01-0{each}', 'v1')"
             for each in history
         ),
     )
@@ -253,6 +256,20 @@ def test_marts_are_published_with_comments_and_grants_that_outlast_the_swap(ware
     assert allowed == [(True, False, False)]
 
 
+def test_the_published_history_gets_the_rows_that_it_lacks_also_those_of_an_earlier_clock(warehouse: Warehouse) -> None:
+    build_marts(warehouse, 1, history=(3,))
+    publish(warehouse, pytest.fail)
+    build_marts(warehouse, 1, history=(2,))
+    execute(warehouse, "insert into marts_unpublished.lead_score_history values (2, '2026-01-02', 'v1', 'a1')")
+    for _ in range(2):
+        publish(warehouse, pytest.fail)
+        assert rows(
+            warehouse,
+            "select lead_id, conversion_model_version, action_model_version from marts.lead_score_history "
+            "order by lead_id, action_model_version",
+        ) == [(2, "v1", "a1"), (2, "v1", None), (3, "v1", None)]
+
+
 def test_a_view_on_a_mart_survives_and_shows_the_new_rows(warehouse: Warehouse) -> None:
     build_marts(warehouse, 1, 2)
     publish(warehouse, pytest.fail)
@@ -286,3 +303,83 @@ def test_readers_of_before_go_on_reading_while_the_marts_are_swapped(warehouse: 
         build_marts(warehouse, 2)
         publish(warehouse, pytest.fail)
         assert reader.execute("select lead_id from marts.lead_scores").fetchall() == [(2,)]
+
+
+def test_a_reader_in_a_transaction_stops_the_publication_for_a_while_and_not_other_readers(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assets.database_marts, "LOCK_ATTEMPTS", 2)
+    monkeypatch.setattr(assets.database_marts, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(assets.database_marts, "PAUSE_SECONDS", 0)
+    build_marts(warehouse, 1, history=(1,))
+    publish(warehouse, pytest.fail)
+    build_marts(warehouse, 2, history=(2,))
+    warnings: list[str] = []
+    with closing(PostgresConnection(warehouse.address)) as reader:
+        (pid,) = reader.execute("select pg_backend_pid()").fetchall()[0]
+        reader.begin()
+        reader.execute("select * from marts.lead_scores")
+        with pytest.raises(MartsHeldError, match=rf"found them held by pid {pid} \(\w+\)\. Nothing has changed"):
+            publish(warehouse, warnings.append)
+        assert len(warnings) == 1
+        assert f"pid {pid}" in warnings[0]
+        assert published(warehouse) == ([1], [1])
+
+        # one that ends in time costs nothing but the wait
+        def leaves(_: str) -> None:
+            reader.rollback()
+
+        publish(warehouse, leaves)
+    assert published(warehouse) == ([2], [1, 2])
+
+
+def test_what_schema_marts_grants_by_default_outlasts_the_swap(warehouse: Warehouse) -> None:
+    build_marts(warehouse, 1)
+    publish(warehouse, pytest.fail)
+    # a role is of the whole server
+    role = f"reader_of_{warehouse.address.split('?')[0].rpartition('/')[2]}"
+    execute(
+        warehouse,
+        f"create role {role}",
+        f"alter default privileges in schema marts grant select on tables to {role}",
+    )
+    try:
+        publish(warehouse, pytest.fail)
+        assert rows(warehouse, f"select has_table_privilege('{role}', 'marts.lead_scores', 'select')") == [(True,)]
+    finally:
+        execute(warehouse, f"drop owned by {role}", f"drop role {role}")
+
+
+def test_a_place_reads_one_state_whatever_is_built_meanwhile(warehouse: Warehouse) -> None:
+    execute(warehouse, "create schema raw", "create table raw.leads as select 1 as n", "create table raw.clock (n int)")
+    with (
+        closing(PostgresConnection(warehouse.address)) as reader,
+        closing(PostgresConnection(warehouse.address)) as build,
+    ):
+        with scratch(reader, "asked", [("raw", "leads"), ("raw", "none")]):
+            assert reader.execute("select n from raw.leads").fetchall() == [(1,)]
+            build.execute("insert into raw.leads values (2)")
+            build.execute("insert into raw.clock values (2)")
+            assert reader.execute("select n from raw.leads").fetchall() == [(1,)]
+            assert reader.execute("select n from raw.clock").fetchall() == []
+        with scratch(reader, "asked", [("raw", "leads")]):
+            # a swapped table would be empty for one who reads the state of before
+            build.execute("set lock_timeout = '100ms'")
+            with pytest.raises(Exception, match="lock timeout"):
+                build.execute("drop table raw.leads")
+        assert reader.execute("select n from raw.leads order by n").fetchall() == [(1,), (2,)]
+
+
+def test_two_may_make_places_at_once(warehouse: Warehouse) -> None:
+    with (
+        closing(PostgresConnection(warehouse.address)) as one,
+        closing(PostgresConnection(warehouse.address)) as other,
+        scratch(one, "asked") as beside,
+        beside.place() as place,
+    ):
+        place.make(("raw", "leads"), "select 1 as n")
+        other.execute("set lock_timeout = '100ms'")
+        with scratch(other, "asked") as beside_too, beside_too.place() as another:
+            another.make(("raw", "leads"), "select 2 as n")
+            assert other.execute(f"select n from {another.relation(('raw', 'leads'))}").fetchall() == [(2,)]
+        assert one.execute(f"select n from {place.relation(('raw', 'leads'))}").fetchall() == [(1,)]
