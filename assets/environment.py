@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,10 @@ OWN_NAMES = frozenset(
     {"artifacts", "compiled", "dagster", "extraction", "postgres", "published", "simulated_crm", "warehouse.duckdb"}
 )
 """What lies in a home; the homes of other sources lie beside it in the default one."""
+
+
+_SECRET = re.compile("password|secret|scram_.*_key", re.IGNORECASE)
+"""Parameters of libpq in an address that nobody may see."""
 
 
 class SettingError(ValueError):
@@ -275,9 +280,23 @@ def _postgres_environment(address: str) -> dict[str, str]:
 
 
 def without_password(address: str) -> str:
-    """Return an address fit to be shown."""
+    """Return an address fit to be shown: with ``***`` for each password, be it before the host or in the query."""
     scheme, found, rest = address.partition("://")
-    return f"{scheme}://…{rest[rest.rindex('@') :]}" if found and "@" in rest else address
+    if not found:
+        return address
+    before, mark, query = rest.partition("?")
+    if "@" in query:
+        # it may belong to a password that is not percent-encoded, so that nobody can say where that ends
+        return f"{scheme}://***"
+    login, at, place = before.rpartition("@")
+    user, colon, _ = login.partition(":")
+    shown = f"{user}{colon}{'***' if colon else ''}{at}{place}"
+    return f"{scheme}://{shown}{mark}{'&'.join(map(_without_secret, query.split('&')))}"
+
+
+def _without_secret(parameter: str) -> str:
+    name, equals, _ = parameter.partition("=")
+    return f"{name}{equals}***" if _SECRET.search(unquote(name)) else parameter
 
 
 def _moment(name: str, value: str | None) -> datetime | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from assets.environment import PROJECT, TELEMETRY_OFF, SettingError, point_at_home, settings
+from assets.environment import PROJECT, TELEMETRY_OFF, SettingError, point_at_home, settings, without_password
+from assets.source.readers import describe
 
 HOME = {"LEADLINE_HOME": "/somewhere"}
 
@@ -77,6 +78,34 @@ def test_dbt_is_told_the_parts_of_an_address(
     point_at_home(settings({"LEADLINE_HOME": str(tmp_path), "LEADLINE_WAREHOUSE": address}))
     assert tuple(os.environ[f"LEADLINE_POSTGRES_{part}"] for part in parts) == expected
     assert os.environ["LEADLINE_DBT_TARGET"] == "postgres"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://me:s3cret@h:1/db", "postgresql://me:***@h:1/db"),
+        ("postgresql://me@h/db", "postgresql://me@h/db"),
+        ("postgresql://me@h/db?password=s3cret", "postgresql://me@h/db?password=***"),
+        (
+            "postgresql://me:s3cret@h/db?sslmode=require&SSLpassword=s3cret&sslkey=k",
+            "postgresql://me:***@h/db?sslmode=require&SSLpassword=***&sslkey=k",
+        ),
+        ("postgresql://me@h/db?pass%77ord=s3cret", "postgresql://me@h/db?pass%77ord=***"),
+        ("postgresql://me@h/db?oauth_client_secret=s3cret", "postgresql://me@h/db?oauth_client_secret=***"),
+        # not percent-encoded
+        ("postgresql://me:s3@cret@h/db", "postgresql://me:***@h/db"),
+        ("postgresql://me@h/db?password=s3@cret", "postgresql://***"),
+        ("postgresql://me:s3?cret@h/db", "postgresql://***"),
+        ("/exports/acme", "/exports/acme"),
+    ],
+)
+def test_an_address_is_shown_without_passwords(address: str, shown: str) -> None:
+    assert without_password(address) == shown
+
+
+def test_a_source_is_stored_without_passwords() -> None:
+    found = describe("postgresql://rep:s3cret@h/crm?password=s3%40cret&sslpassword=s3cret&sslmode=require")
+    assert found == "postgresql+psycopg2://rep:***@h/crm?password=***&sslmode=require&sslpassword=***"
 
 
 @pytest.mark.parametrize(
