@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 from models.declaration import SPLITS, Split
 from models.registry import DECLARATIONS
@@ -38,6 +39,27 @@ OWN_NAMES = frozenset(
     {"artifacts", "compiled", "dagster", "extraction", "postgres", "published", "simulated_crm", "warehouse.duckdb"}
 )
 """What lies in a home; the homes of other sources lie beside it in the default one."""
+
+
+_NEEDED = {"user": "a user", "host": "a host", "dbname": "a database"}
+"""Parts of an address for which dbt and ADBC have different defaults, by their names in libpq."""
+
+_DBT_READS = {
+    "host": ("HOST", ""),
+    "port": ("PORT", "5432"),
+    "user": ("USER", ""),
+    "password": ("PASSWORD", ""),
+    "dbname": ("DATABASE", ""),
+    "sslmode": ("SSLMODE", "prefer"),
+    "sslcert": ("SSLCERT", ""),
+    "sslkey": ("SSLKEY", ""),
+    "sslrootcert": ("SSLROOTCERT", ""),
+}
+"""Of each part of an address, by its name in libpq: the end of the name of the variable that dbt's profile reads, and
+the default."""
+
+_SECRET = re.compile("password|secret|scram_.*_key", re.IGNORECASE)
+"""Parameters of libpq in an address that nobody may see."""
 
 
 class SettingError(ValueError):
@@ -233,7 +255,10 @@ def default_home(source: str | None) -> Path:
 def _warehouse(value: str | None, home: Path) -> str:
     if value is None:
         return f"duckdb:{home / 'warehouse.duckdb'}"
-    if value == OWN_SERVER or value.startswith("postgresql://"):
+    if value == OWN_SERVER:
+        return value
+    if value.startswith("postgresql://"):
+        _address_parts(value)
         return value
     if not value.startswith("duckdb:") or value == "duckdb:":
         raise SettingError(
@@ -260,24 +285,70 @@ def _dagster_storage(value: str | None, warehouse: str) -> str | None:
     return warehouse
 
 
+def _address_parts(address: str) -> dict[str, str]:
+    """Return the parts of a warehouse's address by their names in libpq, which reads it itself.
+
+    Raises
+    ------
+    SettingError
+        If the address leaves to a default what is not the same for dbt and for ADBC, or says what dbt is not told.
+    """
+    from psycopg2 import ProgrammingError
+    from psycopg2.extensions import parse_dsn
+
+    expected = "LEADLINE_WAREHOUSE: expected postgresql://<user>:<password>@<host>:<port>/<database>, found"
+    try:
+        parts: dict[str, str] = {name: value for name, value in parse_dsn(address).items() if value}
+    except ProgrammingError:
+        # its message may quote a part of a password
+        raise SettingError(
+            f"{expected} {without_password(address)}, which PostgreSQL cannot read. Percent-encode special characters, "
+            "above all in the password, and name only parameters that libpq has."
+        ) from None
+    shown = without_password(address)
+    if missing := [name for part, name in _NEEDED.items() if part not in parts]:
+        raise SettingError(
+            f"{expected} {shown} without {' and '.join(missing)}. Add what is missing: "
+            "dbt and the rest of Leadline have other defaults, and would use different databases."
+        )
+    if unknown := sorted(parts.keys() - _DBT_READS.keys()):
+        raise SettingError(
+            f"{expected} {shown}, whose {' and '.join(unknown)} would not reach dbt. Remove it; of parameters, "
+            f"dbt takes {', '.join(part for part in _DBT_READS if part.startswith('ssl'))}."
+        )
+    if "," in parts["host"] or not parts.get("port", "5432").isdecimal():
+        raise SettingError(f"{expected} {shown}. Name one host, with its port as a number: dbt takes no more.")
+    return parts
+
+
 def _postgres_environment(address: str) -> dict[str, str]:
     """Return what dbt's profile reads of an address; the host of a Unix socket is its folder."""
-    url = urlsplit(address)
-    query = dict(parse_qsl(url.query))
-    return {
-        "LEADLINE_POSTGRES_HOST": query.get("host") or url.hostname or "localhost",
-        "LEADLINE_POSTGRES_PORT": str(url.port or query.get("port") or 5432),
-        "LEADLINE_POSTGRES_USER": unquote(url.username or query.get("user") or "postgres"),
-        "LEADLINE_POSTGRES_PASSWORD": unquote(url.password or query.get("password") or ""),
-        "LEADLINE_POSTGRES_DATABASE": unquote(url.path.removeprefix("/")) or "postgres",
-        "LEADLINE_POSTGRES_SSLMODE": query.get("sslmode", "prefer"),
-    }
+    parts = _address_parts(address)
+    return {f"LEADLINE_POSTGRES_{name}": parts.get(part, default) for part, (name, default) in _DBT_READS.items()}
 
 
 def without_password(address: str) -> str:
-    """Return an address fit to be shown."""
+    """Return an address fit to be shown: with ``***`` for each password, be it before the host or in the query."""
     scheme, found, rest = address.partition("://")
-    return f"{scheme}://…{rest[rest.rindex('@') :]}" if found and "@" in rest else address
+    if not found:
+        return address
+    before, mark, query = rest.partition("?")
+    if "@" in query:
+        # it may belong to a password that is not percent-encoded, so that nobody can say where that ends
+        return f"{scheme}://***"
+    login, at, place = before.rpartition("@")
+    user, colon, _ = login.partition(":")
+    shown = f"{user}{colon}{'***' if colon else ''}{at}{place}"
+    parameters = "&".join(map(_without_secret, query.split("&"))) if query else ""
+    return f"{scheme}://{shown}{mark}{parameters}"
+
+
+def _without_secret(parameter: str) -> str:
+    name, equals, _ = parameter.partition("=")
+    if not equals:
+        # the rest of a value, perhaps a password's, whose & is not percent-encoded
+        return "***"
+    return f"{name}=***" if _SECRET.search(unquote(name)) else parameter
 
 
 def _moment(name: str, value: str | None) -> datetime | None:

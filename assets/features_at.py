@@ -77,6 +77,9 @@ def features_at(
         If the question cannot be answered.
     NotCompiledError, StaleFeaturesError
         If the store has to be built first.
+    WarehouseUnavailableError
+        If the database does not answer, or the connection to it is lost; in a step of a run, the latter raises
+        ``dagster.RetryRequested`` instead.
     """
     if warehouse is None or compiled is None:
         current = settings()

@@ -100,7 +100,15 @@ class PostgresConnection:
             return Result(typed(cursor.fetch_arrow_table()))
 
     def batches(self, query: str, parameters: Sequence[Any] = ()) -> Iterator[pa.RecordBatch]:
-        """Run a query and yield its rows in batches, none of which need be in memory with another."""
+        """Run a query and yield its rows in batches, none of which need be in memory with another.
+
+        Raises
+        ------
+        adbc_driver_manager.Error
+            If the server refuses the query, or the connection is lost, be it between two batches.
+        OSError
+            If the server gives up after the first rows.
+        """
         import pyarrow as pa
 
         with self._connection.cursor() as cursor:
@@ -108,8 +116,13 @@ class PostgresConnection:
             reader = cursor.fetch_record_batch()
             # an empty one carries the types
             yield from typed(reader.schema.empty_table()).to_batches() or [_empty(typed(reader.schema.empty_table()))]
-            for batch in reader:
-                yield from typed(pa.Table.from_batches([batch])).to_batches()
+            try:
+                for batch in reader:
+                    yield from typed(pa.Table.from_batches([batch])).to_batches()
+            except OSError:
+                # Arrow hands on the text of an error and not its code: the next statement tells whether anyone answers
+                self.execute("select 1")
+                raise
 
     def begin(self) -> None:
         """Begin a transaction."""
@@ -210,16 +223,14 @@ def copy_into(
     import pyarrow as pa
 
     listed = "*" if columns is None else ", ".join(f'"{name}"' for name in columns)
+    target.execute(f"create schema if not exists {schema}")
+    written = f"create table {schema}.{table} as"
     with closing(PostgresConnection(address)) as connection:
-        batches = connection.batches(f"select {listed} from {schema}.{table}" + (f" where {where}" if where else ""))
-        first = next(batches)
-
-        def all_batches() -> Iterator[pa.RecordBatch]:
-            yield first
-            yield from batches
-
-        reader = pa.RecordBatchReader.from_batches(first.schema, all_batches())
-        target.execute(f"create schema if not exists {schema}")
-        target.register("copied", reader)
-        target.execute(f"create table {schema}.{table} as from copied")
-        target.unregister("copied")
+        # batch by batch: where DuckDB reads a stream itself, a lost connection is an error of DuckDB's
+        for batch in connection.batches(
+            f"select {listed} from {schema}.{table}" + (f" where {where}" if where else "")
+        ):
+            target.register("copied", pa.table(batch))
+            target.execute(f"{written} from copied")
+            target.unregister("copied")
+            written = f"insert into {schema}.{table}"

@@ -151,24 +151,18 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         WarehouseBusyError
             If another process still holds the file after two minutes.
         WarehouseUnavailableError
-            If the database does not answer.
+            If the database does not answer, or the connection to it is lost outside a step of a run.
         dagster.RetryRequested
-            If the connection to it is lost while it is open.
+            If the connection is lost in a step.
         """
         if self.is_file:
             with self._file() as connection:
                 yield connection
             return
-        from assets.postgres import PostgresConnection, is_lost_connection
+        from assets.postgres import PostgresConnection
 
-        with closing(PostgresConnection(self.address)) as opened:
-            try:
-                yield opened
-            except Exception as error:
-                if not is_lost_connection(error):
-                    raise
-                # every write is keyed and a transaction: the step can be run again from its beginning
-                raise dg.RetryRequested(max_retries=STEP_RETRIES, seconds_to_wait=STEP_RETRY_SECONDS) from error
+        with closing(PostgresConnection(self.address)) as opened, self._may_be_lost():
+            yield opened
 
     @contextmanager
     def analyze(self, *excerpts: Excerpt) -> Iterator[DuckDBPyConnection]:
@@ -179,8 +173,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises
         ------
-        WarehouseBusyError, WarehouseUnavailableError
-            As `connect`.
+        WarehouseBusyError, WarehouseUnavailableError, dagster.RetryRequested
+            As `connect`; a connection is there to be lost while the excerpts are copied.
         """
         if self.is_file:
             with self._file() as connection:
@@ -193,9 +187,28 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         with duckdb.connect() as memory:
             memory.execute("set TimeZone = 'UTC'")
             memory.execute("set enable_progress_bar = false")
-            for each in excerpts:
-                copy_into(self.address, memory, each.schema, each.table, each.columns, each.where)
+            with self._may_be_lost():
+                for each in excerpts:
+                    copy_into(self.address, memory, each.schema, each.table, each.columns, each.where)
             yield memory
+
+    @contextmanager
+    def _may_be_lost(self) -> Iterator[None]:
+        """Have a step that loses its connection run again; whoever is no step is told that it was lost."""
+        from assets.postgres import WarehouseUnavailableError, is_lost_connection
+
+        try:
+            yield
+        except Exception as error:
+            if not is_lost_connection(error):
+                raise
+            if not _in_a_step():
+                raise WarehouseUnavailableError(
+                    f"warehouse {self.shown}: expected a connection that lasts, found it lost: {str(error).strip()}. "
+                    "Check that the server runs and can be reached, and ask again."
+                ) from error
+            # every write is keyed and a transaction: the step can be run again from its beginning
+            raise dg.RetryRequested(max_retries=STEP_RETRIES, seconds_to_wait=STEP_RETRY_SECONDS) from error
 
     @contextmanager
     def _file(self) -> Iterator[DuckDBPyConnection]:
@@ -291,6 +304,14 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 ).fetchall()[0][0]
                 for layer, name in tables
             }
+
+
+def _in_a_step() -> bool:
+    try:
+        dg.OpExecutionContext.get()
+    except dg.DagsterInvariantViolationError:
+        return False
+    return True
 
 
 def table_exists(connection: Connection, schema: str, name: str) -> bool:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import sys
 from pathlib import Path
 
 from assets.environment import PROJECT, SettingError, Settings, point_at_home, settings
-from orchestration import own_server
+from orchestration import foreground, own_server
 
 YOUNG_OBJECTS = 50_000
 """New objects after which a run looks for garbage; Python's 700 are meant for programs that make few."""
@@ -67,10 +66,7 @@ def _ui(current: Settings, port: int) -> int:
     if artifacts.docs.exists():
         sys.stderr.write(f"Every table and column is described at {artifacts.report_address(artifacts.docs)}\n")
     dagster = Path(sys.executable).with_name("dagster")
-    os.chdir(PROJECT)
-    os.execv(  # noqa: S606 - the UI takes the place of this process, so that signals reach it
-        dagster, [str(dagster), "dev", "--workspace", "workspace.yaml", "--port", str(port)]
-    )
+    return foreground.run([str(dagster), "dev", "--workspace", "workspace.yaml", "--port", str(port)], PROJECT)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from assets.source.contract import TABLES, SourceContractError
-from assets.source.readers import database_url, read_database
+from assets.source.readers import database_url, describe, read_database
 from assets.source.sql import literal, quoted
 from assets.warehouse import patiently
 
@@ -149,6 +149,7 @@ class PostgresWarehouse(Warehouse):
 
     def __init__(self, address: str) -> None:
         self._url = database_url(address)
+        self._description = describe(address)
 
     @contextmanager
     def known(self, connection: DuckDBPyConnection, wanted: Mapping[str, Mapping[str, str]]) -> Iterator[set[str]]:
@@ -161,8 +162,8 @@ class PostgresWarehouse(Warehouse):
             existing = set(inspect(engine).get_table_names(RAW))
         except OperationalError as error:
             raise ConnectionError(
-                f"warehouse {self._url.render_as_string(hide_password=True)}: expected a PostgreSQL database that "
-                f"answers, found {str(error.orig).strip()}. Check the warehouse's address and that the server runs."
+                f"warehouse {self._description}: expected a PostgreSQL database that answers, found "
+                f"{str(error.orig).strip()}. Check the warehouse's address and that the server runs."
             ) from None
         finally:
             engine.dispose()

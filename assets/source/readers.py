@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from assets.environment import without_password
 from assets.source.contract import SourceContractError
 from assets.source.sql import literal, quoted
 
@@ -105,7 +106,7 @@ def describe(address: str) -> str:
     """Return how a source is named in what is stored and shown: the folder in full, or the address with no password."""
     if "://" not in address:
         return str(Path(address).resolve())
-    return database_url(address).render_as_string(hide_password=True)
+    return without_password(database_url(address).render_as_string(hide_password=False))
 
 
 class FolderSource:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from assets.environment import PROJECT, TELEMETRY_OFF, SettingError, point_at_home, settings
+from assets.environment import PROJECT, TELEMETRY_OFF, SettingError, point_at_home, settings, without_password
+from assets.source.readers import describe
 
 HOME = {"LEADLINE_HOME": "/somewhere"}
 
@@ -58,25 +60,94 @@ def test_the_storage_of_dagster_can_be_that_of_the_warehouse() -> None:
     assert settings({**HOME, "LEADLINE_DAGSTER_STORAGE": address}).dagster_storage == address
 
 
+PARTS = ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "SSLMODE", "SSLCERT", "SSLKEY", "SSLROOTCERT")
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("postgresql://me:p%40ss@host:6543/leads?sslmode=require", ("host", "6543", "me", "p@ss", "leads", "require")),
-        ("postgresql://postgres:@/leads?host=/run/socket", ("/run/socket", "5432", "postgres", "", "leads", "prefer")),
-        ("postgresql://host", ("host", "5432", "postgres", "", "postgres", "prefer")),
+        (
+            "postgresql://me:p%40ss@host:6543/leads?sslmode=require",
+            ("host", "6543", "me", "p@ss", "leads", "require", "", "", ""),
+        ),
+        (
+            "postgresql://postgres:@/leads?host=/run/socket",
+            ("/run/socket", "5432", "postgres", "", "leads", "prefer", "", "", ""),
+        ),
+        (
+            "postgresql://host?user=me&password=p%40ss&dbname=leads",
+            ("host", "5432", "me", "p@ss", "leads", "prefer", "", "", ""),
+        ),
+        (
+            "postgresql://me@host/leads?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=/me.pem&sslkey=/me.key",
+            ("host", "5432", "me", "", "leads", "verify-full", "/me.pem", "/me.key", "/ca.pem"),
+        ),
     ],
 )
 def test_dbt_is_told_the_parts_of_an_address(
     address: str, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    parts = ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "SSLMODE")
     # so that what is set is forgotten again
     for name in ("LEADLINE_HOME", "DAGSTER_HOME", "LEADLINE_WAREHOUSE", "LEADLINE_DBT_TARGET",
-                 *(f"LEADLINE_POSTGRES_{part}" for part in parts)):  # fmt: skip
+                 *(f"LEADLINE_POSTGRES_{part}" for part in PARTS)):  # fmt: skip
         monkeypatch.setenv(name, "before")
     point_at_home(settings({"LEADLINE_HOME": str(tmp_path), "LEADLINE_WAREHOUSE": address}))
-    assert tuple(os.environ[f"LEADLINE_POSTGRES_{part}"] for part in parts) == expected
+    assert tuple(os.environ[f"LEADLINE_POSTGRES_{part}"] for part in PARTS) == expected
     assert os.environ["LEADLINE_DBT_TARGET"] == "postgres"
+
+
+def test_the_profile_of_dbt_reads_all_that_it_is_told() -> None:
+    profile = (PROJECT / "dbt_project/profiles.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"'LEADLINE_POSTGRES_(\w+)'", profile)) == set(PARTS)
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("postgresql://bob:secret@host", "found postgresql://bob:***@host without a database. Add"),
+        ("postgresql://bob:secret@/", "without a host and a database. Add"),
+        ("postgresql://host/leads", "without a user. Add"),
+        ("postgresql://me:secret@host/leads?options=-csearch_path%3Da", "whose options would not reach dbt. Remove"),
+        ("postgresql://me@host/leads?sslpassword=secret", "sslpassword=***, whose sslpassword would not reach dbt."),
+        ("postgresql://me:secret@one,two/leads", "Name one host"),
+        ("postgresql://me:sec/ret@host/leads", "found postgresql://me:***@host/leads without"),
+        ("postgresql://me@host/leads?password=a&secret", "which PostgreSQL cannot read. Percent-encode"),
+    ],
+)
+def test_an_address_that_dbt_and_adbc_would_take_for_different_databases_is_refused(address: str, found: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(found)) as caught:
+        settings({**HOME, "LEADLINE_WAREHOUSE": address})
+    assert str(caught.value).startswith("LEADLINE_WAREHOUSE: expected postgresql://<user>:<password>@<host>")
+    assert not {"secret", "sec/ret"} & set(re.findall(r"[\w/]+", str(caught.value)))
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://me:s3cret@h:1/db", "postgresql://me:***@h:1/db"),
+        ("postgresql://me@h/db", "postgresql://me@h/db"),
+        ("postgresql://me@h/db?password=s3cret", "postgresql://me@h/db?password=***"),
+        (
+            "postgresql://me:s3cret@h/db?sslmode=require&SSLpassword=s3cret&sslkey=k",
+            "postgresql://me:***@h/db?sslmode=require&SSLpassword=***&sslkey=k",
+        ),
+        ("postgresql://me@h/db?pass%77ord=s3cret", "postgresql://me@h/db?pass%77ord=***"),
+        ("postgresql://me@h/db?oauth_client_secret=s3cret", "postgresql://me@h/db?oauth_client_secret=***"),
+        # not percent-encoded
+        ("postgresql://me:s3@cret@h/db", "postgresql://me:***@h/db"),
+        ("postgresql://me@h/db?password=s3@cret", "postgresql://***"),
+        ("postgresql://me:s3?cret@h/db", "postgresql://***"),
+        ("postgresql://me@h/db?password=s3&cret", "postgresql://me@h/db?password=***&***"),
+        ("/exports/acme", "/exports/acme"),
+    ],
+)
+def test_an_address_is_shown_without_passwords(address: str, shown: str) -> None:
+    assert without_password(address) == shown
+
+
+def test_a_source_is_stored_without_passwords() -> None:
+    found = describe("postgresql://rep:s3cret@h/crm?password=s3%40cret&sslpassword=s3cret&sslmode=require")
+    assert found == "postgresql+psycopg2://rep:***@h/crm?password=***&sslmode=require&sslpassword=***"
 
 
 @pytest.mark.parametrize(

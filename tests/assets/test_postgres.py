@@ -11,6 +11,7 @@ import dagster as dg
 import duckdb
 import pandas as pd
 import pytest
+from adbc_driver_manager import OperationalError
 
 import assets.database_marts
 from assets.compiled import scratch
@@ -150,6 +151,54 @@ def test_a_step_that_loses_its_connection_is_tried_again(warehouse: Warehouse) -
     assert job.execute_in_process().success
     assert len(attempts) == 2
     assert rows(warehouse, "select count(*) from counted") == [(2,)]
+
+
+def test_a_step_that_loses_its_connection_while_an_excerpt_is_copied_is_tried_again(warehouse: Warehouse) -> None:
+    """Between two batches, which have 16 MB each."""
+    execute(
+        warehouse,
+        "create schema raw",
+        "create table raw.long as select n, repeat('x', 200) as text from generate_series(1, 200000) as n",
+    )
+    lost: list[str | None] = ["n <> 200000 or pg_terminate_backend(pg_backend_pid())", None]
+    copied = []
+
+    @dg.op
+    def step() -> None:
+        with warehouse.analyze(Excerpt("raw", "long", where=lost.pop(0))) as analysis:
+            copied.extend(analysis.execute("select count(*), sum(n) from raw.long").fetchall())
+
+    @dg.job
+    def job() -> None:
+        step()
+
+    assert job.execute_in_process().success
+    assert copied == [(200_000, 200_000 * 200_001 // 2)]
+
+
+@pytest.mark.parametrize("at", [1, 200_000])
+def test_an_excerpt_that_the_server_refuses_is_not_tried_again(warehouse: Warehouse, at: int) -> None:
+    """Before the first batch, and after: a batch has 16 MB."""
+    execute(
+        warehouse,
+        "create schema raw",
+        "create table raw.long as select n, repeat('x', 200) as text from generate_series(1, 200000) as n",
+    )
+    with (
+        pytest.raises(OSError, match="division by zero"),
+        warehouse.analyze(Excerpt("raw", "long", where=f"1 / (n - {at}) >= 0")),
+    ):
+        pass
+
+
+def test_a_connection_that_is_lost_outside_a_step_is_named(warehouse: Warehouse) -> None:
+    execute(warehouse, "create schema raw", "create table raw.short as select 1 as n")
+    with pytest.raises(WarehouseUnavailableError, match="expected a connection that lasts, found it lost") as caught:
+        execute(warehouse, "select pg_terminate_backend(pg_backend_pid())")
+    assert isinstance(caught.value.__cause__, OperationalError)
+    excerpt = Excerpt("raw", "short", where="pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(WarehouseUnavailableError, match="found it lost"), warehouse.analyze(excerpt):
+        pass
 
 
 def test_an_empty_database_has_no_extraction(warehouse: Warehouse) -> None:
