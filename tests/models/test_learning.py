@@ -112,7 +112,7 @@ def test_threads_are_bounded():
 
 
 def test_busy_cores_are_not_counted_as_free(monkeypatch):
-    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "4")
+    monkeypatch.setattr("joblib.cpu_count", lambda: 4)
     monkeypatch.setattr("psutil.cpu_count", lambda: 4)
     for busy, expected in ((0.0, 4), (50.0, 2), (80.0, 1), (100.0, 1)):
         monkeypatch.setattr("psutil.cpu_percent", lambda interval, busy=busy: busy)
