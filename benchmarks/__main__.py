@@ -31,13 +31,14 @@ BENCHMARKS: dict[str, Callable[[], Report]] = {
     "feature_sql_m": partial(feature_sql.run, ("S", "M")),
     "feature_sql_x": partial(feature_sql.run, ("S", "M", "X")),
     "feature_increment": feature_increment.run,
+    "feature_increment_m": partial(feature_increment.run, ("M",)),
     "feature_increment_x": partial(feature_increment.run, ("X",)),
     "drift_speed": drift_speed.run,
     "training_speed": training_speed.run,
     "truth": truth.run,
     "scenarios": scenarios.run,
 }
-ONLY_IF_NAMED = ("feature_sql_m", "feature_sql_x", "feature_increment_x", "scenarios")
+ONLY_IF_NAMED = ("feature_sql_m", "feature_sql_x", "feature_increment_m", "feature_increment_x", "scenarios")
 """Benchmarks that take many minutes."""
 
 
