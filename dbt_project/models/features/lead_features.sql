@@ -3,7 +3,7 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='append_new_columns',
-        pre_hook="{{ forget(is_due(epoch_us('as_of'), 'observation_kind', features=true)) }}"
+        pre_hook="{{ forget(is_due('lead_features', epoch_us('lead_features.as_of'), features=true)) }}"
     )
 }}
 

@@ -2,7 +2,7 @@
     config(
         materialized='incremental',
         incremental_strategy='append',
-        pre_hook="{{ forget(is_due('as_of_us', 'observation_kind')) }}"
+        pre_hook="{{ forget(is_due('observations', 'observations.as_of_us')) }}"
     )
 }}
 
@@ -87,7 +87,7 @@ due as (
 
     select *
     from described
-    where {{ is_due('as_of_us', 'observation_kind') }}
+    where {{ is_due('described', 'described.as_of_us') }}
 
 )
 

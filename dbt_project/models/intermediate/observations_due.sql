@@ -3,8 +3,8 @@
 with due as (
 
     select *
-    from {{ ref('observations') }}
-    where {{ is_due('as_of_us', 'observation_kind', features=true) }}
+    from {{ ref('observations') }} as observations
+    where {{ is_due('observations', 'observations.as_of_us', features=true) }}
 
 )
 

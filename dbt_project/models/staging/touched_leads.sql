@@ -3,80 +3,117 @@
 {%- set built = var('built_load_number') or 0 -%}
 {%- set built_us = var('built_us') or 0 -%}
 {#- Named outside the condition, so that dbt knows of them whatever is built. -#}
-{%- set extracted = [
-    source('raw', 'leads'), source('raw', 'interactions'), source('raw', 'appointments'), source('raw', 'projects'),
-    source('raw', 'lead_changes'),
+{%- set leads, raw_leads = ref('stg_leads'), source('raw', 'leads') -%}
+{#- Staged rows, the raw ones, their key, the first moment of a row, its other moments, and the facts that it makes. -#}
+{%- set rows = [
+    (ref('stg_interactions'), source('raw', 'interactions'), 'interaction_id', 'known_us', ['opened_us', 'responded_us'],
+        ['interaction', 'opened', 'responded']),
+    (ref('stg_appointments'), source('raw', 'appointments'), 'appointment_id', 'booked_us', ['ended_us'],
+        ['appointment_booked', 'appointment_ended']),
+    (ref('stg_projects'), source('raw', 'projects'), 'project_id', 'proposed_us', ['closed_us'],
+        ['project_proposed', 'project_closed']),
+    (ref('stg_lead_changes'), source('raw', 'lead_changes'), 'change_id', 'known_us', [], []),
 ] -%}
-{#- Which facts a row makes, by the key under which the timeline has them. -#}
-{%- set facts = [
-    (source('raw', 'interactions'), 'interaction_id', ['interaction', 'opened', 'responded']),
-    (source('raw', 'appointments'), 'appointment_id', ['appointment_booked', 'appointment_ended']),
-    (source('raw', 'projects'), 'project_id', ['project_proposed', 'project_closed']),
-] -%}
-{#- The facts of the last build: this model runs before they are brought up to date. -#}
-{%- set before = adapter.get_relation(
+{#- What the last build left: this model runs before it is brought up to date. -#}
+{%- set is_there = is_increment() and execute -%}
+{%- set facts_before = adapter.get_relation(
     database=this.database, schema='intermediate', identifier='timeline'
-) if is_increment() and execute else none -%}
-{%- set moments = [
-    (ref('stg_leads'), ['known_us']),
-    (ref('stg_interactions'), ['known_us', 'opened_us', 'responded_us']),
-    (ref('stg_appointments'), ['booked_us', 'ended_us']),
-    (ref('stg_projects'), ['proposed_us', 'closed_us']),
-    (ref('stg_lead_changes'), ['known_us']),
-] -%}
+) if is_there else none -%}
+{%- set features_before = adapter.get_relation(
+    database=this.database, schema='features', identifier='lead_features'
+) if is_there else none -%}
+{%- set as_described = '0' if features_before is none
+    else 'case when described.lead_id is null then 0 else ' ~ built_us ~ ' end' -%}
 
-with touched as (
+-- Leads of which something may differ from the last build, and the moment after which it may.
+with {% if features_before is not none -%}
+described_before as (
+
+    select distinct
+        lead_id,
+        lead_source,
+        lead_created_at
+    from {{ features_before }}
+
+),
+
+{% endif -%}
+changes as (
 
     {%- if is_increment() %}
 
-    -- what the extractions since the last build brought or changed
-    {%- for table in extracted %}
-    select lead_id
-    from {{ table }}
-    where load_number > {{ built }}
-
-    union
-
-    {%- endfor %}
-
-    {%- if before is not none %}
-    -- the leads that rows of these extractions belonged to before they moved to another one
-    {%- for table, key, kinds in facts %}
-    select lead_id
-    from {{ before }}
-    where
-        fact in ('{{ kinds | join("', '") }}')
-        and reference_id in (
-            select moved.{{ key }}
-            from {{ table }} as moved
-            where moved.load_number > {{ built }}
-        )
-
-    union
-
-    {%- endfor %}
+    -- of a lead itself features know its source and when it was created: with these as they were, nothing has changed
+    select
+        staged.lead_id,
+        {{ as_described }} as changed_us
+    from {{ leads }} as staged
+    inner join {{ raw_leads }} as extracted on staged.lead_id = extracted.lead_id
+    {%- if features_before is not none %}
+    left join described_before as described
+        on staged.lead_id = described.lead_id
+            and staged.lead_source = described.lead_source
+            and staged.created_at = described.lead_created_at
     {%- endif %}
+    where extracted.load_number > {{ built }}
 
-    -- and what had been extracted before the last build, but was not yet known at its clock
-    {%- for table, columns in moments %}
-    select lead_id
-    from {{ table }}
-    where {{ columns | join(' >= ' ~ built_us ~ ' or ') }} >= {{ built_us }}
-    {%- if not loop.last %}
+    union all
 
-    union
-    {% endif %}
+    select
+        lead_id,
+        {{ built_us }} as changed_us
+    from {{ leads }}
+    where known_us >= {{ built_us }}
+    {%- for staged, extracted, key, first, others, kinds in rows %}
+
+    union all
+
+    -- what the extractions since the last build brought or changed
+    select
+        staged.lead_id,
+        staged.{{ first }} as changed_us
+    from {{ staged }} as staged
+    inner join {{ extracted }} as extracted on staged.{{ key }} = extracted.{{ key }}
+    where extracted.load_number > {{ built }}
+
+    union all
+
+    -- what had been extracted before the last build, but was not yet known at its clock
+    select
+        lead_id,
+        {{ built_us }} as changed_us
+    from {{ staged }}
+    where {{ ([first] + others) | join(' >= ' ~ built_us ~ ' or ') }} >= {{ built_us }}
+    {%- if facts_before is not none and kinds %}
+
+    union all
+
+    -- what the changed rows said before, perhaps of another lead
+    select
+        facts.lead_id,
+        facts.known_us as changed_us
+    from {{ facts_before }} as facts
+    inner join {{ extracted }} as extracted on facts.reference_id = extracted.{{ key }}
+    where
+        facts.fact in ('{{ kinds | join("', '") }}')
+        and extracted.load_number > {{ built }}
+    {%- endif %}
     {%- endfor %}
 
     {%- else %}
 
     -- everything is built: nobody asks
-    select lead_id
-    from {{ moments[0][0] }}
+    select
+        lead_id,
+        0 as changed_us
+    from {{ leads }}
     where 1 = 0
 
     {%- endif %}
 
 )
 
-select * from touched
+select
+    lead_id,
+    cast(min(changed_us) as bigint) as changed_us
+from changes
+group by lead_id
