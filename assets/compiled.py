@@ -149,6 +149,11 @@ def microseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
+def timestamp_literal(moment: datetime) -> str:
+    """Return a moment as both engines write a timestamp with time zone."""
+    return f"timestamptz '{moment.isoformat(timespec='microseconds')}'"
+
+
 def of_run(target: Path, variables: Mapping[str, Any], earlier: Build | None = None) -> Build:
     """Return what an invocation of dbt ran.
 

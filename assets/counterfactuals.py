@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from assets.compiled import timestamp_literal
+
 Query = Callable[[str, Sequence[str]], str]
 """From a table of schema ``raw`` and its columns, in order, to the query that stands in for it."""
 
@@ -169,7 +171,7 @@ def records_of(table: str) -> Records:
 
 def removed(moment: datetime, table: str, columns: Sequence[str]) -> str:
     """Return a table as it was just before a moment: no fact, and no part of one, that was known then or later."""
-    records, at = records_of(table), _literal(moment)
+    records, at = records_of(table), timestamp_literal(moment)
     then: dict[str, str] = dict(records.overwritten)
     for part in records.parts:
         early = f"{part.time} < {at}"
@@ -184,7 +186,7 @@ def scrambled(moment: datetime, seed: str, table: str, columns: Sequence[str]) -
     What is known before the moment is as it was. Of the facts that are not, a good third is known exactly then, and
     some say that they happened days before.
     """
-    records, at = records_of(table), _literal(moment)
+    records, at = records_of(table), timestamp_literal(moment)
     draw = _Draw()
     later = [f"({at} + {draw.hours()} * interval '1 hour')" for _ in range(2 + len(records.parts))]
     future = f"{records.known} >= {at}"
@@ -220,7 +222,7 @@ def past_changed(moment: datetime, seed: str, table: str, columns: Sequence[str]
     Kinds and values of what was known and over before the moment change, but for those that close a lead, and a quarter
     of it moves to the last microsecond.
     """
-    records, at = records_of(table), _literal(moment)
+    records, at = records_of(table), timestamp_literal(moment)
     draw = _Draw()
     past = f"{records.last_known} < {at}"
     if table == "leads":
@@ -236,14 +238,12 @@ def past_changed(moment: datetime, seed: str, table: str, columns: Sequence[str]
             other = draw.one_of([value for value in values if value != SUCCESS])
             over = f"{past} and {part.time} is not null and {name} <> {SUCCESS}"
             then[name] = f"case when {over} then {other} else {name} end"
-    moves = f"{past} and {draw.digit()} < 4"
+    moves, edge = f"{past} and {draw.digit()} < 4", timestamp_literal(moment - EDGE)
     for time in (records.occurred, records.recorded):
         if time is not None:
-            then[time] = f"case when {moves} then {_literal(moment - EDGE)} else {time} end"
+            then[time] = f"case when {moves} then {edge} else {time} end"
     for part in records.parts:
-        then[part.time] = (
-            f"case when {moves} and {part.time} is not null then {_literal(moment - EDGE)} else {part.time} end"
-        )
+        then[part.time] = f"case when {moves} and {part.time} is not null then {edge} else {part.time} end"
     return f"select {_selected(columns, then)} from {_hashed(records, table, columns, seed)}"
 
 
@@ -253,10 +253,10 @@ def forgotten(moment: datetime, days: int, seed: str, table: str, columns: Seque
     Leads stay, and a quarter of what was known before these days moves to the microsecond before they begin.
     """
     records = records_of(table)
-    end, start = _literal(moment), _literal(moment - days * DAY)
+    end, start = timestamp_literal(moment), timestamp_literal(moment - days * DAY)
     if table == "leads":
         return f"select {_selected(columns, {})} from {_raw(table)}"
-    edge = _literal(moment - days * DAY - EDGE)
+    edge = timestamp_literal(moment - days * DAY - EDGE)
     over = f"{records.last_known} < {start}"
     then = {
         name: f"case when {over} then {edge} else {name} end"
@@ -324,7 +324,3 @@ def _hashed(records: Records, table: str, columns: Sequence[str], seed: str) -> 
 def _raw(table: str) -> str:
     """Return the relation as compiled SQL names it, for `assets.compiled.Place` to translate."""
     return f'"warehouse"."raw"."{table}"'
-
-
-def _literal(moment: datetime) -> str:
-    return f"timestamptz '{moment.isoformat(timespec='microseconds')}'"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from assets.dbt import DBT_PROJECT, feature_code, manifest_path, settings_of
-from assets.warehouse import columns_of, table_exists
+from assets.warehouse import FEATURE_CLOCK, columns_of, table_exists
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from assets.resources import CompiledSql, Horizons
     from assets.warehouse import Connection, Warehouse
-
-CLOCK_TABLE = ("features", "feature_clock")
 
 
 class PartialBuildError(RuntimeError):
@@ -153,8 +151,8 @@ def refuse_a_part(picked: Collection[dg.AssetKey], models: Collection[dg.AssetKe
 def forget_build(warehouse: Warehouse) -> None:
     """Forget what the store was built from, so that the next build is whole unless this one comes to its end."""
     with warehouse.connect() as connection:
-        if table_exists(connection, *CLOCK_TABLE):
-            connection.execute(f"delete from {'.'.join(CLOCK_TABLE)}")
+        if table_exists(connection, *FEATURE_CLOCK):
+            connection.execute(f"delete from {'.'.join(FEATURE_CLOCK)}")
 
 
 def build_code(settings: dict[str, Any]) -> str:
@@ -171,7 +169,7 @@ def build_code(settings: dict[str, Any]) -> str:
 
 def _last(connection: Connection) -> Built | None:
     # a warehouse of an earlier version has a clock alone
-    if not {"as_of", "load_number", "build_code"} <= set(columns_of(connection, *CLOCK_TABLE)):
+    if not {"as_of", "load_number", "build_code"} <= set(columns_of(connection, *FEATURE_CLOCK)):
         return None
     row = connection.execute("select as_of, load_number, build_code from features.feature_clock").fetchone()
     return None if row is None else Built(as_of=row[0], load_number=row[1], code=row[2])

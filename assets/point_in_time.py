@@ -25,12 +25,24 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from assets.certificate import Certificate, Comparison, Difference
-from assets.compiled import CLOSINGS, LEADS, OBSERVATIONS, SOURCE, Build, Name, Place, Scratch, scratch
+from assets.compiled import (
+    CLOSINGS,
+    LEADS,
+    OBSERVATIONS,
+    SOURCE,
+    Build,
+    Name,
+    Place,
+    Scratch,
+    microseconds,
+    scratch,
+    timestamp_literal,
+)
 from assets.counterfactuals import Query, forgotten, past_changed, removed, scrambled
 from assets.postgres import PostgresConnection
 from assets.row_differences import ROW, Pair
@@ -238,12 +250,12 @@ class _Proof:
             for model in self._sql.models:
                 if model.relation == OBSERVATIONS:
                     # later ones are not compared, and that of the clock stands for today
-                    known = f"as_of_us <= {_micros(moment)} and observation_kind <> 'clock' and {observed}"
+                    known = f"as_of_us <= {microseconds(moment)} and observation_kind <> 'clock' and {observed}"
                     replay.make(OBSERVATIONS, f"select * from ({model.sql}) as observed where {known}")
                 else:
                     replay.run([model])
             ran = time.perf_counter() - began
-            at = _literal(moment)
+            at = timestamp_literal(moment)
             view = self._subject.view
             condition = f"as_of <= {at} and observation_kind <> 'clock' and {observed}"
             yield self._compared(stored, replay, view, self._columns[view], condition, variant, moment, ran)
@@ -258,10 +270,10 @@ class _Proof:
             self._copy(unchanged, _unchanged)
             unchanged.run(self._sql.needed_for([LEADS, CLOSINGS]))
         leads, closings = unchanged.relation(LEADS), unchanged.relation(CLOSINGS)
-        key, at = self._subject.key, _micros(moment)
+        key, at = self._subject.key, microseconds(moment)
         unchanged.make(
             OBSERVATIONS,
-            f"select leads.{key}, {_literal(moment)} as as_of, cast({at} as bigint) as as_of_us, "
+            f"select leads.{key}, {timestamp_literal(moment)} as as_of, cast({at} as bigint) as as_of_us, "
             f"'asked' as observation_kind, leads.created_at as lead_created_at from {leads} as leads "
             f"left join {closings} as closings on leads.{key} = closings.{key} "
             f"where leads.known_us < {at} and (closings.closed_us is null or closings.closed_us >= {at}) "
@@ -338,7 +350,7 @@ class _Proof:
         # a time that lies at the moment or after it was not known then
         late = self._times.get(table, []) if variant != "past" else []
         values = {
-            name: f"case when {name} < {_literal(moment)} then {name} end" if name in late else name
+            name: f"case when {name} < {timestamp_literal(moment)} then {name} end" if name in late else name
             for name in compared
         }
         pair = Pair(
@@ -396,11 +408,3 @@ def _unchanged(table: str, columns: Sequence[str]) -> str:
 
 def _quoted(name: Name) -> str:
     return f'"{name[0]}"."{name[1]}"'
-
-
-def _literal(moment: datetime) -> str:
-    return f"timestamptz '{moment.isoformat(timespec='microseconds')}'"
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -6,11 +6,12 @@ in a feature moves with the world, that in a column of the source when somebody 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.compiled import microseconds
 from assets.drift import check_result
 from assets.ml_tables import ensure, record_source_health
 from assets.resources import WAREHOUSE_POOL, Clock, CrmSource
@@ -203,7 +204,7 @@ def measure(
     if first is None:
         return []
     if accepted_since is not None:
-        first = max(first, _microseconds(accepted_since))
+        first = max(first, microseconds(accepted_since))
         trained_at = None if trained_at is None or trained_at < accepted_since else trained_at
     feeds = _Spans.until(clock, policy.volume_days, trained_at, policy, first)
     columns = _Spans.until(clock, policy.recent_days, trained_at, policy, first)
@@ -248,10 +249,10 @@ class _Spans:
         start = clock - timedelta(days=days)
         end = start if trained_at is None else min(start, trained_at)
         return cls(
-            reference_start=max(first - 1, _microseconds(end - timedelta(days=policy.reference_days))),
-            reference_end=_microseconds(end),
-            current_start=_microseconds(start),
-            current_end=_microseconds(clock),
+            reference_start=max(first - 1, microseconds(end - timedelta(days=policy.reference_days))),
+            reference_end=microseconds(end),
+            current_start=microseconds(start),
+            current_end=microseconds(clock),
         )
 
     @property
@@ -360,10 +361,6 @@ def _verdict(check: str, figures: list[SourceFigure]) -> Verdict:
         subject=worst.subject,
         figures={"failed": len(failed), "measured": len(figures)},
     )
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 @dg.asset(

@@ -28,7 +28,8 @@ STEP_RETRIES, STEP_RETRY_SECONDS = 2, 5
 """Of a step that has lost its connection to a database."""
 
 
-CLOCKS = (("raw", "extraction"), ("features", "feature_clock"))
+FEATURE_CLOCK = ("features", "feature_clock")
+CLOCKS = (("raw", "extraction"), FEATURE_CLOCK)
 """The tables that say of which clock facts and features are."""
 
 
@@ -280,7 +281,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         with self.connect() if within is None else nullcontext(within) as connection:
             extraction = self.extraction(connection)
             found = None
-            if table_exists(connection, "features", "feature_clock"):
+            if table_exists(connection, *FEATURE_CLOCK):
                 found = connection.execute("select as_of from features.feature_clock").fetchone()
         if found is None or found[0] != extraction.as_of:
             raise StaleFeaturesError(

@@ -57,14 +57,38 @@ def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str], 
     MeasurementError
         If dbt refuses.
     """
+    options = ["--no-introspect", "--no-populate-cache", "--select", *layers]
+    run_dbt(folder, "compile", variables, *options, target=target)
+    manifest = json.loads((folder / "target" / "manifest.json").read_text(encoding="utf-8"))
+    return [Model(**asdict(model)) for model in assets.compiled.of_manifest(manifest, layers)]
+
+
+def run_dbt(folder: Path, command: str, variables: Mapping[str, Any], *options: str, target: str = "duckdb") -> None:
+    """Run a command of dbt on the project, with ``warehouse.duckdb`` of a folder, where dbt also writes its own files.
+
+    Parameters
+    ----------
+    folder : Path
+    command : str
+    variables : mapping of str to object
+        The variables of the dbt project.
+    *options : str
+    target : str
+        The engine: ``duckdb``, or ``postgres`` with a database called ``warehouse``.
+
+    Raises
+    ------
+    MeasurementError
+        If dbt fails.
+    """
     # imported here, for a process that runs the models must not hold Dagster while its memory is measured
     from assets.dbt import DBT, DBT_PROJECT
 
     finished = subprocess.run(
         [
-            DBT, "--quiet", "compile", "--no-introspect", "--no-populate-cache", "--profiles-dir",
-            str(DBT_PROJECT.profiles_dir), "--target", target, "--target-path", str(folder / "target"),
-            "--log-path", str(folder / "logs"), "--vars", json.dumps(dict(variables)), "--select", *layers,
+            DBT, "--quiet", command, "--profiles-dir", str(DBT_PROJECT.profiles_dir), "--target", target,
+            "--target-path", str(folder / "target"), "--log-path", str(folder / "logs"),
+            "--vars", json.dumps(dict(variables)), *options,
         ],
         cwd=DBT_PROJECT.project_dir, capture_output=True, text=True, check=False,
         env={
@@ -74,9 +98,7 @@ def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str], 
         },
     )  # fmt: skip
     if finished.returncode != 0:
-        raise MeasurementError(f"dbt compile failed:\n{finished.stdout}{finished.stderr}")
-    manifest = json.loads((folder / "target" / "manifest.json").read_text(encoding="utf-8"))
-    return [Model(**asdict(model)) for model in assets.compiled.of_manifest(manifest, layers)]
+        raise MeasurementError(f"dbt {command} failed:\n{finished.stdout}{finished.stderr}")
 
 
 def for_simulations(folder: Path, as_of: datetime) -> list[Model]:

@@ -8,9 +8,6 @@ one's end: dbt's own start takes seconds, whatever there is to build. The increm
 from __future__ import annotations
 
 import json
-import os
-import resource
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
@@ -19,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.compiled import DATABASE
+from assets.compiled import microseconds
+from benchmarks.compiled import DATABASE, run_dbt
 from benchmarks.feature_workload import CLOCK, SIZES, connect, fill
 from benchmarks.measuring import Figure, MeasurementError, Report, table
-from benchmarks.processes import alone
+from benchmarks.processes import alone, peak_bytes_of_children
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +89,7 @@ def at_size(folder: Path, leads: int) -> tuple[Built, Built]:
     alone(fill, path, leads)
     alone(_extract_twice, path, before)
     whole = _build(folder, path, "whole build", {"as_of": before.isoformat(), "load_number": 1}, "--full-refresh")
-    since = {"built_load_number": 1, "built_us": int(before.timestamp()) * 1_000_000}
+    since = {"built_load_number": 1, "built_us": microseconds(before)}
     variables = {"as_of": now.isoformat(), "load_number": 2}
     increment = _build(folder, path, "a day more", variables | since)
     added = alone(_digest, path)
@@ -105,7 +103,7 @@ def at_size(folder: Path, leads: int) -> tuple[Built, Built]:
 
 
 def _build(folder: Path, path: Path, name: str, variables: dict[str, Any], *options: str) -> Built:
-    seconds, command_seconds, peak = alone(partial(_dbt, folder, path, variables), *options)
+    seconds, command_seconds, peak = alone(partial(_dbt, folder, variables), *options)
     rows, _ = alone(_digest, path)
     return Built(name=name, rows=rows, seconds=seconds, command_seconds=command_seconds, peak_bytes=peak)
 
@@ -118,26 +116,12 @@ def _extract_twice(path: Path, second_from: datetime) -> None:
             connection.execute(f"update raw.{name} set load_number = 2 where {known} >= $1", [second_from])
 
 
-def _dbt(folder: Path, path: Path, variables: dict[str, Any], *options: str) -> tuple[float, float, int]:
+def _dbt(folder: Path, variables: dict[str, Any], *options: str) -> tuple[float, float, int]:
     """Return the seconds of the models, those of the command, and its peak memory in bytes."""
-    # imported here: reading the project takes time that is nobody's
-    from assets.dbt import DBT, DBT_PROJECT
-
-    target = folder / "target"
     began = time.perf_counter()
-    finished = subprocess.run(
-        [
-            DBT, "--quiet", "run", "--profiles-dir", str(DBT_PROJECT.profiles_dir), "--target", "duckdb",
-            "--target-path", str(target), "--log-path", str(folder / "logs"), "--vars", json.dumps(variables),
-            "--select", MODELS, *options,
-        ],
-        cwd=DBT_PROJECT.project_dir, capture_output=True, text=True, check=False,
-        env={**os.environ, "LEADLINE_DUCKDB_PATH": str(path)},
-    )  # fmt: skip
+    run_dbt(folder, "run", variables, "--select", MODELS, *options)
     command_seconds = time.perf_counter() - began
-    if finished.returncode != 0:
-        raise MeasurementError(f"dbt run failed:\n{finished.stdout}{finished.stderr}")
-    results = json.loads((target / "run_results.json").read_text(encoding="utf-8"))["results"]
+    results = json.loads((folder / "target" / "run_results.json").read_text(encoding="utf-8"))["results"]
     times = [
         (datetime.fromisoformat(each["started_at"]), datetime.fromisoformat(each["completed_at"]))
         for result in results
@@ -145,8 +129,7 @@ def _dbt(folder: Path, path: Path, variables: dict[str, Any], *options: str) -> 
         if each["name"] == "execute"
     ]
     seconds = (max(end for _, end in times) - min(start for start, _ in times)).total_seconds()
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return seconds, command_seconds, peak
+    return seconds, command_seconds, peak_bytes_of_children()
 
 
 def _digest(path: Path) -> tuple[int, str]:

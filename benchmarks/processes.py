@@ -28,5 +28,14 @@ def peak_bytes() -> int:
         # not ru_maxrss: on Linux a new process begins with the peak of the one that started it
         (peak,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(peak) * 1024
+    return _largest(resource.RUSAGE_SELF)
+
+
+def peak_bytes_of_children() -> int:
+    """Return the largest resident memory that a process has had which this one started and waited for."""
+    return _largest(resource.RUSAGE_CHILDREN)
+
+
+def _largest(who: int) -> int:
     # bytes on macOS, kilobytes elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(who).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

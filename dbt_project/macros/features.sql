@@ -1,12 +1,15 @@
 {#- The windows of counts: suffix of the name, and days before as_of (none: all history). -#}
 {% macro windows() -%} {{ return([('7d', 7), ('30d', 30), ('90d', 90), ('lifetime', none)]) }} {%- endmacro %}
 
+{#- Of a count that shares an INTEGER with another. -#}
+{% macro count_bits() -%} {{ return(30) }} {%- endmacro %}
+
 {#- Two counts share an INTEGER, as digits to the base 2^30: its sum counts the facts that meet either condition, and is
     exact up to a billion facts of a lead. Half as many sums to make and to keep for each observation. -#}
 {% macro pack(conditions) -%}
     cast(
         {%- for condition in conditions %}
-        case when {{ condition }} then {{ 2 ** (30 * loop.index0) }} else 0 end
+        case when {{ condition }} then {{ 2 ** (count_bits() * loop.index0) }} else 0 end
         {%- if not loop.last %} +{% endif %}
         {%- endfor %} as integer
     )
@@ -23,7 +26,7 @@
 
 {#- One of the counts of a sum: the low digit (0) or the high one (1). A sum of nothing is null, and counts nothing. -#}
 {% macro unpack(packed_sum, place) -%}
-    coalesce({% if place == 0 %}mod({{ packed_sum }}, 1073741824){% else %}{{ packed_sum }} >> 30{% endif %}, 0)
+    coalesce({% if place == 0 %}mod({{ packed_sum }}, {{ 2 ** count_bits() }}){% else %}{{ packed_sum }} >> {{ count_bits() }}{% endif %}, 0)
 {%- endmacro %}
 
 {#- Share of a count in another, null where there is nothing to divide by. -#}

@@ -30,10 +30,12 @@ with {% if features_before is not none -%}
 described_before as (
 
     select distinct
-        lead_id,
-        lead_source,
-        lead_created_at
-    from {{ features_before }}
+        features.lead_id,
+        features.lead_source,
+        features.lead_created_at
+    from {{ features_before }} as features
+    inner join {{ raw_leads }} as extracted on features.lead_id = extracted.lead_id
+    where extracted.load_number > {{ built }}
 
 ),
 
