@@ -53,7 +53,7 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project
+	@$(BIN)/sqlfluff lint --processes 0 --disable-progress-bar dbt_project
 
 format: $(READY)
 	@$(BIN)/ruff check --fix .

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import duckdb
 import pytest
 
+from assets.dbt import DBT, DBT_PROJECT, Dbt
 from assets.feature_builds import (
     BuildEvidence,
     Built,
@@ -75,3 +77,26 @@ def test_some_models_alone_are_refused() -> None:
         refuse_a_part(some, feature_store.keys)
     assert f"expected all {len(feature_store.keys)} models" in str(refused.value).lower()
     assert "features/lead_features_by_day" in str(refused.value)
+
+
+def test_checks_alone_look_at_what_is_there_and_build_nothing(own: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    (check,) = [key for key in feature_store.check_keys if key.name.startswith("unique_combination_lead_features")]
+    with duckdb.connect(str(own.warehouse)) as connection:
+        connection.execute("insert into features.lead_features from features.lead_features limit 1")
+    before = own.contents("features", "labels")
+    monkeypatch.setenv("LEADLINE_DUCKDB_PATH", str(own.warehouse))
+    looked = dg.materialize(
+        [feature_store],
+        selection=dg.AssetSelection.checks(check),
+        resources={
+            "dbt": Dbt(project_dir=DBT_PROJECT, dbt_executable=DBT),  # type: ignore[arg-type]
+            "warehouse": Warehouse(address=f"duckdb:{own.warehouse}"),
+            "horizons": Horizons(overrides={"conversion": 30}),
+            "compiled": CompiledSql(root=str(own.path / "compiled")),
+        },
+        raise_on_error=False,
+    )
+    (evaluation,) = looked.get_asset_check_evaluations()
+    assert (evaluation.asset_check_key, evaluation.passed) == (check, False)
+    assert looked.get_asset_materialization_events() == []
+    assert own.contents("features", "labels") == before

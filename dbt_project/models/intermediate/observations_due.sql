@@ -1,4 +1,5 @@
-{{ config(materialized='view') }}
+{#- A table where it is a part: several models read it, and plan by its size. -#}
+{{ config(materialized='table' if is_increment() or var('range_from_us') is not none else 'view') }}
 
 with due as (
 
