@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 # what runs is dbt and SQL, and watching that for lines of this project's Python takes half as long again
 pytestmark = pytest.mark.no_cover
 
-SETTINGS: dict[str, Any] = {"closing_outcomes": CLOSING_OUTCOMES, "conversion_horizon_days": 30}
+SETTINGS: dict[str, Any] = {
+    "closing_outcomes": CLOSING_OUTCOMES,
+    "conversion_horizon_days": 30,
+    "silence_closes_after_days": 60,
+}
 MODELS = "+lead_features +conversion +next_action +feature_clock"
 KEYS = {
     "leads": "lead_id",
@@ -69,6 +73,10 @@ def deliveries(crm: Crm, seed: int) -> list[Delivery]:
         if rng.random() < 0.1:
             changed = {**row, "source": "corrected", "property_value": None}
             found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, "leads", changed))
+        if rng.random() < 0.1:
+            # a lead turns out to be older, or younger
+            dated = {**row, "created_at": row["created_at"] + rng.choice((-9, 9)) * DAY}
+            found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, "leads", dated))
     for row in crm["interactions"]:
         known = max(row["occurred_at"], row["recorded_at"] or row["occurred_at"])
         deliver("interactions", {**row, "opened_at": None, "responded_at": None}, known)
@@ -129,6 +137,17 @@ class Raw:
             self.warehouse.insert(f"raw.{table}", [tuple(row.get(name) for name in typed) for row in rows])
 
 
+def clocks_of(days: int) -> list[datetime]:
+    """Return clocks a day apart, with some at midnight, and some that are the one before once more."""
+    clocks: list[datetime] = []
+    for day in range(days, -1, -1):
+        clock = CLOCK - day * DAY
+        if day % 5 == 2:
+            clock = clock.replace(hour=0, minute=0, second=0, microsecond=0)
+        clocks.append(clocks[-1] if day % 7 == 3 and clocks else clock)
+    return clocks
+
+
 def variables(clock: datetime, load_number: int) -> dict[str, Any]:
     return {**SETTINGS, "as_of": clock.isoformat(), "load_number": load_number}
 
@@ -149,7 +168,7 @@ def test_a_month_of_increments_gives_the_rows_of_a_whole_build(
 ) -> None:
     store, whole, days = stores
     raw = Raw(store, deliveries(random_crm(seed=21), seed=4))
-    clocks = [CLOCK - day * DAY for day in range(days, -1, -1)]
+    clocks = clocks_of(days)
     raw.extract(clocks[0])
     store.dbt("run", scratch, variables(clocks[0], raw.load_number), "--full-refresh", "--select", MODELS, parse=False)
     total = store.rows("select count(*) from intermediate.observations")[0][0]
