@@ -149,6 +149,7 @@ class CompiledSql(dg.ConfigurableResource):  # type: ignore[type-arg]
     def keep(self, target: Path, variables: Mapping[str, Any]) -> None:
         """Keep what a whole build ran, from the folder that dbt wrote."""
         earlier = compiled.read(self.path) if self.path.exists() else None
+        self._forget_certificates()
         compiled.write(self.path, compiled.of_run(target, variables, earlier))
 
     def has(self, as_of: datetime) -> bool:
@@ -157,6 +158,7 @@ class CompiledSql(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def advance(self, as_of: datetime) -> None:
         """Set the clock in the SQL to that of an increment, which gives what this SQL would give at that clock."""
+        self._forget_certificates()
         compiled.write(self.path, compiled.read(self.path).at(as_of))
 
     def build(self, as_of: datetime) -> Build:
@@ -189,6 +191,11 @@ class CompiledSql(dg.ConfigurableResource):  # type: ignore[type-arg]
         said, build = json.loads(text), compiled.read(self.path)
         proved = (datetime.fromisoformat(said["as_of"]), said["sql_sha256"])
         return text if proved == (as_of, build.sha256) == (build.as_of, said["sql_sha256"]) else None
+
+    def _forget_certificates(self) -> None:
+        # also where clock and SQL are as they were: other rows are built
+        for path in Path(self.root).glob(self._certificate("*").name):
+            path.unlink()
 
     def _certificate(self, view: str) -> Path:
         return Path(self.root) / f"{view}_point_in_time.json"

@@ -135,6 +135,11 @@ def test_a_certificate_counts_for_its_own_build_alone(random_store: Store, tmp_p
     assert store.certificate("lead_features", CLOCK + timedelta(days=1)) is None
     with pytest.raises(NotCompiledError, match="found that of 2024-09-27"):
         store.build(CLOCK + timedelta(days=1))
+    # an increment at the same clock: the SQL is the same, the rows are not
+    store.advance(CLOCK)
+    assert store.certificate("lead_features", CLOCK) is None
+    store.certify("lead_features", certificate)
+    assert store.certificate("lead_features", CLOCK) == certificate
     changed = replace(build.models[0], sql=build.models[0].sql + "\n-- changed")
     write(store.path, replace(build, models=(changed, *build.models[1:])))
     assert store.certificate("lead_features", CLOCK) is None
