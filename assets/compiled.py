@@ -362,13 +362,8 @@ def scratch(connection: Connection, prefix: str, reads: Collection[Name] = ()) -
     if isinstance(connection, PostgresConnection):
         # of those who ask at once, each has names of its own, or one would wait for the other
         (pid,) = connection.execute("select pg_backend_pid()").fetchall()[0]
-        there = set(connection.execute("select table_schema, table_name from information_schema.tables").fetchall())
-        connection.begin()
-        connection.execute("set transaction isolation level repeatable read")
-        if held := sorted(there.intersection(reads)):
-            # locked before the first query, which fixes the state: a table that a build swaps in after it looks empty
-            listed = ", ".join(f'"{schema}"."{name}"' for schema, name in held)
-            connection.execute(f"lock table {listed} in access share mode")
+        while not _holds(connection, reads):
+            connection.rollback()
         for setting in WHOLE_TABLES:
             connection.execute(setting)
         try:
@@ -377,3 +372,23 @@ def scratch(connection: Connection, prefix: str, reads: Collection[Name] = ()) -
             connection.rollback()
     else:
         yield Scratch(connection, prefix)
+
+
+def _holds(connection: PostgresConnection, reads: Collection[Name]) -> bool:
+    """Begin to read one state of the database and hold what is read; False where a build has just dropped some."""
+    from adbc_driver_manager import ProgrammingError
+
+    there = set(connection.execute("select table_schema, table_name from information_schema.tables").fetchall())
+    connection.begin()
+    connection.execute("set transaction isolation level repeatable read")
+    if held := sorted(there.intersection(reads)):
+        # locked before the first query, which fixes the state: a table that a build swaps in after it looks empty
+        listed = ", ".join(f'"{schema}"."{name}"' for schema, name in held)
+        try:
+            connection.execute(f"lock table {listed} in access share mode")
+        except ProgrammingError as error:
+            # undefined_table
+            if error.sqlstate != "42P01":
+                raise
+            return False
+    return True

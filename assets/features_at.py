@@ -123,7 +123,7 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
         # identifiers such as 007 and NA are text
-        return pd.read_csv(path, dtype={LEAD_ID: str}, keep_default_na=False, na_values=[""])
+        return pd.read_csv(path, converters={LEAD_ID: lambda text: text or None})
     schema, _, table = text.partition(".")
     if not _TABLE.fullmatch(text) or not columns_of(connection, schema, table):
         raise QuestionError(

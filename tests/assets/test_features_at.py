@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from assets.compiled import NotCompiledError, write
+from assets.compiled import NotCompiledError, scratch, write
 from assets.features_at import QuestionError, features_at
 from assets.postgres import PostgresConnection
 from assets.resources import ArtifactStore, CompiledSql, Horizons
@@ -219,6 +219,9 @@ def test_identifiers_of_a_file_are_text_whatever_they_look_like(random_store: St
     path.write_text("lead_id,as_of\n,2024-05-01T00:00:00Z\n", encoding="utf-8")
     with pytest.raises(QuestionError, match="expected a value in lead_id"):
         ask(random_store, path, tmp_path)
+    # of other columns an empty field and NA are missing values, as pandas has it
+    path.write_text("lead_id,as_of,weight\nL1,2024-05-01T00:00:00Z,0.5\nL1,2024-05-01T00:00:00Z,NA\n", encoding="utf-8")
+    assert ask(random_store, path, tmp_path)["weight"].dtype == "float64"
 
 
 def test_unknown_labels_tables_and_files_are_refused(random_store: Store, tmp_path: Path) -> None:
@@ -257,8 +260,34 @@ def test_the_clock_is_that_of_the_state_that_answers(postgres_store: Store, tmp_
             assert not asking.done(), "the question does not wait for the build"
             time.sleep(0.05)
         build.commit()
-        with pytest.raises(StaleFeaturesError, match="built at the clock of the last extraction"):
+        with pytest.raises(StaleFeaturesError, match="features and labels built from the last extraction"):
             asking.result()
+
+
+def test_a_view_that_a_build_drops_meanwhile_is_no_failure_of_the_question(postgres_store: Store) -> None:
+    reads = [("elsewhere", "facts"), ("elsewhere", "latest")]
+    with closing(PostgresConnection(postgres_store.warehouse.address)) as build:
+        build.execute("create schema elsewhere")
+        build.execute("create table elsewhere.facts as select 1 as n")
+        build.execute("create view elsewhere.latest as select * from elsewhere.facts")
+        build.begin()
+        build.execute("lock table elsewhere.facts in access exclusive mode")
+
+        def ask() -> list[tuple[int]]:
+            with postgres_store.warehouse.connect() as connection, scratch(connection, "asked", reads):
+                return connection.execute("select n from elsewhere.facts").fetchall()
+
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            asking = executor.submit(ask)
+            waiting = "select 1 from pg_locks where not granted and relation = 'elsewhere.facts'::regclass"
+            while build.execute(waiting).fetchone() is None:
+                assert not asking.done(), "the question does not wait for the build"
+                time.sleep(0.05)
+            build.execute("drop table elsewhere.facts cascade")
+            build.execute("create table elsewhere.facts as select 2 as n")
+            build.commit()
+            assert asking.result() == [(2,)]
+        build.execute("drop schema elsewhere cascade")
 
 
 def test_the_training_set_asset_answers_from_the_launchpad(random_store: Store, tmp_path: Path) -> None:
