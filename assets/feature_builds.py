@@ -1,7 +1,7 @@
 """How the feature store is built: as a whole, or as an increment on the last build. A pure decision, and its evidence.
 
-An increment computes the observations since the last build and all those of the leads that the extractions since then
-have touched, however late their facts are. It gives the rows of a whole build.
+An increment computes the observations since the last build and, of the leads that the extractions since then have
+touched, those after the first change, however late that comes. It gives the rows of a whole build.
 """
 
 from __future__ import annotations

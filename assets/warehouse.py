@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import dagster as dg
 
 from assets.environment import without_password
+from assets.source.contract import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -266,7 +267,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         )
 
     def built_extraction(self, within: Connection | None = None) -> Extraction:
-        """Return what the last extraction left, once features and labels are built at its clock.
+        """Return what the last extraction left, once features and labels are built from it.
 
         Parameters
         ----------
@@ -276,18 +277,27 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises
         ------
         StaleFeaturesError
-            If they were built at another clock, or not at all: scores of one moment would be published as of another.
+            If they were built from another extraction or not at all, or a later one has begun to bring rows: views of
+            these would stand beside tables without them.
         """
         with self.connect() if within is None else nullcontext(within) as connection:
             extraction = self.extraction(connection)
-            found = None
-            if table_exists(connection, *FEATURE_CLOCK):
-                found = connection.execute("select as_of from features.feature_clock").fetchone()
-        if found is None or found[0] != extraction.as_of:
+            built = None
+            if columns := columns_of(connection, *FEATURE_CLOCK):
+                counted = "load_number" if "load_number" in columns else "0"
+                built = connection.execute(f"select as_of, {counted} from features.feature_clock").fetchone()
+            ahead = [name for name in TABLES if _brought_after(connection, name, extraction.load_number)]
+        expected = (
+            f"{self.shown}: expected features and labels built from the last extraction, number "
+            f"{extraction.load_number} as of {extraction.as_of.isoformat()}, found"
+        )
+        if built is None or (built[0], built[1] or 0) != (extraction.as_of, extraction.load_number):
+            found = "none" if built is None else f"those of number {built[1] or 0} as of {built[0].isoformat()}"
+            raise StaleFeaturesError(f"{expected} {found}. Materialize features and labels again.")
+        if ahead:
             raise StaleFeaturesError(
-                f"{self.shown}: expected features and labels built at the clock of the last extraction, "
-                f"{extraction.as_of.isoformat()}, found {found[0].isoformat() if found else 'none'}. "
-                "Materialize features and labels again."
+                f"{expected} rows of a later one in {', '.join(f'raw.{name}' for name in ahead)}: it is under way, or "
+                "did not end. Wait until its run has ended, or materialize the crm assets, features and labels again."
             )
         return extraction
 
@@ -313,6 +323,14 @@ def _in_a_step() -> bool:
     except dg.DagsterInvariantViolationError:
         return False
     return True
+
+
+def _brought_after(connection: Connection, table: str, load_number: int) -> bool:
+    # rows of an earlier version have no number
+    if "load_number" not in columns_of(connection, "raw", table):
+        return False
+    found = connection.execute(f"select 1 from raw.{table} where load_number > $1 limit 1", [load_number])
+    return found.fetchone() is not None
 
 
 def table_exists(connection: Connection, schema: str, name: str) -> bool:

@@ -171,7 +171,7 @@ def extract(
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
         assumptions = _assumptions(chosen, bindings)
-        loaded = bool(deltas or history)
+        loaded = bool(deltas or history) or _raw_is_ahead(connection)
         marker = _marker(connection, clock, load_number, reader, chosen, assumptions, loaded, existing)
         # the warehouse must be closed before dlt opens it
         until_loaded.close()
@@ -262,7 +262,12 @@ def _wanted(bindings: Mapping[str, TableBinding | None]) -> dict[str, dict[str, 
     for name, binding in bindings.items():
         table = TABLES[name]
         times = [] if binding is None else [*uses_clock(binding), *([binding.watermark] if binding.watermark else [])]
-        wanted[name] = {table.key: "varchar", **dict.fromkeys(times, SQL_TYPES["time"]), "row_hash": "varchar"}
+        wanted[name] = {
+            table.key: "varchar",
+            **dict.fromkeys(times, SQL_TYPES["time"]),
+            "row_hash": "varchar",
+            "load_number": "bigint",
+        }
     wanted[CHANGES] = CHANGE_COLUMNS
     wanted["rejects"] = {
         "reject_id": "varchar",
@@ -544,6 +549,13 @@ def _marker(
         )[0]
     )
     return [] if same else [Delta("extraction", "new_extraction", "replace")]
+
+
+def _raw_is_ahead(connection: DuckDBPyConnection) -> bool:
+    """Say whether ``raw`` holds rows of an extraction that was killed before it said so."""
+    numbers = " union all ".join(f"select load_number from known_{name}" for name in TABLES)
+    ahead = f"(select max(load_number) from ({numbers})) > (select max(load_number) from known_extraction)"
+    return bool(one_row(connection, f"select coalesce({ahead}, false)")[0])
 
 
 def _table_report(

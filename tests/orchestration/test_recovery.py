@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 
+from assets.features_at import features_at
 from assets.warehouse import StaleFeaturesError, Warehouse
 from tests.homes import contents
 
@@ -52,3 +54,24 @@ def test_features_of_another_clock_are_neither_scored_nor_published(own: Home) -
         connection.execute("drop table features.feature_clock")
     with pytest.raises(StaleFeaturesError, match="found none"):
         warehouse.built_extraction()
+
+
+def test_features_are_not_asked_while_raw_holds_more_than_they_were_built_from(own: Home) -> None:
+    warehouse = Warehouse(address=f"duckdb:{own.warehouse}")
+    (lead, created), *_ = own.ask("select lead_id, created_at from raw.leads order by created_at limit 1")
+    question = pd.DataFrame({"lead_id": [lead], "as_of": [pd.Timestamp(created) + pd.Timedelta(days=1)]})
+
+    def ask() -> pd.DataFrame:
+        return features_at(question, warehouse=warehouse, compiled=own.path / "compiled" / "feature_store.json")
+
+    assert ask()["lead_state"].tolist() == ["open"]
+    # as an extraction leaves it that was killed before it said what it had brought
+    with warehouse.connect() as connection:
+        connection.execute("update raw.leads set load_number = load_number + 1 where lead_id = $1", [lead])
+    with pytest.raises(StaleFeaturesError, match=r"found rows of a later one in raw\.leads: it is under way"):
+        ask()
+    # and one that ended, at the same clock
+    with warehouse.connect() as connection:
+        connection.execute("update raw.extraction set load_number = load_number + 1")
+    with pytest.raises(StaleFeaturesError, match=r"number 2 as of .*found those of number 1 .*Materialize features"):
+        ask()

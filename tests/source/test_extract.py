@@ -330,6 +330,26 @@ def test_killed_run_is_completed_by_the_next(
         assert connection.execute(f"{EVERYTHING} order by all").fetchall() == after
 
 
+def test_what_a_killed_run_brought_is_counted_by_the_next(
+    export: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """Also where it finds nothing new any more: features of before are then seen to lag behind."""
+    folder, home = write_csv(tmp_path / "crm", export), tmp_path / "home"
+    run(folder)
+    export["leads"][0]["source"] = "elsewhere"
+    write_csv(folder, export)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder), str(home), "clock"], cwd=Path(__file__).parents[2], check=False
+    )
+    assert killed.returncode == -9
+    numbers = "select (select max(load_number) from raw.leads), (select load_number from raw.extraction)"
+    assert query(numbers) == [(2, 1)]
+    run(folder)
+    assert query(numbers) == [(2, 2)]
+    run(folder)
+    assert query(numbers) == [(2, 2)]
+
+
 def test_what_a_killed_load_left_pending_is_not_loaded(
     export: Export, tmp_path: Path, run: Extract, query: Query
 ) -> None:
