@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEADS = "600"
+"""Few enough to be quick, and enough that the candidates of both models are promoted."""
 HORIZON = {"LEADLINE_CONVERSION_HORIZON_DAYS": "30"}
 """Over 90 days so few leads leave too little to learn from for a model that beats the trivial baseline beyond noise."""
-"""Few enough to be quick, and enough that the candidates of both models are promoted."""
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

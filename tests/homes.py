@@ -30,6 +30,9 @@ PATIENCE = 300
 MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 """What has the coverage of a command measured, where that of the tests is."""
 
+ONE_THREAD = {"LOKY_MAX_CPU_COUNT": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""The tests already use every core, and threads that wait for each other on busy cores only burn them."""
+
 Rows = list[tuple[Any, ...]]
 
 
@@ -68,9 +71,8 @@ class Home:
         """
         left_out = ("LEADLINE_", "DAGSTER_", "DBT_", "COVERAGE_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-        # the tests already use every core, and OpenMP threads that wait for each other on busy cores only burn them
         return {
-            **inherited, "LOKY_MAX_CPU_COUNT": "1", "LEADLINE_HOME": str(self.path), **self.settings, **settings
+            **inherited, **ONE_THREAD, "LEADLINE_HOME": str(self.path), **self.settings, **settings
         }  # fmt: skip
 
     def run(self, job: str = "whole_loop", **settings: str) -> Finished:
