@@ -305,6 +305,34 @@ def test_what_others_put_into_schema_marts_stops_no_pipeline_that_is_not_superus
         ]
 
 
+@pytest.mark.parametrize(
+    ("held", "mode"),
+    [("lead_score_history", "share"), ("lead_score_history", "access share"), ("lead_scores", "share")],
+)
+def test_whoever_holds_a_table_that_stays_is_named(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, held: str, mode: str
+) -> None:
+    monkeypatch.setattr(assets.database_marts, "LOCK_ATTEMPTS", 2)
+    monkeypatch.setattr(assets.database_marts, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(assets.database_marts, "PAUSE_SECONDS", 0)
+    build_marts(warehouse, 1, history=(1,))
+    publish(warehouse, MARTS, pytest.fail)
+    execute(warehouse, "create schema bi", "create view bi.leads as select lead_id from marts.lead_scores")
+    build_marts(warehouse, 2, history=(2,))
+    if mode == "access share":
+        # a table that gains a column shuts its readers out
+        execute(warehouse, "alter table marts_unpublished.lead_score_history add column grade text")
+    with closing(PostgresConnection(warehouse.address)) as other:
+        (pid,) = other.execute("select pg_backend_pid()").fetchall()[0]
+        other.begin()
+        other.execute(f"lock table marts.{held} in {mode} mode")
+        with pytest.raises(MartsHeldError, match=rf"held by pid {pid} "):
+            publish(warehouse, MARTS, lambda _: None)
+    assert published(warehouse) == ([1], [1])
+    publish(warehouse, MARTS, pytest.fail)
+    assert published(warehouse) == ([2], [1, 2])
+
+
 def test_what_was_filled_is_not_filled_again_while_readers_hold_a_mart(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
