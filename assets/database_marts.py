@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assets.warehouse import columns_of
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from assets.warehouse import Connection, Warehouse
 
 READER = "leadline_reader"
-"""A role without login that can read schema ``marts`` and nothing else; give it to those who log in."""
+"""A role without login that can read the published tables and nothing else; give it to those who log in."""
 
 APPEND_ONLY = {
     "lead_score_history": (
@@ -26,18 +25,82 @@ APPEND_ONLY = {
 
 LOCK_ATTEMPTS, LOCK_SECONDS, PAUSE_SECONDS = 15, 3, 5
 """Of a publication that an open transaction of a reader holds up, two minutes in all. Readers who come while it waits
-for a table wait too, but no longer than it does."""
+for its tables wait too, but no longer than it does."""
 
 _HELD = ("55P03", "40P01")
 """Codes of PostgreSQL: no lock in time, and a deadlock, for who waits for two tables may hold one of them."""
 
 
 class MartsHeldError(RuntimeError):
-    """Readers hold tables that are to be swapped; the message says who, and what to do."""
+    """Others hold tables that are to be replaced; the message says who, and what to do."""
 
 
-def publish(warehouse: Warehouse, warn: Callable[[str], None]) -> dict[str, int]:
-    """Replace the tables of schema ``marts`` by those that dbt has built, in one transaction.
+class MartsRefusedError(RuntimeError):
+    """What was built cannot take the place of what is published; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mart:
+    """A mart as readers have it, and as dbt has built it.
+
+    Attributes
+    ----------
+    name : str
+    published, built : mapping of str to str
+        The SQL type of each column; empty where there is no such table.
+    views : sequence of str
+        The views that others have built on the published table.
+    """
+
+    name: str
+    published: Mapping[str, str]
+    built: Mapping[str, str]
+    views: Sequence[str]
+
+    @property
+    def stays(self) -> bool:
+        """Whether the published table gets rows instead of a successor: a swap would drop views, or old rows."""
+        return bool(self.published) and (self.name in APPEND_ONLY or bool(self.views))
+
+    @property
+    def added(self) -> dict[str, str]:
+        """The built columns that the published table lacks."""
+        return {column: kind for column, kind in self.built.items() if column not in self.published}
+
+
+def refusal(mart: Mart) -> str | None:
+    """Say why a mart cannot be published, and what to do; None where it can.
+
+    A table that stays can gain columns. Values of another type would be cast to that of the published column, in
+    silence. What a view selects cannot go; a history keeps the columns that are built no more, as dbt does.
+    """
+    if not mart.built:
+        return f"marts.{mart.name}: expected that dbt has built it, found no such table. Materialize the marts again."
+    if not mart.stays:
+        return None
+    retyped = {column: kind for column, kind in mart.built.items() if mart.published.get(column, kind) != kind}
+    differences = [f"{column} is {mart.published[column]} and was built as {kind}" for column, kind in retyped.items()]
+    if mart.name not in APPEND_ONLY:
+        differences += [f"{column} is built no more" for column in mart.published if column not in mart.built]
+    if not differences:
+        return None
+    views = ", ".join(mart.views)
+    if mart.name in APPEND_ONLY:
+        why = "to which rows are added"
+        changed = ", ".join(f'alter column "{column}" type {kind}' for column, kind in retyped.items())
+        mend = f"Run `alter table marts.{mart.name} {changed}`" + (f", for which {views} must go" if views else "")
+    else:
+        why = f"because {views} would go with it"
+        mend = f"Drop {views}"
+    return (
+        f"marts.{mart.name}: expected columns of the types of the published table, which cannot be swapped, {why}; "
+        f"found that {'; '.join(differences)}. {mend}, and publish again"
+        + (", then create the views anew." if views else ".")
+    )
+
+
+def publish(warehouse: Warehouse, names: Iterable[str], warn: Callable[[str], None]) -> dict[str, int]:
+    """Replace tables of schema ``marts`` by those that dbt has built, in one transaction.
 
     A table is swapped for its successor. Where somebody has built a view on it, its rows are replaced instead, for a
     swap would drop the view; an append-only table gets the rows that it lacks. A swap waits for the open transactions
@@ -47,6 +110,8 @@ def publish(warehouse: Warehouse, warn: Callable[[str], None]) -> dict[str, int]
     ----------
     warehouse : Warehouse
         A PostgreSQL database.
+    names : iterable of str
+        The marts. What else lies in either schema is left alone: a dbt that was killed may have left some.
     warn : callable
         Receives a sentence where the role of the readers cannot be made, and where a table is held.
 
@@ -57,81 +122,150 @@ def publish(warehouse: Warehouse, warn: Callable[[str], None]) -> dict[str, int]
 
     Raises
     ------
+    MartsRefusedError
+        If a table that others build on has changed in a way that they would not survive; nothing has changed.
     MartsHeldError
         If a table is still held after two minutes; nothing has changed.
     """
     from adbc_driver_manager import Error
 
-    built = warehouse.marts
     with warehouse.connect() as connection:
-        tables = [
-            name
-            for (name,) in connection.execute(
-                "select table_name from information_schema.tables where table_schema = $1 order by table_name", [built]
-            ).fetchall()
-        ]
         can_read = _ensure_reader(connection, warn)
-        for attempt in range(1, LOCK_ATTEMPTS + 1):
-            try:
-                _publish_all(connection, built, tables, can_read=can_read)
-                break
-            except Error as error:
-                if error.sqlstate not in _HELD:
-                    raise
-                connection.rollback()
-                held = f"schema marts: expected to swap its tables, found them held by {_holders(connection)}."
-                if attempt == LOCK_ATTEMPTS:
-                    raise MartsHeldError(
-                        f"{held} Nothing has changed: readers see the marts of before. Let these sessions end their "
-                        "transactions, or end them by `select pg_terminate_backend(<pid>)`, and publish again."
-                    ) from error
-                if attempt == 1:
-                    warn(f"{held} Trying {LOCK_ATTEMPTS - 1} times more, {PAUSE_SECONDS} seconds apart.")
-                time.sleep(PAUSE_SECONDS)
-        return {name: connection.execute(f"select count(*) from marts.{name}").fetchall()[0][0] for name in tables}
+        # the driver's own transactions end with their first error, and know no savepoints
+        connection.execute("begin")
+        marts = [
+            Mart(
+                name=name,
+                published=_types(connection, f"marts.{name}"),
+                built=_types(connection, f"{warehouse.marts}.{name}"),
+                views=_views_on(connection, name),
+            )
+            for name in sorted(names)
+        ]
+        refused = [reason for mart in marts if (reason := refusal(mart)) is not None]
+        if refused:
+            raise MartsRefusedError("\n".join([*refused, "Nothing has changed: readers see the marts of before."]))
+        try:
+            _replace(connection, warehouse.marts, marts, warn)
+            if can_read:
+                _grant(connection, marts)
+            connection.execute("commit")
+        except Error as error:
+            if error.sqlstate not in _HELD:
+                raise
+            connection.execute("rollback")
+            raise MartsHeldError(
+                f"{_held(connection)} Nothing has changed: readers see the marts of before. Let these sessions end "
+                "their transactions, or end them by `select pg_terminate_backend(<pid>)`, and publish again."
+            ) from error
+        return {
+            mart.name: connection.execute(f"select count(*) from marts.{mart.name}").fetchall()[0][0] for mart in marts
+        }
 
 
-def _publish_all(connection: Connection, built: str, tables: Sequence[str], *, can_read: bool) -> None:
-    connection.begin()
-    connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
+def _replace(connection: Connection, built: str, marts: Sequence[Mart], warn: Callable[[str], None]) -> None:
     connection.execute("create schema if not exists marts")
-    # readers are shut out only when all successors are filled
-    for name in [name for name in tables if not _is_refilled(connection, built, name)]:
-        connection.execute(f"drop table if exists marts.{name}")
-        connection.execute(f"alter table marts.{name}__next rename to {name}")
-    if can_read:
-        connection.execute(f"grant usage on schema marts to {READER}")
-        connection.execute(f"grant select on all tables in schema marts to {READER}")
-        connection.execute(f"alter default privileges in schema marts grant select on tables to {READER}")
-    connection.commit()
+    # whoever waits to write rows lets readers pass, and so may wait at a stretch
+    connection.execute(f"set local lock_timeout = '{LOCK_ATTEMPTS * LOCK_SECONDS}s'")
+    # readers are shut out only when all that can be filled beforehand is
+    for mart in marts:
+        if not mart.stays:
+            connection.execute(f"create table marts.{mart.name}__next (like {built}.{mart.name} including all)")
+            connection.execute(f"insert into marts.{mart.name}__next select * from {built}.{mart.name}")
+        elif not mart.added:
+            _bring_rows(connection, built, mart)
+    _shut_out_readers(
+        connection, [mart.name for mart in marts if mart.published and (mart.added or not mart.stays)], warn
+    )
+    for mart in marts:
+        if not mart.stays:
+            connection.execute(f"drop table if exists marts.{mart.name}")
+            connection.execute(f"alter table marts.{mart.name}__next rename to {mart.name}")
+        elif mart.added:
+            columns = ", ".join(f'add column "{column}" {kind}' for column, kind in mart.added.items())
+            connection.execute(f"alter table marts.{mart.name} {columns}")
+            _bring_rows(connection, built, mart)
+        _describe(connection, built, mart.name)
 
 
-def _is_refilled(connection: Connection, built: str, name: str) -> bool:
-    """Bring the rows into the table itself, where it has to stay, or else into a successor; say which of the two."""
-    columns = columns_of(connection, "marts", name)
-    same = columns == columns_of(connection, built, name)
-    listed = ", ".join(f'"{column}"' for column in columns)
-    if same and name in APPEND_ONLY:
+def _shut_out_readers(connection: Connection, names: Sequence[str], warn: Callable[[str], None]) -> None:
+    """Lock tables against readers; an attempt that fails undoes nothing that was filled before."""
+    from adbc_driver_manager import Error
+
+    if not names:
+        return
+    listed = ", ".join(f"marts.{name}" for name in names)
+    # PostgreSQL counts it for each table
+    connection.execute(f"set local lock_timeout = '{LOCK_SECONDS * 1000 // len(names)}ms'")
+    # that of the database is for readers who forget theirs
+    connection.execute("set local idle_in_transaction_session_timeout = 0")
+    connection.execute("savepoint filled")
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            connection.execute(f"lock table {listed} in access exclusive mode")
+            return
+        except Error as error:
+            if error.sqlstate not in _HELD or attempt == LOCK_ATTEMPTS:
+                raise
+            connection.execute("rollback to savepoint filled")
+        if attempt == 1:
+            warn(f"{_held(connection)} Trying {LOCK_ATTEMPTS - 1} times more, {PAUSE_SECONDS} seconds apart.")
+        time.sleep(PAUSE_SECONDS)
+
+
+def _bring_rows(connection: Connection, built: str, mart: Mart) -> None:
+    columns = ", ".join(f'"{column}"' for column in mart.built)
+    rows = f"insert into marts.{mart.name} ({columns}) select {columns} from {built}.{mart.name} as built"
+    if mart.name in APPEND_ONLY:
         connection.execute(
-            f"insert into marts.{name} ({listed}) select {listed} from {built}.{name} as built "
-            f"where not exists (select 1 from marts.{name} as published where {APPEND_ONLY[name]})"
+            f"{rows} where not exists (select 1 from marts.{mart.name} as published where {APPEND_ONLY[mart.name]})"
         )
-        return True
-    if same and _has_dependents(connection, name):
-        connection.execute(f"delete from marts.{name}")
-        connection.execute(f"insert into marts.{name} ({listed}) select {listed} from {built}.{name}")
-        return True
-    connection.execute(f"create table marts.{name}__next (like {built}.{name} including all)")
-    connection.execute(f"insert into marts.{name}__next select * from {built}.{name}")
-    # that of the table itself does not come along
-    comment = connection.execute("select obj_description(to_regclass($1))", [f"{built}.{name}"]).fetchall()[0][0]
-    if comment is not None:
-        escaped = comment.replace("'", "''")
-        connection.execute(f"comment on table marts.{name}__next is '{escaped}'")
-    return False
+    else:
+        connection.execute(f"delete from marts.{mart.name}")
+        connection.execute(rows)
 
 
-def _holders(connection: Connection) -> str:
+def _describe(connection: Connection, built: str, name: str) -> None:
+    published = _comments(connection, f"marts.{name}")
+    for column, comment in _comments(connection, f"{built}.{name}").items():
+        if published[column] != comment:
+            described = f'column marts.{name}."{column}"' if column else f"table marts.{name}"
+            text = "null" if comment is None else "'" + comment.replace("'", "''") + "'"
+            connection.execute(f"comment on {described} is {text}")
+
+
+def _comments(connection: Connection, relation: str) -> dict[str, str | None]:
+    """Return the comment of each column of a table, and that of the table itself under an empty name."""
+    found = connection.execute(
+        "select '', obj_description(to_regclass($1), 'pg_class') union all "
+        "select cast(attname as text), col_description(attrelid, attnum) from pg_attribute "
+        "where attrelid = to_regclass($1) and attnum > 0 and not attisdropped",
+        [relation],
+    ).fetchall()
+    return dict(found)
+
+
+def _types(connection: Connection, relation: str) -> dict[str, str]:
+    found = connection.execute(
+        "select cast(attname as text), format_type(atttypid, atttypmod) from pg_attribute "
+        "where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum",
+        [relation],
+    ).fetchall()
+    return dict(found)
+
+
+def _views_on(connection: Connection, name: str) -> list[str]:
+    found = connection.execute(
+        "select distinct n.nspname || '.' || v.relname from pg_depend as d "
+        "inner join pg_rewrite as r on d.objid = r.oid inner join pg_class as v on r.ev_class = v.oid "
+        "inner join pg_namespace as n on v.relnamespace = n.oid "
+        "where d.refobjid = to_regclass($1) and d.classid = 'pg_rewrite'::regclass and v.oid <> d.refobjid order by 1",
+        [f"marts.{name}"],
+    ).fetchall()
+    return [view for (view,) in found]
+
+
+def _held(connection: Connection) -> str:
     found = connection.execute(
         "select distinct activity.pid, cast(activity.usename as text) from pg_locks as locks "
         "inner join pg_class as c on locks.relation = c.oid inner join pg_namespace as n on c.relnamespace = n.oid "
@@ -139,19 +273,15 @@ def _holders(connection: Connection) -> str:
         "where n.nspname = 'marts' and locks.granted and activity.datname = current_database() "
         "and activity.pid <> pg_backend_pid() order by 1"
     ).fetchall()
-    return ", ".join(f"pid {pid} ({user})" for pid, user in found) or "sessions that have ended meanwhile"
+    holders = ", ".join(f"pid {pid} ({user})" for pid, user in found) or "sessions that have ended meanwhile"
+    return f"schema marts: expected to replace its tables, found them held by {holders}."
 
 
-def _has_dependents(connection: Connection, name: str) -> bool:
-    return (
-        connection.execute(
-            "select 1 from pg_depend as d inner join pg_rewrite as r on d.objid = r.oid "
-            "inner join pg_class as c on d.refobjid = c.oid inner join pg_namespace as n on c.relnamespace = n.oid "
-            "where n.nspname = 'marts' and c.relname = $1 and d.classid = 'pg_rewrite'::regclass limit 1",
-            [name],
-        ).fetchone()
-        is not None
-    )
+def _grant(connection: Connection, marts: Sequence[Mart]) -> None:
+    connection.execute(f"grant usage on schema marts to {READER}")
+    # not on all tables of the schema, for those that others have put there are theirs to grant
+    for mart in marts:
+        connection.execute(f"grant select on marts.{mart.name} to {READER}")
 
 
 def _ensure_reader(connection: Connection, warn: Callable[[str], None]) -> bool:

@@ -1,6 +1,6 @@
 """Layer `marts`: the tables that BI reads, built by dbt from features and scores, and their published snapshot."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +32,13 @@ def marts(context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, hor
 
 @dg.asset(
     key=["published", "snapshot"],
-    deps=[["marts", "lead_scores"], ["marts", "lead_score_history"]],
+    deps=sorted(marts.keys),
     group_name="marts",
     kinds={"sql"},
     owners=["team:analytics"],
     description=(
         "The marts, and nothing else, for readers, who keep what they have opened while the pipeline writes. Of a "
-        "DuckDB file a copy; in a PostgreSQL database schema marts, all of whose tables are replaced in one "
+        "DuckDB file a copy; in a PostgreSQL database tables of schema marts, which are replaced in one "
         f"transaction and which the role {READER} can read."
     ),
     pool=WAREHOUSE_POOL,
@@ -46,9 +46,10 @@ def marts(context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, hor
 def published_snapshot(
     context: dg.AssetExecutionContext, warehouse: Warehouse, publication: Publication
 ) -> dg.MaterializeResult[Any]:
-    """Publish the marts."""
+    """Publish the marts that dbt declares, and nothing that a build which was killed has left beside them."""
+    names = sorted(key.path[-1] for key in marts.keys)
     if not warehouse.is_file:
-        counts = publish(warehouse, context.log.warning)
+        counts = publish(warehouse, names, context.log.warning)
         return dg.MaterializeResult(
             metadata={
                 "schema": f"{warehouse.shown}, schema marts",
@@ -62,7 +63,7 @@ def published_snapshot(
     for leftover in (unfinished, unfinished.with_name(f"{unfinished.name}.wal")):
         leftover.unlink(missing_ok=True)
     with warehouse.analyze() as connection:
-        counts = _copy_marts(connection, unfinished)
+        counts = _copy_marts(connection, names, unfinished)
     # open readers keep the file that they opened; the next one to open gets this
     unfinished.replace(path)
     return dg.MaterializeResult(
@@ -75,23 +76,21 @@ def published_snapshot(
     )
 
 
-def _copy_marts(connection: "DuckDBPyConnection", path: Path) -> dict[str, int]:
-    tables = [
-        name
-        for (name,) in connection.execute(
-            "select table_name from information_schema.tables where table_schema = 'marts' order by table_name"
-        ).fetchall()
-    ]
-    described = "schema_name = 'marts' and database_name = current_database() and comment is not null"
+def _copy_marts(connection: "DuckDBPyConnection", names: Sequence[str], path: Path) -> dict[str, int]:
+    described = (
+        "schema_name = 'marts' and database_name = current_database() and comment is not null "
+        "and list_contains($1, table_name)"
+    )
     comments = connection.execute(
         f"select 'table', table_name, null, comment from duckdb_tables() where {described} union all "
-        f"select 'column', table_name, column_name, comment from duckdb_columns() where {described}"
+        f"select 'column', table_name, column_name, comment from duckdb_columns() where {described}",
+        [names],
     ).fetchall()
     connection.execute("attach ? as snapshot", [str(path)])
     counts = {}
     try:
         connection.execute("create schema snapshot.marts")
-        for name in tables:
+        for name in names:
             connection.execute(f'create table snapshot.marts."{name}" as from marts."{name}"')
             counts[name] = connection.execute(f'select count(*) from snapshot.marts."{name}"').fetchall()[0][0]
         for kind, table, column, comment in comments:

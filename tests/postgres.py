@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psycopg2
@@ -12,6 +12,8 @@ import psycopg2
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from assets.warehouse import Warehouse
 
 GIVEN = "LEADLINE_TEST_POSTGRES"
 """Address of a server on which the tests may create databases and roles."""
@@ -47,3 +49,16 @@ def _run(address: str, statement: str) -> None:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement)
+
+
+def execute(warehouse: Warehouse, *statements: str) -> None:
+    """Run statements on a warehouse, each a transaction of its own."""
+    with warehouse.connect() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query on a warehouse."""
+    with warehouse.connect() as connection:
+        return connection.execute(query).fetchall()

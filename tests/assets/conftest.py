@@ -1,4 +1,4 @@
-"""What tests of drift and retraining start from: an empty warehouse in memory, and a champion of the small world."""
+"""What tests of assets start from: empty warehouses, stores, and a champion of the small world."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from assets.ml_tables import ensure
+from assets.warehouse import Warehouse
 from tests.assets.drifting import trained
 from tests.assets.replayed import Store, built
 from tests.dbt.warehouses import DuckDB, Postgres
@@ -54,3 +55,17 @@ def postgres_store(tmp_path_factory: pytest.TempPathFactory, dbt_scratch: Path) 
     """Return a store on PostgreSQL in which silence closes leads; change only copies."""
     with server(tmp_path_factory.mktemp("postgres")) as running, database(running) as address:
         yield built(Postgres(address), dbt_scratch, leads=200, silence_closes_after_days=30)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a PostgreSQL server."""
+    with server(tmp_path_factory.mktemp("postgres")) as address:
+        yield address
+
+
+@pytest.fixture
+def warehouse(running: str) -> Iterator[Warehouse]:
+    """Return an empty PostgreSQL database as a warehouse."""
+    with database(running) as address:
+        yield Warehouse(address=address)

@@ -1,11 +1,11 @@
-"""PostgreSQL as a warehouse: rows in bulk, frames as DuckDB gives them, schema ml, and the marts of readers."""
+"""PostgreSQL as a warehouse: rows in bulk, frames as DuckDB gives them, and schema ml."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import duckdb
@@ -13,32 +13,18 @@ import pandas as pd
 import pytest
 from adbc_driver_manager import OperationalError
 
-import assets.database_marts
 from assets.compiled import scratch
-from assets.database_marts import READER, MartsHeldError, publish
 from assets.ml_tables import LOOK, TABLES, add_predictions, ensure, record_decision, record_source_health
 from assets.postgres import PostgresConnection, WarehouseUnavailableError
 from assets.source_health import SourceFigure
 from assets.warehouse import Connection, Excerpt, NoExtractionError, Warehouse, columns_of, table_exists
 from models.retraining import RetrainDecision, RetrainEvidence
-from tests.postgres import database, server
+from tests.postgres import execute, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLOCK = datetime(2026, 1, 31, 12, 30, 0, 123456, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server(tmp_path_factory.mktemp("postgres")) as address:
-        yield address
-
-
-@pytest.fixture
-def warehouse(running: str) -> Iterator[Warehouse]:
-    with database(running) as address:
-        yield Warehouse(address=address)
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
@@ -51,17 +37,6 @@ def connection(request: pytest.FixtureRequest) -> Iterator[Connection]:
         return
     with request.getfixturevalue("warehouse").connect() as opened:
         yield opened
-
-
-def execute(warehouse: Warehouse, *statements: str) -> None:
-    with warehouse.connect() as connection:
-        for statement in statements:
-            connection.execute(statement)
-
-
-def rows(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
-    with warehouse.connect() as connection:
-        return connection.execute(query).fetchall()
 
 
 TYPED = (
@@ -254,149 +229,6 @@ def test_predictions_are_added_once(connection: Connection) -> None:
     found = connection.execute("select lead_id, as_of, probability, score, grade, reasons, scored_at "
                                "from ml.ml_predictions order by lead_id").fetchall()  # fmt: skip
     assert found == [("L1", CLOCK, 0.25, 25, None, "calls", CLOCK), ("L2", CLOCK, 0.5, None, None, None, CLOCK)]
-
-
-def build_marts(warehouse: Warehouse, *scores: int, history: tuple[int, ...] = ()) -> None:
-    """Build the marts as dbt does: the scores anew, the history by appending."""
-    execute(
-        warehouse,
-        "create schema if not exists marts_unpublished",
-        "drop table if exists marts_unpublished.lead_scores",
-        "create table marts_unpublished.lead_scores (lead_id bigint)",
-        "comment on table marts_unpublished.lead_scores is 'One row per lead''s score'",
-        "comment on column marts_unpublished.lead_scores.lead_id is 'The lead'",
-        "create table if not exists marts_unpublished.lead_score_history "
-        "(lead_id bigint, as_of timestamptz, conversion_model_version text, action_model_version text)",
-        *(f"insert into marts_unpublished.lead_scores values ({each})" for each in scores),
-        *(
-            f"insert into marts_unpublished.lead_score_history values ({each}, timestamptz '2026-01-0{each}', 'v1')"
-            for each in history
-        ),
-    )
-
-
-def published(warehouse: Warehouse) -> tuple[list[Any], list[Any]]:
-    return (
-        [each for (each,) in rows(warehouse, "select lead_id from marts.lead_scores order by 1")],
-        [each for (each,) in rows(warehouse, "select lead_id from marts.lead_score_history order by 1")],
-    )
-
-
-def test_marts_are_published_with_comments_and_grants_that_outlast_the_swap(warehouse: Warehouse) -> None:
-    warnings: list[str] = []
-    build_marts(warehouse, 1, 2, history=(1,))
-    assert publish(warehouse, warnings.append) == {"lead_scores": 2, "lead_score_history": 1}
-    build_marts(warehouse, 3, history=(2,))
-    assert publish(warehouse, warnings.append) == {"lead_scores": 1, "lead_score_history": 2}
-    assert published(warehouse) == ([3], [1, 2])
-    assert publish(warehouse, warnings.append) == {"lead_scores": 1, "lead_score_history": 2}
-    assert warnings == []
-    described = rows(
-        warehouse,
-        "select obj_description('marts.lead_scores'::regclass), col_description('marts.lead_scores'::regclass, 1)",
-    )
-    assert described == [("One row per lead's score", "The lead")]
-    allowed = rows(
-        warehouse,
-        f"select has_table_privilege('{READER}', 'marts.lead_scores', 'select'), "
-        f"has_table_privilege('{READER}', 'marts.lead_scores', 'insert'), "
-        f"has_schema_privilege('{READER}', 'marts_unpublished', 'usage')",
-    )
-    assert allowed == [(True, False, False)]
-
-
-def test_the_published_history_gets_the_rows_that_it_lacks_also_those_of_an_earlier_clock(warehouse: Warehouse) -> None:
-    build_marts(warehouse, 1, history=(3,))
-    publish(warehouse, pytest.fail)
-    build_marts(warehouse, 1, history=(2,))
-    execute(warehouse, "insert into marts_unpublished.lead_score_history values (2, '2026-01-02', 'v1', 'a1')")
-    for _ in range(2):
-        publish(warehouse, pytest.fail)
-        assert rows(
-            warehouse,
-            "select lead_id, conversion_model_version, action_model_version from marts.lead_score_history "
-            "order by lead_id, action_model_version",
-        ) == [(2, "v1", "a1"), (2, "v1", None), (3, "v1", None)]
-
-
-def test_a_view_on_a_mart_survives_and_shows_the_new_rows(warehouse: Warehouse) -> None:
-    build_marts(warehouse, 1, 2)
-    publish(warehouse, pytest.fail)
-    execute(warehouse, "create schema bi", "create view bi.leads as select lead_id from marts.lead_scores")
-    build_marts(warehouse, 3)
-    publish(warehouse, pytest.fail)
-    assert rows(warehouse, "select lead_id from bi.leads") == [(3,)]
-
-
-def test_a_publication_that_fails_changes_nothing(warehouse: Warehouse) -> None:
-    build_marts(warehouse, 1, 2, history=(1,))
-    publish(warehouse, pytest.fail)
-    build_marts(warehouse, 3, history=(2,))
-    # a foreign key holds the table, so that it can be neither swapped nor emptied; the history comes before it
-    execute(
-        warehouse,
-        "alter table marts.lead_scores add primary key (lead_id)",
-        "create table held (lead_id bigint references marts.lead_scores)",
-        "insert into held values (1)",
-    )
-    with pytest.raises(Exception, match="depend"):
-        publish(warehouse, pytest.fail)
-    assert published(warehouse) == ([1, 2], [1])
-
-
-def test_readers_of_before_go_on_reading_while_the_marts_are_swapped(warehouse: Warehouse) -> None:
-    build_marts(warehouse, 1)
-    publish(warehouse, pytest.fail)
-    with closing(PostgresConnection(warehouse.address)) as reader:
-        assert reader.execute("select lead_id from marts.lead_scores").fetchall() == [(1,)]
-        build_marts(warehouse, 2)
-        publish(warehouse, pytest.fail)
-        assert reader.execute("select lead_id from marts.lead_scores").fetchall() == [(2,)]
-
-
-def test_a_reader_in_a_transaction_stops_the_publication_for_a_while_and_not_other_readers(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(assets.database_marts, "LOCK_ATTEMPTS", 2)
-    monkeypatch.setattr(assets.database_marts, "LOCK_SECONDS", 1)
-    monkeypatch.setattr(assets.database_marts, "PAUSE_SECONDS", 0)
-    build_marts(warehouse, 1, history=(1,))
-    publish(warehouse, pytest.fail)
-    build_marts(warehouse, 2, history=(2,))
-    warnings: list[str] = []
-    with closing(PostgresConnection(warehouse.address)) as reader:
-        (pid,) = reader.execute("select pg_backend_pid()").fetchall()[0]
-        reader.begin()
-        reader.execute("select * from marts.lead_scores")
-        with pytest.raises(MartsHeldError, match=rf"found them held by pid {pid} \(\w+\)\. Nothing has changed"):
-            publish(warehouse, warnings.append)
-        assert len(warnings) == 1
-        assert f"pid {pid}" in warnings[0]
-        assert published(warehouse) == ([1], [1])
-
-        # one that ends in time costs nothing but the wait
-        def leaves(_: str) -> None:
-            reader.rollback()
-
-        publish(warehouse, leaves)
-    assert published(warehouse) == ([2], [1, 2])
-
-
-def test_what_schema_marts_grants_by_default_outlasts_the_swap(warehouse: Warehouse) -> None:
-    build_marts(warehouse, 1)
-    publish(warehouse, pytest.fail)
-    # a role is of the whole server
-    role = f"reader_of_{warehouse.address.split('?')[0].rpartition('/')[2]}"
-    execute(
-        warehouse,
-        f"create role {role}",
-        f"alter default privileges in schema marts grant select on tables to {role}",
-    )
-    try:
-        publish(warehouse, pytest.fail)
-        assert rows(warehouse, f"select has_table_privilege('{role}', 'marts.lead_scores', 'select')") == [(True,)]
-    finally:
-        execute(warehouse, f"drop owned by {role}", f"drop role {role}")
 
 
 def test_a_place_reads_one_state_whatever_is_built_meanwhile(warehouse: Warehouse) -> None:

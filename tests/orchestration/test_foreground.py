@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -27,6 +29,16 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
 print("ready", flush=True)
 time.sleep(600)
 """
+LIKE_DAGSTER = """
+import signal, sys, time
+
+signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+print("ready", flush=True)
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    sys.exit(7)
+"""
 COMMAND = """
 import atexit, sys
 from pathlib import Path
@@ -46,15 +58,22 @@ sys.stdin.read()
 """
 
 
-def begun(code: str, *arguments: str, home: Home | None = None) -> subprocess.Popen[str]:
-    """Start Python code in a process group of its own, and wait until it is ready."""
+def begun(code: str, *arguments: str, home: Home | None = None, ignored: str = "") -> subprocess.Popen[str]:
+    """Start Python code in a process group of its own, with signals ignored, and wait until it is ready."""
+    command = ["/bin/sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh"] if ignored else []
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], cwd=REPOSITORY, env=home and home.environment(), text=True,
+        [*command, sys.executable, "-c", code, *arguments], cwd=REPOSITORY, env=home and home.environment(), text=True,
         start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
+
+
+def program_of(process: subprocess.Popen[str]) -> psutil.Process:
+    """Return the program that a command runs; it has another child, which is a shell."""
+    (program,) = (each for each in psutil.Process(process.pid).children() if "sh" not in each.name())
+    return program
 
 
 @pytest.mark.parametrize(("sent", "received"), [("SIGINT", "SIGINT"), ("SIGTERM", "SIGTERM"), ("SIGHUP", "SIGTERM")])
@@ -67,10 +86,49 @@ def test_a_program_gets_the_signals_of_its_command_which_ends_with_its_code(sent
 
 def test_a_program_that_is_killed_ends_its_command_with_the_signal() -> None:
     process = begun(COMMAND, PROGRAM)
-    (program,) = psutil.Process(process.pid).children()
-    program.kill()
+    program_of(process).kill()
     said, _ = process.communicate(timeout=PATIENCE)
     assert (said.split(), process.returncode) == (["ended"], 128 + signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("ignored", "sent"), [("HUP", "SIGINT"), ("INT", "SIGTERM")])
+def test_what_a_command_is_to_ignore_does_not_reach_its_program(ignored: str, sent: str) -> None:
+    process = begun(COMMAND, PROGRAM, ignored=ignored)
+    process.send_signal(signal.Signals[f"SIG{ignored}"])
+    # so that it would be the first to arrive
+    time.sleep(0.5)
+    process.send_signal(signal.Signals[sent])
+    said, _ = process.communicate(timeout=PATIENCE)
+    assert (said.split(), process.returncode) == ([sent, "ended"], 7)
+
+
+def test_a_program_whose_command_is_in_the_background_can_be_ended() -> None:
+    process = begun(COMMAND, LIKE_DAGSTER, ignored="INT")
+    process.terminate()
+    said, _ = process.communicate(timeout=PATIENCE)
+    assert (said.split(), process.returncode) == (["ended"], 7)
+
+
+def test_a_command_that_is_killed_with_its_group_ends_its_program() -> None:
+    process = begun(COMMAND, PROGRAM)
+    children = psutil.Process(process.pid).children()
+    os.killpg(process.pid, signal.SIGKILL)
+    try:
+        # it reads to the end, which comes when nobody can write any more
+        said, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        for each in children:
+            if each.is_running():
+                each.kill()
+    assert said.split() == ["SIGTERM"]
+
+
+def test_nothing_is_left_of_a_command_that_has_ended() -> None:
+    process = begun(COMMAND, PROGRAM)
+    children = psutil.Process(process.pid).children()
+    process.terminate()
+    process.communicate(timeout=PATIENCE)
+    assert [each for each in children if each.is_running()] == []
 
 
 def test_the_own_server_ends_with_the_last_command_even_where_another_was_killed(tmp_path: Path) -> None:
