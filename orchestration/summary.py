@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from assets.database_marts import READER
 from assets.environment import OWN_SERVER, default_home
@@ -137,7 +138,7 @@ def _next_steps(current: Settings) -> list[str]:
     if Warehouse(address=current.warehouse).is_file:
         warehouse = ""
     else:
-        warehouse = f" WAREHOUSE={OWN_SERVER if str(current.own_server) in current.warehouse else '…'}"
+        warehouse = f" WAREHOUSE={OWN_SERVER if str(current.own_server) in unquote(current.warehouse) else '…'}"
     home = "" if current.home == default_home(current.source) else f" HOME_DIR={current.home}"
     steps = [f"next       make ui{source}{warehouse}{home}: look at every step, and run it again"]
     if not current.source:

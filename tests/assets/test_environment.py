@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from assets.environment import PROJECT, TELEMETRY_OFF, SettingError, point_at_home, settings, without_password
+from assets.addresses import without_password
+from assets.environment import PROJECT, TELEMETRY_OFF, SettingError, point_at_home, settings
 from assets.source.readers import describe
 
 HOME = {"LEADLINE_HOME": "/somewhere"}
@@ -48,13 +49,13 @@ def test_each_source_folder_has_a_home_by_its_name(environment: dict[str, str], 
     assert settings(environment).home == home
 
 
-@pytest.mark.parametrize("address", ["duckdb:/fast/disk.duckdb", "postgresql://me:secret@host/db", "postgres"])
+@pytest.mark.parametrize("address", ["duckdb:/fast/disk.duckdb", "postgresql://me:secret@host:5432/db", "postgres"])
 def test_the_warehouse_can_be_another(address: str) -> None:
     assert settings({**HOME, "LEADLINE_WAREHOUSE": address}).warehouse == address
 
 
 def test_the_storage_of_dagster_can_be_that_of_the_warehouse() -> None:
-    address = "postgresql://me:secret@host/db"
+    address = "postgresql://me:secret@host:5432/db"
     found = settings({**HOME, "LEADLINE_WAREHOUSE": address, "LEADLINE_DAGSTER_STORAGE": "warehouse"})
     assert found.dagster_storage == address
     assert settings({**HOME, "LEADLINE_DAGSTER_STORAGE": address}).dagster_storage == address
@@ -72,11 +73,11 @@ PARTS = ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "SSLMODE", "SSLCERT", "
         ),
         (
             "postgresql://postgres:@/leads?host=/run/socket",
-            ("/run/socket", "5432", "postgres", "", "leads", "prefer", "", "", ""),
+            ("/run/socket", "5432", "postgres", "", "leads", "", "", "", ""),
         ),
         (
             "postgresql://host?user=me&password=p%40ss&dbname=leads",
-            ("host", "5432", "me", "p@ss", "leads", "prefer", "", "", ""),
+            ("host", "5432", "me", "p@ss", "leads", "", "", "", ""),
         ),
         (
             "postgresql://me@host/leads?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=/me.pem&sslkey=/me.key",
@@ -176,6 +177,8 @@ def test_horizons_are_set_by_model() -> None:
         ("LEADLINE_WAREHOUSE", "mysql://me:secret@host/db", "expected duckdb:<path of a file>, postgresql://"),
         ("LEADLINE_DAGSTER_STORAGE", "warehouse", "expected postgresql://<address of a database>, found warehouse"),
         ("LEADLINE_DAGSTER_STORAGE", "mysql://me:secret@host/db", "expected postgresql://"),
+        ("LEADLINE_DAGSTER_STORAGE", "postgresql://me:secret@host", "expected postgresql://<user>"),
+        ("LEADLINE_SOURCE", "postgresql://me:secret@host", "expected postgresql://<user>"),
         ("LEADLINE_WAREHOUSE", "/a/path", "expected duckdb:<path of a file>"),
         ("LEADLINE_WAREHOUSE", "duckdb:", "expected duckdb:<path of a file>"),
         ("LEADLINE_AS_OF", "yesterday", "expected a date or time such as 2026-01-31"),
