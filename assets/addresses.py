@@ -138,11 +138,27 @@ def _differing(written: str, parts: Mapping[str, str]) -> list[str]:
     return sorted(part for part in parts if {by_sqlalchemy.get(part), by_dlt.get(part)} != {parts[part]})
 
 
+def same_place(one: str, other: str) -> bool:
+    """Say whether two sources, as they are stored and shown, are the same, whatever the passwords and parameters."""
+    return _place(one) == _place(other)
+
+
+def _place(source: str) -> tuple[str | None, ...]:
+    if not is_database(source):
+        return (source,)
+    parts = {"port": DEFAULT_PORT, **parsed(source)}
+    return tuple(parts.get(part) for part in ("user", "host", "port", "dbname"))
+
+
 def without_password(address: str) -> str:
-    """Return an address fit to be shown: with ``***`` for each password, be it before the host or in the query."""
+    """Return an address fit to be shown: with ``***`` for each password, be it before the host or in the query.
+
+    In what is no address, and may be one that is written wrongly, for all that may be a password.
+    """
     scheme, found, rest = address.partition("://")
     if not found:
-        return address
+        hidden = re.sub(rf"((?:{_HIDDEN})\s*=).*", r"\1***", address, flags=re.IGNORECASE | re.DOTALL)
+        return re.sub(":.*@", ":***@", hidden, flags=re.DOTALL)
     before, mark, query = rest.partition("?")
     if "@" in query:
         # it may belong to a password that is not percent-encoded, so that nobody can say where that ends

@@ -250,7 +250,15 @@ def _source(value: str | None, environment: Mapping[str, str]) -> str | None:
         return None
     if is_database(value):
         return database_address("LEADLINE_SOURCE", value, environment)
-    return value if "://" in value else str(Path(value).expanduser().resolve())
+    folder = Path(value).expanduser().resolve()
+    shown = without_password(value)
+    # what names no folder may be an address that is written wrongly, and a home would be named after it
+    if "://" in value or (shown != value and not folder.exists()):
+        raise SettingError(
+            "LEADLINE_SOURCE: expected a folder of CSV or Parquet files, or postgresql://<address of a database>, "
+            f"found {shown!r}. Correct it."
+        )
+    return str(folder)
 
 
 def _warehouse(value: str | None, home: Path, environment: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from assets.addresses import without_password
 from assets.database_marts import READER
 from assets.environment import OWN_SERVER, default_home
 from assets.resources import ArtifactStore
@@ -23,7 +24,7 @@ def summarize(current: Settings) -> str:
     extraction = warehouse.extraction()
     with warehouse.connect() as connection:
         parts = [
-            f"source     {extraction.source} (mapping {extraction.mapping})",
+            f"source     {without_password(extraction.source)} (mapping {extraction.mapping})",
             _scores(connection, extraction.as_of.isoformat(timespec="seconds")),
             _rejects(connection),
             *(f"note       {assumption}" for assumption in extraction.assumptions),

