@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.addresses import same_place, without_password
 from assets.lateness import markdown, measure
 from assets.ml_tables import ensure, record_lateness
 from assets.resources import WAREHOUSE_POOL, Clock, CrmSource
@@ -133,11 +134,12 @@ def _refuse_other_source(warehouse: Warehouse, address: str, *, moved: bool) -> 
     from assets.source.readers import describe
 
     found = describe(address)
-    same = Path(extraction.source).name == Path(found).name if moved else extraction.source == found
+    same = Path(extraction.source).name == Path(found).name if moved else same_place(extraction.source, found)
     if not same:
         raise dg.Failure(
             description=(
-                f"{warehouse.shown}: expected the source that it was filled from, {extraction.source}, found {found}. "
+                f"{warehouse.shown}: expected the source that it was filled from, "
+                f"{without_password(extraction.source)}, found {found}. "
                 "For another company set LEADLINE_HOME to a folder of its own; if this is the same company at a new "
                 "place, set LEADLINE_ACCEPT_NEW_SOURCE=1 for one run."
             ),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
+from assets.addresses import FORM, AddressError, canonical, is_database, parsed, without_password
 from models.declaration import SPLITS, Split
 from models.registry import DECLARATIONS
 
@@ -41,25 +40,18 @@ OWN_NAMES = frozenset(
 """What lies in a home; the homes of other sources lie beside it in the default one."""
 
 
-_NEEDED = {"user": "a user", "host": "a host", "dbname": "a database"}
-"""Parts of an address for which dbt and ADBC have different defaults, by their names in libpq."""
-
 _DBT_READS = {
-    "host": ("HOST", ""),
-    "port": ("PORT", "5432"),
-    "user": ("USER", ""),
-    "password": ("PASSWORD", ""),
-    "dbname": ("DATABASE", ""),
-    "sslmode": ("SSLMODE", "prefer"),
-    "sslcert": ("SSLCERT", ""),
-    "sslkey": ("SSLKEY", ""),
-    "sslrootcert": ("SSLROOTCERT", ""),
+    "host": "HOST",
+    "port": "PORT",
+    "user": "USER",
+    "password": "PASSWORD",
+    "dbname": "DATABASE",
+    "sslmode": "SSLMODE",
+    "sslcert": "SSLCERT",
+    "sslkey": "SSLKEY",
+    "sslrootcert": "SSLROOTCERT",
 }
-"""Of each part of an address, by its name in libpq: the end of the name of the variable that dbt's profile reads, and
-the default."""
-
-_SECRET = re.compile("password|secret|scram_.*_key", re.IGNORECASE)
-"""Parameters of libpq in an address that nobody may see."""
+"""Of each part of an address, by its name in libpq: the end of the name of the variable that dbt's profile reads."""
 
 
 class SettingError(ValueError):
@@ -76,7 +68,8 @@ class Settings:
         Where everything lies that a run writes (``LEADLINE_HOME``).
     warehouse : str
         Address of the warehouse (``LEADLINE_WAREHOUSE``): ``duckdb:<path>``, ``postgresql://…``, or ``postgres`` for a
-        server of Leadline's own, whose files lie in the home.
+        server of Leadline's own, whose files lie in the home. Addresses of databases, here and below, are as
+        `canonical` writes them.
     dagster_storage : str or None
         ``postgresql://`` address of the database for Dagster's own storage (``LEADLINE_DAGSTER_STORAGE``), or
         ``warehouse`` for that of the warehouse; None for files in the home.
@@ -163,11 +156,9 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     """
     given = os.environ if environment is None else environment
     values = {name: value.strip() for name, value in given.items() if value.strip()}
-    source = values.get("LEADLINE_SOURCE")
-    if source is not None and "://" not in source:
-        source = str(Path(source).expanduser().resolve())
+    source = _source(values.get("LEADLINE_SOURCE"), given)
     home = _home(values.get("LEADLINE_HOME"), source)
-    warehouse = _warehouse(values.get("LEADLINE_WAREHOUSE"), home)
+    warehouse = _warehouse(values.get("LEADLINE_WAREHOUSE"), home, given)
     horizons = {}
     for name in DECLARATIONS:
         variable = f"LEADLINE_{name.upper()}_HORIZON_DAYS"
@@ -176,7 +167,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         home=home,
         warehouse=warehouse,
-        dagster_storage=_dagster_storage(values.get("LEADLINE_DAGSTER_STORAGE"), warehouse),
+        dagster_storage=_dagster_storage(values.get("LEADLINE_DAGSTER_STORAGE"), warehouse, given),
         source=source,
         mapping=values.get("LEADLINE_MAPPING"),
         as_of=_moment("LEADLINE_AS_OF", values.get("LEADLINE_AS_OF")),
@@ -218,6 +209,8 @@ def point_at_home(chosen: Settings) -> None:
             "LEADLINE_DBT_TARGET": "duckdb" if chosen.warehouse.startswith("duckdb:") else "postgres",
         }
     )
+    if chosen.source is not None and is_database(chosen.source):
+        os.environ["LEADLINE_SOURCE"] = chosen.source
     if chosen.dagster_storage is not None:
         # which driver a plain address means depends on the version of SQLAlchemy
         url = chosen.dagster_storage.replace("postgresql://", "postgresql+psycopg2://", 1)
@@ -252,14 +245,36 @@ def default_home(source: str | None) -> Path:
     return default / name
 
 
-def _warehouse(value: str | None, home: Path) -> str:
+def _source(value: str | None, environment: Mapping[str, str]) -> str | None:
+    if value is None:
+        return None
+    if is_database(value):
+        return database_address("LEADLINE_SOURCE", value, environment)
+    folder = Path(value).expanduser().resolve()
+    shown = without_password(value)
+    # what names no folder may be an address that is written wrongly, and a home would be named after it
+    if "://" in value or (shown != value and not folder.exists()):
+        raise SettingError(
+            "LEADLINE_SOURCE: expected a folder of CSV or Parquet files, or postgresql://<address of a database>, "
+            f"found {shown!r}. Correct it."
+        )
+    return str(folder)
+
+
+def _warehouse(value: str | None, home: Path, environment: Mapping[str, str]) -> str:
     if value is None:
         return f"duckdb:{home / 'warehouse.duckdb'}"
     if value == OWN_SERVER:
         return value
-    if value.startswith("postgresql://"):
-        _address_parts(value)
-        return value
+    if is_database(value):
+        address = database_address("LEADLINE_WAREHOUSE", value, environment)
+        if unknown := sorted(parsed(address).keys() - _DBT_READS.keys()):
+            raise SettingError(
+                f"LEADLINE_WAREHOUSE: expected {FORM}, found {without_password(address)}, whose "
+                f"{' and '.join(unknown)} would not reach dbt. Remove it; of parameters, dbt takes "
+                f"{', '.join(part for part in _DBT_READS if part.startswith('ssl'))}."
+            )
+        return address
     if not value.startswith("duckdb:") or value == "duckdb:":
         raise SettingError(
             f"LEADLINE_WAREHOUSE: expected duckdb:<path of a file>, postgresql://<address of a database>, or "
@@ -269,9 +284,11 @@ def _warehouse(value: str | None, home: Path) -> str:
     return f"duckdb:{Path(value.removeprefix('duckdb:')).expanduser().resolve()}"
 
 
-def _dagster_storage(value: str | None, warehouse: str) -> str | None:
-    if value is None or value.startswith("postgresql://"):
-        return value
+def _dagster_storage(value: str | None, warehouse: str, environment: Mapping[str, str]) -> str | None:
+    if value is None:
+        return None
+    if is_database(value):
+        return database_address("LEADLINE_DAGSTER_STORAGE", value, environment)
     if value != "warehouse":
         raise SettingError(
             f"LEADLINE_DAGSTER_STORAGE: expected postgresql://<address of a database>, or warehouse, found "
@@ -285,70 +302,31 @@ def _dagster_storage(value: str | None, warehouse: str) -> str | None:
     return warehouse
 
 
-def _address_parts(address: str) -> dict[str, str]:
-    """Return the parts of a warehouse's address by their names in libpq, which reads it itself.
+def database_address(name: str, value: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return the address of a PostgreSQL database in a setting as every client reads it alike.
+
+    Parameters
+    ----------
+    name, value : str
+        The setting.
+    environment : mapping of str to str, optional
+        By default that of the process.
 
     Raises
     ------
     SettingError
-        If the address leaves to a default what is not the same for dbt and for ADBC, or says what dbt is not told.
+        If there is no such form.
     """
-    from psycopg2 import ProgrammingError
-    from psycopg2.extensions import parse_dsn
-
-    expected = "LEADLINE_WAREHOUSE: expected postgresql://<user>:<password>@<host>:<port>/<database>, found"
     try:
-        parts: dict[str, str] = {name: value for name, value in parse_dsn(address).items() if value}
-    except ProgrammingError:
-        # its message may quote a part of a password
-        raise SettingError(
-            f"{expected} {without_password(address)}, which PostgreSQL cannot read. Percent-encode special characters, "
-            "above all in the password, and name only parameters that libpq has."
-        ) from None
-    shown = without_password(address)
-    if missing := [name for part, name in _NEEDED.items() if part not in parts]:
-        raise SettingError(
-            f"{expected} {shown} without {' and '.join(missing)}. Add what is missing: "
-            "dbt and the rest of Leadline have other defaults, and would use different databases."
-        )
-    if unknown := sorted(parts.keys() - _DBT_READS.keys()):
-        raise SettingError(
-            f"{expected} {shown}, whose {' and '.join(unknown)} would not reach dbt. Remove it; of parameters, "
-            f"dbt takes {', '.join(part for part in _DBT_READS if part.startswith('ssl'))}."
-        )
-    if "," in parts["host"] or not parts.get("port", "5432").isdecimal():
-        raise SettingError(f"{expected} {shown}. Name one host, with its port as a number: dbt takes no more.")
-    return parts
+        return canonical(value, os.environ if environment is None else environment)
+    except AddressError as error:
+        raise SettingError(f"{name}: {error}") from None
 
 
 def _postgres_environment(address: str) -> dict[str, str]:
     """Return what dbt's profile reads of an address; the host of a Unix socket is its folder."""
-    parts = _address_parts(address)
-    return {f"LEADLINE_POSTGRES_{name}": parts.get(part, default) for part, (name, default) in _DBT_READS.items()}
-
-
-def without_password(address: str) -> str:
-    """Return an address fit to be shown: with ``***`` for each password, be it before the host or in the query."""
-    scheme, found, rest = address.partition("://")
-    if not found:
-        return address
-    before, mark, query = rest.partition("?")
-    if "@" in query:
-        # it may belong to a password that is not percent-encoded, so that nobody can say where that ends
-        return f"{scheme}://***"
-    login, at, place = before.rpartition("@")
-    user, colon, _ = login.partition(":")
-    shown = f"{user}{colon}{'***' if colon else ''}{at}{place}"
-    parameters = "&".join(map(_without_secret, query.split("&"))) if query else ""
-    return f"{scheme}://{shown}{mark}{parameters}"
-
-
-def _without_secret(parameter: str) -> str:
-    name, equals, _ = parameter.partition("=")
-    if not equals:
-        # the rest of a value, perhaps a password's, whose & is not percent-encoded
-        return "***"
-    return f"{name}=***" if _SECRET.search(unquote(name)) else parameter
+    parts = parsed(address)
+    return {f"LEADLINE_POSTGRES_{name}": parts.get(part, "") for part, name in _DBT_READS.items()}
 
 
 def _moment(name: str, value: str | None) -> datetime | None:

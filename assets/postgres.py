@@ -10,7 +10,7 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from assets.environment import without_password
+from assets.addresses import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

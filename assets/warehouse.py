@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import dagster as dg
 
-from assets.environment import without_password
+from assets.addresses import without_password
 from assets.source.contract import TABLES
 
 if TYPE_CHECKING:

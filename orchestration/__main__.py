@@ -24,11 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
     ui.add_argument("--port", type=int, default=3000)
     chosen = parser.parse_args(arguments)
     try:
-        current = settings()
+        current = own_server.started(settings())
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    current = own_server.started(current)
     point_at_home(current)
     if chosen.command == "ui":
         return _ui(current, chosen.port)

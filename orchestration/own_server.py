@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from assets.environment import OWN_SERVER
+from assets.environment import OWN_SERVER, database_address
 from assets.postgres import PostgresConnection
 
 if TYPE_CHECKING:
@@ -56,9 +56,12 @@ def started(chosen: Settings) -> Settings:
     with server._lock:
         _forget_killed(server.global_process_id_list)
     server.start()
-    with closing(PostgresConnection(server.get_uri())) as connection:
+    # an address of the package leaves the port of the socket to the defaults of the clients
+    port = {"PGPORT": str(server.get_postmaster_info().port)}
+    maintenance = database_address("LEADLINE_WAREHOUSE", server.get_uri(), port)
+    with closing(PostgresConnection(maintenance)) as connection:
         if connection.execute("select 1 from pg_database where datname = $1", [DATABASE]).fetchone() is None:
             connection.execute(f"create database {DATABASE}")
-    address = server.get_uri(database=DATABASE)
+    address = database_address("LEADLINE_WAREHOUSE", server.get_uri(database=DATABASE), port)
     storage = address if chosen.dagster_storage == OWN_SERVER else chosen.dagster_storage
     return replace(chosen, warehouse=address, dagster_storage=storage)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from assets.addresses import without_password
 from assets.database_marts import READER
 from assets.environment import OWN_SERVER, default_home
 from assets.resources import ArtifactStore
@@ -22,7 +24,7 @@ def summarize(current: Settings) -> str:
     extraction = warehouse.extraction()
     with warehouse.connect() as connection:
         parts = [
-            f"source     {extraction.source} (mapping {extraction.mapping})",
+            f"source     {without_password(extraction.source)} (mapping {extraction.mapping})",
             _scores(connection, extraction.as_of.isoformat(timespec="seconds")),
             _rejects(connection),
             *(f"note       {assumption}" for assumption in extraction.assumptions),
@@ -137,7 +139,7 @@ def _next_steps(current: Settings) -> list[str]:
     if Warehouse(address=current.warehouse).is_file:
         warehouse = ""
     else:
-        warehouse = f" WAREHOUSE={OWN_SERVER if str(current.own_server) in current.warehouse else '…'}"
+        warehouse = f" WAREHOUSE={OWN_SERVER if str(current.own_server) in unquote(current.warehouse) else '…'}"
     home = "" if current.home == default_home(current.source) else f" HOME_DIR={current.home}"
     steps = [f"next       make ui{source}{warehouse}{home}: look at every step, and run it again"]
     if not current.source:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from assets.addresses import is_database
 from assets.source.contract import TABLES, SourceContractError
 from assets.source.readers import database_url, describe, read_database
 from assets.source.sql import literal, quoted
@@ -190,8 +191,10 @@ class PostgresWarehouse(Warehouse):
         """Return the dlt destination."""
         from dlt.destinations import postgres
 
+        # dlt asks for a password even where there is none, or libpq takes it from a file; an empty one is none to libpq
+        url = self._url.set(drivername="postgresql", password=self._url.password or "")
         return postgres(
-            credentials=self._url.set(drivername="postgresql").render_as_string(hide_password=False),
+            credentials=url.render_as_string(hide_password=False),
             replace_strategy="insert-from-staging",
         )
 
@@ -206,7 +209,7 @@ def open_warehouse(address: str) -> Warehouse:
     """
     if address.startswith("duckdb:"):
         return Warehouse(Path(address.removeprefix("duckdb:")))
-    if address.startswith(("postgresql://", "postgres://", "postgresql+psycopg2://")):
+    if is_database(address):
         return PostgresWarehouse(address)
     raise SourceContractError(
         f"warehouse: expected duckdb:<path> or postgresql://…, found {address.split(':', 1)[0]!r}. "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from assets.environment import without_password
+from assets.addresses import is_database, without_password
 from assets.source.contract import SourceContractError
 from assets.source.sql import literal, quoted
 
@@ -97,7 +97,7 @@ def open_source(address: str, *, schema: str | None = None) -> Source:
     SourceContractError
         When there is no such folder, a table is there twice, or a file cannot be read as text.
     """
-    if address.startswith(("postgresql://", "postgres://", "postgresql+psycopg2://")):
+    if is_database(address):
         return DatabaseSource(address, schema=schema or "public")
     return FolderSource(Path(address))
 
@@ -115,8 +115,8 @@ class FolderSource:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise SourceContractError(
-                f"source {folder}: expected a folder of CSV or Parquet files or a postgresql:// address, "
-                f"found {'a file' if folder.exists() else 'nothing'}. Correct the path."
+                f"source {without_password(str(folder))}: expected a folder of CSV or Parquet files or a postgresql:// "
+                f"address, found {'a file' if folder.exists() else 'nothing'}. Correct the path."
             )
         self.folder = folder.resolve()
         self.description = describe(str(folder))

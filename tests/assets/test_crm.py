@@ -42,6 +42,15 @@ def test_a_new_password_is_no_new_source(filled_from):
     _refuse_other_source(filled_from(describe(DATABASE)), DATABASE.replace("secret", "other"), moved=False)
 
 
+def test_a_secret_that_was_stored_once_makes_no_other_source_and_is_not_shown(filled_from):
+    stored = filled_from(f"{describe(DATABASE)}?password=open-sesame")
+    _refuse_other_source(stored, DATABASE, moved=False)
+    with pytest.raises(dg.Failure) as refused:
+        _refuse_other_source(stored, "/exports/acme", moved=False)
+    assert "password=***" in refused.value.description
+    assert "open-sesame" not in refused.value.description
+
+
 @pytest.mark.parametrize("other", ["postgresql://rep:secret@crm.example:5432/other", "/exports/acme"])
 def test_another_source_is_refused_without_showing_a_password(filled_from, other):
     with pytest.raises(dg.Failure) as refused:

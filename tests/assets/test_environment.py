@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from assets.environment import PROJECT, TELEMETRY_OFF, SettingError, point_at_home, settings, without_password
+from assets.addresses import without_password
+from assets.environment import PROJECT, TELEMETRY_OFF, SettingError, point_at_home, settings
 from assets.source.readers import describe
 
 HOME = {"LEADLINE_HOME": "/somewhere"}
@@ -48,13 +49,13 @@ def test_each_source_folder_has_a_home_by_its_name(environment: dict[str, str], 
     assert settings(environment).home == home
 
 
-@pytest.mark.parametrize("address", ["duckdb:/fast/disk.duckdb", "postgresql://me:secret@host/db", "postgres"])
+@pytest.mark.parametrize("address", ["duckdb:/fast/disk.duckdb", "postgresql://me:secret@host:5432/db", "postgres"])
 def test_the_warehouse_can_be_another(address: str) -> None:
     assert settings({**HOME, "LEADLINE_WAREHOUSE": address}).warehouse == address
 
 
 def test_the_storage_of_dagster_can_be_that_of_the_warehouse() -> None:
-    address = "postgresql://me:secret@host/db"
+    address = "postgresql://me:secret@host:5432/db"
     found = settings({**HOME, "LEADLINE_WAREHOUSE": address, "LEADLINE_DAGSTER_STORAGE": "warehouse"})
     assert found.dagster_storage == address
     assert settings({**HOME, "LEADLINE_DAGSTER_STORAGE": address}).dagster_storage == address
@@ -72,11 +73,11 @@ PARTS = ("HOST", "PORT", "USER", "PASSWORD", "DATABASE", "SSLMODE", "SSLCERT", "
         ),
         (
             "postgresql://postgres:@/leads?host=/run/socket",
-            ("/run/socket", "5432", "postgres", "", "leads", "prefer", "", "", ""),
+            ("/run/socket", "5432", "postgres", "", "leads", "", "", "", ""),
         ),
         (
             "postgresql://host?user=me&password=p%40ss&dbname=leads",
-            ("host", "5432", "me", "p@ss", "leads", "prefer", "", "", ""),
+            ("host", "5432", "me", "p@ss", "leads", "", "", "", ""),
         ),
         (
             "postgresql://me@host/leads?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=/me.pem&sslkey=/me.key",
@@ -138,7 +139,14 @@ def test_an_address_that_dbt_and_adbc_would_take_for_different_databases_is_refu
         ("postgresql://me@h/db?password=s3@cret", "postgresql://***"),
         ("postgresql://me:s3?cret@h/db", "postgresql://***"),
         ("postgresql://me@h/db?password=s3&cret", "postgresql://me@h/db?password=***&***"),
+        ("postgresql://me@h/db?PASSWORD=s3cret", "postgresql://me@h/db?PASSWORD=***"),
+        # no address, but perhaps meant as one
+        ("host=h user=me password=s3cret dbname=db", "host=h user=me password=***"),
+        ("host=h sslPassword = 's3 cret'", "host=h sslPassword =***"),
+        ("//me:s3cret@h/db", "//me:***@h/db"),
+        ("me:s3@cret@h/db", "me:***@h/db"),
         ("/exports/acme", "/exports/acme"),
+        ("/exports/me@acme/passwords", "/exports/me@acme/passwords"),
     ],
 )
 def test_an_address_is_shown_without_passwords(address: str, shown: str) -> None:
@@ -165,6 +173,12 @@ def test_the_clock_is_utc_unless_it_says_otherwise(value: str, moment: datetime)
     assert found.tzinfo == UTC
 
 
+def test_a_folder_may_have_a_name_that_looks_like_a_password(tmp_path: Path) -> None:
+    folder = tmp_path / "me:2026@acme"
+    folder.mkdir()
+    assert settings({"LEADLINE_SOURCE": str(folder)}).source == str(folder)
+
+
 def test_horizons_are_set_by_model() -> None:
     found = settings({"LEADLINE_CONVERSION_HORIZON_DAYS": "30", "LEADLINE_UNKNOWN_HORIZON_DAYS": "3"})
     assert dict(found.horizon_days) == {"conversion": 30}
@@ -176,6 +190,14 @@ def test_horizons_are_set_by_model() -> None:
         ("LEADLINE_WAREHOUSE", "mysql://me:secret@host/db", "expected duckdb:<path of a file>, postgresql://"),
         ("LEADLINE_DAGSTER_STORAGE", "warehouse", "expected postgresql://<address of a database>, found warehouse"),
         ("LEADLINE_DAGSTER_STORAGE", "mysql://me:secret@host/db", "expected postgresql://"),
+        ("LEADLINE_WAREHOUSE", "host=h user=me password=secret", "expected duckdb:<path of a file>, postgresql://"),
+        ("LEADLINE_WAREHOUSE", "//me:secret@host/db", "expected duckdb:<path of a file>, postgresql://"),
+        ("LEADLINE_DAGSTER_STORAGE", "host=h password=secret", "expected postgresql://"),
+        ("LEADLINE_DAGSTER_STORAGE", "postgresql://me:secret@host", "expected postgresql://<user>"),
+        ("LEADLINE_SOURCE", "postgresql://me:secret@host", "expected postgresql://<user>"),
+        ("LEADLINE_SOURCE", "mysql://me:secret@host/db", "expected a folder of CSV or Parquet files, or postgresql://"),
+        ("LEADLINE_SOURCE", "//me:secret@host/db", "expected a folder of CSV or Parquet files, or postgresql://"),
+        ("LEADLINE_SOURCE", "host=h password=secret", "expected a folder of CSV or Parquet files, or postgresql://"),
         ("LEADLINE_WAREHOUSE", "/a/path", "expected duckdb:<path of a file>"),
         ("LEADLINE_WAREHOUSE", "duckdb:", "expected duckdb:<path of a file>"),
         ("LEADLINE_AS_OF", "yesterday", "expected a date or time such as 2026-01-31"),

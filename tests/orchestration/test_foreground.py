@@ -143,3 +143,12 @@ def test_the_own_server_ends_with_the_last_command_even_where_another_was_killed
     assert server.is_running()
     other.communicate(timeout=PATIENCE)
     server.wait(PATIENCE)
+
+
+def test_a_command_finds_the_own_server_on_the_port_that_another_gave_it(tmp_path: Path) -> None:
+    """PostgreSQL itself reads ``PGPORT`` as it starts, for its socket as well."""
+    home = {"LEADLINE_WAREHOUSE": "postgres"}
+    one = begun(SERVER, home=Home(tmp_path / "home", {**home, "PGPORT": "6543"}))
+    other = begun(SERVER, home=Home(tmp_path / "home", {**home, "PGPORT": "6544"}))
+    for command in (one, other):
+        command.communicate(timeout=PATIENCE)
