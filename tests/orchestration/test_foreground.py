@@ -33,8 +33,8 @@ LIKE_DAGSTER = """
 import signal, sys, time
 
 signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(600)
 except KeyboardInterrupt:
     sys.exit(7)
