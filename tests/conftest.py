@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,11 @@ LEADS = "600"
 """Few enough to be quick, and enough that the candidates of both models are promoted."""
 HORIZON = {"LEADLINE_CONVERSION_HORIZON_DAYS": "30"}
 """Over 90 days so few leads leave too little to learn from for a model that beats the trivial baseline beyond noise."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return a worker for each core that the tests may use; pytest-xdist would count those of the machine."""
+    return len(os.sched_getaffinity(0))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
