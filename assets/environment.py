@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
-from assets.addresses import FORM, AddressError, canonical, is_database, parsed, without_password
+from assets.addresses import FORM, AddressError, canonical, is_database, parsed, same_place, without_password
 from models.declaration import SPLITS, Split
 from models.registry import DECLARATIONS
 
@@ -35,8 +36,11 @@ OWN_SERVER = "postgres"
 """The warehouse that is a PostgreSQL server of Leadline's own."""
 
 OWN_NAMES = frozenset(
-    {"artifacts", "compiled", "dagster", "extraction", "postgres", "published", "simulated_crm", "warehouse.duckdb"}
-)
+    {
+        "artifacts", "compiled", "dagster", "extraction", "on_postgres", "postgres", "published", "simulated_crm",
+        "warehouse.duckdb", "warehouse_of_this_home",
+    }
+)  # fmt: skip
 """What lies in a home; the homes of other sources lie beside it in the default one."""
 
 
@@ -116,6 +120,21 @@ class Settings:
         return "the simulated CRM" if self.source is None else without_password(self.source)
 
     @property
+    def warehouse_of_home(self) -> str:
+        """The warehouse as the home remembers it: what lies in it moves with it, and no password is written."""
+        if self.warehouse == OWN_SERVER or str(self.own_server) in unquote(self.warehouse):
+            return OWN_SERVER
+        path = Path(self.warehouse.removeprefix("duckdb:"))
+        if path.is_relative_to(self.home):
+            return f"duckdb:{path.relative_to(self.home)}"
+        return without_password(self.warehouse)
+
+    @property
+    def belonging(self) -> Path:
+        """The file in which the home remembers its warehouse."""
+        return self.home / "warehouse_of_this_home"
+
+    @property
     def dagster_home(self) -> Path:
         """Home of the Dagster instance."""
         return self.home / "dagster"
@@ -157,7 +176,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     given = os.environ if environment is None else environment
     values = {name: value.strip() for name, value in given.items() if value.strip()}
     source = _source(values.get("LEADLINE_SOURCE"), given)
-    home = _home(values.get("LEADLINE_HOME"), source)
+    home = _home(values.get("LEADLINE_HOME"), source, values.get("LEADLINE_WAREHOUSE"))
     warehouse = _warehouse(values.get("LEADLINE_WAREHOUSE"), home, given)
     horizons = {}
     for name in DECLARATIONS:
@@ -198,9 +217,36 @@ def dbt_target() -> str:
     return os.environ.get("LEADLINE_DBT_TARGET", "duckdb")
 
 
+def refuse_other_warehouse(chosen: Settings) -> None:
+    """Refuse a home that belongs to another warehouse: its models and its compiled SQL are of that one.
+
+    Raises
+    ------
+    SettingError
+        If it does.
+    """
+    if not chosen.belonging.exists():
+        return
+    belongs_to = chosen.belonging.read_text(encoding="utf-8").strip()
+    if not same_place(belongs_to, chosen.warehouse_of_home):
+        raise SettingError(
+            f"LEADLINE_WAREHOUSE: expected {belongs_to}, the warehouse of the home {chosen.home}, found "
+            f"{chosen.warehouse_of_home}. Give another home (HOME_DIR=<folder> with make, else LEADLINE_HOME), or that "
+            f"warehouse; if it is the same at a new place, delete {chosen.belonging}."
+        )
+
+
 def point_at_home(chosen: Settings) -> None:
-    """Make the home and tell this process and its children (Dagster, dbt) where it is."""
+    """Make the home and tell this process and its children (Dagster, dbt) where it is.
+
+    Raises
+    ------
+    SettingError
+        As `refuse_other_warehouse`.
+    """
+    refuse_other_warehouse(chosen)
     chosen.dagster_home.mkdir(parents=True, exist_ok=True)
+    chosen.belonging.write_text(chosen.warehouse_of_home + "\n", encoding="utf-8")
     os.environ.update(
         {
             "LEADLINE_HOME": str(chosen.home),
@@ -221,12 +267,12 @@ def point_at_home(chosen: Settings) -> None:
         os.environ.update(_postgres_environment(chosen.warehouse))
 
 
-def _home(value: str | None, source: str | None) -> Path:
-    return default_home(source) if value is None else Path(value).expanduser().resolve()
+def _home(value: str | None, source: str | None, warehouse: str | None) -> Path:
+    return default_home(source, warehouse) if value is None else Path(value).expanduser().resolve()
 
 
-def default_home(source: str | None) -> Path:
-    """Return the home of a source where none is set.
+def default_home(source: str | None, warehouse: str | None = None) -> Path:
+    """Return the home of a source where none is set; with a warehouse in PostgreSQL it is another one.
 
     Raises
     ------
@@ -234,15 +280,16 @@ def default_home(source: str | None) -> Path:
         If the source is a folder with a name that Leadline needs there itself.
     """
     default = PROJECT / ".leadline"
+    on_postgres = warehouse is not None and (warehouse == OWN_SERVER or is_database(warehouse))
     if source is None or "://" in source:
-        return default
+        return default / "on_postgres" if on_postgres else default
     name = Path(source).name
     if name in OWN_NAMES:
         raise SettingError(
             f"LEADLINE_SOURCE: expected a folder whose name can name its home under {default}, found {name!r}, "
             "which is a name of Leadline's own there. Set LEADLINE_HOME, or rename the folder."
         )
-    return default / name
+    return default / (f"{name}_on_postgres" if on_postgres else name)
 
 
 def _source(value: str | None, environment: Mapping[str, str]) -> str | None:

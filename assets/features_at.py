@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.compiled import OBSERVATIONS, read, scratch
-from assets.environment import OWN_SERVER, SettingError, settings
+from assets.environment import OWN_SERVER, SettingError, refuse_other_warehouse, settings
 from assets.warehouse import CLOCKS, StaleFeaturesError, Warehouse, columns_of
 from models.declaration import AS_OF
 from models.registry import DECLARATIONS
@@ -83,10 +83,11 @@ def features_at(
     """
     if warehouse is None or compiled is None:
         current = settings()
+        refuse_other_warehouse(current)
         if warehouse is None and current.warehouse == OWN_SERVER:
             raise SettingError(
                 f"LEADLINE_WAREHOUSE: expected the address of a database, found {OWN_SERVER}. Start that server with "
-                "`make ui WAREHOUSE=postgres`, and set its address or pass `warehouse`."
+                "`make ui WAREHOUSE=postgres`, which prints its address, and set that or pass `warehouse`."
             )
         warehouse = warehouse or Warehouse(address=current.warehouse)
         compiled = compiled or current.compiled / "feature_store.json"
@@ -116,14 +117,23 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
 
     if isinstance(entities, pd.DataFrame):
         return entities
+    if not isinstance(entities, str | Path):
+        raise QuestionError(
+            f"question: expected a data frame, a file or a table of the warehouse, found {type(entities).__name__}."
+        )
     path, text = Path(entities), str(entities)
     if path.suffix.lower() in (".csv", ".parquet"):
         if not path.is_file():
             raise QuestionError(f"{path}: expected a file with the columns {LEAD_ID} and {AS_OF}, found none.")
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
-        # identifiers such as 007 and NA are text
-        return pd.read_csv(path, converters={LEAD_ID: lambda text: text or None})
+        try:
+            # identifiers such as 007 and NA are text
+            return pd.read_csv(path, converters={LEAD_ID: lambda text: text or None})
+        except pd.errors.EmptyDataError:
+            raise QuestionError(
+                f"{path}: expected the columns {LEAD_ID} and {AS_OF}, found an empty file. Write these at least."
+            ) from None
     schema, _, table = text.partition(".")
     if not _TABLE.fullmatch(text) or not columns_of(connection, schema, table):
         raise QuestionError(
@@ -198,6 +208,8 @@ def answer(
     """
     import pandas as pd
 
+    if isinstance(labels, str):
+        raise QuestionError(f"labels: expected a list such as [{labels!r}], found {labels!r}.")
     known = {declaration.label for declaration in DECLARATIONS.values()}
     if unknown := sorted(set(labels) - known):
         raise QuestionError(f"labels: expected some of {sorted(known)}, found {unknown}.")

@@ -89,9 +89,16 @@ class PostgresConnection:
                     raise WarehouseUnavailableError(
                         f"warehouse {without_password(address)}: expected a PostgreSQL database that answers, found "
                         f"{str(error).strip()}. Check LEADLINE_WAREHOUSE, and that the server runs and can be reached."
-                    ) from error
+                    ) from None
                 time.sleep(2**attempt)
         self.execute("set timezone = 'UTC'")
+        ((encoding,),) = self.execute("select current_setting('server_encoding')").fetchall()
+        if encoding != "UTF8":
+            self.close()
+            raise WarehouseUnavailableError(
+                f"warehouse {without_password(address)}: expected a database with the encoding UTF8, found {encoding}, "
+                "which does not have every text. Create one: `create database … encoding 'UTF8' template template0`."
+            )
 
     def execute(self, query: str, parameters: Sequence[Any] = ()) -> Result:
         """Run a statement, whose parameters are ``$1``, ``$2`` and so on."""

@@ -7,11 +7,22 @@ import gc
 import sys
 from pathlib import Path
 
-from assets.environment import PROJECT, SettingError, Settings, point_at_home, settings
+from assets.environment import (
+    OWN_SERVER,
+    PROJECT,
+    SettingError,
+    Settings,
+    point_at_home,
+    refuse_other_warehouse,
+    settings,
+)
 from orchestration import foreground, own_server
 
 YOUNG_OBJECTS = 50_000
 """New objects after which a run looks for garbage; Python's 700 are meant for programs that make few."""
+
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C has ended, as shells have it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,11 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
     ui.add_argument("--port", type=int, default=3000)
     chosen = parser.parse_args(arguments)
     try:
-        current = own_server.started(settings())
+        chosen_settings = settings()
+        refuse_other_warehouse(chosen_settings)
+        current = own_server.started(chosen_settings)
+        point_at_home(current)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    point_at_home(current)
     if chosen.command == "ui":
         return _ui(current, chosen.port)
     return _run(current, chosen.job)
@@ -39,13 +52,22 @@ def _run(current: Settings, job: str) -> int:
     # nearly all that the libraries make as they load stays: looking for garbage among it took 6 % of a run's time
     gc.set_threshold(YOUNG_OBJECTS)
     from orchestration.run import run_job
-    from orchestration.summary import summarize
+    from orchestration.summary import summarize, ui_command
 
     outcome = run_job(current, job)
     if outcome.failure is not None:
+        published = (
+            "What was scored is published: it failed after that."
+            if outcome.published
+            else "Nothing that was published has changed."
+        )
+        again = "run the same command again: it takes up what is left."
+        if outcome.interrupted:
+            sys.stderr.write(f"\nInterrupted. {published} To go on, {again}\n")
+            return INTERRUPTED
         sys.stderr.write(
-            f"\n{outcome.failure}\n\nNothing that was published has changed. The run's log: `make ui`, run "
-            f"{outcome.run_id}; when the cause is mended, run the same command again: it takes up what is left.\n"
+            f"\n{outcome.failure}\n\n{published} The run's log: `{ui_command(current)}`, run {outcome.run_id}; when "
+            f"the cause is mended, {again}\n"
         )
         return 1
     sys.stdout.write(summarize(current))
@@ -62,6 +84,8 @@ def _ui(current: Settings, port: int) -> int:
     artifacts = ArtifactStore(root=str(current.artifacts), reports_port=current.reports_port)
     report_server.start(current.artifacts / "reports", current.reports_port)
     sys.stderr.write(f"Leadline: the UI of {current.home} is at http://127.0.0.1:{port} (end it with Ctrl-C)\n")
+    if current.warehouse_of_home == OWN_SERVER:
+        sys.stderr.write(f"Its warehouse is at {current.warehouse} while it runs\n")
     if artifacts.docs.exists():
         sys.stderr.write(f"Every table and column is described at {artifacts.report_address(artifacts.docs)}\n")
     dagster = Path(sys.executable).with_name("dagster")

@@ -18,12 +18,29 @@ if TYPE_CHECKING:
     from assets.environment import Settings
 
 
+PUBLISHED = dg.AssetKey(["published", "snapshot"])
+_INTERRUPTED = "DagsterExecutionInterruptedError"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a run ended: its identifier, and what went wrong, or None."""
+    """How a run ended.
+
+    Attributes
+    ----------
+    run_id : str
+    failure : str or None
+        What went wrong.
+    interrupted : bool
+        Whether it was told to end, as by Ctrl-C.
+    published : bool
+        Whether its scores have reached readers.
+    """
 
     run_id: str
     failure: str | None
+    interrupted: bool
+    published: bool
 
 
 def run_job(current: Settings, job: str) -> Outcome:
@@ -48,7 +65,15 @@ def run_job(current: Settings, job: str) -> Outcome:
         failures = [f"{event.step_key}: {_cause(event)}" for event in result.all_events if event.is_step_failure] or [
             event.message or "" for event in result.all_events if event.is_failure
         ]
-    return Outcome(run_id=result.run_id, failure=None if result.success else "\n".join(failures))
+    errors = (event.step_failure_data.error for event in result.all_events if event.is_step_failure)
+    return Outcome(
+        run_id=result.run_id,
+        failure=None if result.success else "\n".join(failures),
+        interrupted=any(error is not None and error.cls_name == _INTERRUPTED for error in errors),
+        published=any(
+            event.is_step_materialization and event.asset_key == PUBLISHED for event in result.all_events
+        ),
+    )  # fmt: skip
 
 
 def _cause(event: dg.DagsterEvent) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from assets.addresses import without_password
 from assets.database_marts import READER
 from assets.environment import OWN_SERVER, default_home
-from assets.resources import ArtifactStore
+from assets.resources import ArtifactStore, CompiledSql
 from assets.warehouse import Warehouse
+from models.declaration import LEAD_FEATURES
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from assets.environment import Settings
     from assets.warehouse import Connection
 
@@ -28,6 +30,7 @@ def summarize(current: Settings) -> str:
             _scores(connection, extraction.as_of.isoformat(timespec="seconds")),
             _rejects(connection),
             *(f"note       {assumption}" for assumption in extraction.assumptions),
+            *_proof(current, extraction.as_of),
             *(_model(connection, name) for name in DECLARATIONS),
             _source(connection),
             *(_drift(connection, name) for name in DECLARATIONS),
@@ -89,6 +92,16 @@ def _model(connection: Connection, name: str) -> str:
     return "\n".join(lines)
 
 
+def _proof(current: Settings, as_of: datetime) -> list[str]:
+    certificate = CompiledSql(root=str(current.compiled)).certificate(LEAD_FEATURES.name, as_of)
+    if certificate is None:
+        return []
+    said = json.loads(certificate)
+    of = "all leads" if said["leads_share"] == 1 else f"{said['leads_share']:.0%} of the leads, others at each clock"
+    verdict = "hold nothing of what came later" if said["passed"] else "hold what was not known then: see the check"
+    return [f"proof      {said['rows']:,} rows of {said['features']} features, replayed for {of}, {verdict}"]
+
+
 def _source(connection: Connection) -> str:
     rows = connection.execute(
         "select check_name, subject, value, threshold from ml.ml_source_health "
@@ -125,6 +138,8 @@ def _places(current: Settings) -> list[str]:
     warehouse = Warehouse(address=current.warehouse)
     artifacts = ArtifactStore(root=str(current.artifacts), reports_port=current.reports_port)
     readers = str(current.published) if warehouse.is_file else f"schema marts, readable by the role {READER}"
+    if current.warehouse_of_home == OWN_SERVER:
+        readers += f", while `{ui_command(current)}` runs, with psql '{current.warehouse}'"
     return [
         f"scores     {readers} (marts.lead_scores, marts.lead_score_history; for readers)",
         f"warehouse  {warehouse.shown} (the pipeline's own{'; one process at a time' if warehouse.is_file else ''})",
@@ -134,16 +149,25 @@ def _places(current: Settings) -> list[str]:
 
 
 def _next_steps(current: Settings) -> list[str]:
-    # an address may hold a password
-    source = "" if current.source is None else f" SOURCE={'…' if '://' in current.source else current.source}"
-    if Warehouse(address=current.warehouse).is_file:
-        warehouse = ""
-    else:
-        warehouse = f" WAREHOUSE={OWN_SERVER if str(current.own_server) in unquote(current.warehouse) else '…'}"
-    home = "" if current.home == default_home(current.source) else f" HOME_DIR={current.home}"
-    steps = [f"next       make ui{source}{warehouse}{home}: look at every step, and run it again"]
+    warehouse = _warehouse_argument(current)
+    steps = [f"next       {ui_command(current)}: look at every step, and run it again"]
     if not current.source:
         steps.append(
             f"           make run{warehouse} SOURCE=<folder of CSV or Parquet files>: score your own CRM's export"
         )
     return steps
+
+
+def ui_command(current: Settings) -> str:
+    """Return the command that opens the UI of a home."""
+    # an address may hold a password
+    source = "" if current.source is None else f" SOURCE={'…' if '://' in current.source else current.source}"
+    default = default_home(current.source, current.warehouse)
+    home = "" if current.home == default else f" HOME_DIR={current.home}"
+    return f"make ui{source}{_warehouse_argument(current)}{home}"
+
+
+def _warehouse_argument(current: Settings) -> str:
+    if Warehouse(address=current.warehouse).is_file:
+        return ""
+    return f" WAREHOUSE={OWN_SERVER if current.warehouse_of_home == OWN_SERVER else '…'}"

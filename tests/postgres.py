@@ -32,10 +32,10 @@ def server(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def database(address: str, *, copy_of: str | None = None) -> Iterator[str]:
+def database(address: str, *, copy_of: str | None = None, options: str = "") -> Iterator[str]:
     """Create a database on a server, empty or with what another has, and drop it at the end; yields its address."""
     name = f"test_{uuid4().hex[:12]}"
-    _run(address, f"create database {name}" + (f" template {copy_of}" if copy_of else ""))
+    _run(address, f"create database {name}" + (f" template {copy_of}" if copy_of else "") + options)
     try:
         before, mark, query = address.partition("?")
         scheme, rest = before.split("://", 1)

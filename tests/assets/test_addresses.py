@@ -84,8 +84,8 @@ def told(step):
         return f"{type(error).__name__}: {error}"
 
 
-for line in sys.stdin:
-    case = json.loads(line)
+for number, line in enumerate(sys.stdin):
+    case = {**json.loads(line), "LEADLINE_HOME": f"{HOME}/{number}"}
     os.environ.update({**case, "LEADLINE_DAGSTER_STORAGE": "warehouse", "LEADLINE_SOURCE": case["LEADLINE_WAREHOUSE"]})
     refused = told(lambda: point_at_home(settings()))
     clients = dict(adbc=adbc, sqlalchemy=sqlalchemy, dlt=through_dlt, dagster=dagster, source=source, dbt=dbt)

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from assets.addresses import without_password
-from assets.environment import PROJECT, TELEMETRY_OFF, SettingError, point_at_home, settings
+from assets.environment import (
+    PROJECT,
+    TELEMETRY_OFF,
+    SettingError,
+    Settings,
+    point_at_home,
+    refuse_other_warehouse,
+    settings,
+)
 from assets.source.readers import describe
 
 HOME = {"LEADLINE_HOME": "/somewhere"}
@@ -40,6 +48,12 @@ def test_an_empty_environment_is_not_that_of_the_process(monkeypatch: pytest.Mon
         ({"LEADLINE_SOURCE": "/exports/acme"}, PROJECT / ".leadline/acme"),
         ({"LEADLINE_SOURCE": "/exports/acme/"}, PROJECT / ".leadline/acme"),
         ({"LEADLINE_SOURCE": "postgresql://u:p@h/db"}, PROJECT / ".leadline"),
+        ({"LEADLINE_WAREHOUSE": "postgres"}, PROJECT / ".leadline/on_postgres"),
+        ({"LEADLINE_WAREHOUSE": "postgresql://u@h/db"}, PROJECT / ".leadline/on_postgres"),
+        (
+            {"LEADLINE_WAREHOUSE": "postgresql://u@h/db", "LEADLINE_SOURCE": "/exports/acme"},
+            PROJECT / ".leadline/acme_on_postgres",
+        ),
         ({"LEADLINE_SOURCE": "/exports/acme", "LEADLINE_HOME": "/somewhere"}, Path("/somewhere")),
         ({"LEADLINE_HOME": "~/leads"}, Path("~/leads").expanduser()),
         ({"LEADLINE_HOME": "leads"}, Path("leads").resolve()),
@@ -95,6 +109,50 @@ def test_dbt_is_told_the_parts_of_an_address(
     point_at_home(settings({"LEADLINE_HOME": str(tmp_path), "LEADLINE_WAREHOUSE": address}))
     assert tuple(os.environ[f"LEADLINE_POSTGRES_{part}"] for part in PARTS) == expected
     assert os.environ["LEADLINE_DBT_TARGET"] == "postgres"
+
+
+@pytest.mark.parametrize(
+    ("first", "same", "other"),
+    [
+        (None, None, "postgresql://me@host/leads"),
+        (None, "duckdb:{home}/warehouse.duckdb", "duckdb:/elsewhere/warehouse.duckdb"),
+        ("postgres", "postgresql://postgres@/leadline?host={home}/postgres", None),
+        (
+            "postgresql://me:a@host/leads",
+            "postgresql://me:b@host:5432/leads?sslmode=require",
+            "postgresql://me:a@host/o",
+        ),
+    ],
+)
+def test_a_home_belongs_to_one_warehouse(
+    first: str | None, same: str | None, other: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LEADLINE_HOME", "LEADLINE_WAREHOUSE", "DAGSTER_HOME", "LEADLINE_DBT_TARGET", "LEADLINE_DUCKDB_PATH"):
+        monkeypatch.setenv(name, "")
+
+    def chosen(home: Path, warehouse: str | None) -> Settings:
+        return settings({"LEADLINE_HOME": str(home), "LEADLINE_WAREHOUSE": (warehouse or "").format(home=home)})
+
+    home = tmp_path / "home"
+    before = chosen(home, first)
+    home.mkdir()
+    before.belonging.write_text(f"{before.warehouse_of_home}\n", encoding="utf-8")
+    refuse_other_warehouse(chosen(home, same))
+    with pytest.raises(SettingError, match=r"LEADLINE_WAREHOUSE: expected .*, the warehouse of the home") as refused:
+        refuse_other_warehouse(chosen(home, other))
+    assert before.warehouse_of_home in str(refused.value)
+    assert ":a@" not in str(refused.value) + before.belonging.read_text(encoding="utf-8")
+    # what lies in a home moves with it
+    moved = home.rename(tmp_path / "moved")
+    refuse_other_warehouse(chosen(moved, first))
+
+
+def test_what_a_home_belongs_to_is_written_when_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LEADLINE_HOME", "LEADLINE_WAREHOUSE", "DAGSTER_HOME", "LEADLINE_DBT_TARGET", "LEADLINE_DUCKDB_PATH"):
+        monkeypatch.setenv(name, "")
+    point_at_home(settings({"LEADLINE_HOME": str(tmp_path)}))
+    with pytest.raises(SettingError, match=r"expected duckdb:warehouse\.duckdb, the warehouse of the home"):
+        point_at_home(settings({"LEADLINE_HOME": str(tmp_path), "LEADLINE_WAREHOUSE": "postgresql://me@host/leads"}))
 
 
 def test_the_profile_of_dbt_reads_all_that_it_is_told() -> None:

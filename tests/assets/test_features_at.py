@@ -23,6 +23,7 @@ from models.registry import declaration
 from tests.dbt.random_crm import CLOCK
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.assets.replayed import Store
@@ -37,7 +38,7 @@ def store(request: pytest.FixtureRequest) -> Store:
     return found
 
 
-def ask(store: Store, question: object, folder: Path, labels: list[str] | None = None) -> pd.DataFrame:
+def ask(store: Store, question: object, folder: Path, labels: Sequence[str] | None = None) -> pd.DataFrame:
     compiled = folder / "feature_store.json"
     write(compiled, store.build)
     with store.warehouse.connect() as connection:
@@ -230,6 +231,18 @@ def test_unknown_labels_tables_and_files_are_refused(random_store: Store, tmp_pa
     for entities in ("no.table", "nothing", str(tmp_path / "no.csv")):
         with pytest.raises(QuestionError, match="expected"):
             ask(random_store, entities, tmp_path)
+
+
+def test_what_is_no_question_at_all_is_refused(random_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(
+        QuestionError, match="expected a data frame, a file or a table of the warehouse, found NoneType"
+    ):
+        ask(random_store, None, tmp_path)
+    (tmp_path / "empty.csv").write_text("", encoding="utf-8")
+    with pytest.raises(QuestionError, match=r"empty\.csv: expected the columns lead_id and as_of, found an empty file"):
+        ask(random_store, tmp_path / "empty.csv", tmp_path)
+    with pytest.raises(QuestionError, match=r"expected a list such as \['conversion'\], found 'conversion'"):
+        ask(random_store, pd.DataFrame({"lead_id": ["L1"], "as_of": [AT]}), tmp_path, "conversion")
 
 
 def test_another_build_than_that_of_the_store_is_refused(random_store: Store, tmp_path: Path) -> None:

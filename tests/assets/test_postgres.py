@@ -19,7 +19,7 @@ from assets.postgres import PostgresConnection, WarehouseUnavailableError
 from assets.source_health import SourceFigure
 from assets.warehouse import Connection, Excerpt, NoExtractionError, Warehouse, columns_of, table_exists
 from models.retraining import RetrainDecision, RetrainEvidence
-from tests.postgres import execute, rows
+from tests.postgres import database, execute, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -264,3 +264,12 @@ def test_two_may_make_places_at_once(warehouse: Warehouse) -> None:
             another.make(("raw", "leads"), "select 2 as n")
             assert other.execute(f"select n from {another.relation(('raw', 'leads'))}").fetchall() == [(2,)]
         assert one.execute(f"select n from {place.relation(('raw', 'leads'))}").fetchall() == [(1,)]
+
+
+def test_a_database_that_does_not_have_every_text_is_refused(running: str) -> None:
+    other = " encoding 'SQL_ASCII' locale 'C' template template0"
+    with (
+        database(running, options=other) as address,
+        pytest.raises(WarehouseUnavailableError, match="expected a database with the encoding UTF8, found SQL_ASCII"),
+    ):
+        PostgresConnection(address)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -28,6 +30,20 @@ def test_a_lost_model_is_trained_again_to_the_same_bytes(own: Home) -> None:
 
     assert run.code == 0, run.err[-3000:]
     assert vouched_for(models) == before
+
+
+def test_a_run_that_is_interrupted_says_so_and_is_gone_on_with(own: Home) -> None:
+    with own.started("score_leads") as running:
+        running.wait_for("… feature_store")
+        os.killpg(running.process.pid, signal.SIGINT)
+        ended = running.finished()
+    assert ended.code == 130, ended.err[-3000:]
+    assert ended.err.endswith(
+        "\nInterrupted. Nothing that was published has changed. To go on, run the same command again: it takes up what "
+        "is left.\n"
+    )
+    again = own.run("score_leads")
+    assert again.code == 0, again.err[-3000:]
 
 
 def vouched_for(models: Path) -> dict[Path, bytes]:
