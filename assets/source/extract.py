@@ -157,7 +157,7 @@ def extract(
     with _scratch(state_dir) as connection, ExitStack() as until_loaded:
         existing = until_loaded.enter_context(target.known(connection, _wanted(bindings)))
         validated = _validated(connection, reader, bindings, present, say)
-        _refuse_no_leads(connection, reader, validated["leads"], bindings["leads"])
+        _refuse_no_leads(connection, reader, validated["leads"], bindings["leads"], present)
         default = _default_clock(connection, reader, bindings, present)
         clock = as_of or default
         # a clock before the export must not date back what only the export has told
@@ -327,7 +327,7 @@ def _since(connection: DuckDBPyConnection, binding: TableBinding) -> tuple[str, 
 
 
 def _refuse_no_leads(
-    connection: DuckDBPyConnection, reader: Source, leads: Validated, binding: TableBinding | None
+    connection: DuckDBPyConnection, reader: Source, leads: Validated, binding: TableBinding | None, present: datetime
 ) -> None:
     accepted, known = one_row(
         connection,
@@ -342,10 +342,13 @@ def _refuse_no_leads(
                 "select check_no, count(*) from typed_leads where check_no is not null group by all order by all"
             ).fetchall()
         )
+        write_rejects(connection, [leads], present)
+        first = connection.execute("select message from rejects order by line nulls last, key limit 1").fetchone()
         raise SourceContractError(
             f"{leads.place}: expected leads, found {leads.rows_read} rows of which none fits"
             + (f" ({reasons})" if reasons else "")
             + ". Check that the export is complete and that its columns are mapped."
+            + (f" The first: {first[0]}" if first else "")
         )
 
 

@@ -454,8 +454,9 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
     forms, missing = _forms(chosen, table, columns)
     listing = ", ".join(columns) or "none"
     if required := [name for name, needed in missing.items() if needed]:
+        column = "column" if len(required) == 1 else "columns"
         raise SourceContractError(
-            f"table {table.name}, {place}: expected the required column {', '.join(required)} "
+            f"table {table.name}, {place}: expected the required {column} {', '.join(required)} "
             f"(mapping {chosen.mapping.name!r}), found the columns {listing}. "
             "Export the column, or name its counterpart in a mapping.yml (docs/source-contract.md)."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ def _failed(home: Home, job: str = "whole_loop", **settings: str) -> Finished:
     assert run.code == 1, run.err[-3000:]
     assert (contents(home.published, "marts"), home.published.stat().st_mtime_ns) == before
     assert "Nothing that was published has changed." in run.err
+    # of this home, and not of the default one
+    assert re.search(rf"The run's log: `make ui .*HOME_DIR={home.path}`, run [0-9a-f-]+;", run.err)
     assert "Traceback" not in run.err
     return run
 

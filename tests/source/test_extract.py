@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -287,11 +288,12 @@ def test_absent_tables_and_units(export: Export, tmp_path: Path, run: Extract, q
 
 
 def test_all_leads_rejected_is_an_error(export: Export, tmp_path: Path, run: Extract) -> None:
-    """The message counts the reasons, for there is no reject table to look at."""
+    """The message counts the reasons and shows the first row, for there is no reject table to look at."""
     for lead in export["leads"]:
         lead["created_at"] = "yesterday"
-    with pytest.raises(SourceContractError, match=r"2 rows of which none fits \(2 unparsable_time\)"):
+    with pytest.raises(SourceContractError, match=r"2 rows of which none fits \(2 unparsable_time\)") as refused:
         run(write_csv(tmp_path / "crm", export))
+    assert re.search(r"leads\.csv, line 2, column created_at: expected .*, found \"yesterday\"\. ", str(refused.value))
 
 
 KILLED = """

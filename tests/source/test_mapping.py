@@ -81,7 +81,12 @@ def test_required_column_that_the_mapping_does_not_supply() -> None:
     chosen = choose_mapping(argument="contract", folder=None, found={})
     with pytest.raises(SourceContractError) as caught:
         bind(chosen, TABLES["leads"], found={"leads": ["id", "source"]}, place="leads.csv")
-    for words in ("table leads, leads.csv", "required column lead_id, created_at", "columns id, source", "mapping.yml"):
+    for words in (
+        "table leads, leads.csv",
+        "required columns lead_id, created_at",
+        "columns id, source",
+        "mapping.yml",
+    ):
         assert words in str(caught.value)
 
 
