@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from assets.environment import Settings
 
 
-PUBLISHED = dg.AssetKey(["published", "snapshot"])
 _INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
@@ -48,6 +47,7 @@ def run_job(current: Settings, job: str) -> Outcome:
 
     The run is recorded like any other, so the UI shows it and can run it again.
     """
+    from assets.marts import published_snapshot
     from orchestration import definitions
 
     with open_instance(current) as instance:
@@ -71,7 +71,7 @@ def run_job(current: Settings, job: str) -> Outcome:
         failure=None if result.success else "\n".join(failures),
         interrupted=any(error is not None and error.cls_name == _INTERRUPTED for error in errors),
         published=any(
-            event.is_step_materialization and event.asset_key == PUBLISHED for event in result.all_events
+            event.is_step_materialization and event.asset_key == published_snapshot.key for event in result.all_events
         ),
     )  # fmt: skip
 

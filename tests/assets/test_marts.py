@@ -50,6 +50,13 @@ def published(warehouse: Warehouse) -> tuple[list[Any], list[Any]]:
     )
 
 
+def wait_for_readers(monkeypatch: pytest.MonkeyPatch, *, attempts: int) -> None:
+    """Have a publication that readers hold up tried so often, each for a second and at once."""
+    monkeypatch.setattr(assets.database_marts, "LOCK_ATTEMPTS", attempts)
+    monkeypatch.setattr(assets.database_marts, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(assets.database_marts, "PAUSE_SECONDS", 0)
+
+
 def test_marts_are_published_with_comments_and_grants_that_outlast_the_swap(warehouse: Warehouse) -> None:
     warnings: list[str] = []
     build_marts(warehouse, 1, 2, history=(1,))
@@ -125,9 +132,7 @@ def test_readers_of_before_go_on_reading_while_the_marts_are_swapped(warehouse: 
 def test_a_reader_in_a_transaction_stops_the_publication_for_a_while_and_not_other_readers(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assets.database_marts, "LOCK_ATTEMPTS", 2)
-    monkeypatch.setattr(assets.database_marts, "LOCK_SECONDS", 1)
-    monkeypatch.setattr(assets.database_marts, "PAUSE_SECONDS", 0)
+    wait_for_readers(monkeypatch, attempts=2)
     build_marts(warehouse, 1, history=(1,))
     publish(warehouse, MARTS, pytest.fail)
     build_marts(warehouse, 2, history=(2,))
@@ -312,9 +317,7 @@ def test_what_others_put_into_schema_marts_stops_no_pipeline_that_is_not_superus
 def test_whoever_holds_a_table_that_stays_is_named(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, held: str, mode: str
 ) -> None:
-    monkeypatch.setattr(assets.database_marts, "LOCK_ATTEMPTS", 2)
-    monkeypatch.setattr(assets.database_marts, "LOCK_SECONDS", 1)
-    monkeypatch.setattr(assets.database_marts, "PAUSE_SECONDS", 0)
+    wait_for_readers(monkeypatch, attempts=2)
     build_marts(warehouse, 1, history=(1,))
     publish(warehouse, MARTS, pytest.fail)
     execute(warehouse, "create schema bi", "create view bi.leads as select lead_id from marts.lead_scores")
@@ -336,9 +339,7 @@ def test_whoever_holds_a_table_that_stays_is_named(
 def test_what_was_filled_is_not_filled_again_while_readers_hold_a_mart(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assets.database_marts, "LOCK_ATTEMPTS", 3)
-    monkeypatch.setattr(assets.database_marts, "LOCK_SECONDS", 1)
-    monkeypatch.setattr(assets.database_marts, "PAUSE_SECONDS", 0)
+    wait_for_readers(monkeypatch, attempts=3)
     build_marts(warehouse, 1, history=(1,))
     publish(warehouse, MARTS, pytest.fail)
     # a sequence is the one thing that is not rolled back
