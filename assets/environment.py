@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from assets.addresses import FORM, AddressError, canonical, is_database, parsed, same_place, without_password
 from models.declaration import SPLITS, Split
@@ -122,12 +121,23 @@ class Settings:
     @property
     def warehouse_of_home(self) -> str:
         """The warehouse as the home remembers it: what lies in it moves with it, and no password is written."""
-        if self.warehouse == OWN_SERVER or str(self.own_server) in unquote(self.warehouse):
+        if self.warehouse == OWN_SERVER or self._is_on_own_server:
             return OWN_SERVER
         path = Path(self.warehouse.removeprefix("duckdb:"))
         if path.is_relative_to(self.home):
             return f"duckdb:{path.relative_to(self.home)}"
         return without_password(self.warehouse)
+
+    @property
+    def _is_on_own_server(self) -> bool:
+        if not is_database(self.warehouse):
+            return False
+        sockets = {str(self.own_server)}
+        running = self.own_server / "postmaster.pid"
+        if running.exists():
+            # its socket lies elsewhere where the path of the home is too long for one
+            sockets.update(running.read_text(encoding="utf-8").splitlines()[4:5])
+        return parsed(self.warehouse).get("host") in sockets
 
     @property
     def belonging(self) -> Path:

@@ -35,9 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     ui.add_argument("--port", type=int, default=3000)
     chosen = parser.parse_args(arguments)
     try:
-        chosen_settings = settings()
-        refuse_other_warehouse(chosen_settings)
-        current = own_server.started(chosen_settings)
+        given = settings()
+        # before a server is started in it
+        refuse_other_warehouse(given)
+        current = own_server.started(given)
         point_at_home(current)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")

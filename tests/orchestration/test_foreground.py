@@ -152,3 +152,27 @@ def test_a_command_finds_the_own_server_on_the_port_that_another_gave_it(tmp_pat
     other = begun(SERVER, home=Home(tmp_path / "home", {**home, "PGPORT": "6544"}))
     for command in (one, other):
         command.communicate(timeout=PATIENCE)
+
+
+def test_a_home_knows_its_own_server_also_where_its_path_is_too_long_for_a_socket(tmp_path: Path) -> None:
+    home = Home(tmp_path / ("long_" * 25), {"LEADLINE_WAREHOUSE": "postgres"})
+    # the first is the user's setting, the second the address that children get
+    twice = """
+from assets.environment import point_at_home, settings
+from orchestration.own_server import started
+
+given = settings()
+for chosen in (started(given), settings(), given):
+    point_at_home(chosen)
+print(settings().warehouse)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", twice],
+        cwd=REPOSITORY,
+        env=home.environment(),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr[-3000:]
+    assert (home.path / "warehouse_of_this_home").read_text() == "postgres\n"
