@@ -12,8 +12,8 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- Whether an observation of a relation may differ from the last build: it is later, after a change of its lead, or part
-    of a census, which the next census replaces. Its features may differ as well where a closing has come late or has
+{#- Whether an observation of a relation may differ from the last build: it is of its clock or later, after a change of
+    its lead, or part of a census, which the next census replaces. Its features may differ as well where a closing has come late or has
     changed, which is in the track records of all observations after it. Of a given range of days nothing else counts. -#}
 {% macro is_due(relation, as_of_us, features=false) -%}
     {%- set touched_leads = ref('touched_leads') -%}
@@ -21,7 +21,7 @@
     {%- if var('range_from_us') is not none -%}
         ({{ as_of_us }} >= {{ var('range_from_us') }} and {{ as_of_us }} < {{ var('range_until_us') }})
     {%- elif is_increment() -%}
-        ({{ as_of_us }} > {{ var('built_us') }} or {{ relation }}.observation_kind = 'clock'
+        ({{ as_of_us }} >= {{ var('built_us') }} or {{ relation }}.observation_kind = 'clock'
         or {{ as_of_us }} > (
             select touched.changed_us from {{ touched_leads }} as touched where touched.lead_id = {{ relation }}.lead_id
         )

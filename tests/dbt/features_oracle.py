@@ -216,9 +216,16 @@ def _shrunk(values: Sequence[float], everywhere: Sequence[float]) -> float | Non
 
 
 def _observations(created: datetime, facts: Sequence[Fact], clock: datetime) -> dict[datetime, str]:
-    moments = {clock: "clock"}
+    known = sorted(fact.known for fact in facts)
+    moments = {
+        moment: "silence"
+        for since, until in pairwise([*known, clock])
+        for moment in (_midnight_after(since) + 7 * 2**doubled * DAY for doubled in range(8))
+        if moment <= until
+    }
     moments |= {_midnight_after(created) + week * 7 * DAY: "heartbeat" for week in range(1, 9)}
     moments |= {_midnight_after(fact.known): "activity" for fact in facts}
+    moments |= {clock: "clock"}
     return {as_of: kind for as_of, kind in moments.items() if created < as_of <= clock}
 
 

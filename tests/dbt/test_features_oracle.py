@@ -40,7 +40,7 @@ def test_features_equal_the_oracle(tmp_path: Path, scratch: Path) -> None:
     expected = expected_features(crm, CLOCK, CLOSING_OUTCOMES)
 
     assert found.keys() == expected.keys()
-    assert {row["observation_kind"] for row in expected.values()} == {"activity", "heartbeat", "clock"}
+    assert {row["observation_kind"] for row in expected.values()} == {"activity", "heartbeat", "silence", "clock"}
     different = {
         (name, *key): (row.get(name), expected[key].get(name))
         for key, row in found.items()

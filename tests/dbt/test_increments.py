@@ -25,7 +25,8 @@ pytestmark = pytest.mark.no_cover
 SETTINGS: dict[str, Any] = {
     "closing_outcomes": CLOSING_OUTCOMES,
     "conversion_horizon_days": 30,
-    "silence_closes_after_days": 60,
+    # long enough that open leads are silent for months, and short enough that some close
+    "silence_closes_after_days": 130,
 }
 MODELS = "+lead_features +conversion +next_action +feature_clock"
 KEYS = {

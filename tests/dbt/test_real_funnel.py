@@ -23,7 +23,10 @@ LABELS = (("conversion", "converted", "won_30d"), ("next_action", "next_action",
     not (DATA / "bpi2012_crm").is_dir(), reason="the real funnel is not there (../shared/data/bpi2012_crm)"
 )
 def test_the_real_funnel_equals_its_reference(tmp_path: Path, scratch: Path) -> None:
-    """All 41,479 decision points with their kind, and both labels where the reference has one and nowhere else."""
+    """All 41,479 decision points with their kind, and both labels where the reference has one.
+
+    The reference has no observations of silent leads.
+    """
     warehouse = DuckDB(tmp_path)
     report = extract(
         source=str(DATA / "bpi2012_crm"),
@@ -44,7 +47,10 @@ def test_the_real_funnel_equals_its_reference(tmp_path: Path, scratch: Path) -> 
         f"from read_csv('{DATA / 'bpi2012_reference.csv'}', header = true, all_varchar = true)"
     )
 
-    found = "select lead_id, as_of, observation_kind from features.lead_features where observation_kind <> 'clock'"
+    found = (
+        "select lead_id, as_of, observation_kind from features.lead_features "
+        "where observation_kind in ('activity', 'heartbeat')"
+    )
     reference = "select lead_id, as_of, kind from reference"
     assert warehouse.rows(f"({found}) except ({reference})") == []
     assert warehouse.rows(f"({reference}) except ({found})") == []

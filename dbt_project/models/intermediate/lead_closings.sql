@@ -28,13 +28,7 @@ with closing_facts as (
     select
         lead_id,
         known_us + {{ var('silence_closes_after_days') }} * {{ day_us() }} as closed_us
-    from (
-        select
-            lead_id,
-            known_us,
-            lead(known_us) over (partition by lead_id order by fact_number) as next_known_us
-        from {{ of_touched_leads(ref('timeline')) }} as facts
-    ) as gaps
+    from {{ of_touched_leads(ref('timeline')) }} as facts
     where next_known_us is null or next_known_us - known_us > {{ var('silence_closes_after_days') }} * {{ day_us() }}
     {%- endif %}
 

@@ -32,12 +32,44 @@ weekly_grid as (
 
 ),
 
+-- Facts after which nothing more became known for a week or longer, perhaps until the clock.
+silences as (
+
+    select
+        lead_id,
+        {{ next_midnight_us('known_us') }} as since_us,
+        coalesce(next_known_us, {{ clock_us() }}) as until_us
+    from {{ ref('timeline') }}
+    where coalesce(next_known_us, {{ clock_us() }}) - known_us > {{ silence_days() | first }} * {{ day_us() }}
+
+),
+
+silence_grid as (
+
+    select
+        silences.lead_id,
+        silences.since_us + lengths.days * {{ day_us() }} as as_of_us,
+        3 as kind_rank
+    from silences
+    cross join (values {% for days in silence_days() %}({{ days }}){{ ', ' if not loop.last }}{% endfor %}) as lengths (days)
+    where
+        silences.since_us + lengths.days * {{ day_us() }} <= silences.until_us
+        {%- if is_increment() %}
+        -- a silence goes on where nothing was touched
+        and (
+            silences.since_us + lengths.days * {{ day_us() }} >= {{ var('built_us') }}
+            or silences.lead_id in (select touched.lead_id from {{ ref('touched_leads') }} as touched)
+        )
+        {%- endif %}
+
+),
+
 clock as (
 
     select
         lead_id,
         {{ clock_us() }} as as_of_us,
-        3 as kind_rank
+        0 as kind_rank
     from {{ ref('stg_leads') }}
 
 ),
@@ -48,11 +80,13 @@ moments as (
     union all
     select * from weekly_grid
     union all
+    select * from silence_grid
+    union all
     select * from clock
 
 ),
 
--- Both kinds end when the lead closes. What happens at as_of itself is not yet known, so a lead that closes then is open.
+-- All kinds end when the lead closes. What happens at as_of itself is not yet known, so a lead that closes then is open.
 open_moments as (
 
     select
@@ -74,7 +108,9 @@ described as (
         open_moments.lead_id,
         {{ timestamp_from_us('open_moments.as_of_us') }} as as_of,
         cast(open_moments.as_of_us as bigint) as as_of_us,
-        case open_moments.kind_rank when 1 then 'activity' when 2 then 'heartbeat' else 'clock' end as observation_kind,
+        case open_moments.kind_rank
+            when 0 then 'clock' when 1 then 'activity' when 2 then 'heartbeat' else 'silence'
+        end as observation_kind,
         leads.created_at as lead_created_at
     from open_moments
     inner join {{ ref('stg_leads') }} as leads on open_moments.lead_id = leads.lead_id

@@ -164,7 +164,9 @@ numbered as (
             when {{ is_contact() }} then max(case when {{ is_contact() }} then known_us end) over (
                     in_order rows between unbounded preceding and 1 preceding
                 )
-        end as previous_contact_us
+        end as previous_contact_us,
+        -- comes after the fact: to be compared with as_of before it says anything
+        lead(known_us) over in_order as next_known_us
     from facts
     window in_order as (
         partition by lead_id
