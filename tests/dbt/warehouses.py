@@ -78,6 +78,7 @@ class Warehouse(ABC):
             "create schema ml",
             "create table ml.ml_predictions (model text, version text, lead_id text, as_of timestamptz, outcome text, "
             "probability double precision, score bigint, grade text, reasons text, scored_at timestamptz)",
+            "create table ml.ml_scoring_logs (model text, as_of timestamptz, unscored_reason text)",
             "create table ml.ml_champions (model text, version text, promoted_at timestamptz)",
         )
         self.insert("ml.ml_predictions", predictions)
