@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from models.declaration import AS_OF
 from models.frames import feature_kinds, model_input
 from models.held_out import beside_baseline
 from models.horizons import HorizonTrial
@@ -41,6 +42,8 @@ def try_horizon(declaration: ModelDeclaration, frame: pd.DataFrame, clock: pd.Ti
     days = declaration.horizon_days
     if frame.empty:
         return HorizonTrial(horizon_days=days, passes=False, primary=None, reason="No label has matured.")
+    # in the order of a training set, so that a rerun says the same
+    frame = frame.sort_values([declaration.feature_view.key, AS_OF], kind="stable", ignore_index=True)
     kinds = feature_kinds(frame, declaration.not_features)
     try:
         sides = split(frame, declaration, clock)

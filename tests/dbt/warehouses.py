@@ -71,8 +71,10 @@ class Warehouse(ABC):
             self.execute(f"create table raw.{table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})")
             self.insert(f"raw.{table}", [tuple(row.get(name) for name in columns) for row in crm[table]])
 
-    def load_predictions(self, predictions: Sequence[Row], champions: Sequence[Row]) -> None:
-        """Replace schema ``ml`` by predictions and champions."""
+    def load_predictions(
+        self, predictions: Sequence[Row], champions: Sequence[Row], unscored: Sequence[Row] = ()
+    ) -> None:
+        """Replace schema ``ml`` by predictions, champions, and by model and clock why leads have no score."""
         self.execute(
             "drop schema if exists ml cascade",
             "create schema ml",
@@ -83,6 +85,7 @@ class Warehouse(ABC):
         )
         self.insert("ml.ml_predictions", predictions)
         self.insert("ml.ml_champions", champions)
+        self.insert("ml.ml_scoring_logs", unscored)
 
     def dbt(
         self, command: str, scratch: Path, variables: Mapping[str, Any], *arguments: str, parse: bool = True
