@@ -52,8 +52,8 @@ CONVERSION = ModelDeclaration(
         RequiredFacts(
             condition="fact = 'project_closed' and outcome = 'won'",
             absent=(
-                "No project was won in the whole source, so nothing tells what wins a lead. Map projects, and the "
-                "status that means won."
+                "No project was won in the whole source, so nothing tells what wins a lead. Where there were wins, map "
+                "projects and the status that means won."
             ),
         ),
     ),

@@ -56,8 +56,8 @@ NEXT_BEST_ACTION = ModelDeclaration(
         RequiredFacts(
             condition="fact = 'interaction' and direction = 'outbound'",
             absent=(
-                "The source has no outbound interaction, so nothing tells which action reps take. Map interactions, "
-                "with the types and the direction of what reps do."
+                "The source has no outbound interaction, so nothing tells which action reps take. Map interactions "
+                "with their types and direction."
             ),
         ),
     ),

@@ -113,9 +113,9 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
     for side, mask in (("training", train), ("held-out", test)):
         counts = frame.loc[mask, declaration.label_column].value_counts()
         if len(counts) < 2:
-            classes = {str(name): int(n) for name, n in counts.items()}
+            found = ", ".join(f"{int(n)} of {name}" for name, n in counts.items()) or "none"
             raise UntrainableError(
-                f"Two classes are needed among the {side} rows, which are {int(mask.sum())} rows with {classes}: "
+                f"The {side} rows need two classes of {declaration.label_column}, found {found}: "
                 f"{len(created)} {view.entity}s with matured labels were created from {created.iloc[0]:%Y-%m-%d} to "
                 f"{created.iloc[-1]:%Y-%m-%d}, {held_out} of them are held out from {cut:%Y-%m-%d %H:%M} on, and "
                 f"labels mature after {declaration.horizon_days} days. Load more history."

@@ -62,14 +62,17 @@ def test_no_lead_on_both_sides_and_nothing_learnt_from_the_future(created, share
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (leads([0, 1, 2, 3]), "training rows, which are 0 rows with .*10 days. Load more history"),
+        (
+            leads([0, 1, 2, 3]),
+            r"The training rows need two classes of converted, found none: .* 10 days\. Load more history",
+        ),
         (
             leads([0, 5, 40, 60]).assign(converted=0),
             "have 0 as converted.* Load leads of other outcomes",
         ),
         (
             leads([0, 5, 40, 60]).assign(converted=[0, 1] * 3 + [0] * 6),
-            r"held-out rows, which are 6 rows with \{'0': 6\}.*10 days. Load more history",
+            r"held-out rows need two classes of converted, found 6 of 0: .* 10 days\. Load more history",
         ),
     ],
 )
