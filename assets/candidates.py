@@ -18,12 +18,15 @@ from models.declaration import ModelDeclaration
 from models.evaluation import Evaluation, evaluate
 from models.gates import Gate, gates
 from models.registry import DECLARATIONS
-from models.splitting import TooFewRowsError
 from models.training_set import load as load_training_set
+from models.untrainable import Untrainable, UntrainableError
 
 
 def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
-    """Return the asset that trains a version of a model; its value is the version."""
+    """Return the asset that trains a version of a model.
+
+    Its value is the version, or an `Untrainable` where the model cannot be trained.
+    """
 
     @dg.asset(
         key=["candidate", declaration.name],
@@ -43,22 +46,27 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
     )
     def candidate(
         context: dg.AssetExecutionContext,
-        training_set: str,
+        training_set: Any,  # str or Untrainable: Dagster has no type for either of two
         warehouse: Warehouse,
         artifacts: ArtifactStore,
         compiled: CompiledSql,
         horizons: Horizons,
         splitting: Splitting,
         clock: Clock,
-    ) -> Iterator[dg.Output[str] | dg.AssetCheckResult]:
+    ) -> Iterator[dg.Output[str | Untrainable] | dg.AssetCheckResult]:
+        if isinstance(training_set, Untrainable):
+            yield from _untrained(training_set)
+            return
         started_at = clock.present()
         extraction = warehouse.extraction()
         applied = splitting.applied(horizons.applied(declaration, extraction.horizon_days))
         frozen = load_training_set(artifacts.training_sets(declaration.name) / training_set)
         try:
             trained = train(applied, frozen, artifacts.versions(declaration.name))
-        except TooFewRowsError as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from error
+        except UntrainableError as error:
+            context.log.warning(f"{declaration.name} cannot be trained. {error}")
+            yield from _untrained(error.value)
+            return
         evaluation = evaluate(trained)
         cost = {**trained.cost(), "leads": float(_known_entities(warehouse, declaration))}
         known = ceiling(extraction.source, declaration.label, trained)
@@ -99,6 +107,16 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         )
 
     return candidate
+
+
+def _untrained(untrainable: Untrainable) -> Iterator[dg.Output[str | Untrainable] | dg.AssetCheckResult]:
+    yield dg.Output(untrainable, metadata={"untrainable": untrainable.reason})
+    yield dg.AssetCheckResult(
+        check_name="gates",
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"Nothing was measured. {untrainable.reason}",
+    )
 
 
 def _known_entities(warehouse: Warehouse, declaration: ModelDeclaration) -> int:

@@ -8,20 +8,36 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.champion_files import load_champion
+from assets.compiled import NotCompiledError
 from assets.ml_tables import ensure, point_at_champion, record_decision
-from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, CompiledSql, Horizons
+from assets.shorter_horizons import try_shorter
 from assets.warehouse import Warehouse
 from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
 from models.candidate import Candidate, load
 from models.comparison import on_shared_rows
 from models.declaration import ModelDeclaration
 from models.evaluation import evaluate
-from models.promotion import ChampionEvidence, Decision, PromotionEvidence, decide_promotion, promotion_evidence
+from models.promotion import (
+    HORIZON_MATTERS,
+    ChampionEvidence,
+    Decision,
+    PromotionEvidence,
+    UntrainableEvidence,
+    decide_promotion,
+    decide_untrainable,
+    promotion_evidence,
+    with_advice,
+)
 from models.registry import DECLARATIONS
 from models.training_set import load as load_training_set
+from models.untrainable import Untrainable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from assets.warehouse import Connection
+    from models.horizons import ShorterHorizons
 
 
 def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
@@ -41,17 +57,40 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
     )
     def champion(
         context: dg.AssetExecutionContext,
-        candidate: str,
+        candidate: Any,  # str or Untrainable: Dagster has no type for either of two
         warehouse: Warehouse,
         artifacts: ArtifactStore,
+        compiled: CompiledSql,
+        horizons: Horizons,
         clock: Clock,
     ) -> dg.MaterializeResult[Any]:
-        version = load(artifacts.versions(declaration.name) / candidate)
+        extraction = warehouse.extraction()
+        applied = horizons.applied(declaration, extraction.horizon_days)
         with warehouse.connect() as connection:
             ensure(connection)
-            evidence, decision = decide_and_record(
-                connection, declaration, artifacts, version, run_id=context.run_id, decided_at=clock.present()
-            )
+
+            def shorter() -> "ShorterHorizons | None":
+                try:
+                    return try_shorter(connection, compiled.build(extraction.as_of), extraction, applied)
+                except NotCompiledError as error:
+                    context.log.warning(f"{declaration.name}: no shorter horizon can be tried. {error}")
+                    return None
+
+            evidence: PromotionEvidence | UntrainableEvidence
+            if isinstance(candidate, Untrainable):
+                evidence, decision = refuse_and_record(
+                    connection, applied, candidate, run_id=context.run_id, decided_at=clock.present(), shorter=shorter
+                )
+            else:
+                evidence, decision = decide_and_record(
+                    connection,
+                    declaration,
+                    artifacts,
+                    load(artifacts.versions(declaration.name) / candidate),
+                    run_id=context.run_id,
+                    decided_at=clock.present(),
+                    shorter=shorter,
+                )
             pointer = connection.execute(
                 "select version from ml.ml_champions where model = $1", [declaration.name]
             ).fetchone()
@@ -60,10 +99,11 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata={
                 "champion": pointer[0] if pointer else "none",
-                "candidate": version.version,
+                "candidate": evidence.version,
                 "decision": decision.outcome,
                 "rule": decision.rule,
                 "reason": decision.reason,
+                **_tried(evidence.shorter),
                 "evidence": dg.MetadataValue.json(asdict(evidence)),
             }
         )
@@ -79,10 +119,12 @@ def decide_and_record(
     *,
     run_id: str,
     decided_at: datetime,
+    shorter: "Callable[[], ShorterHorizons | None]" = lambda: None,
 ) -> tuple[PromotionEvidence, Decision]:
     """Decide whether a version becomes champion, write the decision to the ledger, and move the pointer.
 
-    The decision and the pointer are written in one transaction.
+    The decision and the pointer are written in one transaction. `shorter` tries shorter horizons after a refusal that
+    one may have spared.
     """
     evidence = promotion_evidence(
         declaration.with_horizon(version.manifest["horizon_days"]),
@@ -90,12 +132,43 @@ def decide_and_record(
         _champion(connection, artifacts, version),
     )
     decision = decide_promotion(evidence)
+    if decision.rule in HORIZON_MATTERS:
+        evidence = replace(evidence, shorter=shorter())
+        decision = with_advice(decision, evidence.shorter)
     connection.begin()
     record_decision(connection, run_id, evidence, decision, decided_at)
     if decision.outcome == "promote":
         point_at_champion(connection, version, sha256(version.directory / MANIFEST), decided_at)
     connection.commit()
     return evidence, decision
+
+
+def refuse_and_record(
+    connection: "Connection",
+    declaration: ModelDeclaration,
+    untrainable: Untrainable,
+    *,
+    run_id: str,
+    decided_at: datetime,
+    shorter: "Callable[[], ShorterHorizons | None]" = lambda: None,
+) -> tuple[UntrainableEvidence, Decision]:
+    """Write to the ledger that a model could not be trained; the pointer stays where it is."""
+    evidence = UntrainableEvidence(
+        model=declaration.name,
+        horizon_days=declaration.horizon_days,
+        untrainable=untrainable,
+        shorter=shorter() if untrainable.horizon_matters else None,
+    )
+    decision = with_advice(decide_untrainable(evidence), evidence.shorter)
+    record_decision(connection, run_id, evidence, decision, decided_at)
+    return evidence, decision
+
+
+def _tried(shorter: "ShorterHorizons | None") -> dict[str, Any]:
+    if shorter is None:
+        return {}
+    lines = [f"- {shorter.setting}={each.horizon_days}: {each.reason}" for each in shorter.trials]
+    return {"shorter_horizons": dg.MetadataValue.md("\n".join(lines))}
 
 
 def _champion(connection: "Connection", artifacts: ArtifactStore, candidate: Candidate) -> ChampionEvidence | None:

@@ -37,6 +37,9 @@ LEADS: Name = ("staging", "stg_leads")
 CLOSINGS: Name = ("intermediate", "lead_closings")
 """The relations that say which leads there are at a moment, and which of them are open."""
 
+DAY_US = 86_400_000_000
+"""A day in microseconds, as the SQL has it."""
+
 _RELATION = re.compile(r'"([^"]+)"\."([^"]+)"\."([^"]+)"')
 
 
@@ -102,6 +105,24 @@ class Build:
             replace(model, sql=model.sql.replace(str(microseconds(self.as_of)), clock)) for model in self.models
         )
         return Build(variables={**self.variables, "as_of": as_of.isoformat(timespec="microseconds")}, models=models)
+
+    def over(self, label: str, days: int) -> Build:
+        """Return the build with a label over another horizon, which stands in its SQL as days times a day.
+
+        Raises
+        ------
+        NotCompiledError
+            If it does not stand there.
+        """
+        variable = f"{label}_horizon_days"
+        written = f"{self.variables[variable]} * {DAY_US}"
+        if not any(model.name == label and written in model.sql for model in self.models):
+            raise NotCompiledError(f"compiled SQL of labels.{label}: expected its horizon as {written!r}, found none.")
+        models = tuple(
+            replace(model, sql=model.sql.replace(written, f"{days} * {DAY_US}")) if model.name == label else model
+            for model in self.models
+        )
+        return Build(variables={**self.variables, variable: days}, models=models)
 
     def needed_for(self, targets: Iterable[Name], given: Collection[Name] = ()) -> list[Model]:
         """Return the models that make some relations, each after those that it reads.

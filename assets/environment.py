@@ -57,6 +57,10 @@ _DBT_READS = {
 """Of each part of an address, by its name in libpq: the end of the name of the variable that dbt's profile reads."""
 
 
+MAKE_NAMES = {"LEADLINE_CONVERSION_HORIZON_DAYS": "HORIZON"}
+"""The names that the Makefile has for horizons."""
+
+
 class SettingError(ValueError):
     """A setting that cannot be used; the message names it, what was expected, what was found, and what to do."""
 
@@ -190,7 +194,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     warehouse = _warehouse(values.get("LEADLINE_WAREHOUSE"), home, given)
     horizons = {}
     for name in DECLARATIONS:
-        variable = f"LEADLINE_{name.upper()}_HORIZON_DAYS"
+        variable = _horizon_variable(name)
         if variable in values:
             horizons[name] = _whole_number(variable, values[variable], least=1)
     return Settings(
@@ -215,6 +219,16 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
             "LEADLINE_SIMULATION_SEED", values.get("LEADLINE_SIMULATION_SEED", "22"), least=0
         ),
     )
+
+
+def horizon_setting(model: str) -> str:
+    """Return the name by which the horizon of a model is set: make's, where it has one."""
+    variable = _horizon_variable(model)
+    return MAKE_NAMES.get(variable, variable)
+
+
+def _horizon_variable(model: str) -> str:
+    return f"LEADLINE_{model.upper()}_HORIZON_DAYS"
 
 
 def prepare_process() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from models.candidate import Candidate
     from models.drift import DriftEvidence, Verdict
     from models.evaluation import Evaluation
-    from models.promotion import Decision, PromotionEvidence
+    from models.promotion import Decision, PromotionEvidence, UntrainableEvidence
     from models.retraining import RetrainDecision, RetrainEvidence
     from models.training_set import TrainingSet
 
@@ -133,6 +133,19 @@ TABLES: Mapping[str, Table] = {
             "scored_at": TIME,
         },
         nullable=("score", "grade", "reasons"),
+    ),
+    "ml_scoring_logs": Table(
+        columns={
+            "model": TEXT,
+            "as_of": TIME,
+            "version": TEXT,
+            "open_leads": COUNT,
+            "scored": COUNT,
+            "unscored_reason": TEXT,
+            "scored_at": TIME,
+        },
+        nullable=("version", "unscored_reason"),
+        key=("model", "as_of"),
     ),
     "ml_feature_quality": Table(
         columns={
@@ -316,7 +329,7 @@ def record_training(
 def record_decision(
     connection: Connection,
     run_id: str,
-    evidence: PromotionEvidence | RetrainEvidence,
+    evidence: PromotionEvidence | UntrainableEvidence | RetrainEvidence,
     decision: Decision | RetrainDecision,
     decided_at: datetime,
 ) -> None:
@@ -351,6 +364,36 @@ def point_at_champion(connection: Connection, version: Candidate, manifest_sha25
             "promoted_at": promoted_at,
         },
     )
+
+
+def record_scoring(
+    connection: Connection,
+    model: str,
+    as_of: datetime,
+    *,
+    version: str | None,
+    open_leads: int,
+    unscored_reason: str | None,
+    scored_at: datetime,
+) -> None:
+    """Log which version has scored the open leads of a clock, or why none has; what says the same stays as it is."""
+    found = (version, open_leads, 0 if version is None else open_leads, unscored_reason)
+    of_key = "from ml.ml_scoring_logs where model = $1 and as_of = $2"
+    known = connection.execute(f"select version, open_leads, scored, unscored_reason {of_key}", [model, as_of])
+    if known.fetchall() != [found]:
+        names = list(TABLES["ml_scoring_logs"].columns)
+        _put(
+            connection, "ml_scoring_logs", dict(zip(names, (model, as_of, *found, scored_at), strict=True))
+        )  # fmt: skip
+
+
+def why_no_champion(connection: Connection, model: str) -> str:
+    """Return the reason of the last promotion decision of a model that has no champion."""
+    row = connection.execute(
+        "select reason from ml.ml_decisions where model = $1 and kind = 'promotion' order by decided_at desc limit 1",
+        [model],
+    ).fetchone()
+    return "The model has never been trained: run the job whole_loop." if row is None else str(row[0])
 
 
 def record_drift(

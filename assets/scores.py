@@ -1,11 +1,14 @@
-"""Layer `scores`: the champions' predictions for the open leads at the clock, in ``ml.ml_predictions``."""
+"""Layer `scores`: the champions' predictions for the open leads at the clock, in ``ml.ml_predictions``.
+
+``ml.ml_scoring_logs`` says of each clock which version has scored, or why none has.
+"""
 
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from assets.champion_files import load_champion
-from assets.ml_tables import add_predictions, ensure
+from assets.ml_tables import add_predictions, ensure, record_scoring, why_no_champion
 from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock
 from assets.warehouse import Warehouse
 from models.candidate import Candidate
@@ -50,15 +53,24 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 f"and scored.lead_id = features.{view.key} and scored.as_of = features.as_of) order by {view.key}",
                 [as_of, declaration.name, champion.version if champion else ""],
             ).df()
+            if champion is None:
+                reason = why_no_champion(connection, declaration.name)
+                record_scoring(
+                    connection, declaration.name, as_of,
+                    version=None, open_leads=open_leads, unscored_reason=reason, scored_at=clock.present(),
+                )  # fmt: skip
         if champion is None:
-            context.log.warning(
-                f"{declaration.name} has no champion, so no lead is scored by it. The last row of ml.ml_decisions "
-                "for this model says why no candidate was promoted."
+            context.log.warning(f"{declaration.name} has no champion, so no lead is scored by it. {reason}")
+            return dg.MaterializeResult(
+                metadata={"champion": "none", "rows_added": 0, "open_leads": open_leads, "unscored_reason": reason}
             )
-            return dg.MaterializeResult(metadata={"champion": "none", "rows_added": 0, "open_leads": open_leads})
         predictions = explained(champion, unscored)
         with warehouse.connect() as connection:
             added = add_predictions(connection, predictions, clock.present())
+            record_scoring(
+                connection, declaration.name, as_of,
+                version=champion.version, open_leads=open_leads, unscored_reason=None, scored_at=clock.present(),
+            )  # fmt: skip
         return dg.MaterializeResult(
             metadata={
                 "champion": champion.version,

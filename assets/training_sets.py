@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from assets.compiled import microseconds
 from assets.features_at import LEAD_ID, STATE, QuestionError, features_at
 from assets.resources import WAREHOUSE_POOL, ArtifactStore, CompiledSql, Horizons
-from assets.warehouse import Extraction, Warehouse, columns_of
+from assets.warehouse import Connection, Extraction, Warehouse, columns_of
 from models.artifacts import sha256
-from models.declaration import AS_OF, ModelDeclaration
+from models.declaration import AS_OF, SUCCEEDED_AT, ModelDeclaration
 from models.registry import DECLARATIONS
 from models.training_set import TrainingDataError, freeze
+from models.untrainable import Untrainable, UntrainableError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +39,10 @@ class Question(dg.Config):
 
 
 def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
-    """Return the asset that freezes the training set of a model; its value is the identifier of the set."""
+    """Return the asset that freezes the training set of a model.
+
+    Its value is the identifier of the set, or an `Untrainable` where there is nothing to learn from.
+    """
     view = declaration.feature_view
 
     @dg.asset(
@@ -61,7 +66,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         artifacts: ArtifactStore,
         compiled: CompiledSql,
         horizons: Horizons,
-    ) -> Iterator[dg.Output[str] | dg.AssetObservation]:
+    ) -> Iterator[dg.Output[str | Untrainable] | dg.AssetObservation]:
         import pandas as pd
 
         if config.entities is not None:
@@ -74,7 +79,12 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         applied = horizons.applied(declaration, extraction.horizon_days)
         frame = matured(warehouse, applied, extraction)
         try:
+            require_facts(warehouse, applied, extraction)
             frozen = freeze(frame, applied, artifacts.training_sets(declaration.name), pd.Timestamp(extraction.as_of))
+        except UntrainableError as error:
+            context.log.warning(f"{declaration.name} cannot be trained. {error}")
+            yield dg.Output(error.value, metadata={"dagster/row_count": len(frame), "untrainable": str(error)})
+            return
         except TrainingDataError as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         manifest = frozen.manifest
@@ -123,6 +133,24 @@ def _answered(
     }
 
 
+def require_facts(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> None:
+    """Refuse a model whose source lacks the facts that its declaration requires.
+
+    Raises
+    ------
+    UntrainableError
+        If no such fact was known before the clock.
+    """
+    with warehouse.connect() as connection:
+        for each in declaration.requires:
+            found = connection.execute(
+                f"select 1 from {declaration.feature_view.facts} where known_us < $1 and ({each.condition}) limit 1",
+                [microseconds(extraction.as_of)],
+            )
+            if found.fetchone() is None:
+                raise UntrainableError(each.absent, horizon_matters=False)
+
+
 def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> "pd.DataFrame":
     """Read the observations with matured labels: the columns of feature view and entity, and the label.
 
@@ -131,12 +159,7 @@ def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Ext
     dagster.Failure
         If the label table was built over another horizon or clock than those that apply now.
     """
-    view = declaration.feature_view
-    entity = "".join(f", entities.{column} as {name}" for name, column in view.entity_columns.items())
-    joined = f"left join {view.entity_table} as entities using ({view.key})" if entity else ""
     with warehouse.connect() as connection:
-        labels = columns_of(connection, "labels", declaration.label)
-        success = ", labels.succeeded_at" if "succeeded_at" in labels else ""
         other = connection.execute(
             f"select count(*) from labels.{declaration.label} "
             "where matures_at <> as_of + $1 * interval '1 day' or matures_at > $2",
@@ -151,11 +174,24 @@ def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Ext
                 ),
                 allow_retries=False,
             )
-        return connection.execute(
-            f"select features.*{entity}, labels.{declaration.label_column}{success} "
-            f"from {view.schema}.{view.name} as features "
-            f"inner join labels.{declaration.label} as labels using ({view.key}, as_of) {joined}"
-        ).df()
+        return training_rows(connection, declaration, f"labels.{declaration.label}")
+
+
+def training_rows(
+    connection: Connection, declaration: ModelDeclaration, labels: str, where: str = ""
+) -> "pd.DataFrame":
+    """Read the observations that a relation has labels of, with the columns of feature view and entity."""
+    view = declaration.feature_view
+    entity = "".join(f", entities.{column} as {name}" for name, column in view.entity_columns.items())
+    joined = f"left join {view.entity_table} as entities using ({view.key})" if entity else ""
+    there = columns_of(connection, "labels", declaration.label)
+    success = f", labels.{SUCCEEDED_AT}" if SUCCEEDED_AT in there else ""
+    frame: pd.DataFrame = connection.execute(
+        f"select features.*{entity}, labels.{declaration.label_column}{success} "
+        f"from {view.schema}.{view.name} as features "
+        f"inner join {labels} as labels using ({view.key}, as_of) {joined} {where}"
+    ).df()
+    return frame
 
 
 training_sets = [training_set_asset(declaration) for declaration in DECLARATIONS.values()]

@@ -21,7 +21,7 @@ from models.calibration import scale
 from models.declaration import AS_OF, ModelDeclaration
 from models.frames import Kind, model_input
 from models.learning import fit, predict
-from models.splitting import sample_weights, split
+from models.splitting import baseline_of, sample_weights, split
 from models.validation import Observed
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
 
     Raises
     ------
-    TooFewRowsError
-        If the rows cannot be split.
+    UntrainableError
+        If the rows cannot be split, or no feature tells them apart.
     ArtifactMismatchError
         If the stored version is damaged.
     """
@@ -170,10 +170,7 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
         weights=sample_weights(frame, declaration, sides.cut),
         entities=pd.factorize(frame[view.key])[0],
     )
-    counts = label[sides.train].value_counts(normalize=True)
-    baseline = [
-        float(counts.get(name, 0.0)) for name in ((1,) if declaration.task == "binary" else declaration.outcomes)
-    ]
+    baseline = baseline_of(label[sides.train], declaration)
     segments = frame.loc[sides.test, [name for name in view.segments if name in frame.columns]]
     assessment = assess(declaration, version, rows.rows(sides.train), rows.rows(sides.test), baseline, segments)
     assessed = perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.declaration import COST_GATES, LEAD_FEATURES, OWN_HISTORY, SEASONAL, ModelDeclaration
+from models.declaration import COST_GATES, LEAD_FEATURES, OWN_HISTORY, SEASONAL, ModelDeclaration, RequiredFacts
 from models.drift import DriftPolicy
 
 if TYPE_CHECKING:
@@ -48,5 +48,14 @@ CONVERSION = ModelDeclaration(
     estimator=estimator,
     primary_metric="auc",
     gates={"auc": 0.7, "ece_10": 0.05, **COST_GATES},
+    requires=(
+        RequiredFacts(
+            condition="fact = 'project_closed' and outcome = 'won'",
+            absent=(
+                "No project was won in the whole source, so nothing tells what wins a lead. Where there were wins, map "
+                "projects and the status that means won."
+            ),
+        ),
+    ),
     grades={"A": 0.9, "B": 0.7, "C": 0.4, "D": 0.0},
 )

@@ -58,6 +58,22 @@ class DeclarationError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RequiredFacts:
+    """Facts without which a label says nothing, so that there is nothing to learn.
+
+    Parameters
+    ----------
+    condition : str
+        Which facts, as SQL on the columns of `FeatureView.facts`.
+    absent : str
+        Said where there is none that was known before the clock: what is missing, and what to do.
+    """
+
+    condition: str
+    absent: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class FeatureView:
     """A dbt model with one row per observation, from which models learn and on which they score.
 
@@ -83,6 +99,8 @@ class FeatureView:
     entity_columns : mapping of str to str
         Columns of it that training rows carry to be told apart by, by the name that they get there. They are
         overwritten, so they must be in `not_features`.
+    facts : str
+        Table with one row per fact, with ``known_us``, the microseconds since 1970 from which it was known.
     """
 
     name: str
@@ -95,6 +113,7 @@ class FeatureView:
     segments: tuple[str, ...] = ()
     entity_table: str = ""
     entity_columns: Mapping[str, str] = field(default_factory=dict)
+    facts: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a view whose own key, clock or creation time would be learnt from."""
@@ -151,6 +170,7 @@ LEAD_FEATURES = FeatureView(
     segments=("lead_source", "property_value_tier", "assigned_to"),
     entity_table="staging.stg_leads",
     entity_columns=MappingProxyType({"assigned_to": "current_assigned_to"}),
+    facts="intermediate.timeline",
 )
 
 
@@ -211,6 +231,8 @@ class ModelDeclaration:
     max_skill_loss : float
         How far a candidate's skill (1 - log-loss / log-loss of the baseline) may lie below the champion's for it
         still to be promoted.
+    requires : tuple of RequiredFacts
+        At least one fact of each must be known before the clock, or the model is not trained.
     seed : int
     drift : DriftPolicy
         When a difference between the champion's world and the present one counts as drift.
@@ -235,6 +257,7 @@ class ModelDeclaration:
     gates: Mapping[str, float] = field(default_factory=lambda: COST_GATES)
     grades: Mapping[str, float] = field(default_factory=dict)
     max_skill_loss: float = 0.02
+    requires: tuple[RequiredFacts, ...] = ()
     seed: int = 7
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
@@ -274,6 +297,7 @@ class ModelDeclaration:
                 ),
                 (not set(self.gates) <= gated, f"gates must be among {sorted(gated)}, found {sorted(self.gates)}"),
                 (self.split not in SPLITS, f"split must be one of {SPLITS}, found {self.split!r}"),
+                (bool(self.requires) and not self.feature_view.facts, "requires needs the facts of the feature view"),
                 (self.task == "multiclass" and bool(quantiles), "grades are for binary tasks"),
                 (
                     bool(quantiles)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from models.declaration import LOWER_IS_BETTER
@@ -140,6 +140,22 @@ def measure(
         ),
         validation=validation,
     )
+
+
+def beside_baseline(
+    declaration: ModelDeclaration, model: Predictions, baseline: list[float]
+) -> tuple[dict[str, float | None], dict[str, float | None], dict[str, Figure]]:
+    """Measure predictions beside the trivial baseline alone: the metrics of both, and by how much it is beaten."""
+    import numpy as np
+
+    trivial = replace(model, probability=np.tile(baseline, (len(model), 1)))
+    sample = some_rows(len(model), INTERVAL_ROWS, declaration.seed)
+    weights = resampled(model.rows(sample).groups, RESAMPLES, declaration.seed)
+    of_model, of_trivial = (
+        (metrics(each, once(each.groups)), metrics(each.rows(sample), weights)) for each in (model, trivial)
+    )
+    values = [{name: _defined(value[0]) for name, value in each[0].items()} for each in (of_model, of_trivial)]
+    return values[0], values[1], _improvement(of_model, of_trivial)
 
 
 def figure(value: float, resamples: np.ndarray) -> Figure:

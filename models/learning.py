@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from models.frames import ObservationError
+from models.untrainable import UntrainableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -129,15 +129,15 @@ def fit(
 
     Raises
     ------
-    ObservationError
+    UntrainableError
         If no feature tells the rows apart.
     """
     categories = TextColumns()(features)
     if not (FilledNumbers()(features) or categories):
-        raise ObservationError(
-            f"model {declaration.name!r}: all {features.shape[1]} features are constant or empty in the "
-            f"{len(features)} rows to "
-            "learn from; look at the feature view and its sources"
+        raise UntrainableError(
+            f"No feature tells rows apart: all {features.shape[1]} are constant or empty in the {len(features)} rows "
+            "to learn from. Look at the feature view and its sources.",
+            horizon_matters=False,
         )
     pipeline = build_pipeline(declaration)
     if _splits_on_categories(pipeline.named_steps["estimator"]):

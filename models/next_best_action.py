@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.declaration import COST_GATES, LEAD_FEATURES, OWN_HISTORY, RECALL, SEASONAL, ModelDeclaration
+from models.declaration import COST_GATES, LEAD_FEATURES, OWN_HISTORY, RECALL, SEASONAL, ModelDeclaration, RequiredFacts
 from models.drift import DriftPolicy
 
 if TYPE_CHECKING:
@@ -52,5 +52,14 @@ NEXT_BEST_ACTION = ModelDeclaration(
     estimator=estimator,
     primary_metric="macro_auc",
     gates={"accuracy": 0.85, "weighted_f1": 0.8, RECALL: 0.7, "macro_auc": 0.7, **COST_GATES},
+    requires=(
+        RequiredFacts(
+            condition="fact = 'interaction' and direction = 'outbound'",
+            absent=(
+                "The source has no outbound interaction, so nothing tells which action reps take. Map interactions "
+                "with their types and direction."
+            ),
+        ),
+    ),
     success_weight=2.0,
 )

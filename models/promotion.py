@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from models.declaration import ModelDeclaration
     from models.evaluation import Evaluation, Figure
+    from models.horizons import ShorterHorizons
+    from models.untrainable import Untrainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ class PromotionEvidence:
     max_skill_loss : float
     champion : ChampionEvidence or None
         None as long as there is none.
+    shorter : ShorterHorizons or None
+        What was tried after a refusal.
     """
 
     model: str
@@ -79,6 +83,29 @@ class PromotionEvidence:
     over_baseline: dict[str, Figure]
     max_skill_loss: float
     champion: ChampionEvidence | None
+    shorter: ShorterHorizons | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntrainableEvidence:
+    """What is known of a model that could not be trained.
+
+    Attributes
+    ----------
+    model : str
+    version : str
+        Always ``"none"``.
+    horizon_days : int
+    untrainable : Untrainable
+    shorter : ShorterHorizons or None
+        What was tried over shorter horizons, where one may matter.
+    """
+
+    model: str
+    version: str = "none"
+    horizon_days: int
+    untrainable: Untrainable
+    shorter: ShorterHorizons | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +234,20 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
     return _decision(
         "promote", "skill_held", f"{evidence.version} beats the trivial baseline and holds the skill: {figures}."
     )
+
+
+def decide_untrainable(evidence: UntrainableEvidence) -> Decision:
+    """Refuse a model that could not be trained; a champion that exists stays."""
+    return _decision("refuse", "untrainable", evidence.untrainable.reason)
+
+
+HORIZON_MATTERS = frozenset({"metric_undefined", "baseline_not_beaten"})
+"""Rules of a refusal that may have come out otherwise over a shorter horizon."""
+
+
+def with_advice(decision: Decision, shorter: ShorterHorizons | None) -> Decision:
+    """Add to the reason of a refusal which shorter horizons would have passed."""
+    return decision if shorter is None else replace(decision, reason=f"{decision.reason} {shorter.advice}")
 
 
 def _decision(outcome: Literal["promote", "keep", "refuse"], rule: str, reason: str) -> Decision:

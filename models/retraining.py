@@ -162,7 +162,12 @@ def decide_retraining(evidence: RetrainEvidence, policy: RetrainPolicy) -> Retra
             "code and not the world. Look at the change; then run whole_loop, which trains on what it gives.",
         )  # fmt: skip
     if evidence.trained_at is None:
-        return _decision(evidence, "wait", "no_champion", "There is no champion; whole_loop trains the first one.")
+        return _decision(
+            evidence,
+            "wait",
+            "no_champion",
+            "There is no champion to measure; each whole_loop tries to train the first one.",
+        )
     if not evidence.failed_checks:
         return _decision(evidence, "wait", "nothing_failed", f"Every check of {evidence.version} passes.")
     failing = f"{evidence.version} fails {_listed(evidence.failed_checks)}"

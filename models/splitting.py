@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.declaration import AS_OF, SUCCEEDED_AT, ModelDeclaration
+from models.untrainable import UntrainableError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-
-
-class TooFewRowsError(ValueError):
-    """The rows do not suffice to learn and to measure; the message has the figures and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +43,7 @@ def split(frame: pd.DataFrame, declaration: ModelDeclaration, clock: pd.Timestam
 
     Raises
     ------
-    TooFewRowsError
+    UntrainableError
         If a side has no rows or a single class.
     """
     if declaration.split == "stratified":
@@ -62,13 +59,14 @@ def stratified_split(frame: pd.DataFrame, declaration: ModelDeclaration, clock: 
 
     Raises
     ------
-    TooFewRowsError
+    UntrainableError
         If a class has too few rows to be on each side.
     """
     import numpy as np
 
     learning, aside, _ = STRATIFIED_SHARES
     label = frame[declaration.label_column].to_numpy()
+    _require_classes(frame, declaration)
     place = np.empty(len(frame))
     order = np.random.default_rng(declaration.seed).permutation(len(frame))
     for name in np.unique(label):
@@ -78,9 +76,9 @@ def stratified_split(frame: pd.DataFrame, declaration: ModelDeclaration, clock: 
     key = frame[declaration.feature_view.key]
     for side, mask in (("training", train), ("held-out", test)):
         if len(np.unique(label[mask])) < 2:
-            raise TooFewRowsError(
-                f"model {declaration.name!r}: expected two or more classes among the {side} rows of a stratified "
-                f"split, found {int(mask.sum())} rows of {len(np.unique(label[mask]))}; load more history"
+            raise UntrainableError(
+                f"Two classes are needed among the {side} rows of a stratified split, which are "
+                f"{int(mask.sum())} rows of {len(np.unique(label[mask]))}: load more history."
             )
     return Split(
         train=train,
@@ -99,11 +97,12 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
 
     Raises
     ------
-    TooFewRowsError
+    UntrainableError
         If a side has no rows or a single class.
     """
     import pandas as pd
 
+    _require_classes(frame, declaration)
     view = declaration.feature_view
     created = frame.groupby(view.key, sort=True)[view.created].min().sort_values(kind="stable")
     held_out = max(1, len(created) - int(len(created) * (1 - declaration.test_share)))
@@ -114,14 +113,12 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
     for side, mask in (("training", train), ("held-out", test)):
         counts = frame.loc[mask, declaration.label_column].value_counts()
         if len(counts) < 2:
-            classes = {str(name): int(n) for name, n in counts.items()}
-            raise TooFewRowsError(
-                f"model {declaration.name!r}: expected two or more classes among the {side} rows, found "
-                f"{int(mask.sum())} rows with {classes}; "
-                f"{len(created)} {view.entity}s were created from {created.iloc[0]} to {created.iloc[-1]}, "
-                f"{held_out} of them are held out from {cut} "
-                f"and the labels mature after {declaration.horizon_days} days: load more history, or "
-                "shorten the horizon"
+            found = ", ".join(f"{int(n)} of {name}" for name, n in counts.items()) or "none"
+            raise UntrainableError(
+                f"The {side} rows need two classes of {declaration.label_column}, found {found}: "
+                f"{len(created)} {view.entity}s with matured labels were created from {created.iloc[0]:%Y-%m-%d} to "
+                f"{created.iloc[-1]:%Y-%m-%d}, {held_out} of them are held out from {cut:%Y-%m-%d %H:%M} on, and "
+                f"labels mature after {declaration.horizon_days} days. Load more history."
             )
     return Split(
         train=train,
@@ -130,6 +127,23 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
         train_entities=int(frame.loc[train, view.key].nunique()),
         test_entities=held_out,
     )
+
+
+def _require_classes(frame: pd.DataFrame, declaration: ModelDeclaration) -> None:
+    found = frame[declaration.label_column].unique()
+    if len(found) < 2:
+        raise UntrainableError(
+            f"All {len(frame)} rows with a matured label over {declaration.horizon_days} days have {found[0]} as "
+            f"{declaration.label_column}, so nothing tells outcomes apart. Load {declaration.feature_view.entity}s "
+            "of other outcomes as well."
+        )
+
+
+def baseline_of(label: pd.Series, declaration: ModelDeclaration) -> list[float]:
+    """Return what the trivial model predicts everywhere: the frequency of each outcome in the training rows."""
+    counts = label.value_counts(normalize=True)
+    names = (1,) if declaration.task == "binary" else declaration.outcomes
+    return [float(counts.get(name, 0.0)) for name in names]
 
 
 def sample_weights(frame: pd.DataFrame, declaration: ModelDeclaration, cut: pd.Timestamp) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from models.artifacts import new_directory, read_manifest, write_manifest
 from models.declaration import AS_OF, SUCCEEDED_AT, ModelDeclaration
 from models.frames import Kind, ObservationError, check_observations, feature_kinds, model_input
+from models.untrainable import UntrainableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,8 +69,10 @@ def freeze(frame: pd.DataFrame, declaration: ModelDeclaration, directory: Path, 
 
     Raises
     ------
+    UntrainableError
+        If there are no rows.
     TrainingDataError
-        If there are no rows or no features, a label is null, unknown or not yet matured, or a success lies after
+        If there are no features, a label is null, unknown or not yet matured, or a success lies after
         the clock.
     ObservationError
         If the rows are not observations in UTC, or a column is neither number nor text.
@@ -78,10 +81,9 @@ def freeze(frame: pd.DataFrame, declaration: ModelDeclaration, directory: Path, 
 
     view = declaration.feature_view
     if frame.empty:
-        raise TrainingDataError(
-            f"model {declaration.name!r}: no rows to learn from; no label over {declaration.horizon_days} "
-            "days has matured at "
-            f"{as_of}: load more history, or shorten the horizon"
+        raise UntrainableError(
+            f"There are no rows to learn from: no label over {declaration.horizon_days} days has matured by "
+            f"{as_of:%Y-%m-%d %H:%M}. Load more history."
         )
     _require_columns(frame, declaration)
     check_observations(frame, view.key, times=(AS_OF, view.created))

@@ -25,9 +25,11 @@ def summarize(current: Settings) -> str:
     warehouse = Warehouse(address=current.warehouse)
     extraction = warehouse.extraction()
     with warehouse.connect() as connection:
+        scored, unscored = _scores(connection, extraction.as_of.isoformat(timespec="seconds"))
         parts = [
+            *([] if scored else unscored),
             f"source     {without_password(extraction.source)} (mapping {extraction.mapping})",
-            _scores(connection, extraction.as_of.isoformat(timespec="seconds")),
+            *([*scored, *unscored] if scored else []),
             _rejects(connection),
             *(f"note       {assumption}" for assumption in extraction.assumptions),
             *_proof(current, extraction.as_of),
@@ -38,10 +40,24 @@ def summarize(current: Settings) -> str:
     return "\n".join(["", *parts, "", *_places(current), "", *_next_steps(current), ""])
 
 
-def _scores(connection: Connection, clock: str) -> str:
+def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
+    """Return what was scored, if anything, and why the rest was not; of nothing scored the latter says so first."""
+    logs = {
+        model: (scored, reason)
+        for model, scored, reason in connection.execute(
+            "select model, scored, unscored_reason from ml.ml_scoring_logs "
+            "where as_of = (select as_of from raw.extraction)"
+        ).fetchall()
+    }
+    scoring = [name for name in DECLARATIONS if logs.get(name, (0, None))[0]]
     open_leads, scored, value = connection.execute(
-        "select count(*), count(conversion_model_version), sum(expected_value) from marts.lead_scores"
+        "select count(*), count(coalesce(conversion_model_version, action_model_version)), sum(expected_value) "
+        "from marts.lead_scores"
     ).fetchall()[0]
+    unscored = [f"unscored   {name}: {reason}" for name, (_, reason) in sorted(logs.items()) if reason is not None]
+    if not scored:
+        of = f"none of {open_leads:,} open leads has a score" if open_leads else "no lead is open"
+        return [], [f"scored     nothing is scored: {of}, as of {clock}", *unscored]
     by_grade = connection.execute(
         "select grade, count(*) from marts.lead_scores where grade is not null group by grade order by grade"
     ).fetchall()
@@ -49,12 +65,14 @@ def _scores(connection: Connection, clock: str) -> str:
         "select next_best_action, count(*) from marts.lead_scores where next_best_action is not null "
         "group by next_best_action order by 2 desc, 1"
     ).fetchall()
-    lines = [f"scored     {scored:,} of {open_leads:,} open leads, as of {clock}; expected value {value or 0:,.0f}"]
+    by = "" if len(scoring) == len(DECLARATIONS) else f" by {', '.join(scoring)} alone"
+    worth = "" if value is None else f"; expected value {value:,.0f}"
+    lines = [f"scored     {scored:,} of {open_leads:,} open leads{by}, as of {clock}{worth}"]
     if by_grade:
         lines.append("grades     " + ", ".join(f"{grade} {n:,}" for grade, n in by_grade))
     if by_action:
         lines.append("actions    " + ", ".join(f"{action} {n:,}" for action, n in by_action))
-    return "\n".join(lines)
+    return lines, unscored
 
 
 def _rejects(connection: Connection) -> str:
@@ -71,7 +89,7 @@ def _model(connection: Connection, name: str) -> str:
     row = connection.execute(
         "select decisions.outcome, decisions.reason, versions.version, versions.metrics, versions.baseline, "
         "versions.missed_gates, champions.version from ml.ml_decisions as decisions "
-        "inner join ml.ml_models as versions using (model, version) "
+        "left join ml.ml_models as versions using (model, version) "
         "left join ml.ml_champions as champions on decisions.model = champions.model "
         "where decisions.model = $1 and decisions.kind = 'promotion' order by decisions.decided_at desc limit 1",
         [name],
@@ -79,6 +97,9 @@ def _model(connection: Connection, name: str) -> str:
     if row is None:
         return f"model      {name}: never trained; run the job whole_loop"
     outcome, reason, version, metrics, baseline, missed, champion = row
+    why = f"{reason} The champion is {champion}." if champion else "see unscored above. There is no champion."
+    if version is None:
+        return f"model      {name}: not trained: {why}"
     measured, trivial = json.loads(metrics), json.loads(baseline)
     figures = ", ".join(
         f"{metric} {value:.3f} (baseline {trivial[metric]:.3f})"
@@ -87,7 +108,7 @@ def _model(connection: Connection, name: str) -> str:
     )
     lines = [f"model      {name} {version}: {figures}"]
     if outcome == "refuse":
-        lines.append(f"           not promoted: {reason} The champion is {champion or 'none'}.")
+        lines.append(f"           not promoted: {why}")
     lines += [f"           gate missed: {each}" for each in json.loads(missed)]
     return "\n".join(lines)
 

@@ -15,10 +15,12 @@ import pytest
 
 from assets.candidates import candidate_asset
 from assets.champions import champion_asset
+from assets.ml_tables import ensure, record_scoring, why_no_champion
 from assets.resources import ArtifactStore, Clock, CompiledSql, Horizons, Splitting
 from assets.warehouse import Warehouse
 from models.registry import declaration
 from models.training_set import freeze
+from models.untrainable import Untrainable
 from tests.assets.simulated import observations, simulated
 
 AS_OF = pd.Timestamp("2026-01-01", tz="UTC")
@@ -67,15 +69,13 @@ class Bench:
             connection.register("leads", leads)
             connection.execute("create schema staging; create table staging.stg_leads as from leads")
 
-    def run(self, split: str = "temporal") -> dg.ExecuteInProcessResult:
-        identifier = self.frozen.id
-
+    def run(self, split: str = "temporal", training_set: Untrainable | None = None) -> dg.ExecuteInProcessResult:
         @dg.asset(key=["training_set", "conversion"])
-        def training_set() -> str:
-            return identifier
+        def frozen() -> Any:
+            return training_set or self.frozen.id
 
         return dg.materialize(
-            [training_set, candidate_asset(DECLARATION), champion_asset(DECLARATION)],
+            [frozen, candidate_asset(DECLARATION), champion_asset(DECLARATION)],
             resources={
                 "warehouse": self.warehouse,
                 "artifacts": self.store,
@@ -182,3 +182,51 @@ def test_the_ceiling_stands_beside_the_gate_where_the_source_is_a_simulation(
 
     (elsewhere,) = bench[1].get_asset_check_evaluations()
     assert not [name for name in elsewhere.metadata if name.endswith("_ceiling")]
+
+
+UNTRAINABLE = Untrainable(reason="Nothing was won.", horizon_matters=False)
+
+
+def test_a_model_that_cannot_be_trained_is_refused_and_leaves_its_champion(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    result = made.run(training_set=UNTRAINABLE)
+
+    assert result.success
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    refused = [("none", "refuse", "untrainable", "Nothing was won.")]
+    assert made.ask("select version, outcome, rule, reason from ml.ml_decisions") == refused
+    assert made.ask("select count(*) from ml.ml_champions") == [(0,)]
+
+    made.run()
+    champion = made.ask("from ml.ml_champions")
+    made.run(training_set=UNTRAINABLE)
+
+    assert made.ask("select outcome from ml.ml_decisions order by decided_at") == [
+        ("refuse",), ("promote",), ("refuse",)
+    ]  # fmt: skip
+    assert made.ask("from ml.ml_champions") == champion != []
+
+
+def test_rows_that_cannot_be_split_are_no_failure(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame.assign(converted=0))
+    assert made.run().success
+    ((rule, reason),) = made.ask("select rule, reason from ml.ml_decisions")
+    assert rule == "untrainable"
+    assert "have 0 as converted" in reason
+    assert made.ask("select count(*) from ml.ml_models") == [(0,)]
+
+
+def test_what_was_scored_and_why_not_is_logged_once(tmp_path: Path) -> None:
+    said = {"version": None, "open_leads": 7, "unscored_reason": "Nothing was won."}
+    with duckdb.connect(tmp_path / "warehouse.duckdb") as connection:
+        ensure(connection)
+        assert "never been trained" in why_no_champion(connection, "conversion")
+        for hour, change in enumerate(({}, {}, {"version": "v1", "unscored_reason": None})):
+            record_scoring(
+                connection, "conversion", AS_OF.to_pydatetime(), **{**said, **change},
+                scored_at=(AS_OF + pd.Timedelta(hours=hour)).to_pydatetime(),
+            )  # fmt: skip
+            logged = connection.execute("select version, scored, extract(hour from scored_at at time zone 'UTC') "
+                                        "from ml.ml_scoring_logs").fetchall()  # fmt: skip
+            assert logged == ([(None, 0, 0)] if hour < 2 else [("v1", 7, 2)])

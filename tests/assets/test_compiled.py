@@ -143,3 +143,21 @@ def test_a_certificate_counts_for_its_own_build_alone(random_store: Store, tmp_p
     changed = replace(build.models[0], sql=build.models[0].sql + "\n-- changed")
     write(store.path, replace(build, models=(changed, *build.models[1:])))
     assert store.certificate("lead_features", CLOCK) is None
+
+
+def test_a_label_over_another_horizon_is_that_of_a_build_over_it(random_store: Store) -> None:
+    label = ("labels", "conversion")
+    with random_store.warehouse.connect() as connection, scratch(connection, "other") as beside:
+        with beside.place() as place:
+            place.run(
+                random_store.build.over("conversion", 3).needed_for([label], random_store.build.relations - {label})
+            )
+            rows, days = connection.execute(
+                f"select count(*), count(distinct matures_at - as_of) from {place.relation(label)} "
+                "where matures_at - as_of = interval '3 days'"
+            ).fetchall()[0]
+        kept = connection.execute("select count(*) from labels.conversion").fetchall()[0][0]
+    assert days == 1
+    assert rows > kept > 0
+    with pytest.raises(NotCompiledError, match="expected its horizon as"):
+        replace(random_store.build, models=()).over("conversion", 3)

@@ -164,7 +164,8 @@ def _built_on_both(
         # the latest leads, of which most are open, and some have closed
         latest = duck.rows("select lead_id from raw.leads order by created_at desc, lead_id limit 600")
         champions = [("conversion", "v2", report.as_of), ("next_best_action", "v1", report.as_of)]
-        warehouse.load_predictions(_predictions([lead for (lead,) in latest], report.as_of), champions)
+        unscored = [("conversion", report.as_of, "There is no champion."), ("next_best_action", report.as_of, None)]
+        warehouse.load_predictions(_predictions([lead for (lead,) in latest], report.as_of), champions, unscored)
         variables = {
             "as_of": report.as_of.isoformat(),
             "closing_outcomes": report.closing_outcomes if closing_outcomes is None else closing_outcomes,

@@ -71,17 +71,21 @@ class Warehouse(ABC):
             self.execute(f"create table raw.{table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})")
             self.insert(f"raw.{table}", [tuple(row.get(name) for name in columns) for row in crm[table]])
 
-    def load_predictions(self, predictions: Sequence[Row], champions: Sequence[Row]) -> None:
-        """Replace schema ``ml`` by predictions and champions."""
+    def load_predictions(
+        self, predictions: Sequence[Row], champions: Sequence[Row], unscored: Sequence[Row] = ()
+    ) -> None:
+        """Replace schema ``ml`` by predictions, champions, and by model and clock why leads have no score."""
         self.execute(
             "drop schema if exists ml cascade",
             "create schema ml",
             "create table ml.ml_predictions (model text, version text, lead_id text, as_of timestamptz, outcome text, "
             "probability double precision, score bigint, grade text, reasons text, scored_at timestamptz)",
+            "create table ml.ml_scoring_logs (model text, as_of timestamptz, unscored_reason text)",
             "create table ml.ml_champions (model text, version text, promoted_at timestamptz)",
         )
         self.insert("ml.ml_predictions", predictions)
         self.insert("ml.ml_champions", champions)
+        self.insert("ml.ml_scoring_logs", unscored)
 
     def dbt(
         self, command: str, scratch: Path, variables: Mapping[str, Any], *arguments: str, parse: bool = True

@@ -10,9 +10,10 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from models import learning
-from models.frames import MISSING, ObservationError
+from models.frames import MISSING
 from models.learning import fit, free_cores, predict, predict_each, threads
 from models.registry import DECLARATIONS, declaration
+from models.untrainable import UntrainableError
 
 
 def learnable(rows: int = 400) -> tuple[pd.DataFrame, pd.Series]:
@@ -69,8 +70,9 @@ def test_small_frames_are_predicted_as_one_by_one(monkeypatch):
 
 def test_features_that_tell_nothing_are_refused():
     features = pd.DataFrame({"a": [1.0, 1.0], "b": [np.nan, np.nan]})
-    with pytest.raises(ObservationError, match="all 2 features are constant or empty in the 2 rows"):
+    with pytest.raises(UntrainableError, match="all 2 are constant or empty in the 2 rows") as refused:
         fit(declaration("conversion"), features, pd.Series([0, 1]), np.ones(2))
+    assert not refused.value.value.horizon_matters
 
 
 def test_a_category_that_was_not_seen_is_scored():

@@ -10,14 +10,19 @@ import pytest
 
 from models.candidate import train
 from models.evaluation import Figure, evaluate
+from models.horizons import HorizonTrial, ShorterHorizons
 from models.promotion import (
     ChampionEvidence,
     PromotionEvidence,
     SharedRows,
+    UntrainableEvidence,
     decide_promotion,
+    decide_untrainable,
     promotion_evidence,
+    with_advice,
 )
 from models.training_set import freeze
+from models.untrainable import Untrainable
 
 CHAMPION = ChampionEvidence(version="old", horizon_days=90, log_loss=0.5, baseline_log_loss=0.625)  # skill 0.2
 GOOD = {"auc": 0.8, "log_loss": 0.5}
@@ -193,3 +198,28 @@ def test_noise_becomes_champion_by_chance_alone(frame, conversion, tmp_path):
         decision = decide_promotion(promotion_evidence(conversion, evaluation, None))
         decisions.append((decision.outcome, decision.rule))
     assert decisions.count(("refuse", "baseline_not_beaten")) >= 5
+
+
+def test_a_model_that_could_not_be_trained_is_refused_with_the_reason():
+    untrainable = Untrainable(reason="No project was won.", horizon_matters=False)
+    decision = decide_untrainable(UntrainableEvidence(model="m", horizon_days=90, untrainable=untrainable))
+    assert (decision.kind, decision.outcome, decision.rule) == ("promotion", "refuse", "untrainable")
+    assert decision.reason == "No project was won."
+
+
+@pytest.mark.parametrize(
+    ("passing", "advice"),
+    [
+        ((60, 30), "HORIZON=60 would pass (auc 0.850), HORIZON=30 would pass (auc 0.850), which is another question."),
+        ((30,), "HORIZON=30 would pass (auc 0.850), which is another question."),
+        ((), "No shorter horizon that was tried would pass (HORIZON=60, 30 or 14)."),
+    ],
+)
+def test_a_refusal_says_which_shorter_horizons_would_pass(passing, advice):
+    trials = tuple(
+        HorizonTrial(horizon_days=days, passes=days in passing, primary=0.85, reason="") for days in (60, 30, 14)
+    )
+    decision = decide_promotion(replace(FIRST, over_baseline={**BETTER, "auc": WITHIN_NOISE}))
+    tried = ShorterHorizons(setting="HORIZON", metric="auc", trials=trials)
+    assert with_advice(decision, tried).reason == f"{decision.reason} {advice}"
+    assert with_advice(decision, None) == decision

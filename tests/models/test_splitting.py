@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.registry import declaration
-from models.splitting import TooFewRowsError, sample_weights, split, temporal_split
+from models.splitting import baseline_of, sample_weights, split, temporal_split
+from models.untrainable import UntrainableError
 
 CONVERSION = declaration("conversion").with_horizon(10)
 START = pd.Timestamp("2025-01-01", tz="UTC")
@@ -50,7 +51,7 @@ def test_no_lead_on_both_sides_and_nothing_learnt_from_the_future(created, share
     frame = leads(created)
     try:
         split = temporal_split(frame, replace(CONVERSION, test_share=share))
-    except TooFewRowsError:
+    except UntrainableError:
         return
     assert not set(frame.loc[split.train, "lead_id"]) & set(frame.loc[split.test, "lead_id"])
     assert (frame.loc[split.train, "as_of"] + pd.Timedelta(days=10) <= split.cut).all()
@@ -61,14 +62,30 @@ def test_no_lead_on_both_sides_and_nothing_learnt_from_the_future(created, share
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (leads([0, 1, 2, 3]), "training rows, found 0 rows"),
-        (leads([0, 5, 40, 60]).assign(converted=0), r"training rows, found .*\{'0': "),
-        (leads([0, 5, 40, 60]).assign(converted=[0, 1] * 3 + [0] * 6), r"held-out rows, found .*\{'0': "),
+        (
+            leads([0, 1, 2, 3]),
+            r"The training rows need two classes of converted, found none: .* 10 days\. Load more history",
+        ),
+        (
+            leads([0, 5, 40, 60]).assign(converted=0),
+            "have 0 as converted.* Load leads of other outcomes",
+        ),
+        (
+            leads([0, 5, 40, 60]).assign(converted=[0, 1] * 3 + [0] * 6),
+            r"held-out rows need two classes of converted, found 6 of 0: .* 10 days\. Load more history",
+        ),
     ],
 )
 def test_too_few_rows_come_with_figures_and_remedy(frame, message):
-    with pytest.raises(TooFewRowsError, match=f"{message}.*10 days: load more history"):
+    with pytest.raises(UntrainableError, match=message) as refused:
         temporal_split(frame, CONVERSION)
+    assert refused.value.value.horizon_matters
+
+
+def test_the_trivial_baseline_is_what_the_training_rows_show():
+    assert baseline_of(pd.Series([0, 0, 1, 0]), CONVERSION) == [0.25]
+    actions = declaration("next_best_action")
+    assert baseline_of(pd.Series(["no_action", "call_immediate"] * 2), actions) == [0.5, 0.0, 0.0, 0.0, 0.5]
 
 
 def test_only_success_that_was_known_weighs_more():
@@ -107,6 +124,6 @@ def test_the_split_is_the_declared_one():
 
 
 def test_a_class_that_cannot_be_on_both_sides_stops_a_stratified_split():
-    frame = leads([0, 1, 2, 3]).assign(converted=0)
-    with pytest.raises(TooFewRowsError, match="two or more classes among the training rows of a stratified split"):
+    frame = leads([0, 1, 2, 3]).assign(converted=[1] + [0] * 11)
+    with pytest.raises(UntrainableError, match="Two classes are needed among the held-out rows of a stratified split"):
         split(frame, CONVERSION.with_split("stratified"), START)

@@ -8,6 +8,7 @@ import pytest
 from models.artifacts import ArtifactMismatchError, new_directory
 from models.frames import ObservationError
 from models.training_set import DATA, TrainingDataError, content_hash, freeze, load
+from models.untrainable import UntrainableError
 
 CLOCK = pd.Timestamp("2025-12-31", tz="UTC")
 
@@ -120,7 +121,6 @@ def test_a_damaged_set_is_refused(frame, conversion, tmp_path, damage, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: rows.head(0), "no rows to learn from"),
         (lambda rows: rows.assign(converted=rows["converted"].astype("Int64").where(rows.index > 0)), "null label"),
         (lambda rows: rows.assign(converted=rows["converted"].where(rows.index > 0, 7)), r"unknown outcomes \['7'\]"),
         (lambda rows: rows[["lead_id", "as_of", "lead_created_at", "converted"]], "no feature columns"),
@@ -147,6 +147,12 @@ def test_rows_that_no_model_may_learn_from(frame, conversion, tmp_path, change, 
 def test_rows_that_are_no_observations(frame, conversion, tmp_path, change, message):
     with pytest.raises(ObservationError, match=message):
         freeze(change(frame.drop(columns="next_action")), conversion, tmp_path, CLOCK)
+
+
+def test_no_row_is_no_fault_of_the_data(frame, conversion, tmp_path):
+    with pytest.raises(UntrainableError, match=r"no label over 30 days has matured by .* Load more history"):
+        freeze(frame.drop(columns="next_action").head(0), conversion, tmp_path, CLOCK)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_class_is_named(frame, next_action, tmp_path):

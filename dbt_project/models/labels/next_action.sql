@@ -36,7 +36,8 @@ outbound_actions as (
         occurred_us,
         known_us,
         case
-            when fact = 'project_proposed' then 1
+            -- a deal that became known when it closed tells of its end, and of no proposal that was sent
+            when fact = 'project_proposed' then case when closed_us is null or closed_us > known_us then 1 end
             when fact = 'appointment_booked' then 2
             when fact = 'interaction' and direction = 'outbound' then
                 case interaction_type

@@ -10,7 +10,32 @@
 with scored as (
 
     -- a lead that no champion scored has no score to remember
-    select *
+    select
+        lead_id,
+        as_of,
+        scored_at,
+        lead_created_at,
+        lead_source,
+        current_assigned_to,
+        conversion_probability,
+        conversion_score,
+        grade,
+        conversion_reasons,
+        expected_value,
+        value,
+        value_source,
+        next_best_action,
+        action_confidence,
+        action_reasons,
+        probability_call_immediate,
+        probability_email_nurture,
+        probability_schedule_appointment,
+        probability_send_proposal,
+        probability_no_action,
+        conversion_model,
+        conversion_model_version,
+        action_model,
+        action_model_version
     from {{ ref('lead_scores') }}
     where conversion_model_version is not null or action_model_version is not null
 

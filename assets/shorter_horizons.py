@@ -1,0 +1,62 @@
+"""Shorter horizons, tried after a refusal: labels over each, by the SQL of the last build, in a scratch place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assets.compiled import scratch
+from assets.environment import horizon_setting
+from assets.training_sets import training_rows
+from models.horizons import ShorterHorizons
+from models.trial import try_horizon
+
+if TYPE_CHECKING:
+    from assets.compiled import Build
+    from assets.warehouse import Connection, Extraction
+    from models.declaration import ModelDeclaration
+    from models.horizons import HorizonTrial
+
+CANDIDATES = (60, 30, 14, 7, 3, 1)
+ENOUGH = 2
+"""Horizons that pass, after which none is tried any more."""
+
+OBSERVATIONS_READ = 40_000
+"""Observations of a trial, about: those of some leads, chosen by a hash, where there are more."""
+
+
+def try_shorter(
+    connection: Connection, build: Build, extraction: Extraction, declaration: ModelDeclaration
+) -> ShorterHorizons | None:
+    """Try horizons below that of the declaration, the longest first; None where there is none.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the warehouse, from which is read; nothing is written there.
+    build : Build
+        The last one, of this extraction.
+    extraction : Extraction
+    declaration : ModelDeclaration
+        Over the horizon that was refused.
+    """
+    import pandas as pd
+
+    view = declaration.feature_view
+    label = ("labels", declaration.label)
+    trials: list[HorizonTrial] = []
+    rows = connection.execute(f"select count(*) from {view.schema}.{view.name}").fetchall()[0][0]
+    share = min(1.0, OBSERVATIONS_READ / max(1, rows))
+    chosen = "" if share == 1 else f"where substr(md5({view.key}), 1, 3) < '{round(share * 16**3):03x}'"
+    with scratch(connection, "horizons", build.relations) as beside:
+        for days in (days for days in CANDIDATES if days < declaration.horizon_days):
+            with beside.place() as place:
+                place.run(build.over(declaration.label, days).needed_for([label], build.relations - {label}))
+                frame = training_rows(connection, declaration, place.relation(label), chosen)
+            trials.append(try_horizon(declaration.with_horizon(days), frame, pd.Timestamp(extraction.as_of)))
+            if sum(each.passes for each in trials) == ENOUGH:
+                break
+    if not trials:
+        return None
+    return ShorterHorizons(
+        setting=horizon_setting(declaration.name), metric=declaration.primary_metric, trials=tuple(trials)
+    )

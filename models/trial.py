@@ -1,0 +1,85 @@
+"""The trial of a horizon: whether a model over it would be promoted, measured on few rows and written nowhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.declaration import AS_OF
+from models.frames import feature_kinds, model_input
+from models.held_out import beside_baseline
+from models.horizons import HorizonTrial
+from models.learning import fit, predict
+from models.promotion import PromotionEvidence, decide_promotion
+from models.splitting import baseline_of, sample_weights, split
+from models.untrainable import UntrainableError
+from models.validation import Observed, some_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.declaration import ModelDeclaration
+
+TRIAL_ROWS = 20_000
+"""Rows that a trial learns from, at most."""
+
+
+def try_horizon(declaration: ModelDeclaration, frame: pd.DataFrame, clock: pd.Timestamp) -> HorizonTrial:
+    """Measure the declared model over its horizon as a training would, and hold it to the rule of a first promotion.
+
+    What a training does beyond that is left out: cross-validation, and the scaling of probabilities that may follow
+    from it.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+        Over the horizon that is tried.
+    frame : DataFrame
+        As for `models.training_set.freeze`.
+    clock : Timestamp
+    """
+    import pandas as pd
+
+    days = declaration.horizon_days
+    if frame.empty:
+        return HorizonTrial(horizon_days=days, passes=False, primary=None, reason="No label has matured.")
+    # in the order of a training set, so that a rerun says the same
+    frame = frame.sort_values([declaration.feature_view.key, AS_OF], kind="stable", ignore_index=True)
+    kinds = feature_kinds(frame, declaration.not_features)
+    try:
+        sides = split(frame, declaration, clock)
+        rows = Observed(
+            features=model_input(frame, kinds),
+            label=frame[declaration.label_column].astype("int64" if declaration.task == "binary" else str),
+            weights=sample_weights(frame, declaration, sides.cut),
+            entities=pd.factorize(frame[declaration.feature_view.key])[0],
+        )
+        train, test = rows.rows(sides.train), rows.rows(sides.test)
+        baseline = baseline_of(train.label, declaration)
+        learnt = train.rows(some_rows(len(train), TRIAL_ROWS, declaration.seed))
+        fitted = fit(declaration, learnt.features, learnt.label, learnt.weights)
+    except UntrainableError as error:
+        return HorizonTrial(horizon_days=days, passes=False, primary=None, reason=str(error))
+    probability = predict(fitted, test.features, declaration.outcomes)
+    metrics, trivial, over_baseline = beside_baseline(
+        declaration, test.predicted(probability, declaration.outcomes), baseline
+    )
+    decision = decide_promotion(
+        PromotionEvidence(
+            model=declaration.name,
+            version=f"A version over {days} days",
+            horizon_days=days,
+            primary_metric=declaration.primary_metric,
+            split=declaration.split,
+            metrics=metrics,
+            baseline=trivial,
+            over_baseline=over_baseline,
+            max_skill_loss=declaration.max_skill_loss,
+            champion=None,
+        )
+    )
+    return HorizonTrial(
+        horizon_days=days,
+        passes=decision.outcome == "promote",
+        primary=metrics[declaration.primary_metric],
+        reason=decision.reason,
+    )

@@ -1,0 +1,46 @@
+"""The trial of a horizon comes to what a training would."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from models.evaluation import evaluate
+from models.promotion import decide_promotion, promotion_evidence
+from models.trial import try_horizon
+
+CLOCK = pd.Timestamp("2026-06-30", tz="UTC")
+
+
+def test_it_passes_where_the_trained_version_would(frame, conversion, converter):
+    found = try_horizon(conversion, frame.drop(columns="next_action"), CLOCK)
+    trained = evaluate(converter)
+    assert trained.calibration.applied is False
+    assert found.passes
+    assert decide_promotion(promotion_evidence(conversion, trained, None)).outcome == "promote"
+    assert found.primary == pytest.approx(trained.metrics["auc"], abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda rows: rows.head(0), "No label has matured"),
+        (lambda rows: rows.assign(converted=0), "have 0 as converted"),
+        (lambda rows: rows[["lead_id", "as_of", "lead_created_at", "converted"]].assign(same=1.0), "No feature tells"),
+    ],
+)
+def test_what_cannot_be_trained_does_not_pass(frame, conversion, change, reason):
+    found = try_horizon(conversion, change(frame.drop(columns="next_action")), CLOCK)
+    assert not found.passes
+    assert found.primary is None
+    assert reason in found.reason
+
+
+def test_noise_does_not_pass(frame, conversion):
+    rows = frame.drop(columns="next_action")
+    noise = rows.assign(converted=rows["converted"].sample(frac=1, random_state=3).to_numpy())
+    found = try_horizon(replace(conversion, seed=11), noise, CLOCK)
+    assert not found.passes
+    assert "does not beat the trivial baseline" in found.reason
