@@ -13,7 +13,8 @@ from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, CompiledSql, 
 from assets.warehouse import Warehouse
 from models.artifacts import MANIFEST, sha256
 from models.candidate import Candidate, train
-from models.card import Card, gates_table, metrics_table, model_card
+from models.card import Card, census_table, gates_table, metrics_table, model_card
+from models.census import departures
 from models.declaration import ModelDeclaration
 from models.evaluation import Evaluation, evaluate
 from models.gates import Gate, gates
@@ -40,7 +41,15 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             "training set, declaration and libraries give the same version, which is not trained twice."
         ),
         check_specs=[
-            dg.AssetCheckSpec("gates", asset=["candidate", declaration.name], description="The declared bounds hold.")
+            dg.AssetCheckSpec("gates", asset=["candidate", declaration.name], description="The declared bounds hold."),
+            dg.AssetCheckSpec(
+                "census",
+                asset=["candidate", declaration.name],
+                description=(
+                    "What is expected of all that was open at past clocks is what happened, as a whole within "
+                    f"{declaration.max_census_off:.0%} and in every band within 2 % of all, or within chance."
+                ),
+            ),
         ],
         pool=WAREHOUSE_POOL,
     )
@@ -105,14 +114,43 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 "split": evaluation.split if evaluation.split == "temporal" else f"{evaluation.split}: flattering",
             },
         )
+        yield _census_check(evaluation, applied)
 
     return candidate
+
+
+def _census_check(evaluation: Evaluation, declaration: ModelDeclaration) -> dg.AssetCheckResult:
+    if evaluation.census is None:
+        return dg.AssetCheckResult(
+            check_name="census", passed=False, severity=dg.AssetCheckSeverity.WARN,
+            description="Not measured on a census.",
+        )  # fmt: skip
+    off = departures(evaluation.census, declaration.max_census_off)
+    return dg.AssetCheckResult(
+        check_name="census",
+        passed=not off,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "off": "; ".join(off) or "none",
+            "clocks": ", ".join(evaluation.census.clocks),
+            "rows": evaluation.census.rows,
+            **{f"{total.outcome}_expected": total.expected for total in evaluation.census.totals},
+            **{f"{total.outcome}_happened": total.actual for total in evaluation.census.totals},
+            "at_most": declaration.max_census_off,
+        },
+    )
 
 
 def _untrained(untrainable: Untrainable) -> Iterator[dg.Output[str | Untrainable] | dg.AssetCheckResult]:
     yield dg.Output(untrainable, metadata={"untrainable": untrainable.reason})
     yield dg.AssetCheckResult(
         check_name="gates",
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"Nothing was measured. {untrainable.reason}",
+    )
+    yield dg.AssetCheckResult(
+        check_name="census",
         passed=False,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"Nothing was measured. {untrainable.reason}",
@@ -135,6 +173,7 @@ def _metadata(trained: Candidate, evaluation: Evaluation, measured: tuple[Gate, 
         "version": trained.version,
         "reused": trained.reused,
         "held_out_rows": evaluation.n,
+        "census": dg.MetadataValue.md(census_table(evaluation)),
         "metrics": dg.MetadataValue.md(metrics_table(evaluation)),
         "gates": dg.MetadataValue.md(gates_table(measured, evaluation)),
         "card": dg.MetadataValue.md(card.embedded()),

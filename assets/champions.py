@@ -9,8 +9,16 @@ import dagster as dg
 
 from assets.champion_files import load_champion
 from assets.compiled import NotCompiledError
-from assets.ml_tables import ensure, point_at_champion, record_decision
-from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, CompiledSql, Horizons
+from assets.ml_tables import (
+    ensure,
+    grades_in_force,
+    point_at_champion,
+    record_decision,
+    record_grades,
+    retire_champion,
+    unmeasured_champion,
+)
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, CompiledSql, Grading, Horizons
 from assets.shorter_horizons import try_shorter
 from assets.warehouse import Warehouse
 from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
@@ -18,6 +26,7 @@ from models.candidate import Candidate, load
 from models.comparison import on_shared_rows
 from models.declaration import ModelDeclaration
 from models.evaluation import evaluate
+from models.grades import why_new_grades
 from models.promotion import (
     HORIZON_MATTERS,
     ChampionEvidence,
@@ -62,6 +71,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         artifacts: ArtifactStore,
         compiled: CompiledSql,
         horizons: Horizons,
+        grading: Grading,
         clock: Clock,
     ) -> dg.MaterializeResult[Any]:
         extraction = warehouse.extraction()
@@ -90,6 +100,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                     run_id=context.run_id,
                     decided_at=clock.present(),
                     shorter=shorter,
+                    new_grades=grading.new,
                 )
             pointer = connection.execute(
                 "select version from ml.ml_champions where model = $1", [declaration.name]
@@ -120,25 +131,30 @@ def decide_and_record(
     run_id: str,
     decided_at: datetime,
     shorter: "Callable[[], ShorterHorizons | None]" = lambda: None,
+    new_grades: bool = False,
 ) -> tuple[PromotionEvidence, Decision]:
     """Decide whether a version becomes champion, write the decision to the ledger, and move the pointer.
 
-    The decision and the pointer are written in one transaction. `shorter` tries shorter horizons after a refusal that
-    one may have spared.
+    The decision, the pointer and the grades are written in one transaction. `shorter` tries shorter horizons after a
+    refusal that one may have spared; `new_grades` says that somebody asks for new grades.
     """
-    evidence = promotion_evidence(
-        declaration.with_horizon(version.manifest["horizon_days"]),
-        evaluate(version),
-        _champion(connection, artifacts, version),
-    )
+    applied = declaration.with_horizon(version.manifest["horizon_days"])
+    evaluation = evaluate(version)
+    evidence = promotion_evidence(applied, evaluation, _champion(connection, artifacts, version))
     decision = decide_promotion(evidence)
     if decision.rule in HORIZON_MATTERS:
         evidence = replace(evidence, shorter=shorter())
         decision = with_advice(decision, evidence.shorter)
     connection.begin()
+    if decision.outcome == "refuse":
+        decision = _retiring(connection, evidence.model, decision)
     record_decision(connection, run_id, evidence, decision, decided_at)
     if decision.outcome == "promote":
         point_at_champion(connection, version, sha256(version.directory / MANIFEST), decided_at)
+    if decision.outcome != "refuse" and evaluation.census is not None:
+        why = why_new_grades(grades_in_force(connection, version.model), applied, asked=new_grades)
+        if why is not None:
+            record_grades(connection, version, applied.grades, evaluation.census.grades, why, decided_at)
     connection.commit()
     return evidence, decision
 
@@ -159,9 +175,27 @@ def refuse_and_record(
         untrainable=untrainable,
         shorter=shorter() if untrainable.horizon_matters else None,
     )
-    decision = with_advice(decide_untrainable(evidence), evidence.shorter)
+    connection.begin()
+    decision = _retiring(connection, evidence.model, with_advice(decide_untrainable(evidence), evidence.shorter))
     record_decision(connection, run_id, evidence, decision, decided_at)
+    connection.commit()
     return evidence, decision
+
+
+def _retiring(connection: "Connection", model: str, refusal: Decision) -> Decision:
+    """Take a champion of an earlier recipe out of service after a refusal, and say so in its reason.
+
+    It was never measured on a census, and nothing takes its place: its scores are not known to be true.
+    """
+    unmeasured = unmeasured_champion(connection, model)
+    if unmeasured is None:
+        return refusal
+    retire_champion(connection, model)
+    reason = (
+        f"{refusal.reason} The champion {unmeasured}, of an earlier recipe, was never measured on a census and scores "
+        "no longer."
+    )
+    return replace(refusal, reason=reason)
 
 
 def _tried(shorter: "ShorterHorizons | None") -> dict[str, Any]:
@@ -173,7 +207,7 @@ def _tried(shorter: "ShorterHorizons | None") -> dict[str, Any]:
 
 def _champion(connection: "Connection", artifacts: ArtifactStore, candidate: Candidate) -> ChampionEvidence | None:
     row = connection.execute(
-        "select champions.version, versions.metrics, versions.baseline, versions.horizon_days "
+        "select champions.version, versions.metrics, versions.baseline, versions.horizon_days, versions.census "
         "from ml.ml_champions as champions inner join ml.ml_models as versions using (model, version) "
         "where champions.model = $1",
         [candidate.model],
@@ -185,6 +219,7 @@ def _champion(connection: "Connection", artifacts: ArtifactStore, candidate: Can
         horizon_days=row[3],
         log_loss=json.loads(row[1])["log_loss"],
         baseline_log_loss=json.loads(row[2])["log_loss"],
+        on_census=row[4] is not None,
     )
     if evidence.version == candidate.version or evidence.horizon_days != candidate.manifest["horizon_days"]:
         return evidence

@@ -363,6 +363,17 @@ class Scratch:
         place.drop()
 
 
+def open_at(place: Place, moment: datetime) -> str:
+    """Return a query for observations of every lead that was open at a moment, in the columns of `OBSERVATIONS`."""
+    at = microseconds(moment)
+    return (
+        f"select leads.lead_id, {timestamp_literal(moment)} as as_of, cast({at} as bigint) as as_of_us, "
+        f"'asked' as observation_kind, leads.created_at as lead_created_at from {place.relation(LEADS)} as leads "
+        f"left join {place.relation(CLOSINGS)} as closings on leads.lead_id = closings.lead_id "
+        f"where leads.known_us < {at} and (closings.closed_us is null or closings.closed_us >= {at})"
+    )
+
+
 @contextmanager
 def scratch(connection: Connection, prefix: str, reads: Collection[Name] = ()) -> Iterator[Scratch]:
     """Make places beside the tables of a warehouse while the context lasts.

@@ -89,6 +89,8 @@ class Settings:
     accept_new_source : bool
         Whether the warehouse may go on with another source than the one that it was filled from
         (``LEADLINE_ACCEPT_NEW_SOURCE``).
+    new_grades : bool
+        Whether the grades of this run's champions are cut anew, in place of those in force (``LEADLINE_NEW_GRADES``).
     source_accepted_since : datetime or None
         From when on the source counts as it should be (``LEADLINE_SOURCE_ACCEPTED_SINCE``): a change that was meant is
         no broken feed.
@@ -109,6 +111,7 @@ class Settings:
     mapping: str | None
     as_of: datetime | None
     accept_new_source: bool
+    new_grades: bool
     source_accepted_since: datetime | None
     split: Split
     horizon_days: Mapping[str, int]
@@ -205,6 +208,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         mapping=values.get("LEADLINE_MAPPING"),
         as_of=_moment("LEADLINE_AS_OF", values.get("LEADLINE_AS_OF")),
         accept_new_source=_switch("LEADLINE_ACCEPT_NEW_SOURCE", values.get("LEADLINE_ACCEPT_NEW_SOURCE", "0")),
+        new_grades=_switch("LEADLINE_NEW_GRADES", values.get("LEADLINE_NEW_GRADES", "0")),
         source_accepted_since=_moment("LEADLINE_SOURCE_ACCEPTED_SINCE", values.get("LEADLINE_SOURCE_ACCEPTED_SINCE")),
         split=_split(values.get("LEADLINE_SPLIT", "temporal")),
         horizon_days=horizons,

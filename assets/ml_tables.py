@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from assets.warehouse import insert_rows
+from models.grades import GradesInForce
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +71,9 @@ TABLES: Mapping[str, Table] = {
             "missed_gates": TEXT,
             "libraries": TEXT,
             "created_at": TIME,
+            "census": TEXT,
         },
+        nullable=("census",),
         key=("model", "version"),
     ),
     "ml_training_logs": Table(
@@ -131,8 +134,23 @@ TABLES: Mapping[str, Table] = {
             "grade": TEXT,
             "reasons": TEXT,
             "scored_at": TIME,
+            "outside_training": TEXT,
         },
-        nullable=("score", "grade", "reasons"),
+        nullable=("score", "grade", "reasons", "outside_training"),
+    ),
+    "ml_grades": Table(
+        columns={
+            "model": TEXT,
+            "set_at": TIME,
+            "grade": TEXT,
+            "quantile": NUMBER,
+            "lower_bound": NUMBER,
+            "horizon_days": COUNT,
+            "version": TEXT,
+            "reason": TEXT,
+        },
+        nullable=("lower_bound",),
+        key=("model", "set_at", "grade"),
     ),
     "ml_scoring_logs": Table(
         columns={
@@ -143,8 +161,9 @@ TABLES: Mapping[str, Table] = {
             "scored": COUNT,
             "unscored_reason": TEXT,
             "scored_at": TIME,
+            "outside_training": COUNT,
         },
-        nullable=("version", "unscored_reason"),
+        nullable=("version", "unscored_reason", "outside_training"),
         key=("model", "as_of"),
     ),
     "ml_feature_quality": Table(
@@ -276,6 +295,7 @@ def record_version(
             "missed_gates": json.dumps(missed_gates),
             "libraries": json.dumps(candidate.manifest["libraries"]),
             "created_at": created_at,
+            "census": None if evaluation.census is None else json.dumps(asdict(evaluation.census)),
         },
         replace=False,
     )
@@ -366,6 +386,22 @@ def point_at_champion(connection: Connection, version: Candidate, manifest_sha25
     )
 
 
+def retire_champion(connection: Connection, model: str) -> None:
+    """Leave a model without a champion; its versions and what they predicted stay."""
+    connection.execute("delete from ml.ml_champions where model = $1", [model])
+
+
+def unmeasured_champion(connection: Connection, model: str) -> str | None:
+    """Return the version of a champion that was never measured on a census, or None."""
+    row = connection.execute(
+        "select champions.version from ml.ml_champions as champions "
+        "inner join ml.ml_models as versions using (model, version) "
+        "where champions.model = $1 and versions.census is null",
+        [model],
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 def record_scoring(
     connection: Connection,
     model: str,
@@ -375,16 +411,73 @@ def record_scoring(
     open_leads: int,
     unscored_reason: str | None,
     scored_at: datetime,
+    outside_training: int | None = None,
 ) -> None:
     """Log which version has scored the open leads of a clock, or why none has; what says the same stays as it is."""
-    found = (version, open_leads, 0 if version is None else open_leads, unscored_reason)
+    found = (version, open_leads, 0 if version is None else open_leads, unscored_reason, outside_training)
     of_key = "from ml.ml_scoring_logs where model = $1 and as_of = $2"
-    known = connection.execute(f"select version, open_leads, scored, unscored_reason {of_key}", [model, as_of])
+    known = connection.execute(
+        f"select version, open_leads, scored, unscored_reason, outside_training {of_key}", [model, as_of]
+    )
     if known.fetchall() != [found]:
         names = list(TABLES["ml_scoring_logs"].columns)
-        _put(
-            connection, "ml_scoring_logs", dict(zip(names, (model, as_of, *found, scored_at), strict=True))
-        )  # fmt: skip
+        row = (model, as_of, *found[:4], scored_at, outside_training)
+        _put(connection, "ml_scoring_logs", dict(zip(names, row, strict=True)))
+
+
+def grades_in_force(connection: Connection, model: str) -> GradesInForce | None:
+    """Return the grades of a model that were set last, or None where none ever were."""
+    rows = connection.execute(
+        "select grade, quantile, lower_bound, horizon_days from ml.ml_grades where model = $1 and set_at = "
+        "(select max(set_at) from ml.ml_grades where model = $1) order by quantile desc",
+        [model],
+    ).fetchall()
+    if not rows:
+        return None
+    return GradesInForce(
+        horizon_days=rows[0][3],
+        quantiles={grade: quantile for grade, quantile, *_ in rows},
+        bounds={grade: bound for grade, _, bound, _ in rows if bound is not None},
+    )
+
+
+def record_grades(
+    connection: Connection,
+    version: Candidate,
+    quantiles: Mapping[str, float],
+    bounds: Mapping[str, float],
+    reason: str,
+    set_at: datetime,
+) -> None:
+    """Write new grades of a model; one whose quantile ties with that of a worse one has no bound, and is not given."""
+    rows = [
+        (version.model, set_at, grade, quantile, bounds.get(grade), version.manifest["horizon_days"], version.version,
+         reason)
+        for grade, quantile in quantiles.items()
+    ]  # fmt: skip
+    _insert(connection, "ml_grades", rows)
+
+
+def regrade(connection: Connection, model: str, version: str, as_of: datetime, bounds: Mapping[str, float]) -> None:
+    """Give the predictions of a clock the grades in force, where they were written under others."""
+    names = list(bounds)
+    places = {name: place for place, name in enumerate(names, start=4)}
+    grade = " ".join(f"when probability >= ${places[name]} then '{name}'" for name in names)
+    connection.execute(
+        f"update ml.ml_predictions set grade = case {grade} end where model = $1 and version = $2 and as_of = $3 "
+        f"and grade is distinct from case {grade} end",
+        [model, version, as_of, *bounds.values()],
+    )
+
+
+def outside_training(connection: Connection, model: str, version: str, as_of: datetime) -> int:
+    """Count the entities that a version has scored at a clock and whose like it has not learnt from."""
+    counted: int = connection.execute(
+        "select count(distinct lead_id) from ml.ml_predictions "
+        "where model = $1 and version = $2 and as_of = $3 and outside_training is not null",
+        [model, version, as_of],
+    ).fetchall()[0][0]
+    return counted
 
 
 def why_no_champion(connection: Connection, model: str) -> str:
@@ -560,8 +653,10 @@ def add_predictions(connection: Connection, predictions: pd.DataFrame, scored_at
     rows: int = connection.execute(f"select count(*) {added}").fetchall()[0][0]
     # a column without any value has no type of its own
     connection.execute(
-        "insert into ml.ml_predictions select model, version, lead_id, as_of, outcome, probability, "
-        f"cast(score as bigint), cast(grade as text), cast(reasons as text), cast($1 as timestamptz) {added}",
+        "insert into ml.ml_predictions (model, version, lead_id, as_of, outcome, probability, score, grade, reasons, "
+        "scored_at, outside_training) select model, version, lead_id, as_of, outcome, probability, "
+        "cast(score as bigint), cast(grade as text), cast(reasons as text), cast($1 as timestamptz), "
+        f"cast(outside_training as text) {added}",
         [scored_at],
     )
     connection.commit()

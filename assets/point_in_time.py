@@ -40,6 +40,7 @@ from assets.compiled import (
     Place,
     Scratch,
     microseconds,
+    open_at,
     scratch,
     timestamp_literal,
 )
@@ -269,16 +270,7 @@ class _Proof:
         if stored is not None:
             self._copy(unchanged, _unchanged)
             unchanged.run(self._sql.needed_for([LEADS, CLOSINGS]))
-        leads, closings = unchanged.relation(LEADS), unchanged.relation(CLOSINGS)
-        key, at = self._subject.key, microseconds(moment)
-        unchanged.make(
-            OBSERVATIONS,
-            f"select leads.{key}, {timestamp_literal(moment)} as as_of, cast({at} as bigint) as as_of_us, "
-            f"'asked' as observation_kind, leads.created_at as lead_created_at from {leads} as leads "
-            f"left join {closings} as closings on leads.{key} = closings.{key} "
-            f"where leads.known_us < {at} and (closings.closed_us is null or closings.closed_us >= {at}) "
-            f"and {self._among(self._observed, 'leads.')}",
-        )
+        unchanged.make(OBSERVATIONS, f"{open_at(unchanged, moment)} and {self._among(self._observed, 'leads.')}")
         if stored is None:
             unchanged.run(self._sql.affected_by([OBSERVATIONS], targets))
         else:

@@ -94,6 +94,12 @@ class Horizons(dg.ConfigurableResource):  # type: ignore[type-arg]
         return declaration.with_horizon(days)
 
 
+class Grading(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Whether somebody asks for new grades; else those in force are kept."""
+
+    new: bool
+
+
 class Splitting(dg.ConfigurableResource):  # type: ignore[type-arg]
     """How held-out rows are chosen, in place of what the declarations say."""
 

@@ -3,12 +3,22 @@
 ``ml.ml_scoring_logs`` says of each clock which version has scored, or why none has.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from assets.champion_files import load_champion
-from assets.ml_tables import add_predictions, ensure, record_scoring, why_no_champion
+from assets.ml_tables import (
+    add_predictions,
+    ensure,
+    grades_in_force,
+    outside_training,
+    record_scoring,
+    regrade,
+    unmeasured_champion,
+    why_no_champion,
+)
 from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock
 from assets.warehouse import Warehouse
 from models.candidate import Candidate
@@ -18,7 +28,13 @@ from models.registry import DECLARATIONS
 from models.scoring import score
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
+
+MOST_OUTSIDE = 0.2
+"""Share of the scored leads that may lie outside of what training has seen before a person should look. The oldest leads
+always do: of an age that only leads have whose outcome is not known yet."""
 
 
 def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
@@ -35,14 +51,31 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             "The champion's probabilities for every open lead at the clock, with reasons. Keyed by model, version, "
             "lead, as_of and outcome: what was scored already is not scored again."
         ),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "inside_training",
+                asset=["scores", declaration.name],
+                description=f"At most {MOST_OUTSIDE:.0%} of the scored leads lie where training has (almost) nothing.",
+            )
+        ],
         pool=WAREHOUSE_POOL,
     )
     def scores(
         context: dg.AssetExecutionContext, warehouse: Warehouse, artifacts: ArtifactStore, clock: Clock
-    ) -> dg.MaterializeResult[Any]:
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         as_of = warehouse.built_extraction().as_of
         with warehouse.connect() as connection:
             ensure(connection)
+            unmeasured = unmeasured_champion(connection, declaration.name)
+            if unmeasured is not None:
+                raise dg.Failure(
+                    description=(
+                        f"{declaration.name}: expected a champion that was measured on a census, found {unmeasured}, "
+                        "which an earlier recipe trained and whose probabilities of silent leads are too high. Run the "
+                        "job whole_loop once (`make run`): it trains anew. What is published stays as it is until then."
+                    ),
+                    allow_retries=False,
+                )
             champion = load_champion(connection, artifacts, declaration.name)
             open_leads = connection.execute(
                 f"select count(*) from {view.schema}.{view.name} where as_of = $1", [as_of]
@@ -53,6 +86,8 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 f"and scored.lead_id = features.{view.key} and scored.as_of = features.as_of) order by {view.key}",
                 [as_of, declaration.name, champion.version if champion else ""],
             ).df()
+            in_force = grades_in_force(connection, declaration.name)
+            bounds = {} if in_force is None else in_force.bounds
             if champion is None:
                 reason = why_no_champion(connection, declaration.name)
                 record_scoring(
@@ -61,20 +96,36 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 )  # fmt: skip
         if champion is None:
             context.log.warning(f"{declaration.name} has no champion, so no lead is scored by it. {reason}")
-            return dg.MaterializeResult(
-                metadata={"champion": "none", "rows_added": 0, "open_leads": open_leads, "unscored_reason": reason}
+            yield dg.MaterializeResult(
+                metadata={"champion": "none", "rows_added": 0, "open_leads": open_leads, "unscored_reason": reason},
+                check_results=[
+                    dg.AssetCheckResult(check_name="inside_training", passed=True, description="Nothing is scored.")
+                ],
             )
-        predictions = explained(champion, unscored)
+            return
+        predictions = explained(champion, unscored, bounds)
         with warehouse.connect() as connection:
             added = add_predictions(connection, predictions, clock.present())
+            if bounds:
+                regrade(connection, declaration.name, champion.version, as_of, bounds)
+            outside = outside_training(connection, declaration.name, champion.version, as_of)
             record_scoring(
-                connection, declaration.name, as_of,
-                version=champion.version, open_leads=open_leads, unscored_reason=None, scored_at=clock.present(),
+                connection, declaration.name, as_of, version=champion.version, open_leads=open_leads,
+                unscored_reason=None, scored_at=clock.present(), outside_training=outside,
             )  # fmt: skip
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="inside_training",
+                    passed=outside <= MOST_OUTSIDE * open_leads,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"outside_training": outside, "open_leads": open_leads, "at_most": MOST_OUTSIDE},
+                )
+            ],
             metadata={
                 "champion": champion.version,
                 "open_leads": open_leads,
+                "outside_training": outside,
                 "leads_scored": len(unscored),
                 "rows_added": added,
                 "clock": dg.MetadataValue.timestamp(as_of),
@@ -90,8 +141,10 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
     return scores
 
 
-def explained(champion: Candidate, open_leads: "pd.DataFrame") -> "pd.DataFrame":
-    """Score leads and give reasons for each lead's most probable outcome.
+def explained(
+    champion: Candidate, open_leads: "pd.DataFrame", bounds: "Mapping[str, float] | None" = None
+) -> "pd.DataFrame":
+    """Score leads, grade them by `bounds` and give reasons for each lead's most probable outcome.
 
     Returns
     -------
@@ -100,7 +153,7 @@ def explained(champion: Candidate, open_leads: "pd.DataFrame") -> "pd.DataFrame"
     """
     import pandas as pd
 
-    predictions = score(champion, open_leads)
+    predictions = score(champion, open_leads, bounds)
     predictions["reasons"] = pd.Series([None] * len(predictions), dtype=object)
     if open_leads.empty:
         return predictions

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from assets.census import census_in
 from assets.compiled import scratch
 from assets.environment import horizon_setting
 from assets.training_sets import training_rows
@@ -49,10 +51,12 @@ def try_shorter(
     chosen = "" if share == 1 else f"where substr(md5({view.key}), 1, 3) < '{round(share * 16**3):03x}'"
     with scratch(connection, "horizons", build.relations) as beside:
         for days in (days for days in CANDIDATES if days < declaration.horizon_days):
+            over, shorter = build.over(declaration.label, days), declaration.with_horizon(days)
             with beside.place() as place:
-                place.run(build.over(declaration.label, days).needed_for([label], build.relations - {label}))
+                place.run(over.needed_for([label], build.relations - {label}))
                 frame = training_rows(connection, declaration, place.relation(label), chosen)
-            trials.append(try_horizon(declaration.with_horizon(days), frame, pd.Timestamp(extraction.as_of)))
+            of_clocks = partial(census_in, connection, beside, over, shorter)
+            trials.append(try_horizon(shorter, frame, pd.Timestamp(extraction.as_of), of_clocks))
             if sum(each.passes for each in trials) == ENOUGH:
                 break
     if not trials:

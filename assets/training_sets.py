@@ -12,12 +12,15 @@ import dagster as dg
 from pydantic import Field
 
 from assets.compiled import microseconds
+from assets.census import census
 from assets.features_at import LEAD_ID, STATE, QuestionError, features_at
 from assets.resources import WAREHOUSE_POOL, ArtifactStore, CompiledSql, Horizons
 from assets.warehouse import Connection, Extraction, Warehouse, columns_of
 from models.artifacts import sha256
+from models.census import census_clocks
 from models.declaration import AS_OF, SUCCEEDED_AT, ModelDeclaration
 from models.registry import DECLARATIONS
+from models.splitting import temporal_split
 from models.training_set import TrainingDataError, freeze
 from models.untrainable import Untrainable, UntrainableError
 
@@ -52,8 +55,9 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         kinds={"parquet", "pandas"},
         owners=[declaration.owner],
         description=(
-            f"Every observation whose label `{declaration.label}` has matured, with its features as of then: "
-            "a Parquet file that is never written again, beside its manifest and hash."
+            f"Every observation whose label `{declaration.label}` has matured, with its features as of then, and the "
+            "census of past clocks on which what learns from it is measured: Parquet files that are never written "
+            "again, beside their manifest and hashes."
         ),
         pool=WAREHOUSE_POOL,
         # an answer is no training set: what depends on one is skipped
@@ -80,7 +84,10 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         frame = matured(warehouse, applied, extraction)
         try:
             require_facts(warehouse, applied, extraction)
-            frozen = freeze(frame, applied, artifacts.training_sets(declaration.name), pd.Timestamp(extraction.as_of))
+            clock = pd.Timestamp(extraction.as_of)
+            clocks = census_clocks(temporal_split(frame, applied).cut, clock, applied.horizon_days)
+            of_clocks = census(warehouse, compiled.build(extraction.as_of), applied, clocks) if clocks else None
+            frozen = freeze(frame, applied, artifacts.training_sets(declaration.name), clock, of_clocks)
         except UntrainableError as error:
             context.log.warning(f"{declaration.name} cannot be trained. {error}")
             yield dg.Output(error.value, metadata={"dagster/row_count": len(frame), "untrainable": str(error)})
@@ -98,6 +105,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 "horizon_days": manifest["horizon_days"],
                 "outcomes": dg.MetadataValue.json(manifest["outcome_counts"]),
                 "features": len(manifest["features"]),
+                "census": ", ".join(each[:10] for each in manifest["census"]) or "none",
                 "content_hash": manifest["content_hash"],
                 "artifact": dg.MetadataValue.path(frozen.directory),
                 "clock": dg.MetadataValue.timestamp(extraction.as_of),

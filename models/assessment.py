@@ -12,7 +12,8 @@ from models.calibration import (
     calibration_evidence,
     decide_calibration,
 )
-from models.evaluation import Evaluation, Validation
+from models.census import measure_census
+from models.evaluation import Census, Evaluation, Validation
 from models.held_out import RESAMPLES, HeldOut, measure
 from models.learning import build_linear_pipeline, fit, predict, threads
 from models.validation import (
@@ -51,6 +52,7 @@ def assess(
     test: Observed,
     baseline: list[float],
     segments: pd.DataFrame,
+    census: tuple[Observed, pd.DataFrame] | None = None,
 ) -> Assessment:
     """Fit a model on training rows and measure it on held-out rows, beside a linear model and the trivial baseline.
 
@@ -63,6 +65,9 @@ def assess(
         The frequency of each outcome in the training rows.
     segments : DataFrame
         The columns of the held-out rows by which figures are told apart.
+    census : tuple of (Observed, DataFrame), optional
+        The open entities of past clocks, none of whose outcomes the training rows know, with the columns by which they
+        are measured apart.
     """
     import numpy as np
 
@@ -76,11 +81,12 @@ def assess(
         decision = CalibrationDecision(applied=False, reason=crossed)
         cross_validation, note = None, crossed
     else:
-        cross_validation, out_of_fold, folds = crossed
+        cross_validation, out_of_fold, folds, stands_for = crossed
         note = ""
         evidence = calibration_evidence(
             out_of_fold,
             folds,
+            stands_for,
             learnt_share=(1 - 1 / FOLDS) * len(out_of_fold) / len(train),
             resamples=RESAMPLES,
             seed=declaration.seed,
@@ -88,6 +94,14 @@ def assess(
         decision = decide_calibration(evidence)
     after = before if evidence is None else evidence.scaling.apply(before)
     published = after if decision.applied else before
+
+    measured_census: Census | None = None
+    if census is not None:
+        rows, columns = census
+        expected = predict(pipeline, rows.features, outcomes)
+        if evidence is not None and decision.applied:
+            expected = evidence.scaling.apply(expected)
+        measured_census = measure_census(declaration, rows.predicted(expected, outcomes), columns)
 
     linear, linear_rows = _linear(declaration, train, test)
     curve_rows = some_rows(len(test), SAMPLED_ROWS, declaration.seed)
@@ -115,6 +129,7 @@ def assess(
             importance=ranked,
             importance_rows=shuffled_rows,
         ),
+        measured_census,
     )
     scaling = evidence.scaling if evidence is not None and decision.applied else None
     return Assessment(evaluation=evaluation, probability=published, scaling=scaling)

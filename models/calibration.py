@@ -84,8 +84,8 @@ class CalibrationDecision:
     reason: str
 
 
-def fit_scaling(predictions: Predictions) -> Scaling:
-    """Fit the scaling of the lowest log-loss.
+def fit_scaling(predictions: Predictions, weights: np.ndarray) -> Scaling:
+    """Fit the scaling of the lowest log-loss, with a weight for each row.
 
     Notes
     -----
@@ -98,7 +98,7 @@ def fit_scaling(predictions: Predictions) -> Scaling:
         from sklearn.linear_model import LogisticRegression
 
         logistic = LogisticRegression(C=1e6, solver="newton-cholesky").fit(
-            _logit(predictions.probability), predictions.truth
+            _logit(predictions.probability), predictions.truth, sample_weight=weights / weights.mean()
         )
         return Scaling(method="sigmoid", slope=float(logistic.coef_[0, 0]), intercept=float(logistic.intercept_[0]))
 
@@ -111,14 +111,14 @@ def fit_scaling(predictions: Predictions) -> Scaling:
         scaled = np.exp(log_slope) * logits
         highest = scaled.max(axis=1)
         normaliser = highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1))
-        return float((normaliser - scaled[rows, predictions.truth]).mean())
+        return float(np.average(normaliser - scaled[rows, predictions.truth], weights=weights))
 
     found = minimize_scalar(log_loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-6})
     return Scaling(method="temperature", slope=float(np.exp(found.x)), intercept=0.0)
 
 
 def calibration_evidence(
-    predictions: Predictions, folds: np.ndarray, *, learnt_share: float, resamples: int, seed: int
+    predictions: Predictions, folds: np.ndarray, weights: np.ndarray, *, learnt_share: float, resamples: int, seed: int
 ) -> CalibrationEvidence:
     """Fit a scaling on out-of-fold predictions, and measure what it is worth on folds that it was not fitted on.
 
@@ -128,6 +128,8 @@ def calibration_evidence(
         Out of fold.
     folds : ndarray of int, shape (n_rows,)
         The fold of each row; all rows of an entity are in one.
+    weights : ndarray of float, shape (n_rows,)
+        How much of a census each row stands for: moments of busy entities alone would ask for another scaling.
     learnt_share : float
         As in `CalibrationEvidence`.
     resamples, seed : int
@@ -138,15 +140,16 @@ def calibration_evidence(
     scaled = np.empty_like(predictions.probability)
     for fold in np.unique(folds):
         inside = folds == fold
-        scaled[inside] = fit_scaling(predictions.rows(~inside)).apply(predictions.probability[inside])
+        scaled[inside] = fit_scaling(predictions.rows(~inside), weights[~inside]).apply(predictions.probability[inside])
     after = Predictions(
         truth=predictions.truth, probability=scaled, group=predictions.group, outcomes=predictions.outcomes
     )
-    gained = losses(predictions) - losses(after)
-    spread = mean_losses(predictions, gained, resampled(predictions.groups, resamples, seed))
+    gained = (losses(predictions) - losses(after)) * weights
+    drawn = resampled(predictions.groups, resamples, seed)
+    spread = mean_losses(predictions, gained, drawn) / mean_losses(predictions, weights, drawn)
     return CalibrationEvidence(
-        scaling=fit_scaling(predictions),
-        gain=float(gained.mean()),
+        scaling=fit_scaling(predictions, weights),
+        gain=float(gained.sum() / weights.sum()),
         lower=float(np.quantile(spread, 0.025)),
         learnt_share=learnt_share,
     )

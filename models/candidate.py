@@ -21,7 +21,8 @@ from models.calibration import scale
 from models.declaration import AS_OF, ModelDeclaration
 from models.frames import Kind, model_input
 from models.learning import fit, predict
-from models.splitting import baseline_of, sample_weights, split
+from models.ranges import learnt_ranges
+from models.splitting import baseline_of, row_weights, sample_weights, split
 from models.validation import Observed
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ LIBRARIES = ("scikit-learn", "numpy", "pandas", "joblib")
 COST = "cost.json"
 """What training cost. It depends on the machine and the hour, so the manifest does not vouch for it."""
 
-RECIPE = 3
+RECIPE = 4
 """To be raised whenever code of this package makes another version of the same rows and declaration, or reads
 versions otherwise."""
 
@@ -168,11 +169,20 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
         features=features,
         label=label,
         weights=sample_weights(frame, declaration, sides.cut),
+        stands_for=row_weights(frame, declaration),
         entities=pd.factorize(frame[view.key])[0],
     )
     baseline = baseline_of(label[sides.train], declaration)
     segments = frame.loc[sides.test, [name for name in view.segments if name in frame.columns]]
-    assessment = assess(declaration, version, rows.rows(sides.train), rows.rows(sides.test), baseline, segments)
+    assessment = assess(
+        declaration,
+        version,
+        rows.rows(sides.train),
+        rows.rows(sides.test),
+        baseline,
+        segments,
+        _census(declaration, training_set, sides.cut),
+    )
     assessed = perf_counter()
 
     held_out = frame.loc[sides.test, [view.key, AS_OF]].assign(**{TRUTH: label[sides.test].astype(str)})
@@ -208,7 +218,7 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
                 "features": training_set.features,
                 "typical": _typical(features, training_set.features),
                 "baseline": baseline,
-                "grades": _grade_bounds(held_out, declaration),
+                "ranges": learnt_ranges(features, rows.entities, view.ranges),
                 "rows": len(frame),
                 "entities": training_set.manifest["entities"],
                 "split": {
@@ -280,6 +290,32 @@ def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
         )
 
 
+def _census(
+    declaration: ModelDeclaration, training_set: TrainingSet, cut: pd.Timestamp
+) -> tuple[Observed, pd.DataFrame] | None:
+    """Return the census of a training set, where the measured pipeline knows nothing of its outcomes."""
+    import numpy as np
+    import pandas as pd
+
+    census = training_set.census()
+    if census is None or declaration.split != "temporal":
+        return None
+    if census[AS_OF].min() < cut:
+        raise ValueError(
+            f"training set {training_set.directory}: expected a census of clocks from {cut} on, where what is "
+            f"measured has learnt from, found one of {census[AS_OF].min()}; freeze a new one"
+        )
+    nothing = np.ones(len(census))
+    observed = Observed(
+        features=model_input(census, training_set.features),
+        label=census[declaration.label_column],
+        weights=nothing,
+        stands_for=nothing,
+        entities=pd.factorize(census[declaration.feature_view.key])[0],
+    )
+    return observed, census
+
+
 def _with_probabilities(rows: pd.DataFrame, probabilities: np.ndarray, outcomes: tuple[str, ...]) -> pd.DataFrame:
     return rows.assign(**{PROBABILITY + name: probabilities[:, i] for i, name in enumerate(outcomes)})
 
@@ -302,14 +338,3 @@ def _typical(features: pd.DataFrame, kinds: dict[str, Kind]) -> dict[str, float 
             mostly_missing = features[name].isna().mean() > 0.5
             typical[name] = None if mostly_missing else float(features[name].median())
     return typical
-
-
-def _grade_bounds(held_out: pd.DataFrame, declaration: ModelDeclaration) -> dict[str, float]:
-    if declaration.task != "binary":
-        return {}
-    probability = held_out[PROBABILITY + declaration.outcomes[0]]
-    # the worst grade has no lower bound: a score below all held-out ones has a grade too
-    return {
-        grade: float(probability.quantile(quantile)) if quantile else 0.0
-        for grade, quantile in declaration.grades.items()
-    }

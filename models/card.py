@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from models.candidate import Candidate
     from models.declaration import ModelDeclaration
-    from models.evaluation import Evaluation, Figure
+    from models.evaluation import Evaluation, Figure, Total
     from models.gates import Gate
 
 CARD = "card.md"
@@ -73,6 +73,7 @@ def model_card(
     sections = (
         _head(declaration, candidate, evaluation),
         _data(declaration, candidate, evaluation),
+        census_table(evaluation),
         _metrics(evaluation),
         gates_table(gates, evaluation),
         _classes(evaluation),
@@ -130,6 +131,43 @@ def metrics_table(evaluation: Evaluation) -> str:
         for name in evaluation.metrics
     ]
     return _table(("metric", "model", "linear", "trivial", "better than linear by"), rows)
+
+
+def census_table(evaluation: Evaluation) -> str:
+    """Return what was expected of a census beside what happened, as Markdown."""
+    census = evaluation.census
+    if census is None:
+        return "## Census\n\nNot measured on a census."
+    shown = ("auc", "macro_auc", "brier", "log_loss")
+    figures = ", ".join(f"{name} {_interval(census.metrics[name])}" for name in shown if name in census.metrics)
+    worth = ""
+    if census.value_expected is not None and census.value_actual is not None:
+        worth = f" Value: {census.value_expected:,.0f} expected, {census.value_actual:,.0f} happened."
+    rows = [("all", "", f"{census.rows:,}", *_total(total)) for total in census.totals]
+    rows += [
+        (each.column, each.band, f"{each.rows:,}", *_total(total))
+        for each in census.slices
+        for total in each.totals
+        if len(census.totals) == 1 or each.column == "clock"
+    ]
+    losses = [
+        (each.column, each.band, f"{each.rows:,}", _number(each.log_loss), _number(each.trivial_log_loss))
+        for each in census.slices
+        if each.column != "grade"
+    ]
+    return (
+        f"## Census\n\nEverything that was open at {', '.join(census.clocks)} ({census.rows:,} rows of "
+        f"{census.entities:,}), by a pipeline that knew nothing of what came after: {figures}; log-loss of the plain "
+        f"frequencies {_number(census.trivial_log_loss)}.{worth}\n\n"
+        + _table(("by", "", "rows", "outcome", "expected", "happened", "difference"), rows)
+        + "\n\n"
+        + _table(("by", "", "rows", "log-loss", "of its own frequencies"), losses)
+    )
+
+
+def _total(total: Total) -> tuple[str, str, str, str]:
+    difference = f"{total.expected - total.actual:+.1f} ({total.lower:+.1f} to {total.upper:+.1f})"
+    return total.outcome, f"{total.expected:,.1f}", f"{total.actual:,}", difference
 
 
 def _head(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evaluation) -> str:
@@ -257,7 +295,7 @@ def _limits(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
         else "The figures are of rows whose neighbours were learnt from: they flatter, and never lead to a promotion.",
         "The published pipeline learnt from the held-out rows as well, so it was not itself measured.",
         "Numbers beyond the 0.1 % and 99.9 % quantiles of the training rows count as those quantiles.",
-        "Busy leads have more rows, so they weigh more.",
+        "The metrics are of decision points, of which busy leads have more; the census is of what is scored.",
     ]
     if declaration.success_weight != 1:
         limits.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.declaration import COST_GATES, LEAD_FEATURES, OWN_HISTORY, SEASONAL, ModelDeclaration, RequiredFacts
+from models.declaration import COST_GATES, LEAD_FEATURES, OWN_HISTORY, SEASONAL, SILENCE, ModelDeclaration, RequiredFacts
 from models.drift import DriftPolicy
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ CONVERSION = ModelDeclaration(
     task="binary",
     outcomes=("converted",),
     estimator=estimator,
+    row_weight=SILENCE,
     primary_metric="auc",
     gates={"auc": 0.7, "ece_10": 0.05, **COST_GATES},
     requires=(

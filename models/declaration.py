@@ -21,6 +21,8 @@ Task = Literal["binary", "multiclass"]
 
 AS_OF = "as_of"
 SUCCEEDED_AT = "succeeded_at"
+VALUE = "value"
+"""Column of `FeatureView.value_table`: what an entity was worth at ``as_of``, as far as was known then."""
 LABEL_MODEL_COLUMNS = (SUCCEEDED_AT, "matures_at", "horizon_days")
 """Columns that a label model may carry beside its outcome. They tell the future, so none of them is ever a feature."""
 
@@ -55,6 +57,22 @@ SPLITS: tuple[Split, ...] = ("temporal", "stratified")
 
 class DeclarationError(ValueError):
     """A declaration that cannot be right; the message names the declaration, the field and what was expected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowWeight:
+    """How much of a census a training row stands for, by what was known at its ``as_of``.
+
+    Attributes
+    ----------
+    column : str
+        A numeric column of the feature view, which is never null.
+    at_least : float
+        The weight of rows whose value is smaller; the others weigh their value.
+    """
+
+    column: str
+    at_least: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +117,13 @@ class FeatureView:
     entity_columns : mapping of str to str
         Columns of it that training rows carry to be told apart by, by the name that they get there. They are
         overwritten, so they must be in `not_features`.
+    bands : mapping of str to tuple of float
+        Columns by which a census is measured apart: the lower bounds of the bands of a number above the lowest one, or
+        nothing for the values of a text.
+    ranges : tuple of str
+        Features of which training must have seen the like of what is scored; where it has not, the score is marked.
+    value_table : str
+        Table with the column ``value`` by `key` and ``as_of``: what an entity of a census is worth.
     facts : str
         Table with one row per fact, with ``known_us``, the microseconds since 1970 from which it was known.
     """
@@ -113,6 +138,9 @@ class FeatureView:
     segments: tuple[str, ...] = ()
     entity_table: str = ""
     entity_columns: Mapping[str, str] = field(default_factory=dict)
+    bands: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    ranges: tuple[str, ...] = ()
+    value_table: str = ""
     facts: str = ""
 
     def __post_init__(self) -> None:
@@ -170,8 +198,29 @@ LEAD_FEATURES = FeatureView(
     segments=("lead_source", "property_value_tier", "assigned_to"),
     entity_table="staging.stg_leads",
     entity_columns=MappingProxyType({"assigned_to": "current_assigned_to"}),
+    bands=MappingProxyType(
+        {
+            "days_since_last_fact": (7, 28, 56, 112),
+            "lead_age_days": (28, 90, 180, 360),
+            "lead_source": (),
+        }
+    ),
+    ranges=(
+        "lead_age_days",
+        "days_since_last_fact",
+        "property_value",
+        "lead_source",
+        "property_value_tier",
+        "zip_prefix",
+    ),
+    value_table="intermediate.lead_values",
     facts="intermediate.timeline",
 )
+
+SILENCE = RowWeight(column="days_since_last_fact", at_least=7)
+"""Weighs a row of leads by how long it stands for: the next midnight at which a silent lead is observed lies about as
+many days ahead as it has been silent. Without it the rows of long silence, which are few, hardly count, though most
+open leads of a census are silent."""
 
 
 SEASONAL = ("lead_age_days", "as_of_weekday", "is_weekend", "hour_of_first_contact")
@@ -213,6 +262,8 @@ class ModelDeclaration:
         Returns an unfitted scikit-learn classifier. It receives numeric columns with missing values (an estimator
         that cannot take them is declared as a pipeline with its own imputer). Every ``random_state`` in it is set
         from `seed`.
+    row_weight : RowWeight or None
+        What the training rows weigh beside that; None for 1.
     success_weight : float
         Weight of the training rows whose entity is known to have succeeded afterwards; the others weigh 1.
     test_share : float
@@ -226,8 +277,11 @@ class ModelDeclaration:
         the task, ``recall`` (of each outcome) for a multiclass one, and those of `COST_GATES`. A missed gate is a
         warning to people; what decides promotion is the comparison with the baseline and the champion.
     grades : mapping of str to float
-        For a binary task: grade to the quantile of the held-out predictions at which it begins, from the best to
+        For a binary task: grade to the quantile of the predictions of a census at which it begins, from the best to
         the worst, which begins at 0.
+    max_census_off : float
+        By which share of what happened a candidate may expect more or less over a census; beyond that, and beyond
+        chance, it is not promoted.
     max_skill_loss : float
         How far a candidate's skill (1 - log-loss / log-loss of the baseline) may lie below the champion's for it
         still to be promoted.
@@ -251,11 +305,13 @@ class ModelDeclaration:
     outcomes: tuple[str, ...]
     estimator: Callable[[], BaseEstimator]
     primary_metric: str
+    row_weight: RowWeight | None = None
     success_weight: float = 1.0
     test_share: float = 0.3
     split: Split = "temporal"
     gates: Mapping[str, float] = field(default_factory=lambda: COST_GATES)
     grades: Mapping[str, float] = field(default_factory=dict)
+    max_census_off: float = 0.1
     max_skill_loss: float = 0.02
     requires: tuple[RequiredFacts, ...] = ()
     seed: int = 7
@@ -284,6 +340,11 @@ class ModelDeclaration:
                 (self.label_column in LABEL_MODEL_COLUMNS, f"label_column must be none of {LABEL_MODEL_COLUMNS}"),
                 (self.horizon_days < 1, f"horizon_days must be 1 or more, found {self.horizon_days}"),
                 (not self.success_weight > 0, f"success_weight must be above 0, found {self.success_weight}"),
+                (
+                    self.row_weight is not None and not self.row_weight.at_least > 0,
+                    f"row_weight.at_least must be above 0, found {self.row_weight}",
+                ),
+                (not self.max_census_off > 0, f"max_census_off must be above 0, found {self.max_census_off}"),
                 (not 0 < self.test_share < 1, f"test_share must lie between 0 and 1, found {self.test_share}"),
                 (self.max_skill_loss < 0, f"max_skill_loss must be 0 or more, found {self.max_skill_loss}"),
                 (
@@ -358,10 +419,12 @@ class ModelDeclaration:
             "key": self.feature_view.key,
             "not_features": sorted(self.not_features),
             "label": [self.label, self.label_column, self.horizon_days, self.task, list(self.outcomes)],
-            "success_weight": self.success_weight,
+            "weights": [self.success_weight, self.row_weight and [self.row_weight.column, self.row_weight.at_least]],
             "test_share": self.test_share,
             "split": self.split,
             "segments": list(self.feature_view.segments),
+            "bands": {name: list(bounds) for name, bounds in self.feature_view.bands.items()},
+            "ranges": list(self.feature_view.ranges),
             "primary_metric": self.primary_metric,
             "grades": dict(self.grades),
             "seed": self.seed,

@@ -126,6 +126,72 @@ class Validation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Total:
+    """How often an outcome was expected, the sum of its probabilities, and how often it happened.
+
+    `lower` and `upper` are the 95 % interval of expected less actual, over entities.
+    """
+
+    outcome: str
+    expected: float
+    actual: int
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CensusSlice:
+    """The rows of a census in one band of a column; `trivial_log_loss` is that of the frequencies of these rows."""
+
+    column: str
+    band: str
+    rows: int
+    entities: int
+    totals: tuple[Total, ...]
+    log_loss: float
+    trivial_log_loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Census:
+    """What was expected of all entities that were open at past clocks, beside what happened (`models.census`).
+
+    Attributes
+    ----------
+    clocks : tuple of str
+        Midnights, UTC.
+    rows, entities : int
+    metrics : dict of str to Figure
+    trivial_log_loss : float
+        Of the frequencies of these rows.
+    totals : tuple of Total
+        One per outcome.
+    value_expected, value_actual : float or None
+        For a binary task: the values of the entities by their probability, and of those to which it happened. None
+        where no value is known.
+    slices : tuple of CensusSlice
+        By clock, by band and by grade.
+    grades : dict of str to float
+        The bounds that divide these rows as declared.
+    """
+
+    clocks: tuple[str, ...]
+    rows: int
+    entities: int
+    metrics: dict[str, Figure]
+    trivial_log_loss: float
+    totals: tuple[Total, ...]
+    value_expected: float | None
+    value_actual: float | None
+    slices: tuple[CensusSlice, ...]
+    grades: dict[str, float]
+
+    def of(self, column: str) -> tuple[CensusSlice, ...]:
+        """Return the slices of a column."""
+        return tuple(each for each in self.slices if each.column == column)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What was measured of a version.
 
@@ -153,6 +219,8 @@ class Evaluation:
     gains : tuple of Gains
     calibration : Calibration
     validation : Validation
+    census : Census or None
+        None where there is none: of a split that is not temporal, and of versions of an earlier recipe.
     """
 
     model: str
@@ -180,6 +248,7 @@ class Evaluation:
     gains: tuple[Gains, ...]
     calibration: Calibration
     validation: Validation
+    census: Census | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values that serialise to JSON."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from models.calibration import CalibrationDecision, CalibrationEvidence
     from models.declaration import ModelDeclaration
-    from models.evaluation import Validation
+    from models.evaluation import Census, Validation
 
 RESAMPLES = 200
 INTERVAL_ROWS = 10_000
@@ -61,6 +61,7 @@ def measure(
     decision: CalibrationDecision,
     scaling_rows: int,
     validation: Validation,
+    census: Census | None,
 ) -> Evaluation:
     """Measure predictions of held-out rows.
 
@@ -73,6 +74,8 @@ def measure(
         What is known of the calibration, whether it is applied, and from how many rows it was learnt.
     validation : Validation
         What was measured on the training rows.
+    census : Census or None
+        What was measured on a census.
     """
     import numpy as np
 
@@ -139,6 +142,7 @@ def measure(
             bins_after=calibration_table(held_out.after_scaling),
         ),
         validation=validation,
+        census=census,
     )
 
 
@@ -184,8 +188,8 @@ def calibration_table(predictions: Predictions) -> tuple[CalibrationBin, ...]:
     """
     table = []
     for column, outcome in enumerate(predictions.outcomes):
-        p, happened = predictions.probability[:, column], _happened(predictions, column)
-        if not (p.any() or happened.any()):
+        p, did = predictions.probability[:, column], happened(predictions, column)
+        if not (p.any() or did.any()):
             continue
         numbers = bins(p)
         for number in range(BINS):
@@ -198,7 +202,7 @@ def calibration_table(predictions: Predictions) -> tuple[CalibrationBin, ...]:
                         upper=(number + 1) / BINS,
                         n=int(inside.sum()),
                         mean_probability=float(p[inside].mean()),
-                        observed_rate=float(happened[inside].mean()),
+                        observed_rate=float(did[inside].mean()),
                     )
                 )
     return tuple(table)
@@ -226,15 +230,15 @@ def gains(predictions: Predictions) -> list[Gains]:
 
     measured = []
     for column, outcome in enumerate(predictions.outcomes):
-        happened = _happened(predictions, column)
-        if not happened.any():
+        did = happened(predictions, column)
+        if not did.any():
             continue
         score = predictions.probability[:, column]
         order = np.argsort(-score, kind="stable")
         ordered = score[order]
         ends = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True]) + 1
         looked_at = np.r_[0, ends] / len(score)
-        found = np.r_[0, np.cumsum(happened[order])[ends - 1]] / happened.sum()
+        found = np.r_[0, np.cumsum(did[order])[ends - 1]] / did.sum()
         steps = np.interp(np.linspace(0, 1, GAIN_STEPS + 1), looked_at, found)
         measured.append(
             Gains(
@@ -300,9 +304,10 @@ def _calibration_error(predictions: Predictions, sample: np.ndarray, weights: np
     return figure(value, calibration_error(predictions.rows(sample), weights))
 
 
-def _happened(predictions: Predictions, column: int) -> np.ndarray:
-    happened: np.ndarray = predictions.truth == (1 if len(predictions.outcomes) == 1 else column)
-    return happened
+def happened(predictions: Predictions, column: int) -> np.ndarray:
+    """Say of each row whether the outcome of a column happened."""
+    did: np.ndarray = predictions.truth == (1 if len(predictions.outcomes) == 1 else column)
+    return did
 
 
 def _defined(value: float) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.declaration import COST_GATES, LEAD_FEATURES, OWN_HISTORY, RECALL, SEASONAL, ModelDeclaration, RequiredFacts
+from models.declaration import COST_GATES, LEAD_FEATURES, OWN_HISTORY, RECALL, SEASONAL, SILENCE, ModelDeclaration, RequiredFacts
 from models.drift import DriftPolicy
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ NEXT_BEST_ACTION = ModelDeclaration(
     task="multiclass",
     outcomes=("call_immediate", "email_nurture", "schedule_appointment", "send_proposal", "no_action"),
     estimator=estimator,
+    row_weight=SILENCE,
     primary_metric="macro_auc",
     gates={"accuracy": 0.85, "weighted_f1": 0.8, RECALL: 0.7, "macro_auc": 0.7, **COST_GATES},
     requires=(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from models.census import is_off
+
 if TYPE_CHECKING:
     from models.declaration import ModelDeclaration
-    from models.evaluation import Evaluation, Figure
+    from models.evaluation import Evaluation, Figure, Total
     from models.horizons import ShorterHorizons
     from models.untrainable import Untrainable
 
@@ -37,6 +39,8 @@ class ChampionEvidence:
     horizon_days : int
     log_loss, baseline_log_loss : float or None
         Its own and its baseline's, on its own held-out rows.
+    on_census : bool
+        Whether it was measured on a census; versions of recipes before 4 were not.
     shared : SharedRows or None
         None where there are too few such rows.
     """
@@ -45,6 +49,7 @@ class ChampionEvidence:
     horizon_days: int
     log_loss: float | None
     baseline_log_loss: float | None
+    on_census: bool = True
     shared: SharedRows | None = None
 
 
@@ -66,7 +71,9 @@ class PromotionEvidence:
     over_baseline : dict of str to Figure
         By how much the candidate is better than the baseline, in the primary metric and in log-loss: the interval is
         that of the difference, over resampled entities.
-    max_skill_loss : float
+    census : tuple of Total
+        Of the candidate, by outcome; empty where it was not measured on a census.
+    max_census_off, max_skill_loss : float
     champion : ChampionEvidence or None
         None as long as there is none.
     shorter : ShorterHorizons or None
@@ -81,6 +88,8 @@ class PromotionEvidence:
     metrics: dict[str, float | None]
     baseline: dict[str, float | None]
     over_baseline: dict[str, Figure]
+    census: tuple[Total, ...]
+    max_census_off: float
     max_skill_loss: float
     champion: ChampionEvidence | None
     shorter: ShorterHorizons | None = None
@@ -143,6 +152,8 @@ def promotion_evidence(
         metrics=evaluation.metrics,
         baseline=evaluation.baseline,
         over_baseline={name: evaluation.over_baseline[name] for name in (declaration.primary_metric, "log_loss")},
+        census=() if evaluation.census is None else evaluation.census.totals,
+        max_census_off=declaration.max_census_off,
         max_skill_loss=declaration.max_skill_loss,
         champion=champion,
     )
@@ -156,6 +167,10 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
     well and misstates probabilities would mislead the expected values that are published. A later candidate has also
     seen later data, which is worth having for its own sake, so it need not beat the champion; it must not lose more
     than `max_skill_loss` of skill, 1 - log-loss / baseline log-loss.
+
+    A candidate whose total over a census (`models.census`) lies further from what happened than `max_census_off`,
+    beyond chance, is refused: the sum of its probabilities is what people plan with. A champion that was never
+    measured on one gives way to a candidate that was.
 
     Both are held against each other on the same rows where there are any that neither learnt from: when the world has
     changed, the skill that the champion had in the old one is no measure of what can be had in the new. There the loss
@@ -192,7 +207,36 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
                 f"baseline {trivial:.4f}, better by {better.value:.4f} ({better.lower:.4f} to {better.upper:.4f}).",
             )
 
+    if not evidence.census:
+        return _decision(
+            "refuse",
+            "census_missing",
+            f"{evidence.version} was not measured on a census, so nothing says whether its probabilities hold on what "
+            "is scored; train it anew.",
+        )
+    off = [total for total in evidence.census if is_off(total, evidence.max_census_off)]
+    if off:
+        return _decision(
+            "refuse",
+            "census_off",
+            f"What {evidence.version} expects of the open entities of past days is off by more than "
+            f"{evidence.max_census_off:.0%}, and by more than chance: "
+            + "; ".join(
+                f"{total.outcome} expected {total.expected:,.0f} times, happened {total.actual:,} times (difference "
+                f"{total.lower:,.0f} to {total.upper:,.0f})"
+                for total in off
+            )
+            + ".",
+        )
+
     skill = _skill(evidence.metrics["log_loss"], evidence.baseline["log_loss"])
+    if champion is not None and not champion.on_census:
+        return _decision(
+            "promote",
+            "champion_not_on_census",
+            f"{evidence.version} beats the trivial baseline ({_figures(evidence)}) and holds on a census, on which the "
+            f"champion {champion.version}, of an earlier recipe, was not measured.",
+        )
     if champion is None:
         return _decision(
             "promote",
@@ -241,7 +285,7 @@ def decide_untrainable(evidence: UntrainableEvidence) -> Decision:
     return _decision("refuse", "untrainable", evidence.untrainable.reason)
 
 
-HORIZON_MATTERS = frozenset({"metric_undefined", "baseline_not_beaten"})
+HORIZON_MATTERS = frozenset({"metric_undefined", "baseline_not_beaten", "census_off"})
 """Rules of a refusal that may have come out otherwise over a shorter horizon."""
 
 

@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING
 
 from models.declaration import AS_OF
 from models.frames import check_observations, model_input
+from models.grades import grades_of
 from models.learning import predict
+from models.ranges import outside
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     import pandas as pd
 
     from models.candidate import Candidate
 
 
-def score(candidate: Candidate, frame: pd.DataFrame) -> pd.DataFrame:
+def score(candidate: Candidate, frame: pd.DataFrame, bounds: Mapping[str, float] | None = None) -> pd.DataFrame:
     """Score observations.
 
     Parameters
@@ -23,12 +27,15 @@ def score(candidate: Candidate, frame: pd.DataFrame) -> pd.DataFrame:
     candidate : Candidate
     frame : DataFrame of shape (n_rows, n_columns)
         Rows of the feature view that the candidate was trained on; columns that it did not learn from are ignored.
+    bounds : mapping of str to float, optional
+        The lowest probability of each grade, from the best grade to the worst.
 
     Returns
     -------
-    DataFrame of shape (n_rows * n_outcomes, 8)
-        model, version, the key, as_of, outcome, probability, and for a binary model score (1 to 99: the probability
-        in per cent) and grade, which are null otherwise. In the order of `frame`, the outcomes of a row together.
+    DataFrame of shape (n_rows * n_outcomes, 9)
+        model, version, the key, as_of, outcome, probability, for a binary model score (1 to 99: the probability in per
+        cent) and grade, which are null otherwise, and outside_training: in what a row lies where training has seen
+        (almost) nothing, or null. In the order of `frame`, the outcomes of a row together.
 
     Raises
     ------
@@ -40,7 +47,8 @@ def score(candidate: Candidate, frame: pd.DataFrame) -> pd.DataFrame:
 
     check_observations(frame, candidate.key)
     outcomes = candidate.outcomes
-    probabilities = predict(candidate.pipeline, model_input(frame, candidate.features), outcomes)
+    features = model_input(frame, candidate.features)
+    probabilities = predict(candidate.pipeline, features, outcomes)
     n = len(outcomes)
     if probabilities.shape != (len(frame), n) or not np.isfinite(probabilities).all():
         raise ValueError(
@@ -58,21 +66,12 @@ def score(candidate: Candidate, frame: pd.DataFrame) -> pd.DataFrame:
             "probability": probability,
         }
     )
-    bounds: dict[str, float] = candidate.manifest["grades"]
     if candidate.manifest["task"] == "binary":
         scored["score"] = pd.array(np.clip(np.rint(100 * probability), 1, 99), dtype="Int64")
     else:
         scored["score"] = pd.array([pd.NA] * len(scored), dtype="Int64")
-    scored["grade"] = pd.Series(grades(probability, bounds), dtype=object)
+    scored["grade"] = pd.Series(grades_of(probability, bounds or {}), dtype=object)
+    # versions of an earlier recipe do not say what they learnt from
+    beyond = outside(features, candidate.manifest.get("ranges", {}))
+    scored["outside_training"] = pd.Series(beyond, dtype=object).repeat(n).reset_index(drop=True)
     return scored
-
-
-def grades(probability: np.ndarray, bounds: dict[str, float]) -> list[str | None]:
-    """Return for each probability the best grade whose bound it reaches, or None where no grades are declared."""
-    import numpy as np
-
-    if not bounds:
-        return [None] * len(probability)
-    names = list(bounds)
-    reached = np.asarray(probability)[:, None] >= np.asarray(list(bounds.values()))[None, :]
-    return [names[k] for k in reached.argmax(axis=1)]

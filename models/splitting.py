@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.declaration import AS_OF, SUCCEEDED_AT, ModelDeclaration
+from models.frames import ObservationError
 from models.untrainable import UntrainableError
 
 if TYPE_CHECKING:
@@ -146,8 +147,35 @@ def baseline_of(label: pd.Series, declaration: ModelDeclaration) -> list[float]:
     return [float(counts.get(name, 0.0)) for name in names]
 
 
+def row_weights(frame: pd.DataFrame, declaration: ModelDeclaration) -> np.ndarray:
+    """Return how much of a census each row stands for, by what was known at its ``as_of``.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+        1 for all rows of a model that declares no weight.
+
+    Raises
+    ------
+    ObservationError
+        If the declared column is missing, or null in a row.
+    """
+    import numpy as np
+
+    weight = declaration.row_weight
+    if weight is None:
+        return np.ones(len(frame))
+    if weight.column not in frame.columns or frame[weight.column].isna().any():
+        found = "no such column" if weight.column not in frame.columns else "rows without a value"
+        raise ObservationError(
+            f"model {declaration.name!r}: rows are weighted by {weight.column}, expected a value in every row, found "
+            f"{found}"
+        )
+    return np.maximum(weight.at_least, frame[weight.column].to_numpy(dtype="float64"))
+
+
 def sample_weights(frame: pd.DataFrame, declaration: ModelDeclaration, cut: pd.Timestamp) -> np.ndarray:
-    """Weigh the rows of entities that were known at `cut` to have succeeded after the observation.
+    """Weigh rows by what they stand for, and those of entities more that were known at `cut` to have succeeded since.
 
     Parameters
     ----------
@@ -160,10 +188,11 @@ def sample_weights(frame: pd.DataFrame, declaration: ModelDeclaration, cut: pd.T
     Returns
     -------
     ndarray of float64, shape (n_rows,)
-        `success_weight` for those rows, 1 for the others.
+        `row_weights`, times `success_weight` for the rows of these entities.
     """
     import numpy as np
 
+    weights = row_weights(frame, declaration)
     if SUCCEEDED_AT not in frame.columns:
         if declaration.success_weight != 1:
             raise ValueError(
@@ -171,5 +200,5 @@ def sample_weights(frame: pd.DataFrame, declaration: ModelDeclaration, cut: pd.T
                 "training set has no "
                 f"column {SUCCEEDED_AT!r}; add it to the label model {declaration.label!r}, or declare a weight of 1"
             )
-        return np.ones(len(frame))
-    return np.where((frame[SUCCEEDED_AT] < cut).to_numpy(), declaration.success_weight, 1.0)
+        return weights
+    return np.where((frame[SUCCEEDED_AT] < cut).to_numpy(), declaration.success_weight, 1.0) * weights

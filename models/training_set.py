@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.artifacts import new_directory, read_manifest, write_manifest
-from models.declaration import AS_OF, SUCCEEDED_AT, ModelDeclaration
+from models.declaration import AS_OF, SUCCEEDED_AT, VALUE, ModelDeclaration
 from models.frames import Kind, ObservationError, check_observations, feature_kinds, model_input
 from models.untrainable import UntrainableError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DATA = "training_set.parquet"
+CENSUS = "census.parquet"
 
 
 class TrainingDataError(ValueError):
@@ -51,8 +52,21 @@ class TrainingSet:
 
         return pd.read_parquet(self.directory / DATA)
 
+    def census(self) -> pd.DataFrame | None:
+        """Read the open entities of past clocks with their features and outcomes; None where none were frozen."""
+        import pandas as pd
 
-def freeze(frame: pd.DataFrame, declaration: ModelDeclaration, directory: Path, as_of: pd.Timestamp) -> TrainingSet:
+        path = self.directory / CENSUS
+        return pd.read_parquet(path) if path.exists() else None
+
+
+def freeze(
+    frame: pd.DataFrame,
+    declaration: ModelDeclaration,
+    directory: Path,
+    as_of: pd.Timestamp,
+    census: pd.DataFrame | None = None,
+) -> TrainingSet:
     """Freeze the rows that a model learns from.
 
     Parameters
@@ -66,6 +80,9 @@ def freeze(frame: pd.DataFrame, declaration: ModelDeclaration, directory: Path, 
         The set is written to ``<directory>/<id>/``. Equal content has an equal id and is written once.
     as_of : Timestamp
         The clock, in UTC. Labels that have not matured by then are refused.
+    census : DataFrame, optional
+        All entities that were open at past clocks (`models.census.census_clocks`), with the columns of `frame` and,
+        where it is known, ``value``. Nothing is learnt from it.
 
     Raises
     ------
@@ -96,20 +113,22 @@ def freeze(frame: pd.DataFrame, declaration: ModelDeclaration, directory: Path, 
             f"model {declaration.name!r}: no feature columns beside {sorted(declaration.not_features)}"
         )
 
-    kept = [*(name for name in view.not_features if name in frame.columns), declaration.label_column]
-    kept += [SUCCEEDED_AT] if SUCCEEDED_AT in frame.columns else []
-    rows = frame.sort_values([view.key, AS_OF], kind="stable", ignore_index=True)
-    rows = pd.concat([rows[kept], model_input(rows, features)], axis="columns")
-    for name in rows.columns.intersection([AS_OF, view.created, SUCCEEDED_AT]):
-        rows[name] = rows[name].dt.tz_convert("UTC").dt.as_unit("us")
-    rows[declaration.label_column] = _outcomes(rows[declaration.label_column], declaration)
-
+    rows = _stored(frame, declaration, features, [SUCCEEDED_AT])
     content = content_hash(rows, declaration)
+    open_rows: pd.DataFrame | None = None
+    if census is not None and len(census):
+        check_observations(census, view.key)
+        _check_labels(census, declaration, as_of)
+        open_rows = _stored(census, declaration, features, [VALUE])
+        of_census = content_hash(open_rows, declaration)
+        content = hashlib.sha256(f"{content}\0{of_census}".encode()).hexdigest()
     target = directory / content[:16]
     if target.exists():
         return load(target)
     with new_directory(target) as unfinished:
         rows.to_parquet(unfinished / DATA, index=False)
+        if open_rows is not None:
+            open_rows.to_parquet(unfinished / CENSUS, index=False)
         manifest = write_manifest(
             unfinished,
             {
@@ -126,9 +145,28 @@ def freeze(frame: pd.DataFrame, declaration: ModelDeclaration, directory: Path, 
                     str(k): int(n) for k, n in rows[declaration.label_column].value_counts().sort_index().items()
                 },
                 "features": features,
+                "census": [] if open_rows is None else [each.isoformat() for each in sorted(open_rows[AS_OF].unique())],
             },
         )
     return TrainingSet(id=target.name, directory=target, manifest=manifest)
+
+
+def _stored(
+    frame: pd.DataFrame, declaration: ModelDeclaration, features: dict[str, Kind], also: list[str]
+) -> pd.DataFrame:
+    """Return rows as they are kept: sorted, with what describes them, the label, some other columns and the features."""
+    import pandas as pd
+
+    view = declaration.feature_view
+    kept = [*view.not_features, declaration.label_column, *also]
+    rows = frame.sort_values([view.key, AS_OF], kind="stable", ignore_index=True)
+    rows = pd.concat([rows[[name for name in kept if name in frame.columns]], model_input(rows, features)], axis=1)
+    for name in rows.columns.intersection([AS_OF, view.created, SUCCEEDED_AT]):
+        rows[name] = rows[name].dt.tz_convert("UTC").dt.as_unit("us")
+    if VALUE in also and VALUE in rows.columns:
+        rows[VALUE] = rows[VALUE].astype("float64")
+    rows[declaration.label_column] = _outcomes(rows[declaration.label_column], declaration)
+    return rows
 
 
 def load(directory: Path) -> TrainingSet:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from models.census import census_clocks, totals
 from models.declaration import AS_OF
 from models.frames import feature_kinds, model_input
 from models.held_out import beside_baseline
 from models.horizons import HorizonTrial
 from models.learning import fit, predict
 from models.promotion import PromotionEvidence, decide_promotion
-from models.splitting import baseline_of, sample_weights, split
+from models.splitting import baseline_of, row_weights, sample_weights, split
 from models.untrainable import UntrainableError
 from models.validation import Observed, some_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
     from models.declaration import ModelDeclaration
@@ -23,7 +26,12 @@ TRIAL_ROWS = 20_000
 """Rows that a trial learns from, at most."""
 
 
-def try_horizon(declaration: ModelDeclaration, frame: pd.DataFrame, clock: pd.Timestamp) -> HorizonTrial:
+def try_horizon(
+    declaration: ModelDeclaration,
+    frame: pd.DataFrame,
+    clock: pd.Timestamp,
+    census: Callable[[list[pd.Timestamp]], pd.DataFrame],
+) -> HorizonTrial:
     """Measure the declared model over its horizon as a training would, and hold it to the rule of a first promotion.
 
     What a training does beyond that is left out: cross-validation, and the scaling of probabilities that may follow
@@ -36,7 +44,10 @@ def try_horizon(declaration: ModelDeclaration, frame: pd.DataFrame, clock: pd.Ti
     frame : DataFrame
         As for `models.training_set.freeze`.
     clock : Timestamp
+    census : callable
+        Returns the open entities of past clocks, as `models.training_set.freeze` takes them.
     """
+    import numpy as np
     import pandas as pd
 
     days = declaration.horizon_days
@@ -51,6 +62,7 @@ def try_horizon(declaration: ModelDeclaration, frame: pd.DataFrame, clock: pd.Ti
             features=model_input(frame, kinds),
             label=frame[declaration.label_column].astype("int64" if declaration.task == "binary" else str),
             weights=sample_weights(frame, declaration, sides.cut),
+            stands_for=row_weights(frame, declaration),
             entities=pd.factorize(frame[declaration.feature_view.key])[0],
         )
         train, test = rows.rows(sides.train), rows.rows(sides.test)
@@ -63,6 +75,15 @@ def try_horizon(declaration: ModelDeclaration, frame: pd.DataFrame, clock: pd.Ti
     metrics, trivial, over_baseline = beside_baseline(
         declaration, test.predicted(probability, declaration.outcomes), baseline
     )
+    of_clocks = census(census_clocks(sides.cut, clock, days))
+    expected = Observed(
+        features=model_input(of_clocks, kinds),
+        label=of_clocks[declaration.label_column].astype("int64" if declaration.task == "binary" else str),
+        weights=np.ones(len(of_clocks)),
+        stands_for=np.ones(len(of_clocks)),
+        entities=pd.factorize(of_clocks[declaration.feature_view.key])[0],
+    )
+    on_census = expected.predicted(predict(fitted, expected.features, declaration.outcomes), declaration.outcomes)
     decision = decide_promotion(
         PromotionEvidence(
             model=declaration.name,
@@ -73,6 +94,8 @@ def try_horizon(declaration: ModelDeclaration, frame: pd.DataFrame, clock: pd.Ti
             metrics=metrics,
             baseline=trivial,
             over_baseline=over_baseline,
+            census=totals(on_census),
+            max_census_off=declaration.max_census_off,
             max_skill_loss=declaration.max_skill_loss,
             champion=None,
         )

@@ -38,7 +38,9 @@ class Observed:
         A model input.
     label : Series of shape (n_rows,)
     weights : ndarray of float, shape (n_rows,)
-        Of the rows in learning; measures are unweighted.
+        Of the rows in learning; measures over decision points are unweighted.
+    stands_for : ndarray of float, shape (n_rows,)
+        How much of a census each row stands for (`models.splitting.row_weights`); a scaling is fitted by it.
     entities : ndarray of int, shape (n_rows,)
         The entity of each row, numbered from 0.
     """
@@ -46,6 +48,7 @@ class Observed:
     features: pd.DataFrame
     label: pd.Series
     weights: np.ndarray
+    stands_for: np.ndarray
     entities: np.ndarray
 
     def __len__(self) -> int:
@@ -60,6 +63,7 @@ class Observed:
             features=self.features[chosen],
             label=self.label[chosen],
             weights=self.weights[chosen],
+            stands_for=self.stands_for[chosen],
             entities=entities,
         )
 
@@ -151,13 +155,14 @@ def some_entities(entities: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 def cross_validate(
     declaration: ModelDeclaration, observed: Observed
-) -> tuple[CrossValidation, Predictions, np.ndarray] | str:
+) -> tuple[CrossValidation, Predictions, np.ndarray, np.ndarray] | str:
     """Cross-validate a model on folds of whole entities.
 
     Returns
     -------
-    tuple of (CrossValidation, Predictions, ndarray of int)
-        The figures, and the out-of-fold predictions with the fold of each row; or, as text, why there are none.
+    tuple of (CrossValidation, Predictions, ndarray of int, ndarray of float)
+        The figures, and the out-of-fold predictions with the fold of each row and what it stands for; or, as text, why
+        there are none.
     """
     import numpy as np
     from sklearn.model_selection import GroupKFold
@@ -195,6 +200,7 @@ def cross_validate(
         ),
         predictions,
         folds,
+        sample.stands_for,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assets.addresses import without_password
 from assets.database_marts import READER
@@ -42,13 +42,12 @@ def summarize(current: Settings) -> str:
 
 def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     """Return what was scored, if anything, and why the rest was not; of nothing scored the latter says so first."""
-    logs = {
-        model: (scored, reason)
-        for model, scored, reason in connection.execute(
-            "select model, scored, unscored_reason from ml.ml_scoring_logs "
-            "where as_of = (select as_of from raw.extraction)"
-        ).fetchall()
-    }
+    found = connection.execute(
+        "select model, scored, unscored_reason, outside_training from ml.ml_scoring_logs "
+        "where as_of = (select as_of from raw.extraction)"
+    ).fetchall()
+    logs = {model: (scored, reason) for model, scored, reason, _ in found}
+    outside = {model: beyond for model, *_, beyond in found}
     scoring = [name for name in DECLARATIONS if logs.get(name, (0, None))[0]]
     open_leads, scored, value = connection.execute(
         "select count(*), count(coalesce(conversion_model_version, action_model_version)), sum(expected_value) "
@@ -72,6 +71,9 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
         lines.append("grades     " + ", ".join(f"{grade} {n:,}" for grade, n in by_grade))
     if by_action:
         lines.append("actions    " + ", ".join(f"{action} {n:,}" for action, n in by_action))
+    beyond = [f"{outside[name]:,} by {name}" for name in scoring if outside.get(name)]
+    if beyond:
+        lines.append(f"marked     scored outside of what was learnt from: {', '.join(beyond)} (…_outside_training)")
     return lines, unscored
 
 
@@ -88,7 +90,7 @@ def _rejects(connection: Connection) -> str:
 def _model(connection: Connection, name: str) -> str:
     row = connection.execute(
         "select decisions.outcome, decisions.reason, versions.version, versions.metrics, versions.baseline, "
-        "versions.missed_gates, champions.version from ml.ml_decisions as decisions "
+        "versions.missed_gates, champions.version, versions.census from ml.ml_decisions as decisions "
         "left join ml.ml_models as versions using (model, version) "
         "left join ml.ml_champions as champions on decisions.model = champions.model "
         "where decisions.model = $1 and decisions.kind = 'promotion' order by decisions.decided_at desc limit 1",
@@ -96,7 +98,7 @@ def _model(connection: Connection, name: str) -> str:
     ).fetchone()
     if row is None:
         return f"model      {name}: never trained; run the job whole_loop"
-    outcome, reason, version, metrics, baseline, missed, champion = row
+    outcome, reason, version, metrics, baseline, missed, champion, census = row
     why = f"{reason} The champion is {champion}." if champion else "see unscored above. There is no champion."
     if version is None:
         return f"model      {name}: not trained: {why}"
@@ -107,10 +109,19 @@ def _model(connection: Connection, name: str) -> str:
         if isinstance(value, float) and isinstance(trivial.get(metric), float) and value != trivial[metric]
     )
     lines = [f"model      {name} {version}: {figures}"]
+    if census is not None:
+        lines.append(f"           census: {_census(json.loads(census))}")
     if outcome == "refuse":
         lines.append(f"           not promoted: {why}")
     lines += [f"           gate missed: {each}" for each in json.loads(missed)]
     return "\n".join(lines)
+
+
+def _census(census: dict[str, Any]) -> str:
+    totals = ", ".join(
+        f"{each['outcome']} expected {each['expected']:,.0f}, happened {each['actual']:,}" for each in census["totals"]
+    )
+    return f"of {census['rows']:,} open leads at {len(census['clocks'])} past clocks {totals}"
 
 
 def _proof(current: Settings, as_of: datetime) -> list[str]:

@@ -35,7 +35,9 @@ with scored as (
         conversion_model,
         conversion_model_version,
         action_model,
-        action_model_version
+        action_model_version,
+        conversion_outside_training,
+        action_outside_training
     from {{ ref('lead_scores') }}
     where conversion_model_version is not null or action_model_version is not null
 

@@ -32,6 +32,7 @@ conversion as (
         score,
         grade,
         reasons,
+        outside_training,
         scored_at
     from champion_predictions
     where model = 'conversion' and outcome = 'converted'
@@ -47,6 +48,7 @@ actions as (
         {%- for action in actions %}
         max(case when outcome = '{{ action }}' then probability end) as probability_{{ action }},
         {%- endfor %}
+        max(outside_training) as outside_training,
         max(scored_at) as scored_at
     from champion_predictions
     where model = 'next_best_action'
@@ -77,55 +79,19 @@ unscored as (
 
 ),
 
--- Of several open proposals the latest one counts.
-open_projects as (
-
-    select
-        proposed.lead_id,
-        proposed.value,
-        row_number() over (partition by proposed.lead_id order by proposed.fact_number desc nulls last) as recency_rank
-    from {{ ref('timeline') }} as proposed
-    left join {{ ref('timeline') }} as closed
-        on proposed.lead_id = closed.lead_id
-            and proposed.reference_id = closed.reference_id
-            and closed.fact = 'project_closed'
-            and closed.known_us < {{ clock_us() }}
-    where
-        proposed.fact = 'project_proposed'
-        and proposed.known_us < {{ clock_us() }}
-        and proposed.value is not null
-        and closed.reference_id is null
-
-),
-
-won_values as (
-
-    -- the discrete median is a value that was really won, the same on every engine
-    select percentile_disc(0.5) within group (order by value) as median_won_value
-    from {{ ref('timeline') }}
-    where fact = 'project_closed' and outcome = 'won' and known_us < {{ clock_us() }} and value is not null
-
-),
-
 valued as (
 
     select
         open_leads.lead_id,
         open_leads.as_of,
-        cast(coalesce(open_projects.value, leads.property_value, won_values.median_won_value) as decimal(18, 2)) as value,
-        case
-            when open_projects.value is not null then 'open_project'
-            when leads.property_value is not null then 'property_value'
-            when won_values.median_won_value is not null then 'median_won_value'
-            else 'unknown'
-        end as value_source,
+        worth.value,
+        worth.value_source,
         leads.created_at as lead_created_at,
         leads.lead_source,
         leads.current_assigned_to
     from open_leads
     inner join {{ ref('stg_leads') }} as leads on open_leads.lead_id = leads.lead_id
-    left join open_projects on open_leads.lead_id = open_projects.lead_id and open_projects.recency_rank = 1
-    cross join won_values
+    inner join {{ ref('lead_values') }} as worth on open_leads.lead_id = worth.lead_id
 
 ),
 
@@ -159,6 +125,8 @@ scored as (
         conversion.version as conversion_model_version,
         actions.model as action_model,
         actions.version as action_model_version,
+        conversion.outside_training as conversion_outside_training,
+        actions.outside_training as action_outside_training,
         case when conversion.version is null then unscored.conversion_unscored_reason end as conversion_unscored_reason,
         case when actions.version is null then unscored.action_unscored_reason end as action_unscored_reason
     from valued

@@ -1,0 +1,81 @@
+-- What each lead of a census is worth, as far as was known then: of the one at the clock, and of those that are asked for.
+with census as (
+
+    select
+        lead_id,
+        as_of,
+        as_of_us
+    from {{ ref('observations') }}
+    where observation_kind in ('clock', 'asked')
+
+),
+
+-- Of several open proposals the latest one counts.
+open_projects as (
+
+    select
+        census.lead_id,
+        census.as_of_us,
+        proposed.value,
+        row_number() over (
+            partition by census.lead_id, census.as_of_us order by proposed.fact_number desc nulls last
+        ) as recency_rank
+    from census
+    inner join {{ ref('timeline') }} as proposed
+        on census.lead_id = proposed.lead_id
+            and proposed.known_us < census.as_of_us
+    where
+        proposed.fact = 'project_proposed'
+        and proposed.value is not null
+        and (proposed.closed_us is null or proposed.closed_us >= census.as_of_us)
+
+),
+
+clocks as (
+
+    select distinct as_of_us
+    from census
+
+),
+
+won_values as (
+
+    select
+        clocks.as_of_us,
+        -- the discrete median is a value that was really won, the same on every engine
+        percentile_disc(0.5) within group (order by facts.value) as median_won_value
+    from clocks
+    inner join {{ ref('timeline') }} as facts on clocks.as_of_us > facts.known_us
+    where facts.fact = 'project_closed' and facts.outcome = 'won' and facts.value is not null
+    group by clocks.as_of_us
+
+),
+
+valued as (
+
+    select
+        census.lead_id,
+        census.as_of,
+        cast(
+            coalesce(open_projects.value, history.property_value, won_values.median_won_value) as decimal(18, 2)
+        ) as value,
+        case
+            when open_projects.value is not null then 'open_project'
+            when history.property_value is not null then 'property_value'
+            when won_values.median_won_value is not null then 'median_won_value'
+            else 'unknown'
+        end as value_source
+    from census
+    left join open_projects
+        on census.lead_id = open_projects.lead_id
+            and census.as_of_us = open_projects.as_of_us
+            and open_projects.recency_rank = 1
+    left join {{ ref('lead_history') }} as history
+        on census.lead_id = history.lead_id
+            and history.known_us < census.as_of_us
+            and (history.until_us is null or history.until_us >= census.as_of_us)
+    left join won_values on census.as_of_us = won_values.as_of_us
+
+)
+
+select * from valued

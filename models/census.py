@@ -1,0 +1,208 @@
+"""The census: all entities that were open at past clocks, and what a version expected of them beside what happened.
+
+Held-out rows are moments of entities about which something became known; a census is what is scored. The pipeline that
+is measured on it learnt from labels that had matured before its first clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.declaration import AS_OF, VALUE
+from models.evaluation import Census, CensusSlice, Total
+from models.grades import grade_bounds, grades_of
+from models.held_out import INTERVAL_ROWS, RESAMPLES, figure, happened
+from models.measures import losses, metrics, once, resampled
+from models.validation import some_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    import pandas as pd
+
+    from models.declaration import ModelDeclaration
+    from models.measures import Predictions
+
+CLOCKS = 3
+NORMAL_95, NORMAL_99 = 1.96, 2.576
+CATEGORIES = 10
+"""Values of a text that are shown apart; the rest share one band."""
+OTHERS = "(others)"
+MISSING_NUMBER = "(missing)"
+
+
+def census_clocks(cut: pd.Timestamp, clock: pd.Timestamp, horizon_days: int) -> list[pd.Timestamp]:
+    """Choose the clocks of a census: midnights, spread evenly from the cut to the last one whose outcome is known.
+
+    Parameters
+    ----------
+    cut : Timestamp
+        What had matured by then was learnt from.
+    clock : Timestamp
+        The present one, by which labels have matured.
+    horizon_days : int
+
+    Returns
+    -------
+    list of Timestamp
+        At most `CLOCKS`, rising; none where no outcome after the cut is known.
+    """
+    import numpy as np
+    import pandas as pd
+
+    first = cut.ceil("D")
+    last = (clock - pd.Timedelta(days=horizon_days)).floor("D")
+    if last < first:
+        return []
+    days = np.unique(np.linspace(0, (last - first).days, CLOCKS).round().astype(int))
+    return [first + pd.Timedelta(days=int(day)) for day in days]
+
+
+def measure_census(declaration: ModelDeclaration, predictions: Predictions, rows: pd.DataFrame) -> Census:
+    """Hold what was expected of a census to what happened, as a whole and by band.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+    predictions : Predictions
+        Of the rows, by a pipeline that knew nothing of what happened after the first clock.
+    rows : DataFrame
+        With ``as_of``, the columns of the bands and, where it is known, the value.
+    """
+    import numpy as np
+
+    probability = predictions.probability[:, 0]
+    bounds = grade_bounds(declaration, probability)
+    sample = predictions.rows(some_rows(len(predictions), INTERVAL_ROWS, declaration.seed))
+    resamples = metrics(sample, resampled(sample.groups, RESAMPLES, declaration.seed))
+    value_expected = value_actual = None
+    if declaration.task == "binary" and VALUE in rows.columns and rows[VALUE].notna().any():
+        value = np.nan_to_num(rows[VALUE].to_numpy(dtype="float64", na_value=np.nan))
+        value_expected, value_actual = float(probability @ value), float(predictions.truth @ value)
+    slices = []
+    for column, names, band in _banded(declaration, rows, grades_of(probability, bounds)):
+        for name in names:
+            inside = predictions.rows(band == name)
+            if len(inside):
+                slices.append(
+                    CensusSlice(
+                        column=column,
+                        band=name,
+                        rows=len(inside),
+                        entities=inside.groups,
+                        totals=totals(inside),
+                        log_loss=float(losses(inside).mean()),
+                        trivial_log_loss=frequency_loss(inside),
+                    )
+                )
+    return Census(
+        clocks=tuple(f"{each:%Y-%m-%d}" for each in sorted(rows[AS_OF].unique())),
+        rows=len(predictions),
+        entities=predictions.groups,
+        metrics={
+            name: figure(found[0], resamples[name])
+            for name, found in metrics(predictions, once(predictions.groups)).items()
+        },
+        trivial_log_loss=frequency_loss(predictions),
+        totals=totals(predictions),
+        value_expected=value_expected,
+        value_actual=value_actual,
+        slices=tuple(slices),
+        grades=bounds,
+    )
+
+
+def totals(predictions: Predictions) -> tuple[Total, ...]:
+    """Sum what was expected of each outcome beside how often it happened.
+
+    The interval of the difference is that of a sum over independent entities. Its variance is the larger of two: that
+    of the differences that were found, and that which the probabilities themselves say, with the rows of an entity
+    moving together. The former alone would call every small total without an event certain.
+    """
+    import numpy as np
+
+    found = []
+    for column, outcome in enumerate(predictions.outcomes):
+        p, did = predictions.probability[:, column], happened(predictions, column)
+        by_entity = np.bincount(predictions.group, weights=p - did)
+        chance = np.bincount(predictions.group, weights=np.sqrt(np.clip(p * (1 - p), 0, None)))
+        spread = NORMAL_95 * float(np.sqrt(max((by_entity**2).sum(), (chance**2).sum())))
+        expected, actual = float(p.sum()), int(did.sum())
+        found.append(
+            Total(
+                outcome=outcome,
+                expected=expected,
+                actual=actual,
+                lower=expected - actual - spread,
+                upper=expected - actual + spread,
+            )
+        )
+    return tuple(found)
+
+
+def departures(census: Census, bound: float) -> list[str]:
+    """Say where a census departs from what was expected, beyond chance: as a whole beyond a share of what happened.
+
+    In a band it must depart by 2 % of all that happened, and beyond the interval of 99 %, for there are many bands.
+    """
+    said = [
+        f"{total.outcome}: expected {total.expected:,.1f}, happened {total.actual:,}"
+        for total in census.totals
+        if is_off(total, bound)
+    ]
+    for number, whole in enumerate(census.totals):
+        for each in census.slices:
+            total = each.totals[number]
+            gap = total.expected - total.actual
+            chance = (total.upper - total.lower) / 2 * NORMAL_99 / NORMAL_95
+            if abs(gap) > max(chance, 0.02 * whole.actual):
+                said.append(
+                    f"{total.outcome} where {each.column} is {each.band}: expected {total.expected:,.1f}, happened "
+                    f"{total.actual:,}"
+                )
+    return said
+
+
+def is_off(total: Total, bound: float) -> bool:
+    """Say whether more or less of an outcome was expected than happened, beyond a share of that and beyond chance."""
+    return total.lower > bound * total.actual or total.upper < -bound * total.actual
+
+
+def frequency_loss(predictions: Predictions) -> float:
+    """Return the log-loss of predicting the rows' own frequencies, which no constant surpasses."""
+    import numpy as np
+
+    binary = len(predictions.outcomes) == 1
+    share = np.bincount(predictions.truth, minlength=2 if binary else len(predictions.outcomes)) / len(predictions)
+    occurring = share[share > 0]
+    return float(-(occurring * np.log(occurring)).sum())
+
+
+def _banded(
+    declaration: ModelDeclaration, rows: pd.DataFrame, grades: Sequence[str | None]
+) -> Iterator[tuple[str, list[str], np.ndarray]]:
+    """Return each column of bands with the names of its bands, in their order, and the band of each row."""
+    import numpy as np
+
+    clocks = np.array([f"{each:%Y-%m-%d}" for each in rows[AS_OF]], dtype=object)
+    yield "clock", sorted(set(clocks)), clocks
+    for column, bounds in declaration.feature_view.bands.items():
+        if column not in rows.columns:
+            continue
+        if bounds:
+            names = [
+                f"below {bounds[0]:g}",
+                *(f"{low:g} to below {high:g}" for low, high in zip(bounds, bounds[1:], strict=False)),
+                f"{bounds[-1]:g} and more",
+                MISSING_NUMBER,
+            ]
+            values = rows[column].to_numpy(dtype="float64", na_value=np.nan)
+            places = np.where(np.isnan(values), len(bounds) + 1, np.searchsorted(bounds, values, side="right"))
+            yield column, names, np.array(names, dtype=object)[places]
+            continue
+        values = rows[column].astype(str)
+        names = list(values.value_counts().index[:CATEGORIES])
+        yield column, [*names, OTHERS], values.where(values.isin(names), OTHERS).to_numpy(dtype=object)
+    if declaration.grades:
+        yield "grade", list(declaration.grades), np.array(grades, dtype=object)

@@ -1,0 +1,91 @@
+"""Ranges: what training has seen of the features that place an entity, and whether a row to be scored lies outside.
+
+A model says something for every row. Where training has seen nothing like it, trees repeat what they learnt of the
+nearest rows, and nothing measured says whether that holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import pandas as pd
+
+LEAST_ENTITIES = 20
+"""Entities that must reach a value for it to count as seen. Of fewer entities than that all values count."""
+
+Range = dict[str, Any]
+"""Of a number ``{"lower", "upper", "missing"}``, of a text ``{"values"}``, as JSON keeps it."""
+
+
+def learnt_ranges(features: pd.DataFrame, entities: np.ndarray, names: tuple[str, ...]) -> dict[str, Range]:
+    """Return what enough entities have shown of some features.
+
+    Parameters
+    ----------
+    features : DataFrame of shape (n_rows, n_features)
+        A model input.
+    entities : ndarray of int, shape (n_rows,)
+        The entity of each row.
+    names : tuple of str
+        Those of them that are no features are left out.
+
+    Returns
+    -------
+    dict of str to Range
+        For a number the least and the largest value that `LEAST_ENTITIES` entities reach or pass, and whether as many
+        have none; for a text the values that as many have had.
+    """
+    import numpy as np
+
+    ranges: dict[str, Range] = {}
+    enough = min(LEAST_ENTITIES, len(np.unique(entities)))
+    for name in names:
+        if name not in features.columns:
+            continue
+        column = features[name]
+        if column.dtype == object:
+            seen = column.to_frame("value").assign(entity=entities).drop_duplicates()["value"].value_counts()
+            ranges[name] = {"values": sorted(str(value) for value in seen.index[seen >= enough])}
+            continue
+        by_entity = column.groupby(entities)
+        least, largest = by_entity.min().dropna(), by_entity.max().dropna()
+        ranges[name] = {
+            "lower": float(np.sort(least)[min(enough, len(least)) - 1]) if len(least) else None,
+            "upper": float(np.sort(largest)[-min(enough, len(largest))]) if len(largest) else None,
+            "missing": bool(column.isna().groupby(entities).any().sum() >= enough),
+        }
+    return ranges
+
+
+def outside(features: pd.DataFrame, ranges: Mapping[str, Range]) -> list[str | None]:
+    """Say of each row in which features training has seen nothing like it, or None.
+
+    Parameters
+    ----------
+    features : DataFrame
+        The model input.
+    ranges : mapping of str to Range
+        As `learnt_ranges` returns them.
+    """
+    import numpy as np
+
+    said: list[list[str]] = [[] for _ in range(len(features))]
+    for name, seen in ranges.items():
+        column = features[name]
+        if "values" in seen:
+            for row in np.flatnonzero(~column.isin(seen["values"]).to_numpy()):
+                said[row].append(f"{name} = {column.iloc[row]} (seldom or never learnt from)")
+            continue
+        values = column.to_numpy(dtype="float64")
+        if not seen["missing"]:
+            for row in np.flatnonzero(np.isnan(values)):
+                said[row].append(f"{name} is missing (seldom or never learnt from)")
+        for row in np.flatnonzero(values < (-np.inf if seen["lower"] is None else seen["lower"])):
+            said[row].append(f"{name} = {values[row]:.4g} (learnt from {seen['lower']:.4g} on)")
+        for row in np.flatnonzero(values > (np.inf if seen["upper"] is None else seen["upper"])):
+            said[row].append(f"{name} = {values[row]:.4g} (learnt from up to {seen['upper']:.4g})")
+    return ["; ".join(each) or None for each in said]
