@@ -1,9 +1,11 @@
-"""What a run refuses to do: it says why, ends with exit code 1, and leaves what was published as it was."""
+"""What a run refuses to do: it says why, and leaves what was published as it was; one model's trouble is its own."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -46,14 +48,6 @@ def test_another_source_unless_it_is_accepted(own: Home, tmp_path: Path) -> None
     assert own.ask("select source from raw.extraction") == [(str(elsewhere),)]
 
 
-@pytest.mark.slow(40)
-def test_to_train_before_a_label_has_matured(own: Home) -> None:
-    run = _failed(own, LEADLINE_CONVERSION_HORIZON_DAYS="3000")
-    assert "training_set__conversion: model 'conversion': no rows to learn from" in run.err
-    assert "no label over 3000 days has matured" in run.err
-    assert "load more history, or shorten the horizon" in run.err
-
-
 @pytest.mark.slow(50)
 def test_to_score_with_a_model_file_that_was_changed(own: Home) -> None:
     artifact = own.ask("select artifact from ml.ml_champions where model = 'conversion'")[0][0]
@@ -90,20 +84,86 @@ def test_to_promote_a_candidate_that_does_not_beat_the_baseline(tmp_path: Path) 
     run = home.run()
 
     assert run.code == 0, run.err[-3000:]
-    promotion = "select outcome from ml.ml_decisions where model = 'conversion' and kind = 'promotion'"
-    assert home.ask(promotion) == [("refuse",)]
+    ((outcome, reason, evidence),) = home.ask(
+        "select outcome, reason, evidence from ml.ml_decisions where model = 'conversion' and kind = 'promotion'"
+    )
+    assert outcome == "refuse"
+    assert "does not beat the trivial baseline" in reason
     assert home.ask("select count(*) from ml.ml_champions where model = 'conversion'") == [(0,)]
     leads = home.ask("select count(*) from features.lead_features where observation_kind = 'clock'")
     assert leads[0][0] > 0
     assert ask(
         home.published,
         "select count(*), count(conversion_probability), count(conversion_score), count(grade), count(expected_value), "
-        "count(conversion_model_version) from marts.lead_scores",
-    ) == [(leads[0][0], 0, 0, 0, 0, 0)]
-    assert f"scored     0 of {leads[0][0]:,} open leads" in run.out
-    assert "not promoted: " in run.out
-    assert "does not beat the trivial baseline" in run.out
-    assert "The champion is none." in run.out
+        "count(conversion_model_version), min(conversion_unscored_reason) from marts.lead_scores",
+    ) == [(leads[0][0], 0, 0, 0, 0, 0, reason)]
+    assert f"unscored   conversion: {reason}" in run.out
+    assert "expected value" not in run.out
+    assert "not promoted: see unscored above. There is no champion." in run.out
+    trials = json.loads(evidence)["shorter"]["trials"]
+    assert [each["horizon_days"] for each in trials] == [60, 30, 14, 7, 3, 1][: len(trials)]
+    passing = [f"HORIZON={each['horizon_days']} would pass" for each in trials if each["passes"]]
+    assert all(each in reason for each in passing or ["No shorter horizon that was tried would pass"])
+
+
+@pytest.mark.slow(50)
+def test_to_train_without_a_matured_label_keeps_the_champion_and_the_other_model_goes_on(own: Home) -> None:
+    champions = own.ask("from ml.ml_champions order by all")
+
+    run = own.run(LEADLINE_CONVERSION_HORIZON_DAYS="3000")
+
+    assert run.code == 0, run.err[-3000:]
+    last = (
+        "select model, outcome, rule, version from ml.ml_decisions where kind = 'promotion' "
+        "qualify row_number() over (partition by model order by decided_at desc) = 1 order by model"
+    )
+    (conversion, action) = own.ask(last)
+    assert conversion == ("conversion", "refuse", "untrainable", "none")
+    assert action[:3] == ("next_best_action", "keep", "same_version")
+    assert own.ask("from ml.ml_champions order by all") == champions
+    (line,) = [line for line in run.out.splitlines() if line.startswith("model      conversion: not trained: ")]
+    assert "no label over 3000 days has matured" in line
+    assert re.search(r"HORIZON=\d+ would pass \(auc 0\.\d+\)", line)
+    assert f"The champion is {champions[0][1]}." in line
+    assert "unscored" not in run.out
+    assert ask(
+        own.published,
+        "select distinct conversion_model_version, conversion_unscored_reason, next_best_action is null "
+        "from marts.lead_scores",
+    ) == [(champions[0][1], None, False)]
+
+
+@pytest.mark.slow(90)
+def test_to_train_any_model_on_a_source_that_has_just_begun(empty: Home) -> None:
+    began = empty.settings["LEADLINE_SOURCE"]
+    with duckdb.connect() as connection:
+        (first,) = connection.execute(f"select min(created_at) from '{began}/leads.parquet'").fetchall()[0]
+    early = {"LEADLINE_AS_OF": (first + timedelta(days=3)).isoformat()}
+
+    run = empty.run(**early)
+
+    assert run.code == 0, run.err[-3000:]
+    assert run.out.strip().startswith("scored     nothing is scored: none of ")
+    assert "expected value" not in run.out
+    won, matured = "No project was won in the whole source", "no label over 7 days has matured"
+    assert re.search(f"^unscored   conversion: {won}", run.out, re.MULTILINE)
+    assert re.search(f"^unscored   next_best_action: .*{matured}", run.out, re.MULTILINE)
+    rows = ask(
+        empty.published,
+        "select distinct coalesce(conversion_model_version, action_model_version), conversion_unscored_reason, "
+        "action_unscored_reason from marts.lead_scores",
+    )
+    assert len(rows) == 1
+    assert rows[0][0] is None
+    assert rows[0][1].startswith(won)
+    assert matured in rows[0][2]
+    assert empty.ask("select count(*) from marts.lead_score_history") == [(0,)]
+
+    kept = {**empty.contents("raw", "features", "labels", "marts"), "logs": empty.ask("from ml.ml_scoring_logs")}
+    assert empty.run(**early).code == 0
+    assert kept == {
+        **empty.contents("raw", "features", "labels", "marts"), "logs": empty.ask("from ml.ml_scoring_logs")
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ best_action as (
 unscored as (
 
     select
-        max(case when model = 'conversion' then unscored_reason end) as conversion_unscored_reason,
-        max(case when model = 'next_best_action' then unscored_reason end) as action_unscored_reason
+        model,
+        unscored_reason
     from {{ source('ml', 'ml_scoring_logs') }}
     where as_of = {{ timestamp_from_us(clock_us()) }}
 
@@ -127,13 +127,14 @@ scored as (
         actions.version as action_model_version,
         conversion.outside_training as conversion_outside_training,
         actions.outside_training as action_outside_training,
-        case when conversion.version is null then unscored.conversion_unscored_reason end as conversion_unscored_reason,
-        case when actions.version is null then unscored.action_unscored_reason end as action_unscored_reason
+        case when conversion.version is null then conversion_unscored.unscored_reason end as conversion_unscored_reason,
+        case when actions.version is null then action_unscored.unscored_reason end as action_unscored_reason
     from valued
-    cross join unscored
     left join conversion on valued.lead_id = conversion.lead_id
     left join actions on valued.lead_id = actions.lead_id
     left join best_action on valued.lead_id = best_action.lead_id and best_action.action_rank = 1
+    left join unscored as conversion_unscored on conversion_unscored.model = 'conversion'
+    left join unscored as action_unscored on action_unscored.model = 'next_best_action'
 
 )
 
