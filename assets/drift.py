@@ -256,9 +256,10 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         verdicts = judge(evidence, declaration.drift, max_age_days=declaration.retrain.max_champion_age_days)
         with warehouse.connect() as connection:
             record_drift(connection, context.run_id, evidence, verdicts, clock.present())
+        kinds = {each.column: each.kind for each in _shown(evidence)}
         report = artifacts.reports(declaration.name) / f"{as_of:%Y%m%dT%H%M%SZ}-{evidence.version}.html"
         # the same champion at the same clock gives the same report
-        written = report.exists() or write_report(*sample, report)
+        written = report.exists() or write_report(*sample, kinds, report)
         for verdict in verdicts:
             log = context.log.warning if verdict.failed else context.log.info
             log(f"{declaration.name}, {verdict.check}: {verdict.statement}")
@@ -321,19 +322,19 @@ def check_result(
     )
 
 
-def _most_moved(evidence: DriftEvidence) -> list[Distance]:
-    return sorted(evidence.features, key=lambda each: (-(each.psi or 0), each.column))[:SHOWN]
+def _shown(evidence: DriftEvidence) -> list[Distance]:
+    most_moved = sorted(evidence.features, key=lambda each: (-(each.psi or 0), each.column))[:SHOWN]
+    return [*evidence.predictions, *most_moved]
 
 
 def _sample(
     connection: "DuckDBPyConnection", declaration: ModelDeclaration, evidence: DriftEvidence
 ) -> "tuple[pd.DataFrame, pd.DataFrame]":
     key = declaration.feature_view.key
-    moved = ", ".join(f'"{each.column}"' for each in _most_moved(evidence))
-    predicted = ", ".join(each.column for each in evidence.predictions)
+    shown = ", ".join(f'"{each.column}"' for each in _shown(evidence))
     reference, current = (
         connection.execute(
-            f"select {predicted}, {moved} from drift_rows inner join drift_predicted using ({key}, as_of) "
+            f"select {shown} from drift_rows inner join drift_predicted using ({key}, as_of) "
             f"where drift_rows.{side} order by md5({key} || epoch_us(as_of)), {key}, as_of limit {SAMPLE}"
         ).df()
         for side in ("is_reference", "is_current")
@@ -342,11 +343,10 @@ def _sample(
 
 
 def _metadata(evidence: DriftEvidence, verdicts: tuple[Verdict, ...]) -> dict[str, Any]:
-    columns = [*evidence.predictions, *_most_moved(evidence)]
     rows = [
         f"| {each.column} | {_figure(each.psi)} | {_figure(each.distance)} | {_figure(each.wasserstein)} "
         f"| {_figure(each.nulls_reference)} | {_figure(each.nulls_current)} | {_figure(each.new_categories)} |"
-        for each in columns
+        for each in _shown(evidence)
     ]
     head = [
         "| column | PSI | KS or Jensen-Shannon | Wasserstein | nulls before | nulls now | new categories |",

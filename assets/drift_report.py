@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    import numpy as np
     import pandas as pd
+
+    from models.frames import Kind
 
 SAMPLE = 2_000
 """Rows of each side that the report is drawn from."""
@@ -16,13 +20,27 @@ KEPT = 30
 """Reports that are kept of a model: each has 5 MB, and its figures stay in the warehouse."""
 
 
-def write_report(reference: pd.DataFrame, current: pd.DataFrame, path: Path) -> bool:
+BINS = 100
+"""More than any of the report's histograms has."""
+
+VALUES = 30
+"""The commonest values of a text, which are drawn one by one: Evidently takes ten seconds over 3,000."""
+
+OTHERS = "(others)"
+
+
+def write_report(reference: pd.DataFrame, current: pd.DataFrame, kinds: Mapping[str, Kind], path: Path) -> bool:
     """Write the report as one HTML file that needs no network.
 
     Parameters
     ----------
     reference, current : DataFrame of shape (n_rows, n_columns)
-        Columns without a value on either side are left out: there is nothing to draw.
+        Columns of any type that can be learnt from. One that has no value on one side is left out: there is nothing
+        to draw beside the other.
+    kinds : mapping of str to {"number", "text"}
+        What each column is learnt from and measured as, and so drawn as. A number that has no histogram (all infinite,
+        or of a size at which neighbouring floats are further apart than bins) is drawn like text, by its commonest
+        values.
     path : Path
         Written whole or not at all; a report that is there is replaced, and of the others in the folder those go that
         come first by name, until `KEPT` are left.
@@ -32,17 +50,22 @@ def write_report(reference: pd.DataFrame, current: pd.DataFrame, path: Path) -> 
     bool
         Whether there was anything to draw.
     """
-    drawn = [name for name in reference.columns if reference[name].notna().any() and current[name].notna().any()]
+    drawn = {name: kinds[name] for name in kinds if reference[name].notna().any() and current[name].notna().any()}
     if not drawn:
         return False
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
-    numbers = [name for name in drawn if reference[name].dtype.kind in "ifb"]
-    definition = DataDefinition(
-        numerical_columns=numbers, categorical_columns=[name for name in drawn if name not in numbers]
-    )
-    sides = [Dataset.from_pandas(side[drawn], data_definition=definition) for side in (current, reference)]
+    from models.frames import model_input
+
+    # Evidently fails on booleans, decimals and nullable types
+    given = [model_input(side, drawn) for side in (current, reference)]
+    numbers = [name for name in drawn if drawn[name] == "number" and _has_histogram(*(side[name] for side in given))]
+    categories = [name for name in drawn if name not in numbers]
+    for name in categories:
+        _keep_commonest(name, given)
+    definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
+    sides = [Dataset.from_pandas(side, data_definition=definition) for side in given]
     # its own verdicts use other measures than those that decide here: the sample shows shapes
     snapshot = Report([DataDriftPreset()]).run(current_data=sides[0], reference_data=sides[1])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,3 +75,29 @@ def write_report(reference: pd.DataFrame, current: pd.DataFrame, path: Path) -> 
     for outdated in sorted(path.parent.glob("*.html"))[:-KEPT]:
         outdated.unlink()
     return True
+
+
+def _keep_commonest(name: str, sides: list[pd.DataFrame]) -> None:
+    import pandas as pd
+
+    texts = [side[name].astype(str) for side in sides]
+    commonest = pd.concat(texts).value_counts().index[:VALUES]
+    for side, text in zip(sides, texts, strict=True):
+        side[name] = text.where(text.isin(commonest), OTHERS)
+
+
+def _has_histogram(*sides: pd.Series) -> bool:
+    """Tell whether each side, and both together, can be divided into bins and have a spread."""
+    import numpy as np
+
+    finite = [side[np.isfinite(side)].to_numpy() for side in sides]
+    return all(each.size and _can_be_divided(each) for each in (*finite, np.concatenate(finite)))
+
+
+def _can_be_divided(values: np.ndarray) -> bool:
+    import numpy as np
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        # a histogram of a constant is 1 wide
+        width = (np.ptp(values) or 1.0) / BINS
+        return bool(np.isfinite(np.var(values)) and width > np.spacing(np.abs(values).max()))

@@ -15,6 +15,9 @@ from assets.warehouse import Warehouse
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+READABLE_FROM = "v1.2.0"
+"""The earliest DuckDB that reads the published file. By default DuckDB 2 writes what no earlier version can open."""
+
 
 @dbt_assets(
     manifest=manifest_path(),
@@ -86,7 +89,7 @@ def _copy_marts(connection: "DuckDBPyConnection", names: Sequence[str], path: Pa
         f"select 'column', table_name, column_name, comment from duckdb_columns() where {described}",
         [names],
     ).fetchall()
-    connection.execute("attach ? as snapshot", [str(path)])
+    connection.execute(f"attach ? as snapshot (storage_version '{READABLE_FROM}')", [str(path)])
     counts = {}
     try:
         connection.execute("create schema snapshot.marts")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.homes import MEASURED, Home
+from tests.homes import MEASURED, Home, never_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,9 +78,11 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixt
 
 
 @pytest.fixture(scope="session")
-def filled(shared_folder: Path) -> Home:
+def filled(shared_folder: Path) -> Iterator[Home]:
     """Return a home filled by one run on the simulated CRM; tests read it and change only copies."""
-    return once(shared_folder / "filled", lambda path: Home(path, {"LEADLINE_SIMULATION_LEADS": LEADS, **HORIZON}))
+    home = once(shared_folder / "filled", lambda path: Home(path, {"LEADLINE_SIMULATION_LEADS": LEADS, **HORIZON}))
+    with never_written(home.warehouse, home.published):
+        yield home
 
 
 @pytest.fixture

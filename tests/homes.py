@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,17 +210,41 @@ def filled_in(docs: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return manifest, json.JSONDecoder().raw_decode(docs, end + len(separator))[0]
 
 
-def ask(path: Path, sql: str, *parameters: Any) -> Rows:
-    """Query a DuckDB file, with times in UTC."""
+@contextmanager
+def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a DuckDB file as any number of processes can at once, to read, with times in UTC."""
     with duckdb.connect(str(path), read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
+        yield connection
+
+
+@contextmanager
+def never_written(*paths: Path) -> Iterator[None]:
+    """Have whoever opens one of these DuckDB files to write, in any process, fail at once.
+
+    DuckDB locks the part of a file that it opens, to read or to write. This holds a lock to read as well, with which
+    other readers agree. It is one of the open file (Linux knows these) and not of the process, so it holds in this
+    process too, and is not lost where the process closes the file another time.
+    """
+    with ExitStack() as files:
+        for path in paths:
+            opened = files.enter_context(path.open("rb"))
+            if sys.platform == "linux":
+                # struct flock: type, whence, start, length (0 is all), process (0 as the lock is of the file)
+                lock = struct.pack("hhqqi0q", fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+                fcntl.fcntl(opened, fcntl.F_OFD_SETLK, lock)
+        yield
+
+
+def ask(path: Path, sql: str, *parameters: Any) -> Rows:
+    """Query a DuckDB file, with times in UTC."""
+    with reading(path) as connection:
         return connection.execute(sql, list(parameters)).fetchall()
 
 
 def contents(path: Path, *schemas: str) -> dict[str, Rows]:
     """Return all rows of the tables of schemas of a DuckDB file, sorted, by table."""
-    with duckdb.connect(str(path), read_only=True) as connection:
-        connection.execute("set TimeZone = 'UTC'")
+    with reading(path) as connection:
         tables = connection.execute(
             "select schema_name, table_name from duckdb_tables() where list_contains(?, schema_name)", [list(schemas)]
         ).fetchall()

@@ -11,7 +11,6 @@ from assets.postgres import copy_into
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
 RELATIVE_TOLERANCE = 1e-12
 """Of doubles; everything else is equal."""
@@ -42,16 +41,23 @@ class Table:
     tolerances: Mapping[str, float] | None = None
 
 
-def assert_same_rows(duck: Path, address: str, tables: Iterable[Table]) -> int:
+def assert_same_rows(store: duckdb.DuckDBPyConnection, address: str, tables: Iterable[Table]) -> int:
     """Fail where a table is empty, or differs in its types, its rows or a value; return the number of cells compared.
 
     The rows of PostgreSQL come in bulk, and what compares them is one query per table.
+
+    Parameters
+    ----------
+    store : DuckDBPyConnection
+        To the DuckDB file, in UTC. How it is opened is for the caller to know: to read where other tests share it, and
+        as dbt does in a process that dbt has run in, for it keeps the file open.
+    address : str
+        Of the PostgreSQL database.
+    tables : iterable of Table
     """
     cells = 0
-    # the file is not attached, for dbt keeps it open in a process that it has run in
-    with duckdb.connect(str(duck)) as store, duckdb.connect() as connection:
-        for each in (store, connection):
-            each.execute("set TimeZone = 'UTC'")
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
         for table in tables:
             schema, name = (table.on_postgres or table.name).split(".")
             copy_into(address, connection, schema, name, table.columns, None)

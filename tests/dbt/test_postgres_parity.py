@@ -123,11 +123,12 @@ def test_the_comparison_sees_every_difference(postgres_server: str, tmp_path: Pa
         if change and warehouse.target == "postgres":
             warehouse.execute("set search_path = built", change)
     table = Table("built.facts", ["number"], ["number", "name", "price", "share", "known_at"])
-    if said.startswith("equal"):
-        assert assert_same_rows(tmp_path / "warehouse.duckdb", postgres_server, [table]) == 10
-        return
-    with pytest.raises(AssertionError) as failure:
-        assert_same_rows(tmp_path / "warehouse.duckdb", postgres_server, [table])
+    with DuckDB(tmp_path).opened() as store:
+        if said.startswith("equal"):
+            assert assert_same_rows(store, postgres_server, [table]) == 10
+            return
+        with pytest.raises(AssertionError) as failure:
+            assert_same_rows(store, postgres_server, [table])
     assert said in str(failure.value)
 
 
@@ -178,9 +179,7 @@ def _built_on_both(
     found = {table.replace(_on_postgres("marts"), "marts"): columns for table, columns in found.items()}
     assert _kinds(found) == _kinds(expected)
     assert len(expected) == 6
-    # where the extractions differ, no model is to blame
     raw = [Table(f"raw.{name}", [_key(name)], list(columns)) for name, columns in COLUMNS.items()]
-    assert_same_rows(duck.path, address, raw)
     built = [
         Table(
             table,
@@ -190,7 +189,10 @@ def _built_on_both(
         )
         for table, columns in expected.items()
     ]
-    return duck, assert_same_rows(duck.path, address, built)
+    with duck.opened() as store:
+        # where the extractions differ, no model is to blame
+        assert_same_rows(store, address, raw)
+        return duck, assert_same_rows(store, address, built)
 
 
 def _key(table: str) -> str:

@@ -135,7 +135,8 @@ class DuckDB(Warehouse):
         self.environment = {"LEADLINE_DUCKDB_PATH": str(self.path)}
 
     @contextmanager
-    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the file as dbt does, with times in UTC."""
         # dbt cannot open the file while a connection is open
         with duckdb.connect(str(self.path)) as connection:
             connection.execute("set TimeZone = 'UTC'")
@@ -143,13 +144,13 @@ class DuckDB(Warehouse):
 
     def execute(self, *statements: str) -> None:
         """Run statements in one connection."""
-        with self._connection() as connection:
+        with self.opened() as connection:
             for statement in statements:
                 connection.execute(statement)
 
     def insert(self, table: str, rows: Sequence[Row]) -> None:
         """Insert rows, which have all columns of the table."""
-        with self._connection() as connection:
+        with self.opened() as connection:
             connection.begin()
             # one statement for many rows: each takes a millisecond
             for start in range(0, len(rows), 500):
@@ -160,7 +161,7 @@ class DuckDB(Warehouse):
 
     def table(self, query: str) -> tuple[list[str], list[Row]]:
         """Return the columns and rows of a query, with times in UTC."""
-        with self._connection() as connection:
+        with self.opened() as connection:
             result = connection.execute(query)
             return [column[0] for column in result.description or ()], result.fetchall()
 

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import duckdb
 import pytest
 
 from tests.conftest import once, source_of
-from tests.homes import Home, ask, contents, without
+from tests.homes import Home, ask, contents, never_written, reading, without
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 NEXT_DAY = "2026-07-15"
@@ -29,12 +29,14 @@ class Kill:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(filled: Home, shared_folder: Path) -> Home:
+def undisturbed(filled: Home, shared_folder: Path) -> Iterator[Home]:
     """Return a home with a further run at the next clock, which nobody killed."""
-    return once(
+    home = once(
         shared_folder / "undisturbed",
         lambda path: filled.copy(path, LEADLINE_SOURCE=source_of(filled), LEADLINE_AS_OF=NEXT_DAY),
     )
+    with never_written(home.warehouse, home.published):
+        yield home
 
 
 def _scores(home: Home) -> dict[str, list[tuple[object, ...]]]:
@@ -58,7 +60,7 @@ KILLS = [
 def test_a_home_with_a_snapshot_survives(own: Home, undisturbed: Home) -> None:
     home = Home(own.path, {**own.settings, "LEADLINE_AS_OF": NEXT_DAY})
     old = contents(home.published, "marts")
-    with duckdb.connect(str(home.published), read_only=True) as reader, ExitStack() as processes:
+    with reading(home.published) as reader, ExitStack() as processes:
         rows = reader.execute("select count(*) from marts.lead_scores").fetchall()
         for kill in KILLS:
             running = processes.enter_context(home.started())

