@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-MOST_OUTSIDE = 0.2
-"""Share of the scored leads that may lie outside of what training has seen before a person should look. The oldest leads
-always do: of an age that only leads have whose outcome is not known yet."""
+MOST_OUTSIDE = 1 / 3
+"""Share of the scored leads that may lie outside of what training has seen before a person should look. The oldest
+always do, for their age is one at which no outcome is known yet."""
 
 
 def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
@@ -135,7 +135,7 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                         for name, mean in predictions.groupby("outcome")["probability"].mean().items()
                     }
                 ),
-            }
+            },
         )
 
     return scores

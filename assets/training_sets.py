@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from assets.compiled import microseconds
 from assets.census import census
+from assets.compiled import microseconds
 from assets.features_at import LEAD_ID, STATE, QuestionError, features_at
 from assets.resources import WAREHOUSE_POOL, ArtifactStore, CompiledSql, Horizons
 from assets.warehouse import Connection, Extraction, Warehouse, columns_of

@@ -218,7 +218,7 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
                 "features": training_set.features,
                 "typical": _typical(features, training_set.features),
                 "baseline": baseline,
-                "ranges": learnt_ranges(features, rows.entities, view.ranges),
+                "ranges": learnt_ranges(features, rows.entities, view.ranges, declaration.row_weight),
                 "rows": len(frame),
                 "entities": training_set.manifest["entities"],
                 "split": {

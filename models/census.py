@@ -6,6 +6,7 @@ is measured on it learnt from labels that had matured before its first clock.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from models.declaration import AS_OF, VALUE
@@ -193,7 +194,7 @@ def _banded(
         if bounds:
             names = [
                 f"below {bounds[0]:g}",
-                *(f"{low:g} to below {high:g}" for low, high in zip(bounds, bounds[1:], strict=False)),
+                *(f"{low:g} to below {high:g}" for low, high in pairwise(bounds)),
                 f"{bounds[-1]:g} and more",
                 MISSING_NUMBER,
             ]
@@ -201,8 +202,8 @@ def _banded(
             places = np.where(np.isnan(values), len(bounds) + 1, np.searchsorted(bounds, values, side="right"))
             yield column, names, np.array(names, dtype=object)[places]
             continue
-        values = rows[column].astype(str)
-        names = list(values.value_counts().index[:CATEGORIES])
-        yield column, [*names, OTHERS], values.where(values.isin(names), OTHERS).to_numpy(dtype=object)
+        texts = rows[column].astype(str)
+        names = list(texts.value_counts().index[:CATEGORIES])
+        yield column, [*names, OTHERS], texts.where(texts.isin(names), OTHERS).to_numpy(dtype=object)
     if declaration.grades:
         yield "grade", list(declaration.grades), np.array(grades, dtype=object)

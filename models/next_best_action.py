@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.declaration import COST_GATES, LEAD_FEATURES, OWN_HISTORY, RECALL, SEASONAL, SILENCE, ModelDeclaration, RequiredFacts
+from models.declaration import (
+    COST_GATES,
+    LEAD_FEATURES,
+    OWN_HISTORY,
+    RECALL,
+    SEASONAL,
+    SILENCE,
+    ModelDeclaration,
+    RequiredFacts,
+)
 from models.drift import DriftPolicy
 
 if TYPE_CHECKING:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from models.declaration import RowWeight
+
 LEAST_ENTITIES = 20
 """Entities that must reach a value for it to count as seen. Of fewer entities than that all values count."""
 
@@ -21,7 +23,9 @@ Range = dict[str, Any]
 """Of a number ``{"lower", "upper", "missing"}``, of a text ``{"values"}``, as JSON keeps it."""
 
 
-def learnt_ranges(features: pd.DataFrame, entities: np.ndarray, names: tuple[str, ...]) -> dict[str, Range]:
+def learnt_ranges(
+    features: pd.DataFrame, entities: np.ndarray, names: tuple[str, ...], weight: RowWeight | None = None
+) -> dict[str, Range]:
     """Return what enough entities have shown of some features.
 
     Parameters
@@ -32,6 +36,9 @@ def learnt_ranges(features: pd.DataFrame, entities: np.ndarray, names: tuple[str
         The entity of each row.
     names : tuple of str
         Those of them that are no features are left out.
+    weight : RowWeight, optional
+        A row stands for as many values ahead of its own as it weighs: a silence is observed again when it has lasted
+        twice as long.
 
     Returns
     -------
@@ -51,8 +58,8 @@ def learnt_ranges(features: pd.DataFrame, entities: np.ndarray, names: tuple[str
             seen = column.to_frame("value").assign(entity=entities).drop_duplicates()["value"].value_counts()
             ranges[name] = {"values": sorted(str(value) for value in seen.index[seen >= enough])}
             continue
-        by_entity = column.groupby(entities)
-        least, largest = by_entity.min().dropna(), by_entity.max().dropna()
+        reached = column + np.maximum(weight.at_least, column) if weight and weight.column == name else column
+        least, largest = column.groupby(entities).min().dropna(), reached.groupby(entities).max().dropna()
         ranges[name] = {
             "lower": float(np.sort(least)[min(enough, len(least)) - 1]) if len(least) else None,
             "upper": float(np.sort(largest)[-min(enough, len(largest))]) if len(largest) else None,

@@ -13,7 +13,6 @@ from models.ranges import outside
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     import pandas as pd
 
     from models.candidate import Candidate

@@ -94,8 +94,6 @@ def freeze(
     ObservationError
         If the rows are not observations in UTC, or a column is neither number nor text.
     """
-    import pandas as pd
-
     view = declaration.feature_view
     if frame.empty:
         raise UntrainableError(
@@ -154,7 +152,7 @@ def freeze(
 def _stored(
     frame: pd.DataFrame, declaration: ModelDeclaration, features: dict[str, Kind], also: list[str]
 ) -> pd.DataFrame:
-    """Return rows as they are kept: sorted, with what describes them, the label, some other columns and the features."""
+    """Return rows as they are kept: sorted, with what describes them, the label, the features and some other columns."""
     import pandas as pd
 
     view = declaration.feature_view
