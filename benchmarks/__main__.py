@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks import (
+    census,
     drift_speed,
     feature_increment,
     feature_sql,
@@ -36,9 +37,10 @@ BENCHMARKS: dict[str, Callable[[], Report]] = {
     "drift_speed": drift_speed.run,
     "training_speed": training_speed.run,
     "truth": truth.run,
+    "census": census.run,
     "scenarios": scenarios.run,
 }
-ONLY_IF_NAMED = ("feature_sql_m", "feature_sql_x", "feature_increment_m", "feature_increment_x", "scenarios")
+ONLY_IF_NAMED = ("feature_sql_m", "feature_sql_x", "feature_increment_m", "feature_increment_x", "census", "scenarios")
 """Benchmarks that take many minutes."""
 
 

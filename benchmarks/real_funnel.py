@@ -117,9 +117,10 @@ def feature_store(warehouse: Path) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
 
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        # the clock is a moment to score at and no decision point
+        # the reference has neither the clock, which is a moment to score at, nor silent leads
         features = connection.execute(
-            "select * from features.lead_features where observation_kind <> 'clock' order by lead_id, as_of"
+            "select * from features.lead_features where observation_kind in ('activity', 'heartbeat') "
+            "order by lead_id, as_of"
         ).df()
         labels = {}
         for target in TARGETS:

@@ -152,7 +152,7 @@ def freeze(
 def _stored(
     frame: pd.DataFrame, declaration: ModelDeclaration, features: dict[str, Kind], also: list[str]
 ) -> pd.DataFrame:
-    """Return rows as they are kept: sorted, with what describes them, the label, the features and some other columns."""
+    """Return rows as they are kept: sorted, with what describes them, label, features and some other columns."""
     import pandas as pd
 
     view = declaration.feature_view

@@ -1,0 +1,264 @@
+"""Whether what is expected of the leads that are scored is what happens: simulated companies, and a real funnel.
+
+Five companies that were used to choose nothing are scored at three clocks, each by models that learnt from labels
+matured by then, and held to the ninety days (for actions, seven) that follow. *Before* is the model as it was when
+training ended at 56 days of silence: without observations of silences, without weights, with a hundred trees. The
+companies are pooled, because the total of one company carries 6 to 8 % of chance.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assets.census import census_in
+from assets.compiled import Build, in_order, scratch
+from benchmarks.compiled import DATABASE, FAULTLESS, build, for_simulations
+from benchmarks.measuring import Figure, Report, clean_environment, measured, table
+from benchmarks.real_funnel import FUNNEL
+from models.census import NORMAL_95, NORMAL_99, frequency_loss, totals
+from models.declaration import AS_OF
+from models.frames import feature_kinds, model_input
+from models.learning import fit, predict
+from models.measures import Predictions, losses, metrics, once
+from models.registry import declaration
+from models.splitting import sample_weights
+from simulation import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    import pandas as pd
+    from duckdb import DuckDBPyConnection
+
+    from models.declaration import ModelDeclaration
+
+SEEDS = (1009, 1013, 1019, 1021, 1031)
+"""Of companies that nothing was chosen on."""
+LEADS = 10_000
+END = datetime(2026, 6, 30, tzinfo=UTC)
+CLOCKS = (datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
+SILENCE = "days_since_last_fact"
+BANDS = (0, 7, 28, 56, 112)
+
+MOST_OFF = 0.1
+"""Of what happened: how far the total of a clock may lie from it."""
+SHARE_OF_ALL = 0.02
+"""Of all that happened at a clock: a difference in a band that is no matter, whatever the interval says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A census of one company at one clock, as a model scored it: `silence` in days."""
+
+    clock: datetime
+    model: str
+    silence: np.ndarray
+    predictions: Predictions
+
+
+def run() -> Report:
+    """Score the companies, pool them, and look at the real funnel."""
+    scored = list(_companies())
+    figures: list[Figure] = []
+    details = [f"{len(SEEDS)} companies of {LEADS:,} leads, seeds {', '.join(map(str, SEEDS))}, pooled", ""]
+    for clock in CLOCKS:
+        figures += _conversion(clock, scored, details)
+        figures += _actions(clock, scored, details)
+    figures += _funnel(details)
+    return Report(name="census", figures=figures, details=details)
+
+
+def _companies() -> Iterator[Scored]:
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
+        models = for_simulations(Path(folder), END)
+        whole = Build(variables={"as_of": END.isoformat()}, models=in_order(models))
+        for seed in SEEDS:
+            export = Path(folder) / f"crm_{seed}"
+            simulate(export, leads=LEADS, seed=seed, company=FAULTLESS, progress=False)
+            (Path(folder) / f"{DATABASE}.duckdb").unlink(missing_ok=True)
+            with duckdb.connect(str(Path(folder) / f"{DATABASE}.duckdb")) as connection:
+                connection.execute("set TimeZone = 'UTC'")
+                build(connection, export, models)
+                yield from _of_company(connection, whole)
+
+
+def _of_company(connection: DuckDBPyConnection, whole: Build) -> Iterator[Scored]:
+    for name in ("conversion", "next_best_action"):
+        declared = declaration(name)
+        clocks = [_timestamp(each) for each in CLOCKS]
+        with scratch(connection, f"census_{name}", whole.relations) as beside:
+            census = census_in(connection, beside, whole, declared, clocks)
+        success = ", labels.succeeded_at" if declared.success_weight != 1 else ""
+        rows = connection.execute(
+            f"select features.*, labels.{declared.label_column}{success} from features.lead_features as features "
+            f"inner join labels.{declared.label} as labels using (lead_id, as_of) order by lead_id, as_of"
+        ).df()
+        for clock in clocks:
+            known = rows[rows[AS_OF] + _days(declared.horizon_days) <= clock]
+            here = census[census[AS_OF] == clock]
+            yield _scored(declared, name, known, here, clock)
+            if name == "conversion":
+                before = replace(declared, estimator=_estimator_before, row_weight=None)
+                yield _scored(before, "before", known[known["observation_kind"] != "silence"], here, clock)
+
+
+def _scored(
+    declared: ModelDeclaration, model: str, known: pd.DataFrame, census: pd.DataFrame, clock: pd.Timestamp
+) -> Scored:
+    import numpy as np
+
+    binary = declared.task == "binary"
+    kinds = feature_kinds(known, declared.not_features)
+    label = known[declared.label_column].astype("int64" if binary else str)
+    fitted = fit(declared, model_input(known, kinds), label, sample_weights(known, declared, clock))
+    outcomes = (0, 1) if binary else declared.outcomes
+    position = {outcome: place for place, outcome in enumerate(outcomes)}
+    return Scored(
+        clock=clock.to_pydatetime(),
+        model=model,
+        silence=census[SILENCE].to_numpy(dtype="float64"),
+        predictions=Predictions(
+            truth=census[declared.label_column].map(position).to_numpy(dtype="int64"),
+            probability=predict(fitted, model_input(census, kinds), declared.outcomes),
+            group=np.arange(len(census)),
+            outcomes=declared.outcomes,
+        ),
+    )
+
+
+def _estimator_before() -> object:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(
+        learning_rate=0.05, max_iter=100, max_leaf_nodes=7, min_samples_leaf=100, l2_regularization=1.0,
+        max_features=0.3, early_stopping=False,
+    )  # fmt: skip
+
+
+def _pooled(scored: Sequence[Scored], model: str, clock: datetime) -> tuple[Predictions, np.ndarray]:
+    import numpy as np
+
+    those = [each for each in scored if each.model == model and each.clock == clock]
+    predictions = [each.predictions for each in those]
+    rows = sum(map(len, predictions))
+    return (
+        Predictions(
+            truth=np.concatenate([each.truth for each in predictions]),
+            probability=np.concatenate([each.probability for each in predictions]),
+            group=np.arange(rows),
+            outcomes=predictions[0].outcomes,
+        ),
+        np.searchsorted(BANDS, np.concatenate([each.silence for each in those]), side="right") - 1,
+    )
+
+
+def _conversion(clock: datetime, scored: Sequence[Scored], details: list[str]) -> list[Figure]:
+    now, band = _pooled(scored, "conversion", clock)
+    before, _ = _pooled(scored, "before", clock)
+    whole, whole_before = totals(now)[0], totals(before)[0]
+    measures = {name: metrics(each, once(each.groups)) for name, each in (("now", now), ("before", before))}
+    lines = [("silent for", "leads", "expected", "before", "happened", "within", "")]
+    beyond = 0
+    for place in range(len(BANDS)):
+        inside = band == place
+        total, earlier = totals(now.rows(inside))[0], totals(before.rows(inside))[0]
+        allowed = max((total.upper - total.lower) / 2 * NORMAL_99 / NORMAL_95, SHARE_OF_ALL * whole.actual)
+        off = abs(total.expected - total.actual) > allowed
+        beyond += off
+        lines.append(
+            (_band(place), f"{inside.sum():,}", f"{total.expected:,.1f}", f"{earlier.expected:,.1f}",
+             f"{total.actual:,}", f"±{allowed:,.1f}", "OFF" if off else "")
+        )  # fmt: skip
+    lines.append(
+        ("all", f"{len(now):,}", f"{whole.expected:,.1f}", f"{whole_before.expected:,.1f}", f"{whole.actual:,}", "", "")
+    )
+    details += [f"conversion, {clock:%Y-%m-%d}", *table(lines), ""]
+    day = f"{clock:%Y-%m-%d}"
+    return [
+        Figure(name=f"{day}: total off, of what happened", value=abs(whole.expected / whole.actual - 1),
+               bound=MOST_OFF, digits=3),
+        Figure(name=f"{day}: total off, before", value=abs(whole_before.expected / whole.actual - 1), digits=3),
+        Figure(name=f"{day}: bands of silence off beyond chance", value=beyond, bound=0, digits=0),
+        Figure(name=f"{day}: census AUC", value=float(measures["now"]["auc"][0]),
+               bound=float(measures["before"]["auc"][0]), digits=4, more_is_better=True),
+        Figure(name=f"{day}: census log-loss", value=float(measures["now"]["log_loss"][0]),
+               bound=float(measures["before"]["log_loss"][0]), digits=4),
+    ]  # fmt: skip
+
+
+def _actions(clock: datetime, scored: Sequence[Scored], details: list[str]) -> list[Figure]:
+    actions, band = _pooled(scored, "next_best_action", clock)
+    lines = [("silent for", "leads", "log-loss", "of its own frequencies")]
+    worse = 0
+    for place in range(len(BANDS)):
+        inside = actions.rows(band == place)
+        loss, trivial = float(losses(inside).mean()), frequency_loss(inside)
+        worse += loss >= trivial
+        lines.append((_band(place), f"{len(inside):,}", f"{loss:.4f}", f"{trivial:.4f}"))
+    details += [f"next_best_action, {clock:%Y-%m-%d}", *table(lines), ""]
+    return [
+        Figure(
+            name=f"{clock:%Y-%m-%d}: bands in which actions are no better than frequencies",
+            value=worse, bound=0, digits=0,
+        )
+    ]  # fmt: skip
+
+
+def _funnel(details: list[str]) -> list[Figure]:
+    """Train on the real funnel as a user would, and show the census that its candidate was judged on."""
+    if not FUNNEL.exists():
+        details.append(f"real funnel: skipped, {FUNNEL.name} is not there, beside the repository")
+        return []
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
+        home = Path(folder) / "home"
+        measured(
+            ("-m", "orchestration", "run"), clean_environment(home, LEADLINE_SOURCE=str(FUNNEL)),
+            Path(folder) / "run.log",
+        )  # fmt: skip
+        with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
+            (text,) = connection.execute("select census from ml.ml_models where model = 'conversion'").fetchall()[0]
+    census = json.loads(text)
+    (total,) = census["totals"]
+    lines = [("by", "", "rows", "expected", "happened", "95 % of the difference")]
+    for each in census["slices"]:
+        if each["column"] in (SILENCE, "lead_age_days", "clock"):
+            (of_band,) = each["totals"]
+            lines.append(
+                (each["column"], each["band"], f"{each['rows']:,}", f"{of_band['expected']:,.1f}",
+                 f"{of_band['actual']:,}", f"{of_band['lower']:+.1f} to {of_band['upper']:+.1f}")
+            )  # fmt: skip
+    details += [f"real funnel, clocks {', '.join(census['clocks'])}", *table(lines, left=2)]
+    return [
+        Figure(name="real funnel: total off, of what happened", value=abs(total["expected"] / total["actual"] - 1),
+               digits=3),
+        Figure(name="real funnel: census log-loss", value=census["metrics"]["log_loss"]["value"],
+               bound=census["trivial_log_loss"], digits=4),
+    ]  # fmt: skip
+
+
+def _band(place: int) -> str:
+    if place == len(BANDS) - 1:
+        return f"{BANDS[place]} days and more"
+    return f"{BANDS[place]} to {BANDS[place + 1] - 1} days"
+
+
+def _timestamp(moment: datetime) -> pd.Timestamp:
+    import pandas as pd
+
+    return pd.Timestamp(moment)
+
+
+def _days(days: int) -> pd.Timedelta:
+    import pandas as pd
+
+    return pd.Timedelta(days=days)
