@@ -32,12 +32,6 @@
     ({{ expression }} - mod({{ expression }}, {{ day_us() }}) + {{ day_us() }})
 {%- endmacro %}
 
-{#- The lengths of a silence, in days, at which a lead that is open is observed: each twice the one before. The longest is
-    longer than the time since 1970, before which the contract knows no fact. -#}
-{% macro silence_days() -%}
-    {{ return([7, 14, 28, 56, 112, 224, 448, 896, 1792, 3584, 7168, 14336, 28672]) }}
-{%- endmacro %}
-
 {#- Day of the week in UTC, 0 Monday to 6 Sunday; 1970-01-01 was a Thursday. -#}
 {% macro weekday(us) -%}
     mod(({{ us }} - mod({{ us }}, {{ day_us() }})) / {{ day_us() }} + 3, 7)

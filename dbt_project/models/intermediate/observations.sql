@@ -40,27 +40,39 @@ silences as (
         {{ next_midnight_us('known_us') }} as since_us,
         coalesce(next_known_us, {{ clock_us() }}) as until_us
     from {{ ref('timeline') }}
-    where coalesce(next_known_us, {{ clock_us() }}) - known_us > {{ silence_days() | first }} * {{ day_us() }}
+    where coalesce(next_known_us, {{ clock_us() }}) - known_us > 7 * {{ day_us() }}
+
+),
+
+silence_moments as (
+
+    select
+        silences.lead_id,
+        silences.since_us + lengths.days * {{ day_us() }} as as_of_us,
+        silences.until_us
+    from silences
+    -- each twice the one before, up to more days than there are since 1970, before which the contract knows no fact
+    cross join (
+        values (7), (14), (28), (56), (112), (224), (448), (896), (1792), (3584), (7168), (14336), (28672)
+    ) as lengths (days)
 
 ),
 
 silence_grid as (
 
     select
-        silences.lead_id,
-        silences.since_us + lengths.days * {{ day_us() }} as as_of_us,
+        lead_id,
+        as_of_us,
         3 as kind_rank
-    from silences
-    cross join (values {% for days in silence_days() %}({{ days }}){{ ', ' if not loop.last }}{% endfor %}) as lengths (days)
-    where
-        silences.since_us + lengths.days * {{ day_us() }} <= silences.until_us
-        {%- if is_increment() %}
-        -- a silence goes on where nothing was touched
-        and (
-            silences.since_us + lengths.days * {{ day_us() }} >= {{ var('built_us') }}
-            or silences.lead_id in (select touched.lead_id from {{ ref('touched_leads') }} as touched)
-        )
-        {%- endif %}
+    from silence_moments
+    where as_of_us <= until_us
+    {%- if is_increment() %}
+    -- a silence goes on where nothing was touched
+    and (
+        as_of_us >= {{ var('built_us') }}
+        or lead_id in (select touched.lead_id from {{ ref('touched_leads') }} as touched)
+    )
+    {%- endif %}
 
 ),
 
