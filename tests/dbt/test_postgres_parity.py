@@ -289,11 +289,16 @@ def _predictions(leads: Sequence[str], clock: datetime) -> list[Row]:
             key = (version, lead, as_of)
             probability = rng.random()
             score = max(1, min(99, round(100 * probability)))
-            rows.append(("conversion", *key, "converted", probability, score, rng.choice("ABCD"), "calls", clock))
+            outside = rng.choice((None, "too old"))
+            rows.append(
+                ("conversion", *key, "converted", probability, score, rng.choice("ABCD"), "calls", clock, outside)
+            )
             weights = rng.choice(([1.0, 0, 0, 0, 1.0], [rng.random() for _ in ACTIONS]))
             for action, weight in zip(ACTIONS, weights, strict=True):
                 share = weight / sum(weights)
-                rows.append(("next_best_action", *key, action, share, None, None, f"{action} reasons", clock + DAY))
+                rows.append(
+                    ("next_best_action", *key, action, share, None, None, f"{action} reasons", clock + DAY, outside)
+                )
     return rows
 
 
