@@ -48,7 +48,6 @@ actions as (
         {%- for action in actions %}
         max(case when outcome = '{{ action }}' then probability end) as probability_{{ action }},
         {%- endfor %}
-        max(outside_training) as outside_training,
         max(scored_at) as scored_at
     from champion_predictions
     where model = 'next_best_action'
@@ -63,6 +62,8 @@ best_action as (
         outcome,
         probability,
         reasons,
+        -- the same for every outcome
+        outside_training,
         row_number() over (partition by lead_id order by probability desc nulls last, {{ byte_order('outcome') }}) as action_rank
     from champion_predictions
     where model = 'next_best_action'
@@ -126,7 +127,7 @@ scored as (
         actions.model as action_model,
         actions.version as action_model_version,
         conversion.outside_training as conversion_outside_training,
-        actions.outside_training as action_outside_training,
+        best_action.outside_training as action_outside_training,
         case when conversion.version is null then conversion_unscored.unscored_reason end as conversion_unscored_reason,
         case when actions.version is null then action_unscored.unscored_reason end as action_unscored_reason
     from valued
