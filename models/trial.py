@@ -75,7 +75,12 @@ def try_horizon(
     metrics, trivial, over_baseline = beside_baseline(
         declaration, test.predicted(probability, declaration.outcomes), baseline
     )
-    of_clocks = census(census_clocks(sides.cut, clock, days))
+    clocks = census_clocks(sides.cut, clock, days)
+    if not clocks:
+        return HorizonTrial(
+            horizon_days=days, passes=False, primary=None, reason="No outcome of a census after the split is known yet."
+        )
+    of_clocks = census(clocks)
     expected = Observed(
         features=model_input(of_clocks, kinds),
         label=of_clocks[declaration.label_column].astype("int64" if declaration.task == "binary" else str),
