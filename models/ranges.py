@@ -6,6 +6,7 @@ nearest rows, and nothing measured says whether that holds.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from models.declaration import RowWeight
 
-LEAST_ENTITIES = 20
-"""Entities that must reach a value for it to count as seen. Of fewer entities than that all values count."""
+LEAST_ENTITIES, LEAST_SHARE = 20, 0.01
+"""Entities that must reach a value for it to count as seen: so many, or a smaller share of few entities."""
 
 Range = dict[str, Any]
 """Of a number ``{"lower", "upper", "missing"}``, of a text ``{"values"}``, as JSON keeps it."""
@@ -43,20 +44,24 @@ def learnt_ranges(
     Returns
     -------
     dict of str to Range
-        For a number the least and the largest value that `LEAST_ENTITIES` entities reach or pass, and whether as many
-        have none; for a text the values that as many have had.
+        For a number the least and the largest value that enough entities reach or pass, and whether as many
+        have none; for a text the values that as many have had, and the rarer ones where they have been as many's
+        together.
     """
     import numpy as np
 
     ranges: dict[str, Range] = {}
-    enough = min(LEAST_ENTITIES, len(np.unique(entities)))
+    enough = min(LEAST_ENTITIES, math.ceil(LEAST_SHARE * len(np.unique(entities))))
     for name in names:
         if name not in features.columns:
             continue
         column = features[name]
         if column.dtype == object:
             seen = column.to_frame("value").assign(entity=entities).drop_duplicates()["value"].value_counts()
-            ranges[name] = {"values": sorted(str(value) for value in seen.index[seen >= enough])}
+            rare = column.isin(seen.index[seen < enough]).to_numpy()
+            # rare values share a category in learning, which is seen where they are enough together
+            known = seen.index if len(np.unique(entities[rare])) >= enough else seen.index[seen >= enough]
+            ranges[name] = {"values": sorted(map(str, known))}
             continue
         reached = column + np.maximum(weight.at_least, column) if weight and weight.column == name else column
         least, largest = column.groupby(entities).min().dropna(), reached.groupby(entities).max().dropna()
