@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from models.candidate import train
-from models.evaluation import Figure, evaluate
+from models.evaluation import Figure, Total, evaluate
 from models.horizons import HorizonTrial, ShorterHorizons
 from models.promotion import (
     ChampionEvidence,
@@ -32,6 +32,7 @@ BETTER = {
     "log_loss": Figure(value=0.1, lower=0.01, upper=0.2),
 }
 WITHIN_NOISE = Figure(value=0.1, lower=0.0, upper=0.2)
+HOLDS = Total(outcome="converted", expected=104.0, actual=100, lower=-10.0, upper=18.0)
 FIRST = PromotionEvidence(
     model="m",
     version="new",
@@ -41,6 +42,8 @@ FIRST = PromotionEvidence(
     metrics=GOOD,
     baseline=TRIVIAL,
     over_baseline=BETTER,
+    census=(HOLDS,),
+    max_census_off=0.1,
     max_skill_loss=0.02,
     champion=None,
 )
@@ -183,6 +186,7 @@ def test_evidence_is_what_was_measured_and_declared(converter, conversion):
         metrics=evaluation.metrics,
         baseline=evaluation.baseline,
         over_baseline={name: evaluation.over_baseline[name] for name in ("auc", "log_loss")},
+        census=evaluation.census.totals,
     )
     assert decide_promotion(replace(evidence, champion=None)).rule == "first_champion"
 
