@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from models.declaration import RowWeight
 
 LEAST_ENTITIES = 20
-"""Entities that must reach a value for it to count as seen. Of fewer entities than that all values count."""
+"""Entities that must reach a value for it to count as seen. Where there are fewer than
+twice as many in all, every value counts."""
 
 Range = dict[str, Any]
 """Of a number ``{"lower", "upper", "missing"}``, of a text ``{"values"}``, as JSON keeps it."""
@@ -49,7 +50,7 @@ def learnt_ranges(
     import numpy as np
 
     ranges: dict[str, Range] = {}
-    enough = min(LEAST_ENTITIES, len(np.unique(entities)))
+    enough = LEAST_ENTITIES if len(np.unique(entities)) >= 2 * LEAST_ENTITIES else 1
     for name in names:
         if name not in features.columns:
             continue
