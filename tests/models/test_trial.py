@@ -33,7 +33,10 @@ def test_it_passes_where_the_trained_version_would(frame, conversion, converter)
     [
         (lambda rows: rows.head(0), "No label has matured"),
         (lambda rows: rows.assign(converted=0), "have 0 as converted"),
-        (lambda rows: rows[["lead_id", "as_of", "lead_created_at", "converted"]].assign(days_since_last_fact=1.0), "No feature tells"),
+        (
+            lambda rows: rows[["lead_id", "as_of", "lead_created_at", "converted"]].assign(days_since_last_fact=1.0),
+            "No feature tells",
+        ),
     ],
 )
 def test_what_cannot_be_trained_does_not_pass(frame, conversion, change, reason):
@@ -41,6 +44,20 @@ def test_what_cannot_be_trained_does_not_pass(frame, conversion, change, reason)
     assert not found.passes
     assert found.primary is None
     assert reason in found.reason
+
+
+def test_without_a_census_it_does_not_pass_as_a_training_would_not(frame, conversion):
+    rows = frame.drop(columns="next_action")
+    nobody = try_horizon(conversion, rows, CLOCK, lambda clocks: census(clocks).head(0))
+    assert not nobody.passes
+    assert "was not measured on a census" in nobody.reason
+
+    def never(clocks):
+        pytest.fail(f"asked for {clocks}")
+
+    # no label of a midnight after the cut has matured
+    early = try_horizon(conversion, rows, pd.Timestamp("2025-02-01", tz="UTC"), never)
+    assert "was not measured on a census" in early.reason
 
 
 def test_noise_does_not_pass(frame, conversion):
