@@ -52,7 +52,7 @@ def observations(leads: int = 500, per_lead: int = 3, seed: int = 1) -> pd.DataF
     )
 
 
-def open_at(clocks: Sequence[pd.Timestamp], leads: int = 300, seed: int = 2) -> pd.DataFrame:
+def open_at(clocks: Sequence[pd.Timestamp], leads: int = 300, seed: int = 5) -> pd.DataFrame:
     """Return a census: the same leads at each of some clocks, with a value, and outcomes by the same rules."""
     rows = observations(leads=leads, per_lead=len(clocks), seed=seed).drop(columns="succeeded_at")
     return rows.assign(

@@ -42,7 +42,9 @@ def test_without_grades_in_force_there_is_no_grade(converter, open_leads):
 def test_what_training_has_not_seen_is_marked_and_scored_all_the_same(name, request, open_leads):
     version = request.getfixturevalue(name)
     assert score(version, open_leads)["outside_training"].isna().all()
-    silent = open_leads.assign(days_since_last_fact=open_leads["days_since_last_fact"].where(open_leads.index != 3, 400))
+    silent = open_leads.assign(
+        days_since_last_fact=open_leads["days_since_last_fact"].where(open_leads.index != 3, 400)
+    )
     scored = score(version, silent)
     assert len(scored) == len(open_leads) * len(version.outcomes)
     expected = "days_since_last_fact = 400 (learnt from up to 12)"
