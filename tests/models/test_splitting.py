@@ -109,7 +109,7 @@ def test_a_row_weighs_what_it_stands_for():
 
 
 def test_what_is_weighed_by_must_be_known():
-    with pytest.raises(ObservationError, match="weighted by days_since_last_fact, .* found no such column"):
+    with pytest.raises(ObservationError, match=r"weighted by days_since_last_fact, .* found no such column"):
         row_weights(leads([0]).drop(columns="days_since_last_fact"), CONVERSION)
     with pytest.raises(ObservationError, match="found rows without a value"):
         row_weights(leads([0]).assign(days_since_last_fact=[1.0, None, 3.0]), CONVERSION)
