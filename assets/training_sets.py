@@ -85,7 +85,9 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         try:
             require_facts(warehouse, applied, extraction)
             clock = pd.Timestamp(extraction.as_of)
-            clocks = census_clocks(temporal_split(frame, applied).cut, clock, applied.horizon_days)
+            # of no rows freeze says so
+            cut = temporal_split(frame, applied).cut if len(frame) else clock
+            clocks = census_clocks(cut, clock, applied.horizon_days)
             of_clocks = census(warehouse, compiled.build(extraction.as_of), applied, clocks) if clocks else None
             frozen = freeze(frame, applied, artifacts.training_sets(declaration.name), clock, of_clocks)
         except UntrainableError as error:

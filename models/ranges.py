@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from models.declaration import RowWeight
 
-LEAST_ENTITIES, LEAST_SHARE = 20, 0.01
-"""Entities that must reach a value for it to count as seen: so many, or a smaller share of few entities."""
+FEWEST, LEAST_SHARE, ENOUGH = 2, 0.02, 20
+"""Entities that must reach a value for it to count as seen: a share of them, within two bounds."""
 
 Range = dict[str, Any]
 """Of a number ``{"lower", "upper", "missing"}``, of a text ``{"values"}``, as JSON keeps it."""
@@ -51,7 +51,7 @@ def learnt_ranges(
     import numpy as np
 
     ranges: dict[str, Range] = {}
-    enough = min(LEAST_ENTITIES, math.ceil(LEAST_SHARE * len(np.unique(entities))))
+    enough = min(ENOUGH, max(FEWEST, math.ceil(LEAST_SHARE * len(np.unique(entities)))))
     for name in names:
         if name not in features.columns:
             continue

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from models.declaration import ModelDeclaration
+    from models.evaluation import Total
 
 TRIAL_ROWS = 20_000
 """Rows that a trial learns from, at most."""
@@ -76,19 +77,20 @@ def try_horizon(
         declaration, test.predicted(probability, declaration.outcomes), baseline
     )
     clocks = census_clocks(sides.cut, clock, days)
-    if not clocks:
-        return HorizonTrial(
-            horizon_days=days, passes=False, primary=None, reason="No outcome of a census after the split is known yet."
+    of_clocks = census(clocks) if clocks else None
+    measured: tuple[Total, ...] = ()
+    # as a training, which freezes no census where no entity was open
+    if of_clocks is not None and len(of_clocks):
+        expected = Observed(
+            features=model_input(of_clocks, kinds),
+            label=of_clocks[declaration.label_column].astype("int64" if declaration.task == "binary" else str),
+            weights=np.ones(len(of_clocks)),
+            stands_for=np.ones(len(of_clocks)),
+            entities=pd.factorize(of_clocks[declaration.feature_view.key])[0],
         )
-    of_clocks = census(clocks)
-    expected = Observed(
-        features=model_input(of_clocks, kinds),
-        label=of_clocks[declaration.label_column].astype("int64" if declaration.task == "binary" else str),
-        weights=np.ones(len(of_clocks)),
-        stands_for=np.ones(len(of_clocks)),
-        entities=pd.factorize(of_clocks[declaration.feature_view.key])[0],
-    )
-    on_census = expected.predicted(predict(fitted, expected.features, declaration.outcomes), declaration.outcomes)
+        measured = totals(
+            expected.predicted(predict(fitted, expected.features, declaration.outcomes), declaration.outcomes)
+        )
     decision = decide_promotion(
         PromotionEvidence(
             model=declaration.name,
@@ -99,7 +101,7 @@ def try_horizon(
             metrics=metrics,
             baseline=trivial,
             over_baseline=over_baseline,
-            census=totals(on_census),
+            census=measured,
             max_census_off=declaration.max_census_off,
             max_skill_loss=declaration.max_skill_loss,
             champion=None,

@@ -53,6 +53,7 @@ def world(**changes: int) -> pd.DataFrame:
             "as_of": START + pd.to_timedelta(day, unit="D"),
             "observation_kind": "activity",
             "lead_created_at": START + pd.to_timedelta(day // 2 * 2 - 1, unit="D"),
+            "days_since_last_fact": 1.0,
             "calls_count_7d": calls,
             "property_value": np.round(rng.lognormal(0, 0.5, rows) * np.where(after["values"], 1.4, 1.0), 4),
             "lead_source": channel,

@@ -15,15 +15,18 @@ import pytest
 
 from assets.candidates import candidate_asset
 from assets.champions import champion_asset
-from assets.ml_tables import ensure, record_scoring, why_no_champion
-from assets.resources import ArtifactStore, Clock, CompiledSql, Horizons, Splitting
+from assets.ml_tables import ensure, grades_in_force, record_grades, record_scoring, why_no_champion
+from assets.resources import ArtifactStore, Clock, CompiledSql, Grading, Horizons, Splitting
+from assets.scores import scores_asset
 from assets.warehouse import Warehouse
+from models.candidate import load
 from models.registry import declaration
 from models.training_set import freeze
 from models.untrainable import Untrainable
 from tests.assets.simulated import observations, simulated
 
 AS_OF = pd.Timestamp("2026-01-01", tz="UTC")
+CENSUS = pd.Timestamp("2025-11-15", tz="UTC")
 DECLARATION = replace(declaration("conversion").with_horizon(30))
 
 
@@ -41,6 +44,7 @@ def frame() -> pd.DataFrame:
             "as_of": (created[lead] + pd.to_timedelta(np.tile(np.arange(1, each + 1), leads), unit="D")).normalize(),
             "observation_kind": "activity",
             "lead_created_at": created[lead],
+            "days_since_last_fact": 1.0,
             "calls_count_7d": calls,
             "lead_source": rng.choice(["web", "fair"], len(lead)),
             "converted": (rng.random(len(lead)) < 1 / (1 + np.exp(3 - 1.5 * calls))).astype(int),
@@ -54,7 +58,7 @@ class Bench:
     def __init__(self, folder: Path, frame: pd.DataFrame, source: str = "here") -> None:
         self.folder = folder
         self.store = ArtifactStore(root=str(folder), reports_port=3001)
-        self.frozen = freeze(frame, DECLARATION, self.store.training_sets("conversion"), AS_OF)
+        self.freeze(frame)
         self.warehouse = Warehouse(address=f"duckdb:{folder / 'warehouse.duckdb'}")
         with self.warehouse.connect() as connection:
             connection.execute("create schema raw")
@@ -69,7 +73,14 @@ class Bench:
             connection.register("leads", leads)
             connection.execute("create schema staging; create table staging.stg_leads as from leads")
 
-    def run(self, split: str = "temporal", training_set: Untrainable | None = None) -> dg.ExecuteInProcessResult:
+    def freeze(self, frame: pd.DataFrame) -> None:
+        """Freeze rows, with every lead of them at a later clock as their census."""
+        census = frame.drop_duplicates("lead_id").assign(as_of=CENSUS, observation_kind="asked")
+        self.frozen = freeze(frame, DECLARATION, self.store.training_sets("conversion"), AS_OF, census)
+
+    def run(
+        self, split: str = "temporal", training_set: Untrainable | None = None, new_grades: bool = False
+    ) -> dg.ExecuteInProcessResult:
         @dg.asset(key=["training_set", "conversion"])
         def frozen() -> Any:
             return training_set or self.frozen.id
@@ -82,6 +93,7 @@ class Bench:
                 "compiled": CompiledSql(root=str(self.folder / "compiled")),
                 "horizons": Horizons(overrides={}),
                 "splitting": Splitting(split=split),
+                "grading": Grading(new=new_grades),
                 "clock": Clock(),
             },
         )
@@ -105,6 +117,11 @@ def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {name: value.value for name, value in materialization.metadata.items()}
 
 
+def check_of(result: dg.ExecuteInProcessResult, name: str) -> dg.AssetCheckEvaluation:
+    (found,) = (each for each in result.get_asset_check_evaluations() if each.check_name == name)
+    return found
+
+
 def test_the_card_is_readable_in_the_ui(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
     shown = metadata(bench[1])
     card = shown["card"]
@@ -118,7 +135,7 @@ def test_the_card_is_readable_in_the_ui(bench: tuple[Bench, dg.ExecuteInProcessR
 
 
 def test_the_check_shows_value_and_bound_of_each_gate(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
-    (check,) = bench[1].get_asset_check_evaluations()
+    check = check_of(bench[1], "gates")
     shown = {name: value.value for name, value in check.metadata.items()}
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
@@ -160,7 +177,7 @@ def test_a_stratified_version_is_never_promoted(tmp_path: Path, frame: pd.DataFr
     result = made.run(split="stratified")
     assert made.ask("select outcome, rule from ml.ml_decisions") == [("refuse", "split_not_temporal")]
     assert made.ask("select count(*) from ml.ml_champions") == [(0,)]
-    (check,) = result.get_asset_check_evaluations()
+    check = check_of(result, "gates")
     assert check.metadata["split"].value == "stratified: flattering"
 
 
@@ -169,10 +186,10 @@ def test_the_ceiling_stands_beside_the_gate_where_the_source_is_a_simulation(
 ) -> None:
     export = simulated(tmp_path)
     known = observations(export).drop(columns="next_action")
-    known = known[known["as_of"] <= AS_OF - pd.Timedelta(days=30)]
+    known = known[known["as_of"] <= AS_OF - pd.Timedelta(days=30)].assign(days_since_last_fact=1.0)
     result = Bench(tmp_path, known, source=str(export)).run()
 
-    (check,) = result.get_asset_check_evaluations()
+    check = check_of(result, "gates")
     ceiling = check.metadata["auc_ceiling"].value
     assert check.metadata["auc"].value < ceiling < 1
     assert {name for name in check.metadata if name.endswith("_ceiling")} == {"auc_ceiling"}
@@ -180,7 +197,7 @@ def test_the_ceiling_stands_beside_the_gate_where_the_source_is_a_simulation(
     assert f" | {ceiling:.4g} |" in shown["gates"]
     assert f" | {ceiling:.4g} |" in shown["card"]
 
-    (elsewhere,) = bench[1].get_asset_check_evaluations()
+    elsewhere = check_of(bench[1], "gates")
     assert not [name for name in elsewhere.metadata if name.endswith("_ceiling")]
 
 
@@ -192,8 +209,9 @@ def test_a_model_that_cannot_be_trained_is_refused_and_leaves_its_champion(tmp_p
     result = made.run(training_set=UNTRAINABLE)
 
     assert result.success
-    (check,) = result.get_asset_check_evaluations()
+    check = check_of(result, "gates")
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "Nothing was won." in check_of(result, "census").description
     refused = [("none", "refuse", "untrainable", "Nothing was won.")]
     assert made.ask("select version, outcome, rule, reason from ml.ml_decisions") == refused
     assert made.ask("select count(*) from ml.ml_champions") == [(0,)]
@@ -215,6 +233,119 @@ def test_rows_that_cannot_be_split_are_no_failure(tmp_path: Path, frame: pd.Data
     assert rule == "untrainable"
     assert "have 0 as converted" in reason
     assert made.ask("select count(*) from ml.ml_models") == [(0,)]
+
+
+def test_the_check_of_the_census_shows_what_was_expected(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
+    check = check_of(bench[1], "census")
+    shown = {name: value.value for name, value in check.metadata.items()}
+    assert check.passed == (shown["off"] == "none")
+    assert (shown["clocks"], shown["rows"], shown["at_most"]) == ("2025-11-15", 400, 0.1)
+    ((census,),) = bench[0].ask("select census from ml.ml_models")
+    (total,) = json.loads(census)["totals"]
+    assert (shown["converted_expected"], shown["converted_happened"]) == (total["expected"], total["actual"])
+    assert "## Census" in metadata(bench[1])["census"]
+
+
+def test_grades_outlive_the_version_until_new_ones_are_asked_for(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    first = made.ask("from ml.ml_grades order by grade")
+    ((census,),) = made.ask("select census from ml.ml_models")
+    assert {grade: bound for _, _, grade, _, bound, *_ in first} == json.loads(census)["grades"]
+    assert {row[-1] for row in first} == {"These are the first grades of the model."}
+
+    made.freeze(frame.iloc[:-3])
+    made.run()
+    assert made.ask("select count(*) from ml.ml_models") == [(2,)]
+    assert made.ask("select outcome from ml.ml_decisions order by decided_at") == [("promote",), ("promote",)]
+    assert made.ask("from ml.ml_grades order by grade") == first
+
+    # the champion stays, and its grades are cut anew
+    made.run(new_grades=True)
+    assert made.ask("select outcome from ml.ml_decisions order by decided_at")[-1] == ("keep",)
+    with made.warehouse.connect() as connection:
+        in_force = grades_in_force(connection, "conversion")
+    ((census,),) = made.ask("select census from ml.ml_models order by created_at desc limit 1")
+    assert in_force is not None
+    assert dict(in_force.bounds) == json.loads(census)["grades"]
+    assert (in_force.horizon_days, dict(in_force.quantiles)) == (30, dict(DECLARATION.grades))
+    assert made.ask(
+        "select distinct reason from ml.ml_grades where set_at = (select max(set_at) from ml.ml_grades)"
+    ) == [("New grades were asked for.",)]
+
+
+def test_a_grade_that_ties_is_recorded_without_a_bound(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    version = load(next(made.store.versions("conversion").iterdir()))
+    with made.warehouse.connect() as connection:
+        for hour, bounds in enumerate(({"A": 0.5, "C": 0.1, "D": 0.0}, {"B": 0.25, "D": 0.0})):
+            at = (AS_OF + pd.Timedelta(days=3_650, hours=hour)).to_pydatetime()
+            record_grades(connection, version, DECLARATION.grades, bounds, "asked", at)
+            found = grades_in_force(connection, "conversion")
+            assert found is not None
+            assert list(found.bounds.items()) == list(bounds.items()), "of those set last, the best first"
+            assert dict(found.quantiles) == dict(DECLARATION.grades)
+
+
+def unmeasured(made: Bench) -> str:
+    """Make the champion one of a recipe that knew no census, and return its version."""
+    with made.warehouse.connect() as connection:
+        connection.execute("update ml.ml_models set census = null")
+        connection.execute("create schema if not exists features")
+        connection.execute("create or replace table features.feature_clock as select as_of from raw.extraction")
+    ((version,),) = made.ask("select version from ml.ml_champions")
+    return str(version)
+
+
+def test_a_champion_without_a_census_scores_nothing_and_goes_with_the_next_refusal(
+    tmp_path: Path, frame: pd.DataFrame
+) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    version = unmeasured(made)
+    resources = {"warehouse": made.warehouse, "artifacts": made.store, "clock": Clock()}
+    with pytest.raises(dg.Failure, match=f"measured on a census, found {version}, .* whole_loop once") as refused:
+        dg.materialize([scores_asset(DECLARATION)], resources=resources)
+    assert not refused.value.allow_retries
+    assert made.ask("select count(*) from ml.ml_predictions") == [(0,)]
+
+    made.run(training_set=UNTRAINABLE)
+
+    assert made.ask("select count(*) from ml.ml_champions") == [(0,)]
+    ((reason,),) = made.ask("select reason from ml.ml_decisions order by decided_at desc limit 1")
+    assert reason == (
+        f"Nothing was won. The champion {version}, of an earlier recipe, was never measured on a census and scores "
+        "no longer."
+    )
+
+
+def test_a_measured_version_takes_the_place_of_one_that_was_not(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    version = unmeasured(made)
+    made.freeze(frame.iloc[:-3])
+    made.run()
+    assert made.ask("select rule from ml.ml_decisions order by decided_at")[-1] == ("champion_not_on_census",)
+    ((champion,),) = made.ask("select version from ml.ml_champions")
+    assert champion != version
+
+
+def test_tables_of_an_earlier_release_gain_the_new_columns(tmp_path: Path) -> None:
+    gained = {"ml_models": "census", "ml_predictions": "outside_training", "ml_scoring_logs": "outside_training"}
+    with duckdb.connect(tmp_path / "warehouse.duckdb") as connection:
+        ensure(connection)
+        whole = connection.execute("select table_name, column_name from duckdb_columns() order by all").fetchall()
+        for table, column in gained.items():
+            connection.execute(f"alter table ml.{table} drop column {column}")
+        connection.execute("drop table ml.ml_grades")
+        connection.execute("insert into ml.ml_scoring_logs values ('conversion', now(), 'v1', 7, 7, null, now())")
+        ensure(connection)
+        assert (
+            connection.execute("select table_name, column_name from duckdb_columns() order by all").fetchall() == whole
+        )
+        assert connection.execute("select scored, outside_training from ml.ml_scoring_logs").fetchall() == [(7, None)]
+        assert grades_in_force(connection, "conversion") is None
 
 
 def test_what_was_scored_and_why_not_is_logged_once(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from assets.training_sets import matured
+from assets.resources import ArtifactStore, CompiledSql, Horizons
+from assets.training_sets import matured, training_set_asset
 from assets.warehouse import Extraction, Warehouse
 from models.candidate import train
 from models.evaluation import evaluate
 from models.training_set import freeze
+from models.untrainable import Untrainable
 from tests.assets.drifting import DECLARED, HORIZON, LAST_DAY, START, fill, world
 
 if TYPE_CHECKING:
@@ -101,3 +103,37 @@ def test_labels_of_other_settings_are_refused(warehouse: Warehouse, declared: ob
         matured(warehouse, declared, extraction(clock))
     assert not refused.value.allow_retries
     assert clock.astimezone(UTC).isoformat() in str(refused.value)
+
+
+def test_where_no_label_has_matured_the_model_cannot_be_trained_and_nothing_fails(
+    tmp_path: Path, rows: pd.DataFrame
+) -> None:
+    warehouse = Warehouse(address=f"duckdb:{tmp_path / 'warehouse.duckdb'}")
+    with warehouse.connect() as connection:
+        fill(connection, rows.head(8))
+        connection.execute("delete from labels.conversion")
+        connection.execute("create schema staging; create schema intermediate; create schema raw")
+        connection.execute("create table staging.stg_leads as select 'L' as lead_id, 'R1' as current_assigned_to")
+        connection.execute(
+            "create table intermediate.timeline as "
+            "select 'project_closed' as fact, 'won' as outcome, cast(0 as bigint) as known_us"
+        )
+        connection.execute(
+            "create table raw.extraction as select cast($1 as timestamptz) as as_of, 'here' as source, "
+            "'contract' as mapping, '[]' as closing_outcomes, cast(null as bigint) as silence_closes_after_days, "
+            "'{\"conversion\": 10}' as horizon_days, '[]' as assumptions",
+            [CLOCK],
+        )
+        connection.execute("create table features.feature_clock as select as_of from raw.extraction")
+    result = dg.materialize(
+        [training_set_asset(DECLARED)],
+        resources={
+            "warehouse": warehouse,
+            "artifacts": ArtifactStore(root=str(tmp_path), reports_port=3001),
+            "compiled": CompiledSql(root=str(tmp_path / "compiled")),
+            "horizons": Horizons(overrides={}),
+        },
+    )
+    found = result.output_for_node("training_set__conversion")
+    assert isinstance(found, Untrainable)
+    assert found.reason.startswith("There are no rows to learn from: no label over 10 days has matured")

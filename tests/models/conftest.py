@@ -14,6 +14,8 @@ from models.registry import declaration
 from models.training_set import TrainingSet, freeze
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from models.declaration import ModelDeclaration
 
 CLOCK = pd.Timestamp("2025-12-31", tz="UTC")
@@ -37,6 +39,7 @@ def observations(leads: int = 500, per_lead: int = 3, seed: int = 1) -> pd.DataF
             "as_of": as_of,
             "observation_kind": "activity",
             "lead_created_at": created[lead],
+            "days_since_last_fact": 1.0 + np.arange(rows) % 5,
             "calls_count_7d": calls,
             "noise_days": rng.normal(size=rows),
             "source_channel": channel,
@@ -47,6 +50,20 @@ def observations(leads: int = 500, per_lead: int = 3, seed: int = 1) -> pd.DataF
             "succeeded_at": pd.Series(as_of + pd.Timedelta(days=20)).where(won),
         }
     )
+
+
+def open_at(clocks: Sequence[pd.Timestamp], leads: int = 300, seed: int = 5) -> pd.DataFrame:
+    """Return a census: the same leads at each of some clocks, with a value, and outcomes by the same rules."""
+    rows = observations(leads=leads, per_lead=len(clocks), seed=seed).drop(columns="succeeded_at")
+    return rows.assign(
+        as_of=list(clocks) * leads,
+        observation_kind="asked",
+        value=np.repeat(np.linspace(1_000, 9_000, leads), len(clocks)),
+    )
+
+
+CENSUS_CLOCKS = [pd.Timestamp(day, tz="UTC") for day in ("2025-08-01", "2025-09-15", "2025-11-01")]
+"""After every lead of the observations has come, and 30 days or more before the clock."""
 
 
 @pytest.fixture
@@ -84,7 +101,8 @@ def small_trees() -> object:
 def conversion_set(conversion: ModelDeclaration, tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
     """Return a frozen training set of the conversion model."""
     rows = observations().drop(columns="next_action")
-    return freeze(rows, conversion, tmp_path_factory.mktemp("training_sets"), CLOCK)
+    census = open_at(CENSUS_CLOCKS).drop(columns="next_action")
+    return freeze(rows, conversion, tmp_path_factory.mktemp("training_sets"), CLOCK, census)
 
 
 @pytest.fixture(scope="session")
@@ -99,5 +117,6 @@ def converter(
 def recommender(next_action: ModelDeclaration, tmp_path_factory: pytest.TempPathFactory) -> Candidate:
     """Return a trained next-best-action model that saw three of its five outcomes."""
     directory = tmp_path_factory.mktemp("next_action")
-    frozen = freeze(observations().drop(columns="converted"), next_action, directory / "sets", CLOCK)
+    census = open_at(CENSUS_CLOCKS).drop(columns="converted")
+    frozen = freeze(observations().drop(columns="converted"), next_action, directory / "sets", CLOCK, census)
     return train(next_action, frozen, directory / "models")

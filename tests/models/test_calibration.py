@@ -41,31 +41,54 @@ def multiclass(slope: float) -> Predictions:
 
 
 def test_a_sigmoid_finds_slope_and_intercept():
-    found = fit_scaling(binary(0.5, -1.0))
+    found = fit_scaling(binary(0.5, -1.0), np.ones(ROWS))
     assert found.method == "sigmoid"
     assert (found.slope, found.intercept) == (pytest.approx(0.5, abs=0.08), pytest.approx(-1, abs=0.08))
 
 
 def test_a_temperature_finds_its_slope():
-    found = fit_scaling(multiclass(2.0))
+    found = fit_scaling(multiclass(2.0), np.ones(ROWS))
     assert (found.method, found.intercept) == ("temperature", 0)
     assert found.slope == pytest.approx(2, abs=0.1)
 
 
 @pytest.mark.parametrize("predictions", [binary(0.5, -1.0), multiclass(0.5)])
 def test_probabilities_that_are_wrong_are_scaled(predictions):
-    evidence = calibration_evidence(predictions, predictions.group % 5, learnt_share=0.8, resamples=100, seed=1)
+    evidence = calibration_evidence(
+        predictions, predictions.group % 5, np.ones(ROWS), learnt_share=0.8, resamples=100, seed=1
+    )
     assert evidence.gain > evidence.lower > 0.01
     assert decide_calibration(evidence).applied
 
 
 @pytest.mark.parametrize("predictions", [binary(1.0, 0.0), multiclass(1.0)])
 def test_probabilities_that_are_right_are_left_alone(predictions):
-    evidence = calibration_evidence(predictions, predictions.group % 5, learnt_share=0.8, resamples=100, seed=1)
+    evidence = calibration_evidence(
+        predictions, predictions.group % 5, np.ones(ROWS), learnt_share=0.8, resamples=100, seed=1
+    )
     assert abs(evidence.gain) < 0.001
     decision = decide_calibration(evidence)
     assert not decision.applied
     assert "not beyond noise" in decision.reason
+
+
+@pytest.mark.parametrize("made", [lambda k: binary(k, 0.0), multiclass])
+def test_the_scaling_follows_the_weights(made):
+    """Of rows that ask for two scalings, those that stand for more decide."""
+    sharp, flat = made(2.0), made(0.5)
+    both = Predictions(
+        truth=np.r_[sharp.truth, flat.truth],
+        probability=np.concatenate([sharp.probability, flat.probability]),
+        group=np.r_[sharp.group, flat.group + sharp.groups],
+        outcomes=sharp.outcomes,
+    )
+    for weights, slope in ((np.repeat([1_000.0, 1], ROWS), 2.0), (np.repeat([1, 1_000.0], ROWS), 0.5)):
+        assert fit_scaling(both, weights).slope == pytest.approx(slope, rel=0.15)
+        evidence = calibration_evidence(both, both.group % 5, weights, learnt_share=0.8, resamples=50, seed=1)
+        assert evidence.scaling == fit_scaling(both, weights)
+        assert evidence.gain > evidence.lower > 0
+    # weights are shares: their unit changes nothing
+    assert fit_scaling(sharp, np.full(ROWS, 7.0)).slope == pytest.approx(fit_scaling(sharp, np.ones(ROWS)).slope, 1e-4)
 
 
 def test_rules():

@@ -15,10 +15,12 @@ from models import candidate as candidates
 from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
 from models.calibration import CalibrationDecision
 from models.candidate import HELD_OUT, PIPELINE, PREDICTIONS, load, train
+from models.declaration import RowWeight
 from models.evaluation import EVALUATION, evaluate
 from models.frames import model_input
 from models.learning import predict
 from models.training_set import freeze
+from tests.models.conftest import open_at
 
 CLOCK = pd.Timestamp("2025-12-31", tz="UTC")
 
@@ -114,13 +116,52 @@ def test_the_published_pipeline_has_seen_all_rows(converter, conversion_set):
     assert not np.allclose(published, held_out["probability_converted"])
 
 
-def test_grades_begin_at_their_quantiles(converter):
-    probability = converter.held_out()["probability_converted"]
-    bounds = converter.manifest["grades"]
-    assert list(bounds) == ["A", "B", "C", "D"]
-    assert bounds["A"] == pytest.approx(probability.quantile(0.9))
-    assert bounds["D"] == 0
-    assert (probability >= bounds["A"]).mean() == pytest.approx(0.1, abs=0.03)
+def test_the_census_is_measured_by_what_knew_nothing_of_it(converter, conversion_set):
+    census = evaluate(converter).census
+    rows = conversion_set.census()
+    assert census.clocks == ("2025-08-01", "2025-09-15", "2025-11-01")
+    assert (census.rows, census.entities) == (len(rows), rows["lead_id"].nunique()) == (900, 300)
+    (total,) = census.totals
+    assert total.actual == rows["converted"].sum()
+    assert total.expected == pytest.approx(total.actual, rel=0.1)
+    published = predict(converter.pipeline, model_input(rows, converter.features), converter.outcomes)[:, 0]
+    assert abs(total.expected - published.sum()) > 0.1, "the published pipeline has learnt from more"
+    assert census.value_actual == pytest.approx((rows["value"] * rows["converted"]).sum())
+    assert list(census.grades) == ["A", "B", "C", "D"]
+    assert [each.rows / census.rows for each in census.of("grade")] == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=0.06)
+
+
+def test_nothing_is_learnt_from_the_census(frame, conversion, converter, tmp_path):
+    without = train(
+        conversion, freeze(frame.drop(columns="next_action"), conversion, tmp_path / "sets", CLOCK), tmp_path / "models"
+    )
+    assert evaluate(without).census is None
+    pd.testing.assert_frame_equal(without.held_out(), converter.held_out(), check_exact=True)
+    pd.testing.assert_frame_equal(
+        *(pd.read_parquet(each.directory / PREDICTIONS) for each in (without, converter)), check_exact=True
+    )
+
+
+def test_a_census_of_the_time_that_was_learnt_from_is_refused(frame, conversion, converter, tmp_path):
+    cut = pd.Timestamp(converter.manifest["split"]["cut"])
+    early = open_at([cut.floor("D")]).drop(columns="next_action")
+    frozen = freeze(frame.drop(columns="next_action"), conversion, tmp_path / "sets", CLOCK, early)
+    with pytest.raises(ValueError, match=r"expected a census of clocks from .* on, .*freeze a new one"):
+        train(conversion, frozen, tmp_path / "models")
+
+
+def test_what_was_seen_in_training_is_kept(converter, conversion_set):
+    frame = conversion_set.frame()
+    assert converter.manifest["ranges"] == {"days_since_last_fact": {"lower": 1.0, "upper": 12.0, "missing": False}}
+    assert frame["days_since_last_fact"].max() == 5
+    assert "grades" not in converter.manifest
+
+
+def test_another_weight_is_another_version(conversion, conversion_set, converter, tmp_path):
+    for other in (None, RowWeight(column="days_since_last_fact", at_least=3)):
+        changed = replace(conversion, row_weight=other)
+        assert changed.fingerprint() != conversion.fingerprint()
+        assert train(changed, conversion_set, tmp_path).version != converter.version
 
 
 def test_typical_values_are_those_of_the_rows(converter, conversion_set):
@@ -129,6 +170,7 @@ def test_typical_values_are_those_of_the_rows(converter, conversion_set):
         "always_missing": None,
         "always_one": 1.0,
         "calls_count_7d": frame["calls_count_7d"].median(),
+        "days_since_last_fact": frame["days_since_last_fact"].median(),
         "noise_days": pytest.approx(frame["noise_days"].median()),
         "source_channel": frame["source_channel"].mode()[0],
     }

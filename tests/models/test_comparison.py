@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 from models import comparison
 from models.candidate import train
 from models.comparison import on_shared_rows
-from models.evaluation import evaluate
+from models.evaluation import Total, evaluate
 from models.frames import model_input
 from models.promotion import ChampionEvidence, decide_promotion, promotion_evidence
 from models.training_set import freeze
@@ -137,7 +137,8 @@ def test_a_candidate_of_the_changed_world_replaces_a_champion_whose_record_is_be
     candidate, frame = version(declared, rows, CLOCK, tmp_path)
 
     record = evaluate(champion)
-    evidence = promotion_evidence(declared, evaluate(candidate), None)
+    holds = Total(outcome="converted", expected=100.0, actual=100, lower=-10.0, upper=10.0)
+    evidence = replace(promotion_evidence(declared, evaluate(candidate), None), census=(holds,))
     recorded = ChampionEvidence(
         version=champion.version,
         horizon_days=3,

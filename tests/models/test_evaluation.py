@@ -40,7 +40,7 @@ def measured(model: Predictions, baseline: float | list[float], declared=CONVERS
         segments=pd.DataFrame(index=range(len(model))) if segmented is None else segmented,
         linear_rows=0,
     )
-    return measure(declared, "v", held_out, None, CalibrationDecision(applied=False, reason="none"), 0, NOTHING)
+    return measure(declared, "v", held_out, None, CalibrationDecision(applied=False, reason="none"), 0, NOTHING, None)
 
 
 def test_metrics_stand_beside_the_baseline_on_the_same_rows():
@@ -67,7 +67,9 @@ def test_the_interval_of_a_difference_is_paired():
         model=model, before_scaling=model, after_scaling=model, linear=worse, baseline=worse,
         segments=pd.DataFrame(index=range(600)), linear_rows=0,
     )  # fmt: skip
-    evaluation = measure(CONVERSION, "v", held_out, None, CalibrationDecision(applied=False, reason=""), 0, NOTHING)
+    evaluation = measure(
+        CONVERSION, "v", held_out, None, CalibrationDecision(applied=False, reason=""), 0, NOTHING, None
+    )
     alone = evaluation.intervals["log_loss"]
     assert alone.lower < alone.value < alone.upper
     difference = evaluation.over_baseline["log_loss"]

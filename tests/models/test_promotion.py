@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from models.candidate import train
-from models.evaluation import Figure, evaluate
+from models.evaluation import Figure, Total, evaluate
 from models.horizons import HorizonTrial, ShorterHorizons
 from models.promotion import (
     ChampionEvidence,
@@ -32,6 +32,7 @@ BETTER = {
     "log_loss": Figure(value=0.1, lower=0.01, upper=0.2),
 }
 WITHIN_NOISE = Figure(value=0.1, lower=0.0, upper=0.2)
+HOLDS = Total(outcome="converted", expected=104.0, actual=100, lower=-10.0, upper=18.0)
 FIRST = PromotionEvidence(
     model="m",
     version="new",
@@ -41,10 +42,15 @@ FIRST = PromotionEvidence(
     metrics=GOOD,
     baseline=TRIVIAL,
     over_baseline=BETTER,
+    census=(HOLDS,),
+    max_census_off=0.1,
     max_skill_loss=0.02,
     champion=None,
 )
 LATER = replace(FIRST, champion=CHAMPION)
+UNMEASURED = replace(FIRST, champion=replace(CHAMPION, on_census=False))
+TOO_MANY = Total(outcome="converted", expected=150.0, actual=100, lower=20.0, upper=80.0)
+TOO_FEW = Total(outcome="won", expected=50.0, actual=100, lower=-80.0, upper=-20.0)
 SHARED = SharedRows(  # skill .1 and .2
     rows=1_234, candidate_log_loss=0.54, champion_log_loss=0.48, baseline_log_loss=0.6, lost_at_least=0.04
 )
@@ -162,6 +168,44 @@ def lost(at_least: float) -> PromotionEvidence:
             "auc 0.8000",
         ),
         (on_shared(replace(LATER, horizon_days=30)), "promote", "horizon_changed", "over 30 days"),
+        # a census that is missing, or off beyond the bound and beyond chance
+        (replace(FIRST, census=()), "refuse", "census_missing", "not measured on a census"),
+        (replace(LATER, census=()), "refuse", "census_missing", "train it anew"),
+        (
+            replace(FIRST, census=(TOO_MANY,)),
+            "refuse",
+            "census_off",
+            "off by more than 10%, and by more than chance: converted expected 150 times, happened 100 times "
+            "(difference 20 to 80).",
+        ),
+        (replace(FIRST, census=(HOLDS, TOO_FEW)), "refuse", "census_off", "won expected 50 times, happened 100 times"),
+        (replace(FIRST, census=(TOO_MANY,), max_census_off=0.2), "promote", "first_champion", "no champion yet"),
+        # what comes first is said: the split, the baseline, the census, and only then the champion
+        (replace(FIRST, census=(), split="stratified"), "refuse", "split_not_temporal", "stratified"),
+        (
+            replace(FIRST, census=(), over_baseline={**BETTER, "auc": WITHIN_NOISE}),
+            "refuse",
+            "baseline_not_beaten",
+            "auc",
+        ),
+        (replace(UNMEASURED, census=(TOO_MANY,)), "refuse", "census_off", "150 times"),
+        (replace(UNMEASURED, census=()), "refuse", "census_missing", "train it anew"),
+        (replace(LATER, version="old", census=(TOO_MANY,)), "keep", "same_version", "old"),
+        # a champion that was never measured on one gives way, whatever its record and its horizon
+        (
+            UNMEASURED,
+            "promote",
+            "champion_not_on_census",
+            "holds on a census, on which the champion old, of an earlier recipe, was not measured.",
+        ),
+        (replace(UNMEASURED, metrics={**GOOD, "log_loss": 0.59}), "promote", "champion_not_on_census", "0.5900"),
+        (replace(UNMEASURED, horizon_days=30), "promote", "champion_not_on_census", "old"),
+        (
+            replace(UNMEASURED, over_baseline={**BETTER, "auc": WITHIN_NOISE}),
+            "refuse",
+            "baseline_not_beaten",
+            "auc 0.8000",
+        ),
         (replace(FIRST, primary_metric="log_loss"), "promote", "first_champion", "(log_loss 0.5000 against 0.6000)"),
     ],
 )
@@ -183,6 +227,7 @@ def test_evidence_is_what_was_measured_and_declared(converter, conversion):
         metrics=evaluation.metrics,
         baseline=evaluation.baseline,
         over_baseline={name: evaluation.over_baseline[name] for name in ("auc", "log_loss")},
+        census=evaluation.census.totals,
     )
     assert decide_promotion(replace(evidence, champion=None)).rule == "first_champion"
 

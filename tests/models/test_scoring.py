@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from models.frames import ObservationError
-from models.scoring import grades, score
+from models.scoring import score
 
 
 @pytest.fixture
@@ -18,18 +18,46 @@ def open_leads(frame):
 
 
 def test_binary_scores(converter, open_leads):
-    scored = score(converter, open_leads)
+    bounds = {"A": 0.5, "C": 0.2, "D": 0.0}
+    scored = score(converter, open_leads, bounds)
     assert scored.columns.tolist() == [
-        "model", "version", "lead_id", "as_of", "outcome", "probability", "score", "grade"
+        "model", "version", "lead_id", "as_of", "outcome", "probability", "score", "grade", "outside_training"
     ]  # fmt: skip
     assert scored["lead_id"].tolist() == open_leads["lead_id"].tolist()
     assert scored["as_of"].tolist() == open_leads["as_of"].tolist()
     assert set(scored["outcome"]) == {"converted"}
     assert scored["score"].tolist() == [min(99, max(1, round(100 * p))) for p in scored["probability"]]
-    best = scored["probability"] >= converter.manifest["grades"]["A"]
-    assert ((scored["grade"] == "A") == best).all()
-    assert best.any()
-    assert set(scored["grade"]) <= set("ABCD")
+    probability = scored["probability"]
+    expected = np.select([probability >= 0.5, probability >= 0.2], ["A", "C"], "D")
+    assert scored["grade"].tolist() == expected.tolist()
+    assert set(scored["grade"]) == {"A", "C", "D"}
+
+
+def test_without_grades_in_force_there_is_no_grade(converter, open_leads):
+    assert score(converter, open_leads)["grade"].isna().all()
+    assert score(converter, open_leads, {})["grade"].isna().all()
+
+
+@pytest.mark.parametrize("name", ["converter", "recommender"])
+def test_what_training_has_not_seen_is_marked_and_scored_all_the_same(name, request, open_leads):
+    version = request.getfixturevalue(name)
+    assert score(version, open_leads)["outside_training"].isna().all()
+    silent = open_leads.assign(
+        days_since_last_fact=open_leads["days_since_last_fact"].where(open_leads.index != 3, 400)
+    )
+    scored = score(version, silent)
+    assert len(scored) == len(open_leads) * len(version.outcomes)
+    expected = "days_since_last_fact = 400 (learnt from up to 12)"
+    of_row = (scored["lead_id"] == silent["lead_id"][3]) & (scored["as_of"] == silent["as_of"][3])
+    assert set(scored.loc[of_row, "outside_training"]) == {expected}
+    assert scored.loc[~of_row, "outside_training"].isna().all()
+    assert scored["probability"].notna().all()
+
+
+def test_a_version_that_does_not_say_what_it_saw_marks_nothing(converter, open_leads):
+    old = replace(converter, manifest={key: value for key, value in converter.manifest.items() if key != "ranges"})
+    far = open_leads.assign(days_since_last_fact=4_000.0)
+    assert score(old, far)["outside_training"].isna().all()
 
 
 def test_multiclass_scores(recommender, open_leads):
@@ -89,11 +117,6 @@ def test_a_model_that_gives_no_probabilities_is_refused(converter, open_leads):
     broken.__dict__["pipeline"] = Broken()
     with pytest.raises(ValueError, match=r"conversion .*expected 60 x 1 probabilities"):
         score(broken, open_leads)
-
-
-def test_grades_begin_at_their_bounds():
-    bounds = {"A": 0.5, "B": 0.2, "C": 0.0}
-    assert grades(np.array([0.5, 0.4999, 0.2, 0.1, 0.0]), bounds) == ["A", "B", "B", "C", "C"]
 
 
 def test_scores_of_new_leads_follow_their_features(converter, new_leads):

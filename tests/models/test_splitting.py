@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.declaration import SILENCE, RowWeight
+from models.frames import ObservationError
 from models.registry import declaration
-from models.splitting import baseline_of, sample_weights, split, temporal_split
+from models.splitting import baseline_of, row_weights, sample_weights, split, temporal_split
 from models.untrainable import UntrainableError
 
 CONVERSION = declaration("conversion").with_horizon(10)
@@ -23,7 +25,7 @@ def leads(created: list[int], offsets: tuple[int, ...] = (1, 4, 12)) -> pd.DataF
     rows = [(f"L{n:02d}", START + pd.Timedelta(days=d), START + pd.Timedelta(days=d + o))
             for n, d in enumerate(created) for o in offsets]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["lead_id", "lead_created_at", "as_of"])
-    return frame.assign(converted=np.arange(len(frame)) % 2)
+    return frame.assign(converted=np.arange(len(frame)) % 2, days_since_last_fact=1.0)
 
 
 def test_the_last_created_are_held_out_and_open_labels_do_not_train():
@@ -91,11 +93,30 @@ def test_the_trivial_baseline_is_what_the_training_rows_show():
 def test_only_success_that_was_known_weighs_more():
     cut = START + pd.Timedelta(days=20)
     frame = leads([0]).assign(succeeded_at=[cut - pd.Timedelta(days=1), cut, pd.NaT])
-    assert sample_weights(frame, replace(CONVERSION, success_weight=3.0), cut).tolist() == [3, 1, 1]
+    declared = replace(CONVERSION, success_weight=3.0, row_weight=None)
+    assert sample_weights(frame, declared, cut).tolist() == [3, 1, 1]
+    # on top of what a row stands for
+    silent = frame.assign(days_since_last_fact=[1.0, 20.0, 8.0])
+    assert sample_weights(silent, replace(declared, row_weight=SILENCE), cut).tolist() == [21, 20, 8]
+
+
+def test_a_row_weighs_what_it_stands_for():
+    frame = leads([0]).assign(days_since_last_fact=[0.5, 7.0, 30.25])
+    assert row_weights(frame, CONVERSION).tolist() == [7, 7, 30.25]
+    low = replace(CONVERSION, row_weight=RowWeight(column="days_since_last_fact", at_least=0.25))
+    assert row_weights(frame, low).tolist() == [0.5, 7, 30.25]
+    assert row_weights(frame, replace(CONVERSION, row_weight=None)).tolist() == [1, 1, 1]
+
+
+def test_what_is_weighed_by_must_be_known():
+    with pytest.raises(ObservationError, match=r"weighted by days_since_last_fact, .* found no such column"):
+        row_weights(leads([0]).drop(columns="days_since_last_fact"), CONVERSION)
+    with pytest.raises(ObservationError, match="found rows without a value"):
+        row_weights(leads([0]).assign(days_since_last_fact=[1.0, None, 3.0]), CONVERSION)
 
 
 def test_weights_need_to_know_who_succeeded():
-    assert sample_weights(leads([0]), CONVERSION, START).tolist() == [1, 1, 1]
+    assert sample_weights(leads([0]), CONVERSION, START).tolist() == [7, 7, 7]
     with pytest.raises(ValueError, match="'succeeded_at'"):
         sample_weights(leads([0]), replace(CONVERSION, success_weight=2.0), START)
 

@@ -9,6 +9,7 @@ from models.artifacts import ArtifactMismatchError, new_directory
 from models.frames import ObservationError
 from models.training_set import DATA, TrainingDataError, content_hash, freeze, load
 from models.untrainable import UntrainableError
+from tests.models.conftest import CENSUS_CLOCKS, open_at
 
 CLOCK = pd.Timestamp("2025-12-31", tz="UTC")
 
@@ -24,6 +25,7 @@ def test_manifest_says_what_is_in_it(conversion_set):
         "always_missing": "number",
         "always_one": "number",
         "calls_count_7d": "number",
+        "days_since_last_fact": "number",
         "noise_days": "number",
         "source_channel": "text",
     }
@@ -163,4 +165,45 @@ def test_an_unknown_class_is_named(frame, next_action, tmp_path):
 
 def test_boolean_labels_are_those_of_zero_and_one(frame, conversion, conversion_set, tmp_path):
     rows = frame.drop(columns="next_action").assign(converted=frame["converted"].astype(bool))
-    assert freeze(rows, conversion, tmp_path, CLOCK).id == conversion_set.id
+    census = open_at(CENSUS_CLOCKS).drop(columns="next_action")
+    census = census.assign(converted=census["converted"].astype(bool))
+    assert freeze(rows, conversion, tmp_path, CLOCK, census).id == conversion_set.id
+
+
+def test_another_census_is_another_set(frame, conversion, tmp_path):
+    rows, census = frame.drop(columns="next_action"), open_at(CENSUS_CLOCKS).drop(columns="next_action")
+    first = freeze(rows, conversion, tmp_path, CLOCK, census)
+    assert freeze(rows, conversion, tmp_path, CLOCK, census.sample(frac=1, random_state=1)).id == first.id
+    others = [
+        None,
+        census.iloc[1:],
+        census.assign(value=census["value"].where(census.index > 0, 1)),
+        census.assign(converted=census["converted"].where(census.index > 0, 1 - census["converted"])),
+    ]
+    ids = {freeze(rows, conversion, tmp_path, CLOCK, each).id for each in others}
+    assert len(ids | {first.id}) == 5
+    # no open lead is no census
+    assert freeze(rows, conversion, tmp_path, CLOCK, census.head(0)).id == freeze(rows, conversion, tmp_path, CLOCK).id
+
+
+def test_the_census_lies_beside_the_rows(conversion_set):
+    census = conversion_set.census()
+    assert conversion_set.manifest["census"] == [each.isoformat() for each in CENSUS_CLOCKS]
+    assert sorted(census["as_of"].unique()) == CENSUS_CLOCKS
+    assert {"value", "converted", *conversion_set.features} <= set(census.columns)
+    assert "succeeded_at" not in census.columns
+    assert not set(conversion_set.features) & {"value", "converted"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.assign(as_of=rows["as_of"] + pd.Timedelta(days=60)), "mature after the clock"),
+        (lambda rows: rows.assign(converted=7), r"unknown outcomes \['7'\]"),
+    ],
+)
+def test_a_census_whose_outcomes_are_not_known_is_refused(frame, conversion, tmp_path, change, message):
+    census = change(open_at(CENSUS_CLOCKS).drop(columns="next_action"))
+    with pytest.raises(TrainingDataError, match=message):
+        freeze(frame.drop(columns="next_action"), conversion, tmp_path, CLOCK, census)
+    assert list(tmp_path.iterdir()) == []

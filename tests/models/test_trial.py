@@ -10,12 +10,17 @@ import pytest
 from models.evaluation import evaluate
 from models.promotion import decide_promotion, promotion_evidence
 from models.trial import try_horizon
+from tests.models.conftest import open_at
 
 CLOCK = pd.Timestamp("2026-06-30", tz="UTC")
 
 
+def census(clocks: list[pd.Timestamp]) -> pd.DataFrame:
+    return open_at(clocks).drop(columns="next_action")
+
+
 def test_it_passes_where_the_trained_version_would(frame, conversion, converter):
-    found = try_horizon(conversion, frame.drop(columns="next_action"), CLOCK)
+    found = try_horizon(conversion, frame.drop(columns="next_action"), CLOCK, census)
     trained = evaluate(converter)
     assert trained.calibration.applied is False
     assert found.passes
@@ -28,19 +33,36 @@ def test_it_passes_where_the_trained_version_would(frame, conversion, converter)
     [
         (lambda rows: rows.head(0), "No label has matured"),
         (lambda rows: rows.assign(converted=0), "have 0 as converted"),
-        (lambda rows: rows[["lead_id", "as_of", "lead_created_at", "converted"]].assign(same=1.0), "No feature tells"),
+        (
+            lambda rows: rows[["lead_id", "as_of", "lead_created_at", "converted"]].assign(days_since_last_fact=1.0),
+            "No feature tells",
+        ),
     ],
 )
 def test_what_cannot_be_trained_does_not_pass(frame, conversion, change, reason):
-    found = try_horizon(conversion, change(frame.drop(columns="next_action")), CLOCK)
+    found = try_horizon(conversion, change(frame.drop(columns="next_action")), CLOCK, census)
     assert not found.passes
     assert found.primary is None
     assert reason in found.reason
 
 
+def test_without_a_census_it_does_not_pass_as_a_training_would_not(frame, conversion):
+    rows = frame.drop(columns="next_action")
+    nobody = try_horizon(conversion, rows, CLOCK, lambda clocks: census(clocks).head(0))
+    assert not nobody.passes
+    assert "was not measured on a census" in nobody.reason
+
+    def never(clocks):
+        pytest.fail(f"asked for {clocks}")
+
+    # no label of a midnight after the cut has matured
+    early = try_horizon(conversion, rows, pd.Timestamp("2025-02-01", tz="UTC"), never)
+    assert "was not measured on a census" in early.reason
+
+
 def test_noise_does_not_pass(frame, conversion):
     rows = frame.drop(columns="next_action")
     noise = rows.assign(converted=rows["converted"].sample(frac=1, random_state=3).to_numpy())
-    found = try_horizon(replace(conversion, seed=11), noise, CLOCK)
+    found = try_horizon(replace(conversion, seed=11), noise, CLOCK, census)
     assert not found.passes
     assert "does not beat the trivial baseline" in found.reason

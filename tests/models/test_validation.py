@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +21,7 @@ def observed(entities: int = 200, each: int = 4, seed: int = 1) -> Observed:
     x = rng.normal(size=rows)
     features = pd.DataFrame({"x": x, "noise": rng.normal(size=rows), "name": entity.astype(float)})
     label = pd.Series((rng.random(rows) < 1 / (1 + np.exp(-2 * x))).astype(int))
-    return Observed(features=features, label=label, weights=np.ones(rows), entities=entity)
+    return Observed(features=features, label=label, weights=np.ones(rows), stands_for=np.ones(rows), entities=entity)
 
 
 def test_sampled_rows_are_of_nearly_all_entities():
@@ -42,7 +44,7 @@ def test_sampled_entities_come_whole_and_nested():
 
 def test_folds_share_no_entity(conversion):
     rows = observed()
-    crossed, predictions, folds = cross_validate(conversion, rows)
+    crossed, predictions, folds, _ = cross_validate(conversion, rows)
     assert (crossed.rows, crossed.entities, len(crossed.folds)) == (800, 200, 5)
     for fold in range(5):
         assert not set(predictions.group[folds == fold]) & set(predictions.group[folds != fold])
@@ -56,7 +58,7 @@ def test_out_of_fold_predictions_have_not_seen_their_rows(conversion):
     rows = observed()
     # the outcome is the entity's own, and only who has seen the entity can know it
     own = pd.Series(rng.integers(2, size=200)[rows.entities])
-    known = Observed(features=rows.features[["name", "noise"]], label=own, weights=rows.weights, entities=rows.entities)
+    known = replace(rows, features=rows.features[["name", "noise"]], label=own)
     crossed, *_ = cross_validate(conversion, known)
     assert crossed.mean == pytest.approx(0.5, abs=0.1)
 
@@ -64,12 +66,7 @@ def test_out_of_fold_predictions_have_not_seen_their_rows(conversion):
 def test_what_cannot_be_cross_validated_says_why(conversion):
     assert cross_validate(conversion, observed(entities=4)) == "4 entities are too few for 5 folds"
     rows = observed()
-    rare = Observed(
-        features=rows.features,
-        label=pd.Series((rows.entities == 3).astype(int)),
-        weights=rows.weights,
-        entities=rows.entities,
-    )
+    rare = replace(rows, label=pd.Series((rows.entities == 3).astype(int)))
     assert cross_validate(conversion, rare) == "1 of 5 folds leave one class or no feature to learn from"
 
 
