@@ -327,3 +327,9 @@ def test_the_split_is_temporal_unless_asked_otherwise() -> None:
     assert settings({**HOME, "LEADLINE_SPLIT": "stratified"}).split == "stratified"
     with pytest.raises(SettingError, match="LEADLINE_SPLIT: expected one of temporal, stratified, found 'random'"):
         settings({**HOME, "LEADLINE_SPLIT": "random"})
+
+
+@pytest.mark.parametrize(("value", "new"), [(None, False), ("0", False), ("1", True)])
+def test_grades_are_cut_anew_where_it_is_asked_for(value: str | None, new: bool) -> None:
+    said = {} if value is None else {"LEADLINE_NEW_GRADES": value}
+    assert settings({**HOME, **said}).new_grades is new
