@@ -261,6 +261,7 @@ def test_horizons_are_set_by_model() -> None:
         ("LEADLINE_AS_OF", "yesterday", "expected a date or time such as 2026-01-31"),
         ("LEADLINE_AS_OF", "31.01.2026", "expected a date or time such as 2026-01-31"),
         ("LEADLINE_ACCEPT_NEW_SOURCE", "yes", "expected 0 or 1"),
+        ("LEADLINE_NEW_GRADES", "yes", "expected 0 or 1"),
         ("LEADLINE_CONVERSION_HORIZON_DAYS", "0", "expected a whole number of 1 or more"),
         ("LEADLINE_CONVERSION_HORIZON_DAYS", "-3", "expected a whole number of 1 or more"),
         ("LEADLINE_NEXT_BEST_ACTION_HORIZON_DAYS", "7.5", "expected a whole number of 1 or more"),
@@ -326,3 +327,9 @@ def test_the_split_is_temporal_unless_asked_otherwise() -> None:
     assert settings({**HOME, "LEADLINE_SPLIT": "stratified"}).split == "stratified"
     with pytest.raises(SettingError, match="LEADLINE_SPLIT: expected one of temporal, stratified, found 'random'"):
         settings({**HOME, "LEADLINE_SPLIT": "random"})
+
+
+@pytest.mark.parametrize(("value", "new"), [(None, False), ("0", False), ("1", True)])
+def test_grades_are_cut_anew_where_it_is_asked_for(value: str | None, new: bool) -> None:
+    said = {} if value is None else {"LEADLINE_NEW_GRADES": value}
+    assert settings({**HOME, **said}).new_grades is new
