@@ -89,7 +89,8 @@ def try_horizon(
             entities=pd.factorize(of_clocks[declaration.feature_view.key])[0],
         )
         measured = totals(
-            expected.predicted(predict(fitted, expected.features, declaration.outcomes), declaration.outcomes)
+            expected.predicted(predict(fitted, expected.features, declaration.outcomes), declaration.outcomes),
+            pd.factorize(of_clocks[AS_OF])[0],
         )
     decision = decide_promotion(
         PromotionEvidence(

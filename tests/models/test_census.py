@@ -77,6 +77,20 @@ def test_rows_of_one_entity_are_less_sure_than_rows_of_many():
     assert widths[1] == pytest.approx(2 * widths[0])
 
 
+def test_one_week_that_differs_tells_little_and_the_same_difference_every_week_much():
+    """On the real funnel one of three days had 40 % fewer leads without an action than every model expected."""
+    clocks, expected = np.repeat([0, 1, 2], 1000), [0.2] * 3000
+    one_week, all_weeks = ([1] * 200 + [0] * 800) * 2 + [1] * 60 + [0] * 940, ([1] * 150 + [0] * 850) * 3
+    (differs,), (biased,) = (totals(binary(truth, expected), clocks) for truth in (one_week, all_weeks))
+    assert (differs.actual, biased.actual) == (460, 450)
+    # 0, 0 and 140 more than happened
+    assert differs.upper - differs.lower == pytest.approx(2 * 1.96 * np.sqrt(3 * np.var([0, 0, 140], ddof=1)))
+    assert not is_off(differs, 0.1)
+    assert is_off(biased, 0.1)
+    (alone,) = totals(binary(one_week, expected))
+    assert is_off(alone, 0.1), "as entities alone would have it"
+
+
 def test_no_event_is_not_certain():
     """Three expected and none happened is chance; the differences alone would call it certain."""
     (total,) = totals(binary([0] * 300, [0.01] * 300))
