@@ -73,8 +73,8 @@ LABEL_LEAKS = {
         "actions.occurred_us >= matured.as_of_us",
         f"actions.occurred_us >= matured.as_of_us - {DAY}",
     ),
-    # a week after it has matured, which is not over yet
-    "conversion": ("facts.known_us < matured.matures_us", f"facts.known_us < matured.matures_us + 7 * {DAY}"),
+    # three weeks after it has matured, which are not over yet
+    "conversion": ("facts.known_us < matured.matures_us", f"facts.known_us < matured.matures_us + 21 * {DAY}"),
 }
 """Horizons that overlap with what is not theirs: old and new text, by label."""
 

@@ -221,14 +221,17 @@ def test_predictions_are_added_once(connection: Connection) -> None:
         {
             "model": "conversion", "version": "v1", "lead_id": ["L1", "L2"], "as_of": pd.Timestamp(CLOCK),
             "outcome": "converted", "probability": [0.25, 0.5], "score": [25, None], "grade": None,
-            "reasons": ["calls", None],
+            "reasons": ["calls", None], "outside_training": [None, "lead_age_days = 512"],
         }
     )  # fmt: skip
     assert add_predictions(connection, predictions, CLOCK) == 2
     assert add_predictions(connection, predictions, CLOCK + timedelta(days=1)) == 0
-    found = connection.execute("select lead_id, as_of, probability, score, grade, reasons, scored_at "
+    found = connection.execute("select lead_id, as_of, probability, score, grade, reasons, scored_at, outside_training "
                                "from ml.ml_predictions order by lead_id").fetchall()  # fmt: skip
-    assert found == [("L1", CLOCK, 0.25, 25, None, "calls", CLOCK), ("L2", CLOCK, 0.5, None, None, None, CLOCK)]
+    assert found == [
+        ("L1", CLOCK, 0.25, 25, None, "calls", CLOCK, None),
+        ("L2", CLOCK, 0.5, None, None, None, CLOCK, "lead_age_days = 512"),
+    ]
 
 
 def test_a_place_reads_one_state_whatever_is_built_meanwhile(warehouse: Warehouse) -> None:
