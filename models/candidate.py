@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from models.artifacts import ArtifactMismatchError, new_directory, read_manifest, write_manifest
 from models.assessment import assess
 from models.calibration import scale
+from models.census import census_rows
 from models.declaration import AS_OF, ModelDeclaration
 from models.frames import Kind, model_input
 from models.learning import fit, predict
@@ -294,9 +295,6 @@ def _census(
     declaration: ModelDeclaration, training_set: TrainingSet, cut: pd.Timestamp
 ) -> tuple[Observed, pd.DataFrame] | None:
     """Return the census of a training set, where the measured pipeline knows nothing of its outcomes."""
-    import numpy as np
-    import pandas as pd
-
     census = training_set.census()
     if census is None or declaration.split != "temporal":
         return None
@@ -305,15 +303,7 @@ def _census(
             f"training set {training_set.directory}: expected a census of clocks from {cut} on, where what is "
             f"measured has learnt from, found one of {census[AS_OF].min()}; freeze a new one"
         )
-    nothing = np.ones(len(census))
-    observed = Observed(
-        features=model_input(census, training_set.features),
-        label=census[declaration.label_column],
-        weights=nothing,
-        stands_for=nothing,
-        entities=pd.factorize(census[declaration.feature_view.key])[0],
-    )
-    return observed, census
+    return census_rows(declaration, census, training_set.features), census
 
 
 def _with_probabilities(rows: pd.DataFrame, probabilities: np.ndarray, outcomes: tuple[str, ...]) -> pd.DataFrame:

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 
 from models.declaration import AS_OF, VALUE
 from models.evaluation import Census, CensusSlice, Total
+from models.frames import model_input
 from models.grades import grade_bounds, grades_of
 from models.held_out import INTERVAL_ROWS, RESAMPLES, figure, happened
 from models.measures import losses, metrics, once, resampled
-from models.validation import some_rows
+from models.validation import Observed, some_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     import pandas as pd
 
     from models.declaration import ModelDeclaration
+    from models.frames import Kind
     from models.measures import Predictions
 
 CLOCKS = 3
@@ -58,6 +60,21 @@ def census_clocks(cut: pd.Timestamp, clock: pd.Timestamp, horizon_days: int) -> 
         return []
     days = np.unique(np.linspace(0, (last - first).days, CLOCKS).round().astype(int))
     return [first + pd.Timedelta(days=int(day)) for day in days]
+
+
+def census_rows(declaration: ModelDeclaration, census: pd.DataFrame, features: Mapping[str, Kind]) -> Observed:
+    """Return the rows of a census as predictions are made of them, each counting once."""
+    import numpy as np
+    import pandas as pd
+
+    once_each = np.ones(len(census))
+    return Observed(
+        features=model_input(census, features),
+        label=census[declaration.label_column].astype("int64" if declaration.task == "binary" else str),
+        weights=once_each,
+        stands_for=once_each,
+        entities=pd.factorize(census[declaration.feature_view.key])[0],
+    )
 
 
 def measure_census(declaration: ModelDeclaration, predictions: Predictions, rows: pd.DataFrame) -> Census:

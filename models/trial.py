@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.census import census_clocks, totals
+from models.census import census_clocks, census_rows, totals
 from models.declaration import AS_OF
 from models.frames import feature_kinds, model_input
 from models.held_out import beside_baseline
@@ -48,7 +48,6 @@ def try_horizon(
     census : callable
         Returns the open entities of past clocks, as `models.training_set.freeze` takes them.
     """
-    import numpy as np
     import pandas as pd
 
     days = declaration.horizon_days
@@ -81,13 +80,7 @@ def try_horizon(
     measured: tuple[Total, ...] = ()
     # as a training, which freezes no census where no entity was open
     if of_clocks is not None and len(of_clocks):
-        expected = Observed(
-            features=model_input(of_clocks, kinds),
-            label=of_clocks[declaration.label_column].astype("int64" if declaration.task == "binary" else str),
-            weights=np.ones(len(of_clocks)),
-            stands_for=np.ones(len(of_clocks)),
-            entities=pd.factorize(of_clocks[declaration.feature_view.key])[0],
-        )
+        expected = census_rows(declaration, of_clocks, kinds)
         measured = totals(
             expected.predicted(predict(fitted, expected.features, declaration.outcomes), declaration.outcomes),
             pd.factorize(of_clocks[AS_OF])[0],
