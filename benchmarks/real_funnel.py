@@ -159,17 +159,16 @@ def disagreements(ours: pd.Series, theirs: pd.Series) -> list[Hashable]:
 def predictions(
     declared: ModelDeclaration, features: pd.DataFrame, reference: pd.DataFrame, target: Target
 ) -> pd.DataFrame:
-    """Train a declared model on the train rows of the reference, unweighted, and predict its test rows.
+    """Train a declared model on the train rows of the reference, weighted as declared, and predict its test rows.
 
     Returns
     -------
     DataFrame
         As the scorer reads it: lead_id, as_of, and ``p`` or one column per action.
     """
-    import numpy as np
-
     from models.frames import feature_kinds, model_input
     from models.learning import fit, predict
+    from models.splitting import row_weights
 
     rows = reference[reference[target.split].notna()].set_index(["lead_id", "as_of"])
     chosen = features.loc[rows.index]
@@ -177,7 +176,7 @@ def predictions(
     kinds = feature_kinds(chosen[train], declared.not_features)
     inputs = model_input(chosen, kinds)
     label = rows.loc[train, target.label].astype("int64" if declared.task == "binary" else "str")
-    fitted = fit(declared, inputs[train], label, np.ones(int(train.sum())))
+    fitted = fit(declared, inputs[train], label, row_weights(chosen[train], declared))
     probabilities = predict(fitted, inputs[test], declared.outcomes)
     published = chosen.loc[test, ["lead_id", "as_of"]].reset_index(drop=True)
     if declared.task == "binary":
