@@ -37,7 +37,10 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A table of the store beside a replay: the rows that were compared, and the first differences by column."""
+    """A table of the store beside a replay: rows that were compared, first differences by column, columns that moved.
+
+    `moved` has the columns that may be others in this replay, and were.
+    """
 
     variant: str
     moment: datetime
@@ -46,6 +49,7 @@ class Comparison:
     digest: str
     seconds: float
     differences: tuple[Difference, ...]
+    moved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +64,10 @@ class Certificate:
         The hash of its SQL, as `assets.compiled.Build` says it.
     proved_at : datetime
     seconds : float
-    features, leads : int
-        Features of the view, and leads whose observations were replayed.
+    features : tuple of str
+        Those of the view.
+    leads : int
+        Leads whose observations were replayed.
     leads_share : float
         Share of the leads whose observations were replayed.
     comparisons : tuple of Comparison
@@ -71,7 +77,7 @@ class Certificate:
     sql_sha256: str
     proved_at: datetime
     seconds: float
-    features: int
+    features: tuple[str, ...]
     leads: int
     leads_share: float
     comparisons: tuple[Comparison, ...]
@@ -100,6 +106,12 @@ class Certificate:
         return [difference for each in self.comparisons for difference in each.differences]
 
     @property
+    def not_exercised(self) -> list[str]:
+        """Features that no replay has moved: nothing that was changed reaches them, and nothing is shown of them."""
+        moved = {name for each in self.comparisons for name in each.moved}
+        return [name for name in self.features if name not in moved]
+
+    @property
     def passed(self) -> bool:
         """Whether nothing does."""
         return not self.differences
@@ -119,7 +131,8 @@ class Certificate:
                 "proved_at": self.proved_at.isoformat(),
                 "seconds": round(self.seconds, 2),
                 "moments": [each.isoformat() for each in self.moments],
-                "features": self.features,
+                "features": len(self.features),
+                "not_exercised": self.not_exercised,
                 "leads": self.leads,
                 "leads_share": self.leads_share,
                 "rows": self.rows,

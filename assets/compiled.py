@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from assets.postgres import WHOLE_TABLES, PostgresConnection
+from assets.sql_review import refused_templates
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -77,10 +78,28 @@ class Build:
         Those of the dbt project.
     models : tuple of Model
         Each after those that it reads.
+    refused : tuple of str or None
+        What the templates of its models hold and may not; None where they were not reviewed.
     """
 
     variables: dict[str, Any]
     models: tuple[Model, ...]
+    refused: tuple[str, ...] | None = None
+
+    def reviewed(self) -> tuple[str, ...]:
+        """Return what the templates hold and may not, as `assets.sql_review.refused_templates` says.
+
+        Raises
+        ------
+        NotCompiledError
+            If they were not reviewed.
+        """
+        if self.refused is None:
+            raise NotCompiledError(
+                "Expected a build whose templates were reviewed, found one that an earlier version of Leadline made. "
+                "Materialize staging, intermediate, features and labels again."
+            )
+        return self.refused
 
     @property
     def as_of(self) -> datetime:
@@ -104,7 +123,8 @@ class Build:
         models = tuple(
             replace(model, sql=model.sql.replace(str(microseconds(self.as_of)), clock)) for model in self.models
         )
-        return Build(variables={**self.variables, "as_of": as_of.isoformat(timespec="microseconds")}, models=models)
+        variables = {**self.variables, "as_of": as_of.isoformat(timespec="microseconds")}
+        return replace(self, variables=variables, models=models)
 
     def over(self, label: str, days: int) -> Build:
         """Return the build with a label over another horizon, which stands in its SQL as days times a day.
@@ -122,7 +142,7 @@ class Build:
             replace(model, sql=model.sql.replace(written, f"{days} * {DAY_US}")) if model.name == label else model
             for model in self.models
         )
-        return Build(variables={**self.variables, variable: days}, models=models)
+        return replace(self, variables={**self.variables, variable: days}, models=models)
 
     def needed_for(self, targets: Iterable[Name], given: Collection[Name] = ()) -> list[Model]:
         """Return the models that make some relations, each after those that it reads.
@@ -199,7 +219,9 @@ def of_run(target: Path, variables: Mapping[str, Any], earlier: Build | None = N
     if earlier is not None and earlier.variables == dict(variables):
         anew = {model.relation for model in models}
         models += [model for model in earlier.models if model.relation not in anew]
-    return Build(variables=dict(variables), models=in_order(models))
+    layers = {manifest["nodes"][key]["fqn"][1] for key in ran}
+    refused = tuple(refused_templates(manifest, layers))
+    return Build(variables=dict(variables), models=in_order(models), refused=refused)
 
 
 def of_manifest(manifest: Mapping[str, Any], layers: Collection[str]) -> tuple[Model, ...]:
@@ -225,7 +247,11 @@ def _model(node: Mapping[str, Any], sql: str) -> Model:
 
 def write(path: Path, build: Build) -> None:
     """Keep a build in place of the one that is there."""
-    content = {"variables": build.variables, "models": [asdict(model) for model in build.models]}
+    content = {
+        "variables": build.variables,
+        "refused": build.refused,
+        "models": [asdict(model) for model in build.models],
+    }
     replace_file(path, json.dumps(content, indent=1))
 
 
@@ -251,7 +277,19 @@ def read(path: Path) -> Build:
             "intermediate, features and labels, which keep it there."
         )
     content = json.loads(path.read_text(encoding="utf-8"))
-    return Build(variables=content["variables"], models=tuple(Model(**model) for model in content["models"]))
+    refused = content.get("refused")
+    return Build(
+        variables=content["variables"],
+        models=tuple(Model(**model) for model in content["models"]),
+        refused=None if refused is None else tuple(refused),
+    )
+
+
+class Related(Protocol):
+    """A place that says how a query names its relations."""
+
+    def relation(self, name: Name) -> str:
+        """Return a relation as a query names it."""
 
 
 class Place:
@@ -279,6 +317,10 @@ class Place:
         if name not in self._there:
             return f'"{self._database}"."{name[0]}"."{name[1]}"'
         return self._own(name)
+
+    def placed(self, name: Name) -> Name:
+        """Return schema and name under which a PostgreSQL database has a relation of this place."""
+        return f"{self._name}_{name[0]}", name[1]
 
     def translated(self, sql: str) -> str:
         """Return SQL that names relations of the warehouse with those of this place in their stead."""
@@ -363,7 +405,7 @@ class Scratch:
         place.drop()
 
 
-def open_at(place: Place, moment: datetime) -> str:
+def open_at(place: Related, moment: datetime) -> str:
     """Return a query for observations of every lead that was open at a moment, in the columns of `OBSERVATIONS`."""
     at = microseconds(moment)
     return (

@@ -2,8 +2,9 @@
 
 A row is a fact with the moment at which it was known, and *parts* that were added to it later by overwriting it: an
 e-mail is sent at one time and answered at another. What is known of each table of the source contract is declared here
-once, in `TABLES`. The queries are the same text on both engines, and chance comes from hashes of keys: the same seed
-gives the same rows.
+once, in `TABLES`. Changed rows take values that the data have, the rarest among them, and values that they may lack;
+rows are added as well, so that each lead has facts of kinds that it never had. The queries are the same text on both
+engines, and chance comes from hashes of keys: the same seed gives the same rows.
 """
 
 from __future__ import annotations
@@ -14,14 +15,24 @@ from datetime import datetime, timedelta
 
 from assets.compiled import timestamp_literal
 
-Query = Callable[[str, Sequence[str]], str]
-"""From a table of schema ``raw`` and its columns, in order, to the query that stands in for it."""
+Columns = Mapping[str, str]
+"""The columns of a table in order, with their types."""
+
+Query = Callable[[str, Columns], str]
+"""From a table of schema ``raw`` and its columns to the query that stands in for it."""
+
+OwnValues = Mapping[tuple[str, str], Sequence[str]]
+"""Values that the data have, as SQL, by table and column."""
 
 SUCCESS = "'won'"
 """The end of a project that closes its lead, as SQL."""
 
 EDGE = timedelta(microseconds=1)
 DAY = timedelta(days=1)
+ADDED = 3
+"""Rows that each lead gets in a table."""
+OWN_VALUES = 16
+"""Values of a column that are taken from the data: half of them the rarest, half the most frequent ones."""
 
 
 class UndeclaredTableError(LookupError):
@@ -66,6 +77,10 @@ class Records:
     parts : tuple of Part
     overwritten : mapping of str to str
         Columns that hold today's value and have no time of their own, and what stands for the value of then, as SQL.
+    kinds : tuple of str
+        Columns that tell facts of one kind from those of another.
+    added : sequence of mapping of str to str
+        What columns of a row that is added hold together, as SQL, where one cannot be drawn without the other.
     """
 
     key: str
@@ -75,6 +90,8 @@ class Records:
     kept: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
     overwritten: Mapping[str, str] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
+    added: Sequence[Mapping[str, str]] = ()
 
     @property
     def known(self) -> str:
@@ -101,7 +118,8 @@ TABLES: Mapping[str, Records] = {
     "leads": Records(
         key="lead_id",
         occurred="created_at",
-        drawn={"source": ("(select min(source) from {table})", "'proof'")},
+        drawn={"source": ("'proof'",)},
+        kinds=("source",),
         overwritten={
             "status": "null",
             "assigned_to": "null",
@@ -117,25 +135,24 @@ TABLES: Mapping[str, Records] = {
         drawn={
             "type": _TYPES,
             "direction": _texts("inbound", "outbound", "outbound", "internal"),
-            "performed_by": (
-                "(select min(performed_by) from {table})", "(select max(performed_by) from {table})", "null"
-            ),
-            "outcome": ("null", "'proof'", "(select min(outcome) from {table})", "(select max(outcome) from {table})"),
+            "performed_by": _texts("proof", "another_proof"),
+            "outcome": ("null", "'proof'"),
         },
         kept=("outcome",),
         parts=(Part(time="opened_at"), Part(time="responded_at")),
+        kinds=("type", "direction", "outcome"),
     ),
     "appointments": Records(
         key="appointment_id",
         occurred="booked_at",
         parts=(Part(time="ended_at", before={"status": "'scheduled'"}, drawn={"status": _ENDS}),),
         overwritten={"scheduled_at": "booked_at"},
+        kinds=("status",),
     ),
     "projects": Records(
         key="project_id",
         occurred="proposed_at",
         drawn={"value": ("null", "77", "123456")},
-        kept=("value",),
         parts=(
             Part(
                 time="closed_at",
@@ -144,10 +161,24 @@ TABLES: Mapping[str, Records] = {
             ),
         ),
         overwritten={"cost": "null"},
+        kinds=("status",),
     ),
     # of the columns that a CRM overwrites; a price is a number
     "lead_changes": Records(
-        key="change_id", occurred="known_at", drawn={"value": ("null", *_texts("1", "77", "123456"))}
+        key="change_id",
+        occurred="known_at",
+        drawn={"value": ("null", *_texts("1", "77", "123456"))},
+        kinds=("column_name",),
+        added=[
+            {"column_name": f"'{column}'", "value": value}
+            for column, values in {
+                "status": _texts("proof", "won", "lost"),
+                "assigned_to": _texts("proof", "another_proof"),
+                "property_value": _texts("1", "77", "123456"),
+                "zip_code": _texts("99999", "11111"),
+            }.items()
+            for value in values
+        ],
     ),
 }  # fmt: skip
 """What there is to know of each table of the source contract."""
@@ -169,106 +200,238 @@ def records_of(table: str) -> Records:
     return TABLES[table]
 
 
-def removed(moment: datetime, table: str, columns: Sequence[str]) -> str:
-    """Return a table as it was just before a moment: no fact, and no part of one, that was known then or later."""
-    records, at = records_of(table), timestamp_literal(moment)
-    then: dict[str, str] = dict(records.overwritten)
-    for part in records.parts:
-        early = f"{part.time} < {at}"
-        then[part.time] = f"case when {early} then {part.time} end"
-        then |= {name: f"case when {early} then {name} else {value} end" for name, value in part.before.items()}
-    return f"select {_selected(columns, then)} from {_raw(table)} where {records.known} < {at}"
+def groups_of(table: str) -> list[tuple[str, ...]]:
+    """Return the columns of a table whose values are drawn: each alone, but for those that are added together."""
+    records = records_of(table)
+    together = tuple(dict.fromkeys(name for each in records.added for name in each))
+    alone: list[tuple[str, ...]] = [(name,) for name in records.drawn if name not in together]
+    return [*alone, together] if together else alone
 
 
-def scrambled(moment: datetime, seed: str, table: str, columns: Sequence[str]) -> str:
-    """Return a table with another future from a moment on: other times, kinds, values, ends, and states of today.
-
-    What is known before the moment is as it was. Of the facts that are not, a good third is known exactly then, and
-    some say that they happened days before.
-    """
-    records, at = records_of(table), timestamp_literal(moment)
-    draw = _Draw()
-    later = [f"({at} + {draw.hours()} * interval '1 hour')" for _ in range(2 + len(records.parts))]
-    future = f"{records.known} >= {at}"
-
-    def changed(name: str, value: str) -> str:
-        return f"case when {future} then {value} else {name} end"
-
-    then = {name: changed(name, draw.one_of(_in_table(values, table))) for name, values in records.drawn.items()}
-    occurred = later[0]
-    if records.recorded is not None:
-        # as if stored long after it happened
-        early = f"({at} - {draw.hours()} * interval '1 hour')"
-        occurred = f"case when {draw.digit()} < 5 then {early} else {later[0]} end"
-        then[records.recorded] = changed(records.recorded, later[1])
-    then[records.occurred] = changed(records.occurred, occurred)
-    for part, time in zip(records.parts, later[2:], strict=True):
-        open_then = f"({future} or {part.time} is null or {part.time} >= {at})"
-        drawn = f"{draw.digit()} < 10"
-        then[part.time] = f"case when not {open_then} then {part.time} when {drawn} then {time} end"
-        then |= {
-            name: f"case when not {open_then} then {name} when {drawn} then {draw.one_of(values)} "
-            f"else {part.before[name]} end"
-            for name, values in part.drawn.items()
-        }
-    for name in records.overwritten:
-        then[name] = _overwritten(name, draw, at)
-    return f"select {_selected(columns, then)} from {_hashed(records, table, columns, seed)}"
+def own_values(table: str, group: Sequence[str]) -> str:
+    """Return the query of what columns hold together, as text: the rarest and the most frequent."""
+    listed, half = ", ".join(group), OWN_VALUES // 2
+    among = f"partition by {group[0]} " if len(group) > 1 else ""
+    counted = (
+        f"select {listed}, count(*) as rows_count from {_raw(table)} where {group[-1]} is not null group by {listed}"
+    )
+    ranked = (
+        f"select {listed}, row_number() over ({among}order by rows_count, {listed}) as rare, "
+        f"row_number() over ({among}order by rows_count desc, {listed}) as frequent from ({counted}) as counted"
+    )
+    texts = ", ".join(f"cast({name} as text)" for name in group)
+    return f"select {texts} from ({ranked}) as ranked where rare <= {half} or frequent <= {half} order by {listed}"
 
 
-def past_changed(moment: datetime, seed: str, table: str, columns: Sequence[str]) -> str:
-    """Return a table with another past up to a moment, and with the same leads, open as long as they were.
+def facts_by_kind(table: str, seed: str) -> str:
+    """Return the query of how many facts there are of each kind, and when one of them was known, the rarest kind first.
 
-    Kinds and values of what was known and over before the moment change, but for those that close a lead, and a quarter
-    of it moves to the last microsecond.
-    """
-    records, at = records_of(table), timestamp_literal(moment)
-    draw = _Draw()
-    past = f"{records.last_known} < {at}"
-    if table == "leads":
-        return f"select {_selected(columns, {})} from {_raw(table)}"
-    then = {
-        name: f"case when {past} then {draw.one_of(_in_table(values, table))} else {name} end"
-        for name, values in records.drawn.items()
-        if name not in records.kept
-    }
-    for part in records.parts:
-        for name, values in part.drawn.items():
-            # a success is what closes a lead
-            other = draw.one_of([value for value in values if value != SUCCESS])
-            over = f"{past} and {part.time} is not null and {name} <> {SUCCESS}"
-            then[name] = f"case when {over} then {other} else {name} end"
-    moves, edge = f"{past} and {draw.digit()} < 4", timestamp_literal(moment - EDGE)
-    for time in (records.occurred, records.recorded):
-        if time is not None:
-            then[time] = f"case when {moves} then {edge} else {time} end"
-    for part in records.parts:
-        then[part.time] = f"case when {moves} and {part.time} is not null then {edge} else {part.time} end"
-    return f"select {_selected(columns, then)} from {_hashed(records, table, columns, seed)}"
-
-
-def forgotten(moment: datetime, days: int, seed: str, table: str, columns: Sequence[str]) -> str:
-    """Return a table with what was known in the days before a moment, and with nothing that was known before or later.
-
-    Leads stay, and a quarter of what was known before these days moves to the microsecond before they begin.
+    Kinds are the values of the columns that tell facts apart, and the parts.
     """
     records = records_of(table)
-    end, start = timestamp_literal(moment), timestamp_literal(moment - days * DAY)
-    if table == "leads":
-        return f"select {_selected(columns, {})} from {_raw(table)}"
-    edge = timestamp_literal(moment - days * DAY - EDGE)
-    over = f"{records.last_known} < {start}"
-    then = {
-        name: f"case when {over} then {edge} else {name} end"
-        for name in (records.occurred, records.recorded)
-        if name is not None
-    }
-    for part in records.parts:
-        then[part.time] = f"case when {over} and {part.time} is not null then {edge} else {part.time} end"
-    return (
-        f"select {_selected(columns, then)} from {_hashed(records, table, columns, seed)} "
-        f"where {records.known} < {end} and ({records.last_known} >= {start} or {_Draw().digit()} < 4)"
+    told = [
+        (f"'{table}.{name} ' || coalesce(cast({name} as text), '')", "1 = 1", records.known) for name in records.kinds
+    ]
+    told += [
+        (f"'{table}.{part.time}'", f"{part.time} is not null", f"greatest({records.known}, {part.time})")
+        for part in records.parts
+    ]
+    listed = " union all ".join(
+        f"select {kind} as kind, {known} as known, md5({records.key} || '{seed}') as place from {_raw(table)} "
+        f"where {condition}"
+        for kind, condition, known in told
     )
+    return (
+        "select kind, facts, known from (select kind, known, count(*) over (partition by kind) as facts, "
+        f"row_number() over (partition by kind order by place) as number from ({listed}) as told) as numbered "
+        "where number = 1 order by facts, kind"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counterfactuals:
+    """Queries for what schema ``raw`` was, and might have been, around one moment.
+
+    Attributes
+    ----------
+    moment : datetime
+    seed : str
+        Of the chance.
+    own : mapping of str to sequence of mapping
+        What the data hold, as SQL, by table: of each group of columns the values that `own_values` finds.
+    added_to : str
+        Condition on ``lead_id``: which leads get rows besides those that they have.
+    """
+
+    moment: datetime
+    seed: str
+    own: Mapping[str, Sequence[Mapping[str, str]]]
+    added_to: str
+
+    def removed(self, table: str, columns: Columns) -> str:
+        """Return a table as it was just before the moment: no fact, and no part of one, known then or later."""
+        records, at = records_of(table), timestamp_literal(self.moment)
+        then: dict[str, str] = dict(records.overwritten)
+        for part in records.parts:
+            early = f"{part.time} < {at}"
+            then[part.time] = f"case when {early} then {part.time} end"
+            then |= {name: f"case when {early} then {name} else {value} end" for name, value in part.before.items()}
+        return f"select {_selected(columns, then)} from {_raw(table)} where {records.known} < {at}"
+
+    def scrambled(self, table: str, columns: Columns) -> str:
+        """Return a table with another future from the moment on: other times, kinds, values, ends, and states of today.
+
+        What is known before the moment is as it was. Of the facts that are not, a good third is known exactly then, and
+        some say that they happened days before. Facts are added to leads that are there.
+        """
+        records, at = records_of(table), timestamp_literal(self.moment)
+        draw = _Draw()
+        later = [f"({at} + {draw.hours()} * interval '1 hour')" for _ in range(2 + len(records.parts))]
+        future = f"{records.known} >= {at}"
+
+        def changed(name: str, value: str) -> str:
+            return f"case when {future} then {value} else {name} end"
+
+        then = {name: changed(name, draw.one_of(self._values(table, name))) for name in records.drawn}
+        occurred = later[0]
+        if records.recorded is not None:
+            # as if stored long after it happened
+            early = f"({at} - {draw.hours()} * interval '1 hour')"
+            occurred = f"case when {draw.digit()} < 5 then {early} else {later[0]} end"
+            then[records.recorded] = changed(records.recorded, later[1])
+        then[records.occurred] = changed(records.occurred, occurred)
+        for part, time in zip(records.parts, later[2:], strict=True):
+            open_then = f"({future} or {part.time} is null or {part.time} >= {at})"
+            drawn = f"{draw.digit()} < 10"
+            then[part.time] = f"case when not {open_then} then {part.time} when {drawn} then {time} end"
+            then |= {
+                name: f"case when not {open_then} then {name} when {drawn} then {draw.one_of(values)} "
+                f"else {part.before[name]} end"
+                for name, values in part.drawn.items()
+            }
+        for name in records.overwritten:
+            then[name] = _overwritten(name, draw, at)
+        return self._with_added(
+            f"select {_selected(columns, then)} from {self._hashed(table, columns)}",
+            table, columns, lambda draw: f"({at} + {draw.hours()} * interval '1 hour')", closing=True,
+        )  # fmt: skip
+
+    def past_changed(self, table: str, columns: Columns) -> str:
+        """Return a table with another past up to the moment, and with the same leads, open as long as they were.
+
+        Kinds and values of what was known and over before the moment change, but for those that close a lead, and a
+        quarter of it moves to the last microsecond. Facts are added that close no lead.
+        """
+        records, at = records_of(table), timestamp_literal(self.moment)
+        draw = _Draw()
+        past = f"{records.last_known} < {at}"
+        then = {
+            name: f"case when {past} then {draw.one_of(self._values(table, name))} else {name} end"
+            for name in records.drawn
+            if name not in records.kept
+        }
+        if table == "leads":
+            return f"select {_selected(columns, then)} from {self._hashed(table, columns)}"
+        for part in records.parts:
+            for name, values in part.drawn.items():
+                # a success is what closes a lead
+                other = draw.one_of([value for value in values if value != SUCCESS])
+                over = f"{past} and {part.time} is not null and {name} <> {SUCCESS}"
+                then[name] = f"case when {over} then {other} else {name} end"
+        moves, edge = f"{past} and {draw.digit()} < 4", timestamp_literal(self.moment - EDGE)
+        for time in (records.occurred, records.recorded):
+            if time is not None:
+                then[time] = f"case when {moves} then {edge} else {time} end"
+        for part in records.parts:
+            then[part.time] = f"case when {moves} and {part.time} is not null then {edge} else {part.time} end"
+        return self._with_added(
+            f"select {_selected(columns, then)} from {self._hashed(table, columns)}",
+            table, columns, lambda draw: f"({edge} - {draw.hours()} * interval '1 hour')", closing=False,
+        )  # fmt: skip
+
+    def forgotten(self, days: int, table: str, columns: Columns) -> str:
+        """Return a table with what was known in the days before the moment, and nothing that was known before or later.
+
+        Leads stay, a quarter of what was known before these days moves to the microsecond before they begin, and facts
+        are added there and before.
+        """
+        records = records_of(table)
+        end, start = timestamp_literal(self.moment), timestamp_literal(self.moment - days * DAY)
+        if table == "leads":
+            return f"select {_selected(columns, {})} from {_raw(table)}"
+        edge = timestamp_literal(self.moment - days * DAY - EDGE)
+        over = f"{records.last_known} < {start}"
+        then = {
+            name: f"case when {over} then {edge} else {name} end"
+            for name in (records.occurred, records.recorded)
+            if name is not None
+        }
+        for part in records.parts:
+            then[part.time] = f"case when {over} and {part.time} is not null then {edge} else {part.time} end"
+        return self._with_added(
+            f"select {_selected(columns, then)} from {self._hashed(table, columns)} "
+            f"where {records.known} < {end} and ({records.last_known} >= {start} or {_Draw().digit()} < 4)",
+            table, columns, lambda draw: f"({edge} - {draw.hours()} * interval '1 hour')", closing=False,
+        )  # fmt: skip
+
+    def _with_added(
+        self, query: str, table: str, columns: Columns, time: Callable[[_Draw], str], *, closing: bool
+    ) -> str:
+        """Return a query with rows added to each of some leads that are there at the moment, `ADDED` to each."""
+        if table == "leads":
+            return query
+        records, draw = records_of(table), _Draw()
+        at = timestamp_literal(self.moment)
+        then = {"lead_id": "lead_id", records.key: f"'proof ' || lead_id || ' {table} ' || cast(number as text)"}
+        for group in groups_of(table):
+            held = self._held(table, group)
+            picked = draw.one_of_many(len(held))
+            for name in group:
+                cases = " ".join(f"when {place} then {each[name]}" for place, each in enumerate(held))
+                if closing or name not in records.kept:
+                    then[name] = f"case {picked} {cases} end"
+        then[records.occurred] = time(draw)
+        if records.recorded is not None:
+            then[records.recorded] = then[records.occurred]
+        for part in records.parts:
+            drawn = f"{draw.digit()} < 8"
+            then[part.time] = f"case when {drawn} then {time(draw)} end"
+            for name, values in part.drawn.items():
+                allowed = [value for value in values if closing or value != SUCCESS]
+                then[name] = f"case when {drawn} then {draw.one_of(allowed)} else {part.before[name]} end"
+        for name, value in records.overwritten.items():
+            then[name] = then.get(value, value)
+        selected = ", ".join(f"cast({then.get(name, 'null')} as {kind}) as {name}" for name, kind in columns.items())
+        numbers = ", ".join(f"({number})" for number in range(1, ADDED + 1))
+        leads = (
+            f"select lead_id, number, md5(lead_id || '{self.seed} {table} ' || cast(number as text)) as drawn "
+            f"from {_raw('leads')} as leads cross join (values {numbers}) as numbers (number) "
+            f"where created_at < {at} and {self.added_to}"
+        )
+        return f"{query} union all select {selected} from (select *, {_DIGITS} from ({leads}) as hashed) as added"
+
+    def _values(self, table: str, name: str) -> list[str]:
+        """Return what a column may hold in place of what it does: what is declared, and values of its own."""
+        alone = (name,) in groups_of(table)
+        own = [each[name] for each in self.own.get(table, ()) if name in each] if alone else []
+        return list(dict.fromkeys([*records_of(table).drawn[name], *own]))
+
+    def _held(self, table: str, group: Sequence[str]) -> list[Mapping[str, str]]:
+        """Return what the columns of a row that is added may hold together."""
+        if len(group) == 1:
+            return [{group[0]: value} for value in self._values(table, group[0])]
+        return [*records_of(table).added, *(each for each in self.own.get(table, ()) if set(each) == set(group))]
+
+    def _hashed(self, table: str, columns: Columns) -> str:
+        key = records_of(table).key
+        hashed = f"select {', '.join(columns)}, md5({key} || '{self.seed}') as drawn from {_raw(table)}"
+        return f"(select {', '.join(columns)}, {_DIGITS} from ({hashed}) as hashed) as changed"
+
+
+_DIGITS = ", ".join(
+    f"position(substr(drawn, {place}, 1) in '0123456789abcdef') - 1 as digit_{place}" for place in range(1, 33)
+)
+"""The digits of the hash of a row, as numbers."""
 
 
 class _Draw:
@@ -280,7 +443,7 @@ class _Draw:
     def digit(self) -> str:
         """Return a number from 0 to 15."""
         self._used += 1
-        return f"(position(substr(drawn, {(self._used - 1) % 32 + 1}, 1) in '0123456789abcdef') - 1)"
+        return f"digit_{(self._used - 1) % 32 + 1}"
 
     def hours(self) -> str:
         """Return a number of hours: 0 in a good third of the rows, otherwise up to ten days."""
@@ -289,9 +452,12 @@ class _Draw:
 
     def one_of(self, values: Sequence[str]) -> str:
         """Return one of some values."""
-        chosen = f"mod({self.digit()}, {len(values)})"
         cases = " ".join(f"when {place} then {value}" for place, value in enumerate(values))
-        return f"case {chosen} {cases} end"
+        return f"case {self.one_of_many(len(values))} {cases} end"
+
+    def one_of_many(self, count: int) -> str:
+        """Return a number from 0 to `count` - 1, of at most 256."""
+        return f"mod({self.digit()} * 16 + {self.digit()}, {count})"
 
 
 def _overwritten(name: str, draw: _Draw, at: str) -> str:
@@ -301,11 +467,7 @@ def _overwritten(name: str, draw: _Draw, at: str) -> str:
     return draw.one_of(("null", "12345") if is_number else _texts("won", "lost", "new", "proof"))
 
 
-def _in_table(values: Sequence[str], table: str) -> list[str]:
-    return [value.format(table=_raw(table)) for value in values]
-
-
-def _selected(columns: Sequence[str], then: Mapping[str, str]) -> str:
+def _selected(columns: Columns, then: Mapping[str, str]) -> str:
     """Return what is selected for the columns; bookkeeping of the extraction, which the future overwrites, is null."""
     expressions = {name: "null" if name in BOOKKEEPING else then.get(name, name) for name in columns}
     # a bare null has no type, or another than the column
@@ -317,10 +479,5 @@ BOOKKEEPING = ("row_hash", "extracted_at", "load_number")
 """Columns of the extraction, which tell of a row's latest state."""
 
 
-def _hashed(records: Records, table: str, columns: Sequence[str], seed: str) -> str:
-    return f"(select {', '.join(columns)}, md5({records.key} || '{seed}') as drawn from {_raw(table)}) as hashed"
-
-
 def _raw(table: str) -> str:
-    """Return the relation as compiled SQL names it, for `assets.compiled.Place` to translate."""
-    return f'"warehouse"."raw"."{table}"'
+    return f'"raw"."{table}"'

@@ -1,22 +1,27 @@
 """The proof that features and labels are correct at their time: the SQL that made them, run on data that differ.
 
-What must not matter is changed, and nothing may follow from it. For sampled moments T, midnights at which there are
-observations, the compiled text runs on copies of schema ``raw``:
+What must not matter is changed, and nothing may follow from it. The compiled text runs in worlds of its own
+(`assets.worlds`), where neither the warehouse nor anything else exists but copies of schema ``raw``:
 
+``store``
+    Copies without a change. The rows are those of the store.
 ``removed``
-    Without every fact, and every part of one, known at T or later. Observations up to T, their features, and labels
-    that had matured by T are those of the store.
+    Without every fact, and every part of one, known at a moment T or later, and with the clock of the SQL at T.
+    Observations before T, their features, what is answered of every lead open at T, and labels that had matured by T
+    are as they were.
 ``scrambled``
-    With another future from T on, a good third of it known exactly at T. The same holds.
+    With another future from T on, a good third of it known exactly at T, and with facts added to every lead. The same
+    holds.
 ``forgotten_<n>d``
-    With nothing but the n days before T, and a quarter of what was known earlier at their very edge. Of every lead that
-    is open at T, features whose name says ``_<n>d`` are what the same SQL makes of the unchanged sources.
+    With nothing but the n days before T, and facts at their very edge. Of every lead that is open at T, features whose
+    name says ``_<n>d`` are as they were.
 ``past``
-    With another past up to T and the same open leads. Of every lead that is open at T, labels are what the same SQL
-    makes of the unchanged sources.
+    With another past up to T and the same open leads. Of every lead that is open at T, labels are as they were.
 
-Each replay runs as if on another day: functions of the wall clock in the text are moved. It reads and writes nothing of
-the store, and measures only; what is said of it stands in `assets.proof`.
+Moments are a midnight, an odd one, one in the hours around a fact of a rare kind, and the clock itself, which is the
+moment that is scored. Features that no replay has moved are listed: of these it has shown nothing. What no replay can
+vary, such as the wall clock, is refused by name before (`assets.sql_review`). The proof reads and writes nothing else
+of the store, and measures only; what is said of it stands in `assets.proof`.
 """
 
 from __future__ import annotations
@@ -24,38 +29,49 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from assets.certificate import Certificate, Comparison, Difference
 from assets.compiled import (
-    CLOSINGS,
-    LEADS,
     OBSERVATIONS,
     SOURCE,
     Build,
     Name,
-    Place,
     Scratch,
     microseconds,
     open_at,
     scratch,
     timestamp_literal,
 )
-from assets.counterfactuals import Query, forgotten, past_changed, removed, scrambled
+from assets.counterfactuals import (
+    DAY,
+    Columns,
+    Counterfactuals,
+    Query,
+    facts_by_kind,
+    groups_of,
+    own_values,
+    records_of,
+)
 from assets.postgres import PostgresConnection
-from assets.row_differences import ROW, Pair
-from assets.warehouse import columns_of
+from assets.row_differences import ROW, paired
+from assets.sql_review import RefusedSqlError, refused_sql
+from assets.worlds import World, arrow, world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
+    import pyarrow as pa
+
+    from assets.compiled import Model
     from assets.warehouse import Connection
 
-MOMENTS = 3
-"""Moments per proof. Another clock chooses others, so that nightly proofs come to cover the history."""
 MAX_OBSERVATIONS = 50_000
 """Observations beyond which those of a sample of the leads are replayed; the facts of all leads are there for them."""
 MAX_FACTS, MAX_FACTS_IN_DATABASE = 400_000, 100_000
@@ -65,28 +81,38 @@ GROUPS = 4096
 """Groups of leads, by three digits of a hash, of which some are the sample."""
 EXAMPLES = 3
 """Rows that a failure shows of each column."""
+AROUND = timedelta(hours=6)
+"""A moment around a rare fact lies at most so long before or after it."""
 
 _WINDOW = re.compile(r"_(\d+)d$")
-_WALL_CLOCK = re.compile(
-    r"\b(?:current_date\b|today\s*\(\s*\)|"
-    r"current_timestamp\b|localtimestamp\b|(?:now|get_current_timestamp|transaction_timestamp|statement_timestamp|"
-    r"clock_timestamp)\s*\(\s*\))",
-    re.IGNORECASE,
-)
-_DATES = ("current_date", "today")
 
 
 class NothingToProveError(RuntimeError):
-    """The store has no observations before its clock."""
+    """The store has no observations."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is proved: a feature view by its key, and the labels of its observations."""
+    """What is proved: a feature view by its key, the labels of its observations, and what is known at a census alone.
+
+    Attributes
+    ----------
+    view : tuple
+    key : str
+    labels : tuple of tuple
+    at_census : tuple of tuple
+        Relations with rows at the clock, and at other moments that are asked for.
+    """
 
     view: Name
     key: str
     labels: tuple[Name, ...]
+    at_census: tuple[Name, ...] = ()
+
+    @property
+    def tables(self) -> tuple[Name, ...]:
+        """All that is compared."""
+        return (self.view, *self.labels, *self.at_census)
 
 
 def prove(
@@ -117,15 +143,20 @@ def prove(
     Raises
     ------
     NothingToProveError
-        If there are no observations before the clock.
+        If there are no observations.
     NotCompiledError
         If the SQL of the build is not whole.
+    RefusedSqlError
+        If the SQL holds what no replay can vary.
+    ReplayError
+        If a model reads what is neither a source nor a model of the feature store, or does not run.
     UndeclaredTableError
         If the SQL reads a table of which nothing says when its rows were known.
     """
     began = time.perf_counter()
     if max_facts is None:
         max_facts = MAX_FACTS_IN_DATABASE if isinstance(connection, PostgresConnection) else MAX_FACTS
+    refuse(build, build.needed_for(subject.tables), isinstance(connection, PostgresConnection))
     with scratch(connection, "proof", build.relations) as beside:
         proof = _Proof(connection, beside, build, subject, max_facts, max_observations)
         comparisons = tuple(proof.comparisons())
@@ -135,32 +166,45 @@ def prove(
         sql_sha256=build.sha256,
         proved_at=proved_at,
         seconds=time.perf_counter() - began,
-        features=len(proof.features),
+        features=tuple(proof.features),
         leads=leads,
         leads_share=proof.share,
         comparisons=comparisons,
     )
 
 
-def another_day(sql: str) -> str:
-    """Return SQL as it would have run 400 days ago: what it asks the wall clock is moved, and nothing else."""
+def refuse(build: Build, models: Sequence[Model], in_database: bool) -> None:
+    """Refuse SQL that holds what no replay can vary.
 
-    def moved(found: re.Match[str]) -> str:
-        days = "400" if found[0].lower().startswith(_DATES) else "interval '400 days'"
-        return f"({found[0]} - {days})"
+    Raises
+    ------
+    NotCompiledError
+        If the templates of the build were not reviewed.
+    RefusedSqlError
+        If it does.
+    """
+    relations = {name for model in models for name in (model.relation, *model.reads)}
+    known = {model.relation for model in models} | {name for name in relations if name[0] == SOURCE}
+    dialect = "postgres" if in_database else "duckdb"
+    found = [sentence for model in models for sentence in refused_sql(model, known, dialect)]
+    found += build.reviewed()
+    if found:
+        raise RefusedSqlError(
+            "Expected SQL whose values depend on the sources alone, and relations of the feature store, found:\n"
+            + "\n".join(f"- {sentence}" for sentence in found)
+            + "\nNo replay can show what these depend on. Write them otherwise. What depends on its arguments alone "
+            + "may be added to the lists in assets/sql_review.py."
+        )
 
-    return _WALL_CLOCK.sub(moved, sql)
+
+def chosen(counted: Sequence[tuple[datetime, int]], seed: str) -> datetime:
+    """Choose one of some moments by chance: the more rows one has, the more likely it is."""
+    ends = list(accumulate(rows for _, rows in counted))
+    return counted[bisect_right(ends, _chance(seed) % ends[-1])][0]
 
 
-def chosen(candidates: Sequence[datetime], as_of: datetime, count: int) -> list[datetime]:
-    """Choose moments, spread over the candidates: one of each of `count` equal stretches, which one by the clock."""
-    count = min(count, len(candidates))
-    picked = []
-    for place in range(count):
-        first, end = place * len(candidates) // count, (place + 1) * len(candidates) // count
-        digest = hashlib.sha256(f"{as_of.isoformat()} {place}".encode()).digest()
-        picked.append(candidates[first + int.from_bytes(digest[:4]) % (end - first)])
-    return picked
+def _chance(seed: str) -> int:
+    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8])
 
 
 class _Proof:
@@ -179,22 +223,39 @@ class _Proof:
         self._beside = beside
         self._build = build
         self._subject = subject
-        targets = [subject.view, *subject.labels]
-        models = tuple(replace(each, sql=another_day(each.sql)) for each in build.needed_for(targets))
-        self._sql = replace(build, models=models)
+        models = build.needed_for(subject.tables)
         self._sources = sorted({name for each in models for name in each.reads if name[0] == SOURCE})
-        self._columns = {name: columns_of(connection, *name) for name in (*self._sources, *targets)}
+        for name in self._sources:
+            records_of(name[1])
+        self._columns = {name: self._types(name) for name in (*self._sources, *subject.tables)}
+        if missing := [name for name, columns in self._columns.items() if not columns]:
+            raise NothingToProveError(
+                f"{', '.join('.'.join(name) for name in missing)}: expected tables of the feature store, found none. "
+                "Materialize staging, intermediate, features and labels."
+            )
         self.features = [
             name
             for name in self._columns[subject.view]
             if name not in (subject.key, "as_of", "observation_kind", "lead_created_at")
         ]
         self._windows = {name: int(found[1]) for name in self.features if (found := _WINDOW.search(name))}
-        self._times = {name: self._time_columns(name) for name in subject.labels}
         facts = sum(self._value(f"select count(*) from {_quoted(name)}") for name in self._sources)
         observations = self._value(f"select count(*) from {_quoted(subject.view)}")
+        if not observations:
+            raise NothingToProveError(
+                f"{'.'.join(subject.view)}: expected observations up to the clock {build.as_of.isoformat()}, found "
+                "none. Load more history."
+            )
         self._copied = min(GROUPS, max(1, GROUPS * max_facts // max(facts, 1)))
         self._observed = min(self._copied, max(1, GROUPS * max_observations // max(observations, 1)))
+        # a price change where there is none, and the rarest values that there are
+        self._own: dict[str, list[dict[str, str]]] = {}
+        for schema, table in self._sources:
+            for group in groups_of(table):
+                rows = self._connection.execute(own_values(table, group)).fetchall()
+                types = [self._columns[schema, table][name] for name in group]
+                held = [dict(zip(group, map(_literal, row, types), strict=True)) for row in rows]
+                self._own.setdefault(table, []).extend(held)
 
     @property
     def share(self) -> float:
@@ -207,113 +268,226 @@ class _Proof:
 
     def comparisons(self) -> Iterator[Comparison]:
         """Replay, and compare."""
-        if self._copied == GROUPS:
-            yield from self._against(None)
-            return
-        # features may be about other leads, and these are not in the sample: a replay of it stands for the store
-        with self._beside.place() as stored:
-            self._copy(stored, _unchanged)
-            stored.run(self._sql.models)
-            yield from self._against(stored)
-
-    def _against(self, stored: Place | None) -> Iterator[Comparison]:
-        view = self._relation(stored, self._subject.view)
-        midnights = self._midnights(view)
-        if not midnights:
-            raise NothingToProveError(
-                f"{'.'.join(self._subject.view)}: expected observations before the clock "
-                f"{self._build.as_of.isoformat()}, found none. Load more history."
-            )
-        for moment in chosen(midnights, self._build.as_of, MOMENTS):
-            yield from self._future(stored, moment, "removed", partial(removed, moment))
-            yield from self._future(stored, moment, "scrambled", partial(scrambled, moment, self._seed(moment)))
-        labelled = [self._midnights(self._relation(stored, label)) for label in self._subject.labels]
-        # until the last one that all labels have: the one that takes longest to mature ends first
-        end = min((each[-1] for each in labelled if each), default=self._build.as_of)
-        for moment in chosen([each for each in midnights if each <= end], self._build.as_of, MOMENTS):
-            with self._beside.place() as unchanged:
-                began = time.perf_counter()
-                self._ask(stored, unchanged, moment)
-                yield from self._edges(unchanged, moment, time.perf_counter() - began)
-
-    def _midnights(self, relation: str) -> list[datetime]:
-        """Return the midnights before the clock at which a table has rows."""
-        found = self._connection.execute(
-            f"select distinct as_of from {relation} where as_of < $1 order by 1", [self._build.as_of]
-        ).fetchall()
-        return [each for (each,) in found if each.astimezone(UTC).time() == datetime.min.time()]
-
-    def _future(self, stored: Place | None, moment: datetime, variant: str, query: Query) -> Iterator[Comparison]:
-        observed = self._among(self._observed)
-        with self._beside.place() as replay:
-            began = time.perf_counter()
-            self._copy(replay, query)
-            for model in self._sql.models:
+        view, clock = self._subject.view, self._build.as_of
+        moments = self._moments()
+        with self._world() as unchanged:
+            self._fill(unchanged, _unchanged)
+            for model in self._build.needed_for(self._subject.tables):
                 if model.relation == OBSERVATIONS:
-                    # later ones are not compared, and that of the clock stands for today
-                    known = f"as_of_us <= {microseconds(moment)} and observation_kind <> 'clock' and {observed}"
-                    replay.make(OBSERVATIONS, f"select * from ({model.sql}) as observed where {known}")
+                    unchanged.make(OBSERVATIONS, self._own_and_asked(unchanged, model.sql, moments, None))
                 else:
-                    replay.run([model])
-            ran = time.perf_counter() - began
-            at = timestamp_literal(moment)
-            view = self._subject.view
-            condition = f"as_of <= {at} and observation_kind <> 'clock' and {observed}"
-            yield self._compared(stored, replay, view, self._columns[view], condition, variant, moment, ran)
-            for label in self._subject.labels:
-                matured = f"matures_at <= {at} and {observed}"
-                yield self._compared(stored, replay, label, self._columns[label], matured, variant, moment, 0.0)
+                    unchanged.run([model])
+            base = {table: self._rows(unchanged, table) for table in self._subject.tables}
+            yield from self._as_in_the_store(base, moments)
+            windows = sorted(set(self._windows.values()))
+            for place, moment in enumerate((*moments, clock)):
+                around = Counterfactuals(
+                    moment=moment,
+                    seed=f"{clock.isoformat()} {moment.isoformat()}",
+                    own=self._own,
+                    added_to=self._among(self._observed),
+                )
+                yield from self._future(base, moments, moment, "scrambled", around.scrambled)
+                if moment == clock:
+                    # the future of the clock is not there
+                    continue
+                yield from self._future(base, moments, moment, "removed", around.removed)
+                # each window at one moment, where all leads that are open are asked for
+                for days in windows[place :: len(moments)]:
+                    held = {view: [name for name, window in self._windows.items() if window == days]}
+                    query = partial(around.forgotten, days)
+                    yield from self._asked(unchanged, base, moment, f"forgotten_{days}d", query, held)
+                held = {view: [], **{label: self._compared_columns(label) for label in self._subject.labels}}
+                yield from self._asked(unchanged, base, moment, "past", around.past_changed, held)
 
-    def _ask(self, stored: Place | None, unchanged: Place, moment: datetime) -> None:
-        """Let the SQL answer for every lead that is open at a moment, on unchanged sources."""
-        targets = [self._subject.view, *self._subject.labels]
-        if stored is not None:
-            self._copy(unchanged, _unchanged)
-            unchanged.run(self._sql.needed_for([LEADS, CLOSINGS]))
-        unchanged.make(OBSERVATIONS, f"{open_at(unchanged, moment)} and {self._among(self._observed, 'leads.')}")
-        if stored is None:
-            unchanged.run(self._sql.affected_by([OBSERVATIONS], targets))
-        else:
-            unchanged.run(self._sql.needed_for(targets, given=unchanged.made))
+    def _moments(self) -> list[datetime]:
+        """Choose moments before the clock: a midnight, an odd one, and one around a fact of a rare kind."""
+        clock = self._build.as_of
+        view = _quoted(self._subject.view)
+        counted = self._connection.execute(
+            f"select as_of, count(*) from {view} where as_of < $1 group by as_of order by as_of", [clock]
+        ).fetchall()
+        if not counted:
+            return []
+        # until the last moment whose labels are all there: the one that takes longest to mature ends first
+        ends = [
+            self._connection.execute(f"select max(as_of) from {_quoted(label)} where as_of < $1", [clock]).fetchall()
+            for label in self._subject.labels
+        ]
+        first = counted[0][0]
+        last = min((end for ((end,),) in ends if end is not None), default=counted[-1][0])
+        labelled = [(as_of, rows) for as_of, rows in counted if as_of <= last]
+        picked = [chosen(counted, f"midnight {clock.isoformat()}")]
+        microsecond = timedelta(microseconds=1)
+        odd = _chance(f"microsecond {clock.isoformat()}") % (DAY // microsecond)
+        picked.append(chosen(labelled, f"odd {clock.isoformat()}") + odd * microsecond)
+        if rare := self._rare(first, last):
+            around = 2 * AROUND // microsecond
+            hours = _chance(f"hours {clock.isoformat()}") % around * microsecond - AROUND
+            known = rare[_chance(f"rare {clock.isoformat()}") % len(rare)]
+            # of a day on which there are leads to ask
+            picked.append(min(max(known + hours, first), last))
+        return sorted({each for each in picked if each < clock})
 
-    def _edges(self, unchanged: Place, moment: datetime, seconds: float) -> Iterator[Comparison]:
-        """Compare answers at a moment with those on what lies inside of a window, and on another past."""
-        view, labels = self._subject.view, self._subject.labels
-        for days in sorted(set(self._windows.values())):
-            windowed = [name for name, window in self._windows.items() if window == days]
-            columns = {view: [self._subject.key, "as_of", *windowed]}
-            query = partial(forgotten, moment, days, self._seed(moment))
-            yield from self._answers(unchanged, query, columns, f"forgotten_{days}d", moment, seconds)
-            seconds = 0.0
-        query = partial(past_changed, moment, self._seed(moment))
-        columns = {label: self._columns[label] for label in labels}
-        yield from self._answers(unchanged, query, columns, "past", moment, seconds)
+    def _rare(self, first: datetime, last: datetime) -> list[datetime]:
+        """Return when facts of the rarer half of the kinds were known."""
+        seed = self._build.as_of.isoformat()
+        kinds = [
+            (facts, kind, known)
+            for _, table in self._sources
+            for kind, facts, known in self._connection.execute(facts_by_kind(table, seed)).fetchall()
+            if known is not None and first <= known <= last
+        ]
+        kinds.sort()
+        return [known for *_, known in kinds[: (len(kinds) + 1) // 2]]
 
-    def _answers(
-        self,
-        unchanged: Place,
-        query: Query,
-        columns: Mapping[Name, Sequence[str]],
-        variant: str,
-        moment: datetime,
-        seconds: float,
-    ) -> Iterator[Comparison]:
-        with self._beside.place() as replay:
-            began = time.perf_counter()
-            self._copy(replay, query)
-            # the same leads: another past might close some earlier
-            replay.make(OBSERVATIONS, f"select * from {unchanged.relation(OBSERVATIONS)}")
-            replay.run(self._sql.needed_for(columns, given=[OBSERVATIONS]))
-            seconds += time.perf_counter() - began
-            for table, compared in columns.items():
-                yield self._compared(unchanged, replay, table, compared, "1 = 1", variant, moment, seconds)
-                seconds = 0.0
-
-    def _copy(self, place: Place, query: Query) -> None:
-        """Fill schema ``raw`` of a place, of the sampled leads."""
+    def _fill(self, place: World, query: Query) -> None:
+        """Fill schema ``raw`` of a world, of the sampled leads."""
         for name in self._sources:
             columns = self._columns[name]
-            place.fill(name, f"select * from ({query(name[1], columns)}) as changed where {self._among(self._copied)}")
+            listed = ", ".join(columns)
+            among = self._among(self._copied)
+            place.fill(name, columns, f"select {listed} from ({query(name[1], columns)}) as changed where {among}")
+
+    def _own_and_asked(self, place: World, sql: str, moments: Sequence[datetime], until: datetime | None) -> str:
+        """Return the query of a build's own observations, up to a moment, and of all leads that are open at moments."""
+        conditions = [self._among(self._observed), *(f"as_of <> {timestamp_literal(each)}" for each in moments)]
+        if until is not None:
+            conditions.append(f"as_of_us <= {microseconds(until)}")
+        own = f"select * from ({sql}) as own where {' and '.join(conditions)}"
+        among = self._among(self._observed, "leads.")
+        return " union all ".join([own, *(f"{open_at(place, each)} and {among}" for each in moments)])
+
+    def _as_in_the_store(self, base: Mapping[Name, pa.Table], moments: Sequence[datetime]) -> Iterator[Comparison]:
+        """Compare the store with what the SQL makes of its sources."""
+        among = self._among(self._observed)
+        began = time.perf_counter()
+        made = base if self._copied == GROUPS else self._on_the_live_tables(among)
+        asked = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
+        for table in self._subject.tables:
+            listed = ", ".join(self._columns[table])
+            stored = arrow(self._connection, f"select {listed} from {_quoted(table)} where {among}")
+            yield self._compared("store", self._build.as_of, table, stored, made[table], f"1 = 1{asked}", began=began)
+            began = time.perf_counter()
+
+    def _on_the_live_tables(self, among: str) -> dict[Name, pa.Table]:
+        """Return what the SQL makes of the sampled leads with the facts of all: features may be about other leads."""
+        with self._beside.place() as place:
+            place.make(OBSERVATIONS, f"select * from {place.relation(OBSERVATIONS)} where {among}")
+            place.run(self._build.affected_by([OBSERVATIONS], self._subject.tables))
+            return {
+                table: arrow(self._connection, f"select {', '.join(self._columns[table])} from {place.relation(table)}")
+                for table in self._subject.tables
+            }
+
+    def _future(
+        self, base: Mapping[Name, pa.Table], moments: Sequence[datetime], moment: datetime, variant: str, query: Query
+    ) -> Iterator[Comparison]:
+        """Compare what was known before a moment, and what is answered then, with what another future makes of it."""
+        began = time.perf_counter()
+        at = timestamp_literal(moment)
+        # where nothing of the future is there, the SQL runs as if it were that day, and asks on its own
+        is_then = variant == "removed" or moment == self._build.as_of
+        build = self._build.at(moment) if is_then else self._build
+        with self._world() as replay:
+            self._fill(replay, query)
+            for model in build.needed_for(self._subject.tables):
+                if model.relation == OBSERVATIONS:
+                    asked = [] if is_then else [moment]
+                    replay.make(OBSERVATIONS, self._own_and_asked(replay, model.sql, asked, moment))
+                else:
+                    replay.run([model])
+            rows = {table: self._rows(replay, table) for table in self._subject.tables}
+        others = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments if each != moment)
+        conditions = {self._subject.view: f"as_of <= {at}{others}"}
+        conditions |= dict.fromkeys(self._subject.labels, f"matures_at <= {at}{others}")
+        conditions |= dict.fromkeys(self._subject.at_census, f"as_of = {at}")
+        for table, condition in conditions.items():
+            yield self._compared(variant, moment, table, base[table], rows[table], condition, began=began)
+            began = time.perf_counter()
+
+    def _asked(
+        self,
+        unchanged: World,
+        base: Mapping[Name, pa.Table],
+        moment: datetime,
+        variant: str,
+        query: Query,
+        held: Mapping[Name, Collection[str]],
+    ) -> Iterator[Comparison]:
+        """Compare what is answered at a moment with answers on other sources, for the same leads.
+
+        Columns of `held` must be as they were; of the others it is noted which have moved.
+        """
+        began = time.perf_counter()
+        at = f"as_of = {timestamp_literal(moment)}"
+        with self._world() as replay:
+            self._fill(replay, query)
+            # another past might close some leads earlier
+            replay.take(OBSERVATIONS, unchanged, at)
+            replay.run(self._build.needed_for(held, given=[OBSERVATIONS]))
+            rows = {table: self._rows(replay, table) for table in held}
+        for table, columns in held.items():
+            yield self._compared(variant, moment, table, base[table], rows[table], at, held=columns, began=began)
+            began = time.perf_counter()
+
+    def _compared(
+        self,
+        variant: str,
+        moment: datetime,
+        table: Name,
+        expected: pa.Table,
+        replayed: pa.Table,
+        condition: str,
+        *,
+        began: float,
+        held: Collection[str] | None = None,
+    ) -> Comparison:
+        columns = self._compared_columns(table)
+        values = {name: self._value_of(table, name, variant, moment) for name in columns}
+        with paired(expected, replayed, self._subject.key, values, condition) as pair:
+            rows, differing, digest = pair.by_hash()
+            counts = pair.counts() if differing else {}
+            wrong = {name: found for name, found in counts.items() if held is None or name in held or name == ROW}
+            differences = [
+                Difference(
+                    variant=variant, moment=moment, table=".".join(table), column=column, rows=found,
+                    key=key, as_of=as_of, stored=then, replayed=now,
+                )
+                for column, found in wrong.items()
+                for key, as_of, then, now in pair.examples(column, EXAMPLES)
+            ]  # fmt: skip
+        return Comparison(
+            variant=variant,
+            moment=moment,
+            table=".".join(table),
+            rows=rows,
+            digest=digest,
+            seconds=time.perf_counter() - began,
+            differences=tuple(differences),
+            moved=tuple(name for name in counts if name not in wrong),
+        )
+
+    def _compared_columns(self, table: Name) -> list[str]:
+        return [name for name in self._columns[table] if name not in (self._subject.key, "as_of")]
+
+    def _value_of(self, table: Name, column: str, variant: str, moment: datetime) -> str:
+        """Return what is compared of a column, as SQL."""
+        at = timestamp_literal(moment)
+        if column == "observation_kind":
+            # at the moment itself all leads are asked for
+            return f"case when as_of < {at} then {column} end"
+        is_time = self._columns[table][column].lower().startswith("timestamp")
+        if table in self._subject.labels and is_time and variant in ("removed", "scrambled") and column != "matures_at":
+            # what comes at the moment or after it was not known then
+            return f"case when {column} < {at} then {column} end"
+        return column
+
+    def _rows(self, place: World, table: Name) -> pa.Table:
+        return place.rows(f"select {', '.join(self._columns[table])} from {place.relation(table)}")
+
+    def _world(self) -> AbstractContextManager[World]:
+        return world(self._connection, self._beside)
 
     def _among(self, groups: int, of: str = "") -> str:
         """Return the condition that a lead is in some of the groups; the fewer are among the more."""
@@ -322,81 +496,26 @@ class _Proof:
         # another clock chooses others, so that nights come to cover all
         return f"substr(md5({of}{self._subject.key} || '{self._build.as_of.isoformat()}'), 1, 3) < '{groups:03x}'"
 
-    def _relation(self, stored: Place | None, name: Name) -> str:
-        return _quoted(name) if stored is None else stored.relation(name)
-
-    def _compared(
-        self,
-        stored: Place | None,
-        replay: Place,
-        table: Name,
-        columns: Sequence[str],
-        condition: str,
-        variant: str,
-        moment: datetime,
-        seconds: float,
-    ) -> Comparison:
-        began = time.perf_counter()
-        key = self._subject.key
-        compared = [name for name in columns if name not in (key, "as_of")]
-        # a time that lies at the moment or after it was not known then
-        late = self._times.get(table, []) if variant != "past" else []
-        values = {
-            name: f"case when {name} < {timestamp_literal(moment)} then {name} end" if name in late else name
-            for name in compared
-        }
-        pair = Pair(
-            stored=f"from {self._relation(stored, table)} where {condition}",
-            replayed=f"from {replay.relation(table)} where {condition}",
-            key=key,
-            values=values,
-        )
-        rows, differing, digest = self._connection.execute(pair.by_hash(self._row_hash(values.values()))).fetchall()[0]
-        return Comparison(
-            variant=variant,
-            moment=moment,
-            table=".".join(table),
-            rows=rows,
-            digest=str(digest),
-            seconds=seconds + time.perf_counter() - began,
-            differences=tuple(self._differences(pair, table, variant, moment)) if differing else (),
-        )
-
-    def _differences(self, pair: Pair, table: Name, variant: str, moment: datetime) -> Iterator[Difference]:
-        counts = self._connection.execute(pair.counts()).fetchall()[0]
-        for column, rows in zip((ROW, *pair.values), counts, strict=True):
-            if rows:
-                examples = self._connection.execute(pair.examples(column, EXAMPLES)).fetchall()
-                for key, as_of, then, now in examples:
-                    yield Difference(
-                        variant=variant, moment=moment, table=".".join(table), column=column, rows=rows,
-                        key=key, as_of=as_of, stored=then, replayed=now,
-                    )  # fmt: skip
-
-    def _row_hash(self, values: Any) -> str:
-        listed = ", ".join(values)
-        if isinstance(self._connection, PostgresConnection):
-            return f"hash_record_extended(row({listed}), 0)"
-        return f"hash({listed})"
-
-    def _time_columns(self, name: Name) -> list[str]:
+    def _types(self, name: Name) -> dict[str, str]:
         found = self._connection.execute(
-            "select column_name from information_schema.columns where table_schema = $1 and table_name = $2 "
-            "and lower(data_type) like 'timestamp%'",
+            "select column_name, data_type from information_schema.columns "
+            "where table_schema = $1 and table_name = $2 order by ordinal_position",
             list(name),
         ).fetchall()
-        return [column for (column,) in found if column not in ("as_of", "matures_at")]
-
-    def _seed(self, moment: datetime) -> str:
-        return f"{self._build.as_of.isoformat()} {moment.isoformat()}"
+        return dict(found)
 
     def _value(self, query: str) -> int:
         return int(self._connection.execute(query).fetchall()[0][0])
 
 
-def _unchanged(table: str, columns: Sequence[str]) -> str:
-    return f'select {", ".join(columns)} from "warehouse"."raw"."{table}"'
+def _unchanged(table: str, columns: Columns) -> str:
+    return f'select {", ".join(columns)} from "raw"."{table}"'
 
 
 def _quoted(name: Name) -> str:
     return f'"{name[0]}"."{name[1]}"'
+
+
+def _literal(value: str, kind: str) -> str:
+    text = value.replace("'", "''")
+    return f"cast('{text}' as {kind})"

@@ -6,6 +6,7 @@ parameters as ``$1``, as DuckDB does, so that one text serves both.
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,10 @@ class Result:
     def fetchone(self) -> tuple[Any, ...] | None:
         """Return the first row, or None."""
         return next(iter(self.fetchall()), None)
+
+    def to_arrow_table(self) -> pa.Table:
+        """Return the rows as they came."""
+        return self._table
 
     def df(self) -> pd.DataFrame:
         """Return the rows with the types that DuckDB gives them, so that a frame does not tell where it is from."""
@@ -105,6 +110,15 @@ class PostgresConnection:
         with self._connection.cursor() as cursor:
             cursor.execute(query, tuple(parameters) or None)
             return Result(typed(cursor.fetch_arrow_table()))
+
+    def plan(self, query: str) -> Any:
+        """Return the plan of a query, as PostgreSQL describes it in JSON."""
+        with self._connection.cursor() as cursor:
+            # the driver reads rows by COPY, which knows queries alone
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
+            cursor.execute(f"explain (verbose, format json) {query}")
+            ((plan,),) = Result(cursor.fetch_arrow_table()).fetchall()
+        return json.loads(plan)
 
     def batches(self, query: str, parameters: Sequence[Any] = ()) -> Iterator[pa.RecordBatch]:
         """Run a query and yield its rows in batches, none of which need be in memory with another.

@@ -18,10 +18,14 @@ SHOWN = 50
 
 def subject(view: FeatureView) -> Subject:
     """Return a feature view with the labels of the models that learn from it."""
-    labels = {declaration.label: None for declaration in DECLARATIONS.values() if declaration.feature_view == view}
+    learnt = [declaration for declaration in DECLARATIONS.values() if declaration.feature_view == view]
+    at_census = [tuple(view.value_table.split("."))] if view.value_table else []
     return Subject(
-        view=(view.schema, view.name), key=view.key, labels=tuple(("labels", label) for label in labels)
-    )  # fmt: skip
+        view=(view.schema, view.name),
+        key=view.key,
+        labels=tuple(dict.fromkeys(("labels", each.label) for each in learnt)),
+        at_census=tuple((schema, name) for schema, name in at_census),
+    )
 
 
 def point_in_time_check(view: FeatureView) -> dg.AssetChecksDefinition:
@@ -60,7 +64,7 @@ def result(certificate: Certificate, view: Name) -> dg.AssetCheckResult:
         passed=certificate.passed,
         severity=dg.AssetCheckSeverity.ERROR,
         description=(
-            f"{certificate.rows:,} rows of {certificate.features} features and the labels, replayed at "
+            f"{certificate.rows:,} rows of {len(certificate.features)} features and the labels, replayed at "
             f"{len(certificate.moments)} moments, are as in the store."
             if certificate.passed
             else f"{', '.join(differing)}: not what was known then, or not what the window says. "
@@ -70,7 +74,7 @@ def result(certificate: Certificate, view: Name) -> dg.AssetCheckResult:
             "moments": dg.MetadataValue.md("\n".join(f"- {each.isoformat()}" for each in certificate.moments)),
             "rows": certificate.rows,
             "rows_by_variant": dg.MetadataValue.json(certificate.rows_by_variant),
-            "features": certificate.features,
+            "features": len(certificate.features),
             "leads": certificate.leads,
             "leads_share": certificate.leads_share,
             "seconds": round(certificate.seconds, 2),

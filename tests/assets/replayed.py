@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 LEADS = 300
 SUBJECT = Subject(
-    view=("features", "lead_features"), key="lead_id", labels=(("labels", "conversion"), ("labels", "next_action"))
+    view=("features", "lead_features"),
+    key="lead_id",
+    labels=(("labels", "conversion"), ("labels", "next_action")),
+    at_census=(("intermediate", "lead_values"),),
 )
 VARIABLES = {
     "as_of": CLOCK.isoformat(timespec="microseconds"),
@@ -55,7 +58,6 @@ FEATURE_LEAKS = {
     "facts_of_a_microsecond_more_count_30d": (
         f"{FACTS} < observed.as_of_us and facts.known_us >= observed.as_of_us - 30 * {DAY} - 1"
     ),
-    "days_to_current_date": "current_date - cast(observed.as_of as date)",
     "happened_but_not_recorded_count": (
         f"{FACTS} is not null and facts.occurred_us < observed.as_of_us and facts.fact = 'interaction'"
     ),
@@ -73,8 +75,8 @@ LABEL_LEAKS = {
         "actions.occurred_us >= matured.as_of_us",
         f"actions.occurred_us >= matured.as_of_us - {DAY}",
     ),
-    # three weeks after it has matured, which are not over yet
-    "conversion": ("facts.known_us < matured.matures_us", f"facts.known_us < matured.matures_us + 21 * {DAY}"),
+    # a week after it has matured, which is not over yet
+    "conversion": ("facts.known_us < matured.matures_us", f"facts.known_us < matured.matures_us + 7 * {DAY}"),
 }
 """Horizons that overlap with what is not theirs: old and new text, by label."""
 
@@ -100,7 +102,7 @@ def built(kind: DuckDB | Postgres, scratch: Path, *, leads: int = LEADS, **varia
     """Fill a warehouse with a random CRM, and let dbt build features and labels."""
     given = {**VARIABLES, **variables}
     kind.load(random_crm(seed=7, leads=leads))
-    kind.dbt("run", scratch, given, "--select", "+lead_features +conversion +next_action")
+    kind.dbt("run", scratch, given, "--select", "+lead_features +conversion +next_action +lead_values")
     address = f"duckdb:{kind.path}" if isinstance(kind, DuckDB) else kind.address
     return Store(Warehouse(address=address), of_run(scratch / kind.target, given))
 

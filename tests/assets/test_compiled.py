@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from assets.compiled import OBSERVATIONS, Build, Model, NotCompiledError, in_order, of_run, read, scratch, write
-from assets.counterfactuals import UndeclaredTableError, removed
+from assets.counterfactuals import UndeclaredTableError, records_of
 from assets.resources import CompiledSql
 from assets.warehouse import columns_of
 from tests.assets.replayed import VARIABLES
@@ -33,12 +33,17 @@ def ran(target: Path, **models: str) -> Path:
     nodes, results = {}, []
     for name, sql in models.items():
         key = f"model.leadline.{name}"
-        nodes[key] = {"name": name, "schema": "s", "config": {"materialized": "table"}}
+        nodes[key] = {
+            "name": name, "schema": "s", "config": {"materialized": "table"}, "resource_type": "model",
+            "fqn": ["leadline", "features", name], "raw_code": sql,
+        }  # fmt: skip
         ok = sql not in ("error", "skipped")
         results.append({"unique_id": key, "status": "success" if ok else sql, "compiled_code": sql})
     results.append({"unique_id": "test.leadline.some", "status": "pass", "compiled_code": "select 1"})
     target.mkdir(exist_ok=True)
-    (target / "manifest.json").write_text(json.dumps({"nodes": nodes}))
+    (target / "manifest.json").write_text(
+        json.dumps({"nodes": nodes, "macros": {}, "metadata": {"project_name": "leadline"}})
+    )
     (target / "run_results.json").write_text(json.dumps({"results": results}))
     return target
 
@@ -117,7 +122,7 @@ def test_the_text_runs_beside_the_store_and_leaves_nothing(kind: str, request: p
 
 def test_an_undeclared_table_is_refused() -> None:
     with pytest.raises(UndeclaredTableError, match=r"raw\.visits: expected a table of .*assets/counterfactuals\.py"):
-        removed(CLOCK, "visits", ["lead_id"])
+        records_of("visits")
 
 
 def test_a_certificate_counts_for_its_own_build_alone(random_store: Store, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from assets.point_in_time import another_day, chosen, prove
+from assets.point_in_time import chosen, prove
 from assets.proof import result
 from tests.assets.replayed import FEATURE_LEAKS, LABEL_LEAKS, LEADS, OWN_FEATURES, SUBJECT, Store, copied, planted
 
@@ -26,7 +26,6 @@ CAUGHT_BY = {
     "features.lead_features.facts_with_as_of_count_7d": {"scrambled"},
     "features.lead_features.facts_of_a_day_more_count_7d": {"forgotten_7d"},
     "features.lead_features.facts_of_a_microsecond_more_count_30d": {"forgotten_30d"},
-    "features.lead_features.days_to_current_date": {"removed", "scrambled"},
     "features.lead_features.happened_but_not_recorded_count": {"removed", "scrambled"},
     "features.lead_features.record_with_its_own_deal": {"removed", "scrambled"},
     "features.lead_features.record_up_to_as_of": {"scrambled"},
@@ -67,15 +66,25 @@ def test_a_store_that_is_right_passes(store: Store, certificate: Certificate) ->
     assert (certificate.leads, certificate.leads_share) == (LEADS, 1.0)
     assert certificate.sql_sha256 == store.build.sha256
     rows = certificate.rows_by_variant
-    assert set(rows) == {"removed", "scrambled", "forgotten_7d", "forgotten_30d", "forgotten_90d", "past"}
+    assert set(rows) == {"store", "removed", "scrambled", "forgotten_7d", "forgotten_30d", "forgotten_90d", "past"}
     assert min(rows.values()) > 10, "too few rows to tell"
-    for each in certificate.comparisons:
-        if each.variant in ("removed", "scrambled") and each.table == "features.lead_features":
-            with store.warehouse.connect() as connection:
-                there = connection.execute(
-                    "select count(*) from features.lead_features where as_of <= $1", [each.moment]
-                ).fetchall()[0][0]
-            assert each.rows == there
+    *before, clock = certificate.moments
+    assert clock == store.build.as_of
+    assert len(before) == 3
+    with store.warehouse.connect() as connection:
+        for each in certificate.comparisons:
+            if each.variant == "scrambled" and each.table == "features.lead_features":
+                (asked,) = connection.execute(
+                    "select count(*) from staging.stg_leads as leads left join intermediate.lead_closings as closings "
+                    "using (lead_id) where known_us < epoch_us($1) and coalesce(closed_us >= epoch_us($1), true)",
+                    [each.moment],
+                ).fetchone()
+                (there,) = connection.execute(
+                    "select count(*) from features.lead_features where as_of < $1 and not list_contains($2, as_of)",
+                    [each.moment, before],
+                ).fetchone()
+                assert each.rows == there + asked
+    assert certificate.not_exercised == ["lead_age_days", "as_of_weekday", "is_weekend"]
 
 
 def test_the_same_build_gives_the_same_proof_and_leaves_the_store_as_it_was(
@@ -183,25 +192,12 @@ def _schemas(store: Store) -> list[tuple[str, ...]]:
         return connection.execute("select schema_name from information_schema.schemata order by 1").fetchall()
 
 
-def test_moments_are_spread_and_another_clock_chooses_others() -> None:
-    days = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(300)]
+def test_a_moment_is_chosen_by_its_rows_and_another_clock_chooses_another() -> None:
+    days = [(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day), day) for day in range(300)]
 
-    picked = chosen(days, NOW, 3)
-
-    assert picked == chosen(days, NOW, 3)
-    assert [days.index(each) // 100 for each in picked] == [0, 1, 2]
-    assert len({tuple(chosen(days, NOW + timedelta(days=day), 3)) for day in range(20)}) == 20
-    assert chosen(days[:2], NOW, 3) == days[:2]
-    assert chosen([], NOW, 3) == []
-
-
-@pytest.mark.parametrize(
-    ("sql", "moved"),
-    [
-        ("select current_date - day", "select (current_date - 400) - day"),
-        ("select NOW( ) as t", "select (NOW( ) - interval '400 days') as t"),
-        ("select known_us, current_dates from nowhere", "select known_us, current_dates from nowhere"),
-    ],
-)
-def test_the_wall_clock_is_moved_and_nothing_else(sql: str, moved: str) -> None:
-    assert another_day(sql) == moved
+    assert chosen(days, "seed") == chosen(days, "seed")
+    picked = [chosen(days, f"{seed}") for seed in range(400)]
+    assert len(set(picked)) > 100
+    assert days[0][0] not in picked
+    assert 80 < sum(each < days[150][0] for each in picked) < 120, "of the rows a quarter is there"
+    assert chosen(days[1:2], "seed") == days[1][0]

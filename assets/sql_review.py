@@ -1,0 +1,289 @@
+"""What the SQL of the feature store may be made of: a list of what is allowed, held against the parsed text.
+
+A replay shows that a value does not follow from what came later. Some SQL would answer otherwise on another day, or
+from a place that no replay changes: the wall clock, chance, files, tables that dbt does not know, values that were
+computed while dbt compiled. No replay can vary these, and so the proof refuses them by name. Whatever is not on the
+lists below is refused, whether or not it does harm; a function that depends on its arguments alone may be added.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    import jinja2
+    from sqlglot import exp
+
+    from assets.compiled import Model, Name
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+FUNCTIONS = _words(
+    """
+    abs and any_value array_agg avg bool_and bool_or case cast ceil ceiling coalesce collate concat concat_ws corr
+    count cume_dist date_diff date_part date_trunc dense_rank epoch_us exists exp extract first_value floor greatest if
+    lag last_value lead least left length ln log logical_and logical_or lower lpad ltrim make_timestamptz max md5 min
+    mod nth_value ntile nullif or percent_rank percentile_cont percentile_disc power rank regexp_like replace right
+    round row_number rpad rtrim sign split_part sqrt starts_with stddev stddev_pop stddev_samp str_position string_agg
+    substring sum timestamp_trunc trim upper variance variance_pop xor
+    """
+)
+"""Functions that depend on their arguments alone, by the name that sqlglot gives them on either engine."""
+
+CLAUSES = _words(
+    """
+    Add Alias All Any AtTimeZone Between BitwiseAnd BitwiseLeftShift BitwiseNot BitwiseOr BitwiseRightShift
+    BitwiseXor Boolean CTE Column DPipe DataType DataTypeParam Distinct Div EQ Except Filter From GT GTE Group
+    Having ILike Identifier IgnoreNulls In IntDiv Intersect Interval Is Join LT LTE Like Limit Literal Mod Mul NEQ
+    Neg Not Null NullSafeEQ NullSafeNEQ Offset Order Ordered Paren Qualify RespectNulls Select Star Sub Subquery
+    Table TableAlias Tuple Union Values Var Where Window WindowSpec With WithinGroup
+    """
+)
+"""Parts of a query, by their class in sqlglot."""
+
+TYPES = _words(
+    """
+    BIGINT BOOLEAN CHAR DATE DECIMAL DOUBLE FLOAT INT INTERVAL SMALLINT TEXT TIME TIMESTAMP TIMESTAMPTZ TINYINT VARCHAR
+    """
+)
+PHYSICAL = frozenset({"cmax", "cmin", "ctid", "rowid", "tableoid", "xmax", "xmin"})
+"""Columns that every table has and no model writes: they tell in which order rows were stored."""
+
+TEMPLATE_NAMES = frozenset(
+    {"adapter", "caller", "config", "exceptions", "execute", "kwargs", "loop", "namespace", "range", "ref", "return"}
+    | {"source", "this", "var", "varargs"}
+)
+"""Names that a template may use besides what it sets itself and the macros of the project."""
+
+TEMPLATE_ATTRIBUTES = _words(
+    """
+    append database dispatch endswith extend first format get get_relation identifier include index index0 items join
+    keys last length lower name pop raise_compiler_error removeprefix removesuffix replace schema split startswith strip
+    update upper values
+    """
+)
+TEMPLATE_FILTERS = _words(
+    """
+    abs as_bool as_number as_text batch capitalize default first float format indent int items join last length list
+    lower map max min reject rejectattr replace reverse round select selectattr slice sort string sum title trim unique
+    upper
+    """
+)
+CLOCK_MACRO, CLOCK_VARIABLE = "clock_us", "as_of"
+"""The one macro that reads the clock of the run, and the variable that it reads: replays move what it writes."""
+HOOKS = frozenset({"count_rows_for_the_planner", "forget", "plan_for_whole_tables"})
+"""The macros that may run before or after a model: none of them writes a row."""
+ALLOWED_IN = {
+    CLOCK_MACRO: frozenset({"modules", "datetime", "fromisoformat", "tzinfo", "days", "seconds", "microseconds"}),
+    **dict.fromkeys(HOOKS, frozenset({"target", "type", "model", "config", "materialized"})),
+}
+"""What these macros alone may ask."""
+
+_MOMENT = re.compile(r"epoch|\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([+-]\d{2}(:?\d{2})?|Z)?)?")
+
+
+class RefusedSqlError(RuntimeError):
+    """The SQL of the store holds what no replay can vary; the message names the models and what they hold."""
+
+
+def refused_sql(model: Model, relations: Collection[Name], dialect: str) -> list[str]:
+    """Return what a compiled model holds and may not.
+
+    Parameters
+    ----------
+    model : Model
+    relations : collection of tuple
+        Schema and name of all that it may read.
+    dialect : str
+        ``duckdb`` or ``postgres``.
+
+    Returns
+    -------
+    list of str
+        Sentences, each with the name of the model; empty if everything is allowed.
+    """
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
+    about = f"{model.schema}.{model.name}"
+    try:
+        (tree,) = sqlglot.parse(model.sql, dialect=dialect)
+    except (SqlglotError, ValueError) as error:
+        return [f"{about}: expected one query that can be read, found {str(error).splitlines()[0]}"]
+    if tree is None:
+        return [f"{about}: expected a query, found none"]
+    tables = {cte.alias_or_name for cte in tree.find_all(exp.CTE)}
+    found = {sentence for node in tree.walk() for sentence in _of_node(node, tables, relations)}
+    return [f"{about}: {sentence}" for sentence in sorted(found)]
+
+
+def _of_node(node: exp.Expr, tables: Collection[str], relations: Collection[Name]) -> Iterator[str]:
+    from sqlglot import exp
+
+    if isinstance(node, exp.Table):
+        yield from _of_table(node, tables, relations)
+    elif isinstance(node, exp.Cast):
+        yield from _of_cast(node)
+    elif isinstance(node, exp.Func):
+        if isinstance(node.parent, exp.Dot):
+            yield f"the function {node.parent.sql()}() of a schema"
+        elif (name := (node.name if isinstance(node, exp.Anonymous) else node.sql_name()).lower()) not in FUNCTIONS:
+            yield f"the function {name}(), which is not on the list of those that depend on their arguments alone"
+    elif isinstance(node, exp.DataType):
+        if node.this.value not in TYPES:
+            yield f"the type {node.sql()}"
+    elif isinstance(node, exp.Column):
+        if node.name.lower() in PHYSICAL:
+            yield f"the column {node.name}, which tells how rows are stored"
+    elif type(node).__name__ not in CLAUSES:
+        yield f"{type(node).__name__} ({node.sql()[:60]})"
+
+
+def _of_table(table: exp.Table, tables: Collection[str], relations: Collection[Name]) -> Iterator[str]:
+    from sqlglot import exp
+
+    parts = table.parts
+    if all(isinstance(part, exp.Identifier) for part in parts):
+        if len(parts) == 1 and parts[0].name in tables:
+            return
+        quoted = len(parts) == 3 and all(part.args.get("quoted") for part in parts)
+        if quoted and (parts[1].name, parts[2].name) in relations:
+            return
+    yield f"the relation {table.sql()}, which is neither a ref() nor a source() of the feature store"
+
+
+def _of_cast(cast: exp.Cast) -> Iterator[str]:
+    """Refuse casts from text to a time, unless the text is one: the text ``now`` is the wall clock."""
+    from sqlglot import exp
+
+    if not cast.to.is_type(*exp.DataType.TEMPORAL_TYPES):
+        return
+    value = cast.this
+    if isinstance(value, exp.Literal):
+        if value.is_string and not _MOMENT.fullmatch(value.name.strip()):
+            yield f"the time {cast.sql()}"
+        return
+    texts = [each for each in value.find_all(exp.Literal) if each.is_string and not _is_unit(each)]
+    if texts or value.find(exp.DPipe, exp.Concat, exp.Replace, exp.Lower, exp.Upper, exp.Trim, exp.Substring):
+        yield f"the time {cast.sql()[:80]}, which is made of text"
+
+
+def _is_unit(literal: exp.Literal) -> bool:
+    from sqlglot import exp
+
+    return isinstance(literal.parent, exp.Interval | exp.Extract | exp.TimestampTrunc)
+
+
+def refused_templates(manifest: Mapping[str, Any], layers: Collection[str]) -> list[str]:
+    """Return what the templates of models hold and may not: values that dbt computes while it compiles.
+
+    Parameters
+    ----------
+    manifest : mapping of str to object
+        That of dbt.
+    layers : collection of str
+        Folders below ``models``.
+
+    Returns
+    -------
+    list of str
+        Sentences, each with the name of a model or macro; empty if everything is allowed.
+    """
+    macros = {
+        macro["name"]: macro["macro_sql"]
+        for macro in manifest["macros"].values()
+        if macro["package_name"] == manifest["metadata"]["project_name"]
+    }
+    models = [
+        node for node in manifest["nodes"].values() if node["resource_type"] == "model" and node["fqn"][1] in layers
+    ]
+    found: list[str] = []
+    used: set[str] = set()
+    for node in models:
+        about = f"{node['schema']}.{node['name']}"
+        if node.get("language", "sql") != "sql":
+            found.append(f"{about}: expected SQL, found {node['language']}")
+            continue
+        hooks = [hook["sql"] for kind in ("pre-hook", "post-hook") for hook in node["config"].get(kind, [])]
+        found += [f"{about}: the hook {hook}" for hook in hooks if not _is_hook(hook)]
+        for text in (node["raw_code"], *hooks):
+            found += [f"{about}: {each}" for each in _of_template(text, "", macros, used)]
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "operation":
+            found.append(f"{node['name']}: the hook {node['raw_code']!r} of the run")
+    done: set[str] = set()
+    while ahead := used - done:
+        name = min(ahead)
+        done.add(name)
+        found += [f"macro {name}: {each}" for each in _of_template(macros[name], name, macros, used)]
+    return sorted(set(found))
+
+
+def _parsed(text: str) -> jinja2.nodes.Template:
+    from jinja2 import Environment
+
+    # it is read and never rendered
+    return Environment(autoescape=True, extensions=["jinja2.ext.do"]).parse(text)
+
+
+def _is_hook(text: str) -> bool:
+    """Say whether a hook is a call of one of `HOOKS` and nothing else."""
+    from jinja2 import nodes
+
+    body = _parsed(text.strip()).body
+    if len(body) != 1 or not isinstance(body[0], nodes.Output) or len(body[0].nodes) != 1:
+        return False
+    (call,) = body[0].nodes
+    return isinstance(call, nodes.Call) and isinstance(call.node, nodes.Name) and call.node.name in HOOKS
+
+
+def _of_template(text: str, macro: str, macros: Mapping[str, str], used: set[str]) -> Iterator[str]:
+    """Yield what a template may not hold, and note the macros that it calls."""
+    from jinja2 import TemplateSyntaxError, nodes
+
+    try:
+        tree = _parsed(text)
+    except TemplateSyntaxError as error:
+        yield f"a template that cannot be read ({error.message})"
+        return
+    own = {node.name for node in tree.find_all(nodes.Name) if node.ctx in ("store", "param")}
+    allowed = ALLOWED_IN.get(macro, frozenset())
+    for name in tree.find_all(nodes.Name):
+        if name.ctx != "load" or name.name in own:
+            continue
+        if name.name in macros:
+            used.add(name.name)
+        elif name.name not in TEMPLATE_NAMES | allowed:
+            yield f"{name.name}, which dbt computes while it compiles"
+    for attribute in tree.find_all(nodes.Getattr):
+        if attribute.attr not in TEMPLATE_ATTRIBUTES | allowed:
+            yield f".{attribute.attr}, which is not on the list of what templates may ask"
+    for item in tree.find_all(nodes.Getitem):
+        if isinstance(item.arg, nodes.Const) and isinstance(item.arg.value, str) and item.arg.value.startswith("__"):
+            yield f"[{item.arg.value!r}]"
+    for filtered in tree.find_all(nodes.Filter):
+        if filtered.name not in TEMPLATE_FILTERS:
+            yield f"the filter {filtered.name}"
+    for call in tree.find_all(nodes.Call):
+        yield from _of_call(call, macro, macros, used)
+
+
+def _of_call(call: jinja2.nodes.Call, macro: str, macros: Mapping[str, str], used: set[str]) -> Iterator[str]:
+    from jinja2 import nodes
+
+    first = call.args[0].value if call.args and isinstance(call.args[0], nodes.Const) else None
+    if isinstance(call.node, nodes.Name) and call.node.name == "var":
+        if first is None:
+            yield "var() of a name that is not written there"
+        elif first == CLOCK_VARIABLE and macro != CLOCK_MACRO:
+            yield f"var('{CLOCK_VARIABLE}'), which {CLOCK_MACRO}() alone may read"
+    if isinstance(call.node, nodes.Getattr) and call.node.attr == "dispatch":
+        # one macro of each engine stands for it
+        used.update(name for name in macros if first is not None and name.endswith(f"__{first}"))
