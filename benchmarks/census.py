@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assets.census import census_in
 from assets.compiled import Build, in_order, scratch
@@ -52,6 +52,10 @@ SHARE_OF_ALL = 0.02
 """Of all that happened at a clock: a difference in a band that is no matter, whatever the interval says."""
 
 
+ENOUGH = 20
+"""Rows of the real funnel from which the frequencies of a band say something."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scored:
     """A census of one company at one clock, as a model scored it: `silence` in days."""
@@ -60,6 +64,7 @@ class Scored:
     model: str
     silence: np.ndarray
     predictions: Predictions
+    trivial: np.ndarray
 
 
 def run() -> Report:
@@ -121,17 +126,41 @@ def _scored(
     fitted = fit(declared, model_input(known, kinds), label, sample_weights(known, declared, clock))
     outcomes = (0, 1) if binary else declared.outcomes
     position = {outcome: place for place, outcome in enumerate(outcomes)}
+    truth = census[declared.label_column].map(position).to_numpy(dtype="int64")
+    silence = census[SILENCE].to_numpy(dtype="float64")
     return Scored(
         clock=clock.to_pydatetime(),
         model=model,
-        silence=census[SILENCE].to_numpy(dtype="float64"),
+        silence=silence,
+        trivial=_trivial(
+            _place(known[SILENCE].to_numpy(dtype="float64")),
+            known[declared.label_column].map(position).to_numpy(dtype="int64"),
+            _place(silence),
+            truth,
+        ),
         predictions=Predictions(
-            truth=census[declared.label_column].map(position).to_numpy(dtype="int64"),
+            truth=truth,
             probability=predict(fitted, model_input(census, kinds), declared.outcomes),
             group=np.arange(len(census)),
             outcomes=declared.outcomes,
         ),
     )
+
+
+def _trivial(known_band: np.ndarray, known: np.ndarray, band: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the log-loss of each row, of the frequencies that its band of silence had in the rows known before."""
+    import numpy as np
+
+    # half a row more of each outcome, for one that was never seen
+    counts = np.full((len(BANDS), truth.max() + 1), 0.5)
+    np.add.at(counts, (known_band, known), 1)
+    return -np.log((counts / counts.sum(axis=1, keepdims=True))[band, truth])
+
+
+def _place(silence: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return np.searchsorted(BANDS, silence, side="right") - 1
 
 
 def _estimator_before() -> object:
@@ -156,7 +185,7 @@ def _pooled(scored: Sequence[Scored], model: str, clock: datetime) -> tuple[Pred
             group=np.arange(rows),
             outcomes=predictions[0].outcomes,
         ),
-        np.searchsorted(BANDS, np.concatenate([each.silence for each in those]), side="right") - 1,
+        _place(np.concatenate([each.silence for each in those])),
     )
 
 
@@ -195,25 +224,29 @@ def _conversion(clock: datetime, scored: Sequence[Scored], details: list[str]) -
 
 
 def _actions(clock: datetime, scored: Sequence[Scored], details: list[str]) -> list[Figure]:
+    import numpy as np
+
     actions, band = _pooled(scored, "next_best_action", clock)
-    lines = [("silent for", "leads", "log-loss", "of its own frequencies")]
-    worse = 0
+    before = np.concatenate(
+        [each.trivial for each in scored if (each.model, each.clock) == ("next_best_action", clock)]
+    )
+    lines = [("silent for", "leads", "log-loss", "of its own frequencies", "of those known before")]
+    worse = {"its own frequencies": 0, "frequencies known before": 0}
     for place in range(len(BANDS)):
         inside = actions.rows(band == place)
-        loss, trivial = float(losses(inside).mean()), frequency_loss(inside)
-        worse += loss >= trivial
-        lines.append((_band(place), f"{len(inside):,}", f"{loss:.4f}", f"{trivial:.4f}"))
+        loss, own, known = float(losses(inside).mean()), frequency_loss(inside), float(before[band == place].mean())
+        worse["its own frequencies"] += loss >= own
+        worse["frequencies known before"] += loss >= known
+        lines.append((_band(place), f"{len(inside):,}", f"{loss:.4f}", f"{own:.4f}", f"{known:.4f}"))
     details += [f"next_best_action, {clock:%Y-%m-%d}", *table(lines), ""]
     return [
-        Figure(
-            name=f"{clock:%Y-%m-%d}: bands in which actions are no better than frequencies",
-            value=worse, bound=0, digits=0,
-        )
-    ]  # fmt: skip
+        Figure(name=f"{clock:%Y-%m-%d}: bands in which actions are no better than {of}", value=bands, bound=0, digits=0)
+        for of, bands in worse.items()
+    ]
 
 
 def _funnel(details: list[str]) -> list[Figure]:
-    """Train on the real funnel as a user would, and show the census that its candidate was judged on."""
+    """Train on the real funnel as a user would, and show the censuses that its candidates were judged on."""
     if not FUNNEL.exists():
         details.append(f"real funnel: skipped, {FUNNEL.name} is not there, beside the repository")
         return []
@@ -226,23 +259,40 @@ def _funnel(details: list[str]) -> list[Figure]:
             Path(folder) / "run.log",
         )  # fmt: skip
         with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
-            (text,) = connection.execute("select census from ml.ml_models where model = 'conversion'").fetchall()[0]
-    census = json.loads(text)
-    (total,) = census["totals"]
-    lines = [("by", "", "rows", "expected", "happened", "95 % of the difference")]
-    for each in census["slices"]:
-        if each["column"] in (SILENCE, "lead_age_days", "clock"):
-            (of_band,) = each["totals"]
+            censuses = dict(connection.execute("select model, census from ml.ml_models order by model").fetchall())
+    figures: list[Figure] = []
+    for model, text in censuses.items():
+        figures += _of_funnel(model, json.loads(text), details)
+    return figures
+
+
+def _of_funnel(model: str, census: dict[str, Any], details: list[str]) -> list[Figure]:
+    lines = [("by", "", "rows", "outcome", "expected", "happened", "99 % of the difference", "")]
+    slices = [each for each in census["slices"] if each["column"] in (SILENCE, "lead_age_days")]
+    happened = {total["outcome"]: total["actual"] for total in census["totals"]}
+    beyond = worse = 0
+    for each in slices:
+        worse += each["rows"] >= ENOUGH and each["log_loss"] >= each["trivial_log_loss"]
+        for total in each["totals"]:
+            difference = total["expected"] - total["actual"]
+            half = (total["upper"] - total["lower"]) / 2 * NORMAL_99 / NORMAL_95
+            off = abs(difference) > max(half, SHARE_OF_ALL * happened[total["outcome"]])
+            beyond += off
             lines.append(
-                (each["column"], each["band"], f"{each['rows']:,}", f"{of_band['expected']:,.1f}",
-                 f"{of_band['actual']:,}", f"{of_band['lower']:+.1f} to {of_band['upper']:+.1f}")
+                (each["column"], each["band"], f"{each['rows']:,}", total["outcome"], f"{total['expected']:,.1f}",
+                 f"{total['actual']:,}", f"{difference - half:+.1f} to {difference + half:+.1f}", "OFF" if off else "")
             )  # fmt: skip
-    details += [f"real funnel, clocks {', '.join(census['clocks'])}", *table(lines, left=2)]
+    details += [f"real funnel, {model}, clocks {', '.join(census['clocks'])}", *table(lines, left=2), ""]
+    most = max(census["totals"], key=lambda total: abs(total["expected"] - total["actual"]))
     return [
-        Figure(name="real funnel: total off, of what happened", value=abs(total["expected"] / total["actual"] - 1),
-               digits=3),
-        Figure(name="real funnel: census log-loss", value=census["metrics"]["log_loss"]["value"],
+        Figure(name=f"real funnel, {model}: total most off, of all", value=abs(most["expected"] - most["actual"])
+               / sum(happened.values()), digits=3),
+        Figure(name=f"real funnel, {model}: census log-loss", value=census["metrics"]["log_loss"]["value"],
                bound=census["trivial_log_loss"], digits=4),
+        Figure(name=f"real funnel, {model}: bands of age and silence off beyond chance", value=beyond, bound=0,
+               digits=0),
+        Figure(name=f"real funnel, {model}: bands no better than their own frequencies", value=worse, bound=0,
+               digits=0),
     ]  # fmt: skip
 
 
