@@ -6,10 +6,13 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
+
+    from assets.compiled import Build
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class Difference:
     def sentence(self) -> str:
         """What was found, in words."""
         return (
-            f"{self.table}.{self.column}: {self.rows:,} rows differ ({self.variant} at {self.moment:%Y-%m-%d}); "
+            f"{self.table}.{self.column}: {self.rows:,} rows differ ({self.variant} at {self.moment.isoformat()}); "
             f"{self.key} as of {self.as_of.isoformat()} is {self.stored} in the store, {self.replayed} in the replay"
         )
 
@@ -121,11 +124,12 @@ class Certificate:
         """Features and label columns that differ somewhere, as ``table.column``."""
         return sorted({f"{each.table}.{each.column}" for each in self.differences})
 
-    def to_json(self) -> str:
-        """Return the certificate as it is kept beside a training."""
+    def to_json(self, *, accepted: bool) -> str:
+        """Return the certificate as it is kept beside a training; `accepted` says that a person lets a failure pass."""
         return json.dumps(
             {
                 "passed": self.passed,
+                "accepted": accepted and not self.passed,
                 "as_of": self.as_of.isoformat(),
                 "sql_sha256": self.sql_sha256,
                 "proved_at": self.proved_at.isoformat(),
@@ -143,3 +147,40 @@ class Certificate:
             },
             default=str,
         )
+
+
+def failed(build: Build, error: str, proved_at: datetime, *, accepted: bool) -> str:
+    """Return, as JSON, what stands for the certificate of a build whose proof could not run."""
+    return json.dumps(
+        {
+            "passed": False,
+            "accepted": accepted,
+            "as_of": build.as_of.isoformat(),
+            "sql_sha256": build.sha256,
+            "proved_at": proved_at.isoformat(),
+            "error": error,
+        }
+    )
+
+
+def sentences(differences: Sequence[Difference], most: int) -> list[str]:
+    """Return in words what differs: of each column the first difference, and how many more there are."""
+    first = {(each.table, each.column): each for each in reversed(differences)}
+    shown = [first[key].sentence for key in sorted(first)[:most]]
+    return [*shown, f"{len(first) - most} more"] if len(first) > most else shown
+
+
+def verdict(said: Mapping[str, Any] | None) -> str | None:
+    """Return why what depends on a feature view may not go on, from its certificate; None where it may."""
+    if said is None:
+        return (
+            "expected a proof that its features hold nothing of what came later, found none of the last build. Run "
+            "the job score_leads, or the check point_in_time of the feature view."
+        )
+    if said["passed"] or said["accepted"]:
+        return None
+    found = said.get("error") or f"other values in {', '.join(said['differing_columns'])}"
+    return (
+        f"expected features that hold nothing of what came later, found that their proof failed: {found}. Correct the "
+        f"dbt models and build them again, or accept this build: LEADLINE_ACCEPT_PROOF={said['sql_sha256'][:12]}"
+    )

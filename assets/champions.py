@@ -75,6 +75,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         clock: Clock,
     ) -> dg.MaterializeResult[Any]:
         extraction = warehouse.extraction()
+        compiled.require_proof(declaration.feature_view.name, extraction.as_of)
         applied = horizons.applied(declaration, extraction.horizon_days)
         with warehouse.connect() as connection:
             ensure(connection)

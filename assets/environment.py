@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,6 +92,9 @@ class Settings:
         (``LEADLINE_ACCEPT_NEW_SOURCE``).
     new_grades : bool
         Whether the grades of this run's champions are cut anew, in place of those in force (``LEADLINE_NEW_GRADES``).
+    accept_proof : str
+        The beginning of the hash of a build's SQL, which goes on although its proof has failed
+        (``LEADLINE_ACCEPT_PROOF``); empty for none.
     source_accepted_since : datetime or None
         From when on the source counts as it should be (``LEADLINE_SOURCE_ACCEPTED_SINCE``): a change that was meant is
         no broken feed.
@@ -112,6 +116,7 @@ class Settings:
     as_of: datetime | None
     accept_new_source: bool
     new_grades: bool
+    accept_proof: str
     source_accepted_since: datetime | None
     split: Split
     horizon_days: Mapping[str, int]
@@ -209,6 +214,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         as_of=_moment("LEADLINE_AS_OF", values.get("LEADLINE_AS_OF")),
         accept_new_source=_switch("LEADLINE_ACCEPT_NEW_SOURCE", values.get("LEADLINE_ACCEPT_NEW_SOURCE", "0")),
         new_grades=_switch("LEADLINE_NEW_GRADES", values.get("LEADLINE_NEW_GRADES", "0")),
+        accept_proof=_sql_hash("LEADLINE_ACCEPT_PROOF", values.get("LEADLINE_ACCEPT_PROOF", "")),
         source_accepted_since=_moment("LEADLINE_SOURCE_ACCEPTED_SINCE", values.get("LEADLINE_SOURCE_ACCEPTED_SINCE")),
         split=_split(values.get("LEADLINE_SPLIT", "temporal")),
         horizon_days=horizons,
@@ -223,6 +229,15 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
             "LEADLINE_SIMULATION_SEED", values.get("LEADLINE_SIMULATION_SEED", "22"), least=0
         ),
     )
+
+
+def _sql_hash(variable: str, value: str) -> str:
+    if value and not re.fullmatch("[0-9a-f]{12,64}", value):
+        raise SettingError(
+            f"{variable}: expected the beginning of the hash of a build's SQL, 12 digits or more of 0 to 9 and a to f, "
+            f"as the failure of its proof names it, found {value!r}."
+        )
+    return value
 
 
 def horizon_setting(model: str) -> str:

@@ -9,8 +9,9 @@ from dagster_dbt import dbt_assets
 
 from assets.database_marts import READER, publish
 from assets.dbt import DBT_PROJECT, Dbt, Translator, build, manifest_path
-from assets.resources import WAREHOUSE_POOL, Horizons, Publication
+from assets.resources import WAREHOUSE_POOL, CompiledSql, Horizons, Publication
 from assets.warehouse import Warehouse
+from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -27,9 +28,13 @@ READABLE_FROM = "v1.2.0"
     dagster_dbt_translator=Translator(),
     pool=WAREHOUSE_POOL,
 )
-def marts(context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons) -> Iterator[Any]:
-    """Build the marts at the clock of the last extraction, whose features must be built."""
-    warehouse.built_extraction()
+def marts(
+    context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql
+) -> Iterator[Any]:
+    """Build the marts at the clock of the last extraction, whose features must be built and proved."""
+    as_of = warehouse.built_extraction().as_of
+    for view in dict.fromkeys(declaration.feature_view.name for declaration in DECLARATIONS.values()):
+        compiled.require_proof(view, as_of)
     yield from build(context, dbt, warehouse, horizons)
 
 

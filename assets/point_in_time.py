@@ -53,6 +53,7 @@ from assets.counterfactuals import (
     Columns,
     Counterfactuals,
     Query,
+    UndeclaredTableError,
     facts_by_kind,
     groups_of,
     own_values,
@@ -61,7 +62,7 @@ from assets.counterfactuals import (
 from assets.postgres import PostgresConnection
 from assets.row_differences import ROW, paired
 from assets.sql_review import RefusedSqlError, refused_sql
-from assets.worlds import World, arrow, world
+from assets.worlds import ReplayError, World, arrow, world
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -89,6 +90,10 @@ _WINDOW = re.compile(r"_(\d+)d$")
 
 class NothingToProveError(RuntimeError):
     """The store has no observations."""
+
+
+PROOF_ERRORS = (NothingToProveError, RefusedSqlError, ReplayError, UndeclaredTableError)
+"""What keeps a proof from running, and is no matter of the machine or the connection."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,26 @@
-"""Layer `features`, checked on real data: what was not known then is in no value. `assets.point_in_time` measures."""
+"""Layer `features`, checked on real data: what was not known then is in no value. `assets.point_in_time` measures.
 
-from collections.abc import Sequence
+The check blocks: where the proof fails, or cannot run, nothing that depends on the feature view runs after it, and
+whoever promotes, scores or publishes in another run finds no certificate that lets it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
-from assets.certificate import Certificate, Difference
-from assets.compiled import Name
-from assets.point_in_time import Subject, prove
-from assets.resources import WAREHOUSE_POOL, Clock, CompiledSql
+from assets.certificate import Certificate, Difference, failed, sentences
+from assets.compiled import Build, Name
+from assets.point_in_time import PROOF_ERRORS, Subject, prove
+from assets.resources import WAREHOUSE_POOL, Clock, CompiledSql, Proving
 from assets.warehouse import Warehouse
 from models.declaration import FeatureView
 from models.registry import DECLARATIONS
 
 SHOWN = 50
-"""Differences that a failure shows, the first of each column in each replay; the certificate has them all."""
+"""Differences that the UI shows of a failure, the first of each column in each replay; the certificate has them all."""
+NAMED = 8
+"""Differences that the message of a failed step names."""
 
 
 def subject(view: FeatureView) -> Subject:
@@ -32,37 +39,79 @@ def point_in_time_check(view: FeatureView) -> dg.AssetChecksDefinition:
     """Return the check that replays a feature view and its labels."""
     about = subject(view)
 
-    @dg.asset_check(
-        asset=dg.AssetKey([*about.view]),
-        name="point_in_time",
-        additional_deps=[dg.AssetKey([*label]) for label in about.labels],
-        description=(
-            "The compiled SQL gives the features and labels of the store again on copies of the sources without, and "
-            "with another, future; windowed features without what lies outside their window; labels with another past. "
-            "A failure names the features, rows and both values. Trainings keep the certificate."
-        ),
+    @dg.multi_asset_check(
+        name=f"{view.schema}__{view.name}_point_in_time",
+        specs=[
+            dg.AssetCheckSpec(
+                "point_in_time",
+                asset=dg.AssetKey([*about.view]),
+                additional_deps=[dg.AssetKey([*label]) for label in about.labels],
+                blocking=True,
+                description=(
+                    "The compiled SQL gives the features and labels of the store again on copies of the sources "
+                    "without, and with another, future; windowed features without what lies outside their window; "
+                    "labels with another past. A failure names the features, rows and both values, and nothing that "
+                    "depends on the features runs after it. Trainings keep the certificate."
+                ),
+            )
+        ],
         pool=WAREHOUSE_POOL,
-        # of the steps that may begin, this is the first: trainings of the same run then find the certificate
-        op_tags={"dagster/priority": "1"},
     )
-    def point_in_time(warehouse: Warehouse, compiled: CompiledSql, clock: Clock) -> dg.AssetCheckResult:
+    def point_in_time(
+        context: dg.AssetCheckExecutionContext,
+        warehouse: Warehouse,
+        compiled: CompiledSql,
+        proving: Proving,
+        clock: Clock,
+    ) -> Iterator[dg.AssetCheckResult]:
         build = compiled.build(warehouse.built_extraction().as_of)
-        with warehouse.connect() as connection:
-            certificate = prove(connection, build, about, clock.present())
-        compiled.certify(view.name, certificate.to_json())
-        return result(certificate, about.view)
+        accepted = proving.accepts(build.sha256)
+        try:
+            with warehouse.connect() as connection:
+                proved = prove(connection, build, about, clock.present())
+        except PROOF_ERRORS as error:
+            said = failed(build, str(error), clock.present(), accepted=accepted)
+            compiled.certify(view.name, said)
+            yield _result(about.view, passed=False, accepted=accepted, description=str(error), metadata={})
+            reason = f"The proof could not run. {error}"
+        else:
+            compiled.certify(view.name, proved.to_json(accepted=accepted))
+            yield result(proved, about.view, accepted=accepted)
+            if proved.passed:
+                return
+            reason = (
+                f"{', '.join(proved.differing_columns)}: expected values that were known at their time, found others:\n"
+                + "\n".join(f"- {each}" for each in sentences(proved.differences, NAMED))
+            )
+        if accepted:
+            context.log.warning(f"{reason}\nA person accepted this build: the run goes on.")
+            return
+        raise dg.Failure(
+            description=(
+                f"{reason}\nNothing that depends on {'.'.join(about.view)} is trained, promoted, scored or published. "
+                f"Correct the dbt models and build them again. {how_to_accept(build)}"
+            ),
+            allow_retries=False,
+        )
 
     return point_in_time
 
 
-def result(certificate: Certificate, view: Name) -> dg.AssetCheckResult:
+def how_to_accept(build: Build) -> str:
+    """Return how a person lets a build go on whose proof has failed."""
+    return (
+        f"Whoever knows better may let this one build go on: LEADLINE_ACCEPT_PROOF={build.sha256[:12]} and "
+        f"LEADLINE_AS_OF={build.as_of.isoformat()}, and the same command. What is then scored says so."
+    )
+
+
+def result(certificate: Certificate, view: Name, *, accepted: bool = False) -> dg.AssetCheckResult:
     """Return the verdict with the certificate."""
     differing = certificate.differing_columns
-    return dg.AssetCheckResult(
-        asset_key=dg.AssetKey([*view]),
-        check_name="point_in_time",
+    return _result(
+        view,
         passed=certificate.passed,
-        severity=dg.AssetCheckSeverity.ERROR,
+        accepted=accepted,
         description=(
             f"{certificate.rows:,} rows of {len(certificate.features)} features and the labels, replayed at "
             f"{len(certificate.moments)} moments, are as in the store."
@@ -75,6 +124,7 @@ def result(certificate: Certificate, view: Name) -> dg.AssetCheckResult:
             "rows": certificate.rows,
             "rows_by_variant": dg.MetadataValue.json(certificate.rows_by_variant),
             "features": len(certificate.features),
+            "not_exercised": ", ".join(certificate.not_exercised) or "none",
             "leads": certificate.leads,
             "leads_share": certificate.leads_share,
             "seconds": round(certificate.seconds, 2),
@@ -87,13 +137,27 @@ def result(certificate: Certificate, view: Name) -> dg.AssetCheckResult:
     )
 
 
+def _result(
+    view: Name, *, passed: bool, accepted: bool, description: str, metadata: Mapping[str, Any]
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=dg.AssetKey([*view]),
+        check_name="point_in_time",
+        passed=passed,
+        # what a person has accepted blocks nothing
+        severity=dg.AssetCheckSeverity.WARN if accepted else dg.AssetCheckSeverity.ERROR,
+        description=description,
+        metadata={**metadata, "accepted": accepted},
+    )
+
+
 def _table(differences: Sequence[Difference]) -> dg.MarkdownMetadataValue:
     if not differences:
         return dg.MetadataValue.md("none")
     first = {(each.table, each.column, each.variant): each for each in reversed(differences)}
     header = "| column | replay | T | rows | lead | as of | in the store | in the replay |"
     rows = [
-        f"| {each.table}.{each.column} | {each.variant} | {each.moment:%Y-%m-%d} | {each.rows:,} | {each.key} | "
+        f"| {each.table}.{each.column} | {each.variant} | {each.moment.isoformat()} | {each.rows:,} | {each.key} | "
         f"{each.as_of.isoformat()} | {each.stored} | {each.replayed} |"
         for each in sorted(first.values(), key=lambda each: (each.table, each.column, each.variant))[:SHOWN]
     ]

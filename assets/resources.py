@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets import compiled
+from assets.certificate import verdict
 from assets.compiled import Build, NotCompiledError
 from models.declaration import Split
 
@@ -142,6 +143,20 @@ class ArtifactStore(dg.ConfigurableResource):  # type: ignore[type-arg]
         return f"http://127.0.0.1:{self.reports_port}/{report.relative_to(Path(self.root) / 'reports').as_posix()}"
 
 
+class Proving(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The build whose proof a person lets fail, by the beginning of the hash of its SQL; empty for none."""
+
+    accepted: str = ""
+
+    def accepts(self, sql_sha256: str) -> bool:
+        """Say whether a build may go on although its proof has failed."""
+        return self.accepted != "" and sql_sha256.startswith(self.accepted)
+
+
+class UnprovedError(RuntimeError):
+    """What depends on a feature view may not go on: its proof is not there, or has failed."""
+
+
 class CompiledSql(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Folder of the SQL that dbt compiled for the last build of the feature store, and of what was proved of it."""
 
@@ -197,6 +212,19 @@ class CompiledSql(dg.ConfigurableResource):  # type: ignore[type-arg]
         said, build = json.loads(text), compiled.read(self.path)
         proved = (datetime.fromisoformat(said["as_of"]), said["sql_sha256"])
         return text if proved == (as_of, build.sha256) == (build.as_of, said["sql_sha256"]) else None
+
+    def require_proof(self, view: str, as_of: datetime) -> None:
+        """Refuse to go on with features of which nothing shows that they hold nothing of what came later.
+
+        Raises
+        ------
+        UnprovedError
+            If the build of the clock has no proof, or a failed one that nobody has accepted.
+        """
+        text = self.certificate(view, as_of)
+        refusal = verdict(None if text is None else json.loads(text))
+        if refusal is not None:
+            raise UnprovedError(f"{view} as of {as_of.isoformat()}: {refusal}")
 
     def _forget_certificates(self) -> None:
         # also where clock and SQL are as they were: other rows are built

@@ -19,7 +19,7 @@ from assets.ml_tables import (
     unmeasured_champion,
     why_no_champion,
 )
-from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, CompiledSql
 from assets.warehouse import Warehouse
 from models.candidate import Candidate
 from models.declaration import ModelDeclaration
@@ -61,9 +61,14 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         pool=WAREHOUSE_POOL,
     )
     def scores(
-        context: dg.AssetExecutionContext, warehouse: Warehouse, artifacts: ArtifactStore, clock: Clock
+        context: dg.AssetExecutionContext,
+        warehouse: Warehouse,
+        artifacts: ArtifactStore,
+        compiled: CompiledSql,
+        clock: Clock,
     ) -> Iterator[dg.MaterializeResult[Any]]:
         as_of = warehouse.built_extraction().as_of
+        compiled.require_proof(view.name, as_of)
         with warehouse.connect() as connection:
             ensure(connection)
             unmeasured = unmeasured_champion(connection, declaration.name)

@@ -129,9 +129,17 @@ def _proof(current: Settings, as_of: datetime) -> list[str]:
     if certificate is None:
         return []
     said = json.loads(certificate)
+    if "error" in said:
+        return [f"proof      did not run, and a person accepted this build: {said['error']}"]
+    verdict = "hold nothing of what came later"
+    if not said["passed"]:
+        names = ", ".join(said["differing_columns"])
+        verdict = f"hold what was not known then, and a person accepted this build: {names}"
     of = "all leads" if said["leads_share"] == 1 else f"{said['leads_share']:.0%} of the leads, others at each clock"
-    verdict = "hold nothing of what came later" if said["passed"] else "hold what was not known then: see the check"
-    return [f"proof      {said['rows']:,} rows of {said['features']} features, replayed for {of}, {verdict}"]
+    lines = [f"proof      {said['rows']:,} rows of {said['features']} features, replayed for {of}, {verdict}"]
+    if said["not_exercised"]:
+        lines.append(f"           not exercised, so nothing is shown of: {', '.join(said['not_exercised'])}")
+    return lines
 
 
 def _source(connection: Connection) -> str:
