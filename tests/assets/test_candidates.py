@@ -20,6 +20,7 @@ from assets.resources import ArtifactStore, Clock, CompiledSql, Grading, Horizon
 from assets.scores import scores_asset
 from assets.warehouse import Warehouse
 from models.candidate import load
+from models.frames import ObservationError
 from models.registry import declaration
 from models.training_set import freeze
 from models.untrainable import Untrainable
@@ -318,6 +319,38 @@ def test_a_champion_without_a_census_scores_nothing_and_goes_with_the_next_refus
         f"Nothing was won. The champion {version}, of an earlier recipe, was never measured on a census and scores "
         "no longer."
     )
+
+
+def test_a_comparison_leaves_a_champion_without_a_census_where_it_is(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    version = unmeasured(made)
+    made.run(split="stratified")
+    assert made.ask("select rule from ml.ml_decisions order by decided_at")[-1] == ("split_not_temporal",)
+    assert made.ask("select version from ml.ml_champions") == [(version,)]
+
+
+def test_advice_that_cannot_be_given_costs_no_refusal_its_record(
+    tmp_path: Path, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shuffled = np.random.default_rng(3).permutation(frame["converted"])
+    made = Bench(tmp_path, frame.assign(converted=shuffled))
+    assert made.run().success, "the SQL of the last build is not there"
+    monkeypatch.setattr(CompiledSql, "build", lambda self, as_of: None)
+
+    def fails(*_: object) -> None:
+        raise ObservationError("found rows without a value")
+
+    monkeypatch.setattr("assets.shorter_horizons._trials", fails)
+    result = made.run()
+    assert result.success
+    reasons = made.ask("select rule, reason, evidence from ml.ml_decisions order by decided_at")
+    assert [rule for rule, *_ in reasons] == ["baseline_not_beaten"] * 2
+    assert "No shorter horizon could be tried: " in reasons[0][1]
+    assert reasons[1][1].endswith(" No shorter horizon could be tried: found rows without a value.")
+    assert json.loads(reasons[1][2])["shorter"]["failure"] == "found rows without a value"
+    (champion,) = result.asset_materializations_for_node("champion__conversion")
+    assert "found rows without a value" in champion.metadata["shorter_horizons"].value
 
 
 def test_a_measured_version_takes_the_place_of_one_that_was_not(tmp_path: Path, frame: pd.DataFrame) -> None:
