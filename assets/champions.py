@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.champion_files import load_champion
-from assets.compiled import NotCompiledError
 from assets.ml_tables import (
     ensure,
     grades_in_force,
@@ -81,11 +80,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             ensure(connection)
 
             def shorter() -> "ShorterHorizons | None":
-                try:
-                    return try_shorter(connection, compiled.build(extraction.as_of), extraction, applied)
-                except NotCompiledError as error:
-                    context.log.warning(f"{declaration.name}: no shorter horizon can be tried. {error}")
-                    return None
+                return try_shorter(connection, lambda: compiled.build(extraction.as_of), extraction, applied)
 
             evidence: PromotionEvidence | UntrainableEvidence
             if isinstance(candidate, Untrainable):
@@ -147,7 +142,8 @@ def decide_and_record(
         evidence = replace(evidence, shorter=shorter())
         decision = with_advice(decision, evidence.shorter)
     connection.begin()
-    if decision.outcome == "refuse":
+    # a split that is not temporal only compares, and says nothing about the champion
+    if decision.outcome == "refuse" and decision.rule != "split_not_temporal":
         decision = _retiring(connection, evidence.model, decision)
     record_decision(connection, run_id, evidence, decision, decided_at)
     if decision.outcome == "promote":
@@ -202,7 +198,7 @@ def _retiring(connection: "Connection", model: str, refusal: Decision) -> Decisi
 def _tried(shorter: "ShorterHorizons | None") -> dict[str, Any]:
     if shorter is None:
         return {}
-    lines = [f"- {shorter.setting}={each.horizon_days}: {each.reason}" for each in shorter.trials]
+    lines = [f"- {shorter.setting}={each.horizon_days}: {each.reason}" for each in shorter.trials] or [shorter.advice]
     return {"shorter_horizons": dg.MetadataValue.md("\n".join(lines))}
 
 

@@ -6,13 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from assets.census import census_in
-from assets.compiled import scratch
+from assets.compiled import NotCompiledError, scratch
 from assets.environment import horizon_setting
 from assets.training_sets import training_rows
+from models.frames import ObservationError
 from models.horizons import ShorterHorizons
 from models.trial import try_horizon
+from models.untrainable import UntrainableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from assets.compiled import Build
     from assets.warehouse import Connection, Extraction
     from models.declaration import ModelDeclaration
@@ -27,20 +31,33 @@ OBSERVATIONS_READ = 40_000
 
 
 def try_shorter(
-    connection: Connection, build: Build, extraction: Extraction, declaration: ModelDeclaration
+    connection: Connection, build: Callable[[], Build], extraction: Extraction, declaration: ModelDeclaration
 ) -> ShorterHorizons | None:
     """Try horizons below that of the declaration, the longest first; None where there is none.
+
+    Where the build or its rows do not allow a trial the answer says why: advice must not cost the refusal its record.
 
     Parameters
     ----------
     connection : Connection
         To the warehouse, from which is read; nothing is written there.
-    build : Build
-        The last one, of this extraction.
+    build : callable
+        Returns the last build, of this extraction.
     extraction : Extraction
     declaration : ModelDeclaration
         Over the horizon that was refused.
     """
+    tried = partial(ShorterHorizons, setting=horizon_setting(declaration.name), metric=declaration.primary_metric)
+    try:
+        trials = _trials(connection, build(), extraction, declaration)
+    except (NotCompiledError, ObservationError, UntrainableError) as error:
+        return tried(trials=(), failure=str(error))
+    return tried(trials=tuple(trials)) if trials else None
+
+
+def _trials(
+    connection: Connection, build: Build, extraction: Extraction, declaration: ModelDeclaration
+) -> list[HorizonTrial]:
     import pandas as pd
 
     view = declaration.feature_view
@@ -59,8 +76,4 @@ def try_shorter(
             trials.append(try_horizon(shorter, frame, pd.Timestamp(extraction.as_of), of_clocks))
             if sum(each.passes for each in trials) == ENOUGH:
                 break
-    if not trials:
-        return None
-    return ShorterHorizons(
-        setting=horizon_setting(declaration.name), metric=declaration.primary_metric, trials=tuple(trials)
-    )
+    return trials

@@ -14,13 +14,13 @@ from pydantic import Field
 from assets.census import census
 from assets.compiled import microseconds
 from assets.features_at import LEAD_ID, STATE, QuestionError, features_at
-from assets.resources import WAREHOUSE_POOL, ArtifactStore, CompiledSql, Horizons
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, CompiledSql, Horizons, Splitting
 from assets.warehouse import Connection, Extraction, Warehouse, columns_of
 from models.artifacts import sha256
 from models.census import census_clocks
 from models.declaration import AS_OF, SUCCEEDED_AT, ModelDeclaration
 from models.registry import DECLARATIONS
-from models.splitting import temporal_split
+from models.splitting import split
 from models.training_set import TrainingDataError, freeze
 from models.untrainable import Untrainable, UntrainableError
 
@@ -70,6 +70,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         artifacts: ArtifactStore,
         compiled: CompiledSql,
         horizons: Horizons,
+        splitting: Splitting,
     ) -> Iterator[dg.Output[str | Untrainable] | dg.AssetObservation]:
         import pandas as pd
 
@@ -80,13 +81,13 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             )
             return
         extraction = warehouse.built_extraction()
-        applied = horizons.applied(declaration, extraction.horizon_days)
+        applied = splitting.applied(horizons.applied(declaration, extraction.horizon_days))
         frame = matured(warehouse, applied, extraction)
         try:
             require_facts(warehouse, applied, extraction)
             clock = pd.Timestamp(extraction.as_of)
-            # of no rows freeze says so
-            cut = temporal_split(frame, applied).cut if len(frame) else clock
+            # of no rows freeze says so; a split that is not temporal has its cut at the clock, and so no census
+            cut = split(frame, applied, clock).cut if len(frame) else clock
             clocks = census_clocks(cut, clock, applied.horizon_days)
             of_clocks = census(warehouse, compiled.build(extraction.as_of), applied, clocks) if clocks else None
             frozen = freeze(frame, applied, artifacts.training_sets(declaration.name), clock, of_clocks)

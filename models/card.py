@@ -142,7 +142,10 @@ def census_table(evaluation: Evaluation) -> str:
     figures = ", ".join(f"{name} {_interval(census.metrics[name])}" for name in shown if name in census.metrics)
     worth = ""
     if census.value_expected is not None and census.value_actual is not None:
-        worth = f" Value: {census.value_expected:,.0f} expected, {census.value_actual:,.0f} happened."
+        worth = (
+            f" Value: {census.value_expected:,.0f} expected, {census.value_actual:,.0f} happened, projects at their "
+            "amount of today."
+        )
     rows = [("all", "", f"{census.rows:,}", *_total(total)) for total in census.totals]
     rows += [
         (each.column, each.band, f"{each.rows:,}", *_total(total))

@@ -6,6 +6,7 @@ is measured on it learnt from labels that had matured before its first clock.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from models.measures import losses, metrics, once, resampled
 from models.validation import Observed, some_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     import pandas as pd
@@ -92,7 +93,7 @@ def measure_census(declaration: ModelDeclaration, predictions: Predictions, rows
     import pandas as pd
 
     probability = predictions.probability[:, 0]
-    clocks = pd.factorize(rows[AS_OF])[0]
+    clocks = pd.factorize(rows[AS_OF], sort=True)[0]
     bounds = grade_bounds(declaration, probability)
     sample = predictions.rows(some_rows(len(predictions), INTERVAL_ROWS, declaration.seed))
     resamples = metrics(sample, resampled(sample.groups, RESAMPLES, declaration.seed))
@@ -100,23 +101,6 @@ def measure_census(declaration: ModelDeclaration, predictions: Predictions, rows
     if declaration.task == "binary" and VALUE in rows.columns and rows[VALUE].notna().any():
         value = np.nan_to_num(rows[VALUE].to_numpy(dtype="float64", na_value=np.nan))
         value_expected, value_actual = float(probability @ value), float(predictions.truth @ value)
-    slices = []
-    for column, names, band in _banded(declaration, rows, grades_of(probability, bounds)):
-        for name in names:
-            chosen = band == name
-            inside = predictions.rows(chosen)
-            if len(inside):
-                slices.append(
-                    CensusSlice(
-                        column=column,
-                        band=name,
-                        rows=len(inside),
-                        entities=inside.groups,
-                        totals=totals(inside, clocks[chosen]),
-                        log_loss=float(losses(inside).mean()),
-                        trivial_log_loss=frequency_loss(inside),
-                    )
-                )
     return Census(
         clocks=tuple(f"{each:%Y-%m-%d}" for each in sorted(rows[AS_OF].unique())),
         rows=len(predictions),
@@ -129,78 +113,108 @@ def measure_census(declaration: ModelDeclaration, predictions: Predictions, rows
         totals=totals(predictions, clocks),
         value_expected=value_expected,
         value_actual=value_actual,
-        slices=tuple(slices),
+        slices=tuple(_slices(predictions, clocks, _banded(declaration, rows, grades_of(probability, bounds)))),
         grades=bounds,
     )
 
 
-def totals(predictions: Predictions, clocks: np.ndarray | None = None) -> tuple[Total, ...]:
-    """Sum what was expected of each outcome beside how often it happened.
+def slices_of_silence(
+    declaration: ModelDeclaration, predictions: Predictions, rows: pd.DataFrame
+) -> tuple[CensusSlice, ...]:
+    """Return the slices of `measure_census` by the silence of the feature view, for the same arguments."""
+    import pandas as pd
 
-    The variance of the difference is the largest of three. That of the differences of the entities, and that which the
-    probabilities themselves say of them, with the rows of an entity moving together: the former alone would call every
-    small total without an event certain. And that between the clocks: what happens in a week moves all entities, so
-    one week that differed from the others tells little. (On the real funnel one of three days had 80 leads that
-    nobody contacted where all models expected 130, and the others as many as expected.)
+    clocks = pd.factorize(rows[AS_OF], sort=True)[0]
+    bands = (each for each in _banded(declaration, rows) if each[0] == declaration.feature_view.silence)
+    return tuple(_slices(predictions, clocks, bands))
+
+
+def totals(predictions: Predictions, clocks: np.ndarray | None = None) -> tuple[Total, ...]:
+    """Sum what was expected of each outcome beside how often it happened, with and without the clock that is most off.
+
+    The variance of the difference is the larger of two: that of the differences of the entities, and that which the
+    probabilities themselves say of them, with the rows of an entity moving together. The former alone would call every
+    small total without an event certain.
+
+    What happens in one week (a holiday, a campaign) moves all entities, of which these variances know nothing; so the
+    clock that differs most is left out in `Total.rest`. The last clock never is: it is nearest to what is scored.
 
     Parameters
     ----------
     predictions : Predictions
     clocks : ndarray of int, shape (n_rows,), optional
-        The clock of each row, as a number.
+        The number of each row's clock, from 0 for the first one. By default there is one clock.
     """
     import numpy as np
 
+    of_clock = np.zeros(len(predictions), dtype=int) if clocks is None else clocks
     found = []
-    of_clock = np.zeros(len(predictions), dtype=int) if clocks is None else np.unique(clocks, return_inverse=True)[1]
-    for column, outcome in enumerate(predictions.outcomes):
-        p, did = predictions.probability[:, column], happened(predictions, column)
-        by_entity = np.bincount(predictions.group, weights=p - did)
-        chance = np.bincount(predictions.group, weights=np.sqrt(np.clip(p * (1 - p), 0, None)))
-        variances = [float((by_entity**2).sum()), float((chance**2).sum())]
-        by_clock = np.bincount(of_clock, weights=p - did)
-        if len(by_clock) > 1:
-            variances.append(float(len(by_clock) * by_clock.var(ddof=1)))
-        spread = NORMAL_95 * float(np.sqrt(max(variances)))
-        expected, actual = float(p.sum()), int(did.sum())
-        found.append(
-            Total(
-                outcome=outcome,
-                expected=expected,
-                actual=actual,
-                lower=expected - actual - spread,
-                upper=expected - actual + spread,
-            )
-        )
+    for column in range(len(predictions.outcomes)):
+        gaps = np.bincount(of_clock, weights=predictions.probability[:, column] - happened(predictions, column))
+        odd = int(np.abs(gaps).argmax())
+        is_last = odd == len(gaps) - 1
+        rest = None if is_last else _total(predictions.rows(of_clock != odd), column)
+        found.append(replace(_total(predictions, column), rest=rest))
     return tuple(found)
 
 
-def departures(census: Census, bound: float) -> list[str]:
-    """Say where a census departs from what was expected, beyond chance: as a whole beyond a share of what happened.
+def _total(predictions: Predictions, column: int) -> Total:
+    import numpy as np
 
-    In a band it must depart by 2 % of all that happened, and beyond the interval of 99 %, for there are many bands.
+    p, did = predictions.probability[:, column], happened(predictions, column)
+    by_entity = np.bincount(predictions.group, weights=p - did)
+    chance = np.bincount(predictions.group, weights=np.sqrt(np.clip(p * (1 - p), 0, None)))
+    spread = NORMAL_95 * float(np.sqrt(max((by_entity**2).sum(), (chance**2).sum())))
+    expected, actual = float(p.sum()), int(did.sum())
+    return Total(
+        outcome=predictions.outcomes[column],
+        expected=expected,
+        actual=actual,
+        lower=expected - actual - spread,
+        upper=expected - actual + spread,
+    )
+
+
+def departures(census: Census, bound: float) -> list[str]:
+    """Say where a census departs from what was expected: as a whole, and in bands by 2 % of all that happened.
+
+    Parameters
+    ----------
+    census : Census
+    bound : float
+        For the whole, as a share of what happened.
     """
-    said = [
+    found = [
         f"{total.outcome}: expected {total.expected:,.1f}, happened {total.actual:,}"
         for total in census.totals
         if is_off(total, bound)
     ]
-    for number, whole in enumerate(census.totals):
-        for each in census.slices:
-            total = each.totals[number]
-            gap = total.expected - total.actual
-            chance = (total.upper - total.lower) / 2 * NORMAL_99 / NORMAL_95
-            if abs(gap) > max(chance, 0.02 * whole.actual):
-                said.append(
-                    f"{total.outcome} where {each.column} is {each.band}: expected {total.expected:,.1f}, happened "
-                    f"{total.actual:,}"
-                )
-    return said
+    found += [
+        f"{total.outcome} where {each.column} is {each.band}: expected {total.expected:,.1f}, happened {total.actual:,}"
+        for number, whole in enumerate(census.totals)
+        for each in census.slices
+        if is_band_off(total := each.totals[number], 0.02 * whole.actual)
+    ]
+    return found
 
 
 def is_off(total: Total, bound: float) -> bool:
-    """Say whether more or less of an outcome was expected than happened, beyond a share of that and beyond chance."""
-    return total.lower > bound * total.actual or total.upper < -bound * total.actual
+    """Say whether more or less of an outcome was expected than happened, beyond a share of that and beyond chance.
+
+    The interval of 95 % must lie wholly beyond that share, also without the clock that differs most.
+    """
+    off = total.lower > bound * total.actual or total.upper < -bound * total.actual
+    return off and (total.rest is None or is_off(total.rest, bound))
+
+
+def is_band_off(total: Total, least: float) -> bool:
+    """Say whether expected and actual number in a band differ by more than `least`, and beyond chance.
+
+    Chance is the interval of 99 %, for there are many bands. Both must hold without the clock that differs most, too.
+    """
+    chance = (total.upper - total.lower) / 2 * NORMAL_99 / NORMAL_95
+    off = abs(total.expected - total.actual) > max(chance, least)
+    return off and (total.rest is None or is_band_off(total.rest, least))
 
 
 def frequency_loss(predictions: Predictions) -> float:
@@ -213,8 +227,27 @@ def frequency_loss(predictions: Predictions) -> float:
     return float(-(occurring * np.log(occurring)).sum())
 
 
+def _slices(
+    predictions: Predictions, clocks: np.ndarray, banded: Iterable[tuple[str, list[str], np.ndarray]]
+) -> Iterator[CensusSlice]:
+    for column, names, band in banded:
+        for name in names:
+            chosen = band == name
+            inside = predictions.rows(chosen)
+            if len(inside):
+                yield CensusSlice(
+                    column=column,
+                    band=name,
+                    rows=len(inside),
+                    entities=inside.groups,
+                    totals=totals(inside, clocks[chosen]),
+                    log_loss=float(losses(inside).mean()),
+                    trivial_log_loss=frequency_loss(inside),
+                )
+
+
 def _banded(
-    declaration: ModelDeclaration, rows: pd.DataFrame, grades: Sequence[str | None]
+    declaration: ModelDeclaration, rows: pd.DataFrame, grades: Sequence[str | None] = ()
 ) -> Iterator[tuple[str, list[str], np.ndarray]]:
     """Return each column of bands with the names of its bands, in their order, and the band of each row."""
     import numpy as np
@@ -238,5 +271,5 @@ def _banded(
         texts = rows[column].astype(str)
         names = list(texts.value_counts().index[:CATEGORIES])
         yield column, [*names, OTHERS], texts.where(texts.isin(names), OTHERS).to_numpy(dtype=object)
-    if declaration.grades:
+    if declaration.grades and grades:
         yield "grade", list(declaration.grades), np.array(grades, dtype=object)

@@ -120,6 +120,9 @@ class FeatureView:
     bands : mapping of str to tuple of float
         Columns by which a census is measured apart: the lower bounds of the bands of a number above the lowest one, or
         nothing for the values of a text.
+    silence : str
+        That of `bands` with the days since the entity's last fact, each band of which is held to what happened before
+        a version is promoted.
     ranges : tuple of str
         Features of which training must have seen the like of what is scored; where it has not, the score is marked.
     value_table : str
@@ -139,6 +142,7 @@ class FeatureView:
     entity_table: str = ""
     entity_columns: Mapping[str, str] = field(default_factory=dict)
     bands: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    silence: str = ""
     ranges: tuple[str, ...] = ()
     value_table: str = ""
     facts: str = ""
@@ -205,6 +209,7 @@ LEAD_FEATURES = FeatureView(
             "lead_source": (),
         }
     ),
+    silence="days_since_last_fact",
     ranges=(
         "lead_age_days",
         "days_since_last_fact",
@@ -280,8 +285,8 @@ class ModelDeclaration:
         For a binary task: grade to the quantile of the predictions of a census at which it begins, from the best to
         the worst, which begins at 0.
     max_census_off : float
-        By which share of what happened a candidate may expect more or less over a census; beyond that, and beyond
-        chance, it is not promoted.
+        By which share of what happened a candidate may expect more or less over a census, and in a band of silence
+        by which share of what happened over all of it; beyond that, and beyond chance, it is not promoted.
     max_skill_loss : float
         How far a candidate's skill (1 - log-loss / log-loss of the baseline) may lie below the champion's for it
         still to be promoted.

@@ -129,7 +129,8 @@ class Validation:
 class Total:
     """How often an outcome was expected, the sum of its probabilities, and how often it happened.
 
-    `lower` and `upper` are the 95 % interval of expected less actual, over entities.
+    `lower` and `upper` are the 95 % interval of expected less actual, over entities. `rest` is the same without the
+    clock at which the two differ most; None where that is the last one.
     """
 
     outcome: str
@@ -137,6 +138,7 @@ class Total:
     actual: int
     lower: float
     upper: float
+    rest: Total | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,10 +187,6 @@ class Census:
     value_actual: float | None
     slices: tuple[CensusSlice, ...]
     grades: dict[str, float]
-
-    def of(self, column: str) -> tuple[CensusSlice, ...]:
-        """Return the slices of a column."""
-        return tuple(each for each in self.slices if each.column == column)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ class HorizonTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class ShorterHorizons:
-    """Shorter horizons that were tried after a refusal, the longest first.
+    """Shorter horizons that were tried after a refusal, the longest first, or why none could be tried.
 
     Attributes
     ----------
@@ -37,18 +37,23 @@ class ShorterHorizons:
     metric : str
         The primary metric.
     trials : tuple of HorizonTrial
-        Not empty.
+        Empty only with a `failure`.
+    failure : str or None
+        Why none could be tried.
     """
 
     setting: str
     metric: str
     trials: tuple[HorizonTrial, ...]
+    failure: str | None = None
 
     @property
     def advice(self) -> str:
-        """A sentence on which of them would pass."""
+        """A sentence on which of them would pass, as far as a trial on a sample tells."""
+        if self.failure is not None:
+            return f"No shorter horizon could be tried: {self.failure.rstrip('.')}."
         passing = [
-            f"{self.setting}={each.horizon_days} would pass ({self.metric} {each.primary:.3f})"
+            f"{self.setting}={each.horizon_days} would probably pass ({self.metric} {each.primary:.3f})"
             for each in self.trials
             if each.passes
         ]

@@ -34,6 +34,10 @@ ROWS_AT_A_TIME = 50_000
 """Rows at which small frames are predicted together; with a hundred features that is some forty megabytes."""
 
 
+FREQUENT_ROWS = 20
+"""Values of a text with fewer rows share a category."""
+
+
 @dataclass(frozen=True)
 class TextColumns:
     """Selects the text columns of a model input.
@@ -236,7 +240,9 @@ def _columns(text: BaseEstimator, numbers: BaseEstimator) -> ColumnTransformer:
 def _indicators() -> OneHotEncoder:
     from sklearn.preprocessing import OneHotEncoder
 
-    return OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=20, max_categories=30, sparse_output=False)
+    return OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=FREQUENT_ROWS, max_categories=30, sparse_output=False
+    )
 
 
 def _categories() -> OrdinalEncoder:
@@ -244,7 +250,10 @@ def _categories() -> OrdinalEncoder:
 
     # an unknown category is like a missing one: trees learn from what is there where those belong
     return OrdinalEncoder(
-        handle_unknown="use_encoded_value", unknown_value=float("nan"), min_frequency=20, max_categories=30
+        handle_unknown="use_encoded_value",
+        unknown_value=float("nan"),
+        min_frequency=FREQUENT_ROWS,
+        max_categories=30,
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from models.census import is_off
+from models.census import is_band_off, is_off
 
 if TYPE_CHECKING:
     from models.declaration import ModelDeclaration
-    from models.evaluation import Evaluation, Figure, Total
+    from models.evaluation import CensusSlice, Evaluation, Figure, Total
     from models.horizons import ShorterHorizons
     from models.untrainable import Untrainable
 
@@ -73,6 +73,8 @@ class PromotionEvidence:
         that of the difference, over resampled entities.
     census : tuple of Total
         Of the candidate, by outcome; empty where it was not measured on a census.
+    silence : tuple of CensusSlice
+        The census by silence.
     max_census_off, max_skill_loss : float
     champion : ChampionEvidence or None
         None as long as there is none.
@@ -92,6 +94,7 @@ class PromotionEvidence:
     max_census_off: float
     max_skill_loss: float
     champion: ChampionEvidence | None
+    silence: tuple[CensusSlice, ...] = ()
     shorter: ShorterHorizons | None = None
 
 
@@ -143,6 +146,8 @@ def promotion_evidence(
     declaration: ModelDeclaration, evaluation: Evaluation, champion: ChampionEvidence | None
 ) -> PromotionEvidence:
     """Gather the evidence on which the promotion of an evaluated candidate is decided."""
+    census = evaluation.census
+    slices = () if census is None else census.slices
     return PromotionEvidence(
         model=declaration.name,
         version=evaluation.version,
@@ -152,7 +157,8 @@ def promotion_evidence(
         metrics=evaluation.metrics,
         baseline=evaluation.baseline,
         over_baseline={name: evaluation.over_baseline[name] for name in (declaration.primary_metric, "log_loss")},
-        census=() if evaluation.census is None else evaluation.census.totals,
+        census=() if census is None else census.totals,
+        silence=tuple(each for each in slices if each.column == declaration.feature_view.silence),
         max_census_off=declaration.max_census_off,
         max_skill_loss=declaration.max_skill_loss,
         champion=champion,
@@ -169,8 +175,9 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
     than `max_skill_loss` of skill, 1 - log-loss / baseline log-loss.
 
     A candidate whose total over a census (`models.census`) lies further from what happened than `max_census_off`,
-    beyond chance, is refused: the sum of its probabilities is what people plan with. A champion that was never
-    measured on one gives way to a candidate that was.
+    beyond chance, is refused: the sum of its probabilities is what people plan with. So is one that is off by as much
+    in a band of silence: too few elsewhere may make up for it. A champion that was never measured on a census gives
+    way to a candidate that was.
 
     Both are held against each other on the same rows where there are any that neither learnt from: when the world has
     changed, the skill that the champion had in the old one is no measure of what can be had in the new. There the loss
@@ -214,19 +221,13 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
             f"{evidence.version} was not measured on a census, so nothing says whether its probabilities hold on what "
             "is scored; train it anew.",
         )
-    off = [total for total in evidence.census if is_off(total, evidence.max_census_off)]
+    off = _off_census(evidence)
     if off:
         return _decision(
             "refuse",
             "census_off",
             f"What {evidence.version} expects of the open entities of past days is off by more than "
-            f"{evidence.max_census_off:.0%}, and by more than chance: "
-            + "; ".join(
-                f"{total.outcome} expected {total.expected:,.0f} times, happened {total.actual:,} times (difference "
-                f"{total.lower:,.0f} to {total.upper:,.0f})"
-                for total in off
-            )
-            + ".",
+            f"{evidence.max_census_off:.0%}, and by more than chance: {'; '.join(off)}.",
         )
 
     skill = _skill(evidence.metrics["log_loss"], evidence.baseline["log_loss"])
@@ -292,6 +293,23 @@ HORIZON_MATTERS = frozenset({"metric_undefined", "baseline_not_beaten", "census_
 def with_advice(decision: Decision, shorter: ShorterHorizons | None) -> Decision:
     """Add to the reason of a refusal which shorter horizons would have passed."""
     return decision if shorter is None else replace(decision, reason=f"{decision.reason} {shorter.advice}")
+
+
+def _off_census(evidence: PromotionEvidence) -> list[str]:
+    """Say where a census is off, as a whole and by silence; empty where it holds."""
+    bound = evidence.max_census_off
+    off = [("", total) for total in evidence.census if is_off(total, bound)]
+    off += [
+        (f" where {each.column} is {each.band}", total)
+        for each in evidence.silence
+        for total, whole in zip(each.totals, evidence.census, strict=True)
+        if is_band_off(total, bound * whole.actual)
+    ]
+    return [
+        f"{total.outcome}{where} expected {total.expected:,.0f} times, happened {total.actual:,} times (difference "
+        f"{total.lower:,.0f} to {total.upper:,.0f})"
+        for where, total in off
+    ]
 
 
 def _decision(outcome: Literal["promote", "keep", "refuse"], rule: str, reason: str) -> Decision:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from models.learning import FREQUENT_ROWS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -45,8 +47,8 @@ def learnt_ranges(
     -------
     dict of str to Range
         For a number the least and the largest value that enough entities reach or pass, and whether as many
-        have none; for a text the values that as many have had, and the rarer ones where they have been as many's
-        together.
+        have none; for a text the values that as many have had, and those that share a category in learning, because
+        each has few rows, where as many have had one of them.
     """
     import numpy as np
 
@@ -57,10 +59,13 @@ def learnt_ranges(
             continue
         column = features[name]
         if column.dtype == object:
+            rows = column.value_counts()
+            rare = set(rows.index[rows < FREQUENT_ROWS])
             seen = column.to_frame("value").assign(entity=entities).drop_duplicates()["value"].value_counts()
-            rare = column.isin(seen.index[seen < enough]).to_numpy()
+            known = set(seen.index[seen >= enough])
             # rare values share a category in learning, which is seen where they are enough together
-            known = seen.index if len(np.unique(entities[rare])) >= enough else seen.index[seen >= enough]
+            if len(np.unique(entities[column.isin(rare).to_numpy()])) >= enough:
+                known |= rare
             ranges[name] = {"values": sorted(map(str, known))}
             continue
         reached = column + np.maximum(weight.at_least, column) if weight and weight.column == name else column
@@ -85,19 +90,19 @@ def outside(features: pd.DataFrame, ranges: Mapping[str, Range]) -> list[str | N
     """
     import numpy as np
 
-    said: list[list[str]] = [[] for _ in range(len(features))]
+    remarks: list[list[str]] = [[] for _ in range(len(features))]
     for name, seen in ranges.items():
         column = features[name]
         if "values" in seen:
             for row in np.flatnonzero(~column.isin(seen["values"]).to_numpy()):
-                said[row].append(f"{name} = {column.iloc[row]} (seldom or never learnt from)")
+                remarks[row].append(f"{name} = {column.iloc[row]} (seldom or never learnt from)")
             continue
         values = column.to_numpy(dtype="float64")
         if not seen["missing"]:
             for row in np.flatnonzero(np.isnan(values)):
-                said[row].append(f"{name} is missing (seldom or never learnt from)")
+                remarks[row].append(f"{name} is missing (seldom or never learnt from)")
         for row in np.flatnonzero(values < (-np.inf if seen["lower"] is None else seen["lower"])):
-            said[row].append(f"{name} = {values[row]:.4g} (learnt from {seen['lower']:.4g} on)")
+            remarks[row].append(f"{name} = {values[row]:.4g} (learnt from {seen['lower']:.4g} on)")
         for row in np.flatnonzero(values > (np.inf if seen["upper"] is None else seen["upper"])):
-            said[row].append(f"{name} = {values[row]:.4g} (learnt from up to {seen['upper']:.4g})")
-    return ["; ".join(each) or None for each in said]
+            remarks[row].append(f"{name} = {values[row]:.4g} (learnt from up to {seen['upper']:.4g})")
+    return ["; ".join(each) or None for each in remarks]

@@ -133,6 +133,7 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
 def _require_classes(frame: pd.DataFrame, declaration: ModelDeclaration) -> None:
     found = frame[declaration.label_column].unique()
     if len(found) < 2:
+        # another horizon may help, also where nothing has succeeded: over a shorter one later observations have labels
         raise UntrainableError(
             f"All {len(frame)} rows with a matured label over {declaration.horizon_days} days have {found[0]} as "
             f"{declaration.label_column}, so nothing tells outcomes apart. Load {declaration.feature_view.entity}s "

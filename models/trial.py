@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.census import census_clocks, census_rows, totals
+from models.census import census_clocks, census_rows, slices_of_silence, totals
 from models.declaration import AS_OF
 from models.frames import feature_kinds, model_input
 from models.held_out import beside_baseline
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from models.declaration import ModelDeclaration
-    from models.evaluation import Total
+    from models.evaluation import CensusSlice, Total
 
 TRIAL_ROWS = 20_000
 """Rows that a trial learns from, at most."""
@@ -78,13 +78,13 @@ def try_horizon(
     clocks = census_clocks(sides.cut, clock, days)
     of_clocks = census(clocks) if clocks else None
     measured: tuple[Total, ...] = ()
+    silence: tuple[CensusSlice, ...] = ()
     # as a training, which freezes no census where no entity was open
     if of_clocks is not None and len(of_clocks):
         expected = census_rows(declaration, of_clocks, kinds)
-        measured = totals(
-            expected.predicted(predict(fitted, expected.features, declaration.outcomes), declaration.outcomes),
-            pd.factorize(of_clocks[AS_OF])[0],
-        )
+        predictions = expected.predicted(predict(fitted, expected.features, declaration.outcomes), declaration.outcomes)
+        measured = totals(predictions, pd.factorize(of_clocks[AS_OF], sort=True)[0])
+        silence = slices_of_silence(declaration, predictions, of_clocks)
     decision = decide_promotion(
         PromotionEvidence(
             model=declaration.name,
@@ -96,6 +96,7 @@ def try_horizon(
             baseline=trivial,
             over_baseline=over_baseline,
             census=measured,
+            silence=silence,
             max_census_off=declaration.max_census_off,
             max_skill_loss=declaration.max_skill_loss,
             champion=None,

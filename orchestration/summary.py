@@ -121,7 +121,8 @@ def _census(census: dict[str, Any]) -> str:
     totals = ", ".join(
         f"{each['outcome']} expected {each['expected']:,.0f}, happened {each['actual']:,}" for each in census["totals"]
     )
-    return f"of {census['rows']:,} open leads at {len(census['clocks'])} past clocks {totals}"
+    # a lead counts once for each clock at which it was open, and so does what happened to it
+    return f"of {census['rows']:,} leads by day, open at {len(census['clocks'])} past clocks: {totals}"
 
 
 def _proof(current: Settings, as_of: datetime) -> list[str]:

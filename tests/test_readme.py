@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from assets.resources import ArtifactStore, CompiledSql, Horizons
+from assets.resources import ArtifactStore, CompiledSql, Horizons, Splitting
 from assets.training_sets import training_set_asset
 from assets.warehouse import Warehouse
 from models.registry import declaration
@@ -82,6 +82,7 @@ def test_its_launchpad_configuration_answers_the_question(folder: Path, own: Hom
             "artifacts": ArtifactStore(root=str(own.path / "artifacts"), reports_port=3001),
             "compiled": CompiledSql(root=str(own.path / "compiled")),
             "horizons": Horizons(overrides={}),
+            "splitting": Splitting(split="temporal"),
         },
         run_config=config,
     )

@@ -13,8 +13,9 @@
 {%- endmacro %}
 
 {#- Whether an observation of a relation may differ from the last build: it is of its clock or later, after a change of
-    its lead, or part of a census, which the next census replaces. Its features may differ as well where a closing has come late or has
-    changed, which is in the track records of all observations after it. Of a given range of days nothing else counts. -#}
+    its lead, or part of a census, which the next census replaces. Its features may differ as well where a closing has
+    come late or has changed, which is in the track records of all observations after it. Of a given range of days
+    nothing else counts. -#}
 {% macro is_due(relation, as_of_us, features=false) -%}
     {%- set touched_leads = ref('touched_leads') -%}
     {%- set track_record_changes = ref('track_record_changes') if features else none -%}

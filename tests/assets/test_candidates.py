@@ -15,11 +15,20 @@ import pytest
 
 from assets.candidates import candidate_asset
 from assets.champions import champion_asset
-from assets.ml_tables import ensure, grades_in_force, record_grades, record_scoring, why_no_champion
+from assets.ml_tables import (
+    add_predictions,
+    ensure,
+    grades_in_force,
+    outside_training,
+    record_grades,
+    record_scoring,
+    why_no_champion,
+)
 from assets.resources import ArtifactStore, Clock, CompiledSql, Grading, Horizons, Splitting
 from assets.scores import scores_asset
 from assets.warehouse import Warehouse
 from models.candidate import load
+from models.frames import ObservationError
 from models.registry import declaration
 from models.training_set import freeze
 from models.untrainable import Untrainable
@@ -73,9 +82,9 @@ class Bench:
             connection.register("leads", leads)
             connection.execute("create schema staging; create table staging.stg_leads as from leads")
 
-    def freeze(self, frame: pd.DataFrame) -> None:
-        """Freeze rows, with every lead of them at a later clock as their census."""
-        census = frame.drop_duplicates("lead_id").assign(as_of=CENSUS, observation_kind="asked")
+    def freeze(self, frame: pd.DataFrame, **changes: Any) -> None:
+        """Freeze rows, with every lead of them at a later clock as their census, in which some columns are others."""
+        census = frame.drop_duplicates("lead_id").assign(as_of=CENSUS, observation_kind="asked", **changes)
         self.frozen = freeze(frame, DECLARATION, self.store.training_sets("conversion"), AS_OF, census)
 
     def run(
@@ -96,6 +105,18 @@ class Bench:
                 "grading": Grading(new=new_grades),
                 "clock": Clock(),
             },
+        )
+
+    def score(self, open_leads: pd.DataFrame) -> dg.ExecuteInProcessResult:
+        """Score leads at the clock."""
+        with self.warehouse.connect() as connection:
+            connection.execute("create schema if not exists features")
+            connection.register("open_leads", open_leads)
+            connection.execute("create or replace table features.lead_features as from open_leads")
+            connection.execute("create or replace table features.feature_clock as select as_of from raw.extraction")
+        return dg.materialize(
+            [scores_asset(DECLARATION)],
+            resources={"warehouse": self.warehouse, "artifacts": self.store, "clock": Clock()},
         )
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
@@ -238,12 +259,104 @@ def test_rows_that_cannot_be_split_are_no_failure(tmp_path: Path, frame: pd.Data
 def test_the_check_of_the_census_shows_what_was_expected(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
     check = check_of(bench[1], "census")
     shown = {name: value.value for name, value in check.metadata.items()}
-    assert check.passed == (shown["off"] == "none")
+    assert (check.passed, shown["off"]) == (True, "none")
     assert (shown["clocks"], shown["rows"], shown["at_most"]) == ("2025-11-15", 400, 0.1)
     ((census,),) = bench[0].ask("select census from ml.ml_models")
     (total,) = json.loads(census)["totals"]
     assert (shown["converted_expected"], shown["converted_happened"]) == (total["expected"], total["actual"])
     assert "## Census" in metadata(bench[1])["census"]
+
+
+def test_a_census_that_is_off_fails_the_check_and_is_no_champion(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    made.freeze(frame, converted=0)
+    result = made.run()
+
+    check = check_of(result, "census")
+    off = check.metadata["off"].value
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert f"converted: expected {check.metadata['converted_expected'].value:,.1f}, happened 0; converted where " in off
+    ((outcome, rule, reason),) = made.ask("select outcome, rule, reason from ml.ml_decisions")
+    assert (outcome, rule) == ("refuse", "census_off")
+    assert "off by more than 10%, and by more than chance: converted expected " in reason
+    assert "; converted where days_since_last_fact is below 7 expected " in reason
+    assert made.ask("select count(*) from ml.ml_champions") == [(0,)]
+
+
+def at_the_clock(frame: pd.DataFrame, leads: int, *, unlike: int) -> pd.DataFrame:
+    """Return open leads, some of which come from where no lead has come from."""
+    rows = frame.drop_duplicates("lead_id").head(leads).drop(columns="converted").assign(as_of=AS_OF)
+    return rows.assign(lead_source=["mars"] * unlike + ["web"] * (leads - unlike))
+
+
+def test_the_check_of_what_lies_outside_of_training_fails_above_its_bound(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    for unlike, passes in ((0, True), (3, True), (4, False)):
+        with made.warehouse.connect() as connection:
+            connection.execute("delete from ml.ml_predictions")
+        check = check_of(made.score(at_the_clock(frame, 9, unlike=unlike)), "inside_training")
+        assert (check.passed, check.metadata["outside_training"].value) == (passes, unlike)
+        assert check.metadata["open_leads"].value == 9
+        assert made.ask("select scored, outside_training from ml.ml_scoring_logs") == [(9, unlike)]
+    assert check.severity == dg.AssetCheckSeverity.WARN
+
+
+def test_an_entity_outside_of_training_counts_once_for_its_version_and_clock(tmp_path: Path) -> None:
+    predictions = pd.DataFrame(
+        {
+            "model": "next_best_action", "version": "v1", "lead_id": ["L1", "L1", "L2", "L3"], "as_of": AS_OF,
+            "outcome": ["no_action", "call_immediate", "no_action", "no_action"], "probability": 0.5, "score": None,
+            "grade": None, "reasons": None,
+            "outside_training": ["lead_source = mars", "lead_source = mars", None, "lead_age_days = 512"],
+        }
+    )  # fmt: skip
+    with duckdb.connect(tmp_path / "warehouse.duckdb") as connection:
+        ensure(connection)
+        others = ({"model": "conversion"}, {"version": "v2"}, {"as_of": AS_OF - pd.Timedelta(days=1)})
+        for change in ({}, *others):
+            rows = predictions.assign(**change)
+            add_predictions(connection, rows if not change else rows.assign(outside_training="x"), AS_OF)
+        assert outside_training(connection, "next_best_action", "v1", AS_OF.to_pydatetime()) == 2
+
+
+def test_what_was_scored_already_gets_the_grades_in_force(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    open_leads = at_the_clock(frame, 40, unlike=0)
+    made.score(open_leads)
+    with made.warehouse.connect() as connection:
+        connection.execute(
+            "insert into ml.ml_predictions by name "
+            "select * replace (as_of - interval '1 day' as as_of) from ml.ml_predictions"
+        )
+        version = load(next(made.store.versions("conversion").iterdir()))
+        before = made_grades(connection)
+        likely = sorted(probability for _, probability, _, today in before if today)[20]
+        bounds = {"A": likely, "D": 0.0}
+        record_grades(connection, version, DECLARATION.grades, bounds, "asked", (AS_OF + pd.Timedelta(days=3_650)))
+
+    for _ in range(2):
+        made.score(open_leads)
+        with made.warehouse.connect() as connection:
+            after = made_grades(connection)
+        assert [row for row in after if not row[3]] == [row for row in before if not row[3]], (
+            "an earlier clock keeps its"
+        )
+        assert [row[:2] for row in after] == [row[:2] for row in before], "nothing is predicted anew"
+        today = [(probability, grade) for _, probability, grade, of_now in after if of_now]
+        assert all(grade == ("A" if probability >= likely else "D") for probability, grade in today)
+        assert {grade for _, grade in today} == {"A", "D"}
+    assert {grade for *_, grade, of_now in before if of_now} - {"A", "D"}, "others than were given before"
+
+
+def made_grades(connection: Any) -> list[tuple[str, float, str, bool]]:
+    """Return lead, probability and grade of each prediction, and whether it is of the clock."""
+    rows: list[tuple[str, float, str, bool]] = connection.execute(
+        "select lead_id, probability, grade, as_of = (select as_of from raw.extraction) from ml.ml_predictions "
+        "order by as_of, lead_id"
+    ).fetchall()
+    return rows
 
 
 def test_grades_outlive_the_version_until_new_ones_are_asked_for(tmp_path: Path, frame: pd.DataFrame) -> None:
@@ -318,6 +431,38 @@ def test_a_champion_without_a_census_scores_nothing_and_goes_with_the_next_refus
         f"Nothing was won. The champion {version}, of an earlier recipe, was never measured on a census and scores "
         "no longer."
     )
+
+
+def test_a_comparison_leaves_a_champion_without_a_census_where_it_is(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    version = unmeasured(made)
+    made.run(split="stratified")
+    assert made.ask("select rule from ml.ml_decisions order by decided_at")[-1] == ("split_not_temporal",)
+    assert made.ask("select version from ml.ml_champions") == [(version,)]
+
+
+def test_advice_that_cannot_be_given_costs_no_refusal_its_record(
+    tmp_path: Path, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shuffled = np.random.default_rng(3).permutation(frame["converted"])
+    made = Bench(tmp_path, frame.assign(converted=shuffled))
+    assert made.run().success, "the SQL of the last build is not there"
+    monkeypatch.setattr(CompiledSql, "build", lambda self, as_of: None)
+
+    def fails(*_: object) -> None:
+        raise ObservationError("found rows without a value")
+
+    monkeypatch.setattr("assets.shorter_horizons._trials", fails)
+    result = made.run()
+    assert result.success
+    reasons = made.ask("select rule, reason, evidence from ml.ml_decisions order by decided_at")
+    assert [rule for rule, *_ in reasons] == ["baseline_not_beaten"] * 2
+    assert "No shorter horizon could be tried: " in reasons[0][1]
+    assert reasons[1][1].endswith(" No shorter horizon could be tried: found rows without a value.")
+    assert json.loads(reasons[1][2])["shorter"]["failure"] == "found rows without a value"
+    (champion,) = result.asset_materializations_for_node("champion__conversion")
+    assert "found rows without a value" in champion.metadata["shorter_horizons"].value
 
 
 def test_a_measured_version_takes_the_place_of_one_that_was_not(tmp_path: Path, frame: pd.DataFrame) -> None:

@@ -16,7 +16,7 @@ from pandas.testing import assert_frame_equal
 from assets.compiled import NotCompiledError, scratch, write
 from assets.features_at import QuestionError, features_at
 from assets.postgres import PostgresConnection
-from assets.resources import ArtifactStore, CompiledSql, Horizons
+from assets.resources import ArtifactStore, CompiledSql, Horizons, Splitting
 from assets.training_sets import training_set_asset
 from assets.warehouse import StaleFeaturesError
 from models.registry import declaration
@@ -318,6 +318,7 @@ def test_the_training_set_asset_answers_from_the_launchpad(random_store: Store, 
                 "artifacts": ArtifactStore(root=str(tmp_path), reports_port=3001),
                 "compiled": CompiledSql(root=str(tmp_path)),
                 "horizons": Horizons(overrides={}),
+                "splitting": Splitting(split="temporal"),
             },
             run_config={"ops": {"training_set__conversion": {"config": {"entities": str(entities)}}}},
             raise_on_error=False,

@@ -9,7 +9,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from assets.resources import ArtifactStore, CompiledSql, Horizons
+from assets.resources import ArtifactStore, CompiledSql, Horizons, Splitting
 from assets.training_sets import matured, training_set_asset
 from assets.warehouse import Extraction, Warehouse
 from models.candidate import train
@@ -105,13 +105,11 @@ def test_labels_of_other_settings_are_refused(warehouse: Warehouse, declared: ob
     assert clock.astimezone(UTC).isoformat() in str(refused.value)
 
 
-def test_where_no_label_has_matured_the_model_cannot_be_trained_and_nothing_fails(
-    tmp_path: Path, rows: pd.DataFrame
-) -> None:
+def frozen(tmp_path: Path, rows: pd.DataFrame, split: str = "temporal") -> dg.ExecuteInProcessResult:
+    """Materialize the training set of some rows with matured labels, whose source has a win."""
     warehouse = Warehouse(address=f"duckdb:{tmp_path / 'warehouse.duckdb'}")
     with warehouse.connect() as connection:
-        fill(connection, rows.head(8))
-        connection.execute("delete from labels.conversion")
+        fill(connection, rows)
         connection.execute("create schema staging; create schema intermediate; create schema raw")
         connection.execute("create table staging.stg_leads as select 'L' as lead_id, 'R1' as current_assigned_to")
         connection.execute(
@@ -125,15 +123,37 @@ def test_where_no_label_has_matured_the_model_cannot_be_trained_and_nothing_fail
             [CLOCK],
         )
         connection.execute("create table features.feature_clock as select as_of from raw.extraction")
-    result = dg.materialize(
+    return dg.materialize(
         [training_set_asset(DECLARED)],
         resources={
             "warehouse": warehouse,
             "artifacts": ArtifactStore(root=str(tmp_path), reports_port=3001),
             "compiled": CompiledSql(root=str(tmp_path / "compiled")),
             "horizons": Horizons(overrides={}),
+            "splitting": Splitting(split=split),
         },
     )
+
+
+def test_where_no_label_has_matured_the_model_cannot_be_trained_and_nothing_fails(
+    tmp_path: Path, rows: pd.DataFrame
+) -> None:
+    result = frozen(tmp_path, rows.head(0))
     found = result.output_for_node("training_set__conversion")
     assert isinstance(found, Untrainable)
     assert found.reason.startswith("There are no rows to learn from: no label over 10 days has matured")
+
+
+def test_rows_that_time_does_not_split_serve_a_stratified_split_without_a_census(
+    tmp_path: Path, rows: pd.DataFrame
+) -> None:
+    # of leads that were created within the horizon no label had matured when the first of the held-out ones came
+    early = rows[rows["lead_created_at"] < START + pd.Timedelta(days=HORIZON - 2)]
+
+    untrainable = frozen(tmp_path / "temporal", early).output_for_node("training_set__conversion")
+    stratified = frozen(tmp_path / "stratified", early, split="stratified")
+
+    assert isinstance(untrainable, Untrainable)
+    assert isinstance(stratified.output_for_node("training_set__conversion"), str)
+    (made,) = stratified.asset_materializations_for_node("training_set__conversion")
+    assert made.metadata["census"].value == "none"

@@ -32,6 +32,8 @@ def test_the_card_holds_every_part(described):
     assert f"| {evaluation.primary_metric} | {evaluation.metrics[evaluation.primary_metric]:.3f} (" in card.text
     assert "| leads | 500 | ≥ 10000 | **missed** | - |" in card.text
     assert " | 0.987 |" in card.text, "the ceiling stands beside its gate"
+    if declaration.name == "conversion":
+        assert f"{evaluation.census.value_actual:,.0f} happened, projects at their amount of today." in card.text
     assert "nan" not in card.text.lower().replace("schedule_appointment", "")
 
 

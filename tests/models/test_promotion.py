@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from models.candidate import train
-from models.evaluation import Figure, Total, evaluate
+from models.evaluation import CensusSlice, Figure, Total, evaluate
 from models.horizons import HorizonTrial, ShorterHorizons
 from models.promotion import (
     ChampionEvidence,
@@ -51,6 +51,21 @@ LATER = replace(FIRST, champion=CHAMPION)
 UNMEASURED = replace(FIRST, champion=replace(CHAMPION, on_census=False))
 TOO_MANY = Total(outcome="converted", expected=150.0, actual=100, lower=20.0, upper=80.0)
 TOO_FEW = Total(outcome="won", expected=50.0, actual=100, lower=-80.0, upper=-20.0)
+
+
+def silent(total: Total) -> tuple[CensusSlice, ...]:
+    """Return a census by silence, with the total of its longest band."""
+    return tuple(
+        CensusSlice(
+            column="days_since_last_fact", band=band, rows=500, entities=300, totals=(each,), log_loss=0.1,
+            trivial_log_loss=0.1,
+        )
+        for band, each in (("below 7", HOLDS), ("28 and more", total))
+    )  # fmt: skip
+
+
+# certain, and more than a tenth of the hundred that happened in all
+DORMANT = Total(outcome="converted", expected=39.3, actual=0, lower=20.0, upper=58.6)
 SHARED = SharedRows(  # skill .1 and .2
     rows=1_234, candidate_log_loss=0.54, champion_log_loss=0.48, baseline_log_loss=0.6, lost_at_least=0.04
 )
@@ -180,6 +195,19 @@ def lost(at_least: float) -> PromotionEvidence:
         ),
         (replace(FIRST, census=(HOLDS, TOO_FEW)), "refuse", "census_off", "won expected 50 times, happened 100 times"),
         (replace(FIRST, census=(TOO_MANY,), max_census_off=0.2), "promote", "first_champion", "no champion yet"),
+        # a band of silence, where the whole holds
+        (
+            replace(FIRST, silence=silent(DORMANT)),
+            "refuse",
+            "census_off",
+            "chance: converted where days_since_last_fact is 28 and more expected 39 times, happened 0 times "
+            "(difference 20 to 59).",
+        ),
+        (replace(FIRST, silence=silent(replace(DORMANT, expected=0.0, actual=39))), "refuse", "census_off", "0 times"),
+        (replace(FIRST, silence=silent(DORMANT), max_census_off=0.4), "promote", "first_champion", "no champion yet"),
+        # beyond 95 of 100 and within 99; one odd clock
+        (replace(FIRST, silence=silent(replace(DORMANT, lower=7.0, upper=71.6))), "promote", "first_champion", "auc"),
+        (replace(FIRST, silence=silent(replace(DORMANT, rest=HOLDS))), "promote", "first_champion", "auc"),
         # what comes first is said: the split, the baseline, the census, and only then the champion
         (replace(FIRST, census=(), split="stratified"), "refuse", "split_not_temporal", "stratified"),
         (
@@ -228,7 +256,10 @@ def test_evidence_is_what_was_measured_and_declared(converter, conversion):
         baseline=evaluation.baseline,
         over_baseline={name: evaluation.over_baseline[name] for name in ("auc", "log_loss")},
         census=evaluation.census.totals,
+        silence=evidence.silence,
     )
+    assert [each.band for each in evidence.silence] == ["below 7"], "all that the small frame has"
+    assert evidence.silence[0].totals[0].actual == evidence.census[0].actual
     assert decide_promotion(replace(evidence, champion=None)).rule == "first_champion"
 
 
@@ -255,8 +286,12 @@ def test_a_model_that_could_not_be_trained_is_refused_with_the_reason():
 @pytest.mark.parametrize(
     ("passing", "advice"),
     [
-        ((60, 30), "HORIZON=60 would pass (auc 0.850), HORIZON=30 would pass (auc 0.850), which is another question."),
-        ((30,), "HORIZON=30 would pass (auc 0.850), which is another question."),
+        (
+            (60, 30),
+            "HORIZON=60 would probably pass (auc 0.850), HORIZON=30 would probably pass (auc 0.850), which is another "
+            "question.",
+        ),
+        ((30,), "HORIZON=30 would probably pass (auc 0.850), which is another question."),
         ((), "No shorter horizon that was tried would pass (HORIZON=60, 30 or 14)."),
     ],
 )

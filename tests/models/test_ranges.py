@@ -54,6 +54,17 @@ def test_rare_texts_are_seen_together():
     assert learnt_ranges(texts(values[:-1]), entities[:-1], ("source",))["source"]["values"] == ["web"]
 
 
+def test_a_text_with_many_rows_of_one_entity_is_not_seen_with_the_rare_ones():
+    """It has a category of its own in learning, which nobody else is in."""
+    values = ["web"] * 1000 + [f"rare {number}" for number in range(20)] + ["spam"] * 25
+    entities = np.r_[np.arange(1020), np.full(25, 1020)]
+    seen = learnt_ranges(texts(values), entities, ("source",))["source"]["values"]
+    assert len(seen) == 21
+    assert "spam" not in seen
+    # with a few rows it shares theirs
+    assert "spam" in learnt_ranges(texts(values[:-6]), entities[:-6], ("source",))["source"]["values"]
+
+
 def test_a_feature_that_was_never_known_has_no_range():
     found = learnt_ranges(numbers([None] * 30), np.arange(30), ("age",))
     assert found == {"age": {"lower": None, "upper": None, "missing": True}}

@@ -66,3 +66,17 @@ def test_noise_does_not_pass(frame, conversion):
     found = try_horizon(replace(conversion, seed=11), noise, CLOCK, census)
     assert not found.passes
     assert "does not beat the trivial baseline" in found.reason
+
+
+def test_a_band_of_silence_that_is_off_does_not_pass(frame, conversion):
+    def dormant(clocks):
+        rows = census(clocks)
+        silent = rows["lead_id"].isin(rows["lead_id"].unique()[::4])
+        return rows.assign(
+            days_since_last_fact=rows["days_since_last_fact"].mask(silent, 200.0),
+            converted=rows["converted"].mask(silent, 0),
+        )
+
+    found = try_horizon(conversion, frame.drop(columns="next_action"), CLOCK, dormant)
+    assert not found.passes
+    assert "converted where days_since_last_fact is 112 and more expected" in found.reason

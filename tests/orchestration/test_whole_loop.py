@@ -49,10 +49,13 @@ def test_the_summary_names_scores_rejects_metrics_places_and_the_next_step(fille
     assert re.search(rf"^rejects    {rejects:,}: .*→ raw\.rejects$", summary, re.MULTILINE)
     proved = r"^proof      [\d,]+ rows of \d+ features, replayed for all leads, hold nothing of what came later$"
     assert re.search(proved, summary, re.MULTILINE)
-    for model, metrics, baseline in filled.ask("select model, metrics, baseline from ml.ml_models"):
+    for model, metrics, baseline, census in filled.ask("select model, metrics, baseline, census from ml.ml_models"):
         line = next(line for line in summary.splitlines() if line.startswith(f"model      {model} "))
         measured, trivial = json.loads(metrics)["log_loss"], json.loads(baseline)["log_loss"]
         assert f"log_loss {measured:.3f} (baseline {trivial:.3f})" in line
+        total = json.loads(census)["totals"][0]
+        by_day = f"of {json.loads(census)['rows']:,} leads by day, open at 3 past clocks: {total['outcome']} expected "
+        assert f"           census: {by_day}{total['expected']:,.0f}, happened {total['actual']:,}" in summary
     for place in (filled.published, filled.warehouse, filled.path / "artifacts", filled.docs):
         assert str(place) in summary
         assert place.exists()

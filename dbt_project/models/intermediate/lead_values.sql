@@ -1,4 +1,5 @@
--- What each lead of a census is worth, as far as was known then: of the one at the clock, and of those that are asked for.
+-- What each lead of a census is worth, by the projects and the property value that were known then: of the census at the
+-- clock, and of those that are asked for. The amount of a project has no history: the one of today counts.
 with census as (
 
     select
