@@ -100,8 +100,9 @@ def point_in_time_check(view: FeatureView) -> dg.AssetChecksDefinition:
 def how_to_accept(build: Build) -> str:
     """Return how a person lets a build go on whose proof has failed."""
     return (
-        f"Whoever knows better may let this one build go on: LEADLINE_ACCEPT_PROOF={build.sha256[:12]} and "
-        f"LEADLINE_AS_OF={build.as_of.isoformat()}, and the same command. What is then scored says so."
+        "Whoever knows better may let this one build go on, by the same command with "
+        f"`LEADLINE_ACCEPT_PROOF={build.sha256[:12]} LEADLINE_AS_OF={build.as_of.isoformat()}`; what is then scored "
+        "says so."
     )
 
 

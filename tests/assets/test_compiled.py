@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from assets.certificate import failed
 from assets.compiled import OBSERVATIONS, Build, Model, NotCompiledError, in_order, of_run, read, scratch, write
 from assets.counterfactuals import UndeclaredTableError, records_of
-from assets.resources import CompiledSql
+from assets.resources import CompiledSql, Proving, UnprovedError
 from assets.warehouse import columns_of
 from tests.assets.replayed import VARIABLES
 from tests.dbt.random_crm import CLOCK
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tests.assets.replayed import Store
 
 VIEW = ("features", "lead_features")
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def table(name: str, sql: str) -> Model:
@@ -148,6 +150,44 @@ def test_a_certificate_counts_for_its_own_build_alone(random_store: Store, tmp_p
     changed = replace(build.models[0], sql=build.models[0].sql + "\n-- changed")
     write(store.path, replace(build, models=(changed, *build.models[1:])))
     assert store.certificate("lead_features", CLOCK) is None
+
+
+def test_without_a_proof_that_passed_or_was_accepted_nothing_goes_on(random_store: Store, tmp_path: Path) -> None:
+    store = CompiledSql(root=str(tmp_path))
+    build = random_store.build
+    write(store.path, build)
+    with pytest.raises(UnprovedError, match=r"lead_features as of 2024-09-27.*found none of the last build"):
+        store.require_proof("lead_features", CLOCK)
+
+    store.certify("lead_features", failed(build, "features.x: the function now()", NOW, accepted=False))
+    with pytest.raises(UnprovedError, match=rf"failed: features\.x: the function now.*{build.sha256[:12]}"):
+        store.require_proof("lead_features", CLOCK)
+
+    store.certify("lead_features", failed(build, "features.x: the function now()", NOW, accepted=True))
+    store.require_proof("lead_features", CLOCK)
+    # the rows are others, if the SQL is the same
+    store.advance(CLOCK)
+    with pytest.raises(UnprovedError, match="found none of the last build"):
+        store.require_proof("lead_features", CLOCK)
+
+
+def test_a_person_accepts_one_build_alone(random_store: Store) -> None:
+    digest = random_store.build.sha256
+
+    assert Proving(accepted=digest[:12]).accepts(digest)
+    assert not Proving(accepted=digest[:12]).accepts(random_store.build.at(CLOCK + timedelta(days=1)).sha256)
+    assert not Proving().accepts(digest)
+
+
+def test_a_build_whose_templates_nobody_reviewed_is_not_proved(random_store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "build.json"
+    write(path, random_store.build)
+    content = json.loads(path.read_text())
+    assert content.pop("refused") == []
+    path.write_text(json.dumps(content))
+
+    with pytest.raises(NotCompiledError, match="that an earlier version of Leadline made"):
+        read(path).reviewed()
 
 
 def test_a_label_over_another_horizon_is_that_of_a_build_over_it(random_store: Store) -> None:

@@ -262,6 +262,7 @@ def test_horizons_are_set_by_model() -> None:
         ("LEADLINE_AS_OF", "31.01.2026", "expected a date or time such as 2026-01-31"),
         ("LEADLINE_ACCEPT_NEW_SOURCE", "yes", "expected 0 or 1"),
         ("LEADLINE_NEW_GRADES", "yes", "expected 0 or 1"),
+        ("LEADLINE_ACCEPT_PROOF", "1", "expected the beginning of the hash of a build's SQL"),
         ("LEADLINE_CONVERSION_HORIZON_DAYS", "0", "expected a whole number of 1 or more"),
         ("LEADLINE_CONVERSION_HORIZON_DAYS", "-3", "expected a whole number of 1 or more"),
         ("LEADLINE_NEXT_BEST_ACTION_HORIZON_DAYS", "7.5", "expected a whole number of 1 or more"),

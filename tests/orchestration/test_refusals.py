@@ -76,6 +76,34 @@ def test_to_publish_scores_that_fail_a_test(own: Home) -> None:
     assert "between_lead_scores_conversion_probability" in run.err
 
 
+@pytest.mark.slow(80)
+def test_to_score_features_whose_proof_fails_until_a_person_accepts_the_build(own: Home) -> None:
+    with duckdb.connect(str(own.warehouse)) as connection:
+        lead, as_of, calls = connection.execute(
+            "select lead_id, as_of, calls_count_7d from features.lead_features where observation_kind = 'activity' "
+            "order by as_of, lead_id limit 1"
+        ).fetchone()
+        connection.execute(
+            "update features.lead_features set calls_count_7d = 77 where lead_id = $1 and as_of = $2", [lead, as_of]
+        )
+
+    run = _failed(own, "score_leads")
+
+    assert "features.lead_features.calls_count_7d: 1 rows differ (store at " in run.err
+    assert f"{lead} as of {as_of.isoformat()} is 77 in the store, {calls} in the replay" in run.err
+    accepted = dict(re.findall(r"(LEADLINE_ACCEPT_PROOF|LEADLINE_AS_OF)=([^\s`]+)", run.err))
+    (certificate,) = (own.path / "compiled").glob("*_point_in_time.json")
+    assert not json.loads(certificate.read_text())["accepted"]
+
+    other = {**accepted, "LEADLINE_ACCEPT_PROOF": "0" * 12}
+    _failed(own, "score_leads", **other)
+    run = own.run("score_leads", **accepted)
+
+    assert run.code == 0, run.err[-3000:]
+    assert "a person accepted this build: features.lead_features.calls_count_7d" in run.out
+    assert json.loads(certificate.read_text())["accepted"]
+
+
 @pytest.mark.slow(75)
 def test_to_promote_a_candidate_that_does_not_beat_the_baseline(tmp_path: Path) -> None:
     # too few leads to learn from
