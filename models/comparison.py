@@ -23,8 +23,9 @@ LEAST_ROWS = 500
 
 
 def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFrame) -> SharedRows | None:
-    """Compare a candidate with the champion on the candidate's held-out rows that are later than the champion.
+    """Compare a candidate with the champion on held-out rows of the candidate whose entities the champion never saw.
 
+    Later rows of an entity that it has learnt from would not do: their outcome is mostly the one that it has learnt.
     On these rows the world is the same for both. What each has on record was measured on rows of its own time, and
     after a change of the world the new rows can be harder for any model.
 
@@ -46,7 +47,8 @@ def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFram
 
     held_out = candidate.held_out()
     last_learnt = pd.Timestamp(datetime.fromisoformat(champion.manifest["last_as_of"]))
-    later = held_out[held_out[AS_OF] > last_learnt]
+    first = frame.groupby(candidate.key)[AS_OF].min()
+    later = held_out[held_out[candidate.key].isin(first.index[first > last_learnt])]
     if (
         len(later) < LEAST_ROWS
         or candidate.outcomes != champion.outcomes
