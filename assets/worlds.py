@@ -181,6 +181,8 @@ def world(connection: Connection, beside: Scratch) -> Iterator[World]:
         Of this connection.
     """
     if isinstance(connection, PostgresConnection):
+        # functions that somebody has made in the database are no part of a world either
+        connection.execute("set local search_path = pg_catalog")
         with beside.place() as place:
             yield _InTransaction(connection, place)
         return

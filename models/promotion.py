@@ -259,7 +259,7 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
         skill = _skill(shared.candidate_log_loss, shared.baseline_log_loss)
         champion_skill = _skill(shared.champion_log_loss, shared.baseline_log_loss)
         where = (
-            f"both on the {shared.rows:,} held-out rows of entities that the champion has never seen, a loss of at least "
+            f"both on the {shared.rows:,} held-out rows of entities that the champion has not seen, a loss of at least "
             f"{shared.lost_at_least:.4f}"
         )
     if skill is None or champion_skill is None:
