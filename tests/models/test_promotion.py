@@ -149,8 +149,8 @@ def lost(at_least: float) -> PromotionEvidence:
             on_shared(replace(LATER, metrics={**GOOD, "log_loss": 0.3})),
             "refuse",
             "skill_lost",
-            "skill 0.1000, champion old 0.2000, tolerated loss 0.0200, both on the 1,234 held-out rows that are later "
-            "than the champion, a loss of at least 0.0400.",
+            "skill 0.1000, champion old 0.2000, tolerated loss 0.0200, both on the 1,234 held-out rows of "
+            "entities that the champion has not seen, a loss of at least 0.0400.",
         ),
         # and the other way round: the champion earned its record in an easier world
         (
