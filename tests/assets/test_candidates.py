@@ -15,6 +15,7 @@ import pytest
 
 from assets.candidates import candidate_asset
 from assets.champions import champion_asset
+from assets.compiled import Build, write
 from assets.ml_tables import (
     add_predictions,
     ensure,
@@ -68,6 +69,12 @@ class Bench:
         self.folder = folder
         self.store = ArtifactStore(root=str(folder), reports_port=3001)
         self.freeze(frame)
+        # a build that has passed its proof
+        self.compiled = CompiledSql(root=str(folder / "compiled"))
+        build = Build(variables={"as_of": AS_OF.isoformat(), "conversion_horizon_days": 30}, models=(), refused=())
+        write(self.compiled.path, build)
+        said = {"passed": True, "as_of": build.as_of.isoformat(), "sql_sha256": build.sha256}
+        self.compiled.certify(DECLARATION.feature_view.name, json.dumps(said))
         self.warehouse = Warehouse(address=f"duckdb:{folder / 'warehouse.duckdb'}")
         with self.warehouse.connect() as connection:
             connection.execute("create schema raw")
@@ -81,6 +88,8 @@ class Bench:
             leads = pd.DataFrame({"lead_id": [*frame["lead_id"].unique(), "new"]})
             connection.register("leads", leads)
             connection.execute("create schema staging; create table staging.stg_leads as from leads")
+            connection.register("rows", frame)
+            connection.execute("create schema features; create table features.lead_features as from rows")
 
     def freeze(self, frame: pd.DataFrame, **changes: Any) -> None:
         """Freeze rows, with every lead of them at a later clock as their census, in which some columns are others."""
@@ -99,7 +108,7 @@ class Bench:
             resources={
                 "warehouse": self.warehouse,
                 "artifacts": self.store,
-                "compiled": CompiledSql(root=str(self.folder / "compiled")),
+                "compiled": self.compiled,
                 "horizons": Horizons(overrides={}),
                 "splitting": Splitting(split=split),
                 "grading": Grading(new=new_grades),
@@ -116,7 +125,12 @@ class Bench:
             connection.execute("create or replace table features.feature_clock as select as_of from raw.extraction")
         return dg.materialize(
             [scores_asset(DECLARATION)],
-            resources={"warehouse": self.warehouse, "artifacts": self.store, "clock": Clock()},
+            resources={
+                "warehouse": self.warehouse,
+                "artifacts": self.store,
+                "compiled": self.compiled,
+                "clock": Clock(),
+            },
         )
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
@@ -417,7 +431,9 @@ def test_a_champion_without_a_census_scores_nothing_and_goes_with_the_next_refus
     made = Bench(tmp_path, frame)
     made.run()
     version = unmeasured(made)
-    resources = {"warehouse": made.warehouse, "artifacts": made.store, "clock": Clock()}
+    resources = {
+        "warehouse": made.warehouse, "artifacts": made.store, "compiled": made.compiled, "clock": Clock()
+    }  # fmt: skip
     with pytest.raises(dg.Failure, match=f"measured on a census, found {version}, .* whole_loop once") as refused:
         dg.materialize([scores_asset(DECLARATION)], resources=resources)
     assert not refused.value.allow_retries
