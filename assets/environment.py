@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from assets.addresses import FORM, AddressError, canonical, is_database, parsed, same_place, without_password
 from models.declaration import SPLITS, Split
 from models.registry import DECLARATIONS
+from models.suspicion import CONFIRMED_FEATURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +92,8 @@ class Settings:
         (``LEADLINE_ACCEPT_NEW_SOURCE``).
     new_grades : bool
         Whether the grades of this run's champions are cut anew, in place of those in force (``LEADLINE_NEW_GRADES``).
+    confirmed_features : mapping of str to tuple of str
+        Features of which a person says that they were known at the time, by model (``LEADLINE_CONFIRMED_FEATURES``).
     source_accepted_since : datetime or None
         From when on the source counts as it should be (``LEADLINE_SOURCE_ACCEPTED_SINCE``): a change that was meant is
         no broken feed.
@@ -112,6 +115,7 @@ class Settings:
     as_of: datetime | None
     accept_new_source: bool
     new_grades: bool
+    confirmed_features: Mapping[str, tuple[str, ...]]
     source_accepted_since: datetime | None
     split: Split
     horizon_days: Mapping[str, int]
@@ -209,6 +213,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         as_of=_moment("LEADLINE_AS_OF", values.get("LEADLINE_AS_OF")),
         accept_new_source=_switch("LEADLINE_ACCEPT_NEW_SOURCE", values.get("LEADLINE_ACCEPT_NEW_SOURCE", "0")),
         new_grades=_switch("LEADLINE_NEW_GRADES", values.get("LEADLINE_NEW_GRADES", "0")),
+        confirmed_features=_confirmed(values.get(CONFIRMED_FEATURES, "")),
         source_accepted_since=_moment("LEADLINE_SOURCE_ACCEPTED_SINCE", values.get("LEADLINE_SOURCE_ACCEPTED_SINCE")),
         split=_split(values.get("LEADLINE_SPLIT", "temporal")),
         horizon_days=horizons,
@@ -427,6 +432,20 @@ def _split(value: str) -> Split:
         if value == split:
             return split
     raise SettingError(f"LEADLINE_SPLIT: expected one of {', '.join(SPLITS)}, found {value!r}.")
+
+
+def _confirmed(value: str) -> dict[str, tuple[str, ...]]:
+    """Return features by model; whether a model learns from them is known once it is trained."""
+    confirmed: dict[str, tuple[str, ...]] = {}
+    for each in filter(None, (part.strip() for part in value.split(","))):
+        model, _, feature = each.partition(".")
+        if model not in DECLARATIONS or not feature:
+            raise SettingError(
+                f"{CONFIRMED_FEATURES}: expected <model>.<feature>, separated by commas, with one of the models "
+                f"{', '.join(DECLARATIONS)}, found {each!r}."
+            )
+        confirmed[model] = tuple(dict.fromkeys((*confirmed.get(model, ()), feature)))
+    return confirmed
 
 
 def _switch(name: str, value: str) -> bool:

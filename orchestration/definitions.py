@@ -23,7 +23,17 @@ from assets import (
 )
 from assets.dbt import DBT, DBT_PROJECT, Dbt
 from assets.environment import OWN_SERVER, SettingError, point_at_home, settings
-from assets.resources import ArtifactStore, Clock, CompiledSql, CrmSource, Grading, Horizons, Publication, Splitting
+from assets.resources import (
+    ArtifactStore,
+    Clock,
+    CompiledSql,
+    Confirmations,
+    CrmSource,
+    Grading,
+    Horizons,
+    Publication,
+    Splitting,
+)
 from assets.warehouse import Warehouse
 from orchestration.jobs import recompute_days, retrain_jobs, score_leads, whole_loop
 from orchestration.progress import progress_logger
@@ -76,6 +86,9 @@ defs = dg.Definitions(
         "publication": Publication(path=str(_settings.published)),
         "clock": Clock(),
         "grading": Grading(new=_settings.new_grades),
+        "confirmations": Confirmations(
+            features={model: list(names) for model, names in _settings.confirmed_features.items()}
+        ),
         "splitting": Splitting(split=_settings.split),
         "horizons": Horizons(overrides=dict(_settings.horizon_days)),
         "crm_source": CrmSource(
