@@ -9,16 +9,17 @@ from assets.ceilings import ceiling
 from assets.dbt import feature_code
 from assets.event_log import EVIDENCE_TAG, REASON_TAG
 from assets.ml_tables import ensure, record_training, record_version
-from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, CompiledSql, Horizons, Splitting
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, CompiledSql, Confirmations, Horizons, Splitting
 from assets.warehouse import Warehouse
 from models.artifacts import MANIFEST, sha256
 from models.candidate import Candidate, train
-from models.card import Card, census_table, gates_table, metrics_table, model_card
+from models.card import Card, census_table, gates_table, hindsight_table, metrics_table, model_card
 from models.census import departures
 from models.declaration import ModelDeclaration
 from models.evaluation import Evaluation, evaluate
 from models.gates import Gate, gates
 from models.registry import DECLARATIONS
+from models.suspicion import SELDOM, suspicions, unconfirmed, unknown_confirmations
 from models.training_set import load as load_training_set
 from models.untrainable import Untrainable, UntrainableError
 
@@ -50,6 +51,15 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                     f"{declaration.max_census_off:.0%} and in every band within 2 % of all, or within chance."
                 ),
             ),
+            dg.AssetCheckSpec(
+                "hindsight",
+                asset=["candidate", declaration.name],
+                description=(
+                    "No feature seems to know the outcome: none predicts too well alone, and none takes a value only "
+                    "where the outcome is known by now. A version that fails is not promoted until a person has "
+                    "confirmed each such feature by name."
+                ),
+            ),
         ],
         pool=WAREHOUSE_POOL,
     )
@@ -61,6 +71,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         compiled: CompiledSql,
         horizons: Horizons,
         splitting: Splitting,
+        confirmations: Confirmations,
         clock: Clock,
     ) -> Iterator[dg.Output[str | Untrainable] | dg.AssetCheckResult]:
         if isinstance(training_set, Untrainable):
@@ -70,6 +81,10 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         extraction = warehouse.extraction()
         applied = splitting.applied(horizons.applied(declaration, extraction.horizon_days))
         frozen = load_training_set(artifacts.training_sets(declaration.name) / training_set)
+        confirmed = confirmations.of(declaration.name)
+        unknown = unknown_confirmations(declaration.name, confirmed, frozen.features)
+        if unknown is not None:
+            raise dg.Failure(description=unknown, allow_retries=False)
         try:
             trained = train(applied, frozen, artifacts.versions(declaration.name))
         except UntrainableError as error:
@@ -81,7 +96,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         known = ceiling(extraction.source, declaration.label, trained)
         measured = gates(applied.gates, evaluation, cost, known)
         missed = [gate.sentence for gate in measured if not gate.met]
-        card = model_card(applied, trained, evaluation, measured)
+        card = model_card(applied, trained, evaluation, measured, confirmed)
         card.write(trained.directory)
         with warehouse.connect() as connection:
             ensure(connection)
@@ -100,6 +115,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 evidence=context.run.tags.get(EVIDENCE_TAG),
                 feature_code=feature_code(declaration.feature_view.name),
                 proof=compiled.certificate(declaration.feature_view.name, extraction.as_of),
+                confirmed_features=confirmed,
             )
         yield dg.Output(trained.version, metadata=_metadata(trained, evaluation, measured, card))
         yield dg.AssetCheckResult(
@@ -115,8 +131,29 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             },
         )
         yield _census_check(evaluation, applied)
+        yield _hindsight_check(evaluation, applied, confirmed)
 
     return candidate
+
+
+def _hindsight_check(
+    evaluation: Evaluation, declaration: ModelDeclaration, confirmed: tuple[str, ...]
+) -> dg.AssetCheckResult:
+    suspected = suspicions(declaration, evaluation)
+    unclear = unconfirmed(suspected, confirmed)
+    return dg.AssetCheckResult(
+        check_name="hindsight",
+        passed=evaluation.hindsight is not None and not unclear,
+        severity=dg.AssetCheckSeverity.ERROR,
+        metadata={
+            "suspected": "; ".join(each.sentence for each in unclear) or "none",
+            "confirmed": ", ".join(dict.fromkeys(each.feature for each in suspected if each not in unclear)) or "none",
+            "measured": dg.MetadataValue.md(hindsight_table(declaration, evaluation, confirmed)),
+            "seen_in_open_at_least": SELDOM,
+            "skill_alone_at_most": declaration.max_skill_alone,
+            "skill_at_most": declaration.max_skill,
+        },
+    )
 
 
 def _census_check(evaluation: Evaluation, declaration: ModelDeclaration) -> dg.AssetCheckResult:
@@ -143,18 +180,13 @@ def _census_check(evaluation: Evaluation, declaration: ModelDeclaration) -> dg.A
 
 def _untrained(untrainable: Untrainable) -> Iterator[dg.Output[str | Untrainable] | dg.AssetCheckResult]:
     yield dg.Output(untrainable, metadata={"untrainable": untrainable.reason})
-    yield dg.AssetCheckResult(
-        check_name="gates",
-        passed=False,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"Nothing was measured. {untrainable.reason}",
-    )
-    yield dg.AssetCheckResult(
-        check_name="census",
-        passed=False,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"Nothing was measured. {untrainable.reason}",
-    )
+    for name in ("gates", "census", "hindsight"):
+        yield dg.AssetCheckResult(
+            check_name=name,
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"Nothing was measured. {untrainable.reason}",
+        )
 
 
 def _known_entities(warehouse: Warehouse, declaration: ModelDeclaration) -> int:

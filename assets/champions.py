@@ -17,7 +17,7 @@ from assets.ml_tables import (
     retire_champion,
     unmeasured_champion,
 )
-from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, CompiledSql, Grading, Horizons
+from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, CompiledSql, Confirmations, Grading, Horizons
 from assets.shorter_horizons import try_shorter
 from assets.warehouse import Warehouse
 from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
@@ -71,6 +71,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         compiled: CompiledSql,
         horizons: Horizons,
         grading: Grading,
+        confirmations: Confirmations,
         clock: Clock,
     ) -> dg.MaterializeResult[Any]:
         extraction = warehouse.extraction()
@@ -97,6 +98,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                     decided_at=clock.present(),
                     shorter=shorter,
                     new_grades=grading.new,
+                    confirmed=confirmations.of(declaration.name),
                 )
             pointer = connection.execute(
                 "select version from ml.ml_champions where model = $1", [declaration.name]
@@ -128,15 +130,17 @@ def decide_and_record(
     decided_at: datetime,
     shorter: "Callable[[], ShorterHorizons | None]" = lambda: None,
     new_grades: bool = False,
+    confirmed: tuple[str, ...] = (),
 ) -> tuple[PromotionEvidence, Decision]:
     """Decide whether a version becomes champion, write the decision to the ledger, and move the pointer.
 
     The decision, the pointer and the grades are written in one transaction. `shorter` tries shorter horizons after a
-    refusal that one may have spared; `new_grades` says that somebody asks for new grades.
+    refusal that one may have spared; `new_grades` says that somebody asks for new grades; `confirmed` are
+    the features that a person says were known at the time.
     """
     applied = declaration.with_horizon(version.manifest["horizon_days"])
     evaluation = evaluate(version)
-    evidence = promotion_evidence(applied, evaluation, _champion(connection, artifacts, version))
+    evidence = promotion_evidence(applied, evaluation, _champion(connection, artifacts, version), confirmed)
     decision = decide_promotion(evidence)
     if decision.rule in HORIZON_MATTERS:
         evidence = replace(evidence, shorter=shorter())
@@ -182,17 +186,19 @@ def refuse_and_record(
 def _retiring(connection: "Connection", model: str, refusal: Decision) -> Decision:
     """Take a champion of an earlier recipe out of service after a refusal, and say so in its reason.
 
-    It was never measured on a census, and nothing takes its place: its scores are not known to be true.
+    It was never measured on a census, and nothing takes its place: its scores are not known to be true. The same goes
+    for one of which nobody has looked whether its features know the outcome, where those of the candidate seem to.
     """
-    unmeasured = unmeasured_champion(connection, model)
-    if unmeasured is None:
-        return refusal
-    retire_champion(connection, model)
-    reason = (
-        f"{refusal.reason} The champion {unmeasured}, of an earlier recipe, was never measured on a census and scores "
-        "no longer."
-    )
-    return replace(refusal, reason=reason)
+    lacking = {"census": "was never measured on a census"}
+    if refusal.rule == "hindsight":
+        lacking["hindsight"] = "was never looked at for hindsight"
+    for measure, what in lacking.items():
+        unmeasured = unmeasured_champion(connection, model, measure)
+        if unmeasured is not None:
+            retire_champion(connection, model)
+            reason = f"{refusal.reason} The champion {unmeasured}, of an earlier recipe, {what} and scores no longer."
+            return replace(refusal, reason=reason)
+    return refusal
 
 
 def _tried(shorter: "ShorterHorizons | None") -> dict[str, Any]:

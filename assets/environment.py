@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from assets.addresses import FORM, AddressError, canonical, is_database, parsed, same_place, without_password
 from models.declaration import SPLITS, Split
 from models.registry import DECLARATIONS
+from models.suspicion import CONFIRMED_FEATURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,6 +96,8 @@ class Settings:
     accept_proof : str
         The beginning of the hash of a build's SQL, which goes on although its proof has failed
         (``LEADLINE_ACCEPT_PROOF``); empty for none.
+    confirmed_features : mapping of str to tuple of str
+        Features of which a person says that they were known at the time, by model (``LEADLINE_CONFIRMED_FEATURES``).
     source_accepted_since : datetime or None
         From when on the source counts as it should be (``LEADLINE_SOURCE_ACCEPTED_SINCE``): a change that was meant is
         no broken feed.
@@ -117,6 +120,7 @@ class Settings:
     accept_new_source: bool
     new_grades: bool
     accept_proof: str
+    confirmed_features: Mapping[str, tuple[str, ...]]
     source_accepted_since: datetime | None
     split: Split
     horizon_days: Mapping[str, int]
@@ -215,6 +219,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         accept_new_source=_switch("LEADLINE_ACCEPT_NEW_SOURCE", values.get("LEADLINE_ACCEPT_NEW_SOURCE", "0")),
         new_grades=_switch("LEADLINE_NEW_GRADES", values.get("LEADLINE_NEW_GRADES", "0")),
         accept_proof=_sql_hash("LEADLINE_ACCEPT_PROOF", values.get("LEADLINE_ACCEPT_PROOF", "")),
+        confirmed_features=_confirmed(values.get(CONFIRMED_FEATURES, "")),
         source_accepted_since=_moment("LEADLINE_SOURCE_ACCEPTED_SINCE", values.get("LEADLINE_SOURCE_ACCEPTED_SINCE")),
         split=_split(values.get("LEADLINE_SPLIT", "temporal")),
         horizon_days=horizons,
@@ -442,6 +447,20 @@ def _split(value: str) -> Split:
         if value == split:
             return split
     raise SettingError(f"LEADLINE_SPLIT: expected one of {', '.join(SPLITS)}, found {value!r}.")
+
+
+def _confirmed(value: str) -> dict[str, tuple[str, ...]]:
+    """Return features by model; whether a model learns from them is known once it is trained."""
+    confirmed: dict[str, tuple[str, ...]] = {}
+    for each in filter(None, (part.strip() for part in value.split(","))):
+        model, _, feature = each.partition(".")
+        if model not in DECLARATIONS or not feature:
+            raise SettingError(
+                f"{CONFIRMED_FEATURES}: expected <model>.<feature>, separated by commas, with one of the models "
+                f"{', '.join(DECLARATIONS)}, found {each!r}."
+            )
+        confirmed[model] = tuple(dict.fromkeys((*confirmed.get(model, ()), feature)))
+    return confirmed
 
 
 def _switch(name: str, value: str) -> bool:

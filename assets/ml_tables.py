@@ -72,8 +72,9 @@ TABLES: Mapping[str, Table] = {
             "libraries": TEXT,
             "created_at": TIME,
             "census": TEXT,
+            "hindsight": TEXT,
         },
-        nullable=("census",),
+        nullable=("census", "hindsight"),
         key=("model", "version"),
     ),
     "ml_training_logs": Table(
@@ -94,8 +95,17 @@ TABLES: Mapping[str, Table] = {
             "training_minutes": NUMBER,
             "prediction_milliseconds": NUMBER,
             "proof": TEXT,
+            "confirmed_features": TEXT,
         },
-        nullable=("as_of", "evidence", "feature_code", "training_minutes", "prediction_milliseconds", "proof"),
+        nullable=(
+            "as_of",
+            "evidence",
+            "feature_code",
+            "training_minutes",
+            "prediction_milliseconds",
+            "proof",
+            "confirmed_features",
+        ),
         key=("run_id", "model"),
     ),
     "ml_decisions": Table(
@@ -296,6 +306,7 @@ def record_version(
             "libraries": json.dumps(candidate.manifest["libraries"]),
             "created_at": created_at,
             "census": None if evaluation.census is None else json.dumps(asdict(evaluation.census)),
+            "hindsight": None if evaluation.hindsight is None else json.dumps(asdict(evaluation.hindsight)),
         },
         replace=False,
     )
@@ -314,12 +325,14 @@ def record_training(
     evidence: str | None,
     feature_code: str,
     proof: str | None = None,
+    confirmed_features: Sequence[str] = (),
 ) -> None:
     """Log a training, also one that found its version trained already.
 
     `evidence` identifies what asked for it, where a sensor did; `as_of` is its clock and `feature_code` that of
-    `assets.dbt.feature_code`; `proof` is the certificate of the build that its rows come from, if it has one. What it
-    cost is that of the run that trained the version.
+    `assets.dbt.feature_code`; `proof` is the certificate of the build that its rows come from, if it has one;
+    `confirmed_features` are those that a person says were known at the time. What it cost is that of the run that
+    trained the version.
     """
     manifest, cost = training_set.manifest, candidate.cost()
     _put(
@@ -342,6 +355,7 @@ def record_training(
             "training_minutes": cost["training_minutes"],
             "prediction_milliseconds": cost["prediction_milliseconds"],
             "proof": proof,
+            "confirmed_features": json.dumps(list(confirmed_features)),
         },
     )
 
@@ -391,12 +405,12 @@ def retire_champion(connection: Connection, model: str) -> None:
     connection.execute("delete from ml.ml_champions where model = $1", [model])
 
 
-def unmeasured_champion(connection: Connection, model: str) -> str | None:
-    """Return the version of a champion that was never measured on a census, or None."""
+def unmeasured_champion(connection: Connection, model: str, measure: str = "census") -> str | None:
+    """Return the version of a champion that was never measured so (``census`` or ``hindsight``), or None."""
     row = connection.execute(
         "select champions.version from ml.ml_champions as champions "
         "inner join ml.ml_models as versions using (model, version) "
-        "where champions.model = $1 and versions.census is null",
+        f"where champions.model = $1 and versions.{measure} is null",
         [model],
     ).fetchone()
     return None if row is None else str(row[0])

@@ -101,6 +101,16 @@ class Grading(dg.ConfigurableResource):  # type: ignore[type-arg]
     new: bool
 
 
+class Confirmations(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Features of which a person says that they were known at the time, by model."""
+
+    features: dict[str, list[str]]
+
+    def of(self, model: str) -> tuple[str, ...]:
+        """Return those of a model."""
+        return tuple(self.features.get(model, ()))
+
+
 class Splitting(dg.ConfigurableResource):  # type: ignore[type-arg]
     """How held-out rows are chosen, in place of what the declarations say."""
 

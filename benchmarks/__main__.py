@@ -12,6 +12,7 @@ from benchmarks import (
     drift_speed,
     feature_increment,
     feature_sql,
+    hindsight,
     load_time,
     real_funnel,
     scenarios,
@@ -38,9 +39,12 @@ BENCHMARKS: dict[str, Callable[[], Report]] = {
     "training_speed": training_speed.run,
     "truth": truth.run,
     "census": census.run,
+    "hindsight": hindsight.run,
     "scenarios": scenarios.run,
 }
-ONLY_IF_NAMED = ("feature_sql_m", "feature_sql_x", "feature_increment_m", "feature_increment_x", "census", "scenarios")
+ONLY_IF_NAMED = (
+    "feature_sql_m", "feature_sql_x", "feature_increment_m", "feature_increment_x", "census", "hindsight", "scenarios"
+)  # fmt: skip
 """Benchmarks that take many minutes."""
 
 

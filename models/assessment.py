@@ -15,6 +15,7 @@ from models.calibration import (
 from models.census import measure_census
 from models.evaluation import Census, Evaluation, Validation
 from models.held_out import RESAMPLES, HeldOut, measure
+from models.hindsight import Hindsight, OneSided, measure_alone
 from models.learning import build_linear_pipeline, fit, predict, threads
 from models.validation import (
     FOLDS,
@@ -53,6 +54,7 @@ def assess(
     baseline: list[float],
     segments: pd.DataFrame,
     census: tuple[Observed, pd.DataFrame] | None = None,
+    one_sided: tuple[OneSided, ...] = (),
 ) -> Assessment:
     """Fit a model on training rows and measure it on held-out rows, beside a linear model and the trivial baseline.
 
@@ -68,6 +70,8 @@ def assess(
     census : tuple of (Observed, DataFrame), optional
         The open entities of past clocks, none of whose outcomes the training rows know, with the columns by which they
         are measured apart.
+    one_sided : tuple of OneSided
+        What the training set says of its features.
     """
     import numpy as np
 
@@ -130,6 +134,7 @@ def assess(
             importance_rows=shuffled_rows,
         ),
         measured_census,
+        Hindsight(alone=measure_alone(train, test, outcomes), one_sided=one_sided),
     )
     scaling = evidence.scaling if evidence is not None and decision.applied else None
     return Assessment(evaluation=evaluation, probability=published, scaling=scaling)

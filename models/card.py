@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from models.declaration import AS_OF, LOWER_IS_BETTER
 from models.held_out import RESAMPLES, SEGMENT_ROWS
+from models.suspicion import suspicions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from models.candidate import Candidate
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from models.gates import Gate
 
 CARD = "card.md"
+HINDSIGHT_SHOWN = 5
+"""Features that are shown by each measure of hindsight."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,11 @@ class Card:
 
 
 def model_card(
-    declaration: ModelDeclaration, candidate: Candidate, evaluation: Evaluation, gates: Sequence[Gate]
+    declaration: ModelDeclaration,
+    candidate: Candidate,
+    evaluation: Evaluation,
+    gates: Sequence[Gate],
+    confirmed: Collection[str] = (),
 ) -> Card:
     """Describe a version.
 
@@ -67,6 +74,8 @@ def model_card(
     evaluation : Evaluation
         That of the candidate.
     gates : sequence of Gate
+    confirmed : collection of str
+        Features of which a person says that they were known at the time.
     """
     from models.plots import prediction_plots, validation_plots
 
@@ -74,6 +83,7 @@ def model_card(
         _head(declaration, candidate, evaluation),
         _data(declaration, candidate, evaluation),
         census_table(evaluation),
+        hindsight_table(declaration, evaluation, confirmed),
         _metrics(evaluation),
         gates_table(gates, evaluation),
         _classes(evaluation),
@@ -165,6 +175,41 @@ def census_table(evaluation: Evaluation) -> str:
         + _table(("by", "", "rows", "outcome", "expected", "happened", "difference"), rows)
         + "\n\n"
         + _table(("by", "", "rows", "log-loss", "of its own frequencies"), losses)
+    )
+
+
+def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confirmed: Collection[str] = ()) -> str:
+    """Return the features that are suspected of hindsight, and those that come closest to it, as Markdown."""
+    measured = evaluation.hindsight
+    if measured is None:
+        return "## Hindsight\n\nNot measured."
+    suspected = [
+        f"- {each.sentence}{' (**confirmed** by a person)' if each.feature in confirmed else ''}"
+        for each in suspicions(declaration, evaluation)
+    ]
+    alone = [
+        (each.feature, each.outcome, f"{each.skill:.3f}", f"{each.auc:.3f}")
+        for each in measured.alone[:HINDSIGHT_SHOWN]
+    ]
+    one_sided = [
+        (
+            each.feature,
+            each.value,
+            f"{each.having:,} {each.side}",
+            f"{each.seen_now:,.0f} of {each.expected_now:,.0f}",
+            f"{each.seen_before:,.0f} of {each.expected_before:,.0f}",
+        )
+        for each in measured.one_sided[:HINDSIGHT_SHOWN]
+    ]
+    entity = declaration.feature_view.entity
+    return (
+        "## Hindsight\n\n"
+        + ("\n".join(suspected) if suspected else "No feature seems to know the outcome.")
+        + "\n\nThe features that predict best alone:\n\n"
+        + _table(("feature", "outcome", "skill", "AUC"), alone)
+        + f"\n\nThe values that most divide {entity}s that were settled from those that are open: seen on the other "
+        "side, of what was to be expected by the rows of the clock and by earlier rows:\n\n"
+        + _table(("feature", "value", f"{entity}s with it", "by now", "by earlier rows"), one_sided)
     )
 
 

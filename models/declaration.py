@@ -129,6 +129,9 @@ class FeatureView:
         Table with the column ``value`` by `key` and ``as_of``: what an entity of a census is worth.
     facts : str
         Table with one row per fact, with ``known_us``, the microseconds since 1970 from which it was known.
+    settles : str
+        Which facts settle an entity, well or badly, as SQL on the columns of `facts`; ``{closing_outcomes}`` stands for
+        the outcomes of interactions that the source mapping lists as closing.
     """
 
     name: str
@@ -146,9 +149,12 @@ class FeatureView:
     ranges: tuple[str, ...] = ()
     value_table: str = ""
     facts: str = ""
+    settles: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a view whose own key, clock or creation time would be learnt from."""
+        """Refuse a view whose own key, clock or creation time would be learnt from, or that settles without facts."""
+        if self.settles and not self.facts:
+            raise DeclarationError(f"feature view {self.name!r}: settles needs the facts of the view")
         described = (self.key, AS_OF, self.created, *self.entity_columns)
         missing = [column for column in described if column not in self.not_features]
         if missing:
@@ -220,6 +226,7 @@ LEAD_FEATURES = FeatureView(
     ),
     value_table="intermediate.lead_values",
     facts="intermediate.timeline",
+    settles="fact = 'project_closed' or (fact = 'interaction' and outcome in ({closing_outcomes}))",
 )
 
 SILENCE = RowWeight(column="days_since_last_fact", at_least=7)
@@ -290,6 +297,10 @@ class ModelDeclaration:
     max_skill_loss : float
         How far a candidate's skill (1 - log-loss / log-loss of the baseline) may lie below the champion's for it
         still to be promoted.
+    max_skill : float
+        The skill, on held-out rows or on a census, from which on the model is too good to be believed.
+    max_skill_alone : float
+        That of a single feature (`models.hindsight.Alone`).
     requires : tuple of RequiredFacts
         At least one fact of each must be known before the clock, or the model is not trained.
     seed : int
@@ -318,6 +329,8 @@ class ModelDeclaration:
     grades: Mapping[str, float] = field(default_factory=dict)
     max_census_off: float = 0.1
     max_skill_loss: float = 0.02
+    max_skill: float = 0.7
+    max_skill_alone: float = 0.6
     requires: tuple[RequiredFacts, ...] = ()
     seed: int = 7
     drift: DriftPolicy = field(default_factory=DriftPolicy)
@@ -352,6 +365,11 @@ class ModelDeclaration:
                 (not self.max_census_off > 0, f"max_census_off must be above 0, found {self.max_census_off}"),
                 (not 0 < self.test_share < 1, f"test_share must lie between 0 and 1, found {self.test_share}"),
                 (self.max_skill_loss < 0, f"max_skill_loss must be 0 or more, found {self.max_skill_loss}"),
+                (
+                    not (0 < self.max_skill <= 1 and 0 < self.max_skill_alone <= 1),
+                    f"max_skill and max_skill_alone must lie above 0 and be at most 1, found {self.max_skill} and "
+                    f"{self.max_skill_alone}",
+                ),
                 (
                     self.retrain.settle_days < self.drift.window_days,
                     f"retrain.settle_days must be drift.window_days or more ({self.drift.window_days}), found "

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.calibration import Scaling  # noqa: TC001 (pydantic reads the annotations)
+from models.hindsight import Hindsight  # noqa: TC001 (pydantic reads the annotations)
 from models.validation import CrossValidation, CurvePoint, Importance  # noqa: TC001 (pydantic reads the annotations)
 
 if TYPE_CHECKING:
@@ -219,6 +220,8 @@ class Evaluation:
     validation : Validation
     census : Census or None
         None where there is none: of a split that is not temporal, and of versions of an earlier recipe.
+    hindsight : Hindsight or None
+        None of versions of an earlier recipe.
     """
 
     model: str
@@ -247,6 +250,7 @@ class Evaluation:
     calibration: Calibration
     validation: Validation
     census: Census | None = None
+    hindsight: Hindsight | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values that serialise to JSON."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from models.calibration import CalibrationDecision, CalibrationEvidence
     from models.declaration import ModelDeclaration
     from models.evaluation import Census, Validation
+    from models.hindsight import Hindsight
 
 RESAMPLES = 200
 INTERVAL_ROWS = 10_000
@@ -62,6 +63,7 @@ def measure(
     scaling_rows: int,
     validation: Validation,
     census: Census | None,
+    hindsight: Hindsight,
 ) -> Evaluation:
     """Measure predictions of held-out rows.
 
@@ -76,6 +78,8 @@ def measure(
         What was measured on the training rows.
     census : Census or None
         What was measured on a census.
+    hindsight : Hindsight
+        What was measured of each feature.
     """
     import numpy as np
 
@@ -143,6 +147,7 @@ def measure(
         ),
         validation=validation,
         census=census,
+        hindsight=hindsight,
     )
 
 

@@ -77,4 +77,7 @@ NEXT_BEST_ACTION = ModelDeclaration(
         ),
     ),
     success_weight=2.0,
+    # reps who keep to a playbook are easier to predict than customers, and a stage of it names the next action
+    max_skill=0.9,
+    max_skill_alone=0.8,
 )

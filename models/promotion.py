@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from models.census import is_band_off, is_off
+from models.suspicion import Suspicion, suspicions, unconfirmed, why_suspected
 
 if TYPE_CHECKING:
     from models.declaration import ModelDeclaration
@@ -76,6 +77,10 @@ class PromotionEvidence:
     silence : tuple of CensusSlice
         The census by silence.
     max_census_off, max_skill_loss : float
+    suspected : tuple of Suspicion or None
+        The features that seem to know the outcome; None where nobody has looked.
+    confirmed : tuple of str
+        Features of which a person says that they were known at the time.
     champion : ChampionEvidence or None
         None as long as there is none.
     shorter : ShorterHorizons or None
@@ -95,6 +100,8 @@ class PromotionEvidence:
     max_skill_loss: float
     champion: ChampionEvidence | None
     silence: tuple[CensusSlice, ...] = ()
+    suspected: tuple[Suspicion, ...] | None = ()
+    confirmed: tuple[str, ...] = ()
     shorter: ShorterHorizons | None = None
 
 
@@ -143,7 +150,10 @@ class Decision:
 
 
 def promotion_evidence(
-    declaration: ModelDeclaration, evaluation: Evaluation, champion: ChampionEvidence | None
+    declaration: ModelDeclaration,
+    evaluation: Evaluation,
+    champion: ChampionEvidence | None,
+    confirmed: tuple[str, ...] = (),
 ) -> PromotionEvidence:
     """Gather the evidence on which the promotion of an evaluated candidate is decided."""
     census = evaluation.census
@@ -162,6 +172,8 @@ def promotion_evidence(
         max_census_off=declaration.max_census_off,
         max_skill_loss=declaration.max_skill_loss,
         champion=champion,
+        suspected=None if evaluation.hindsight is None else suspicions(declaration, evaluation),
+        confirmed=confirmed,
     )
 
 
@@ -179,6 +191,10 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
     in a band of silence: too few elsewhere may make up for it. A champion that was never measured on a census gives
     way to a candidate that was.
 
+    A candidate with features that seem to know the outcome (`models.suspicion`) is refused before any figure of it is
+    looked at, for what leaks flatters every figure. A person may confirm such features by name, and the reason of a
+    promotion says so.
+
     Both are held against each other on the same rows where there are any that neither learnt from: when the world has
     changed, the skill that the champion had in the old one is no measure of what can be had in the new. There the loss
     counts only beyond its interval, for such rows can be of few entities, and the candidate that was measured has
@@ -186,6 +202,15 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
     compares models on different rows better than any raw metric. A champion over another horizon answers another
     question, and no figure of it is comparable.
     """
+    decision = _decide(evidence)
+    confirmed = [each.feature for each in evidence.suspected or () if each.feature in evidence.confirmed]
+    if decision.outcome != "promote" or not confirmed:
+        return decision
+    names = ", ".join(dict.fromkeys(confirmed))
+    return replace(decision, reason=f"{decision.reason} Suspected of hindsight, and confirmed by a person: {names}.")
+
+
+def _decide(evidence: PromotionEvidence) -> Decision:
     champion = evidence.champion
     if champion is not None and champion.version == evidence.version:
         return _decision("keep", "same_version", f"{evidence.version} is the champion of {evidence.model} already.")
@@ -196,6 +221,18 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
             "split_not_temporal",
             f"{evidence.version} was measured on a {evidence.split} split, whose figures flatter; only a version that "
             "was measured on later leads than it learnt from can be promoted.",
+        )
+
+    if evidence.suspected is None:
+        return _decision(
+            "refuse",
+            "hindsight_missing",
+            f"Nobody has looked whether the features of {evidence.version} know the outcome; train it anew.",
+        )
+    unclear = unconfirmed(evidence.suspected, evidence.confirmed)
+    if unclear:
+        return _decision(
+            "refuse", "hindsight", f"{evidence.version} is not promoted. {why_suspected(evidence.model, unclear)}"
         )
 
     for name in dict.fromkeys((evidence.primary_metric, "log_loss")):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.artifacts import new_directory, read_manifest, write_manifest
 from models.declaration import AS_OF, SUCCEEDED_AT, VALUE, ModelDeclaration
 from models.frames import Kind, ObservationError, check_observations, feature_kinds, model_input
+from models.hindsight import SETTLED_AT, OneSided, measure_one_sided
 from models.untrainable import UntrainableError
 
 if TYPE_CHECKING:
@@ -46,6 +48,11 @@ class TrainingSet:
         """Feature names and kinds."""
         return dict(self.manifest["features"])
 
+    @property
+    def one_sided(self) -> tuple[OneSided, ...]:
+        """Values of the features that settled or open entities alone have, as measured when it was frozen."""
+        return tuple(OneSided(**each) for each in self.manifest.get("one_sided", []))
+
     def frame(self) -> pd.DataFrame:
         """Read the rows, sorted by key and ``as_of``."""
         import pandas as pd
@@ -66,6 +73,7 @@ def freeze(
     directory: Path,
     as_of: pd.Timestamp,
     census: pd.DataFrame | None = None,
+    recent: pd.DataFrame | None = None,
 ) -> TrainingSet:
     """Freeze the rows that a model learns from.
 
@@ -83,6 +91,8 @@ def freeze(
     census : DataFrame, optional
         All entities that were open at past clocks (`models.census.census_clocks`), with the columns of `frame` and,
         where it is known, ``value``. Nothing is learnt from it.
+    recent : DataFrame, optional
+        As `models.hindsight.measure_one_sided` takes them. What they show is kept in the manifest, not the rows.
 
     Raises
     ------
@@ -120,6 +130,13 @@ def freeze(
         open_rows = _stored(census, declaration, features, [VALUE])
         of_census = content_hash(open_rows, declaration)
         content = hashlib.sha256(f"{content}\0{of_census}".encode()).hexdigest()
+    one_sided: list[dict[str, Any]] = []
+    if recent is not None and len(recent):
+        check_observations(recent, view.key, times=(AS_OF, view.created))
+        recent = recent.assign(**{SETTLED_AT: _utc_or_null(recent[SETTLED_AT])})
+        recent = recent.sort_values([view.key, AS_OF], kind="stable", ignore_index=True)
+        one_sided = [asdict(each) for each in measure_one_sided(recent, declaration, features, as_of)]
+        content = hashlib.sha256(f"{content}\0{json.dumps(one_sided)}".encode()).hexdigest()
     target = directory / content[:16]
     if target.exists():
         return load(target)
@@ -144,6 +161,7 @@ def freeze(
                 },
                 "features": features,
                 "census": [] if open_rows is None else [each.isoformat() for each in sorted(open_rows[AS_OF].unique())],
+                "one_sided": one_sided,
             },
         )
     return TrainingSet(id=target.name, directory=target, manifest=manifest)

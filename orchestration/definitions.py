@@ -27,6 +27,7 @@ from assets.resources import (
     ArtifactStore,
     Clock,
     CompiledSql,
+    Confirmations,
     CrmSource,
     Grading,
     Horizons,
@@ -87,6 +88,9 @@ defs = dg.Definitions(
         "clock": Clock(),
         "grading": Grading(new=_settings.new_grades),
         "proving": Proving(accepted=_settings.accept_proof),
+        "confirmations": Confirmations(
+            features={model: list(names) for model, names in _settings.confirmed_features.items()}
+        ),
         "splitting": Splitting(split=_settings.split),
         "horizons": Horizons(overrides=dict(_settings.horizon_days)),
         "crm_source": CrmSource(

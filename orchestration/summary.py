@@ -90,7 +90,8 @@ def _rejects(connection: Connection) -> str:
 def _model(connection: Connection, name: str) -> str:
     row = connection.execute(
         "select decisions.outcome, decisions.reason, versions.version, versions.metrics, versions.baseline, "
-        "versions.missed_gates, champions.version, versions.census from ml.ml_decisions as decisions "
+        "versions.missed_gates, champions.version, versions.census, decisions.evidence "
+        "from ml.ml_decisions as decisions "
         "left join ml.ml_models as versions using (model, version) "
         "left join ml.ml_champions as champions on decisions.model = champions.model "
         "where decisions.model = $1 and decisions.kind = 'promotion' order by decisions.decided_at desc limit 1",
@@ -98,7 +99,7 @@ def _model(connection: Connection, name: str) -> str:
     ).fetchone()
     if row is None:
         return f"model      {name}: never trained; run the job whole_loop"
-    outcome, reason, version, metrics, baseline, missed, champion, census = row
+    outcome, reason, version, metrics, baseline, missed, champion, census, evidence = row
     why = f"{reason} The champion is {champion}." if champion else "see unscored above. There is no champion."
     if version is None:
         return f"model      {name}: not trained: {why}"
@@ -111,10 +112,18 @@ def _model(connection: Connection, name: str) -> str:
     lines = [f"model      {name} {version}: {figures}"]
     if census is not None:
         lines.append(f"           census: {_census(json.loads(census))}")
+    confirmed = _confirmed(json.loads(evidence))
+    if confirmed:
+        lines.append(f"           suspected of hindsight, and confirmed by a person: {confirmed}")
     if outcome == "refuse":
         lines.append(f"           not promoted: {why}")
     lines += [f"           gate missed: {each}" for each in json.loads(missed)]
     return "\n".join(lines)
+
+
+def _confirmed(evidence: dict[str, Any]) -> str:
+    suspected = [each["feature"] for each in evidence.get("suspected") or ()]
+    return ", ".join(name for name in dict.fromkeys(suspected) if name in evidence.get("confirmed", ()))
 
 
 def _census(census: dict[str, Any]) -> str:

@@ -25,11 +25,12 @@ from assets.ml_tables import (
     record_scoring,
     why_no_champion,
 )
-from assets.resources import ArtifactStore, Clock, CompiledSql, Grading, Horizons, Splitting
+from assets.resources import ArtifactStore, Clock, CompiledSql, Confirmations, Grading, Horizons, Splitting
 from assets.scores import scores_asset
 from assets.warehouse import Warehouse
 from models.candidate import load
 from models.frames import ObservationError
+from models.hindsight import SETTLED_AT
 from models.registry import declaration
 from models.training_set import freeze
 from models.untrainable import Untrainable
@@ -91,13 +92,17 @@ class Bench:
             connection.register("rows", frame)
             connection.execute("create schema features; create table features.lead_features as from rows")
 
-    def freeze(self, frame: pd.DataFrame, **changes: Any) -> None:
+    def freeze(self, frame: pd.DataFrame, recent: pd.DataFrame | None = None, **changes: Any) -> None:
         """Freeze rows, with every lead of them at a later clock as their census, in which some columns are others."""
         census = frame.drop_duplicates("lead_id").assign(as_of=CENSUS, observation_kind="asked", **changes)
-        self.frozen = freeze(frame, DECLARATION, self.store.training_sets("conversion"), AS_OF, census)
+        self.frozen = freeze(frame, DECLARATION, self.store.training_sets("conversion"), AS_OF, census, recent)
 
     def run(
-        self, split: str = "temporal", training_set: Untrainable | None = None, new_grades: bool = False
+        self,
+        split: str = "temporal",
+        training_set: Untrainable | None = None,
+        new_grades: bool = False,
+        confirmed: tuple[str, ...] = (),
     ) -> dg.ExecuteInProcessResult:
         @dg.asset(key=["training_set", "conversion"])
         def frozen() -> Any:
@@ -112,6 +117,7 @@ class Bench:
                 "horizons": Horizons(overrides={}),
                 "splitting": Splitting(split=split),
                 "grading": Grading(new=new_grades),
+                "confirmations": Confirmations(features={"conversion": list(confirmed)}),
                 "clock": Clock(),
             },
         )
@@ -247,6 +253,7 @@ def test_a_model_that_cannot_be_trained_is_refused_and_leaves_its_champion(tmp_p
     check = check_of(result, "gates")
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "Nothing was won." in check_of(result, "census").description
+    assert "Nothing was won." in check_of(result, "hindsight").description
     refused = [("none", "refuse", "untrainable", "Nothing was won.")]
     assert made.ask("select version, outcome, rule, reason from ml.ml_decisions") == refused
     assert made.ask("select count(*) from ml.ml_champions") == [(0,)]
@@ -522,3 +529,97 @@ def test_what_was_scored_and_why_not_is_logged_once(tmp_path: Path) -> None:
             logged = connection.execute("select version, scored, extract(hour from scored_at at time zone 'UTC') "
                                         "from ml.ml_scoring_logs").fetchall()  # fmt: skip
             assert logged == ([(None, 0, 0)] if hour < 2 else [("v1", 7, 2)])
+
+
+def leaking(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the observations with a price that is known of leads that were settled, and recent rows that show it.
+
+    Every second lead was settled. The other ones are open at the clock.
+    """
+    even = frame["lead_id"].str[-1].isin(list("02468"))
+    priced = frame.assign(price=(100.0 + frame["calls_count_7d"]).where(even))
+    first = priced.drop_duplicates("lead_id").drop(columns="converted")
+    earlier = first.assign(
+        as_of=AS_OF - pd.Timedelta(days=20), settled_at=AS_OF - pd.Timedelta(days=9), lead_age_days=1.0
+    )
+    earlier[SETTLED_AT] = earlier[SETTLED_AT].where(even[first.index])
+    now = earlier[earlier[SETTLED_AT].isna()].assign(as_of=AS_OF)
+    return priced, pd.concat([earlier, now], ignore_index=True)
+
+
+def test_an_honest_candidate_passes_the_check_of_hindsight(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
+    check = check_of(bench[1], "hindsight")
+    assert check.passed
+    assert (check.metadata["suspected"].value, check.metadata["confirmed"].value) == ("none", "none")
+    assert "| calls_count_7d | converted |" in check.metadata["measured"].value
+    ((hindsight,),) = bench[0].ask("select hindsight from ml.ml_models")
+    ((confirmed,),) = bench[0].ask("select distinct confirmed_features from ml.ml_training_logs")
+    assert json.loads(hindsight)["alone"][0]["feature"] == "calls_count_7d"
+    assert confirmed == "[]"
+
+
+def test_a_suspected_feature_keeps_a_version_back_until_a_person_confirms_it(
+    tmp_path: Path, frame: pd.DataFrame
+) -> None:
+    made = Bench(tmp_path, frame)
+    made.freeze(*leaking(frame))
+    result = made.run()
+
+    check = check_of(result, "hindsight")
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert check.metadata["suspected"].value.startswith(
+        "price is filled in 200 leads before they were settled; of the 200"
+    )
+    ((rule, outcome, reason),) = made.ask("select rule, outcome, reason from ml.ml_decisions")
+    assert (rule, outcome) == ("hindsight", "refuse")
+    assert "price is filled in 200 leads" in reason
+    assert reason.endswith("LEADLINE_CONFIRMED_FEATURES=conversion.price.")
+    assert made.ask("select count(*) from ml.ml_champions") == [(0,)]
+    assert "- price is filled in 200 leads" in metadata(result)["card"]
+
+    result = made.run(confirmed=("price",))
+
+    check = check_of(result, "hindsight")
+    assert check.passed
+    assert (check.metadata["suspected"].value, check.metadata["confirmed"].value) == ("none", "price")
+    assert "(**confirmed** by a person)" in metadata(result)["card"]
+    (_, (rule, reason, evidence)) = made.ask("select rule, reason, evidence from ml.ml_decisions order by decided_at")
+    assert rule == "first_champion"
+    assert reason.endswith("Suspected of hindsight, and confirmed by a person: price.")
+    assert json.loads(evidence)["confirmed"] == ["price"]
+    assert json.loads(evidence)["suspected"][0]["feature"] == "price"
+    assert made.ask("select confirmed_features from ml.ml_training_logs order by finished_at") == [
+        ("[]",), ('["price"]',)
+    ]  # fmt: skip
+    assert made.ask("select count(*) from ml.ml_models") == [(1,)], "the version is the same"
+
+
+def test_a_confirmed_name_that_is_no_feature_stops_the_training(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    with pytest.raises(dg.Failure, match=r"found conversion\.call_count_7d\. Did you mean calls_count_7d\?") as refused:
+        made.run(confirmed=("call_count_7d",))
+    assert not refused.value.allow_retries
+    assert not made.store.versions("conversion").exists()
+
+
+def test_a_champion_at_which_nobody_has_looked_goes_with_a_refusal_for_hindsight(
+    tmp_path: Path, frame: pd.DataFrame
+) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    ((champion,),) = made.ask("select version from ml.ml_champions")
+    made.freeze(*leaking(frame))
+    made.run()
+    assert made.ask("select version from ml.ml_champions") == [(champion,)], "it was looked at"
+
+    with made.warehouse.connect() as connection:
+        connection.execute("update ml.ml_models set hindsight = null where version = $1", [champion])
+    made.run(training_set=UNTRAINABLE)
+    assert made.ask("select version from ml.ml_champions") == [(champion,)], "nothing is known against it"
+
+    made.run()
+    assert made.ask("select count(*) from ml.ml_champions") == [(0,)]
+    ((reason,),) = made.ask("select reason from ml.ml_decisions order by decided_at desc limit 1")
+    assert reason.endswith(
+        f"The champion {champion}, of an earlier recipe, was never looked at for hindsight and scores no longer."
+    )

@@ -263,6 +263,7 @@ def test_horizons_are_set_by_model() -> None:
         ("LEADLINE_ACCEPT_NEW_SOURCE", "yes", "expected 0 or 1"),
         ("LEADLINE_NEW_GRADES", "yes", "expected 0 or 1"),
         ("LEADLINE_ACCEPT_PROOF", "1", "expected the beginning of the hash of a build's SQL"),
+        ("LEADLINE_CONFIRMED_FEATURES", "conversion.a,zip_prefix", "expected <model>.<feature>, separated by commas"),
         ("LEADLINE_CONVERSION_HORIZON_DAYS", "0", "expected a whole number of 1 or more"),
         ("LEADLINE_CONVERSION_HORIZON_DAYS", "-3", "expected a whole number of 1 or more"),
         ("LEADLINE_NEXT_BEST_ACTION_HORIZON_DAYS", "7.5", "expected a whole number of 1 or more"),
@@ -334,3 +335,15 @@ def test_the_split_is_temporal_unless_asked_otherwise() -> None:
 def test_grades_are_cut_anew_where_it_is_asked_for(value: str | None, new: bool) -> None:
     said = {} if value is None else {"LEADLINE_NEW_GRADES": value}
     assert settings({**HOME, **said}).new_grades is new
+
+
+def test_features_are_confirmed_by_model() -> None:
+    assert settings(HOME).confirmed_features == {}
+    said = {"LEADLINE_CONFIRMED_FEATURES": " conversion.a, next_best_action.b,conversion.c,,conversion.a"}
+    assert settings({**HOME, **said}).confirmed_features == {"conversion": ("a", "c"), "next_best_action": ("b",)}
+
+
+@pytest.mark.parametrize("wrong", ["zip_prefix", "churn.zip_prefix", "conversion."])
+def test_a_confirmation_names_a_model_and_a_feature(wrong: str) -> None:
+    with pytest.raises(SettingError, match=f"of the models conversion, next_best_action, found '{wrong}'"):
+        settings({**HOME, "LEADLINE_CONFIRMED_FEATURES": f"conversion.a,{wrong}"})

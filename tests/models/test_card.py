@@ -27,7 +27,9 @@ def test_the_card_holds_every_part(described):
     card = model_card(declaration, candidate, evaluation, measured)
     sections = [line.removeprefix("## ") for line in card.text.splitlines() if line.startswith("## ")]
     classes = ["By class"] if evaluation.classes else []
-    assert sections == ["Data", "Census", "Metrics", "Gates", *classes, "Calibration", "Lift", "Validation", "Limits"]
+    assert sections == [
+        "Data", "Census", "Hindsight", "Metrics", "Gates", *classes, "Calibration", "Lift", "Validation", "Limits"
+    ]  # fmt: skip
     assert f"# {candidate.model} {candidate.version}" in card.text
     assert f"| {evaluation.primary_metric} | {evaluation.metrics[evaluation.primary_metric]:.3f} (" in card.text
     assert "| leads | 500 | ≥ 10000 | **missed** | - |" in card.text

@@ -46,6 +46,8 @@ def test_declarations_import_nothing_heavy():
         ({"success_weight": float("nan")}, "success_weight"),
         ({"test_share": 1.0}, "test_share"),
         ({"max_skill_loss": -0.1}, "max_skill_loss"),
+        ({"max_skill": 0}, "max_skill and max_skill_alone"),
+        ({"max_skill_alone": 1.1}, "found 0.7 and 1.1"),
         ({"retrain": RetrainPolicy(settle_days=29)}, r"settle_days must be drift.window_days or more \(30\), found 29"),
         ({"primary_metric": "macro_auc"}, "found 'macro_auc'"),
         ({"gates": {"accuracy": 0.5}}, "gates"),
@@ -83,6 +85,11 @@ def test_a_view_cannot_learn_from_its_own_key():
         FeatureView(
             name="v", schema="s", entity="lead", key="lead_id", created="made_at", not_features=("as_of", "made_at")
         )
+
+
+def test_a_view_that_says_what_settles_needs_facts():
+    with pytest.raises(DeclarationError, match="settles needs the facts of the view"):
+        replace(LEAD_FEATURES, facts="")
 
 
 def test_registry_refuses_duplicates():
@@ -128,7 +135,7 @@ def test_fingerprint_follows_what_is_learnt(changes):
 
 
 def test_fingerprint_ignores_what_is_not_learnt():
-    other = replace(CONVERSION, owner="team:x", description="x", gates={}, max_skill_loss=0.5)
+    other = replace(CONVERSION, owner="team:x", description="x", gates={}, max_skill_loss=0.5, max_skill=0.5)
     assert other.fingerprint() == CONVERSION.fingerprint()
 
 

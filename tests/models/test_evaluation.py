@@ -12,11 +12,13 @@ import pytest
 from models.calibration import CalibrationDecision
 from models.evaluation import EVALUATION, Validation, evaluate
 from models.held_out import HeldOut, calibration_table, confusion, gains, measure, segments
+from models.hindsight import Hindsight
 from models.measures import Predictions
 from models.registry import declaration
 
 CONVERSION, NEXT = declaration("conversion"), declaration("next_best_action")
 NOTHING = Validation(cross_validation=None, note="none", learning_curve=(), importance=(), importance_rows=0)
+UNSUSPECTED = Hindsight(alone=(), one_sided=())
 
 
 def binary(truth: list[int], probability: list[float], group: list[int] | None = None) -> Predictions:
@@ -40,7 +42,9 @@ def measured(model: Predictions, baseline: float | list[float], declared=CONVERS
         segments=pd.DataFrame(index=range(len(model))) if segmented is None else segmented,
         linear_rows=0,
     )
-    return measure(declared, "v", held_out, None, CalibrationDecision(applied=False, reason="none"), 0, NOTHING, None)
+    return measure(
+        declared, "v", held_out, None, CalibrationDecision(applied=False, reason="none"), 0, NOTHING, None, UNSUSPECTED
+    )
 
 
 def test_metrics_stand_beside_the_baseline_on_the_same_rows():
@@ -68,7 +72,7 @@ def test_the_interval_of_a_difference_is_paired():
         segments=pd.DataFrame(index=range(600)), linear_rows=0,
     )  # fmt: skip
     evaluation = measure(
-        CONVERSION, "v", held_out, None, CalibrationDecision(applied=False, reason=""), 0, NOTHING, None
+        CONVERSION, "v", held_out, None, CalibrationDecision(applied=False, reason=""), 0, NOTHING, None, UNSUSPECTED
     )
     alone = evaluation.intervals["log_loss"]
     assert alone.lower < alone.value < alone.upper

@@ -21,6 +21,7 @@ from models.promotion import (
     promotion_evidence,
     with_advice,
 )
+from models.suspicion import Suspicion
 from models.training_set import freeze
 from models.untrainable import Untrainable
 
@@ -66,6 +67,8 @@ def silent(total: Total) -> tuple[CensusSlice, ...]:
 
 # certain, and more than a tenth of the hundred that happened in all
 DORMANT = Total(outcome="converted", expected=39.3, actual=0, lower=20.0, upper=58.6)
+PRICE = Suspicion(feature="price", kind="alone", figures="alone predicts too well")
+ADDRESS = Suspicion(feature="address", kind="one_sided", figures="is filled in settled leads")
 SHARED = SharedRows(  # skill .1 and .2
     rows=1_234, candidate_log_loss=0.54, champion_log_loss=0.48, baseline_log_loss=0.6, lost_at_least=0.04
 )
@@ -303,3 +306,44 @@ def test_a_refusal_says_which_shorter_horizons_would_pass(passing, advice):
     tried = ShorterHorizons(setting="HORIZON", metric="auc", trials=trials)
     assert with_advice(decision, tried).reason == f"{decision.reason} {advice}"
     assert with_advice(decision, None) == decision
+
+
+def test_a_suspected_feature_is_confirmed_by_name_or_nothing_is_promoted():
+    suspected = replace(FIRST, suspected=(PRICE, ADDRESS))
+    refused = decide_promotion(suspected)
+    assert (refused.outcome, refused.rule) == ("refuse", "hindsight")
+    assert "price alone predicts too well; address is filled in settled leads." in refused.reason
+    assert refused.reason.endswith("LEADLINE_CONFIRMED_FEATURES=m.price,m.address.")
+
+    half = decide_promotion(replace(suspected, confirmed=("price",)))
+    assert (half.outcome, half.rule) == ("refuse", "hindsight")
+    assert "price" not in half.reason
+    assert half.reason.endswith("LEADLINE_CONFIRMED_FEATURES=m.address.")
+
+    promoted = decide_promotion(replace(suspected, confirmed=("price", "address", "other")))
+    assert (promoted.outcome, promoted.rule) == ("promote", "first_champion")
+    assert promoted.reason.endswith(" Suspected of hindsight, and confirmed by a person: price, address.")
+    assert "confirmed" not in decide_promotion(replace(FIRST, confirmed=("other",))).reason
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        LATER,
+        UNMEASURED,
+        replace(FIRST, over_baseline={**BETTER, "auc": WITHIN_NOISE}),
+        replace(FIRST, census=(TOO_MANY,)),
+        replace(FIRST, metrics={**GOOD, "auc": None}),
+    ],
+)
+def test_what_leaks_is_refused_before_any_figure_is_looked_at(evidence):
+    assert decide_promotion(replace(evidence, suspected=(PRICE,))).rule == "hindsight"
+
+
+def test_a_version_at_which_nobody_has_looked_is_refused():
+    decision = decide_promotion(replace(LATER, suspected=None))
+    assert (decision.outcome, decision.rule) == ("refuse", "hindsight_missing")
+
+
+def test_the_champion_stays_the_champion_though_a_feature_is_suspected():
+    assert decide_promotion(replace(LATER, version="old", suspected=(PRICE,))).outcome == "keep"

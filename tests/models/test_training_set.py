@@ -186,6 +186,32 @@ def test_another_census_is_another_set(frame, conversion, tmp_path):
     assert freeze(rows, conversion, tmp_path, CLOCK, census.head(0)).id == freeze(rows, conversion, tmp_path, CLOCK).id
 
 
+def recent_rows() -> pd.DataFrame:
+    """Return leads twenty days before the clock, and those at the clock that were not settled in between."""
+    rows = open_at([CLOCK - pd.Timedelta(days=20), CLOCK]).drop(columns=["next_action", "converted", "value"])
+    settled = rows["lead_id"] < "L0150"
+    moments = pd.Series(CLOCK - pd.Timedelta(days=5), index=rows.index).where(settled)
+    return rows.assign(settled_at=moments)[~settled | (rows["as_of"] < CLOCK)]
+
+
+def test_what_recent_rows_show_is_kept_and_makes_another_set(frame, conversion, tmp_path):
+    rows, recent = frame.drop(columns="next_action"), recent_rows()
+    first = freeze(rows, conversion, tmp_path, CLOCK, None, recent)
+    assert load(first.directory).one_sided == first.one_sided
+    assert {each.feature for each in first.one_sided} == set(first.features)
+    assert all(each.seen > 0.3 for each in first.one_sided)
+    assert freeze(rows, conversion, tmp_path, CLOCK, None, recent.sample(frac=1, random_state=1)).id == first.id
+
+    entered = recent.assign(always_missing=pd.Series(7.0, index=recent.index).where(recent["settled_at"].notna()))
+    other = freeze(rows, conversion, tmp_path, CLOCK, None, entered)
+    found = other.one_sided[0]
+    assert (found.feature, found.side, found.having, found.others) == ("always_missing", "settled", 150, 150)
+    nothing = freeze(rows, conversion, tmp_path, CLOCK)
+    assert nothing.one_sided == ()
+    assert len({first.id, other.id, nothing.id}) == 3
+    assert freeze(rows, conversion, tmp_path, CLOCK, None, recent.head(0)).id == nothing.id
+
+
 def test_the_census_lies_beside_the_rows(conversion_set):
     census = conversion_set.census()
     assert conversion_set.manifest["census"] == [each.isoformat() for each in CENSUS_CLOCKS]

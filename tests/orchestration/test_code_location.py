@@ -123,7 +123,7 @@ def test_the_assets_follow_the_flow(location: dict[str, Any]) -> None:
 def test_data_tests_are_checks_and_gates_stand_beside_candidates(location: dict[str, Any]) -> None:
     checks = {name: asset["checks"] for name, asset in location["assets"].items()}
     for model in ("conversion", "next_best_action"):
-        assert checks[f"candidate/{model}"] == ["census", "gates"]
+        assert checks[f"candidate/{model}"] == ["census", "gates", "hindsight"]
         assert checks[f"scores/{model}"] == ["inside_training"]
     assert "few_rejects" in checks["crm/leads"]
     assert "point_in_time" in checks["features/lead_features"]

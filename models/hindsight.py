@@ -1,0 +1,385 @@
+"""Hindsight: what a feature tells before the outcome that only somebody who knew the outcome could have entered.
+
+A replay cannot find this, for the source itself holds the value as if it had been there from the start: the price of a
+deal that is 0 once the deal is lost, an address that is asked for with the contract. Two measures show it. How well a
+feature predicts alone, on held-out rows. And whether it takes a value only in entities that were settled later, and
+never in those that are still open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+from models.declaration import AS_OF
+from models.frames import model_input
+from models.splitting import row_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import pandas as pd
+
+    from models.declaration import FeatureView, ModelDeclaration
+    from models.frames import Kind
+    from models.validation import Observed
+
+SETTLED_AT = "settled_at"
+"""Column of recent rows: when the first fact that settles the entity became known; null while there is none."""
+
+RECENT_DAYS = 180
+"""How far back recent rows reach: long enough for sales that take months, and short enough for the world to be one."""
+
+ENOUGH = 20
+"""Entities with a value, and rows of an outcome, below which nothing is measured."""
+ENOUGH_EXPECTED = 10
+"""Entities with a value that must be expected on the other side before it counts that there are none. By chance there
+are none of ten once in 20,000 times."""
+
+FEW_VALUES = 20
+"""A number with so many values or fewer is looked at value by value, one with more in ten parts."""
+PARTS = 10
+FREQUENT = 0.02
+"""Share of the rows from which on one value of such a number is looked at by itself as well."""
+CATEGORIES = 30
+"""Texts that are looked at one by one, the commonest; the rest share a group."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alone:
+    """How well one feature predicts an outcome alone, on held-out rows that count for what they stand for.
+
+    Attributes
+    ----------
+    feature, outcome : str
+        The outcome that it predicts best.
+    skill : float
+        1 - log-loss / log-loss of the plain frequency of these rows: 0 says nothing, 1 says everything.
+    auc : float
+    """
+
+    feature: str
+    outcome: str
+    skill: float
+    auc: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneSided:
+    """A value of a feature that one side has, and how often the other has it: settled entities, and open ones.
+
+    Expected of the other side are as many as in rows of the same age and silence of this side. There are two
+    comparisons, each with what was expected and what was seen: with the rows of the clock, and with earlier rows of
+    entities that are open.
+
+    Attributes
+    ----------
+    feature : str
+    value : str
+        In words.
+    side : {"settled", "open"}
+        Which entities have it.
+    having : int
+        Entities of this side with the value: of settled ones in a row before they were settled, of open ones now.
+    others : int
+        Entities of the other side.
+    expected_now, seen_now : float
+    expected_before, seen_before : float
+    """
+
+    feature: str
+    value: str
+    side: Literal["settled", "open"]
+    having: int
+    others: int
+    expected_now: float
+    seen_now: float
+    expected_before: float
+    seen_before: float
+
+    @property
+    def seen(self) -> float:
+        """The share that was seen of what was expected of the other side, in the comparison where it is larger."""
+        return max(self.seen_now / self.expected_now, self.seen_before / self.expected_before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hindsight:
+    """What was measured of each feature; one of which too little is known is left out.
+
+    Attributes
+    ----------
+    alone : tuple of Alone
+        The best first.
+    one_sided : tuple of OneSided
+        Of each feature the value of which least was seen on the other side; the least first.
+    """
+
+    alone: tuple[Alone, ...]
+    one_sided: tuple[OneSided, ...]
+
+
+class Groups:
+    """The values of a feature in groups, learnt from one column and then found in others.
+
+    A number has a group for missing values, one for each value that matters by itself, and up to ten for the rest; a
+    text has one for each of its commonest values and one for the rest.
+
+    Parameters
+    ----------
+    column : Series
+        Of a model input.
+    """
+
+    def __init__(self, column: pd.Series) -> None:
+        import numpy as np
+
+        self.is_text = column.dtype == object
+        if self.is_text:
+            self.known = {text: number for number, text in enumerate(column.value_counts().index[:CATEGORIES])}
+            return
+        filled = column.dropna().to_numpy(dtype="float64")
+        values, counts = np.unique(filled, return_counts=True)
+        matters = (counts >= FREQUENT * len(filled)) | (values == 0) | (len(values) <= FEW_VALUES)
+        self.single = values[matters]
+        rest = filled[~np.isin(filled, self.single)]
+        self.edges = np.unique(np.quantile(rest, np.linspace(0, 1, PARTS + 1)[1:-1])) if len(rest) else rest
+
+    def __len__(self) -> int:
+        return len(self.known) + 1 if self.is_text else len(self.single) + len(self.edges) + 2
+
+    def of(self, column: pd.Series) -> np.ndarray:
+        """Return the number of the group of each value."""
+        import numpy as np
+
+        if self.is_text:
+            numbers: np.ndarray = column.map(self.known).fillna(len(self.known)).to_numpy(dtype="int64")
+            return numbers
+        values = column.to_numpy(dtype="float64")
+        place = np.searchsorted(self.single, values)
+        # NaN sorts behind every value, so it finds no single one
+        by_itself = np.append(self.single, np.nan)[np.minimum(place, len(self.single))] == values
+        part = 1 + len(self.single) + np.searchsorted(self.edges, values)
+        return np.where(np.isnan(values), 0, np.where(by_itself, 1 + place, part))
+
+    @cached_property
+    def unions(self) -> list[tuple[str, list[int], bool]]:
+        """Groups and unions of them: in words, their numbers, and whether they say no more than that there is a value.
+
+        Zero and a common text may stand for a missing value, so all but one of these are such a union as well.
+        """
+        everything = list(range(len(self)))
+
+        def but(left_out: int, first: int = 0) -> list[int]:
+            return [each for each in everything[first:] if each != left_out]
+
+        if self.is_text:
+            named = [(f"'{text}'", number) for text, number in self.known.items()]
+            return [
+                *((text, [number], False) for text, number in named),
+                *((f"other than {text}", but(number), True) for text, number in named),
+            ]
+        single = [(f"{value:g}", number) for number, value in enumerate(self.single, start=1)]
+        bounds = [f"{edge:g}" for edge in self.edges]
+        parts = ["any other number"]
+        if bounds:
+            between = (f"above {low} and up to {high}" for low, high in pairwise(bounds))
+            parts = [f"up to {bounds[0]}", *between, f"above {bounds[-1]}"]
+        return [
+            ("missing", [0], False),
+            ("filled", everything[1:], True),
+            *((name, [number], False) for name, number in single),
+            *((f"filled and not {name}", but(number, first=1), name == "0") for name, number in single),
+            *((name, [number], False) for number, name in enumerate(parts, start=1 + len(single))),
+        ]
+
+
+def measure_alone(train: Observed, test: Observed, outcomes: tuple[str, ...]) -> tuple[Alone, ...]:
+    """Predict each outcome from each feature alone: by its rate among the training rows of a group of values.
+
+    Parameters
+    ----------
+    train, test : Observed
+        The rates are those of `train`, and what they are worth is measured on `test`.
+    outcomes : tuple of str
+        For a binary task the one positive outcome.
+
+    Returns
+    -------
+    tuple of Alone
+        The best first, each feature with the outcome that it predicts best. An outcome that occurs in fewer than
+        `ENOUGH` rows of a side, or everywhere there, is left out.
+    """
+    import numpy as np
+
+    binary = len(outcomes) == 1
+    happened = {}
+    for outcome in outcomes:
+        sides = [(side.label == (1 if binary else outcome)).to_numpy() for side in (train, test)]
+        if all(ENOUGH <= side.sum() < len(side) for side in sides):
+            happened[outcome] = sides
+    found = []
+    for feature in map(str, train.features.columns):
+        groups = Groups(train.features[feature])
+        there, here = groups.of(train.features[feature]), groups.of(test.features[feature])
+        known = np.bincount(there, train.stands_for, len(groups))
+        rows = np.bincount(here, test.stands_for, len(groups))
+        measured = []
+        for outcome, (learnt, occurred) in happened.items():
+            hits = np.bincount(there, train.stands_for * learnt, len(groups))
+            base = hits.sum() / known.sum()
+            # a group of few rows says little: as if as many rows as are enough had been added to it at the plain rate
+            added = ENOUGH * train.stands_for.mean()
+            rate = (hits + added * base) / (known + added)
+            positive = np.bincount(here, test.stands_for * occurred, len(groups))
+            measured.append(
+                Alone(
+                    feature=feature,
+                    outcome=outcome,
+                    skill=_skill(rate, positive, rows - positive),
+                    auc=_area(rate, positive, rows - positive),
+                )
+            )
+        if measured:
+            found.append(max(measured, key=lambda each: each.skill))
+    return tuple(sorted(found, key=lambda each: (-each.skill, each.feature)))
+
+
+def measure_one_sided(
+    recent: pd.DataFrame, declaration: ModelDeclaration, features: Mapping[str, Kind], clock: pd.Timestamp
+) -> tuple[OneSided, ...]:
+    """Look in recent rows for values that only entities have that were settled later, or only those that are open.
+
+    A value that a person enters when an entity is settled stands, in the source of today, in all its earlier rows, and
+    in no row of an entity that is still open. An honest value occurs in open ones as well: in those of the clock about
+    as often as in earlier rows of the same age and silence, and, unless it leads to the end within days, also in
+    earlier rows of entities that are open still. Only a value that is missed in both is a sign of hindsight. Likewise a
+    value that is removed when an entity is settled stands in no row of a settled one; there it is asked only whether
+    there is a value at all.
+
+    Parameters
+    ----------
+    recent : DataFrame
+        Observations of up to `RECENT_DAYS` before the clock, those of the clock included, with ``settled_at`` (UTC).
+        Those that are later than it tell of the past, and are left out.
+    declaration : ModelDeclaration
+    features : mapping of str to {"number", "text"}
+    clock : Timestamp
+        UTC.
+
+    Returns
+    -------
+    tuple of OneSided
+        Of each feature the value that was missed most on the other side, the most missed first. Left out are values
+        that fewer than `ENOUGH` entities have, or of which fewer than `ENOUGH_EXPECTED` were to be expected.
+    """
+    import numpy as np
+    import pandas as pd
+
+    rows = recent[recent[SETTLED_AT].isna() | (recent[AS_OF] <= recent[SETTLED_AT])].reset_index(drop=True)
+    is_settled = rows[SETTLED_AT].notna().to_numpy()
+    earlier = (rows[AS_OF] < clock).to_numpy()
+    settled, before, now = is_settled & earlier, ~is_settled & earlier, ~is_settled & ~earlier
+    if not (settled.any() and before.any() and now.any()):
+        return ()
+    entity = pd.factorize(rows[declaration.feature_view.key])[0]
+    stratum = _strata(rows, declaration.feature_view)
+    strata = int(stratum.max()) + 1
+
+    def entities(mask: np.ndarray) -> np.ndarray:
+        """Count the entities of each stratum."""
+        pairs = np.unique(np.column_stack([stratum[mask], entity[mask]]), axis=0)
+        return np.bincount(pairs[:, 0], minlength=strata)
+
+    of_settled, of_before, of_now = entities(settled), entities(before), entities(now)
+    n_settled, n_open = len(np.unique(entity[settled])), int(now.sum())
+    weights, inputs = row_weights(rows, declaration), model_input(rows, features)
+    found = []
+    for feature in map(str, inputs.columns):
+        groups = Groups(inputs[feature])
+        group = groups.of(inputs[feature])
+        shares = [
+            _shares(stratum[mask], group[mask], weights[mask], (strata, len(groups)))
+            for mask in (earlier, settled, before, now)
+        ]
+        in_earlier, in_settled, in_before, in_now = shares
+        member = np.zeros((len(groups), len(groups.unions)), dtype="float32")
+        for column, (_, those, _) in enumerate(groups.unions):
+            member[those, column] = 1
+        had = np.zeros((int(entity.max()) + 1, len(groups)), dtype="float32")
+        had[entity[settled], group[settled]] = 1
+        has_now = np.bincount(group[now], minlength=len(groups))
+        sides: dict[Literal["settled", "open"], tuple[np.ndarray, ...]] = {
+            "settled": (of_now @ in_earlier, has_now, of_before @ in_settled, of_before @ in_before),
+            "open": (of_settled @ in_now, of_settled @ in_settled, of_settled @ in_before, of_settled @ in_settled),
+        }
+        having = {"settled": (had @ member > 0).sum(axis=0), "open": has_now @ member}
+        values = []
+        for side, figures in sides.items():
+            expected_now, seen_now, expected_before, seen_before = (np.round(each @ member, 6) for each in figures)
+            known = np.minimum(expected_now, expected_before) >= ENOUGH_EXPECTED
+            for number in np.flatnonzero(known & (having[side] >= ENOUGH)):
+                name, _, any_value = groups.unions[number]
+                # entities that will never be settled end in values of their own, such as ten questions without answer
+                if side == "settled" or any_value:
+                    values.append(
+                        OneSided(
+                            feature=feature,
+                            value=name,
+                            side=side,
+                            having=int(having[side][number]),
+                            others=n_open if side == "settled" else n_settled,
+                            expected_now=float(expected_now[number]),
+                            seen_now=float(seen_now[number]),
+                            expected_before=float(expected_before[number]),
+                            seen_before=float(seen_before[number]),
+                        )
+                    )
+        if values:
+            found.append(min(values, key=lambda each: (each.seen, each.side == "open", -each.expected_now)))
+    return tuple(sorted(found, key=lambda each: (each.seen, -each.expected_now, each.feature)))
+
+
+def _shares(stratum: np.ndarray, group: np.ndarray, weights: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the share of each group in each stratum; 0 where a stratum has no rows."""
+    import numpy as np
+
+    table = np.bincount(stratum * shape[1] + group, weights, shape[0] * shape[1]).reshape(shape)
+    total = table.sum(axis=1, keepdims=True)
+    return np.divide(table, total, out=np.zeros_like(table), where=total > 0)
+
+
+def _strata(rows: pd.DataFrame, view: FeatureView) -> np.ndarray:
+    """Return for each row the number of its bands: those of the numbers by which a census is measured apart."""
+    import numpy as np
+
+    numbers = np.zeros(len(rows), dtype="int64")
+    for column, bounds in view.bands.items():
+        if bounds and column in rows.columns:
+            values = rows[column].to_numpy(dtype="float64", na_value=np.nan)
+            band = np.where(np.isnan(values), len(bounds) + 1, np.searchsorted(bounds, values, side="right"))
+            numbers = numbers * (len(bounds) + 2) + band
+    return np.unique(numbers, return_inverse=True)[1]
+
+
+def _skill(rate: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> float:
+    """Return the skill of predicting a rate in each group, of what happened there and what did not."""
+    import numpy as np
+
+    base = positive.sum() / (positive.sum() + negative.sum())
+    trivial = -(positive.sum() * np.log(base) + negative.sum() * np.log(1 - base))
+    loss = -(positive * np.log(rate) + negative * np.log(1 - rate)).sum()
+    return float(1 - loss / trivial)
+
+
+def _area(rate: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> float:
+    """Return the area under the ROC curve of groups in the order of their rate."""
+    import numpy as np
+
+    _, place = np.unique(rate, return_inverse=True)
+    positive, negative = np.bincount(place, positive), np.bincount(place, negative)
+    below = negative.cumsum() - negative / 2
+    return float((positive * below).sum() / (positive.sum() * negative.sum()))

@@ -1,0 +1,66 @@
+"""A list of deals that knows how they ended: nothing is scored until a person says that it was known at the time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.homes import Home
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START, END = pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp("2025-03-01", tz="UTC")
+
+
+def list_of_deals(folder: Path, deals: int = 1_500) -> Path:
+    """Write deals whose price is entered when they are won, and set to 0 when they are lost."""
+    rng = np.random.default_rng(8)
+    created = START + pd.to_timedelta(np.sort(rng.uniform(0, (END - START).days, deals)), unit="D")
+    closed = pd.Series(created + pd.to_timedelta(rng.gamma(2, 25, deals), unit="D"))
+    over, won = closed < END, rng.random(deals) < 0.5
+    name = [f"D{number:04d}" for number in range(deals)]
+    folder.mkdir()
+    pd.DataFrame({"lead_id": name, "source": rng.choice(["web", "fair"], deals), "created_at": created}).to_csv(
+        folder / "leads.csv", index=False
+    )
+    pd.DataFrame(
+        {
+            "project_id": name,
+            "lead_id": name,
+            "value": pd.Series(rng.integers(1, 90, deals) * 100).where(won, 0).where(over),
+            "status": np.where(~over, "open", np.where(won, "won", "lost")),
+            "proposed_at": created,
+            "closed_at": closed.where(over),
+        }
+    ).to_csv(folder / "projects.csv", index=False)
+    (folder / "mapping.yml").write_text(
+        "name: deals\nbased_on: contract\ntables: {interactions: {absent: true}, appointments: {absent: true}}\n"
+    )
+    return folder
+
+
+@pytest.mark.slow(150)
+def test_a_list_of_deals_that_knows_how_they_ended(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", {"LEADLINE_SOURCE": str(list_of_deals(tmp_path / "deals"))})
+
+    run = home.run(LEADLINE_CONVERSION_HORIZON_DAYS="14")
+
+    assert run.code == 0, run.err[-3000:]
+    assert "scored     nothing is scored" in run.out
+    assert "unscored   conversion: " in run.out
+    assert "Suspected of hindsight: open_proposals_value is filled and not 0 in " in run.out
+    assert "LEADLINE_CONFIRMED_FEATURES=conversion.open_proposals_value." in run.out
+    assert home.ask("select rule from ml.ml_decisions where model = 'conversion' and kind = 'promotion'") == [
+        ("hindsight",)
+    ]
+
+    run = home.run(LEADLINE_CONVERSION_HORIZON_DAYS="14", LEADLINE_CONFIRMED_FEATURES="conversion.open_proposals_value")
+
+    assert run.code == 0, run.err[-3000:]
+    assert "suspected of hindsight, and confirmed by a person: open_proposals_value" in run.out
+    # nothing else is wrong with it, as far as anybody can see
+    assert home.ask("select model from ml.ml_champions") == [("conversion",)]
