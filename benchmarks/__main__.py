@@ -12,6 +12,7 @@ from benchmarks import (
     drift_speed,
     feature_increment,
     feature_sql,
+    leaks,
     load_time,
     real_funnel,
     scenarios,
@@ -39,8 +40,17 @@ BENCHMARKS: dict[str, Callable[[], Report]] = {
     "truth": truth.run,
     "census": census.run,
     "scenarios": scenarios.run,
+    "leaks": leaks.run,
 }
-ONLY_IF_NAMED = ("feature_sql_m", "feature_sql_x", "feature_increment_m", "feature_increment_x", "census", "scenarios")
+ONLY_IF_NAMED = (
+    "feature_sql_m",
+    "feature_sql_x",
+    "feature_increment_m",
+    "feature_increment_x",
+    "census",
+    "scenarios",
+    "leaks",
+)
 """Benchmarks that take many minutes."""
 
 
