@@ -236,7 +236,7 @@ def of_manifest(manifest: Mapping[str, Any], layers: Collection[str]) -> tuple[M
 def in_order(models: Iterable[Model]) -> tuple[Model, ...]:
     """Return models in an order in which they can be built."""
     by_relation = {model.relation: model for model in sorted(models, key=lambda each: each.relation)}
-    order = TopologicalSorter({key: model.reads & by_relation.keys() for key, model in by_relation.items()})
+    order = TopologicalSorter({key: model.reads & by_relation.keys() - {key} for key, model in by_relation.items()})
     return tuple(by_relation[key] for key in order.static_order())
 
 

@@ -31,7 +31,7 @@ EDGE = timedelta(microseconds=1)
 DAY = timedelta(days=1)
 ADDED = 3
 """Rows that each lead gets in a table."""
-OWN_VALUES = 16
+OWN_VALUES = 32
 """Values of a column that are taken from the data: half of them the rarest, half the most frequent ones."""
 
 
@@ -215,9 +215,11 @@ def own_values(table: str, group: Sequence[str]) -> str:
     counted = (
         f"select {listed}, count(*) as rows_count from {_raw(table)} where {group[-1]} is not null group by {listed}"
     )
+    # where each is there once, the smallest and the largest
+    descending = ", ".join(f"{name} desc" for name in group)
     ranked = (
         f"select {listed}, row_number() over ({among}order by rows_count, {listed}) as rare, "
-        f"row_number() over ({among}order by rows_count desc, {listed}) as frequent from ({counted}) as counted"
+        f"row_number() over ({among}order by rows_count desc, {descending}) as frequent from ({counted}) as counted"
     )
     texts = ", ".join(f"cast({name} as text)" for name in group)
     return f"select {texts} from ({ranked}) as ranked where rare <= {half} or frequent <= {half} order by {listed}"
@@ -281,12 +283,12 @@ class Counterfactuals:
     def scrambled(self, table: str, columns: Columns) -> str:
         """Return a table with another future from the moment on: other times, kinds, values, ends, and states of today.
 
-        What is known before the moment is as it was. Of the facts that are not, a good third is known exactly then, and
-        some say that they happened days before. Facts are added to leads that are there.
+        What is known before the moment is as it was. Of the facts that are not, a good quarter is known exactly then,
+        some a moment later, and some say that they happened days before. Facts are added to leads that are there.
         """
         records, at = records_of(table), timestamp_literal(self.moment)
         draw = _Draw()
-        later = [f"({at} + {draw.hours()} * interval '1 hour')" for _ in range(2 + len(records.parts))]
+        later = [f"({at} + {draw.time()})" for _ in range(2 + len(records.parts))]
         future = f"{records.known} >= {at}"
 
         def changed(name: str, value: str) -> str:
@@ -296,7 +298,7 @@ class Counterfactuals:
         occurred = later[0]
         if records.recorded is not None:
             # as if stored long after it happened
-            early = f"({at} - {draw.hours()} * interval '1 hour')"
+            early = f"({at} - {draw.time()})"
             occurred = f"case when {draw.digit()} < 5 then {early} else {later[0]} end"
             then[records.recorded] = changed(records.recorded, later[1])
         then[records.occurred] = changed(records.occurred, occurred)
@@ -313,7 +315,7 @@ class Counterfactuals:
             then[name] = _overwritten(name, draw, at)
         return self._with_added(
             f"select {_selected(columns, then)} from {self._hashed(table, columns)}",
-            table, columns, lambda draw: f"({at} + {draw.hours()} * interval '1 hour')", closing=True,
+            table, columns, lambda draw: f"({at} + {draw.time()})", closing=True,
         )  # fmt: skip
 
     def past_changed(self, table: str, columns: Columns) -> str:
@@ -346,7 +348,7 @@ class Counterfactuals:
             then[part.time] = f"case when {moves} and {part.time} is not null then {edge} else {part.time} end"
         return self._with_added(
             f"select {_selected(columns, then)} from {self._hashed(table, columns)}",
-            table, columns, lambda draw: f"({edge} - {draw.hours()} * interval '1 hour')", closing=False,
+            table, columns, lambda draw: f"({edge} - {draw.time()})", closing=False,
         )  # fmt: skip
 
     def forgotten(self, days: int, table: str, columns: Columns) -> str:
@@ -371,7 +373,7 @@ class Counterfactuals:
         return self._with_added(
             f"select {_selected(columns, then)} from {self._hashed(table, columns)} "
             f"where {records.known} < {end} and ({records.last_known} >= {start} or {_Draw().digit()} < 4)",
-            table, columns, lambda draw: f"({edge} - {draw.hours()} * interval '1 hour')", closing=False,
+            table, columns, lambda draw: f"({edge} - {draw.time()})", closing=False,
         )  # fmt: skip
 
     def _with_added(
@@ -445,10 +447,14 @@ class _Draw:
         self._used += 1
         return f"digit_{(self._used - 1) % 32 + 1}"
 
-    def hours(self) -> str:
-        """Return a number of hours: 0 in a good third of the rows, otherwise up to ten days."""
-        digit = self.digit()
-        return f"(case when {digit} < 6 then 0 else {digit} * (1 + {self.digit()}) end)"
+    def time(self) -> str:
+        """Return a length of time: none in a good quarter of the rows, or from a microsecond to ten days."""
+        digit, other = self.digit(), f"(1 + {self.digit()})"
+        return (
+            f"((case when {digit} < 6 then 0 when {digit} = 6 then 59 when {digit} = 7 then {other} * 1200 "
+            f"else {digit} * {other} * 3600 end) * interval '1 second' "
+            f"+ (case when {digit} = 5 then 1 else 0 end) * interval '1 microsecond')"
+        )
 
     def one_of(self, values: Sequence[str]) -> str:
         """Return one of some values."""
@@ -462,7 +468,7 @@ class _Draw:
 
 def _overwritten(name: str, draw: _Draw, at: str) -> str:
     if name.endswith("_at"):
-        return f"({at} + {draw.hours()} * interval '1 hour')"
+        return f"({at} + {draw.time()})"
     is_number = name in ("cost", "property_value")
     return draw.one_of(("null", "12345") if is_number else _texts("won", "lost", "new", "proof"))
 

@@ -54,12 +54,21 @@ TYPES = _words(
 )
 PHYSICAL = frozenset({"cmax", "cmin", "ctid", "rowid", "tableoid", "xmax", "xmin"})
 """Columns that every table has and no model writes: they tell in which order rows were stored."""
+OF_THE_SESSION = _words(
+    """
+    current_catalog current_database current_date current_localtime current_localtimestamp current_role current_schema
+    current_time current_timestamp current_user localtime localtimestamp session_user system_user user
+    """
+)
+"""Names that an engine answers by itself where no column has them, also where they are quoted."""
 
 TEMPLATE_NAMES = frozenset(
     {"adapter", "caller", "config", "exceptions", "execute", "kwargs", "loop", "namespace", "range", "ref", "return"}
     | {"source", "this", "var", "varargs"}
 )
 """Names that a template may use besides what it sets itself and the macros of the project."""
+TEMPLATE_VALUES = frozenset({"execute", "kwargs", "loop", "this", "varargs"})
+"""Of these the ones that may stand anywhere. The others may only be called or asked: none gets another name."""
 
 TEMPLATE_ATTRIBUTES = _words(
     """
@@ -77,6 +86,8 @@ TEMPLATE_FILTERS = _words(
 )
 CLOCK_MACRO, CLOCK_VARIABLE = "clock_us", "as_of"
 """The one macro that reads the clock of the run, and the variable that it reads: replays move what it writes."""
+CLOCK_WRITER = "timestamp_from_us"
+"""The macro that writes a time of it."""
 HOOKS = frozenset({"count_rows_for_the_planner", "forget", "plan_for_whole_tables"})
 """The macros that may run before or after a model: none of them writes a row."""
 ALLOWED_IN = {
@@ -85,6 +96,8 @@ ALLOWED_IN = {
 }
 """What these macros alone may ask."""
 
+_SPOKEN = re.compile(r"(?=.*(now|today|tomorrow|yesterday))([\s\d:.,+-]|now|today|tomorrow|yesterday|utc|am|pm|z)*", re.IGNORECASE)
+"""Texts that PostgreSQL reads as a time of the wall clock, also where no cast stands beside them."""
 _MOMENT = re.compile(r"epoch|\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([+-]\d{2}(:?\d{2})?|Z)?)?")
 
 
@@ -137,11 +150,17 @@ def _of_node(node: exp.Expr, tables: Collection[str], relations: Collection[Name
         elif (name := (node.name if isinstance(node, exp.Anonymous) else node.sql_name()).lower()) not in FUNCTIONS:
             yield f"the function {name}(), which is not on the list of those that depend on their arguments alone"
     elif isinstance(node, exp.DataType):
-        if node.this.value not in TYPES:
+        # of a type that sqlglot does not know there is the name alone
+        if getattr(node.this, "value", None) not in TYPES:
             yield f"the type {node.sql()}"
     elif isinstance(node, exp.Column):
         if node.name.lower() in PHYSICAL:
             yield f"the column {node.name}, which tells how rows are stored"
+        elif node.name.lower() in OF_THE_SESSION:
+            yield f"the name {node.name}, which the engine answers by itself"
+    elif isinstance(node, exp.Literal):
+        if node.is_string and _SPOKEN.fullmatch(node.name):
+            yield f"the text {node.sql()}, which a database may read as a time of the wall clock"
     elif type(node).__name__ not in CLAUSES:
         yield f"{type(node).__name__} ({node.sql()[:60]})"
 
@@ -246,7 +265,7 @@ def _is_hook(text: str) -> bool:
 
 def _of_template(text: str, macro: str, macros: Mapping[str, str], used: set[str]) -> Iterator[str]:
     """Yield what a template may not hold, and note the macros that it calls."""
-    from jinja2 import TemplateSyntaxError, nodes
+    from jinja2 import TemplateSyntaxError, meta, nodes
 
     try:
         tree = _parsed(text)
@@ -254,7 +273,11 @@ def _of_template(text: str, macro: str, macros: Mapping[str, str], used: set[str
         yield f"a template that cannot be read ({error.message})"
         return
     own = {node.name for node in tree.find_all(nodes.Name) if node.ctx in ("store", "param")}
+    # what is set in one place may be asked of dbt in another
+    own -= meta.find_undeclared_variables(tree)
     allowed = ALLOWED_IN.get(macro, frozenset())
+    asked = {id(call.node) for call in tree.find_all(nodes.Call)}
+    asked |= {id(attribute.node) for attribute in tree.find_all(nodes.Getattr)}
     for name in tree.find_all(nodes.Name):
         if name.ctx != "load" or name.name in own:
             continue
@@ -262,12 +285,18 @@ def _of_template(text: str, macro: str, macros: Mapping[str, str], used: set[str
             used.add(name.name)
         elif name.name not in TEMPLATE_NAMES | allowed:
             yield f"{name.name}, which dbt computes while it compiles"
+        if id(name) not in asked and name.name not in TEMPLATE_VALUES:
+            yield f"{name.name} under another name"
+    yield from _of_clock(tree, macros)
     for attribute in tree.find_all(nodes.Getattr):
         if attribute.attr not in TEMPLATE_ATTRIBUTES | allowed:
             yield f".{attribute.attr}, which is not on the list of what templates may ask"
     for item in tree.find_all(nodes.Getitem):
-        if isinstance(item.arg, nodes.Const) and isinstance(item.arg.value, str) and item.arg.value.startswith("__"):
-            yield f"[{item.arg.value!r}]"
+        # by its name an item may be what an attribute of that name is
+        if not isinstance(item.arg, nodes.Slice) and not (
+            isinstance(item.arg, nodes.Const) and isinstance(item.arg.value, int)
+        ):
+            yield "[…] of what is not a number"
     for filtered in tree.find_all(nodes.Filter):
         if filtered.name not in TEMPLATE_FILTERS:
             yield f"the filter {filtered.name}"
@@ -286,4 +315,48 @@ def _of_call(call: jinja2.nodes.Call, macro: str, macros: Mapping[str, str], use
             yield f"var('{CLOCK_VARIABLE}'), which {CLOCK_MACRO}() alone may read"
     if isinstance(call.node, nodes.Getattr) and call.node.attr == "dispatch":
         # one macro of each engine stands for it
-        used.update(name for name in macros if first is not None and name.endswith(f"__{first}"))
+        those = {name for name in macros if first is not None and name.endswith(f"__{first}")}
+        used.update(those)
+        if not those:
+            yield f"dispatch() of {first}, which is no macro of the project"
+
+
+def _of_clock(tree: jinja2.nodes.Template, macros: Mapping[str, str]) -> Iterator[str]:
+    """Refuse the clock where a template may compute with it: a replay moves it where it stands in the SQL as it is."""
+    from jinja2 import nodes
+
+    clocks = _clock_macros(macros)
+    written: set[int] = set()
+    for output in tree.find_all(nodes.Output):
+        for node in output.nodes:
+            # as it is, or as an argument of a macro that writes a time of it
+            inner = node.args if isinstance(node, nodes.Call) and _called(node) == CLOCK_WRITER else [node]
+            written.update(id(each) for each in inner)
+    kept = (nodes.AssignBlock, nodes.CallBlock, nodes.FilterBlock)
+    inside = {id(call) for block in tree.find_all(kept) for call in block.find_all(nodes.Call)}
+    for call in tree.find_all(nodes.Call):
+        if (name := _called(call)) in clocks and (id(call) not in written or id(call) in inside):
+            yield f"{name}() in an expression: the clock may stand in the SQL as it is, and nowhere else"
+
+
+def _clock_macros(macros: Mapping[str, str]) -> set[str]:
+    """Return the macros that give the clock."""
+    from jinja2 import TemplateSyntaxError, nodes
+
+    calls: dict[str, set[str]] = {}
+    for name, text in macros.items():
+        try:
+            calls[name] = {each.name for each in _parsed(text).find_all(nodes.Name)}
+        except TemplateSyntaxError:
+            calls[name] = set()
+    clocks = {CLOCK_MACRO}
+    while more := {name for name, called in calls.items() if called & clocks} - clocks:
+        clocks |= more
+    return clocks
+
+
+def _called(call: jinja2.nodes.Call) -> str:
+    """Return the name that is called, empty where it is not one."""
+    from jinja2 import nodes
+
+    return call.node.name if isinstance(call.node, nodes.Name) else ""

@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     from assets.warehouse import Connection
 
 
+_OF_THE_DATABASE = """
+    select 'the cast from ' || format_type(castsource, null) || ' to ' || format_type(casttarget, null)
+    from pg_catalog.pg_cast
+    where oid >= 16384 and castsource < 16384 and casttarget < 16384 and castfunc <> 0
+    union all
+    select proname || '()' from pg_catalog.pg_proc as added
+    where
+        oid >= 16384 and pronamespace = 'pg_catalog'::regnamespace
+        and exists (select 1 from pg_catalog.pg_proc as own where own.proname = added.proname and own.oid < 16384)
+    order by 1
+"""
+"""Casts between types of PostgreSQL, and functions under its own names, that somebody has added: ids from 16384 on."""
+
+
 class ReplayError(RuntimeError):
     """A model does not run where the warehouse does not exist; the message names it."""
 
@@ -181,8 +195,13 @@ def world(connection: Connection, beside: Scratch) -> Iterator[World]:
         Of this connection.
     """
     if isinstance(connection, PostgresConnection):
-        # functions that somebody has made in the database are no part of a world either
+        # functions, operators and types of the database itself would read it: here they are not found
         connection.execute("set local search_path = pg_catalog")
+        if there := connection.execute(_OF_THE_DATABASE).fetchall():
+            raise ReplayError(
+                "Expected casts and functions of PostgreSQL alone under its own names, found of this database: "
+                f"{', '.join(name for (name,) in there)}. No query tells them apart, and they may read anything."
+            )
         with beside.place() as place:
             yield _InTransaction(connection, place)
         return
@@ -201,9 +220,11 @@ def arrow(connection: Connection, query: str) -> pa.Table:
 
 
 def _refused(name: Name, error: Exception) -> ReplayError:
+    # PostgreSQL's driver repeats the query before what the server says of it
+    said = " ".join(str(error).rpartition("ERROR:")[2].split())
     return ReplayError(
         f"{'.'.join(name)}: expected SQL that runs on the sources and models of the feature store alone, where nothing "
-        f"else exists, found: {str(error).strip()}"
+        f"else exists, found: {said}"
     )
 
 

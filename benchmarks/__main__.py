@@ -13,6 +13,7 @@ from benchmarks import (
     feature_increment,
     feature_sql,
     hindsight,
+    leaks,
     load_time,
     real_funnel,
     scenarios,
@@ -41,10 +42,18 @@ BENCHMARKS: dict[str, Callable[[], Report]] = {
     "census": census.run,
     "hindsight": hindsight.run,
     "scenarios": scenarios.run,
+    "leaks": leaks.run,
 }
 ONLY_IF_NAMED = (
-    "feature_sql_m", "feature_sql_x", "feature_increment_m", "feature_increment_x", "census", "hindsight", "scenarios"
-)  # fmt: skip
+    "feature_sql_m",
+    "feature_sql_x",
+    "feature_increment_m",
+    "feature_increment_x",
+    "census",
+    "hindsight",
+    "scenarios",
+    "leaks",
+)
 """Benchmarks that take many minutes."""
 
 

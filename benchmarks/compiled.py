@@ -63,7 +63,15 @@ def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str], 
     return [Model(**asdict(model)) for model in assets.compiled.of_manifest(manifest, layers)]
 
 
-def run_dbt(folder: Path, command: str, variables: Mapping[str, Any], *options: str, target: str = "duckdb") -> None:
+def run_dbt(
+    folder: Path,
+    command: str,
+    variables: Mapping[str, Any],
+    *options: str,
+    target: str = "duckdb",
+    project: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Run a command of dbt on the project, with ``warehouse.duckdb`` of a folder, where dbt also writes its own files.
 
     Parameters
@@ -75,6 +83,10 @@ def run_dbt(folder: Path, command: str, variables: Mapping[str, Any], *options: 
     *options : str
     target : str
         The engine: ``duckdb``, or ``postgres`` with a database called ``warehouse``.
+    project : Path, optional
+        The folder of another project than that of the repository.
+    environment : mapping of str to str, optional
+        What the profile reads besides.
 
     Raises
     ------
@@ -90,11 +102,12 @@ def run_dbt(folder: Path, command: str, variables: Mapping[str, Any], *options: 
             "--target-path", str(folder / "target"), "--log-path", str(folder / "logs"),
             "--vars", json.dumps(dict(variables)), *options,
         ],
-        cwd=DBT_PROJECT.project_dir, capture_output=True, text=True, check=False,
+        cwd=project or DBT_PROJECT.project_dir, capture_output=True, text=True, check=False,
         env={
             **os.environ,
             "LEADLINE_DUCKDB_PATH": str(folder / f"{DATABASE}.duckdb"),
             "LEADLINE_POSTGRES_DATABASE": DATABASE,
+            **(environment or {}),
         },
     )  # fmt: skip
     if finished.returncode != 0:

@@ -67,6 +67,28 @@ class Server:
                 if model.schema == "staging":
                     target.execute(f"create view staging.{model.name} as {model.sql}")
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which the profile of dbt finds the database."""
+        from psycopg2.extensions import parse_dsn
+
+        found = parse_dsn(self.address)
+        return {
+            "LEADLINE_POSTGRES_HOST": found["host"],
+            "LEADLINE_POSTGRES_PORT": found.get("port", "5432"),
+            "LEADLINE_POSTGRES_USER": found.get("user", "postgres"),
+            "LEADLINE_POSTGRES_PASSWORD": found.get("password", ""),
+        }
+
+    def load_raw(self, path: Path) -> None:
+        """Copy the CRM's tables of a DuckDB warehouse."""
+        with connect(path) as source, self.connection() as target:
+            target.execute("create schema raw")
+            for (table,) in source.execute(
+                "select table_name from information_schema.tables where table_schema = 'raw'"
+            ).fetchall():
+                self._ingest(source, "raw", table)
+
     def observe(self, path: Path) -> None:
         """Copy the observations of a DuckDB warehouse in place of any others."""
         with connect(path) as source, self.connection() as target:
