@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from assets.ceilings import ceiling
+from assets.certificate import acceptance
 from assets.dbt import feature_code
 from assets.event_log import EVIDENCE_TAG, REASON_TAG
 from assets.ml_tables import ensure, record_training, record_version
@@ -96,7 +97,8 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         known = ceiling(extraction.source, declaration.label, trained)
         measured = gates(applied.gates, evaluation, cost, known)
         missed = [gate.sentence for gate in measured if not gate.met]
-        card = model_card(applied, trained, evaluation, measured, confirmed)
+        proof = compiled.certificate(declaration.feature_view.name, extraction.as_of)
+        card = model_card(applied, trained, evaluation, measured, confirmed, warning=acceptance(proof))
         card.write(trained.directory)
         with warehouse.connect() as connection:
             ensure(connection)
@@ -114,7 +116,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 as_of=extraction.as_of,
                 evidence=context.run.tags.get(EVIDENCE_TAG),
                 feature_code=feature_code(declaration.feature_view.name),
-                proof=compiled.certificate(declaration.feature_view.name, extraction.as_of),
+                proof=proof,
                 confirmed_features=confirmed,
             )
         yield dg.Output(trained.version, metadata=_metadata(trained, evaluation, measured, card))

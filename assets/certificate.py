@@ -170,6 +170,15 @@ def sentences(differences: Sequence[Difference], most: int) -> list[str]:
     return [*shown, f"{len(first) - most} more"] if len(first) > most else shown
 
 
+def acceptance(certificate: str | None) -> str:
+    """Return, in words, that a person has let a build go on whose proof failed; empty where it is not so."""
+    said = {} if certificate is None else json.loads(certificate)
+    if not said.get("accepted"):
+        return ""
+    found = said.get("error") or f"{', '.join(said['differing_columns'])} held what was not known at the time."
+    return f"A person accepted the features of this version although their proof had failed: {found}"
+
+
 def verdict(said: Mapping[str, Any] | None) -> str | None:
     """Return why what depends on a feature view may not go on, from its certificate; None where it may."""
     if said is None:

@@ -96,7 +96,9 @@ ALLOWED_IN = {
 }
 """What these macros alone may ask."""
 
-_SPOKEN = re.compile(r"(?=.*(now|today|tomorrow|yesterday))([\s\d:.,+-]|now|today|tomorrow|yesterday|utc|am|pm|z)*", re.IGNORECASE)
+_SPOKEN = re.compile(
+    r"(?=.*(now|today|tomorrow|yesterday))([\s\d:.,+-]|now|today|tomorrow|yesterday|utc|am|pm|z)*", re.IGNORECASE
+)
 """Texts that PostgreSQL reads as a time of the wall clock, also where no cast stands beside them."""
 _MOMENT = re.compile(r"epoch|\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([+-]\d{2}(:?\d{2})?|Z)?)?")
 

@@ -64,6 +64,7 @@ def model_card(
     evaluation: Evaluation,
     gates: Sequence[Gate],
     confirmed: Collection[str] = (),
+    warning: str = "",
 ) -> Card:
     """Describe a version.
 
@@ -76,11 +77,14 @@ def model_card(
     gates : sequence of Gate
     confirmed : collection of str
         Features of which a person says that they were known at the time.
+    warning : str
+        What a reader must know before anything else; empty for nothing.
     """
     from models.plots import prediction_plots, validation_plots
 
     sections = (
         _head(declaration, candidate, evaluation),
+        warning and f"**{warning}**",
         _data(declaration, candidate, evaluation),
         census_table(evaluation),
         hindsight_table(declaration, evaluation, confirmed),

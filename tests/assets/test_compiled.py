@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from assets.certificate import failed
+from assets.certificate import acceptance, failed
 from assets.compiled import OBSERVATIONS, Build, Model, NotCompiledError, in_order, of_run, read, scratch, write
 from assets.counterfactuals import UndeclaredTableError, records_of
 from assets.resources import CompiledSql, Proving, UnprovedError
@@ -163,8 +163,13 @@ def test_without_a_proof_that_passed_or_was_accepted_nothing_goes_on(random_stor
     with pytest.raises(UnprovedError, match=rf"failed: features\.x: the function now.*{build.sha256[:12]}"):
         store.require_proof("lead_features", CLOCK)
 
-    store.certify("lead_features", failed(build, "features.x: the function now()", NOW, accepted=True))
+    accepted = failed(build, "features.x: the function now()", NOW, accepted=True)
+    store.certify("lead_features", accepted)
     store.require_proof("lead_features", CLOCK)
+    assert acceptance(accepted) == (
+        "A person accepted the features of this version although their proof had failed: features.x: the function now()"
+    )
+    assert acceptance(None) == acceptance(failed(build, "no", NOW, accepted=False)) == ""
     # the rows are others, if the SQL is the same
     store.advance(CLOCK)
     with pytest.raises(UnprovedError, match="found none of the last build"):

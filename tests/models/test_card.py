@@ -25,6 +25,7 @@ def described(request, conversion, next_action):
 def test_the_card_holds_every_part(described):
     declaration, candidate, evaluation, measured = described
     card = model_card(declaration, candidate, evaluation, measured)
+    assert "**Read this.**" in model_card(declaration, candidate, evaluation, measured, warning="Read this.").text
     sections = [line.removeprefix("## ") for line in card.text.splitlines() if line.startswith("## ")]
     classes = ["By class"] if evaluation.classes else []
     assert sections == [
