@@ -30,6 +30,9 @@ REFERENCE = DATA / "bpi2012_reference.csv"
 SCORER = DATA / "score_reference.py"
 SCORED_ACTIONS = ("call_immediate", "no_action", "schedule_appointment", "send_proposal")
 """The funnel has no e-mails."""
+SILENCE = "silence"
+HORIZON_DAYS = {"conversion": 30, "next_best_action": 7}
+"""The reference's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,31 +99,30 @@ def run() -> Report:
         )
         features, labels = feature_store(home / "warehouse.duckdb")
     reference = read_reference(REFERENCE)
-    figures, details = decision_points(features, reference)
+    points = features[features["observation_kind"] != SILENCE]
+    figures, details = decision_points(points, reference)
     for target in TARGETS:
         expected = reference.dropna(subset=[target.label]).set_index(["lead_id", "as_of"])[target.label]
-        wrong = len(disagreements(labels[target.model], expected))
-        details.append(
-            f"labels of {target.model}: {len(labels[target.model]):,} here, {len(expected):,} in the reference"
-        )
+        found = labels[target.model].loc[labels[target.model].index.intersection(points.index)]
+        wrong = len(disagreements(found, expected))
+        details.append(f"labels of {target.model}: {len(found):,} here, {len(expected):,} in the reference")
         figures.append(Figure(name=f"labels of {target.model} that differ", value=wrong, bound=0, digits=0))
     for target in TARGETS:
-        line = scored(predictions(declaration(target.model), features, reference, target))
+        declared = declaration(target.model)
+        line = scored(predictions(declared, features, labels[target.model], reference, target))
         details.append(line)
         figures += compared(line, target)
     return Report(name="real_funnel", figures=figures, details=details)
 
 
 def feature_store(warehouse: Path) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
-    """Read the features at the decision points, and the labels by model, indexed by lead and time."""
+    """Read the features of the observations before the clock, and the labels by model, indexed by lead and time."""
     import duckdb
 
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        # the reference has neither the clock, which is a moment to score at, nor silent leads
         features = connection.execute(
-            "select * from features.lead_features where observation_kind in ('activity', 'heartbeat') "
-            "order by lead_id, as_of"
+            "select * from features.lead_features where observation_kind <> 'clock' order by lead_id, as_of"
         ).df()
         labels = {}
         for target in TARGETS:
@@ -157,28 +159,37 @@ def disagreements(ours: pd.Series, theirs: pd.Series) -> list[Hashable]:
 
 
 def predictions(
-    declared: ModelDeclaration, features: pd.DataFrame, reference: pd.DataFrame, target: Target
+    declared: ModelDeclaration, features: pd.DataFrame, labels: pd.Series, reference: pd.DataFrame, target: Target
 ) -> pd.DataFrame:
-    """Train a declared model on the train rows of the reference, weighted as declared, and predict its test rows.
+    """Train a declared model on the train rows of the reference and silences of that time, and predict the test rows.
+
+    The reference has no observations of long silences. A training of the product has them: those of leads created
+    before the first lead of the test rows, whose label had matured by then. Rows are weighted as declared.
 
     Returns
     -------
     DataFrame
         As the scorer reads it: lead_id, as_of, and ``p`` or one column per action.
     """
+    import pandas as pd
+
     from models.frames import feature_kinds, model_input
     from models.learning import fit, predict
     from models.splitting import row_weights
 
     rows = reference[reference[target.split].notna()].set_index(["lead_id", "as_of"])
-    chosen = features.loc[rows.index]
-    train, test = ((rows[target.split] == side).to_numpy() for side in ("train", "test"))
-    kinds = feature_kinds(chosen[train], declared.not_features)
-    inputs = model_input(chosen, kinds)
-    label = rows.loc[train, target.label].astype("int64" if declared.task == "binary" else "str")
-    fitted = fit(declared, inputs[train], label, row_weights(chosen[train], declared))
-    probabilities = predict(fitted, inputs[test], declared.outcomes)
-    published = chosen.loc[test, ["lead_id", "as_of"]].reset_index(drop=True)
+    horizon = pd.Timedelta(days=HORIZON_DAYS[target.model])
+    test = features.loc[rows.index[rows[target.split] == "test"]]
+    first = test["lead_created_at"].min()
+    silent = features["observation_kind"] == SILENCE
+    of_that_time = (features["lead_created_at"] < first) & (features["as_of"] + horizon <= first)
+    silences = features.index[silent & of_that_time].intersection(labels.index)
+    train = features.loc[rows.index[rows[target.split] == "train"].append(silences)]
+    label = labels.loc[train.index].astype("int64" if declared.task == "binary" else "str")
+    kinds = feature_kinds(train, declared.not_features)
+    fitted = fit(declared, model_input(train, kinds), label, row_weights(train, declared))
+    probabilities = predict(fitted, model_input(test, kinds), declared.outcomes)
+    published = test[["lead_id", "as_of"]].reset_index(drop=True)
     if declared.task == "binary":
         return published.assign(p=probabilities[:, 0])
     positions = {name: declared.outcomes.index(name) for name in SCORED_ACTIONS}
