@@ -19,9 +19,9 @@ What must not matter is changed, and nothing may follow from it. The compiled te
     With another past up to T and the same open leads. Of every lead that is open at T, labels are as they were.
 
 Moments are a midnight at which labels mature, an odd one, one in the hours around a fact of a rare kind, and the clock
-itself, which is the moment that is scored. Features that no replay has moved are listed: of these it has shown nothing. What no replay can
-vary, such as the wall clock, is refused by name before (`assets.sql_review`). The proof reads and writes nothing else
-of the store, and measures only; what is said of it stands in `assets.proof`.
+itself, which is the moment that is scored. Features that no replay has moved are listed: of these it has shown nothing.
+What no replay can vary, such as the wall clock, is refused by name before (`assets.sql_review`). The proof reads and
+writes nothing else of the store, and measures only; what is said of it stands in `assets.proof`.
 """
 
 from __future__ import annotations
