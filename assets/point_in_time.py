@@ -18,10 +18,10 @@ What must not matter is changed, and nothing may follow from it. The compiled te
 ``past``
     With another past up to T and the same open leads. Of every lead that is open at T, labels are as they were.
 
-Moments are a midnight, an odd one, one in the hours around a fact of a rare kind, and the clock itself, which is the
-moment that is scored. Features that no replay has moved are listed: of these it has shown nothing. What no replay can
-vary, such as the wall clock, is refused by name before (`assets.sql_review`). The proof reads and writes nothing else
-of the store, and measures only; what is said of it stands in `assets.proof`.
+Moments are a midnight at which labels mature, an odd one, one in the hours around a fact of a rare kind, and the clock
+itself, which is the moment that is scored. Features that no replay has moved are listed: of these it has shown nothing.
+What no replay can vary, such as the wall clock, is refused by name before (`assets.sql_review`). The proof reads and
+writes nothing else of the store, and measures only; what is said of it stands in `assets.proof`.
 """
 
 from __future__ import annotations
@@ -325,7 +325,17 @@ class _Proof:
         first = counted[0][0]
         last = min((end for ((end,),) in ends if end is not None), default=counted[-1][0])
         labelled = [(as_of, rows) for as_of, rows in counted if as_of <= last]
-        picked = [chosen(counted, f"midnight {clock.isoformat()}")]
+        # a midnight at which labels mature, the slowest ones where there are any: they must not know what comes then
+        matured = [
+            self._connection.execute(
+                f"select matures_at, count(*) from {_quoted(label)} where matures_at < $1 "
+                "group by matures_at order by matures_at",
+                [clock],
+            ).fetchall()
+            for label in self._subject.labels
+        ]
+        slowest = max((each for each in matured if each), default=counted, key=lambda each: each[0][0])
+        picked = [chosen(slowest, f"midnight {clock.isoformat()}")]
         microsecond = timedelta(microseconds=1)
         odd = _chance(f"microsecond {clock.isoformat()}") % (DAY // microsecond)
         picked.append(chosen(labelled, f"odd {clock.isoformat()}") + odd * microsecond)

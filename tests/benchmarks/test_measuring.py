@@ -127,6 +127,7 @@ def test_what_takes_an_hour_runs_only_when_it_is_named(
         "feature_increment_x",
         "census",
         "hindsight",
+        "leaks",
         "scenarios",
     }
     assert set(ran) == BENCHMARKS.keys() - long
