@@ -138,8 +138,8 @@ def test_what_takes_an_hour_runs_only_when_it_is_named(
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    named = "feature_sql_m, feature_sql_x, feature_increment_m, feature_increment_x, census, hindsight, scenarios, leaks"
-    assert f"all but {named}, which" in shown
+    sizes = "feature_sql_m, feature_sql_x, feature_increment_m, feature_increment_x"
+    assert f"all but {sizes}, census, hindsight, scenarios, leaks, which" in shown
 
 
 def test_columns_are_aligned() -> None:
