@@ -141,12 +141,13 @@ def _proof(current: Settings, as_of: datetime) -> list[str]:
     said = json.loads(certificate)
     if "error" in said:
         return [f"proof      did not run, and a person accepted this build: {said['error']}"]
-    verdict = "hold nothing of what came later"
+    verdict = "nothing of what came later was found"
     if not said["passed"]:
         names = ", ".join(said["differing_columns"])
-        verdict = f"hold what was not known then, and a person accepted this build: {names}"
+        verdict = f"values that were not known then, and a person accepted this build: {names}"
     of = "all leads" if said["leads_share"] == 1 else f"{said['leads_share']:.0%} of the leads, others at each clock"
-    lines = [f"proof      {said['rows']:,} rows of {said['features']} features, replayed for {of}, {verdict}"]
+    replayed = f"replayed at {len(said['moments'])} moments for {of}"
+    lines = [f"proof      {said['rows']:,} rows of {said['features']} features, {replayed}: {verdict}"]
     if said["not_exercised"]:
         lines.append(f"           not exercised, so nothing is shown of: {', '.join(said['not_exercised'])}")
     return lines
