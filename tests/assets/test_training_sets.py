@@ -114,7 +114,7 @@ def frozen(tmp_path: Path, rows: pd.DataFrame, split: str = "temporal") -> dg.Ex
         connection.execute("create table staging.stg_leads as select 'L' as lead_id, 'R1' as current_assigned_to")
         connection.execute(
             "create table intermediate.timeline as "
-            "select 'project_closed' as fact, 'won' as outcome, cast(0 as bigint) as known_us"
+            "select 'L' as lead_id, 'project_closed' as fact, 'won' as outcome, cast(0 as bigint) as known_us"
         )
         connection.execute(
             "create table raw.extraction as select cast($1 as timestamptz) as as_of, 'here' as source, "
