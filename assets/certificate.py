@@ -179,6 +179,14 @@ def acceptance(certificate: str | None) -> str:
     return f"A person accepted the features of this version although their proof had failed: {found}"
 
 
+def how_to_accept(sql_sha256: str, as_of: str) -> str:
+    """Return how a person lets a build go on whose proof has failed: that of a hash, and of a clock in ISO 8601."""
+    return (
+        "Whoever knows better may let this one build go on, by the same command with "
+        f"`LEADLINE_ACCEPT_PROOF={sql_sha256[:12]} LEADLINE_AS_OF={as_of}`; what is then scored says so."
+    )
+
+
 def verdict(said: Mapping[str, Any] | None) -> str | None:
     """Return why what depends on a feature view may not go on, from its certificate; None where it may."""
     if said is None:
@@ -191,5 +199,5 @@ def verdict(said: Mapping[str, Any] | None) -> str | None:
     found = said.get("error") or f"other values in {', '.join(said['differing_columns'])}"
     return (
         f"expected features that hold nothing of what came later, found that their proof failed: {found}. Correct the "
-        f"dbt models and build them again, or accept this build: LEADLINE_ACCEPT_PROOF={said['sql_sha256'][:12]}"
+        f"dbt models and build them again. {how_to_accept(said['sql_sha256'], said['as_of'])}"
     )

@@ -21,9 +21,6 @@ Columns = Mapping[str, str]
 Query = Callable[[str, Columns], str]
 """From a table of schema ``raw`` and its columns to the query that stands in for it."""
 
-OwnValues = Mapping[tuple[str, str], Sequence[str]]
-"""Values that the data have, as SQL, by table and column."""
-
 SUCCESS = "'won'"
 """The end of a project that closes its lead, as SQL."""
 

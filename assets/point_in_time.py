@@ -60,7 +60,7 @@ from assets.counterfactuals import (
     records_of,
 )
 from assets.postgres import PostgresConnection
-from assets.row_differences import ROW, paired
+from assets.row_differences import ROW, in_memory, paired
 from assets.sql_review import RefusedSqlError, refused_sql
 from assets.worlds import ReplayError, World, arrow, world
 
@@ -192,7 +192,11 @@ def refuse(build: Build, models: Sequence[Model], in_database: bool) -> None:
     known = {model.relation for model in models} | {name for name in relations if name[0] == SOURCE}
     dialect = "postgres" if in_database else "duckdb"
     # a model that reads itself reads what an earlier build has left
-    found = [sentence for model in models for sentence in refused_sql(model, known - {model.relation}, dialect)]
+    found = [
+        sentence
+        for model in models
+        for sentence in refused_sql(".".join(model.relation), model.sql, known - {model.relation}, dialect)
+    ]
     found += build.reviewed()
     if found:
         raise RefusedSqlError(
@@ -278,12 +282,7 @@ class _Proof:
         moments = self._moments()
         with self._world() as unchanged:
             self._fill(unchanged, _unchanged)
-            for model in self._build.needed_for(self._subject.tables):
-                if model.relation == OBSERVATIONS:
-                    unchanged.make(OBSERVATIONS, self._own_and_asked(unchanged, model.sql, moments, None))
-                else:
-                    unchanged.run([model])
-            base = {table: self._rows(unchanged, table) for table in self._subject.tables}
+            base = self._ran(unchanged, self._build, moments, None)
             yield from self._as_in_the_store(base, moments)
             if self._copied < GROUPS:
                 yield from self._tables_between(unchanged, moments)
@@ -367,12 +366,22 @@ class _Proof:
             among = self._among(self._copied)
             place.fill(name, columns, f"select {listed} from ({query(name[1], columns)}) as changed where {among}")
 
+    def _ran(
+        self, place: World, build: Build, moments: Sequence[datetime], until: datetime | None
+    ) -> dict[Name, pa.Table]:
+        """Run a build in a world, with the observations of `_own_and_asked` as its own; return what is compared."""
+        for model in build.needed_for(self._subject.tables):
+            if model.relation == OBSERVATIONS:
+                place.make(OBSERVATIONS, self._own_and_asked(place, model.sql, moments, until))
+            else:
+                place.run([model])
+        return {table: self._rows(place, table) for table in self._subject.tables}
+
     def _own_and_asked(self, place: World, sql: str, moments: Sequence[datetime], until: datetime | None) -> str:
         """Return the query of a build's own observations, up to a moment, and of all leads that are open at moments."""
-        conditions = [self._among(self._observed), *(f"as_of <> {timestamp_literal(each)}" for each in moments)]
+        own = f"select * from ({sql}) as own where {self._among(self._observed)}{_at_none(moments)}"
         if until is not None:
-            conditions.append(f"as_of_us <= {microseconds(until)}")
-        own = f"select * from ({sql}) as own where {' and '.join(conditions)}"
+            own += f" and as_of_us <= {microseconds(until)}"
         among = self._among(self._observed, "leads.")
         return " union all ".join([own, *(f"{open_at(place, each)} and {among}" for each in moments)])
 
@@ -381,17 +390,16 @@ class _Proof:
         among = self._among(self._observed)
         began = time.perf_counter()
         made = base if self._copied == GROUPS else self._on_the_live_tables(among)
-        asked = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
         for table in self._subject.tables:
             listed = ", ".join(self._columns[table])
             stored = arrow(self._connection, f"select {listed} from {_quoted(table)} where {among}")
-            yield self._compared("store", self._build.as_of, table, stored, made[table], f"1 = 1{asked}", began=began)
+            yield self._compared(
+                "store", self._build.as_of, table, stored, made[table], f"1 = 1{_at_none(moments)}", began=began
+            )
             began = time.perf_counter()
 
     def _tables_between(self, unchanged: World, moments: Sequence[datetime]) -> Iterator[Comparison]:
         """Compare tables on which the store rests, and a sample cannot be made anew, with what the SQL makes of raw."""
-        import duckdb
-
         affected = {model.relation for model in self._build.affected_by([OBSERVATIONS], self._subject.tables)}
         for model in self._build.needed_for(self._subject.tables):
             columns = self._types(model.relation)
@@ -400,12 +408,11 @@ class _Proof:
             began = time.perf_counter()
             among = self._among(self._copied)
             if model.relation == OBSERVATIONS:
-                asked = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
-                among = f"{self._among(self._observed)}{asked}"
+                among = f"{self._among(self._observed)}{_at_none(moments)}"
             query = f"select {', '.join(columns)} from {{0}} where {among}"
-            with duckdb.connect() as connection:
-                connection.register("stored", arrow(self._connection, query.format(_quoted(model.relation))))
-                connection.register("made", unchanged.rows(query.format(unchanged.relation(model.relation))))
+            stored = arrow(self._connection, query.format(_quoted(model.relation)))
+            made = unchanged.rows(query.format(unchanged.relation(model.relation)))
+            with in_memory(stored=stored, made=made) as connection:
                 key = self._subject.key
                 (rows, digest), (differing, example) = (
                     connection.execute(text).fetchall()[0]
@@ -448,14 +455,8 @@ class _Proof:
         build = self._build.at(moment) if is_then else self._build
         with self._world() as replay:
             self._fill(replay, query)
-            for model in build.needed_for(self._subject.tables):
-                if model.relation == OBSERVATIONS:
-                    asked = ([], None) if is_then else ([moment], moment)
-                    replay.make(OBSERVATIONS, self._own_and_asked(replay, model.sql, *asked))
-                else:
-                    replay.run([model])
-            rows = {table: self._rows(replay, table) for table in self._subject.tables}
-        others = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments if each != moment)
+            rows = self._ran(replay, build, *(([], None) if is_then else ([moment], moment)))
+        others = _at_none([each for each in moments if each != moment])
         conditions = {self._subject.view: f"as_of <= {at}{others}"}
         conditions |= dict.fromkeys(self._subject.labels, f"matures_at <= {at}{others}")
         conditions |= dict.fromkeys(self._subject.at_census, f"as_of = {at}")
@@ -472,16 +473,12 @@ class _Proof:
 
     def _until(self, moment: datetime, table: Name, rows: pa.Table, condition: str) -> pa.Table:
         """Return the rows that meet a condition, with what was known of their times at a moment."""
-        import duckdb
-
         listed = ", ".join(
             f"{value} as {name}"
             for name in self._columns[table]
             if (value := self._value_of(table, name, moment, moment))
         )
-        with duckdb.connect() as connection:
-            connection.execute("set TimeZone = 'UTC'")
-            connection.register("those", rows)
+        with in_memory(those=rows) as connection:
             return connection.sql(f"select {listed} from those where {condition}").to_arrow_table()
 
     def _asked(
@@ -588,6 +585,11 @@ class _Proof:
 
 def _unchanged(table: str, columns: Columns) -> str:
     return f'select {", ".join(columns)} from "raw"."{table}"'
+
+
+def _at_none(moments: Sequence[datetime]) -> str:
+    """Return the end of a condition: that a row is at none of some moments."""
+    return "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
 
 
 def _quoted(name: Name) -> str:

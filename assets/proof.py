@@ -9,8 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.certificate import Certificate, Difference, failed, sentences
-from assets.compiled import Build, Name
+from assets.certificate import Certificate, Difference, failed, how_to_accept, sentences
+from assets.compiled import Name
 from assets.point_in_time import PROOF_ERRORS, Subject, prove
 from assets.resources import WAREHOUSE_POOL, Clock, CompiledSql, Proving
 from assets.warehouse import Warehouse
@@ -89,21 +89,12 @@ def point_in_time_check(view: FeatureView) -> dg.AssetChecksDefinition:
         raise dg.Failure(
             description=(
                 f"{reason}\nNothing that depends on {'.'.join(about.view)} is trained, promoted, scored or published. "
-                f"Correct the dbt models and build them again. {how_to_accept(build)}"
+                f"Correct the dbt models and build them again. {how_to_accept(build.sha256, build.as_of.isoformat())}"
             ),
             allow_retries=False,
         )
 
     return point_in_time
-
-
-def how_to_accept(build: Build) -> str:
-    """Return how a person lets a build go on whose proof has failed."""
-    return (
-        "Whoever knows better may let this one build go on, by the same command with "
-        f"`LEADLINE_ACCEPT_PROOF={build.sha256[:12]} LEADLINE_AS_OF={build.as_of.isoformat()}`; what is then scored "
-        "says so."
-    )
 
 
 def result(certificate: Certificate, view: Name, *, accepted: bool = False) -> dg.AssetCheckResult:

@@ -95,6 +95,19 @@ class Pair:
 
 
 @contextmanager
+def in_memory(**tables: pa.Table) -> Iterator[DuckDBPyConnection]:
+    """Open a database of DuckDB in memory, in UTC, that has some tables under their names and nothing else."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("set enable_progress_bar = false")
+        for name, rows in tables.items():
+            connection.register(name, rows)
+        yield connection
+
+
+@contextmanager
 def paired(
     expected: pa.Table, replayed: pa.Table, key: str, values: Mapping[str, str], condition: str
 ) -> Iterator[Pair]:
@@ -110,11 +123,5 @@ def paired(
     condition : str
         Which rows are compared, as SQL of DuckDB.
     """
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        connection.execute("set enable_progress_bar = false")
-        connection.register("expected_rows", expected)
-        connection.register("replayed_rows", replayed)
+    with in_memory(expected_rows=expected, replayed_rows=replayed) as connection:
         yield Pair(connection, key, values, condition)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import jinja2
     from sqlglot import exp
 
-    from assets.compiled import Model, Name
-
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -107,12 +105,14 @@ class RefusedSqlError(RuntimeError):
     """The SQL of the store holds what no replay can vary; the message names the models and what they hold."""
 
 
-def refused_sql(model: Model, relations: Collection[Name], dialect: str) -> list[str]:
-    """Return what a compiled model holds and may not.
+def refused_sql(about: str, sql: str, relations: Collection[tuple[str, str]], dialect: str) -> list[str]:
+    """Return what the compiled SQL of a model holds and may not.
 
     Parameters
     ----------
-    model : Model
+    about : str
+        The name of the model, for the sentences.
+    sql : str
     relations : collection of tuple
         Schema and name of all that it may read.
     dialect : str
@@ -127,9 +127,8 @@ def refused_sql(model: Model, relations: Collection[Name], dialect: str) -> list
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
-    about = f"{model.schema}.{model.name}"
     try:
-        (tree,) = sqlglot.parse(model.sql, dialect=dialect)
+        (tree,) = sqlglot.parse(sql, dialect=dialect)
     except (SqlglotError, ValueError) as error:
         return [f"{about}: expected one query that can be read, found {str(error).splitlines()[0]}"]
     if tree is None:
@@ -139,7 +138,7 @@ def refused_sql(model: Model, relations: Collection[Name], dialect: str) -> list
     return [f"{about}: {sentence}" for sentence in sorted(found)]
 
 
-def _of_node(node: exp.Expr, tables: Collection[str], relations: Collection[Name]) -> Iterator[str]:
+def _of_node(node: exp.Expr, tables: Collection[str], relations: Collection[tuple[str, str]]) -> Iterator[str]:
     from sqlglot import exp
 
     if isinstance(node, exp.Table):
@@ -167,7 +166,7 @@ def _of_node(node: exp.Expr, tables: Collection[str], relations: Collection[Name
         yield f"{type(node).__name__} ({node.sql()[:60]})"
 
 
-def _of_table(table: exp.Table, tables: Collection[str], relations: Collection[Name]) -> Iterator[str]:
+def _of_table(table: exp.Table, tables: Collection[str], relations: Collection[tuple[str, str]]) -> Iterator[str]:
     from sqlglot import exp
 
     parts = table.parts
