@@ -256,6 +256,8 @@ class Counterfactuals:
     moment : datetime
     seed : str
         Of the chance.
+    of_lead : str
+        A moment of each lead, as SQL over ``lead_id``, in place of the moment in `scrambled`; empty for none.
     own : mapping of str to sequence of mapping
         What the data hold, as SQL, by table: of each group of columns the values that `own_values` finds.
     added_to : str
@@ -266,6 +268,7 @@ class Counterfactuals:
     seed: str
     own: Mapping[str, Sequence[Mapping[str, str]]]
     added_to: str
+    of_lead: str = ""
 
     def removed(self, table: str, columns: Columns) -> str:
         """Return a table as it was just before the moment: no fact, and no part of one, known then or later."""
@@ -283,7 +286,7 @@ class Counterfactuals:
         What is known before the moment is as it was. Of the facts that are not, a good quarter is known exactly then,
         some a moment later, and some say that they happened days before. Facts are added to leads that are there.
         """
-        records, at = records_of(table), timestamp_literal(self.moment)
+        records, at = records_of(table), self.of_lead or timestamp_literal(self.moment)
         draw = _Draw()
         later = [f"({at} + {draw.time()})" for _ in range(2 + len(records.parts))]
         future = f"{records.known} >= {at}"
@@ -380,7 +383,7 @@ class Counterfactuals:
         if table == "leads":
             return query
         records, draw = records_of(table), _Draw()
-        at = timestamp_literal(self.moment)
+        at = self.of_lead or timestamp_literal(self.moment)
         then = {"lead_id": "lead_id", records.key: f"'proof ' || lead_id || ' {table} ' || cast(number as text)"}
         for group in groups_of(table):
             held = self._held(table, group)

@@ -12,6 +12,10 @@ What must not matter is changed, and nothing may follow from it. The compiled te
 ``scrambled``
     With another future from T on, a good quarter of it known exactly at T, and with facts added to every lead. The same
     holds.
+``staggered``
+    As ``scrambled``, for half of the leads, and with a moment of its own for each of them: at every time of the
+    history some leads are cut. Features that move in leads of the other half, whose facts are as they were, are about
+    other leads, and are left to the common moments.
 ``forgotten_<n>d``
     With nothing but the n days before T, and facts at their very edge. Of every lead that is open at T, features whose
     name says ``_<n>d`` are as they were.
@@ -38,6 +42,8 @@ from typing import TYPE_CHECKING
 
 from assets.certificate import Certificate, Comparison, Difference
 from assets.compiled import (
+    CLOSINGS,
+    LEADS,
     OBSERVATIONS,
     SOURCE,
     Build,
@@ -65,7 +71,7 @@ from assets.sql_review import RefusedSqlError, refused_sql
 from assets.worlds import ReplayError, World, arrow, world
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import pyarrow as pa
@@ -256,6 +262,9 @@ class _Proof:
                 f"{'.'.join(subject.view)}: expected observations up to the clock {build.as_of.isoformat()}, found "
                 "none. Load more history."
             )
+        ((first,),) = connection.execute(f"select min(as_of) from {_quoted(subject.view)}").fetchall()
+        # at no microsecond at which anything else is asked
+        self._first: datetime = first + timedelta(microseconds=123_457)
         self._copied = min(GROUPS, max(1, GROUPS * max_facts // max(facts, 1)))
         self._observed = min(self._copied, max(1, GROUPS * max_observations // max(observations, 1)))
         # a price change where there is none, and the rarest values that there are
@@ -266,6 +275,31 @@ class _Proof:
                 types = [self._columns[schema, table][name] for name in group]
                 held = [dict(zip(group, map(_literal, row, types), strict=True)) for row in rows]
                 self._own.setdefault(table, []).extend(held)
+
+    @property
+    def _is_cut(self) -> str:
+        """The condition that a lead has a moment of its own."""
+        return f"substr(md5(lead_id || '{self._build.as_of.isoformat()} cut'), 1, 1) < '8'"
+
+    @property
+    def _own_us(self) -> str:
+        """The moment of a lead in microseconds since 1970, as SQL: any second between the first fact and the clock."""
+        return f"({microseconds(self._first)} + {self._seconds} * 1000000)"
+
+    @property
+    def _own_moment(self) -> str:
+        """The moment of a lead, as SQL."""
+        return f"({timestamp_literal(self._first)} + {self._seconds} * interval '1 second')"
+
+    @property
+    def _seconds(self) -> str:
+        digest = f"md5(lead_id || '{self._build.as_of.isoformat()}')"
+        digits = [
+            f"cast(position(substr({digest}, {place + 1}, 1) in '0123456789abcdef') - 1 as bigint) * {16**place}"
+            for place in range(8)
+        ]
+        span = max(1, int((self._build.as_of - self._first).total_seconds()))
+        return f"mod({' + '.join(digits)}, {span})"
 
     @property
     def share(self) -> float:
@@ -282,10 +316,17 @@ class _Proof:
         moments = self._moments()
         with self._world() as unchanged:
             self._fill(unchanged, _unchanged)
-            base = self._ran(unchanged, self._build, moments, None)
+            base = self._ran(
+                unchanged,
+                self._build,
+                lambda sql: (
+                    f"{self._own_and_asked(unchanged, sql, moments, None)} union all {self._asked_each(unchanged)}"
+                ),
+            )
             yield from self._as_in_the_store(base, moments)
             if self._copied < GROUPS:
                 yield from self._tables_between(unchanged, moments)
+            yield from self._staggered(base, moments)
             windows = sorted(set(self._windows.values()))
             for place, moment in enumerate((*moments, clock)):
                 around = Counterfactuals(
@@ -367,15 +408,16 @@ class _Proof:
             place.fill(name, columns, f"select {listed} from ({query(name[1], columns)}) as changed where {among}")
 
     def _ran(
-        self, place: World, build: Build, moments: Sequence[datetime], until: datetime | None
+        self, place: World, build: Build, observed: Callable[[str], str], tables: Sequence[Name] = ()
     ) -> dict[Name, pa.Table]:
-        """Run a build in a world, with the observations of `_own_and_asked` as its own; return what is compared."""
-        for model in build.needed_for(self._subject.tables):
+        """Run a build in a world, with observations that a query makes of its own; return what is compared."""
+        tables = tables or self._subject.tables
+        for model in build.needed_for(tables):
             if model.relation == OBSERVATIONS:
-                place.make(OBSERVATIONS, self._own_and_asked(place, model.sql, moments, until))
+                place.make(OBSERVATIONS, observed(model.sql))
             else:
                 place.run([model])
-        return {table: self._rows(place, table) for table in self._subject.tables}
+        return {table: self._rows(place, table) for table in tables}
 
     def _own_and_asked(self, place: World, sql: str, moments: Sequence[datetime], until: datetime | None) -> str:
         """Return the query of a build's own observations, up to a moment, and of all leads that are open at moments."""
@@ -385,17 +427,75 @@ class _Proof:
         among = self._among(self._observed, "leads.")
         return " union all ".join([own, *(f"{open_at(place, each)} and {among}" for each in moments)])
 
+    def _asked_each(self, place: World) -> str:
+        """Return the query of each lead at its own moment, so far as it is open then."""
+        us = self._own_us.replace("lead_id", "leads.lead_id")
+        at = self._own_moment.replace("lead_id", "leads.lead_id")
+        return (
+            f"select leads.lead_id, {at} as as_of, {us} as as_of_us, 'asked' as observation_kind, "
+            f"leads.created_at as lead_created_at from {place.relation(LEADS)} as leads "
+            f"left join {place.relation(CLOSINGS)} as closings on leads.lead_id = closings.lead_id "
+            f"where {self._among(self._observed, 'leads.')} and {self._is_cut.replace('lead_id', 'leads.lead_id')} "
+            f"and leads.known_us < {us} and (closings.closed_us is null or closings.closed_us >= {us})"
+        )
+
+    def _without_asked(self, moments: Sequence[datetime]) -> str:
+        """Return the conditions that a row is at none of the moments at which leads were asked for."""
+        asked = [*(timestamp_literal(each) for each in moments), self._own_moment]
+        return "".join(f" and as_of <> {each}" for each in asked)
+
+    def _staggered(self, base: Mapping[Name, pa.Table], moments: Sequence[datetime]) -> Iterator[Comparison]:
+        """Compare what was known of half of the leads before a moment of each with what another future makes of it."""
+        began = time.perf_counter()
+        clock = self._build.as_of
+        at = f"(case when {self._is_cut} then {self._own_moment} else {timestamp_literal(clock)} end)"
+        around = Counterfactuals(
+            moment=clock,
+            seed=f"{clock.isoformat()} staggered",
+            own=self._own,
+            added_to=self._among(self._observed),
+            of_lead=at,
+        )
+
+        def of_some(table: str, columns: Columns) -> str:
+            cut = f"select * from ({around.scrambled(table, columns)}) as cut where {self._is_cut}"
+            return f"{cut} union all {_unchanged(table, columns)} where not {self._is_cut}"
+
+        with self._world() as replay:
+            self._fill(replay, of_some)
+            rows = self._ran(
+                replay,
+                self._build,
+                lambda sql: (
+                    f"{self._own_and_asked(replay, sql, [], None)} and as_of < {at} "
+                    f"union all {self._asked_each(replay)}"
+                ),
+                (self._subject.view, *self._subject.labels),
+            )
+        others = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
+        for table, replayed in rows.items():
+            known = f"as_of <= {at}" if table == self._subject.view else f"matures_at <= {at}"
+            elsewhere = self._compared(
+                "staggered", clock, table, base[table], replayed, f"not {self._is_cut} and as_of < {at}{others}",
+                held=(), began=began, until=clock, until_sql=at,
+            )  # fmt: skip
+            held = [name for name in self._compared_columns(table) if name not in elsewhere.moved]
+            yield self._compared(
+                "staggered", clock, table, base[table], replayed, f"{self._is_cut} and {known}{others}",
+                held=held, began=began, until=clock, until_sql=at,
+            )  # fmt: skip
+            began = time.perf_counter()
+
     def _as_in_the_store(self, base: Mapping[Name, pa.Table], moments: Sequence[datetime]) -> Iterator[Comparison]:
         """Compare the store with what the SQL makes of its sources."""
         among = self._among(self._observed)
         began = time.perf_counter()
         made = base if self._copied == GROUPS else self._on_the_live_tables(among)
+        asked = self._without_asked(moments)
         for table in self._subject.tables:
             listed = ", ".join(self._columns[table])
             stored = arrow(self._connection, f"select {listed} from {_quoted(table)} where {among}")
-            yield self._compared(
-                "store", self._build.as_of, table, stored, made[table], f"1 = 1{_at_none(moments)}", began=began
-            )
+            yield self._compared("store", self._build.as_of, table, stored, made[table], f"1 = 1{asked}", began=began)
             began = time.perf_counter()
 
     def _tables_between(self, unchanged: World, moments: Sequence[datetime]) -> Iterator[Comparison]:
@@ -408,7 +508,7 @@ class _Proof:
             began = time.perf_counter()
             among = self._among(self._copied)
             if model.relation == OBSERVATIONS:
-                among = f"{self._among(self._observed)}{_at_none(moments)}"
+                among = f"{self._among(self._observed)}{self._without_asked(moments)}"
             query = f"select {', '.join(columns)} from {{0}} where {among}"
             stored = arrow(self._connection, query.format(_quoted(model.relation)))
             made = unchanged.rows(query.format(unchanged.relation(model.relation)))
@@ -455,8 +555,9 @@ class _Proof:
         build = self._build.at(moment) if is_then else self._build
         with self._world() as replay:
             self._fill(replay, query)
-            rows = self._ran(replay, build, *(([], None) if is_then else ([moment], moment)))
-        others = _at_none([each for each in moments if each != moment])
+            asked = ([], None) if is_then else ([moment], moment)
+            rows = self._ran(replay, build, lambda sql: self._own_and_asked(replay, sql, *asked))
+        others = self._without_asked([each for each in moments if each != moment])
         conditions = {self._subject.view: f"as_of <= {at}{others}"}
         conditions |= dict.fromkeys(self._subject.labels, f"matures_at <= {at}{others}")
         conditions |= dict.fromkeys(self._subject.at_census, f"as_of = {at}")
@@ -518,9 +619,12 @@ class _Proof:
         began: float,
         held: Collection[str] | None = None,
         until: datetime | None = None,
+        until_sql: str = "",
     ) -> Comparison:
         columns = self._compared_columns(table)
         values = {name: self._value_of(table, name, moment, until) for name in columns}
+        if until_sql:
+            values = {name: value.replace(timestamp_literal(moment), until_sql) for name, value in values.items()}
         with paired(expected, replayed, self._subject.key, values, condition) as pair:
             rows, differing, digest = pair.by_hash()
             counts = pair.counts() if differing else {}

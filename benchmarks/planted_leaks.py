@@ -157,6 +157,11 @@ _REPLAYED = [
         "ahead_at_odd_seconds": _ahead(DAY, "mod(observed.as_of_us, 60000000) <> 0"),
         "ahead_off_midnight": _ahead(HOUR, f"mod(observed.as_of_us, {DAY}) <> 0"),
         "ahead_at_midnight": _ahead(DAY, f"mod(observed.as_of_us, {DAY}) = 0"),
+        "ahead_on_some_weekdays": _ahead(
+            2 * DAY, f"mod((observed.as_of_us - mod(observed.as_of_us, {DAY})) / {DAY}, 7) in (1, 2)"
+        ),
+        "ahead_in_spring": _ahead(25 * DAY, "date_part('month', observed.as_of) in (3, 4, 5)"),
+        "ahead_at_night": _ahead(12 * HOUR, f"mod(observed.as_of_us, {DAY}) between {HOUR} and {6 * HOUR}"),
         "ahead_in_silence": _ahead(30 * DAY, "observed.observation_kind = 'silence'"),
         "happened_but_not_recorded_count": _count(
             "facts.occurred_us < observed.as_of_us and facts.fact = 'interaction'"

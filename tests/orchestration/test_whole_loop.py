@@ -160,7 +160,7 @@ def test_each_training_has_the_certificate_of_the_features_that_it_learnt_from(f
         assert each["as_of"] == clock.isoformat()
         assert each["features"] > 80
         assert set(each["rows_by_variant"]) == {
-            "store", "removed", "scrambled", "forgotten_7d", "forgotten_30d", "forgotten_90d", "past"
+            "store", "staggered", "removed", "scrambled", "forgotten_7d", "forgotten_30d", "forgotten_90d", "past"
         }  # fmt: skip
         assert min(each["rows_by_variant"].values()) > 0
 
