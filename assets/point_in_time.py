@@ -22,8 +22,9 @@ What must not matter is changed, and nothing may follow from it. The compiled te
 ``past``
     With another past up to T and the same open leads. Of every lead that is open at T, labels are as they were.
 
-Moments are a midnight at which labels mature, an odd one, one in the hours around a fact of a rare kind, and the clock
-itself, which is the moment that is scored. Features that no replay has moved are listed: of these it has shown nothing.
+Moments are a midnight at which labels mature, a microsecond in the hours around a fact of a rare kind, any microsecond
+where all leads are replayed, and the clock itself, which is the moment that is scored. Features that no replay has
+moved are listed: of these it has shown nothing.
 What no replay can vary, such as the wall clock, is refused by name before (`assets.sql_review`). The proof reads and
 writes nothing else of the store, and measures only; what is said of it stands in `assets.proof`.
 """
@@ -66,7 +67,7 @@ from assets.counterfactuals import (
     records_of,
 )
 from assets.postgres import PostgresConnection
-from assets.row_differences import ROW, in_memory, paired
+from assets.row_differences import ROW, Selected, in_memory, paired
 from assets.sql_review import RefusedSqlError, refused_sql
 from assets.worlds import ReplayError, World, arrow, world
 
@@ -75,11 +76,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     import pyarrow as pa
+    from duckdb import DuckDBPyConnection
 
     from assets.compiled import Model
     from assets.warehouse import Connection
 
-MAX_OBSERVATIONS = 50_000
+MAX_OBSERVATIONS = 40_000
 """Observations beyond which those of a sample of the leads are replayed; the facts of all leads are there for them."""
 MAX_FACTS, MAX_FACTS_IN_DATABASE = 400_000, 100_000
 """Rows of schema ``raw`` beyond which the other leads are left out: a replay of the sample then stands for the store.
@@ -168,8 +170,8 @@ def prove(
     if max_facts is None:
         max_facts = MAX_FACTS_IN_DATABASE if isinstance(connection, PostgresConnection) else MAX_FACTS
     refuse(build, build.needed_for(subject.tables), isinstance(connection, PostgresConnection))
-    with scratch(connection, "proof", build.relations) as beside:
-        proof = _Proof(connection, beside, build, subject, max_facts, max_observations)
+    with scratch(connection, "proof", build.relations) as beside, in_memory() as memory:
+        proof = _Proof(connection, beside, memory, build, subject, max_facts, max_observations)
         comparisons = tuple(proof.comparisons())
         leads = proof.leads()
     return Certificate(
@@ -230,6 +232,7 @@ class _Proof:
         self,
         connection: Connection,
         beside: Scratch,
+        memory: DuckDBPyConnection,
         build: Build,
         subject: Subject,
         max_facts: int,
@@ -237,6 +240,7 @@ class _Proof:
     ) -> None:
         self._connection = connection
         self._beside = beside
+        self._memory = memory
         self._build = build
         self._subject = subject
         models = build.needed_for(subject.tables)
@@ -345,11 +349,14 @@ class _Proof:
                     held = {view: [name for name, window in self._windows.items() if window == days]}
                     query = partial(around.forgotten, days)
                     yield from self._asked(unchanged, base, moment, f"forgotten_{days}d", query, held)
-                held = {view: [], **{label: self._compared_columns(label) for label in self._subject.labels}}
+                held = {label: self._compared_columns(label) for label in self._subject.labels}
+                if moment == moments[-1]:
+                    # where most is known, features that another past moves are noted
+                    held[view] = []
                 yield from self._asked(unchanged, base, moment, "past", around.past_changed, held)
 
     def _moments(self) -> list[datetime]:
-        """Choose moments before the clock: a midnight, an odd one, and one around a fact of a rare kind."""
+        """Choose moments before the clock: a midnight, one around a fact of a rare kind, and an odd one."""
         clock = self._build.as_of
         view = _quoted(self._subject.view)
         counted = self._connection.execute(
@@ -377,14 +384,16 @@ class _Proof:
         slowest = max((each for each in matured if each), default=counted, key=lambda each: each[0][0])
         picked = [chosen(slowest, f"midnight {clock.isoformat()}")]
         microsecond = timedelta(microseconds=1)
-        odd = _chance(f"microsecond {clock.isoformat()}") % (DAY // microsecond)
-        picked.append(chosen(labelled, f"odd {clock.isoformat()}") + odd * microsecond)
         if rare := self._rare(first, last):
             around = 2 * AROUND // microsecond
             hours = _chance(f"hours {clock.isoformat()}") % around * microsecond - AROUND
             known = rare[_chance(f"rare {clock.isoformat()}") % len(rare)]
             # of a day on which there are leads to ask
             picked.append(min(max(known + hours, first), last))
+        if self._observed == GROUPS or not rare:
+            # of a sample each moment shows more, and costs more
+            odd = _chance(f"microsecond {clock.isoformat()}") % (DAY // microsecond)
+            picked.append(chosen(labelled, f"odd {clock.isoformat()}") + odd * microsecond)
         return sorted({each for each in picked if each < clock})
 
     def _rare(self, first: datetime, last: datetime) -> list[datetime]:
@@ -562,25 +571,11 @@ class _Proof:
         conditions |= dict.fromkeys(self._subject.labels, f"matures_at <= {at}{others}")
         conditions |= dict.fromkeys(self._subject.at_census, f"as_of = {at}")
         for table, condition in conditions.items():
-            expected = base[table]
-            if is_then:
-                # all of the replay is compared: of another clock there is nothing, and no time that has not come
-                expected = self._until(moment, table, expected, condition)
-                condition = f"1 = 1{others}"
             yield self._compared(
-                variant, moment, table, expected, rows[table], condition, began=began, until=None if is_then else moment
-            )
+                variant, moment, table, base[table], rows[table], condition,
+                began=began, until=moment, all_of_replay=f"1 = 1{others}" if is_then else "",
+            )  # fmt: skip
             began = time.perf_counter()
-
-    def _until(self, moment: datetime, table: Name, rows: pa.Table, condition: str) -> pa.Table:
-        """Return the rows that meet a condition, with what was known of their times at a moment."""
-        listed = ", ".join(
-            f"{value} as {name}"
-            for name in self._columns[table]
-            if (value := self._value_of(table, name, moment, moment))
-        )
-        with in_memory(those=rows) as connection:
-            return connection.sql(f"select {listed} from those where {condition}").to_arrow_table()
 
     def _asked(
         self,
@@ -620,12 +615,17 @@ class _Proof:
         held: Collection[str] | None = None,
         until: datetime | None = None,
         until_sql: str = "",
+        all_of_replay: str = "",
     ) -> Comparison:
         columns = self._compared_columns(table)
         values = {name: self._value_of(table, name, moment, until) for name in columns}
         if until_sql:
             values = {name: value.replace(timestamp_literal(moment), until_sql) for name, value in values.items()}
-        with paired(expected, replayed, self._subject.key, values, condition) as pair:
+        made = known = Selected(values, condition)
+        if all_of_replay:
+            # which has nothing of a later time, neither a row nor a value
+            made = Selected({name: self._value_of(table, name, moment, None) for name in columns}, all_of_replay)
+        with paired(self._memory, expected, replayed, self._subject.key, known, made) as pair:
             rows, differing, digest = pair.by_hash()
             counts = pair.counts() if differing else {}
             wrong = {name: found for name, found in counts.items() if held is None or name in held or name == ROW}

@@ -7,13 +7,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 ROW = "(row)"
 """Stands for a column where a row is missing, or where there is one too many."""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What is compared of a table.
+
+    Attributes
+    ----------
+    values : mapping of str to str
+        SQL of DuckDB, by column.
+    condition : str
+        Which rows, as SQL of DuckDB.
+    """
+
+    values: Mapping[str, str]
+    condition: str = "1 = 1"
 
 
 @dataclass(frozen=True)
@@ -26,22 +42,20 @@ class Pair:
         With the rows as ``expected_rows`` and ``replayed_rows``.
     key : str
         The column that, with ``as_of``, identifies a row.
-    values : mapping of str to str
-        What is compared, as SQL, by column.
-    condition : str
-        Which rows are compared, as SQL.
+    expected, replayed : Selected
+        Of either side, the same columns.
     """
 
     connection: DuckDBPyConnection
     key: str
-    values: Mapping[str, str]
-    condition: str
+    expected: Selected
+    replayed: Selected
 
     def by_hash(self) -> tuple[int, int, str]:
         """Return how many rows there are on either side, how many differ, and a digest of those that should be."""
-        row_hash = f"hash({', '.join(self.values.values())})"
+        hashed = self._with(lambda values: f"hash({', '.join(values.values())}) as row_hash")
         rows, differing, digest = self._rows(
-            f"{self._with(f'{row_hash} as row_hash')} "
+            f"{hashed} "
             "select count(*), count(*) filter (expected.row_hash is distinct from replayed.row_hash), "
             f"bit_xor(expected.row_hash) {self._from()}"
         )[0]
@@ -50,9 +64,9 @@ class Pair:
     def counts(self) -> dict[str, int]:
         """Return how many rows are on one side alone, as `ROW`, and how many differ in each column, where any do."""
         listed = [f"count(*) filter ({self._one_side()})"]
-        listed += [f"count(*) filter ({self._differs(name)})" for name in self.values]
+        listed += [f"count(*) filter ({self._differs(name)})" for name in self.expected.values]
         (found,) = self._rows(f"{self._joined()} select {', '.join(listed)} {self._from()}")
-        return {name: rows for name, rows in zip((ROW, *self.values), found, strict=True) if rows}
+        return {name: rows for name, rows in zip((ROW, *self.expected.values), found, strict=True) if rows}
 
     def examples(self, column: str, limit: int) -> list[tuple[Any, ...]]:
         """Return the latest rows that differ in a column: their key, ``as_of``, and both values as text."""
@@ -78,12 +92,12 @@ class Pair:
         return f"(not {self._one_side()} and expected.{column} is distinct from replayed.{column})"
 
     def _joined(self) -> str:
-        return self._with(", ".join(f"{value} as {name}" for name, value in self.values.items()))
+        return self._with(lambda values: ", ".join(f"{value} as {name}" for name, value in values.items()))
 
-    def _with(self, selected: str) -> str:
+    def _with(self, listed: Callable[[Mapping[str, str]], str]) -> str:
         sides = (
-            f"{side} as (select {self.key}, as_of, {selected} from {side}_rows where {self.condition})"
-            for side in ("expected", "replayed")
+            f"{side} as (select {self.key}, as_of, {listed(of.values)} from {side}_rows where {of.condition})"
+            for side, of in (("expected", self.expected), ("replayed", self.replayed))
         )
         return f"with {', '.join(sides)}"
 
@@ -109,19 +123,30 @@ def in_memory(**tables: pa.Table) -> Iterator[DuckDBPyConnection]:
 
 @contextmanager
 def paired(
-    expected: pa.Table, replayed: pa.Table, key: str, values: Mapping[str, str], condition: str
+    connection: DuckDBPyConnection,
+    expected: pa.Table,
+    replayed: pa.Table,
+    key: str,
+    of_expected: Selected,
+    of_replayed: Selected,
 ) -> Iterator[Pair]:
     """Set rows as they should be beside those of a replay while the context lasts.
 
     Parameters
     ----------
+    connection : DuckDBPyConnection
+        Of `in_memory`.
     expected, replayed : pyarrow.Table
-        With `key`, ``as_of`` and what `values` name.
+        With `key`, ``as_of`` and what is selected.
     key : str
-    values : mapping of str to str
-        What is compared, as SQL of DuckDB, by column.
-    condition : str
-        Which rows are compared, as SQL of DuckDB.
+    of_expected, of_replayed : Selected
+        The same columns.
     """
-    with in_memory(expected_rows=expected, replayed_rows=replayed) as connection:
-        yield Pair(connection, key, values, condition)
+    sides = {"expected_rows": expected, "replayed_rows": replayed}
+    for name, rows in sides.items():
+        connection.register(name, rows)
+    try:
+        yield Pair(connection, key, of_expected, of_replayed)
+    finally:
+        for name in sides:
+            connection.unregister(name)

@@ -224,6 +224,7 @@ def refused_templates(manifest: Mapping[str, Any], layers: Collection[str]) -> l
     models = [
         node for node in manifest["nodes"].values() if node["resource_type"] == "model" and node["fqn"][1] in layers
     ]
+    clocks = _clock_macros(macros)
     found: list[str] = []
     used: set[str] = set()
     for node in models:
@@ -234,7 +235,7 @@ def refused_templates(manifest: Mapping[str, Any], layers: Collection[str]) -> l
         hooks = [hook["sql"] for kind in ("pre-hook", "post-hook") for hook in node["config"].get(kind, [])]
         found += [f"{about}: the hook {hook}" for hook in hooks if not _is_hook(hook)]
         for text in (node["raw_code"], *hooks):
-            found += [f"{about}: {each}" for each in _of_template(text, "", macros, used)]
+            found += [f"{about}: {each}" for each in _of_template(text, "", macros, clocks, used)]
     for node in manifest["nodes"].values():
         if node["resource_type"] == "operation":
             found.append(f"{node['name']}: the hook {node['raw_code']!r} of the run")
@@ -242,7 +243,7 @@ def refused_templates(manifest: Mapping[str, Any], layers: Collection[str]) -> l
     while ahead := used - done:
         name = min(ahead)
         done.add(name)
-        found += [f"macro {name}: {each}" for each in _of_template(macros[name], name, macros, used)]
+        found += [f"macro {name}: {each}" for each in _of_template(macros[name], name, macros, clocks, used)]
     return sorted(set(found))
 
 
@@ -264,8 +265,10 @@ def _is_hook(text: str) -> bool:
     return isinstance(call, nodes.Call) and isinstance(call.node, nodes.Name) and call.node.name in HOOKS
 
 
-def _of_template(text: str, macro: str, macros: Mapping[str, str], used: set[str]) -> Iterator[str]:
-    """Yield what a template may not hold, and note the macros that it calls."""
+def _of_template(
+    text: str, macro: str, macros: Mapping[str, str], clocks: Collection[str], used: set[str]
+) -> Iterator[str]:
+    """Yield what a template may not hold, and note the macros that it calls; some of them give the clock."""
     from jinja2 import TemplateSyntaxError, meta, nodes
 
     try:
@@ -288,7 +291,7 @@ def _of_template(text: str, macro: str, macros: Mapping[str, str], used: set[str
             yield f"{name.name}, which dbt computes while it compiles"
         if id(name) not in asked and name.name not in TEMPLATE_VALUES:
             yield f"{name.name} under another name"
-    yield from _of_clock(tree, macros)
+    yield from _of_clock(tree, clocks)
     for attribute in tree.find_all(nodes.Getattr):
         if attribute.attr not in TEMPLATE_ATTRIBUTES | allowed:
             yield f".{attribute.attr}, which is not on the list of what templates may ask"
@@ -322,11 +325,10 @@ def _of_call(call: jinja2.nodes.Call, macro: str, macros: Mapping[str, str], use
             yield f"dispatch() of {first}, which is no macro of the project"
 
 
-def _of_clock(tree: jinja2.nodes.Template, macros: Mapping[str, str]) -> Iterator[str]:
+def _of_clock(tree: jinja2.nodes.Template, clocks: Collection[str]) -> Iterator[str]:
     """Refuse the clock where a template may compute with it: a replay moves it where it stands in the SQL as it is."""
     from jinja2 import nodes
 
-    clocks = _clock_macros(macros)
     written: set[int] = set()
     for output in tree.find_all(nodes.Output):
         for node in output.nodes:

@@ -94,7 +94,7 @@ def model_input(frame: pd.DataFrame, features: Mapping[str, Kind]) -> pd.DataFra
             )
         else:
             columns[name] = pd.Series(column.to_numpy(dtype="float64", na_value=float("nan")), index=frame.index)
-    return pd.DataFrame(columns, index=frame.index, columns=list(features))
+    return pd.DataFrame(columns, index=frame.index, columns=list(features), copy=False)
 
 
 def check_observations(frame: pd.DataFrame, key: str, *, times: Sequence[str] = (AS_OF,)) -> None:
