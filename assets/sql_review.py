@@ -226,7 +226,7 @@ def refused_templates(manifest: Mapping[str, Any], layers: Collection[str]) -> l
     ]
     clocks = _clock_macros(macros)
     found: list[str] = []
-    used: set[str] = set()
+    used: dict[str, str] = {}
     for node in models:
         about = f"{node['schema']}.{node['name']}"
         if node.get("language", "sql") != "sql":
@@ -235,15 +235,16 @@ def refused_templates(manifest: Mapping[str, Any], layers: Collection[str]) -> l
         hooks = [hook["sql"] for kind in ("pre-hook", "post-hook") for hook in node["config"].get(kind, [])]
         found += [f"{about}: the hook {hook}" for hook in hooks if not _is_hook(hook)]
         for text in (node["raw_code"], *hooks):
-            found += [f"{about}: {each}" for each in _of_template(text, "", macros, clocks, used)]
+            found += [f"{about}: {each}" for each in _of_template(text, about, "", macros, clocks, used)]
     for node in manifest["nodes"].values():
         if node["resource_type"] == "operation":
             found.append(f"{node['name']}: the hook {node['raw_code']!r} of the run")
     done: set[str] = set()
-    while ahead := used - done:
+    while ahead := used.keys() - done:
         name = min(ahead)
         done.add(name)
-        found += [f"macro {name}: {each}" for each in _of_template(macros[name], name, macros, clocks, used)]
+        about = f"macro {name}, which {used[name]} uses"
+        found += [f"{about}: {each}" for each in _of_template(macros[name], used[name], name, macros, clocks, used)]
     return sorted(set(found))
 
 
@@ -266,9 +267,9 @@ def _is_hook(text: str) -> bool:
 
 
 def _of_template(
-    text: str, macro: str, macros: Mapping[str, str], clocks: Collection[str], used: set[str]
+    text: str, model: str, macro: str, macros: Mapping[str, str], clocks: Collection[str], used: dict[str, str]
 ) -> Iterator[str]:
-    """Yield what a template may not hold, and note the macros that it calls; some of them give the clock."""
+    """Yield what a template of a model, or a macro that it uses, may not hold; note the macros that it calls."""
     from jinja2 import TemplateSyntaxError, meta, nodes
 
     try:
@@ -286,7 +287,7 @@ def _of_template(
         if name.ctx != "load" or name.name in own:
             continue
         if name.name in macros:
-            used.add(name.name)
+            used.setdefault(name.name, model)
         elif name.name not in TEMPLATE_NAMES | allowed:
             yield f"{name.name}, which dbt computes while it compiles"
         if id(name) not in asked and name.name not in TEMPLATE_VALUES:
@@ -305,10 +306,12 @@ def _of_template(
         if filtered.name not in TEMPLATE_FILTERS:
             yield f"the filter {filtered.name}"
     for call in tree.find_all(nodes.Call):
-        yield from _of_call(call, macro, macros, used)
+        yield from _of_call(call, model, macro, macros, used)
 
 
-def _of_call(call: jinja2.nodes.Call, macro: str, macros: Mapping[str, str], used: set[str]) -> Iterator[str]:
+def _of_call(
+    call: jinja2.nodes.Call, model: str, macro: str, macros: Mapping[str, str], used: dict[str, str]
+) -> Iterator[str]:
     from jinja2 import nodes
 
     first = call.args[0].value if call.args and isinstance(call.args[0], nodes.Const) else None
@@ -320,7 +323,8 @@ def _of_call(call: jinja2.nodes.Call, macro: str, macros: Mapping[str, str], use
     if isinstance(call.node, nodes.Getattr) and call.node.attr == "dispatch":
         # one macro of each engine stands for it
         those = {name for name in macros if first is not None and name.endswith(f"__{first}")}
-        used.update(those)
+        for name in those:
+            used.setdefault(name, model)
         if not those:
             yield f"dispatch() of {first}, which is no macro of the project"
 
