@@ -617,8 +617,8 @@ _TEMPLATES = [
          files={"macros/clock_of_the_build.sql": "{% macro clock_of_the_build() -%} {{ clock_us() }} {%- endmacro %}"}),
     Leak(name="the time of the compiler", kind=COMPILED, place="intermediate.observations",
          named=("intermediate.observations: modules",), column="'{{ modules.datetime.datetime.now() }}'"),
-    Leak(name="a query of a macro", kind=COMPILED, place="labels.next_action", named=("macro newest, which labels.next_action uses: run_query",),
-         column="'{{ newest() }}'",
+    Leak(name="a query of a macro", kind=COMPILED, place="labels.next_action",
+         named=("macro newest, which labels.next_action uses: run_query",), column="'{{ newest() }}'",
          files={"macros/newest.sql": "{% macro newest() %}{% if execute %}"
                 "{{ run_query('select max(created_at) from raw.leads').columns[0][0] }}{% endif %}{% endmacro %}"}),
     Leak(name="a query of the adapter", kind=COMPILED, place="staging.stg_leads",
