@@ -50,7 +50,7 @@ class Dbt(DbtCliResource):
 
 
 class DbtParseError(RuntimeError):
-    """The dbt project does not parse; the message holds what dbt says."""
+    """The dbt project does not parse, or reads what is made of it; the message says where."""
 
 
 class Translator(DagsterDbtTranslator):
@@ -67,12 +67,24 @@ class Translator(DagsterDbtTranslator):
         return [f"team:{meta.get('owner', 'data-engineering')}"]
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
-        """Return the spec; what reads schema ``ml`` depends on the scores of every declared model."""
+        """Return the spec; what reads schema ``ml`` depends on the scores of every declared model.
+
+        Raises
+        ------
+        DbtParseError
+            If a model reads it from which the scores are made.
+        """
         spec = super().get_asset_spec(manifest, unique_id, project)
-        reads = self.get_resource_props(manifest, unique_id).get("depends_on", {}).get("nodes", [])
+        node = self.get_resource_props(manifest, unique_id)
+        reads = node.get("depends_on", {}).get("nodes", [])
         predictions = {manifest["sources"][each]["name"] for each in reads if each.startswith("source.leadline.ml.")}
         if not predictions:
             return spec
+        if (layer := node["fqn"][1]) != "marts":
+            raise DbtParseError(
+                f"{layer}.{node['name']}: expected no table of schema ml, which is made of features and labels, found "
+                f"{', '.join(sorted(predictions))}. Read it in models/marts."
+            )
         kept = [dep for dep in spec.deps if dep.asset_key.path[-1] not in predictions]
         return spec.replace_attributes(deps=[*kept, *(dg.AssetKey(["scores", name]) for name in DECLARATIONS)])
 
@@ -94,8 +106,8 @@ def manifest_path() -> Path:
     target.mkdir(parents=True, exist_ok=True)
     beside = target / f"parse-{os.getpid()}"
     parsed = subprocess.run(
-        [DBT, "--quiet", "parse", "--profiles-dir", str(DBT_PROJECT.profiles_dir), "--target-path", str(beside),
-         "--log-path", str(beside)],
+        [DBT, "--quiet", "--no-use-colors", "parse", "--profiles-dir", str(DBT_PROJECT.profiles_dir),
+         "--target-path", str(beside), "--log-path", str(beside)],
         cwd=DBT_PROJECT.project_dir, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if parsed.returncode != 0:

@@ -52,10 +52,16 @@ def _run(current: Settings, job: str) -> int:
     sys.stderr.write(f"Leadline: {current.shown_source} → {current.home}\n")
     # nearly all that the libraries make as they load stays: looking for garbage among it took 6 % of a run's time
     gc.set_threshold(YOUNG_OBJECTS)
-    from orchestration.run import run_job
-    from orchestration.summary import summarize, ui_command
+    from assets.dbt import DbtParseError
 
-    outcome = run_job(current, job)
+    try:
+        from orchestration.run import run_job
+        from orchestration.summary import summarize, ui_command
+
+        outcome = run_job(current, job)
+    except DbtParseError as error:
+        sys.stderr.write(f"\n{error}\n")
+        return 2
     if outcome.failure is not None:
         published = (
             "What was scored is published: it failed after that."

@@ -10,7 +10,7 @@ import pytest
 from dagster_dbt import DbtCliResource, DbtProject
 
 import assets.dbt
-from assets.dbt import DBT, DBT_PROJECT, Dbt, DbtParseError, manifest_path
+from assets.dbt import DBT, DBT_PROJECT, Dbt, DbtParseError, Translator, manifest_path
 from assets.environment import PROJECT
 
 if TYPE_CHECKING:
@@ -43,6 +43,16 @@ def test_a_project_that_does_not_parse_is_refused_with_what_dbt_says(project: Pa
     with pytest.raises(DbtParseError, match="dbt could not parse the project") as caught:
         manifest_path()
     assert "no_such_model" in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_a_feature_that_reads_what_is_made_of_features_is_refused_by_name() -> None:
+    manifest = json.loads(manifest_path().read_text())
+    source = next(name for name in manifest["sources"] if name.startswith("source.leadline.ml."))
+    name = "model.leadline.lead_features"
+    manifest["nodes"][name]["depends_on"]["nodes"].append(source)
+    with pytest.raises(DbtParseError, match=r"features\.lead_features: expected no table of schema ml.*found"):
+        Translator().get_asset_spec(manifest, name, None)
 
 
 def test_what_dbt_overrides_is_there_to_be_overridden():
