@@ -32,6 +32,7 @@ def summarize(current: Settings) -> str:
             *([*scored, *unscored] if scored else []),
             _rejects(connection),
             *(f"note       {assumption}" for assumption in extraction.assumptions),
+            *(f"accepted   {sentence}" for sentence in extraction.accepted),
             *_proof(current, extraction.as_of),
             *(_model(connection, name) for name in DECLARATIONS),
             _source(connection),
