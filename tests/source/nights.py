@@ -29,9 +29,9 @@ def _time(moment: datetime) -> str:
 def export(simulated: Path, folder: Path, night: datetime, first: datetime) -> Path:
     """Write what the CRM shows on a night, as Parquet.
 
-    A row is there once it is recorded, what comes later to a row is empty until then, and by ``first``, a night sixty
-    days before the last, nobody has touched anything. Then, of a thousand: 10 leads and interactions are deleted, 20
-    outcomes corrected, 20 deals reopened, 10 leads valued anew, 10 appointments moved; 5 times are corrected; a rep leaves.
+    A row is there once it is recorded, and what comes later to a row is empty until then. In the sixty days from
+    ``first`` on, of a thousand, 10 leads and interactions are deleted, 20 outcomes emptied, 20 deals reopened, 10 leads
+    valued anew, 10 appointments moved and 5 times corrected; and a rep leaves.
     """
     folder.mkdir(parents=True, exist_ok=True)
     now = _time(night)
@@ -41,7 +41,8 @@ def export(simulated: Path, folder: Path, night: datetime, first: datetime) -> P
                 coalesce(told, status) as status,
                 case when {chance("lead_id", "valued", 10, night)} then property_value * 2 else property_value end
                     as property_value,
-                case when assigned_to <> 'rep-01' or {now} < first + interval 40 days then assigned_to end as assigned_to
+                case when assigned_to <> 'rep-01' or {now} < first + interval 40 days then assigned_to end
+                    as assigned_to
             ) from (select leads.*, changes.status as told, {_time(first)} as first from leads
             left join (select lead_id, max_by(value, changed_at) as status from lead_changes
                 where column_name = 'status' and changed_at <= {now} group by lead_id) changes using (lead_id)) leads
@@ -54,7 +55,8 @@ def export(simulated: Path, folder: Path, night: datetime, first: datetime) -> P
                 case when opened_at <= {now} then opened_at end as opened_at,
                 case when responded_at <= {now} then responded_at end as responded_at
             ) from (select *, {_time(first)} as first from interactions)
-            where coalesce(recorded_at, occurred_at) <= {now} and not {chance("interaction_id", "deleted", 10, night)}""",
+            where coalesce(recorded_at, occurred_at) <= {now}
+            and not {chance("interaction_id", "deleted", 10, night)}""",
         "appointments": f"""
             select * exclude (first) replace (
                 case when ended_at <= {now} then status else 'scheduled' end as status,
