@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Literal
 from assets.source.evidence import PRIMARY_TIMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from assets.source.evidence import ColumnEvidence, Earlier, Evidence, TableEvidence
 
 __all__ = ["Bounds", "Finding", "compare", "hash_of", "refusal"]
 
 PASSING = (
-    ("leads", "status", None),
     ("appointments", "status", "scheduled"),
     ("appointments", "status", "rescheduled"),
     ("projects", "status", "open"),
 )
-"""Words that rows leave as time goes by (None for all of a column): that none is left of one is no news."""
+"""Words that rows leave as time goes by: that none is left of one is no news."""
+
+PASSING_COLUMN = ("leads", "status")
+"""A column with words of its own, all of which may be of this kind: one is missed if a new one has taken its place."""
 
 PERSONS = ("assigned_to", "performed_by")
 """Columns that a colleague who leaves may empty in all rows of theirs."""
@@ -54,8 +56,8 @@ class Bounds:
     persons_share : float
         For a column of `PERSONS`, in place of both shares.
     part_rows : int
-        Rows of a table read in part that had a value, if no row read has one. The rows read are those that have
-        changed, and a few may have changed for one reason.
+        Rows of a table read in part that have lost a value, if no row that is new or has changed has one. The rows read
+        are those that have changed, and a few may have changed for one reason.
     word_rows : int
     word_share : float
     word_many : int
@@ -64,7 +66,7 @@ class Bounds:
     renamed_share : float
         Rows of a new word, as a share of those of the word that is gone, from which it is taken for its new name.
     passing_share : float
-        The same for a word of `PASSING`.
+        The same for a word of `PASSING_COLUMN`.
     """
 
     bulk_rows: int = 10
@@ -158,13 +160,14 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
             sentence=f"{table.table}: {_rows(had)} before; {table.place} lacks {gone:,} of them{reason}, and has "
             f"{_rows(table.present)} in all",
         )  # fmt: skip
-    lost = 0
+    whole_columns = set()
     for column in table.columns:
-        finding = _of_column(table, column, bounds)
-        if finding is not None:
-            lost = max(lost, finding.before - finding.after)
+        if (finding := _of_column(table, column, bounds)) is None:
+            whole_columns.add(column.column)
+        else:
             yield finding
-    yield from _gone_words(table, bounds)
+    # of a column that has lost its values the words are gone as well
+    yield from _gone_words(table, whole_columns, bounds)
     again = table.stored - table.missing if table.whole else table.stored
     if bounds.bulk(table.moved, again):
         primary = PRIMARY_TIMES[table.table]
@@ -200,9 +203,14 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
         )  # fmt: skip
     person = column.column in PERSONS
     of = column.again if table.whole else column.stored
-    emptied = column.lost == column.again and column.found == 0
-    if bounds.bulk(column.lost, of, person=person) or (not table.whole and emptied and column.lost >= bounds.part_rows):
-        how = f"all {_rows(table.read)} read have none" if emptied else f"{column.lost:,} of them have none now"
+    if bounds.bulk(column.lost, of, person=person) or (
+        not table.whole and column.lost >= bounds.part_rows and column.fresh == 0
+    ):
+        how = f"{column.lost:,} of them have none now"
+        if column.found == 0:
+            how = f"all {_rows(table.read)} read have none"
+        elif column.fresh == 0:
+            how += ", and no row that is new or has changed has one"
         return Finding(
             kind="values_lost", subject=name, before=column.again, after=column.again - column.lost,
             sentence=f"{name}: a value in {_rows(column.again)} that were read again before; {how}",
@@ -216,8 +224,8 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
     return None
 
 
-def _gone_words(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
-    for column in dict.fromkeys(each.column for each in table.words):
+def _gone_words(table: TableEvidence, columns: Collection[str], bounds: Bounds) -> Iterator[Finding]:
+    for column in dict.fromkeys(each.column for each in table.words if each.column in columns):
         words = [each for each in table.words if each.column == column]
         new = [each for each in words if each.stored == 0 and each.found > 0]
         renamed = max(new, key=lambda each: each.found, default=None)
@@ -225,9 +233,9 @@ def _gone_words(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
         for each in words:
             # as many rows at least had the word and were read again
             rows = each.stored - table.missing
-            if each.found > 0 or rows < bounds.most_rows:
+            if each.found > 0 or rows < bounds.most_rows or (table.table, column, each.word) in PASSING:
                 continue
-            passing = any((table.table, column, word) in PASSING for word in (each.word, None))
+            passing = (table.table, column) == PASSING_COLUMN
             share = bounds.passing_share if passing else bounds.renamed_share
             is_renamed = renamed is not None and renamed.found >= share * each.stored
             many = rows >= bounds.word_rows and (rows >= bounds.word_many or rows >= bounds.word_share * total)

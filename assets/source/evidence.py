@@ -115,6 +115,8 @@ class ColumnEvidence:
         Of these, rows that have no value any more.
     found : int
         Rows read that have a value.
+    fresh : int
+        Of these, rows that are new or have changed.
     short : int
         Of a table read in part: values that are stored and that the source has not, beyond the rows that it has not.
     short_before : int
@@ -128,6 +130,7 @@ class ColumnEvidence:
     again: int
     lost: int
     found: int
+    fresh: int
     short: int = 0
     short_before: int = 0
 
@@ -370,7 +373,7 @@ def _column(
     shares: Sequence[int],
     deltas: Sequence[int],
 ) -> ColumnEvidence:
-    (stored, again), (lost, found_changed, before_changed) = shares, deltas
+    (stored, again), (lost, fresh, before_changed) = shares, deltas
     short = 0
     part, form = validated.reading.part, binding.forms[column]
     if part is not None and isinstance(form, str):
@@ -382,7 +385,8 @@ def _column(
         stored=stored,
         again=again,
         lost=lost,
-        found=found_changed + again - before_changed,
+        found=fresh + again - before_changed,
+        fresh=fresh,
         short=short,
         short_before=last.get("short", {}).get(column, 0),
     )
