@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from assets.source.evidence import PRIMARY_TIMES
+from assets.source.history import CHANGES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -85,9 +86,11 @@ class Bounds:
         """Say whether so many rows of those stored are a bulk."""
         if person:
             return rows >= self.most_rows and rows >= self.persons_share * of
-        return (rows >= self.bulk_rows and rows >= self.bulk_share * of) or (
-            rows >= self.most_rows and rows >= self.most_share * of
-        )
+        return (rows >= self.bulk_rows and rows >= self.bulk_share * of) or self.most(rows, of)
+
+    def most(self, rows: int, of: int) -> bool:
+        """Say whether so many rows are most of those stored."""
+        return rows >= self.most_rows and rows >= self.most_share * of
 
 
 BOUNDS = Bounds()
@@ -153,7 +156,8 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
     if table.stored == 0:
         return
     gone = table.missing - table.missing_before
-    if bounds.bulk(gone, had):
+    # a CRM keeps a history for some months, and what it has told once is not lost
+    if bounds.most(gone, had) if table.table == CHANGES else bounds.bulk(gone, had):
         reason = f", {table.rejected:,} of them rejected now (raw.rejects shows such rows)" if table.rejected else ""
         yield Finding(
             kind="rows_gone", subject=table.table, before=had, after=had - gone,
@@ -209,7 +213,7 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
         how = f"{column.lost:,} of them have none now"
         if column.found == 0:
             how = f"all {_rows(table.read)} read have none"
-        elif column.fresh == 0:
+        elif not table.whole and column.fresh == 0:
             how += ", and no row that is new or has changed has one"
         return Finding(
             kind="values_lost", subject=name, before=column.again, after=column.again - column.lost,

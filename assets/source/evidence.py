@@ -340,7 +340,7 @@ def _table(
             )
             for bit, column in enumerate(compared)
         ),
-        words=tuple(_words(connection, name)) if whole else (),
+        words=tuple(_words(connection, name)) if whole and stored else (),
     )
 
 

@@ -39,6 +39,7 @@ def export(simulated: Path, folder: Path, night: datetime, first: datetime) -> P
         "leads": f"""
             select * exclude (first, told) replace (
                 coalesce(told, status) as status,
+                least(updated_at, {now}) as updated_at,
                 case when {chance("lead_id", "valued", 10, night)} then property_value * 2 else property_value end
                     as property_value,
                 case when assigned_to <> 'rep-01' or {now} < first + interval 40 days then assigned_to end
