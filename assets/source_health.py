@@ -318,9 +318,8 @@ def _new_categories(
         rows_before = sum(rows for _, rows, _, _ in counts)
         rows_now = sum(rows for _, _, rows, _ in counts)
         known = {value for value, _, _, is_known in counts if is_known}
-        if earlier is not None:
-            if (table.name, name) not in earlier.categories:
-                continue
+        # of a column with very many values none are kept
+        if earlier is not None and (table.name, name) in earlier.categories:
             known = set(earlier.categories[table.name, name])
             rows_before = sum(rows for (of, _), rows in earlier.rows.items() if of == table.name)
         if min(rows_before, rows_now) >= policy.min_rows:

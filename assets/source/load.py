@@ -152,7 +152,6 @@ class Warehouse:
             By table. A table that does not exist is exposed empty.
         """
         existing: set[str] = set()
-        connection.execute(f"create table known_words ({_definition(WORD_COLUMNS)})")
         attached = self._path.exists()
         if attached:
             attach = f"attach {literal(str(self._path))} as warehouse (read_only)"
@@ -165,6 +164,7 @@ class Warehouse:
                 ).fetchall()
             }
         try:
+            connection.execute(f"create table known_words ({_definition(WORD_COLUMNS)})")
             for table, want in wanted.items():
                 if table in existing:
                     stored = {
@@ -191,7 +191,7 @@ class Warehouse:
         finally:
             for table in wanted:
                 connection.execute(f"drop {'view' if table in existing else 'table'} if exists known_{table}")
-            connection.execute("drop table known_words")
+            connection.execute("drop table if exists known_words")
             if attached:
                 connection.execute("detach warehouse")
 
@@ -217,16 +217,18 @@ class PostgresWarehouse(Warehouse):
         from sqlalchemy import create_engine, inspect, literal_column, select, text
         from sqlalchemy.exc import OperationalError
 
-        connection.execute(f"create table known_words ({_definition(WORD_COLUMNS)})")
         engine = create_engine(self._url)
         try:
-            existing = set(inspect(engine).get_table_names(RAW))
+            inspector = inspect(engine)
+            existing = set(inspector.get_table_names(RAW))
             with engine.connect() as opened:
-                for table in existing.intersection(wanted):
-                    stored_columns = {column["name"] for column in inspect(engine).get_columns(table, schema=RAW)}
-                    for column in stored_columns.intersection(wanted[table].words):
-                        counted = opened.execute(text(_counted(f"{RAW}.{table}", column))).all()
-                        _keep_words(connection, table, column, counted)
+                words = [
+                    (table, column, opened.execute(text(_counted(f"{RAW}.{table}", column))).all())
+                    for table in existing.intersection(wanted)
+                    for column in {each["name"] for each in inspector.get_columns(table, schema=RAW)}.intersection(
+                        wanted[table].words
+                    )
+                ]
         except OperationalError as error:
             raise ConnectionError(
                 f"warehouse {self._description}: expected a PostgreSQL database that answers, found "
@@ -235,6 +237,9 @@ class PostgresWarehouse(Warehouse):
         finally:
             engine.dispose()
         try:
+            connection.execute(f"create table known_words ({_definition(WORD_COLUMNS)})")
+            for each in words:
+                _keep_words(connection, *each)
             for table, want in wanted.items():
                 connection.execute(f"create table known_{table} ({want.definition})")
                 if table not in existing:
@@ -255,7 +260,7 @@ class PostgresWarehouse(Warehouse):
         finally:
             for table in wanted:
                 connection.execute(f"drop table if exists known_{table}")
-            connection.execute("drop table known_words")
+            connection.execute("drop table if exists known_words")
 
     def destination(self) -> Any:
         """Return the dlt destination."""
