@@ -60,8 +60,8 @@ def crm(
     Raises
     ------
     dagster.Failure
-        If the source breaks the contract, with the message that says where and what to do; the warehouse is then as
-        it was.
+        If the source breaks the contract, or what it delivered before is gone, with the message that says where and
+        what to do; the warehouse is then as it was.
     """
     from assets.source.extract import SourceContractError, extract
 
@@ -77,6 +77,7 @@ def crm(
             as_of=crm_source.clock,
             present=clock.present(),
             mapping=crm_source.mapping,
+            accept=crm_source.accept_extraction,
             log=context.log.info,
         )
     except SourceContractError as error:
@@ -88,10 +89,13 @@ def crm(
         record_lateness(connection, context.run_id, report.as_of, late, clock.present())
     for assumption in report.assumptions:
         context.log.warning(f"assumption of mapping {report.mapping_name}: {assumption}")
+    for sentence in report.accepted:
+        context.log.warning(f"accepted by a person: {sentence}")
     shared: dict[str, Any] = {
         "clock": dg.MetadataValue.timestamp(report.as_of),
         "source": report.source,
         "mapping": f"{report.mapping_name} ({report.mapping_reason})",
+        "accepted": dg.MetadataValue.md("\n".join(f"- {each}" for each in report.accepted) or "none"),
     }
     rejected = {name: table.rejects_by_reason for name, table in report.tables.items() if table.rejects_by_reason}
     for name in TABLES:

@@ -91,6 +91,9 @@ class Settings:
     accept_new_source : bool
         Whether the warehouse may go on with another source than the one that it was filled from
         (``LEADLINE_ACCEPT_NEW_SOURCE``).
+    accept_extraction : str
+        The beginning of the hash of what an extraction would lose, which goes on all the same
+        (``LEADLINE_ACCEPT_EXTRACTION``); empty for none.
     new_grades : bool
         Whether the grades of this run's champions are cut anew, in place of those in force (``LEADLINE_NEW_GRADES``).
     accept_proof : str
@@ -118,6 +121,7 @@ class Settings:
     mapping: str | None
     as_of: datetime | None
     accept_new_source: bool
+    accept_extraction: str
     new_grades: bool
     accept_proof: str
     confirmed_features: Mapping[str, tuple[str, ...]]
@@ -217,8 +221,19 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         mapping=values.get("LEADLINE_MAPPING"),
         as_of=_moment("LEADLINE_AS_OF", values.get("LEADLINE_AS_OF")),
         accept_new_source=_switch("LEADLINE_ACCEPT_NEW_SOURCE", values.get("LEADLINE_ACCEPT_NEW_SOURCE", "0")),
+        accept_extraction=_hash(
+            "LEADLINE_ACCEPT_EXTRACTION",
+            values.get("LEADLINE_ACCEPT_EXTRACTION", ""),
+            least=8,
+            of="what an extraction would lose, as its refusal names it",
+        ),
         new_grades=_switch("LEADLINE_NEW_GRADES", values.get("LEADLINE_NEW_GRADES", "0")),
-        accept_proof=_sql_hash("LEADLINE_ACCEPT_PROOF", values.get("LEADLINE_ACCEPT_PROOF", "")),
+        accept_proof=_hash(
+            "LEADLINE_ACCEPT_PROOF",
+            values.get("LEADLINE_ACCEPT_PROOF", ""),
+            least=12,
+            of="a build's SQL, as the failure of its proof names it",
+        ),
         confirmed_features=_confirmed(values.get(CONFIRMED_FEATURES, "")),
         source_accepted_since=_moment("LEADLINE_SOURCE_ACCEPTED_SINCE", values.get("LEADLINE_SOURCE_ACCEPTED_SINCE")),
         split=_split(values.get("LEADLINE_SPLIT", "temporal")),
@@ -236,11 +251,11 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
-def _sql_hash(variable: str, value: str) -> str:
-    if value and not re.fullmatch("[0-9a-f]{12,64}", value):
+def _hash(variable: str, value: str, *, least: int, of: str) -> str:
+    if value and not re.fullmatch(f"[0-9a-f]{{{least},64}}", value):
         raise SettingError(
-            f"{variable}: expected the beginning of the hash of a build's SQL, 12 digits or more of 0 to 9 and a to f, "
-            f"as the failure of its proof names it, found {value!r}."
+            f"{variable}: expected the beginning of the hash of {of}, {least} digits or more of 0 to 9 and a to f, "
+            f"found {value!r}."
         )
     return value
 

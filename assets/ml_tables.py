@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from assets.feature_quality import FeatureQuality
     from assets.lateness import Lateness
+    from assets.source_deliveries import Delivery
     from assets.source_health import SourceFigure
     from assets.warehouse import Connection
     from models.candidate import Candidate
@@ -239,6 +240,22 @@ TABLES: Mapping[str, Table] = {
             "measured_at": TIME,
         },
         key=("as_of", "check_name", "subject"),
+    ),
+    "ml_source_deliveries": Table(
+        columns={
+            "run_id": TEXT,
+            "as_of": TIME,
+            "load_number": COUNT,
+            "table_name": TEXT,
+            "subject": TEXT,
+            "column_name": TEXT,
+            "category": TEXT,
+            "rows": COUNT,
+            "nulls": COUNT,
+            "days": NUMBER,
+            "measured_at": TIME,
+        },
+        key=("as_of", "load_number", "table_name", "subject", "column_name", "category"),
     ),
     "ml_lateness": Table(
         columns={
@@ -594,6 +611,20 @@ def record_source_health(
         for each in figures
     ]
     _replace_measurement(connection, "ml_source_health", run_id, {"as_of": as_of}, rows, measured_at)
+
+
+def record_source_deliveries(
+    connection: Connection,
+    run_id: str,
+    as_of: datetime,
+    load_number: int,
+    deliveries: Iterable[Delivery],
+    measured_at: datetime,
+) -> None:
+    """Write what an extraction's source had delivered, in place of what was there if it differs."""
+    rows = [astuple(each) for each in deliveries]
+    key = {"as_of": as_of, "load_number": load_number}
+    _replace_measurement(connection, "ml_source_deliveries", run_id, key, rows, measured_at)
 
 
 def record_lateness(

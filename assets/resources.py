@@ -42,6 +42,8 @@ class CrmSource(dg.ConfigurableResource):  # type: ignore[type-arg]
     as_of : str or None
         The clock in ISO 8601, or None for the default of the source.
     accept_new_source : bool
+    accept_extraction : str
+        The beginning of the hash of what an extraction may lose; empty for nothing.
     accepted_since : str or None
         From when on the source counts as it should be, in ISO 8601; None for always.
     state_dir, simulated : str
@@ -53,6 +55,7 @@ class CrmSource(dg.ConfigurableResource):  # type: ignore[type-arg]
     mapping: str | None
     as_of: str | None
     accept_new_source: bool
+    accept_extraction: str = ""
     accepted_since: str | None
     state_dir: str
     simulated: str

@@ -1,20 +1,32 @@
 """The health of the source: whether the CRM's feeds still deliver what they delivered when the champions were trained.
 
+It is held to what was stored then, and not to rows that a later extraction has overwritten.
 What fails here asks for a person and forbids retraining. Only columns of the source are looked at: the share of nulls
 in a feature moves with the world, that in a column of the source when somebody or something stops filling it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.addresses import is_database
 from assets.compiled import microseconds
 from assets.drift import check_result
-from assets.ml_tables import ensure, record_source_health
+from assets.ml_tables import ensure, record_source_deliveries, record_source_health
 from assets.resources import WAREHOUSE_POOL, Clock, CrmSource
+from assets.source_deliveries import (
+    STAGING,
+    TABLES,
+    Delivered,
+    SourceTable,
+    delivered_at_training,
+    first_fact,
+    last_fact,
+    measure_deliveries,
+)
 from assets.warehouse import Excerpt, Warehouse
 from models.drift import Verdict
 from models.registry import DECLARATIONS
@@ -33,68 +45,6 @@ CHECKS = {
 """The checks, with what holds when they pass."""
 
 KEY = ["source_health", "crm"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceTable:
-    """What is looked at in a staging table.
-
-    Attributes
-    ----------
-    name : str
-        For people.
-    staging : str
-        The table.
-    known : str
-        The column with the time at which a row became known, in microseconds since 1970.
-    feed : str
-        SQL expression of the feed that a row belongs to; a feed can break alone.
-    aged : bool
-        Whether the age of its last fact is looked at.
-    filled : tuple of str
-        Columns whose share of nulls is looked at, feed by feed.
-    categories : tuple of str
-        Columns whose values are looked at.
-    """
-
-    name: str
-    staging: str
-    known: str
-    feed: str
-    aged: bool = True
-    filled: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-
-
-TABLES = (
-    SourceTable(
-        name="leads",
-        staging="stg_leads",
-        known="known_us",
-        feed="'leads'",
-        filled=("lead_source", "property_value", "zip_code"),
-        categories=("lead_source",),
-    ),
-    SourceTable(
-        name="interactions",
-        staging="stg_interactions",
-        known="known_us",
-        feed="'interactions: ' || concat_ws(' ', interaction_type, direction)",
-        filled=("outcome", "performed_by"),
-        categories=("interaction_type", "outcome"),
-    ),
-    SourceTable(name="appointments", staging="stg_appointments", known="booked_us", feed="'appointments'"),
-    SourceTable(name="projects", staging="stg_projects", known="proposed_us", feed="'projects'", filled=("value",)),
-    # what comes later to a row that is there already comes by a feed of its own, such as the tracking of e-mails
-    SourceTable(name="openings", staging="stg_interactions", known="opened_us", feed="'openings'", aged=False),
-    SourceTable(name="answers", staging="stg_interactions", known="responded_us", feed="'answers'", aged=False),
-    SourceTable(
-        name="appointment ends", staging="stg_appointments", known="ended_us", feed="'appointment ends'", aged=False
-    ),
-    SourceTable(name="project ends", staging="stg_projects", known="closed_us", feed="'project ends'", aged=False),
-)
-
-STAGING = sorted({table.staging for table in TABLES})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +120,8 @@ def measure(
     clock: datetime,
     trained_at: datetime | None,
     accepted_since: datetime | None = None,
+    earlier: Delivered | None = None,
+    single_export: bool = False,
     policy: SourcePolicy = POLICY,
 ) -> list[SourceFigure]:
     """Measure the health of the source at a clock, over every row of the staging tables that was known by then.
@@ -185,6 +137,10 @@ def measure(
         where the recent one begins.
     accepted_since : datetime or None
         From when on a person has found the source to be as it should: nothing before is held against it.
+    earlier : Delivered or None
+        What was delivered in the reference period, as it was stored then; None where the rows themselves still tell.
+    single_export : bool
+        Whether one export is all that is known: which of its feeds ends first says nothing of the next one.
     policy : SourcePolicy
 
     Returns
@@ -192,26 +148,32 @@ def measure(
     list of SourceFigure
         What is too small to judge is left out.
     """
-    first = min(
-        (
-            moment
-            for table in TABLES
-            for (moment,) in connection.execute(f"select min({table.known}) from staging.{table.staging}").fetchall()
-            if moment is not None
-        ),
-        default=None,
-    )
+    first = first_fact(connection)
     if first is None:
         return []
     if accepted_since is not None:
+        earlier = None if earlier is None or earlier.as_of < accepted_since else earlier
         first = max(first, microseconds(accepted_since))
         trained_at = None if trained_at is None or trained_at < accepted_since else trained_at
     feeds = _Spans.until(clock, policy.volume_days, trained_at, policy, first)
     columns = _Spans.until(clock, policy.recent_days, trained_at, policy, first)
-    figures = [figure for table in TABLES for figure in _traffic(connection, table, feeds, policy)]
-    figures += [figure for table in TABLES for figure in _nulls(connection, table, columns, policy)]
-    figures += [figure for table in TABLES for figure in _new_categories(connection, table, columns, policy)]
+    figures: list[SourceFigure] = []
+    if not single_export:
+        figures += [figure for table in TABLES for figure in _traffic(connection, table, feeds, earlier, policy)]
+    figures += [figure for table in TABLES for figure in _nulls(connection, table, columns, earlier, policy)]
+    figures += [figure for table in TABLES for figure in _new_categories(connection, table, columns, earlier, policy)]
     return figures
+
+
+def own_clock(connection: "DuckDBPyConnection", as_of: datetime) -> datetime:
+    """Return the clock of an export: the first whole second after its last fact, if that is before `as_of`.
+
+    An export that ends is not a feed that has stopped, whenever its leads are scored.
+    """
+    last = last_fact(connection)
+    if last is None:
+        return as_of
+    return min(as_of, datetime.fromtimestamp(last // 1_000_000 + 1, UTC))
 
 
 def judge(figures: list[SourceFigure]) -> tuple[Verdict, ...]:
@@ -271,24 +233,37 @@ class _Spans:
 
 
 def _traffic(
-    connection: "DuckDBPyConnection", table: SourceTable, spans: _Spans, policy: SourcePolicy
+    connection: "DuckDBPyConnection",
+    table: SourceTable,
+    spans: _Spans,
+    earlier: Delivered | None,
+    policy: SourcePolicy,
 ) -> Iterator[SourceFigure]:
-    known = table.known
-    rows = connection.execute(
-        f"select {table.feed} as feed, count(*) filter (where {spans.reference(known)}), "
-        f"count(*) filter (where {spans.current(known)}), max({known}) filter (where {known} <= {spans.current_end}) "
-        f"from staging.{table.staging} group by feed order by feed"
-    ).fetchall()
-    expected_rows = sum(before for _, before, *_ in rows) * spans.ratio
-    if table.aged and expected_rows >= policy.min_expected_rows:
-        age = (spans.current_end - max(last for *_, last in rows if last is not None)) / 86_400_000_000
+    known, ratio = table.known, spans.ratio
+    found = {
+        feed: (before, now, last)
+        for feed, before, now, last in connection.execute(
+            f"select {table.feed} as feed, count(*) filter (where {spans.reference(known)}), "
+            f"count(*) filter (where {spans.current(known)}), "
+            f"max({known}) filter (where {known} <= {spans.current_end}) from staging.{table.staging} group by feed"
+        ).fetchall()
+    }
+    rows_before = {feed: before for feed, (before, *_) in found.items()}
+    if earlier is not None:
+        # a feed of which no row is left has no row here
+        rows_before = {feed: rows for (name, feed), rows in earlier.rows.items() if name == table.name}
+        ratio = policy.volume_days / earlier.days if earlier.days > 0 else 0.0
+    rows_now = {feed: now for feed, (_, now, _) in found.items()}
+    last_known = max((last for *_, last in found.values() if last is not None), default=None)
+    expected_rows = sum(rows_before.values()) * ratio
+    if table.aged and expected_rows >= policy.min_expected_rows and last_known is not None:
+        age = (spans.current_end - last_known) / 86_400_000_000
         yield SourceFigure(
             check="data_age", subject=table.name, value=age, threshold=policy.max_age_days,
-            failed=age > policy.max_age_days, rows_reference=round(expected_rows),
-            rows_current=sum(now for _, _, now, _ in rows),
+            failed=age > policy.max_age_days, rows_reference=round(expected_rows), rows_current=sum(rows_now.values()),
         )  # fmt: skip
-    for feed, before, now, _ in rows:
-        expected = before * spans.ratio
+    for feed, before in sorted(rows_before.items()):
+        expected, now = before * ratio, rows_now.get(feed, 0)
         if expected >= policy.min_expected_rows:
             yield SourceFigure(
                 check="volume", subject=feed, value=now / expected, threshold=policy.min_volume_ratio,
@@ -297,52 +272,71 @@ def _traffic(
 
 
 def _nulls(
-    connection: "DuckDBPyConnection", table: SourceTable, spans: _Spans, policy: SourcePolicy
+    connection: "DuckDBPyConnection",
+    table: SourceTable,
+    spans: _Spans,
+    earlier: Delivered | None,
+    policy: SourcePolicy,
 ) -> Iterator[SourceFigure]:
     if not table.filled:
         return
     before, now = spans.reference(table.known), spans.current(table.known)
-    shares = ", ".join(
-        f"avg(cast({name} is null as int)) filter (where {period})" for name in table.filled for period in (before, now)
+    empty = ", ".join(
+        f"count(*) filter (where {name} is null and {period})" for name in table.filled for period in (before, now)
     )
-    for feed, rows_before, rows_now, *found in connection.execute(
-        f"select {table.feed} as feed, count(*) filter (where {before}), count(*) filter (where {now}), {shares} "
+    for feed, all_before, all_now, *found in connection.execute(
+        f"select {table.feed} as feed, count(*) filter (where {before}), count(*) filter (where {now}), {empty} "
         f"from staging.{table.staging} group by feed order by feed"
     ).fetchall():
-        if min(rows_before, rows_now) < policy.min_rows:
-            continue
         for position, name in enumerate(table.filled):
-            rise = found[2 * position + 1] - found[2 * position]
+            rows_before, empty_before = all_before, found[2 * position]
+            if earlier is not None:
+                rows_before, empty_before = earlier.nulls.get((feed, name), (0, 0))
+            if min(rows_before, all_now) < policy.min_rows:
+                continue
+            rise = found[2 * position + 1] / all_now - empty_before / rows_before
             yield SourceFigure(
                 check="nulls", subject=f"{feed}, {name}", value=rise, threshold=policy.max_null_rise,
-                failed=rise > policy.max_null_rise, rows_reference=rows_before, rows_current=rows_now,
+                failed=rise > policy.max_null_rise, rows_reference=rows_before, rows_current=all_now,
             )  # fmt: skip
 
 
 def _new_categories(
-    connection: "DuckDBPyConnection", table: SourceTable, spans: _Spans, policy: SourcePolicy
+    connection: "DuckDBPyConnection",
+    table: SourceTable,
+    spans: _Spans,
+    earlier: Delivered | None,
+    policy: SourcePolicy,
 ) -> Iterator[SourceFigure]:
     before, now = spans.reference(table.known), spans.current(table.known)
     for name in table.categories:
         # a value that any row before the recent ones had is known, however long ago
-        rows_before, rows_now, new = connection.execute(
-            f"select coalesce(sum(before), 0), coalesce(sum(now), 0), "
-            f"coalesce(sum(now) filter (where {name} is not null and not known), 0) from ("
-            f"select {name}, count(*) filter (where {before}) as before, count(*) filter (where {now}) as now, "
-            f"min({table.known}) <= {spans.reference_end} as known from staging.{table.staging} group by {name})"
-        ).fetchall()[0]
+        counts = connection.execute(
+            f"select {name}, count(*) filter (where {before}), count(*) filter (where {now}), "
+            f"min({table.known}) <= {spans.reference_end} from staging.{table.staging} group by {name}"
+        ).fetchall()
+        rows_before = sum(rows for _, rows, _, _ in counts)
+        rows_now = sum(rows for _, _, rows, _ in counts)
+        known = {value for value, _, _, is_known in counts if is_known}
+        # of a column with very many values none are kept
+        if earlier is not None and (table.name, name) in earlier.categories:
+            known = set(earlier.categories[table.name, name])
+            rows_before = sum(rows for (of, _), rows in earlier.rows.items() if of == table.name)
         if min(rows_before, rows_now) >= policy.min_rows:
-            share = float(new / rows_now)
+            new = sum(rows for value, _, rows, _ in counts if value is not None and value not in known)
+            share = new / rows_now
             yield SourceFigure(
                 check="categories", subject=f"{table.name}, {name}", value=share, threshold=policy.max_new_categories,
-                failed=share > policy.max_new_categories, rows_reference=int(rows_before), rows_current=int(rows_now),
+                failed=share > policy.max_new_categories, rows_reference=rows_before, rows_current=rows_now,
             )  # fmt: skip
 
 
 def _verdict(check: str, figures: list[SourceFigure]) -> Verdict:
     if not figures:
         return Verdict(
-            check=check, failed=False, statement="Not enough evidence: nothing in the source has rows enough."
+            check=check,
+            failed=False,
+            statement="Not enough evidence: nothing in the source has rows enough, or there is a single export.",
         )
     failed = [each for each in figures if each.failed]
     # of the volume less is worse, of the others more
@@ -383,14 +377,31 @@ def source_health(
     context: dg.AssetExecutionContext, warehouse: Warehouse, clock: Clock, crm_source: CrmSource
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Measure the source and judge it."""
-    as_of = warehouse.built_extraction().as_of
+    extraction = warehouse.built_extraction()
+    as_of = extraction.as_of
     with warehouse.connect() as connection:
         ensure(connection)
         trained_at = oldest_training(connection)
+        earlier = delivered_at_training(connection, as_of=as_of, load_number=extraction.load_number)
+    accepted_since = crm_source.accepted_since_moment
     with warehouse.analyze(*(Excerpt("staging", name) for name in STAGING)) as analysis:
-        figures = measure(analysis, clock=as_of, trained_at=trained_at, accepted_since=crm_source.accepted_since_moment)
+        clock_of_source = as_of if is_database(extraction.source) else own_clock(analysis, as_of)
+        figures = measure(
+            analysis,
+            clock=clock_of_source,
+            trained_at=trained_at,
+            accepted_since=accepted_since,
+            earlier=earlier,
+            single_export=not is_database(extraction.source)
+            and earlier is None
+            and (trained_at is None or trained_at >= clock_of_source),
+        )
+        deliveries = measure_deliveries(
+            analysis, clock=clock_of_source, since=accepted_since, days=POLICY.reference_days
+        )
     with warehouse.connect() as connection:
         record_source_health(connection, context.run_id, as_of, figures, clock.present())
+        record_source_deliveries(connection, context.run_id, as_of, extraction.load_number, deliveries, clock.present())
     verdicts = judge(figures)
     rows = [
         f"| {each.check} | {each.subject} | {each.value:.3f} | {each.threshold:g} | {'failed' if each.failed else ''} |"
@@ -401,6 +412,12 @@ def source_health(
     yield dg.MaterializeResult(
         metadata={
             "clock": dg.MetadataValue.timestamp(as_of),
+            "clock_of_source": dg.MetadataValue.timestamp(clock_of_source),
+            "compared_with": (
+                "the rows before the recent ones"
+                if earlier is None
+                else f"what was stored as of {earlier.as_of:%Y-%m-%d}"
+            ),
             "failed": ", ".join(each.check for each in verdicts if each.failed) or "none",
             "figures": dg.MetadataValue.md(
                 "\n".join(["| check | of | value | bound | |", "|---|---|---|---|---|", *rows])

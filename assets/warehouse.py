@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -62,6 +62,8 @@ class Extraction:
     horizon_days : dict of str to int
         The mapping's default horizons by model.
     assumptions : list of str
+    accepted : list of str
+        What the source delivers no more, and a person has accepted.
     """
 
     as_of: datetime
@@ -72,6 +74,7 @@ class Extraction:
     silence_closes_after_days: int | None
     horizon_days: dict[str, int]
     assumptions: list[str]
+    accepted: list[str] = field(default_factory=list)
 
 
 class Connection(Protocol):
@@ -245,10 +248,12 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                     f"{self.shown}: expected an extraction in raw.extraction, found none. "
                     "Materialize the crm assets first, or run `make run`."
                 )
-            counted = "load_number" in columns_of(connection, "raw", "extraction")
+            columns = columns_of(connection, "raw", "extraction")
+            # a warehouse of an earlier version lacks these
+            number, accepted = (name if name in columns else "null" for name in ("load_number", "accepted"))
             row = connection.execute(
                 "select as_of, source, mapping, closing_outcomes, silence_closes_after_days, horizon_days, "
-                f"assumptions, {'load_number' if counted else '0'} from raw.extraction"
+                f"assumptions, {number}, {accepted} from raw.extraction"
             ).fetchone()
         if row is None:
             raise NoExtractionError(
@@ -264,6 +269,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             silence_closes_after_days=row[4],
             horizon_days=json.loads(row[5]),
             assumptions=json.loads(row[6]),
+            accepted=json.loads(row[8] or "[]"),
         )
 
     def built_extraction(self, within: Connection | None = None) -> Extraction:

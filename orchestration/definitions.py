@@ -98,6 +98,7 @@ defs = dg.Definitions(
             mapping=_settings.mapping,
             as_of=None if _settings.as_of is None else _settings.as_of.isoformat(),
             accept_new_source=_settings.accept_new_source,
+            accept_extraction=_settings.accept_extraction,
             accepted_since=(
                 None if _settings.source_accepted_since is None else _settings.source_accepted_since.isoformat()
             ),

@@ -9,6 +9,7 @@ from assets.addresses import without_password
 from assets.database_marts import READER
 from assets.environment import OWN_SERVER, default_home
 from assets.resources import ArtifactStore, CompiledSql
+from assets.source_health import CHECKS
 from assets.warehouse import Warehouse
 from models.declaration import LEAD_FEATURES
 from models.registry import DECLARATIONS
@@ -32,6 +33,7 @@ def summarize(current: Settings) -> str:
             *([*scored, *unscored] if scored else []),
             _rejects(connection),
             *(f"note       {assumption}" for assumption in extraction.assumptions),
+            *(f"accepted   {sentence}" for sentence in extraction.accepted),
             *_proof(current, extraction.as_of),
             *(_model(connection, name) for name in DECLARATIONS),
             _source(connection),
@@ -159,7 +161,16 @@ def _source(connection: Connection) -> str:
         "where failed and as_of = (select as_of from raw.extraction) order by check_name, subject"
     ).fetchall()
     broken = "; ".join(f"{check} of {subject} {value:.2f} (bound {bound:g})" for check, subject, value, bound in rows)
-    return f"health     {broken or 'the source delivers what it delivered before'}"
+    if broken:
+        return f"health     {broken}"
+    measured = connection.execute(
+        "select distinct check_name from ml.ml_source_health where as_of = (select as_of from raw.extraction)"
+    ).fetchall()
+    unmeasured = [name for name in CHECKS if (name,) not in measured]
+    if len(unmeasured) == len(CHECKS):
+        return "health     not enough evidence to tell whether the source delivers what it delivered before"
+    without = f"; not enough evidence of {', '.join(unmeasured)}" if unmeasured else ""
+    return f"health     the source delivers what it delivered before{without}"
 
 
 def _drift(connection: Connection, name: str) -> str:

@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from assets.source.comparison import compare, hash_of, refusal
 from assets.source.contract import SQL_TYPES, TABLES, SourceContractError, Table
+from assets.source.evidence import Earlier, delivered, measure, wanted
 from assets.source.history import CHANGE_COLUMNS, CHANGES, history_assumptions, write_changes
-from assets.source.load import EXTRACTION_COLUMNS, REJECT_COLUMNS, Delta, load, open_warehouse
+from assets.source.load import EXTRACTION_COLUMNS, REJECT_COLUMNS, Delta, Wanted, load, open_warehouse
 from assets.source.mapping import (
     ChosenMapping,
     Flag,
@@ -99,6 +101,8 @@ class ExtractionReport:
     changes_seen : dict of str to int
         Changes of leads that the extraction itself saw, by column: they are among the rows of ``lead_changes``, and
         not among those that were read.
+    accepted : list of str
+        Sentences on what the source delivers no more, which a person has accepted.
     """
 
     as_of: datetime
@@ -111,6 +115,7 @@ class ExtractionReport:
     assumptions: list[str]
     tables: dict[str, TableReport]
     changes_seen: dict[str, int]
+    accepted: list[str]
 
 
 def extract(
@@ -121,6 +126,7 @@ def extract(
     as_of: datetime | None,
     present: datetime,
     mapping: str | None = None,
+    accept: str = "",
     log: Callable[[str], None] | None = None,
 ) -> ExtractionReport:
     """Bring a CRM's records into schema ``raw`` of the warehouse; a rerun on the same source changes nothing.
@@ -140,13 +146,15 @@ def extract(
         The present time; a fact more than a day after it is rejected.
     mapping : str or None
         Name of a shipped mapping or path of a mapping file; None to choose one (`choose_mapping`).
+    accept : str
+        The beginning of the hash of findings (`hash_of`) with which the extraction may go on; empty for none.
     log : callable or None
         Receives one line per step.
 
     Raises
     ------
     SourceContractError
-        When the source cannot be extracted; the warehouse is then as it was.
+        When the source cannot be extracted, or what it delivered before is gone; the warehouse is then as it was.
     """
     say = log or (lambda _: None)
     present, as_of = _utc(present, "present"), None if as_of is None else _utc(as_of, "as_of")
@@ -165,6 +173,20 @@ def extract(
         load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
         deltas, counts = _deltas(connection, bindings, clock, seen, load_number, existing)
         history, counts[CHANGES], changes_seen = _history(connection, bindings, clock, seen, load_number, existing)
+        earlier = Earlier.of(connection)
+        evidence = measure(
+            connection,
+            bindings,
+            validated,
+            reader.columns(),
+            earlier,
+            chosen.mapping.closing_outcomes,
+            chosen.mapping.silence_closes_after_days,
+        )
+        findings = compare(evidence)
+        if findings and not (accept and hash_of(findings, earlier).startswith(accept)):
+            raise SourceContractError(refusal(findings, earlier, reader.description, accept))
+        accepted = [each.sentence for each in findings]
         write_rejects(connection, list(validated.values()), clock)
         reasons = _reasons(connection)
         if "rejects" not in existing or _rejects_differ(connection):
@@ -172,7 +194,17 @@ def extract(
         _keep_reject_times(connection)
         assumptions = _assumptions(chosen, bindings)
         loaded = bool(deltas or history) or _raw_is_ahead(connection)
-        marker = _marker(connection, clock, load_number, reader, chosen, assumptions, loaded, existing)
+        marker = _marker(
+            connection,
+            clock,
+            load_number,
+            reader,
+            chosen,
+            assumptions,
+            loaded,
+            said=delivered(evidence),
+            accepted=accepted,
+        )
         # the warehouse must be closed before dlt opens it
         until_loaded.close()
         # The history comes first. A lead that is in `raw` but not in the history would pass for one that was always
@@ -198,6 +230,7 @@ def extract(
             for name in TABLES
         },
         changes_seen=changes_seen,
+        accepted=accepted,
     )
 
 
@@ -256,27 +289,31 @@ def _scratch(state_dir: Path) -> Iterator[DuckDBPyConnection]:
         shutil.rmtree(spill, ignore_errors=True)
 
 
-def _wanted(bindings: Mapping[str, TableBinding | None]) -> dict[str, dict[str, str]]:
-    """Return the columns of schema ``raw`` that an extraction compares with."""
-    wanted: dict[str, dict[str, str]] = {}
+def _wanted(bindings: Mapping[str, TableBinding | None]) -> dict[str, Wanted]:
+    """Return what an extraction compares with in schema ``raw``."""
+    tables: dict[str, Wanted] = {}
     for name, binding in bindings.items():
         table = TABLES[name]
         times = [] if binding is None else [*uses_clock(binding), *([binding.watermark] if binding.watermark else [])]
-        wanted[name] = {
+        compared = wanted(table, binding)
+        columns = {
             table.key: "varchar",
             **dict.fromkeys(times, SQL_TYPES["time"]),
+            **compared.columns,
             "row_hash": "varchar",
             "load_number": "bigint",
         }
-    wanted[CHANGES] = CHANGE_COLUMNS
-    wanted["rejects"] = {
-        "reject_id": "varchar",
-        "table_name": "varchar",
-        "row": "varchar",
-        "extracted_at": "timestamptz",
-    }
-    wanted["extraction"] = EXTRACTION_COLUMNS
-    return wanted
+        tables[name] = replace(compared, columns=CHANGE_COLUMNS if name == CHANGES else columns)
+    tables["rejects"] = Wanted(
+        columns={
+            "reject_id": "varchar",
+            "table_name": "varchar",
+            "row": "varchar",
+            "extracted_at": "timestamptz",
+        }
+    )
+    tables["extraction"] = Wanted(columns=EXTRACTION_COLUMNS)
+    return tables
 
 
 def _validated(
@@ -527,9 +564,15 @@ def _marker(
     chosen: ChosenMapping,
     assumptions: Sequence[str],
     loaded: bool,
-    existing: set[str],
+    *,
+    said: str,
+    accepted: Sequence[str],
 ) -> list[Delta]:
-    """Create ``new_extraction``; return it to be written when something was loaded, or it says something else."""
+    """Create ``new_extraction``; return it to be written when something was loaded, or it says something else.
+
+    ``said`` is what the next extraction compares with. Where nothing but that differs, the extraction keeps its number,
+    and what was accepted stands as long as what it brought.
+    """
     definition = ", ".join(f"?::{sql_type} as {name}" for name, sql_type in EXTRACTION_COLUMNS.items())
     row: list[Any] = [
         clock,
@@ -540,18 +583,24 @@ def _marker(
         chosen.mapping.silence_closes_after_days,
         json.dumps(chosen.mapping.horizon_days, sort_keys=True),
         json.dumps(list(assumptions)),
+        said,
+        json.dumps(list(accepted)) if accepted else None,
     ]
     connection.execute(f"create table new_extraction as select {definition}", row)
-    same = (
-        not loaded
-        and "extraction" in existing
-        and one_row(
-            connection,
-            "select (select count(*) from known_extraction) = 1 and (select count(*) from (select * exclude "
-            "(load_number) from new_extraction except select * exclude (load_number) from known_extraction)) = 0",
-        )[0]
+    marker = [Delta("extraction", "new_extraction", "replace")]
+    aside = "* exclude (load_number, delivered, accepted)"
+    one, differing = one_row(
+        connection,
+        "select (select count(*) from known_extraction) = 1, (select count(*) from "
+        f"(select {aside} from new_extraction except select {aside} from known_extraction))",
     )
-    return [] if same else [Delta("extraction", "new_extraction", "replace")]
+    if loaded or accepted or not one or differing:
+        return marker
+    connection.execute(
+        "update new_extraction set load_number = k.load_number, accepted = k.accepted from known_extraction k"
+    )
+    (same,) = one_row(connection, "select (select delivered from known_extraction) is not distinct from ?", [said])
+    return [] if same else marker
 
 
 def _raw_is_ahead(connection: DuckDBPyConnection) -> bool:

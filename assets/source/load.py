@@ -19,11 +19,11 @@ from assets.source.sql import literal, quoted
 from assets.warehouse import patiently
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from duckdb import DuckDBPyConnection
 
-__all__ = ["RAW", "Delta", "Warehouse", "load", "open_warehouse", "quiet_dlt"]
+__all__ = ["RAW", "Delta", "Wanted", "Warehouse", "load", "open_warehouse", "quiet_dlt"]
 
 RAW = "raw"
 PIPELINE = "leadline_crm"
@@ -51,7 +51,12 @@ EXTRACTION_COLUMNS = {
     "silence_closes_after_days": "bigint",
     "horizon_days": "varchar",
     "assumptions": "varchar",
+    "delivered": "varchar",
+    "accepted": "varchar",
 }
+WORD_COLUMNS = {"table_name": "varchar", "column_name": "varchar", "word": "varchar", "rows": "bigint"}
+SELDOM_ROWS = 3
+"""Words of fewer rows are not counted: a column may hold a text of its own in every row."""
 
 
 def quiet_dlt() -> None:
@@ -80,6 +85,55 @@ class Delta:
     write: Literal["merge", "replace"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is wanted of a table of schema ``raw``.
+
+    Attributes
+    ----------
+    columns : mapping of str to str
+        Columns and their types.
+    filled : tuple of str
+        Columns of which it is wanted whether they have a value: bit ``i`` of column ``filled`` for the ``i``-th.
+    words : tuple of str
+        Columns whose words are counted, in ``known_words``.
+    """
+
+    columns: Mapping[str, str]
+    filled: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+    @property
+    def definition(self) -> str:
+        """The columns of ``known_<table>``."""
+        return _definition({**self.columns, **({"filled": "bigint"} if self.filled else {})})
+
+    def mask(self, stored: Collection[str]) -> str:
+        """Return the SQL of ``filled``, for both engines; what a table lacks is not filled."""
+        bits = [
+            f"case when {quoted(name)} is not null then {1 << bit} else 0 end"
+            for bit, name in enumerate(self.filled)
+            if name in stored
+        ]
+        return f"cast({' + '.join(bits) or '0'} as bigint)"
+
+
+def _counted(table: str, column: str) -> str:
+    """Return the SQL that counts the words of a column, for both engines."""
+    name = quoted(column)
+    return (
+        f"select {name}, count(*) from {table} where {name} is not null group by {name} "
+        f"having count(*) >= {SELDOM_ROWS}"
+    )
+
+
+def _keep_words(connection: DuckDBPyConnection, table: str, column: str, words: Sequence[Sequence[object]]) -> None:
+    if words:
+        connection.executemany(
+            "insert into known_words values (?, ?, ?, ?)", [[table, column, *each] for each in words]
+        )
+
+
 class Warehouse:
     """A DuckDB file as a warehouse."""
 
@@ -87,15 +141,15 @@ class Warehouse:
         self._path = path
 
     @contextmanager
-    def known(self, connection: DuckDBPyConnection, wanted: Mapping[str, Mapping[str, str]]) -> Iterator[set[str]]:
+    def known(self, connection: DuckDBPyConnection, wanted: Mapping[str, Wanted]) -> Iterator[set[str]]:
         """Expose tables of ``raw`` as ``known_<table>`` while the context lasts; yields those that exist.
 
         Parameters
         ----------
         connection : DuckDBPyConnection
             The scratch database.
-        wanted : mapping of str to mapping of str to str
-            Columns and their types, by table. A table that does not exist is exposed empty.
+        wanted : mapping of str to Wanted
+            By table. A table that does not exist is exposed empty.
         """
         existing: set[str] = set()
         attached = self._path.exists()
@@ -110,7 +164,8 @@ class Warehouse:
                 ).fetchall()
             }
         try:
-            for table, columns in wanted.items():
+            connection.execute(f"create table known_words ({_definition(WORD_COLUMNS)})")
+            for table, want in wanted.items():
                 if table in existing:
                     stored = {
                         name
@@ -120,19 +175,23 @@ class Warehouse:
                         ).fetchall()
                     }
                     # a warehouse of an earlier version lacks the columns that have been added since
-                    listed = (
+                    listed = [
                         quoted(name) if name in stored else f"cast(null as {kind}) as {quoted(name)}"
-                        for name, kind in columns.items()
-                    )
-                    connection.execute(
-                        f"create view known_{table} as select {', '.join(listed)} from warehouse.{RAW}.{table}"
-                    )
+                        for name, kind in want.columns.items()
+                    ]
+                    if want.filled:
+                        listed.append(f"{want.mask(stored)} as filled")
+                    place = f"warehouse.{RAW}.{table}"
+                    connection.execute(f"create view known_{table} as select {', '.join(listed)} from {place}")
+                    for column in stored.intersection(want.words):
+                        _keep_words(connection, table, column, connection.execute(_counted(place, column)).fetchall())
                 else:
-                    connection.execute(f"create table known_{table} ({_definition(columns)})")
+                    connection.execute(f"create table known_{table} ({want.definition})")
             yield existing
         finally:
             for table in wanted:
                 connection.execute(f"drop {'view' if table in existing else 'table'} if exists known_{table}")
+            connection.execute("drop table if exists known_words")
             if attached:
                 connection.execute("detach warehouse")
 
@@ -153,14 +212,23 @@ class PostgresWarehouse(Warehouse):
         self._description = describe(address)
 
     @contextmanager
-    def known(self, connection: DuckDBPyConnection, wanted: Mapping[str, Mapping[str, str]]) -> Iterator[set[str]]:
+    def known(self, connection: DuckDBPyConnection, wanted: Mapping[str, Wanted]) -> Iterator[set[str]]:
         """Copy columns of tables of ``raw`` to ``known_<table>`` while the context lasts; yields those that exist."""
-        from sqlalchemy import create_engine, inspect, select
+        from sqlalchemy import create_engine, inspect, literal_column, select, text
         from sqlalchemy.exc import OperationalError
 
         engine = create_engine(self._url)
         try:
-            existing = set(inspect(engine).get_table_names(RAW))
+            inspector = inspect(engine)
+            existing = set(inspector.get_table_names(RAW))
+            with engine.connect() as opened:
+                words = [
+                    (table, column, opened.execute(text(_counted(f"{RAW}.{table}", column))).all())
+                    for table in existing.intersection(wanted)
+                    for column in {each["name"] for each in inspector.get_columns(table, schema=RAW)}.intersection(
+                        wanted[table].words
+                    )
+                ]
         except OperationalError as error:
             raise ConnectionError(
                 f"warehouse {self._description}: expected a PostgreSQL database that answers, found "
@@ -169,14 +237,20 @@ class PostgresWarehouse(Warehouse):
         finally:
             engine.dispose()
         try:
-            for table, columns in wanted.items():
-                connection.execute(f"create table known_{table} ({_definition(columns)})")
+            connection.execute(f"create table known_words ({_definition(WORD_COLUMNS)})")
+            for each in words:
+                _keep_words(connection, *each)
+            for table, want in wanted.items():
+                connection.execute(f"create table known_{table} ({want.definition})")
                 if table not in existing:
                     continue
 
-                def chosen(_: Any, stored: Any, names: Sequence[str] = tuple(columns)) -> Any:
+                def chosen(_: Any, stored: Any, want: Wanted = want) -> Any:
                     # a warehouse of an earlier version lacks the columns that have been added since
-                    return select(*(stored.c[name] for name in names if name in stored.c))
+                    columns = [stored.c[name] for name in want.columns if name in stored.c]
+                    if want.filled:
+                        columns.append(literal_column(want.mask(stored.c.keys())).label("filled"))
+                    return select(*columns).select_from(stored)
 
                 for batch in read_database(self._url, schema=RAW, table=table, query=chosen):
                     connection.register("batch", batch)
@@ -186,6 +260,7 @@ class PostgresWarehouse(Warehouse):
         finally:
             for table in wanted:
                 connection.execute(f"drop table if exists known_{table}")
+            connection.execute("drop table if exists known_words")
 
     def destination(self) -> Any:
         """Return the dlt destination."""

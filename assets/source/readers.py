@@ -45,6 +45,14 @@ class MalformedRow:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What a table of a database holds of which some rows were read: rows, and values by column."""
+
+    rows: int
+    values: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Reading:
     """What reading a table came to, besides the relation itself.
 
@@ -54,10 +62,13 @@ class Reading:
         The number of the first row, as a person would look it up; None in a database, whose rows have no order.
     malformed : sequence of MalformedRow
         Records of a CSV file that are no rows, in the order of the file.
+    part : Part or None
+        Of a table that was read in part: what it holds in all.
     """
 
     first_line: int | None
     malformed: Sequence[MalformedRow] = ()
+    part: Part | None = None
 
 
 class Source(Protocol):
@@ -333,7 +344,22 @@ class DatabaseSource:
             connection.unregister("batch")
             read += batch.num_rows
         connection.execute(f"create view source_{table} as from database_{table}")
-        return Reading(first_line=None)
+        return Reading(first_line=None, part=None if since is None else self._in_all(source_table, columns))
+
+    def _in_all(self, source_table: str, columns: Sequence[str]) -> Part:
+        from sqlalchemy import column, func, select
+        from sqlalchemy import table as named
+
+        counts = [func.count(), *(func.count(column(name)) for name in columns)]
+        engine = self._engine()
+        try:
+            with engine.connect() as opened:
+                rows, *values = opened.execute(
+                    select(*counts).select_from(named(source_table, schema=self._schema))
+                ).one()
+        finally:
+            engine.dispose()
+        return Part(rows, dict(zip(columns, values, strict=True)))
 
 
 DRIVER = "postgresql+psycopg2"

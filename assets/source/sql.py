@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from duckdb import DuckDBPyConnection
 
 __all__ = ["MACROS", "literal", "one_row", "quoted"]
 
 
-def one_row(connection: DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+def one_row(connection: DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
     """Return the only row of an aggregate."""
-    row: tuple[Any, ...] = connection.execute(query).fetchall()[0]
+    row: tuple[Any, ...] = connection.execute(query, parameters).fetchall()[0]
     return row
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.ml_tables import ensure, record_source_health
-from assets.source_health import CHECKS, judge, measure, oldest_training
+from assets.ml_tables import ensure, record_source_deliveries, record_source_health
+from assets.source_deliveries import Delivered, delivered_at_training, measure_deliveries
+from assets.source_health import CHECKS, judge, measure, oldest_training, own_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,6 +208,101 @@ def test_figures_are_recorded_once_for_a_clock(connection: DuckDBPyConnection) -
         # and one row that says that the source was looked at
         ("first", len(figures) + 1)
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "subject", "value", "rows"),
+    [
+        # a tenth was null
+        ("update staging.stg_leads set property_value = null", "nulls", "leads, property_value", 0.9, (1350, 210)),
+        ("update staging.stg_leads set lead_source = 'Website'", "categories", "leads, lead_source", 1.0, (1350, 210)),
+        (
+            "update staging.stg_interactions set interaction_type = 'mail' where interaction_type = 'email'",
+            "volume", "interactions: email outbound", 0.0, (70, 0),
+        ),
+        ("update staging.stg_interactions set opened_us = null", "volume", "openings", 0.0, (70, 0)),
+        (
+            "delete from staging.stg_interactions where direction = 'outbound'",
+            "volume", "interactions: call outbound", 0.0, (140, 0),
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_overwritten_in_all_of_history_is_found(
+    connection: DuckDBPyConnection, change: str, check: str, subject: str, value: float, rows: tuple[int, int]
+) -> None:
+    trained, clock = START + timedelta(days=TRAINED_DAY), START + timedelta(days=160)
+    earlier = Delivered.of(trained, measure_deliveries(connection, clock=trained, since=None, days=90))
+    assert not any(each.failed for each in measure(connection, clock=clock, trained_at=trained, earlier=earlier))
+    connection.execute(change)
+    # the rows themselves are all alike
+    assert failed(connection, 160) == set()
+    figures = measure(connection, clock=clock, trained_at=trained, earlier=earlier)
+    (found,) = [each for each in figures if (each.check, each.subject) == (check, subject)]
+    assert found.failed
+    assert found.value == pytest.approx(value, abs=0.02)
+    assert (found.rows_reference, found.rows_current) == rows
+
+
+def test_the_reference_is_what_was_stored_at_the_training_of_the_oldest_champion(
+    connection: DuckDBPyConnection,
+) -> None:
+    ensure(connection)
+    now = START + timedelta(days=200)
+
+    def reference(load_number: int) -> datetime | None:
+        delivered = delivered_at_training(connection, as_of=now, load_number=load_number)
+        return None if delivered is None else delivered.as_of
+
+    assert reference(1) is None
+    for number, day in enumerate((100, 110, 120, 130), start=1):
+        clock = START + timedelta(days=day)
+        deliveries = measure_deliveries(connection, clock=clock, since=None, days=90)
+        for run in (f"run-{day}", "again"):
+            record_source_deliveries(connection, run, clock, number, deliveries, clock)
+    assert connection.execute("select count(distinct run_id) from ml.ml_source_deliveries").fetchall() == [(4,)]
+    # without a champion the last one
+    assert reference(5) == START + timedelta(days=130)
+    assert reference(4) is None
+    for model, trained, run in (
+        ("a", 110, "run-110"),
+        ("a", 120, "run-120"),
+        ("b", 115, "another"),
+        ("c", 130, "run-130"),
+    ):
+        connection.execute(
+            "insert into ml.ml_training_logs by name select ? as run_id, ? as model, 'v' as version, '' as "
+            "training_set_id, 1 as rows, 1 as entities, false as reused, '' as reason, ? as started_at, "
+            "? as finished_at, ? as as_of",
+            [run, model, *[START + timedelta(days=trained)] * 3],
+        )
+    for model, expected in (("c", 130), ("a", 120), ("b", 110)):
+        connection.execute("insert into ml.ml_champions values (?, 'v', '', '', ?)", [model, START])
+        assert reference(5) == START + timedelta(days=expected)
+    # nothing was loaded since: the rows themselves tell
+    assert reference(2) is None
+    delivered = delivered_at_training(connection, as_of=now, load_number=5)
+    assert delivered is not None
+    assert (delivered.days, delivered.rows["appointments", "appointments"]) == (90, 90)
+    assert delivered.categories["leads", "lead_source"] == {"web", "ads"}
+
+
+def test_an_export_that_ends_is_no_stale_feed(connection: DuckDBPyConnection) -> None:
+    """Its clock is its own, and of a single one nobody knows which feed goes on."""
+    connection.execute(f"delete from staging.stg_leads where known_us >= {since(280)}")
+    clock = own_clock(connection, START + timedelta(days=900))
+    assert START + timedelta(days=299) < clock <= START + timedelta(days=301)
+    assert own_clock(connection, START + timedelta(days=200)) == START + timedelta(days=200)
+    figures = measure(connection, clock=clock, trained_at=clock, single_export=True)
+    assert {each.check for each in figures} == {"nulls", "categories"}
+    assert [each.statement.startswith("Not enough evidence") for each in judge(figures)] == [True, True, False, False]
+    # the next one has no new leads either
+    trained = clock - timedelta(days=1)
+    earlier = Delivered.of(trained, measure_deliveries(connection, clock=trained, since=None, days=90))
+    figures = measure(connection, clock=clock, trained_at=trained, earlier=earlier)
+    assert {(each.check, each.subject) for each in figures if each.failed} == {
+        ("data_age", "leads"),
+        ("volume", "leads"),
+    }
 
 
 def test_the_reference_ends_with_the_oldest_champion(connection: DuckDBPyConnection) -> None:

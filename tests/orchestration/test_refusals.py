@@ -48,6 +48,41 @@ def test_another_source_unless_it_is_accepted(own: Home, tmp_path: Path) -> None
     assert own.ask("select source from raw.extraction") == [(str(elsewhere),)]
 
 
+@pytest.mark.slow(60)
+def test_an_export_that_has_lost_a_column_unless_it_is_accepted(own: Home, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "renamed"
+    shutil.copytree(own.settings["LEADLINE_SOURCE"], elsewhere)
+    interactions = elsewhere / "interactions.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(f"create table interactions as select * rename (outcome as result) from '{interactions}'")
+        connection.execute(f"copy interactions to '{interactions}' (format parquet)")
+    moved = {"LEADLINE_SOURCE": str(elsewhere), "LEADLINE_ACCEPT_NEW_SOURCE": "1"}
+    raw = own.contents("raw")
+    ((stored, rows),) = own.ask("select count(outcome), count(*) from raw.interactions")
+
+    run = _failed(own, "score_leads", **moved)
+
+    sentence = (
+        f"interactions.outcome: a value in {stored:,} of {rows:,} rows before, read from 'outcome'; "
+        "interactions.parquet has no such column any more; columns that are not read: result"
+    )
+    assert f"- {sentence}." in run.err
+    assert own.contents("raw") == raw
+
+    accepted = dict(re.findall(r"(LEADLINE_ACCEPT_EXTRACTION)=([0-9a-f]+)", run.err))
+    run = own.run("score_leads", **moved, **accepted)
+
+    assert run.code == 0, run.err[-3000:]
+    assert f"warning: accepted by a person: {sentence}" in run.err
+    assert f"\naccepted   {sentence}\n" in run.out
+    assert own.ask("select count(outcome) from raw.interactions") == [(0,)]
+    # what had been delivered before is kept beside it
+    assert own.ask(
+        "select load_number, sum(nulls) filter (where column_name = 'outcome') = sum(rows) filter "
+        "(where column_name = 'outcome') from ml.ml_source_deliveries where category = '' group by 1 order by 1"
+    ) == [(1, False), (2, True)]
+
+
 @pytest.mark.slow(50)
 def test_to_score_with_a_model_file_that_was_changed(own: Home) -> None:
     artifact = own.ask("select artifact from ml.ml_champions where model = 'conversion'")[0][0]

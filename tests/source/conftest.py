@@ -8,9 +8,12 @@ import duckdb
 import pytest
 
 from assets.source.extract import ExtractionReport, extract
+from tests import postgres
 from tests.source.exports import PRESENT, Extract, Query, Rows, valid_export
+from tests.source.server import Server
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -46,3 +49,19 @@ def query(tmp_path: Path) -> Query:
             return connection.execute(sql).fetchall()
 
     return ask
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Start one server for the module."""
+    with postgres.server(tmp_path_factory.mktemp("pg")) as started, postgres.database(started) as address:
+        server = Server(address)
+        yield server
+        server.close()
+
+
+@pytest.fixture
+def server(running: Server) -> Server:
+    """Return the server, emptied."""
+    running.empty()
+    return running

@@ -1,0 +1,288 @@
+"""The comparison: what an extraction would lose of what is stored, decided before anything is overwritten.
+
+`compare` is a pure function from evidence to findings; what a person may accept of them has a hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+from assets.source.evidence import PRIMARY_TIMES
+from assets.source.history import CHANGES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from assets.source.evidence import ColumnEvidence, Earlier, Evidence, TableEvidence
+
+__all__ = ["Bounds", "Finding", "compare", "hash_of", "refusal"]
+
+PASSING = (
+    ("appointments", "status", "scheduled"),
+    ("appointments", "status", "rescheduled"),
+    ("projects", "status", "open"),
+)
+"""Words that rows leave as time goes by: that none is left of one is no news."""
+
+PASSING_COLUMN = ("leads", "status")
+"""A column with words of its own, all of which may be of this kind: one is missed if a new one has taken its place."""
+
+PERSONS = ("assigned_to", "performed_by")
+"""Columns that a colleague who leaves may empty in all rows of theirs."""
+
+DIGITS = 12
+"""Digits of a hash of findings that a refusal shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What one extraction may change of what is stored, before a person is asked.
+
+    The rows of an honest CRM change one by one: deals are reopened, outcomes corrected, duplicates deleted, far fewer
+    than one in a hundred between two nights. A broken export changes all rows, or all of a kind. The bounds lie in
+    between. A column or a table that is gone from the source altogether is no matter of chance, and needs no bound.
+
+    Parameters
+    ----------
+    bulk_rows : int
+    bulk_share : float
+        So many rows, if they are this share of those that are stored, are a bulk.
+    most_rows : int
+    most_share : float
+        So are fewer rows, if they are most of those that are stored.
+    persons_share : float
+        For a column of `PERSONS`, in place of both shares.
+    part_rows : int
+        Rows of a table read in part that have lost a value, if no row that is new or has changed has one. The rows read
+        are those that have changed, and a few may have changed for one reason.
+    word_rows : int
+    word_share : float
+    word_many : int
+        A word that none has any more is missed if so many rows had it, and either this share of the rows with a word
+        or `word_many` rows.
+    renamed_share : float
+        Rows of a new word, as a share of those of the word that is gone, from which it is taken for its new name.
+    passing_share : float
+        The same for a word of `PASSING_COLUMN`.
+    """
+
+    bulk_rows: int = 10
+    bulk_share: float = 0.05
+    most_rows: int = 3
+    most_share: float = 0.5
+    persons_share: float = 0.9
+    part_rows: int = 20
+    word_rows: int = 10
+    word_share: float = 0.01
+    word_many: int = 100
+    renamed_share: float = 0.5
+    passing_share: float = 0.9
+
+    def bulk(self, rows: int, of: int, *, person: bool = False) -> bool:
+        """Say whether so many rows of those stored are a bulk."""
+        if person:
+            return rows >= self.most_rows and rows >= self.persons_share * of
+        return (rows >= self.bulk_rows and rows >= self.bulk_share * of) or self.most(rows, of)
+
+    def most(self, rows: int, of: int) -> bool:
+        """Say whether so many rows are most of those stored."""
+        return rows >= self.most_rows and rows >= self.most_share * of
+
+
+BOUNDS = Bounds()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that would be lost.
+
+    Attributes
+    ----------
+    kind : str
+    subject : str
+        Table, column and word.
+    before, after : int
+        Rows.
+    sentence : str
+        For people, with the figures.
+    """
+
+    kind: Literal[
+        "table_gone", "rows_gone", "column_gone", "values_lost", "word_gone", "times_moved", "mapping_changed"
+    ]
+    subject: str
+    before: int
+    after: int
+    sentence: str
+
+
+def compare(evidence: Evidence, bounds: Bounds = BOUNDS) -> tuple[Finding, ...]:
+    """Return what would be lost; a pure function of the evidence."""
+    findings = [finding for table in evidence.tables for finding in _of_table(table, bounds)]
+    if rows := sum(rows for rows in evidence.reopened.values() if rows >= bounds.most_rows):
+        listed = ", ".join(evidence.reopened)
+        findings.append(
+            Finding(
+                kind="mapping_changed", subject=f"closing_outcomes {listed}", before=rows, after=0,
+                sentence=f"closing_outcomes: {listed} ended leads before, in {rows:,} rows of interactions; the "
+                "mapping names it no more",
+            )
+        )  # fmt: skip
+    if (days := evidence.silence_before) is not None and evidence.silence_now is None:
+        findings.append(
+            Finding(
+                kind="mapping_changed", subject="silence_closes_after_days", before=days, after=0,
+                sentence=f"silence_closes_after_days: {days} before; the mapping says nothing of it any more",
+            )
+        )  # fmt: skip
+    return tuple(findings)
+
+
+def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
+    # rows that the source had when it was last read
+    had = max(0, table.stored - table.missing_before)
+    if table.place is None:
+        if had > 0:
+            yield Finding(
+                kind="table_gone", subject=table.table, before=had, after=0,
+                sentence=f"{table.table}: {_rows(had)} before; the source has no such table, or the mapping declares "
+                "it absent",
+            )  # fmt: skip
+        return
+    if table.stored == 0:
+        return
+    gone = table.missing - table.missing_before
+    # a CRM keeps a history for some months, and what it has told once is not lost
+    if bounds.most(gone, had) if table.table == CHANGES else bounds.bulk(gone, had):
+        reason = f", {table.rejected:,} of them rejected now (raw.rejects shows such rows)" if table.rejected else ""
+        yield Finding(
+            kind="rows_gone", subject=table.table, before=had, after=had - gone,
+            sentence=f"{table.table}: {_rows(had)} before; {table.place} lacks {gone:,} of them{reason}, and has "
+            f"{_rows(table.present)} in all",
+        )  # fmt: skip
+    whole_columns = set()
+    for column in table.columns:
+        if (finding := _of_column(table, column, bounds)) is None:
+            whole_columns.add(column.column)
+        else:
+            yield finding
+    # of a column that has lost its values the words are gone as well
+    yield from _gone_words(table, whole_columns, bounds)
+    again = table.stored - table.missing if table.whole else table.stored
+    if bounds.bulk(table.moved, again):
+        primary = PRIMARY_TIMES[table.table]
+        yield Finding(
+            kind="times_moved", subject=f"{table.table}.{primary}", before=again, after=again - table.moved,
+            sentence=f"{table.table}.{primary}: another time in {table.moved:,} of {_rows(again)}, "
+            f"by {_signed(table.shift)} at the median",
+        )  # fmt: skip
+    if bounds.bulk(table.changed, again):
+        for column in table.columns:
+            if column.stored and column.now is not None and column.before not in (None, column.now):
+                yield Finding(
+                    kind="mapping_changed", subject=f"{table.table}.{column.column}", before=again,
+                    after=again - table.changed,
+                    sentence=f"{table.table}.{column.column}: read from {column.before} before, from {column.now} now; "
+                    f"{table.changed:,} of {_rows(again)} change",
+                )  # fmt: skip
+
+
+def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> Finding | None:
+    name = f"{table.table}.{column.column}"
+    had = f"{name}: a value in {column.stored:,} of {_rows(table.stored)} before"
+    if column.now is None:
+        # of an earlier version it is not known whether the column was there: what would be overwritten tells
+        was_there = column.before is not None or (not table.described and (column.again > 0 or not table.whole))
+        if column.stored == 0 or not was_there:
+            return None
+        unread = f"; columns that are not read: {', '.join(table.unread)}" if table.unread else ""
+        source = "" if column.before is None else f", read from {column.before}"
+        return Finding(
+            kind="column_gone", subject=name, before=column.stored, after=0,
+            sentence=f"{had}{source}; {table.place} has no such column any more{unread}",
+        )  # fmt: skip
+    person = column.column in PERSONS
+    of = column.again if table.whole else column.stored
+    if bounds.bulk(column.lost, of, person=person) or (
+        not table.whole and column.lost >= bounds.part_rows and column.fresh == 0
+    ):
+        how = f"{column.lost:,} of them have none now"
+        if column.found == 0:
+            how = f"all {_rows(table.read)} read have none"
+        elif not table.whole and column.fresh == 0:
+            how += ", and no row that is new or has changed has one"
+        return Finding(
+            kind="values_lost", subject=name, before=column.again, after=column.again - column.lost,
+            sentence=f"{name}: a value in {_rows(column.again)} that were read again before; {how}",
+        )  # fmt: skip
+    short = column.short - column.short_before
+    if bounds.bulk(short, column.stored, person=person):
+        return Finding(
+            kind="values_lost", subject=name, before=column.stored, after=column.stored - short,
+            sentence=f"{had}; {table.place} lacks {short:,} of these values, in rows that are not read again",
+        )  # fmt: skip
+    return None
+
+
+def _gone_words(table: TableEvidence, columns: Collection[str], bounds: Bounds) -> Iterator[Finding]:
+    for column in dict.fromkeys(each.column for each in table.words if each.column in columns):
+        words = [each for each in table.words if each.column == column]
+        new = [each for each in words if each.stored == 0 and each.found > 0]
+        renamed = max(new, key=lambda each: each.found, default=None)
+        total = sum(each.stored for each in words)
+        for each in words:
+            # as many rows at least had the word and were read again
+            rows = each.stored - table.missing
+            if each.found > 0 or rows < bounds.most_rows or (table.table, column, each.word) in PASSING:
+                continue
+            passing = (table.table, column) == PASSING_COLUMN
+            share = bounds.passing_share if passing else bounds.renamed_share
+            is_renamed = renamed is not None and renamed.found >= share * each.stored
+            many = rows >= bounds.word_rows and (rows >= bounds.word_many or rows >= bounds.word_share * total)
+            if (many and is_renamed) if passing else (many or is_renamed):
+                instead = f"; new is {renamed.word!r}, in {_rows(renamed.found)}" if renamed and is_renamed else ""
+                yield Finding(
+                    kind="word_gone", subject=f"{table.table}.{column} {each.word}", before=each.stored, after=0,
+                    sentence=f"{table.table}.{column}: {each.word!r} in {_rows(each.stored)} before; none has it now"
+                    f"{instead}",
+                )  # fmt: skip
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _signed(shift: timedelta | None) -> str:
+    if shift is None:
+        return "nothing"
+    return f"-{-shift}" if shift < timedelta(0) else f"+{shift}"
+
+
+def hash_of(findings: Sequence[Finding], earlier: Earlier) -> str:
+    """Return the hash by which a person accepts findings: of these, after this extraction, and of no others.
+
+    What is lost counts to a tenth of what there was: a live database moves on while a person reads.
+    """
+    content = [
+        [each.kind, each.subject, each.before, round(10 * each.after / each.before)]
+        for each in sorted(findings, key=lambda each: (each.subject, each.kind))
+    ]
+    after = [earlier.load_number, None if earlier.as_of is None else earlier.as_of.timestamp()]
+    return hashlib.sha256(json.dumps([after, content]).encode()).hexdigest()
+
+
+def refusal(findings: Sequence[Finding], earlier: Earlier, source: str, accepted: str) -> str:
+    """Return the message of an extraction that stops."""
+    clock = "" if earlier.as_of is None else f", as of {earlier.as_of:%Y-%m-%dT%H:%M:%SZ}"
+    listed = "\n".join(f"- {each.sentence}." for each in findings)
+    other = f" (LEADLINE_ACCEPT_EXTRACTION={accepted} is for others)" if accepted else ""
+    return (
+        f"source {source}: expected what the last extraction brought{clock}, found that some of it is gone. Nothing is "
+        f"loaded.\n{listed}\n"
+        "Mend the export or the mapping. If the change is meant, accept it for this extraction alone: "
+        f"LEADLINE_ACCEPT_EXTRACTION={hash_of(findings, earlier)[:DIGITS]}{other}"
+    )

@@ -1,0 +1,443 @@
+"""The evidence of a comparison: what a source delivers, and what schema ``raw`` holds of it, by key and in figures.
+
+All by SQL over the scratch DuckDB; of a stored row no more is fetched than its key and which columns have a value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from assets.source.contract import SQL_TYPES, TABLES
+from assets.source.history import CHANGES
+from assets.source.load import Wanted
+from assets.source.mapping import FirstOf, Flag, Substitute
+from assets.source.sql import literal, one_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from duckdb import DuckDBPyConnection
+
+    from assets.source.contract import Table
+    from assets.source.mapping import ColumnForm, TableBinding
+    from assets.source.validation import Validated
+
+__all__ = [
+    "PRIMARY_TIMES",
+    "ColumnEvidence",
+    "Earlier",
+    "Evidence",
+    "TableEvidence",
+    "WordEvidence",
+    "delivered",
+    "measure",
+    "wanted",
+]
+
+PRIMARY_TIMES: Mapping[str, str] = {
+    "leads": "created_at",
+    "interactions": "occurred_at",
+    "appointments": "booked_at",
+    "projects": "proposed_at",
+}
+"""When a row happened, which no honest CRM alters in bulk; a change of the time zone or of the format does."""
+
+VOCABULARIES: Mapping[str, tuple[str, ...]] = {
+    "leads": ("source", "status"),
+    "interactions": ("type", "direction", "outcome"),
+    "appointments": ("status",),
+    "projects": ("status",),
+}
+"""The columns whose words are counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """What the last extraction left, by `delivered` and the marker.
+
+    Attributes
+    ----------
+    as_of : datetime or None
+        Its clock; None where there was none.
+    load_number : int
+    mapping : str or None
+    closing_outcomes : tuple of str
+    silence_closes_after_days : int or None
+    delivered : mapping of str to Any, or None
+        By table; None in a warehouse of an earlier version.
+    """
+
+    as_of: datetime | None
+    load_number: int
+    mapping: str | None
+    closing_outcomes: tuple[str, ...]
+    silence_closes_after_days: int | None
+    delivered: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, connection: DuckDBPyConnection) -> Earlier:
+        """Read it from ``known_extraction``."""
+        row = (
+            connection.execute(
+                "select as_of, load_number, mapping, closing_outcomes, silence_closes_after_days, delivered "
+                "from known_extraction"
+            ).fetchone()
+            or (None,) * 6
+        )
+        return cls(
+            as_of=row[0],
+            load_number=row[1] or 0,
+            mapping=row[2],
+            closing_outcomes=tuple(json.loads(row[3] or "[]")),
+            silence_closes_after_days=row[4],
+            delivered=None if row[5] is None else json.loads(row[5]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnEvidence:
+    """A column of a table, then and now.
+
+    Attributes
+    ----------
+    column : str
+    before, now : str or None
+        How it was and is read; None where the source has (or, of an earlier version, may have had) nothing.
+    stored : int
+        Stored rows with a value.
+    again : int
+        Of these, rows that were read again.
+    lost : int
+        Of these, rows that have no value any more.
+    found : int
+        Rows read that have a value.
+    fresh : int
+        Of these, rows that are new or have changed.
+    short : int
+        Of a table read in part: values that are stored and that the source has not, beyond the rows that it has not.
+    short_before : int
+        The same at the last extraction.
+    """
+
+    column: str
+    before: str | None
+    now: str | None
+    stored: int
+    again: int
+    lost: int
+    found: int
+    fresh: int
+    short: int = 0
+    short_before: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordEvidence:
+    """How many stored rows, and rows read, have a word."""
+
+    column: str
+    word: str
+    stored: int
+    found: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableEvidence:
+    """A table, then and now.
+
+    Attributes
+    ----------
+    table : str
+    place : str or None
+        File or database table; None where the source has none.
+    whole : bool
+        Whether it was read whole.
+    described : bool
+        Whether the last extraction wrote down how it read the columns.
+    stored : int
+        Stored rows.
+    read : int
+        Rows read that fit.
+    present : int
+        Rows of the source: of a table read whole those that fit.
+    missing, missing_before : int
+        Stored rows that the source has not, now and at the last extraction.
+    rejected : int
+        Of those missing, rows that are there and were rejected.
+    changed : int
+        Rows read again that have changed.
+    moved : int
+        Of these, rows whose primary time has moved.
+    shift : timedelta or None
+        By how much, at the median.
+    unread : tuple of str
+        Columns of the source that are not read.
+    columns : tuple of ColumnEvidence
+    words : tuple of WordEvidence
+        Of a table read whole.
+    """
+
+    table: str
+    place: str | None
+    whole: bool = True
+    described: bool = True
+    stored: int = 0
+    read: int = 0
+    present: int = 0
+    missing: int = 0
+    missing_before: int = 0
+    rejected: int = 0
+    changed: int = 0
+    moved: int = 0
+    shift: timedelta | None = None
+    unread: tuple[str, ...] = ()
+    columns: tuple[ColumnEvidence, ...] = ()
+    words: tuple[WordEvidence, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What an extraction would overwrite.
+
+    Attributes
+    ----------
+    tables : tuple of TableEvidence
+    reopened : mapping of str to int
+        Outcomes that ended a lead and do so no more, with the stored rows that have them.
+    silence_before, silence_now : int or None
+        Days of silence after which a lead counts as closed.
+    """
+
+    tables: tuple[TableEvidence, ...]
+    reopened: Mapping[str, int]
+    silence_before: int | None = None
+    silence_now: int | None = None
+
+
+def wanted(table: Table, binding: TableBinding | None) -> Wanted:
+    """Return what `measure` needs of a table of schema ``raw``, beside what others need of it."""
+    primary = PRIMARY_TIMES.get(table.name)
+    # a history is never overwritten: of its rows it is known who told them
+    return Wanted(
+        columns={} if primary is None or binding is None else {primary: SQL_TYPES["time"]},
+        filled=() if table.name == CHANGES else _compared(table),
+        words=VOCABULARIES.get(table.name, ()),
+    )
+
+
+def _compared(table: Table) -> tuple[str, ...]:
+    return tuple(name for name in table.column_names if name != table.key)
+
+
+def measure(
+    connection: DuckDBPyConnection,
+    bindings: Mapping[str, TableBinding | None],
+    validated: Mapping[str, Validated],
+    found: Mapping[str, Sequence[str]],
+    earlier: Earlier,
+    closing_outcomes: Sequence[str],
+    silence_closes_after_days: int | None,
+) -> Evidence:
+    """Measure what the rows read would overwrite; without an earlier extraction there is nothing to measure.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        The scratch database, with ``typed_<table>``, ``delta_<table>``, ``known_<table>`` and ``known_words``.
+    bindings, validated
+        By contract table.
+    found : mapping of str to sequence of str
+        Columns by table of the source.
+    earlier : Earlier
+    closing_outcomes, silence_closes_after_days
+        Of the mapping.
+    """
+    tables = tuple(
+        _table(connection, TABLES[name], binding, validated.get(name), found, earlier)
+        for name, binding in bindings.items()
+    )
+    dropped = [each for each in earlier.closing_outcomes if each not in closing_outcomes]
+    listed = ", ".join(map(literal, dropped)) or "null"
+    return Evidence(
+        tables=tables,
+        reopened=dict(
+            connection.execute(
+                "select word, rows from known_words where table_name = 'interactions' and column_name = 'outcome' "
+                f"and word in ({listed}) order by word"
+            ).fetchall()
+        ),
+        silence_before=earlier.silence_closes_after_days,
+        silence_now=silence_closes_after_days,
+    )
+
+
+def _table(
+    connection: DuckDBPyConnection,
+    table: Table,
+    binding: TableBinding | None,
+    validated: Validated | None,
+    found: Mapping[str, Sequence[str]],
+    earlier: Earlier,
+) -> TableEvidence:
+    name, key = table.name, table.key
+    described = earlier.delivered is not None
+    last: Mapping[str, Any] = (earlier.delivered or {}).get(name, {})
+    # what extractions saw of leads themselves was never in the source's history
+    known = f"(from known_{name} where origin = 'source')" if name == CHANGES else f"known_{name}"
+    missing_before = last.get("missing", 0)
+    (stored,) = one_row(connection, f"select count(*) from {known}")
+    if binding is None or validated is None:
+        return TableEvidence(
+            table=name, place=None, described=described, stored=stored, missing=stored, missing_before=missing_before
+        )
+    compared = () if name == CHANGES else _compared(table)
+    accepted = f"(select {key} from typed_{name} where check_no is null)"
+    bits = "".join(
+        f", coalesce(sum((filled >> {bit}) & 1), 0)::bigint, "
+        f"coalesce(sum((filled >> {bit}) & 1) filter (read), 0)::bigint"
+        for bit in range(len(compared))
+    )
+    again, *shares = one_row(
+        connection,
+        f"select count(*) filter (read){bits} from (select k.*, t.{key} is not null as read from {known} k "
+        f"left join {accepted} t on t.{key} = k.{key})",
+    )
+    (read,) = one_row(connection, f"select count(*) from {accepted}")
+    part = validated.reading.part
+    whole = part is None
+    present = read if part is None else part.rows
+    missing = stored - again if whole else max(0, stored - present)
+    rejected = 0
+    if missing > 0 and whole:
+        (rejected,) = one_row(
+            connection,
+            f"select count(*) from {known} k where {key} in (select {key} from typed_{name} where check_no is not null)"
+            f" and {key} not in {accepted}",
+        )
+    changed, moved, shift, *deltas = _changes(connection, table, compared)
+    return TableEvidence(
+        table=name,
+        place=validated.place,
+        whole=whole,
+        described=described,
+        stored=stored,
+        read=read,
+        present=present,
+        missing=missing,
+        missing_before=missing_before,
+        rejected=rejected,
+        changed=changed,
+        moved=moved,
+        shift=shift,
+        unread=tuple(column for column in found[binding.source_table] if column not in binding.source_columns),
+        columns=tuple(
+            _column(
+                column, binding, validated, last, missing, shares[2 * bit : 2 * bit + 2], deltas[3 * bit : 3 * bit + 3]
+            )
+            for bit, column in enumerate(compared)
+        ),
+        words=tuple(_words(connection, name)) if whole and stored else (),
+    )
+
+
+def _changes(connection: DuckDBPyConnection, table: Table, compared: Sequence[str]) -> tuple[Any, ...]:
+    """Return rows changed and moved, by how much, and of each column: values lost, values found, values before."""
+    if not compared:
+        return (0, 0, None)
+    primary = PRIMARY_TIMES[table.name]
+    figures = "".join(
+        f", count(*) filter ((k.filled >> {bit}) & 1 = 1 and d.{column} is null), count(d.{column}), "
+        f"count(*) filter ((k.filled >> {bit}) & 1 = 1)"
+        for bit, column in enumerate(compared)
+    )
+    # all that is not in the delta is as it was
+    return one_row(
+        connection,
+        f"select count(k.{table.key}), count(*) filter (d.{primary} <> k.{primary}), "
+        f"to_microseconds((median(epoch_us(d.{primary}) - epoch_us(k.{primary})) "
+        f"filter (d.{primary} <> k.{primary}))::bigint){figures} "
+        f"from delta_{table.name} d left join known_{table.name} k on k.{table.key} = d.{table.key}",
+    )
+
+
+def _column(
+    column: str,
+    binding: TableBinding,
+    validated: Validated,
+    last: Mapping[str, Any],
+    missing: int,
+    shares: Sequence[int],
+    deltas: Sequence[int],
+) -> ColumnEvidence:
+    (stored, again), (lost, fresh, before_changed) = shares, deltas
+    short = 0
+    part, form = validated.reading.part, binding.forms[column]
+    if part is not None and isinstance(form, str):
+        short = max(0, stored - part.values[form] - missing)
+    return ColumnEvidence(
+        column=column,
+        before=last.get("columns", {}).get(column),
+        now=_reading(column, binding),
+        stored=stored,
+        again=again,
+        lost=lost,
+        found=fresh + again - before_changed,
+        fresh=fresh,
+        short=short,
+        short_before=last.get("short", {}).get(column, 0),
+    )
+
+
+def _words(connection: DuckDBPyConnection, table: str) -> Iterator[WordEvidence]:
+    for column in VOCABULARIES.get(table, ()):
+        for word, stored, found in connection.execute(
+            f"with found as (select {column} as word, count(*) as rows from typed_{table} where check_no is null and "
+            f"{column} is not null group by 1), stored as (select word, rows from known_words where table_name = "
+            f"{literal(table)} and column_name = {literal(column)}) select word, coalesce(s.rows, 0), "
+            "coalesce(f.rows, 0) from stored s full join found f using (word) order by word"
+        ).fetchall():
+            yield WordEvidence(column=column, word=word, stored=stored, found=found)
+
+
+def _reading(column: str, binding: TableBinding) -> str | None:
+    """Return how a column is read, as a person would say it; None where the source has nothing."""
+    form = binding.forms[column]
+    if (said := _said(form)) is None:
+        return None
+    values, unit = binding.values.get(column), binding.units.get(column)
+    if values:
+        # which words stand for which, without all of them
+        content = json.dumps(dict(sorted(values.items())))
+        said += f" by the value map {hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    return said if unit is None else f"{said} times {unit:f}"
+
+
+def _said(form: ColumnForm | None) -> str | None:
+    if isinstance(form, Substitute):
+        return f"the earliest of {', '.join(form.of)}"
+    if isinstance(form, Flag):
+        known = form.known if isinstance(form.known, str) else f"{form.known.hours:g} hours after {form.known.after}"
+        return f"the flag {form.flag.strip().lower()!r}, known from {known}"
+    if isinstance(form, FirstOf):
+        return f"the first of {', '.join(name.strip().lower() for name in form.first_of)}"
+    return None if form is None else repr(form.strip().lower())
+
+
+def delivered(evidence: Evidence) -> str:
+    """Return what the next extraction compares with, as JSON: how columns are read, and what the source lacks."""
+    return json.dumps(
+        {
+            each.table: {
+                "columns": {column.column: column.now for column in each.columns if column.now is not None},
+                "missing": each.missing,
+                "short": {column.column: column.short for column in each.columns if column.short},
+            }
+            for each in evidence.tables
+            if each.place is not None or each.missing
+        },
+        sort_keys=True,
+    )

@@ -1,0 +1,284 @@
+"""What the source delivered up to a clock, as it was stored then: what a later extraction overwrites is not lost.
+
+The feeds and columns that the health of the source looks at, their figures, and which of the figures that are kept are
+those of the time at which the champions were trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from assets.compiled import microseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from duckdb import DuckDBPyConnection
+
+    from assets.warehouse import Connection
+
+MOST_CATEGORIES = 1_000
+"""A column with more values is no column of categories: which it has is not kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceTable:
+    """What is looked at in a staging table.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    staging : str
+        The table.
+    known : str
+        The column with the time at which a row became known, in microseconds since 1970.
+    feed : str
+        SQL expression of the feed that a row belongs to; a feed can break alone.
+    aged : bool
+        Whether the age of its last fact is looked at.
+    filled : tuple of str
+        Columns whose share of nulls is looked at, feed by feed.
+    categories : tuple of str
+        Columns whose values are looked at.
+    """
+
+    name: str
+    staging: str
+    known: str
+    feed: str
+    aged: bool = True
+    filled: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+
+TABLES = (
+    SourceTable(
+        name="leads",
+        staging="stg_leads",
+        known="known_us",
+        feed="'leads'",
+        filled=("lead_source", "property_value", "zip_code"),
+        categories=("lead_source",),
+    ),
+    SourceTable(
+        name="interactions",
+        staging="stg_interactions",
+        known="known_us",
+        feed="'interactions: ' || concat_ws(' ', interaction_type, direction)",
+        filled=("outcome", "performed_by"),
+        categories=("interaction_type", "outcome"),
+    ),
+    SourceTable(name="appointments", staging="stg_appointments", known="booked_us", feed="'appointments'"),
+    SourceTable(name="projects", staging="stg_projects", known="proposed_us", feed="'projects'", filled=("value",)),
+    # what comes later to a row that is there already comes by a feed of its own, such as the tracking of e-mails
+    SourceTable(name="openings", staging="stg_interactions", known="opened_us", feed="'openings'", aged=False),
+    SourceTable(name="answers", staging="stg_interactions", known="responded_us", feed="'answers'", aged=False),
+    SourceTable(
+        name="appointment ends", staging="stg_appointments", known="ended_us", feed="'appointment ends'", aged=False
+    ),
+    SourceTable(name="project ends", staging="stg_projects", known="closed_us", feed="'project ends'", aged=False),
+)
+
+STAGING = sorted({table.staging for table in TABLES})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One figure of what a source delivered in some days up to a clock.
+
+    Attributes
+    ----------
+    table_name : str
+        Name of a `SourceTable`.
+    subject : str
+        A feed, or a column of categories.
+    column_name : str
+        A column whose values were counted; empty for the rows of a feed.
+    category : str
+        A value of a column of categories, else empty.
+    rows, nulls : int
+        Rows, and those without a value; of a category the rows of all time.
+    days : float
+        Length of the period.
+    """
+
+    table_name: str
+    subject: str
+    column_name: str
+    category: str
+    rows: int
+    nulls: int
+    days: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """What a source delivered, by table.
+
+    Attributes
+    ----------
+    as_of : datetime
+        The clock up to which it was measured.
+    days : float
+        Length of the period; 0 where there is none.
+    rows : mapping of (str, str) to int
+        By table and feed.
+    nulls : mapping of (str, str) to tuple of int
+        Rows and nulls, by feed and column.
+    categories : mapping of (str, str) to frozenset of str
+        Values, by table and column.
+    """
+
+    as_of: datetime
+    days: float
+    rows: Mapping[tuple[str, str], int]
+    nulls: Mapping[tuple[str, str], tuple[int, int]]
+    categories: Mapping[tuple[str, str], frozenset[str]]
+
+    @classmethod
+    def of(cls, as_of: datetime, deliveries: Iterable[Delivery]) -> Delivered:
+        """Arrange deliveries."""
+        listed = list(deliveries)
+        categories: dict[tuple[str, str], set[str]] = {}
+        for each in listed:
+            if each.category:
+                categories.setdefault((each.table_name, each.column_name), set()).add(each.category)
+        return cls(
+            as_of=as_of,
+            days=max((each.days for each in listed), default=0.0),
+            rows={(each.table_name, each.subject): each.rows for each in listed if not each.column_name},
+            nulls={
+                (each.subject, each.column_name): (each.rows, each.nulls)
+                for each in listed
+                if each.column_name and not each.category
+            },
+            categories={key: frozenset(values) for key, values in categories.items()},
+        )
+
+
+def measure_deliveries(
+    connection: DuckDBPyConnection, *, clock: datetime, since: datetime | None, days: int
+) -> list[Delivery]:
+    """Measure what was delivered in some days up to a clock.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        Of a warehouse whose staging was filled at `clock` or later.
+    clock : datetime
+        UTC.
+    since : datetime or None
+        From when on the source counts as it should be.
+    days : int
+        Length of the period, if the source has so many.
+    """
+    first = first_fact(connection)
+    if first is None:
+        return []
+    if since is not None:
+        first = max(first, microseconds(since))
+    end = microseconds(clock)
+    start = max(first - 1, microseconds(clock - timedelta(days=days)))
+    length = max(0, end - start) / 86_400_000_000
+    return [each for table in TABLES for each in _of_table(connection, table, start, end, length)]
+
+
+def _of_table(
+    connection: DuckDBPyConnection, table: SourceTable, start: int, end: int, days: float
+) -> Iterator[Delivery]:
+    within = f"{table.known} > {start} and {table.known} <= {end}"
+    nulls = "".join(f", count(*) filter (where {name} is null)" for name in table.filled)
+    for feed, rows, *empty in connection.execute(
+        f"select {table.feed} as feed, count(*){nulls} from staging.{table.staging} where {within} "
+        "group by feed order by feed"
+    ).fetchall():
+        yield Delivery(
+            table_name=table.name, subject=feed, column_name="", category="", rows=rows, nulls=0, days=days
+        )  # fmt: skip
+        for name, count in zip(table.filled, empty, strict=True):
+            yield Delivery(
+                table_name=table.name, subject=feed, column_name=name, category="", rows=rows, nulls=count, days=days
+            )  # fmt: skip
+    for name in table.categories:
+        # a value that any row had is known, however long ago
+        values = connection.execute(
+            f"select {name}, count(*) from staging.{table.staging} where {table.known} <= {end} and {name} is not null "
+            f"and {name} <> '' group by {name} order by {name} limit {MOST_CATEGORIES + 1}"
+        ).fetchall()
+        if len(values) <= MOST_CATEGORIES:
+            for value, rows in values:
+                yield Delivery(
+                    table_name=table.name, subject=table.name, column_name=name, category=value, rows=rows, nulls=0,
+                    days=days,
+                )  # fmt: skip
+
+
+def first_fact(connection: DuckDBPyConnection) -> int | None:
+    """Return when the first fact of the source became known, in microseconds since 1970; None without facts."""
+    return _bound(connection, "min")
+
+
+def last_fact(connection: DuckDBPyConnection) -> int | None:
+    """Return when the last fact of the source became known, in microseconds since 1970; None without facts."""
+    return _bound(connection, "max")
+
+
+def _bound(connection: DuckDBPyConnection, which: str) -> int | None:
+    bounds = " union all ".join(f"select {which}({table.known}) as t from staging.{table.staging}" for table in TABLES)
+    bound: int | None = connection.execute(f"select {which}(t) from ({bounds})").fetchall()[0][0]
+    return bound
+
+
+def delivered_at_training(connection: Connection, *, as_of: datetime, load_number: int) -> Delivered | None:
+    """Return what the source had delivered when the oldest champion was trained, as it was stored then.
+
+    That is what the run of the training kept, else the last that was kept before the training ended, else the first
+    after it. Without a champion it is what was kept last.
+
+    Parameters
+    ----------
+    connection : Connection
+    as_of : datetime
+    load_number : int
+        Clock and number of the extraction in the warehouse.
+
+    Returns
+    -------
+    Delivered or None
+        None where nothing was kept, or nothing has been loaded since: the rows themselves tell.
+    """
+    kept = connection.execute(
+        "select distinct as_of, load_number, run_id, measured_at from ml.ml_source_deliveries order by measured_at"
+    ).fetchall()
+    if not kept:
+        return None
+    trained = connection.execute(
+        "select model, logs.as_of, logs.finished_at, logs.run_id from ml.ml_champions as champions "
+        "left join ml.ml_training_logs as logs using (model, version) order by logs.as_of nulls first, logs.finished_at"
+    ).fetchall()
+    if trained:
+        # the latest training of each champion, and of these the oldest
+        _, clock, ended, run_id = min({model: (model, *rest) for model, *rest in trained}.values(), key=_age)
+        in_the_run = [each for each in kept if each[2] == run_id]
+        before = [each for each in kept if clock is not None and each[3] <= ended]
+        chosen = in_the_run[-1] if in_the_run else before[-1] if before else kept[0]
+    else:
+        chosen = next((each for each in reversed(kept) if each[:2] != (as_of, load_number)), kept[-1])
+    if chosen[1] == load_number:
+        return None
+    rows = connection.execute(
+        "select table_name, subject, column_name, category, rows, nulls, days from ml.ml_source_deliveries "
+        "where as_of = $1 and load_number = $2",
+        [chosen[0], chosen[1]],
+    ).fetchall()
+    names = ("table_name", "subject", "column_name", "category", "rows", "nulls", "days")
+    return Delivered.of(chosen[0], (Delivery(**dict(zip(names, row, strict=True))) for row in rows))
+
+
+def _age(training: tuple[str, datetime | None, datetime | None, str | None]) -> tuple[bool, datetime | None]:
+    # a version from before trainings were logged is older than any other
+    return (training[1] is not None, training[1])
