@@ -3,69 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
-from sqlalchemy import create_engine, text
 
 from assets.source.contract import TABLES
 from assets.source.extract import SourceContractError
-from assets.source.readers import database_url
-from tests import postgres
 from tests.source.exports import PRESENT, Extract, Query, Rows, write_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.source.conftest import Server
+
 Export = dict[str, Rows]
-
-
-class Server:
-    """A server with an empty database."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self._engine = create_engine(database_url(address), connect_args={"options": "-c timezone=UTC"})
-
-    def do(self, *statements: str) -> None:
-        """Run statements in one transaction."""
-        with self._engine.begin() as connection:
-            for statement in statements:
-                connection.execute(text(statement))
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a query."""
-        with self._engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(query))]
-
-    def empty(self) -> None:
-        """Drop what the test before made."""
-        self.do(
-            "drop schema if exists raw cascade", "drop schema if exists raw_staging cascade",
-            "drop schema public cascade", "create schema public",
-        )  # fmt: skip
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Start one server for the module."""
-    with postgres.server(tmp_path_factory.mktemp("pg")) as started, postgres.database(started) as address:
-        server = Server(address)
-        yield server
-        server.close()
-
-
-@pytest.fixture
-def server(running: Server) -> Server:
-    """Return the server, emptied."""
-    running.empty()
-    return running
 
 
 def fill(server: Server) -> None:
