@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from assets.addresses import without_password
 from assets.database_marts import READER
 from assets.environment import OWN_SERVER, default_home
+from assets.outcome_history import labelled_since
 from assets.resources import ArtifactStore, CompiledSql
 from assets.warehouse import Warehouse
 from models.declaration import LEAD_FEATURES
@@ -33,6 +34,7 @@ def summarize(current: Settings) -> str:
             _rejects(connection),
             *(f"note       {assumption}" for assumption in extraction.assumptions),
             *_proof(current, extraction.as_of),
+            *_labels(current, extraction.as_of),
             *(_model(connection, name) for name in DECLARATIONS),
             _source(connection),
             *(_drift(connection, name) for name in DECLARATIONS),
@@ -151,6 +153,19 @@ def _proof(current: Settings, as_of: datetime) -> list[str]:
     if said["not_exercised"]:
         lines.append(f"           not exercised, so nothing is shown of: {', '.join(said['not_exercised'])}")
     return lines
+
+
+def _labels(current: Settings, as_of: datetime) -> list[str]:
+    compiled = CompiledSql(root=str(current.compiled))
+    if not compiled.has(as_of):
+        return []
+    build = compiled.build(as_of)
+    late = "the source records outcomes from about {:%Y-%m-%d} on; earlier observations have no label"
+    return [
+        f"labels     {each.label}: {late.format(since)}"
+        for each in DECLARATIONS.values()
+        if (since := labelled_since(build, each.label)) is not None
+    ]
 
 
 def _source(connection: Connection) -> str:
