@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from assets.compiled import Build
+    from assets.resources import CompiledSql
     from assets.warehouse import Connection, Extraction
 
 LABEL = "conversion"
@@ -43,9 +43,17 @@ def variable_of(outcomes: OutcomesBegin) -> dict[str, Any]:
     return {f"{LABEL}_since_us": at}
 
 
-def labelled_since(build: Build, label: str) -> datetime | None:
-    """Return the moment before which a build has no labels, because the source has no outcomes; None where it has."""
-    at = build.variables.get(f"{label}_since_us")
+def labelled_since(compiled: CompiledSql, as_of: datetime, label: str) -> datetime | None:
+    """Return the moment before which a build has no labels, because the source has no outcomes; None where it has.
+
+    Parameters
+    ----------
+    compiled : CompiledSql
+    as_of : datetime
+        The clock of the build.
+    label : str
+    """
+    at = compiled.build(as_of).variables.get(f"{label}_since_us") if compiled.has(as_of) else None
     return None if at is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
 
 

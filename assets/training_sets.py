@@ -91,11 +91,10 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             # of no rows freeze says so; a split that is not temporal has its cut at the clock, and so no census
             cut = split(frame, applied, clock).cut if len(frame) else clock
             clocks = census_clocks(cut, clock, applied.horizon_days)
-            build = compiled.build(extraction.as_of)
-            of_clocks = census(warehouse, build, applied, clocks) if clocks else None
+            of_clocks = census(warehouse, compiled.build(extraction.as_of), applied, clocks) if clocks else None
             with warehouse.connect() as connection:
                 recent = recent_rows(connection, applied, extraction) if len(frame) else None
-            since = labelled_since(build, applied.label)
+            since = labelled_since(compiled, extraction.as_of, applied.label)
             frozen = freeze(frame, applied, artifacts.training_sets(declaration.name), clock, of_clocks, recent, since)
         except UntrainableError as error:
             context.log.warning(f"{declaration.name} cannot be trained. {error}")

@@ -157,14 +157,11 @@ def _proof(current: Settings, as_of: datetime) -> list[str]:
 
 def _labels(current: Settings, as_of: datetime) -> list[str]:
     compiled = CompiledSql(root=str(current.compiled))
-    if not compiled.has(as_of):
-        return []
-    build = compiled.build(as_of)
     late = "the source records outcomes from about {:%Y-%m-%d} on; earlier observations have no label"
     return [
         f"labels     {each.label}: {late.format(since)}"
         for each in DECLARATIONS.values()
-        if (since := labelled_since(build, each.label)) is not None
+        if (since := labelled_since(compiled, as_of, each.label)) is not None
     ]
 
 

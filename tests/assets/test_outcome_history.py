@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 
+from assets.compiled import Build, write
 from assets.outcome_history import labelled_since, measure_outcomes, variable_of, weeks_of
+from assets.resources import CompiledSql
 from assets.warehouse import Extraction, Warehouse
 from models.outcome_history import AGES, OutcomesBegin, outcomes_begin
 from simulation import simulate
-
-if TYPE_CHECKING:
-    from types import SimpleNamespace
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 CLOCK = datetime(2024, 12, 2, 12, tzinfo=UTC)
@@ -142,10 +140,12 @@ def test_public_exports() -> None:
     assert "before it 0 came" in found.reason
 
 
-def test_the_variable_says_the_moment() -> None:
+def test_the_variable_says_the_moment(tmp_path: Path) -> None:
     given = variable_of(OutcomesBegin(date(2024, 5, 20), ""))
     assert given == {"conversion_since_us": 1_716_163_200_000_000}
     assert variable_of(OutcomesBegin(None, "")) == {"conversion_since_us": None}
-    build: SimpleNamespace = type("Build", (), {"variables": given})()
-    assert labelled_since(build, "conversion") == datetime(2024, 5, 20, tzinfo=UTC)
-    assert labelled_since(build, "next_action") is None
+    compiled = CompiledSql(root=str(tmp_path))
+    assert labelled_since(compiled, CLOCK, "conversion") is None
+    write(compiled.path, Build(variables={"as_of": CLOCK.isoformat(), **given}, models=()))
+    assert labelled_since(compiled, CLOCK, "conversion") == datetime(2024, 5, 20, tzinfo=UTC)
+    assert labelled_since(compiled, CLOCK, "next_action") is None
