@@ -157,7 +157,7 @@ TABLES: Mapping[str, Records] = {
                 drawn={"status": (SUCCESS, SUCCESS, *_texts("lost", "cancelled"))},
             ),
         ),
-        overwritten={"cost": "null"},
+        overwritten={"cost": "null", "expected_close_at": "null"},
         kinds=("status",),
     ),
     # of the columns that a CRM overwrites; a price is a number

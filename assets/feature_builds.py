@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from assets.dbt import DBT_PROJECT, feature_code, manifest_path, settings_of
+from assets.outcome_history import measure_outcomes, variable_of
 from assets.warehouse import FEATURE_CLOCK, columns_of, table_exists
 from models.registry import DECLARATIONS
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from assets.resources import CompiledSql, Horizons
     from assets.warehouse import Connection, Warehouse
+    from models.outcome_history import OutcomesBegin
 
 
 class PartialBuildError(RuntimeError):
@@ -60,11 +62,15 @@ class BuildEvidence:
         What is to be built.
     missing : tuple of str
         What an increment rests on and is not there: tables to which it would add, the SQL of the last whole build.
+    outcomes : OutcomesBegin or None
+        From when on observations can be labelled: a setting of the build that the data decide, so that the build is
+        whole where it has moved.
     """
 
     last: Built | None
     now: Built
     missing: tuple[str, ...] = ()
+    outcomes: OutcomesBegin | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +111,12 @@ def plan_build(evidence: BuildEvidence) -> BuildPlan:
 def gather(warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql) -> BuildEvidence:
     """Gather what a build is decided on."""
     extraction = warehouse.extraction()
+    with warehouse.connect() as connection:
+        outcomes = measure_outcomes(connection, extraction)
     now = Built(
         as_of=extraction.as_of,
         load_number=extraction.load_number,
-        code=build_code(settings_of(extraction, horizons)),
+        code=build_code({**settings_of(extraction, horizons), **variable_of(outcomes)}),
     )
     manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
     added_to = [
@@ -126,7 +134,7 @@ def gather(warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql) -> B
     # an increment is proved by the SQL of the whole build that it rests on
     if last is not None and not compiled.has(last.as_of):
         missing.append(str(compiled.path))
-    return BuildEvidence(last=last, now=now, missing=tuple(missing))
+    return BuildEvidence(last=last, now=now, missing=tuple(missing), outcomes=outcomes)
 
 
 def refuse_a_part(picked: Collection[dg.AssetKey], models: Collection[dg.AssetKey]) -> None:

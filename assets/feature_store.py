@@ -10,6 +10,7 @@ from assets.compiled import microseconds
 from assets.dbt import DBT_PROJECT, Dbt, Translator, build, manifest_path
 from assets.feature_builds import forget_build, gather, plan_build, refuse_a_part
 from assets.feature_history import added_days
+from assets.outcome_history import variable_of
 from assets.resources import WAREHOUSE_POOL, CompiledSql, Horizons
 from assets.warehouse import Warehouse
 
@@ -42,6 +43,10 @@ def feature_store(
     plan = plan_build(evidence)
     context.log.info(plan.reason)
     variables = {"load_number": evidence.now.load_number, "build_code": evidence.now.code}
+    if evidence.outcomes is not None:
+        variables |= variable_of(evidence.outcomes)
+        if evidence.outcomes.since is not None:
+            context.log.warning(f"labels.conversion: {evidence.outcomes.reason}")
     # written again at the end: a build that stops half-way leaves nothing that an increment could rest on
     forget_build(warehouse)
     if plan.since is None:

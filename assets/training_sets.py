@@ -15,6 +15,7 @@ from assets.census import census
 from assets.compiled import microseconds
 from assets.features_at import LEAD_ID, STATE, QuestionError, features_at
 from assets.hindsight import recent_rows
+from assets.outcome_history import labelled_since
 from assets.resources import WAREHOUSE_POOL, ArtifactStore, CompiledSql, Horizons, Splitting
 from assets.warehouse import Connection, Extraction, Warehouse, columns_of
 from models.artifacts import sha256
@@ -93,7 +94,8 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             of_clocks = census(warehouse, compiled.build(extraction.as_of), applied, clocks) if clocks else None
             with warehouse.connect() as connection:
                 recent = recent_rows(connection, applied, extraction) if len(frame) else None
-            frozen = freeze(frame, applied, artifacts.training_sets(declaration.name), clock, of_clocks, recent)
+            since = labelled_since(compiled, extraction.as_of, applied.label)
+            frozen = freeze(frame, applied, artifacts.training_sets(declaration.name), clock, of_clocks, recent, since)
         except UntrainableError as error:
             context.log.warning(f"{declaration.name} cannot be trained. {error}")
             yield dg.Output(error.value, metadata={"dagster/row_count": len(frame), "untrainable": str(error)})

@@ -210,6 +210,7 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
                 "as_of": training_set.manifest["as_of"],
                 "first_as_of": training_set.manifest["first_as_of"],
                 "last_as_of": training_set.manifest["last_as_of"],
+                "labelled_since": training_set.manifest.get("labelled_since"),
                 "declaration": fingerprint,
                 "libraries": libraries,
                 "recipe": RECIPE,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.declaration import AS_OF, LOWER_IS_BETTER
 from models.held_out import RESAMPLES, SEGMENT_ROWS
@@ -243,13 +243,25 @@ def _data(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evalu
         "## Data\n\n"
         f"{manifest['rows']:,} observations of {manifest['entities']:,} {entity}s, `{AS_OF}` from "
         f"{manifest['first_as_of'][:10]} to {manifest['last_as_of'][:10]}, {len(manifest['features'])} features; "
-        f"labels matured by {manifest['as_of'][:10]}.\n\n"
-        f"Split ({sides['kind']}, cut {sides['cut'][:10]}): learnt from {sides['train_rows']:,} rows of "
+        f"labels matured by {manifest['as_of'][:10]}."
+        + labelled_since(manifest)
+        + f"\n\nSplit ({sides['kind']}, cut {sides['cut'][:10]}): learnt from {sides['train_rows']:,} rows of "
         f"{sides['train_entities']:,} {entity}s, measured on {sides['test_rows']:,} rows of "
         f"{sides['test_entities']:,}; {sides['rows_on_neither_side']:,} rows on neither side. The published pipeline "
         f"learnt from all rows.\n\n"
         f"Intervals hold 95 of 100 resamples of the {entity}s ({RESAMPLES} of them, on {evaluation.interval_rows:,} "
         f"held-out rows); the linear model learnt from {evaluation.linear_rows:,} rows."
+    )
+
+
+def labelled_since(manifest: Mapping[str, Any]) -> str:
+    """Say where the labels begin later than the history; nothing where they do not."""
+    since = manifest.get("labelled_since")
+    if since is None:
+        return ""
+    return (
+        f" The source records outcomes from about **{since[:10]}** on: earlier observations have no label, and nothing "
+        "was learnt from them."
     )
 
 

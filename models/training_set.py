@@ -14,6 +14,7 @@ from models.hindsight import SETTLED_AT, OneSided, measure_one_sided
 from models.untrainable import UntrainableError
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     import numpy as np
@@ -74,6 +75,7 @@ def freeze(
     as_of: pd.Timestamp,
     census: pd.DataFrame | None = None,
     recent: pd.DataFrame | None = None,
+    labelled_since: datetime | None = None,
 ) -> TrainingSet:
     """Freeze the rows that a model learns from.
 
@@ -93,6 +95,8 @@ def freeze(
         where it is known, ``value``. Nothing is learnt from it.
     recent : DataFrame, optional
         As `models.hindsight.measure_one_sided` takes them. What they show is kept in the manifest, not the rows.
+    labelled_since : datetime, optional
+        The moment before which there are no labels, because the source recorded no outcomes then.
 
     Raises
     ------
@@ -156,6 +160,7 @@ def freeze(
                 "as_of": as_of.isoformat(),
                 "horizon_days": declaration.horizon_days,
                 "label": declaration.label,
+                "labelled_since": None if labelled_since is None else labelled_since.isoformat(),
                 "outcome_counts": {
                     str(k): int(n) for k, n in rows[declaration.label_column].value_counts().sort_index().items()
                 },

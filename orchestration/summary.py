@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from assets.addresses import without_password
 from assets.database_marts import READER
 from assets.environment import OWN_SERVER, default_home
+from assets.outcome_history import labelled_since
 from assets.resources import ArtifactStore, CompiledSql
 from assets.source_health import CHECKS
 from assets.warehouse import Warehouse
@@ -35,6 +36,7 @@ def summarize(current: Settings) -> str:
             *(f"note       {assumption}" for assumption in extraction.assumptions),
             *(f"accepted   {sentence}" for sentence in extraction.accepted),
             *_proof(current, extraction.as_of),
+            *_labels(current, extraction.as_of),
             *(_model(connection, name) for name in DECLARATIONS),
             _source(connection),
             *(_drift(connection, name) for name in DECLARATIONS),
@@ -153,6 +155,16 @@ def _proof(current: Settings, as_of: datetime) -> list[str]:
     if said["not_exercised"]:
         lines.append(f"           not exercised, so nothing is shown of: {', '.join(said['not_exercised'])}")
     return lines
+
+
+def _labels(current: Settings, as_of: datetime) -> list[str]:
+    compiled = CompiledSql(root=str(current.compiled))
+    late = "the source records outcomes from about {:%Y-%m-%d} on; earlier observations have no label"
+    return [
+        f"labels     {each.label}: {late.format(since)}"
+        for each in DECLARATIONS.values()
+        if (since := labelled_since(compiled, as_of, each.label)) is not None
+    ]
 
 
 def _source(connection: Connection) -> str:

@@ -40,7 +40,14 @@ class Column:
     not_before : str or None
         The time column of the same row that this time cannot precede.
     planned : bool
-        A time that may lie in the future, and says nothing of when the export was made.
+        A time that somebody intends: it may lie in the future, and says nothing of when the export was made.
+    fact_when : tuple of str
+        The values of ``status`` under which this time has happened. Under any other, and under none, it is what
+        somebody intends. Empty when it has always happened.
+    plan : str or None
+        The planned column of the same row that keeps this time where it has not happened.
+    added : bool
+        The contract had no such column at first: where it is empty, a row has the hash that it had without it.
     free_text_limit : int or None
         The number of characters beyond which the value is taken for free text and left behind.
     postal : bool
@@ -57,6 +64,9 @@ class Column:
     vocabulary: tuple[str, ...] = ()
     not_before: str | None = None
     planned: bool = False
+    fact_when: tuple[str, ...] = ()
+    plan: str | None = None
+    added: bool = False
     free_text_limit: int | None = None
     postal: bool = False
     selects: bool = False
@@ -143,7 +153,13 @@ TABLES: Mapping[str, Table] = {
                 Column(name="booked_at", kind="time", required=True),
                 Column(name="scheduled_at", kind="time", required=True, planned=True),
                 Column(name="status", vocabulary=("scheduled", "completed", "no_show", "cancelled", "rescheduled")),
-                Column(name="ended_at", kind="time", not_before="booked_at"),
+                Column(
+                    name="ended_at",
+                    kind="time",
+                    not_before="booked_at",
+                    fact_when=("completed", "no_show", "cancelled", "rescheduled"),
+                    plan="scheduled_at",
+                ),
                 Column(name="rescheduled_from"),
             ),
         ),
@@ -156,7 +172,14 @@ TABLES: Mapping[str, Table] = {
                 Column(name="cost", kind="number"),
                 Column(name="status", vocabulary=("open", "won", "lost", "cancelled")),
                 Column(name="proposed_at", kind="time", required=True),
-                Column(name="closed_at", kind="time", not_before="proposed_at"),
+                Column(
+                    name="closed_at",
+                    kind="time",
+                    not_before="proposed_at",
+                    fact_when=("won", "lost", "cancelled"),
+                    plan="expected_close_at",
+                ),
+                Column(name="expected_close_at", kind="time", planned=True, added=True),
             ),
         ),
         Table(

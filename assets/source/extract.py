@@ -10,9 +10,10 @@ import os
 import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
+from assets.source.clock import last_facts
 from assets.source.comparison import compare, hash_of, refusal
 from assets.source.contract import SQL_TYPES, TABLES, SourceContractError, Table
 from assets.source.evidence import Earlier, delivered, measure, wanted
@@ -30,7 +31,16 @@ from assets.source.mapping import (
 )
 from assets.source.readers import Source, open_source
 from assets.source.sql import MACROS, literal, one_row, quoted
-from assets.source.validation import Validated, fact_times, resolved, uses_clock, validate, write_rejects
+from assets.source.times import plan_sentence
+from assets.source.validation import (
+    Validated,
+    fact_times,
+    resolved,
+    set_far_facts_aside,
+    uses_clock,
+    validate,
+    write_rejects,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +49,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 __all__ = ["ExtractionReport", "SourceContractError", "TableReport", "extract"]
+
+EDGE = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +71,10 @@ class TableReport:
         Values that looked like an e-mail address or a telephone number and were replaced.
     free_text_dropped : int
         Values that were taken for message text and left behind.
+    plans : dict of str to int
+        By column, its times that are plans, as the status of their rows says.
+    dates_only : list of str
+        Columns that have dates without a time of day alone.
     rows_total : int
         Rows of the table in schema ``raw`` afterwards.
     """
@@ -73,6 +89,8 @@ class TableReport:
     columns_ignored: list[str]
     pseudonymised: int
     free_text_dropped: int
+    plans: dict[str, int]
+    dates_only: list[str]
     rows_total: int
 
 
@@ -95,7 +113,7 @@ class ExtractionReport:
     horizon_days : dict of str to int
         Default horizon by model, in days.
     assumptions : list of str
-        Sentences on every time that the source does not keep.
+        Sentences on every time that the source does not keep, that is a plan, or that is too far from the others.
     tables : dict of str to TableReport
         By contract table.
     changes_seen : dict of str to int
@@ -140,8 +158,8 @@ def extract(
     state_dir : Path
         Folder for working files.
     as_of : datetime or None
-        The clock. None for the default: of a folder the first whole second after the last accepted fact, of a
-        database the present.
+        The clock. None for the default: of a folder the first whole second after the last accepted fact, which is
+        none that lies far from the others, of a database the present.
     present : datetime
         The present time; a fact more than a day after it is rejected.
     mapping : str or None
@@ -166,7 +184,7 @@ def extract(
         existing = until_loaded.enter_context(target.known(connection, _wanted(bindings)))
         validated = _validated(connection, reader, bindings, present, say)
         _refuse_no_leads(connection, reader, validated["leads"], bindings["leads"], present)
-        default = _default_clock(connection, reader, bindings, present)
+        default, far = _default_clock(connection, reader, validated, present, as_of)
         clock = as_of or default
         # a clock before the export must not date back what only the export has told
         seen = max(clock, default)
@@ -192,7 +210,7 @@ def extract(
         if "rejects" not in existing or _rejects_differ(connection):
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
-        assumptions = _assumptions(chosen, bindings)
+        assumptions = [*_assumptions(chosen, bindings), *_times(validated), *far]
         loaded = bool(deltas or history) or _raw_is_ahead(connection)
         marker = _marker(
             connection,
@@ -338,7 +356,13 @@ def _validated(
     for name, binding in bindings.items():
         if binding is not None:
             one = validate(
-                connection, binding, readings[name], place=reader.place(binding.source_table), present=present
+                connection,
+                binding,
+                readings[name],
+                place=reader.place(binding.source_table),
+                present=present,
+                # a database is read at the present: what it tells has happened by then
+                known_by=None if reader.folder is not None else present.replace(microsecond=0) - EDGE,
             )
             say(f"{name}: {one.rows_read:,} rows read from {one.place}")
             validated[name] = one
@@ -392,18 +416,53 @@ def _refuse_no_leads(
 def _default_clock(
     connection: DuckDBPyConnection,
     reader: Source,
-    bindings: Mapping[str, TableBinding | None],
+    validated: Mapping[str, Validated],
     present: datetime,
-) -> datetime:
-    if reader.folder is None:
-        return present.replace(microsecond=0)
-    latest = [
-        f"select max(greatest({', '.join(columns)})) as t from typed_{name} where check_no is null"
-        for name, binding in bindings.items()
-        if binding is not None and (columns := fact_times(binding))
-    ]
-    last: datetime = one_row(connection, f"select max(t) from ({' union all '.join(latest)})")[0].astimezone(UTC)
-    return last.replace(microsecond=0) + timedelta(seconds=1)
+    as_of: datetime | None,
+) -> tuple[datetime, list[str]]:
+    """Return the default clock, and a sentence where it does not follow the last fact.
+
+    Facts that are far from the others are set aside, but for those before a clock that somebody asks for: they know
+    that it has come to that.
+    """
+    if reader.folder is not None:
+        days = connection.execute(
+            f"select timezone('UTC', t)::date as day, count(*) from ({_facts(validated)}) where t is not null "
+            "group by all order by day"
+        ).fetchall()
+        found = last_facts(days)
+        end = datetime.combine(found.last_day, time.max, UTC)
+        aside = 0 if found.reason is None else set_far_facts_aside(connection, validated, max(end, as_of or end))
+        last: datetime = one_row(
+            connection, f"select max(t) from ({_facts(validated)}) where t <= timestamptz '{end.isoformat()}'"
+        )[0].astimezone(UTC)
+        clock = last.replace(microsecond=0) + timedelta(seconds=1)
+        sentence = (
+            f"{found.reason} {aside:,} {'row is' if aside == 1 else 'rows are'} set aside for it (far_from_others in "
+            f"raw.rejects), and the clock follows the facts before it. If it is right, set a clock after it (AS_OF=…)."
+        )
+        return clock, [sentence] if aside else []
+    return present.replace(microsecond=0), []
+
+
+def _facts(validated: Mapping[str, Validated]) -> str:
+    """Return the SELECT of the time of every fact that was read and accepted."""
+    return " union all ".join(
+        f"select unnest([{', '.join(columns)}]) as t from typed_{name} where check_no is null"
+        for name, one in validated.items()
+        if (columns := fact_times(one.binding))
+    )
+
+
+def _times(validated: Mapping[str, Validated]) -> list[str]:
+    """Return sentences on the times that are plans, and on those without a time of day."""
+    sentences = []
+    for name, one in validated.items():
+        sentences += [f"{name}.{column} {dates.sentence}" for column, dates in one.dates.items()]
+        sentences += [
+            plan_sentence(name, one.binding.table.column(column), statuses) for column, statuses in one.plans.items()
+        ]
+    return sentences
 
 
 @dataclass(frozen=True)
@@ -485,13 +544,12 @@ def _content(table: Table, binding: TableBinding | None, seen: datetime) -> str:
 
 
 def _row_hash(table: Table) -> str:
-    parts = ", ".join(
-        f"coalesce(epoch_us({column.name})::varchar, chr(30))"
-        if column.kind == "time"
-        else f"coalesce({column.name}::varchar, chr(30))"
-        for column in table.columns
-    )
-    return f"md5(concat_ws(chr(31), {parts}))"
+    parts = []
+    for column in table.columns:
+        value = f"epoch_us({column.name})::varchar" if column.kind == "time" else f"{column.name}::varchar"
+        # what is null is left out: a row that a home of before the column holds keeps its hash
+        parts.append(f"'{column.name} ' || {value}" if column.added else f"coalesce({value}, chr(30))")
+    return f"md5(concat_ws(chr(31), {', '.join(parts)}))"
 
 
 def _reasons(connection: DuckDBPyConnection) -> dict[str, dict[str, int]]:
@@ -635,5 +693,9 @@ def _table_report(
         columns_ignored=ignored,
         pseudonymised=validated.pseudonymised if validated else 0,
         free_text_dropped=validated.free_text_dropped if validated else 0,
+        plans={name: sum(by.values()) for name, by in validated.plans.items()} if validated else {},
+        dates_only=[name for name, found in validated.dates.items() if found.dates == found.values]
+        if validated
+        else [],
         rows_total=counts.total,
     )

@@ -6,13 +6,14 @@ check that it fails, in the order of `checks_of`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from assets.source.contract import CLOSED_STATUSES, OVERWRITTEN, SQL_TYPES, TABLES, Column, Table
 from assets.source.mapping import EXTRACTION, FirstOf, Flag, Substitute, TableBinding
 from assets.source.sql import literal, one_row, quoted
+from assets.source.times import Dates, has_happened, meant, measure_dates, stated, stated_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ TIMES = ("TIMESTAMP", "DATE")
 NUMBERS_OF_LEADS = tuple(name for name in OVERWRITTEN if TABLES["leads"].column(name).kind == "number")
 EARLIEST = "1970-01-01"
 LATEST = "2200-01-01"
+FAR = "far_from_others"
 
 REMEDIES: Mapping[str, str] = {
     "missing_required": "Fill it in the CRM, or supply it in the mapping",
@@ -48,6 +50,7 @@ REMEDIES: Mapping[str, str] = {
     "conflicting_duplicate": "Remove all but one of the rows in the CRM; until then none of them is loaded, and what "
     "was loaded of this key before stays as it was",
     "rewritten_history": "A change that was told once stays; enter what is true now as a change of its own",
+    FAR: "Correct the time in the CRM; if it is right, set a clock after it (AS_OF=…)",
     "orphan": "Export the lead as well, or mend the lead if it was rejected itself",
     "malformed_row": "Correct the row, or quote fields that hold the delimiter",
 }
@@ -93,6 +96,12 @@ class Validated:
     rows_read, duplicates_collapsed, pseudonymised, free_text_dropped : int
         Records read (malformed ones included); identical rows beyond the first; values replaced by a pseudonym;
         values left behind as free text.
+    stated : frozenset of str
+        Time columns whose value in the source stands in ``stated_<column>``, beside what it means.
+    dates : mapping of str to Dates
+        The time columns that have dates without a time of day.
+    plans : mapping of str to mapping of str to int
+        By column, how many times of accepted rows are plans, by the status of their rows.
     left_behind : tuple of str
         Values of a selecting column whose rows were not taken.
     """
@@ -105,20 +114,24 @@ class Validated:
     duplicates_collapsed: int
     pseudonymised: int
     free_text_dropped: int
+    stated: frozenset[str] = frozenset()
+    dates: Mapping[str, Dates] = field(default_factory=dict)
+    plans: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     left_behind: tuple[str, ...] = ()
 
 
-def checks_of(binding: TableBinding, present: datetime) -> tuple[Check, ...]:
+def checks_of(binding: TableBinding, present: datetime, told: frozenset[str]) -> tuple[Check, ...]:
     """Return the checks on a table, in the order in which they are asked.
 
-    The first is the key's; the last ones (conflicting duplicate, orphan, rewritten history) compare rows and have no
-    condition here.
+    The first is the key's; the last ones (conflicting duplicate, orphan, rewritten history, far from others) compare
+    rows and have no condition here. What a time of the source is asked, it is asked as the source states it.
     """
     table = binding.table
     checks: list[Check] = []
     late = f"timestamptz '{(present + timedelta(days=1)).isoformat()}'"
     for column in table.columns:
-        checks += _column_checks(column, binding.forms[column.name], derived=bool(binding.derive_from), key=table.key)
+        form, derived = binding.forms[column.name], bool(binding.derive_from)
+        checks += _column_checks(column, form, stated(told, column.name), derived=derived, key=table.key)
     if table.name == "projects":
         closed = ", ".join(map(literal, CLOSED_STATUSES))
         # a flag or a substitute supplies the time later, from the clock
@@ -136,16 +149,16 @@ def checks_of(binding: TableBinding, present: datetime) -> tuple[Check, ...]:
             continue
         if column.not_before is not None and _read(binding, column.not_before):
             start = column.not_before
-            checks.append(
-                Check("end_before_start", column.name, f"a time not before {start}", f"{column.name} < {start}")
-            )
+            # a start that is a date is some moment of its day
+            before = f"{column.name} < {stated(told, start)}"
+            checks.append(Check("end_before_start", column.name, f"a time not before {start}", before))
         if not column.planned:
             checks.append(
                 Check(
                     "time_in_future",
                     column.name,
                     f"a time no later than a day after the present ({present:%Y-%m-%dT%H:%M:%SZ})",
-                    f"{column.name} > {late}",
+                    f"{column.name} is not null and {stated(told, column.name)} > {late}",
                 )
             )
     checks.append(Check("conflicting_duplicate", table.key, "one content for each key", "false"))
@@ -153,6 +166,7 @@ def checks_of(binding: TableBinding, present: datetime) -> tuple[Check, ...]:
         checks.append(Check("orphan", "lead_id", "the lead_id of a lead of the export or of an earlier one", "false"))
     if binding.leads is not None:
         checks.append(Check("rewritten_history", table.key, "what was told under this key before", "false"))
+    checks += [Check(FAR, name, "a time that other facts come near to", "false") for name in fact_times(binding)]
     return tuple(checks)
 
 
@@ -162,7 +176,7 @@ def _read(binding: TableBinding, column: str) -> bool:
 
 
 def _column_checks(
-    column: Column, form: str | Substitute | Flag | FirstOf | None, *, derived: bool, key: str
+    column: Column, form: str | Substitute | Flag | FirstOf | None, time: str, *, derived: bool, key: str
 ) -> list[Check]:
     name, raw = column.name, f"raw_{column.name}"
     if isinstance(form, Flag):
@@ -178,14 +192,14 @@ def _column_checks(
         return []
     checks = []
     if column.kind == "time":
-        checks.append(Check("unparsable_time", name, "a time in ISO 8601", f"{raw} is not null and {name} is null"))
+        checks.append(Check("unparsable_time", name, "a time in ISO 8601", f"{raw} is not null and {time} is null"))
         checks.append(
             Check(
                 "time_out_of_range",
                 name,
                 f"a time after {EARLIEST} and before {LATEST}",
                 # zero seconds since 1970 is how many systems export a time that they do not have
-                f"not (isfinite({name}) and {name} > timestamptz '{EARLIEST}' and {name} < timestamptz '{LATEST}')",
+                f"not (isfinite({time}) and {time} > timestamptz '{EARLIEST}' and {time} < timestamptz '{LATEST}')",
             )
         )
     elif column.kind == "number":
@@ -217,6 +231,7 @@ def validate(
     *,
     place: str,
     present: datetime,
+    known_by: datetime | None,
 ) -> Validated:
     """Type and check ``source_<table>`` into ``typed_<table>``.
 
@@ -233,24 +248,29 @@ def validate(
         File or database table, for messages.
     present : datetime
         The time beyond which no fact can lie, by more than a day.
+    known_by : datetime or None
+        Of a database: the last moment before the extraction, by which all has happened that it tells of.
     """
     table = binding.table
-    checks = checks_of(binding, present)
-    connection.execute(f"create table typed_{table.name} as {_typed(connection, binding, reading, checks)}")
+    types: dict[str, str] = {
+        name: kind for name, kind, *_ in connection.execute(f"describe source_{table.name}").fetchall()
+    }
+    dates = measure_dates(connection, binding, types)
+    told_times = stated_columns(binding, dates)
+    checks = checks_of(binding, present, told_times)
+    connection.execute(f"create table typed_{table.name} as {_typed(binding, reading, checks, types, dates, known_by)}")
     left_behind = _leave_behind(connection, table)
     duplicates = _settle_duplicates(connection, binding, _number(checks, "conflicting_duplicate"))
-    if table.name != "leads":
-        connection.execute(
-            f"update typed_{table.name} set check_no = {_number(checks, 'orphan')} "
-            "where check_no is null and lead_id not in "
-            "(select lead_id from typed_leads where check_no is null union all select lead_id from known_leads)"
-        )
+    _mark_orphans(connection, table, checks)
     if binding.leads is not None:
         # a change that stands in the warehouse was used already: to alter it would alter what was known in the past
         told = " or ".join(
-            f"k.{column.name} is distinct from t.{column.name}"
-            for column in table.columns
-            if isinstance(binding.forms[column.name], str)
+            # a date was told as a moment of its day, which depends on when it was
+            f"coalesce(k.{name} not between t.stated_{name} and t.{name}, k.{name} is distinct from t.{name})"
+            if name in dates
+            else f"k.{name} is distinct from t.{name}"
+            for name in table.column_names
+            if isinstance(binding.forms[name], str)
         )
         connection.execute(
             f"update typed_{table.name} t set check_no = {_number(checks, 'rewritten_history')} "
@@ -270,8 +290,74 @@ def validate(
         duplicates_collapsed=duplicates,
         pseudonymised=pseudonymised,
         free_text_dropped=dropped,
+        stated=told_times,
+        dates=_moved(connection, table, dates),
+        plans=_plans(connection, binding),
         left_behind=left_behind,
     )
+
+
+def _mark_orphans(connection: DuckDBPyConnection, table: Table, checks: Sequence[Check]) -> None:
+    if table.name != "leads":
+        connection.execute(
+            f"update typed_{table.name} set check_no = {_number(checks, 'orphan')} "
+            "where check_no is null and lead_id not in "
+            "(select lead_id from typed_leads where check_no is null union all select lead_id from known_leads)"
+        )
+
+
+def _moved(connection: DuckDBPyConnection, table: Table, dates: Mapping[str, Dates]) -> dict[str, Dates]:
+    """Count the facts of accepted rows again, without plans: those of the columns that have dates."""
+    moved: dict[str, Dates] = {}
+    for name, found in dates.items():
+        values, of_day = one_row(
+            connection,
+            f"select count({name}), count(*) filter ({name} <> stated_{name}) from typed_{table.name} "
+            "where check_no is null",
+        )
+        if of_day:
+            moved[name] = Dates(values, of_day, midnights=found.midnights)
+    return moved
+
+
+def _plans(connection: DuckDBPyConnection, binding: TableBinding) -> dict[str, dict[str, int]]:
+    """Count the times of accepted rows that have not happened, by column and status."""
+    plans: dict[str, dict[str, int]] = {}
+    for column in binding.table.columns:
+        if column.fact_when and _read(binding, column.name):
+            found = connection.execute(
+                f"select coalesce(status, 'none'), count(*) from typed_{binding.table.name} where check_no is null "
+                f"and stated_{column.name} is not null and not {has_happened(column)} group by all order by 2 desc, 1"
+            ).fetchall()
+            if found:
+                plans[column.name] = dict(found)
+    return plans
+
+
+def set_far_facts_aside(connection: DuckDBPyConnection, validated: Mapping[str, Validated], after: datetime) -> int:
+    """Reject the rows with a fact after a moment, and what belongs to leads among them; returns the rows with a fact.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        The scratch database with the typed tables.
+    validated : mapping of str to Validated
+        The tables, leads first.
+    after : datetime
+        The moment; the clock follows the facts up to it.
+    """
+    far = 0
+    for one in validated.values():
+        table = one.binding.table
+        for number, check in enumerate(one.checks):
+            if check.reason == FAR:
+                marked = connection.execute(
+                    f"update typed_{table.name} set check_no = {number} where check_no is null "
+                    f"and {check.column} > timestamptz '{after.isoformat()}' returning 1"
+                ).fetchall()
+                far += len(marked)
+        _mark_orphans(connection, table, one.checks)
+    return far
 
 
 def _leave_behind(connection: DuckDBPyConnection, table: Table) -> tuple[str, ...]:
@@ -295,12 +381,16 @@ def _number(checks: Sequence[Check], reason: str) -> int:
     return next(number for number, check in enumerate(checks) if check.reason == reason)
 
 
-def _typed(connection: DuckDBPyConnection, binding: TableBinding, reading: Reading, checks: Sequence[Check]) -> str:
-    """Compose the SELECT of a typed table: raw values, then types, then the first check that fails."""
-    table = binding.table
-    types: dict[str, str] = {
-        name: kind for name, kind, *_ in connection.execute(f"describe source_{table.name}").fetchall()
-    }
+def _typed(
+    binding: TableBinding,
+    reading: Reading,
+    checks: Sequence[Check],
+    types: Mapping[str, str],
+    dates: Mapping[str, Dates],
+    known_by: datetime | None,
+) -> str:
+    """Compose the SELECT of a typed table: raw values, then types, then what times mean, then the check that fails."""
+    table, told = binding.table, stated_columns(binding, dates)
     raw: list[str] = []
     typed: list[str] = []
     pseudonyms: list[str] = []
@@ -308,13 +398,17 @@ def _typed(connection: DuckDBPyConnection, binding: TableBinding, reading: Readi
     for column in table.columns:
         raw_value, value, contact = _column(column, binding, types)
         raw.append(f"{raw_value} as raw_{column.name}")
-        typed.append(f"{value} as {column.name}")
+        typed.append(f"{value} as {stated(told, column.name)}")
         if isinstance(binding.forms[column.name], Flag):
             typed.append(f"lower(raw_{column.name}) in ({', '.join(map(literal, TRUE))}) as flag_{column.name}")
         if contact is not None:
             pseudonyms.append(f"(raw_{column.name} is distinct from {contact})::smallint")
         if column.free_text_limit is not None:
             free_texts.append(f"coalesce(length(raw_{column.name}) > {column.free_text_limit}, false)::smallint")
+    for column in table.columns:
+        if column.name in told:
+            value = meant(binding, column, dates, types.get(str(binding.forms[column.name])), known_by)
+            typed.append(f"{value} as {column.name}")
     conditions = " ".join(
         f"when {check.condition} then {number}" for number, check in enumerate(checks) if check.condition != "false"
     )
@@ -482,7 +576,7 @@ def write_rejects(connection: DuckDBPyConnection, validated: Sequence[Validated]
             [[number, check.reason, check.column, check.expected] for number, check in enumerate(one.checks)],
         )
         connection.execute(
-            f"insert into rejected with failed as (select t.*, {_row_json(one.binding)} as row_json "
+            f"insert into rejected with failed as (select t.*, {_row_json(one.binding, one.stated)} as row_json "
             f"from typed_{name} t join source_{name} s on s.record = t.record where t.check_no is not null) "
             f"select {literal(name)}, {literal(one.place)}, {_line(one.reading, name)}, shown({table.key}), col, "
             "json_extract_string(row_json, '$.' || col), reason, expected, null, row_json "
@@ -503,7 +597,7 @@ def write_rejects(connection: DuckDBPyConnection, validated: Sequence[Validated]
     )
 
 
-def _row_json(binding: TableBinding) -> str:
+def _row_json(binding: TableBinding, told: frozenset[str]) -> str:
     """Return SQL for the row as the source has it, by contract column, over ``s`` (source) and ``t`` (typed)."""
     fields: list[str] = []
     for column in binding.table.columns:
@@ -523,7 +617,8 @@ def _row_json(binding: TableBinding) -> str:
             value = "null"
         # a number or a time is never mistaken for a telephone number, what could not be read as one may be
         if isinstance(form, str) and column.kind != "text":
-            value = f"case when t.{column.name} is not null then {value} else shown({value}) end"
+            time = stated(told, column.name)
+            value = f"case when t.{time} is not null then {value} else shown({value}) end"
         elif not column.postal:
             value = f"shown({value})"
         fields.append(f"{literal(column.name)}, {value}")
@@ -561,7 +656,10 @@ def resolved(binding: TableBinding, seen_at: datetime) -> str:
         form, seen = binding.forms[column.name], f"coalesce(k.{column.name}, {now})"
         if isinstance(form, Substitute):
             times = [seen if name == EXTRACTION else f"t.{name}" for name in form.of]
-            columns.append(f"least({', '.join(times)}) as {column.name}")
+            earliest = f"least({', '.join(times)})"
+            if column.fact_when:
+                earliest = f"case when {has_happened(column)} then {earliest} end"
+            columns.append(f"{earliest} as {column.name}")
         elif isinstance(form, Flag):
             known = seen
             if not isinstance(form.known, str):

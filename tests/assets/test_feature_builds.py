@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import duckdb
 import pytest
 
+from assets import feature_builds
 from assets.dbt import DBT, DBT_PROJECT, Dbt
 from assets.feature_builds import (
     BuildEvidence,
@@ -23,6 +24,7 @@ from assets.feature_builds import (
 from assets.feature_store import feature_store
 from assets.resources import CompiledSql, Horizons
 from assets.warehouse import StaleFeaturesError, Warehouse
+from models.outcome_history import OutcomesBegin
 
 if TYPE_CHECKING:
     from tests.homes import Home
@@ -54,14 +56,24 @@ def test_an_increment_on_the_last_build_otherwise(now: Built) -> None:
     assert LAST.as_of.isoformat() in plan.reason
 
 
-def test_what_a_run_built_can_be_added_to_until_another_build_has_begun(own: Home) -> None:
+def test_what_a_run_built_can_be_added_to_until_another_build_has_begun(
+    own: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     warehouse = Warehouse(address=f"duckdb:{own.warehouse}")
     settings = Horizons(overrides={"conversion": 30}), CompiledSql(root=str(own.path / "compiled"))
     before = gather(warehouse, *settings)
     assert before.missing == ()
+    # the simulated company records how its leads end from its first week on
+    assert before.outcomes == OutcomesBegin(None, "Outcomes are recorded from the beginning.")
     assert before.last is not None
     assert before.last.as_of == before.now.as_of == warehouse.built_extraction().as_of
     assert plan_build(replace(before, now=before.last)).since == before.last
+
+    with monkeypatch.context() as patched:
+        # where the beginning of the outcomes has moved, labels vanish or appear
+        patched.setattr(feature_builds, "measure_outcomes", lambda *_: OutcomesBegin(date(2025, 3, 3), ""))
+        moved = plan_build(gather(warehouse, *settings))
+    assert moved.reason == "Whole: the SQL or the settings have changed since the last build."
 
     forget_build(warehouse)
 

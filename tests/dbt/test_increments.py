@@ -27,6 +27,8 @@ SETTINGS: dict[str, Any] = {
     "conversion_horizon_days": 30,
     # long enough that open leads are silent for months, and short enough that some close
     "silence_closes_after_days": 130,
+    # the source records outcomes from some weeks before the increments on
+    "conversion_since_us": (CLOCK - 60 * DAY - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1),
 }
 MODELS = "+lead_features +conversion +next_action +feature_clock"
 KEYS = {

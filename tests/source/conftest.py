@@ -1,4 +1,4 @@
-"""The extraction as a call, and a look at what it wrote."""
+"""The extraction as a call, a look at what it wrote, and a PostgreSQL server."""
 
 from __future__ import annotations
 

@@ -201,8 +201,8 @@ def test_plain_crm_is_recognised_and_flags_are_known_from_their_extraction(
         "projects": [{"lead_id": "7", "value": "10", "status": "Signed", "closed_at": "2024-01-09"}],
     }
     first = run(write_csv(folder, export))
-    assert (first.mapping_name, first.as_of) == ("plain", datetime(2024, 1, 9, 0, 0, 1, tzinfo=UTC))
-    assert len(first.assumptions) == 6
+    assert (first.mapping_name, first.as_of) == ("plain", datetime(2024, 1, 10, tzinfo=UTC))
+    assert len(first.assumptions) == 8
     assert first.tables["interactions"].rejects_by_reason == {"unknown_flag": 1}
     assert query("select type, direction, opened_at, responded_at from raw.interactions order by 1") == [
         ("call", "outbound", first.as_of, None),
@@ -212,7 +212,9 @@ def test_plain_crm_is_recognised_and_flags_are_known_from_their_extraction(
         ("no_show", datetime(2024, 1, 5, tzinfo=UTC), None),
         ("completed", first.as_of, first.as_of),
     ]
-    assert query("select status, proposed_at from raw.projects") == [("won", datetime(2024, 1, 9, tzinfo=UTC))]
+    assert query("select status, proposed_at from raw.projects") == [
+        ("won", datetime(2024, 1, 9, 23, 59, 59, 999_999, tzinfo=UTC))
+    ]
     export["interactions"][0] = interaction | {"response_received": "1"}
     leads.append(leads[0] | {"id": "8", "created_at": "2024-03-01"})
     second = run(write_csv(folder, export))

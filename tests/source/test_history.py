@@ -118,7 +118,7 @@ def test_a_history_of_the_source(export: Export, tmp_path: Path, run: Extract, q
     assert len(report.assumptions) == 1
     assert report.assumptions[0].endswith("unless its history tells another.")
     # what the extraction saw, the CRM tells later, a second time
-    export["lead_changes"].append(_told(4, "property_value", "1000.5", "2024-03-10"))
+    export["lead_changes"].append(_told(4, "property_value", "1000.5", "2024-03-10T00:00:00Z"))
     again = run(write_csv(tmp_path / "crm", export))
     assert query(CHANGES) == [*expected, ("property_value", "1000.50", datetime(2024, 3, 10, tzinfo=UTC), "source")]
     assert (again.tables["lead_changes"].rows_new, again.tables["lead_changes"].rows_unchanged) == (1, 3)

@@ -18,7 +18,8 @@ with matured as (
         as_of_us,
         as_of_us + {{ horizon_us }} as matures_us
     from {{ ref('observations') }}
-    where as_of_us + {{ horizon_us }} <= {{ clock_us() }}
+    -- while the source records no outcomes, a lead that is won looks like one that is not
+    where as_of_us >= {{ var('conversion_since_us') or 0 }} and as_of_us + {{ horizon_us }} <= {{ clock_us() }}
     {%- if is_increment() %}
     and (
         as_of_us + {{ horizon_us }} > {{ var('built_us') }}

@@ -22,6 +22,7 @@ _VARIABLES: dict[str, Any] = {
     "range_until_us": None,
     "closing_outcomes": ["declined", "withdrawn"],
     "silence_closes_after_days": 90,
+    "conversion_since_us": 1735689600000000,
     "conversion_horizon_days": 90,
     "next_action_horizon_days": 7,
     "property_value_tier_bounds": [10000, 50000],
