@@ -1,6 +1,6 @@
 """Layer `crm`: the CRM's records, extracted into schema ``raw`` by the source contract."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 
 from assets.addresses import same_place, without_password
+from assets.last_publication import why_lost
 from assets.lateness import markdown, measure
 from assets.ml_tables import ensure, record_lateness
-from assets.resources import WAREHOUSE_POOL, Clock, CrmSource
+from assets.resources import WAREHOUSE_POOL, Clock, CrmSource, Publication
 from assets.warehouse import Extraction, NoExtractionError, Warehouse
 
 TABLES = ("leads", "interactions", "appointments", "projects", "lead_changes")
@@ -53,7 +54,11 @@ DESCRIPTIONS = {
     pool=WAREHOUSE_POOL,
 )
 def crm(
-    context: dg.AssetExecutionContext, crm_source: CrmSource, warehouse: Warehouse, clock: Clock
+    context: dg.AssetExecutionContext,
+    crm_source: CrmSource,
+    warehouse: Warehouse,
+    publication: Publication,
+    clock: Clock,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Extract the CRM's records: only new and changed rows move, and what does not fit is quarantined.
 
@@ -61,9 +66,14 @@ def crm(
     ------
     dagster.Failure
         If the source breaks the contract, with the message that says where and what to do; the warehouse is then as
-        it was.
+        it was. If the warehouse was lost, and this run would score and trains nothing.
     """
     from assets.source.extract import SourceContractError, extract
+
+    lost = why_lost(warehouse, publication, context.instance)
+    if lost is not None:
+        _refuse_to_score(context.op_execution_context.job_def.asset_layer.executable_asset_keys, lost)
+        context.log.warning(f"{lost} It is filled anew from the source.")
 
     try:
         address = crm_source.resolved()
@@ -123,6 +133,19 @@ def crm(
             **shared,
         },
     )
+
+
+def _refuse_to_score(run: Iterable[dg.AssetKey], lost: str) -> None:
+    """Refuse a run that scores with the champions of a warehouse which was lost; one that trains makes new ones."""
+    layers = {key.path[0] for key in run}
+    if "scores" in layers and "candidate" not in layers:
+        raise dg.Failure(
+            description=(
+                f"{lost} There is no champion to score with: bring the warehouse back from a backup, or run the job "
+                "whole_loop (`make run`), which fills it from the source and trains anew."
+            ),
+            allow_retries=False,
+        )
 
 
 def _refuse_other_source(warehouse: Warehouse, address: str, *, moved: bool) -> None:
