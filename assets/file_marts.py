@@ -92,7 +92,7 @@ def of_readers(
             found = measure(connection, names, catalog=PUBLISHED)
             lost = None
             if HISTORY in found.rows and columns_of_marts(connection, HISTORY):
-                ((lost,),) = connection.execute(f"select count(*) {_LACKING}").fetchall()
+                lost = _lost_rows(connection)
         except duckdb.Error as error:
             return Standing(), None, _unreadable(path, error)
     return found, lost, None
@@ -138,7 +138,7 @@ def _take_back(connection: DuckDBPyConnection, required: Sequence[str]) -> int:
         return _count(connection)
     before = _count(connection)
     lost = f"{_LACKING} and {_NOT_OF_THIS_LEDGER}" if before else _LACKING
-    if connection.execute(f"select 1 {lost} limit 1").fetchone() is None:
+    if not _lost_rows(connection) or connection.execute(f"select 1 {lost} limit 1").fetchone() is None:
         return 0
     for column, kind in published.items():
         if column not in there:
@@ -151,6 +151,18 @@ _LACKING = (
     f"from {PUBLISHED}.marts.{HISTORY} as published "
     f"where not exists (select 1 from marts.{HISTORY} as built where {APPEND_ONLY[HISTORY]})"
 )
+
+
+def _lost_rows(connection: DuckDBPyConnection) -> int:
+    of_each = (
+        "select as_of, conversion_model_version, action_model_version, count(*), bit_xor(hash(lead_id)) "
+        f"from {{}}.{HISTORY} group by all"
+    )
+    # most nights every clock of before is there as it was, which takes a tenth of the time to see
+    differ = f"{of_each.format(f'{PUBLISHED}.marts')} except {of_each.format('marts')} limit 1"
+    if connection.execute(differ).fetchone() is None:
+        return 0
+    return int(connection.execute(f"select count(*) {_LACKING}").fetchall()[0][0])
 
 
 def _count(connection: DuckDBPyConnection) -> int:
