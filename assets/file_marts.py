@@ -41,21 +41,8 @@ def attached(connection: DuckDBPyConnection, path: Path) -> Iterator[str | None]
 
     A copy serves where somebody has opened the file to write, for readers never block the pipeline.
     """
-    import duckdb
-
-    if not path.exists():
-        yield f"{path}: expected what was published last, found no file."
-        return
     copy = path.with_name(f".{path.name}.compared")
-    problem = None
-    try:
-        _attach(connection, path)
-    except duckdb.Error as error:
-        if "lock" in str(error):
-            shutil.copyfile(path, copy)
-            _attach(connection, copy)
-        else:
-            problem = _unreadable(path, error)
+    problem = _attach(connection, path, copy)
     try:
         yield problem
     finally:
@@ -64,12 +51,27 @@ def attached(connection: DuckDBPyConnection, path: Path) -> Iterator[str | None]
         copy.unlink(missing_ok=True)
 
 
+def _attach(connection: DuckDBPyConnection, path: Path, copy: Path) -> str | None:
+    import duckdb
+
+    if not path.exists():
+        return f"{path}: expected what was published last, found no file."
+    attach = f"attach ? as {PUBLISHED} (read_only)"
+    try:
+        try:
+            connection.execute(attach, [str(path)])
+        except duckdb.IOException as error:
+            if "lock on file" not in str(error):
+                raise
+            shutil.copyfile(path, copy)
+            connection.execute(attach, [str(copy)])
+    except duckdb.Error as error:
+        return _unreadable(path, error)
+    return None
+
+
 def _unreadable(path: Path, error: Exception) -> str:
     return f"{path}: expected what was published last, found a file that cannot be read ({error})."
-
-
-def _attach(connection: DuckDBPyConnection, path: Path) -> None:
-    connection.execute(f"attach ? as {PUBLISHED} (read_only)", [str(path)])
 
 
 def of_readers(

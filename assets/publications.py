@@ -184,8 +184,8 @@ def refusal(replacement: Replacement, found: Sequence[str], *, where: str, built
         "the one that published them. Bring that one back from a backup; or run the job whole_loop (`make run`), which "
         "trains anew, and accept what it cannot bring back."
         if forgotten
-        else "Look at source_health/crm, and for what has been removed from the source or from the warehouse; bring it "
-        "back, and run the same command again."
+        else "Bring back what the source or the warehouse does not have any more, from a backup if nothing else has it "
+        "(source_health/crm says what the source lacks), and run the same command again."
     )
     return (
         f"{where}: expected marts that lose nothing of what is published there, found that they would:\n"

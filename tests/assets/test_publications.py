@@ -293,17 +293,20 @@ def test_what_readers_had_is_remembered_where_it_is_gone_as_well(place: Place) -
     assert place.published() == (30, 30, [(2, 30)])
 
 
-@pytest.mark.parametrize("damage", [None, b"", b"no database"])
+@pytest.mark.parametrize("damage", ["gone", "empty", "header", "middle", "cut"])
 def test_a_published_file_that_is_gone_or_damaged_is_written_anew_and_that_is_said(
-    file: Place, damage: bytes | None, capsys: pytest.CaptureFixture[str]
+    file: Place, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file.build(1)
     file.publish()
     path = Path(file.publication.path)
-    if damage is None:
+    content = bytearray(path.read_bytes())
+    # whole blocks, as a disk loses them
+    for start in {"header": [0], "middle": range(12_288, len(content), 4096)}.get(damage, ()):
+        content[start : start + 4096] = bytes(4096)
+    path.write_bytes({"empty": b"", "cut": content[: len(content) // 2]}.get(damage, content))
+    if damage == "gone":
         path.unlink()
-    else:
-        path.write_bytes(damage)
     file.build(2)
     file.publish()
     assert file.published() == (30, 30, [(1, 30), (2, 30)])
