@@ -273,6 +273,24 @@ def test_rows_that_leave_the_history_of_the_warehouse_do_not_leave_that_of_the_r
         assert place.published() == (30, 30, [(1, 30), (2, 30), (3, 30)])
 
 
+def test_columns_that_are_built_no_more_do_not_leave_in_silence(place: Place) -> None:
+    place.build(1)
+    place.publish()
+    place.build(2)
+    marts = place.warehouse.marts
+    execute(
+        place.warehouse,
+        f"alter table {marts}.{HISTORY} drop column action_confidence",
+        f"alter table {marts}.{SCORES} drop column action_unscored_reason",
+    )
+    reason = place.refused()
+    gone = "columns are published, {} among them, which is not built any more"
+    assert f"marts.lead_scores: 8 {gone.format('action_unscored_reason')}" in reason
+    # a table to which rows are added keeps its columns
+    of_history = f"marts.lead_score_history: 6 {gone.format('action_confidence')}"
+    assert (of_history in reason) == place.warehouse.is_file
+
+
 def test_what_readers_had_is_remembered_where_it_is_gone_as_well(place: Place) -> None:
     for day in (1, 2):
         place.build(day)
