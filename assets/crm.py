@@ -1,6 +1,6 @@
 """Layer `crm`: the CRM's records, extracted into schema ``raw`` by the source contract."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,12 @@ from typing import Any
 import dagster as dg
 
 from assets.addresses import same_place, without_password
+from assets.event_log import latest_materialization
+from assets.last_publication import why_lost
 from assets.lateness import markdown, measure
 from assets.ml_tables import ensure, record_lateness
-from assets.resources import WAREHOUSE_POOL, Clock, CrmSource
-from assets.warehouse import Extraction, NoExtractionError, Warehouse
+from assets.resources import WAREHOUSE_POOL, Clock, CrmSource, Publication
+from assets.warehouse import NoExtractionError, Warehouse
 
 TABLES = ("leads", "interactions", "appointments", "projects", "lead_changes")
 MAX_REJECTED_SHARE = 0.01
@@ -53,7 +55,11 @@ DESCRIPTIONS = {
     pool=WAREHOUSE_POOL,
 )
 def crm(
-    context: dg.AssetExecutionContext, crm_source: CrmSource, warehouse: Warehouse, clock: Clock
+    context: dg.AssetExecutionContext,
+    crm_source: CrmSource,
+    warehouse: Warehouse,
+    publication: Publication,
+    clock: Clock,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Extract the CRM's records: only new and changed rows move, and what does not fit is quarantined.
 
@@ -61,15 +67,23 @@ def crm(
     ------
     dagster.Failure
         If the source breaks the contract, or what it delivered before is gone, with the message that says where and
-        what to do; the warehouse is then as it was.
+        what to do; the warehouse is then as it was. If the warehouse was lost, and this run would score and trains
+        nothing.
     """
     from assets.source.extract import SourceContractError, extract
+
+    lost = why_lost(warehouse, publication, context.instance)
+    if lost is not None:
+        _refuse_to_score(context.op_execution_context.job_def.asset_layer.executable_asset_keys, lost)
+        context.log.warning(f"{lost} It is filled anew from the source.")
 
     try:
         address = crm_source.resolved()
         # the simulated CRM lies in the home and may move with it
         if not crm_source.accept_new_source:
-            _refuse_other_source(warehouse, address, moved=crm_source.address is None)
+            # the history that a lost warehouse takes back is of the company that it was filled from
+            filled_from = None if lost is None else _last_source(context.instance)
+            _refuse_other_source(warehouse, address, moved=crm_source.address is None, filled_from=filled_from)
         report = extract(
             source=address,
             warehouse=warehouse.address,
@@ -129,21 +143,44 @@ def crm(
     )
 
 
-def _refuse_other_source(warehouse: Warehouse, address: str, *, moved: bool) -> None:
-    """Two companies in one warehouse would train one model: refuse a source other than the one it was filled from."""
+def _refuse_to_score(run: Iterable[dg.AssetKey], lost: str) -> None:
+    """Refuse a run that scores with the champions of a warehouse which was lost; one that trains makes new ones."""
+    layers = {key.path[0] for key in run}
+    if "scores" in layers and "candidate" not in layers:
+        raise dg.Failure(
+            description=(
+                f"{lost} There is no champion to score with: bring the warehouse back from a backup, or run the job "
+                "whole_loop (`make run`), which fills it from the source and trains anew."
+            ),
+            allow_retries=False,
+        )
+
+
+def _last_source(instance: dg.DagsterInstance) -> str | None:
+    """Return the source of the last extraction, as Dagster's event log knows it."""
+    last = latest_materialization(instance, dg.AssetKey(["crm", TABLES[0]]))
+    return None if last is None or "source" not in last.metadata else str(last.metadata["source"])
+
+
+def _refuse_other_source(warehouse: Warehouse, address: str, *, moved: bool, filled_from: str | None = None) -> None:
+    """Two companies in one warehouse would train one model: refuse a source other than the one it was filled from.
+
+    Where a warehouse was lost and does not know it any more, `filled_from` says which that was.
+    """
     try:
-        extraction: Extraction = warehouse.extraction()
+        filled_from = warehouse.extraction().source
     except NoExtractionError:
-        return
+        if filled_from is None:
+            return
     from assets.source.readers import describe
 
     found = describe(address)
-    same = Path(extraction.source).name == Path(found).name if moved else same_place(extraction.source, found)
+    same = Path(filled_from).name == Path(found).name if moved else same_place(filled_from, found)
     if not same:
         raise dg.Failure(
             description=(
                 f"{warehouse.shown}: expected the source that it was filled from, "
-                f"{without_password(extraction.source)}, found {found}. "
+                f"{without_password(filled_from)}, found {found}. "
                 "For another company set LEADLINE_HOME to a folder of its own; if this is the same company at a new "
                 "place, set LEADLINE_ACCEPT_NEW_SOURCE=1 for one run."
             ),

@@ -99,7 +99,12 @@ def refusal(mart: Mart) -> str | None:
     )
 
 
-def publish(warehouse: Warehouse, names: Iterable[str], warn: Callable[[str], None]) -> dict[str, int]:
+def publish(
+    warehouse: Warehouse,
+    names: Iterable[str],
+    warn: Callable[[str], None],
+    review: Callable[[Connection], None] = lambda _: None,
+) -> dict[str, int]:
     """Replace tables of schema ``marts`` by those that dbt has built, in one transaction.
 
     A table is swapped for its successor. Where somebody has built a view on it, its rows are replaced instead, for a
@@ -114,6 +119,8 @@ def publish(warehouse: Warehouse, names: Iterable[str], warn: Callable[[str], No
         The marts. What else lies in either schema is left alone: a dbt that was killed may have left some.
     warn : callable
         Receives a sentence where the role of the readers cannot be made, and where a table is held.
+    review : callable, optional
+        Gets the connection before anything is replaced; what it raises leaves everything as it was.
 
     Returns
     -------
@@ -145,6 +152,7 @@ def publish(warehouse: Warehouse, names: Iterable[str], warn: Callable[[str], No
         refused = [reason for mart in marts if (reason := refusal(mart)) is not None]
         if refused:
             raise MartsRefusedError("\n".join([*refused, "Nothing has changed: readers see the marts of before."]))
+        review(connection)
         try:
             _replace(connection, warehouse.marts, marts, warn)
             if can_read:

@@ -38,8 +38,8 @@ OWN_SERVER = "postgres"
 
 OWN_NAMES = frozenset(
     {
-        "artifacts", "compiled", "dagster", "extraction", "on_postgres", "postgres", "published", "simulated_crm",
-        "warehouse.duckdb", "warehouse_of_this_home",
+        "artifacts", "compiled", "dagster", "extraction", "on_postgres", "postgres", "publication.json", "published",
+        "simulated_crm", "warehouse.duckdb", "warehouse_of_this_home",
     }
 )  # fmt: skip
 """What lies in a home; the homes of other sources lie beside it in the default one."""
@@ -99,6 +99,9 @@ class Settings:
     accept_proof : str
         The beginning of the hash of a build's SQL, which goes on although its proof has failed
         (``LEADLINE_ACCEPT_PROOF``); empty for none.
+    accept_publication : str
+        The beginning of the hash of what a publication would lose, which is published all the same
+        (``LEADLINE_ACCEPT_PUBLICATION``); empty for none.
     confirmed_features : mapping of str to tuple of str
         Features of which a person says that they were known at the time, by model (``LEADLINE_CONFIRMED_FEATURES``).
     source_accepted_since : datetime or None
@@ -124,6 +127,7 @@ class Settings:
     accept_extraction: str
     new_grades: bool
     accept_proof: str
+    accept_publication: str
     confirmed_features: Mapping[str, tuple[str, ...]]
     source_accepted_since: datetime | None
     split: Split
@@ -189,6 +193,11 @@ class Settings:
         """The snapshot that readers open, of a warehouse that is a DuckDB file."""
         return self.home / "published" / "leadline.duckdb"
 
+    @property
+    def publication_record(self) -> Path:
+        """What the home remembers of its last publication."""
+        return self.home / "publication.json"
+
 
 def settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings.
@@ -224,15 +233,18 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         accept_extraction=_hash(
             "LEADLINE_ACCEPT_EXTRACTION",
             values.get("LEADLINE_ACCEPT_EXTRACTION", ""),
-            least=8,
             of="what an extraction would lose, as its refusal names it",
         ),
         new_grades=_switch("LEADLINE_NEW_GRADES", values.get("LEADLINE_NEW_GRADES", "0")),
         accept_proof=_hash(
             "LEADLINE_ACCEPT_PROOF",
             values.get("LEADLINE_ACCEPT_PROOF", ""),
-            least=12,
             of="a build's SQL, as the failure of its proof names it",
+        ),
+        accept_publication=_hash(
+            "LEADLINE_ACCEPT_PUBLICATION",
+            values.get("LEADLINE_ACCEPT_PUBLICATION", ""),
+            of="what a publication would lose, as its refusal names it",
         ),
         confirmed_features=_confirmed(values.get(CONFIRMED_FEATURES, "")),
         source_accepted_since=_moment("LEADLINE_SOURCE_ACCEPTED_SINCE", values.get("LEADLINE_SOURCE_ACCEPTED_SINCE")),
@@ -251,10 +263,10 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
-def _hash(variable: str, value: str, *, least: int, of: str) -> str:
-    if value and not re.fullmatch(f"[0-9a-f]{{{least},64}}", value):
+def _hash(variable: str, value: str, *, of: str) -> str:
+    if value and not re.fullmatch("[0-9a-f]{12,64}", value):
         raise SettingError(
-            f"{variable}: expected the beginning of the hash of {of}, {least} digits or more of 0 to 9 and a to f, "
+            f"{variable}: expected the beginning of the hash of {of}, 12 digits or more of 0 to 9 and a to f, "
             f"found {value!r}."
         )
     return value

@@ -1,6 +1,7 @@
 """Layer `marts`: the tables that BI reads, built by dbt from features and scores, and their published snapshot."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +10,29 @@ from dagster_dbt import dbt_assets
 
 from assets.database_marts import READER, publish
 from assets.dbt import DBT_PROJECT, Dbt, Translator, build, manifest_path
+from assets.file_marts import attached, copy_marts, of_readers, take_back
+from assets.last_publication import KEY, recorded
+from assets.publications import (
+    HISTORY,
+    Record,
+    Replacement,
+    Standing,
+    digest,
+    findings,
+    known_versions,
+    lost_by_groups,
+    measure,
+    refusal,
+    write,
+)
 from assets.resources import WAREHOUSE_POOL, CompiledSql, Horizons, Publication
 from assets.warehouse import Warehouse
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    from collections.abc import Mapping, Sequence
 
-READABLE_FROM = "v1.2.0"
-"""The earliest DuckDB that reads the published file. By default DuckDB 2 writes what no earlier version can open."""
+    from assets.warehouse import Connection
 
 
 @dbt_assets(
@@ -29,17 +44,51 @@ READABLE_FROM = "v1.2.0"
     pool=WAREHOUSE_POOL,
 )
 def marts(
-    context: dg.AssetExecutionContext, dbt: Dbt, warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql
+    context: dg.AssetExecutionContext,
+    dbt: Dbt,
+    warehouse: Warehouse,
+    horizons: Horizons,
+    compiled: CompiledSql,
+    publication: Publication,
 ) -> Iterator[Any]:
-    """Build the marts at the clock of the last extraction, whose features must be built and proved."""
+    """Build the marts at the clock of the last extraction, whose features must be built and proved.
+
+    A warehouse that has lost its history takes that of the published file back before dbt adds to it.
+    """
     as_of = warehouse.built_extraction().as_of
     for view in dict.fromkeys(declaration.feature_view.name for declaration in DECLARATIONS.values()):
         compiled.require_proof(view, as_of)
+    if warehouse.is_file:
+        _take_history_back(context, warehouse, Path(publication.path))
     yield from build(context, dbt, warehouse, horizons)
 
 
+def _take_history_back(context: dg.AssetExecutionContext, warehouse: Warehouse, path: Path) -> None:
+    import duckdb
+
+    node = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"][f"model.leadline.{HISTORY}"]
+    required = [
+        column["name"]
+        for column in node["columns"].values()
+        if any(constraint["type"] == "not_null" for constraint in column["constraints"])
+    ]
+    with warehouse.analyze() as connection, attached(connection, path) as problem:
+        # a file that cannot be read is reported when it is replaced
+        if problem is not None:
+            return
+        try:
+            taken = take_back(connection, required)
+        except duckdb.Error as error:
+            context.log.warning(f"{path}: expected the published history, found that it cannot be read ({error}).")
+            return
+    if taken:
+        context.log.warning(
+            f"marts.{HISTORY}: {taken:,} rows that {warehouse.shown} did not have any more were taken back from {path}."
+        )
+
+
 @dg.asset(
-    key=["published", "snapshot"],
+    key=KEY,
     deps=sorted(marts.keys),
     group_name="marts",
     kinds={"sql"},
@@ -54,57 +103,130 @@ def marts(
 def published_snapshot(
     context: dg.AssetExecutionContext, warehouse: Warehouse, publication: Publication
 ) -> dg.MaterializeResult[Any]:
-    """Publish the marts that dbt declares, and nothing that a build which was killed has left beside them."""
+    """Publish the marts that dbt declares, and nothing that a build which was killed has left beside them.
+
+    Raises
+    ------
+    dagster.Failure
+        If readers would lose what they have, and no person has accepted that; what is published stays as it was.
+    """
     names = sorted(key.path[-1] for key in marts.keys)
-    if not warehouse.is_file:
-        counts = publish(warehouse, names, context.log.warning)
-        return dg.MaterializeResult(
-            metadata={
-                "schema": f"{warehouse.shown}, schema marts",
-                "dagster/row_count": counts["lead_scores"],
-                "rows": dg.MetadataValue.json(counts),
-            }
-        )
+    last = recorded(publication, context.instance)
+    if warehouse.is_file:
+        accepted, standing, metadata = _publish_file(context, warehouse, publication, names, last)
+    else:
+        accepted, standing, metadata = _publish_tables(context, warehouse, publication, names, last)
+    write(Path(publication.record), Record(standing=standing, accepted=accepted))
+    return dg.MaterializeResult(
+        metadata={
+            **metadata,
+            "dagster/row_count": standing.rows["lead_scores"],
+            "rows": dg.MetadataValue.json(dict(standing.rows)),
+            **({"accepted": dg.MetadataValue.md("\n".join(f"- {each}" for each in accepted))} if accepted else {}),
+        }
+    )
+
+
+def _publish_file(
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    publication: Publication,
+    names: "Sequence[str]",
+    last: Standing,
+) -> tuple[list[str], Standing, "Mapping[str, Any]"]:
+    """Swap the published file; return which losses were accepted, what it holds now, and metadata."""
     path = Path(publication.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     for leftover in (unfinished, unfinished.with_name(f"{unfinished.name}.wal")):
         leftover.unlink(missing_ok=True)
     with warehouse.analyze() as connection:
-        counts = _copy_marts(connection, names, unfinished)
+        built = measure(connection, names)
+        found, lost, problem = of_readers(connection, path, names)
+        published = found.completed_by(last)
+        if problem is not None and published.rows:
+            context.log.warning(f"{problem} {_compared_with_the_record(published)}")
+        replacement = Replacement(
+            published=published,
+            built=built,
+            lost=lost_by_groups(published, built) if lost is None else lost,
+            known_versions=known_versions(connection),
+        )
+        accepted = _accepted(context, warehouse, publication, connection, replacement)
+        copy_marts(connection, names, unfinished)
     # open readers keep the file that they opened; the next one to open gets this
     unfinished.replace(path)
-    return dg.MaterializeResult(
-        metadata={
-            "path": dg.MetadataValue.path(path),
-            "dagster/row_count": counts["lead_scores"],
-            "rows": dg.MetadataValue.json(counts),
-            "size_bytes": path.stat().st_size,
-        }
-    )
+    return accepted, built, {"path": dg.MetadataValue.path(path), "size_bytes": path.stat().st_size}
 
 
-def _copy_marts(connection: "DuckDBPyConnection", names: Sequence[str], path: Path) -> dict[str, int]:
-    described = (
-        "schema_name = 'marts' and database_name = current_database() and comment is not null "
-        "and list_contains($1, table_name)"
+def _publish_tables(
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    publication: Publication,
+    names: "Sequence[str]",
+    last: Standing,
+) -> tuple[list[str], Standing, "Mapping[str, Any]"]:
+    """Replace the tables of a database; return which losses were accepted, what they hold now, and metadata."""
+    accepted: list[str] = []
+
+    def review(connection: "Connection") -> None:
+        found = measure(connection, names)
+        published, built = found.completed_by(last), measure(connection, names, schema=warehouse.marts)
+        if missing := [name for name in published.rows if name not in found.rows]:
+            context.log.warning(
+                f"{warehouse.shown}: expected what was published last, found no {' and no '.join(missing)} in schema "
+                f"marts. {_compared_with_the_record(published)}"
+            )
+        # a history that is there only gains rows and columns
+        stays = HISTORY in found.rows
+        replacement = Replacement(
+            published=published,
+            built=built.with_columns_of(published, HISTORY) if stays else built,
+            lost=0 if stays else lost_by_groups(published, built),
+            known_versions=known_versions(connection),
+        )
+        accepted.extend(_accepted(context, warehouse, publication, connection, replacement))
+
+    publish(warehouse, names, context.log.warning, review)
+    with warehouse.connect() as connection:
+        standing = measure(connection, names)
+    return accepted, standing, {"schema": f"{warehouse.shown}, schema marts"}
+
+
+def _compared_with_the_record(published: Standing) -> str:
+    counts = ", ".join(f"{rows:,} rows of {name}" for name, rows in published.rows.items())
+    return f"What is published now is compared with what the home remembers of it: {counts}."
+
+
+def _accepted(
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    publication: Publication,
+    connection: "Connection",
+    replacement: Replacement,
+) -> list[str]:
+    """Return what readers lose and a person has accepted, or refuse the publication."""
+    published, built = replacement.published, replacement.built
+    if replacement.goes_back:
+        context.log.warning(
+            f"marts.lead_scores: the scores as of {built.as_of} take the place of later ones, as of {published.as_of}. "
+            f"marts.{HISTORY} keeps both."
+        )
+    found = findings(replacement)
+    if not found:
+        return []
+    if not publication.accepts(digest(found)):
+        raise dg.Failure(
+            description=refusal(
+                replacement,
+                found,
+                where=publication.path if warehouse.is_file else f"{warehouse.shown}, schema marts",
+                built=f"schema {warehouse.marts} of {warehouse.shown}",
+                as_of=warehouse.extraction(connection).as_of.isoformat(),
+            ),
+            allow_retries=False,
+        )
+    context.log.warning(
+        "A person accepted that readers lose what was published:\n" + "\n".join(f"- {each}." for each in found)
     )
-    comments = connection.execute(
-        f"select 'table', table_name, null, comment from duckdb_tables() where {described} union all "
-        f"select 'column', table_name, column_name, comment from duckdb_columns() where {described}",
-        [names],
-    ).fetchall()
-    connection.execute(f"attach ? as snapshot (storage_version '{READABLE_FROM}')", [str(path)])
-    counts = {}
-    try:
-        connection.execute("create schema snapshot.marts")
-        for name in names:
-            connection.execute(f'create table snapshot.marts."{name}" as from marts."{name}"')
-            counts[name] = connection.execute(f'select count(*) from snapshot.marts."{name}"').fetchall()[0][0]
-        for kind, table, column, comment in comments:
-            name = f'"{table}"' if column is None else f'"{table}"."{column}"'
-            text = comment.replace("'", "''")
-            connection.execute(f"comment on {kind} snapshot.marts.{name} is '{text}'")
-    finally:
-        connection.execute("detach snapshot")
-    return counts
+    return found

@@ -249,6 +249,22 @@ class CompiledSql(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class Publication(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The file that readers open."""
+    """Where readers find the marts, and which losses a person has accepted.
+
+    Parameters
+    ----------
+    path : str
+        The file that readers open, of a warehouse that is a DuckDB file.
+    record : str
+        The file in which the home remembers its last publication.
+    accepted : str
+        The beginning of the hash of what may be lost; empty for none.
+    """
 
     path: str
+    record: str
+    accepted: str = ""
+
+    def accepts(self, digest: str) -> bool:
+        """Say whether what would be lost is what a person has accepted."""
+        return self.accepted != "" and digest.startswith(self.accepted)

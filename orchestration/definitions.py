@@ -84,7 +84,11 @@ defs = dg.Definitions(
         ),
         "artifacts": ArtifactStore(root=str(_settings.artifacts), reports_port=_settings.reports_port),
         "compiled": CompiledSql(root=str(_settings.compiled)),
-        "publication": Publication(path=str(_settings.published)),
+        "publication": Publication(
+            path=str(_settings.published),
+            record=str(_settings.publication_record),
+            accepted=_settings.accept_publication,
+        ),
         "clock": Clock(),
         "grading": Grading(new=_settings.new_grades),
         "proving": Proving(accepted=_settings.accept_proof),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from assets import publications
 from assets.addresses import without_password
 from assets.database_marts import READER
 from assets.environment import OWN_SERVER, default_home
@@ -32,6 +33,7 @@ def summarize(current: Settings) -> str:
             *([] if scored else unscored),
             f"source     {without_password(extraction.source)} (mapping {extraction.mapping})",
             *([*scored, *unscored] if scored else []),
+            *_losses(current),
             _rejects(connection),
             *(f"note       {assumption}" for assumption in extraction.assumptions),
             *(f"accepted   {sentence}" for sentence in extraction.accepted),
@@ -79,6 +81,12 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     if beyond:
         lines.append(f"marked     scored outside of what was learnt from: {', '.join(beyond)} (…_outside_training)")
     return lines, unscored
+
+
+def _losses(current: Settings) -> list[str]:
+    """Return what readers have lost by the last publication, which a person has accepted."""
+    record = publications.read(current.publication_record)
+    return [] if record is None else [f"lost       {each}; a person accepted it" for each in record.accepted]
 
 
 def _rejects(connection: Connection) -> str:

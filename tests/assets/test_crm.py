@@ -33,6 +33,13 @@ def test_an_empty_warehouse_takes_any_source(tmp_path):
     _refuse_other_source(Warehouse(address=f"duckdb:{tmp_path / 'warehouse.duckdb'}"), DATABASE, moved=False)
 
 
+def test_a_lost_warehouse_takes_the_source_that_its_home_was_filled_from_alone(tmp_path):
+    lost = Warehouse(address=f"duckdb:{tmp_path / 'warehouse.duckdb'}")
+    _refuse_other_source(lost, "/exports/acme", moved=False, filled_from="/exports/acme")
+    with pytest.raises(dg.Failure, match=r"filled from, /exports/acme, found /exports/other\."):
+        _refuse_other_source(lost, "/exports/other", moved=False, filled_from="/exports/acme")
+
+
 @pytest.mark.parametrize("address", [DATABASE, "/exports/acme"])
 def test_the_same_source_is_accepted_again(filled_from, address):
     _refuse_other_source(filled_from(describe(address)), address, moved=False)

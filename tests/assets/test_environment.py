@@ -264,6 +264,7 @@ def test_horizons_are_set_by_model() -> None:
         ("LEADLINE_NEW_GRADES", "yes", "expected 0 or 1"),
         ("LEADLINE_ACCEPT_PROOF", "1", "expected the beginning of the hash of a build's SQL"),
         ("LEADLINE_ACCEPT_EXTRACTION", "yes", "expected the beginning of the hash of what an extraction would lose"),
+        ("LEADLINE_ACCEPT_PUBLICATION", "1", "expected the beginning of the hash of what a publication would lose"),
         ("LEADLINE_CONFIRMED_FEATURES", "conversion.a,zip_prefix", "expected <model>.<feature>, separated by commas"),
         ("LEADLINE_CONVERSION_HORIZON_DAYS", "0", "expected a whole number of 1 or more"),
         ("LEADLINE_CONVERSION_HORIZON_DAYS", "-3", "expected a whole number of 1 or more"),

@@ -277,11 +277,16 @@ def test_the_snapshot_of_a_file_has_the_declared_marts_alone(tmp_path: Path) -> 
     execute(
         warehouse,
         "create schema marts",
-        *(f"create table marts.{name} as select 1 as lead_id" for name in [*MARTS, "lead_scores__dbt_tmp"]),
+        *(
+            f"create table marts.{name} as select 1 as lead_id, timestamptz '2026-01-01' as as_of, "
+            "'v1' as conversion_model_version, 'a1' as action_model_version"
+            for name in [*MARTS, "lead_scores__dbt_tmp"]
+        ),
         *(f"comment on table marts.{name} is '{name}'" for name in [*MARTS, "lead_scores__dbt_tmp"]),
     )
     snapshot = tmp_path / "readers.duckdb"
-    published_snapshot(dg.build_asset_context(), warehouse=warehouse, publication=Publication(path=str(snapshot)))
+    readers = Publication(path=str(snapshot), record=str(tmp_path / "publication.json"))
+    published_snapshot(dg.build_asset_context(), warehouse=warehouse, publication=readers)
     with duckdb.connect(str(snapshot), read_only=True) as connection:
         found = connection.execute("select table_name, comment from duckdb_tables() order by 1").fetchall()
     assert found == [("lead_score_history", "lead_score_history"), ("lead_scores", "lead_scores")]

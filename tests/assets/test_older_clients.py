@@ -109,7 +109,8 @@ def test_an_older_client_reads_every_type_of_the_marts(client: tuple[str, Path],
             *(f"comment on column {name}.{column} is '{column}''s'" for column in columns),
         )
     path = tmp_path / "leadline.duckdb"
-    published_snapshot(dg.build_asset_context(), warehouse=warehouse, publication=Publication(path=str(path)))
+    readers = Publication(path=str(path), record=str(tmp_path / "publication.json"))
+    published_snapshot(dg.build_asset_context(), warehouse=warehouse, publication=readers)
 
     found = assert_reads_alike(path, client)
 

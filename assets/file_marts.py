@@ -1,0 +1,211 @@
+"""The marts of a DuckDB file: the copy that readers open, and what a warehouse that was lost takes back from it."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from assets.database_marts import APPEND_ONLY
+from assets.publications import HISTORY, Standing, columns_of_marts, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+READABLE_FROM = "v1.2.0"
+"""The earliest DuckDB that reads the published file. By default DuckDB 2 writes what no earlier version can open."""
+
+PUBLISHED = "leadline_published"
+"""The name of the published file in a connection to the warehouse, unlike that of any warehouse."""
+
+_NOT_OF_THIS_LEDGER = """(
+    not exists (select 1 from ml.ml_scoring_logs as logs where logs.as_of = published.as_of)
+    or (published.conversion_model_version is not null and not exists (
+        select 1 from ml.ml_models as versions
+        where versions.model = 'conversion' and versions.version = published.conversion_model_version
+    ))
+    or (published.action_model_version is not null and not exists (
+        select 1 from ml.ml_models as versions
+        where versions.model = 'next_best_action' and versions.version = published.action_model_version
+    ))
+)"""
+"""A published row of the history that this warehouse cannot have written: it has not scored then, or with others."""
+
+
+@contextmanager
+def attached(connection: DuckDBPyConnection, path: Path) -> Iterator[str | None]:
+    """Attach the published file, to read, as `PUBLISHED`; yields why it cannot be read, or None.
+
+    A copy serves where somebody has opened the file to write, for readers never block the pipeline.
+    """
+    copy = path.with_name(f".{path.name}.compared")
+    problem = _attach(connection, path, copy)
+    try:
+        yield problem
+    finally:
+        if problem is None:
+            connection.execute(f"detach {PUBLISHED}")
+        copy.unlink(missing_ok=True)
+
+
+def _attach(connection: DuckDBPyConnection, path: Path, copy: Path) -> str | None:
+    import duckdb
+
+    if not path.exists():
+        return f"{path}: expected what was published last, found no file."
+    attach = f"attach ? as {PUBLISHED} (read_only)"
+    try:
+        try:
+            connection.execute(attach, [str(path)])
+        except duckdb.IOException as error:
+            if "lock on file" not in str(error):
+                raise
+            shutil.copyfile(path, copy)
+            connection.execute(attach, [str(copy)])
+    except duckdb.Error as error:
+        return _unreadable(path, error)
+    return None
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"{path}: expected what was published last, found a file that cannot be read ({error})."
+
+
+def of_readers(
+    connection: DuckDBPyConnection, path: Path, names: Sequence[str]
+) -> tuple[Standing, int | None, str | None]:
+    """Measure the published file beside the warehouse.
+
+    Returns
+    -------
+    tuple of Standing, int or None, str or None
+        What it holds; how many rows of its history have a key that the warehouse's lacks, where both have one; and why
+        it cannot be read, if so.
+    """
+    import duckdb
+
+    with attached(connection, path) as problem:
+        if problem is not None:
+            return Standing(), None, problem
+        try:
+            found = measure(connection, names, catalog=PUBLISHED)
+            lost = None
+            if HISTORY in found.rows and columns_of_marts(connection, HISTORY):
+                lost = _lost_rows(connection)
+        except duckdb.Error as error:
+            return Standing(), None, _unreadable(path, error)
+    return found, lost, None
+
+
+def take_back(connection: DuckDBPyConnection, required: Sequence[str]) -> int:
+    """Add rows of the published history, attached, to that of a warehouse which has lost them.
+
+    A warehouse without any history takes all. Else, as one that was brought back from a backup, it takes what its
+    ledger knows nothing of. What the ledger does know and the history lacks was removed, and stays so.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+    required : sequence of str
+        The columns that are never null.
+
+    Returns
+    -------
+    int
+        The number of rows added.
+    """
+    connection.begin()
+    try:
+        taken = _take_back(connection, required)
+    except Exception:
+        connection.rollback()
+        raise
+    connection.commit()
+    return taken
+
+
+def _take_back(connection: DuckDBPyConnection, required: Sequence[str]) -> int:
+    published = columns_of_marts(connection, HISTORY, catalog=PUBLISHED)
+    there = columns_of_marts(connection, HISTORY)
+    if not published:
+        return 0
+    if not there:
+        connection.execute("create schema if not exists marts")
+        connection.execute(f"create table marts.{HISTORY} as from {PUBLISHED}.marts.{HISTORY}")
+        for column in required:
+            connection.execute(f'alter table marts.{HISTORY} alter column "{column}" set not null')
+        return _count(connection)
+    before = _count(connection)
+    lost = f"{_LACKING} and {_NOT_OF_THIS_LEDGER}" if before else _LACKING
+    if not _lost_rows(connection) or connection.execute(f"select 1 {lost} limit 1").fetchone() is None:
+        return 0
+    for column, kind in published.items():
+        if column not in there:
+            connection.execute(f'alter table marts.{HISTORY} add column "{column}" {kind}')
+    connection.execute(f"insert into marts.{HISTORY} by name select published.* {lost}")
+    return _count(connection) - before
+
+
+_LACKING = (
+    f"from {PUBLISHED}.marts.{HISTORY} as published "
+    f"where not exists (select 1 from marts.{HISTORY} as built where {APPEND_ONLY[HISTORY]})"
+)
+
+
+def _lost_rows(connection: DuckDBPyConnection) -> int:
+    of_each = (
+        "select as_of, conversion_model_version, action_model_version, count(*), bit_xor(hash(lead_id)) "
+        f"from {{}}.{HISTORY} group by all"
+    )
+    # most nights every clock of before is there as it was, which takes a tenth of the time to see
+    differ = f"{of_each.format(f'{PUBLISHED}.marts')} except {of_each.format('marts')} limit 1"
+    if connection.execute(differ).fetchone() is None:
+        return 0
+    return int(connection.execute(f"select count(*) {_LACKING}").fetchall()[0][0])
+
+
+def _count(connection: DuckDBPyConnection) -> int:
+    return int(connection.execute(f"select count(*) from marts.{HISTORY}").fetchall()[0][0])
+
+
+def copy_marts(connection: DuckDBPyConnection, names: Sequence[str], path: Path) -> dict[str, int]:
+    """Copy marts with their comments into a new file for readers.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+    names : sequence of str
+        The marts. What else lies in the schema is left alone: a dbt that was killed may have left some.
+    path : Path
+
+    Returns
+    -------
+    dict of str to int
+        Rows by table.
+    """
+    described = (
+        "schema_name = 'marts' and database_name = current_database() and comment is not null "
+        "and list_contains($1, table_name)"
+    )
+    comments = connection.execute(
+        f"select 'table', table_name, null, comment from duckdb_tables() where {described} union all "
+        f"select 'column', table_name, column_name, comment from duckdb_columns() where {described}",
+        [names],
+    ).fetchall()
+    connection.execute(f"attach ? as snapshot (storage_version '{READABLE_FROM}')", [str(path)])
+    counts = {}
+    try:
+        connection.execute("create schema snapshot.marts")
+        for name in names:
+            connection.execute(f'create table snapshot.marts."{name}" as from marts."{name}"')
+            counts[name] = connection.execute(f'select count(*) from snapshot.marts."{name}"').fetchall()[0][0]
+        for kind, table, column, comment in comments:
+            name = f'"{table}"' if column is None else f'"{table}"."{column}"'
+            text = comment.replace("'", "''")
+            connection.execute(f"comment on {kind} snapshot.marts.{name} is '{text}'")
+    finally:
+        connection.execute("detach snapshot")
+    return counts

@@ -1,0 +1,65 @@
+"""What readers have of a home, and whether its warehouse still is the one that published it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from assets.event_log import latest_materialization
+from assets.file_marts import of_readers
+from assets.publications import HISTORY, SCORES, Standing, known_versions, measure, read
+
+if TYPE_CHECKING:
+    from assets.resources import Publication
+    from assets.warehouse import Warehouse
+
+KEY = dg.AssetKey(["published", "snapshot"])
+
+
+def recorded(publication: Publication, instance: dg.DagsterInstance) -> Standing:
+    """Return what the home remembers of its last publication; nothing where it has never published.
+
+    Of one by an earlier state of Leadline, Dagster's event log knows the number of rows.
+    """
+    record = read(Path(publication.record))
+    if record is not None:
+        return record.standing
+    last = latest_materialization(instance, KEY)
+    rows = None if last is None else last.metadata.get("rows")
+    return Standing(rows={str(name): int(count) for name, count in rows.items()} if isinstance(rows, dict) else {})
+
+
+def why_lost(warehouse: Warehouse, publication: Publication, instance: dg.DagsterInstance) -> str | None:
+    """Return what has become of the warehouse that published the scores of this home; None where it is there.
+
+    Scores come from versions, and a warehouse keeps every version that it has trained: one without any has published
+    none.
+    """
+    names = [SCORES, HISTORY]
+    with warehouse.connect() as connection:
+        if known_versions(connection):
+            return None
+        found = Standing() if warehouse.is_file else measure(connection, names)
+    if warehouse.is_file:
+        with warehouse.analyze() as file:
+            found, _, _ = of_readers(file, Path(publication.path), names)
+    published = found.completed_by(recorded(publication, instance))
+    if not published.rows.get(HISTORY):
+        return None
+    clock = "" if published.as_of is None else f" as of {published.as_of}"
+    place = publication.path if warehouse.is_file else "schema marts"
+    readers = (
+        f"Readers keep what is in {place}, and the history of scores there is taken back"
+        if HISTORY in found.rows and warehouse.is_file
+        else f"Readers keep what is in {place}, and new scores are added to its history"
+        if HISTORY in found.rows
+        else f"What readers had in {place} is gone as well, and comes back with a backup alone"
+    )
+    return (
+        f"{warehouse.shown}: expected the warehouse that has published {published.rows.get(SCORES, 0):,} leads{clock} "
+        f"and {published.rows[HISTORY]:,} rows of history, found one in which no model was ever trained: it was "
+        f"deleted, emptied, or is another one. {readers}. Lost with it are its ledgers (schema ml), the bounds of the "
+        "grades, and overwritten values that only earlier extractions saw (raw.lead_changes)."
+    )
