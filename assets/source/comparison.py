@@ -34,6 +34,8 @@ PASSING_COLUMN = ("leads", "status")
 PERSONS = ("assigned_to", "performed_by")
 """Columns that a colleague who leaves may empty in all rows of theirs."""
 
+ALMOST_A_DAY = timedelta(days=1) - timedelta(microseconds=1)
+
 DIGITS = 12
 """Digits of a hash of findings that a refusal shows."""
 
@@ -173,7 +175,9 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
     # of a column that has lost its values the words are gone as well
     yield from _gone_words(table, whole_columns, bounds)
     again = table.stored - table.missing if table.whole else table.stored
-    if bounds.bulk(table.moved, again):
+    # what an earlier version has stored as the beginning of a day is its end now
+    only_days = not table.described and table.shift == ALMOST_A_DAY
+    if bounds.bulk(table.moved, again) and not only_days:
         primary = PRIMARY_TIMES[table.table]
         yield Finding(
             kind="times_moved", subject=f"{table.table}.{primary}", before=again, after=again - table.moved,
