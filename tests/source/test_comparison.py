@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
+from assets.source.comparison import compare
 from assets.source.contract import TABLES, SourceContractError
+from assets.source.evidence import ColumnEvidence, Evidence, TableEvidence
 from assets.source.extract import ExtractionReport, extract
 from simulation import simulate
 from tests.source.exports import PRESENT, Extract, Query, Rows, write_csv
@@ -507,6 +509,30 @@ def test_a_warehouse_of_an_earlier_version_goes_on_and_is_compared(kind: str, se
     assert findings(place, changed(kept("interactions", 60))) == [
         "interactions: 120 rows before; interactions.csv lacks 60 of them, and has 60 rows in all"
     ]
+
+
+@pytest.mark.parametrize(
+    ("described", "shift", "lost", "kinds"),
+    [
+        (False, timedelta(days=1) - timedelta(microseconds=1), 30, []),
+        (True, timedelta(days=1) - timedelta(microseconds=1), 30, ["values_lost", "times_moved"]),
+        (False, timedelta(hours=1), 30, ["times_moved"]),
+        (False, timedelta(days=1) - timedelta(microseconds=1), 40, ["values_lost"]),
+    ],
+)
+def test_days_and_plans_of_an_earlier_version_are_not_missed(
+    described: bool, shift: timedelta, lost: int, kinds: list[str]
+) -> None:
+    """It stored a date as the beginning of its day, and the close date of an open deal as its end."""
+    closed = ColumnEvidence(
+        column="closed_at", before="'closed_at'" if described else None, now="'closed_at'",
+        stored=40, again=40, lost=lost, found=40 - lost, fresh=40 - lost,
+    )  # fmt: skip
+    table = TableEvidence(
+        table="projects", place="projects.csv", described=described, stored=50, read=50, present=50,
+        changed=50, moved=50, shift=shift, columns=(closed,),
+    )  # fmt: skip
+    assert [each.kind for each in compare(Evidence(tables=(table,), reopened={}))] == kinds
 
 
 @pytest.fixture
