@@ -209,6 +209,9 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
             kind="column_gone", subject=name, before=column.stored, after=0,
             sentence=f"{had}{source}; {table.place} has no such column any more{unread}",
         )  # fmt: skip
+    if not table.described and column.found > 0 and TABLES[table.table].column(column.column).plan is not None:
+        # an earlier version has stored plans as facts
+        return None
     person = column.column in PERSONS
     of = column.again if table.whole else column.stored
     if bounds.bulk(column.lost, of, person=person) or (
