@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
+from assets.source.contract import TABLES
 from assets.source.evidence import PRIMARY_TIMES
 from assets.source.history import CHANGES
 
