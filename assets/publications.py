@@ -271,11 +271,13 @@ def write(path: Path, record: Record) -> None:
 
 
 def read(path: Path) -> Record | None:
-    """Return the record of the last publication, if there is one."""
-    if not path.exists():
+    """Return the record of the last publication; None where there is none that can be read."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        return Record(standing=Standing(**said["standing"]), accepted=said["accepted"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        # `assets.last_publication.recorded` has the event log then, as for homes of earlier states
         return None
-    said = json.loads(path.read_text(encoding="utf-8"))
-    return Record(standing=Standing(**said["standing"]), accepted=said["accepted"])
 
 
 def _by_clock(connection: Connection, place: str) -> list[list[Any]]:
