@@ -125,11 +125,15 @@ def findings(replacement: Replacement) -> list[str]:
         if name != HISTORY and rows and not built.rows.get(name)
     ]
     before, after = published.rows.get(SCORES, 0), built.rows.get(SCORES, 0)
-    if after and before >= FEW and after < MOST * before and not replacement.goes_back:
+    is_night = before >= FEW and not replacement.goes_back
+    fewer = after > 0 and is_night and after < MOST * before
+    if fewer:
         found.append(f"marts.{SCORES}: {before:,} leads are published, {after:,} would take their place")
     for model, scored in published.scored.items() if after else ():
         remain, reason = built.scored.get(model, 0), built.reasons.get(model)
-        if not scored or remain / after >= MOST * scored / before:
+        # where leads go, their scores go with them: then it is the share that counts
+        enough = fewer or not is_night or remain >= MOST * scored
+        if not scored or (remain / after >= MOST * scored / before and enough):
             continue
         if not remain and reason and not replacement.forgotten(model):
             continue
@@ -274,8 +278,12 @@ def read(path: Path) -> Record | None:
     """Return the record of the last publication; None where there is none that can be read."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        return Record(standing=Standing(**said["standing"]), accepted=said["accepted"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        standing, accepted = Standing(**said["standing"]), list(said["accepted"])
+        # a mapping, or an error
+        for each in (standing.rows, standing.columns, standing.scored, standing.versions, standing.reasons):
+            each.items()
+        return Record(standing=standing, accepted=accepted)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         # `assets.last_publication.recorded` has the event log then, as for homes of earlier states
         return None
 

@@ -20,7 +20,11 @@ TIMES_LONGEST = 3
 LONG_GAP = 100
 """Days of a summer's pause: after a longer gap a fact is far from the others if they are a hundred times as many."""
 SHORT_GAP = 14
-"""Days of the shortest gap that counts: the others must then be five thousand times as many."""
+"""Days of the shortest gap that counts: the others must then be five thousand times as many, or the fact one alone."""
+ONE_ROW = 2
+"""Times that one mistyped row may have, such as when a lead was created and changed."""
+ENOUGH = 100
+"""Facts before a gap of less than a summer's pause that let a single row after it pass for mistyped."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,12 @@ def last_facts(days: Sequence[tuple[date, int]]) -> LastFacts:
     """Decide which facts at the end are mistyped: few, after a gap that is long for this company.
 
     A gap counts when it is three times as long as every pause before it, and the facts after it are next to nothing
-    beside those of as many days before it: at most one in a hundred, or one alone, after more than a summer's pause; at
-    most one in five thousand after a shorter one, which a busy company alone can show. A company with facts on fewer
-    than twenty days is too young to be judged.
+    beside those of as many days before it: at most one in a hundred, or one row alone, after more than a summer's
+    pause; at most one in five thousand, or one row alone beside `ENOUGH` facts, after a shorter one. A company with
+    facts on fewer than twenty days is too young to be judged.
+
+    So the first row after a holiday waits for the next one. That is said, and a clock that a mistyped date moves is
+    not.
 
     Parameters
     ----------
@@ -67,7 +74,9 @@ def last_facts(days: Sequence[tuple[date, int]]) -> LastFacts:
                 days, before.toordinal() - (days[-1][0] - before).days, key=lambda each: each[0].toordinal()
             )
             beside = totals[place] - totals[first]
-            few = max(1, beside // 100) if gap > LONG_GAP else beside // 5000
+            few = max(ONE_ROW, beside // 100)
+            if gap <= LONG_GAP:
+                few = max(ONE_ROW if beside >= ENOUGH else 0, beside // 5000)
             if after <= few:
                 facts, pause = "fact lies" if after == 1 else "facts lie", "day" if longest == 1 else "days"
                 reason = (

@@ -35,8 +35,6 @@ PASSING_COLUMN = ("leads", "status")
 PERSONS = ("assigned_to", "performed_by")
 """Columns that a colleague who leaves may empty in all rows of theirs."""
 
-ALMOST_A_DAY = timedelta(days=1) - timedelta(microseconds=1)
-
 DIGITS = 12
 """Digits of a hash of findings that a refusal shows."""
 
@@ -161,7 +159,7 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
     gone = table.missing - table.missing_before
     # a CRM keeps a history for some months, and what it has told once is not lost
     if bounds.most(gone, had) if table.table == CHANGES else bounds.bulk(gone, had):
-        reason = f", {table.rejected:,} of them rejected now (raw.rejects shows such rows)" if table.rejected else ""
+        reason = f", {table.rejected:,} of them rejected now" if table.rejected else ""
         yield Finding(
             kind="rows_gone", subject=table.table, before=had, after=had - gone,
             sentence=f"{table.table}: {_rows(had)} before; {table.place} lacks {gone:,} of them{reason}, and has "
@@ -176,9 +174,7 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
     # of a column that has lost its values the words are gone as well
     yield from _gone_words(table, whole_columns, bounds)
     again = table.stored - table.missing if table.whole else table.stored
-    # what an earlier version has stored as the beginning of a day is its end now
-    only_days = not table.described and table.shift == ALMOST_A_DAY
-    if bounds.bulk(table.moved, again) and not only_days:
+    if bounds.bulk(table.moved, again):
         primary = PRIMARY_TIMES[table.table]
         yield Finding(
             kind="times_moved", subject=f"{table.table}.{primary}", before=again, after=again - table.moved,
@@ -210,7 +206,7 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
             kind="column_gone", subject=name, before=column.stored, after=0,
             sentence=f"{had}{source}; {table.place} has no such column any more{unread}",
         )  # fmt: skip
-    if not table.described and column.found > 0 and TABLES[table.table].column(column.column).plan is not None:
+    if not table.described and TABLES[table.table].column(column.column).plan is not None:
         # an earlier version has stored plans as facts
         return None
     person = column.column in PERSONS
@@ -223,6 +219,8 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
             how = f"all {_rows(table.read)} read have none"
         elif not table.whole and column.fresh == 0:
             how += ", and no row that is new or has changed has one"
+        if column.plans:
+            how += f"; {_rows(column.plans)} read have one that is a plan, by their status"
         return Finding(
             kind="values_lost", subject=name, before=column.again, after=column.again - column.lost,
             sentence=f"{name}: a value in {_rows(column.again)} that were read again before; {how}",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from assets.source.contract import SQL_TYPES, TABLES
@@ -17,7 +17,7 @@ from assets.source.mapping import FirstOf, Flag, Substitute
 from assets.source.sql import literal, one_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from duckdb import DuckDBPyConnection
@@ -97,6 +97,11 @@ class Earlier:
             delivered=None if row[5] is None else json.loads(row[5]),
         )
 
+    def dates(self, table: str) -> Mapping[str, bool]:
+        """Return the columns of a table that had dates without a time of day, and whether those at midnight were."""
+        found: Mapping[str, bool] = (self.delivered or {}).get(table, {}).get("dates", {})
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnEvidence:
@@ -121,6 +126,8 @@ class ColumnEvidence:
         Of a table read in part: values that are stored and that the source has not, beyond the rows that it has not.
     short_before : int
         The same at the last extraction.
+    plans : int
+        Of a time: values that the source has and that have not happened, by the status of their rows.
     """
 
     column: str
@@ -133,6 +140,7 @@ class ColumnEvidence:
     fresh: int
     short: int = 0
     short_before: int = 0
+    plans: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +187,8 @@ class TableEvidence:
     columns : tuple of ColumnEvidence
     words : tuple of WordEvidence
         Of a table read whole.
+    dates : mapping of str to bool
+        Columns that have, or had, dates without a time of day, and whether values at midnight are dates as well.
     """
 
     table: str
@@ -197,6 +207,7 @@ class TableEvidence:
     unread: tuple[str, ...] = ()
     columns: tuple[ColumnEvidence, ...] = ()
     words: tuple[WordEvidence, ...] = ()
+    dates: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,7 +329,7 @@ def _table(
             f"select count(*) from {known} k where {key} in (select {key} from typed_{name} where check_no is not null)"
             f" and {key} not in {accepted}",
         )
-    changed, moved, shift, *deltas = _changes(connection, table, compared)
+    changed, moved, shift, *deltas = _changes(connection, table, compared, earlier.dates(name))
     return TableEvidence(
         table=name,
         place=validated.place,
@@ -341,11 +352,17 @@ def _table(
             for bit, column in enumerate(compared)
         ),
         words=tuple(_words(connection, name)) if whole and stored else (),
+        dates={**earlier.dates(name), **{column: found.midnights for column, found in validated.dates.items()}},
     )
 
 
-def _changes(connection: DuckDBPyConnection, table: Table, compared: Sequence[str]) -> tuple[Any, ...]:
-    """Return rows changed and moved, by how much, and of each column: values lost, values found, values before."""
+def _changes(
+    connection: DuckDBPyConnection, table: Table, compared: Sequence[str], dates: Collection[str]
+) -> tuple[Any, ...]:
+    """Return rows changed and moved, by how much, and of each column: values lost, values found, values before.
+
+    `dates` are the columns that had dates at the last extraction: the end of the same day is no other time.
+    """
     if not compared:
         return (0, 0, None)
     primary = PRIMARY_TIMES[table.name]
@@ -354,12 +371,18 @@ def _changes(connection: DuckDBPyConnection, table: Table, compared: Sequence[st
         f"count(*) filter ((k.filled >> {bit}) & 1 = 1)"
         for bit, column in enumerate(compared)
     )
+    day = 24 * 3600 * 1_000_000
+    # a date was stored as the beginning of its day, or as the moment of that day at which it was read
+    was_date = "true" if primary in dates else f"epoch_us(k.{primary}) % {day} = 0"
+    moved = (
+        f"(d.{primary} <> k.{primary} and not (epoch_us(d.{primary}) % {day} = {day - 1} and {was_date} "
+        f"and epoch_us(d.{primary}) // {day} = epoch_us(k.{primary}) // {day}))"
+    )
     # all that is not in the delta is as it was
     return one_row(
         connection,
-        f"select count(k.{table.key}), count(*) filter (d.{primary} <> k.{primary}), "
-        f"to_microseconds((median(epoch_us(d.{primary}) - epoch_us(k.{primary})) "
-        f"filter (d.{primary} <> k.{primary}))::bigint){figures} "
+        f"select count(k.{table.key}), count(*) filter ({moved}), "
+        f"to_microseconds((median(epoch_us(d.{primary}) - epoch_us(k.{primary})) filter ({moved}))::bigint){figures} "
         f"from delta_{table.name} d left join known_{table.name} k on k.{table.key} = d.{table.key}",
     )
 
@@ -376,7 +399,9 @@ def _column(
     (stored, again), (lost, fresh, before_changed) = shares, deltas
     short = 0
     part, form = validated.reading.part, binding.forms[column]
-    if part is not None and isinstance(form, str):
+    # of the column of a plan rows have values that stand in another one in the source
+    keeps_plans = any(each.plan == column for each in binding.table.columns)
+    if part is not None and isinstance(form, str) and not keeps_plans:
         short = max(0, stored - part.values[form] - missing)
     return ColumnEvidence(
         column=column,
@@ -389,6 +414,7 @@ def _column(
         fresh=fresh,
         short=short,
         short_before=last.get("short", {}).get(column, 0),
+        plans=sum(validated.plans.get(column, {}).values()),
     )
 
 
@@ -435,6 +461,7 @@ def delivered(evidence: Evidence) -> str:
                 "columns": {column.column: column.now for column in each.columns if column.now is not None},
                 "missing": each.missing,
                 "short": {column.column: column.short for column in each.columns if column.short},
+                "dates": dict(each.dates),
             }
             for each in evidence.tables
             if each.place is not None or each.missing

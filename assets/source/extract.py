@@ -182,7 +182,8 @@ def extract(
     bindings = _bindings(chosen, reader)
     with _scratch(state_dir) as connection, ExitStack() as until_loaded:
         existing = until_loaded.enter_context(target.known(connection, _wanted(bindings)))
-        validated = _validated(connection, reader, bindings, present, say)
+        earlier = Earlier.of(connection)
+        validated = _validated(connection, reader, bindings, present, earlier, say)
         _refuse_no_leads(connection, reader, validated["leads"], bindings["leads"], present)
         default, far = _default_clock(connection, reader, validated, present, as_of)
         clock = as_of or default
@@ -191,7 +192,6 @@ def extract(
         load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
         deltas, counts = _deltas(connection, bindings, clock, seen, load_number, existing)
         history, counts[CHANGES], changes_seen = _history(connection, bindings, clock, seen, load_number, existing)
-        earlier = Earlier.of(connection)
         evidence = measure(
             connection,
             bindings,
@@ -339,6 +339,7 @@ def _validated(
     reader: Source,
     bindings: Mapping[str, TableBinding | None],
     present: datetime,
+    earlier: Earlier,
     say: Callable[[str], None],
 ) -> dict[str, Validated]:
     readings = {}
@@ -350,7 +351,7 @@ def _validated(
                 table=name,
                 source_table=binding.source_table,
                 columns=binding.source_columns,
-                since=_since(connection, binding),
+                since=_since(connection, binding, earlier),
             )
     validated: dict[str, Validated] = {}
     for name, binding in bindings.items():
@@ -363,13 +364,14 @@ def _validated(
                 present=present,
                 # a database is read at the present: what it tells has happened by then
                 known_by=None if reader.folder is not None else present.replace(microsecond=0) - EDGE,
+                earlier_dates=[column for column, midnights in earlier.dates(name).items() if midnights],
             )
             say(f"{name}: {one.rows_read:,} rows read from {one.place}")
             validated[name] = one
     return validated
 
 
-def _since(connection: DuckDBPyConnection, binding: TableBinding) -> tuple[str, datetime] | None:
+def _since(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlier) -> tuple[str, datetime] | None:
     """Return the source column and the time from which a table with a watermark is read; None to read it whole."""
     form = None if binding.watermark is None else binding.forms[binding.watermark]
     if not isinstance(form, str):
@@ -384,6 +386,9 @@ def _since(connection: DuckDBPyConnection, binding: TableBinding) -> tuple[str, 
     # a rejected row whose time is unreadable could be anywhere
     if loaded is None or unplaced:
         return None
+    if column in earlier.dates(name):
+        # rows of the same date, which is a day of another zone perhaps, may have been added or changed since
+        loaded = loaded.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     return form, min(loaded, rejected or loaded)
 
 
@@ -436,7 +441,8 @@ def _default_clock(
         last: datetime = one_row(
             connection, f"select max(t) from ({_facts(validated)}) where t <= timestamptz '{end.isoformat()}'"
         )[0].astimezone(UTC)
-        clock = last.replace(microsecond=0) + timedelta(seconds=1)
+        # a date of today ends tonight: what has not come yet is not known
+        clock = min(last.replace(microsecond=0) + timedelta(seconds=1), present.replace(microsecond=0))
         sentence = (
             f"{found.reason} {aside:,} {'row is' if aside == 1 else 'rows are'} set aside for it (far_from_others in "
             f"raw.rejects), and the clock follows the facts before it. If it is right, set a clock after it (AS_OF=…)."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from assets.source.sql import literal, one_row, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from duckdb import DuckDBPyConnection
@@ -46,7 +46,7 @@ class Dates:
     values, dates : int
         Values of the column, and those of them that name a day alone.
     midnights : bool
-        Whether values that name midnight are dates as well: the column has no others.
+        Whether values that name midnight are dates as well: the column has no others, or had none.
     """
 
     values: int
@@ -62,7 +62,9 @@ class Dates:
         return f"has no time of day in {share}: these count from the end of their day (UTC)."
 
 
-def measure_dates(connection: DuckDBPyConnection, binding: TableBinding, types: Mapping[str, str]) -> dict[str, Dates]:
+def measure_dates(
+    connection: DuckDBPyConnection, binding: TableBinding, types: Mapping[str, str], earlier: Collection[str]
+) -> dict[str, Dates]:
     """Return the time columns of ``source_<table>`` that have dates without a time of day; those of plans are left out.
 
     Parameters
@@ -71,6 +73,8 @@ def measure_dates(connection: DuckDBPyConnection, binding: TableBinding, types: 
     binding : TableBinding
     types : mapping of str to str
         The type of each source column.
+    earlier : collection of str
+        Columns whose values at midnight were dates at an earlier extraction, and so are now: a few rows do not tell.
     """
     names = [
         column.name
@@ -93,6 +97,8 @@ def measure_dates(connection: DuckDBPyConnection, binding: TableBinding, types: 
         values, dates, at_midnight = row[3 * place : 3 * place + 3]
         if at_midnight == values and values >= MIN_MIDNIGHTS and dates < values:
             found[name] = Dates(values, values, midnights=True)
+        elif name in earlier and at_midnight:
+            found[name] = Dates(values, at_midnight, midnights=True)
         elif dates:
             found[name] = Dates(values, dates, midnights=False)
     return found
@@ -155,7 +161,9 @@ def meant(
         end = f"{value} + {_ALMOST_A_DAY}"
         if known_by is not None:
             end = f"least({end}, greatest({value}, timestamptz '{known_by.isoformat()}'))"
-        is_date = "true" if found.midnights or source_type == "DATE" else f"length(raw_{column.name}) = 10"
+        is_date = "true" if source_type == "DATE" else f"length(raw_{column.name}) = 10"
+        if found.midnights:
+            is_date = f"epoch_us({value}) % 86400000000 = 0"
         # the end of a day cannot be told of an infinite date, which is refused
         value = f"case when {is_date} and isfinite({value}) then {end} else {value} end"
     if column.fact_when:

@@ -16,7 +16,7 @@ from assets.source.sql import literal, one_row, quoted
 from assets.source.times import Dates, has_happened, meant, measure_dates, stated, stated_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from duckdb import DuckDBPyConnection
 
@@ -232,6 +232,7 @@ def validate(
     place: str,
     present: datetime,
     known_by: datetime | None,
+    earlier_dates: Collection[str] = (),
 ) -> Validated:
     """Type and check ``source_<table>`` into ``typed_<table>``.
 
@@ -250,12 +251,14 @@ def validate(
         The time beyond which no fact can lie, by more than a day.
     known_by : datetime or None
         Of a database: the last moment before the extraction, by which all has happened that it tells of.
+    earlier_dates : collection of str
+        Columns whose values at midnight were dates at an earlier extraction.
     """
     table = binding.table
     types: dict[str, str] = {
         name: kind for name, kind, *_ in connection.execute(f"describe source_{table.name}").fetchall()
     }
-    dates = measure_dates(connection, binding, types)
+    dates = measure_dates(connection, binding, types, earlier_dates)
     told_times = stated_columns(binding, dates)
     checks = checks_of(binding, present, told_times)
     connection.execute(f"create table typed_{table.name} as {_typed(binding, reading, checks, types, dates, known_by)}")

@@ -428,7 +428,18 @@ def test_a_lost_warehouse_is_known_by_what_it_has_published(place: Place) -> Non
         assert why_lost(place.warehouse, place.publication, instance) is not None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"standing": 1, "accepted": []}', '{"standing": {"unknown": 1}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"standing": 1, "accepted": []}',
+        '{"standing": {"unknown": 1}}',
+        '{"standing": {"rows": null}, "accepted": []}',
+        '{"standing": {}, "accepted": null}',
+    ],
+)
 def test_a_record_that_is_damaged_is_as_if_there_were_none(text: str, tmp_path: Path) -> None:
     path = tmp_path / "publication.json"
     assert read(path) is None

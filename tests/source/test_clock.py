@@ -28,7 +28,8 @@ SUMMER = every(1, 5, until=180)
     [
         pytest.param(every(30, 1, until=900), id="one fact a month"),
         pytest.param([*every(30, 1, until=300), *every(30, 1, since=390, until=420)], id="one a month, but for three"),
-        pytest.param([*SUMMER, (START + 273 * DAY, 1)], id="the first fact after three months of summer"),
+        pytest.param([*SUMMER, (START + 273 * DAY, 3)], id="the first facts after three months of summer"),
+        pytest.param([*every(2, 1, until=200), (START + 260 * DAY, 1)], id="few facts beside it"),
         pytest.param([*SUMMER, *every(1, 5, since=250, until=252)], id="two days after a summer's pause"),
         pytest.param([*SUMMER, *every(1, 5, since=300, until=303)], id="three days after four months"),
         pytest.param([*BUSY, (START + 552 * DAY, 1)], id="less than two weeks"),
@@ -50,6 +51,8 @@ def test_an_honest_company_is_not_cut(honest: Days) -> None:
     [
         pytest.param(WEEKDAYS, [(365, 1)], id="another year"),
         pytest.param(WEEKDAYS, [(101, 1)], id="another month, small company"),
+        pytest.param(WEEKDAYS, [(60, 2)], id="one row with two times, sooner"),
+        pytest.param(WEEKDAYS[:60], [(180, 2)], id="one row with two times, few beside it"),
         pytest.param(BUSY, [(30, 1)], id="another month, busy company"),
         pytest.param(BUSY, [(14, 1)], id="two weeks ahead, busy company"),
         pytest.param(BUSY, [(60, 1), (90, 1), (400, 2)], id="several apart"),

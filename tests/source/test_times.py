@@ -314,6 +314,77 @@ def test_a_database_tells_of_nothing_that_has_not_happened(
     assert query("select * from raw.rejects") == []
 
 
+def test_a_folder_whose_last_date_is_today_is_as_of_the_present(export: Export, tmp_path: Path, run: Extract) -> None:
+    """The day is not over: what comes this afternoon is not known, and an export of the evening has a later clock."""
+    export["projects"][0] |= {"closed_at": "2024-03-09"}
+    source = write_csv(tmp_path / "crm", export)
+    noon = at("03-09T12:00")
+    assert run(source, present=noon).as_of == noon
+    assert run(source, present=noon + timedelta(hours=4)).as_of == noon + timedelta(hours=4)
+    assert run(source, present=noon + timedelta(days=3)).as_of == at("03-10T00:00")
+
+
+def test_the_night_after_a_day_of_many_dates_is_no_other_time(
+    export: Export, tmp_path: Path, run: Extract, query: Query, server: Server
+) -> None:
+    """A database tells until now of what is dated today, and to the end of the day from tomorrow on."""
+    noon = at("04-09T12:00")
+    export["leads"] += [{"lead_id": f"N{each}", "source": "web", "created_at": "2024-04-09"} for each in range(60)]
+    for row in export["leads"][:2]:
+        row["created_at"] = "2024-02-01"
+    source = deliver("postgres", export, tmp_path, server)
+    run(source, present=noon)
+    assert run(source, present=noon + timedelta(days=1)).accepted == []
+    assert query("select distinct created_at from raw.leads where lead_id like 'N%'") == [
+        (at("04-09T00:00") + END_OF_DAY,)
+    ]
+
+
+def test_rows_of_a_date_that_was_read_already_are_read_again(
+    export: Export, tmp_path: Path, run: Extract, query: Query, server: Server
+) -> None:
+    """A watermark that is a date does not tell what was changed later that day."""
+    for row in export["leads"]:
+        row["updated_at"] = "2024-04-09"
+    source = deliver("postgres", export, tmp_path, server)
+    mapping = tmp_path / "mine.yml"
+    mapping.write_text("name: mine\nbased_on: contract\ntables: {leads: {watermark: updated_at}}\n")
+    run(source, present=at("04-09T10:00"), mapping=str(mapping))
+    server.do(
+        "insert into leads (lead_id, source, created_at, updated_at) "
+        "values ('L9', 'web', '2024-04-01T00:00:00Z', '2024-04-09')"
+    )
+    run(source, present=at("04-09T18:00"), mapping=str(mapping))
+    assert query("select count(*) from raw.leads where lead_id = 'L9'") == [(1,)]
+
+
+def test_what_were_dates_are_dates_among_few_rows_and_beside_times(
+    export: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """Whether midnights are dates was decided by many rows once: one row more does not decide it anew."""
+    deal = export["projects"][0] | {"proposed_at": "2024-03-06 00:00:00", "closed_at": "2024-03-06 00:00:00"}
+    export["projects"] = [deal | {"project_id": f"P{each}"} for each in range(20)]
+    run(write_csv(tmp_path / "crm", export))
+    export["projects"] += [deal | {"project_id": "Q", "closed_at": "2024-03-08T15:00:00Z"}]
+    run(write_csv(tmp_path / "crm", export))
+    end = at("03-06T00:00") + END_OF_DAY
+    assert query("select distinct proposed_at, closed_at from raw.projects order by 2") == [
+        (end, end),
+        (end, at("03-08T15:00")),
+    ]
+
+
+def test_a_column_that_comes_to_have_dates_has_not_moved(export: Export, tmp_path: Path, run: Extract) -> None:
+    """The twentieth midnight says that all of them are dates, which is no other time."""
+    deal = export["projects"][0] | {"proposed_at": "2024-03-06 00:00:00", "closed_at": "2024-03-07 00:00:00"}
+    export["projects"] = [deal | {"project_id": f"P{each}"} for each in range(19)]
+    run(write_csv(tmp_path / "crm", export))
+    export["projects"] += [deal | {"project_id": "Q"}]
+    report = run(write_csv(tmp_path / "crm", export))
+    assert report.tables["projects"].rows_changed == 19
+    assert report.accepted == []
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_a_mistyped_date_does_not_move_the_clock(
     form: str, stored: tuple[Extract, Query], export: Export, tmp_path: Path, server: Server
