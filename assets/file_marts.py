@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from assets.database_marts import APPEND_ONLY
-from assets.publications import HISTORY, Standing, columns_of_marts, measure
+from assets.publications import HISTORY, Standing, measure
+from assets.warehouse import column_types, columns_of, table_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,7 +94,7 @@ def of_readers(
         try:
             found = measure(connection, names, catalog=PUBLISHED)
             lost = None
-            if HISTORY in found.rows and columns_of_marts(connection, HISTORY):
+            if HISTORY in found.rows and table_exists(connection, "marts", HISTORY):
                 lost = _lost_rows(connection)
         except duckdb.Error as error:
             return Standing(), None, _unreadable(path, error)
@@ -128,8 +129,8 @@ def take_back(connection: DuckDBPyConnection, required: Sequence[str]) -> int:
 
 
 def _take_back(connection: DuckDBPyConnection, required: Sequence[str]) -> int:
-    published = columns_of_marts(connection, HISTORY, catalog=PUBLISHED)
-    there = columns_of_marts(connection, HISTORY)
+    published = column_types(connection, "marts", HISTORY, catalog=PUBLISHED)
+    there = columns_of(connection, "marts", HISTORY)
     if not published:
         return 0
     if not there:
@@ -171,7 +172,7 @@ def _count(connection: DuckDBPyConnection) -> int:
     return int(connection.execute(f"select count(*) from marts.{HISTORY}").fetchall()[0][0])
 
 
-def copy_marts(connection: DuckDBPyConnection, names: Sequence[str], path: Path) -> dict[str, int]:
+def copy_marts(connection: DuckDBPyConnection, names: Sequence[str], path: Path) -> None:
     """Copy marts with their comments into a new file for readers.
 
     Parameters
@@ -180,11 +181,6 @@ def copy_marts(connection: DuckDBPyConnection, names: Sequence[str], path: Path)
     names : sequence of str
         The marts. What else lies in the schema is left alone: a dbt that was killed may have left some.
     path : Path
-
-    Returns
-    -------
-    dict of str to int
-        Rows by table.
     """
     described = (
         "schema_name = 'marts' and database_name = current_database() and comment is not null "
@@ -196,16 +192,13 @@ def copy_marts(connection: DuckDBPyConnection, names: Sequence[str], path: Path)
         [names],
     ).fetchall()
     connection.execute(f"attach ? as snapshot (storage_version '{READABLE_FROM}')", [str(path)])
-    counts = {}
     try:
         connection.execute("create schema snapshot.marts")
         for name in names:
             connection.execute(f'create table snapshot.marts."{name}" as from marts."{name}"')
-            counts[name] = connection.execute(f'select count(*) from snapshot.marts."{name}"').fetchall()[0][0]
         for kind, table, column, comment in comments:
             name = f'"{table}"' if column is None else f'"{table}"."{column}"'
             text = comment.replace("'", "''")
             connection.execute(f"comment on {kind} snapshot.marts.{name} is '{text}'")
     finally:
         connection.execute("detach snapshot")
-    return counts

@@ -69,6 +69,7 @@ from assets.counterfactuals import (
 from assets.postgres import PostgresConnection
 from assets.row_differences import ROW, Selected, in_memory, paired
 from assets.sql_review import RefusedSqlError, refused_sql
+from assets.warehouse import column_types
 from assets.worlds import ReplayError, World, arrow, world
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ class _Proof:
         self._sources = sorted({name for each in models for name in each.reads if name[0] == SOURCE})
         for name in self._sources:
             records_of(name[1])
-        self._columns = {name: self._types(name) for name in (*self._sources, *subject.tables)}
+        self._columns = {name: column_types(connection, *name) for name in (*self._sources, *subject.tables)}
         self._columns[OWN] = dict.fromkeys((subject.key, "as_of", "observation_kind"), "text")
         if missing := [name for name, columns in self._columns.items() if not columns]:
             raise NothingToProveError(
@@ -271,6 +272,9 @@ class _Proof:
             )
         self._copied = min(GROUPS, max(1, GROUPS * max_facts // max(facts, 1)))
         self._observed = min(self._copied, max(1, GROUPS * max_observations // max(observations, 1)))
+        # moments of leads, and the relation that holds them, as SQL
+        self._own_moments: dict[str, datetime] = {}
+        self._moments_by_lead = ""
         # a price change where there is none, and the rarest values that there are
         self._own: dict[str, list[dict[str, str]]] = {}
         for schema, table in self._sources:
@@ -293,7 +297,7 @@ class _Proof:
         """Replay, and compare."""
         view, clock = self._subject.view, self._build.as_of
         moments = self._moments()
-        self._own_moments = self._chosen_by_lead(moments)
+        self._choose_by_lead(moments)
         self._memory.execute(f"create table own_moments as select * from {self._moments_by_lead}")
         with self._world() as unchanged:
             self._fill(unchanged, _unchanged)
@@ -430,17 +434,7 @@ class _Proof:
             "(select 1 from asked where own.lead_id = asked.lead_id and own.as_of_us = asked.as_of_us)"
         )
 
-    @property
-    def _moments_by_lead(self) -> str:
-        """A relation with the own moments of leads, as SQL."""
-        nobody = [("", self._build.as_of)]
-        rows = ", ".join(
-            f"({_text(lead)}, {timestamp_literal(moment)}, cast({microseconds(moment)} as bigint))"
-            for lead, moment in self._own_moments or nobody
-        )
-        return f"(values {rows}) as own_moments (of_lead, moment, moment_us)"
-
-    def _chosen_by_lead(self, moments: Sequence[datetime]) -> list[tuple[str, datetime]]:
+    def _choose_by_lead(self, moments: Sequence[datetime]) -> None:
         """Choose a moment of its own for half of the leads: one of its observations, or any second."""
         clock = self._build.as_of
         others = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
@@ -452,16 +446,19 @@ class _Proof:
             "order by lead_id",
             [clock],
         ).fetchall()
-        chosen_ones: list[tuple[str, datetime]] = []
         for lead, as_of, first in found:
             chance = _chance(f"{lead} {clock.isoformat()}")
             if chance % 4 == 0:
-                chosen_ones.append((lead, as_of))
+                self._own_moments[lead] = as_of
             elif chance % 4 == 1:
                 # at no microsecond at which anything else is asked
                 seconds = chance // 4 % max(1, int((clock - first).total_seconds()))
-                chosen_ones.append((lead, first + timedelta(seconds=seconds, microseconds=123_457)))
-        return chosen_ones
+                self._own_moments[lead] = first + timedelta(seconds=seconds, microseconds=123_457)
+        rows = ", ".join(
+            f"({_text(lead)}, {timestamp_literal(moment)}, cast({microseconds(moment)} as bigint))"
+            for lead, moment in (self._own_moments or {"": clock}).items()
+        )
+        self._moments_by_lead = f"(values {rows}) as own_moments (of_lead, moment, moment_us)"
 
     def _staggered(self, base: Mapping[Name, pa.Table], moments: Sequence[datetime]) -> Iterator[Comparison]:
         """Compare what was known of half of the leads before a moment of each with what another future makes of it."""
@@ -514,7 +511,7 @@ class _Proof:
         """Compare tables on which the store rests, and a sample cannot be made anew, with what the SQL makes of raw."""
         affected = {model.relation for model in self._build.affected_by([OBSERVATIONS], self._subject.tables)}
         for model in self._build.needed_for(self._subject.tables):
-            columns = self._types(model.relation)
+            columns = column_types(self._connection, *model.relation)
             if model.materialized != "table" or model.relation in affected or self._subject.key not in columns:
                 continue
             began = time.perf_counter()
@@ -656,7 +653,7 @@ class _Proof:
         )
 
     def _moment_of(self, variant: str, lead: str, moment: datetime) -> datetime:
-        return dict(self._own_moments).get(lead, moment) if variant == "staggered" else moment
+        return self._own_moments.get(lead, moment) if variant == "staggered" else moment
 
     def _compared_columns(self, table: Name) -> list[str]:
         return [name for name in self._columns[table] if name not in (self._subject.key, "as_of")]
@@ -684,14 +681,6 @@ class _Proof:
             return "1 = 1"
         # another clock chooses others, so that nights come to cover all
         return f"substr(md5({of}{self._subject.key} || '{self._build.as_of.isoformat()}'), 1, 3) < '{groups:03x}'"
-
-    def _types(self, name: Name) -> dict[str, str]:
-        found = self._connection.execute(
-            "select column_name, data_type from information_schema.columns "
-            "where table_schema = $1 and table_name = $2 order by ordinal_position",
-            list(name),
-        ).fetchall()
-        return dict(found)
 
     def _value(self, query: str) -> int:
         return int(self._connection.execute(query).fetchall()[0][0])

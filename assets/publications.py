@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from assets.compiled import replace_file
-from assets.warehouse import columns_of
+from assets.warehouse import column_types, table_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -198,18 +198,6 @@ def refusal(replacement: Replacement, found: Sequence[str], *, where: str, built
     )
 
 
-def columns_of_marts(
-    connection: Connection, name: str, *, schema: str = "marts", catalog: str | None = None
-) -> dict[str, str]:
-    """Return the columns of a mart with their types, of the warehouse itself or of a file that is attached to it."""
-    found = connection.execute(
-        "select column_name, data_type from information_schema.columns where table_schema = $1 and table_name = $2 "
-        f"and table_catalog = {'current_database()' if catalog is None else repr(catalog)} order by ordinal_position",
-        [schema, name],
-    ).fetchall()
-    return dict(found)
-
-
 def measure(
     connection: Connection, names: Iterable[str], *, schema: str = "marts", catalog: str | None = None
 ) -> Standing:
@@ -217,7 +205,7 @@ def measure(
 
     Tables that are not there are left out.
     """
-    found = {name: list(columns_of_marts(connection, name, schema=schema, catalog=catalog)) for name in names}
+    found = {name: list(column_types(connection, schema, name, catalog=catalog)) for name in names}
     columns = {name: listed for name, listed in found.items() if listed}
     place = schema if catalog is None else f"{catalog}.{schema}"
     rows = {name: connection.execute(f'select count(*) from {place}."{name}"').fetchall()[0][0] for name in columns}
@@ -249,7 +237,7 @@ def measure(
 
 def known_versions(connection: Connection) -> frozenset[tuple[str, str]]:
     """Return the versions that the ledger of a warehouse has, each with its model."""
-    if not columns_of(connection, "ml", "ml_models"):
+    if not table_exists(connection, "ml", "ml_models"):
         return frozenset()
     return frozenset(connection.execute("select model, version from ml.ml_models").fetchall())
 

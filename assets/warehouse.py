@@ -346,12 +346,25 @@ def table_exists(connection: Connection, schema: str, name: str) -> bool:
 
 def columns_of(connection: Connection, schema: str, name: str) -> list[str]:
     """Return the columns of a table or view in their order; none where it is not there."""
+    return list(column_types(connection, schema, name))
+
+
+def column_types(connection: Connection, schema: str, name: str, *, catalog: str | None = None) -> dict[str, str]:
+    """Return the columns of a table or view in their order, with their types; none where it is not there.
+
+    Parameters
+    ----------
+    connection : Connection
+    schema, name : str
+    catalog : str, optional
+        A database that is attached; by default the warehouse itself.
+    """
     found = connection.execute(
-        "select column_name from information_schema.columns where table_schema = $1 and table_name = $2 "
-        "order by ordinal_position",
+        "select column_name, data_type from information_schema.columns where table_schema = $1 and table_name = $2 "
+        f"and table_catalog = {'current_database()' if catalog is None else repr(catalog)} order by ordinal_position",
         [schema, name],
     ).fetchall()
-    return [column for (column,) in found]
+    return dict(found)
 
 
 def insert_rows(
