@@ -159,6 +159,10 @@ class Delivered:
             categories={key: frozenset(values) for key, values in categories.items()},
         )
 
+    def is_of_same_export(self, now: Iterable[Delivery]) -> bool:
+        """Say whether an export that delivers this now is the one that was measured then, read under another clock."""
+        return self == Delivered.of(self.as_of, now)
+
 
 def measure_deliveries(
     connection: DuckDBPyConnection, *, clock: datetime, since: datetime | None, days: int

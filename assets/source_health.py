@@ -386,6 +386,12 @@ def source_health(
     accepted_since = crm_source.accepted_since_moment
     with warehouse.analyze(*(Excerpt("staging", name) for name in STAGING)) as analysis:
         clock_of_source = as_of if is_database(extraction.source) else own_clock(analysis, as_of)
+        deliveries = measure_deliveries(
+            analysis, clock=clock_of_source, since=accepted_since, days=POLICY.reference_days
+        )
+        if earlier is not None and earlier.is_of_same_export(deliveries):
+            # its rows themselves tell
+            earlier = None
         figures = measure(
             analysis,
             clock=clock_of_source,
@@ -395,9 +401,6 @@ def source_health(
             single_export=not is_database(extraction.source)
             and earlier is None
             and (trained_at is None or trained_at >= clock_of_source),
-        )
-        deliveries = measure_deliveries(
-            analysis, clock=clock_of_source, since=accepted_since, days=POLICY.reference_days
         )
     with warehouse.connect() as connection:
         record_source_health(connection, context.run_id, as_of, figures, clock.present())

@@ -19,7 +19,7 @@ TIMES_LONGEST = 3
 """How many times the longest pause before it a gap must be."""
 LONG_GAP = 100
 """Days of a summer's pause: after a longer gap a fact is far from the others if they are a hundred times as many."""
-SHORT_GAP = 14
+SHORT_GAP = 7
 """Days of the shortest gap that counts: the others must then be five thousand times as many, or the fact one alone."""
 ONE_ROW = 2
 """Times that one mistyped row may have, such as when a lead was created and changed."""

@@ -113,7 +113,14 @@ class Finding:
     """
 
     kind: Literal[
-        "table_gone", "rows_gone", "column_gone", "values_lost", "word_gone", "times_moved", "mapping_changed"
+        "table_gone",
+        "rows_gone",
+        "column_gone",
+        "values_lost",
+        "word_gone",
+        "times_moved",
+        "numbers_scaled",
+        "mapping_changed",
     ]
     subject: str
     before: int
@@ -157,8 +164,14 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
     if table.stored == 0:
         return
     gone = table.missing - table.missing_before
-    # a CRM keeps a history for some months, and what it has told once is not lost
-    if bounds.most(gone, had) if table.table == CHANGES else bounds.bulk(gone, had):
+    if table.table == CHANGES:
+        # a CRM keeps a history for some months, and what it has told once is not lost
+        is_bulk = bounds.most(gone, had)
+    elif table.fewer is not None:
+        is_bulk = bounds.bulk(table.fewer, had) or bounds.most(gone, had)
+    else:
+        is_bulk = bounds.bulk(gone, had)
+    if is_bulk:
         reason = f", {table.rejected:,} of them rejected now" if table.rejected else ""
         yield Finding(
             kind="rows_gone", subject=table.table, before=had, after=had - gone,
@@ -181,6 +194,18 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
             sentence=f"{table.table}.{primary}: another time in {table.moved:,} of {_rows(again)}, "
             f"by {_signed(table.shift)} at the median",
         )  # fmt: skip
+    for column in table.columns:
+        if (
+            column.factor is not None
+            and column.before in (None, column.now)
+            and bounds.bulk(column.scaled, column.again)
+        ):
+            yield Finding(
+                kind="numbers_scaled", subject=f"{table.table}.{column.column}", before=column.again,
+                after=column.again - column.scaled,
+                sentence=f"{table.table}.{column.column}: {column.factor:,.4g} times what it was in {column.scaled:,} "
+                f"of {_rows(column.again)} that were read again",
+            )  # fmt: skip
     if bounds.bulk(table.changed, again):
         for column in table.columns:
             if column.stored and column.now is not None and column.before not in (None, column.now):
@@ -241,20 +266,23 @@ def _gone_words(table: TableEvidence, columns: Collection[str], bounds: Bounds) 
         renamed = max(new, key=lambda each: each.found, default=None)
         total = sum(each.stored for each in words)
         for each in words:
-            # as many rows at least had the word and were read again
-            rows = each.stored - table.missing
-            if each.found > 0 or rows < bounds.most_rows or (table.table, column, each.word) in PASSING:
-                continue
             passing = (table.table, column) == PASSING_COLUMN
+            if passing and each.found > 0:
+                continue
+            # of as many rows at least that had the word and were read again it is gone
+            rows = each.stored - table.missing - each.found
+            if not bounds.most(rows, each.stored) or (table.table, column, each.word) in PASSING:
+                continue
             share = bounds.passing_share if passing else bounds.renamed_share
             is_renamed = renamed is not None and renamed.found >= share * each.stored
             many = rows >= bounds.word_rows and (rows >= bounds.word_many or rows >= bounds.word_share * total)
             if (many and is_renamed) if passing else (many or is_renamed):
                 instead = f"; new is {renamed.word!r}, in {_rows(renamed.found)}" if renamed and is_renamed else ""
+                left = f"{each.found:,} have it now" if each.found else "none has it now"
                 yield Finding(
-                    kind="word_gone", subject=f"{table.table}.{column} {each.word}", before=each.stored, after=0,
-                    sentence=f"{table.table}.{column}: {each.word!r} in {_rows(each.stored)} before; none has it now"
-                    f"{instead}",
+                    kind="word_gone", subject=f"{table.table}.{column} {each.word}",
+                    before=each.stored, after=each.found,
+                    sentence=f"{table.table}.{column}: {each.word!r} in {_rows(each.stored)} before; {left}{instead}",
                 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from assets.source.contract import SQL_TYPES, TABLES
@@ -45,6 +45,9 @@ PRIMARY_TIMES: Mapping[str, str] = {
     "projects": "proposed_at",
 }
 """When a row happened, which no honest CRM alters in bulk; a change of the time zone or of the format does."""
+
+SAME_FACTOR = 0.01
+"""How far the factors by which two numbers change may be apart, as a share, to be the same: cents are rounded."""
 
 VOCABULARIES: Mapping[str, tuple[str, ...]] = {
     "leads": ("source", "status"),
@@ -128,6 +131,10 @@ class ColumnEvidence:
         The same at the last extraction.
     plans : int
         Of a time: values that the source has and that have not happened, by the status of their rows.
+    scaled : int
+        Of a number: rows read again whose number is another one, by the same factor as most of them.
+    factor : float or None
+        That factor.
     """
 
     column: str
@@ -141,6 +148,8 @@ class ColumnEvidence:
     short: int = 0
     short_before: int = 0
     plans: int = 0
+    scaled: int = 0
+    factor: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +183,9 @@ class TableEvidence:
         Rows of the source: of a table read whole those that fit.
     missing, missing_before : int
         Stored rows that the source has not, now and at the last extraction.
+    fewer : int or None
+        Rows fewer than at the last extraction, where the key is derived from columns that people may change: a row that
+        they change has another key, and is missing under the old one. None where the source has a key.
     rejected : int
         Of those missing, rows that are there and were rejected.
     changed : int
@@ -200,6 +212,7 @@ class TableEvidence:
     present: int = 0
     missing: int = 0
     missing_before: int = 0
+    fewer: int | None = None
     rejected: int = 0
     changed: int = 0
     moved: int = 0
@@ -233,8 +246,9 @@ def wanted(table: Table, binding: TableBinding | None) -> Wanted:
     """Return what `measure` needs of a table of schema ``raw``, beside what others need of it."""
     primary = PRIMARY_TIMES.get(table.name)
     # a history is never overwritten: of its rows it is known who told them
+    numbers = {column.name: SQL_TYPES["number"] for column in table.columns if column.kind == "number"}
     return Wanted(
-        columns={} if primary is None or binding is None else {primary: SQL_TYPES["time"]},
+        columns={} if primary is None or binding is None else {primary: SQL_TYPES["time"], **numbers},
         filled=() if table.name == CHANGES else _compared(table),
         words=VOCABULARIES.get(table.name, ()),
     )
@@ -321,7 +335,14 @@ def _table(
     part = validated.reading.part
     whole = part is None
     present = read if part is None else part.rows
-    missing = stored - again if whole else max(0, stored - present)
+    missing, fewer = stored - again, None
+    if part is not None:
+        missing = max(0, stored - present)
+        if "rows" in last:
+            # rows that do not fit are present and not stored: as many of those that do may be gone unseen
+            missing = max(missing, missing_before + last["rows"] + read - again - present)
+    elif binding.derive_from:
+        fewer = max(0, last.get("rows", stored) - present)
     rejected = 0
     if missing > 0 and whole:
         (rejected,) = one_row(
@@ -330,6 +351,7 @@ def _table(
             f" and {key} not in {accepted}",
         )
     changed, moved, shift, *deltas = _changes(connection, table, compared, earlier.dates(name))
+    factors = _factors(connection, table) if changed and compared else {}
     return TableEvidence(
         table=name,
         place=validated.place,
@@ -340,14 +362,24 @@ def _table(
         present=present,
         missing=missing,
         missing_before=missing_before,
+        fewer=fewer,
         rejected=rejected,
         changed=changed,
         moved=moved,
         shift=shift,
         unread=tuple(column for column in found[binding.source_table] if column not in binding.source_columns),
         columns=tuple(
-            _column(
-                column, binding, validated, last, missing, shares[2 * bit : 2 * bit + 2], deltas[3 * bit : 3 * bit + 3]
+            replace(
+                _column(
+                    column,
+                    binding,
+                    validated,
+                    last,
+                    missing,
+                    shares[2 * bit : 2 * bit + 2],
+                    deltas[3 * bit : 3 * bit + 3],
+                ),
+                **factors.get(column, {}),
             )
             for bit, column in enumerate(compared)
         ),
@@ -385,6 +417,22 @@ def _changes(
         f"to_microseconds((median(epoch_us(d.{primary}) - epoch_us(k.{primary})) filter ({moved}))::bigint){figures} "
         f"from delta_{table.name} d left join known_{table.name} k on k.{table.key} = d.{table.key}",
     )
+
+
+def _factors(connection: DuckDBPyConnection, table: Table) -> dict[str, dict[str, Any]]:
+    """Return by how much numbers have changed, where most of them have changed by the same factor."""
+    factors = {}
+    for column in (each.name for each in table.columns if each.kind == "number"):
+        factor, scaled = one_row(
+            connection,
+            f"with ratios as (select d.{column} / k.{column} as ratio from delta_{table.name} d "
+            f"join known_{table.name} k on k.{table.key} = d.{table.key} where d.{column} <> k.{column} "
+            f"and k.{column} <> 0), middle as (select median(ratio) as factor from ratios) select any_value(factor), "
+            f"count(*) filter (abs(ratio / factor - 1) <= {SAME_FACTOR}) from ratios, middle where factor <> 0",
+        )
+        if factor is not None:
+            factors[column] = {"scaled": scaled, "factor": factor}
+    return factors
 
 
 def _column(
@@ -460,6 +508,7 @@ def delivered(evidence: Evidence) -> str:
             each.table: {
                 "columns": {column.column: column.now for column in each.columns if column.now is not None},
                 "missing": each.missing,
+                "rows": each.present,
                 "short": {column.column: column.short for column in each.columns if column.short},
                 "dates": dict(each.dates),
             }

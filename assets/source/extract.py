@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 __all__ = ["ExtractionReport", "SourceContractError", "TableReport", "extract"]
 
 EDGE = timedelta(microseconds=1)
+ACCEPTED = "accepted.json"
+"""The file that keeps what a person has accepted until the extraction is complete, for the case that it is killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,14 +206,20 @@ def extract(
         findings = compare(evidence)
         if findings and not (accept and hash_of(findings, earlier).startswith(accept)):
             raise SourceContractError(refusal(findings, earlier, reader.description, accept))
+        is_ahead = _raw_is_ahead(connection)
         accepted = [each.sentence for each in findings]
+        note = state_dir / ACCEPTED
+        if is_ahead:
+            accepted = list(dict.fromkeys([*_noted(note, load_number), *accepted]))
         write_rejects(connection, list(validated.values()), clock)
         reasons = _reasons(connection)
         if "rejects" not in existing or _rejects_differ(connection):
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
         assumptions = [*_assumptions(chosen, bindings), *_times(validated), *far]
-        loaded = bool(deltas or history) or _raw_is_ahead(connection)
+        if as_of is None:
+            assumptions += _changes_to_come(connection, clock)
+        loaded = bool(deltas or history) or is_ahead
         marker = _marker(
             connection,
             clock,
@@ -225,6 +233,8 @@ def extract(
         )
         # the warehouse must be closed before dlt opens it
         until_loaded.close()
+        if accepted:
+            note.write_text(json.dumps({"load_number": load_number, "accepted": accepted}))
         # The history comes first. A lead that is in `raw` but not in the history would pass for one that was always
         # without values; one that is in the history alone is new to the next extraction, and finds its changes there.
         say(f"history: {sum(changes_seen.values()):,} changes seen, {counts[CHANGES].new:,} told by the source")
@@ -234,6 +244,7 @@ def extract(
         # the row that says what `raw` holds comes last: a killed run leaves the one of the run before
         say(f"clock {clock:%Y-%m-%dT%H:%M:%SZ}{'' if marker else ' (as before)'}")
         load(connection, target, state_dir, marker)
+        note.unlink(missing_ok=True)
     return ExtractionReport(
         as_of=clock,
         source=reader.description,
@@ -672,6 +683,31 @@ def _raw_is_ahead(connection: DuckDBPyConnection) -> bool:
     numbers = " union all ".join(f"select load_number from known_{name}" for name in TABLES)
     ahead = f"(select max(load_number) from ({numbers})) > (select max(load_number) from known_extraction)"
     return bool(one_row(connection, f"select coalesce({ahead}, false)")[0])
+
+
+def _noted(note: Path, load_number: int) -> list[str]:
+    """Return what a person had accepted of the extraction of this number, which was killed."""
+    try:
+        noted = json.loads(note.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return []
+    return list(noted["accepted"]) if noted["load_number"] == load_number else []
+
+
+def _changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> list[str]:
+    """Return a sentence on changes of leads that extractions saw at a clock that was ahead of this one."""
+    rows, last = one_row(
+        connection,
+        f"select count(*), max(known_at) from known_{CHANGES} where origin = 'extraction' "
+        f"and known_at > timestamptz '{clock.isoformat()}'",
+    )
+    if not rows:
+        return []
+    return [
+        f"{rows:,} changes of leads were seen by extractions whose clock was ahead of this one, at the latest "
+        f"{last.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}: each counts once the clock has come to the time at which it was "
+        "seen."
+    ]
 
 
 def _table_report(

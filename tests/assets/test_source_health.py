@@ -298,6 +298,8 @@ def test_an_export_that_ends_is_no_stale_feed(connection: DuckDBPyConnection) ->
     # the next one has no new leads either
     trained = clock - timedelta(days=1)
     earlier = Delivered.of(trained, measure_deliveries(connection, clock=trained, since=None, days=90))
+    assert not earlier.is_of_same_export(measure_deliveries(connection, clock=clock, since=None, days=90))
+    assert earlier.is_of_same_export(measure_deliveries(connection, clock=trained, since=None, days=90))
     figures = measure(connection, clock=clock, trained_at=trained, earlier=earlier)
     assert {(each.check, each.subject) for each in figures if each.failed} == {
         ("data_age", "leads"),

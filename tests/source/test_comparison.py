@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
+from assets.source import extract as extraction
 from assets.source.comparison import compare
 from assets.source.contract import TABLES, SourceContractError
 from assets.source.evidence import ColumnEvidence, Evidence, TableEvidence
@@ -24,6 +25,7 @@ from tests.source.nights import export as export_of_night
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from assets.source.load import Delta
     from tests.source.server import Server
 
 Export = dict[str, Rows]
@@ -264,6 +266,20 @@ SIBLINGS: dict[str, tuple[Callable[[Export], object], list[str]]] = {
         ["appointments.booked_at: another time in 40 of 40 rows, by -365 days, 0:00:00 at the median"],
     ),
 }
+SIBLINGS |= {
+    "cents instead of euros": (
+        rewritten("projects", "value", lambda value: f"{value}00"),
+        ["projects.value: 100 times what it was in 40 of 40 rows that were read again"],
+    ),
+    "dollars instead of euros in some rows": (
+        rewritten("leads", "property_value", lambda value: f"{float(value) * 1.08:.2f}", rows=12),
+        ["leads.property_value: 1.08 times what it was in 12 of 40 rows that were read again"],
+    ),
+    "most of a word's rows have another": (
+        rewritten("interactions", "direction", lambda _: "inbound", rows=100),
+        ["interactions.direction: 'outbound' in 80 rows before; 13 have it now"],
+    ),
+}
 HONEST: dict[str, Callable[[Export], object]] = {
     "nothing": lambda _: None,
     "some values corrected away": emptied("interactions", "recorded_at", 5),
@@ -273,6 +289,11 @@ HONEST: dict[str, Callable[[Export], object]] = {
     "every new lead was called": words("leads", "status", "new", "contacted"),
     "every open deal was lost": words("projects", "status", "open", "cancelled"),
     "appointments moved": rewritten("appointments", "scheduled_at", shifted(24 * 7)),
+    "deals are valued anew": lambda export: [
+        row.update(value=f"{float(row['value']) * (1 + number / 50):.2f}")
+        for number, row in enumerate(export["projects"])
+    ],
+    "one source of leads serves less": rewritten("leads", "source", lambda _: "ads", rows=10),
     "some times corrected": rewritten("leads", "created_at", shifted(-3), rows=2),
     "columns in another order and case": lambda export: [
         renamed("interactions", name, name.upper())(export) for name in ("outcome", "responded_at")
@@ -590,6 +611,60 @@ def test_a_table_read_by_its_watermark_is_compared_in_all(
         "- leads.zip_code: a value in 23 rows that were read again before; 22 of them have none now, and no row that "
         "is new or has changed has one."
     ]
+
+
+def test_rows_that_never_fitted_hide_none_that_vanish(
+    live: tuple[Server, Callable[..., ExtractionReport]],
+) -> None:
+    """The database counts them, and the warehouse has none of them."""
+    server, call = live
+    server.do(
+        "insert into leads select 'X' || n, 'web', null, 'rep', '10115', timestamptz '2025-11-01 08:00' "
+        "from generate_series(1, 200) n"
+    )
+    assert call().tables["leads"].rows_rejected == 200
+    server.do("delete from leads where lead_id < 'L2'")
+    with pytest.raises(SourceContractError, match=r"leads: 600 rows before; public.leads lacks 111 of them"):
+        call()
+
+
+def test_a_row_whose_key_is_derived_may_be_moved(tmp_path: Path) -> None:
+    """It has another key then, and is not missed; rows that are gone, and all that get other keys, are."""
+    place = Place("csv to duckdb", tmp_path, None)
+    mapping = MAPPING + "tables: {appointments: {id: {derive_from: [lead_id, scheduled_at]}}}\n"
+    export = changed(lambda export: [row.pop("appointment_id") for row in export["appointments"]])
+    place.extract(export, mapping=mapping)
+    move = partial(rewritten, "appointments", "scheduled_at")
+    moved = changed(move(shifted(24), rows=15), export)
+    for _ in range(2):
+        assert place.extract(moved, mapping=mapping).accepted == []
+    assert findings(place, changed(kept("appointments", 30), moved), mapping=mapping) == [
+        "appointments: 40 rows before; appointments.csv lacks 10 of them, and has 30 rows in all"
+    ]
+    assert findings(place, changed(move(shifted(1)), moved), mapping=mapping) == [
+        "appointments: 40 rows before; appointments.csv lacks 40 of them, and has 40 rows in all"
+    ]
+
+
+def test_what_was_accepted_of_an_extraction_that_is_killed_is_said_by_the_one_that_completes_it(
+    csv_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = changed(renamed("interactions", "outcome", "Result"))
+    accept = accepted(csv_place, lost)
+    loaded = extraction.load
+
+    def killed(connection: Any, target: Any, state_dir: Path, deltas: list[Delta]) -> None:
+        if any(delta.table == "extraction" for delta in deltas):
+            raise KeyboardInterrupt
+        loaded(connection, target, state_dir, deltas)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extraction, "load", killed)
+        with pytest.raises(KeyboardInterrupt):
+            csv_place.extract(lost, accept=accept)
+    (sentence,) = csv_place.extract(lost).accepted
+    assert sentence.startswith("interactions.outcome: a value in 27 of 120 rows before")
+    assert csv_place.extract(lost).accepted == []
 
 
 def test_a_table_read_by_its_watermark_may_change_row_by_row(

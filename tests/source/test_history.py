@@ -93,6 +93,11 @@ def test_an_earlier_clock_comes_after_what_was_seen_before(
     assert run(folder, as_of=FIRST).changes_seen["status"] == 0
     statuses = query("select value, known_at from raw.lead_changes where column_name = 'status' and lead_id = 'L1'")
     assert sorted(statuses, key=lambda row: row[1]) == [("new", SECOND), ("won", SECOND.replace(microsecond=1))]
+    # a clock that nobody asked for is behind what extractions have seen: what is not known yet is said
+    assert (
+        "5 changes of leads were seen by extractions whose clock was ahead of this one, at the latest "
+        "2024-05-01T00:00:00Z: each counts once the clock has come to the time at which it was seen."
+    ) in run(folder).assumptions
 
 
 def test_a_history_of_the_source(export: Export, tmp_path: Path, run: Extract, query: Query) -> None:
