@@ -30,28 +30,10 @@ def _failed(home: Home, job: str = "whole_loop", **settings: str) -> Finished:
     return run
 
 
-@pytest.mark.slow(60)
-def test_another_source_unless_it_is_accepted(own: Home, tmp_path: Path) -> None:
-    here = own.settings["LEADLINE_SOURCE"]
-    elsewhere = tmp_path / "moved"
+@pytest.mark.slow(75)
+def test_another_source_and_a_column_that_is_lost_unless_they_are_accepted(own: Home, tmp_path: Path) -> None:
+    here, elsewhere = own.settings["LEADLINE_SOURCE"], tmp_path / "renamed"
     shutil.copytree(here, elsewhere)
-    raw = own.contents("raw")
-
-    run = _failed(own, LEADLINE_SOURCE=str(elsewhere))
-
-    assert f"expected the source that it was filled from, {here}, found {elsewhere}" in run.err
-    assert "LEADLINE_ACCEPT_NEW_SOURCE=1" in run.err
-    assert own.contents("raw") == raw
-
-    accepted = own.run("score_leads", LEADLINE_SOURCE=str(elsewhere), LEADLINE_ACCEPT_NEW_SOURCE="1")
-    assert accepted.code == 0, accepted.err[-3000:]
-    assert own.ask("select source from raw.extraction") == [(str(elsewhere),)]
-
-
-@pytest.mark.slow(60)
-def test_an_export_that_has_lost_a_column_unless_it_is_accepted(own: Home, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "renamed"
-    shutil.copytree(own.settings["LEADLINE_SOURCE"], elsewhere)
     interactions = elsewhere / "interactions.parquet"
     with duckdb.connect() as connection:
         connection.execute(f"create table interactions as select * rename (outcome as result) from '{interactions}'")
@@ -59,6 +41,12 @@ def test_an_export_that_has_lost_a_column_unless_it_is_accepted(own: Home, tmp_p
     moved = {"LEADLINE_SOURCE": str(elsewhere), "LEADLINE_ACCEPT_NEW_SOURCE": "1"}
     raw = own.contents("raw")
     ((stored, rows),) = own.ask("select count(outcome), count(*) from raw.interactions")
+
+    run = _failed(own, LEADLINE_SOURCE=str(elsewhere))
+
+    assert f"expected the source that it was filled from, {here}, found {elsewhere}" in run.err
+    assert "LEADLINE_ACCEPT_NEW_SOURCE=1" in run.err
+    assert own.contents("raw") == raw
 
     run = _failed(own, "score_leads", **moved)
 
@@ -76,6 +64,7 @@ def test_an_export_that_has_lost_a_column_unless_it_is_accepted(own: Home, tmp_p
     assert f"warning: accepted by a person: {sentence}" in run.err
     assert f"\naccepted   {sentence}\n" in run.out
     assert own.ask("select count(outcome) from raw.interactions") == [(0,)]
+    assert own.ask("select source from raw.extraction") == [(str(elsewhere),)]
     # what had been delivered before is kept beside it
     assert own.ask(
         "select load_number, sum(nulls) filter (where column_name = 'outcome') = sum(rows) filter "
@@ -111,7 +100,7 @@ def test_to_publish_scores_that_fail_a_test(own: Home) -> None:
     assert "between_lead_scores_conversion_probability" in run.err
 
 
-@pytest.mark.slow(80)
+@pytest.mark.slow(60)
 def test_to_score_features_whose_proof_fails_until_a_person_accepts_the_build(own: Home) -> None:
     with duckdb.connect(str(own.warehouse)) as connection:
         lead, as_of, calls = connection.execute(
@@ -130,8 +119,6 @@ def test_to_score_features_whose_proof_fails_until_a_person_accepts_the_build(ow
     (certificate,) = (own.path / "compiled").glob("*_point_in_time.json")
     assert not json.loads(certificate.read_text())["accepted"]
 
-    other = {**accepted, "LEADLINE_ACCEPT_PROOF": "0" * 12}
-    _failed(own, "score_leads", **other)
     run = own.run("score_leads", **accepted)
 
     assert run.code == 0, run.err[-3000:]
@@ -196,7 +183,7 @@ def test_to_train_without_a_matured_label_keeps_the_champion_and_the_other_model
     ) == [(champions[0][1], None, False)]
 
 
-@pytest.mark.slow(90)
+@pytest.mark.slow(55)
 def test_to_train_any_model_on_a_source_that_has_just_begun(empty: Home) -> None:
     began = empty.settings["LEADLINE_SOURCE"]
     with duckdb.connect() as connection:
@@ -221,12 +208,6 @@ def test_to_train_any_model_on_a_source_that_has_just_begun(empty: Home) -> None
     assert rows[0][1].startswith(won)
     assert matured in rows[0][2]
     assert empty.ask("select count(*) from marts.lead_score_history") == [(0,)]
-
-    kept = {**empty.contents("raw", "features", "labels", "marts"), "logs": empty.ask("from ml.ml_scoring_logs")}
-    assert empty.run(**early).code == 0
-    assert kept == {
-        **empty.contents("raw", "features", "labels", "marts"), "logs": empty.ask("from ml.ml_scoring_logs")
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
