@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from assets.source.contract import TABLES
-from assets.source.evidence import PRIMARY_TIMES
+from assets.source.evidence import LEAVING, PRIMARY_TIMES
 from assets.source.history import CHANGES
 
 if TYPE_CHECKING:
@@ -22,18 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Bounds", "Finding", "compare", "hash_of", "refusal"]
 
-PASSING = (
-    ("appointments", "status", "scheduled"),
-    ("appointments", "status", "rescheduled"),
-    ("projects", "status", "open"),
-)
-"""Words that rows leave as time goes by: that none is left of one is no news."""
-
 PASSING_COLUMN = ("leads", "status")
 """A column with words of its own, all of which may be of this kind: one is missed if a new one has taken its place."""
 
 PERSONS = ("assigned_to", "performed_by")
-"""Columns that a colleague who leaves may empty in all rows of theirs."""
+"""Columns that a colleague who leaves may empty in all rows of theirs, or a new name change."""
+
+OFTEN_ALTERED = ("property_value", "value", "cost", "zip_code")
+"""Columns that people correct and value anew in many rows."""
+
+ALTERED_FREELY = (("leads", "status"), ("leads", "updated_at"))
+"""Columns that change in all rows as time goes by."""
+
+ABOUT = 1.5
+"""The factor between two orders of size of a hash."""
 
 DIGITS = 12
 """Digits of a hash of findings that a refusal shows."""
@@ -57,6 +60,8 @@ class Bounds:
         So are fewer rows, if they are most of those that are stored.
     persons_share : float
         For a column of `PERSONS`, in place of both shares.
+    often_share : float
+        For a column of `OFTEN_ALTERED`, in place of the share of rows that had another value.
     part_rows : int
         Rows of a table read in part that have lost a value, if no row that is new or has changed has one. The rows read
         are those that have changed, and a few may have changed for one reason.
@@ -69,6 +74,8 @@ class Bounds:
         Rows of a new word, as a share of those of the word that is gone, from which it is taken for its new name.
     passing_share : float
         The same for a word of `PASSING_COLUMN`.
+    older : timedelta
+        By how much the last fact of a folder may lie before that of the last extraction: a row may be deleted.
     """
 
     bulk_rows: int = 10
@@ -76,12 +83,14 @@ class Bounds:
     most_rows: int = 3
     most_share: float = 0.5
     persons_share: float = 0.9
+    often_share: float = 0.2
     part_rows: int = 20
     word_rows: int = 10
     word_share: float = 0.01
     word_many: int = 100
     renamed_share: float = 0.5
     passing_share: float = 0.9
+    older: timedelta = timedelta(days=1)
 
     def bulk(self, rows: int, of: int, *, person: bool = False) -> bool:
         """Say whether so many rows of those stored are a bulk."""
@@ -119,8 +128,10 @@ class Finding:
         "values_lost",
         "word_gone",
         "times_moved",
+        "values_altered",
         "numbers_scaled",
         "mapping_changed",
+        "older_export",
     ]
     subject: str
     before: int
@@ -140,11 +151,29 @@ def compare(evidence: Evidence, bounds: Bounds = BOUNDS) -> tuple[Finding, ...]:
                 "mapping names it no more",
             )
         )  # fmt: skip
-    if (days := evidence.silence_before) is not None and evidence.silence_now is None:
+    if (days := evidence.silence_before) is not None and days != evidence.silence_now:
+        now = (
+            "the mapping says nothing of it any more" if evidence.silence_now is None else f"{evidence.silence_now} now"
+        )
         findings.append(
             Finding(
-                kind="mapping_changed", subject="silence_closes_after_days", before=days, after=0,
-                sentence=f"silence_closes_after_days: {days} before; the mapping says nothing of it any more",
+                kind="mapping_changed", subject="silence_closes_after_days", before=days,
+                after=evidence.silence_now or 0, sentence=f"silence_closes_after_days: {days} before; {now}",
+            )
+        )  # fmt: skip
+    # where rows are gone or rejected, the last fact may be among them
+    if (
+        not findings
+        and evidence.ended is not None
+        and evidence.ends is not None
+        and (evidence.ended - evidence.ends > bounds.older)
+    ):
+        ended, ends = (f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (evidence.ended, evidence.ends))
+        findings.append(
+            Finding(
+                kind="older_export", subject="the last fact", before=1, after=0,
+                sentence=f"the last fact: {ended} before, {ends} now; this is an older export, and would undo what the "
+                "newer one has brought",
             )
         )  # fmt: skip
     return tuple(findings)
@@ -172,7 +201,7 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
     else:
         is_bulk = bounds.bulk(gone, had)
     if is_bulk:
-        reason = f", {table.rejected:,} of them rejected now" if table.rejected else ""
+        reason = f", {table.rejected:,} of them rejected now (most: {table.rejected_as})" if table.rejected else ""
         yield Finding(
             kind="rows_gone", subject=table.table, before=had, after=had - gone,
             sentence=f"{table.table}: {_rows(had)} before; {table.place} lacks {gone:,} of them{reason}, and has "
@@ -184,7 +213,13 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
             whole_columns.add(column.column)
         else:
             yield finding
-    # of a column that has lost its values the words are gone as well
+    for column in table.columns:
+        if column.now is not None and column.before in (None, column.now):
+            altered = list(_of_altered(table, column, bounds))
+            yield from altered
+            if altered:
+                whole_columns.discard(column.column)
+    # of a column that has lost its values, or has others, the words are gone as well
     yield from _gone_words(table, whole_columns, bounds)
     again = table.stored - table.missing if table.whole else table.stored
     if bounds.bulk(table.moved, again):
@@ -194,18 +229,6 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
             sentence=f"{table.table}.{primary}: another time in {table.moved:,} of {_rows(again)}, "
             f"by {_signed(table.shift)} at the median",
         )  # fmt: skip
-    for column in table.columns:
-        if (
-            column.factor is not None
-            and column.before in (None, column.now)
-            and bounds.bulk(column.scaled, column.again)
-        ):
-            yield Finding(
-                kind="numbers_scaled", subject=f"{table.table}.{column.column}", before=column.again,
-                after=column.again - column.scaled,
-                sentence=f"{table.table}.{column.column}: {column.factor:,.4g} times what it was in {column.scaled:,} "
-                f"of {_rows(column.again)} that were read again",
-            )  # fmt: skip
     if bounds.bulk(table.changed, again):
         for column in table.columns:
             if column.stored and column.now is not None and column.before not in (None, column.now):
@@ -259,6 +282,33 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
     return None
 
 
+def _of_altered(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> Iterator[Finding]:
+    name, of = f"{table.table}.{column.column}", f"of {_rows(column.again)} that were read again"
+    contract = TABLES[table.table].column(column.column)
+    if bounds.bulk(column.zeroed, table.stored):
+        yield Finding(
+            kind="values_altered", subject=f"{name} 0", before=table.stored, after=table.stored - column.zeroed,
+            sentence=f"{name}: 0 in {_rows(column.zeroed)} that had no value before",
+        )  # fmt: skip
+    if column.factor is not None and bounds.bulk(column.scaled, column.again):
+        yield Finding(
+            kind="numbers_scaled", subject=name, before=column.again, after=column.again - column.scaled,
+            sentence=f"{name}: {column.factor:,.4g} times what it was in {column.scaled:,} {of}",
+        )  # fmt: skip
+    elif (
+        column.column != PRIMARY_TIMES.get(table.table)
+        and not contract.planned
+        and (table.table, column.column) not in ALTERED_FREELY
+        and bounds.bulk(column.altered, column.again, person=column.column in PERSONS)
+        and (column.column not in OFTEN_ALTERED or column.altered >= bounds.often_share * column.again)
+    ):
+        pairs = ", ".join(f"{before!r} is {now!r} in {rows:,}" for before, now, rows in column.turned)
+        yield Finding(
+            kind="values_altered", subject=name, before=column.again, after=column.again - column.altered,
+            sentence=f"{name}: another value in {column.altered:,} {of}{f' ({pairs})' if pairs else ''}",
+        )  # fmt: skip
+
+
 def _gone_words(table: TableEvidence, columns: Collection[str], bounds: Bounds) -> Iterator[Finding]:
     for column in dict.fromkeys(each.column for each in table.words if each.column in columns):
         words = [each for each in table.words if each.column == column]
@@ -271,7 +321,7 @@ def _gone_words(table: TableEvidence, columns: Collection[str], bounds: Bounds) 
                 continue
             # of as many rows at least that had the word and were read again it is gone
             rows = each.stored - table.missing - each.found
-            if not bounds.most(rows, each.stored) or (table.table, column, each.word) in PASSING:
+            if not bounds.most(rows, each.stored) or (table.table, column, each.word) in LEAVING:
                 continue
             share = bounds.passing_share if passing else bounds.renamed_share
             is_renamed = renamed is not None and renamed.found >= share * each.stored
@@ -299,10 +349,11 @@ def _signed(shift: timedelta | None) -> str:
 def hash_of(findings: Sequence[Finding], earlier: Earlier) -> str:
     """Return the hash by which a person accepts findings: of these, after this extraction, and of no others.
 
-    What is lost counts to a tenth of what there was: a live database moves on while a person reads.
+    What there was counts by its order of size, and what is left to a tenth of it: a live database moves on while a
+    person reads.
     """
     content = [
-        [each.kind, each.subject, each.before, round(10 * each.after / each.before)]
+        [each.kind, each.subject, round(math.log(each.before, ABOUT)), round(10 * each.after / each.before)]
         for each in sorted(findings, key=lambda each: (each.subject, each.kind))
     ]
     after = [earlier.load_number, None if earlier.as_of is None else earlier.as_of.timestamp()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from assets.source.contract import SQL_TYPES, TABLES
@@ -17,8 +18,8 @@ from assets.source.mapping import FirstOf, Flag, Substitute
 from assets.source.sql import literal, one_row
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from datetime import timedelta
 
     from duckdb import DuckDBPyConnection
 
@@ -46,8 +47,28 @@ PRIMARY_TIMES: Mapping[str, str] = {
 }
 """When a row happened, which no honest CRM alters in bulk; a change of the time zone or of the format does."""
 
-SAME_FACTOR = 0.01
-"""How far the factors by which two numbers change may be apart, as a share, to be the same: cents are rounded."""
+SAME_NUMBER = 0.01
+"""How far two numbers, or two factors, may be apart as a share to be the same: cents are rounded."""
+
+ALTERED_ROWS = 3
+ALTERED_SHARE = 0.05
+"""Values are compared of a table of which so many rows, and this share of those read again, have changed."""
+
+TURNS = 3
+"""Pairs of words, before and now, that are kept of a column."""
+
+LEAVING = (
+    ("appointments", "status", "scheduled"),
+    ("appointments", "status", "rescheduled"),
+    ("projects", "status", "open"),
+)
+"""Words that rows leave as time goes by."""
+
+ENDS = "ends"
+"""Where `delivered` has the last fact of a folder, beside the tables."""
+
+AGEING = ("interactions", "appointments")
+"""Tables whose old rows a source may let go: no row of them is missed by what came later."""
 
 VOCABULARIES: Mapping[str, tuple[str, ...]] = {
     "leads": ("source", "status"),
@@ -131,10 +152,17 @@ class ColumnEvidence:
         The same at the last extraction.
     plans : int
         Of a time: values that the source has and that have not happened, by the status of their rows.
+    altered : int
+        Rows read again that had another value. Of a status without those that it leaves as time goes by (`LEAVING`).
+        Counted where many rows have changed; else 0, as are the following.
+    turned : tuple of (str, str, int)
+        Of a word: the most frequent pairs of words, before and now, with their rows.
     scaled : int
-        Of a number: rows read again whose number is another one, by the same factor as most of them.
+        Of a number: rows of these whose number has changed by the same factor as most of them.
     factor : float or None
         That factor.
+    zeroed : int
+        Of a number: rows that had none before and have 0 now.
     """
 
     column: str
@@ -148,8 +176,11 @@ class ColumnEvidence:
     short: int = 0
     short_before: int = 0
     plans: int = 0
+    altered: int = 0
+    turned: tuple[tuple[str, str, int], ...] = ()
     scaled: int = 0
     factor: float | None = None
+    zeroed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,12 +213,15 @@ class TableEvidence:
     present : int
         Rows of the source: of a table read whole those that fit.
     missing, missing_before : int
-        Stored rows that the source has not, now and at the last extraction.
+        Stored rows that the source has not, now and at the last extraction. Interactions and appointments that are
+        older than all that it has are none: an export of the last months lets them go.
     fewer : int or None
-        Rows fewer than at the last extraction, where the key is derived from columns that people may change: a row that
-        they change has another key, and is missing under the old one. None where the source has a key.
+        Rows fewer than at the last extraction, where the key is derived from a plan: what is moved has another key, and
+        is missing under the old one. None elsewhere.
     rejected : int
         Of those missing, rows that are there and were rejected.
+    rejected_as : str or None
+        The most frequent reason, and its column.
     changed : int
         Rows read again that have changed.
     moved : int
@@ -214,6 +248,7 @@ class TableEvidence:
     missing_before: int = 0
     fewer: int | None = None
     rejected: int = 0
+    rejected_as: str | None = None
     changed: int = 0
     moved: int = 0
     shift: timedelta | None = None
@@ -234,21 +269,24 @@ class Evidence:
         Outcomes that ended a lead and do so no more, with the stored rows that have them.
     silence_before, silence_now : int or None
         Days of silence after which a lead counts as closed.
+    ended, ends : datetime or None
+        The last fact of a folder at the last extraction and now; None where it is not known, and of a database.
     """
 
     tables: tuple[TableEvidence, ...]
     reopened: Mapping[str, int]
     silence_before: int | None = None
     silence_now: int | None = None
+    ended: datetime | None = None
+    ends: datetime | None = None
 
 
 def wanted(table: Table, binding: TableBinding | None) -> Wanted:
     """Return what `measure` needs of a table of schema ``raw``, beside what others need of it."""
     primary = PRIMARY_TIMES.get(table.name)
     # a history is never overwritten: of its rows it is known who told them
-    numbers = {column.name: SQL_TYPES["number"] for column in table.columns if column.kind == "number"}
     return Wanted(
-        columns={} if primary is None or binding is None else {primary: SQL_TYPES["time"], **numbers},
+        columns={} if primary is None or binding is None else {primary: SQL_TYPES["time"]},
         filled=() if table.name == CHANGES else _compared(table),
         words=VOCABULARIES.get(table.name, ()),
     )
@@ -266,6 +304,8 @@ def measure(
     earlier: Earlier,
     closing_outcomes: Sequence[str],
     silence_closes_after_days: int | None,
+    ends: datetime | None,
+    stored_rows: Callable[[str, Sequence[str]], None],
 ) -> Evidence:
     """Measure what the rows read would overwrite; without an earlier extraction there is nothing to measure.
 
@@ -280,9 +320,13 @@ def measure(
     earlier : Earlier
     closing_outcomes, silence_closes_after_days
         Of the mapping.
+    ends : datetime or None
+        The last fact of a folder.
+    stored_rows : callable
+        Creates ``stored_<table>`` with some columns of a table of schema ``raw``.
     """
     tables = tuple(
-        _table(connection, TABLES[name], binding, validated.get(name), found, earlier)
+        _table(connection, TABLES[name], binding, validated.get(name), found, earlier, stored_rows)
         for name, binding in bindings.items()
     )
     dropped = [each for each in earlier.closing_outcomes if each not in closing_outcomes]
@@ -297,6 +341,8 @@ def measure(
         ),
         silence_before=earlier.silence_closes_after_days,
         silence_now=silence_closes_after_days,
+        ended=None if (ended := (earlier.delivered or {}).get(ENDS)) is None else datetime.fromisoformat(ended),
+        ends=ends,
     )
 
 
@@ -307,6 +353,7 @@ def _table(
     validated: Validated | None,
     found: Mapping[str, Sequence[str]],
     earlier: Earlier,
+    stored_rows: Callable[[str, Sequence[str]], None],
 ) -> TableEvidence:
     name, key = table.name, table.key
     described = earlier.delivered is not None
@@ -341,17 +388,35 @@ def _table(
         if "rows" in last:
             # rows that do not fit are present and not stored: as many of those that do may be gone unseen
             missing = max(missing, missing_before + last["rows"] + read - again - present)
-    elif binding.derive_from:
+    elif _may_move(table, binding):
         fewer = max(0, last.get("rows", stored) - present)
-    rejected = 0
+    if whole and name in AGEING and missing > 0:
+        primary = PRIMARY_TIMES[name]
+        (aged,) = one_row(
+            connection,
+            f"select count(*) from {known} where {primary} < "
+            f"(select min({primary}) from typed_{name} where check_no is null)",
+        )
+        missing -= aged
+    rejected, rejected_as = 0, None
     if missing > 0 and whole:
         (rejected,) = one_row(
             connection,
             f"select count(*) from {known} k where {key} in (select {key} from typed_{name} where check_no is not null)"
             f" and {key} not in {accepted}",
         )
+    if rejected:
+        (number,) = one_row(
+            connection,
+            f"select mode(check_no) from typed_{name} where {key} in (select {key} from {known}) "
+            f"and {key} not in {accepted}",
+        )
+        rejected_as = f"{validated.checks[number].reason} in {validated.checks[number].column}"
     changed, moved, shift, *deltas = _changes(connection, table, compared, earlier.dates(name))
-    factors = _factors(connection, table) if changed and compared else {}
+    altered: Mapping[str, Mapping[str, Any]] = {}
+    if changed >= ALTERED_ROWS and changed >= ALTERED_SHARE * again:
+        stored_rows(name, [key, *compared])
+        altered = _altered(connection, table, compared, earlier.dates(name))
     return TableEvidence(
         table=name,
         place=validated.place,
@@ -364,6 +429,7 @@ def _table(
         missing_before=missing_before,
         fewer=fewer,
         rejected=rejected,
+        rejected_as=rejected_as,
         changed=changed,
         moved=moved,
         shift=shift,
@@ -379,13 +445,18 @@ def _table(
                     shares[2 * bit : 2 * bit + 2],
                     deltas[3 * bit : 3 * bit + 3],
                 ),
-                **factors.get(column, {}),
+                **altered.get(column, {}),
             )
             for bit, column in enumerate(compared)
         ),
         words=tuple(_words(connection, name)) if whole and stored else (),
         dates={**earlier.dates(name), **{column: found.midnights for column, found in validated.dates.items()}},
     )
+
+
+def _may_move(table: Table, binding: TableBinding) -> bool:
+    """Say whether the key of a table is derived from a plan, which people move."""
+    return any(column.planned and binding.forms[column.name] in binding.derive_from for column in table.columns)
 
 
 def _changes(
@@ -403,13 +474,7 @@ def _changes(
         f"count(*) filter ((k.filled >> {bit}) & 1 = 1)"
         for bit, column in enumerate(compared)
     )
-    day = 24 * 3600 * 1_000_000
-    # a date was stored as the beginning of its day, or as the moment of that day at which it was read
-    was_date = "true" if primary in dates else f"epoch_us(k.{primary}) % {day} = 0"
-    moved = (
-        f"(d.{primary} <> k.{primary} and not (epoch_us(d.{primary}) % {day} = {day - 1} and {was_date} "
-        f"and epoch_us(d.{primary}) // {day} = epoch_us(k.{primary}) // {day}))"
-    )
+    moved = _moved(primary, dates).format(before=f"k.{primary}", now=f"d.{primary}")
     # all that is not in the delta is as it was
     return one_row(
         connection,
@@ -419,20 +484,60 @@ def _changes(
     )
 
 
-def _factors(connection: DuckDBPyConnection, table: Table) -> dict[str, dict[str, Any]]:
-    """Return by how much numbers have changed, where most of them have changed by the same factor."""
-    factors = {}
-    for column in (each.name for each in table.columns if each.kind == "number"):
-        factor, scaled = one_row(
-            connection,
-            f"with ratios as (select d.{column} / k.{column} as ratio from delta_{table.name} d "
-            f"join known_{table.name} k on k.{table.key} = d.{table.key} where d.{column} <> k.{column} "
-            f"and k.{column} <> 0), middle as (select median(ratio) as factor from ratios) select any_value(factor), "
-            f"count(*) filter (abs(ratio / factor - 1) <= {SAME_FACTOR}) from ratios, middle where factor <> 0",
-        )
-        if factor is not None:
-            factors[column] = {"scaled": scaled, "factor": factor}
-    return factors
+def _altered(
+    connection: DuckDBPyConnection, table: Table, compared: Sequence[str], dates: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Return by column how many of the rows that have changed had another value, and what is known of that.
+
+    The rows as they were stand in ``stored_<table>``.
+    """
+    joined = f"delta_{table.name} d join stored_{table.name} s on s.{table.key} = d.{table.key}"
+    altered: dict[str, dict[str, Any]] = {}
+    for column in map(table.column, compared):
+        name = column.name
+        if column.kind == "number":
+            # cents are rounded
+            differs = f"abs(d.{name} - s.{name}) > {SAME_NUMBER} * s.{name}"
+            rows, zeroed, factor, scaled = one_row(
+                connection,
+                f"with pairs as (select d.{name} as now, s.{name} as before, {differs} as differs from {joined}), "
+                "ratios as (select now / before as ratio from pairs where differs and before <> 0), "
+                "middle as (select median(ratio) as factor from ratios) select "
+                "(select count(*) filter (differs) from pairs), "
+                "(select count(*) filter (before is null and now = 0) from pairs), any_value(factor), "
+                f"count(*) filter (abs(ratio - factor) <= {SAME_NUMBER} * factor) from ratios, middle",
+            )
+            altered[name] = {"altered": rows, "zeroed": zeroed, "scaled": scaled, "factor": factor}
+            continue
+        differs = f"d.{name} <> s.{name}"
+        if column.kind == "time":
+            differs = _moved(name, dates).format(before=f"s.{name}", now=f"d.{name}")
+        if leaving := [word for of, where, word in LEAVING if (of, where) == (table.name, name)]:
+            differs += f" and s.{name} not in ({', '.join(map(literal, leaving))})"
+        (rows,) = one_row(connection, f"select count(*) filter ({differs}) from {joined}")
+        altered[name] = {"altered": rows}
+        if rows and name in VOCABULARIES.get(table.name, ()):
+            altered[name]["turned"] = tuple(
+                connection.execute(
+                    f"select s.{name}, d.{name}, count(*) from {joined} where {differs} group by all "
+                    f"order by 3 desc, 1, 2 limit {TURNS}"
+                ).fetchall()
+            )
+    return altered
+
+
+def _moved(column: str, dates: Collection[str]) -> str:
+    """Return SQL, with places for ``before`` and ``now``, for whether a time is another one than it was.
+
+    The end of the same day is none, where it was a date: that was stored as the beginning of its day, or as the moment
+    of that day at which it was read.
+    """
+    day = 24 * 3600 * 1_000_000
+    was_date = "true" if column in dates else f"epoch_us({{before}}) % {day} = 0"
+    return (
+        f"({{now}} <> {{before}} and not (epoch_us({{now}}) % {day} = {day - 1} and {was_date} "
+        f"and epoch_us({{now}}) // {day} = epoch_us({{before}}) // {day}))"
+    )
 
 
 def _column(
@@ -514,6 +619,7 @@ def delivered(evidence: Evidence) -> str:
             }
             for each in evidence.tables
             if each.place is not None or each.missing
-        },
+        }
+        | ({} if evidence.ends is None else {ENDS: evidence.ends.isoformat()}),
         sort_keys=True,
     )

@@ -11,6 +11,7 @@ import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from assets.source.clock import last_facts
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from duckdb import DuckDBPyConnection
+
+    from assets.source.evidence import Evidence
 
 __all__ = ["ExtractionReport", "SourceContractError", "TableReport", "extract"]
 
@@ -178,6 +181,11 @@ def extract(
     """
     say = log or (lambda _: None)
     present, as_of = _utc(present, "present"), None if as_of is None else _utc(as_of, "as_of")
+    if as_of is not None and as_of > present + timedelta(days=1):
+        raise SourceContractError(
+            f"as_of: expected a clock no later than a day after the present ({present:%Y-%m-%dT%H:%M:%SZ}), found "
+            f"{as_of:%Y-%m-%dT%H:%M:%SZ}. Nothing is known of then. Correct AS_OF."
+        )
     target = open_warehouse(warehouse)
     chosen, reader = _choose(source, mapping)
     say(f"source {reader.description}: mapping {chosen.mapping.name} ({chosen.reason})")
@@ -202,6 +210,8 @@ def extract(
             earlier,
             chosen.mapping.closing_outcomes,
             chosen.mapping.silence_closes_after_days,
+            None if reader.folder is None else default,
+            partial(target.stored_rows, connection),
         )
         findings = compare(evidence)
         if findings and not (accept and hash_of(findings, earlier).startswith(accept)):
@@ -217,6 +227,7 @@ def extract(
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
         assumptions = [*_assumptions(chosen, bindings), *_times(validated), *far]
+        assumptions += _missing_rows(evidence)
         if as_of is None:
             assumptions += _changes_to_come(connection, clock)
         loaded = bool(deltas or history) or is_ahead
@@ -692,6 +703,16 @@ def _noted(note: Path, load_number: int) -> list[str]:
     except (FileNotFoundError, json.JSONDecodeError):
         return []
     return list(noted["accepted"]) if noted["load_number"] == load_number else []
+
+
+def _missing_rows(evidence: Evidence) -> list[str]:
+    """Return sentences on the stored rows that the source has no more."""
+    return [
+        f"{each.table}: {each.missing:,} of {each.stored:,} rows that were read before are not in the source any more. "
+        "They count as they were when they were last read."
+        for each in evidence.tables
+        if each.missing > 0
+    ]
 
 
 def _changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> list[str]:

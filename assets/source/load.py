@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from assets.addresses import is_database
-from assets.source.contract import TABLES, SourceContractError
+from assets.source.contract import SQL_TYPES, TABLES, SourceContractError
 from assets.source.readers import database_url, describe, read_database
 from assets.source.sql import literal, quoted
 from assets.warehouse import patiently
@@ -189,11 +189,22 @@ class Warehouse:
                     connection.execute(f"create table known_{table} ({want.definition})")
             yield existing
         finally:
+            for (stored,) in connection.execute(
+                "select view_name from duckdb_views() where not internal and starts_with(view_name, 'stored_')"
+            ).fetchall():
+                connection.execute(f"drop view {stored}")
             for table in wanted:
                 connection.execute(f"drop {'view' if table in existing else 'table'} if exists known_{table}")
             connection.execute("drop table if exists known_words")
             if attached:
                 connection.execute("detach warehouse")
+
+    def stored_rows(self, connection: DuckDBPyConnection, table: str, columns: Sequence[str]) -> None:
+        """Expose columns of a table of ``raw`` that exists as ``stored_<table>``, in the context of `known`."""
+        place = f"warehouse.{RAW}.{table}"
+        stored = {name for name, *_ in connection.execute(f"describe {place}").fetchall()}
+        listed = [quoted(name) if name in stored else f"null as {quoted(name)}" for name in columns]
+        connection.execute(f"create view stored_{table} as select {', '.join(listed)} from {place}")
 
     def destination(self) -> Any:
         """Return the dlt destination."""
@@ -261,6 +272,21 @@ class PostgresWarehouse(Warehouse):
             for table in wanted:
                 connection.execute(f"drop table if exists known_{table}")
             connection.execute("drop table if exists known_words")
+
+    def stored_rows(self, connection: DuckDBPyConnection, table: str, columns: Sequence[str]) -> None:
+        """Copy columns of a table of ``raw`` that exists to ``stored_<table>``."""
+        from sqlalchemy import select
+
+        kinds = {column.name: SQL_TYPES[column.kind] for column in TABLES[table].columns}
+        connection.execute(f"create table stored_{table} ({_definition({name: kinds[name] for name in columns})})")
+
+        def chosen(_: Any, stored: Any) -> Any:
+            return select(*(stored.c[name] for name in columns if name in stored.c))
+
+        for batch in read_database(self._url, schema=RAW, table=table, query=chosen):
+            connection.register("batch", batch)
+            connection.execute(f"insert into stored_{table} by name from batch")
+            connection.unregister("batch")
 
     def destination(self) -> Any:
         """Return the dlt destination."""
