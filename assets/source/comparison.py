@@ -221,22 +221,21 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
                 whole_columns.discard(column.column)
     # of a column that has lost its values, or has others, the words are gone as well
     yield from _gone_words(table, whole_columns, bounds)
-    again = table.stored - table.missing if table.whole else table.stored
-    if bounds.bulk(table.moved, again):
+    if bounds.bulk(table.moved, table.again):
         primary = PRIMARY_TIMES[table.table]
         yield Finding(
-            kind="times_moved", subject=f"{table.table}.{primary}", before=again, after=again - table.moved,
-            sentence=f"{table.table}.{primary}: another time in {table.moved:,} of {_rows(again)}, "
+            kind="times_moved", subject=f"{table.table}.{primary}", before=table.again, after=table.again - table.moved,
+            sentence=f"{table.table}.{primary}: another time in {table.moved:,} of {_rows(table.again)}, "
             f"by {_signed(table.shift)} at the median",
         )  # fmt: skip
-    if bounds.bulk(table.changed, again):
+    if bounds.bulk(table.changed, table.again):
         for column in table.columns:
             if column.stored and column.now is not None and column.before not in (None, column.now):
                 yield Finding(
-                    kind="mapping_changed", subject=f"{table.table}.{column.column}", before=again,
-                    after=again - table.changed,
+                    kind="mapping_changed", subject=f"{table.table}.{column.column}", before=table.again,
+                    after=table.again - table.changed,
                     sentence=f"{table.table}.{column.column}: read from {column.before} before, from {column.now} now; "
-                    f"{table.changed:,} of {_rows(again)} change",
+                    f"{table.changed:,} of {_rows(table.again)} change",
                 )  # fmt: skip
 
 
@@ -320,7 +319,7 @@ def _gone_words(table: TableEvidence, columns: Collection[str], bounds: Bounds) 
             if passing and each.found > 0:
                 continue
             # of as many rows at least that had the word and were read again it is gone
-            rows = each.stored - table.missing - each.found
+            rows = each.stored - (table.stored - table.again) - each.found
             if not bounds.most(rows, each.stored) or (table.table, column, each.word) in LEAVING:
                 continue
             share = bounds.passing_share if passing else bounds.renamed_share

@@ -222,6 +222,8 @@ class TableEvidence:
         Of those missing, rows that are there and were rejected.
     rejected_as : str or None
         The most frequent reason, and its column.
+    again : int
+        Stored rows that were read again; of a table read in part all that are stored.
     changed : int
         Rows read again that have changed.
     moved : int
@@ -249,6 +251,7 @@ class TableEvidence:
     fewer: int | None = None
     rejected: int = 0
     rejected_as: str | None = None
+    again: int = 0
     changed: int = 0
     moved: int = 0
     shift: timedelta | None = None
@@ -430,6 +433,7 @@ def _table(
         fewer=fewer,
         rejected=rejected,
         rejected_as=rejected_as,
+        again=again if whole else stored,
         changed=changed,
         moved=moved,
         shift=shift,

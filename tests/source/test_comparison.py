@@ -641,7 +641,7 @@ def test_plans_of_an_earlier_version_are_not_missed(described: bool, lost: int, 
         stored=40, again=40, lost=lost, found=40 - lost, fresh=40 - lost,
     )  # fmt: skip
     table = TableEvidence(
-        table="projects", place="projects.csv", described=described, stored=50, read=50, present=50,
+        table="projects", place="projects.csv", described=described, stored=50, read=50, present=50, again=50,
         changed=50, columns=(closed,),
     )  # fmt: skip
     assert [each.kind for each in compare(Evidence(tables=(table,), reopened={}))] == kinds
