@@ -272,6 +272,11 @@ def _hash(variable: str, value: str, *, of: str) -> str:
     return value
 
 
+def session_options() -> str:
+    """Return what libpq sets for every session (``PGOPTIONS``), for a client that would leave it out."""
+    return os.environ.get("PGOPTIONS", "")
+
+
 def horizon_setting(model: str) -> str:
     """Return the name by which the horizon of a model is set: make's, where it has one."""
     variable = _horizon_variable(model)
@@ -371,7 +376,7 @@ def _source(value: str | None, environment: Mapping[str, str]) -> str | None:
     if value is None:
         return None
     if is_database(value):
-        return database_address("LEADLINE_SOURCE", value, environment)
+        return database_address("LEADLINE_SOURCE", value, environment, by_libpq=True)
     folder = Path(value).expanduser().resolve()
     shown = without_password(value)
     # what names no folder may be an address that is written wrongly, and a home would be named after it
@@ -424,7 +429,9 @@ def _dagster_storage(value: str | None, warehouse: str, environment: Mapping[str
     return warehouse
 
 
-def database_address(name: str, value: str, environment: Mapping[str, str] | None = None) -> str:
+def database_address(
+    name: str, value: str, environment: Mapping[str, str] | None = None, *, by_libpq: bool = False
+) -> str:
     """Return the address of a PostgreSQL database in a setting as every client reads it alike.
 
     Parameters
@@ -433,6 +440,8 @@ def database_address(name: str, value: str, environment: Mapping[str, str] | Non
         The setting.
     environment : mapping of str to str, optional
         By default that of the process.
+    by_libpq : bool
+        Whether libpq alone reads it.
 
     Raises
     ------
@@ -440,7 +449,7 @@ def database_address(name: str, value: str, environment: Mapping[str, str] | Non
         If there is no such form.
     """
     try:
-        return canonical(value, os.environ if environment is None else environment)
+        return canonical(value, os.environ if environment is None else environment, by_libpq=by_libpq)
     except AddressError as error:
         raise SettingError(f"{name}: {error}") from None
 
