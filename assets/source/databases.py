@@ -122,7 +122,8 @@ class DatabaseSource:
         connection.execute(f"create table database_{table} (record bigint{definition})")
         read = 0
         with self._asked(f"rows of {self.place(name)}") as opened:
-            result = opened.execution_options(stream_results=True, max_row_buffer=CHUNK_ROWS).execute(query)
+            streaming = {"stream_results": True, "max_row_buffer": CHUNK_ROWS}
+            result = opened.execute(query, execution_options=streaming)
             for rows in result.partitions(CHUNK_ROWS):
                 arrays = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
                 connection.register("batch", pa.table(dict(zip(names, arrays, strict=True))))

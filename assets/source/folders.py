@@ -51,6 +51,16 @@ BYTE_ORDER_MARKS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
+MAGIC = (
+    (b"PK\x03\x04", "a ZIP archive, such as an Excel workbook"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x1f\x8b", "a gzip file, whose name must end in .gz"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file, whose name must end in .zst"),
+    (b"%PDF", "a PDF file"),
+    (b"SQLite format 3", "an SQLite database"),
+)
+"""How files begin that are not CSV, whatever their names say."""
 MARK = "\ufeff"
 SEPARATOR = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 """The first line with which spreadsheets are told the delimiter."""
@@ -126,7 +136,7 @@ class FolderSource:
                 if (named := _table_of(path.name)) is not None and (path.is_file() or path.is_dir()):
                     self._candidates.setdefault(named[0], []).append((path, named[1]))
                 else:
-                    others.append(path.name + ("" if path.exists() else " (a link to nothing)"))
+                    others.append(_shown(path))
         except OSError as error:
             raise SourceContractError(
                 f"source {shown}: expected a folder that can be read, found {error.strerror}. Let the user who runs "
@@ -256,7 +266,7 @@ class FolderSource:
                 connection.execute(f"insert into file_{table} select {selected} from {relation}")
             except duckdb.Error as error:
                 raise SourceContractError(
-                    f"{shown}: expected a Parquet file that can be read, found {_first_line(error, link)}. "
+                    f"{shown}: expected a Parquet file that can be read, found {_first_line(error).replace(link, shown)}. "
                     "Export the table again."
                 ) from error
 
@@ -302,9 +312,11 @@ class FolderSource:
                 try:
                     scan(copy)
                 except duckdb.Error as error:
+                    where = _carriage_return(copy, form)
                     raise SourceContractError(
-                        f"{shown}: expected CSV in UTF-8 with one kind of line ending, found a file that cannot be "
-                        f"parsed ({_first_line(error)}). Save it again with line endings of one kind."
+                        f"{shown}{'' if where is None else f', line {where}'}: expected CSV in UTF-8 with one kind of "
+                        f"line ending, found {_first_line(error) if where is None else 'another kind within the line'}. "
+                        "Save it again with line endings of one kind."
                     ) from error
             except duckdb.Error as error:
                 raise SourceContractError(
@@ -312,6 +324,12 @@ class FolderSource:
                     "Export the table again."
                 ) from error
         return _malformed(connection, errors, shown, form)
+
+
+def _shown(path: Path) -> str:
+    if path.is_dir():
+        return f"{path.name}/"
+    return path.name if path.exists() else f"{path.name} (a link to nothing)"
 
 
 def _table_of(name: str) -> tuple[str, str] | None:
@@ -395,7 +413,9 @@ def _parquet_names(path: Path, shown: str) -> list[str]:
     try:
         with path.open("rb") as file:
             return list(pq.read_schema(file).names)
-    except ArrowException as error:
+    except (ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise SourceContractError(
             f"{shown}: expected a Parquet file, found {_first_line(error)}. Export the table again."
         ) from error
@@ -453,24 +473,40 @@ def _encoding(head: bytes) -> str:
     return "utf-8"
 
 
+def _errors(encoding: str) -> str:
+    # bytes that are no UTF-8 stay as they are, so that their line can be named
+    return "surrogateescape" if encoding == "utf-8" else "strict"
+
+
+def _text(file: IO[bytes], encoding: str) -> TextIOWrapper:
+    return TextIOWrapper(file, encoding=encoding, errors=_errors(encoding), newline="")
+
+
 def _csv_form(path: Path, shown: str) -> Csv:
     """Return how a CSV file is written; raises ``SourceContractError`` when it has no header."""
+    lines_before = 0
     with _bytes(path) as file:
-        encoding = _encoding(file.read(HEAD_BYTES))
+        head = file.read(HEAD_BYTES)
+    if (found := next((kind for magic, kind in MAGIC if head.startswith(magic)), None)) is not None:
+        raise SourceContractError(f"{shown}: expected CSV, found {found}. Export the table as CSV in UTF-8.")
+    encoding = _encoding(head)
     try:
-        with _bytes(path) as file, TextIOWrapper(file, encoding=encoding, newline="") as text:
+        with _bytes(path) as file, _text(file, encoding) as text:
             first = text.readline()
             marks = len(first) - len(first.lstrip(MARK))
             first = first[marks:]
-            lines_before, delimiter = 0, None
+            delimiter = None
             if (told := SEPARATOR.fullmatch(first)) is not None:
                 lines_before, delimiter = 1, told[1]
                 first = text.readline()
             if delimiter is None:
-                delimiter = max(DELIMITERS, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
+                unquoted = re.sub('"[^"]*"', "", first)
+                delimiter = max(DELIMITERS, key=unquoted.count)
             header = next(csv.reader(chain([first], text), delimiter=delimiter), [])
-    except UnicodeDecodeError as error:
-        raise _not_text(shown, "the first lines", encoding) from error
+            # bytes that are no text stand for themselves
+            "".join(header).encode()
+    except UnicodeError as error:
+        raise _not_text(shown, f"line {1 + lines_before}", encoding) from error
     except csv.Error as error:
         raise SourceContractError(
             f"{shown}, line 1: expected a header line, found {error}. Export the table as CSV in UTF-8."
@@ -481,33 +517,45 @@ def _csv_form(path: Path, shown: str) -> Csv:
             "line. Export the table with its header."
         )
     # DuckDB takes one mark away
-    plain = encoding == "utf-8" and marks <= 1 and not lines_before and path.suffix.lower() in (".csv", ".tsv")
+    plain = (
+        encoding == "utf-8"
+        and marks <= 1
+        and not lines_before
+        and path.suffix.lower() in (".csv", ".tsv")
+        and not any("\n" in name or "\r" in name for name in header)
+    )
     return Csv(encoding, delimiter, tuple(header), lines_before, plain)
 
 
 def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: bool = False) -> None:
-    """Write a CSV file anew as UTF-8, from its header on.
-
-    Bytes that are no UTF-8 stay as they are, so that their line can be named.
-    """
-    errors = "surrogateescape" if form.encoding == "utf-8" else "strict"
+    """Write a CSV file anew as UTF-8, from its header on."""
     try:
         with (
             _bytes(path) as file,
-            TextIOWrapper(file, encoding=form.encoding, errors=errors, newline="") as text,
-            copy.open("w", encoding="utf-8", errors=errors, newline="") as written,
+            _text(file, form.encoding) as text,
+            copy.open("w", encoding="utf-8", errors=_errors(form.encoding), newline="") as written,
         ):
             for _ in range(form.lines_before):
                 text.readline()
-            first = text.readline().lstrip(MARK)
+            header: list[str] = []
+            # a line break within a name would be taken for the kind of line ending
+            next(csv.reader((header.append(line) or line for line in text), delimiter=form.delimiter), [])
+            ending = re.sub(r".*[^\r\n]", "", header[-1], flags=re.DOTALL) or "\n"
+            written.write(form.delimiter.join(map(str, range(len(form.names)))))
+            written.write("\n" if one_ending and ending == "\r\n" else ending)
             if one_ending:
-                for line in chain([first], text):
+                for line in text:
                     written.write(f"{line[:-2]}\n" if line.endswith("\r\n") else line)
             else:
-                written.write(first)
                 shutil.copyfileobj(text, written, HEAD_BYTES)
     except UnicodeError as error:
         raise _not_text(shown, "some lines", form.encoding) from error
+
+
+def _carriage_return(copy: Path, form: Csv) -> int | None:
+    """Return the line of the first carriage return within a line, or None."""
+    with copy.open(encoding="utf-8", errors=_errors(form.encoding), newline="\n") as text:
+        return next((number for number, line in enumerate(text, start=1 + form.lines_before) if "\r" in line), None)
 
 
 def _malformed(connection: DuckDBPyConnection, errors: str, shown: str, form: Csv) -> list[MalformedRow]:
@@ -557,6 +605,5 @@ def _cannot_read(shown: str, error: OSError) -> SourceContractError:
     )
 
 
-def _first_line(error: Any, link: str | None = None) -> str:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-    return first if link is None else first.replace(link, "it")
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

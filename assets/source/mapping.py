@@ -380,7 +380,7 @@ def choose_mapping(
 def missing_table(table: str, source_table: str, found: Iterable[str]) -> SourceContractError:
     """Return the error for a contract table that the source does not have."""
     others = found.others if isinstance(found, Tables) else ()
-    beside = f" (and, which are no tables of it, {', '.join(others[:MOST_OTHERS])})" if others else ""
+    beside = f" (not read: {', '.join(others[:MOST_OTHERS])})" if others else ""
     return SourceContractError(
         f"table {table}: expected {source_table!r} (a file {source_table}.csv or {source_table}.parquet, or a "
         f"table of the database), found {', '.join(sorted(found)) or 'no table'}{beside}. "

@@ -139,6 +139,6 @@ def cleaned_names(names: Sequence[str], place: str) -> list[str]:
     if twice := sorted({name for name in lowered if lowered.count(name) > 1}):
         raise SourceContractError(
             f"{place}: expected each column once, found {', '.join(map(repr, twice))} more than once. "
-            "Rename the columns in the export."
+            "Rename all but one, or leave them out."
         )
     return cleaned
