@@ -314,13 +314,16 @@ def _without_secret(parameter: str) -> str:
 
 def _without_secret_settings(value: str) -> str:
     settings = _options(unquote(value))
-    if any(value is None and re.search(_HIDDEN_SETTINGS, name, re.IGNORECASE) for name, value in settings):
-        return "***"
+    secret = [name for name, _ in settings if re.search(_HIDDEN_SETTINGS, name, re.IGNORECASE)]
+    if not secret:
+        return value
+    # a switch that is no setting may be the rest of a secret with a blank
     shown = [
-        (name, value if value is None or not re.search(_HIDDEN_SETTINGS, name) else _digits(name, value))
+        (name, value if value is None or name not in secret else _digits(name, value))
         for name, value in settings
+        if value is not None
     ]
-    return value if shown == settings else quote(_written_options(shown), safe="/*")
+    return quote(_written_options(shown), safe="/*")
 
 
 @lru_cache

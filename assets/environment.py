@@ -45,6 +45,9 @@ OWN_NAMES = frozenset(
 """What lies in a home; the homes of other sources lie beside it in the default one."""
 
 
+_NOT_IN_PATHS = "?\\'%="
+"""What DuckDB and dlt take for parameters, quotes, templates and partitions in the paths that they write."""
+
 _DBT_READS = {
     "host": "HOST",
     "port": "PORT",
@@ -216,6 +219,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     values = {name: value.strip() for name, value in given.items() if value.strip()}
     source = _source(values.get("LEADLINE_SOURCE"), given)
     home = _home(values.get("LEADLINE_HOME"), source, values.get("LEADLINE_WAREHOUSE"))
+    _refuse_path("LEADLINE_HOME", str(home), _NOT_IN_PATHS)
     warehouse = _warehouse(values.get("LEADLINE_WAREHOUSE"), home, given)
     horizons = {}
     for name in DECLARATIONS:
@@ -363,7 +367,7 @@ def default_home(source: str | None, warehouse: str | None = None) -> Path:
     on_postgres = warehouse is not None and (warehouse == OWN_SERVER or is_database(warehouse))
     if source is None or "://" in source:
         return default / "on_postgres" if on_postgres else default
-    name = Path(source).name
+    name = Path(source).name.translate(dict.fromkeys(map(ord, _NOT_IN_PATHS), "_"))
     if name in OWN_NAMES:
         raise SettingError(
             f"LEADLINE_SOURCE: expected a folder whose name can name its home under {default}, found {name!r}, "
@@ -408,7 +412,17 @@ def _warehouse(value: str | None, home: Path, environment: Mapping[str, str]) ->
             f"{OWN_SERVER} for a server that Leadline starts itself, found {without_password(value)!r}. Unset the "
             "variable to use the DuckDB file under LEADLINE_HOME."
         )
-    return f"duckdb:{Path(value.removeprefix('duckdb:')).expanduser().resolve()}"
+    path = Path(value.removeprefix("duckdb:")).expanduser().resolve()
+    _refuse_path("LEADLINE_WAREHOUSE", str(path), "?\\")
+    return f"duckdb:{path}"
+
+
+def _refuse_path(name: str, path: str, characters: str) -> None:
+    if found := [each for each in characters if each in path]:
+        raise SettingError(
+            f"{name}: expected a path without any of {' '.join(characters)}, which DuckDB and dlt take for something "
+            f"else, found {found[0]} in {path}. Name another folder."
+        )
 
 
 def _dagster_storage(value: str | None, warehouse: str, environment: Mapping[str, str]) -> str | None:

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from assets.addresses import without_password
 from assets.source.contract import SourceContractError
+from assets.source.paths import linked
 from assets.source.reading import MalformedRow, Reading, Tables, cleaned_names
 from assets.source.sql import literal, of_source, one_row, quoted
 
@@ -40,6 +41,9 @@ MAX_LINE_BYTES = 64_000_000
 SHOWN_OF_A_LINE = 10_000
 """Characters of a broken line that DuckDB keeps."""
 HEAD_BYTES = 1 << 16
+MAX_DIGITS = 38
+NO_VALUES = ("STRUCT", "MAP", "UNION", "VARIANT", "BLOB", "BIT")
+"""Types, as DuckDB names them, that are neither text nor a number nor a time."""
 MESSAGES = {
     "MISSING COLUMNS": "fewer fields",
     "TOO MANY COLUMNS": "more fields",
@@ -246,12 +250,23 @@ class FolderSource:
 
         real = self._real[str(part)]
         selected = ", ".join(f"{quoted(real[column.lower()])} as {of_source(column)}" for column in columns)
-        with _linked(part, PARQUET) as link:
+        with linked(part, f"table{PARQUET}") as link:
             # the text of some writers is not marked as text
             relation = f"read_parquet({literal(link)}, hive_partitioning = false, binary_as_string = true)"
             try:
                 types = dict(zip(columns, _types(connection, f"select {selected} from {relation}"), strict=True))
-                _refuse_types(types, shown)
+                too_long = connection.execute(
+                    f"select name from parquet_schema({literal(link)}) where precision > {MAX_DIGITS}"
+                ).fetchall()
+                _refuse_types(
+                    types
+                    | {
+                        each: f"DECIMAL of more than {MAX_DIGITS} digits"
+                        for each in columns
+                        if (real[each.lower()],) in too_long
+                    },
+                    shown,
+                )
                 if number == 0:
                     connection.execute(f"create table file_{table} as select {selected} from {relation}")
                     return
@@ -265,9 +280,9 @@ class FolderSource:
                     )
                 connection.execute(f"insert into file_{table} select {selected} from {relation}")
             except duckdb.Error as error:
+                found = _first_line(error).replace(link, shown)
                 raise SourceContractError(
-                    f"{shown}: expected a Parquet file that can be read, found {_first_line(error).replace(link, shown)}. "
-                    "Export the table again."
+                    f"{shown}: expected a Parquet file that can be read, found {found}. Export the table again."
                 ) from error
 
     def _read_csv(
@@ -288,7 +303,7 @@ class FolderSource:
         errors = f"errors_{table}_{number}"
 
         def scan(path: Path) -> None:
-            with _linked(path, CSV) as link:
+            with linked(path, f"table{CSV}") as link:
                 # the dialect is given and not sniffed: a sniffer takes broken lines for another dialect
                 connection.execute(
                     f"insert into file_{table} select {selected} from read_csv({literal(link)}, "
@@ -312,10 +327,11 @@ class FolderSource:
                 try:
                     scan(copy)
                 except duckdb.Error as error:
-                    where = _carriage_return(copy, form)
+                    where, found = "", _first_line(error)
+                    if (line := _carriage_return(copy, form)) is not None:
+                        where, found = f", line {line}", "another kind within the line"
                     raise SourceContractError(
-                        f"{shown}{'' if where is None else f', line {where}'}: expected CSV in UTF-8 with one kind of "
-                        f"line ending, found {_first_line(error) if where is None else 'another kind within the line'}. "
+                        f"{shown}{where}: expected CSV in UTF-8 with one kind of line ending, found {found}. "
                         "Save it again with line endings of one kind."
                     ) from error
             except duckdb.Error as error:
@@ -374,20 +390,6 @@ def _state(path: Path) -> tuple[int, ...]:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-@contextmanager
-def _linked(path: Path, ending: str) -> Iterator[str]:
-    """Give a file a path without any character that DuckDB takes for a pattern."""
-    with tempfile.TemporaryDirectory(prefix="leadline-") as folder:
-        link = Path(folder) / f"table{ending}"
-        if re.search(r"[*?\[\]\\]", folder):
-            raise SourceContractError(
-                f"the folder for temporary files: expected a path without * ? [ ] and \\, found {folder}. "
-                "Set TMPDIR to another folder."
-            )
-        link.symlink_to(path.resolve())
-        yield str(link)
-
-
 def _scratch(connection: DuckDBPyConnection) -> str | None:
     found: str = one_row(connection, "select current_setting('temp_directory')")[0]
     return found if found and Path(found).is_dir() else None
@@ -399,7 +401,8 @@ def _types(connection: DuckDBPyConnection, query: str) -> list[str]:
 
 def _refuse_types(types: Mapping[str, str], shown: str) -> None:
     for column, kind in types.items():
-        if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "VARIANT", "JSON", "BLOB", "BIT")):
+        # DuckDB makes a DOUBLE of a decimal that is too long for it
+        if kind.endswith(("]", "digits")) or kind.startswith(NO_VALUES):
             raise SourceContractError(
                 f"{shown}, column {column}: expected text, a number, a time or true and false, found "
                 f"{kind.split('(')[0]}. Export it as text, or map another column."
@@ -464,8 +467,8 @@ def _encoding(head: bytes) -> str:
         if head.startswith(mark):
             return encoding
     even, odd = head[::2].count(0), head[1::2].count(0)
-    # the delimiters and line ends at least are of one byte beside a NUL
-    enough = max(1, len(head) // 32)
+    # in UTF-16 delimiters, digits and line ends at least are a byte beside a NUL; a stray NUL is no such thing
+    enough = max(1, len(head) // 8)
     if odd >= enough and even == 0:
         return "utf-16-le"
     if even >= enough and odd == 0:

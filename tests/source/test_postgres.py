@@ -178,7 +178,7 @@ def test_unreachable_warehouse_is_named_without_its_password(export: Export, tmp
     folder = write_csv(tmp_path / "crm", export)
     with pytest.raises(ConnectionError, match=r"writer:\*\*\*@127"):
         run(folder, warehouse="postgresql://writer:hush@127.0.0.1:9/w?connect_timeout=2")
-    with pytest.raises(ConnectionError, match=r"password=\*\*\*"):
+    with pytest.raises(ConnectionError, match=r"writer:\*\*\*@127"):
         run(folder, warehouse="postgresql://writer@127.0.0.1:9/w?connect_timeout=2&password=hush")
     with pytest.raises(SourceContractError, match=r"expected duckdb:<path> or postgresql://"):
         run(folder, warehouse="sqlite:///w.db")
