@@ -219,8 +219,9 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     values = {name: value.strip() for name, value in given.items() if value.strip()}
     source = _source(values.get("LEADLINE_SOURCE"), given)
     home = _home(values.get("LEADLINE_HOME"), source, values.get("LEADLINE_WAREHOUSE"))
-    _refuse_path("LEADLINE_HOME", str(home), _NOT_IN_PATHS)
     warehouse = _warehouse(values.get("LEADLINE_WAREHOUSE"), home, given)
+    if warehouse.startswith("duckdb:"):
+        _refuse_path("LEADLINE_HOME", str(home), _NOT_IN_PATHS)
     horizons = {}
     for name in DECLARATIONS:
         variable = _horizon_variable(name)
@@ -367,13 +368,16 @@ def default_home(source: str | None, warehouse: str | None = None) -> Path:
     on_postgres = warehouse is not None and (warehouse == OWN_SERVER or is_database(warehouse))
     if source is None or "://" in source:
         return default / "on_postgres" if on_postgres else default
-    name = Path(source).name.translate(dict.fromkeys(map(ord, _NOT_IN_PATHS), "_"))
+    name = Path(source).name
     if name in OWN_NAMES:
         raise SettingError(
             f"LEADLINE_SOURCE: expected a folder whose name can name its home under {default}, found {name!r}, "
             "which is a name of Leadline's own there. Set LEADLINE_HOME, or rename the folder."
         )
-    return default / (f"{name}_on_postgres" if on_postgres else name)
+    ending = "_on_postgres" if on_postgres else ""
+    if (default / f"{name}{ending}").exists():
+        return default / f"{name}{ending}"
+    return default / f"{name.translate(dict.fromkeys(map(ord, _NOT_IN_PATHS), '_'))}{ending}"
 
 
 def _source(value: str | None, environment: Mapping[str, str]) -> str | None:

@@ -26,7 +26,7 @@ from assets.source.reading import MalformedRow, Reading, Tables, cleaned_names
 from assets.source.sql import literal, of_source, one_row, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from duckdb import DuckDBPyConnection
@@ -542,7 +542,7 @@ def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: b
                 text.readline()
             header: list[str] = []
             # a line break within a name would be taken for the kind of line ending
-            next(csv.reader((header.append(line) or line for line in text), delimiter=form.delimiter), [])
+            next(csv.reader(_noted(text, header), delimiter=form.delimiter), [])
             ending = re.sub(r".*[^\r\n]", "", header[-1], flags=re.DOTALL) or "\n"
             written.write(form.delimiter.join(map(str, range(len(form.names)))))
             written.write("\n" if one_ending and ending == "\r\n" else ending)
@@ -553,6 +553,12 @@ def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: b
                 shutil.copyfileobj(text, written, HEAD_BYTES)
     except UnicodeError as error:
         raise _not_text(shown, "some lines", form.encoding) from error
+
+
+def _noted(lines: Iterable[str], noted: list[str]) -> Iterator[str]:
+    for line in lines:
+        noted.append(line)
+        yield line
 
 
 def _carriage_return(copy: Path, form: Csv) -> int | None:
