@@ -6,12 +6,14 @@ its own where the address says nothing.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg2://")
 FORM = "postgresql://<user>:<password>@<host>:<port>/<database>"
@@ -25,8 +27,20 @@ Other variables of libpq (``PGSSLMODE``, ``PGPASSFILE``, …) it reads itself fo
 
 DEFAULT_PORT = "5432"
 
+_VARIABLES_OF_LIBPQ = {"service": "PGSERVICE", "options": "PGOPTIONS", "connect_timeout": "PGCONNECT_TIMEOUT"}
+"""Further variables that count for an address which libpq alone reads."""
+
 _HIDDEN = "password|secret|scram_.*_key"
 """Parameters of libpq in an address that nobody may see."""
+
+_HIDDEN_SETTINGS = "pass|pwd|secret|token|jwt|credential|auth|key|private"
+"""Names of settings of a session (``options``) whose values nobody may see."""
+
+_SAME_ROWS = re.compile(
+    "application_name|client_min_messages|.*_timeout|tcp_.*|work_mem|temp_buffers|maintenance_work_mem|jit.*|enable_.*|"
+    "max_parallel_.*|parallel_.*|geqo.*|.*_cost|log_.*|debug_.*|default_transaction_read_only"
+)
+"""Settings of a session that do not decide which rows it reads, nor what they say."""
 
 
 class AddressError(ValueError):
@@ -38,7 +52,7 @@ def is_database(address: str) -> bool:
     return address.startswith(SCHEMES)
 
 
-def canonical(address: str, environment: Mapping[str, str]) -> str:
+def canonical(address: str, environment: Mapping[str, str], *, by_libpq: bool = False) -> str:
     """Return an address as every client reads it alike; of one that is so already, itself.
 
     It names user, host, port and database, the password if there is one (not where it is in a password file, which
@@ -49,6 +63,9 @@ def canonical(address: str, environment: Mapping[str, str]) -> str:
     address : str
     environment : mapping of str to str
         Has libpq's variables, which stand in for what the address does not say.
+    by_libpq : bool
+        Whether libpq alone reads the address, so that all that it knows will do. The settings of ``PGOPTIONS`` are then
+        joined with those of the address, which come first.
 
     Raises
     ------
@@ -57,19 +74,16 @@ def canonical(address: str, environment: Mapping[str, str]) -> str:
     """
     found = f"expected {FORM}, found {without_password(address)}"
     given = parsed(address)
+    if by_libpq:
+        return _written(_by_libpq(found, given, environment))
     if "service" in given or environment.get("PGSERVICE"):
         raise AddressError(
             f"{found} with a service (PGSERVICE), whose password would not reach dbt. Write its parts into the "
             "address, and unset PGSERVICE."
         )
-    parts = {part: environment[name] for part, name in _VARIABLES.items() if environment.get(name)} | given
+    parts = _of_environment(_VARIABLES, environment) | given
     parts.setdefault("port", DEFAULT_PORT)
-    if missing := [part for part in _NEEDED if part not in parts]:
-        raise AddressError(
-            f"{found} without {' and '.join(_NEEDED[part] for part in missing)}. Add what is missing, or set "
-            f"{' and '.join(_VARIABLES[part] for part in missing)}: the clients have other defaults, and would use "
-            "different databases."
-        )
+    _refuse_missing(found, parts)
     if "," in parts["host"] or "@" in parts["host"][1:] or not parts["port"].isdecimal():
         # what was found may be a part of a password
         raise AddressError(
@@ -83,6 +97,113 @@ def canonical(address: str, environment: Mapping[str, str]) -> str:
             "characters there; a password with a blank at an end has to be changed."
         )
     return written
+
+
+def _of_environment(variables: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    return {part: environment[name] for part, name in variables.items() if environment.get(name)}
+
+
+def _refuse_missing(found: str, parts: Mapping[str, str]) -> None:
+    if missing := [part for part in _NEEDED if part not in parts and not (part == "host" and "hostaddr" in parts)]:
+        raise AddressError(
+            f"{found} without {' and '.join(_NEEDED[part] for part in missing)}. Add what is missing, or set "
+            f"{' and '.join(_VARIABLES[part] for part in missing)}: the clients have other defaults, and would use "
+            "different databases."
+        )
+
+
+def _by_libpq(found: str, given: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the parts of an address that libpq alone reads, with what stands in the environment."""
+    more = _of_environment(_VARIABLES_OF_LIBPQ, environment)
+    parts = more | dict(given)
+    if "service" not in parts:
+        # to libpq, a service comes before variables
+        parts = _of_environment(_VARIABLES, environment) | parts
+        if "hostaddr" not in parts or "host" in parts:
+            parts.setdefault("port", DEFAULT_PORT)
+        _refuse_missing(found, parts)
+    if re.search(r"[^\d,]", parts.get("port", "")) or "@" in parts.get("host", "")[1:]:
+        # what was found may be a part of a password
+        raise AddressError(
+            f"{found}. Write the port as a number, be it here or in PGPORT, and percent-encode special characters in "
+            "the password."
+        )
+    if "options" in parts:
+        settings = dict([*_options(more.get("options", "")), *_options(given.get("options", ""))])
+        parts["options"] = _written_options(list(settings.items()))
+    return parts
+
+
+def _options(text: str) -> list[tuple[str, str | None]]:
+    """Return the settings of ``options`` by name, and other switches of the server, whose value is None."""
+    words = [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r"(?:\\.|[^\s\\])+", text)]
+    found: list[tuple[str, str | None]] = []
+    while words:
+        word = words.pop(0)
+        if word in ("-c", "--") and words:
+            word += words.pop(0)
+        name, equals, value = word[2:].partition("=")
+        if word.startswith(("-c", "--")) and equals:
+            found.append((name.lower().replace("-", "_") if word.startswith("--") else name.lower(), value))
+        else:
+            found.append((word, None))
+    return found
+
+
+def _written_options(settings: Sequence[tuple[str, str | None]]) -> str:
+    words = (name if value is None else f"-c{name}={value}" for name, value in settings)
+    return " ".join(re.sub(r"([\s\\])", r"\\\1", word) for word in words)
+
+
+def session_settings(address: str) -> tuple[tuple[str, str], ...]:
+    """Return the settings of a session that an address makes by its ``options``, in their order."""
+    found = _options(parsed(address).get("options", ""))
+    return tuple((name, value) for name, value in found if value is not None)
+
+
+def without_secrets(text: str, address: str) -> str:
+    """Return a message of the server without the password of the address and the secrets among its settings."""
+    secrets = [parsed(address).get("password", "")]
+    secrets += [value for name, value in session_settings(address) if re.search(_HIDDEN_SETTINGS, name)]
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return text
+
+
+def described(address: str) -> str:
+    """Return how the database of an address is named in what is stored and shown.
+
+    Raises
+    ------
+    AddressError
+        If it cannot be read.
+    """
+    from sqlalchemy import URL
+
+    parts = parsed(address)
+    more = {part: value for part, value in parts.items() if part not in _VARIABLES}
+    host, port = parts.get("host", ""), parts.get("port", "")
+    if not re.fullmatch(r"[\d,]*", port):
+        raise AddressError(
+            f"expected {FORM}, found an address that cannot be read. Write the port as a number, and percent-encode "
+            "special characters in the password."
+        )
+    if not host or "," in host or host.startswith(("/", "@")):
+        more |= {"host": host} if host else {}
+        host = "localhost" if host and "," not in host else ""
+    if "," in port:
+        more["port"] = port
+    url = URL.create(
+        "postgresql+psycopg2",
+        parts.get("user"),
+        parts.get("password"),
+        host or None,
+        int(port) if port.isdecimal() else None,
+        parts.get("dbname"),
+        more,
+    )
+    before, mark, query = url.render_as_string(hide_password=False).partition("?")
+    return without_password(before + mark + query.replace("+", "%20"))
 
 
 def parsed(address: str) -> dict[str, str]:
@@ -108,16 +229,19 @@ def parsed(address: str) -> dict[str, str]:
 
 
 def _written(parts: Mapping[str, str]) -> str:
-    host = parts["host"]
+    host, port = parts.get("host", ""), parts.get("port", "")
     parameters = {part: value for part, value in parts.items() if part not in _VARIABLES}
-    if host.startswith(("/", "@")):
+    if "," in host + port:
+        parameters, host, port = {"host": host, "port": port, **parameters}, "", ""
+    elif host.startswith(("/", "@")):
         parameters, host = {"host": host, **parameters}, ""
     elif ":" in host:
         host = f"[{host}]"
-    user, database = quote(parts["user"], safe=""), quote(parts["dbname"], safe="")
+    user, database = quote(parts.get("user", ""), safe=""), quote(parts.get("dbname", ""), safe="")
     password = f":{quote(parts['password'], safe='')}" if "password" in parts else ""
     query = "&".join(f"{part}={quote(value, safe='/')}" for part, value in parameters.items())
-    return f"postgresql://{user}{password}@{host}:{parts['port']}/{database}{'?' if query else ''}{query}"
+    login, at = f"{user}{password}", "@" if user or password else ""
+    return f"postgresql://{login}{at}{host}{':' if port else ''}{port}/{database}{'?' if query else ''}{query}"
 
 
 def _differing(written: str, parts: Mapping[str, str]) -> list[str]:
@@ -139,21 +263,29 @@ def _differing(written: str, parts: Mapping[str, str]) -> list[str]:
 
 
 def same_place(one: str, other: str) -> bool:
-    """Say whether two sources, as they are stored and shown, are the same, whatever the passwords and parameters."""
+    """Say whether two sources, as they are stored and shown, are the same, whatever the passwords and most parameters.
+
+    Settings of the session count, unless they say nothing of the rows: by them a database knows its tenants apart.
+    """
     return _place(one) == _place(other)
 
 
-def _place(source: str) -> tuple[str | None, ...]:
+def _place(source: str) -> tuple[object, ...]:
     if not is_database(source):
         return (source,)
     parts = {"port": DEFAULT_PORT, **parsed(source)}
-    return tuple(parts.get(part) for part in ("user", "host", "port", "dbname"))
+    settings = {
+        name: value for name, value in _options(parts.get("options", "")) if value and not _SAME_ROWS.fullmatch(name)
+    }
+    places = ("user", "host", "hostaddr", "port", "dbname", "service")
+    return (*(parts.get(part) for part in places), settings)
 
 
 def without_password(address: str) -> str:
     """Return an address fit to be shown: with ``***`` for each password, be it before the host or in the query.
 
-    In what is no address, and may be one that is written wrongly, for all that may be a password.
+    A secret among the settings of the session leaves some digits of a hash, by which two of them are told apart. In
+    what is no address, and may be one that is written wrongly, ``***`` stands for all that may be a password.
     """
     scheme, found, rest = address.partition("://")
     if not found:
@@ -171,8 +303,32 @@ def without_password(address: str) -> str:
 
 
 def _without_secret(parameter: str) -> str:
-    name, equals, _ = parameter.partition("=")
+    name, equals, value = parameter.partition("=")
     if not equals:
         # the rest of a value, perhaps a password's, whose & is not percent-encoded
         return "***"
+    if unquote(name).lower() == "options":
+        return f"{name}={_without_secret_settings(value)}"
     return f"{name}=***" if re.search(_HIDDEN, unquote(name), re.IGNORECASE) else parameter
+
+
+def _without_secret_settings(value: str) -> str:
+    settings = _options(unquote(value))
+    secret = [name for name, _ in settings if re.search(_HIDDEN_SETTINGS, name, re.IGNORECASE)]
+    if not secret:
+        return value
+    # a switch that is no setting may be the rest of a secret with a blank
+    shown = [
+        (name, value if value is None or name not in secret else _digits(name, value))
+        for name, value in settings
+        if value is not None
+    ]
+    return quote(_written_options(shown), safe="/*")
+
+
+@lru_cache
+def _digits(name: str, value: str) -> str:
+    if re.fullmatch(r"\*\*\*[0-9a-f]{8}", value):
+        return value
+    # slow on purpose: a short secret is not found by trying
+    return "***" + hashlib.scrypt(value.encode(), salt=name.encode(), n=2**14, r=8, p=1).hex()[:8]

@@ -45,6 +45,9 @@ OWN_NAMES = frozenset(
 """What lies in a home; the homes of other sources lie beside it in the default one."""
 
 
+_NOT_IN_PATHS = "?\\'%="
+"""What DuckDB and dlt take for parameters, quotes, templates and partitions in the paths that they write."""
+
 _DBT_READS = {
     "host": "HOST",
     "port": "PORT",
@@ -217,6 +220,8 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     source = _source(values.get("LEADLINE_SOURCE"), given)
     home = _home(values.get("LEADLINE_HOME"), source, values.get("LEADLINE_WAREHOUSE"))
     warehouse = _warehouse(values.get("LEADLINE_WAREHOUSE"), home, given)
+    if warehouse.startswith("duckdb:"):
+        _refuse_path("LEADLINE_HOME", str(home), _NOT_IN_PATHS)
     horizons = {}
     for name in DECLARATIONS:
         variable = _horizon_variable(name)
@@ -270,6 +275,11 @@ def _hash(variable: str, value: str, *, of: str) -> str:
             f"found {value!r}."
         )
     return value
+
+
+def session_options() -> str:
+    """Return what libpq sets for every session (``PGOPTIONS``), for a client that would leave it out."""
+    return os.environ.get("PGOPTIONS", "")
 
 
 def horizon_setting(model: str) -> str:
@@ -364,14 +374,17 @@ def default_home(source: str | None, warehouse: str | None = None) -> Path:
             f"LEADLINE_SOURCE: expected a folder whose name can name its home under {default}, found {name!r}, "
             "which is a name of Leadline's own there. Set LEADLINE_HOME, or rename the folder."
         )
-    return default / (f"{name}_on_postgres" if on_postgres else name)
+    ending = "_on_postgres" if on_postgres else ""
+    if (default / f"{name}{ending}").exists():
+        return default / f"{name}{ending}"
+    return default / f"{name.translate(dict.fromkeys(map(ord, _NOT_IN_PATHS), '_'))}{ending}"
 
 
 def _source(value: str | None, environment: Mapping[str, str]) -> str | None:
     if value is None:
         return None
     if is_database(value):
-        return database_address("LEADLINE_SOURCE", value, environment)
+        return database_address("LEADLINE_SOURCE", value, environment, by_libpq=True)
     folder = Path(value).expanduser().resolve()
     shown = without_password(value)
     # what names no folder may be an address that is written wrongly, and a home would be named after it
@@ -403,7 +416,17 @@ def _warehouse(value: str | None, home: Path, environment: Mapping[str, str]) ->
             f"{OWN_SERVER} for a server that Leadline starts itself, found {without_password(value)!r}. Unset the "
             "variable to use the DuckDB file under LEADLINE_HOME."
         )
-    return f"duckdb:{Path(value.removeprefix('duckdb:')).expanduser().resolve()}"
+    path = Path(value.removeprefix("duckdb:")).expanduser().resolve()
+    _refuse_path("LEADLINE_WAREHOUSE", str(path), "?\\")
+    return f"duckdb:{path}"
+
+
+def _refuse_path(name: str, path: str, characters: str) -> None:
+    if found := [each for each in characters if each in path]:
+        raise SettingError(
+            f"{name}: expected a path without any of {' '.join(characters)}, which DuckDB and dlt take for something "
+            f"else, found {found[0]} in {path}. Name another folder."
+        )
 
 
 def _dagster_storage(value: str | None, warehouse: str, environment: Mapping[str, str]) -> str | None:
@@ -424,7 +447,9 @@ def _dagster_storage(value: str | None, warehouse: str, environment: Mapping[str
     return warehouse
 
 
-def database_address(name: str, value: str, environment: Mapping[str, str] | None = None) -> str:
+def database_address(
+    name: str, value: str, environment: Mapping[str, str] | None = None, *, by_libpq: bool = False
+) -> str:
     """Return the address of a PostgreSQL database in a setting as every client reads it alike.
 
     Parameters
@@ -433,6 +458,8 @@ def database_address(name: str, value: str, environment: Mapping[str, str] | Non
         The setting.
     environment : mapping of str to str, optional
         By default that of the process.
+    by_libpq : bool
+        Whether libpq alone reads it.
 
     Raises
     ------
@@ -440,7 +467,7 @@ def database_address(name: str, value: str, environment: Mapping[str, str] | Non
         If there is no such form.
     """
     try:
-        return canonical(value, os.environ if environment is None else environment)
+        return canonical(value, os.environ if environment is None else environment, by_libpq=by_libpq)
     except AddressError as error:
         raise SettingError(f"{name}: {error}") from None
 

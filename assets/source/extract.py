@@ -284,7 +284,8 @@ def _choose(source: str, mapping: str | None) -> tuple[ChosenMapping, Source]:
     if "://" in source and mapping is not None:
         # the schema of a database stands in the mapping, which therefore comes first
         chosen = choose_mapping(argument=mapping, folder=None, found={})
-        return chosen, open_source(source, schema=chosen.mapping.schema_)
+        is_named = "schema_" in chosen.own.model_fields_set
+        return chosen, open_source(source, schema=chosen.mapping.schema_ if is_named else None)
     reader = open_source(source)
     return choose_mapping(argument=mapping, folder=reader.folder, found=reader.columns()), reader
 

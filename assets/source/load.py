@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from assets.addresses import is_database
+from assets.environment import session_options
 from assets.source.contract import SQL_TYPES, TABLES, SourceContractError
-from assets.source.readers import database_url, describe, read_database
+from assets.source.readers import describe
 from assets.source.sql import literal, quoted
 from assets.warehouse import patiently
 
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from duckdb import DuckDBPyConnection
+    from sqlalchemy import URL
 
-__all__ = ["RAW", "Delta", "Wanted", "Warehouse", "load", "open_warehouse", "quiet_dlt"]
+__all__ = ["RAW", "Delta", "Wanted", "Warehouse", "database_url", "load", "open_warehouse", "quiet_dlt"]
 
 RAW = "raw"
 PIPELINE = "leadline_crm"
 BATCH_ROWS = 100_000
+CONNECT_TIMEOUT_SECONDS = 15
 
 REJECT_COLUMNS = {
     "reject_id": "varchar",
@@ -263,7 +266,7 @@ class PostgresWarehouse(Warehouse):
                         columns.append(literal_column(want.mask(stored.c.keys())).label("filled"))
                     return select(*columns).select_from(stored)
 
-                for batch in read_database(self._url, schema=RAW, table=table, query=chosen):
+                for batch in _read_database(self._url, schema=RAW, table=table, query=chosen):
                     connection.register("batch", batch)
                     connection.execute(f"insert into known_{table} by name from batch")
                     connection.unregister("batch")
@@ -283,7 +286,7 @@ class PostgresWarehouse(Warehouse):
         def chosen(_: Any, stored: Any) -> Any:
             return select(*(stored.c[name] for name in columns if name in stored.c))
 
-        for batch in read_database(self._url, schema=RAW, table=table, query=chosen):
+        for batch in _read_database(self._url, schema=RAW, table=table, query=chosen):
             connection.register("batch", batch)
             connection.execute(f"insert into stored_{table} by name from batch")
             connection.unregister("batch")
@@ -294,6 +297,9 @@ class PostgresWarehouse(Warehouse):
 
         # dlt asks for a password even where there is none, or libpq takes it from a file; an empty one is none to libpq
         url = self._url.set(drivername="postgresql", password=self._url.password or "")
+        if options := session_options():
+            # dlt sets options of its own, and libpq would leave those of the environment out
+            url = url.update_query_dict({"options": options})
         return postgres(
             credentials=url.render_as_string(hide_password=False),
             replace_strategy="insert-from-staging",
@@ -320,6 +326,47 @@ def open_warehouse(address: str) -> Warehouse:
 
 def _definition(columns: Mapping[str, str]) -> str:
     return ", ".join(f"{quoted(name)} {sql_type}" for name, sql_type in columns.items())
+
+
+def database_url(address: str) -> URL:
+    """Parse the address of a warehouse.
+
+    Raises
+    ------
+    SourceContractError
+        When it cannot be parsed; the message does not repeat it, because it may hold a password.
+    """
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(address.replace("postgres://", "postgresql://", 1))
+    except (ArgumentError, ValueError):
+        raise SourceContractError(
+            "the database address cannot be read: expected postgresql://user:password@host:port/database. "
+            "Correct it, and percent-encode special characters in the password."
+        ) from None
+    # dlt asks for a host even where the query names a socket, which then takes precedence
+    return url.set(drivername="postgresql+psycopg2", host=url.host or "localhost")
+
+
+def _read_database(url: URL, *, schema: str, table: str, query: Any) -> Any:
+    """Yield a database table in Arrow tables; ``query`` makes the SELECT from the reflected table."""
+    quiet_dlt()
+    from dlt.sources.sql_database import sql_table
+
+    resource = sql_table(
+        credentials=url.render_as_string(hide_password=False),
+        schema=schema,
+        table=table,
+        backend="pyarrow",
+        # types are those of the query, not of the table
+        reflection_level="minimal",
+        query_adapter_callback=query,
+        engine_kwargs={"connect_args": {"connect_timeout": CONNECT_TIMEOUT_SECONDS}},
+        chunk_size=BATCH_ROWS,
+    )
+    return iter(resource)
 
 
 def load(connection: DuckDBPyConnection, warehouse: Warehouse, state_dir: Path, deltas: Sequence[Delta]) -> None:

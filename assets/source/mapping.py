@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from assets.source.contract import TABLES, SourceContractError, Table
+from assets.source.reading import Tables
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ SHIPPED = Path(__file__).parent / "mappings"
 # the order in which shipped mappings are tried on the columns of a source
 TRIED = ("contract", "plain")
 EXTRACTION = "extraction"
+MOST_OTHERS = 20
+"""Names that a message lists at most of what is no table."""
 
 
 class _Strict(BaseModel):
@@ -367,7 +370,7 @@ def choose_mapping(
         if not missing:
             return candidate
         misses.append(f"{name} misses {', '.join(missing)}")
-    listing = "; ".join(f"{table} ({', '.join(columns)})" for table, columns in sorted(found.items())) or "nothing"
+    listing = "; ".join(f"{table} ({', '.join(found[table])})" for table in sorted(TABLES) if table in found)
     raise SourceContractError(
         f"no shipped mapping fits the source: {'; '.join(misses)}. Found: {listing}. "
         "Write a mapping.yml for this source (docs/source-contract.md)."
@@ -376,9 +379,11 @@ def choose_mapping(
 
 def missing_table(table: str, source_table: str, found: Iterable[str]) -> SourceContractError:
     """Return the error for a contract table that the source does not have."""
+    others = found.others if isinstance(found, Tables) else ()
+    beside = f" (not read: {', '.join(others[:MOST_OTHERS])})" if others else ""
     return SourceContractError(
         f"table {table}: expected {source_table!r} (a file {source_table}.csv or {source_table}.parquet, or a "
-        f"table of the database), found {', '.join(sorted(found)) or 'no table'}. "
+        f"table of the database), found {', '.join(sorted(found)) or 'no table'}{beside}. "
         "Export it, name its counterpart in a mapping.yml"
         + ("." if table == "leads" else ", or declare it absent there.")
     )

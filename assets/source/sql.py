@@ -9,7 +9,9 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-__all__ = ["MACROS", "literal", "one_row", "quoted"]
+__all__ = ["MACROS", "literal", "of_source", "one_row", "quoted", "source_types"]
+
+_OF_SOURCE = "source "
 
 
 def one_row(connection: DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
@@ -21,6 +23,20 @@ def one_row(connection: DuckDBPyConnection, query: str, parameters: Sequence[Any
 def quoted(identifier: str) -> str:
     """Return an identifier in double quotes."""
     return '"' + identifier.replace('"', '""') + '"'
+
+
+def of_source(column: str) -> str:
+    """Return the name, quoted, of a column of the source in ``source_<table>``.
+
+    It has a prefix, so that a source may have columns called ``record``, ``rowid`` or ``derived_key``.
+    """
+    return quoted(_OF_SOURCE + column)
+
+
+def source_types(connection: DuckDBPyConnection, table: str) -> dict[str, str]:
+    """Return the types of the columns of ``source_<table>`` by their names in the source."""
+    described = connection.execute(f"describe source_{table}").fetchall()
+    return {name.removeprefix(_OF_SOURCE): kind for name, kind, *_ in described if name.startswith(_OF_SOURCE)}
 
 
 def literal(text: str | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assets.source.sql import literal, one_row, quoted
+from assets.source.sql import literal, of_source, one_row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -107,10 +107,10 @@ def measure_dates(
 def _forms_of(form: str, source_type: str) -> tuple[str, str, str]:
     """Return SQL for the value of a source column, whether it is a date, and whether it names midnight."""
     if source_type == "DATE":
-        return quoted(form), "true", "false"
+        return of_source(form), "true", "false"
     if source_type.startswith("TIMESTAMP"):
-        return quoted(form), "false", f"epoch_us({quoted(form)}::timestamptz) % 86400000000 = 0"
-    text = f"cleaned({quoted(form)})"
+        return of_source(form), "false", f"epoch_us({of_source(form)}::timestamptz) % 86400000000 = 0"
+    text = f"cleaned({of_source(form)})"
     # most times are not at midnight: only the others are matched
     midnight = f"substr({text}, 12, 5) = '00:00' and regexp_full_match({text}, {literal(_MIDNIGHT)})"
     return text, f"length({text}) = 10", midnight

