@@ -29,9 +29,11 @@ from assets.source.mapping import (
     choose_mapping,
     missing_table,
 )
+from assets.source.orphans import refuse_orphans
 from assets.source.readers import Source, open_source
 from assets.source.sql import MACROS, literal, one_row, quoted
 from assets.source.times import plan_sentence
+from assets.source.unmatched import unmatched
 from assets.source.validation import (
     Validated,
     fact_times,
@@ -115,7 +117,8 @@ class ExtractionReport:
     horizon_days : dict of str to int
         Default horizon by model, in days.
     assumptions : list of str
-        Sentences on every time that the source does not keep, that is a plan, or that is too far from the others.
+        Sentences on every time that the source does not keep, that is a plan, or that is too far from the others, and
+        on what the mapping says and the source does not have.
     tables : dict of str to TableReport
         By contract table.
     changes_seen : dict of str to int
@@ -187,6 +190,7 @@ def extract(
         earlier = Earlier.of(connection)
         validated = _validated(connection, reader, bindings, present, earlier, say)
         _refuse_no_leads(connection, reader, validated["leads"], bindings["leads"], present)
+        refuse_orphans(connection, validated)
         default, far = _default_clock(connection, reader, validated, present, as_of)
         clock = as_of or default
         # a clock before the export must not date back what only the export has told
@@ -217,6 +221,7 @@ def extract(
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
         assumptions = [*_assumptions(chosen, bindings), *_times(validated), *far]
+        assumptions += unmatched(connection, chosen.own, bindings, validated, reader)
         if as_of is None:
             assumptions += _changes_to_come(connection, clock)
         loaded = bool(deltas or history) or is_ahead
@@ -281,6 +286,7 @@ def _choose(source: str, mapping: str | None) -> tuple[ChosenMapping, Source]:
 def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding | None]:
     found = reader.columns()
     bindings: dict[str, TableBinding | None] = {}
+    faults: list[SourceContractError] = []
     for name, table in TABLES.items():
         spec = chosen.mapping.tables.get(name, TableMapping())
         source_table = spec.table or name
@@ -291,9 +297,16 @@ def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding |
             if table.optional and spec.table is None:
                 bindings[name] = None
                 continue
-            raise missing_table(name, source_table, found)
-        binding = bind(chosen, table, found=found, place=reader.place(source_table))
-        bindings[name] = replace(binding, leads=bindings["leads"]) if name == CHANGES else binding
+            faults.append(missing_table(name, source_table, found))
+            continue
+        try:
+            bindings[name] = bind(chosen, table, found=found, place=reader.place(source_table))
+        except SourceContractError as fault:
+            faults.append(fault)
+    if faults:
+        raise SourceContractError("\n".join(map(str, faults)))
+    if (history := bindings[CHANGES]) is not None:
+        bindings[CHANGES] = replace(history, leads=bindings["leads"])
     return bindings
 
 
