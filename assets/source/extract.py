@@ -79,6 +79,8 @@ class TableReport:
         By column, its times that are plans, as the status of their rows says.
     dates_only : list of str
         Columns that have dates without a time of day alone.
+    rows_by_overlap : int
+        New and changed rows before the last watermark that was loaded: the overlap has brought them.
     rows_total : int
         Rows of the table in schema ``raw`` afterwards.
     """
@@ -95,6 +97,7 @@ class TableReport:
     free_text_dropped: int
     plans: dict[str, int]
     dates_only: list[str]
+    rows_by_overlap: int
     rows_total: int
 
 
@@ -188,7 +191,12 @@ def extract(
     with _scratch(state_dir) as connection, ExitStack() as until_loaded:
         existing = until_loaded.enter_context(target.known(connection, _wanted(bindings)))
         earlier = Earlier.of(connection)
-        validated = _validated(connection, reader, bindings, present, earlier, say)
+        marks = {
+            name: mark
+            for name, binding in bindings.items()
+            if binding is not None and (mark := _mark(connection, binding, earlier)) is not None
+        }
+        validated = _validated(connection, reader, bindings, marks, present, earlier, say)
         _refuse_no_leads(connection, reader, validated["leads"], bindings["leads"], present)
         refuse_orphans(connection, validated)
         default, far = _default_clock(connection, reader, validated, present, as_of)
@@ -221,6 +229,8 @@ def extract(
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
         assumptions = [*_assumptions(chosen, bindings), *_times(validated), *far]
+        late = _late(connection, bindings, marks)
+        assumptions += _of_overlaps(bindings, late)
         assumptions += unmatched(connection, chosen.own, bindings, validated, reader)
         if as_of is None:
             assumptions += _changes_to_come(connection, clock)
@@ -260,7 +270,9 @@ def extract(
         horizon_days=dict(chosen.mapping.horizon_days),
         assumptions=assumptions,
         tables={
-            name: _table_report(name, reader, bindings[name], validated.get(name), counts[name], reasons)
+            name: _table_report(
+                name, reader, bindings[name], validated.get(name), counts[name], reasons, late.get(name, (0,))[0]
+            )
             for name in TABLES
         },
         changes_seen=changes_seen,
@@ -362,6 +374,7 @@ def _validated(
     connection: DuckDBPyConnection,
     reader: Source,
     bindings: Mapping[str, TableBinding | None],
+    marks: Mapping[str, _Mark],
     present: datetime,
     earlier: Earlier,
     say: Callable[[str], None],
@@ -375,7 +388,7 @@ def _validated(
                 table=name,
                 source_table=binding.source_table,
                 columns=binding.source_columns,
-                since=_since(connection, binding, earlier),
+                since=(marks[name].column, marks[name].since) if name in marks else None,
             )
     validated: dict[str, Validated] = {}
     for name, binding in bindings.items():
@@ -395,8 +408,27 @@ def _validated(
     return validated
 
 
-def _since(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlier) -> tuple[str, datetime] | None:
-    """Return the source column and the time from which a table with a watermark is read; None to read it whole."""
+@dataclass(frozen=True)
+class _Mark:
+    """Where the reading of a table begins that has a watermark.
+
+    Attributes
+    ----------
+    column : str
+        Of the source.
+    since : datetime
+        The value from which rows are read.
+    loaded : datetime
+        The last value that is stored.
+    """
+
+    column: str
+    since: datetime
+    loaded: datetime
+
+
+def _mark(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlier) -> _Mark | None:
+    """Return where the reading of a table begins; None to read it whole."""
     form = None if binding.watermark is None else binding.forms[binding.watermark]
     if not isinstance(form, str):
         return None
@@ -410,10 +442,43 @@ def _since(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earli
     # a rejected row whose time is unreadable could be anywhere
     if loaded is None or unplaced:
         return None
+    since = loaded
     if column in earlier.dates(name):
         # rows of the same date, which is a day of another zone perhaps, may have been added or changed since
-        loaded = loaded.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
-    return form, min(loaded, rejected or loaded)
+        since = loaded.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    # a transaction that began before the last value was read, and was committed after it, has earlier values
+    since -= timedelta(minutes=binding.overlap_minutes)
+    return _Mark(form, min(since, rejected or since), loaded)
+
+
+def _late(
+    connection: DuckDBPyConnection, bindings: Mapping[str, TableBinding | None], marks: Mapping[str, _Mark]
+) -> dict[str, tuple[int, timedelta]]:
+    """Count by table the new or changed rows before the last value that was stored, and how far the first lies back."""
+    late = {}
+    for name, mark in marks.items():
+        binding = bindings[name]
+        if binding is None:
+            continue
+        before = f"{binding.watermark} < timestamptz '{mark.loaded.isoformat()}'"
+        origin = " and origin = 'source'" if name == CHANGES else ""
+        rows, first = one_row(
+            connection, f"select count(*), min({binding.watermark}) from delta_{name} where {before}{origin}"
+        )
+        late[name] = (rows, mark.loaded - first if rows else timedelta(0))
+    return late
+
+
+def _of_overlaps(bindings: Mapping[str, TableBinding | None], late: Mapping[str, tuple[int, timedelta]]) -> list[str]:
+    """Return sentences on the rows that only the overlap has brought."""
+    return [
+        f"{name}: {rows:,} new or changed row{'' if rows == 1 else 's'} lay before the last {binding.watermark} that "
+        f"was loaded, by up to {back.total_seconds() / 60:.0f} minutes, and came by the overlap of "
+        f"{binding.overlap_minutes} minutes. What is committed later than that is not read: raise overlap_minutes in "
+        "the mapping if such rows come from further back."
+        for name, (rows, back) in late.items()
+        if rows and (binding := bindings[name]) is not None
+    ]
 
 
 def _refuse_no_leads(
@@ -730,6 +795,7 @@ def _table_report(
     validated: Validated | None,
     counts: _Counts,
     reasons: Mapping[str, dict[str, int]],
+    late: int,
 ) -> TableReport:
     ignored: list[str] = []
     if binding is not None:
@@ -752,5 +818,6 @@ def _table_report(
         dates_only=[name for name, found in validated.dates.items() if found.dates == found.values]
         if validated
         else [],
+        rows_by_overlap=late,
         rows_total=counts.total,
     )

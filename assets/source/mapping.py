@@ -152,6 +152,9 @@ class TableMapping(_Strict):
         description="contract time column that the CRM moves whenever a row changes; a database is then read from the "
         "last loaded value on. Only where it can be relied on",
     )
+    overlap_minutes: int = Field(
+        default=60, ge=0, description="minutes before the last loaded watermark from which rows are read again"
+    )
 
 
 class SourceMapping(_Strict):
@@ -282,7 +285,7 @@ class TableBinding:
         By contract column: the source column, or how it comes about; None where the source has nothing.
     derive_from : tuple of str
         Source columns that the key is derived from; empty when the source has a key.
-    values, units, watermark
+    values, units, watermark, overlap_minutes
         As in the mapping.
     leads : TableBinding or None
         Of a table with values of leads: how those are read.
@@ -295,6 +298,7 @@ class TableBinding:
     values: Mapping[str, Mapping[str, str | None]]
     units: Mapping[str, Decimal]
     watermark: str | None
+    overlap_minutes: int
     leads: TableBinding | None = None
 
     @property
@@ -371,6 +375,7 @@ def _inherit(own: SourceMapping, path: Path, document: Document) -> SourceMappin
             # a key that the refining mapping names is not derived any more
             id=above.id or (None if table.key in above.columns else below.id),
             watermark=above.watermark or below.watermark,
+            overlap_minutes=(above if "overlap_minutes" in above.model_fields_set else below).overlap_minutes,
         )
     said = own.model_fields_set
     merged = SourceMapping(
@@ -571,6 +576,7 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
         values=spec.values,
         units=spec.units,
         watermark=spec.watermark,
+        overlap_minutes=spec.overlap_minutes,
     )
 
 

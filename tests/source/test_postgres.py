@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
+from sqlalchemy import text
 
 from assets.source.contract import TABLES
-from assets.source.extract import SourceContractError
+from assets.source.extract import SourceContractError, TableReport
 from tests.source.exports import PRESENT, Extract, Query, Rows, write_csv
 
 if TYPE_CHECKING:
@@ -124,6 +125,40 @@ def test_watermark_reads_only_what_may_have_changed(server: Server, tmp_path: Pa
     changed = run(server.address, mapping=str(mapping)).tables["leads"]
     assert (changed.rows_read, changed.rows_changed, changed.rows_total) == (2, 1, 3)
     assert query("select source from raw.leads order by lead_id") == [("fair",), ("ads",), ("ads",)]
+
+
+def test_rows_that_are_committed_late_come_by_the_overlap(
+    server: Server, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """A row has the time at which its transaction began: another one that was read before is later."""
+    fill(server)
+    server.do("update leads set updated_at = now() - interval '2 hours'")
+    mapping = tmp_path / "mine.yml"
+    content = "name: mine\nbased_on: contract\ntables: {{leads: {{watermark: updated_at, overlap_minutes: {}}}}}\n"
+    mapping.write_text(content.format(0))
+
+    def extracted() -> TableReport:
+        return run(server.address, mapping=str(mapping), present=datetime.now(UTC)).tables["leads"]
+
+    extracted()
+    with server.session() as late:
+        late.execute(text("insert into leads values (9, 'fair', now(), null, null, now())"))
+        server.do("update leads set source = 'tv', updated_at = now() where lead_id = 1")
+        assert (extracted().rows_changed, extracted().rows_read) == (1, 1)
+        late.commit()
+    # without an overlap the row is never seen
+    assert (extracted().rows_new, query("select count(*) from raw.leads")) == (0, [(2,)])
+    mapping.write_text(content.format(60))
+    report = run(server.address, mapping=str(mapping), present=datetime.now(UTC))
+    found = report.tables["leads"]
+    assert (found.rows_read, found.rows_new, found.rows_by_overlap, found.rows_total) == (2, 1, 1, 3)
+    assert query("select source from raw.leads order by lead_id") == [("tv",), ("ads",), ("fair",)]
+    (note,) = [each for each in report.assumptions if "overlap" in each]
+    assert note.startswith("leads: 1 new or changed row lay before the last updated_at that was loaded, by up to 0 min")
+    # the rows of the overlap are read again, and are no news
+    again = run(server.address, mapping=str(mapping), present=datetime.now(UTC))
+    assert (again.tables["leads"].rows_read, again.tables["leads"].rows_unchanged) == (2, 2)
+    assert (again.tables["leads"].rows_by_overlap, [each for each in again.assumptions if "overlap" in each]) == (0, [])
 
 
 def test_the_watermark_of_a_history_is_that_of_its_own_changes(
