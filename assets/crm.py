@@ -103,6 +103,8 @@ def crm(
         record_lateness(connection, context.run_id, report.as_of, late, clock.present())
     for assumption in report.assumptions:
         context.log.warning(f"assumption of mapping {report.mapping_name}: {assumption}")
+    for sentence in report.notices:
+        context.log.warning(sentence)
     for sentence in report.accepted:
         context.log.warning(f"accepted by a person: {sentence}")
     shared: dict[str, Any] = {

@@ -39,7 +39,7 @@ AFTERMATH_DAYS = 180
 MAPPING = """\
 name: simulated_crm
 based_on: contract
-closing_outcomes: [not_interested]
+closes: {outcomes: [not_interested]}
 """
 
 _TIME = pa.timestamp("us", tz="UTC")

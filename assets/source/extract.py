@@ -14,6 +14,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from assets.source.clock import last_facts
+from assets.source.closings import Closings, closings_of
 from assets.source.comparison import compare, hash_of, refusal
 from assets.source.contract import SQL_TYPES, TABLES, SourceContractError, Table
 from assets.source.evidence import Earlier, delivered, measure, wanted
@@ -113,8 +114,8 @@ class ExtractionReport:
         The folder, or the address of the database without its password.
     mapping_name, mapping_reason : str
         The source mapping and why it was chosen.
-    closing_outcomes : list of str
-        Interaction outcomes that end a lead.
+    closing_outcomes, closing_lead_statuses, closing_project_statuses : list of str
+        Interaction outcomes, and statuses of leads and projects, that end a lead, in every spelling of the source.
     silence_closes_after_days : int or None
         Days of silence after which a lead counts as closed; None for never.
     horizon_days : dict of str to int
@@ -129,6 +130,8 @@ class ExtractionReport:
         not among those that were read.
     accepted : list of str
         Sentences on what the source delivers no more, which a person has accepted.
+    notices : list of str
+        Sentences on names of an earlier state, which are still read.
     """
 
     as_of: datetime
@@ -136,12 +139,15 @@ class ExtractionReport:
     mapping_name: str
     mapping_reason: str
     closing_outcomes: list[str]
+    closing_lead_statuses: list[str]
+    closing_project_statuses: list[str]
     silence_closes_after_days: int | None
     horizon_days: dict[str, int]
     assumptions: list[str]
     tables: dict[str, TableReport]
     changes_seen: dict[str, int]
     accepted: list[str]
+    notices: list[str]
 
 
 def extract(
@@ -205,14 +211,17 @@ def extract(
         seen = max(clock, default)
         load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
         deltas, counts = _deltas(connection, bindings, clock, seen, load_number, existing)
-        history, counts[CHANGES], changes_seen = _history(connection, bindings, clock, seen, load_number, existing)
+        closings = closings_of(connection, chosen.mapping.closes, chosen.own.closes, validated, earlier)
+        history, counts[CHANGES], changes_seen = _history(
+            connection, bindings, clock, seen, load_number, existing, closings.lead_statuses
+        )
         evidence = measure(
             connection,
             bindings,
             validated,
             reader.columns(),
             earlier,
-            chosen.mapping.closing_outcomes,
+            closings,
             chosen.mapping.silence_closes_after_days,
         )
         findings = compare(evidence)
@@ -231,7 +240,7 @@ def extract(
         assumptions = [*_assumptions(chosen, bindings), *_times(validated), *far]
         late = _late(connection, bindings, marks)
         assumptions += _of_overlaps(bindings, late)
-        assumptions += unmatched(connection, chosen.own, bindings, validated, reader)
+        assumptions += [*unmatched(connection, chosen.own, bindings, validated, reader), *closings.sentences]
         if as_of is None:
             assumptions += _changes_to_come(connection, clock)
         loaded = bool(deltas or history) or is_ahead
@@ -241,6 +250,7 @@ def extract(
             load_number,
             reader,
             chosen,
+            closings,
             assumptions,
             loaded,
             said=delivered(evidence),
@@ -265,7 +275,9 @@ def extract(
         source=reader.description,
         mapping_name=chosen.mapping.name,
         mapping_reason=chosen.reason,
-        closing_outcomes=list(chosen.mapping.closing_outcomes),
+        closing_outcomes=list(closings.outcomes),
+        closing_lead_statuses=list(closings.lead_statuses),
+        closing_project_statuses=list(closings.project_statuses),
         silence_closes_after_days=chosen.mapping.silence_closes_after_days,
         horizon_days=dict(chosen.mapping.horizon_days),
         assumptions=assumptions,
@@ -277,6 +289,7 @@ def extract(
         },
         changes_seen=changes_seen,
         accepted=accepted,
+        notices=list(chosen.notices),
     )
 
 
@@ -613,12 +626,13 @@ def _history(
     seen: datetime,
     load_number: int,
     existing: set[str],
+    closing_statuses: Sequence[str],
 ) -> tuple[list[Delta], _Counts, dict[str, int]]:
     """Create the new rows of the history; returns them to be written, their counts, and those seen by column."""
     leads, history = bindings["leads"], bindings[CHANGES]
     if leads is None:
         raise AssertionError("a mapping cannot declare the leads absent")
-    changes_seen = write_changes(connection, leads, history, clock, seen, load_number)
+    changes_seen = write_changes(connection, leads, history, clock, seen, load_number, closing_statuses)
     told, delta, known = one_row(
         connection,
         f"select (select count(*) from told_changes), (select count(*) from delta_{CHANGES}), "
@@ -715,6 +729,7 @@ def _marker(
     load_number: int,
     reader: Source,
     chosen: ChosenMapping,
+    closings: Closings,
     assumptions: Sequence[str],
     loaded: bool,
     *,
@@ -732,7 +747,10 @@ def _marker(
         load_number,
         reader.description,
         chosen.mapping.name,
-        json.dumps(chosen.mapping.closing_outcomes),
+        json.dumps(closings.outcomes),
+        # nothing is said of what no mapping of an earlier state could say
+        json.dumps(closings.lead_statuses) if closings.lead_statuses else None,
+        json.dumps(closings.project_statuses) if closings.project_statuses else None,
         chosen.mapping.silence_closes_after_days,
         json.dumps(chosen.mapping.horizon_days, sort_keys=True),
         json.dumps(list(assumptions)),

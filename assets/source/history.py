@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets.source.contract import FROM_CREATION, OVERWRITTEN, SQL_TYPES, TABLES
-from assets.source.sql import literal
+from assets.source.sql import literal, literals
 from assets.source.validation import resolved
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def write_changes(
     clock: datetime,
     seen: datetime,
     load_number: int,
+    closing_statuses: Sequence[str] = (),
 ) -> dict[str, int]:
     """Create ``delta_lead_changes``, the changes that ``known_lead_changes`` does not hold.
 
@@ -65,6 +66,9 @@ def write_changes(
         When what the extraction shows counts as known.
     load_number : int
         Of the extraction.
+    closing_statuses : sequence of str
+        Statuses that end a lead. What an extraction shows had come about before its clock, and a lead that it shows as
+        ended is not open at that clock.
 
     Returns
     -------
@@ -81,7 +85,9 @@ def write_changes(
             f"from ({resolved(history, seen)}) anti join known_{CHANGES} using (change_id)"
         )
     connection.execute(f"create table told_changes as {told}")
-    connection.execute(f"create table seen_changes as {_seen_changes(shown, seen) if shown else nothing}")
+    connection.execute(
+        f"create table seen_changes as {_seen_changes(shown, seen, closing_statuses) if shown else nothing}"
+    )
     connection.execute(
         f"create table delta_{CHANGES} as select *, timestamptz '{clock.isoformat()}' as extracted_at, "
         f"{load_number}::bigint as load_number from (from told_changes union all from seen_changes)"
@@ -90,7 +96,7 @@ def write_changes(
     return dict.fromkeys(shown, 0) | dict(seen_by_column)
 
 
-def _seen_changes(shown: Sequence[str], seen: datetime) -> str:
+def _seen_changes(shown: Sequence[str], seen: datetime, closing_statuses: Sequence[str]) -> str:
     """Compose the SELECT of a change for each lead and column that shows something else than its last change says."""
     values = " union all ".join(
         f"select lead_id, created_at, {literal(name)} as column_name, cast({name} as varchar) as value "
@@ -102,31 +108,43 @@ def _seen_changes(shown: Sequence[str], seen: datetime) -> str:
         f"column_name in ({', '.join(map(literal, FROM_CREATION))}) and last_known_at is null and (lead_id not in "
         "(select lead_id from known_leads) or not exists (select 1 from known_lead_changes))"
     )
+    now = f"timestamptz '{seen.isoformat()}'"
+    before = f"{now} - to_microseconds(1)"
+    closing = f"(column_name = 'status' and value in ({literals(closing_statuses)}))"
     return f"""
         with changes as (
-            select lead_id, column_name, value, known_at, change_id from known_lead_changes
+            select lead_id, column_name, value, known_at, change_id, origin from known_lead_changes
             union all
-            select lead_id, column_name, value, known_at, change_id from told_changes
+            select lead_id, column_name, value, known_at, change_id, origin from told_changes
         ),
         last_changes as (
-            select lead_id, column_name, value as last_value, known_at as last_known_at from changes
+            select lead_id, column_name, value as last_value, known_at as last_known_at, origin as last_origin
+            from changes
             qualify row_number() over (partition by lead_id, column_name order by known_at desc, change_id desc) = 1
+        ),
+        compared as (
+            select * from ({values}) left join last_changes using (lead_id, column_name)
         ),
         differing as (
             select lead_id, column_name, value, case
                 when {first} then created_at
                 -- an extraction with an earlier clock than one before it still comes after it
-                else greatest(timestamptz '{seen.isoformat()}', last_known_at + to_microseconds(1))
+                else greatest(case when {closing} then {before} else {now} end, last_known_at + to_microseconds(1))
             end as known_at
-            from ({values}) left join last_changes using (lead_id, column_name)
-            where value is distinct from last_value
+            from compared where value is distinct from last_value
+            union all
+            -- the mapping says now that this status closes a lead: so it did when the extraction of this clock saw it
+            select lead_id, column_name, value, {before} as known_at
+            from compared where {closing} and value = last_value and last_origin = 'extraction'
+            and last_known_at = {now}
         )
         select
             'extraction-' || md5(
                 concat_ws(chr(31), lead_id, column_name, epoch_us(known_at), coalesce(value, chr(30)))
             ) as change_id,
             lead_id, column_name, value, null::timestamptz as changed_at, known_at, 'extraction' as origin
-        from differing"""
+        from differing
+        where change_id not in (select change_id from known_lead_changes)"""
 
 
 def shown_columns(leads: TableBinding) -> list[str]:

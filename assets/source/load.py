@@ -48,6 +48,8 @@ EXTRACTION_COLUMNS = {
     "source": "varchar",
     "mapping": "varchar",
     "closing_outcomes": "varchar",
+    "closing_lead_statuses": "varchar",
+    "closing_project_statuses": "varchar",
     "silence_closes_after_days": "bigint",
     "horizon_days": "varchar",
     "assumptions": "varchar",

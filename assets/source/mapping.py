@@ -157,6 +157,16 @@ class TableMapping(_Strict):
     )
 
 
+class Closes(_Strict):
+    """What ends a lead, beside a won project and silence; words are compared without regard to case."""
+
+    outcomes: list[str] = Field(default_factory=list, description="interaction outcomes")
+    lead_status: list[str] = Field(default_factory=list, description="statuses of the lead")
+    project_status: list[Annotated[Literal["lost", "cancelled"], BeforeValidator(_word)]] = Field(
+        default_factory=list, description="statuses of a project that has ended"
+    )
+
+
 class SourceMapping(_Strict):
     """A source mapping file."""
 
@@ -164,7 +174,8 @@ class SourceMapping(_Strict):
     based_on: str | None = Field(default=None, description="shipped mapping that this one refines")
     schema_: str = Field(default="public", alias="schema", description="schema of the tables in a database")
     tables: dict[str, TableMapping] = Field(default_factory=dict, description="by contract table")
-    closing_outcomes: list[str] = Field(default_factory=list, description="interaction outcomes that end a lead")
+    closes: Closes = Field(default_factory=Closes, description="what ends a lead, beside a won project")
+    closing_outcomes: list[str] = Field(default_factory=list, description="the earlier name of closes.outcomes")
     silence_closes_after_days: int | None = Field(
         default=None, ge=1, description="days without a fact after which a lead counts as closed; unset: never"
     )
@@ -177,6 +188,9 @@ def _faults(mapping: SourceMapping) -> Iterator[tuple[Place, str]]:
     """Yield what is wrong with the names of a mapping: the place, and a sentence."""
     yield from _unknown(("tables",), mapping.tables, TABLES)
     yield from _unknown(("horizon_days",), mapping.horizon_days, DECLARATIONS)
+    if "closing_outcomes" in mapping.model_fields_set and mapping.closes.outcomes:
+        found = "expected closes.outcomes alone, found closing_outcomes, its earlier name, as well. Remove one."
+        yield ("closing_outcomes",), found
     if mapping.based_on is not None:
         for _, sentence in _unknown((), [mapping.based_on], _shipped(), why=" (a shipped mapping)"):
             yield ("based_on",), sentence
@@ -317,11 +331,12 @@ class TableBinding:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenMapping:
-    """The mapping of a source, its inheritance resolved, and why it was chosen."""
+    """The mapping of a source, its inheritance resolved, why it was chosen, and notices on earlier names in it."""
 
     mapping: SourceMapping
     own: SourceMapping
     reason: str
+    notices: tuple[str, ...] = ()
 
 
 def _document(path: Path) -> Document:
@@ -339,7 +354,22 @@ def _read(path: Path, document: Document) -> SourceMapping:
     faults += [Fault(document.line(place), place, sentence) for place, sentence in found]
     if mapping is None or faults:
         raise _not_valid(path, faults)
+    return _renamed(mapping)
+
+
+def _renamed(mapping: SourceMapping) -> SourceMapping:
+    """Return a mapping in which everything has its present name."""
+    if "closing_outcomes" in mapping.model_fields_set:
+        closes = mapping.closes.model_copy(update={"outcomes": mapping.closing_outcomes})
+        mapping = mapping.model_copy(update={"closes": closes})
     return mapping
+
+
+def _notices(own: SourceMapping, path: Path) -> Iterator[str]:
+    """Yield notices on earlier names in a mapping."""
+    if "closing_outcomes" in own.model_fields_set:
+        listed = ", ".join(own.closing_outcomes)
+        yield f"{path}: closing_outcomes is called closes now: write closes: {{outcomes: [{listed}]}}."
 
 
 def _not_valid(path: Path, faults: Sequence[Fault]) -> SourceContractError:
@@ -383,9 +413,15 @@ def _inherit(own: SourceMapping, path: Path, document: Document) -> SourceMappin
         based_on=own.based_on,
         schema=own.schema_ if "schema_" in said else base.schema_,
         tables=tables,
+        closes=Closes(
+            **{
+                field: getattr((own if field in own.closes.model_fields_set else base).closes, field)
+                for field in Closes.model_fields
+            }
+        ),
         **{
             field: getattr(own if field in said else base, field)
-            for field in ("closing_outcomes", "silence_closes_after_days", "horizon_days")
+            for field in ("silence_closes_after_days", "horizon_days")
         },
     )
     # what is right by itself may not fit what it refines
@@ -400,7 +436,8 @@ def _named(path: Path, reason: str) -> ChosenMapping:
     # a shipped mapping fits a family of CRMs, so an optional column that it names may be missing; a typing error in a
     # mapping of one's own must not go unnoticed
     noticed = SourceMapping(name=own.name) if path.parent == SHIPPED else own
-    return ChosenMapping(mapping=_inherit(own, path, document), own=noticed, reason=reason)
+    mapping = _inherit(own, path, document)
+    return ChosenMapping(mapping=mapping, own=noticed, reason=reason, notices=tuple(_notices(own, path)))
 
 
 def _in_folder(folder: Path) -> Path | None:

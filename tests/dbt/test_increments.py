@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, COLUMNS, DAY, Crm, random_crm
+from tests.dbt.random_crm import CLOCK, CLOSES, COLUMNS, DAY, Crm, random_crm
 from tests.dbt.warehouses import DuckDB, Postgres, Warehouse
 from tests.postgres import database, server
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.no_cover
 
 SETTINGS: dict[str, Any] = {
-    "closing_outcomes": CLOSING_OUTCOMES,
+    **CLOSES,
     "conversion_horizon_days": 30,
     # long enough that open leads are silent for months, and short enough that some close
     "silence_closes_after_days": 130,

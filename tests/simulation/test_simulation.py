@@ -126,7 +126,7 @@ def test_the_export_has_the_tables_of_the_contract(
             assert type_ == expected, (table, name)
         assert one(crm, f"select count(*) from {table}")[0] == simulated.rows[table]
     assert one(crm, "select count(name), count(email), count(phone) from leads") == (simulated.rows["leads"],) * 3
-    mapping = "name: simulated_crm\nbased_on: contract\nclosing_outcomes: [not_interested]\n"
+    mapping = "name: simulated_crm\nbased_on: contract\ncloses: {outcomes: [not_interested]}\n"
     assert (simulated.out / "mapping.yml").read_text() == mapping
 
 

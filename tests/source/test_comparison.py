@@ -500,7 +500,7 @@ def test_a_mapping_that_changes_what_is_stored_is_a_change(csv_place: Place) -> 
         "projects.value: read from 'value' before, from 'value' times 1000 now; 40 of 40 rows change"
     ]
     assert findings(csv_place, export, mapping="name: mine\nbased_on: contract\n") == [
-        "closing_outcomes: not_interested ended leads before, in 13 rows of interactions; the mapping names it no more"
+        "closes.outcomes: not_interested ended leads before, in 13 rows of interactions; the mapping names it no more"
     ]
     again = changed(renamed("interactions", "outcome", "Result"), company())
     named = MAPPING + "tables: {interactions: {columns: {outcome: Result}}}\n"
