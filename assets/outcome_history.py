@@ -34,7 +34,7 @@ def measure_outcomes(connection: Connection, extraction: Extraction) -> Outcomes
         )
     if extraction.closing_lead_statuses:
         refusals.append(
-            "select lead_id, known_at from raw.lead_changes where column_name = 'status' "
+            "select lead_id, known_at from raw.changes where column_name = 'status' "
             f"and value in ({literals(extraction.closing_lead_statuses)})"
         )
     leads = connection.execute(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import dagster as dg
 
 from assets.addresses import without_password
-from assets.source.contract import TABLES
+from assets.source.contract import EARLIER_NAMES, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -298,7 +298,11 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             if columns := columns_of(connection, *FEATURE_CLOCK):
                 counted = "load_number" if "load_number" in columns else "0"
                 built = connection.execute(f"select as_of, {counted} from features.feature_clock").fetchone()
-            ahead = [name for name in TABLES if _brought_after(connection, name, extraction.load_number)]
+            ahead = [
+                name
+                for name in (*TABLES, *EARLIER_NAMES.values())
+                if _brought_after(connection, name, extraction.load_number)
+            ]
         expected = (
             f"{self.shown}: expected features and labels built from the last extraction, number "
             f"{extraction.load_number} as of {extraction.as_of.isoformat()}, found"

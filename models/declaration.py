@@ -231,7 +231,7 @@ LEAD_FEATURES = FeatureView(
     value_table="intermediate.lead_values",
     facts="intermediate.timeline",
     settles="fact = 'project_closed' or (fact = 'interaction' and outcome in ({closing_outcomes}))",
-    settling_statuses="select lead_id, known_us from staging.stg_lead_changes where lead_column = 'lead_status' "
+    settling_statuses="select lead_id, known_us from staging.stg_changes where lead_column = 'lead_status' "
     "and value in ({closing_lead_statuses})",
 )
 

@@ -55,7 +55,7 @@ def closings_of(
     Parameters
     ----------
     connection : DuckDBPyConnection
-        The scratch database, with ``typed_<table>``, ``known_lead_changes`` and ``known_words``.
+        The scratch database, with ``typed_<table>``, ``known_changes`` and ``known_words``.
     closes, own : Closes
         Of the mapping, and what somebody has written of it.
     validated : mapping of str to Validated

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from assets.source.contract import SQL_TYPES, TABLES
+from assets.source.contract import EARLIER_NAMES, SQL_TYPES, TABLES
 from assets.source.history import CHANGES
 from assets.source.load import Wanted
 from assets.source.mapping import FirstOf, Flag, Substitute
@@ -109,7 +109,7 @@ class Earlier:
             closing_lead_statuses=tuple(json.loads(row[4] or "[]")),
             closing_project_statuses=tuple(json.loads(row[5] or "[]")),
             silence_closes_after_days=row[6],
-            delivered=None if row[7] is None else json.loads(row[7]),
+            delivered=None if row[7] is None else _present_names(json.loads(row[7])),
         )
 
     def dates(self, table: str) -> Mapping[str, bool]:
@@ -308,6 +308,11 @@ def measure(
         silence_before=earlier.silence_closes_after_days,
         silence_now=silence_closes_after_days,
     )
+
+
+def _present_names(delivered: dict[str, Any]) -> dict[str, Any]:
+    names = {earlier: name for name, earlier in EARLIER_NAMES.items()}
+    return {names.get(table, table): said for table, said in delivered.items()}
 
 
 def _reopened(

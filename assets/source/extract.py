@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from assets.source.clock import last_facts
 from assets.source.closings import Closings, closings_of
 from assets.source.comparison import compare, hash_of, refusal
-from assets.source.contract import SQL_TYPES, TABLES, SourceContractError, Table
+from assets.source.contract import EARLIER_NAMES, SQL_TYPES, TABLES, SourceContractError, Table
 from assets.source.evidence import Earlier, delivered, measure, wanted
 from assets.source.history import CHANGE_COLUMNS, CHANGES, history_assumptions, write_changes
 from assets.source.load import EXTRACTION_COLUMNS, REJECT_COLUMNS, Delta, Wanted, load, open_warehouse
@@ -28,11 +28,13 @@ from assets.source.mapping import (
     TableMapping,
     bind,
     choose_mapping,
+    is_another,
     missing_table,
+    with_earlier_tables,
 )
 from assets.source.orphans import refuse_orphans
 from assets.source.readers import Source, open_source
-from assets.source.sql import MACROS, literal, one_row, quoted
+from assets.source.sql import MACROS, literals, one_row, quoted
 from assets.source.times import plan_sentence
 from assets.source.unmatched import unmatched
 from assets.source.validation import (
@@ -126,7 +128,7 @@ class ExtractionReport:
     tables : dict of str to TableReport
         By contract table.
     changes_seen : dict of str to int
-        Changes of leads that the extraction itself saw, by column: they are among the rows of ``lead_changes``, and
+        Changes of leads that the extraction itself saw, by column: they are among the rows of ``changes``, and
         not among those that were read.
     accepted : list of str
         Sentences on what the source delivers no more, which a person has accepted.
@@ -192,6 +194,7 @@ def extract(
     present, as_of = _utc(present, "present"), None if as_of is None else _utc(as_of, "as_of")
     target = open_warehouse(warehouse)
     chosen, reader = _choose(source, mapping)
+    chosen = with_earlier_tables(chosen, reader.columns())
     say(f"source {reader.description}: mapping {chosen.mapping.name} ({chosen.reason})")
     bindings = _bindings(chosen, reader)
     with _scratch(state_dir) as connection, ExitStack() as until_loaded:
@@ -262,6 +265,7 @@ def extract(
             note.write_text(json.dumps({"load_number": load_number, "accepted": accepted}))
         # The history comes first. A lead that is in `raw` but not in the history would pass for one that was always
         # without values; one that is in the history alone is new to the next extraction, and finds its changes there.
+        target.rename_earlier()
         say(f"history: {sum(changes_seen.values()):,} changes seen, {counts[CHANGES].new:,} told by the source")
         load(connection, target, state_dir, history)
         say(f"loading {', '.join(delta.table for delta in deltas) or 'nothing: every row is known'}")
@@ -323,6 +327,9 @@ def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding |
                 bindings[name] = None
                 continue
             faults.append(missing_table(name, source_table, found))
+            continue
+        if name not in chosen.own.tables and is_another(table, found[source_table]):
+            bindings[name] = None
             continue
         try:
             bindings[name] = bind(chosen, table, found=found, place=reader.place(source_table))
@@ -450,7 +457,7 @@ def _mark(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlie
         connection,
         f"select (select max({column}) from known_{name}), min(t), count(*) filter (t is null) from "
         f"(select try_cast(json_extract_string(row, '$.{column}') as timestamptz) as t from known_rejects "
-        f"where table_name = {literal(name)})",
+        f"where table_name in ({literals([name, EARLIER_NAMES.get(name, name)])}))",
     )
     # a rejected row whose time is unreadable could be anywhere
     if loaded is None or unplaced:

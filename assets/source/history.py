@@ -1,4 +1,4 @@
-"""The history of the columns of leads that a CRM overwrites: append-only, in ``raw.lead_changes``.
+"""The history of the columns of leads that a CRM overwrites: append-only, in ``raw.changes``.
 
 Two origins: the CRM's own history, where the source has one, and the comparison of what an extraction shows with what
 the history says so far. The comparison closes the gaps of the first: after an extraction the last change of each lead
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHANGES", "CHANGE_COLUMNS", "history_assumptions", "write_changes"]
 
-CHANGES = "lead_changes"
+CHANGES = "changes"
 CHANGE_COLUMNS = {
     **{column.name: SQL_TYPES[column.kind] for column in TABLES[CHANGES].columns},
     "known_at": "timestamptz",
@@ -31,7 +31,7 @@ CHANGE_COLUMNS = {
     "extracted_at": "timestamptz",
     "load_number": "bigint",
 }
-"""The columns of ``raw.lead_changes``.
+"""The columns of ``raw.changes``.
 
 Those of the contract (``changed_at`` is null where an extraction saw the change); when the value became known; who told
 of it, ``source`` or ``extraction``; and clock and number of the extraction that wrote it.
@@ -47,7 +47,7 @@ def write_changes(
     load_number: int,
     closing_statuses: Sequence[str] = (),
 ) -> dict[str, int]:
-    """Create ``delta_lead_changes``, the changes that ``known_lead_changes`` does not hold.
+    """Create ``delta_changes``, the changes that ``known_changes`` does not hold.
 
     Nothing is compared with ``raw.leads``: it is loaded after the history, and a killed extraction may have left the
     two apart.
@@ -55,8 +55,8 @@ def write_changes(
     Parameters
     ----------
     connection : DuckDBPyConnection
-        The scratch database, with ``typed_leads``, ``known_leads``, ``known_lead_changes`` and, where the source has a
-        history, ``typed_lead_changes``.
+        The scratch database, with ``typed_leads``, ``known_leads``, ``known_changes`` and, where the source has a
+        history, ``typed_changes``.
     leads : TableBinding
     history : TableBinding or None
         None where the source has none.
@@ -106,14 +106,14 @@ def _seen_changes(shown: Sequence[str], seen: datetime, closing_statuses: Sequen
     # before there was a history, every lead is as good as new
     first = (
         f"column_name in ({', '.join(map(literal, FROM_CREATION))}) and last_known_at is null and (lead_id not in "
-        "(select lead_id from known_leads) or not exists (select 1 from known_lead_changes))"
+        "(select lead_id from known_leads) or not exists (select 1 from known_changes))"
     )
     now = f"timestamptz '{seen.isoformat()}'"
     before = f"{now} - to_microseconds(1)"
     closing = f"(column_name = 'status' and value in ({literals(closing_statuses)}))"
     return f"""
         with changes as (
-            select lead_id, column_name, value, known_at, change_id, origin from known_lead_changes
+            select lead_id, column_name, value, known_at, change_id, origin from known_changes
             union all
             select lead_id, column_name, value, known_at, change_id, origin from told_changes
         ),
@@ -144,7 +144,7 @@ def _seen_changes(shown: Sequence[str], seen: datetime, closing_statuses: Sequen
             ) as change_id,
             lead_id, column_name, value, null::timestamptz as changed_at, known_at, 'extraction' as origin
         from differing
-        where change_id not in (select change_id from known_lead_changes)"""
+        where change_id not in (select change_id from known_changes)"""
 
 
 def shown_columns(leads: TableBinding) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from assets.source.contract import TABLES, SourceContractError, Table
+from assets.source.contract import EARLIER_NAMES, TABLES, SourceContractError, Table
 from assets.source.plain_faults import form_tag, nearest, validated
 from assets.source.yaml_text import Document, Fault, read_yaml
 from models.registry import DECLARATIONS
@@ -35,7 +35,9 @@ __all__ = [
     "bind",
     "choose_mapping",
     "folded",
+    "is_another",
     "missing_table",
+    "with_earlier_tables",
 ]
 
 SHIPPED = Path(__file__).parent / "mappings"
@@ -349,6 +351,7 @@ def _document(path: Path) -> Document:
 
 
 def _read(path: Path, document: Document) -> SourceMapping:
+    document = _with_present_names(document)
     mapping, faults = validated(SourceMapping, document, EXPECTED_FORMS)
     found = [*_twice(document.content), *(() if mapping is None else _faults(mapping))]
     faults += [Fault(document.line(place), place, sentence) for place, sentence in found]
@@ -365,8 +368,27 @@ def _renamed(mapping: SourceMapping) -> SourceMapping:
     return mapping
 
 
-def _notices(own: SourceMapping, path: Path) -> Iterator[str]:
+def _with_present_names(document: Document) -> Document:
+    """Return a mapping in which tables have their present names; one that has both names is at fault."""
+    tables = document.content.get("tables") if isinstance(document.content, dict) else None
+    for name, earlier in EARLIER_NAMES.items():
+        if isinstance(tables, dict) and earlier in tables:
+            place = ("tables", earlier)
+            if name in tables:
+                sentence = f"expected tables.{name} alone, found {earlier}, its earlier name, as well. Remove one."
+                document.faults.append(Fault(document.line(place), place, sentence))
+            tables = {name if each == earlier else each: spec for each, spec in tables.items() if each != name}
+            document.content["tables"] = tables
+            moved = {("tables", name, *each[2:]): line for each, line in document.lines.items() if each[:2] == place}
+            document.lines.update(moved)
+    return document
+
+
+def _notices(own: SourceMapping, path: Path, document: Document) -> Iterator[str]:
     """Yield notices on earlier names in a mapping."""
+    for name, earlier in EARLIER_NAMES.items():
+        if ("tables", earlier) in document.lines:
+            yield f"{path}: the table {earlier} is called {name} now: rename it under tables."
     if "closing_outcomes" in own.model_fields_set:
         listed = ", ".join(own.closing_outcomes)
         yield f"{path}: closing_outcomes is called closes now: write closes: {{outcomes: [{listed}]}}."
@@ -437,7 +459,7 @@ def _named(path: Path, reason: str) -> ChosenMapping:
     # mapping of one's own must not go unnoticed
     noticed = SourceMapping(name=own.name) if path.parent == SHIPPED else own
     mapping = _inherit(own, path, document)
-    return ChosenMapping(mapping=mapping, own=noticed, reason=reason, notices=tuple(_notices(own, path)))
+    return ChosenMapping(mapping=mapping, own=noticed, reason=reason, notices=tuple(_notices(own, path, document)))
 
 
 def _in_folder(folder: Path) -> Path | None:
@@ -461,6 +483,39 @@ def _in_folder(folder: Path) -> Path | None:
             "read. Rename it, or move it to another folder."
         )
     return found[0] if found else None
+
+
+def is_another(table: Table, columns: Iterable[str]) -> bool:
+    """Say whether an optional table of the contract's name is one of the source's own: it has no required column."""
+    found = {column.strip().lower() for column in columns}
+    return table.optional and not any(column.required and column.name in found for column in table.columns)
+
+
+def with_earlier_tables(chosen: ChosenMapping, found: Mapping[str, Sequence[str]]) -> ChosenMapping:
+    """Return a mapping that reads the tables of a source under their earlier names, where it has no other.
+
+    Raises
+    ------
+    SourceContractError
+        When the source has a table under both names, and the mapping does not say which is meant.
+    """
+    for name, earlier in EARLIER_NAMES.items():
+        spec = chosen.mapping.tables.get(name, TableMapping())
+        if spec.absent or spec.table is not None or earlier not in found:
+            continue
+        if name in found and not is_another(TABLES[name], found[name]):
+            raise SourceContractError(
+                f"table {name}: expected one table, found {name} and {earlier}, its earlier name. Remove one, or say "
+                f"in a mapping.yml which is meant (tables: {{{name}: {{table: {earlier}}}}})."
+            )
+        tables = {**chosen.mapping.tables, name: spec.model_copy(update={"table": earlier})}
+        notice = f"the table {earlier} of the source is called {name} now: it is read, and may be renamed."
+        chosen = replace(
+            chosen,
+            mapping=chosen.mapping.model_copy(update={"tables": tables}),
+            notices=(*chosen.notices, notice),
+        )
+    return chosen
 
 
 def choose_mapping(
@@ -512,7 +567,12 @@ def choose_mapping(
         candidate = _named(
             SHIPPED / f"{name}.yml", f"the shipped mapping {name!r}, whose required columns are all there"
         )
-        missing = [fault for table in TABLES if table in found for fault in _missing(candidate, table, found)]
+        missing = [
+            fault
+            for contract, table in TABLES.items()
+            if contract in found and not is_another(table, found[contract])
+            for fault in _missing(candidate, contract, found)
+        ]
         if not missing:
             return candidate
         misses.append(f"{name} misses {', '.join(missing)}")

@@ -100,7 +100,7 @@ def expected_features(
     for lead in crm["leads"]:
         facts = facts_of[lead["lead_id"]]
         others = [closing for closing in closed_leads if closing.lead_id != lead["lead_id"]]
-        changes = [row for row in crm["lead_changes"] if row["lead_id"] == lead["lead_id"]]
+        changes = [row for row in crm["changes"] if row["lead_id"] == lead["lead_id"]]
         closings = _closing_moments(crm, lead, facts, closes)
         for as_of, kind in _observations(lead["created_at"], facts, clock).items():
             if as_of <= min(closings, default=clock):
@@ -164,7 +164,7 @@ def _closing_moments(
         *(fact.known for fact in facts if fact.outcome in words.get(fact.kind, ())),
         *(
             row["known_at"]
-            for row in crm["lead_changes"]
+            for row in crm["changes"]
             if (row["lead_id"], row["column_name"]) == (lead["lead_id"], "status") and row["value"] in statuses
         ),
     ]

@@ -36,7 +36,7 @@ KEYS = {
     "interactions": "interaction_id",
     "appointments": "appointment_id",
     "projects": "project_id",
-    "lead_changes": "change_id",
+    "changes": "change_id",
 }
 COMPARED = {
     "intermediate.timeline": ("lead_id", "fact_number"),
@@ -105,8 +105,8 @@ def deliveries(crm: Crm, seed: int) -> list[Delivery]:
                 if rng.random() < 0.05:
                     moved = {**row, "lead_id": rng.choice(crm["leads"])["lead_id"]}
                     found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, table, moved))
-    for row in crm["lead_changes"]:
-        deliver("lead_changes", row, row["known_at"])
+    for row in crm["changes"]:
+        deliver("changes", row, row["known_at"])
     return sorted(found, key=lambda each: each.at)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 STORED = "select closing_outcomes, closing_lead_statuses, closing_project_statuses from raw.extraction"
 CLOCK = datetime(2024, 3, 9, 8, 0, 1, tzinfo=UTC)
-STATUSES = "select lead_id, value, known_at from raw.lead_changes where column_name = 'status' order by 1, 3"
+STATUSES = "select lead_id, value, known_at from raw.changes where column_name = 'status' order by 1, 3"
 
 
 def test_every_spelling_of_a_closing_word_closes(

@@ -98,12 +98,12 @@ def test_required_column_that_the_mapping_does_not_supply() -> None:
         ("name: x\nbased_on: nothing", "line 2, based_on: expected one of bpi2012_crm, contract, plain"),
         (
             "name: x\ntables: {lead: {}}",
-            "line 2, tables.lead: expected one of leads, interactions, appointments, projects, lead_changes, found "
+            "line 2, tables.lead: expected one of leads, interactions, appointments, projects, changes, found "
             "'lead'. Write 'leads', if that is meant.",
         ),
         (
-            "name: x\ntables: {lead_changes: {values: {value: {a: b}}}}",
-            "tables.lead_changes.values.value: expected one of change_id, lead_id, column_name (a text), found 'value'",
+            "name: x\ntables: {changes: {values: {value: {a: b}}}}",
+            "tables.changes.values.value: expected one of change_id, lead_id, column_name (a text), found 'value'",
         ),
         ("name: x\ntables: {leads: {absent: true}}", "expected a table of leads, found that it is absent"),
         ("name: x\ntables: {leads: {columns: {phone: tel}}}", "tables.leads.columns.phone: expected one of lead_id"),

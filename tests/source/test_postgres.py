@@ -48,7 +48,7 @@ def test_both_warehouses_hold_the_same_rows(
     export["interactions"].append(export["interactions"][0] | {"interaction_id": "I4", "type": "fax"})
     for lead in export["leads"]:
         lead["status"] = "new"
-    export["lead_changes"] = [
+    export["changes"] = [
         {"change_id": "H1", "lead_id": "L1", "column_name": "status", "value": "won", "changed_at": "2024-03-09"},
         {"change_id": "H2", "lead_id": "L9", "column_name": "status", "value": "won", "changed_at": "2024-03-09"},
     ]
@@ -66,7 +66,7 @@ def test_both_warehouses_hold_the_same_rows(
                 f"select {listed} from raw.{table} order by 1"
             )
     assert report.changes_seen == {"status": 1, "property_value": 1}
-    assert server.rows("select count(*) from raw.lead_changes") == [(5,)]
+    assert server.rows("select count(*) from raw.changes") == [(5,)]
     assert (report.tables["interactions"].rows_changed, report.tables["interactions"].rows_unchanged) == (1, 2)
     loads = server.rows("select count(*) from raw._dlt_loads")
     again = run(folder, warehouse=server.address, state_dir=tmp_path / "state")
@@ -169,21 +169,50 @@ def test_the_watermark_of_a_history_is_that_of_its_own_changes(
     server.do(
         "alter table leads add column status text",
         "update leads set status = 'new'",
-        "create table lead_changes (change_id text, lead_id bigint, column_name text, value text, "
-        "changed_at timestamptz)",
-        "insert into lead_changes values ('H1', 1, 'status', 'new', '2024-03-01'), ('H2', 1, 'name', 'Ada', null)",
+        "create table changes (change_id text, lead_id bigint, column_name text, value text, changed_at timestamptz)",
+        "insert into changes values ('H1', 1, 'status', 'new', '2024-03-01'), ('H2', 1, 'name', 'Ada', null)",
     )
     mapping = tmp_path / "mine.yml"
-    mapping.write_text("name: mine\nbased_on: contract\ntables: {lead_changes: {watermark: changed_at}}\n")
+    mapping.write_text("name: mine\nbased_on: contract\ntables: {changes: {watermark: changed_at}}\n")
     first = run(server.address, mapping=str(mapping))
-    assert (first.changes_seen, first.tables["lead_changes"].rows_read) == ({"status": 1, "property_value": 1}, 1)
+    assert (first.changes_seen, first.tables["changes"].rows_read) == ({"status": 1, "property_value": 1}, 1)
     server.do(
-        "insert into lead_changes values ('H3', 2, 'status', 'open', '2024-03-05')",
+        "insert into changes values ('H3', 2, 'status', 'open', '2024-03-05')",
         "update leads set status = 'open' where lead_id = 2",
     )
     second = run(server.address, mapping=str(mapping))
-    assert (second.tables["lead_changes"].rows_read, second.tables["lead_changes"].rows_new) == (2, 1)
-    assert query("select change_id from raw.lead_changes where origin = 'source' order by 1") == [("H1",), ("H3",)]
+    assert (second.tables["changes"].rows_read, second.tables["changes"].rows_new) == (2, 1)
+    assert query("select change_id from raw.changes where origin = 'source' order by 1") == [("H1",), ("H3",)]
+
+
+def test_the_history_of_an_earlier_state_is_kept(server: Server, tmp_path: Path, run: Extract) -> None:
+    """In a warehouse of PostgreSQL as well: the table is renamed, with a view of dbt that stands on it."""
+    fill(server)
+    warehouse = {"warehouse": server.address}
+    run(server.address, **warehouse)
+    before = server.rows("select * from raw.changes order by change_id")
+    assert len(before) == 1
+    server.do(
+        "alter table raw.changes rename to lead_changes",
+        "create schema if not exists staging",
+        "create view staging.stg_lead_changes as select * from raw.lead_changes",
+        "create table lead_changes (change_id text, lead_id bigint, column_name text, value text, "
+        "changed_at timestamptz)",
+        "insert into lead_changes values ('H1', 2, 'property_value', '7', '2024-03-03')",
+    )
+    report = run(server.address, **warehouse)
+    assert report.notices == [
+        "the table lead_changes of the source is called changes now: it is read, and may be renamed."
+    ]
+    # what the lead shows after it is nothing
+    assert (report.tables["changes"].rows_new, report.changes_seen["property_value"]) == (1, 1)
+    after = server.rows("select * from raw.changes order by change_id")
+    assert (set(before) < set(after), len(after)) == (True, 3)
+    tables = (
+        "select table_name from information_schema.tables where table_name like '%lead_changes' and table_schema in "
+    )
+    assert server.rows(f"{tables} ('raw', 'staging')") == []
+    server.do("drop schema staging")
 
 
 def test_reads_the_schema_of_the_mapping(server: Server, tmp_path: Path, run: Extract) -> None:

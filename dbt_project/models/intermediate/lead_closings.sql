@@ -10,7 +10,7 @@
 {%- set closing_lead_statuses = "'" ~ var('closing_lead_statuses') | map('replace', "'", "''") | join("', '") ~ "'" -%}
 {%- set closing_project_statuses = "'" ~ (['won'] + var('closing_project_statuses')) | join("', '") ~ "'" -%}
 {#- Named outside the condition, so that dbt knows of it whatever closes a lead. -#}
-{%- set changes = ref('stg_lead_changes') -%}
+{%- set changes = ref('stg_changes') -%}
 
 with closing_facts as (
 
