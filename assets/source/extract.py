@@ -540,15 +540,24 @@ def _default_clock(
     that it has come to that.
     """
     if reader.folder is not None:
+        facts = _facts(validated)
         days = connection.execute(
-            f"select timezone('UTC', t)::date as day, count(*) from ({_facts(validated)}) where t is not null "
+            f"select timezone('UTC', t)::date as day, count(*) from ({facts}) where t is not null "
             "group by all order by day"
         ).fetchall()
+        if not days:
+            if as_of is not None:
+                return as_of, []
+            raise SourceContractError(
+                f"source {reader.description}: expected a time at which something happened, to tell when the export "
+                "was made, found none in any row. Map a column with times, or set the clock (AS_OF=…): all that the "
+                "export shows is then known from it."
+            )
         found = last_facts(days)
         end = datetime.combine(found.last_day, time.max, UTC)
         aside = 0 if found.reason is None else set_far_facts_aside(connection, validated, max(end, as_of or end))
         last: datetime = one_row(
-            connection, f"select max(t) from ({_facts(validated)}) where t <= timestamptz '{end.isoformat()}'"
+            connection, f"select max(t) from ({facts}) where t <= timestamptz '{end.isoformat()}'"
         )[0].astimezone(UTC)
         # a date of today ends tonight: what has not come yet is not known
         clock = min(last.replace(microsecond=0) + timedelta(seconds=1), present.replace(microsecond=0))
@@ -563,9 +572,12 @@ def _default_clock(
 def _facts(validated: Mapping[str, Validated]) -> str:
     """Return the SELECT of the time of every fact that was read and accepted."""
     return " union all ".join(
-        f"select unnest([{', '.join(columns)}]) as t from typed_{name} where check_no is null"
-        for name, one in validated.items()
-        if (columns := fact_times(one.binding))
+        ["select null::timestamptz as t where false"]
+        + [
+            f"select unnest([{', '.join(columns)}]) as t from typed_{name} where check_no is null"
+            for name, one in validated.items()
+            if (columns := fact_times(one.binding))
+        ]
     )
 
 

@@ -92,3 +92,33 @@ def test_keys_that_do_not_meet_stop_the_extraction(
         row["lead_id"] = ours.format(1)
     report = run(write_csv(tmp_path / "crm", export), as_of=datetime(2025, 1, 1, tzinfo=UTC))
     assert report.tables["interactions"].rejects_by_reason == {"orphan": 26}
+
+
+TIMELESS = """
+name: timeless
+based_on: contract
+tables:
+  leads: {columns: {created_at: {substitute: earliest_of, of: [extraction]}}}
+  interactions: {columns: {occurred_at: {substitute: earliest_of, of: [extraction]}}}
+  appointments: {absent: true}
+  projects: {absent: true}
+"""
+
+
+def test_a_source_without_times_needs_a_clock(tmp_path: Path, run: Extract, query: Query) -> None:
+    """Nothing tells when such an export was made; all of it is known from the clock that is asked for."""
+    folder = write_csv(
+        tmp_path / "crm",
+        {
+            "leads": [{"lead_id": "1", "source": "web"}],
+            "interactions": [{"interaction_id": "1", "lead_id": "1", "type": "call", "direction": "outbound"}],
+        },
+    )
+    (folder / "mapping.yml").write_text(TIMELESS)
+    with pytest.raises(SourceContractError, match=r"expected a time at which something happened.*set the clock"):
+        run(folder)
+    clock = datetime(2025, 1, 1, tzinfo=UTC)
+    assert run(folder, as_of=clock).as_of == clock
+    assert query("select created_at, occurred_at from raw.leads join raw.interactions using (lead_id)") == [
+        (clock, clock)
+    ]
