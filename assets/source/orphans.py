@@ -58,6 +58,9 @@ def refuse_orphans(connection: DuckDBPyConnection, validated: Mapping[str, Valid
             "(select lead_id from typed_leads where check_no is not null)), "
             f"count(*) filter (check_no is null or check_no = {number}) from typed_{name}",
         )
+        if one.reading.part is not None:
+            # what is rejected is read again, with the few rows that are new
+            rows = max(rows, one.reading.part.rows)
         if orphans >= MIN_ORPHANS and orphans >= MIN_SHARE * rows:
             sentences.append(_sentence(connection, one, number, validated["leads"], (orphans, rejected, rows)))
     if sentences:

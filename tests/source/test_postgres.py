@@ -161,6 +161,22 @@ def test_rows_that_are_committed_late_come_by_the_overlap(
     assert (again.tables["leads"].rows_by_overlap, [each for each in again.assumptions if "overlap" in each]) == (0, [])
 
 
+def test_orphans_of_a_table_read_in_part_are_a_share_of_the_whole(server: Server, tmp_path: Path, run: Extract) -> None:
+    """They are read again each time, with hardly anything else: that is no sign of keys that do not meet."""
+    fill(server)
+    mapping = tmp_path / "mine.yml"
+    mapping.write_text("name: mine\nbased_on: contract\ntables: {interactions: {watermark: occurred_at}}\n")
+    event = "insert into interactions (lead_id, type, direction, occurred_at) select {}, 'call', 'inbound', '{}' {}"
+    server.do(
+        event.format(1, "2024-03-05", "from generate_series(1, 50)"),
+        event.format(1, "2024-03-20", ""),
+        event.format(99, "2024-04-01", "from generate_series(1, 20)"),
+    )
+    run(server.address, mapping=str(mapping))
+    table = run(server.address, mapping=str(mapping)).tables["interactions"]
+    assert (table.rows_read, table.rejects_by_reason) == (21, {"orphan": 20})
+
+
 def test_the_watermark_of_a_history_is_that_of_its_own_changes(
     server: Server, tmp_path: Path, run: Extract, query: Query
 ) -> None:
