@@ -42,7 +42,7 @@ class Document:
     Attributes
     ----------
     content : Any
-        Dictionaries, lists, text, and None for what is empty or ``null``.
+        Dictionaries, lists, text, and None for a key whose value is empty or ``null``.
     lines : dict of Place to int
         The line of each key and item.
     faults : list of Fault
@@ -118,7 +118,9 @@ class _Reading:
         if known not in (*SCALARS, "map", "seq"):
             self._fault(node, place, f"expected text without a tag, found the tag {node.tag}. Remove the tag.")
         if isinstance(node, yaml.ScalarNode):
-            return None if known == "null" else node.value
+            # in a list `null` is a word as well: there is no key that could be without a value
+            in_list = bool(self._within) and isinstance(self._within[-1], yaml.SequenceNode)
+            return None if known == "null" and not in_list else node.value
         self._within.append(node)
         try:
             if isinstance(node, yaml.SequenceNode):

@@ -222,7 +222,7 @@ def test_words_are_what_is_written(encoding: str, tmp_path: Path) -> None:
         f"      {word}: {word}\n" if word not in ("null", "~", "NULL") else f"      {word}: x\n" for word in WORDS
     )
     (path := tmp_path / "own.yml").write_bytes(
-        f"name: 2024-01-01\nclosing_outcomes: [No, 1.0, off]\nhorizon_days: {{conversion: 30}}\n"
+        f"name: 2024-01-01\nclosing_outcomes: [No, 1.0, off, null, ~]\nhorizon_days: {{conversion: 30}}\n"
         f"tables:\n  leads:\n    values: {{source: {{a: null, b: ~, c: }}}}\n"
         f"  interactions:\n    values:\n     outcome:\n{lines}"
         "  projects: {absent: yes}\n".encode(encoding)
@@ -230,7 +230,7 @@ def test_words_are_what_is_written(encoding: str, tmp_path: Path) -> None:
     own = choose_mapping(argument=str(path), folder=None, found={}).own
     assert (own.name, own.closing_outcomes, own.horizon_days) == (
         "2024-01-01",
-        ["No", "1.0", "off"],
+        ["No", "1.0", "off", "null", "~"],
         {"conversion": 30},
     )
     assert own.tables["projects"].absent is True
