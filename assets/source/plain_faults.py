@@ -110,6 +110,9 @@ def _sentence(model: type[BaseModel], error: ErrorDetails, forms: Mapping[str, s
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         field = next((str(part) for part in reversed(error["loc"]) if part in forms), "")
         return f"expected {forms.get(field, 'another form')}, found {found}. Write one of these."
+    if kind == "value_error":
+        # of a validator of our own, which says what it expected and found
+        return f"{error['msg'].removeprefix('Value error, ')}. Correct it."
     expected = {
         "missing": "a value",
         "string_type": "text",
@@ -133,7 +136,7 @@ def _sentence(model: type[BaseModel], error: ErrorDetails, forms: Mapping[str, s
         "greater_than": f"a number above {context.get('gt')}",
         "greater_than_equal": f"a number of at least {context.get('ge')}",
         "less_than_equal": f"a number of at most {context.get('le')}",
-    }.get(kind, error["msg"].removeprefix("Value error, "))
+    }.get(kind, error["msg"])
     if kind == "missing":
         found = "none"
     return f"expected {expected}{_meaning(models, last)}, found {found}. Correct it."
