@@ -161,7 +161,7 @@ TABLES: Mapping[str, Records] = {
         kinds=("status",),
     ),
     # of the columns that a CRM overwrites; a price is a number
-    "lead_changes": Records(
+    "changes": Records(
         key="change_id",
         occurred="known_at",
         drawn={"value": ("null", *_texts("1", "77", "123456"))},

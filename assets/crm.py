@@ -15,7 +15,7 @@ from assets.ml_tables import ensure, record_lateness
 from assets.resources import WAREHOUSE_POOL, Clock, CrmSource, Publication
 from assets.warehouse import NoExtractionError, Warehouse
 
-TABLES = ("leads", "interactions", "appointments", "projects", "lead_changes")
+TABLES = ("leads", "interactions", "appointments", "projects", "changes")
 MAX_REJECTED_SHARE = 0.01
 """Rejects above one row in a hundred mean a broken feed or a wrong mapping rather than single mistakes."""
 
@@ -24,7 +24,7 @@ DESCRIPTIONS = {
     "interactions": "One row per call, e-mail, message, meeting, web event, proposal message or note.",
     "appointments": "One row per appointment.",
     "projects": "One row per project (deal).",
-    "lead_changes": (
+    "changes": (
         "One row per lead, overwritten column and moment at which a value became known: told by the CRM's own history, "
         "or seen by an extraction."
     ),
@@ -103,6 +103,8 @@ def crm(
         record_lateness(connection, context.run_id, report.as_of, late, clock.present())
     for assumption in report.assumptions:
         context.log.warning(f"assumption of mapping {report.mapping_name}: {assumption}")
+    for sentence in report.notices:
+        context.log.warning(sentence)
     for sentence in report.accepted:
         context.log.warning(f"accepted by a person: {sentence}")
     shared: dict[str, Any] = {
@@ -117,7 +119,7 @@ def crm(
         share = table.rows_rejected / table.rows_read if table.rows_read else 0.0
         figures = {key: value for key, value in asdict(table).items() if key != "rows_total"}
         figures["lateness"] = dg.MetadataValue.md(markdown(each for each in late if each.table_name == name))
-        if name == "lead_changes":
+        if name == "changes":
             figures["changes_seen"] = report.changes_seen
         yield dg.MaterializeResult(
             asset_key=["crm", name],

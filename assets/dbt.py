@@ -157,6 +157,8 @@ def settings_of(extraction: Extraction, horizons: Horizons) -> dict[str, Any]:
     """Return the variables of the dbt project that an extraction and the settings decide, without its clock."""
     variables: dict[str, Any] = {
         "closing_outcomes": extraction.closing_outcomes,
+        "closing_lead_statuses": extraction.closing_lead_statuses,
+        "closing_project_statuses": extraction.closing_project_statuses,
         "silence_closes_after_days": extraction.silence_closes_after_days,
     }
     for declaration in DECLARATIONS.values():

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from assets.compiled import microseconds
+from assets.source.sql import literals
 from models.hindsight import RECENT_DAYS, SETTLED_AT
 
 if TYPE_CHECKING:
@@ -42,10 +43,15 @@ def recent_rows(connection: Connection, declaration: ModelDeclaration, extractio
     rows = connection.execute(f"select count(*) from {source} where as_of >= $1", [since]).fetchall()[0][0]
     share = min(1.0, ROWS_READ / max(1, rows))
     chosen = "" if share == 1 else f"and substr(md5({view.key}), 1, 3) < '{round(share * 16**3):03x}'"
-    outcomes = ", ".join("'" + each.replace("'", "''") + "'" for each in extraction.closing_outcomes) or "''"
+    settling = [
+        f"select {view.key}, known_us from {view.facts} "
+        f"where {view.settles.format(closing_outcomes=literals(extraction.closing_outcomes))}"
+    ]
+    if view.settling_statuses and extraction.closing_lead_statuses:
+        settling.append(view.settling_statuses.format(closing_lead_statuses=literals(extraction.closing_lead_statuses)))
     frame: pd.DataFrame = connection.execute(
-        f"with settled as (select {view.key}, min(known_us) as settled_us from {view.facts} "
-        f"where known_us < $1 and ({view.settles.format(closing_outcomes=outcomes)}) group by {view.key}) "
+        f"with settled as (select {view.key}, min(known_us) as settled_us from ({' union all '.join(settling)}) "
+        f"as settling where known_us < $1 group by {view.key}) "
         f"select features.*, settled.settled_us from {source} as features left join settled using ({view.key}) "
         f"where as_of >= $2 {chosen}",
         [microseconds(extraction.as_of), since],

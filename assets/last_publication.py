@@ -61,5 +61,5 @@ def why_lost(warehouse: Warehouse, publication: Publication, instance: dg.Dagste
         f"{warehouse.shown}: expected the warehouse that has published {published.rows.get(SCORES, 0):,} leads{clock} "
         f"and {published.rows[HISTORY]:,} rows of history, found one in which no model was ever trained: it was "
         f"deleted, emptied, or is another one. {readers}. Lost with it are its ledgers (schema ml), the bounds of the "
-        "grades, and overwritten values that only earlier extractions saw (raw.lead_changes)."
+        "grades, and overwritten values that only earlier extractions saw (raw.changes)."
     )

@@ -27,7 +27,7 @@ RECORDING = (
 
 EXTRACTION = """
     select 'extraction' as measure, 'leads' as table_name, '' as type, extracted_at, created_at as known_at
-    from (select lead_id, min(extracted_at) as extracted_at from raw.lead_changes group by lead_id) as first_seen
+    from (select lead_id, min(extracted_at) as extracted_at from raw.changes group by lead_id) as first_seen
     inner join (select lead_id, created_at from raw.leads) as leads using (lead_id)
     union all
     select 'extraction', 'interactions', type, extracted_at, greatest(occurred_at, recorded_at, opened_at, responded_at)
@@ -37,7 +37,7 @@ EXTRACTION = """
     union all
     select 'extraction', 'projects', '', extracted_at, greatest(proposed_at, closed_at) from raw.projects
     union all
-    select 'extraction', 'lead_changes', '', extracted_at, known_at from raw.lead_changes where origin = 'source'
+    select 'extraction', 'changes', '', extracted_at, known_at from raw.changes where origin = 'source'
 """
 """From when a fact counts as known until the extraction that brought it. Of a row that changes later it is its last
 fact, and a row whose content changed without a time of its own counts as late: features saw its earlier content."""
@@ -85,7 +85,7 @@ def measure(connection: Connection) -> list[Lateness]:
     shares = ", ".join(f"avg(case when days > {days} then 1.0 else 0.0 end)" for days in LATE_DAYS)
     first = " union all ".join(
         f"select min(extracted_at) as extracted_at from raw.{name}"
-        for name in ("leads", "interactions", "appointments", "projects", "lead_changes")
+        for name in ("leads", "interactions", "appointments", "projects", "changes")
     )
     found = connection.execute(
         f"with moments as ({EXTRACTION}), "

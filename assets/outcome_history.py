@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from assets.compiled import microseconds
+from assets.source.sql import literals
 from models.outcome_history import AGES, OutcomesBegin, Week, outcomes_begin
 
 if TYPE_CHECKING:
@@ -22,14 +23,27 @@ DAY = 86_400.0
 
 def measure_outcomes(connection: Connection, extraction: Extraction) -> OutcomesBegin:
     """Decide from when on the source of an extraction tells which leads were won, by what was known at its clock."""
-    closing = ", ".join("'" + each.replace("'", "''") + "'" for each in extraction.closing_outcomes) or "''"
+    refusals = [
+        "select lead_id, greatest(occurred_at, coalesce(recorded_at, occurred_at)) as refused_at "
+        f"from raw.interactions where outcome in ({literals(extraction.closing_outcomes)})"
+    ]
+    if extraction.closing_project_statuses:
+        refusals.append(
+            "select lead_id, greatest(closed_at, proposed_at) from raw.projects where closed_at is not null "
+            f"and status in ({literals(extraction.closing_project_statuses)})"
+        )
+    if extraction.closing_lead_statuses:
+        refusals.append(
+            "select lead_id, known_at from raw.changes where column_name = 'status' "
+            f"and value in ({literals(extraction.closing_lead_statuses)})"
+        )
     leads = connection.execute(
         "select extract(epoch from leads.created_at) as created, extract(epoch from won.won_at) as won, "
         "extract(epoch from refused.refused_at) as refused from raw.leads as leads "
         "left join (select lead_id, min(greatest(closed_at, proposed_at)) as won_at from raw.projects "
         "where status = 'won' and closed_at is not null group by lead_id) as won on leads.lead_id = won.lead_id "
-        "left join (select lead_id, min(greatest(occurred_at, coalesce(recorded_at, occurred_at))) as refused_at "
-        f"from raw.interactions where outcome in ({closing}) group by lead_id) as refused "
+        f"left join (select lead_id, min(refused_at) as refused_at from ({' union all '.join(refusals)}) as refusals "
+        "group by lead_id) as refused "
         "on leads.lead_id = refused.lead_id where leads.created_at < $1",
         [extraction.as_of],
     ).df()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import dagster as dg
 
 from assets.addresses import without_password
-from assets.source.contract import TABLES
+from assets.source.contract import EARLIER_NAMES, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,7 +57,8 @@ class Extraction:
     load_number : int
         The last extraction that brought something, counted from 1; 0 in a warehouse from before they were counted.
     source, mapping : str
-    closing_outcomes : list of str
+    closing_outcomes, closing_lead_statuses, closing_project_statuses : list of str
+        What ends a lead, beside a won project.
     silence_closes_after_days : int or None
     horizon_days : dict of str to int
         The mapping's default horizons by model.
@@ -75,6 +76,8 @@ class Extraction:
     horizon_days: dict[str, int]
     assumptions: list[str]
     accepted: list[str] = field(default_factory=list)
+    closing_lead_statuses: list[str] = field(default_factory=list)
+    closing_project_statuses: list[str] = field(default_factory=list)
 
 
 class Connection(Protocol):
@@ -250,10 +253,11 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
                 )
             columns = columns_of(connection, "raw", "extraction")
             # a warehouse of an earlier version lacks these
-            number, accepted = (name if name in columns else "null" for name in ("load_number", "accepted"))
+            added = ("load_number", "accepted", "closing_lead_statuses", "closing_project_statuses")
+            listed = ", ".join(name if name in columns else "null" for name in added)
             row = connection.execute(
                 "select as_of, source, mapping, closing_outcomes, silence_closes_after_days, horizon_days, "
-                f"assumptions, {number}, {accepted} from raw.extraction"
+                f"assumptions, {listed} from raw.extraction"
             ).fetchone()
         if row is None:
             raise NoExtractionError(
@@ -270,6 +274,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             horizon_days=json.loads(row[5]),
             assumptions=json.loads(row[6]),
             accepted=json.loads(row[8] or "[]"),
+            closing_lead_statuses=json.loads(row[9] or "[]"),
+            closing_project_statuses=json.loads(row[10] or "[]"),
         )
 
     def built_extraction(self, within: Connection | None = None) -> Extraction:
@@ -292,7 +298,11 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             if columns := columns_of(connection, *FEATURE_CLOCK):
                 counted = "load_number" if "load_number" in columns else "0"
                 built = connection.execute(f"select as_of, {counted} from features.feature_clock").fetchone()
-            ahead = [name for name in TABLES if _brought_after(connection, name, extraction.load_number)]
+            ahead = [
+                name
+                for name in (*TABLES, *EARLIER_NAMES.values())
+                if _brought_after(connection, name, extraction.load_number)
+            ]
         expected = (
             f"{self.shown}: expected features and labels built from the last extraction, number "
             f"{extraction.load_number} as of {extraction.as_of.isoformat()}, found"

@@ -127,12 +127,12 @@ def build(connection: DuckDBPyConnection, export: Path, models: Iterable[Model])
         connection.execute(f"create table raw.{name} as select * from read_parquet('{export}/{name}.parquet')")
     # as the extraction does: the history of the export, and what of the leads it does not tell
     connection.execute(
-        "create table raw.lead_changes as select change_id, lead_id, column_name, value, changed_at as known_at "
-        f"from read_parquet('{export}/lead_changes.parquet')"
+        "create table raw.changes as select change_id, lead_id, column_name, value, changed_at as known_at "
+        f"from read_parquet('{export}/changes.parquet')"
     )
     for column in ("property_value", "zip_code"):
         connection.execute(
-            f"insert into raw.lead_changes select lead_id || '-{column}', lead_id, '{column}', cast({column} as text), "
+            f"insert into raw.changes select lead_id || '-{column}', lead_id, '{column}', cast({column} as text), "
             f"created_at from raw.leads where {column} is not null"
         )
     for model in models:

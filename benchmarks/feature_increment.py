@@ -33,7 +33,7 @@ KNOWN = {
     "interactions": "coalesce(recorded_at, occurred_at)",
     "appointments": "booked_at",
     "projects": "proposed_at",
-    "lead_changes": "known_at",
+    "changes": "known_at",
 }
 """When a row of a table has come: with the first extraction before the last day, else with the second."""
 

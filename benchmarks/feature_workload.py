@@ -132,7 +132,7 @@ def _facts(leads: int) -> list[str]:
                 case when {_uniform("i", "16")} < 0.3 then 'won' else 'lost' end as status,
                 {at("11")} as proposed_at, {at("11")} + interval 9 day as closed_at
             from raw.leads, range(1) as numbers (n) where {_uniform("i", "12")} < 0.3""",
-        """create table raw.lead_changes as
+        """create table raw.changes as
             select i || '-' || column_name as change_id, lead_id, column_name, value, created_at as known_at
             from raw.leads cross join lateral (
                 values ('property_value', property_value::text), ('zip_code', zip_code), ('status', status),

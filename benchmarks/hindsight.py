@@ -70,7 +70,7 @@ LOST = "lead_id in (select lead_id from settled where settled_at is not null and
 DONE = "lead_id in (select lead_id from settled where settled_at is not null)"
 ONLY_SETTLED = tuple(
     f"delete from raw.{name} where not ({DONE})"
-    for name in ("leads", "interactions", "appointments", "projects", "lead_changes")
+    for name in ("leads", "interactions", "appointments", "projects", "changes")
 )
 
 
@@ -95,7 +95,7 @@ def _price(value: str) -> tuple[str, ...]:
 
 
 def _history(column: str, value: str, where: str) -> tuple[str, ...]:
-    return (f"update raw.lead_changes set value = {value} where column_name = '{column}' and {where}",)
+    return (f"update raw.changes set value = {value} where column_name = '{column}' and {where}",)
 
 
 def _dated_back(kind: str) -> tuple[str, ...]:
@@ -129,17 +129,17 @@ LEAKS: Mapping[str, Leak] = {
     ),
     "status dated back": Leak(
         statements=(
-            f"delete from raw.lead_changes where column_name = 'status' and {DONE}",
-            "insert into raw.lead_changes select lead_id || '-status', lead_id, 'status', case when won_at is null "
+            f"delete from raw.changes where column_name = 'status' and {DONE}",
+            "insert into raw.changes select lead_id || '-status', lead_id, 'status', case when won_at is null "
             f"then 'dead' else 'customer' end, created_at from settled where {DONE}",
         ),
         features=("status_as_of",),
     ),
     "owner reassigned, dated back": Leak(
         statements=(
-            f"delete from raw.lead_changes where column_name = 'assigned_to' and {DONE}",
+            f"delete from raw.changes where column_name = 'assigned_to' and {DONE}",
             *(
-                f"insert into raw.lead_changes select lead_id || '-owner{n}', lead_id, 'assigned_to', 'desk {n}', "
+                f"insert into raw.changes select lead_id || '-owner{n}', lead_id, 'assigned_to', 'desk {n}', "
                 f"created_at + interval {n} second from settled where {DONE}"
                 for n in range(9)
             ),

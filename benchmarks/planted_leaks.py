@@ -23,7 +23,7 @@ TIMELINE = '{db}."intermediate"."timeline"'
 INTERACTIONS = '{db}."staging"."stg_interactions"'
 APPOINTMENTS = '{db}."staging"."stg_appointments"'
 PROJECTS = '{db}."staging"."stg_projects"'
-CHANGES = '{db}."staging"."stg_lead_changes"'
+CHANGES = '{db}."staging"."stg_changes"'
 LEADS_NOW = '{db}."raw"."leads"'
 """Leads as the CRM shows them today."""
 OF_SOURCE = (
@@ -641,8 +641,8 @@ _TEMPLATES = [
          named=("staging.stg_appointments: adapter under another name",),
          column="{{ ([adapter] | map(attribute='execute') | first)('select 1 as one', fetch=true)[1].columns[0][0] "
                 "if execute else 0 }}"),
-    Leak(name="a statement", kind=COMPILED, place="staging.stg_lead_changes",
-         named=("staging.stg_lead_changes: statement",),
+    Leak(name="a statement", kind=COMPILED, place="staging.stg_changes",
+         named=("staging.stg_changes: statement",),
          head="{% call statement('newest', fetch_result=true) %}select max(created_at) from raw.leads{% endcall %}",
          column="'{{ load_result('newest')['data'][0][0] if execute }}'"),
     Leak(name="the environment", kind=COMPILED, place="staging.stg_interactions",

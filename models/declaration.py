@@ -132,6 +132,9 @@ class FeatureView:
     settles : str
         Which facts settle an entity, well or badly, as SQL on the columns of `facts`; ``{closing_outcomes}`` stands for
         the outcomes of interactions that the source mapping lists as closing.
+    settling_statuses : str
+        Where statuses of the entity itself settle it: the SELECT of the key and ``known_us``, with
+        ``{closing_lead_statuses}`` for those that the source mapping lists.
     """
 
     name: str
@@ -150,6 +153,7 @@ class FeatureView:
     value_table: str = ""
     facts: str = ""
     settles: str = ""
+    settling_statuses: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a view whose own key, clock or creation time would be learnt from, or that settles without facts."""
@@ -227,6 +231,8 @@ LEAD_FEATURES = FeatureView(
     value_table="intermediate.lead_values",
     facts="intermediate.timeline",
     settles="fact = 'project_closed' or (fact = 'interaction' and outcome in ({closing_outcomes}))",
+    settling_statuses="select lead_id, known_us from staging.stg_changes where lead_column = 'lead_status' "
+    "and value in ({closing_lead_statuses})",
 )
 
 SILENCE = RowWeight(column="days_since_last_fact", at_least=7)

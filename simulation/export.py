@@ -39,7 +39,7 @@ AFTERMATH_DAYS = 180
 MAPPING = """\
 name: simulated_crm
 based_on: contract
-closing_outcomes: [not_interested]
+closes: {outcomes: [not_interested]}
 """
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -338,7 +338,7 @@ def _crm_tables(world: World, traits: Traits, records: Records, seed: int) -> di
             "proposed_at": _times(projects["proposed"]),
             "closed_at": _times(projects["closed"]),
         },
-        "lead_changes": {
+        "changes": {
             "change_id": _joined(
                 _numbered("H", changes["lead"], 7),
                 _joined(_names(("status", "owner"), changes["column"]), _numbered("", changes["number"], 1)),

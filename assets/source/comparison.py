@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from assets.source.contract import TABLES
-from assets.source.evidence import LEAVING, PRIMARY_TIMES
+from assets.source.evidence import CLOSING_COLUMNS, LEAVING, PRIMARY_TIMES
 from assets.source.history import CHANGES
 
 if TYPE_CHECKING:
@@ -142,15 +142,17 @@ class Finding:
 def compare(evidence: Evidence, bounds: Bounds = BOUNDS) -> tuple[Finding, ...]:
     """Return what would be lost; a pure function of the evidence."""
     findings = [finding for table in evidence.tables for finding in _of_table(table, bounds)]
-    if rows := sum(rows for rows in evidence.reopened.values() if rows >= bounds.most_rows):
-        listed = ", ".join(evidence.reopened)
-        findings.append(
-            Finding(
-                kind="mapping_changed", subject=f"closing_outcomes {listed}", before=rows, after=0,
-                sentence=f"closing_outcomes: {listed} ended leads before, in {rows:,} rows of interactions; the "
-                "mapping names it no more",
-            )
-        )  # fmt: skip
+    for key, (table, _) in CLOSING_COLUMNS.items():
+        words = {word: rows for (each, word), rows in evidence.reopened.items() if each == key}
+        if rows := sum(rows for rows in words.values() if rows >= bounds.most_rows):
+            listed = ", ".join(words)
+            findings.append(
+                Finding(
+                    kind="mapping_changed", subject=f"closes.{key} {listed}", before=rows, after=0,
+                    sentence=f"closes.{key}: {listed} ended leads before, in {rows:,} rows of {table}; the mapping "
+                    "names it no more",
+                )
+            )  # fmt: skip
     if (days := evidence.silence_before) is not None and days != evidence.silence_now:
         now = (
             "the mapping says nothing of it any more" if evidence.silence_now is None else f"{evidence.silence_now} now"

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FROM_CREATION", "OVERWRITTEN", "SQL_TYPES", "TABLES", "Column", "SourceContractError", "Table"]
+__all__ = [
+    "EARLIER_NAMES",
+    "FROM_CREATION",
+    "OVERWRITTEN",
+    "SQL_TYPES",
+    "TABLES",
+    "Column",
+    "SourceContractError",
+    "Table",
+]
 
 Kind = Literal["text", "time", "number"]
 
@@ -183,7 +192,7 @@ TABLES: Mapping[str, Table] = {
             ),
         ),
         Table(
-            name="lead_changes",
+            name="changes",
             optional=True,
             columns=(
                 Column(name="change_id", required=True),
@@ -200,6 +209,9 @@ TABLES: Mapping[str, Table] = {
 They are read in the opposite order. A history that is read before the leads can lack their last change, which the
 comparison then adds; one read after them would seem to be contradicted by older values.
 """
+
+EARLIER_NAMES: Mapping[str, str] = {"changes": "lead_changes"}
+"""Names of tables in an earlier state of the contract, by their present ones: sources and warehouses may have them."""
 
 CLOSED_STATUSES = ("won", "lost")
 """The project statuses that are worth nothing to a label without the time of the closing."""

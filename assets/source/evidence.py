@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from assets.source.contract import SQL_TYPES, TABLES
+from assets.source.contract import EARLIER_NAMES, SQL_TYPES, TABLES
 from assets.source.history import CHANGES
 from assets.source.load import Wanted
 from assets.source.mapping import FirstOf, Flag, Substitute
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+    from assets.source.closings import Closings
     from assets.source.contract import Table
     from assets.source.mapping import ColumnForm, TableBinding
     from assets.source.validation import Validated
@@ -78,6 +79,13 @@ VOCABULARIES: Mapping[str, tuple[str, ...]] = {
 }
 """The columns whose words are counted."""
 
+CLOSING_COLUMNS: Mapping[str, tuple[str, str]] = {
+    "outcomes": ("interactions", "outcome"),
+    "lead_status": ("leads", "status"),
+    "project_status": ("projects", "status"),
+}
+"""Where the words stand that close a lead, by the key of ``closes`` in a mapping."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
@@ -89,7 +97,7 @@ class Earlier:
         Its clock; None where there was none.
     load_number : int
     mapping : str or None
-    closing_outcomes : tuple of str
+    closing_outcomes, closing_lead_statuses, closing_project_statuses : tuple of str
     silence_closes_after_days : int or None
     delivered : mapping of str to Any, or None
         By table; None in a warehouse of an earlier version.
@@ -99,6 +107,8 @@ class Earlier:
     load_number: int
     mapping: str | None
     closing_outcomes: tuple[str, ...]
+    closing_lead_statuses: tuple[str, ...]
+    closing_project_statuses: tuple[str, ...]
     silence_closes_after_days: int | None
     delivered: Mapping[str, Any] | None
 
@@ -107,18 +117,20 @@ class Earlier:
         """Read it from ``known_extraction``."""
         row = (
             connection.execute(
-                "select as_of, load_number, mapping, closing_outcomes, silence_closes_after_days, delivered "
-                "from known_extraction"
+                "select as_of, load_number, mapping, closing_outcomes, closing_lead_statuses, "
+                "closing_project_statuses, silence_closes_after_days, delivered from known_extraction"
             ).fetchone()
-            or (None,) * 6
+            or (None,) * 8
         )
         return cls(
             as_of=row[0],
             load_number=row[1] or 0,
             mapping=row[2],
             closing_outcomes=tuple(json.loads(row[3] or "[]")),
-            silence_closes_after_days=row[4],
-            delivered=None if row[5] is None else json.loads(row[5]),
+            closing_lead_statuses=tuple(json.loads(row[4] or "[]")),
+            closing_project_statuses=tuple(json.loads(row[5] or "[]")),
+            silence_closes_after_days=row[6],
+            delivered=None if row[7] is None else _present_names(json.loads(row[7])),
         )
 
     def dates(self, table: str) -> Mapping[str, bool]:
@@ -268,8 +280,9 @@ class Evidence:
     Attributes
     ----------
     tables : tuple of TableEvidence
-    reopened : mapping of str to int
-        Outcomes that ended a lead and do so no more, with the stored rows that have them.
+    reopened : mapping of (str, str) to int
+        Words that ended a lead and do so no more, with the stored rows that have them: by the key of ``closes`` in the
+        mapping, and the word.
     silence_before, silence_now : int or None
         Days of silence after which a lead counts as closed.
     ended, ends : datetime or None
@@ -277,7 +290,7 @@ class Evidence:
     """
 
     tables: tuple[TableEvidence, ...]
-    reopened: Mapping[str, int]
+    reopened: Mapping[tuple[str, str], int]
     silence_before: int | None = None
     silence_now: int | None = None
     ended: datetime | None = None
@@ -305,7 +318,7 @@ def measure(
     validated: Mapping[str, Validated],
     found: Mapping[str, Sequence[str]],
     earlier: Earlier,
-    closing_outcomes: Sequence[str],
+    closings: Closings,
     silence_closes_after_days: int | None,
     ends: datetime | None,
     stored_rows: Callable[[str, Sequence[str]], None],
@@ -321,7 +334,7 @@ def measure(
     found : mapping of str to sequence of str
         Columns by table of the source.
     earlier : Earlier
-    closing_outcomes, silence_closes_after_days
+    closings, silence_closes_after_days
         Of the mapping.
     ends : datetime or None
         The last fact of a folder.
@@ -332,21 +345,42 @@ def measure(
         _table(connection, TABLES[name], binding, validated.get(name), found, earlier, stored_rows)
         for name, binding in bindings.items()
     )
-    dropped = [each for each in earlier.closing_outcomes if each not in closing_outcomes]
-    listed = ", ".join(map(literal, dropped)) or "null"
     return Evidence(
         tables=tables,
-        reopened=dict(
-            connection.execute(
-                "select word, rows from known_words where table_name = 'interactions' and column_name = 'outcome' "
-                f"and word in ({listed}) order by word"
-            ).fetchall()
-        ),
+        reopened={
+            **_reopened(connection, "outcomes", earlier.closing_outcomes, closings.outcomes),
+            **_reopened(connection, "lead_status", earlier.closing_lead_statuses, closings.lead_statuses),
+            **_reopened(connection, "project_status", earlier.closing_project_statuses, closings.project_statuses),
+        },
         silence_before=earlier.silence_closes_after_days,
         silence_now=silence_closes_after_days,
         ended=None if (ended := (earlier.delivered or {}).get(ENDS)) is None else datetime.fromisoformat(ended),
         ends=ends,
     )
+
+
+def _present_names(delivered: dict[str, Any]) -> dict[str, Any]:
+    names = {earlier: name for name, earlier in EARLIER_NAMES.items()}
+    return {names.get(table, table): said for table, said in delivered.items()}
+
+
+def _reopened(
+    connection: DuckDBPyConnection, key: str, before: Sequence[str], now: Sequence[str]
+) -> dict[tuple[str, str], int]:
+    """Count the stored rows with words that closed leads and do so no more."""
+    listed = ", ".join(literal(each) for each in before if each not in now) or "null"
+    table, column = CLOSING_COLUMNS[key]
+    query = (
+        f"select word, rows from known_words where table_name = '{table}' and column_name = '{column}' "
+        f"and word in ({listed}) order by word"
+    )
+    if key == "lead_status":
+        # a status that leads have had closes them, whether or not they have it now
+        query = (
+            f"select value, count(distinct lead_id) from known_{CHANGES} where column_name = 'status' "
+            f"and value in ({listed}) group by value order by value"
+        )
+    return {(key, word): rows for word, rows in connection.execute(query).fetchall()}
 
 
 def _table(

@@ -15,8 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from assets.source.clock import last_facts
+from assets.source.closings import Closings, closings_of
 from assets.source.comparison import compare, hash_of, refusal
-from assets.source.contract import SQL_TYPES, TABLES, SourceContractError, Table
+from assets.source.contract import EARLIER_NAMES, SQL_TYPES, TABLES, SourceContractError, Table
 from assets.source.evidence import Earlier, delivered, measure, wanted
 from assets.source.history import CHANGE_COLUMNS, CHANGES, history_assumptions, write_changes
 from assets.source.load import EXTRACTION_COLUMNS, REJECT_COLUMNS, Delta, Wanted, load, open_warehouse
@@ -28,11 +29,15 @@ from assets.source.mapping import (
     TableMapping,
     bind,
     choose_mapping,
+    is_another,
     missing_table,
+    with_earlier_tables,
 )
+from assets.source.orphans import refuse_orphans
 from assets.source.readers import Source, open_source
-from assets.source.sql import MACROS, literal, one_row, quoted
+from assets.source.sql import MACROS, literals, one_row, quoted
 from assets.source.times import plan_sentence
+from assets.source.unmatched import unmatched
 from assets.source.validation import (
     Validated,
     fact_times,
@@ -80,6 +85,8 @@ class TableReport:
         By column, its times that are plans, as the status of their rows says.
     dates_only : list of str
         Columns that have dates without a time of day alone.
+    rows_by_overlap : int
+        New and changed rows before the last watermark that was loaded: the overlap has brought them.
     rows_total : int
         Rows of the table in schema ``raw`` afterwards.
     """
@@ -96,6 +103,7 @@ class TableReport:
     free_text_dropped: int
     plans: dict[str, int]
     dates_only: list[str]
+    rows_by_overlap: int
     rows_total: int
 
 
@@ -111,21 +119,24 @@ class ExtractionReport:
         The folder, or the address of the database without its password.
     mapping_name, mapping_reason : str
         The source mapping and why it was chosen.
-    closing_outcomes : list of str
-        Interaction outcomes that end a lead.
+    closing_outcomes, closing_lead_statuses, closing_project_statuses : list of str
+        Interaction outcomes, and statuses of leads and projects, that end a lead, in every spelling of the source.
     silence_closes_after_days : int or None
         Days of silence after which a lead counts as closed; None for never.
     horizon_days : dict of str to int
         Default horizon by model, in days.
     assumptions : list of str
-        Sentences on every time that the source does not keep, that is a plan, or that is too far from the others.
+        Sentences on every time that the source does not keep, that is a plan, or that is too far from the others, and
+        on what the mapping says and the source does not have.
     tables : dict of str to TableReport
         By contract table.
     changes_seen : dict of str to int
-        Changes of leads that the extraction itself saw, by column: they are among the rows of ``lead_changes``, and
+        Changes of leads that the extraction itself saw, by column: they are among the rows of ``changes``, and
         not among those that were read.
     accepted : list of str
         Sentences on what the source delivers no more, which a person has accepted.
+    notices : list of str
+        Sentences on names of an earlier state, which are still read.
     """
 
     as_of: datetime
@@ -133,12 +144,15 @@ class ExtractionReport:
     mapping_name: str
     mapping_reason: str
     closing_outcomes: list[str]
+    closing_lead_statuses: list[str]
+    closing_project_statuses: list[str]
     silence_closes_after_days: int | None
     horizon_days: dict[str, int]
     assumptions: list[str]
     tables: dict[str, TableReport]
     changes_seen: dict[str, int]
     accepted: list[str]
+    notices: list[str]
 
 
 def extract(
@@ -188,27 +202,37 @@ def extract(
         )
     target = open_warehouse(warehouse)
     chosen, reader = _choose(source, mapping)
+    chosen = with_earlier_tables(chosen, reader.columns())
     say(f"source {reader.description}: mapping {chosen.mapping.name} ({chosen.reason})")
     bindings = _bindings(chosen, reader)
     with _scratch(state_dir) as connection, ExitStack() as until_loaded:
         existing = until_loaded.enter_context(target.known(connection, _wanted(bindings)))
         earlier = Earlier.of(connection)
-        validated = _validated(connection, reader, bindings, present, earlier, say)
+        marks = {
+            name: mark
+            for name, binding in bindings.items()
+            if binding is not None and (mark := _mark(connection, binding, earlier)) is not None
+        }
+        validated = _validated(connection, reader, bindings, marks, present, earlier, say)
         _refuse_no_leads(connection, reader, validated["leads"], bindings["leads"], present)
+        refuse_orphans(connection, validated)
         default, far = _default_clock(connection, reader, validated, present, as_of)
         clock = as_of or default
         # a clock before the export must not date back what only the export has told
         seen = max(clock, default)
         load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
         deltas, counts = _deltas(connection, bindings, clock, seen, load_number, existing)
-        history, counts[CHANGES], changes_seen = _history(connection, bindings, clock, seen, load_number, existing)
+        closings = closings_of(connection, chosen.mapping.closes, chosen.own.closes, validated, earlier)
+        history, counts[CHANGES], changes_seen = _history(
+            connection, bindings, clock, seen, load_number, existing, closings.lead_statuses
+        )
         evidence = measure(
             connection,
             bindings,
             validated,
             reader.columns(),
             earlier,
-            chosen.mapping.closing_outcomes,
+            closings,
             chosen.mapping.silence_closes_after_days,
             None if reader.folder is None else default,
             partial(target.stored_rows, connection),
@@ -228,6 +252,9 @@ def extract(
         _keep_reject_times(connection)
         assumptions = [*_assumptions(chosen, bindings), *_times(validated), *far]
         assumptions += _missing_rows(evidence)
+        late = _late(connection, bindings, marks)
+        assumptions += _of_overlaps(bindings, late)
+        assumptions += [*unmatched(connection, chosen.own, bindings, validated, reader), *closings.sentences]
         if as_of is None:
             assumptions += _changes_to_come(connection, clock)
         loaded = bool(deltas or history) or is_ahead
@@ -237,6 +264,7 @@ def extract(
             load_number,
             reader,
             chosen,
+            closings,
             assumptions,
             loaded,
             said=delivered(evidence),
@@ -248,6 +276,7 @@ def extract(
             note.write_text(json.dumps({"load_number": load_number, "accepted": accepted}))
         # The history comes first. A lead that is in `raw` but not in the history would pass for one that was always
         # without values; one that is in the history alone is new to the next extraction, and finds its changes there.
+        target.rename_earlier()
         say(f"history: {sum(changes_seen.values()):,} changes seen, {counts[CHANGES].new:,} told by the source")
         load(connection, target, state_dir, history)
         say(f"loading {', '.join(delta.table for delta in deltas) or 'nothing: every row is known'}")
@@ -261,16 +290,21 @@ def extract(
         source=reader.description,
         mapping_name=chosen.mapping.name,
         mapping_reason=chosen.reason,
-        closing_outcomes=list(chosen.mapping.closing_outcomes),
+        closing_outcomes=list(closings.outcomes),
+        closing_lead_statuses=list(closings.lead_statuses),
+        closing_project_statuses=list(closings.project_statuses),
         silence_closes_after_days=chosen.mapping.silence_closes_after_days,
         horizon_days=dict(chosen.mapping.horizon_days),
         assumptions=assumptions,
         tables={
-            name: _table_report(name, reader, bindings[name], validated.get(name), counts[name], reasons)
+            name: _table_report(
+                name, reader, bindings[name], validated.get(name), counts[name], reasons, late.get(name, (0,))[0]
+            )
             for name in TABLES
         },
         changes_seen=changes_seen,
         accepted=accepted,
+        notices=list(chosen.notices),
     )
 
 
@@ -293,6 +327,7 @@ def _choose(source: str, mapping: str | None) -> tuple[ChosenMapping, Source]:
 def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding | None]:
     found = reader.columns()
     bindings: dict[str, TableBinding | None] = {}
+    faults: list[SourceContractError] = []
     for name, table in TABLES.items():
         spec = chosen.mapping.tables.get(name, TableMapping())
         source_table = spec.table or name
@@ -303,9 +338,19 @@ def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding |
             if table.optional and spec.table is None:
                 bindings[name] = None
                 continue
-            raise missing_table(name, source_table, found)
-        binding = bind(chosen, table, found=found, place=reader.place(source_table))
-        bindings[name] = replace(binding, leads=bindings["leads"]) if name == CHANGES else binding
+            faults.append(missing_table(name, source_table, found))
+            continue
+        if name not in chosen.own.tables and is_another(table, found[source_table]):
+            bindings[name] = None
+            continue
+        try:
+            bindings[name] = bind(chosen, table, found=found, place=reader.place(source_table))
+        except SourceContractError as fault:
+            faults.append(fault)
+    if faults:
+        raise SourceContractError("\n".join(map(str, faults)))
+    if (history := bindings[CHANGES]) is not None:
+        bindings[CHANGES] = replace(history, leads=bindings["leads"])
     return bindings
 
 
@@ -361,6 +406,7 @@ def _validated(
     connection: DuckDBPyConnection,
     reader: Source,
     bindings: Mapping[str, TableBinding | None],
+    marks: Mapping[str, _Mark],
     present: datetime,
     earlier: Earlier,
     say: Callable[[str], None],
@@ -374,7 +420,7 @@ def _validated(
                 table=name,
                 source_table=binding.source_table,
                 columns=binding.source_columns,
-                since=_since(connection, binding, earlier),
+                since=(marks[name].column, marks[name].since) if name in marks else None,
             )
     validated: dict[str, Validated] = {}
     for name, binding in bindings.items():
@@ -394,8 +440,27 @@ def _validated(
     return validated
 
 
-def _since(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlier) -> tuple[str, datetime] | None:
-    """Return the source column and the time from which a table with a watermark is read; None to read it whole."""
+@dataclass(frozen=True)
+class _Mark:
+    """Where the reading of a table begins that has a watermark.
+
+    Attributes
+    ----------
+    column : str
+        Of the source.
+    since : datetime
+        The value from which rows are read.
+    loaded : datetime
+        The last value that is stored.
+    """
+
+    column: str
+    since: datetime
+    loaded: datetime
+
+
+def _mark(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlier) -> _Mark | None:
+    """Return where the reading of a table begins; None to read it whole."""
     form = None if binding.watermark is None else binding.forms[binding.watermark]
     if not isinstance(form, str):
         return None
@@ -404,15 +469,48 @@ def _since(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earli
         connection,
         f"select (select max({column}) from known_{name}), min(t), count(*) filter (t is null) from "
         f"(select try_cast(json_extract_string(row, '$.{column}') as timestamptz) as t from known_rejects "
-        f"where table_name = {literal(name)})",
+        f"where table_name in ({literals([name, EARLIER_NAMES.get(name, name)])}))",
     )
     # a rejected row whose time is unreadable could be anywhere
     if loaded is None or unplaced:
         return None
+    since = loaded
     if column in earlier.dates(name):
         # rows of the same date, which is a day of another zone perhaps, may have been added or changed since
-        loaded = loaded.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
-    return form, min(loaded, rejected or loaded)
+        since = loaded.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    # a transaction that began before the last value was read, and was committed after it, has earlier values
+    since -= timedelta(minutes=binding.overlap_minutes)
+    return _Mark(form, min(since, rejected or since), loaded)
+
+
+def _late(
+    connection: DuckDBPyConnection, bindings: Mapping[str, TableBinding | None], marks: Mapping[str, _Mark]
+) -> dict[str, tuple[int, timedelta]]:
+    """Count by table the new or changed rows before the last value that was stored, and how far the first lies back."""
+    late = {}
+    for name, mark in marks.items():
+        binding = bindings[name]
+        if binding is None:
+            continue
+        before = f"{binding.watermark} < timestamptz '{mark.loaded.isoformat()}'"
+        origin = " and origin = 'source'" if name == CHANGES else ""
+        rows, first = one_row(
+            connection, f"select count(*), min({binding.watermark}) from delta_{name} where {before}{origin}"
+        )
+        late[name] = (rows, mark.loaded - first if rows else timedelta(0))
+    return late
+
+
+def _of_overlaps(bindings: Mapping[str, TableBinding | None], late: Mapping[str, tuple[int, timedelta]]) -> list[str]:
+    """Return sentences on the rows that only the overlap has brought."""
+    return [
+        f"{name}: {rows:,} new or changed row{'' if rows == 1 else 's'} lay before the last {binding.watermark} that "
+        f"was loaded, by up to {back.total_seconds() / 60:.0f} minutes, and came by the overlap of "
+        f"{binding.overlap_minutes} minutes. What is committed later than that is not read: raise overlap_minutes in "
+        "the mapping if such rows come from further back."
+        for name, (rows, back) in late.items()
+        if rows and (binding := bindings[name]) is not None
+    ]
 
 
 def _refuse_no_leads(
@@ -454,15 +552,24 @@ def _default_clock(
     that it has come to that.
     """
     if reader.folder is not None:
+        facts = _facts(validated)
         days = connection.execute(
-            f"select timezone('UTC', t)::date as day, count(*) from ({_facts(validated)}) where t is not null "
+            f"select timezone('UTC', t)::date as day, count(*) from ({facts}) where t is not null "
             "group by all order by day"
         ).fetchall()
+        if not days:
+            if as_of is not None:
+                return as_of, []
+            raise SourceContractError(
+                f"source {reader.description}: expected a time at which something happened, to tell when the export "
+                "was made, found none in any row. Map a column with times, or set the clock (AS_OF=…): all that the "
+                "export shows is then known from it."
+            )
         found = last_facts(days)
         end = datetime.combine(found.last_day, time.max, UTC)
         aside = 0 if found.reason is None else set_far_facts_aside(connection, validated, max(end, as_of or end))
         last: datetime = one_row(
-            connection, f"select max(t) from ({_facts(validated)}) where t <= timestamptz '{end.isoformat()}'"
+            connection, f"select max(t) from ({facts}) where t <= timestamptz '{end.isoformat()}'"
         )[0].astimezone(UTC)
         # a date of today ends tonight: what has not come yet is not known
         clock = min(last.replace(microsecond=0) + timedelta(seconds=1), present.replace(microsecond=0))
@@ -477,9 +584,12 @@ def _default_clock(
 def _facts(validated: Mapping[str, Validated]) -> str:
     """Return the SELECT of the time of every fact that was read and accepted."""
     return " union all ".join(
-        f"select unnest([{', '.join(columns)}]) as t from typed_{name} where check_no is null"
-        for name, one in validated.items()
-        if (columns := fact_times(one.binding))
+        ["select null::timestamptz as t where false"]
+        + [
+            f"select unnest([{', '.join(columns)}]) as t from typed_{name} where check_no is null"
+            for name, one in validated.items()
+            if (columns := fact_times(one.binding))
+        ]
     )
 
 
@@ -547,12 +657,13 @@ def _history(
     seen: datetime,
     load_number: int,
     existing: set[str],
+    closing_statuses: Sequence[str],
 ) -> tuple[list[Delta], _Counts, dict[str, int]]:
     """Create the new rows of the history; returns them to be written, their counts, and those seen by column."""
     leads, history = bindings["leads"], bindings[CHANGES]
     if leads is None:
         raise AssertionError("a mapping cannot declare the leads absent")
-    changes_seen = write_changes(connection, leads, history, clock, seen, load_number)
+    changes_seen = write_changes(connection, leads, history, clock, seen, load_number, closing_statuses)
     told, delta, known = one_row(
         connection,
         f"select (select count(*) from told_changes), (select count(*) from delta_{CHANGES}), "
@@ -649,6 +760,7 @@ def _marker(
     load_number: int,
     reader: Source,
     chosen: ChosenMapping,
+    closings: Closings,
     assumptions: Sequence[str],
     loaded: bool,
     *,
@@ -666,7 +778,10 @@ def _marker(
         load_number,
         reader.description,
         chosen.mapping.name,
-        json.dumps(chosen.mapping.closing_outcomes),
+        json.dumps(closings.outcomes),
+        # nothing is said of what no mapping of an earlier state could say
+        json.dumps(closings.lead_statuses) if closings.lead_statuses else None,
+        json.dumps(closings.project_statuses) if closings.project_statuses else None,
         chosen.mapping.silence_closes_after_days,
         json.dumps(chosen.mapping.horizon_days, sort_keys=True),
         json.dumps(list(assumptions)),
@@ -739,6 +854,7 @@ def _table_report(
     validated: Validated | None,
     counts: _Counts,
     reasons: Mapping[str, dict[str, int]],
+    late: int,
 ) -> TableReport:
     ignored: list[str] = []
     if binding is not None:
@@ -761,5 +877,6 @@ def _table_report(
         dates_only=[name for name, found in validated.dates.items() if found.dates == found.values]
         if validated
         else [],
+        rows_by_overlap=late,
         rows_total=counts.total,
     )

@@ -1,4 +1,4 @@
-"""The history of the columns of leads that a CRM overwrites: append-only, in ``raw.lead_changes``.
+"""The history of the columns of leads that a CRM overwrites: append-only, in ``raw.changes``.
 
 Two origins: the CRM's own history, where the source has one, and the comparison of what an extraction shows with what
 the history says so far. The comparison closes the gaps of the first: after an extraction the last change of each lead
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets.source.contract import FROM_CREATION, OVERWRITTEN, SQL_TYPES, TABLES
-from assets.source.sql import literal
+from assets.source.sql import literal, literals
 from assets.source.validation import resolved
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHANGES", "CHANGE_COLUMNS", "history_assumptions", "write_changes"]
 
-CHANGES = "lead_changes"
+CHANGES = "changes"
 CHANGE_COLUMNS = {
     **{column.name: SQL_TYPES[column.kind] for column in TABLES[CHANGES].columns},
     "known_at": "timestamptz",
@@ -31,7 +31,7 @@ CHANGE_COLUMNS = {
     "extracted_at": "timestamptz",
     "load_number": "bigint",
 }
-"""The columns of ``raw.lead_changes``.
+"""The columns of ``raw.changes``.
 
 Those of the contract (``changed_at`` is null where an extraction saw the change); when the value became known; who told
 of it, ``source`` or ``extraction``; and clock and number of the extraction that wrote it.
@@ -45,8 +45,9 @@ def write_changes(
     clock: datetime,
     seen: datetime,
     load_number: int,
+    closing_statuses: Sequence[str] = (),
 ) -> dict[str, int]:
-    """Create ``delta_lead_changes``, the changes that ``known_lead_changes`` does not hold.
+    """Create ``delta_changes``, the changes that ``known_changes`` does not hold.
 
     Nothing is compared with ``raw.leads``: it is loaded after the history, and a killed extraction may have left the
     two apart.
@@ -54,8 +55,8 @@ def write_changes(
     Parameters
     ----------
     connection : DuckDBPyConnection
-        The scratch database, with ``typed_leads``, ``known_leads``, ``known_lead_changes`` and, where the source has a
-        history, ``typed_lead_changes``.
+        The scratch database, with ``typed_leads``, ``known_leads``, ``known_changes`` and, where the source has a
+        history, ``typed_changes``.
     leads : TableBinding
     history : TableBinding or None
         None where the source has none.
@@ -65,6 +66,9 @@ def write_changes(
         When what the extraction shows counts as known.
     load_number : int
         Of the extraction.
+    closing_statuses : sequence of str
+        Statuses that end a lead. What an extraction shows had come about before its clock, and a lead that it shows as
+        ended is not open at that clock.
 
     Returns
     -------
@@ -81,7 +85,9 @@ def write_changes(
             f"from ({resolved(history, seen)}) anti join known_{CHANGES} using (change_id)"
         )
     connection.execute(f"create table told_changes as {told}")
-    connection.execute(f"create table seen_changes as {_seen_changes(shown, seen) if shown else nothing}")
+    connection.execute(
+        f"create table seen_changes as {_seen_changes(shown, seen, closing_statuses) if shown else nothing}"
+    )
     connection.execute(
         f"create table delta_{CHANGES} as select *, timestamptz '{clock.isoformat()}' as extracted_at, "
         f"{load_number}::bigint as load_number from (from told_changes union all from seen_changes)"
@@ -90,7 +96,7 @@ def write_changes(
     return dict.fromkeys(shown, 0) | dict(seen_by_column)
 
 
-def _seen_changes(shown: Sequence[str], seen: datetime) -> str:
+def _seen_changes(shown: Sequence[str], seen: datetime, closing_statuses: Sequence[str]) -> str:
     """Compose the SELECT of a change for each lead and column that shows something else than its last change says."""
     values = " union all ".join(
         f"select lead_id, created_at, {literal(name)} as column_name, cast({name} as varchar) as value "
@@ -100,33 +106,45 @@ def _seen_changes(shown: Sequence[str], seen: datetime) -> str:
     # before there was a history, every lead is as good as new
     first = (
         f"column_name in ({', '.join(map(literal, FROM_CREATION))}) and last_known_at is null and (lead_id not in "
-        "(select lead_id from known_leads) or not exists (select 1 from known_lead_changes))"
+        "(select lead_id from known_leads) or not exists (select 1 from known_changes))"
     )
+    now = f"timestamptz '{seen.isoformat()}'"
+    before = f"{now} - to_microseconds(1)"
+    closing = f"(column_name = 'status' and value in ({literals(closing_statuses)}))"
     return f"""
         with changes as (
-            select lead_id, column_name, value, known_at, change_id from known_lead_changes
+            select lead_id, column_name, value, known_at, change_id, origin from known_changes
             union all
-            select lead_id, column_name, value, known_at, change_id from told_changes
+            select lead_id, column_name, value, known_at, change_id, origin from told_changes
         ),
         last_changes as (
-            select lead_id, column_name, value as last_value, known_at as last_known_at from changes
+            select lead_id, column_name, value as last_value, known_at as last_known_at, origin as last_origin
+            from changes
             qualify row_number() over (partition by lead_id, column_name order by known_at desc, change_id desc) = 1
+        ),
+        compared as (
+            select * from ({values}) left join last_changes using (lead_id, column_name)
         ),
         differing as (
             select lead_id, column_name, value, case
                 when {first} then created_at
                 -- an extraction with an earlier clock than one before it still comes after it
-                else greatest(timestamptz '{seen.isoformat()}', last_known_at + to_microseconds(1))
+                else greatest(case when {closing} then {before} else {now} end, last_known_at + to_microseconds(1))
             end as known_at
-            from ({values}) left join last_changes using (lead_id, column_name)
-            where value is distinct from last_value
+            from compared where value is distinct from last_value
+            union all
+            -- the mapping says now that this status closes a lead: so it did when the extraction of this clock saw it
+            select lead_id, column_name, value, {before} as known_at
+            from compared where {closing} and value = last_value and last_origin = 'extraction'
+            and last_known_at = {now}
         )
         select
             'extraction-' || md5(
                 concat_ws(chr(31), lead_id, column_name, epoch_us(known_at), coalesce(value, chr(30)))
             ) as change_id,
             lead_id, column_name, value, null::timestamptz as changed_at, known_at, 'extraction' as origin
-        from differing"""
+        from differing
+        where change_id not in (select change_id from known_changes)"""
 
 
 def shown_columns(leads: TableBinding) -> list[str]:

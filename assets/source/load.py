@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from assets.addresses import is_database
 from assets.environment import session_options
-from assets.source.contract import SQL_TYPES, TABLES, SourceContractError
+from assets.source.contract import EARLIER_NAMES, SQL_TYPES, TABLES, SourceContractError
 from assets.source.readers import describe
 from assets.source.sql import literal, quoted
 from assets.warehouse import patiently
@@ -51,6 +51,8 @@ EXTRACTION_COLUMNS = {
     "source": "varchar",
     "mapping": "varchar",
     "closing_outcomes": "varchar",
+    "closing_lead_statuses": "varchar",
+    "closing_project_statuses": "varchar",
     "silence_closes_after_days": "bigint",
     "horizon_days": "varchar",
     "assumptions": "varchar",
@@ -155,17 +157,21 @@ class Warehouse:
             By table. A table that does not exist is exposed empty.
         """
         existing: set[str] = set()
+        stored_as: dict[str, str] = {}
         attached = self._path.exists()
         if attached:
             attach = f"attach {literal(str(self._path))} as warehouse (read_only)"
             patiently(str(self._path), lambda: connection.execute(attach))
-            existing = {
-                name
-                for (name,) in connection.execute(
-                    "select table_name from duckdb_tables() where database_name = 'warehouse' "
-                    f"and schema_name = {literal(RAW)}"
-                ).fetchall()
-            }
+            stored_as = self._stored_as(
+                {
+                    name
+                    for (name,) in connection.execute(
+                        "select table_name from duckdb_tables() where database_name = 'warehouse' "
+                        f"and schema_name = {literal(RAW)}"
+                    ).fetchall()
+                }
+            )
+            existing = set(stored_as)
         try:
             connection.execute(f"create table known_words ({_definition(WORD_COLUMNS)})")
             for table, want in wanted.items():
@@ -174,7 +180,7 @@ class Warehouse:
                         name
                         for (name,) in connection.execute(
                             "select column_name from duckdb_columns() where database_name = 'warehouse' "
-                            f"and schema_name = {literal(RAW)} and table_name = {literal(table)}"
+                            f"and schema_name = {literal(RAW)} and table_name = {literal(stored_as[table])}"
                         ).fetchall()
                     }
                     # a warehouse of an earlier version lacks the columns that have been added since
@@ -184,7 +190,7 @@ class Warehouse:
                     ]
                     if want.filled:
                         listed.append(f"{want.mask(stored)} as filled")
-                    place = f"warehouse.{RAW}.{table}"
+                    place = f"warehouse.{RAW}.{stored_as[table]}"
                     connection.execute(f"create view known_{table} as select {', '.join(listed)} from {place}")
                     for column in stored.intersection(want.words):
                         _keep_words(connection, table, column, connection.execute(_counted(place, column)).fetchall())
@@ -208,6 +214,39 @@ class Warehouse:
         stored = {name for name, *_ in connection.execute(f"describe {place}").fetchall()}
         listed = [quoted(name) if name in stored else f"null as {quoted(name)}" for name in columns]
         connection.execute(f"create view stored_{table} as select {', '.join(listed)} from {place}")
+
+    def _stored_as(self, tables: Collection[str]) -> dict[str, str]:
+        """Return under which name schema ``raw`` has each table: one that has its earlier name is renamed later."""
+        stored_as = {name: name for name in tables}
+        for name, earlier in EARLIER_NAMES.items():
+            if earlier not in stored_as:
+                continue
+            if name in stored_as:
+                raise SourceContractError(
+                    f"warehouse: expected {RAW}.{name}, found {RAW}.{earlier}, its earlier name, as well: an earlier "
+                    f"state of Leadline has written to this warehouse since. What {RAW}.{name} holds is complete up to "
+                    f"then: drop {RAW}.{earlier}, or bring the warehouse back from a backup."
+                )
+            stored_as[name] = stored_as.pop(earlier)
+        return stored_as
+
+    def rename_earlier(self) -> None:
+        """Give tables of schema ``raw`` their present names, each in one transaction: no row is copied or lost."""
+        import duckdb
+
+        if not self._path.exists():
+            return
+        with patiently(str(self._path), lambda: duckdb.connect(str(self._path))) as connection:
+            for earlier, statements in _renames():
+                found = connection.execute(
+                    f"select 1 from duckdb_tables() where schema_name = {literal(RAW)} "
+                    f"and table_name = {literal(earlier)}"
+                ).fetchone()
+                if found is not None:
+                    connection.begin()
+                    for statement in statements:
+                        connection.execute(statement)
+                    connection.commit()
 
     def destination(self) -> Any:
         """Return the dlt destination."""
@@ -234,14 +273,15 @@ class PostgresWarehouse(Warehouse):
         engine = create_engine(self._url)
         try:
             inspector = inspect(engine)
-            existing = set(inspector.get_table_names(RAW))
+            stored_as = self._stored_as(inspector.get_table_names(RAW))
+            existing = set(stored_as)
             with engine.connect() as opened:
                 words = [
-                    (table, column, opened.execute(text(_counted(f"{RAW}.{table}", column))).all())
+                    (table, column, opened.execute(text(_counted(f"{RAW}.{stored_as[table]}", column))).all())
                     for table in existing.intersection(wanted)
-                    for column in {each["name"] for each in inspector.get_columns(table, schema=RAW)}.intersection(
-                        wanted[table].words
-                    )
+                    for column in {
+                        each["name"] for each in inspector.get_columns(stored_as[table], schema=RAW)
+                    }.intersection(wanted[table].words)
                 ]
         except OperationalError as error:
             raise ConnectionError(
@@ -266,7 +306,7 @@ class PostgresWarehouse(Warehouse):
                         columns.append(literal_column(want.mask(stored.c.keys())).label("filled"))
                     return select(*columns).select_from(stored)
 
-                for batch in _read_database(self._url, schema=RAW, table=table, query=chosen):
+                for batch in _read_database(self._url, schema=RAW, table=stored_as[table], query=chosen):
                     connection.register("batch", batch)
                     connection.execute(f"insert into known_{table} by name from batch")
                     connection.unregister("batch")
@@ -290,6 +330,21 @@ class PostgresWarehouse(Warehouse):
             connection.register("batch", batch)
             connection.execute(f"insert into stored_{table} by name from batch")
             connection.unregister("batch")
+
+    def rename_earlier(self) -> None:
+        """Give tables of schema ``raw`` their present names, each in one transaction: no row is copied or lost."""
+        from sqlalchemy import create_engine, inspect, text
+
+        engine = create_engine(self._url)
+        try:
+            existing = inspect(engine).get_table_names(RAW)
+            for earlier, statements in _renames():
+                if earlier in existing:
+                    with engine.begin() as opened:
+                        for statement in statements:
+                            opened.execute(text(statement))
+        finally:
+            engine.dispose()
 
     def destination(self) -> Any:
         """Return the dlt destination."""
@@ -322,6 +377,19 @@ def open_warehouse(address: str) -> Warehouse:
         f"warehouse: expected duckdb:<path> or postgresql://…, found {address.split(':', 1)[0]!r}. "
         "Correct the warehouse's address."
     )
+
+
+def _renames() -> Iterator[tuple[str, list[str]]]:
+    """Yield the earlier name of a table, and the statements that rename it, for both engines."""
+    for name, earlier in EARLIER_NAMES.items():
+        yield (
+            earlier,
+            [
+                f"alter table {RAW}.{earlier} rename to {name}",
+                # dbt's view of it, which the next build makes under the present name
+                f"drop view if exists staging.stg_{earlier} cascade",
+            ],
+        )
 
 
 def _definition(columns: Mapping[str, str]) -> str:

@@ -5,20 +5,26 @@ The YAML format (a pydantic model), inheritance between mappings, and the choice
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+import unicodedata
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from assets.source.contract import TABLES, SourceContractError, Table
+from assets.source.contract import EARLIER_NAMES, TABLES, SourceContractError, Table
+from assets.source.plain_faults import form_tag, nearest, validated
 from assets.source.reading import Tables
+from assets.source.yaml_text import Document, Fault, read_yaml
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from assets.source.yaml_text import Place
 
 __all__ = [
     "Delay",
@@ -29,7 +35,10 @@ __all__ = [
     "TableBinding",
     "bind",
     "choose_mapping",
+    "folded",
+    "is_another",
     "missing_table",
+    "with_earlier_tables",
 ]
 
 SHIPPED = Path(__file__).parent / "mappings"
@@ -38,6 +47,8 @@ TRIED = ("contract", "plain")
 EXTRACTION = "extraction"
 MOST_OTHERS = 20
 """Names that a message lists at most of what is no table."""
+LIKE_A_MAPPING = re.compile(r"\.?mappings?( ?\(\d+\)| ?copy|[-_ ]?\d+)?(\.(ya?ml|json|toml|txt))+|mapping")
+"""Names, in lower case, of files that somebody means to be a mapping."""
 
 
 class _Strict(BaseModel):
@@ -66,7 +77,10 @@ class Flag(_Strict):
     """A time of which the CRM keeps only that it has happened."""
 
     flag: str = Field(description="source column that says yes or no")
-    known: Literal["extraction"] | Delay = Field(
+    known: Annotated[
+        Annotated[Literal["extraction"], Tag(form_tag(str))] | Annotated[Delay, Tag(form_tag(Delay))],
+        Discriminator(lambda value: form_tag(str if isinstance(value, str) else Delay)),
+    ] = Field(
         default="extraction",
         description="`extraction` (the extraction that first saw it set: right, but empty for the past) or a delay",
     )
@@ -91,12 +105,29 @@ class DerivedId(_Strict):
 
 ColumnForm = str | Substitute | Flag | FirstOf
 
+FORMS: Mapping[str, type[BaseModel]] = {"substitute": Substitute, "flag": Flag, "first_of": FirstOf}
+"""The forms of a column that are no name, by the key that each of them must have."""
+EXPECTED_FORMS = {
+    "columns": f"the name of a source column, or a form with the key {' or '.join(FORMS)}",
+    "known": "`extraction`, or {after: …, hours: …}",
+}
 
-def _yaml_key(value: object) -> object:
-    """Undo YAML's reading of ``yes`` and ``1`` as other types than text, and make the look-up case-insensitive."""
-    if isinstance(value, bool | int | float | str):
-        return str(value).strip().lower()
-    return value
+
+def _form_of(value: object) -> str | None:
+    if isinstance(value, str | BaseModel):
+        return form_tag(type(value))
+    keys = [key for key in FORMS if isinstance(value, dict) and key in value]
+    return form_tag(FORMS[keys[0]]) if keys else None
+
+
+def folded(word: str) -> str:
+    """Return a word as words are compared: without regard to case."""
+    return unicodedata.normalize("NFKC", word).strip().casefold()
+
+
+def _word(value: object) -> object:
+    """Make the look-up of a word case-insensitive."""
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 class TableMapping(_Strict):
@@ -104,13 +135,20 @@ class TableMapping(_Strict):
 
     table: str | None = Field(default=None, description="file name without its ending, or database table")
     absent: bool = Field(default=False, description="the source has no such table")
-    columns: dict[str, ColumnForm] = Field(
-        default_factory=dict, description="contract column: source column, substitute, flag or first_of"
-    )
-    values: dict[str, dict[Annotated[str, BeforeValidator(_yaml_key)], str | None]] = Field(
+    columns: dict[
+        str,
+        Annotated[
+            Annotated[str, Tag(form_tag(str))]
+            | Annotated[Substitute, Tag(form_tag(Substitute))]
+            | Annotated[Flag, Tag(form_tag(Flag))]
+            | Annotated[FirstOf, Tag(form_tag(FirstOf))],
+            Discriminator(_form_of),
+        ],
+    ] = Field(default_factory=dict, description="contract column: source column, substitute, flag or first_of")
+    values: dict[str, dict[Annotated[str, BeforeValidator(_word)], str | None]] = Field(
         default_factory=dict, description="contract column: {value in the source (case does not matter): value}"
     )
-    units: dict[str, Decimal] = Field(
+    units: dict[str, Annotated[Decimal, Field(gt=0)]] = Field(
         default_factory=dict, description="contract number column: factor by which the source's number is multiplied"
     )
     id: DerivedId | None = Field(default=None, description="derives the key of a table that has none")
@@ -118,6 +156,19 @@ class TableMapping(_Strict):
         default=None,
         description="contract time column that the CRM moves whenever a row changes; a database is then read from the "
         "last loaded value on. Only where it can be relied on",
+    )
+    overlap_minutes: int = Field(
+        default=60, ge=0, description="minutes before the last loaded watermark from which rows are read again"
+    )
+
+
+class Closes(_Strict):
+    """What ends a lead, beside a won project and silence; words are compared without regard to case."""
+
+    outcomes: list[str] = Field(default_factory=list, description="interaction outcomes")
+    lead_status: list[str] = Field(default_factory=list, description="statuses of the lead")
+    project_status: list[Annotated[Literal["lost", "cancelled"], BeforeValidator(_word)]] = Field(
+        default_factory=list, description="statuses of a project that has ended"
     )
 
 
@@ -128,7 +179,8 @@ class SourceMapping(_Strict):
     based_on: str | None = Field(default=None, description="shipped mapping that this one refines")
     schema_: str = Field(default="public", alias="schema", description="schema of the tables in a database")
     tables: dict[str, TableMapping] = Field(default_factory=dict, description="by contract table")
-    closing_outcomes: list[str] = Field(default_factory=list, description="interaction outcomes that end a lead")
+    closes: Closes = Field(default_factory=Closes, description="what ends a lead, beside a won project")
+    closing_outcomes: list[str] = Field(default_factory=list, description="the earlier name of closes.outcomes")
     silence_closes_after_days: int | None = Field(
         default=None, ge=1, description="days without a fact after which a lead counts as closed; unset: never"
     )
@@ -136,56 +188,106 @@ class SourceMapping(_Strict):
         default_factory=dict, description="default horizon by model, in days"
     )
 
-    @model_validator(mode="after")
-    def _names_exist(self) -> Self:
-        _known(self.tables, TABLES, "tables")
-        _known(self.horizon_days, DECLARATIONS, "horizon_days (by model)")
-        for name, spec in self.tables.items():
-            _check_table(name, spec)
-        return self
+
+def _faults(mapping: SourceMapping) -> Iterator[tuple[Place, str]]:
+    """Yield what is wrong with the names of a mapping: the place, and a sentence."""
+    yield from _unknown(("tables",), mapping.tables, TABLES)
+    yield from _unknown(("horizon_days",), mapping.horizon_days, DECLARATIONS)
+    if "closing_outcomes" in mapping.model_fields_set and mapping.closes.outcomes:
+        found = "expected closes.outcomes alone, found closing_outcomes, its earlier name, as well. Remove one."
+        yield ("closing_outcomes",), found
+    if mapping.based_on is not None:
+        for _, sentence in _unknown((), [mapping.based_on], _shipped(), why=" (a shipped mapping)"):
+            yield ("based_on",), sentence
+    for name, spec in mapping.tables.items():
+        if name in TABLES:
+            yield from _table_faults(name, spec)
 
 
-def _known(named: Mapping[str, Any] | Sequence[str], allowed: Sequence[str] | Mapping[str, Any], where: str) -> None:
-    unknown = [name for name in named if name not in allowed]
-    if unknown:
-        raise ValueError(f"{where}: expected {', '.join(allowed)}; found {', '.join(unknown)}")
+def _unknown(
+    place: Place, named: Iterable[str], allowed: Iterable[str], *, why: str = "", item: bool = False
+) -> Iterator[tuple[Place, str]]:
+    listed = list(allowed)
+    expected = f"one of {', '.join(listed)}" if listed else "no column"
+    for number, name in enumerate(named):
+        if name not in listed:
+            sentence = f"expected {expected}{why}, found {name!r}. {nearest(name, listed)}"
+            yield (*place, number if item else name), sentence
 
 
-def _check_table(name: str, spec: TableMapping) -> None:
-    table, where = TABLES[name], f"tables.{name}"
+def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
+    table, place = TABLES[name], ("tables", name)
     times = [column.name for column in table.columns if column.kind == "time"]
     if spec.absent and name == "leads":
-        raise ValueError(f"{where}.absent: the leads table cannot be absent")
-    _known(spec.columns, table.column_names, f"{where}.columns")
-    _known(spec.units, [column.name for column in table.columns if column.kind == "number"], f"{where}.units")
+        yield (*place, "absent"), "expected a table of leads, found that it is absent. Every source has leads."
+    yield from _unknown((*place, "columns"), spec.columns, table.column_names)
+    numbers = [column.name for column in table.columns if column.kind == "number"]
+    yield from _unknown((*place, "units"), spec.units, numbers, why=" (a number)")
     # what a history says of a lead is read as the lead is, by the value maps and units of leads
     texts = [column.name for column in table.columns if column.kind == "text" and not column.of_lead]
-    _known(spec.values, texts, f"{where}.values")
+    yield from _unknown((*place, "values"), spec.values, texts, why=" (a text)")
     for column, form in spec.columns.items():
-        place = f"{where}.columns.{column}"
-        if isinstance(form, Substitute):
-            _known([column], times, f"{where}.columns (a substitute)")
-            _known(form.of, [*(time for time in times if time != column), EXTRACTION], f"{place}.of")
-            if table.column(column).required and EXTRACTION not in form.of:
-                raise ValueError(f"{place}.of: expected {EXTRACTION} among them, as {column} is required in every row")
-        elif isinstance(form, Flag):
-            optional = [time for time in times if not table.column(time).required]
-            _known([column], optional, f"{where}.columns (a flag, which leaves the time of some rows empty)")
-            if isinstance(form.known, Delay):
-                _known([form.known.after], [time for time in times if time != column], f"{place}.known.after")
-        elif isinstance(form, FirstOf):
-            _known(
-                [column],
-                [known.name for known in table.columns if known.vocabulary],
-                f"{where}.columns (a first_of, which needs a vocabulary)",
-            )
+        if column in table.column_names:
+            yield from _form_faults(table, column, form, times)
     for column, values in spec.values.items():
-        if vocabulary := table.column(column).vocabulary:
-            _known([value for value in values.values() if value is not None], vocabulary, f"{where}.values.{column}")
+        if column in texts and (vocabulary := table.column(column).vocabulary):
+            for found, meant in values.items():
+                if meant is not None:
+                    yield from (
+                        ((*place, "values", column, found), sentence)
+                        for _, sentence in _unknown((), [meant], vocabulary)
+                    )
     if spec.watermark is not None:
-        _known([spec.watermark], times, f"{where}.watermark")
-        if not isinstance(spec.columns.get(spec.watermark, spec.watermark), str):
-            raise ValueError(f"{where}.watermark: {spec.watermark} must be a column of the source")
+        watermark = (*place, "watermark")
+        yield from ((watermark, sentence) for _, sentence in _unknown((), [spec.watermark], times, why=" (a time)"))
+        if not isinstance(form := spec.columns.get(spec.watermark, spec.watermark), str):
+            yield (
+                watermark,
+                f"expected a time that is a column of the source, found {spec.watermark}, which is made by a "
+                f"{form_tag(type(form)).strip('<>').lower()}. Name another, or read the table in full.",
+            )
+
+
+def _form_faults(table: Table, column: str, form: ColumnForm, times: Sequence[str]) -> Iterator[tuple[Place, str]]:
+    place: Place = ("tables", table.name, "columns", column)
+    others = [time for time in times if time != column]
+    if isinstance(form, Substitute):
+        yield from ((place, sentence) for _, sentence in _unknown((), [column], times, why=" for a substitute"))
+        yield from _unknown((*place, "of"), form.of, [*others, EXTRACTION], item=True)
+        if table.column(column).required and EXTRACTION not in form.of:
+            yield (
+                (*place, "of"),
+                f"expected {EXTRACTION} among the times, as {column} is required in every row, found none. Add it.",
+            )
+    elif isinstance(form, Flag):
+        optional = [time for time in times if not table.column(time).required]
+        why = " for a flag, which leaves the time of some rows empty"
+        yield from ((place, sentence) for _, sentence in _unknown((), [column], optional, why=why))
+        if isinstance(form.known, Delay):
+            yield from (
+                ((*place, "known", "after"), sentence) for _, sentence in _unknown((), [form.known.after], others)
+            )
+    elif isinstance(form, FirstOf):
+        chosen = [known.name for known in table.columns if known.vocabulary]
+        why = " for a first_of, which needs a vocabulary"
+        yield from ((place, sentence) for _, sentence in _unknown((), [column], chosen, why=why))
+
+
+def _twice(content: Any) -> Iterator[tuple[Place, str]]:
+    """Yield the words of a value map that are one word in another case, and stand for different values."""
+    tables = content.get("tables") if isinstance(content, dict) else None
+    for name, spec in (tables if isinstance(tables, dict) else {}).items():
+        maps = spec.get("values") if isinstance(spec, dict) else None
+        for column, values in (maps if isinstance(maps, dict) else {}).items():
+            first: dict[object, str] = {}
+            for found, meant in (values if isinstance(values, dict) else {}).items():
+                earlier = first.setdefault(_word(found), found)
+                if values[earlier] != meant:
+                    yield (
+                        ("tables", name, "values", column, found),
+                        f"expected each word once, in any case, found {earlier!r} as well, which stands for "
+                        f"{values[earlier]!r}. Remove one.",
+                    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +304,7 @@ class TableBinding:
         By contract column: the source column, or how it comes about; None where the source has nothing.
     derive_from : tuple of str
         Source columns that the key is derived from; empty when the source has a key.
-    values, units, watermark
+    values, units, watermark, overlap_minutes
         As in the mapping.
     leads : TableBinding or None
         Of a table with values of leads: how those are read.
@@ -215,6 +317,7 @@ class TableBinding:
     values: Mapping[str, Mapping[str, str | None]]
     units: Mapping[str, Decimal]
     watermark: str | None
+    overlap_minutes: int
     leads: TableBinding | None = None
 
     @property
@@ -233,51 +336,85 @@ class TableBinding:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenMapping:
-    """The mapping of a source, its inheritance resolved, and why it was chosen."""
+    """The mapping of a source, its inheritance resolved, why it was chosen, and notices on earlier names in it."""
 
     mapping: SourceMapping
     own: SourceMapping
     reason: str
+    notices: tuple[str, ...] = ()
 
 
-def _read(path: Path) -> SourceMapping:
+def _document(path: Path) -> Document:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return read_yaml(path.read_bytes())
+    except OSError as error:
         raise SourceContractError(
-            f"{path}: expected a source mapping in YAML (UTF-8), found {error}. See docs/source-contract.md."
+            f"{path}: expected a source mapping, found that it cannot be read ({error.strerror}). Check the file."
         ) from error
-    return _validated(content, path)
 
 
-def _validated(content: object, path: Path) -> SourceMapping:
-    try:
-        return SourceMapping.model_validate(content)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}"
-            + (" (unknown key)" if fault["type"] == "extra_forbidden" else "")
-            for fault in error.errors()
-        )
-        raise SourceContractError(
-            f"{path}: the source mapping is not valid: {faults}. The format is in docs/source-contract.md."
-        ) from error
+def _read(path: Path, document: Document) -> SourceMapping:
+    document = _with_present_names(document)
+    mapping, faults = validated(SourceMapping, document, EXPECTED_FORMS)
+    found = [*_twice(document.content), *(() if mapping is None else _faults(mapping))]
+    faults += [Fault(document.line(place), place, sentence) for place, sentence in found]
+    if mapping is None or faults:
+        raise _not_valid(path, faults)
+    return _renamed(mapping)
+
+
+def _renamed(mapping: SourceMapping) -> SourceMapping:
+    """Return a mapping in which everything has its present name."""
+    if "closing_outcomes" in mapping.model_fields_set:
+        closes = mapping.closes.model_copy(update={"outcomes": mapping.closing_outcomes})
+        mapping = mapping.model_copy(update={"closes": closes})
+    return mapping
+
+
+def _with_present_names(document: Document) -> Document:
+    """Return a mapping in which tables have their present names; one that has both names is at fault."""
+    tables = document.content.get("tables") if isinstance(document.content, dict) else None
+    for name, earlier in EARLIER_NAMES.items():
+        if isinstance(tables, dict) and earlier in tables:
+            place = ("tables", earlier)
+            if name in tables:
+                sentence = f"expected tables.{name} alone, found {earlier}, its earlier name, as well. Remove one."
+                document.faults.append(Fault(document.line(place), place, sentence))
+            tables = {name if each == earlier else each: spec for each, spec in tables.items() if each != name}
+            document.content["tables"] = tables
+            moved = {("tables", name, *each[2:]): line for each, line in document.lines.items() if each[:2] == place}
+            document.lines.update(moved)
+    return document
+
+
+def _notices(own: SourceMapping, path: Path, document: Document) -> Iterator[str]:
+    """Yield notices on earlier names in a mapping."""
+    for name, earlier in EARLIER_NAMES.items():
+        if ("tables", earlier) in document.lines:
+            yield f"{path}: the table {earlier} is called {name} now: rename it under tables."
+    if "closing_outcomes" in own.model_fields_set:
+        listed = ", ".join(own.closing_outcomes)
+        yield f"{path}: closing_outcomes is called closes now: write closes: {{outcomes: [{listed}]}}."
+
+
+def _not_valid(path: Path, faults: Sequence[Fault]) -> SourceContractError:
+    ordered = sorted(dict.fromkeys(faults), key=lambda fault: (fault.line or 0, list(map(str, fault.place))))
+    listed = "\n".join(f"- {fault}" for fault in ordered)
+    return SourceContractError(
+        f"{path}: the source mapping is not valid. Its format is in docs/source-contract.md.\n{listed}"
+    )
 
 
 def _shipped() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yml"))
 
 
-def _inherit(own: SourceMapping, path: Path) -> SourceMapping:
+def _inherit(own: SourceMapping, path: Path, document: Document) -> SourceMapping:
     if own.based_on is None:
         return own
-    if own.based_on not in _shipped():
-        raise SourceContractError(
-            f"{path}: based_on: expected one of {', '.join(_shipped())}, found {own.based_on!r}. "
-            "Name a shipped mapping."
-        )
     base_path = SHIPPED / f"{own.based_on}.yml"
-    base = _inherit(_read(base_path), base_path)
+    base_document = _document(base_path)
+    base = _inherit(_read(base_path, base_document), base_path, base_document)
     tables: dict[str, TableMapping] = {}
     for name, table in TABLES.items():
         below, above = base.tables.get(name, TableMapping()), own.tables.get(name, TableMapping())
@@ -293,29 +430,95 @@ def _inherit(own: SourceMapping, path: Path) -> SourceMapping:
             # a key that the refining mapping names is not derived any more
             id=above.id or (None if table.key in above.columns else below.id),
             watermark=above.watermark or below.watermark,
+            overlap_minutes=(above if "overlap_minutes" in above.model_fields_set else below).overlap_minutes,
         )
     said = own.model_fields_set
-    return _validated(
-        {
-            "name": own.name,
-            "based_on": own.based_on,
-            "schema": own.schema_ if "schema_" in said else base.schema_,
-            "tables": tables,
+    merged = SourceMapping(
+        name=own.name,
+        based_on=own.based_on,
+        schema=own.schema_ if "schema_" in said else base.schema_,
+        tables=tables,
+        closes=Closes(
             **{
-                field: getattr(own if field in said else base, field)
-                for field in ("closing_outcomes", "silence_closes_after_days", "horizon_days")
-            },
+                field: getattr((own if field in own.closes.model_fields_set else base).closes, field)
+                for field in Closes.model_fields
+            }
+        ),
+        **{
+            field: getattr(own if field in said else base, field)
+            for field in ("silence_closes_after_days", "horizon_days")
         },
-        path,
     )
+    # what is right by itself may not fit what it refines
+    if found := [Fault(document.line(place), place, sentence) for place, sentence in _faults(merged)]:
+        raise _not_valid(path, found)
+    return merged
 
 
 def _named(path: Path, reason: str) -> ChosenMapping:
-    own = _read(path)
+    document = _document(path)
+    own = _read(path, document)
     # a shipped mapping fits a family of CRMs, so an optional column that it names may be missing; a typing error in a
     # mapping of one's own must not go unnoticed
     noticed = SourceMapping(name=own.name) if path.parent == SHIPPED else own
-    return ChosenMapping(mapping=_inherit(own, path), own=noticed, reason=reason)
+    mapping = _inherit(own, path, document)
+    return ChosenMapping(mapping=mapping, own=noticed, reason=reason, notices=tuple(_notices(own, path, document)))
+
+
+def _in_folder(folder: Path) -> Path | None:
+    """Return the mapping of a source folder: ``mapping.yml`` or ``mapping.yaml``, in any case.
+
+    A file that somebody means to be one and that is not read would let the source be read without it.
+    """
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if LIKE_A_MAPPING.fullmatch(path.name.casefold()) and (path.is_file() or path.suffix)
+    )
+    if len(found) > 1:
+        raise SourceContractError(
+            f"source {folder}: expected one mapping, found {', '.join(path.name for path in found)}. "
+            "Remove all but one."
+        )
+    if found and not (found[0].is_file() and found[0].name.casefold() in ("mapping.yml", "mapping.yaml")):
+        raise SourceContractError(
+            f"source {folder}: expected a file mapping.yml (or mapping.yaml), found {found[0].name}, which is not "
+            "read. Rename it, or move it to another folder."
+        )
+    return found[0] if found else None
+
+
+def is_another(table: Table, columns: Iterable[str]) -> bool:
+    """Say whether an optional table of the contract's name is one of the source's own: it has no required column."""
+    found = {column.strip().lower() for column in columns}
+    return table.optional and not any(column.required and column.name in found for column in table.columns)
+
+
+def with_earlier_tables(chosen: ChosenMapping, found: Mapping[str, Sequence[str]]) -> ChosenMapping:
+    """Return a mapping that reads the tables of a source under their earlier names, where it has no other.
+
+    Raises
+    ------
+    SourceContractError
+        When the source has a table under both names, and the mapping does not say which is meant.
+    """
+    for name, earlier in EARLIER_NAMES.items():
+        spec = chosen.mapping.tables.get(name, TableMapping())
+        if spec.absent or spec.table is not None or earlier not in found:
+            continue
+        if name in found and not is_another(TABLES[name], found[name]):
+            raise SourceContractError(
+                f"table {name}: expected one table, found {name} and {earlier}, its earlier name. Remove one, or say "
+                f"in a mapping.yml which is meant (tables: {{{name}: {{table: {earlier}}}}})."
+            )
+        tables = {**chosen.mapping.tables, name: spec.model_copy(update={"table": earlier})}
+        notice = f"the table {earlier} of the source is called {name} now: it is read, and may be renamed."
+        chosen = replace(
+            chosen,
+            mapping=chosen.mapping.model_copy(update={"tables": tables}),
+            notices=(*chosen.notices, notice),
+        )
+    return chosen
 
 
 def choose_mapping(
@@ -326,7 +529,7 @@ def choose_mapping(
 ) -> ChosenMapping:
     """Choose the mapping of a source and say why.
 
-    In this order: the argument (the name of a shipped mapping, or a path); ``mapping.yml`` in the source folder; the
+    In this order: the argument (the name of a shipped mapping, or a path); the mapping in the source folder; the
     shipped mapping with the folder's name; the first shipped mapping whose required columns are all there.
 
     Parameters
@@ -341,7 +544,8 @@ def choose_mapping(
     Raises
     ------
     SourceContractError
-        When the named mapping is missing or invalid, or none fits; the message lists what each one misses.
+        When the named mapping is missing or invalid, or none fits; the message lists what each one misses. When the
+        folder has several mappings, or one under a name that is not read.
     """
     shipped = _shipped()
     if argument is not None:
@@ -354,19 +558,24 @@ def choose_mapping(
             )
         return _named(Path(argument), f"asked for by path: {argument}")
     if folder is not None:
-        if (folder / "mapping.yml").is_file():
-            return _named(folder / "mapping.yml", "mapping.yml in the source folder")
+        if (own := _in_folder(folder)) is not None:
+            return _named(own, f"{own.name} in the source folder")
         if folder.name in shipped:
             return _named(SHIPPED / f"{folder.name}.yml", "the shipped mapping with the folder's name")
     if absent := [name for name, table in TABLES.items() if name not in found and not table.optional]:
         # every shipped mapping needs each table under its own name
-        raise missing_table(absent[0], absent[0], found)
+        raise SourceContractError("\n".join(str(missing_table(name, name, found)) for name in absent))
     misses: list[str] = []
     for name in TRIED:
         candidate = _named(
             SHIPPED / f"{name}.yml", f"the shipped mapping {name!r}, whose required columns are all there"
         )
-        missing = [fault for table in TABLES if table in found for fault in _missing(candidate, table, found)]
+        missing = [
+            fault
+            for contract, table in TABLES.items()
+            if contract in found and not is_another(table, found[contract])
+            for fault in _missing(candidate, contract, found)
+        ]
         if not missing:
             return candidate
         misses.append(f"{name} misses {', '.join(missing)}")
@@ -451,25 +660,14 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
     Raises
     ------
     SourceContractError
-        When a required column is not there, or the mapping names one that is not.
+        When a required column is not there, or the mapping names one that is not; the message has all of them.
     """
     spec = chosen.mapping.tables.get(table.name, TableMapping())
     source_table = spec.table or table.name
     columns = found[source_table]
     forms, missing = _forms(chosen, table, columns)
-    listing = ", ".join(columns) or "none"
-    if required := [name for name, needed in missing.items() if needed]:
-        column = "column" if len(required) == 1 else "columns"
-        raise SourceContractError(
-            f"table {table.name}, {place}: expected the required {column} {', '.join(required)} "
-            f"(mapping {chosen.mapping.name!r}), found the columns {listing}. "
-            "Export the column, or name its counterpart in a mapping.yml (docs/source-contract.md)."
-        )
     if missing:
-        raise SourceContractError(
-            f"table {table.name}, {place}: the mapping {chosen.mapping.name!r} names the column {', '.join(missing)}, "
-            f"which does not exist; found the columns {listing}. Correct the mapping."
-        )
+        raise SourceContractError(_missing_columns(chosen, table, place, missing, columns))
     actual = {column.strip().lower(): column for column in columns}
     derive_from = spec.id.derive_from if spec.id is not None else []
     return TableBinding(
@@ -480,4 +678,28 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
         values=spec.values,
         units=spec.units,
         watermark=spec.watermark,
+        overlap_minutes=spec.overlap_minutes,
+    )
+
+
+def _missing_columns(
+    chosen: ChosenMapping, table: Table, place: str, missing: Mapping[str, bool], columns: Sequence[str]
+) -> str:
+    required = [name for name, needed in missing.items() if needed]
+    named = [name for name, needed in missing.items() if not needed]
+    wanted = [
+        f"the {what}column{'' if len(names) == 1 else 's'} {', '.join(names)}{which}"
+        for what, names, which in (("required ", required, ""), ("", named, ", which the mapping names"))
+        if names
+    ]
+    near = [
+        f"{name!r} may be {match[0]!r}"
+        for name in missing
+        if (match := get_close_matches(name.strip().lower(), [each.strip().lower() for each in columns], n=1))
+    ]
+    return (
+        f"table {table.name}, {place}: expected {' and '.join(wanted)} (mapping {chosen.mapping.name!r}), found the "
+        f"columns {', '.join(columns) or 'none'}. "
+        + "Export the column, or name its counterpart in a mapping.yml (docs/source-contract.md)"
+        + (f"; {', '.join(near)}." if near else ".")
     )

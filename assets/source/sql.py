@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from duckdb import DuckDBPyConnection
 
-__all__ = ["MACROS", "literal", "of_source", "one_row", "quoted", "source_types"]
+__all__ = ["MACROS", "literal", "literals", "of_source", "one_row", "quoted", "source_types"]
 
 _OF_SOURCE = "source "
 
@@ -42,6 +42,11 @@ def source_types(connection: DuckDBPyConnection, table: str) -> dict[str, str]:
 def literal(text: str | None) -> str:
     """Return a text literal, or ``null``."""
     return "null" if text is None else "'" + text.replace("'", "''") + "'"
+
+
+def literals(texts: Iterable[str]) -> str:
+    """Return text literals for a list in SQL, which is never empty."""
+    return ", ".join(map(literal, texts)) or "''"
 
 
 # Telephone numbers as people write them. A bare row of digits is not taken for one unless it starts like a national

@@ -25,7 +25,7 @@ TABLES = {
     "responded_at timestamptz, extracted_at timestamptz",
     "appointments": "booked_at timestamptz, ended_at timestamptz, extracted_at timestamptz",
     "projects": "proposed_at timestamptz, closed_at timestamptz, extracted_at timestamptz",
-    "lead_changes": "lead_id text, known_at timestamptz, origin text, extracted_at timestamptz",
+    "changes": "lead_id text, known_at timestamptz, origin text, extracted_at timestamptz",
 }
 
 
@@ -83,7 +83,7 @@ def test_until_an_extraction_brought_it(connection: Connection) -> None:
     _insert(connection, "leads", ("old", long_ago, SECOND), ("new", SECOND - 2 * DAY, SECOND))
     _insert(
         connection,
-        "lead_changes",
+        "changes",
         ("old", long_ago, "extraction", FIRST),
         # the lead changed, and is not late for it
         ("old", SECOND, "extraction", SECOND),
@@ -103,7 +103,7 @@ def test_until_an_extraction_brought_it(connection: Connection) -> None:
 
     assert {name: (each.type, each.rows, each.max_days) for name, each in found.items()} == {
         "leads": ("", 1, 2.0),
-        "lead_changes": ("", 1, 1.0),
+        "changes": ("", 1, 1.0),
         "interactions": ("email", 1, 3.0),
         "appointments": ("", 1, 31.0),
         # a clock before the fact

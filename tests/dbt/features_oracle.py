@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.dbt.random_crm import DAY, DIRECTIONS, Crm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 WINDOWS = {"7d": 7, "30d": 30, "90d": 90, "lifetime": None}
 COUNTED_TYPES = {
@@ -87,7 +87,7 @@ class Closing:
 
 
 def expected_features(
-    crm: Crm, clock: datetime, closing_outcomes: Sequence[str]
+    crm: Crm, clock: datetime, closes: Mapping[str, Sequence[str]]
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Return the row of features of every observation, by lead_id and as_of."""
     rows = {}
@@ -95,13 +95,13 @@ def expected_features(
     closed_leads = [
         closing
         for lead in crm["leads"]
-        if (closing := _closing(lead, facts_of[lead["lead_id"]], closing_outcomes)) is not None
+        if (closing := _closing(crm, lead, facts_of[lead["lead_id"]], closes)) is not None
     ]
     for lead in crm["leads"]:
         facts = facts_of[lead["lead_id"]]
         others = [closing for closing in closed_leads if closing.lead_id != lead["lead_id"]]
-        changes = [row for row in crm["lead_changes"] if row["lead_id"] == lead["lead_id"]]
-        closings = [fact.known for fact in facts if _closes(fact, closing_outcomes)]
+        changes = [row for row in crm["changes"] if row["lead_id"] == lead["lead_id"]]
+        closings = _closing_moments(crm, lead, facts, closes)
         for as_of, kind in _observations(lead["created_at"], facts, clock).items():
             if as_of <= min(closings, default=clock):
                 known = [fact for fact in facts if fact.known < as_of]
@@ -152,13 +152,28 @@ def _facts(crm: Crm, lead: dict[str, Any]) -> list[Fact]:
     return facts
 
 
-def _closes(fact: Fact, closing_outcomes: Sequence[str]) -> bool:
-    won = fact.kind == "closed" and fact.outcome == "won"
-    return won or (fact.kind == "interaction" and fact.outcome in closing_outcomes)
+def _closing_moments(
+    crm: Crm, lead: dict[str, Any], facts: Sequence[Fact], closes: Mapping[str, Sequence[str]]
+) -> list[datetime]:
+    words = {
+        "closed": ["won", *closes.get("closing_project_statuses", ())],
+        "interaction": closes.get("closing_outcomes", ()),
+    }
+    statuses = closes.get("closing_lead_statuses", ())
+    return [
+        *(fact.known for fact in facts if fact.outcome in words.get(fact.kind, ())),
+        *(
+            row["known_at"]
+            for row in crm["changes"]
+            if (row["lead_id"], row["column_name"]) == (lead["lead_id"], "status") and row["value"] in statuses
+        ),
+    ]
 
 
-def _closing(lead: dict[str, Any], facts: Sequence[Fact], closing_outcomes: Sequence[str]) -> Closing | None:
-    moments = [fact.known for fact in facts if _closes(fact, closing_outcomes)]
+def _closing(
+    crm: Crm, lead: dict[str, Any], facts: Sequence[Fact], closes: Mapping[str, Sequence[str]]
+) -> Closing | None:
+    moments = _closing_moments(crm, lead, facts, closes)
     if not moments:
         return None
     closed = max(min(moments), lead["created_at"])

@@ -53,7 +53,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "proposed_at": "timestamptz",
         "closed_at": "timestamptz",
     },
-    "lead_changes": {
+    "changes": {
         "change_id": "text",
         "lead_id": "text",
         "column_name": "text",
@@ -73,6 +73,12 @@ TYPES = ("call", "email", "sms", "meeting", "web", "proposal", "note")
 DIRECTIONS = ("inbound", "outbound", "outbound", "internal")
 OUTCOMES = ("reached", "voicemail", "DECLINED", "won't say", None, None, None, None, None, None, None, None)
 CLOSING_OUTCOMES = ["DECLINED", "won't say"]
+CLOSES: Mapping[str, list[str]] = {
+    "closing_outcomes": CLOSING_OUTCOMES,
+    "closing_lead_statuses": ["lost", "won't buy"],
+    "closing_project_statuses": ["lost"],
+}
+"""All that may close a lead, beside a won project and silence."""
 TIER_VALUES = ("9999.99", "10000.00", "49999.99", "50000.00", "250000.00", "999999.99", "1000000.00")
 
 
@@ -112,7 +118,7 @@ def random_crm(seed: int, *, leads: int = 80) -> Crm:
             crm["projects"].append(_project(rng, crm, lead_id, created, end))
         for column in ("status", "assigned_to", "property_value", "zip_code"):
             for _ in range(rng.choice((0, 1, 1, 2, 5))):
-                crm["lead_changes"].append(_change(rng, crm, lead_id, column, created, end))
+                crm["changes"].append(_change(rng, crm, lead_id, column, created, end))
     return crm
 
 
@@ -170,16 +176,16 @@ def _project(rng: random.Random, crm: Crm, lead_id: str, start: datetime, end: d
 
 def _change(rng: random.Random, crm: Crm, lead_id: str, column: str, start: datetime, end: datetime) -> dict[str, Any]:
     # some at the creation, some at one moment with another change of the lead
-    earlier = [row["known_at"] for row in crm["lead_changes"] if row["lead_id"] == lead_id]
+    earlier = [row["known_at"] for row in crm["changes"] if row["lead_id"] == lead_id]
     known = rng.choice((start, *earlier)) if rng.random() < 0.3 else _moment(rng, start, end)
     value = {
-        "status": ("new", "open", "won", None),
+        "status": ("new", "open", "new", "open", "won", "won", None, None, "lost", "won't buy"),
         "assigned_to": ("R1", "R2", None),
         "property_value": (*TIER_VALUES, "0.00", "0.00", f"{rng.uniform(0, 2e6):.2f}", None),
         "zip_code": ("1011", "10999", "04109", "SW1A 1AA", None),
     }[column]
     return {
-        "change_id": rng.choice(("h", "H")) + str(len(crm["lead_changes"])),
+        "change_id": rng.choice(("h", "H")) + str(len(crm["changes"])),
         "lead_id": lead_id,
         "column_name": column,
         "value": rng.choice(value),

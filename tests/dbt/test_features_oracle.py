@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.dbt.features_oracle import expected_features
 from tests.dbt.lead_features import columns
-from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, random_crm
+from tests.dbt.random_crm import CLOCK, CLOSES, CLOSING_OUTCOMES, random_crm
 from tests.dbt.warehouses import DuckDB
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 SEED = 1
-VARIABLES = {"as_of": CLOCK.isoformat(), "closing_outcomes": CLOSING_OUTCOMES}
+SOME = {"closing_outcomes": CLOSING_OUTCOMES}
 CALCULATED = (
     "avg_contact_gap_days",
     "avg_response_hours",
@@ -29,15 +32,16 @@ CALCULATED = (
 RELATIVE_TOLERANCE = 1e-14
 
 
-def test_features_equal_the_oracle(tmp_path: Path, scratch: Path) -> None:
+@pytest.mark.parametrize("closes", [SOME, CLOSES], ids=["outcomes", "statuses"])
+def test_features_equal_the_oracle(closes: Mapping[str, list[str]], tmp_path: Path, scratch: Path) -> None:
     """The same observations and the same features."""
     crm = random_crm(seed=SEED)
     warehouse = DuckDB(tmp_path)
     warehouse.load(crm)
-    warehouse.dbt("run", scratch, VARIABLES, "--select", "+lead_features")
+    warehouse.dbt("run", scratch, {"as_of": CLOCK.isoformat(), **closes}, "--select", "+lead_features")
 
     found = warehouse.records("select * from features.lead_features", "lead_id", "as_of")
-    expected = expected_features(crm, CLOCK, CLOSING_OUTCOMES)
+    expected = expected_features(crm, CLOCK, closes)
 
     assert found.keys() == expected.keys()
     assert {row["observation_kind"] for row in expected.values()} == {"activity", "heartbeat", "silence", "clock"}
@@ -58,7 +62,7 @@ def _same(name: str, found: Any, expected: Any) -> bool:
 
 def test_the_random_crm_reaches_every_feature() -> None:
     """A feature that is the same for every observation of the random CRM would be compared in vain."""
-    expected = list(expected_features(random_crm(seed=SEED), CLOCK, CLOSING_OUTCOMES).values())
+    expected = list(expected_features(random_crm(seed=SEED), CLOCK, SOME).values())
 
     constant = [name for name in expected[0] if len({row[name] for row in expected}) == 1]
 
@@ -67,7 +71,7 @@ def test_the_random_crm_reaches_every_feature() -> None:
 
 def test_the_random_crm_has_the_nulls_that_are_declared() -> None:
     """A column that says what its nulls mean has some, and every other value of it is compared as well."""
-    expected = list(expected_features(random_crm(seed=SEED), CLOCK, CLOSING_OUTCOMES).values())
+    expected = list(expected_features(random_crm(seed=SEED), CLOCK, SOME).values())
     declared = {column["name"] for column in columns() if column["meta"]["null_means"] != "never"}
 
     assert {name for name in expected[0] if any(row[name] is None for row in expected)} == declared

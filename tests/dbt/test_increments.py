@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, COLUMNS, DAY, Crm, random_crm
+from tests.dbt.random_crm import CLOCK, CLOSES, COLUMNS, DAY, Crm, random_crm
 from tests.dbt.warehouses import DuckDB, Postgres, Warehouse
 from tests.postgres import database, server
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.no_cover
 
 SETTINGS: dict[str, Any] = {
-    "closing_outcomes": CLOSING_OUTCOMES,
+    **CLOSES,
     "conversion_horizon_days": 30,
     # long enough that open leads are silent for months, and short enough that some close
     "silence_closes_after_days": 130,
@@ -36,7 +36,7 @@ KEYS = {
     "interactions": "interaction_id",
     "appointments": "appointment_id",
     "projects": "project_id",
-    "lead_changes": "change_id",
+    "changes": "change_id",
 }
 COMPARED = {
     "intermediate.timeline": ("lead_id", "fact_number"),
@@ -105,8 +105,8 @@ def deliveries(crm: Crm, seed: int) -> list[Delivery]:
                 if rng.random() < 0.05:
                     moved = {**row, "lead_id": rng.choice(crm["leads"])["lead_id"]}
                     found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, table, moved))
-    for row in crm["lead_changes"]:
-        deliver("lead_changes", row, row["known_at"])
+    for row in crm["changes"]:
+        deliver("changes", row, row["known_at"])
     return sorted(found, key=lambda each: each.at)
 
 

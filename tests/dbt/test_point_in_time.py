@@ -6,7 +6,7 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, DAY, Crm, random_crm
+from tests.dbt.random_crm import CLOCK, CLOSES, CLOSING_OUTCOMES, DAY, Crm, random_crm
 from tests.dbt.warehouses import DuckDB
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = datetime(2024, 5, 1, tzinfo=UTC)
 VARIABLES = {
     "as_of": CLOCK.isoformat(),
-    "closing_outcomes": CLOSING_OUTCOMES,
+    **CLOSES,
     "silence_closes_after_days": 30,
     "conversion_horizon_days": 30,
 }
@@ -49,8 +49,8 @@ def deleted(crm: Crm) -> Crm:
         if row["closed_at"] and row["closed_at"] >= T:
             row.update(closed_at=None, status="open")
         _keep(past, "projects", row, row["proposed_at"])
-    for row in deepcopy(crm["lead_changes"]):
-        _keep(past, "lead_changes", row, row["known_at"])
+    for row in deepcopy(crm["changes"]):
+        _keep(past, "changes", row, row["known_at"])
     return past
 
 
@@ -83,10 +83,11 @@ def scrambled(crm: Crm) -> Crm:
             row.update(proposed_at=T, closed_at=T, status="won", value=77)
         elif row["closed_at"] is None or row["closed_at"] >= T:
             row.update(closed_at=T, status="won")
-    for row in future["lead_changes"]:
+    for row in future["changes"]:
         if row["known_at"] >= T:
-            row.update(known_at=T, changed_at=T, value="77.00")
-    future["lead_changes"] += [
+            value = "lost" if row["column_name"] == "status" else "77.00"
+            row.update(known_at=T, changed_at=T, value=value)
+    future["changes"] += [
         {"change_id": f"{row['lead_id']} {column}", "lead_id": row["lead_id"], "column_name": column, "value": "78.00"}
         | {"known_at": T, "changed_at": None, "origin": "extraction"}
         for row in future["leads"]

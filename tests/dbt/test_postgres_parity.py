@@ -19,13 +19,13 @@ from assets.source.contract import TABLES
 from assets.source.extract import ExtractionReport, extract
 from simulation import simulate
 from simulation.world import COMPANIES, Faults
-from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, COLUMNS, DAY, Crm, random_crm
+from tests.dbt.random_crm import CLOCK, CLOSES, COLUMNS, DAY, Crm, random_crm
 from tests.dbt.warehouses import ROOT, DuckDB, Postgres, Row, Warehouse, tables
 from tests.parity import Table, assert_same_rows
 from tests.postgres import database
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 SCHEMAS = ("features", "labels", "marts")
@@ -57,7 +57,7 @@ def test_a_random_crm(
         address,
         scratch,
         command="build",
-        closing_outcomes=CLOSING_OUTCOMES,
+        closes=CLOSES,
         as_of=CLOCK,
         # facts after the clock must change nothing on either engine, so none is refused as lying in the future
         present=CLOCK + 400 * DAY,
@@ -138,7 +138,7 @@ def _built_on_both(
     scratch: Path,
     *,
     command: str = "run",
-    closing_outcomes: Sequence[str] | None = None,
+    closes: Mapping[str, list[str]] | None = None,
     as_of: datetime | None = None,
     present: datetime = PRESENT,
     mapping: str | None = None,
@@ -169,7 +169,7 @@ def _built_on_both(
         warehouse.load_predictions(_predictions([lead for (lead,) in latest], report.as_of), champions, unscored)
         variables = {
             "as_of": report.as_of.isoformat(),
-            "closing_outcomes": report.closing_outcomes if closing_outcomes is None else closing_outcomes,
+            **({"closing_outcomes": report.closing_outcomes} if closes is None else closes),
             "conversion_horizon_days": 30,
         }
         warehouse.dbt(command, scratch, variables, parse=command == "build")

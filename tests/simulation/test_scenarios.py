@@ -32,7 +32,7 @@ KNOWN_BEFORE = {
             case when closed_at < {DAY} then status else 'open' end as status,
             case when closed_at < {DAY} then closed_at end as closed_at
         ) from {{}} where proposed_at < {DAY}""",
-    "lead_changes": f"select * from {{}} where changed_at < {DAY}",
+    "changes": f"select * from {{}} where changed_at < {DAY}",
     "truth/decisions": f"select * from {{}} where decided_at < {DAY}",
 }
 

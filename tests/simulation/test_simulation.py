@@ -43,7 +43,7 @@ CONTRACT = {
         "rescheduled_from",
     ],
     "projects": ["project_id", "lead_id", "value", "cost", "status", "proposed_at", "closed_at"],
-    "lead_changes": ["change_id", "lead_id", "column_name", "value", "changed_at"],
+    "changes": ["change_id", "lead_id", "column_name", "value", "changed_at"],
 }
 ACTIONS = ["call_immediate", "email_nurture", "schedule_appointment", "send_proposal", "no_action"]
 END = "timestamptz '2026-07-01 00:00:00+00'"
@@ -96,7 +96,7 @@ def test_the_default_company_keeps_its_rows(tmp_path: Path) -> None:
         "interactions": 12210,
         "appointments": 354,
         "projects": 333,
-        "lead_changes": 2359,
+        "changes": 2359,
         "truth/decisions": 5185,
         "truth/leads": 500,
     }
@@ -121,12 +121,12 @@ def test_the_export_has_the_tables_of_the_contract(
         types = {row[0]: row[1] for row in crm.execute(f"describe {table}").fetchall()}
         assert [name for name in types if name not in ("name", "email", "phone")] == columns
         for name, type_ in types.items():
-            money = name in ("value", "cost", "property_value") and table != "lead_changes"
+            money = name in ("value", "cost", "property_value") and table != "changes"
             expected = "TIMESTAMP WITH TIME ZONE" if name.endswith("_at") else "DECIMAL(18,2)" if money else "VARCHAR"
             assert type_ == expected, (table, name)
         assert one(crm, f"select count(*) from {table}")[0] == simulated.rows[table]
     assert one(crm, "select count(name), count(email), count(phone) from leads") == (simulated.rows["leads"],) * 3
-    mapping = "name: simulated_crm\nbased_on: contract\nclosing_outcomes: [not_interested]\n"
+    mapping = "name: simulated_crm\nbased_on: contract\ncloses: {outcomes: [not_interested]}\n"
     assert (simulated.out / "mapping.yml").read_text() == mapping
 
 
@@ -156,7 +156,7 @@ def test_nothing_is_known_before_it_happens_or_after_the_end(crm: duckdb.DuckDBP
         ("appointments", "ended_at"),
         ("projects", "proposed_at"),
         ("projects", "closed_at"),
-        ("lead_changes", "changed_at"),
+        ("changes", "changed_at"),
         ("truth_decisions", "decided_at"),
     ):
         assert one(crm, f"select count(*), max({column}) < {END} from {table} where {column} is not null")[1], column
@@ -167,7 +167,7 @@ def test_nothing_is_known_before_it_happens_or_after_the_end(crm: duckdb.DuckDBP
         ("appointments", "(status = 'scheduled') <> (ended_at is null)"),
         ("projects", "(status = 'open') <> (closed_at is null)"),
         ("facts join leads using (lead_id)", "occurred_at < created_at"),
-        ("lead_changes join leads using (lead_id)", "changed_at < created_at"),
+        ("changes join leads using (lead_id)", "changed_at < created_at"),
     ):
         assert one(crm, f"select count(*) from {table} where {condition}")[0] == 0, condition
 
@@ -293,7 +293,7 @@ def test_truth_and_crm_agree_on_how_leads_end(crm: duckdb.DuckDBPyConnection) ->
 
 def test_the_history_of_a_lead_ends_with_what_it_shows(crm: duckdb.DuckDBPyConnection) -> None:
     last = """select lead_id, column_name, last(value order by changed_at) as value, count(*) as n
-        from lead_changes group by all"""
+        from changes group by all"""
     for column, more in (("status", 0.5), ("assigned_to", 0.01)):
         shown, told, changed = one(
             crm,
@@ -307,15 +307,15 @@ def test_the_history_of_a_lead_ends_with_what_it_shows(crm: duckdb.DuckDBPyConne
     assert one(
         crm,
         f"""select count(*) from (select *, lag(value) over lead as before, lag(changed_at) over lead as earlier
-            from lead_changes window lead as (partition by lead_id, column_name order by changed_at))
+            from changes window lead as (partition by lead_id, column_name order by changed_at))
         where value = before or changed_at = earlier
             or column_name = 'status' and list_position({stages}, value) < list_position({stages}, before)""",
     ) == (0,)
     # nobody is called won before the project is
     assert one(
         crm,
-        """select count(*) from lead_changes join projects using (lead_id)
-        where lead_changes.value = 'won' and projects.status = 'won' and changed_at <> closed_at""",
+        """select count(*) from changes join projects using (lead_id)
+        where changes.value = 'won' and projects.status = 'won' and changed_at <> closed_at""",
     ) == (0,)
 
 
@@ -338,7 +338,7 @@ def test_planted_faults_are_counted(simulated: SimulationSummary, crm: duckdb.Du
         ("leads", "lead_id"),
         ("appointments", "appointment_id"),
         ("projects", "project_id"),
-        ("lead_changes", "change_id"),
+        ("changes", "change_id"),
     ):
         assert one(crm, f"select count(*) - count(distinct {key}) from {table}")[0] == 0
     assert (
@@ -408,7 +408,7 @@ def test_an_earlier_simulation_is_replaced_and_nothing_else_is(tmp_path: Path) -
     assert sorted(path.name for path in (tmp_path / "crm").iterdir()) == [
         "appointments.csv",
         "interactions.csv",
-        "lead_changes.csv",
+        "changes.csv",
         "leads.csv",
         "mapping.yml",
         "projects.csv",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-TABLES = ("leads", "interactions", "appointments", "projects", "lead_changes")
+TABLES = ("leads", "interactions", "appointments", "projects", "changes")
 
 
 def chance(key: str, what: str, per_thousand: int, night: datetime) -> str:
@@ -45,7 +45,7 @@ def export(simulated: Path, folder: Path, night: datetime, first: datetime) -> P
                 case when assigned_to <> 'rep-01' or {now} < first + interval 40 days then assigned_to end
                     as assigned_to
             ) from (select leads.*, changes.status as told, {_time(first)} as first from leads
-            left join (select lead_id, max_by(value, changed_at) as status from lead_changes
+            left join (select lead_id, max_by(value, changed_at) as status from changes
                 where column_name = 'status' and changed_at <= {now} group by lead_id) changes using (lead_id)) leads
             where created_at <= {now} and not {chance("lead_id", "deleted", 10, night)}""",
         "interactions": f"""
@@ -72,7 +72,7 @@ def export(simulated: Path, folder: Path, night: datetime, first: datetime) -> P
                 case when closed_at <= {now} and not {chance("project_id", "reopened", 20, night)} then closed_at end
                     as closed_at
             ) from (select *, {_time(first)} as first from projects) where proposed_at <= {now}""",
-        "lead_changes": f"select * from lead_changes where changed_at <= {now}",
+        "changes": f"select * from changes where changed_at <= {now}",
     }
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
 from assets.source.load import database_url
 
@@ -26,6 +26,10 @@ class Server:
         """Return the rows of a query."""
         with self._engine.connect() as connection:
             return [tuple(row) for row in connection.execute(text(query))]
+
+    def session(self) -> Connection:
+        """Return a session with a transaction of its own."""
+        return self._engine.connect()
 
     def empty(self) -> None:
         """Drop what the test before made."""

@@ -97,14 +97,14 @@ STOPS = [
     Stop(
         6,
         _file("mapping.yml", f"{MAPPING}tables: {{leads: {{columns: {{zip_code: postcode}}}}}}\n"),
-        ("names the column postcode", "does not exist"),
+        ("expected the column postcode, which the mapping names", "found the columns lead_id"),
     ),
     Stop(7, _file("mapping.yml", f"{MAPPING}closing_outcome: [lost]\n"), ("closing_outcome", "unknown key")),
-    Stop(8, _file("mapping.yml", "name: [\n"), ("mapping.yml", "expected a source mapping in YAML")),
+    Stop(8, _file("mapping.yml", "name: [\n"), ("mapping.yml", "line 2: expected YAML")),
     Stop(
         9,
         _file("mapping.yml", f"{MAPPING}tables: {{interactions: {{values: {{type: {{fax: telefax}}}}}}}}\n"),
-        ("tables.interactions.values.type", "found telefax"),
+        ("line 3, tables.interactions.values.type.fax", "found 'telefax'"),
     ),
     Stop(
         10,

@@ -74,7 +74,7 @@ def company(leads: int = 40) -> Export:
                 "status": status, "proposed_at": at(10), "closed_at": at(60) if status != "open" else "",
             }
         )  # fmt: skip
-        export["lead_changes"].append(
+        export["changes"].append(
             {
                 "change_id": f"H{number}", "lead_id": lead, "column_name": "status",
                 "value": export["leads"][-1]["status"], "changed_at": at(0),
@@ -167,8 +167,8 @@ ON_ALL: dict[str, tuple[Callable[[Export], object], list[str]]] = {
         ],
     ),
     "table gone": (
-        without("lead_changes"),
-        ["lead_changes: 40 rows before; the source has no such table, or the mapping declares it absent"],
+        without("changes"),
+        ["changes: 40 rows before; the source has no such table, or the mapping declares it absent"],
     ),
     "word renamed": (
         words("interactions", "outcome", "not_interested", "Not interested"),
@@ -550,7 +550,7 @@ def test_findings_are_accepted_once(kind: str, server: Server, tmp_path: Path) -
 
 def test_rows_that_were_gone_before_are_not_missed_again(csv_place: Place) -> None:
     """They stay in the warehouse; the same goes for a table."""
-    less = changed(kept("interactions", 60), changed(without("lead_changes")))
+    less = changed(kept("interactions", 60), changed(without("changes")))
     assert len(csv_place.extract(less, accept=accepted(csv_place, less)).accepted) == 2
     assert csv_place.extract(less).accepted == []
     assert findings(csv_place, changed(kept("interactions", 40), less)) == [
@@ -594,7 +594,7 @@ def test_a_mapping_that_changes_what_is_stored_is_a_change(csv_place: Place) -> 
         "projects.value: read from 'value' before, from 'value' times 1000 now; 40 of 40 rows change"
     ]
     assert findings(csv_place, export, mapping="name: mine\nbased_on: contract\n") == [
-        "closing_outcomes: not_interested ended leads before, in 13 rows of interactions; the mapping names it no more"
+        "closes.outcomes: not_interested ended leads before, in 13 rows of interactions; the mapping names it no more"
     ]
     again = changed(renamed("interactions", "outcome", "Result"), company())
     named = MAPPING + "tables: {interactions: {columns: {outcome: Result}}}\n"

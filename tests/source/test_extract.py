@@ -35,7 +35,7 @@ def test_writes_every_contract_column_with_its_type(export: Export, tmp_path: Pa
         for column in table.columns:
             assert (table.name, column.name, types[column.kind]) in found
         # a history only grows: no row of it is compared
-        assert ((table.name, "row_hash", "VARCHAR") in found) == (table.name != "lead_changes")
+        assert ((table.name, "row_hash", "VARCHAR") in found) == (table.name != "changes")
         assert (table.name, "extracted_at", "TIMESTAMP WITH TIME ZONE") in found
     assert query("select lead_id, property_value, zip_code from raw.leads order by lead_id") == [
         ("L1", pytest.approx(1000.5), None),
@@ -424,7 +424,7 @@ def test_the_real_funnel_fits_without_a_reject(run: Extract) -> None:
         "appointments": 5_023,
         "projects": 7_030,
         # of each lead its owner, status and property value
-        "lead_changes": 3 * 13_087,
+        "changes": 3 * 13_087,
     }
     assert sum(table.rows_rejected + table.duplicates_collapsed for table in report.tables.values()) == 0
     assert report.as_of == datetime(2012, 3, 14, 15, 4, 55, tzinfo=UTC)

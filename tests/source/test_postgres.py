@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
+from sqlalchemy import text
 
 from assets.source.contract import TABLES
-from assets.source.extract import SourceContractError
+from assets.source.extract import SourceContractError, TableReport
 from tests.source.exports import PRESENT, Extract, Query, Rows, write_csv
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def test_both_warehouses_hold_the_same_rows(
     export["interactions"].append(export["interactions"][0] | {"interaction_id": "I4", "type": "fax"})
     for lead in export["leads"]:
         lead["status"] = "new"
-    export["lead_changes"] = [
+    export["changes"] = [
         {"change_id": "H1", "lead_id": "L1", "column_name": "status", "value": "won", "changed_at": "2024-03-09"},
         {"change_id": "H2", "lead_id": "L9", "column_name": "status", "value": "won", "changed_at": "2024-03-09"},
     ]
@@ -65,7 +66,7 @@ def test_both_warehouses_hold_the_same_rows(
                 f"select {listed} from raw.{table} order by 1"
             )
     assert report.changes_seen == {"status": 1, "property_value": 1}
-    assert server.rows("select count(*) from raw.lead_changes") == [(5,)]
+    assert server.rows("select count(*) from raw.changes") == [(5,)]
     assert (report.tables["interactions"].rows_changed, report.tables["interactions"].rows_unchanged) == (1, 2)
     loads = server.rows("select count(*) from raw._dlt_loads")
     again = run(folder, warehouse=server.address, state_dir=tmp_path / "state")
@@ -126,6 +127,56 @@ def test_watermark_reads_only_what_may_have_changed(server: Server, tmp_path: Pa
     assert query("select source from raw.leads order by lead_id") == [("fair",), ("ads",), ("ads",)]
 
 
+def test_rows_that_are_committed_late_come_by_the_overlap(
+    server: Server, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """A row has the time at which its transaction began: another one that was read before is later."""
+    fill(server)
+    server.do("update leads set updated_at = now() - interval '2 hours'")
+    mapping = tmp_path / "mine.yml"
+    content = "name: mine\nbased_on: contract\ntables: {{leads: {{watermark: updated_at, overlap_minutes: {}}}}}\n"
+    mapping.write_text(content.format(0))
+
+    def extracted() -> TableReport:
+        return run(server.address, mapping=str(mapping), present=datetime.now(UTC)).tables["leads"]
+
+    extracted()
+    with server.session() as late:
+        late.execute(text("insert into leads values (9, 'fair', now(), null, null, now())"))
+        server.do("update leads set source = 'tv', updated_at = now() where lead_id = 1")
+        assert (extracted().rows_changed, extracted().rows_read) == (1, 1)
+        late.commit()
+    # without an overlap the row is never seen
+    assert (extracted().rows_new, query("select count(*) from raw.leads")) == (0, [(2,)])
+    mapping.write_text(content.format(60))
+    report = run(server.address, mapping=str(mapping), present=datetime.now(UTC))
+    found = report.tables["leads"]
+    assert (found.rows_read, found.rows_new, found.rows_by_overlap, found.rows_total) == (2, 1, 1, 3)
+    assert query("select source from raw.leads order by lead_id") == [("tv",), ("ads",), ("fair",)]
+    (note,) = [each for each in report.assumptions if "overlap" in each]
+    assert note.startswith("leads: 1 new or changed row lay before the last updated_at that was loaded, by up to 0 min")
+    # the rows of the overlap are read again, and are no news
+    again = run(server.address, mapping=str(mapping), present=datetime.now(UTC))
+    assert (again.tables["leads"].rows_read, again.tables["leads"].rows_unchanged) == (2, 2)
+    assert (again.tables["leads"].rows_by_overlap, [each for each in again.assumptions if "overlap" in each]) == (0, [])
+
+
+def test_orphans_of_a_table_read_in_part_are_a_share_of_the_whole(server: Server, tmp_path: Path, run: Extract) -> None:
+    """They are read again each time, with hardly anything else: that is no sign of keys that do not meet."""
+    fill(server)
+    mapping = tmp_path / "mine.yml"
+    mapping.write_text("name: mine\nbased_on: contract\ntables: {interactions: {watermark: occurred_at}}\n")
+    event = "insert into interactions (lead_id, type, direction, occurred_at) select {}, 'call', 'inbound', '{}' {}"
+    server.do(
+        event.format(1, "2024-03-05", "from generate_series(1, 50)"),
+        event.format(1, "2024-03-20", ""),
+        event.format(99, "2024-04-01", "from generate_series(1, 20)"),
+    )
+    run(server.address, mapping=str(mapping))
+    table = run(server.address, mapping=str(mapping)).tables["interactions"]
+    assert (table.rows_read, table.rejects_by_reason) == (21, {"orphan": 20})
+
+
 def test_the_watermark_of_a_history_is_that_of_its_own_changes(
     server: Server, tmp_path: Path, run: Extract, query: Query
 ) -> None:
@@ -134,21 +185,50 @@ def test_the_watermark_of_a_history_is_that_of_its_own_changes(
     server.do(
         "alter table leads add column status text",
         "update leads set status = 'new'",
-        "create table lead_changes (change_id text, lead_id bigint, column_name text, value text, "
-        "changed_at timestamptz)",
-        "insert into lead_changes values ('H1', 1, 'status', 'new', '2024-03-01'), ('H2', 1, 'name', 'Ada', null)",
+        "create table changes (change_id text, lead_id bigint, column_name text, value text, changed_at timestamptz)",
+        "insert into changes values ('H1', 1, 'status', 'new', '2024-03-01'), ('H2', 1, 'name', 'Ada', null)",
     )
     mapping = tmp_path / "mine.yml"
-    mapping.write_text("name: mine\nbased_on: contract\ntables: {lead_changes: {watermark: changed_at}}\n")
+    mapping.write_text("name: mine\nbased_on: contract\ntables: {changes: {watermark: changed_at}}\n")
     first = run(server.address, mapping=str(mapping))
-    assert (first.changes_seen, first.tables["lead_changes"].rows_read) == ({"status": 1, "property_value": 1}, 1)
+    assert (first.changes_seen, first.tables["changes"].rows_read) == ({"status": 1, "property_value": 1}, 1)
     server.do(
-        "insert into lead_changes values ('H3', 2, 'status', 'open', '2024-03-05')",
+        "insert into changes values ('H3', 2, 'status', 'open', '2024-03-05')",
         "update leads set status = 'open' where lead_id = 2",
     )
     second = run(server.address, mapping=str(mapping))
-    assert (second.tables["lead_changes"].rows_read, second.tables["lead_changes"].rows_new) == (2, 1)
-    assert query("select change_id from raw.lead_changes where origin = 'source' order by 1") == [("H1",), ("H3",)]
+    assert (second.tables["changes"].rows_read, second.tables["changes"].rows_new) == (2, 1)
+    assert query("select change_id from raw.changes where origin = 'source' order by 1") == [("H1",), ("H3",)]
+
+
+def test_the_history_of_an_earlier_state_is_kept(server: Server, tmp_path: Path, run: Extract) -> None:
+    """In a warehouse of PostgreSQL as well: the table is renamed, with a view of dbt that stands on it."""
+    fill(server)
+    warehouse = {"warehouse": server.address}
+    run(server.address, **warehouse)
+    before = server.rows("select * from raw.changes order by change_id")
+    assert len(before) == 1
+    server.do(
+        "alter table raw.changes rename to lead_changes",
+        "create schema if not exists staging",
+        "create view staging.stg_lead_changes as select * from raw.lead_changes",
+        "create table lead_changes (change_id text, lead_id bigint, column_name text, value text, "
+        "changed_at timestamptz)",
+        "insert into lead_changes values ('H1', 2, 'property_value', '7', '2024-03-03')",
+    )
+    report = run(server.address, **warehouse)
+    assert report.notices == [
+        "the table lead_changes of the source is called changes now: it is read, and may be renamed."
+    ]
+    # what the lead shows after it is nothing
+    assert (report.tables["changes"].rows_new, report.changes_seen["property_value"]) == (1, 1)
+    after = server.rows("select * from raw.changes order by change_id")
+    assert (set(before) < set(after), len(after)) == (True, 3)
+    tables = (
+        "select table_name from information_schema.tables where table_name like '%lead_changes' and table_schema in "
+    )
+    assert server.rows(f"{tables} ('raw', 'staging')") == []
+    server.do("drop schema staging")
 
 
 def test_reads_the_schema_of_the_mapping(server: Server, tmp_path: Path, run: Extract) -> None:

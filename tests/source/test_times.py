@@ -300,13 +300,13 @@ def test_a_database_tells_of_nothing_that_has_not_happened(
 ) -> None:
     """What is dated today has happened by the extraction, and a history of today is not told anew tomorrow."""
     export["projects"][0] |= {"closed_at": "2024-03-09"}
-    export["lead_changes"] = [
+    export["changes"] = [
         {"change_id": "H1", "lead_id": "L1", "column_name": "status", "value": "won", "changed_at": "2024-03-09"}
     ]
     source = deliver("postgres", export, tmp_path, server)
     noon = at("03-09T12:00")
     run(source, present=noon)
-    known = "select closed_at, changed_at from raw.projects, raw.lead_changes where origin = 'source'"
+    known = "select closed_at, changed_at from raw.projects, raw.changes where origin = 'source'"
     just = noon - timedelta(microseconds=1)
     assert query(known) == [(just, just)]
     run(source, present=noon + timedelta(days=1))

@@ -7,6 +7,10 @@
 }}
 
 {%- set closing_outcomes = "'" ~ var('closing_outcomes') | map('replace', "'", "''") | join("', '") ~ "'" -%}
+{%- set closing_lead_statuses = "'" ~ var('closing_lead_statuses') | map('replace', "'", "''") | join("', '") ~ "'" -%}
+{%- set closing_project_statuses = "'" ~ (['won'] + var('closing_project_statuses')) | join("', '") ~ "'" -%}
+{#- Named outside the condition, so that dbt knows of it whatever closes a lead. -#}
+{%- set changes = ref('stg_changes') -%}
 
 with closing_facts as (
 
@@ -15,10 +19,22 @@ with closing_facts as (
         known_us as closed_us
     from {{ of_touched_leads(ref('timeline')) }} as facts
     where
-        (fact = 'project_closed' and outcome = 'won')
+        (fact = 'project_closed' and outcome in ({{ closing_project_statuses }}))
         {%- if var('closing_outcomes') %}
         or (fact = 'interaction' and outcome in ({{ closing_outcomes }}))
         {%- endif %}
+
+    {%- if var('closing_lead_statuses') %}
+
+    union all
+
+    -- from when the history tells of it, whatever status the lead has had since
+    select
+        lead_id,
+        known_us as closed_us
+    from {{ of_touched_leads(changes) }} as staged
+    where lead_column = 'lead_status' and value in ({{ closing_lead_statuses }})
+    {%- endif %}
 
     {%- if var('silence_closes_after_days') is not none %}
 

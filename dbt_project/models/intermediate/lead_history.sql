@@ -22,7 +22,7 @@ with last_of_moment as (
             lead(known_us) over (
                 partition by lead_id, lead_column order by known_us, {{ byte_order('change_id') }}
             ) as next_known_us
-        from {{ of_touched_leads(ref('stg_lead_changes')) }} as staged
+        from {{ of_touched_leads(ref('stg_changes')) }} as staged
     ) as in_order
     where next_known_us is null or next_known_us > known_us
 

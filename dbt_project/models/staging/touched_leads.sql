@@ -12,7 +12,7 @@
         ['appointment_booked', 'appointment_ended']),
     (ref('stg_projects'), source('raw', 'projects'), 'project_id', 'proposed_us', ['closed_us'],
         ['project_proposed', 'project_closed']),
-    (ref('stg_lead_changes'), source('raw', 'lead_changes'), 'change_id', 'known_us', [], []),
+    (ref('stg_changes'), source('raw', 'changes'), 'change_id', 'known_us', [], []),
 ] -%}
 {#- What the last build left: this model runs before it is brought up to date. -#}
 {%- set is_there = is_increment() and execute -%}

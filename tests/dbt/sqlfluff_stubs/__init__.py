@@ -21,6 +21,8 @@ _VARIABLES: dict[str, Any] = {
     "range_from_us": None,
     "range_until_us": None,
     "closing_outcomes": ["declined", "withdrawn"],
+    "closing_lead_statuses": ["lost"],
+    "closing_project_statuses": ["lost"],
     "silence_closes_after_days": 90,
     "conversion_since_us": 1735689600000000,
     "conversion_horizon_days": 90,

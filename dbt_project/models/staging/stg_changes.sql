@@ -1,6 +1,6 @@
 with source as (
 
-    select * from {{ source('raw', 'lead_changes') }}
+    select * from {{ source('raw', 'changes') }}
 
 ),
 

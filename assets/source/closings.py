@@ -1,0 +1,116 @@
+"""The words with which a lead closes, as the source spells them.
+
+A mapping says them in any case. The store compares text as it is, on every engine alike: so each spelling that the
+source has of a word is listed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from assets.source.evidence import CLOSING_COLUMNS
+from assets.source.history import CHANGES
+from assets.source.mapping import folded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from duckdb import DuckDBPyConnection
+
+    from assets.source.evidence import Earlier
+    from assets.source.mapping import Closes
+    from assets.source.validation import Validated
+
+__all__ = ["Closings", "closings_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closings:
+    """What closes a lead, beside a won project and silence.
+
+    Attributes
+    ----------
+    outcomes, lead_statuses, project_statuses : tuple of str
+        As the mapping says them, and every other spelling of them that the source has.
+    sentences : tuple of str
+        On the words of the mapping that the source does not have.
+    """
+
+    outcomes: tuple[str, ...] = ()
+    lead_statuses: tuple[str, ...] = ()
+    project_statuses: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
+
+
+def closings_of(
+    connection: DuckDBPyConnection,
+    closes: Closes,
+    own: Closes,
+    validated: Mapping[str, Validated],
+    earlier: Earlier,
+) -> Closings:
+    """Look the closing words of a mapping up in what was read and in what is stored.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        The scratch database, with ``typed_<table>``, ``known_changes`` and ``known_words``.
+    closes, own : Closes
+        Of the mapping, and what somebody has written of it.
+    validated : mapping of str to Validated
+        By contract table.
+    earlier : Earlier
+    """
+    words = {
+        "outcomes": [
+            *_words(connection, "interactions", "outcome", validated),
+            # seldom words of rows that are not read again
+            *earlier.closing_outcomes,
+        ],
+        "lead_status": [
+            *_words(connection, "leads", "status", validated),
+            *_column(connection, f"select distinct value from known_{CHANGES} where column_name = 'status'"),
+            *(
+                _column(connection, f"select distinct value from typed_{CHANGES} where column_name = 'status'")
+                if CHANGES in validated
+                else ()
+            ),
+        ],
+        "project_status": _words(connection, "projects", "status", validated),
+    }
+    sentences = []
+    for key, (table, _) in CLOSING_COLUMNS.items():
+        found = {folded(word) for word in words[key]}
+        in_part = table in validated and validated[table].reading.part is not None
+        lost = [word for word in getattr(own, key) if folded(word) not in found]
+        if lost and not in_part:
+            sentences.append(
+                f"The mapping's closes.{key} has {len(lost)} word{'' if len(lost) == 1 else 's'} that no row of "
+                f"{table} has: {', '.join(map(repr, lost))}. Check the spelling."
+            )
+    spelt = {key: _spelt(getattr(closes, key), words[key]) for key in CLOSING_COLUMNS}
+    return Closings(
+        outcomes=spelt["outcomes"],
+        lead_statuses=spelt["lead_status"],
+        project_statuses=spelt["project_status"],
+        sentences=tuple(sentences),
+    )
+
+
+def _words(connection: DuckDBPyConnection, table: str, column: str, validated: Mapping[str, Validated]) -> list[str]:
+    stored = _column(
+        connection, f"select word from known_words where table_name = '{table}' and column_name = '{column}'"
+    )
+    read = f"select distinct {column} from typed_{table} where check_no is null"
+    return [*stored, *(_column(connection, read) if table in validated else ())]
+
+
+def _column(connection: DuckDBPyConnection, query: str) -> list[str]:
+    return [value for (value,) in connection.execute(query).fetchall() if value is not None]
+
+
+def _spelt(closing: Sequence[str], words: Iterable[str]) -> tuple[str, ...]:
+    meant = {folded(word) for word in closing}
+    others = sorted({word for word in words if folded(word) in meant} - set(closing))
+    return (*closing, *others)

@@ -1,0 +1,104 @@
+"""Keys that do not meet: a table of which nearly all rows belong to no lead says its keys are written otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assets.source.contract import SourceContractError
+from assets.source.sql import one_row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from duckdb import DuckDBPyConnection
+
+    from assets.source.validation import Validated
+
+__all__ = ["refuse_orphans"]
+
+MIN_ORPHANS = 10
+MIN_SHARE = 0.9
+"""So many rows without a lead, and such a share of the rows of a table, are no matter of single deletions."""
+EXAMPLES = 3
+
+SPELLINGS: Mapping[str, str] = {
+    "regexp_replace({}, '\\.0+$', '')": "one of them is a number with a decimal point, as pandas writes whole numbers "
+    "of a column with gaps: convert it with astype('Int64')",
+    "lower({})": "they differ in upper and lower case",
+    "ltrim({}, '0')": "one of them has leading zeros, which a spreadsheet removes: export it as text",
+    "regexp_replace({}, '[^0-9A-Za-z]', '', 'g')": "they differ in signs such as spaces, quotes or braces",
+    "regexp_replace({}, '\\D', '', 'g')": "one of them has letters before or after the number",
+}
+"""What keys may differ in, by the SQL that makes them equal."""
+
+
+def refuse_orphans(connection: DuckDBPyConnection, validated: Mapping[str, Validated]) -> None:
+    """Stop an extraction whose tables do not meet.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        The scratch database with the typed tables and ``known_leads``.
+    validated : mapping of str to Validated
+        By contract table.
+
+    Raises
+    ------
+    SourceContractError
+        When nearly all rows of a table belong to no lead; with examples of the keys of both sides.
+    """
+    sentences = []
+    for name, one in validated.items():
+        number = next((place for place, check in enumerate(one.checks) if check.reason == "orphan"), None)
+        if number is None:
+            continue
+        orphans, rejected, rows = one_row(
+            connection,
+            f"select count(*) filter (check_no = {number}), count(*) filter (check_no = {number} and lead_id in "
+            "(select lead_id from typed_leads where check_no is not null)), "
+            f"count(*) filter (check_no is null or check_no = {number}) from typed_{name}",
+        )
+        if one.reading.part is not None:
+            # what is rejected is read again, with the few rows that are new
+            rows = max(rows, one.reading.part.rows)
+        if orphans >= MIN_ORPHANS and orphans >= MIN_SHARE * rows:
+            sentences.append(_sentence(connection, one, number, validated["leads"], (orphans, rejected, rows)))
+    if sentences:
+        raise SourceContractError("\n".join(sentences))
+
+
+def _sentence(
+    connection: DuckDBPyConnection, one: Validated, number: int, leads: Validated, counts: tuple[int, int, int]
+) -> str:
+    orphans, rejected, rows = counts
+    table = one.binding.table.name
+    lost = f"(select distinct lead_id from typed_{table} where check_no = {number})"
+    known = "(select lead_id from typed_leads union select lead_id from known_leads)"
+    found = f"{orphans:,} of {rows:,} rows that name another"
+    if rejected:
+        found += f", {rejected:,} of them one that was rejected"
+    remedy = "Export the leads as well, or name the columns in the mapping by which the tables belong together."
+    for spelling, difference in SPELLINGS.items():
+        sides = [f"select distinct {spelling.format('lead_id')} as spelt from {each}" for each in (lost, known)]
+        met, of, altered_lost, altered_known = one_row(
+            connection,
+            f"select count(*) filter (spelt in ({sides[1]})), count(*), "
+            f"(select count(*) from {lost} where {spelling.format('lead_id')} <> lead_id), "
+            f"(select count(*) from {known} where {spelling.format('lead_id')} <> lead_id) "
+            f"from ({sides[0]}) where spelt <> ''",
+        )
+        # one side is written so already: else what is left out tells keys apart
+        if met and met >= MIN_SHARE * of and not (altered_lost and altered_known):
+            remedy = f"The keys differ in how they are written: {difference}. Export both in the same way."
+            break
+    return (
+        f"{one.place}: expected the lead_id of a lead in most rows, found {found}. Keys of {leads.place}: "
+        f"{_examples(connection, known)}; of {one.place}: {_examples(connection, lost)}. {remedy} Nothing is loaded."
+    )
+
+
+def _examples(connection: DuckDBPyConnection, relation: str) -> str:
+    examples = connection.execute(
+        f"select shown(lead_id) from {relation} where lead_id is not null order by lead_id limit {EXAMPLES}"
+    ).fetchall()
+    return ", ".join(repr(each) for (each,) in examples)
