@@ -17,6 +17,8 @@ from assets.source.clock import last_facts
 from assets.source.comparison import compare, hash_of, refusal
 from assets.source.contract import SQL_TYPES, TABLES, SourceContractError, Table
 from assets.source.evidence import Earlier, delivered, measure, wanted
+from assets.source.formats import UTC_ZONE
+from assets.source.functions import create_functions
 from assets.source.history import CHANGE_COLUMNS, CHANGES, history_assumptions, write_changes
 from assets.source.load import EXTRACTION_COLUMNS, REJECT_COLUMNS, Delta, Wanted, load, open_warehouse
 from assets.source.mapping import (
@@ -30,8 +32,8 @@ from assets.source.mapping import (
     missing_table,
 )
 from assets.source.readers import Source, open_source
-from assets.source.sql import MACROS, literal, one_row, quoted
-from assets.source.times import plan_sentence
+from assets.source.sql import literal, one_row, quoted
+from assets.source.times import plan_sentence, said_time
 from assets.source.validation import (
     Validated,
     fact_times,
@@ -41,6 +43,7 @@ from assets.source.validation import (
     validate,
     write_rejects,
 )
+from assets.source.words import folded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,6 +76,10 @@ class TableReport:
         Values that looked like an e-mail address or a telephone number and were replaced.
     free_text_dropped : int
         Values that were taken for message text and left behind.
+    missing_words : dict of str to int
+        By column, values such as N/A, which say that there is none.
+    defaults : dict of str to int
+        By column, accepted rows without a value, for which another stands.
     plans : dict of str to int
         By column, its times that are plans, as the status of their rows says.
     dates_only : list of str
@@ -91,6 +98,8 @@ class TableReport:
     columns_ignored: list[str]
     pseudonymised: int
     free_text_dropped: int
+    missing_words: dict[str, int]
+    defaults: dict[str, int]
     plans: dict[str, int]
     dates_only: list[str]
     rows_total: int
@@ -109,7 +118,7 @@ class ExtractionReport:
     mapping_name, mapping_reason : str
         The source mapping and why it was chosen.
     closing_outcomes : list of str
-        Interaction outcomes that end a lead.
+        Interaction outcomes that end a lead, in each spelling of the data.
     silence_closes_after_days : int or None
         Days of silence after which a lead counts as closed; None for never.
     horizon_days : dict of str to int
@@ -194,13 +203,14 @@ def extract(
         load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
         deltas, counts = _deltas(connection, bindings, clock, seen, load_number, existing)
         history, counts[CHANGES], changes_seen = _history(connection, bindings, clock, seen, load_number, existing)
+        closing = _closing_outcomes(connection, chosen.mapping.closing_outcomes, earlier, validated)
         evidence = measure(
             connection,
             bindings,
             validated,
             reader.columns(),
             earlier,
-            chosen.mapping.closing_outcomes,
+            closing,
             chosen.mapping.silence_closes_after_days,
         )
         findings = compare(evidence)
@@ -216,7 +226,7 @@ def extract(
         if "rejects" not in existing or _rejects_differ(connection):
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
-        assumptions = [*_assumptions(chosen, bindings), *_times(validated), *far]
+        assumptions = [*_assumptions(chosen, bindings), *_values(validated), *far]
         if as_of is None:
             assumptions += _changes_to_come(connection, clock)
         loaded = bool(deltas or history) or is_ahead
@@ -228,6 +238,7 @@ def extract(
             chosen,
             assumptions,
             loaded,
+            closing_outcomes=closing,
             said=delivered(evidence),
             accepted=accepted,
         )
@@ -250,7 +261,7 @@ def extract(
         source=reader.description,
         mapping_name=chosen.mapping.name,
         mapping_reason=chosen.reason,
-        closing_outcomes=list(chosen.mapping.closing_outcomes),
+        closing_outcomes=closing,
         silence_closes_after_days=chosen.mapping.silence_closes_after_days,
         horizon_days=dict(chosen.mapping.horizon_days),
         assumptions=assumptions,
@@ -310,8 +321,7 @@ def _scratch(state_dir: Path) -> Iterator[DuckDBPyConnection]:
     )
     try:
         connection.execute("set global TimeZone = 'UTC'")
-        for macro in MACROS:
-            connection.execute(macro)
+        create_functions(connection)
         yield connection
     finally:
         connection.close()
@@ -384,21 +394,22 @@ def _validated(
 
 def _since(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlier) -> tuple[str, datetime] | None:
     """Return the source column and the time from which a table with a watermark is read; None to read it whole."""
-    form = None if binding.watermark is None else binding.forms[binding.watermark]
-    if not isinstance(form, str):
-        return None
     name, column = binding.table.name, binding.watermark
+    if column is None or not isinstance(form := binding.forms[column], str):
+        return None
+    said = said_time(binding, column, "VARCHAR", f"json_extract_string(row, '$.{column}')").value
     loaded, rejected, unplaced = one_row(
         connection,
         f"select (select max({column}) from known_{name}), min(t), count(*) filter (t is null) from "
-        f"(select try_cast(json_extract_string(row, '$.{column}') as timestamptz) as t from known_rejects "
+        f"(select {said} as t from known_rejects "
         f"where table_name = {literal(name)})",
     )
     # a rejected row whose time is unreadable could be anywhere
     if loaded is None or unplaced:
         return None
-    if column in earlier.dates(name):
-        # rows of the same date, which is a day of another zone perhaps, may have been added or changed since
+    if column in earlier.dates(name) or binding.zone(column) != UTC_ZONE:
+        # rows of the same date, which is a day of another zone perhaps, may have been added or changed since; and the
+        # database compares a time without a zone as if it were UTC
         loaded = loaded.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     return form, min(loaded, rejected or loaded)
 
@@ -427,6 +438,26 @@ def _refuse_no_leads(
             + ". Check that the export is complete and that its columns are mapped."
             + (f" The first: {first[0]}" if first else "")
         )
+
+
+def _closing_outcomes(
+    connection: DuckDBPyConnection, listed: Sequence[str], earlier: Earlier, validated: Mapping[str, Validated]
+) -> list[str]:
+    """Return the outcomes that end a lead: those of the mapping, in each spelling that the data has of them.
+
+    What is stored stays as it was delivered, so what compares with it has to know the spellings.
+    """
+    if not listed:
+        return []
+    words = ", ".join(literal(folded(each)) for each in listed)
+    outcomes = "select word from known_words where table_name = 'interactions' and column_name = 'outcome'"
+    if "interactions" in validated:
+        outcomes += " union select outcome from typed_interactions where check_no is null"
+    found = connection.execute(
+        f"select word from ({outcomes}) where folded(word) in ({words}) order by word"
+    ).fetchall()
+    before = [each for each in earlier.closing_outcomes if folded(each) in map(folded, listed)]
+    return list(dict.fromkeys([*listed, *before, *(word for (word,) in found)]))
 
 
 def _default_clock(
@@ -471,10 +502,22 @@ def _facts(validated: Mapping[str, Validated]) -> str:
     )
 
 
-def _times(validated: Mapping[str, Validated]) -> list[str]:
-    """Return sentences on the times that are plans, and on those without a time of day."""
+def _values(validated: Mapping[str, Validated]) -> list[str]:
+    """Return sentences on what is assumed of the values: texts that are none, times and numbers of several meanings."""
     sentences = []
     for name, one in validated.items():
+        sentences += [
+            f"{name}.{column} says in {count:,} values that there is none (missing): they are left out."
+            for column, count in one.missing_words.items()
+        ]
+        sentences += [
+            f"{name}.{column} has no value in {count:,} rows: they count as {one.binding.table.column(column).default}."
+            for column, count in one.defaults.items()
+        ]
+        sentences += [
+            f"{name}.{column} {sentence}" for column, points in one.points.items() if (sentence := points.sentence)
+        ]
+        sentences += [f"{name}.{column} {walls.sentence}" for column, walls in one.walls.items()]
         sentences += [f"{name}.{column} {dates.sentence}" for column, dates in one.dates.items()]
         sentences += [
             plan_sentence(name, one.binding.table.column(column), statuses) for column, statuses in one.plans.items()
@@ -640,6 +683,7 @@ def _marker(
     assumptions: Sequence[str],
     loaded: bool,
     *,
+    closing_outcomes: Sequence[str],
     said: str,
     accepted: Sequence[str],
 ) -> list[Delta]:
@@ -654,7 +698,7 @@ def _marker(
         load_number,
         reader.description,
         chosen.mapping.name,
-        json.dumps(chosen.mapping.closing_outcomes),
+        json.dumps(list(closing_outcomes)),
         chosen.mapping.silence_closes_after_days,
         json.dumps(chosen.mapping.horizon_days, sort_keys=True),
         json.dumps(list(assumptions)),
@@ -735,6 +779,8 @@ def _table_report(
         columns_ignored=ignored,
         pseudonymised=validated.pseudonymised if validated else 0,
         free_text_dropped=validated.free_text_dropped if validated else 0,
+        missing_words=dict(validated.missing_words) if validated else {},
+        defaults=dict(validated.defaults) if validated else {},
         plans={name: sum(by.values()) for name, by in validated.plans.items()} if validated else {},
         dates_only=[name for name, found in validated.dates.items() if found.dates == found.values]
         if validated

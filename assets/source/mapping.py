@@ -5,15 +5,18 @@ The YAML format (a pydantic model), inheritance between mappings, and the choice
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from assets.source.contract import TABLES, SourceContractError, Table
+from assets.source.formats import ISO, UTC_ZONE, fault_of
+from assets.source.words import MISSING, folded
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -23,9 +26,11 @@ __all__ = [
     "Delay",
     "FirstOf",
     "Flag",
+    "NumberForm",
     "SourceMapping",
     "Substitute",
     "TableBinding",
+    "TimeForm",
     "bind",
     "choose_mapping",
     "missing_table",
@@ -89,11 +94,70 @@ class DerivedId(_Strict):
 ColumnForm = str | Substitute | Flag | FirstOf
 
 
-def _yaml_key(value: object) -> object:
-    """Undo YAML's reading of ``yes`` and ``1`` as other types than text, and make the look-up case-insensitive."""
-    if isinstance(value, bool | int | float | str):
-        return str(value).strip().lower()
+def _yaml_text(value: object) -> object:
+    """Undo YAML's reading of ``yes``, ``null`` and ``1`` as other types than text."""
+    if value is None or isinstance(value, bool | int | float):
+        return "null" if value is None else str(value)
     return value
+
+
+def _word(value: object) -> object:
+    """Return a word as it is looked up."""
+    text = _yaml_text(value)
+    return folded(text) if isinstance(text, str) else text
+
+
+def _zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"expected a time zone of the IANA database such as Europe/Berlin or UTC, found {name}")
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+
+
+class TimeForm(_Strict):
+    """How a time is written that is not ISO 8601, or where the clock hung."""
+
+    format: str | list[str] = Field(
+        default=ISO,
+        description="`iso`, `epoch_s`, `epoch_ms`, `excel_days` or a format of strptime such as `%d/%m/%Y %H:%M`; of "
+        "several the first that fits",
+    )
+    zone: Zone | None = Field(default=None, description="time zone of times that name none, in place of `time_zone`")
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats, in the order in which they are tried."""
+        return (self.format,) if isinstance(self.format, str) else tuple(self.format)
+
+    @model_validator(mode="after")
+    def _formats_exist(self) -> Self:
+        if not self.formats:
+            raise ValueError("expected a format, found none")
+        for name in self.formats:
+            if (fault := fault_of(name)) is not None:
+                raise ValueError(f"{name!r} is no format of a time: {fault}")
+        return self
+
+
+def _time_form(value: object) -> object:
+    """Take a format alone for its long form."""
+    return {"format": value} if isinstance(value, str | list) else value
+
+
+class NumberForm(_Strict):
+    """How numbers are written."""
+
+    decimal: Literal[".", ","] = Field(default=".", description="sign before the decimals")
+    thousands: Literal[".", ",", " ", "'"] | None = Field(default=None, description="sign between groups of digits")
+    strip: list[str] = Field(default_factory=list, description="signs and units that are left out, such as € or EUR")
+
+    @model_validator(mode="after")
+    def _signs_differ(self) -> Self:
+        if self.decimal == self.thousands:
+            raise ValueError(f"expected two signs, found {self.decimal!r} before the decimals and between the groups")
+        return self
 
 
 class TableMapping(_Strict):
@@ -104,11 +168,17 @@ class TableMapping(_Strict):
     columns: dict[str, ColumnForm] = Field(
         default_factory=dict, description="contract column: source column, substitute, flag or first_of"
     )
-    values: dict[str, dict[Annotated[str, BeforeValidator(_yaml_key)], str | None]] = Field(
+    values: dict[str, dict[Annotated[str, BeforeValidator(_word)], str | None]] = Field(
         default_factory=dict, description="contract column: {value in the source (case does not matter): value}"
     )
     units: dict[str, Decimal] = Field(
         default_factory=dict, description="contract number column: factor by which the source's number is multiplied"
+    )
+    times: dict[str, Annotated[TimeForm, BeforeValidator(_time_form)]] = Field(
+        default_factory=dict, description="contract time column: format of its texts, or {format, zone}"
+    )
+    numbers: dict[str, NumberForm] = Field(
+        default_factory=dict, description="contract number column: {decimal, thousands, strip}"
     )
     id: DerivedId | None = Field(default=None, description="derives the key of a table that has none")
     watermark: str | None = Field(
@@ -124,6 +194,11 @@ class SourceMapping(_Strict):
     name: str = Field(min_length=1, description="name of the mapping, recorded with each extraction")
     based_on: str | None = Field(default=None, description="shipped mapping that this one refines")
     schema_: str = Field(default="public", alias="schema", description="schema of the tables in a database")
+    time_zone: Zone = Field(default=UTC_ZONE, description="time zone of times and dates that name none")
+    missing: list[Annotated[str, BeforeValidator(_word)]] = Field(
+        default_factory=lambda: list(MISSING),
+        description="texts that stand for a missing value (case does not matter), in place of the default ones",
+    )
     tables: dict[str, TableMapping] = Field(default_factory=dict, description="by contract table")
     closing_outcomes: list[str] = Field(default_factory=list, description="interaction outcomes that end a lead")
     silence_closes_after_days: int | None = Field(
@@ -154,7 +229,10 @@ def _check_table(name: str, spec: TableMapping) -> None:
     if spec.absent and name == "leads":
         raise ValueError(f"{where}.absent: the leads table cannot be absent")
     _known(spec.columns, table.column_names, f"{where}.columns")
-    _known(spec.units, [column.name for column in table.columns if column.kind == "number"], f"{where}.units")
+    numbers = [column.name for column in table.columns if column.kind == "number"]
+    _known(spec.units, numbers, f"{where}.units")
+    _known(spec.numbers, numbers, f"{where}.numbers")
+    _known(spec.times, times, f"{where}.times")
     # what a history says of a lead is read as the lead is, by the value maps and units of leads
     texts = [column.name for column in table.columns if column.kind == "text" and not column.of_lead]
     _known(spec.values, texts, f"{where}.values")
@@ -183,6 +261,8 @@ def _check_table(name: str, spec: TableMapping) -> None:
         _known([spec.watermark], times, f"{where}.watermark")
         if not isinstance(spec.columns.get(spec.watermark, spec.watermark), str):
             raise ValueError(f"{where}.watermark: {spec.watermark} must be a column of the source")
+        if (written := spec.times.get(spec.watermark)) is not None and written.formats != (ISO,):
+            raise ValueError(f"{where}.watermark: {spec.watermark} must be a time of the database, and has a format")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +279,7 @@ class TableBinding:
         By contract column: the source column, or how it comes about; None where the source has nothing.
     derive_from : tuple of str
         Source columns that the key is derived from; empty when the source has a key.
-    values, units, watermark
+    values, units, watermark, times, time_zone, numbers, missing
         As in the mapping.
     leads : TableBinding or None
         Of a table with values of leads: how those are read.
@@ -212,7 +292,27 @@ class TableBinding:
     values: Mapping[str, Mapping[str, str | None]]
     units: Mapping[str, Decimal]
     watermark: str | None
+    times: Mapping[str, TimeForm] = field(default_factory=dict)
+    time_zone: str = UTC_ZONE
+    numbers: Mapping[str, NumberForm] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
     leads: TableBinding | None = None
+
+    def formats(self, column: str) -> tuple[str, ...]:
+        """Return the formats that the texts of a time column have."""
+        return self.times[column].formats if column in self.times else (ISO,)
+
+    def zone(self, column: str) -> str:
+        """Return the time zone of the values of a time column that name none."""
+        return (self.times[column].zone if column in self.times else None) or self.time_zone
+
+    def known_words(self, column: str) -> set[str]:
+        """Return the words that the vocabulary or the value map of a column knows."""
+        return {*self.table.column(column).vocabulary, *self.values.get(column, {})}
+
+    def missing_words(self, column: str) -> tuple[str, ...]:
+        """Return the words that stand for a missing value of a column: not those that it knows."""
+        return tuple(sorted(set(self.missing) - self.known_words(column)))
 
     @property
     def source_columns(self) -> tuple[str, ...]:
@@ -287,6 +387,8 @@ def _inherit(own: SourceMapping, path: Path) -> SourceMapping:
                 for column in {**below.values, **above.values}
             },
             units={**below.units, **above.units},
+            times={**below.times, **above.times},
+            numbers={**below.numbers, **above.numbers},
             # a key that the refining mapping names is not derived any more
             id=above.id or (None if table.key in above.columns else below.id),
             watermark=above.watermark or below.watermark,
@@ -299,8 +401,8 @@ def _inherit(own: SourceMapping, path: Path) -> SourceMapping:
             "schema": own.schema_ if "schema_" in said else base.schema_,
             "tables": tables,
             **{
-                field: getattr(own if field in said else base, field)
-                for field in ("closing_outcomes", "silence_closes_after_days", "horizon_days")
+                name: getattr(own if name in said else base, name)
+                for name in ("time_zone", "missing", "closing_outcomes", "silence_closes_after_days", "horizon_days")
             },
         },
         path,
@@ -475,4 +577,8 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
         values=spec.values,
         units=spec.units,
         watermark=spec.watermark,
+        times=spec.times,
+        time_zone=chosen.mapping.time_zone,
+        numbers=spec.numbers,
+        missing=tuple(chosen.mapping.missing),
     )
