@@ -136,7 +136,7 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
                 f"{path}: expected the columns {LEAD_ID} and {AS_OF}, found an empty file. Write these at least."
             ) from None
         asked_for = [name for name in (LEAD_ID, AS_OF) if name in frame.columns]
-        return frame.assign(**{name: frame[name].replace("", None) for name in asked_for})
+        return frame.assign(**{name: frame[name].mask(frame[name] == "") for name in asked_for})
     schema, _, table = text.partition(".")
     if not _TABLE.fullmatch(text) or not columns_of(connection, schema, table):
         raise QuestionError(
@@ -260,14 +260,14 @@ def _as_rows(question: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "place": range(len(question)),
-            LEAD_ID: _stored(question[LEAD_ID].astype("str")).array,
+            LEAD_ID: stored_ids(question[LEAD_ID].astype("str")).array,
             AS_OF: question[AS_OF].array,
             "as_of_us": question[AS_OF].astype("int64").array,
         }
     )
 
 
-def _stored(ids: pd.Series[Any]) -> pd.Series[Any]:
+def stored_ids(ids: pd.Series[Any]) -> pd.Series[Any]:
     """Return identifiers as the extraction has stored them: cleaned, and a pseudonym where they are contact data."""
     import duckdb
 
