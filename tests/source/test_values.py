@@ -569,3 +569,54 @@ def test_cases_of_values(run: Extract, query: Query, tmp_path: Path) -> None:
         "2024-07-01T09:30:00.000+0000", "2024-07-01T09:30:00+0530", "20240701", "2024-07-01T09:30:00,5Z",
         "2024-07-01T09:30:00.123456789Z", "2024-07-01T09:30Z", "2024-07-01T09Z", "2024-07-01 09:30:00 -0500",
     }  # fmt: skip
+
+
+def test_columns_of_other_types_of_postgresql(
+    export: Export, tmp_path: Path, run: Extract, query: Query, server: Server
+) -> None:
+    """Their text is read by the same rules: a value, or a row set aside with its reason."""
+    server.do(
+        "drop type if exists stage",
+        "create type stage as enum ('New', 'Won')",
+        "create table leads (lead_id uuid, source text[], created_at timestamptz, assigned_to jsonb, "
+        "property_value money, zip_code char(8), status stage, updated_at timestamp)",
+        "insert into leads select ('00000000-0000-0000-0000-00000000000' || i)::uuid, '{web,ads}', "
+        "case i when 1 then 'infinity' when 2 then '0044-03-15 BC' else '2024-03-01 08:00+01' end::timestamptz, "
+        """'{"id": 7}', 1250.5, '00745', 'Won', '2024-03-02 09:30' from generate_series(0, 3) as r(i)""",
+        "update leads set created_at = null where lead_id::text like '%3'",
+        "create table interactions (interaction_id bigint, lead_id uuid, type text, direction text, "
+        "occurred_at timetz)",
+        "insert into interactions select 1, lead_id, 'call', 'outbound', '09:30+02' from leads limit 1",
+    )
+    (mapping := tmp_path / "mine.yml").write_text(
+        "name: mine\nbased_on: contract\ntables:\n"
+        '  leads: {numbers: {property_value: {thousands: ",", strip: [$]}}}\n'
+        "  appointments: {absent: true}\n  projects: {absent: true}\n"
+    )
+    run(server.address, mapping=str(mapping))
+    assert query("select * exclude (row_hash, extracted_at, load_number) from raw.leads") == [
+        (
+            "00000000-0000-0000-0000-000000000000", "{web,ads}", datetime(2024, 3, 1, 7, tzinfo=UTC), '{"id": 7}',
+            1250.5, "00745", "Won", datetime(2024, 3, 2, 9, 30, tzinfo=UTC),
+        )
+    ]  # fmt: skip
+    assert query("select right(key, 1), reason, value from raw.rejects order by 1, 2") == [
+        ("1", "time_out_of_range", "infinity"), ("1", "unparsable_time", "09:30:00+02"),
+        ("2", "time_out_of_range", "0044-03-15 00:00:00+00 BC"), ("3", "missing_required", None),
+    ]  # fmt: skip
+
+
+def test_columns_of_other_types_of_parquet(export: Export, tmp_path: Path, run: Extract, query: Query) -> None:
+    """Decimals, booleans, lists, binary texts, nanoseconds and numbers that are none."""
+    folder = write_csv(tmp_path / "crm", export)
+    (folder / "leads.csv").unlink()
+    duckdb.sql(
+        "copy (select 'L' || i as lead_id, ['web'] as source, timestamp_ns '2024-03-01 08:00:00.123456' as "
+        "created_at, true as assigned_to, case when i = 1 then 'nan'::double else 1250.5 end as property_value, "
+        f"'00745'::blob as zip_code, 7::decimal(9,3) as status from range(1, 3) r(i)) to '{folder / 'leads.parquet'}'"
+    )
+    run(folder)
+    assert query("select * exclude (updated_at, row_hash, extracted_at, load_number) from raw.leads order by 1") == [
+        ("L1", "[web]", datetime(2024, 3, 1, 8, 0, 0, 123456, UTC), "true", None, "00745", "7.000"),
+        ("L2", "[web]", datetime(2024, 3, 1, 8, 0, 0, 123456, UTC), "true", 1250.5, "00745", "7.000"),
+    ]
