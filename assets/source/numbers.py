@@ -26,6 +26,7 @@ MIN_GROUPS = 3
 """Numbers of a column with three digits after a point, and none with other decimals, of which something is said."""
 
 _PLAIN = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?"
+_COMMON = r"\d+(?:\.\d{1,2})?|\d{4,}\.\d+"
 _GROUP = r"[+-]?\d{1,3}\.\d{3}"
 _COMMA = r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d{1,2}|[+-]?\d{1,3}(?:\.\d{3})+,\d+|[+-]?\d{1,3}(?:\.\d{3}){2,}"
 
@@ -107,14 +108,15 @@ def measure_points(
         form = binding.forms[column.name]
         if not isinstance(form, str) or types[form].startswith(NUMERIC) or not _is_open(column, binding):
             continue
-        # without what stands around the number, such as a currency
-        text = f"regexp_replace(plain(cleaned({quoted(form)})), '^[^\\d+.,-]+|[^\\d]+$', '', 'g')"
+        # most numbers are plain: only the others are looked at, without what stands around them, such as a currency
+        bare = "regexp_replace(plain(v), '^[^\\d+.,-]+|[^\\d]+$', '', 'g')"
         commas, groups, others = one_row(
             connection,
-            f"select count(*) filter (regexp_full_match(v, {literal(_COMMA)})), "
-            f"count(*) filter (regexp_full_match(v, {literal(_GROUP)})), "
-            f"count(*) filter (contains(v, '.') and not regexp_full_match(v, {literal(_GROUP)})) "
-            f"from (select {text} as v from source_{binding.table.name}) where contains(v, ',') or contains(v, '.')",
+            f"select count(*) filter (case when is_odd then regexp_full_match({bare}, {literal(_COMMA)}) end), "
+            f"count(*) filter (case when is_odd then regexp_full_match({bare}, {literal(_GROUP)}) end), "
+            f"count(*) filter (not is_odd and contains(v, '.')) from (select v, "
+            f"not regexp_full_match(v, {literal(_COMMON)}) as is_odd "
+            f"from (select cleaned({quoted(form)}) as v from source_{binding.table.name})) where v is not null",
         )
         points[column.name] = Points(commas, groups, others)
     return points
