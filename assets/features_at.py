@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.compiled import OBSERVATIONS, read, scratch
 from assets.environment import OWN_SERVER, SettingError, refuse_other_warehouse, settings
+from assets.source.functions import create_functions
 from assets.warehouse import CLOCKS, StaleFeaturesError, Warehouse, columns_of
 from models.declaration import AS_OF
 from models.registry import DECLARATIONS
@@ -128,19 +129,21 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
         try:
-            # identifiers such as 007 and NA are text
-            return pd.read_csv(path, converters={LEAD_ID: lambda text: text or None})
+            # as they are written: identifiers such as 007 and NA, and what is handed back
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         except pd.errors.EmptyDataError:
             raise QuestionError(
                 f"{path}: expected the columns {LEAD_ID} and {AS_OF}, found an empty file. Write these at least."
             ) from None
+        asked_for = [name for name in (LEAD_ID, AS_OF) if name in frame.columns]
+        return frame.assign(**{name: frame[name].mask(frame[name] == "") for name in asked_for})
     schema, _, table = text.partition(".")
     if not _TABLE.fullmatch(text) or not columns_of(connection, schema, table):
         raise QuestionError(
             f"{text}: expected a .csv or .parquet file, or a table of the warehouse as schema.table; found neither."
         )
-    frame: pd.DataFrame = connection.execute(f"select * from {text}").df()
-    return frame
+    found: pd.DataFrame = connection.execute(f"select * from {text}").df()
+    return found
 
 
 def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
@@ -257,11 +260,23 @@ def _as_rows(question: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "place": range(len(question)),
-            LEAD_ID: question[LEAD_ID].astype("str").array,
+            LEAD_ID: stored_ids(question[LEAD_ID].astype("str")).array,
             AS_OF: question[AS_OF].array,
             "as_of_us": question[AS_OF].astype("int64").array,
         }
     )
+
+
+def stored_ids(ids: pd.Series[Any]) -> pd.Series[Any]:
+    """Return identifiers as the extraction has stored them: cleaned, and a pseudonym where they are contact data."""
+    import duckdb
+
+    distinct = ids.drop_duplicates()
+    with duckdb.connect() as door:
+        create_functions(door)
+        door.register("asked_ids", distinct.to_frame("id"))
+        stored = dict(door.execute("select id, contact_free(cleaned(id)) from asked_ids").fetchall())
+    return ids.map(stored)
 
 
 _LEADS, _CLOSINGS = '"warehouse"."staging"."stg_leads"', '"warehouse"."intermediate"."lead_closings"'

@@ -15,6 +15,7 @@ from assets.point_in_time import PROOF_ERRORS, Subject, prove
 from assets.resources import WAREHOUSE_POOL, Clock, CompiledSql, Proving
 from assets.warehouse import Warehouse
 from models.declaration import FeatureView
+from models.markdown import markdown_table
 from models.registry import DECLARATIONS
 
 SHOWN = 50
@@ -147,13 +148,15 @@ def _table(differences: Sequence[Difference]) -> dg.MarkdownMetadataValue:
     if not differences:
         return dg.MetadataValue.md("none")
     first = {(each.table, each.column, each.variant): each for each in reversed(differences)}
-    header = "| column | replay | T | rows | lead | as of | in the store | in the replay |"
+    header = ("column", "replay", "T", "rows", "lead", "as of", "in the store", "in the replay")
     rows = [
-        f"| {each.table}.{each.column} | {each.variant} | {each.moment.isoformat()} | {each.rows:,} | {each.key} | "
-        f"{each.as_of.isoformat()} | {each.stored} | {each.replayed} |"
+        (
+            f"{each.table}.{each.column}", each.variant, each.moment.isoformat(), f"{each.rows:,}", each.key,
+            each.as_of.isoformat(), each.stored, each.replayed,
+        )
         for each in sorted(first.values(), key=lambda each: (each.table, each.column, each.variant))[:SHOWN]
-    ]
-    return dg.MetadataValue.md("\n".join([header, "|---" * 8 + "|", *rows]))
+    ]  # fmt: skip
+    return dg.MetadataValue.md(markdown_table(header, rows))
 
 
 _views = {declaration.feature_view.name: declaration.feature_view for declaration in DECLARATIONS.values()}

@@ -29,6 +29,7 @@ from assets.source_deliveries import (
 )
 from assets.warehouse import Excerpt, Warehouse
 from models.drift import Verdict
+from models.markdown import markdown_table
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -407,7 +408,7 @@ def source_health(
         record_source_deliveries(connection, context.run_id, as_of, extraction.load_number, deliveries, clock.present())
     verdicts = judge(figures)
     rows = [
-        f"| {each.check} | {each.subject} | {each.value:.3f} | {each.threshold:g} | {'failed' if each.failed else ''} |"
+        (each.check, each.subject, f"{each.value:.3f}", f"{each.threshold:g}", "failed" if each.failed else "")
         for each in figures
     ]
     for verdict in verdicts:
@@ -422,9 +423,7 @@ def source_health(
                 else f"what was stored as of {earlier.as_of:%Y-%m-%d}"
             ),
             "failed": ", ".join(each.check for each in verdicts if each.failed) or "none",
-            "figures": dg.MetadataValue.md(
-                "\n".join(["| check | of | value | bound | |", "|---|---|---|---|---|", *rows])
-            ),
+            "figures": dg.MetadataValue.md(markdown_table(("check", "of", "value", "bound", ""), rows)),
         },
         # what fails here asks for a person
         check_results=[check_result(KEY, verdict, dg.AssetCheckSeverity.ERROR) for verdict in verdicts],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.declaration import AS_OF, LOWER_IS_BETTER
 from models.held_out import RESAMPLES, SEGMENT_ROWS
+from models.markdown import markdown_table
 from models.suspicion import suspicions
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def gates_table(gates: Iterable[Gate], evaluation: Evaluation) -> str:
     flattering = (
         "" if evaluation.split == "temporal" else f"\n\nMeasured on a **{evaluation.split}** split: **flattering**."
     )
-    return "## Gates\n\n" + _table(("gate", "value", "bound", "", "ceiling"), rows) + flattering
+    return "## Gates\n\n" + markdown_table(("gate", "value", "bound", "", "ceiling"), rows) + flattering
 
 
 def metrics_table(evaluation: Evaluation) -> str:
@@ -144,7 +145,7 @@ def metrics_table(evaluation: Evaluation) -> str:
         )
         for name in evaluation.metrics
     ]
-    return _table(("metric", "model", "linear", "trivial", "better than linear by"), rows)
+    return markdown_table(("metric", "model", "linear", "trivial", "better than linear by"), rows)
 
 
 def census_table(evaluation: Evaluation) -> str:
@@ -176,9 +177,9 @@ def census_table(evaluation: Evaluation) -> str:
         f"## Census\n\nEverything that was open at {', '.join(census.clocks)} ({census.rows:,} rows of "
         f"{census.entities:,}), by a pipeline that knew nothing of what came after: {figures}; log-loss of the plain "
         f"frequencies {_number(census.trivial_log_loss)}.{worth}\n\n"
-        + _table(("by", "", "rows", "outcome", "expected", "happened", "difference"), rows)
+        + markdown_table(("by", "", "rows", "outcome", "expected", "happened", "difference"), rows)
         + "\n\n"
-        + _table(("by", "", "rows", "log-loss", "of its own frequencies"), losses)
+        + markdown_table(("by", "", "rows", "log-loss", "of its own frequencies"), losses)
     )
 
 
@@ -210,10 +211,10 @@ def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confi
         "## Hindsight\n\n"
         + ("\n".join(suspected) if suspected else "No feature seems to know the outcome.")
         + "\n\nThe features that predict best alone:\n\n"
-        + _table(("feature", "outcome", "skill", "AUC"), alone)
+        + markdown_table(("feature", "outcome", "skill", "AUC"), alone)
         + f"\n\nThe values that most divide {entity}s that were settled from those that are open: seen on the other "
         "side, of what was to be expected by the rows of the clock and by earlier rows:\n\n"
-        + _table(("feature", "value", f"{entity}s with it", "by now", "by earlier rows"), one_sided)
+        + markdown_table(("feature", "value", f"{entity}s with it", "by now", "by earlier rows"), one_sided)
     )
 
 
@@ -277,7 +278,7 @@ def _classes(evaluation: Evaluation) -> str:
     rows = [
         (outcome, *(_interval(measured[name]) for name in measures)) for outcome, measured in evaluation.classes.items()
     ]
-    return "## By class\n\n" + _table(("class", *measures), rows)
+    return "## By class\n\n" + markdown_table(("class", *measures), rows)
 
 
 def _segments(evaluation: Evaluation) -> str:
@@ -299,7 +300,7 @@ def _segments(evaluation: Evaluation) -> str:
     columns = ("column", "value", "rows", "leads", evaluation.primary_metric, "log_loss")
     return (
         "## By segment\n\n"
-        + _table((*columns, "predicted", "observed") if binary else columns, rows)
+        + markdown_table((*columns, "predicted", "observed") if binary else columns, rows)
         + f"\n\nToo few: fewer than {SEGMENT_ROWS} rows, or one class. Of each column the most frequent values. The "
         "rep (assigned_to) is the one of today: the CRM overwrites it, and no model learns from it."
     )
@@ -327,7 +328,7 @@ def _gains(evaluation: Evaluation) -> str:
         return ""
     shares = list(evaluation.gains[0].lift)
     rows = [(each.outcome, *(f"{each.lift[share]:.2f}" for share in shares)) for each in evaluation.gains]
-    return "## Lift\n\n" + _table(("outcome", *(f"first {share} of the rows" for share in shares)), rows)
+    return "## Lift\n\n" + markdown_table(("outcome", *(f"first {share} of the rows" for share in shares)), rows)
 
 
 def _validation(evaluation: Evaluation) -> str:
@@ -346,7 +347,7 @@ def _validation(evaluation: Evaluation) -> str:
     return (
         f"## Validation\n\n{folds} Importance: the rise of the log-loss of {validation.importance_rows:,} held-out "
         "rows when a feature is shuffled among them; features that say the same cover for each other.\n\n"
-        + _table(("leads learnt from", "rows", evaluation.primary_metric, "log_loss"), rows)
+        + markdown_table(("leads learnt from", "rows", evaluation.primary_metric, "log_loss"), rows)
         + "\n\nThe last line is of all training rows, the others of a sample with fewer rows of each lead."
     )
 
@@ -367,11 +368,6 @@ def _limits(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
             "lean away from plain frequencies."
         )
     return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _interval(figure: Figure) -> str:

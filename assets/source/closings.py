@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from assets.source.evidence import CLOSING_COLUMNS
 from assets.source.history import CHANGES
-from assets.source.mapping import folded
+from assets.source.words import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

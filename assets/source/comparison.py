@@ -130,6 +130,7 @@ class Finding:
         "times_moved",
         "values_altered",
         "numbers_scaled",
+        "keys_changed",
         "mapping_changed",
         "older_export",
     ]
@@ -194,6 +195,14 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
         return
     if table.stored == 0:
         return
+    if (rows := table.rekeyed - table.rekeyed_before) > 0:
+        subject = f"{table.table}.{TABLES[table.table].key}"
+        yield Finding(
+            kind="keys_changed", subject=subject, before=had, after=had - rows,
+            sentence=f"{subject}: {_rows(rows)} of {table.place} are stored under a key that is read otherwise now (a "
+            "contact in the clear, which gets a pseudonym, or signs that nobody sees), and would be there twice. A new "
+            "home (LEADLINE_HOME) has them once, and no contacts in the clear",
+        )  # fmt: skip
     gone = table.missing - table.missing_before
     if table.table == CHANGES:
         # a CRM keeps a history for some months, and what it has told once is not lost
@@ -260,6 +269,13 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
         return None
     person = column.column in PERSONS
     of = column.again if table.whole else column.stored
+    if bounds.bulk(column.no_words, of):
+        # people have not emptied them, and no colleague has left
+        return Finding(
+            kind="values_lost", subject=name, before=column.again, after=column.again - column.no_words,
+            sentence=f"{name}: a value in {_rows(column.again)} that were read again before; {column.no_words:,} of "
+            "them are words that stand for a missing value now, such as N/A (missing, in the mapping)",
+        )  # fmt: skip
     if bounds.bulk(column.lost, of, person=person) or (
         not table.whole and column.lost >= bounds.part_rows and column.fresh == 0
     ):

@@ -63,6 +63,8 @@ class Column:
         A postal code, which a telephone number cannot be told from.
     selects : bool
         Rows with a value outside the vocabulary are left behind rather than rejected.
+    default : str or None
+        What stands for a missing value.
     of_lead : bool
         A value of the column of leads that the row names, and read as that column is.
     """
@@ -79,6 +81,7 @@ class Column:
     free_text_limit: int | None = None
     postal: bool = False
     selects: bool = False
+    default: str | None = None
     of_lead: bool = False
 
 
@@ -126,7 +129,7 @@ TABLES: Mapping[str, Table] = {
             name="leads",
             columns=(
                 Column(name="lead_id", required=True),
-                Column(name="source", required=True),
+                Column(name="source", default="unknown"),
                 Column(name="created_at", kind="time", required=True),
                 Column(name="assigned_to"),
                 Column(name="property_value", kind="number"),

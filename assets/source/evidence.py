@@ -12,10 +12,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from assets.source.contract import EARLIER_NAMES, SQL_TYPES, TABLES
+from assets.source.formats import ISO, UTC_ZONE
 from assets.source.history import CHANGES
 from assets.source.load import Wanted
 from assets.source.mapping import FirstOf, Flag, Substitute
-from assets.source.sql import literal, one_row
+from assets.source.sql import literal, of_source, one_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -154,6 +155,8 @@ class ColumnEvidence:
         Of these, rows that were read again.
     lost : int
         Of these, rows that have no value any more.
+    no_words : int
+        Of these, rows whose value is a word for a missing one, such as N/A.
     found : int
         Rows read that have a value.
     fresh : int
@@ -193,6 +196,7 @@ class ColumnEvidence:
     scaled: int = 0
     factor: float | None = None
     zeroed: int = 0
+    no_words: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +251,9 @@ class TableEvidence:
     columns : tuple of ColumnEvidence
     words : tuple of WordEvidence
         Of a table read whole.
+    rekeyed, rekeyed_before : int
+        Rows read whose key is stored as an earlier version read it, now and at the last extraction: a contact in the
+        clear, or with blanks that nobody sees.
     dates : mapping of str to bool
         Columns that have, or had, dates without a time of day, and whether values at midnight are dates as well.
     """
@@ -270,6 +277,8 @@ class TableEvidence:
     unread: tuple[str, ...] = ()
     columns: tuple[ColumnEvidence, ...] = ()
     words: tuple[WordEvidence, ...] = ()
+    rekeyed: int = 0
+    rekeyed_before: int = 0
     dates: Mapping[str, bool] = field(default_factory=dict)
 
 
@@ -305,6 +314,7 @@ def wanted(table: Table, binding: TableBinding | None) -> Wanted:
         columns={} if primary is None or binding is None else {primary: SQL_TYPES["time"]},
         filled=() if table.name == CHANGES else _compared(table),
         words=VOCABULARIES.get(table.name, ()),
+        defaults={column.name: column.default for column in table.columns if column.default is not None},
     )
 
 
@@ -449,11 +459,11 @@ def _table(
             f"and {key} not in {accepted}",
         )
         rejected_as = f"{validated.checks[number].reason} in {validated.checks[number].column}"
-    changed, moved, shift, *deltas = _changes(connection, table, compared, earlier.dates(name))
+    changed, moved, shift, *deltas = _changes(connection, binding, compared, earlier.dates(name))
     altered: Mapping[str, Mapping[str, Any]] = {}
     if changed >= ALTERED_ROWS and changed >= ALTERED_SHARE * again:
         stored_rows(name, [key, *compared])
-        altered = _altered(connection, table, compared, earlier.dates(name))
+        altered = _altered(connection, binding, compared, earlier.dates(name))
     return TableEvidence(
         table=name,
         place=validated.place,
@@ -481,13 +491,15 @@ def _table(
                     last,
                     missing,
                     shares[2 * bit : 2 * bit + 2],
-                    deltas[3 * bit : 3 * bit + 3],
+                    deltas[4 * bit : 4 * bit + 4],
                 ),
                 **altered.get(column, {}),
             )
             for bit, column in enumerate(compared)
         ),
         words=tuple(_words(connection, name)) if whole and stored else (),
+        rekeyed=_rekeyed(connection, binding) if stored else 0,
+        rekeyed_before=last.get("rekeyed", 0),
         dates={**earlier.dates(name), **{column: found.midnights for column, found in validated.dates.items()}},
     )
 
@@ -498,37 +510,46 @@ def _may_move(table: Table, binding: TableBinding) -> bool:
 
 
 def _changes(
-    connection: DuckDBPyConnection, table: Table, compared: Sequence[str], dates: Collection[str]
+    connection: DuckDBPyConnection, binding: TableBinding, compared: Sequence[str], dates: Collection[str]
 ) -> tuple[Any, ...]:
-    """Return rows changed and moved, by how much, and of each column: values lost, values found, values before.
+    """Return rows changed and moved, by how much, and of each column: values lost, found, before, and lost to a word.
 
     `dates` are the columns that had dates at the last extraction: the end of the same day is no other time.
     """
     if not compared:
         return (0, 0, None)
+    table = binding.table
     primary = PRIMARY_TIMES[table.name]
-    figures = "".join(
-        f", count(*) filter ((k.filled >> {bit}) & 1 = 1 and d.{column} is null), count(d.{column}), "
-        f"count(*) filter ((k.filled >> {bit}) & 1 = 1)"
-        for bit, column in enumerate(compared)
-    )
-    moved = _moved(primary, dates).format(before=f"k.{primary}", now=f"d.{primary}")
+    figures = ""
+    for bit, column in enumerate(compared):
+        had, has = f"(k.filled >> {bit}) & 1 = 1", f"d.{column} is not null"
+        if (default := table.column(column).default) is not None:
+            has = f"d.{column} <> {literal(default)}"
+        word = f"(t.missing_words >> {table.column_names.index(column)}) & 1 = 1"
+        figures += (
+            f", count(*) filter ({had} and not ({has})), count(*) filter ({has}), count(*) filter ({had}), "
+            f"count(*) filter ({had} and not ({has}) and {word})"
+        )
+    moved = _moved(primary, binding.zone(primary), dates).format(before=f"k.{primary}", now=f"d.{primary}")
     # all that is not in the delta is as it was
     return one_row(
         connection,
         f"select count(k.{table.key}), count(*) filter ({moved}), "
         f"to_microseconds((median(epoch_us(d.{primary}) - epoch_us(k.{primary})) filter ({moved}))::bigint){figures} "
-        f"from delta_{table.name} d left join known_{table.name} k on k.{table.key} = d.{table.key}",
+        f"from delta_{table.name} d left join known_{table.name} k on k.{table.key} = d.{table.key} "
+        f"left join (select {table.key} as typed_key, missing_words from typed_{table.name} where check_no is null "
+        f"and missing_words <> 0) t on t.typed_key = d.{table.key}",
     )
 
 
 def _altered(
-    connection: DuckDBPyConnection, table: Table, compared: Sequence[str], dates: Collection[str]
+    connection: DuckDBPyConnection, binding: TableBinding, compared: Sequence[str], dates: Collection[str]
 ) -> dict[str, dict[str, Any]]:
     """Return by column how many of the rows that have changed had another value, and what is known of that.
 
     The rows as they were stand in ``stored_<table>``.
     """
+    table = binding.table
     joined = f"delta_{table.name} d join stored_{table.name} s on s.{table.key} = d.{table.key}"
     altered: dict[str, dict[str, Any]] = {}
     for column in map(table.column, compared):
@@ -549,7 +570,7 @@ def _altered(
             continue
         differs = f"d.{name} <> s.{name}"
         if column.kind == "time":
-            differs = _moved(name, dates).format(before=f"s.{name}", now=f"d.{name}")
+            differs = _moved(name, binding.zone(name), dates).format(before=f"s.{name}", now=f"d.{name}")
         if leaving := [word for of, where, word in LEAVING if (of, where) == (table.name, name)]:
             differs += f" and s.{name} not in ({', '.join(map(literal, leaving))})"
         (rows,) = one_row(connection, f"select count(*) filter ({differs}) from {joined}")
@@ -564,18 +585,38 @@ def _altered(
     return altered
 
 
-def _moved(column: str, dates: Collection[str]) -> str:
+def _moved(column: str, zone: str, dates: Collection[str]) -> str:
     """Return SQL, with places for ``before`` and ``now``, for whether a time is another one than it was.
 
     The end of the same day is none, where it was a date: that was stored as the beginning of its day, or as the moment
     of that day at which it was read.
     """
     day = 24 * 3600 * 1_000_000
-    was_date = "true" if column in dates else f"epoch_us({{before}}) % {day} = 0"
+    now, before = (_wall_us(each, zone) for each in ("{now}", "{before}"))
+    was_date = "true" if column in dates else f"{before} % {day} = 0"
     return (
-        f"({{now}} <> {{before}} and not (epoch_us({{now}}) % {day} = {day - 1} and {was_date} "
-        f"and epoch_us({{now}}) // {day} = epoch_us({{before}}) // {day}))"
+        f"({{now}} <> {{before}} and not ({now} % {day} = {day - 1} and {was_date} "
+        f"and {now} // {day} = {before} // {day}))"
     )
+
+
+def _wall_us(moment: str, zone: str) -> str:
+    return f"epoch_us({moment})" if zone == UTC_ZONE else f"epoch_us(timezone({literal(zone)}, {moment}))"
+
+
+def _rekeyed(connection: DuckDBPyConnection, binding: TableBinding) -> int:
+    """Return how many rows read are stored under the key as an earlier version read it, and have another one now."""
+    form, table = binding.forms[binding.table.key], binding.table
+    if not isinstance(form, str):
+        return 0
+    before = f"contact_free_before(cleaned_before(s.{of_source(form)}))"
+    (rows,) = one_row(
+        connection,
+        f"select count(distinct k.{table.key}) from (select {before} as old, t.{table.key} as new from "
+        f"source_{table.name} s join typed_{table.name} t on t.record = s.record where t.check_no is null) "
+        f"join known_{table.name} k on k.{table.key} = old where new <> old",
+    )
+    return int(rows)
 
 
 def _column(
@@ -587,7 +628,7 @@ def _column(
     shares: Sequence[int],
     deltas: Sequence[int],
 ) -> ColumnEvidence:
-    (stored, again), (lost, fresh, before_changed) = shares, deltas
+    (stored, again), (lost, fresh, before_changed, no_words) = shares, deltas
     short = 0
     part, form = validated.reading.part, binding.forms[column]
     # of the column of a plan rows have values that stand in another one in the source
@@ -601,6 +642,7 @@ def _column(
         stored=stored,
         again=again,
         lost=lost,
+        no_words=no_words,
         found=fresh + again - before_changed,
         fresh=fresh,
         short=short,
@@ -630,7 +672,16 @@ def _reading(column: str, binding: TableBinding) -> str | None:
         # which words stand for which, without all of them
         content = json.dumps(dict(sorted(values.items())))
         said += f" by the value map {hashlib.sha256(content.encode()).hexdigest()[:8]}"
-    return said if unit is None else f"{said} times {unit:f}"
+    if unit is not None:
+        said += f" times {unit:f}"
+    if binding.table.column(column).kind == "time" and isinstance(form, str):
+        if (formats := binding.formats(column)) != (ISO,):
+            said += f" as {' or '.join(formats)}"
+        if (zone := binding.zone(column)) != UTC_ZONE:
+            said += f" in {zone}"
+    if (spelled := binding.numbers.get(column)) is not None:
+        said += f" as {json.dumps(spelled.model_dump(), sort_keys=True)}"
+    return said
 
 
 def _said(form: ColumnForm | None) -> str | None:
@@ -654,6 +705,7 @@ def delivered(evidence: Evidence) -> str:
                 "rows": each.present,
                 "short": {column.column: column.short for column in each.columns if column.short},
                 "dates": dict(each.dates),
+                "rekeyed": each.rekeyed,
             }
             for each in evidence.tables
             if each.place is not None or each.missing

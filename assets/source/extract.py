@@ -19,6 +19,8 @@ from assets.source.closings import Closings, closings_of
 from assets.source.comparison import compare, hash_of, refusal
 from assets.source.contract import EARLIER_NAMES, SQL_TYPES, TABLES, SourceContractError, Table
 from assets.source.evidence import Earlier, delivered, measure, wanted
+from assets.source.formats import UTC_ZONE
+from assets.source.functions import create_functions
 from assets.source.history import CHANGE_COLUMNS, CHANGES, history_assumptions, write_changes
 from assets.source.load import EXTRACTION_COLUMNS, REJECT_COLUMNS, Delta, Wanted, load, open_warehouse
 from assets.source.mapping import (
@@ -35,8 +37,8 @@ from assets.source.mapping import (
 )
 from assets.source.orphans import refuse_orphans
 from assets.source.readers import Source, open_source
-from assets.source.sql import MACROS, literals, one_row, quoted
-from assets.source.times import plan_sentence
+from assets.source.sql import literals, one_row, quoted
+from assets.source.times import plan_sentence, said_time
 from assets.source.unmatched import unmatched
 from assets.source.validation import (
     Validated,
@@ -81,6 +83,10 @@ class TableReport:
         Values that looked like an e-mail address or a telephone number and were replaced.
     free_text_dropped : int
         Values that were taken for message text and left behind.
+    missing_words : dict of str to int
+        By column, values such as N/A, which say that there is none.
+    defaults : dict of str to int
+        By column, accepted rows without a value, for which another stands.
     plans : dict of str to int
         By column, its times that are plans, as the status of their rows says.
     dates_only : list of str
@@ -101,6 +107,8 @@ class TableReport:
     columns_ignored: list[str]
     pseudonymised: int
     free_text_dropped: int
+    missing_words: dict[str, int]
+    defaults: dict[str, int]
     plans: dict[str, int]
     dates_only: list[str]
     rows_by_overlap: int
@@ -250,7 +258,7 @@ def extract(
         if "rejects" not in existing or _rejects_differ(connection):
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
-        assumptions = [*_assumptions(chosen, bindings), *_times(validated), *far]
+        assumptions = [*_assumptions(chosen, bindings), *_values(validated), *far]
         assumptions += _missing_rows(evidence)
         late = _late(connection, bindings, marks)
         assumptions += _of_overlaps(bindings, late)
@@ -367,8 +375,7 @@ def _scratch(state_dir: Path) -> Iterator[DuckDBPyConnection]:
     )
     try:
         connection.execute("set global TimeZone = 'UTC'")
-        for macro in MACROS:
-            connection.execute(macro)
+        create_functions(connection)
         yield connection
     finally:
         connection.close()
@@ -461,22 +468,23 @@ class _Mark:
 
 def _mark(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlier) -> _Mark | None:
     """Return where the reading of a table begins; None to read it whole."""
-    form = None if binding.watermark is None else binding.forms[binding.watermark]
-    if not isinstance(form, str):
-        return None
     name, column = binding.table.name, binding.watermark
+    if column is None or not isinstance(form := binding.forms[column], str):
+        return None
+    said = said_time(binding, column, "VARCHAR", f"json_extract_string(row, '$.{column}')").value
     loaded, rejected, unplaced = one_row(
         connection,
         f"select (select max({column}) from known_{name}), min(t), count(*) filter (t is null) from "
-        f"(select try_cast(json_extract_string(row, '$.{column}') as timestamptz) as t from known_rejects "
+        f"(select {said} as t from known_rejects "
         f"where table_name in ({literals([name, EARLIER_NAMES.get(name, name)])}))",
     )
     # a rejected row whose time is unreadable could be anywhere
     if loaded is None or unplaced:
         return None
     since = loaded
-    if column in earlier.dates(name):
-        # rows of the same date, which is a day of another zone perhaps, may have been added or changed since
+    if column in earlier.dates(name) or binding.zone(column) != UTC_ZONE:
+        # rows of the same date, which is a day of another zone perhaps, may have been added or changed since; and the
+        # database compares a time without a zone as if it were UTC
         since = loaded.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     # a transaction that began before the last value was read, and was committed after it, has earlier values
     since -= timedelta(minutes=binding.overlap_minutes)
@@ -593,10 +601,22 @@ def _facts(validated: Mapping[str, Validated]) -> str:
     )
 
 
-def _times(validated: Mapping[str, Validated]) -> list[str]:
-    """Return sentences on the times that are plans, and on those without a time of day."""
+def _values(validated: Mapping[str, Validated]) -> list[str]:
+    """Return sentences on what is assumed of the values: texts that are none, times and numbers of several meanings."""
     sentences = []
     for name, one in validated.items():
+        sentences += [
+            f"{name}.{column} says in {count:,} values that there is none (missing): they are left out."
+            for column, count in one.missing_words.items()
+        ]
+        sentences += [
+            f"{name}.{column} has no value in {count:,} rows: they count as {one.binding.table.column(column).default}."
+            for column, count in one.defaults.items()
+        ]
+        sentences += [
+            f"{name}.{column} {sentence}" for column, points in one.points.items() if (sentence := points.sentence)
+        ]
+        sentences += [f"{name}.{column} {walls.sentence}" for column, walls in one.walls.items()]
         sentences += [f"{name}.{column} {dates.sentence}" for column, dates in one.dates.items()]
         sentences += [
             plan_sentence(name, one.binding.table.column(column), statuses) for column, statuses in one.plans.items()
@@ -873,6 +893,8 @@ def _table_report(
         columns_ignored=ignored,
         pseudonymised=validated.pseudonymised if validated else 0,
         free_text_dropped=validated.free_text_dropped if validated else 0,
+        missing_words=dict(validated.missing_words) if validated else {},
+        defaults=dict(validated.defaults) if validated else {},
         plans={name: sum(by.values()) for name, by in validated.plans.items()} if validated else {},
         dates_only=[name for name, found in validated.dates.items() if found.dates == found.values]
         if validated

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -102,11 +102,14 @@ class Wanted:
         Columns of which it is wanted whether they have a value: bit ``i`` of column ``filled`` for the ``i``-th.
     words : tuple of str
         Columns whose words are counted, in ``known_words``.
+    defaults : mapping of str to str
+        By column, what stands for a missing value, and is none.
     """
 
     columns: Mapping[str, str]
     filled: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def definition(self) -> str:
@@ -116,11 +119,17 @@ class Wanted:
     def mask(self, stored: Collection[str]) -> str:
         """Return the SQL of ``filled``, for both engines; what a table lacks is not filled."""
         bits = [
-            f"case when {quoted(name)} is not null then {1 << bit} else 0 end"
+            f"case when {self._is_filled(name)} then {1 << bit} else 0 end"
             for bit, name in enumerate(self.filled)
             if name in stored
         ]
         return f"cast({' + '.join(bits) or '0'} as bigint)"
+
+    def _is_filled(self, name: str) -> str:
+        if name in self.defaults:
+            # null is not filled either
+            return f"{quoted(name)} <> {literal(self.defaults[name])}"
+        return f"{quoted(name)} is not null"
 
 
 def _counted(table: str, column: str) -> str:

@@ -6,18 +6,29 @@ The YAML format (a pydantic model), inheritance between mappings, and the choice
 from __future__ import annotations
 
 import re
-import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from assets.source.contract import EARLIER_NAMES, TABLES, SourceContractError, Table
+from assets.source.formats import ISO, UTC_ZONE, fault_of
 from assets.source.plain_faults import form_tag, nearest, validated
 from assets.source.reading import Tables
+from assets.source.words import MISSING, folded
 from assets.source.yaml_text import Document, Fault, read_yaml
 from models.registry import DECLARATIONS
 
@@ -30,9 +41,11 @@ __all__ = [
     "Delay",
     "FirstOf",
     "Flag",
+    "NumberForm",
     "SourceMapping",
     "Substitute",
     "TableBinding",
+    "TimeForm",
     "bind",
     "choose_mapping",
     "folded",
@@ -120,14 +133,65 @@ def _form_of(value: object) -> str | None:
     return form_tag(FORMS[keys[0]]) if keys else None
 
 
-def folded(word: str) -> str:
-    """Return a word as words are compared: without regard to case."""
-    return unicodedata.normalize("NFKC", word).strip().casefold()
-
-
 def _word(value: object) -> object:
-    """Make the look-up of a word case-insensitive."""
-    return value.strip().lower() if isinstance(value, str) else value
+    """Return a word as it is looked up."""
+    return folded(value) if isinstance(value, str) else value
+
+
+def _zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"expected a time zone of the IANA database such as Europe/Berlin or UTC, found {name}")
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class TimeForm(_Strict):
+    """How a time is written that is not ISO 8601, or where the clock hung."""
+
+    format: Annotated[list[str], BeforeValidator(_listed)] = Field(
+        default_factory=lambda: [ISO],
+        min_length=1,
+        description="`iso`, `epoch_s`, `epoch_ms`, `excel_days` or a format of strptime such as `%d/%m/%Y %H:%M`; of "
+        "several the first that fits",
+    )
+    zone: Zone | None = Field(default=None, description="time zone of times that name none, in place of `time_zone`")
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats, in the order in which they are tried."""
+        return tuple(self.format)
+
+    @model_validator(mode="after")
+    def _formats_exist(self) -> Self:
+        for name in self.formats:
+            if (fault := fault_of(name)) is not None:
+                raise ValueError(f"{name!r} is no format of a time: {fault}")
+        return self
+
+
+def _time_form(value: object) -> object:
+    """Take a format alone for its long form."""
+    return {"format": value} if isinstance(value, str | list) else value
+
+
+class NumberForm(_Strict):
+    """How numbers are written."""
+
+    decimal: Literal[".", ","] = Field(default=".", description="sign before the decimals")
+    thousands: Literal[".", ",", " ", "'"] | None = Field(default=None, description="sign between groups of digits")
+    strip: list[str] = Field(default_factory=list, description="signs and units that are left out, such as € or EUR")
+
+    @model_validator(mode="after")
+    def _signs_differ(self) -> Self:
+        if self.decimal == self.thousands:
+            raise ValueError(f"expected two signs, found {self.decimal!r} before the decimals and between the groups")
+        return self
 
 
 class TableMapping(_Strict):
@@ -150,6 +214,12 @@ class TableMapping(_Strict):
     )
     units: dict[str, Annotated[Decimal, Field(gt=0)]] = Field(
         default_factory=dict, description="contract number column: factor by which the source's number is multiplied"
+    )
+    times: dict[str, Annotated[TimeForm, BeforeValidator(_time_form)]] = Field(
+        default_factory=dict, description="contract time column: format of its texts, or {format, zone}"
+    )
+    numbers: dict[str, NumberForm] = Field(
+        default_factory=dict, description="contract number column: {decimal, thousands, strip}"
     )
     id: DerivedId | None = Field(default=None, description="derives the key of a table that has none")
     watermark: str | None = Field(
@@ -178,6 +248,11 @@ class SourceMapping(_Strict):
     name: str = Field(min_length=1, description="name of the mapping, recorded with each extraction")
     based_on: str | None = Field(default=None, description="shipped mapping that this one refines")
     schema_: str = Field(default="public", alias="schema", description="schema of the tables in a database")
+    time_zone: Zone = Field(default=UTC_ZONE, description="time zone of times and dates that name none")
+    missing: list[Annotated[str, BeforeValidator(_word)]] = Field(
+        default_factory=lambda: list(MISSING),
+        description="texts that stand for a missing value (case does not matter), in place of the default ones",
+    )
     tables: dict[str, TableMapping] = Field(default_factory=dict, description="by contract table")
     closes: Closes = Field(default_factory=Closes, description="what ends a lead, beside a won project")
     closing_outcomes: list[str] = Field(default_factory=list, description="the earlier name of closes.outcomes")
@@ -223,6 +298,8 @@ def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
     yield from _unknown((*place, "columns"), spec.columns, table.column_names)
     numbers = [column.name for column in table.columns if column.kind == "number"]
     yield from _unknown((*place, "units"), spec.units, numbers, why=" (a number)")
+    yield from _unknown((*place, "numbers"), spec.numbers, numbers, why=" (a number)")
+    yield from _unknown((*place, "times"), spec.times, times, why=" (a time)")
     # what a history says of a lead is read as the lead is, by the value maps and units of leads
     texts = [column.name for column in table.columns if column.kind == "text" and not column.of_lead]
     yield from _unknown((*place, "values"), spec.values, texts, why=" (a text)")
@@ -245,6 +322,12 @@ def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
                 watermark,
                 f"expected a time that is a column of the source, found {spec.watermark}, which is made by a "
                 f"{form_tag(type(form)).strip('<>').lower()}. Name another, or read the table in full.",
+            )
+        if (written := spec.times.get(spec.watermark)) is not None and written.formats != (ISO,):
+            yield (
+                watermark,
+                f"expected a time that the database knows as one, found {spec.watermark}, whose texts have a format. "
+                "Name another, or read the table in full.",
             )
 
 
@@ -304,7 +387,7 @@ class TableBinding:
         By contract column: the source column, or how it comes about; None where the source has nothing.
     derive_from : tuple of str
         Source columns that the key is derived from; empty when the source has a key.
-    values, units, watermark, overlap_minutes
+    values, units, watermark, overlap_minutes, times, time_zone, numbers, missing
         As in the mapping.
     leads : TableBinding or None
         Of a table with values of leads: how those are read.
@@ -318,7 +401,27 @@ class TableBinding:
     units: Mapping[str, Decimal]
     watermark: str | None
     overlap_minutes: int
+    times: Mapping[str, TimeForm] = field(default_factory=dict)
+    time_zone: str = UTC_ZONE
+    numbers: Mapping[str, NumberForm] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
     leads: TableBinding | None = None
+
+    def formats(self, column: str) -> tuple[str, ...]:
+        """Return the formats that the texts of a time column have."""
+        return self.times[column].formats if column in self.times else (ISO,)
+
+    def zone(self, column: str) -> str:
+        """Return the time zone of the values of a time column that name none."""
+        return (self.times[column].zone if column in self.times else None) or self.time_zone
+
+    def known_words(self, column: str) -> set[str]:
+        """Return the words that the vocabulary or the value map of a column knows."""
+        return {*self.table.column(column).vocabulary, *self.values.get(column, {})}
+
+    def missing_words(self, column: str) -> tuple[str, ...]:
+        """Return the words that stand for a missing value of a column: not those that it knows."""
+        return tuple(sorted(set(self.missing) - self.known_words(column)))
 
     @property
     def source_columns(self) -> tuple[str, ...]:
@@ -427,6 +530,8 @@ def _inherit(own: SourceMapping, path: Path, document: Document) -> SourceMappin
                 for column in {**below.values, **above.values}
             },
             units={**below.units, **above.units},
+            times={**below.times, **above.times},
+            numbers={**below.numbers, **above.numbers},
             # a key that the refining mapping names is not derived any more
             id=above.id or (None if table.key in above.columns else below.id),
             watermark=above.watermark or below.watermark,
@@ -440,13 +545,13 @@ def _inherit(own: SourceMapping, path: Path, document: Document) -> SourceMappin
         tables=tables,
         closes=Closes(
             **{
-                field: getattr((own if field in own.closes.model_fields_set else base).closes, field)
-                for field in Closes.model_fields
+                name: getattr((own if name in own.closes.model_fields_set else base).closes, name)
+                for name in Closes.model_fields
             }
         ),
         **{
-            field: getattr(own if field in said else base, field)
-            for field in ("silence_closes_after_days", "horizon_days")
+            name: getattr(own if name in said else base, name)
+            for name in ("time_zone", "missing", "silence_closes_after_days", "horizon_days")
         },
     )
     # what is right by itself may not fit what it refines
@@ -679,6 +784,10 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
         units=spec.units,
         watermark=spec.watermark,
         overlap_minutes=spec.overlap_minutes,
+        times=spec.times,
+        time_zone=chosen.mapping.time_zone,
+        numbers=spec.numbers,
+        missing=tuple(chosen.mapping.missing),
     )
 
 

@@ -1,4 +1,4 @@
-"""Small helpers for composing SQL text, and the macros that every table's validation uses."""
+"""Small helpers for composing SQL text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-__all__ = ["MACROS", "literal", "literals", "of_source", "one_row", "quoted", "source_types"]
+__all__ = ["literal", "literals", "of_source", "one_row", "quoted", "source_types"]
 
 _OF_SOURCE = "source "
 
@@ -47,37 +47,3 @@ def literal(text: str | None) -> str:
 def literals(texts: Iterable[str]) -> str:
     """Return text literals for a list in SQL, which is never empty."""
     return ", ".join(map(literal, texts)) or "''"
-
-
-# Telephone numbers as people write them. A bare row of digits is not taken for one unless it starts like a national
-# number (0, then not 0, ten or eleven digits): it cannot be told from an id.
-_PHONES = (
-    r"\+\d[\d\s().\-/]{5,18}\d",
-    r"\(\d{2,5}\)[\d\s.\-/]{4,14}\d",
-    r"0[1-9]\d{8,9}",
-    r"00[1-9]\d{9,12}",
-    r"00[1-9][\d\s().\-/]{9,18}",
-    r"0\d{1,4}[\s./\-]\d[\d\s./\-]{4,12}\d",
-    r"(1[\s.\-])?\d{3}[\s.\-]\d{3}[\s.\-]\d{4}",
-)
-_EMAIL = r"[^\s@<>,;]+@[^\s@<>,;]+\.[A-Za-z]{2,}"
-
-MACROS = (
-    # PostgreSQL cannot store a NUL
-    (
-        "create macro cleaned(v) as nullif(trim(replace(cast(v as varchar), chr(0), ''), "
-        "' ' || chr(9) || chr(10) || chr(13)), '')"
-    ),
-    f"create macro holds_email(v) as contains(v, '@') and regexp_matches(v, {literal(_EMAIL)})",
-    f"create macro is_phone(v) as regexp_full_match(v, {literal('|'.join(_PHONES))})",
-    "create macro pseudonym(v) as 'pseudonym-' || left(sha256(v), 12)",
-    # a stable pseudonym, so that keys still join
-    "create macro contact_free(v) as case when holds_email(v) or is_phone(v) then pseudonym(v) else v end",
-    "create macro contact_free_postal(v) as case when holds_email(v) then pseudonym(v) else v end",
-    # what goes into a reject: a misplaced message must not come in by that door
-    (
-        "create macro shown(v) as case when length(v) > 64 then '(text of ' || length(v) || ' characters)' "
-        "else contact_free(v) end"
-    ),
-)
-"""Scalar macros over one value, created in the scratch database."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from assets.source.formats import ISO, UTC_ZONE, Spelling, spelling, typed_spelling
 from assets.source.sql import literal, of_source, one_row
 
 if TYPE_CHECKING:
@@ -21,14 +22,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MIN_MIDNIGHTS",
+    "TIMES",
     "Dates",
+    "Walls",
     "has_happened",
+    "is_midnight",
     "meant",
     "measure_dates",
+    "measure_walls",
     "plan_sentence",
+    "said_time",
     "stated",
     "stated_columns",
+    "unless_missing",
 ]
+
+TIMES = ("TIMESTAMP", "DATE")
+"""How the types of DuckDB begin that hold times."""
 
 MIN_MIDNIGHTS = 20
 """Values of a column that, all at midnight, are dates: fewer may be at midnight by chance."""
@@ -47,19 +57,50 @@ class Dates:
         Values of the column, and those of them that name a day alone.
     midnights : bool
         Whether values that name midnight are dates as well: the column has no others, or had none.
+    zone : str
+        The time zone of their days.
     """
 
     values: int
     dates: int
     midnights: bool
+    zone: str = UTC_ZONE
 
     @property
     def sentence(self) -> str:
         """What is assumed of them."""
         if self.dates == self.values:
-            return "has dates without a time of day: each counts from the end of its day (UTC)."
+            return f"has dates without a time of day: each counts from the end of its day ({self.zone})."
         share = f"{self.dates:,} of {self.values:,} values"
-        return f"has no time of day in {share}: these count from the end of their day (UTC)."
+        return f"has no time of day in {share}: these count from the end of their day ({self.zone})."
+
+
+@dataclass(frozen=True)
+class Walls:
+    """The values of a column that name no time zone, where the mapping states one.
+
+    Attributes
+    ----------
+    zone : str
+    values, skipped, twice : int
+        Such values; those in an hour that the clock skipped, as summer time began; and those in one that it showed
+        twice.
+    """
+
+    zone: str
+    values: int
+    skipped: int
+    twice: int
+
+    @property
+    def sentence(self) -> str:
+        """What is assumed of them."""
+        text = f"names no time zone in {self.values:,} values: they are times of {self.zone}."
+        if self.skipped:
+            text += f" {self.skipped:,} of them lie in an hour that the clock skipped, and are read as if it had not."
+        if self.twice:
+            text += f" {self.twice:,} of them lie in an hour that the clock showed twice: the later one counts."
+        return text
 
 
 def measure_dates(
@@ -85,35 +126,94 @@ def measure_dates(
         return {}
     counts: list[str] = []
     for name in names:
-        form = str(binding.forms[name])
-        value, is_date, is_midnight = _forms_of(form, types[form])
+        value, is_date, at_midnight = _forms_of(binding, name, types)
         counts.append(
             f"count({value}), count(*) filter ({value} is not null and {is_date}), "
-            f"count(*) filter ({value} is not null and ({is_date} or {is_midnight}))"
+            f"count(*) filter ({value} is not null and ({is_date} or {at_midnight}))"
         )
     row = one_row(connection, f"select {', '.join(counts)} from source_{binding.table.name}")
     found: dict[str, Dates] = {}
     for place, name in enumerate(names):
         values, dates, at_midnight = row[3 * place : 3 * place + 3]
+        zone = binding.zone(name)
         if at_midnight == values and values >= MIN_MIDNIGHTS and dates < values:
-            found[name] = Dates(values, values, midnights=True)
+            found[name] = Dates(values, values, midnights=True, zone=zone)
         elif name in earlier and at_midnight:
-            found[name] = Dates(values, at_midnight, midnights=True)
+            found[name] = Dates(values, at_midnight, midnights=True, zone=zone)
         elif dates:
-            found[name] = Dates(values, dates, midnights=False)
+            found[name] = Dates(values, dates, midnights=False, zone=zone)
     return found
 
 
-def _forms_of(form: str, source_type: str) -> tuple[str, str, str]:
+def unless_missing(binding: TableBinding, column: str, text: str) -> str:
+    """Return SQL for a text of a column, null where it is a word that stands for a missing value."""
+    if not (words := binding.missing_words(column)):
+        return text
+    listed, longest = ", ".join(map(literal, words)), max(map(len, words))
+    return f"case when length({text}) <= {longest} and folded({text}) in ({listed}) then null else {text} end"
+
+
+def said_time(binding: TableBinding, column: str, source_type: str, value: str) -> Spelling:
+    """Return what a value of a time column says: a text without blanks at its ends, or a time of the source."""
+    zone = binding.zone(column)
+    if source_type.startswith(TIMES):
+        return typed_spelling(source_type, zone, value)
+    return spelling(binding.formats(column), zone, f"plain({value})")
+
+
+def _source_value(binding: TableBinding, column: str, types: Mapping[str, str]) -> str:
+    form = str(binding.forms[column])
+    if types[form].startswith(TIMES):
+        return of_source(form)
+    return unless_missing(binding, column, f"cleaned({of_source(form)})")
+
+
+def _forms_of(binding: TableBinding, column: str, types: Mapping[str, str]) -> tuple[str, str, str]:
     """Return SQL for the value of a source column, whether it is a date, and whether it names midnight."""
+    value, source_type = _source_value(binding, column, types), types[str(binding.forms[column])]
+    said = said_time(binding, column, source_type, value)
     if source_type == "DATE":
-        return of_source(form), "true", "false"
-    if source_type.startswith("TIMESTAMP"):
-        return of_source(form), "false", f"epoch_us({of_source(form)}::timestamptz) % 86400000000 = 0"
-    text = f"cleaned({of_source(form)})"
+        return value, "true", "false"
+    zone = binding.zone(column)
+    if source_type.startswith("TIMESTAMP") or zone != UTC_ZONE or binding.formats(column) != (ISO,):
+        return value, f"coalesce({said.is_date}, false)", f"coalesce({is_midnight(said.value, zone)}, false)"
     # most times are not at midnight: only the others are matched
-    midnight = f"substr({text}, 12, 5) = '00:00' and regexp_full_match({text}, {literal(_MIDNIGHT)})"
-    return text, f"length({text}) = 10", midnight
+    midnight = f"substr({value}, 12, 5) = '00:00' and regexp_full_match({value}, {literal(_MIDNIGHT)})"
+    return value, said.is_date, midnight
+
+
+def is_midnight(moment: str, zone: str) -> str:
+    """Return SQL that says whether a moment is a midnight of a time zone."""
+    if zone == UTC_ZONE:
+        return f"epoch_us({moment}) % 86400000000 = 0"
+    return f"epoch_us(timezone({literal(zone)}, {moment})) % 86400000000 = 0"
+
+
+def measure_walls(connection: DuckDBPyConnection, binding: TableBinding, types: Mapping[str, str]) -> dict[str, Walls]:
+    """Return the time columns of ``source_<table>`` whose values name no time zone, where the mapping states one."""
+    names = [
+        column.name
+        for column in binding.table.columns
+        if column.kind == "time"
+        and isinstance(binding.forms[column.name], str)
+        and binding.zone(column.name) != UTC_ZONE
+    ]
+    walls: dict[str, Walls] = {}
+    for name in names:
+        source_type = types[str(binding.forms[name])]
+        wall = said_time(binding, name, source_type, _source_value(binding, name, types)).wall
+        zone = literal(binding.zone(name))
+        # of two moments with one wall the later is taken
+        twice = " or ".join(f"timezone({zone}, moment - to_minutes({each})) = wall" for each in (30, 60))
+        values, skipped, both = one_row(
+            connection,
+            f"select count(*), count(*) filter (timezone({zone}, moment) <> wall), count(*) filter ({twice}) from "
+            f"(select wall, timezone({zone}, wall) as moment from (select {wall} as wall from "
+            f"source_{binding.table.name})) where isfinite(wall)",
+        )
+        if values:
+            walls[name] = Walls(binding.zone(name), values, skipped, both)
+    return walls
 
 
 def stated_columns(binding: TableBinding, dates: Mapping[str, Dates]) -> frozenset[str]:
@@ -158,12 +258,17 @@ def meant(
     """
     value = f"stated_{column.name}"
     if (found := dates.get(column.name)) is not None:
+        zone = literal(found.zone)
         end = f"{value} + {_ALMOST_A_DAY}"
+        if found.zone != UTC_ZONE:
+            # a day can have another number of hours
+            next_day = f"date_trunc('day', timezone({zone}, {value})) + to_days(1)"
+            end = f"timezone({zone}, {next_day}) - to_microseconds(1)"
         if known_by is not None:
             end = f"least({end}, greatest({value}, timestamptz '{known_by.isoformat()}'))"
-        is_date = "true" if source_type == "DATE" else f"length(raw_{column.name}) = 10"
+        is_date = said_time(binding, column.name, str(source_type), f"raw_{column.name}").is_date
         if found.midnights:
-            is_date = f"epoch_us({value}) % 86400000000 = 0"
+            is_date = is_midnight(value, found.zone)
         # the end of a day cannot be told of an infinite date, which is refused
         value = f"case when {is_date} and isfinite({value}) then {end} else {value} end"
     if column.fact_when:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from assets.source.contract import OVERWRITTEN
 from assets.source.evidence import VOCABULARIES
 from assets.source.history import CHANGES
-from assets.source.mapping import FirstOf, folded
+from assets.source.mapping import FirstOf
 from assets.source.sql import literal, of_source, one_row
+from assets.source.words import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sized

@@ -6,14 +6,28 @@ check that it fails, in the order of `checks_of`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from assets.source.contract import CLOSED_STATUSES, OVERWRITTEN, SQL_TYPES, TABLES, Column, Table
+from assets.source.formats import ISO
 from assets.source.mapping import EXTRACTION, FirstOf, Flag, Substitute, TableBinding
+from assets.source.numbers import NUMERIC, Points, is_ambiguous, measure_points, number_text
 from assets.source.sql import literal, of_source, one_row, source_types
-from assets.source.times import Dates, has_happened, meant, measure_dates, stated, stated_columns
+from assets.source.times import (
+    TIMES,
+    Dates,
+    Walls,
+    has_happened,
+    meant,
+    measure_dates,
+    measure_walls,
+    said_time,
+    stated,
+    stated_columns,
+    unless_missing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -24,11 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["REMEDIES", "Validated", "validate", "write_rejects"]
 
-TRUE = ("true", "t", "yes", "y", "1", "x")
-FALSE = ("false", "f", "no", "n", "0")
-NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
-           "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
-TIMES = ("TIMESTAMP", "DATE")
+TRUE = ("true", "t", "yes", "y", "1", "1.0", "x", "on", "ja", "j", "wahr", "oui", "vrai", "si", "s\u00ed", "sim")
+FALSE = ("false", "f", "no", "n", "0", "0.0", "off", "nein", "falsch", "non", "faux", "nee", "n\u00e3o", "falso")
 NUMBERS_OF_LEADS = tuple(name for name in OVERWRITTEN if TABLES["leads"].column(name).kind == "number")
 EARLIEST = "1970-01-01"
 LATEST = "2200-01-01"
@@ -36,10 +47,14 @@ FAR = "far_from_others"
 
 REMEDIES: Mapping[str, str] = {
     "missing_required": "Fill it in the CRM, or supply it in the mapping",
-    "unparsable_time": "Export times as ISO 8601 in UTC, such as 2026-01-31T09:30:00Z",
+    "unparsable_time": "Export times as ISO 8601 in UTC, such as 2026-01-31T09:30:00Z, or state their format in the "
+    "mapping (times)",
     "time_out_of_range": "Correct the time in the CRM; leave it empty when it is not known",
     "time_in_future": "Correct the time in the CRM, or the time zone of the export",
-    "unparsable_number": "Export numbers with a decimal point and without unit or thousands separator",
+    "unparsable_number": "Export numbers with a decimal point and without unit or thousands separator, or state their "
+    "signs in the mapping (numbers)",
+    "ambiguous_number": "State the signs in the mapping, such as numbers: {value: {decimal: ',', thousands: '.'}}, or "
+    "{decimal: '.'} if it is a decimal point",
     "negative_number": "Correct the number in the CRM",
     "unknown_type": "Map the value in the source mapping (values)",
     "unknown_direction": "Map the value in the source mapping (values)",
@@ -102,6 +117,14 @@ class Validated:
         The time columns that have dates without a time of day.
     plans : mapping of str to mapping of str to int
         By column, how many times of accepted rows are plans, by the status of their rows.
+    walls : mapping of str to Walls
+        The time columns whose values name no time zone, where the mapping states one.
+    points : mapping of str to Points
+        What the numbers of a column say of their decimal sign.
+    missing_words : mapping of str to int
+        By column, the values that say that there is none, such as N/A.
+    defaults : mapping of str to int
+        By column, the accepted rows without a value, for which another stands.
     left_behind : tuple of str
         Values of a selecting column whose rows were not taken.
     """
@@ -117,10 +140,16 @@ class Validated:
     stated: frozenset[str] = frozenset()
     dates: Mapping[str, Dates] = field(default_factory=dict)
     plans: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    walls: Mapping[str, Walls] = field(default_factory=dict)
+    points: Mapping[str, Points] = field(default_factory=dict)
+    missing_words: Mapping[str, int] = field(default_factory=dict)
+    defaults: Mapping[str, int] = field(default_factory=dict)
     left_behind: tuple[str, ...] = ()
 
 
-def checks_of(binding: TableBinding, present: datetime, told: frozenset[str]) -> tuple[Check, ...]:
+def checks_of(
+    binding: TableBinding, latest: datetime, told: frozenset[str], points: Mapping[str, Points]
+) -> tuple[Check, ...]:
     """Return the checks on a table, in the order in which they are asked.
 
     The first is the key's; the last ones (conflicting duplicate, orphan, rewritten history, far from others) compare
@@ -128,10 +157,9 @@ def checks_of(binding: TableBinding, present: datetime, told: frozenset[str]) ->
     """
     table = binding.table
     checks: list[Check] = []
-    late = f"timestamptz '{(present + timedelta(days=1)).isoformat()}'"
+    late = f"timestamptz '{(latest + timedelta(days=1)).isoformat()}'"
     for column in table.columns:
-        form, derived = binding.forms[column.name], bool(binding.derive_from)
-        checks += _column_checks(column, form, stated(told, column.name), derived=derived, key=table.key)
+        checks += _column_checks(column, binding, stated(told, column.name), points.get(column.name))
     if table.name == "projects":
         closed = ", ".join(map(literal, CLOSED_STATUSES))
         # a flag or a substitute supplies the time later, from the clock
@@ -157,7 +185,7 @@ def checks_of(binding: TableBinding, present: datetime, told: frozenset[str]) ->
                 Check(
                     "time_in_future",
                     column.name,
-                    f"a time no later than a day after the present ({present:%Y-%m-%dT%H:%M:%SZ})",
+                    f"a time no later than a day after the present ({latest:%Y-%m-%dT%H:%M:%SZ})",
                     f"{column.name} is not null and {stated(told, column.name)} > {late}",
                 )
             )
@@ -175,9 +203,8 @@ def _read(binding: TableBinding, column: str) -> bool:
     return isinstance(binding.forms[column], str)
 
 
-def _column_checks(
-    column: Column, form: str | Substitute | Flag | FirstOf | None, time: str, *, derived: bool, key: str
-) -> list[Check]:
+def _column_checks(column: Column, binding: TableBinding, time: str, points: Points | None) -> list[Check]:
+    form, derived = binding.forms[column.name], bool(binding.derive_from)
     name, raw = column.name, f"raw_{column.name}"
     if isinstance(form, Flag):
         return [
@@ -185,14 +212,15 @@ def _column_checks(
                 "unknown_flag",
                 name,
                 "true or false",
-                f"{raw} is not null and lower({raw}) not in ({', '.join(map(literal, TRUE + FALSE))})",
+                f"{raw} is not null and folded({raw}) not in ({', '.join(map(literal, TRUE + FALSE))})",
             )
         ]
-    if isinstance(form, Substitute) or (form is None and not (derived and name == key)):
+    if isinstance(form, Substitute) or (form is None and not (derived and name == binding.table.key)):
         return []
     checks = []
     if column.kind == "time":
-        checks.append(Check("unparsable_time", name, "a time in ISO 8601", f"{raw} is not null and {time} is null"))
+        expected = " or ".join("in ISO 8601" if each == ISO else f"as {each}" for each in binding.formats(name))
+        checks.append(Check("unparsable_time", name, f"a time {expected}", f"{raw} is not null and {time} is null"))
         checks.append(
             Check(
                 "time_out_of_range",
@@ -204,13 +232,16 @@ def _column_checks(
         )
     elif column.kind == "number":
         checks.append(Check("unparsable_number", name, "a number", f"{raw} is not null and {name} is null"))
+        checks += _ambiguous(name, points)
         checks.append(Check("negative_number", name, "a number that is not negative", f"{name} < 0"))
-    elif column.of_lead:
-        number = f"{raw} is not null and column_name in ({', '.join(map(literal, NUMBERS_OF_LEADS))})"
-        checks.append(Check("unparsable_number", name, "a number", f"{number} and {name} is null"))
+    elif column.of_lead and binding.leads is not None:
+        said = unless_missing(binding.leads, NUMBERS_OF_LEADS[0], raw)
+        is_number = f"{said} is not null and column_name in ({', '.join(map(literal, NUMBERS_OF_LEADS))})"
+        checks.append(Check("unparsable_number", name, "a number", f"{is_number} and {name} is null"))
         checks.append(
-            Check("negative_number", name, "a number that is not negative", f"{number} and starts_with({name}, '-')")
+            Check("negative_number", name, "a number that is not negative", f"{is_number} and starts_with({name}, '-')")
         )
+        checks += _ambiguous(name, points, f"{is_number} and ")
     elif column.vocabulary and not column.selects:
         allowed = ", ".join(map(literal, column.vocabulary))
         checks.append(
@@ -222,6 +253,13 @@ def _column_checks(
             # a value map may map a value to nothing
             checks[0] = Check("missing_required", name, "a value", f"{name} is null")
     return checks
+
+
+def _ambiguous(name: str, points: Points | None, condition: str = "") -> list[Check]:
+    if points is None or not points.is_ambiguous:
+        return []
+    expected = f"a number that can be read in one way, as {points.commas:,} others of the column have a decimal comma"
+    return [Check("ambiguous_number", name, expected, f"{condition}{is_ambiguous(f'raw_{name}')}")]
 
 
 def validate(
@@ -258,7 +296,8 @@ def validate(
     types = source_types(connection, table.name)
     dates = measure_dates(connection, binding, types, earlier_dates)
     told_times = stated_columns(binding, dates)
-    checks = checks_of(binding, present, told_times)
+    points = measure_points(connection, binding, types)
+    checks = checks_of(binding, present, told_times, points)
     connection.execute(f"create table typed_{table.name} as {_typed(binding, reading, checks, types, dates, known_by)}")
     left_behind = _leave_behind(connection, table)
     duplicates = _settle_duplicates(connection, binding, _number(checks, "conflicting_duplicate"))
@@ -294,6 +333,10 @@ def validate(
         stated=told_times,
         dates=_moved(connection, table, dates),
         plans=_plans(connection, binding),
+        walls=measure_walls(connection, binding, types),
+        points=points,
+        missing_words=_missing_words(connection, table),
+        defaults=_defaults(connection, table),
         left_behind=left_behind,
     )
 
@@ -317,8 +360,29 @@ def _moved(connection: DuckDBPyConnection, table: Table, dates: Mapping[str, Dat
             "where check_no is null",
         )
         if of_day:
-            moved[name] = Dates(values, of_day, midnights=found.midnights)
+            moved[name] = replace(found, values=values, dates=of_day)
     return moved
+
+
+def _missing_words(connection: DuckDBPyConnection, table: Table) -> dict[str, int]:
+    """Count the values that say that there is none, by column."""
+    bits = ", ".join(f"count(*) filter ((missing_words >> {bit}) & 1 = 1)" for bit in range(len(table.columns)))
+    counts = one_row(connection, f"select {bits} from typed_{table.name}")
+    return {name: count for name, count in zip(table.column_names, counts, strict=True) if count}
+
+
+def _defaults(connection: DuckDBPyConnection, table: Table) -> dict[str, int]:
+    """Count the accepted rows in which something else stands for a missing value, by column."""
+    defaults: dict[str, int] = {}
+    for column in table.columns:
+        if column.default is not None:
+            (count,) = one_row(
+                connection,
+                f"select count(*) from typed_{table.name} where check_no is null and is_default_{column.name}",
+            )
+            if count:
+                defaults[column.name] = count
+    return defaults
 
 
 def _plans(connection: DuckDBPyConnection, binding: TableBinding) -> dict[str, dict[str, int]]:
@@ -392,20 +456,32 @@ def _typed(
 ) -> str:
     """Compose the SELECT of a typed table: raw values, then types, then what times mean, then the check that fails."""
     table, told = binding.table, stated_columns(binding, dates)
+    read: list[str] = []
     raw: list[str] = []
     typed: list[str] = []
     pseudonyms: list[str] = []
     free_texts: list[str] = []
-    for column in table.columns:
-        raw_value, value, contact = _column(column, binding, types)
-        raw.append(f"{raw_value} as raw_{column.name}")
-        typed.append(f"{value} as {stated(told, column.name)}")
-        if isinstance(binding.forms[column.name], Flag):
-            typed.append(f"lower(raw_{column.name}) in ({', '.join(map(literal, TRUE))}) as flag_{column.name}")
+    missing: list[str] = []
+    for place, column in enumerate(table.columns):
+        name = column.name
+        read_value, value, contact = _column(column, binding, types)
+        read.append(f"{read_value} as read_{name}")
+        is_text = isinstance(form := binding.forms[name], str | Flag) and not _is_typed(column, form, types)
+        raw_value = unless_missing(binding, name, f"read_{name}") if is_text and not column.of_lead else f"read_{name}"
+        raw.append(f"{raw_value} as raw_{name}")
+        if raw_value != f"read_{name}":
+            missing.append(f"case when read_{name} is not null and raw_{name} is null then {1 << place} else 0 end")
+            raw.append(f"read_{name}")
+        if column.default is not None:
+            typed.append(f"{value} is null as is_default_{name}")
+            value = f"coalesce({value}, {literal(column.default)})"
+        typed.append(f"{value} as {stated(told, name)}")
+        if isinstance(form, Flag):
+            typed.append(f"folded(raw_{name}) in ({', '.join(map(literal, TRUE))}) as flag_{name}")
         if contact is not None:
-            pseudonyms.append(f"(raw_{column.name} is distinct from {contact})::smallint")
+            pseudonyms.append(f"(raw_{name} is distinct from {contact})::smallint")
         if column.free_text_limit is not None:
-            free_texts.append(f"coalesce(length(raw_{column.name}) > {column.free_text_limit}, false)::smallint")
+            free_texts.append(f"coalesce(length(raw_{name}) > {column.free_text_limit}, false)::smallint")
     for column in table.columns:
         if column.name in told:
             value = meant(binding, column, dates, types.get(str(binding.forms[column.name])), known_by)
@@ -423,8 +499,9 @@ def _typed(
         ordinal = f", {equal} || '-' || row_number() over (partition by {equal} order by {order}) as derived_key"
     return (
         f"select record, {', '.join(typed)}, {' + '.join(pseudonyms) or '0'} as pseudonyms, "
-        f"{' + '.join(free_texts) or '0'} as free_texts, case {conditions} end::smallint as check_no "
-        f"from (select record, {', '.join(raw)} from (select *{ordinal} from source_{table.name}))"
+        f"{' + '.join(free_texts) or '0'} as free_texts, ({' + '.join(missing) or '0'})::bigint as missing_words, "
+        f"case {conditions} end::smallint as check_no from (select record, {', '.join(raw)} from "
+        f"(select record, {', '.join(read)} from (select *{ordinal} from source_{table.name})))"
     )
 
 
@@ -438,12 +515,19 @@ def _identity(columns: Sequence[str]) -> str:
     return f"left(sha256(concat_ws(chr(31), {parts})), 24)"
 
 
+def _is_typed(column: Column, form: str | Flag, types: Mapping[str, str]) -> bool:
+    """Say whether a column has times or numbers in the source, and no texts."""
+    if isinstance(form, Flag):
+        return False
+    return types[form].startswith({"time": TIMES, "number": NUMERIC}.get(column.kind, ("nothing",)))
+
+
 def _text(column: str) -> str:
     return f"cleaned({of_source(column)})"
 
 
 def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> tuple[str, str, str | None]:
-    """Return SQL for a column's raw value, for its typed value, and for its raw value without contact data."""
+    """Return SQL for a column's value as read, for its typed value, and for its raw value without contact data."""
     form, sql_type, raw = binding.forms[column.name], SQL_TYPES[column.kind], f"raw_{column.name}"
     if binding.derive_from and column.name == binding.table.key:
         return "derived_key", raw, None
@@ -452,23 +536,21 @@ def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> 
     if isinstance(form, Flag):
         return _text(form.flag), f"null::{sql_type}", None
     if isinstance(form, FirstOf):
-        known = {*column.vocabulary, *binding.values.get(column.name, {})}
-        listed = ", ".join(map(literal, sorted(known)))
-        first = "".join(f"when lower({_text(name)}) in ({listed}) then {_text(name)} " for name in form.first_of)
-        rest = ", ".join(_text(name) for name in form.first_of)
+        listed = ", ".join(map(literal, sorted(binding.known_words(column.name))))
+        first = "".join(f"when folded({_text(name)}) in ({listed}) then {_text(name)} " for name in form.first_of)
+        rest = ", ".join(unless_missing(binding, column.name, _text(name)) for name in form.first_of)
         raw_value = f"case {first}else coalesce({rest}, null) end"
         return raw_value, _vocabulary(column, binding, f"contact_free({raw})"), f"contact_free({raw})"
     source_type = types[form]
     if column.kind == "time":
-        if source_type.startswith(TIMES):
-            return of_source(form), f"cast({raw} as timestamptz)", None
-        return _text(form), f"try_cast({raw} as timestamptz)", None
+        read = of_source(form) if source_type.startswith(TIMES) else _text(form)
+        return read, said_time(binding, column.name, source_type, raw).value, None
     if column.kind == "number":
-        number = _text(form)
         if source_type.startswith(NUMERIC):
             # some writers of Parquet store a missing number as NaN
-            number = f"nullif({of_source(form)}, 'nan')" if source_type in ("FLOAT", "DOUBLE") else of_source(form)
-        return number, _number_of(column, binding, raw), None
+            read = f"nullif({of_source(form)}, 'nan')" if source_type in ("FLOAT", "DOUBLE") else of_source(form)
+            return read, _number_of(column, binding, raw), None
+        return _text(form), _number_of(column, binding, number_text(binding.numbers.get(column.name), raw)), None
     if column.of_lead and binding.leads is not None:
         return _text(form), *_value_of_lead(binding.leads, raw)
     free = _contact_free(column, raw)
@@ -496,22 +578,24 @@ def _value_of_lead(leads: TableBinding, raw: str) -> tuple[str, str]:
     """
     values, free = [], []
     for column in map(leads.table.column, OVERWRITTEN):
+        said = unless_missing(leads, column.name, raw)
         if column.kind == "number":
-            without_contact, typed = raw, f"cast({_number_of(column, leads, raw)} as varchar)"
+            text = number_text(leads.numbers.get(column.name), said)
+            without_contact, typed = raw, f"cast({_number_of(column, leads, text)} as varchar)"
         else:
             without_contact = _contact_free(column, raw)
-            typed = _vocabulary(column, leads, without_contact)
+            typed = _vocabulary(column, leads, _contact_free(column, said))
         values.append(f"when {literal(column.name)} then {typed}")
         free.append(f"when {literal(column.name)} then {without_contact}")
     return f"case column_name {' '.join(values)} end", f"case column_name {' '.join(free)} else {raw} end"
 
 
 def _vocabulary(column: Column, binding: TableBinding, value: str) -> str:
-    spelling = f"lower({value})" if column.vocabulary else value
+    spelling = f"folded({value})" if column.vocabulary else value
     if not (mapped := binding.values.get(column.name)):
         return spelling
     cases = " ".join(f"when {literal(found)} then {literal(meant)}" for found, meant in mapped.items())
-    return f"case lower({value}) {cases} else {spelling} end"
+    return f"case folded({value}) {cases} else {spelling} end"
 
 
 def _settle_duplicates(connection: DuckDBPyConnection, binding: TableBinding, conflict: int) -> int:
@@ -546,9 +630,13 @@ def _settle_duplicates(connection: DuckDBPyConnection, binding: TableBinding, co
 
 def _content(connection: DuckDBPyConnection, table: Table) -> str:
     """Return SQL for all that a typed row ``t`` says, flags included."""
-    unsaid = ("record", "check_no", "pseudonyms", "free_texts")
+    unsaid = ("record", "check_no", "pseudonyms", "free_texts", "missing_words")
     described = connection.execute(f"describe typed_{table.name}").fetchall()
-    parts = [f"coalesce(t.{name}::varchar, chr(30))" for name, *_ in described if name not in unsaid]
+    parts = [
+        f"coalesce(t.{name}::varchar, chr(30))"
+        for name, *_ in described
+        if name not in unsaid and not name.startswith("is_default_")
+    ]
     return f"concat_ws(chr(31), {', '.join(parts)})"
 
 
@@ -619,7 +707,7 @@ def _row_json(binding: TableBinding, told: frozenset[str]) -> str:
         # a number or a time is never mistaken for a telephone number, what could not be read as one may be
         if isinstance(form, str) and column.kind != "text":
             time = stated(told, column.name)
-            value = f"case when t.{time} is not null then {value} else shown({value}) end"
+            value = f"case when t.{time} is not null then {value} else shown_figure({value}) end"
         elif not column.postal:
             value = f"shown({value})"
         fields.append(f"{literal(column.name)}, {value}")

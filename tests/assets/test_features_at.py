@@ -14,7 +14,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from assets.compiled import NotCompiledError, scratch, write
-from assets.features_at import QuestionError, features_at
+from assets.features_at import QuestionError, features_at, stored_ids
 from assets.postgres import PostgresConnection
 from assets.resources import ArtifactStore, CompiledSql, Horizons, Splitting
 from assets.training_sets import training_set_asset
@@ -339,3 +339,24 @@ def test_the_training_set_asset_answers_from_the_launchpad(random_store: Store, 
     assert not refused.success
     (failed,) = refused.get_step_failure_events()
     assert "expected a file with the columns lead_id and as_of, found none" in str(failed.step_failure_data)
+
+
+def test_a_question_passes_the_door_of_the_source(store: Store, tmp_path: Path) -> None:
+    """Its identifiers are read as those of leads are, and all that it brings comes back as it is written."""
+    (lead,) = frame(store, f"select min(lead_id) as lead_id from staging.stg_leads where created_at < '{CLOCK}'")[
+        "lead_id"
+    ]
+    (path := tmp_path / "question.csv").write_text(
+        f"lead_id,as_of,zip,note\n\u200b{lead}\u00a0,{CLOCK.isoformat()},00745,NA\n", encoding="utf-8"
+    )
+    (row,) = ask(store, path, tmp_path).to_dict("records")
+    assert row["lead_state"] in ("open", "closed")
+    assert (row["lead_id"], row["zip"], row["note"]) == (f"\u200b{lead}\u00a0", "00745", "NA")
+
+
+def test_identifiers_that_are_contacts_are_asked_for_by_their_pseudonym() -> None:
+    """As the extraction stores them."""
+    ids = pd.Series(["ada@example.org", "+31\u202f612345678", "007", "ada@example.org"], index=[3, 1, 4, 5])
+    assert list(stored_ids(ids)) == [
+        "pseudonym-cfe00dde46ef", "pseudonym-9311548f2750", "007", "pseudonym-cfe00dde46ef",
+    ]  # fmt: skip

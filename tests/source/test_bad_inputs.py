@@ -127,12 +127,12 @@ STOPS = [
 REJECTS = [
     Reject(15, "malformed_row", "interactions", "C15,L1,call,outbound,2024-03-01T09:00:00Z,,,,more,fields"),
     Reject(16, "malformed_row", "interactions", "C16,L1"),
-    Reject(17, "missing_required", "leads", {"source": " "}),
+    Reject(17, "missing_required", "interactions", {"direction": " "}),
     Reject(18, "missing_required", "interactions", {"interaction_id": ""}),
     Reject(19, "unparsable_time", "interactions", {"occurred_at": "01/03/2024"}),
     Reject(20, "time_out_of_range", "interactions", {"opened_at": "0001-01-01"}),
     Reject(21, "time_in_future", "interactions", {"opened_at": "2026-01-02T00:00:01Z"}),
-    Reject(22, "unparsable_number", "projects", {"value": "5.000 EUR"}),
+    Reject(22, "unparsable_number", "projects", {"value": "1.250.000"}),
     Reject(23, "negative_number", "projects", {"value": "-1"}),
     Reject(24, "unknown_type", "interactions", {"type": "telepathy"}),
     Reject(25, "unknown_direction", "interactions", {"direction": "sideways"}),
@@ -143,6 +143,7 @@ REJECTS = [
     Reject(30, "end_before_start", "appointments", {"ended_at": "2024-03-03T07:00:00Z"}),
     Reject(31, "end_before_start", "projects", {"closed_at": "2024-03-05"}),
     Reject(32, "closed_without_time", "projects", {"closed_at": ""}),
+    Reject(33, "ambiguous_number", "projects", {"value": "250.000"}),
 ]
 
 

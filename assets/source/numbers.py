@@ -1,0 +1,129 @@
+"""The spelling of numbers: a decimal point unless the mapping says otherwise; what may be a comma is not guessed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from assets.source.sql import literal, of_source, one_row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from duckdb import DuckDBPyConnection
+
+    from assets.source.contract import Column
+    from assets.source.mapping import NumberForm, TableBinding
+
+__all__ = ["NUMERIC", "Points", "is_ambiguous", "measure_points", "number_text"]
+
+NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+           "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
+"""How the types of DuckDB begin that hold numbers."""
+
+MIN_GROUPS = 3
+"""Numbers of a column with three digits after a point, and none with other decimals, of which something is said."""
+
+_PLAIN = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?"
+_COMMON = r"\d+(?:\.\d{1,2})?|\d{4,}\.\d+"
+_GROUP = r"[+-]?\d{1,3}\.\d{3}"
+_COMMA = r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d{1,2}|[+-]?\d{1,3}(?:\.\d{3})+,\d+|[+-]?\d{1,3}(?:\.\d{3}){2,}"
+
+
+@dataclass(frozen=True)
+class Points:
+    """What the numbers of a column say of their decimal sign, where the mapping says nothing.
+
+    Attributes
+    ----------
+    commas : int
+        Numbers that have a decimal comma, or points between groups of digits.
+    groups : int
+        Numbers such as 250.000, which would then be another one.
+    others : int
+        Numbers with other decimals after a point.
+    """
+
+    commas: int
+    groups: int
+    others: int
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether a number such as 250.000 can be two numbers."""
+        return self.commas > 0 and self.groups > 0
+
+    @property
+    def sentence(self) -> str | None:
+        """What is assumed of them, or None."""
+        if self.commas or self.others or self.groups < MIN_GROUPS:
+            return None
+        return (
+            f"has three digits after a point in all {self.groups:,} numbers with one: they are decimals. If they are "
+            "groups of digits, say so in the mapping (numbers: {decimal: ',', thousands: '.'})."
+        )
+
+
+def number_text(form: NumberForm | None, text: str) -> str:
+    """Return SQL for a text as the text of a number with a decimal point; null where it is no number.
+
+    Parameters
+    ----------
+    form : NumberForm or None
+        Of the mapping.
+    text : str
+        SQL of the text.
+    """
+    text = f"plain({text})"
+    if form is None:
+        return f"case when regexp_full_match({text}, {literal(_PLAIN)}) then {text} end"
+    for sign in form.strip:
+        text = f"replace(lower({text}), {literal(sign.lower())}, '')"
+    text = f"trim({text})"
+    decimal, thousands = re.escape(form.decimal), form.thousands
+    whole = r"\d+"
+    if thousands is not None:
+        sign = re.escape(thousands)
+        whole = rf"(?:\d{{1,3}}(?:{sign}\d{{2,3}})*{sign}\d{{3}}|\d+)"
+        if thousands == "'":
+            text = f"replace({text}, chr(8217), '''')"
+    pattern = rf"[+-]? ?(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d{{1,2}})?"
+    digits = text if thousands is None else f"replace({text}, {literal(thousands)}, '')"
+    digits = f"replace({digits}, {literal(form.decimal)}, '.')"
+    return f"case when regexp_full_match({text}, {literal(pattern)}) then replace({digits}, ' ', '') end"
+
+
+def is_ambiguous(text: str) -> str:
+    """Return SQL that says whether a text is a number that would be another one with a decimal comma."""
+    return f"regexp_full_match(plain({text}), {literal(_GROUP)})"
+
+
+def measure_points(
+    connection: DuckDBPyConnection, binding: TableBinding, types: Mapping[str, str]
+) -> dict[str, Points]:
+    """Return what the numbers of ``source_<table>`` say of their decimal sign, where the mapping says nothing."""
+    points: dict[str, Points] = {}
+    for column in binding.table.columns:
+        form = binding.forms[column.name]
+        if not isinstance(form, str) or types[form].startswith(NUMERIC) or not _is_open(column, binding):
+            continue
+        # most numbers are plain: only the others are looked at, without what stands around them, such as a currency
+        bare = "regexp_replace(plain(v), '^[^\\d+.,-]+|[^\\d]+$', '', 'g')"
+        commas, groups, others = one_row(
+            connection,
+            f"select count(*) filter (case when is_odd then regexp_full_match({bare}, {literal(_COMMA)}) end), "
+            f"count(*) filter (case when is_odd then regexp_full_match({bare}, {literal(_GROUP)}) end), "
+            f"count(*) filter (not is_odd and contains(v, '.')) from (select v, "
+            f"not regexp_full_match(v, {literal(_COMMON)}) as is_odd "
+            f"from (select cleaned({of_source(form)}) as v from source_{binding.table.name})) where v is not null",
+        )
+        points[column.name] = Points(commas, groups, others)
+    return points
+
+
+def _is_open(column: Column, binding: TableBinding) -> bool:
+    """Say whether a column has numbers, and the mapping does not say how they are written."""
+    if column.of_lead:
+        return binding.leads is not None and not binding.leads.numbers
+    return column.kind == "number" and column.name not in binding.numbers
