@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from assets.compiled import of_run
 from assets.warehouse import Warehouse
 from benchmarks.planting import Store
-from tests.dbt.random_crm import CLOCK, CLOSES, random_crm
+from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, random_crm
 from tests.dbt.warehouses import DuckDB, Postgres
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LEADS = 300
 VARIABLES = {
     "as_of": CLOCK.isoformat(timespec="microseconds"),
-    **CLOSES,
+    "closing_outcomes": CLOSING_OUTCOMES,
     "silence_closes_after_days": None,
     "conversion_horizon_days": 30,
     "next_action_horizon_days": 7,

@@ -179,16 +179,20 @@ def _change(rng: random.Random, crm: Crm, lead_id: str, column: str, start: date
     earlier = [row["known_at"] for row in crm["changes"] if row["lead_id"] == lead_id]
     known = rng.choice((start, *earlier)) if rng.random() < 0.3 else _moment(rng, start, end)
     value = {
-        "status": ("new", "open", "new", "open", "won", "won", None, None, "lost", "won't buy"),
+        "status": ("new", "open", "won", None),
         "assigned_to": ("R1", "R2", None),
         "property_value": (*TIER_VALUES, "0.00", "0.00", f"{rng.uniform(0, 2e6):.2f}", None),
         "zip_code": ("1011", "10999", "04109", "SW1A 1AA", None),
     }[column]
+    number = len(crm["changes"])
+    change_id, chosen = rng.choice(("h", "H")) + str(number), rng.choice(value)
+    if chosen == "open" and number % 5 < 2:
+        chosen = ("lost", "won't buy")[number % 5]
     return {
-        "change_id": rng.choice(("h", "H")) + str(len(crm["changes"])),
+        "change_id": change_id,
         "lead_id": lead_id,
         "column_name": column,
-        "value": rng.choice(value),
+        "value": chosen,
         "changed_at": known,
         "known_at": known,
         "origin": "source",

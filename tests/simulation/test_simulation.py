@@ -407,8 +407,8 @@ def test_an_earlier_simulation_is_replaced_and_nothing_else_is(tmp_path: Path) -
     simulate(tmp_path / "crm", leads=30, months=2, format="csv", progress=False)
     assert sorted(path.name for path in (tmp_path / "crm").iterdir()) == [
         "appointments.csv",
-        "interactions.csv",
         "changes.csv",
+        "interactions.csv",
         "leads.csv",
         "mapping.yml",
         "projects.csv",
