@@ -38,6 +38,7 @@ __all__ = [
     "WordEvidence",
     "delivered",
     "measure",
+    "needs_whole",
     "wanted",
 ]
 
@@ -231,6 +232,10 @@ class TableEvidence:
     missing, missing_before : int
         Stored rows that the source has not, now and at the last extraction. Interactions and appointments that are
         older than all that it has are none: an export of the last months lets them go.
+    rows : int
+        Rows of the source, with those that do not fit.
+    unseen : int
+        Of a table read in part: rows at least that have come to the source since and were not among those read.
     fewer : int or None
         Rows fewer than at the last extraction, where the key is derived from a plan: what is moved has another key, and
         is missing under the old one. None elsewhere.
@@ -267,7 +272,9 @@ class TableEvidence:
     present: int = 0
     missing: int = 0
     missing_before: int = 0
+    rows: int = 0
     fewer: int | None = None
+    unseen: int = 0
     rejected: int = 0
     rejected_as: str | None = None
     again: int = 0
@@ -429,14 +436,18 @@ def _table(
     part = validated.reading.part
     whole = part is None
     present = read if part is None else part.rows
-    missing, fewer = stored - again, None
+    missing, fewer, unseen = stored - again, None, 0
     if part is not None:
         missing = max(0, stored - present)
         if "rows" in last:
             # rows that do not fit are present and not stored: as many of those that do may be gone unseen
             missing = max(missing, missing_before + last["rows"] + read - again - present)
+            (new,) = one_row(
+                connection, f"select count(*) from typed_{name} t anti join {known} k on k.{key} = t.{key}"
+            )
+            unseen = max(0, present - last["rows"] - new)
     elif _may_move(table, binding):
-        fewer = max(0, last.get("rows", stored) - present)
+        fewer = max(0, last.get("rows", stored) - validated.rows_read)
     if whole and name in AGEING and missing > 0:
         primary = PRIMARY_TIMES[name]
         (aged,) = one_row(
@@ -474,7 +485,9 @@ def _table(
         present=present,
         missing=missing,
         missing_before=missing_before,
+        rows=validated.rows_read if part is None else present,
         fewer=fewer,
+        unseen=unseen,
         rejected=rejected,
         rejected_as=rejected_as,
         again=again if whole else stored,
@@ -662,6 +675,18 @@ def _words(connection: DuckDBPyConnection, table: str) -> Iterator[WordEvidence]
             yield WordEvidence(column=column, word=word, stored=stored, found=found)
 
 
+def needs_whole(binding: TableBinding, earlier: Earlier) -> bool:
+    """Say whether a table with a watermark has to be read whole: it is read otherwise than before, or rows were missed.
+
+    What is not read again would stay as the earlier mapping has read it.
+    """
+    last = (earlier.delivered or {}).get(binding.table.name, {})
+    columns = [column for column in binding.forms if column != binding.table.key]
+    now = {column: said for column in columns if (said := _reading(column, binding)) is not None}
+    before = {column: said for column, said in last.get("columns", {}).items() if column in now}
+    return bool(last.get("unseen")) or bool(before and any(now[column] != before.get(column) for column in now))
+
+
 def _reading(column: str, binding: TableBinding) -> str | None:
     """Return how a column is read, as a person would say it; None where the source has nothing."""
     form = binding.forms[column]
@@ -702,7 +727,8 @@ def delivered(evidence: Evidence) -> str:
             each.table: {
                 "columns": {column.column: column.now for column in each.columns if column.now is not None},
                 "missing": each.missing,
-                "rows": each.present,
+                "rows": each.rows,
+                **({"unseen": each.unseen} if each.unseen else {}),
                 "short": {column.column: column.short for column in each.columns if column.short},
                 "dates": dict(each.dates),
                 "rekeyed": each.rekeyed,

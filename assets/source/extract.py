@@ -18,7 +18,7 @@ from assets.source.clock import last_facts
 from assets.source.closings import Closings, closings_of
 from assets.source.comparison import compare, hash_of, refusal
 from assets.source.contract import EARLIER_NAMES, SQL_TYPES, TABLES, SourceContractError, Table
-from assets.source.evidence import Earlier, delivered, measure, wanted
+from assets.source.evidence import Earlier, delivered, measure, needs_whole, wanted
 from assets.source.formats import UTC_ZONE
 from assets.source.functions import create_functions
 from assets.source.history import CHANGE_COLUMNS, CHANGES, history_assumptions, write_changes
@@ -471,6 +471,8 @@ def _mark(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlie
     name, column = binding.table.name, binding.watermark
     if column is None or not isinstance(form := binding.forms[column], str):
         return None
+    if needs_whole(binding, earlier):
+        return None
     said = said_time(binding, column, "VARCHAR", f"json_extract_string(row, '$.{column}')").value
     loaded, rejected, unplaced = one_row(
         connection,
@@ -481,11 +483,12 @@ def _mark(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlie
     # a rejected row whose time is unreadable could be anywhere
     if loaded is None or unplaced:
         return None
-    since = loaded
+    # a time that was ahead then would hide the rows of the days until it
+    since = loaded if earlier.as_of is None else min(loaded, earlier.as_of)
     if column in earlier.dates(name) or binding.zone(column) != UTC_ZONE:
         # rows of the same date, which is a day of another zone perhaps, may have been added or changed since; and the
         # database compares a time without a zone as if it were UTC
-        since = loaded.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+        since = since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     # a transaction that began before the last value was read, and was committed after it, has earlier values
     since -= timedelta(minutes=binding.overlap_minutes)
     return _Mark(form, min(since, rejected or since), loaded)
@@ -848,6 +851,11 @@ def _missing_rows(evidence: Evidence) -> list[str]:
         "They count as they were when they were last read."
         for each in evidence.tables
         if each.missing > 0
+    ] + [
+        f"{each.table}: {each.unseen:,} rows have come to {each.place} with a watermark before the last one that was "
+        "loaded. The next extraction reads the table whole."
+        for each in evidence.tables
+        if each.unseen > 0
     ]
 
 

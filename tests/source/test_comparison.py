@@ -722,6 +722,42 @@ def test_rows_that_never_fitted_hide_none_that_vanish(
         call()
 
 
+def test_a_table_with_a_watermark_is_read_whole_where_that_is_needed(
+    live: tuple[Server, Callable[..., ExtractionReport]], tmp_path: Path
+) -> None:
+    """Where the mapping reads it otherwise; and after rows have come whose watermark lies far back."""
+    server, call = live
+    assert call().tables["leads"].rows_read < 20
+    mapping = tmp_path / "mine.yml"
+    mapping.write_text(
+        "name: mine\nbased_on: contract\ntables: {leads: {watermark: updated_at, columns: {assigned_to: source}}}\n"
+    )
+    with pytest.raises(SourceContractError, match="from 'source' now; 600 of 600 rows change"):
+        call()
+    mapping.write_text("name: mine\nbased_on: contract\ntables: {leads: {watermark: updated_at}}\n")
+    server.do(
+        "insert into leads select 'N' || n, 'web', timestamptz '2024-03-01', 'rep', '10115', timestamptz '2024-03-01' "
+        "from generate_series(1, 100) n"
+    )
+    late = call()
+    assert (late.tables["leads"].rows_new, late.tables["leads"].rows_total) == (0, 600)
+    assert (
+        "leads: 100 rows have come to public.leads with a watermark before the last one that was loaded. The next "
+        "extraction reads the table whole."
+    ) in late.assumptions
+    assert call().tables["leads"].rows_total == 700
+    assert call().tables["leads"].rows_read < 20
+
+
+def test_a_watermark_that_is_ahead_hides_no_rows(live: tuple[Server, Callable[..., ExtractionReport]]) -> None:
+    """It counts to the clock of the extraction that has read it."""
+    server, call = live
+    server.do("update leads set updated_at = '2026-01-01 20:00' where lead_id = 'L1'")
+    call()
+    server.do("update leads set updated_at = '2026-01-01 00:30', zip_code = '20095' where lead_id = 'L2'")
+    assert call().tables["leads"].rows_changed == 1
+
+
 def test_a_row_whose_key_is_derived_from_a_plan_may_be_moved(tmp_path: Path) -> None:
     """It has another key then, and is not missed; rows that are gone, and all that get other keys, are."""
     place = Place("csv to duckdb", tmp_path, None)
