@@ -19,7 +19,7 @@ from assets.source.contract import TABLES
 from assets.source.extract import ExtractionReport, extract
 from simulation import simulate
 from simulation.world import COMPANIES, Faults
-from tests.dbt.random_crm import CLOCK, CLOSES, COLUMNS, DAY, Crm, random_crm
+from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, COLUMNS, DAY, Crm, random_crm
 from tests.dbt.warehouses import ROOT, DuckDB, Postgres, Row, Warehouse, tables
 from tests.parity import Table, assert_same_rows
 from tests.postgres import database
@@ -57,7 +57,7 @@ def test_a_random_crm(
         address,
         scratch,
         command="build",
-        closes=CLOSES,
+        closes={"closing_outcomes": CLOSING_OUTCOMES},
         as_of=CLOCK,
         # facts after the clock must change nothing on either engine, so none is refused as lying in the future
         present=CLOCK + 400 * DAY,
