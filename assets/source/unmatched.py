@@ -114,7 +114,7 @@ def _of_words(
         if table.column(column).vocabulary or column not in VOCABULARIES.get(table.name, ()):
             continue
         mapped = binding.values.get(column, {})
-        known = {folded(word) for word in (*mapped, *filter(None, mapped.values()))}
+        known = {folded(word) for word in (*mapped, *filter(None, mapped.values()), *binding.missing_words(column))}
         if rest := [(word, rows) for word, rows in words if folded(word) not in known]:
             rows = sum(rows for _, rows in rest)
             one = len(rest) == 1

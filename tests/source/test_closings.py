@@ -43,7 +43,7 @@ def test_every_spelling_of_a_closing_word_closes(
         report.closing_outcomes, report.closing_lead_statuses, report.closing_project_statuses,
     ]  # fmt: skip
     assert [each for each in report.assumptions if "closes" in each] == [
-        "The mapping's closes.outcomes has 2 words that no row of interactions has: 'iptal', 'No'. Check the spelling.",
+        "The mapping's closes.outcomes has 1 word that no row of interactions has: 'No'. Check the spelling.",
         "The mapping's closes.lead_status has 1 word that no row of leads has: 'abandoned'. Check the spelling.",
         "The mapping's closes.project_status has 1 word that no row of projects has: 'lost'. Check the spelling.",
     ]
