@@ -89,7 +89,7 @@ def test_only_new_and_changed_rows_are_written(export: Export, tmp_path: Path, r
 
 def test_mended_rows_leave_the_rejects(export: Export, tmp_path: Path, run: Extract, query: Query) -> None:
     """A reject seen before keeps its time; children of a rejected lead are orphans until it is mended."""
-    export["leads"][1]["source"] = ""
+    created, export["leads"][1]["created_at"] = export["leads"][1]["created_at"], ""
     first = run(write_csv(tmp_path / "crm", export))
     assert query("select table_name, reason from raw.rejects order by 1") == [
         ("interactions", "orphan"),
@@ -99,7 +99,7 @@ def test_mended_rows_leave_the_rejects(export: Export, tmp_path: Path, run: Extr
     run(write_csv(tmp_path / "crm", export))
     times = dict(query("select reason, extracted_at from raw.rejects"))
     assert times["orphan"] == times["missing_required"] == first.as_of
-    export["leads"][1]["source"] = "ads"
+    export["leads"][1]["created_at"] = created
     report = run(write_csv(tmp_path / "crm", export))
     assert query("select table_name from raw.rejects") == [("projects",)]
     assert report.tables["interactions"].rows_new == report.tables["leads"].rows_new == 1
