@@ -21,13 +21,15 @@ _NUMBER = r"[+-]?\d{1,3}([ .,']\d{3})*([.,]\d+)?"
 
 _CLOCK = r"(?:[01]\d|2[0-3])"
 _USUAL_WALL = rf"\d{{4}}-\d\d-\d\d(?:[T ]{_CLOCK}:[0-5]\d(?::[0-5]\d(?:\.\d+)?)?)?"
-_USUAL_MOMENT = rf"\d{{4}}-\d\d-\d\d[T ]{_CLOCK}:[0-5]\d(?::[0-5]\d(?:\.\d+)?)?(?:Z|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)"
+_USUAL_MOMENT = (
+    rf"\d{{4}}-\d\d-\d\d[T ]{_CLOCK}:[0-5]\d(?::[0-5]\d(?:\.\d+)?)?(?:Z| UTC|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)"
+)
 ISO_DAY = r"(?:\d{4}-\d\d-\d\d|\d{8})"
 _TIME = rf"[Tt ]{_CLOCK}(?::?[0-5]\d(?::?[0-5]\d(?:[.,]\d+)?)?)?"
-_OFFSET = r" ?(?:[Zz]|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)"
+_OFFSET = r" ?(?:[Zz]|UTC|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)"
 _PARTS = (
     r"^(\d{4})-?(\d\d)-?(\d\d)(?:[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,](\d+))?)?)?"
-    r"(?: ?(?:[Zz]|([+-])(\d\d)(?::?(\d\d))?))?)?$"
+    r"(?: ?(?:[Zz]|UTC|([+-])(\d\d)(?::?(\d\d))?))?)?$"
 )
 _NAMES = "['y', 'm', 'd', 'h', 'mi', 's', 'f', 'sign', 'oh', 'om']"
 # PostgreSQL writes so what lies outside all bounds: it is a time, and refused as such

@@ -71,6 +71,9 @@ def mapped(folder: Path, text: str) -> Path:
         ("20240701T093000.25+0530", "2024-07-01 04:00:00.25+00"),
         ("2024-07-01T09Z", "2024-07-01 09:00:00+00"),
         ("2024-07-01t09:30z", MOMENT),
+        # of all names of zones this one has one meaning, and databases write it
+        ("2024-07-01 09:30:00 UTC", MOMENT),
+        ("20240701 0930 UTC", MOMENT),
         ("2024-07-01T09:30:00,5Z", "2024-07-01 09:30:00.5+00"),
         ("2024-07-01T09:30:00.123456789Z", "2024-07-01 09:30:00.123456+00"),
         ("2024-07-01 09:30", MOMENT),
@@ -86,7 +89,7 @@ def mapped(folder: Path, text: str) -> Path:
         *(
             (text, None)
             for text in (
-                "2024-07-01 09:30:00 BST", "2024-07-01 09:30:00 UTC", "2024-07-01 09:30:00 Europe/Berlin",
+                "2024-07-01 09:30:00 BST", "2024-07-01 09:30:00 Europe/Berlin", "2024-07-01 09:30:00 EUTC",
                 "2024-07-01 09:30:00 GMT+1", "2024-07-01 09:30:00 PM",
                 "2024-07-01 09:30:00+25", "2024-07-01 09:30:00+15",
                 "2024/07/01 09:30", "2024-7-1", "24-07-01", "01.07.2024", "2024-W27-1", "2024-183", "2024-07",
@@ -533,7 +536,7 @@ def test_flags_of_other_languages(
         ("tables: {leads: {times: {created_at: '%d/%m'}}}", "does not name year, month and day"),
         ("tables: {leads: {times: {created_at: '%d/%m/%Y %Z'}}}", "%Z is not one of"),
         ("tables: {leads: {times: {created_at: '%d/%m/%Y %I:%M'}}}", "takes %p"),
-        ("tables: {leads: {times: {source: iso}}}", "tables.leads.times: expected created_at"),
+        ("tables: {leads: {times: {source: iso}}}", "tables.leads.times.source: expected one of created_at"),
         ("tables: {projects: {numbers: {value: {thousands: .}}}}", "expected two signs"),
         ("tables: {leads: {times: {updated_at: epoch_s}, watermark: updated_at}}", "must be a time of the database"),
     ],
@@ -568,6 +571,7 @@ def test_cases_of_values(run: Extract, query: Query, tmp_path: Path) -> None:
     assert {times[key] for key in accepted} == {
         "2024-07-01T09:30:00.000+0000", "2024-07-01T09:30:00+0530", "20240701", "2024-07-01T09:30:00,5Z",
         "2024-07-01T09:30:00.123456789Z", "2024-07-01T09:30Z", "2024-07-01T09Z", "2024-07-01 09:30:00 -0500",
+        "2024-07-01 09:30:00 UTC",
     }  # fmt: skip
 
 
