@@ -473,7 +473,7 @@ def _mark(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlie
         return None
     if needs_whole(binding, earlier):
         return None
-    said = said_time(binding, column, "VARCHAR", f"json_extract_string(row, '$.{column}')").value
+    said = said_time(binding, column, "VARCHAR", f"plain(json_extract_string(row, '$.{column}'))").value
     loaded, rejected, unplaced = one_row(
         connection,
         f"select (select max({column}) from known_{name}), min(t), count(*) filter (t is null) from "

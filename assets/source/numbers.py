@@ -73,9 +73,8 @@ def number_text(form: NumberForm | None, text: str) -> str:
     form : NumberForm or None
         Of the mapping.
     text : str
-        SQL of the text.
+        SQL of the text, in plain characters.
     """
-    text = f"plain({text})"
     if form is None:
         return f"case when regexp_full_match({text}, {literal(_PLAIN)}) then {text} end"
     for sign in form.strip:
@@ -96,7 +95,7 @@ def number_text(form: NumberForm | None, text: str) -> str:
 
 def is_ambiguous(text: str) -> str:
     """Return SQL that says whether a text is a number that would be another one with a decimal comma."""
-    return f"regexp_full_match(plain({text}), {literal(_GROUP)})"
+    return f"regexp_full_match({text}, {literal(_GROUP)})"
 
 
 def measure_points(

@@ -12,7 +12,7 @@ from assets.source.formats import ISO, UTC_ZONE, Spelling, spelling, typed_spell
 from assets.source.sql import literal, of_source, one_row
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from duckdb import DuckDBPyConnection
@@ -125,13 +125,14 @@ def measure_dates(
     if not names:
         return {}
     counts: list[str] = []
-    for name in names:
-        value, is_date, at_midnight = _forms_of(binding, name, types)
+    for place, name in enumerate(names):
+        value = f"v{place}"
+        is_date, at_midnight = _forms_of(binding, name, types, value)
         counts.append(
             f"count({value}), count(*) filter ({value} is not null and {is_date}), "
             f"count(*) filter ({value} is not null and ({is_date} or {at_midnight}))"
         )
-    row = one_row(connection, f"select {', '.join(counts)} from source_{binding.table.name}")
+    row = one_row(connection, f"select {', '.join(counts)} from {_values(binding, names, types)}")
     found: dict[str, Dates] = {}
     for place, name in enumerate(names):
         values, dates, at_midnight = row[3 * place : 3 * place + 3]
@@ -154,32 +155,43 @@ def unless_missing(binding: TableBinding, column: str, text: str) -> str:
 
 
 def said_time(binding: TableBinding, column: str, source_type: str, value: str) -> Spelling:
-    """Return what a value of a time column says: a text without blanks at its ends, or a time of the source."""
+    """Return what a value of a time column says: a text in plain characters, or a time of the source."""
     zone = binding.zone(column)
     if source_type.startswith(TIMES):
         return typed_spelling(source_type, zone, value)
-    return spelling(binding.formats(column), zone, f"plain({value})")
+    return spelling(binding.formats(column), zone, value)
 
 
-def _source_value(binding: TableBinding, column: str, types: Mapping[str, str]) -> str:
-    form = str(binding.forms[column])
-    if types[form].startswith(TIMES):
-        return of_source(form)
-    return unless_missing(binding, column, f"cleaned({of_source(form)})")
+def _values(binding: TableBinding, columns: Sequence[str], types: Mapping[str, str]) -> str:
+    """Return a relation with the values of source columns as ``v0``, ``v1`` and so on, texts in plain characters.
+
+    Each step has its own SELECT: an expression would be planned anew in each place of the next one.
+    """
+    read, said, plain = [], [], []
+    for place, column in enumerate(columns):
+        form = str(binding.forms[column])
+        is_typed = types[form].startswith(TIMES)
+        read.append(f"{of_source(form) if is_typed else f'cleaned({of_source(form)})'} as c{place}")
+        said.append(f"{f'c{place}' if is_typed else unless_missing(binding, column, f'c{place}')} as m{place}")
+        plain.append(f"{f'm{place}' if is_typed else f'plain(m{place})'} as v{place}")
+    return (
+        f"(select {', '.join(plain)} from (select {', '.join(said)} from "
+        f"(select {', '.join(read)} from source_{binding.table.name})))"
+    )
 
 
-def _forms_of(binding: TableBinding, column: str, types: Mapping[str, str]) -> tuple[str, str, str]:
-    """Return SQL for the value of a source column, whether it is a date, and whether it names midnight."""
-    value, source_type = _source_value(binding, column, types), types[str(binding.forms[column])]
+def _forms_of(binding: TableBinding, column: str, types: Mapping[str, str], value: str) -> tuple[str, str]:
+    """Return SQL for whether a value of a source column is a date, and whether it names midnight."""
+    source_type = types[str(binding.forms[column])]
     said = said_time(binding, column, source_type, value)
     if source_type == "DATE":
-        return value, "true", "false"
+        return "true", "false"
     zone = binding.zone(column)
     if source_type.startswith("TIMESTAMP") or zone != UTC_ZONE or binding.formats(column) != (ISO,):
-        return value, f"coalesce({said.is_date}, false)", f"coalesce({is_midnight(said.value, zone)}, false)"
+        return f"coalesce({said.is_date}, false)", f"coalesce({is_midnight(said.value, zone)}, false)"
     # most times are not at midnight: only the others are matched
     midnight = f"substr({value}, 12, 5) = '00:00' and regexp_full_match({value}, {literal(_MIDNIGHT)})"
-    return value, said.is_date, midnight
+    return said.is_date, midnight
 
 
 def is_midnight(moment: str, zone: str) -> str:
@@ -201,7 +213,7 @@ def measure_walls(connection: DuckDBPyConnection, binding: TableBinding, types: 
     walls: dict[str, Walls] = {}
     for name in names:
         source_type = types[str(binding.forms[name])]
-        wall = said_time(binding, name, source_type, _source_value(binding, name, types)).wall
+        wall = said_time(binding, name, source_type, "v0").wall
         zone = literal(binding.zone(name))
         # of two moments with one wall the later is taken
         twice = " or ".join(f"timezone({zone}, moment - to_minutes({each})) = wall" for each in (30, 60))
@@ -209,7 +221,7 @@ def measure_walls(connection: DuckDBPyConnection, binding: TableBinding, types: 
             connection,
             f"select count(*), count(*) filter (timezone({zone}, moment) <> wall), count(*) filter ({twice}) from "
             f"(select wall, timezone({zone}, wall) as moment from (select {wall} as wall from "
-            f"source_{binding.table.name})) where isfinite(wall)",
+            f"{_values(binding, [name], types)})) where isfinite(wall)",
         )
         if values:
             walls[name] = Walls(binding.zone(name), values, skipped, both)
@@ -266,7 +278,8 @@ def meant(
             end = f"timezone({zone}, {next_day}) - to_microseconds(1)"
         if known_by is not None:
             end = f"least({end}, greatest({value}, timestamptz '{known_by.isoformat()}'))"
-        is_date = said_time(binding, column.name, str(source_type), f"raw_{column.name}").is_date
+        text = "raw" if str(source_type).startswith(TIMES) else "text"
+        is_date = said_time(binding, column.name, str(source_type), f"{text}_{column.name}").is_date
         if found.midnights:
             is_date = is_midnight(value, found.zone)
         # the end of a day cannot be told of an infinite date, which is refused

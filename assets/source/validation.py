@@ -259,7 +259,7 @@ def _ambiguous(name: str, points: Points | None, condition: str = "") -> list[Ch
     if points is None or not points.is_ambiguous:
         return []
     expected = f"a number that can be read in one way, as {points.commas:,} others of the column have a decimal comma"
-    return [Check("ambiguous_number", name, expected, f"{condition}{is_ambiguous(f'raw_{name}')}")]
+    return [Check("ambiguous_number", name, expected, f"{condition}{is_ambiguous(f'text_{name}')}")]
 
 
 def validate(
@@ -458,6 +458,7 @@ def _typed(
     table, told = binding.table, stated_columns(binding, dates)
     read: list[str] = []
     raw: list[str] = []
+    worked: list[str] = []
     typed: list[str] = []
     pseudonyms: list[str] = []
     free_texts: list[str] = []
@@ -472,6 +473,7 @@ def _typed(
         if raw_value != f"read_{name}":
             missing.append(f"case when read_{name} is not null and raw_{name} is null then {1 << place} else 0 end")
             raw.append(f"read_{name}")
+        worked += _worked(column, form, types)
         if column.default is not None:
             typed.append(f"{value} is null as is_default_{name}")
             value = f"coalesce({value}, {literal(column.default)})"
@@ -500,8 +502,10 @@ def _typed(
     return (
         f"select record, {', '.join(typed)}, {' + '.join(pseudonyms) or '0'} as pseudonyms, "
         f"{' + '.join(free_texts) or '0'} as free_texts, ({' + '.join(missing) or '0'})::bigint as missing_words, "
-        f"case {conditions} end::smallint as check_no from (select record, {', '.join(raw)} from "
-        f"(select record, {', '.join(read)} from (select *{ordinal} from source_{table.name})))"
+        # each step has its own SELECT: an expression would be planned anew in each place of the next one
+        f"case {conditions} end::smallint as check_no from (select {', '.join(['*', *worked])} from "
+        f"(select record, {', '.join(raw)} from "
+        f"(select record, {', '.join(read)} from (select *{ordinal} from source_{table.name}))))"
     )
 
 
@@ -522,13 +526,30 @@ def _is_typed(column: Column, form: str | Flag, types: Mapping[str, str]) -> boo
     return types[form].startswith({"time": TIMES, "number": NUMERIC}.get(column.kind, ("nothing",)))
 
 
+def _worked(column: Column, form: str | Substitute | Flag | FirstOf | None, types: Mapping[str, str]) -> list[str]:
+    """Return the texts that are made of a raw value: in plain characters, and without contact data."""
+    name = column.name
+    if isinstance(form, str) and column.kind != "text":
+        return [] if _is_typed(column, form, types) else [f"plain(raw_{name}) as text_{name}"]
+    if column.of_lead:
+        return [
+            f"plain(raw_{name}) as text_{name}",
+            f"contact_free(raw_{name}) as free_{name}",
+            f"contact_free_postal(raw_{name}) as postal_{name}",
+        ]
+    if isinstance(form, str | FirstOf):
+        return [f"contact_free{'_postal' if column.postal else ''}(raw_{name}) as free_{name}"]
+    return []
+
+
 def _text(column: str) -> str:
     return f"cleaned({of_source(column)})"
 
 
 def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> tuple[str, str, str | None]:
     """Return SQL for a column's value as read, for its typed value, and for its raw value without contact data."""
-    form, sql_type, raw = binding.forms[column.name], SQL_TYPES[column.kind], f"raw_{column.name}"
+    form, sql_type = binding.forms[column.name], SQL_TYPES[column.kind]
+    raw, free = f"raw_{column.name}", f"free_{column.name}"
     if binding.derive_from and column.name == binding.table.key:
         return "derived_key", raw, None
     if form is None or isinstance(form, Substitute):
@@ -540,28 +561,25 @@ def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> 
         first = "".join(f"when folded({_text(name)}) in ({listed}) then {_text(name)} " for name in form.first_of)
         rest = ", ".join(unless_missing(binding, column.name, _text(name)) for name in form.first_of)
         raw_value = f"case {first}else coalesce({rest}, null) end"
-        return raw_value, _vocabulary(column, binding, f"contact_free({raw})"), f"contact_free({raw})"
+        return raw_value, _vocabulary(column, binding, free), free
     source_type = types[form]
     if column.kind == "time":
         read = of_source(form) if source_type.startswith(TIMES) else _text(form)
-        return read, said_time(binding, column.name, source_type, raw).value, None
+        text = raw if source_type.startswith(TIMES) else f"text_{column.name}"
+        return read, said_time(binding, column.name, source_type, text).value, None
     if column.kind == "number":
         if source_type.startswith(NUMERIC):
             # some writers of Parquet store a missing number as NaN
             read = f"nullif({of_source(form)}, 'nan')" if source_type in ("FLOAT", "DOUBLE") else of_source(form)
             return read, _number_of(column, binding, raw), None
-        return _text(form), _number_of(column, binding, number_text(binding.numbers.get(column.name), raw)), None
+        text = number_text(binding.numbers.get(column.name), f"text_{column.name}")
+        return _text(form), _number_of(column, binding, text), None
     if column.of_lead and binding.leads is not None:
-        return _text(form), *_value_of_lead(binding.leads, raw)
-    free = _contact_free(column, raw)
+        return _text(form), *_value_of_lead(binding.leads, column.name)
     value = _vocabulary(column, binding, free)
     if column.free_text_limit is not None:
         value = f"case when length({raw}) <= {column.free_text_limit} then {value} end"
     return _text(form), value, free
-
-
-def _contact_free(column: Column, raw: str) -> str:
-    return f"contact_free_postal({raw})" if column.postal else f"contact_free({raw})"
 
 
 def _number_of(column: Column, binding: TableBinding, raw: str) -> str:
@@ -571,23 +589,24 @@ def _number_of(column: Column, binding: TableBinding, raw: str) -> str:
     return f"try_cast({raw} as {sql_type})"
 
 
-def _value_of_lead(leads: TableBinding, raw: str) -> tuple[str, str]:
+def _value_of_lead(leads: TableBinding, name: str) -> tuple[str, str]:
     """Return SQL for a value of the column of leads that ``column_name`` names, as text, and without contact data.
+
+    ``text_<name>``, ``free_<name>`` and ``postal_<name>`` are made of it.
 
     Units and value maps are those of the leads: else a lead and its history would differ where they say the same.
     """
     values, free = [], []
     for column in map(leads.table.column, OVERWRITTEN):
-        said = unless_missing(leads, column.name, raw)
         if column.kind == "number":
-            text = number_text(leads.numbers.get(column.name), said)
-            without_contact, typed = raw, f"cast({_number_of(column, leads, text)} as varchar)"
+            text = number_text(leads.numbers.get(column.name), unless_missing(leads, column.name, f"text_{name}"))
+            without_contact, typed = f"raw_{name}", f"cast({_number_of(column, leads, text)} as varchar)"
         else:
-            without_contact = _contact_free(column, raw)
-            typed = _vocabulary(column, leads, _contact_free(column, said))
+            without_contact = f"postal_{name}" if column.postal else f"free_{name}"
+            typed = _vocabulary(column, leads, unless_missing(leads, column.name, without_contact))
         values.append(f"when {literal(column.name)} then {typed}")
         free.append(f"when {literal(column.name)} then {without_contact}")
-    return f"case column_name {' '.join(values)} end", f"case column_name {' '.join(free)} else {raw} end"
+    return f"case column_name {' '.join(values)} end", f"case column_name {' '.join(free)} else raw_{name} end"
 
 
 def _vocabulary(column: Column, binding: TableBinding, value: str) -> str:
@@ -664,9 +683,13 @@ def write_rejects(connection: DuckDBPyConnection, validated: Sequence[Validated]
             f"insert into checks_{name} values (?, ?, ?, ?)",
             [[number, check.reason, check.column, check.expected] for number, check in enumerate(one.checks)],
         )
+        if not one_row(connection, f"select count(*) from typed_{name} where check_no is not null")[0]:
+            continue
+        row_json, said = _row_json(one.binding, one.stated)
         connection.execute(
-            f"insert into rejected with failed as (select t.*, {_row_json(one.binding, one.stated)} as row_json "
-            f"from typed_{name} t join source_{name} s on s.record = t.record where t.check_no is not null) "
+            f"insert into rejected with failed as (select t.*, {row_json} as row_json from "
+            f"(select {', '.join(['t.*', *said])} from typed_{name} t join source_{name} s on s.record = t.record "
+            "where t.check_no is not null) t) "
             f"select {literal(name)}, {literal(one.place)}, {_line(one.reading, name)}, shown({table.key}), col, "
             "json_extract_string(row_json, '$.' || col), reason, expected, null, row_json "
             f"from failed join checks_{name} using (check_no)"
@@ -686,22 +709,30 @@ def write_rejects(connection: DuckDBPyConnection, validated: Sequence[Validated]
     )
 
 
-def _row_json(binding: TableBinding, told: frozenset[str]) -> str:
-    """Return SQL for the row as the source has it, by contract column, over ``s`` (source) and ``t`` (typed)."""
+def _row_json(binding: TableBinding, told: frozenset[str]) -> tuple[str, list[str]]:
+    """Return SQL for the row as the source has it, by contract column, over ``t``, a typed row with more columns.
+
+    These are returned as well, over ``s`` (source).
+    """
     fields: list[str] = []
+    said: list[str] = []
     for column in binding.table.columns:
         form = binding.forms[column.name]
         if binding.derive_from and column.name == binding.table.key:
             value = f"t.{column.name}"
         elif isinstance(form, str):
-            value = f"cleaned(s.{of_source(form)})"
+            said.append(f"cleaned(s.{of_source(form)}) as said_{column.name}")
+            value = f"t.said_{column.name}"
             if column.kind == "text":
                 # as typed: the pseudonym that the accepted rows carry
                 value = f"contact_free_postal({value})" if column.postal else value
         elif isinstance(form, Flag):
-            value = f"cleaned(s.{of_source(form.flag)})"
+            said.append(f"cleaned(s.{of_source(form.flag)}) as said_{column.name}")
+            value = f"t.said_{column.name}"
         elif isinstance(form, FirstOf):
-            value = f"coalesce({', '.join(f'cleaned(s.{of_source(name)})' for name in form.first_of)}, null)"
+            first = ", ".join(f"cleaned(s.{of_source(name)})" for name in form.first_of)
+            said.append(f"coalesce({first}, null) as said_{column.name}")
+            value = f"t.said_{column.name}"
         else:
             value = "null"
         # a number or a time is never mistaken for a telephone number, what could not be read as one may be
@@ -711,7 +742,7 @@ def _row_json(binding: TableBinding, told: frozenset[str]) -> str:
         elif not column.postal:
             value = f"shown({value})"
         fields.append(f"{literal(column.name)}, {value}")
-    return f"json_object({', '.join(fields)})::varchar"
+    return f"json_object({', '.join(fields)})::varchar", said
 
 
 def _line(reading: Reading, name: str) -> str:

@@ -12,7 +12,7 @@ from benchmarks.compiled import DATABASE, Model
 from benchmarks.feature_measuring import Taken, assert_equal, by_hand
 from benchmarks.feature_queries import FORTY
 from benchmarks.feature_sql import JOIN, PACKED, RUNNING, SAME, VIEW, Form, Workload, figures
-from benchmarks.feature_workload import connect, create, fill, given, observe, of_the_view
+from benchmarks.feature_workload import SIZES, connect, create, fill, given, observe, of_the_view
 from benchmarks.measuring import MeasurementError
 
 if TYPE_CHECKING:
@@ -148,8 +148,9 @@ def test_figures_compare_medians_with_the_best_by_hand_and_observations_with_eac
 def test_the_benchmark_runs_to_its_end_and_says_what_it_left_out(
     models: list[Model], in_this_process: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At size S: every form of every engine gives the values of the view."""
+    """Every form of every engine gives the values of the view."""
     in_this_process(feature_sql)
+    monkeypatch.setitem(SIZES, "S", 200)
     monkeypatch.setattr(feature_sql, "WORKLOADS", {"S": {"sparse": 1}})
     monkeypatch.setattr(peers, "FEAST", "./no such package")
     on_duckdb = feature_sql.compiled
