@@ -483,8 +483,8 @@ def _mark(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlie
     # a rejected row whose time is unreadable could be anywhere
     if loaded is None or unplaced:
         return None
-    # a time that was ahead then would hide the rows of the days until it
-    since = loaded if earlier.as_of is None else min(loaded, earlier.as_of)
+    # a time that was ahead then would hide the rows of the days until it; the clock is a whole second
+    since = loaded if earlier.as_of is None else min(loaded, earlier.as_of + timedelta(seconds=1))
     if column in earlier.dates(name) or binding.zone(column) != UTC_ZONE:
         # rows of the same date, which is a day of another zone perhaps, may have been added or changed since; and the
         # database compares a time without a zone as if it were UTC

@@ -114,11 +114,11 @@ def test_watermark_reads_only_what_may_have_changed(server: Server, tmp_path: Pa
     fill(server)
     mapping = tmp_path / "mine.yml"
     mapping.write_text("name: mine\nbased_on: contract\ntables: {leads: {watermark: updated_at}}\n")
-    server.do("insert into leads values (3, null, '2024-03-01', null, null, '2024-03-01 12:00')")
+    server.do("insert into leads values (3, 'web', null, null, null, '2024-03-01 12:00')")
     assert run(server.address, mapping=str(mapping)).tables["leads"].rows_read == 3
     # the reject of 2024-03-01 12:00 holds the watermark back
     assert run(server.address, mapping=str(mapping)).tables["leads"].rows_read == 2
-    server.do("update leads set source = 'ads', updated_at = '2024-03-03' where lead_id = 3")
+    server.do("update leads set source = 'ads', created_at = '2024-03-01', updated_at = '2024-03-03' where lead_id = 3")
     mended = run(server.address, mapping=str(mapping)).tables["leads"]
     assert (mended.rows_read, mended.rows_new, mended.rows_rejected) == (2, 1, 0)
     server.do("update leads set source = 'fair', updated_at = null where lead_id = 1")
@@ -140,24 +140,29 @@ def test_rows_that_are_committed_late_come_by_the_overlap(
     def extracted() -> TableReport:
         return run(server.address, mapping=str(mapping), present=datetime.now(UTC)).tables["leads"]
 
+    def committed_late(lead: int, source: str) -> None:
+        with server.session() as late:
+            late.execute(text(f"insert into leads values ({lead}, 'fair', now(), null, null, now())"))
+            server.do(f"update leads set source = '{source}', updated_at = now() where lead_id = 1")
+            assert extracted().rows_changed == 1
+            late.commit()
+
     extracted()
-    with server.session() as late:
-        late.execute(text("insert into leads values (9, 'fair', now(), null, null, now())"))
-        server.do("update leads set source = 'tv', updated_at = now() where lead_id = 1")
-        assert (extracted().rows_changed, extracted().rows_read) == (1, 1)
-        late.commit()
-    # without an overlap the row is never seen
+    committed_late(8, "radio")
+    # without an overlap the row is not seen before the table is read whole, since rows are missing
     assert (extracted().rows_new, query("select count(*) from raw.leads")) == (0, [(2,)])
+    assert (extracted().rows_new, extracted().rows_read) == (1, 1)
     mapping.write_text(content.format(60))
+    committed_late(9, "tv")
     report = run(server.address, mapping=str(mapping), present=datetime.now(UTC))
     found = report.tables["leads"]
-    assert (found.rows_read, found.rows_new, found.rows_by_overlap, found.rows_total) == (2, 1, 1, 3)
-    assert query("select source from raw.leads order by lead_id") == [("tv",), ("ads",), ("fair",)]
+    assert (found.rows_read, found.rows_new, found.rows_by_overlap, found.rows_total) == (3, 1, 1, 4)
+    assert query("select source from raw.leads order by lead_id") == [("tv",), ("ads",), ("fair",), ("fair",)]
     (note,) = [each for each in report.assumptions if "overlap" in each]
     assert note.startswith("leads: 1 new or changed row lay before the last updated_at that was loaded, by up to 0 min")
     # the rows of the overlap are read again, and are no news
     again = run(server.address, mapping=str(mapping), present=datetime.now(UTC))
-    assert (again.tables["leads"].rows_read, again.tables["leads"].rows_unchanged) == (2, 2)
+    assert (again.tables["leads"].rows_read, again.tables["leads"].rows_unchanged) == (3, 3)
     assert (again.tables["leads"].rows_by_overlap, [each for each in again.assumptions if "overlap" in each]) == (0, [])
 
 
