@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from assets.source.evidence import CLOSING_COLUMNS
 from assets.source.history import CHANGES
+from assets.source.sql import literals, one_row
 from assets.source.words import folded
 
 if TYPE_CHECKING:
@@ -90,6 +91,17 @@ def closings_of(
                 f"{table} has: {', '.join(map(repr, lost))}. Check the spelling."
             )
     spelt = {key: _spelt(getattr(closes, key), words[key]) for key in CLOSING_COLUMNS}
+    if "projects" in validated and spelt["project_status"]:
+        (rows,) = one_row(
+            connection,
+            "select count(*) from typed_projects where check_no is null and closed_at is null "
+            f"and status in ({literals(spelt['project_status'])})",
+        )
+        if rows:
+            sentences.append(
+                f"projects.closed_at is empty in {rows:,} row{'' if rows == 1 else 's'} whose status closes a lead: "
+                "nobody knows from when on, so they close none."
+            )
     return Closings(
         outcomes=spelt["outcomes"],
         lead_statuses=spelt["lead_status"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from assets.addresses import parsed, session_settings, without_secrets
@@ -114,14 +115,17 @@ class DatabaseSource:
         # text for every column: one validation for files and databases, whatever the column's type
         texts = [cast(source.c[real[column]], Text).label(f"c{place}") for place, column in enumerate(columns)]
         query: Any = select(*texts)
-        if since is not None:
-            moment, watermark = bindparam("since", since[1], DateTime(timezone=True)), source.c[real[since[0]]]
-            query = query.where(or_(watermark >= moment, watermark.is_(None)))
         names = [f"c{place}" for place in range(len(columns))]
         definition = "".join(f", {of_source(column)} varchar" for column in columns)
         connection.execute(f"create table database_{table} (record bigint{definition})")
         read = 0
         with self._asked(f"rows of {self.place(name)}") as opened:
+            if since is not None:
+                # a time without a zone is compared in that of the session, which may be another one than UTC
+                in_utc = _rows(opened, "select current_setting('timezone') = 'UTC' as found")[0].found
+                first = since[1] if in_utc else since[1] - timedelta(days=1)
+                moment, watermark = bindparam("since", first, DateTime(timezone=True)), source.c[real[since[0]]]
+                query = query.where(or_(watermark >= moment, watermark.is_(None)))
             streaming = {"stream_results": True, "max_row_buffer": CHUNK_ROWS}
             result = opened.execute(query, execution_options=streaming)
             for rows in result.partitions(CHUNK_ROWS):

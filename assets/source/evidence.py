@@ -16,7 +16,8 @@ from assets.source.formats import ISO, UTC_ZONE
 from assets.source.history import CHANGES
 from assets.source.load import Wanted
 from assets.source.mapping import FirstOf, Flag, Substitute
-from assets.source.sql import literal, of_source, one_row
+from assets.source.sql import literal, literals, of_source, one_row
+from assets.source.validation import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -69,6 +70,9 @@ LEAVING = (
 
 ENDS = "ends"
 """Where `delivered` has the last fact of a folder, beside the tables."""
+
+RULES = 1
+"""The number of the rules by which texts are read: it goes up where the same text comes to mean something else."""
 
 AGEING = ("interactions", "appointments")
 """Tables whose old rows a source may let go: no row of them is missed by what came later."""
@@ -234,6 +238,8 @@ class TableEvidence:
         older than all that it has are none: an export of the last months lets them go.
     rows : int
         Rows of the source, with those that do not fit.
+    rules : str or None
+        How the values of all columns are read.
     unseen : int
         Of a table read in part: rows at least that have come to the source since and were not among those read.
     fewer : int or None
@@ -273,6 +279,7 @@ class TableEvidence:
     missing: int = 0
     missing_before: int = 0
     rows: int = 0
+    rules: str | None = None
     fewer: int | None = None
     unseen: int = 0
     rejected: int = 0
@@ -439,13 +446,19 @@ def _table(
     missing, fewer, unseen = stored - again, None, 0
     if part is not None:
         missing = max(0, stored - present)
-        if "rows" in last:
-            # rows that do not fit are present and not stored: as many of those that do may be gone unseen
-            missing = max(missing, missing_before + last["rows"] + read - again - present)
-            (new,) = one_row(
-                connection, f"select count(*) from typed_{name} t anti join {known} k on k.{key} = t.{key}"
+        # of a history other columns are left behind, which the source counts
+        if "rows" in last and name != CHANGES:
+            # rejected rows are read again until they are mended
+            names = literals([name, EARLIER_NAMES.get(name, name)])
+            rejects, rejects_before = one_row(
+                connection,
+                f"select (select count(*) from typed_{name} where check_no is not null), "
+                f"(select count(*) from known_rejects where table_name in ({names}))",
             )
-            unseen = max(0, present - last["rows"] - new)
+            expected = last["rows"] + read - again + rejects - rejects_before
+            # rows that do not fit are present and not stored: as many of those that do may be gone unseen
+            missing = max(missing, missing_before + expected - present)
+            unseen = max(0, present - expected)
     elif _may_move(table, binding):
         fewer = max(0, last.get("rows", stored) - validated.rows_read)
     if whole and name in AGEING and missing > 0:
@@ -486,6 +499,7 @@ def _table(
         missing=missing,
         missing_before=missing_before,
         rows=validated.rows_read if part is None else present,
+        rules=_rules(binding),
         fewer=fewer,
         unseen=unseen,
         rejected=rejected,
@@ -620,6 +634,14 @@ def _wall_us(moment: str, zone: str) -> str:
 def _rekeyed(connection: DuckDBPyConnection, binding: TableBinding) -> int:
     """Return how many rows read are stored under the key as an earlier version read it, and have another one now."""
     form, table = binding.forms[binding.table.key], binding.table
+    if binding.derive_from:
+        old, new = (identity(binding.derive_from, cleaned) for cleaned in ("cleaned_before", "cleaned"))
+        (rows,) = one_row(
+            connection,
+            f"select count(*) from (select {old} as old, {new} as new from source_{table.name}) "
+            f"where old <> new and old || '-1' in (select {table.key} from known_{table.name})",
+        )
+        return int(rows)
     if not isinstance(form, str):
         return 0
     before = f"contact_free_before(cleaned_before(s.{of_source(form)}))"
@@ -684,7 +706,14 @@ def needs_whole(binding: TableBinding, earlier: Earlier) -> bool:
     columns = [column for column in binding.forms if column != binding.table.key]
     now = {column: said for column in columns if (said := _reading(column, binding)) is not None}
     before = {column: said for column, said in last.get("columns", {}).items() if column in now}
-    return bool(last.get("unseen")) or bool(before and any(now[column] != before.get(column) for column in now))
+    if last.get("unseen") or last.get("rules") != _rules(binding):
+        return True
+    return bool(before) and any(now[column] != before.get(column) for column in now)
+
+
+def _rules(binding: TableBinding) -> str:
+    """Return how texts are read, whatever column they stand in: the rules of this version, and words for nothing."""
+    return f"{RULES} {hashlib.sha256(json.dumps(sorted(binding.missing)).encode()).hexdigest()[:8]}"
 
 
 def _reading(column: str, binding: TableBinding) -> str | None:
@@ -728,6 +757,7 @@ def delivered(evidence: Evidence) -> str:
                 "columns": {column.column: column.now for column in each.columns if column.now is not None},
                 "missing": each.missing,
                 "rows": each.rows,
+                "rules": each.rules,
                 **({"unseen": each.unseen} if each.unseen else {}),
                 "short": {column.column: column.short for column in each.columns if column.short},
                 "dates": dict(each.dates),

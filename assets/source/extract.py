@@ -503,7 +503,12 @@ def _late(
         binding = bindings[name]
         if binding is None:
             continue
-        before = f"{binding.watermark} < timestamptz '{mark.loaded.isoformat()}'"
+        # rows from further back are read again because one was rejected, or for the sake of dates
+        overlap = mark.loaded - timedelta(minutes=binding.overlap_minutes)
+        before = (
+            f"{binding.watermark} >= timestamptz '{overlap.isoformat()}' "
+            f"and {binding.watermark} < timestamptz '{mark.loaded.isoformat()}'"
+        )
         origin = " and origin = 'source'" if name == CHANGES else ""
         rows, first = one_row(
             connection, f"select count(*), min({binding.watermark}) from delta_{name} where {before}{origin}"

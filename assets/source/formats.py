@@ -105,7 +105,7 @@ def _spelling(name: str, zone: str, text: str) -> Spelling:
         is_date = f"(length({text}) in (8, 10) and regexp_full_match({text}, {literal(ISO_DAY)}))"
         return Spelling(f"iso_utc({text})" if zone == UTC_ZONE else value, f"iso_wall({text})", is_date)
     if name in EPOCHS:
-        moment = f"make_timestamptz((try_cast({figure} as decimal(20,6)) * {EPOCHS[name]})::bigint)"
+        moment = f"make_timestamptz(try_cast(try_cast({figure} as decimal(20,6)) * {EPOCHS[name]} as bigint))"
         return Spelling(moment, NO_WALL, "false")
     if name == "excel_days":
         days = f"try_cast({figure} as double)"

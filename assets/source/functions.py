@@ -17,7 +17,7 @@ __all__ = ["ISO_DAY", "create_functions"]
 _NUMBER_WITHIN = r"(^|[^\dA-Za-z_\-])[+(]*\d[\d\s().\-/]{5,}\d([^\dA-Za-z_.\-]|x|$)"
 _BLANK = r"[\p{Z}\p{Cc}\p{Cf}]"
 _DATE = r"\d{1,4}[./\- ]\d{1,2}[./\- ]\d{1,4}([T ,]+[\d:.]+ ?([AaPp][Mm])?)?"
-_NUMBER = r"[+-]?\d{1,3}([ .,']\d{3})*([.,]\d+)?"
+_NUMBER = r"-?\d{1,3}([ .,']\d{3})*([.,]\d+)?"
 
 _CLOCK = r"(?:[01]\d|2[0-3])"
 _USUAL_WALL = rf"\d{{4}}-\d\d-\d\d(?:[T ]{_CLOCK}:[0-5]\d(?::[0-5]\d(?:\.\d+)?)?)?"

@@ -60,8 +60,8 @@ EXTRACTION_COLUMNS = {
     "accepted": "varchar",
 }
 WORD_COLUMNS = {"table_name": "varchar", "column_name": "varchar", "word": "varchar", "rows": "bigint"}
-SELDOM_ROWS = 3
-"""Words of fewer rows are not counted: a column may hold a text of its own in every row."""
+MOST_WORDS = 1_000
+"""Words of a column that are counted, the most frequent ones: it may hold a text of its own in every row."""
 
 
 def quiet_dlt() -> None:
@@ -137,7 +137,7 @@ def _counted(table: str, column: str) -> str:
     name = quoted(column)
     return (
         f"select {name}, count(*) from {table} where {name} is not null group by {name} "
-        f"having count(*) >= {SELDOM_ROWS}"
+        f"order by count(*) desc, {name} limit {MOST_WORDS}"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from assets.source.sql import literal, of_source, one_row
+from assets.source.words import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +79,7 @@ def number_text(form: NumberForm | None, text: str) -> str:
     if form is None:
         return f"case when regexp_full_match({text}, {literal(_PLAIN)}) then {text} end"
     for sign in form.strip:
-        text = f"replace(lower({text}), {literal(sign.lower())}, '')"
+        text = f"replace(lower({text}), {literal(plain(sign).lower())}, '')"
     text = f"trim({text})"
     decimal, thousands = re.escape(form.decimal), form.thousands
     whole = r"\d+"

@@ -78,6 +78,12 @@ def _unused(
             yield f"The mapping's unit of {name}.{column} is not used: the source has no such column."
         elif not one_row(connection, f"select count({column}) from typed_{name}")[0]:
             yield f"The mapping's unit of {name}.{column} is not used: no row that was read has a number."
+    for what, columns in (("format of times", spec.times), ("form of numbers", spec.numbers)):
+        for column in columns:
+            if not isinstance(binding.forms[column], str):
+                yield f"The mapping's {what} of {name}.{column} is not used: the source has no such column."
+    if "overlap_minutes" in spec.model_fields_set and binding.watermark is None:
+        yield f"The mapping's overlap_minutes of {name} is not used: the table has no watermark."
     if spec.watermark is not None:
         if reader.folder is not None:
             yield f"The mapping's watermark of {name} is not used: a folder is always read whole."

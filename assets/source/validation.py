@@ -493,7 +493,7 @@ def _typed(
     )
     ordinal = ""
     if binding.derive_from:
-        equal = _identity(binding.derive_from)
+        equal = identity(binding.derive_from)
         order = "record"
         if reading.first_line is None:
             # a database returns its rows in any order, and in another one after an update
@@ -509,12 +509,12 @@ def _typed(
     )
 
 
-def _identity(columns: Sequence[str]) -> str:
+def identity(columns: Sequence[str], cleaned: str = "cleaned") -> str:
     """Return SQL for the hash of the columns that a key is derived from, the same for files and databases."""
+    texts = [f"{cleaned}({of_source(column)})" for column in columns]
+    # one moment has many spellings: a CSV file and a database must agree
     parts = ", ".join(
-        # one moment has many spellings: a CSV file and a database must agree
-        f"coalesce(epoch_us(try_cast({_text(column)} as timestamptz))::varchar, {_text(column)}, chr(30))"
-        for column in columns
+        f"coalesce(epoch_us(try_cast({text} as timestamptz))::varchar, {text}, chr(30))" for text in texts
     )
     return f"left(sha256(concat_ws(chr(31), {parts})), 24)"
 

@@ -49,6 +49,16 @@ def test_every_spelling_of_a_closing_word_closes(
     ]
 
 
+def test_a_closing_project_without_a_time_is_said(tmp_path: Path, export: dict[str, Rows], run: Extract) -> None:
+    export["projects"][0] |= {"status": "cancelled", "closed_at": ""}
+    folder = write_csv(tmp_path / "crm", export)
+    (folder / "mapping.yml").write_text("name: mine\nbased_on: contract\ncloses: {project_status: [cancelled]}\n")
+    assert (
+        "projects.closed_at is empty in 1 row whose status closes a lead: nobody knows from when on, so they close "
+        "none."
+    ) in run(folder).assumptions
+
+
 def test_a_status_that_an_extraction_shows_closes_before_its_clock(
     tmp_path: Path, export: dict[str, Rows], run: Extract, query: Query
 ) -> None:

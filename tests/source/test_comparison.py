@@ -728,6 +728,13 @@ def test_a_table_with_a_watermark_is_read_whole_where_that_is_needed(
     """Where the mapping reads it otherwise; and after rows have come whose watermark lies far back."""
     server, call = live
     assert call().tables["leads"].rows_read < 20
+    # rows that do not fit are read again each time, and are not taken for others
+    server.do(
+        "insert into leads select 'X' || n, 'web', null, 'rep', '10115', timestamptz '2025-11-01 08:00' "
+        "from generate_series(1, 50) n"
+    )
+    for _ in range(2):
+        assert call().tables["leads"].rows_rejected == 50
     mapping = tmp_path / "mine.yml"
     mapping.write_text(
         "name: mine\nbased_on: contract\ntables: {leads: {watermark: updated_at, columns: {assigned_to: source}}}\n"
@@ -746,7 +753,12 @@ def test_a_table_with_a_watermark_is_read_whole_where_that_is_needed(
         "extraction reads the table whole."
     ) in late.assumptions
     assert call().tables["leads"].rows_total == 700
+    server.do("delete from leads where lead_id like 'X%'")
+    call()
     assert call().tables["leads"].rows_read < 20
+    # rows that are not read again would keep a word that means nothing now
+    mapping.write_text("name: mine\nbased_on: contract\nmissing: [nobody]\ntables: {leads: {watermark: updated_at}}\n")
+    assert call().tables["leads"].rows_read == 700
 
 
 def test_a_watermark_that_is_ahead_hides_no_rows(live: tuple[Server, Callable[..., ExtractionReport]]) -> None:

@@ -139,6 +139,8 @@ def test_a_mapping_states_the_format_of_a_time(
         ("epoch_ms", "1719826200000.0", MOMENT),
         ("epoch_ms", "99999999999999999999", None),
         ("epoch_s", "soon", None),
+        ("epoch_s", "20240701093000", None),
+        ("epoch_s", "9999999999999", None),
         ("%d/%m/%Y %H:%M %z", "01/07/2024 11:30 +0200", MOMENT),
     ],
 )
@@ -509,6 +511,7 @@ def test_what_could_not_be_read_is_shown(text: str, scratch: DuckDBPyConnection)
     """A date is written like a telephone number, which a message must not hide."""
     assert ask(scratch, "shown_figure(v)", text) == text
     assert ask(scratch, "shown_figure(v)", "06 12 34 56 78").startswith("pseudonym-")
+    assert ask(scratch, "shown_figure(v)", "+34 612 345 678").startswith("pseudonym-")
     assert ask(scratch, "shown_figure(v)", "ada@example.org").startswith("pseudonym-")
 
 
