@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROGRAM = """
-import signal, sys, time
+import os, signal, sys, time
 
 def end(number, frame):
-    print(signal.Signals(number).name, flush=True)
+    # the signal may come while "ready" is still being printed, and print cannot be called within print
+    os.write(1, signal.Signals(number).name.encode() + b"\\n")
     sys.exit(7)
 
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
