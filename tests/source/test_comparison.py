@@ -824,7 +824,7 @@ def test_a_table_read_by_its_watermark_may_change_row_by_row(
         assert (report.accepted, report.tables["leads"].rows_changed) == ([], 3)
 
 
-@pytest.mark.parametrize("seed", [3, 4])
+@pytest.mark.parametrize("seed", [3])
 def test_night_after_night_of_a_simulated_crm_passes(seed: int, tmp_path: Path, run: Extract) -> None:
     """With late rows, rows that are changed, moved and deleted, and a rep who leaves."""
     simulate(tmp_path / "simulated", leads=120, months=6, seed=seed, progress=False)
