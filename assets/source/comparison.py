@@ -169,7 +169,7 @@ def compare(evidence: Evidence, bounds: Bounds = BOUNDS) -> tuple[Finding, ...]:
         not findings
         and evidence.ended is not None
         and evidence.ends is not None
-        and (evidence.ended - evidence.ends > bounds.older)
+        and evidence.ended - evidence.ends > bounds.older
     ):
         ended, ends = (f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (evidence.ended, evidence.ends))
         findings.append(

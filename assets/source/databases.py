@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from assets.addresses import parsed, session_settings, without_secrets
 from assets.source.contract import TABLES, SourceContractError
-from assets.source.reading import Part, Reading, Tables, cleaned_names
-from assets.source.sql import of_source
+from assets.source.reading import Part, Reading, Tables, cleaned_names, first_line
+from assets.source.sql import of_source, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,7 +78,7 @@ class DatabaseSource:
             raise SourceContractError(
                 f"source {self.description}: expected the right USAGE on the schema {self._schema} for "
                 f"{self._user}, found none. Run as its owner: "
-                f"GRANT USAGE ON SCHEMA {_name(self._schema)} TO {_name(self._user)};"
+                f"GRANT USAGE ON SCHEMA {quoted(self._schema)} TO {quoted(self._user)};"
             )
         self._oids = {row.relname: row.oid for row in rows if row.here}
         elsewhere = sorted(f"{row.schema_name}.{row.relname}" for row in rows if not row.here and row.relname in TABLES)
@@ -172,12 +172,12 @@ class DatabaseSource:
 
     def _refuse_denied(self, name: str, columns: Sequence[str]) -> None:
         if denied := [column for column in columns if column in self._denied[name]]:
-            table = f"{_name(self._schema)}.{_name(name)}"
-            of = "" if len(denied) == len(columns) else f" ({', '.join(map(_name, denied))})"
+            table = f"{quoted(self._schema)}.{quoted(name)}"
+            of = "" if len(denied) == len(columns) else f" ({', '.join(map(quoted, denied))})"
             where = f"on {self._schema}.{name}" if not of else f"on {', '.join(denied)} of {self._schema}.{name}"
             raise SourceContractError(
                 f"source {self.description}: expected the right SELECT {where} for {self._user}, found none. "
-                f"Run as its owner: GRANT SELECT{of} ON {table} TO {_name(self._user)};"
+                f"Run as its owner: GRANT SELECT{of} ON {table} TO {quoted(self._user)};"
             )
 
     @staticmethod
@@ -203,7 +203,7 @@ class DatabaseSource:
                 yield opened
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
-            found = without_secrets(_first_line(cause), self._address)
+            found = without_secrets(first_line(cause), self._address)
             code = getattr(cause, "pgcode", None)
             if code is None or code.startswith(("08", "57P")):
                 raise SourceContractError(
@@ -268,11 +268,3 @@ def _rows(opened: Connection, query: str, **parameters: Any) -> Sequence[Any]:
     from sqlalchemy import text
 
     return opened.execute(text(query), parameters).all()
-
-
-def _name(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def _first_line(error: object) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

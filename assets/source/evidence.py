@@ -599,7 +599,7 @@ def _altered(
         if column.kind == "time":
             differs = _moved(name, binding.zone(name), dates).format(before=f"s.{name}", now=f"d.{name}")
         if leaving := [word for of, where, word in LEAVING if (of, where) == (table.name, name)]:
-            differs += f" and s.{name} not in ({', '.join(map(literal, leaving))})"
+            differs += f" and s.{name} not in ({literals(leaving)})"
         (rows,) = one_row(connection, f"select count(*) filter ({differs}) from {joined}")
         altered[name] = {"altered": rows}
         if rows and name in VOCABULARIES.get(table.name, ()):

@@ -469,9 +469,7 @@ class _Mark:
 def _mark(connection: DuckDBPyConnection, binding: TableBinding, earlier: Earlier) -> _Mark | None:
     """Return where the reading of a table begins; None to read it whole."""
     name, column = binding.table.name, binding.watermark
-    if column is None or not isinstance(form := binding.forms[column], str):
-        return None
-    if needs_whole(binding, earlier):
+    if column is None or not isinstance(form := binding.forms[column], str) or needs_whole(binding, earlier):
         return None
     said = said_time(binding, column, "VARCHAR", f"plain(json_extract_string(row, '$.{column}'))").value
     loaded, rejected, unplaced = one_row(

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, cast
 from assets.addresses import without_password
 from assets.source.contract import SourceContractError
 from assets.source.paths import linked
-from assets.source.reading import MalformedRow, Reading, Tables, cleaned_names
+from assets.source.reading import MalformedRow, Reading, Tables, cleaned_names, first_line
 from assets.source.sql import literal, of_source, one_row, quoted
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ class FolderSource:
                     )
                 connection.execute(f"insert into file_{table} select {selected} from {relation}")
             except duckdb.Error as error:
-                found = _first_line(error).replace(link, shown)
+                found = first_line(error).replace(link, shown)
                 raise SourceContractError(
                     f"{shown}: expected a Parquet file that can be read, found {found}. Export the table again."
                 ) from error
@@ -327,7 +327,7 @@ class FolderSource:
                 try:
                     scan(copy)
                 except duckdb.Error as error:
-                    where, found = "", _first_line(error)
+                    where, found = "", first_line(error)
                     if (line := _carriage_return(copy, form)) is not None:
                         where, found = f", line {line}", "another kind within the line"
                     raise SourceContractError(
@@ -336,8 +336,7 @@ class FolderSource:
                     ) from error
             except duckdb.Error as error:
                 raise SourceContractError(
-                    f"{shown}: expected a CSV file that can be read, found {_first_line(error)}. "
-                    "Export the table again."
+                    f"{shown}: expected a CSV file that can be read, found {first_line(error)}. Export the table again."
                 ) from error
         return _malformed(connection, errors, shown, form)
 
@@ -420,7 +419,7 @@ def _parquet_names(path: Path, shown: str) -> list[str]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise SourceContractError(
-            f"{shown}: expected a Parquet file, found {_first_line(error)}. Export the table again."
+            f"{shown}: expected a Parquet file, found {first_line(error)}. Export the table again."
         ) from error
 
 
@@ -456,7 +455,7 @@ def _bytes(path: Path) -> Iterator[IO[bytes]]:
 
 def _broken(path: Path, error: Exception) -> SourceContractError:
     return SourceContractError(
-        f"{path.name}: expected a whole compressed file, found one that cannot be unpacked ({_first_line(error)}). "
+        f"{path.name}: expected a whole compressed file, found one that cannot be unpacked ({first_line(error)}). "
         "Export or copy the file again."
     )
 
@@ -609,10 +608,6 @@ def _not_text(shown: str, where: str, encoding: str) -> SourceContractError:
 
 def _cannot_read(shown: str, error: OSError) -> SourceContractError:
     return SourceContractError(
-        f"{shown}: expected a file that can be read, found {error.strerror or _first_line(error)}. "
+        f"{shown}: expected a file that can be read, found {error.strerror or first_line(error)}. "
         "Let the user who runs Leadline read it, or export it again."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

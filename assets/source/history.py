@@ -105,7 +105,7 @@ def _seen_changes(shown: Sequence[str], seen: datetime, closing_statuses: Sequen
     )
     # before there was a history, every lead is as good as new
     first = (
-        f"column_name in ({', '.join(map(literal, FROM_CREATION))}) and last_known_at is null and (lead_id not in "
+        f"column_name in ({literals(FROM_CREATION)}) and last_known_at is null and (lead_id not in "
         "(select lead_id from known_leads) or not exists (select 1 from known_changes))"
     )
     now = f"timestamptz '{seen.isoformat()}'"

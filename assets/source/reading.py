@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from assets.source.contract import SourceContractError
 
-__all__ = ["MalformedRow", "Part", "Reading", "Tables", "cleaned_names"]
+__all__ = ["MalformedRow", "Part", "Reading", "Tables", "cleaned_names", "first_line"]
 
 INVISIBLE = "\x00\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
 """Characters at the ends of a name that nobody sees: byte order marks, spaces of no width, marks of direction."""
@@ -142,3 +142,8 @@ def cleaned_names(names: Sequence[str], place: str) -> list[str]:
             "Rename all but one, or leave them out."
         )
     return cleaned
+
+
+def first_line(error: object) -> str:
+    """Return the first line of an error's message, without a full stop; its kind where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from assets.source.formats import ISO, UTC_ZONE, Spelling, spelling, typed_spelling
-from assets.source.sql import literal, of_source, one_row
+from assets.source.sql import literal, literals, of_source, one_row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -150,7 +150,7 @@ def unless_missing(binding: TableBinding, column: str, text: str) -> str:
     """Return SQL for a text of a column, null where it is a word that stands for a missing value."""
     if not (words := binding.missing_words(column)):
         return text
-    listed, longest = ", ".join(map(literal, words)), max(map(len, words))
+    listed, longest = literals(words), max(map(len, words))
     return f"case when length({text}) <= {longest} and folded({text}) in ({listed}) then null else {text} end"
 
 
@@ -294,7 +294,7 @@ def meant(
 
 def has_happened(column: Column) -> str:
     """Return SQL that says whether the row's status is one under which the time has happened."""
-    return f"coalesce(status in ({', '.join(map(literal, column.fact_when))}), false)"
+    return f"coalesce(status in ({literals(column.fact_when)}), false)"
 
 
 def plan_sentence(table: str, column: Column, statuses: Mapping[str, int]) -> str:

@@ -14,7 +14,7 @@ from assets.source.contract import CLOSED_STATUSES, OVERWRITTEN, SQL_TYPES, TABL
 from assets.source.formats import ISO
 from assets.source.mapping import EXTRACTION, FirstOf, Flag, Substitute, TableBinding
 from assets.source.numbers import NUMERIC, Points, is_ambiguous, measure_points, number_text
-from assets.source.sql import literal, of_source, one_row, source_types
+from assets.source.sql import literal, literals, of_source, one_row, source_types
 from assets.source.times import (
     TIMES,
     Dates,
@@ -161,7 +161,7 @@ def checks_of(
     for column in table.columns:
         checks += _column_checks(column, binding, stated(told, column.name), points.get(column.name))
     if table.name == "projects":
-        closed = ", ".join(map(literal, CLOSED_STATUSES))
+        closed = literals(CLOSED_STATUSES)
         # a flag or a substitute supplies the time later, from the clock
         if isinstance(binding.forms["closed_at"], str | None):
             checks.append(
@@ -212,7 +212,7 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
                 "unknown_flag",
                 name,
                 "true or false",
-                f"{raw} is not null and folded({raw}) not in ({', '.join(map(literal, TRUE + FALSE))})",
+                f"{raw} is not null and folded({raw}) not in ({literals(TRUE + FALSE)})",
             )
         ]
     if isinstance(form, Substitute) or (form is None and not (derived and name == binding.table.key)):
@@ -236,14 +236,14 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
         checks.append(Check("negative_number", name, "a number that is not negative", f"{name} < 0"))
     elif column.of_lead and binding.leads is not None:
         said = unless_missing(binding.leads, NUMBERS_OF_LEADS[0], raw)
-        is_number = f"{said} is not null and column_name in ({', '.join(map(literal, NUMBERS_OF_LEADS))})"
+        is_number = f"{said} is not null and column_name in ({literals(NUMBERS_OF_LEADS)})"
         checks.append(Check("unparsable_number", name, "a number", f"{is_number} and {name} is null"))
         checks.append(
             Check("negative_number", name, "a number that is not negative", f"{is_number} and starts_with({name}, '-')")
         )
         checks += _ambiguous(name, points, f"{is_number} and ")
     elif column.vocabulary and not column.selects:
-        allowed = ", ".join(map(literal, column.vocabulary))
+        allowed = literals(column.vocabulary)
         checks.append(
             Check(f"unknown_{name}", name, f"one of {', '.join(column.vocabulary)}", f"{name} not in ({allowed})")
         )
@@ -430,7 +430,7 @@ def _leave_behind(connection: DuckDBPyConnection, table: Table) -> tuple[str, ..
     found: list[str] = []
     for column in table.columns:
         if column.selects:
-            others = f"{column.name} not in ({', '.join(map(literal, column.vocabulary))})"
+            others = f"{column.name} not in ({literals(column.vocabulary)})"
             found += [
                 value
                 for (value,) in connection.execute(
@@ -479,7 +479,7 @@ def _typed(
             value = f"coalesce({value}, {literal(column.default)})"
         typed.append(f"{value} as {stated(told, name)}")
         if isinstance(form, Flag):
-            typed.append(f"folded(raw_{name}) in ({', '.join(map(literal, TRUE))}) as flag_{name}")
+            typed.append(f"folded(raw_{name}) in ({literals(TRUE)}) as flag_{name}")
         if contact is not None:
             pseudonyms.append(f"(raw_{name} is distinct from {contact})::smallint")
         if column.free_text_limit is not None:
@@ -557,7 +557,7 @@ def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> 
     if isinstance(form, Flag):
         return _text(form.flag), f"null::{sql_type}", None
     if isinstance(form, FirstOf):
-        listed = ", ".join(map(literal, sorted(binding.known_words(column.name))))
+        listed = literals(sorted(binding.known_words(column.name)))
         first = "".join(f"when folded({_text(name)}) in ({listed}) then {_text(name)} " for name in form.first_of)
         rest = ", ".join(unless_missing(binding, column.name, _text(name)) for name in form.first_of)
         raw_value = f"case {first}else coalesce({rest}, null) end"
