@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from assets import publications
 from assets.addresses import without_password
 from assets.database_marts import READER
-from assets.environment import OWN_SERVER, default_home
+from assets.environment import OWN_SERVER, default_home, horizon_setting
 from assets.outcome_history import labelled_since
 from assets.resources import ArtifactStore, CompiledSql
 from assets.source_health import CHECKS
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from assets.environment import Settings
-    from assets.warehouse import Connection
+    from assets.warehouse import Connection, Extraction
 
 
 def summarize(current: Settings) -> str:
@@ -36,6 +36,7 @@ def summarize(current: Settings) -> str:
             *_losses(current),
             _rejects(connection),
             *(f"note       {assumption}" for assumption in extraction.assumptions),
+            *overridden(current, extraction),
             *(f"accepted   {sentence}" for sentence in extraction.accepted),
             *_proof(current, extraction.as_of),
             *_labels(current, extraction.as_of),
@@ -81,6 +82,16 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     if beyond:
         lines.append(f"marked     scored outside of what was learnt from: {', '.join(beyond)} (…_outside_training)")
     return lines, unscored
+
+
+def overridden(current: Settings, extraction: Extraction) -> list[str]:
+    """Return the horizons of the mapping that a setting replaces."""
+    return [
+        f"note       {horizon_setting(model)}={current.horizon_days[model]} replaces the horizon of {days} days that "
+        f"mapping {extraction.mapping} has for {model}."
+        for model, days in extraction.horizon_days.items()
+        if current.horizon_days.get(model, days) != days
+    ]
 
 
 def _losses(current: Settings) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from assets.source.contacts import is_contact
 from assets.source.contract import SourceContractError
 
 __all__ = ["MalformedRow", "Part", "Reading", "Tables", "cleaned_names", "first_line"]
@@ -145,5 +147,11 @@ def cleaned_names(names: Sequence[str], place: str) -> list[str]:
 
 
 def first_line(error: object) -> str:
-    """Return the first line of an error's message, without a full stop; its kind where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    """Return the first line of an error's message, without a full stop; its kind where it has none.
+
+    A database quotes the value that it cannot read: contact data is left out.
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return re.sub(
+        r"""(["'])(.*)\1""", lambda quote: f"{quote[1]}…{quote[1]}" if is_contact(quote[2]) else quote[0], line
+    )

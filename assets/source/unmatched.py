@@ -12,11 +12,11 @@ from assets.source.contract import OVERWRITTEN
 from assets.source.evidence import VOCABULARIES
 from assets.source.history import CHANGES
 from assets.source.mapping import FirstOf
-from assets.source.sql import literal, of_source, one_row
+from assets.source.sql import literal, literals, of_source, one_row
 from assets.source.words import folded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sized
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 
     from duckdb import DuckDBPyConnection
 
@@ -59,6 +59,8 @@ def unmatched(
         else:
             sentences += _unused(connection, name, spec, binding, reader)
             sentences += _of_words(connection, spec, binding, bindings[CHANGES], validated[name])
+    if "missing" in own.model_fields_set:
+        sentences += _of_missing(connection, own.missing, validated.values())
     return sentences
 
 
@@ -132,6 +134,31 @@ def _of_words(
                 f"{where}: {_counted(rest, 'word')} in {_counted(range(rows), 'row')} {stays}: "
                 f"{_listed(shown, len(rest))}."
             )
+
+
+def _of_missing(
+    connection: DuckDBPyConnection, words: Sequence[str], validated: Collection[Validated]
+) -> Iterator[str]:
+    # of a table read in part, rows that are not read again may have the words
+    if not words or any(one.reading.part is not None for one in validated):
+        return
+    wanted = literals(sorted(set(map(folded, words))))
+    selects = [
+        f"select folded(cleaned({of_source(column)})) as word from source_{one.binding.table.name}"
+        for one in validated
+        for column in one.binding.source_columns
+    ]
+    found = {
+        word
+        for (word,) in connection.execute(
+            f"select distinct word from ({' union all '.join(selects)}) where word in ({wanted})"
+        ).fetchall()
+    }
+    if lost := [word for word in words if folded(word) not in found]:
+        yield (
+            f"The mapping's list of missing has {_counted(lost, 'word')} that no row has: {_listed(map(repr, lost))}. "
+            "Check the spelling."
+        )
 
 
 def _words(

@@ -473,6 +473,8 @@ def _typed(
         if raw_value != f"read_{name}":
             missing.append(f"case when read_{name} is not null and raw_{name} is null then {1 << place} else 0 end")
             raw.append(f"read_{name}")
+        if column.of_lead and binding.leads is not None:
+            missing.append(f"case when {_is_missing_of_lead(binding.leads, name)} then {1 << place} else 0 end")
         worked += _worked(column, form, types)
         if column.default is not None:
             typed.append(f"{value} is null as is_default_{name}")
@@ -607,6 +609,14 @@ def _value_of_lead(leads: TableBinding, name: str) -> tuple[str, str]:
         values.append(f"when {literal(column.name)} then {typed}")
         free.append(f"when {literal(column.name)} then {without_contact}")
     return f"case column_name {' '.join(values)} end", f"case column_name {' '.join(free)} else raw_{name} end"
+
+
+def _is_missing_of_lead(leads: TableBinding, name: str) -> str:
+    """Return SQL for whether a value of the column of leads that ``column_name`` names says that there is none."""
+    cases = " ".join(
+        f"when {literal(each)} then {unless_missing(leads, each, f'raw_{name}')} is null" for each in OVERWRITTEN
+    )
+    return f"raw_{name} is not null and case column_name {cases} else false end"
 
 
 def _vocabulary(column: Column, binding: TableBinding, value: str) -> str:

@@ -137,6 +137,8 @@ def test_a_history_is_read_as_the_leads_are(export: Export, tmp_path: Path, run:
     export["changes"] = [
         _told(1, "Stufe", "GEWONNEN", "2024-03-01T08:00:00Z"),
         _told(2, "property_value", "1000.5", "2024-03-01T08:00:00Z"),
+        _told(3, "assigned_to", "N/A", "2024-03-01T08:00:00Z"),
+        _told(4, "property_value", "NULL", "2024-03-01T08:00:00Z", lead="L2"),
     ]
     folder = write_csv(tmp_path / "crm", export)
     (folder / "mapping.yml").write_text(
@@ -144,11 +146,15 @@ def test_a_history_is_read_as_the_leads_are(export: Export, tmp_path: Path, run:
         "  leads: {values: {status: {gewonnen: won}}, units: {property_value: 1000}}\n"
         "  changes: {values: {column_name: {stufe: status}}}\n"
     )
-    assert run(folder).changes_seen == {"status": 1, "assigned_to": 2, "property_value": 0, "zip_code": 2}
+    report = run(folder)
+    assert report.changes_seen == {"status": 1, "assigned_to": 2, "property_value": 0, "zip_code": 2}
     assert query("select value from raw.changes where origin = 'source' order by change_id") == [
         ("won",),
         ("1000500.00",),
+        (None,),
+        (None,),
     ]
+    assert report.tables["changes"].missing_words == {"value": 2}
 
 
 def test_other_columns_of_a_history_stay_in_the_crm(export: Export, tmp_path: Path, run: Extract, query: Query) -> None:

@@ -17,6 +17,7 @@ MAPPING = """
 name: mine
 based_on: contract
 schema: sales
+missing: [nobody, .]
 tables:
   leads:
     values: {source: {WEB: internet, fairs: fair}, assigned_to: {bob: Robert}}
@@ -47,6 +48,7 @@ def test_entries_that_match_nothing_are_said(
         "The mapping's value map of interactions.outcome has 1 word that no row has: 'reached'. Check the spelling.",
         "The mapping declares projects absent, and projects.csv is there: it is not read.",
         "The mapping's entries of projects are not used: it declares the table absent.",
+        "The mapping's list of missing has 2 words that no row has: 'nobody', '.'. Check the spelling.",
     ]
     assert [note for note in notes if "mapping" in note or "value map" in note] == expected
     ((stored,),) = query("select assumptions from raw.extraction")

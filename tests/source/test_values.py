@@ -304,8 +304,11 @@ def test_a_word_that_says_that_there_is_none_is_none(
     assert report.tables["leads"].pseudonymised == 0
     assert "leads.assigned_to says in 10 values that there is none (missing): they are left out." in report.assumptions
     # a mapping names others
-    report = run(mapped(source, "missing: [nobody]"), warehouse=f"duckdb:{tmp_path / 'other.duckdb'}")
-    assert report.tables["leads"].missing_words == {}
+    report = run(mapped(source, "missing: [nobody, NULLMEIER]"), warehouse=f"duckdb:{tmp_path / 'other.duckdb'}")
+    assert report.tables["leads"].missing_words == {"assigned_to": 1}
+    assert (
+        "The mapping's list of missing has 1 word that no row has: 'nobody'. Check the spelling." in report.assumptions
+    )
     assert report.tables["leads"].rejects_by_reason == {"unparsable_number": 1}
 
 
