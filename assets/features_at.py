@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from assets.compiled import OBSERVATIONS, read, scratch
 from assets.environment import OWN_SERVER, SettingError, refuse_other_warehouse, settings
 from assets.source.functions import create_functions
+from assets.source.reading import first_line
 from assets.warehouse import CLOCKS, StaleFeaturesError, Warehouse, columns_of
 from models.declaration import AS_OF
 from models.registry import DECLARATIONS
@@ -38,7 +39,6 @@ NOT_ANSWERED = ("observation_kind",)
 """Columns of the view that say how an observation of the store came about."""
 
 _ASKED = "leadline_asked"
-_ZONE = re.compile(r"\d:\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)$")
 _TABLE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
 
 
@@ -127,15 +127,27 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
         if not path.is_file():
             raise QuestionError(f"{path}: expected a file with the columns {LEAD_ID} and {AS_OF}, found none.")
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
+            try:
+                return pd.read_parquet(path)
+            except (OSError, ValueError) as error:
+                raise QuestionError(
+                    f"{path}: expected a Parquet file, found {first_line(error)}. Export the question again."
+                ) from None
         try:
             # as they are written: identifiers such as 007 and NA, and what is handed back
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, header=None, index_col=False)
         except pd.errors.EmptyDataError:
             raise QuestionError(
                 f"{path}: expected the columns {LEAD_ID} and {AS_OF}, found an empty file. Write these at least."
             ) from None
-        asked_for = [name for name in (LEAD_ID, AS_OF) if name in frame.columns]
+        except (UnicodeDecodeError, pd.errors.ParserError) as error:
+            raise QuestionError(
+                f"{path}: expected a CSV file in UTF-8 with as many fields in each row as it has columns, found "
+                f"{first_line(error)}. Correct it, or export the question again."
+            ) from None
+        # pandas would rename the second of two columns of one name
+        frame = frame.iloc[1:].set_axis(list(frame.iloc[0]), axis="columns").reset_index(drop=True)
+        asked_for = [name for name in (LEAD_ID, AS_OF) if list(frame.columns).count(name) == 1]
         return frame.assign(**{name: frame[name].mask(frame[name] == "") for name in asked_for})
     schema, _, table = text.partition(".")
     if not _TABLE.fullmatch(text) or not columns_of(connection, schema, table):
@@ -269,14 +281,19 @@ def _as_rows(question: pd.DataFrame) -> pd.DataFrame:
 
 def stored_ids(ids: pd.Series[Any]) -> pd.Series[Any]:
     """Return identifiers as the extraction has stored them: cleaned, and a pseudonym where they are contact data."""
+    stored = _of_source(ids, "contact_free(cleaned(v))")
+    return ids.map(lambda text: stored[text][0])
+
+
+def _of_source(texts: pd.Series[Any], columns: str) -> dict[str, tuple[Any, ...]]:
+    """Return what the source's functions make of each text ``v``."""
     import duckdb
 
-    distinct = ids.drop_duplicates()
     with duckdb.connect() as door:
+        door.execute("set TimeZone = 'UTC'")
         create_functions(door)
-        door.register("asked_ids", distinct.to_frame("id"))
-        stored = dict(door.execute("select id, contact_free(cleaned(id)) from asked_ids").fetchall())
-    return ids.map(stored)
+        door.register("asked_texts", texts.drop_duplicates().astype("str").to_frame("v"))
+        return {text: tuple(made) for text, *made in door.execute(f"select v, {columns} from asked_texts").fetchall()}
 
 
 _LEADS, _CLOSINGS = '"warehouse"."staging"."stg_leads"', '"warehouse"."intermediate"."lead_closings"'
@@ -306,10 +323,12 @@ def _utc(question: pd.DataFrame) -> pd.Series[Any]:
         _refuse(question, times.notna(), wanted, "times without one", "Say which: frame['as_of'].dt.tz_localize(…).")
     if isinstance(times.dtype, pd.DatetimeTZDtype):
         return times.dt.tz_convert("UTC").dt.as_unit("us")
-    zoneless = ~times.map(lambda value: bool(getattr(value, "tzinfo", None) or _ZONE.search(str(value))))
-    _refuse(question, zoneless, wanted, "times without one", "Add it.")
-    parsed = pd.to_datetime(times.map(str), utc=True, format="ISO8601", errors="coerce")
-    _refuse(question, parsed.isna(), wanted, "other text", "Correct it.")
+    texts = times.map(str)
+    read = _of_source(texts, "iso_moment(plain(cleaned(v)))::varchar, iso_wall(plain(cleaned(v))) is not null")
+    _refuse(question, texts.map(lambda text: read[text][1]), wanted, "times without one", "Add it.")
+    _refuse(question, texts.map(lambda text: read[text][0] is None), wanted, "other text", "Correct it.")
+    parsed = pd.to_datetime(texts.map(lambda text: read[text][0]), utc=True, format="ISO8601", errors="coerce")
+    _refuse(question, parsed.isna(), wanted, "times beyond all years", "Correct it.")
     return parsed.dt.as_unit("us")
 
 

@@ -81,10 +81,17 @@ def closings_of(
         "project_status": _words(connection, "projects", "status", validated),
     }
     sentences = []
-    for key, (table, _) in CLOSING_COLUMNS.items():
+    for key, (table, column) in CLOSING_COLUMNS.items():
         found = {folded(word) for word in words[key]}
         in_part = table in validated and validated[table].reading.part is not None
+        mapped = validated[table].binding.values.get(column, {}) if table in validated else {}
         lost = [word for word in getattr(own, key) if folded(word) not in found]
+        for word in [word for word in lost if folded(word) in mapped]:
+            lost.remove(word)
+            sentences.append(
+                f"The mapping's closes.{key} has {word!r}, which the value map of {table}.{column} reads as "
+                f"{mapped[folded(word)]!r}: it closes nothing. Write the latter, if that is meant."
+            )
         if lost and not in_part:
             sentences.append(
                 f"The mapping's closes.{key} has {len(lost)} word{'' if len(lost) == 1 else 's'} that no row of "

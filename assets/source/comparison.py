@@ -57,7 +57,8 @@ class Bounds:
         So many rows, if they are this share of those that are stored, are a bulk.
     most_rows : int
     most_share : float
-        So are fewer rows, if they are most of those that are stored.
+        So are fewer rows, if they are most of those that are stored. Of a table of which most rows do not fit,
+        `bulk_rows` or all rows have to be among those.
     persons_share : float
         For a column of `PERSONS`, in place of both shares.
     often_share : float
@@ -133,6 +134,7 @@ class Finding:
         "keys_changed",
         "mapping_changed",
         "older_export",
+        "rows_unfit",
     ]
     subject: str
     before: int
@@ -193,7 +195,9 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
                 "it absent",
             )  # fmt: skip
         return
+    unfit = list(_of_unfit(table, bounds))
     if table.stored == 0:
+        yield from unfit
         return
     if (rows := table.rekeyed - table.rekeyed_before) > 0:
         subject = f"{table.table}.{TABLES[table.table].key}"
@@ -218,6 +222,8 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
             sentence=f"{table.table}: {_rows(had)} before; {table.place} lacks {gone:,} of them{reason}, and has "
             f"{_rows(table.present)} in all",
         )  # fmt: skip
+    else:
+        yield from unfit
     whole_columns = set()
     for column in table.columns:
         if (finding := _of_column(table, column, bounds)) is None:
@@ -248,6 +254,16 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
                     sentence=f"{table.table}.{column.column}: read from {column.before} before, from {column.now} now; "
                     f"{table.changed:,} of {_rows(table.again)} change",
                 )  # fmt: skip
+
+
+def _of_unfit(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
+    rows = table.unfit - table.unfit_before
+    many = rows >= bounds.bulk_rows and bounds.most(rows, table.rows)
+    if many or (rows >= bounds.most_rows and rows >= table.rows):
+        yield Finding(
+            kind="rows_unfit", subject=table.table, before=table.rows, after=table.rows - rows,
+            sentence=f"{table.table}: {rows:,} of {_rows(table.rows)} of {table.place} do not fit: {table.unfit_as}",
+        )  # fmt: skip
 
 
 def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> Finding | None:
@@ -382,9 +398,11 @@ def refusal(findings: Sequence[Finding], earlier: Earlier, source: str, accepted
     clock = "" if earlier.as_of is None else f", as of {earlier.as_of:%Y-%m-%dT%H:%M:%SZ}"
     listed = "\n".join(f"- {each.sentence}." for each in findings)
     other = f" (LEADLINE_ACCEPT_EXTRACTION={accepted} is for others)" if accepted else ""
+    expected = f"what the last extraction brought{clock}, found that some of it is gone"
+    if all(each.kind == "rows_unfit" for each in findings):
+        expected = "rows that fit the contract, found tables of which most rows do not"
     return (
-        f"source {source}: expected what the last extraction brought{clock}, found that some of it is gone. Nothing is "
-        f"loaded.\n{listed}\n"
+        f"source {source}: expected {expected}. Nothing is loaded.\n{listed}\n"
         "Mend the export or the mapping. If the change is meant, accept it for this extraction alone: "
         f"LEADLINE_ACCEPT_EXTRACTION={hash_of(findings, earlier)[:DIGITS]}{other}"
     )

@@ -249,6 +249,10 @@ class TableEvidence:
         Of those missing, rows that are there and were rejected.
     rejected_as : str or None
         The most frequent reason, and its column.
+    unfit, unfit_before : int
+        Rows of the source that do not fit, other than orphans, now and at the last extraction.
+    unfit_as : str or None
+        Their reasons, and the message on the first.
     again : int
         Stored rows that were read again; of a table read in part all that are stored.
     changed : int
@@ -284,6 +288,9 @@ class TableEvidence:
     unseen: int = 0
     rejected: int = 0
     rejected_as: str | None = None
+    unfit: int = 0
+    unfit_before: int = 0
+    unfit_as: str | None = None
     again: int = 0
     changed: int = 0
     moved: int = 0
@@ -352,7 +359,8 @@ def measure(
     Parameters
     ----------
     connection : DuckDBPyConnection
-        The scratch database, with ``typed_<table>``, ``delta_<table>``, ``known_<table>`` and ``known_words``.
+        The scratch database, with ``typed_<table>``, ``delta_<table>``, ``known_<table>``, ``known_words`` and
+        ``rejects``.
     bindings, validated
         By contract table.
     found : mapping of str to sequence of str
@@ -504,6 +512,7 @@ def _table(
         unseen=unseen,
         rejected=rejected,
         rejected_as=rejected_as,
+        **_unfit(connection, name),
         again=again if whole else stored,
         changed=changed,
         moved=moved,
@@ -529,6 +538,23 @@ def _table(
         rekeyed_before=last.get("rekeyed", 0),
         dates={**earlier.dates(name), **{column: found.midnights for column, found in validated.dates.items()}},
     )
+
+
+def _unfit(connection: DuckDBPyConnection, name: str) -> dict[str, Any]:
+    of = f"table_name in ({literals([name, EARLIER_NAMES.get(name, name)])}) and reason <> 'orphan'"
+    reasons = connection.execute(
+        f"select reason, count(*) from rejects where {of} group by reason order by 2 desc, 1"
+    ).fetchall()
+    if not reasons:
+        return {}
+    (before,) = one_row(connection, f"select count(*) from known_rejects where {of}")
+    (first,) = one_row(connection, f"select message from rejects where {of} order by line nulls last, key limit 1")
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
+    return {
+        "unfit": sum(count for _, count in reasons),
+        "unfit_before": before,
+        "unfit_as": f"{listed}. The first: {first.rstrip('.')}",
+    }
 
 
 def _may_move(table: Table, binding: TableBinding) -> bool:

@@ -234,6 +234,7 @@ def extract(
         history, counts[CHANGES], changes_seen = _history(
             connection, bindings, clock, seen, load_number, existing, closings.lead_statuses
         )
+        write_rejects(connection, list(validated.values()), clock)
         evidence = measure(
             connection,
             bindings,
@@ -253,7 +254,6 @@ def extract(
         note = state_dir / ACCEPTED
         if is_ahead:
             accepted = list(dict.fromkeys([*_noted(note, load_number), *accepted]))
-        write_rejects(connection, list(validated.values()), clock)
         reasons = _reasons(connection)
         if "rejects" not in existing or _rejects_differ(connection):
             deltas.append(Delta("rejects", "new_rejects", "replace"))
@@ -401,6 +401,7 @@ def _wanted(bindings: Mapping[str, TableBinding | None]) -> dict[str, Wanted]:
         columns={
             "reject_id": "varchar",
             "table_name": "varchar",
+            "reason": "varchar",
             "row": "varchar",
             "extracted_at": "timestamptz",
         }

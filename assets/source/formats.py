@@ -15,7 +15,7 @@ from assets.source.sql import literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ISO", "NAMED", "UTC_ZONE", "Spelling", "fault_of", "spelling", "typed_spelling"]
+__all__ = ["ISO", "NAMED", "UTC_ZONE", "Spelling", "fault_of", "is_zone", "spelling", "typed_spelling"]
 
 ISO = "iso"
 EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000}
@@ -64,7 +64,23 @@ def fault_of(name: str) -> str | None:
         return f"it is none of {', '.join(NAMED)}, and does not name year, month and day as in %d/%m/%Y"
     if "I" in found and "p" not in found:
         return "%I is an hour of twelve, and takes %p"
-    return None
+    return None if _is_asked("select try_strptime('', ?)", name) else "it cannot be read: each % needs a letter"
+
+
+def is_zone(name: str) -> bool:
+    """Say whether the engine that reads the source knows a time zone."""
+    return _is_asked("select timezone(?, timestamp '2000-01-01')", name)
+
+
+def _is_asked(query: str, text: str) -> bool:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        try:
+            connection.execute(query, [text]).fetchall()
+        except duckdb.Error:
+            return False
+    return True
 
 
 def spelling(formats: Sequence[str], zone: str, text: str) -> Spelling:

@@ -50,8 +50,8 @@ _MACROS = (
     f"create macro holds_email(v) as contains(v, '@') and regexp_matches(v, {literal(EMAIL)})",
     f"create macro is_phone(v) as regexp_full_match(v, {literal('|'.join(PHONES))})",
     (
-        "create macro may_hold_address(v) as not is_ascii(v) or contains(v, '@') or contains(v, '%40') "
-        r"or regexp_matches(v, '(?i)[(\[{]\s*at\s*[)\]}]')"
+        "create macro may_hold_address(v) as not is_ascii(v) or regexp_matches(v, '[@%&]') "
+        r"or regexp_matches(v, '(?i)[(\[{]\s*at\s*[)\]}]|\sat\s.+\sdot\s')"
     ),
     (
         f"create macro may_hold_number(v) as regexp_matches(v, {literal(_NUMBER_WITHIN)}) "

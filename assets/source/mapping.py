@@ -25,10 +25,10 @@ from pydantic import (
 )
 
 from assets.source.contract import EARLIER_NAMES, TABLES, SourceContractError, Table
-from assets.source.formats import ISO, UTC_ZONE, fault_of
+from assets.source.formats import ISO, UTC_ZONE, fault_of, is_zone
 from assets.source.plain_faults import form_tag, nearest, validated
 from assets.source.reading import Tables
-from assets.source.words import MISSING, folded
+from assets.source.words import MISSING, folded, plain
 from assets.source.yaml_text import Document, Fault, read_yaml
 from models.registry import DECLARATIONS
 
@@ -60,8 +60,22 @@ TRIED = ("contract", "plain")
 EXTRACTION = "extraction"
 MOST_OTHERS = 20
 """Names that a message lists at most of what is no table."""
-LIKE_A_MAPPING = re.compile(r"\.?mappings?( ?\(\d+\)| ?copy|[-_ ]?\d+)?(\.(ya?ml|json|toml|txt))+|mapping")
+LIKE_A_MAPPING = re.compile(r".*mappings?([^a-z].*)?\.(ya?ml|json|toml)(\W.*)?|\.?mappings?(\.(txt|cfg|ini))?")
 """Names, in lower case, of files that somebody means to be a mapping."""
+READ = ("mapping.yml", "mapping.yaml")
+NO_MAPPING = re.compile(r"^\._|~$|\.(bak|old|orig|rej|save|sw[a-p])$", re.IGNORECASE)
+"""What a Mac and an editor leave beside a file."""
+COUNTERPARTS = {
+    "account": "leads", "activit": "interactions", "booking": "appointments", "call": "interactions",
+    "compan": "leads", "contact": "leads", "customer": "leads", "deal": "projects", "email": "interactions",
+    "event": "interactions", "histor": "changes", "meeting": "appointments", "note": "interactions",
+    "offer": "projects", "opportunit": "projects", "person": "leads", "quote": "projects", "task": "interactions",
+}  # fmt: skip
+"""By the beginning of the name that a CRM gives a table: the contract's."""
+
+
+MOST_DIGITS = 18
+"""Digits of a factor, zeros before and after the point included."""
 
 
 class _Strict(BaseModel):
@@ -139,12 +153,26 @@ def _word(value: object) -> object:
 
 
 def _zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in available_timezones() or not is_zone(name):
         raise ValueError(f"expected a time zone of the IANA database such as Europe/Berlin or UTC, found {name}")
     return name
 
 
 Zone = Annotated[str, AfterValidator(_zone)]
+
+
+def digits_of(factor: Decimal) -> tuple[int, int]:
+    """Return how many digits a decimal needs for a factor, and how many of them are after the point."""
+    _, digits, exponent = factor.normalize().as_tuple()
+    decimals = max(0, -int(exponent))
+    return max(len(digits) + max(0, int(exponent)), decimals), decimals
+
+
+def _exact(factor: Decimal) -> Decimal:
+    digits, _ = digits_of(factor)
+    if digits > MOST_DIGITS:
+        raise ValueError(f"expected a factor of at most {MOST_DIGITS} digits, found {factor} with {digits}")
+    return factor
 
 
 def _listed(value: object) -> object:
@@ -191,6 +219,10 @@ class NumberForm(_Strict):
     def _signs_differ(self) -> Self:
         if self.decimal == self.thousands:
             raise ValueError(f"expected two signs, found {self.decimal!r} before the decimals and between the groups")
+        for sign in self.strip:
+            text = plain(sign).casefold()
+            if text in ("", "+", "-", "e", ".", ",", self.thousands) or any(map(str.isdigit, text)):
+                raise ValueError(f"expected a sign or a unit to strip, found {sign!r}, which can be part of a number")
         return self
 
 
@@ -212,7 +244,7 @@ class TableMapping(_Strict):
     values: dict[str, dict[Annotated[str, BeforeValidator(_word)], str | None]] = Field(
         default_factory=dict, description="contract column: {value in the source (case does not matter): value}"
     )
-    units: dict[str, Annotated[Decimal, Field(gt=0)]] = Field(
+    units: dict[str, Annotated[Decimal, Field(gt=0), AfterValidator(_exact)]] = Field(
         default_factory=dict, description="contract number column: factor by which the source's number is multiplied"
     )
     times: dict[str, Annotated[TimeForm, BeforeValidator(_time_form)]] = Field(
@@ -236,9 +268,11 @@ class Closes(_Strict):
     """What ends a lead, beside a won project and silence; words are compared without regard to case."""
 
     outcomes: list[str] = Field(default_factory=list, description="interaction outcomes")
-    lead_status: list[str] = Field(default_factory=list, description="statuses of the lead")
+    lead_status: list[str] = Field(
+        default_factory=list, description="statuses of the lead, as the value map writes them"
+    )
     project_status: list[Annotated[Literal["lost", "cancelled"], BeforeValidator(_word)]] = Field(
-        default_factory=list, description="statuses of a project that has ended"
+        default_factory=list, description="statuses of a project that has ended, as the value map writes them"
     )
 
 
@@ -266,7 +300,11 @@ class SourceMapping(_Strict):
 
 def _faults(mapping: SourceMapping) -> Iterator[tuple[Place, str]]:
     """Yield what is wrong with the names of a mapping: the place, and a sentence."""
-    yield from _unknown(("tables",), mapping.tables, TABLES)
+    for name in mapping.tables:
+        if name not in TABLES:
+            ours = next((ours for theirs, ours in COUNTERPARTS.items() if name.casefold().startswith(theirs)), None)
+            remedy = nearest(name, TABLES) if ours is None else f"Write {ours!r}, if that is meant."
+            yield ("tables", name), f"expected one of {', '.join(TABLES)}, found {name!r}. {remedy}"
     yield from _unknown(("horizon_days",), mapping.horizon_days, DECLARATIONS)
     if "closing_outcomes" in mapping.model_fields_set and mapping.closes.outcomes:
         found = "expected closes.outcomes alone, found closing_outcomes, its earlier name, as well. Remove one."
@@ -578,14 +616,16 @@ def _in_folder(folder: Path) -> Path | None:
     found = sorted(
         path
         for path in folder.iterdir()
-        if LIKE_A_MAPPING.fullmatch(path.name.casefold()) and (path.is_file() or path.suffix)
+        if LIKE_A_MAPPING.fullmatch(path.name.casefold())
+        and not NO_MAPPING.search(path.name)
+        and (path.is_file() or path.suffix)
     )
     if len(found) > 1:
         raise SourceContractError(
             f"source {folder}: expected one mapping, found {', '.join(path.name for path in found)}. "
             "Remove all but one."
         )
-    if found and not (found[0].is_file() and found[0].name.casefold() in ("mapping.yml", "mapping.yaml")):
+    if found and not (found[0].is_file() and found[0].name.casefold() in READ):
         raise SourceContractError(
             f"source {folder}: expected a file mapping.yml (or mapping.yaml), found {found[0].name}, which is not "
             "read. Rename it, or move it to another folder."
@@ -594,8 +634,11 @@ def _in_folder(folder: Path) -> Path | None:
 
 
 def is_another(table: Table, columns: Iterable[str]) -> bool:
-    """Say whether an optional table of the contract's name is one of the source's own: it has no required column."""
-    found = {column.strip().lower() for column in columns}
+    """Say whether an optional table of the contract's name is one of the source's own.
+
+    It has no required column but the key of the lead, which any table of a CRM may have.
+    """
+    found = {column.strip().lower() for column in columns} - {"lead_id"}
     return table.optional and not any(column.required and column.name in found for column in table.columns)
 
 

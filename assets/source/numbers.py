@@ -10,7 +10,7 @@ from assets.source.sql import literal, of_source, one_row
 from assets.source.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from duckdb import DuckDBPyConnection
 
@@ -22,9 +22,6 @@ __all__ = ["NUMERIC", "Points", "is_ambiguous", "measure_points", "number_text"]
 NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
            "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
 """How the types of DuckDB begin that hold numbers."""
-
-MIN_GROUPS = 3
-"""Numbers of a column with three digits after a point, and none with other decimals, of which something is said."""
 
 _PLAIN = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?"
 _COMMON = r"\d+(?:\.\d{1,2})?|\d{4,}\.\d+"
@@ -58,11 +55,11 @@ class Points:
     @property
     def sentence(self) -> str | None:
         """What is assumed of them, or None."""
-        if self.commas or self.others or self.groups < MIN_GROUPS:
+        if self.commas or self.others or not self.groups:
             return None
         return (
-            f"has three digits after a point in all {self.groups:,} numbers with one: they are decimals. If they are "
-            "groups of digits, say so in the mapping (numbers: {decimal: ',', thousands: '.'})."
+            f"has three digits after the point in each number with one ({self.groups:,}): they are decimals. If they "
+            "are groups of digits, say so in the mapping (numbers: {decimal: ',', thousands: '.'})."
         )
 
 
@@ -78,8 +75,8 @@ def number_text(form: NumberForm | None, text: str) -> str:
     """
     if form is None:
         return f"case when regexp_full_match({text}, {literal(_PLAIN)}) then {text} end"
-    for sign in form.strip:
-        text = f"replace(lower({text}), {literal(plain(sign).lower())}, '')"
+    if form.strip:
+        text = _stripped(form.strip, text)
     text = f"trim({text})"
     decimal, thousands = re.escape(form.decimal), form.thousands
     whole = r"\d+"
@@ -92,6 +89,17 @@ def number_text(form: NumberForm | None, text: str) -> str:
     digits = text if thousands is None else f"replace({text}, {literal(thousands)}, '')"
     digits = f"replace({digits}, {literal(form.decimal)}, '.')"
     return f"case when regexp_full_match({text}, {literal(pattern)}) then replace({digits}, ' ', '') end"
+
+
+def _stripped(signs: Sequence[str], text: str) -> str:
+    """Return SQL for a text without signs and units at its ends; a point after a letter belongs to it (Rs. 500)."""
+    listed = [
+        re.escape(each) + (r"\.?" if each[-1].isalpha() else "")
+        for each in sorted(map(plain, signs), key=len, reverse=True)
+    ]
+    either = f"(?:{'|'.join(listed)})"
+    before, after = rf"(?i)^([+-]?)\s*(?:{either}\s*)+", rf"(?i)(?:\s*{either})+$"
+    return f"regexp_replace(regexp_replace({text}, {literal(before)}, '\\1'), {literal(after)}, '')"
 
 
 def is_ambiguous(text: str) -> str:

@@ -32,7 +32,10 @@ def form_tag(model: type[BaseModel] | type[str]) -> str:
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return the remedy for a name that is not allowed: the nearest one that is, where one is near."""
-    found = get_close_matches(name.casefold(), list(allowed), n=1)
+    listed = list(allowed)
+    found = get_close_matches(name.casefold(), listed, n=1)
+    if not found and len(name) > 2:
+        found = [each for each in listed if each.startswith(name.casefold())]
     return f"Write {found[0]!r}, if that is meant." if found else "Correct or remove it."
 
 
@@ -91,13 +94,16 @@ def _to_leave_out(error: ErrorDetails) -> Place:
 def _leave_out(content: Any, place: Place) -> None:
     *parents, last = place
     for part in parents:
-        content = content.get(part) if isinstance(content, dict) else None
-    if isinstance(content, dict):
-        if last in content:
-            del content[last]
-        else:
-            # of the keys at the top one is required: anything stands in for it
-            content[last] = "?"
+        if not isinstance(content.get(part), dict):
+            # a short form, which has no parts
+            last = part
+            break
+        content = content[part]
+    if last in content:
+        del content[last]
+    else:
+        # of the keys at the top one is required: anything stands in for it
+        content[last] = "?"
 
 
 def _sentence(model: type[BaseModel], error: ErrorDetails, forms: Mapping[str, str]) -> str:
@@ -139,7 +145,9 @@ def _sentence(model: type[BaseModel], error: ErrorDetails, forms: Mapping[str, s
     }.get(kind, error["msg"])
     if kind == "missing":
         found = "none"
-    return f"expected {expected}{_meaning(models, last)}, found {found}. Correct it."
+    about: str | int = last if isinstance(last, str) or not parents else parents[-1]
+    meaning = _meaning(_models_at(model, parents[:-1]) if about is not last else models, about)
+    return f"expected {expected}{meaning}, found {found}. Correct it."
 
 
 def _meaning(models: Sequence[type[BaseModel]], name: str | int) -> str:

@@ -80,6 +80,8 @@ def _unused(
             yield f"The mapping's unit of {name}.{column} is not used: the source has no such column."
         elif not one_row(connection, f"select count({column}) from typed_{name}")[0]:
             yield f"The mapping's unit of {name}.{column} is not used: no row that was read has a number."
+        elif not one_row(connection, f"select count(nullif({column}, 0)) from typed_{name}")[0]:
+            yield f"{name}.{column} is 0 in all rows, by the mapping's unit or as it was read: it has two decimals."
     for what, columns in (("format of times", spec.times), ("form of numbers", spec.numbers)):
         for column in columns:
             if not isinstance(binding.forms[column], str):

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from assets.source.contacts import is_contact
 from assets.source.contract import CLOSED_STATUSES, OVERWRITTEN, SQL_TYPES, TABLES, Column, Table
 from assets.source.formats import ISO
-from assets.source.mapping import EXTRACTION, FirstOf, Flag, Substitute, TableBinding
+from assets.source.mapping import EXTRACTION, FirstOf, Flag, Substitute, TableBinding, digits_of
 from assets.source.numbers import NUMERIC, Points, is_ambiguous, measure_points, number_text
 from assets.source.sql import literal, literals, of_source, one_row, source_types
 from assets.source.times import (
@@ -563,7 +564,7 @@ def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> 
         first = "".join(f"when folded({_text(name)}) in ({listed}) then {_text(name)} " for name in form.first_of)
         rest = ", ".join(unless_missing(binding, column.name, _text(name)) for name in form.first_of)
         raw_value = f"case {first}else coalesce({rest}, null) end"
-        return raw_value, _vocabulary(column, binding, free), free
+        return raw_value, _vocabulary(column, binding, raw, free), _contact_free(column, binding, raw, free)
     source_type = types[form]
     if column.kind == "time":
         read = of_source(form) if source_type.startswith(TIMES) else _text(form)
@@ -578,16 +579,19 @@ def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> 
         return _text(form), _number_of(column, binding, text), None
     if column.of_lead and binding.leads is not None:
         return _text(form), *_value_of_lead(binding.leads, column.name)
-    value = _vocabulary(column, binding, free)
+    value = _vocabulary(column, binding, raw, free)
     if column.free_text_limit is not None:
         value = f"case when length({raw}) <= {column.free_text_limit} then {value} end"
-    return _text(form), value, free
+    return _text(form), value, _contact_free(column, binding, raw, free)
 
 
 def _number_of(column: Column, binding: TableBinding, raw: str) -> str:
     sql_type = SQL_TYPES[column.kind]
     if (factor := binding.units.get(column.name)) is not None:
-        return f"try_cast(try_cast({raw} as decimal(20,4)) * {factor:f}::decimal(18,6) as {sql_type})"
+        digits, decimals = digits_of(factor)
+        # exact, in the 38 digits that DuckDB has for both: 16 before the point of the number, and at most 10 after it
+        number = f"try_cast({raw} as decimal({38 - digits},{min(10, 22 - digits)}))"
+        return f"try_cast({number} * {factor:f}::decimal({digits},{decimals}) as {sql_type})"
     return f"try_cast({raw} as {sql_type})"
 
 
@@ -604,8 +608,10 @@ def _value_of_lead(leads: TableBinding, name: str) -> tuple[str, str]:
             text = number_text(leads.numbers.get(column.name), unless_missing(leads, column.name, f"text_{name}"))
             without_contact, typed = f"raw_{name}", f"cast({_number_of(column, leads, text)} as varchar)"
         else:
-            without_contact = f"postal_{name}" if column.postal else f"free_{name}"
-            typed = _vocabulary(column, leads, unless_missing(leads, column.name, without_contact))
+            free_text = f"postal_{name}" if column.postal else f"free_{name}"
+            without_contact = _contact_free(column, leads, f"raw_{name}", free_text)
+            typed = unless_missing(leads, column.name, f"raw_{name}")
+            typed = f"case when {typed} is not null then {_vocabulary(column, leads, f'raw_{name}', free_text)} end"
         values.append(f"when {literal(column.name)} then {typed}")
         free.append(f"when {literal(column.name)} then {without_contact}")
     return f"case column_name {' '.join(values)} end", f"case column_name {' '.join(free)} else raw_{name} end"
@@ -619,12 +625,24 @@ def _is_missing_of_lead(leads: TableBinding, name: str) -> str:
     return f"raw_{name} is not null and case column_name {cases} else false end"
 
 
-def _vocabulary(column: Column, binding: TableBinding, value: str) -> str:
-    spelling = f"folded({value})" if column.vocabulary else value
+def _vocabulary(column: Column, binding: TableBinding, raw: str, free: str) -> str:
+    """Return SQL for a word as the value map has it, or without contact data where that does not know it."""
+    spelling = f"folded({free})" if column.vocabulary else free
     if not (mapped := binding.values.get(column.name)):
         return spelling
-    cases = " ".join(f"when {literal(found)} then {literal(meant)}" for found, meant in mapped.items())
-    return f"case folded({value}) {cases} else {spelling} end"
+    cases = " ".join(f"when {literal(found)} then {_meant(meant)}" for found, meant in mapped.items())
+    return f"case folded({raw}) {cases} else {spelling} end"
+
+
+def _meant(word: str | None) -> str:
+    meant = literal(word)
+    return f"pseudonym({meant})" if word is not None and is_contact(word) else meant
+
+
+def _contact_free(column: Column, binding: TableBinding, raw: str, free: str) -> str:
+    """Return SQL for a raw value without contact data: a word that the value map knows is none any more."""
+    known = [word for word in binding.values.get(column.name, ()) if is_contact(word)]
+    return f"case when folded({raw}) in ({literals(known)}) then {raw} else {free} end" if known else free
 
 
 def _settle_duplicates(connection: DuckDBPyConnection, binding: TableBinding, conflict: int) -> int:

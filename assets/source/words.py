@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from functools import lru_cache
+from itertools import groupby
 
 __all__ = ["ASCII_BLANKS", "MISSING", "folded", "plain"]
 
 MISSING = (
     "null", "n/a", "#n/a", "n.a.", "-", "--", "none", "nan", "nat", "nil", "(empty)", "(null)", "(none)", "(blank)",
-    "<null>", r"\n", "#null!", "undefined",
+    "<null>", r"\n", "#null!", "undefined", "na", "<na>", "#nv", "-none-", "[null]", "(no value)", "(leer)", "(vide)",
+    "#ref!", "#value!", "#div/0!", "#name?", "#wert!", "#bezug!", "0000-00-00", "0000-00-00 00:00:00",
 )  # fmt: skip
 r"""Texts that stand for a missing value unless a mapping names others; as folded, so that `\n` is PostgreSQL's `\N`."""
 
@@ -25,11 +27,19 @@ def plain(text: str) -> str:
     """Return a text in the characters of a keyboard, as far as they mean the same.
 
     Compatible forms are one (full-width digits and signs), format characters are gone, all digits are 0 to 9, all
-    dashes are hyphens, and all spaces are the common one.
+    dashes are hyphens, and all spaces are the common one. Raised and lowered signs and fractions stay: 12² is not 122.
     """
     if text.isascii():
         return text.strip()
-    return "".join(map(_plain, unicodedata.normalize("NFKC", text))).strip()
+    compatible = (
+        "".join(part) if is_raised else unicodedata.normalize("NFKC", "".join(part))
+        for is_raised, part in groupby(text, _is_raised)
+    )
+    return "".join(map(_plain, "".join(compatible))).strip()
+
+
+def _is_raised(character: str) -> bool:
+    return unicodedata.decomposition(character).startswith(("<super>", "<sub>", "<fraction>"))
 
 
 def _plain(character: str) -> str:

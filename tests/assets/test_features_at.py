@@ -225,6 +225,13 @@ def test_identifiers_of_a_file_are_text_whatever_they_look_like(random_store: St
     assert list(ask(random_store, path, tmp_path)["zip"]) == ["00745", "NA"]
 
 
+def test_times_of_a_question_are_read_as_those_of_the_source_are(random_store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "question.csv"
+    spellings = ["2024-05-01T02:00:00+02:00", "20240501T0000Z", "2024-05-01 00:00:00 UTC", "2024-05-01T00Z"]
+    path.write_text("\ufefflead_id,as_of\n" + "".join(f"L1,{each}\n" for each in spellings), encoding="utf-8")
+    assert list(ask(random_store, path, tmp_path)["as_of"]) == [AT] * 4
+
+
 def test_unknown_labels_tables_and_files_are_refused(random_store: Store, tmp_path: Path) -> None:
     with pytest.raises(QuestionError, match=r"expected some of \['conversion', 'next_action'\], found \['churn'\]"):
         ask(random_store, pd.DataFrame({"lead_id": ["L1"], "as_of": [AT]}), tmp_path, ["churn"])
@@ -238,6 +245,19 @@ def test_what_is_no_question_at_all_is_refused(random_store: Store, tmp_path: Pa
         QuestionError, match="expected a data frame, a file or a table of the warehouse, found NoneType"
     ):
         ask(random_store, None, tmp_path)
+    for name, content, found in (
+        (
+            "twice.csv",
+            b"lead_id,as_of,lead_id\nL1,2024-05-01T00:00:00Z,L2\n",
+            r"one column lead_id .*'as_of', 'lead_id'",
+        ),
+        ("utf16.csv", "lead_id,as_of\n".encode("utf-16"), r"utf16\.csv: expected a CSV file in UTF-8"),
+        ("more.csv", b"lead_id,as_of\nL1,2024-05-01T00:00:00Z,L2\n", r"more\.csv: expected .* as many fields"),
+        ("cut.parquet", b"PAR1", r"cut\.parquet: expected a Parquet file"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(QuestionError, match=found):
+            ask(random_store, tmp_path / name, tmp_path)
     (tmp_path / "empty.csv").write_text("", encoding="utf-8")
     with pytest.raises(QuestionError, match=r"empty\.csv: expected the columns lead_id and as_of, found an empty file"):
         ask(random_store, tmp_path / "empty.csv", tmp_path)

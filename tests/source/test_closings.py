@@ -26,24 +26,30 @@ def test_every_spelling_of_a_closing_word_closes(
     words = ("Not_Interested", "NOT_INTERESTED", "İptal", "ΑΠΟΡΡΙΨΗΣ", "reached")
     first = export["interactions"][0]
     export["interactions"] = [first | {"interaction_id": f"I{n}", "outcome": word} for n, word in enumerate(words)]
-    for row, status in zip(export["leads"], ("LOST", "open"), strict=True):
+    export["leads"].append(export["leads"][0] | {"lead_id": "L3"})
+    for row, status in zip(export["leads"], ("LOST", "open", "Verloren"), strict=True):
         row["status"] = status
     folder = write_csv(tmp_path / "crm", export)
     (folder / "mapping.yml").write_text(
         "name: mine\nbased_on: contract\ncloses:\n  outcomes: [not_interested, iptal, İPTAL, απορριψης, No]\n"
-        "  lead_status: [lost, abandoned]\n  project_status: [Lost]\n"
+        "  lead_status: [lost, abandoned, Verloren]\n  project_status: [Lost]\n"
+        "tables: {leads: {values: {status: {verloren: gone}}}}\n"
     )
     report = run(folder)
     assert report.closing_outcomes == [
         "not_interested", "iptal", "İPTAL", "απορριψης", "No",
         "NOT_INTERESTED", "Not_Interested", "İptal", "ΑΠΟΡΡΙΨΗΣ",
     ]  # fmt: skip
-    assert (report.closing_lead_statuses, report.closing_project_statuses) == (["lost", "abandoned", "LOST"], ["lost"])
+    assert (report.closing_lead_statuses, report.closing_project_statuses) == (
+        ["lost", "abandoned", "Verloren", "LOST"], ["lost"],
+    )  # fmt: skip
     assert [json.loads(each) for each in query(STORED)[0]] == [
         report.closing_outcomes, report.closing_lead_statuses, report.closing_project_statuses,
     ]  # fmt: skip
     assert [each for each in report.assumptions if "closes" in each] == [
         "The mapping's closes.outcomes has 1 word that no row of interactions has: 'No'. Check the spelling.",
+        "The mapping's closes.lead_status has 'Verloren', which the value map of leads.status reads as 'gone': it "
+        "closes nothing. Write the latter, if that is meant.",
         "The mapping's closes.lead_status has 1 word that no row of leads has: 'abandoned'. Check the spelling.",
         "The mapping's closes.project_status has 1 word that no row of projects has: 'lost'. Check the spelling.",
     ]

@@ -127,6 +127,14 @@ def test_required_column_that_the_mapping_does_not_supply() -> None:
             "expected one of closed_at, expected_close_at, extraction, found 'value'",
         ),
         ("name: x\nhorizon_days: {conversion: 0}", "horizon_days"),
+        ("name: x\ntables: {deals: {}}", "found 'deals'. Write 'projects', if that is meant."),
+        ("name: x\ntables: {leads: {columns: {zip: a}}}", "found 'zip'. Write 'zip_code', if that is meant."),
+        ("name: x\ntables: {leads: {units: {property_value: 1e18}}}", "expected a factor of at most 18 digits"),
+        ("name: x\ntables: {leads: {numbers: {property_value: {strip: [Rs, '.']}}}}", "found '.', which can be part"),
+        ("name: x\ntables: {leads: {numbers: {property_value: {strip: [k0]}}}}", "found 'k0', which can be part"),
+        ("name: x\ntables: {leads: {times: {created_at: '%d/%m/%Y %'}}}", "it cannot be read: each % needs a letter"),
+        ("name: x\ntime_zone: localtime", "expected a time zone of the IANA database"),
+        ("name: x\ncloses: {project_status: [Verloren]}", "(statuses of a project that has ended, as the value map"),
         ("name: x\nhorizon_days: {converison: 30}", "expected one of conversion, next_best_action, found 'converison'"),
     ],
 )
@@ -262,7 +270,8 @@ def test_a_mapping_under_another_name_is_read(name: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "name",
     ["mapping.yml.txt", "mapping.json", "mappings.yml", "mapping (1).yml", "mapping.yml.yml", ".mapping.yml", "mapping",
-     "mapping.toml", "mapping-2.yaml", "mapping copy.yml"],
+     "mapping.toml", "mapping-2.yaml", "mapping copy.yml", "mapping - Copy.yml", "mapping (copy).yml", "mapping_v2.yml",
+     "mapping-old.yml", "crm_mapping.yaml"],
 )  # fmt: skip
 def test_a_mapping_that_would_not_be_read_is_named(name: str, tmp_path: Path) -> None:
     """Alone, and beside one that is read."""
@@ -277,7 +286,7 @@ def test_a_mapping_that_would_not_be_read_is_named(name: str, tmp_path: Path) ->
 
 def test_other_files_are_no_mappings(tmp_path: Path) -> None:
     """Tables, backups, and what a Mac leaves beside a file."""
-    for name in ("mapping.csv", "mapping.yml.bak", "._mapping.yml", "mapping.yml~", "source_mapping.yml", "mapping.md"):
+    for name in ("mapping.csv", "mapping.yml.bak", "._mapping.yml", "mapping.yml~", "mapping.yml.orig", "mapping.md"):
         (tmp_path / name).write_text("name: own\n")
     assert choose_mapping(argument=None, folder=tmp_path, found=CONTRACT).mapping.name == "contract"
 

@@ -160,6 +160,8 @@ GERMAN = NumberForm(decimal=",", thousands=".", strip=["€", "EUR", "%"])
         *((None, text, text) for text in ("1250.50", "-5", "+5", ".5", "5.", "1e3", "2.5E+05")),
         (None, "\uff11\uff12", "12"),
         (None, "\u22125", "-5"),
+        (None, "12\u00b2", None),
+        (None, "5\u00bd", None),
         *(
             (None, text, None)
             for text in ("1_000", "0x10", "Infinity", "NaN", "1,5", "1 250", "1\u202f250", "$5", "12%", "1e999", "five")
@@ -173,6 +175,12 @@ GERMAN = NumberForm(decimal=",", thousands=".", strip=["€", "EUR", "%"])
         (GERMAN, "1.25", None),
         (GERMAN, "1.2500", None),
         (NumberForm(thousands=",", strip=["$"]), "$1,250.50", "1250.50"),
+        (NumberForm(strip=["Rs"]), "Rs.500", "500"),
+        (NumberForm(strip=["$"]), "$.50", ".50"),
+        (NumberForm(strip=["CHF", ".-"]), "CHF 250.-", "250"),
+        (NumberForm(strip=["per month", "EUR"]), "-EUR 250 per month", "-250"),
+        (NumberForm(decimal=",", strip=["€", "h"]), "12€50", None),
+        (NumberForm(decimal=",", strip=["€", "h"]), "5h30", None),
         (NumberForm(thousands=",", strip=["$"]), "-$1,234,567", "-1234567"),
         (NumberForm(thousands=","), "12,34,567.5", "1234567.5"),
         (NumberForm(thousands=" ", decimal=","), "1\u202f250\u00a0000,5", "1250000.5"),
@@ -202,6 +210,12 @@ def test_a_number_is_read_as_the_mapping_says(
         "call 5550109999", "Phone: 555-0100", "Ada Lovelace, 06 12 34 56 78", "+33 (0)6 12 34 56 78",
         "Fax 030/1234567",
         "0049 151 23456789", "\uff11\uff12\uff13-456-7890",
+        "1 (800) 555-0199", "8(495)123-45-67", "030 / 12 34 56", "0 532 123 45 67", "06 - 12345678", "+ 49 30 123456",
+        "+49 (0) 30 / 12 34 56-78", "T\u00e9l. 0612345678", "Telefonnr. 5550109999", "Phone number: 5550109999",
+        "Cep: 5321234567", "Tlf 12 34 56 78", '="0612345678"', "https://wa.me/31612345678", "callto:5550109999",
+        "\uff0b\uff14\uff19\u30fc\uff11\uff15\uff11\u30fc\uff12\uff13\uff14\uff15\uff16\uff17\uff18",
+        "+49%20151%2023456789", "+49&nbsp;151&nbsp;23456789", "ada&#64;example.org", "ada@ example.org",
+        "ada @example.org", "ada AT example DOT org", "ada@[192.168.1.1]",
     ],
 )  # fmt: skip
 def test_contact_data_gets_a_pseudonym_however_it_is_written(text: str, scratch: DuckDBPyConnection) -> None:
@@ -220,7 +234,9 @@ def test_contact_data_gets_a_pseudonym_however_it_is_written(text: str, scratch:
         "DE89 3704 0044 0532 0130 00", "978-3-16-148410-0", "2024-07-01", "2024-07-01 09:30:00", "20240701", "00745",
         "12345-6789", "1,250,000.00", "1.250.000 €", "1\u202f250\u202f000", "v1.2.3", "192.168.100.100", "Q3 2024 (12)",
         "19\u201312\u20132026", "call on 01.07.2024 10:00", "Campaign 2024-07 #08123456", "@acme", "3 @ 5.99 EUR",
-        "Leads @ 2024-01", "50% off", "Order 555-010-9999", "Contract no. 0123 456 789", "Zo\u00eb",
+        "Leads @ 2024-01", "50% off", "Order (2024) 12-34", "12 (2024) 1234-56",
+        "01.07.2024 - 31.07.2024", "2024-07-01 / 2024-07-31", "1 000 000 - 2 000 000", "look at this dot here",
+        "Order 555-010-9999", "Contract no. 0123 456 789", "Zo\u00eb",
         # cannot be told from an id: a limit that the document states
         "5550109999", "31612345678",
     ],
@@ -310,6 +326,56 @@ def test_a_word_that_says_that_there_is_none_is_none(
         "The mapping's list of missing has 1 word that no row has: 'nobody'. Check the spelling." in report.assumptions
     )
     assert report.tables["leads"].rejects_by_reason == {"unparsable_number": 1}
+
+
+def test_a_value_map_knows_contact_data_and_brings_none_in(
+    export: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """A word is looked up as the source has it; what it is mapped to is no contact either."""
+    lead = export["leads"][0]
+    export["leads"] = [
+        lead | {"assigned_to": "Ada@example.org"},
+        *(lead | {"lead_id": f"L{place + 2}", "assigned_to": word} for place, word in enumerate(("R1", "b@x.org"))),
+    ]
+    export["changes"] = [
+        {"change_id": f"C{place}", "lead_id": "L1", "column_name": "assigned_to", "value": word,
+         "changed_at": f"2024-03-0{place + 1}T12:00:00Z"}
+        for place, word in enumerate(("b@x.org", "ADA@EXAMPLE.ORG"))
+    ]  # fmt: skip
+    folder = mapped(
+        write_csv(tmp_path / "crm", export),
+        "tables: {leads: {values: {assigned_to: {ada@example.org: Ada, R1: r1@example.org}}}}",
+    )
+    report = run(folder)
+
+    def pseudonym(text: str) -> str:
+        return f"pseudonym-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    assert query("select assigned_to from raw.leads order by lead_id") == [
+        ("Ada",), (pseudonym("r1@example.org"),), (pseudonym("b@x.org"),)
+    ]  # fmt: skip
+    assert query("select value from raw.changes where origin = 'source' order by change_id") == [
+        (pseudonym("b@x.org"),), ("Ada",)
+    ]  # fmt: skip
+    assert (report.tables["leads"].pseudonymised, report.tables["changes"].pseudonymised) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("factor", "number", "meant"),
+    [
+        ("0.0000365", "1000000000", "36500.00"),
+        ("1000000", "1.23456789", "1234567.89"),
+        ("1000000000000", "12.345", "12345000000000.00"),
+        ("0.01", "1250.5", "12.51"),
+    ],
+)
+def test_a_unit_is_exact(
+    factor: str, number: str, meant: str, export: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """Whatever the digits of the factor and of the number are."""
+    export["projects"][0]["value"] = number
+    run(mapped(write_csv(tmp_path / "crm", export), f"tables: {{projects: {{units: {{value: {factor}}}}}}}"))
+    assert query("select value::varchar from raw.projects") == [(meant,)]
 
 
 def test_a_missing_source_of_a_lead_is_unknown(export: Export, tmp_path: Path, run: Extract, query: Query) -> None:
@@ -504,7 +570,7 @@ def test_a_column_of_thousandths_is_said(export: Export, tmp_path: Path, run: Ex
     export["projects"] = [deal | {"project_id": f"P{place}", "value": f"{place + 1}50.000"} for place in range(3)]
     report = run(write_csv(tmp_path / "crm", export))
     assert (
-        "projects.value has three digits after a point in all 3 numbers with one: they are decimals. If they are "
+        "projects.value has three digits after the point in each number with one (3): they are decimals. If they "
         "groups of digits, say so in the mapping (numbers: {decimal: ',', thousands: '.'})."
     ) in report.assumptions
 
