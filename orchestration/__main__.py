@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from pathlib import Path
 
 from assets.environment import (
     OWN_SERVER,
@@ -89,14 +88,16 @@ def _ui(current: Settings, port: int) -> int:
     with open_instance(current) as instance:
         reconcile(instance)
     artifacts = ArtifactStore(root=str(current.artifacts), reports_port=current.reports_port)
-    report_server.start(current.artifacts / "reports", current.reports_port)
+    report_server.start(current.artifacts / "reports", current.reports_port, current.ui_addresses)
     sys.stderr.write(f"Leadline: the UI of {current.home} is at http://127.0.0.1:{port} (end it with Ctrl-C)\n")
     if current.warehouse_of_home == OWN_SERVER:
         sys.stderr.write(f"Its warehouse is at {current.warehouse} while it runs\n")
     if artifacts.docs.exists():
         sys.stderr.write(f"Every table and column is described at {artifacts.report_address(artifacts.docs)}\n")
-    dagster = Path(sys.executable).with_name("dagster")
-    return foreground.run([str(dagster), "dev", "--workspace", "workspace.yaml", "--port", str(port)], PROJECT)
+    address = ["--host", "127.0.0.1", "--port", str(port)]
+    return foreground.run(
+        [sys.executable, "-m", "orchestration.webserver", "dev", "--workspace", "workspace.yaml", *address], PROJECT
+    )
 
 
 if __name__ == "__main__":
