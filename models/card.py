@@ -6,6 +6,7 @@ After M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,9 @@ class Card:
         """Return the Markdown with its images in it, for a reader that cannot open files."""
         text = self.text
         for name, image in self.images.items():
-            # no text from data has "](", for that is escaped in it
-            text = text.replace(f"]({name})", f"](data:image/png;base64,{base64.b64encode(image).decode()})")
+            # in a text from data the bracket is escaped
+            place, data = rf"(?<!\\)\]\({re.escape(name)}\)", base64.b64encode(image).decode()
+            text = re.sub(place, f"](data:image/png;base64,{data})", text)
         return text
 
     def write(self, directory: Path) -> None:

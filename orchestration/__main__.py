@@ -54,6 +54,7 @@ def _run(current: Settings, job: str) -> int:
     from assets.dbt import DbtParseError
 
     try:
+        from orchestration.progress import for_terminal
         from orchestration.run import run_job
         from orchestration.summary import summarize, ui_command
 
@@ -72,11 +73,11 @@ def _run(current: Settings, job: str) -> int:
             sys.stderr.write(f"\nInterrupted. {published} To go on, {again}\n")
             return INTERRUPTED
         sys.stderr.write(
-            f"\n{outcome.failure}\n\n{published} The run's log: `{ui_command(current)}`, run {outcome.run_id}; when "
-            f"the cause is mended, {again}\n"
+            f"\n{for_terminal(outcome.failure)}\n\n{published} The run's log: `{ui_command(current)}`, run "
+            f"{outcome.run_id}; when the cause is mended, {again}\n"
         )
         return 1
-    sys.stdout.write(summarize(current))
+    sys.stdout.write(for_terminal(summarize(current)))
     return 0
 
 
