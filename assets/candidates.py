@@ -19,6 +19,7 @@ from models.census import departures
 from models.declaration import ModelDeclaration
 from models.evaluation import Evaluation, evaluate
 from models.gates import Gate, gates
+from models.markdown import plain
 from models.registry import DECLARATIONS
 from models.suspicion import SELDOM, suspicions, unconfirmed, unknown_confirmations
 from models.training_set import load as load_training_set
@@ -187,7 +188,7 @@ def _untrained(untrainable: Untrainable) -> Iterator[dg.Output[str | Untrainable
             check_name=name,
             passed=False,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"Nothing was measured. {untrainable.reason}",
+            description=f"Nothing was measured. {plain(untrainable.reason)}",
         )
 
 

@@ -26,6 +26,7 @@ from models.comparison import on_shared_rows
 from models.declaration import ModelDeclaration
 from models.evaluation import evaluate
 from models.grades import why_new_grades
+from models.markdown import bullets, plain
 from models.promotion import (
     HORIZON_MATTERS,
     ChampionEvidence,
@@ -204,8 +205,8 @@ def _retiring(connection: "Connection", model: str, refusal: Decision) -> Decisi
 def _tried(shorter: "ShorterHorizons | None") -> dict[str, Any]:
     if shorter is None:
         return {}
-    lines = [f"- {shorter.setting}={each.horizon_days}: {each.reason}" for each in shorter.trials] or [shorter.advice]
-    return {"shorter_horizons": dg.MetadataValue.md("\n".join(lines))}
+    tried = bullets(f"{shorter.setting}={each.horizon_days}: {each.reason}" for each in shorter.trials)
+    return {"shorter_horizons": dg.MetadataValue.md(tried if shorter.trials else plain(shorter.advice))}
 
 
 def _champion(connection: "Connection", artifacts: ArtifactStore, candidate: Candidate) -> ChampionEvidence | None:

@@ -14,6 +14,7 @@ from assets.lateness import markdown, measure
 from assets.ml_tables import ensure, record_lateness
 from assets.resources import WAREHOUSE_POOL, Clock, CrmSource, Publication
 from assets.warehouse import NoExtractionError, Warehouse
+from models.markdown import bullets, markdown_table
 
 TABLES = ("leads", "interactions", "appointments", "projects", "changes")
 MAX_REJECTED_SHARE = 0.01
@@ -111,7 +112,7 @@ def crm(
         "clock": dg.MetadataValue.timestamp(report.as_of),
         "source": report.source,
         "mapping": f"{report.mapping_name} ({report.mapping_reason})",
-        "accepted": dg.MetadataValue.md("\n".join(f"- {each}" for each in report.accepted) or "none"),
+        "accepted": dg.MetadataValue.md(bullets(report.accepted)),
     }
     rejected = {name: table.rejects_by_reason for name, table in report.tables.items() if table.rejects_by_reason}
     for name in TABLES:
@@ -139,7 +140,7 @@ def crm(
         metadata={
             "dagster/row_count": sum(table.rows_rejected for table in report.tables.values()),
             "rejects_by_reason": dg.MetadataValue.md(_rejects_table(rejected)),
-            "assumptions": dg.MetadataValue.md("\n".join(f"- {each}" for each in report.assumptions) or "none"),
+            "assumptions": dg.MetadataValue.md(bullets(report.assumptions)),
             **shared,
         },
     )
@@ -193,5 +194,5 @@ def _refuse_other_source(warehouse: Warehouse, address: str, *, moved: bool, fil
 def _rejects_table(rejected: dict[str, dict[str, int]]) -> str:
     if not rejected:
         return "none"
-    rows = [f"| {table} | {reason} | {n} |" for table, by in rejected.items() for reason, n in sorted(by.items())]
-    return "\n".join(["| table | reason | rows |", "|---|---|---|", *rows])
+    rows = [(table, reason, n) for table, by in rejected.items() for reason, n in sorted(by.items())]
+    return markdown_table(("table", "reason", "rows"), rows)

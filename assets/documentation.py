@@ -13,6 +13,7 @@ import dagster as dg
 
 from assets.compiled import replace_file
 from assets.dbt import manifest_path
+from assets.pages import UnknownPageError, in_script, with_policy
 from assets.resources import WAREHOUSE_POOL, ArtifactStore
 from assets.warehouse import Connection, Warehouse
 
@@ -31,7 +32,7 @@ _COLUMNS = (
 )
 
 
-class DocsPageError(RuntimeError):
+class DocsPageError(UnknownPageError):
     """The page that comes with dbt is not the one that this module knows how to fill."""
 
 
@@ -153,13 +154,12 @@ def page(template: Path, manifest: Mapping[str, Any], catalog: Mapping[str, Any]
     DocsPageError
         If there is not exactly one place for each in it.
     """
-    text = template.read_text(encoding="utf-8")
+    text = with_policy(template.read_text(encoding="utf-8"))
     for place, content in ((MANIFEST, manifest), (CATALOG, catalog)):
         if (found := text.count(place)) != 1:
             raise DocsPageError(
                 f"{template}: expected {place} once, as the page of dbt 1.11 has it, found it {found} times. Install "
                 "the dbt-core of requirements.lock, or adapt assets/documentation.py to the new page."
             )
-        # a "</script>" in a description would end the script
-        text = text.replace(place, json.dumps(content).replace("</", "<\\/"))
+        text = text.replace(place, in_script(json.dumps(content)))
     return text

@@ -19,6 +19,7 @@ from assets.warehouse import Excerpt, Warehouse, columns_of
 from models.candidate import PROBABILITY, TRUTH, Candidate
 from models.declaration import ModelDeclaration
 from models.drift import CHECKS, Distance, DriftEvidence, Performance, Reference, Verdict, judge, measure_performance
+from models.markdown import Markup, bullets, markdown_table, plain
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -313,7 +314,8 @@ def check_result(
         check_name=verdict.check,
         passed=not verdict.failed,
         severity=severity,
-        description=verdict.statement,
+        # the UI reads it as Markdown
+        description=plain(verdict.statement),
         metadata={
             "statement": verdict.statement,
             **{name: value for name, value in figures.items() if value is not None},
@@ -343,15 +345,14 @@ def _sample(
 
 
 def _metadata(evidence: DriftEvidence, verdicts: tuple[Verdict, ...]) -> dict[str, Any]:
+    head = ("column", "PSI", "KS or Jensen-Shannon", "Wasserstein", "nulls before", "nulls now", "new categories")
     rows = [
-        f"| {each.column} | {_figure(each.psi)} | {_figure(each.distance)} | {_figure(each.wasserstein)} "
-        f"| {_figure(each.nulls_reference)} | {_figure(each.nulls_current)} | {_figure(each.new_categories)} |"
+        (
+            each.column, _figure(each.psi), _figure(each.distance), _figure(each.wasserstein),
+            _figure(each.nulls_reference), _figure(each.nulls_current), _figure(each.new_categories),
+        )
         for each in _shown(evidence)
-    ]
-    head = [
-        "| column | PSI | KS or Jensen-Shannon | Wasserstein | nulls before | nulls now | new categories |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    ]  # fmt: skip
     return {
         "champion": evidence.version,
         "clock": dg.MetadataValue.timestamp(evidence.as_of),
@@ -359,8 +360,10 @@ def _metadata(evidence: DriftEvidence, verdicts: tuple[Verdict, ...]) -> dict[st
         "rows_reference": evidence.rows_reference,
         "rows_current": evidence.rows_current,
         "failed": ", ".join(each.check for each in verdicts if each.failed) or "none",
-        "verdicts": dg.MetadataValue.md("\n".join(f"- **{each.check}**: {each.statement}" for each in verdicts)),
-        "most_moved": dg.MetadataValue.md("\n".join([*head, *rows])),
+        "verdicts": dg.MetadataValue.md(
+            bullets(Markup(f"**{each.check}**: {plain(each.statement)}") for each in verdicts)
+        ),
+        "most_moved": dg.MetadataValue.md(markdown_table(head, rows)),
     }
 
 

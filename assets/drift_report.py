@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from typing import TYPE_CHECKING
+
+from assets.pages import UnknownPageError, in_script, with_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +32,11 @@ VALUES = 30
 """The commonest values of a text, which are drawn one by one: Evidently takes ten seconds over 3,000."""
 
 OTHERS = "(others)"
+
+_OPENINGS = (re.compile(r"<script>\s+var \w+ = "), re.compile(r";\s+var additional_graphs_\w+ = "))
+"""What stands in Evidently's page before each of the two texts of JSON that hold the data."""
+_ENDING = re.compile(r";\s+</script>")
+"""What stands after them."""
 
 
 def write_report(reference: pd.DataFrame, current: pd.DataFrame, kinds: Mapping[str, Kind], path: Path) -> bool:
@@ -70,11 +80,47 @@ def write_report(reference: pd.DataFrame, current: pd.DataFrame, kinds: Mapping[
     snapshot = Report([DataDriftPreset()]).run(current_data=sides[0], reference_data=sides[1])
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
-    snapshot.save_html(str(unfinished))
+    unfinished.write_text(with_policy(safe(snapshot.get_html_str(as_iframe=False))), encoding="utf-8")
     unfinished.replace(path)
     for outdated in sorted(path.parent.glob("*.html"))[:-KEPT]:
         outdated.unlink()
     return True
+
+
+def safe(page: str) -> str:
+    """Return a page of Evidently in which no text of the data is read as a part of the page.
+
+    Parameters
+    ----------
+    page : str
+        Evidently writes its data as JSON into a script, in which a browser looks for ``</script>`` also within texts.
+
+    Raises
+    ------
+    UnknownPageError
+        If the data do not stand where Evidently 0.7 has them.
+    """
+    written: list[str] = []
+    begin = 0
+    for opening in _OPENINGS:
+        # the first wherever it comes, the second where the first text of JSON ends
+        found = opening.match(page, begin) if written else opening.search(page)
+        if found is None:
+            raise _unknown(opening, page, begin)
+        _, end = json.JSONDecoder().raw_decode(page, found.end())
+        written += [page[begin : found.end()], in_script(page[found.end() : end])]
+        begin = end
+    if _ENDING.match(page, begin) is None:
+        raise _unknown(_ENDING, page, begin)
+    return "".join([*written, page[begin:]])
+
+
+def _unknown(expected: re.Pattern[str], page: str, place: int) -> UnknownPageError:
+    return UnknownPageError(
+        f"the page of Evidently: expected {expected.pattern!r} after {place:,} characters, found "
+        f"{page[place : place + 80]!r}. Install the evidently of requirements.lock, or adapt assets/drift_report.py to "
+        "the new page."
+    )
 
 
 def _keep_commonest(name: str, sides: list[pd.DataFrame]) -> None:
@@ -83,7 +129,8 @@ def _keep_commonest(name: str, sides: list[pd.DataFrame]) -> None:
     texts = [side[name].astype(str) for side in sides]
     commonest = pd.concat(texts).value_counts().index[:VALUES]
     for side, text in zip(sides, texts, strict=True):
-        side[name] = text.where(text.isin(commonest), OTHERS)
+        # Plotly takes "<b>" and "<a href=…>" in labels for bold text and a link
+        side[name] = text.where(text.isin(commonest), OTHERS).map(lambda each: html.escape(each, quote=False))
 
 
 def _has_histogram(*sides: pd.Series) -> bool:

@@ -61,6 +61,8 @@ _DBT_READS = {
 }
 """Of each part of an address, by its name in libpq: the end of the name of the variable that dbt's profile reads."""
 
+_ADDRESS = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+"""An origin as browsers send it: scheme, host and port, the last where it is not the scheme's."""
 
 MAKE_NAMES = {"LEADLINE_CONVERSION_HORIZON_DAYS": "HORIZON"}
 """The names that the Makefile has for horizons."""
@@ -116,6 +118,8 @@ class Settings:
         Horizons that replace those of the declarations, by model (``LEADLINE_<MODEL>_HORIZON_DAYS``).
     reports_port : int
         Where drift reports and dbt docs are served while the UI runs (``LEADLINE_REPORTS_PORT``).
+    ui_addresses : tuple of str
+        At which browsers reach the UI and the reports through a proxy (``LEADLINE_UI_ADDRESSES``).
     simulation_leads, simulation_months, simulation_seed : int
         The simulated CRM (``LEADLINE_SIMULATION_LEADS``, ``_MONTHS``, ``_SEED``).
     """
@@ -136,6 +140,7 @@ class Settings:
     split: Split
     horizon_days: Mapping[str, int]
     reports_port: int
+    ui_addresses: tuple[str, ...]
     simulation_leads: int
     simulation_months: int
     simulation_seed: int
@@ -256,6 +261,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         split=_split(values.get("LEADLINE_SPLIT", "temporal")),
         horizon_days=horizons,
         reports_port=_whole_number("LEADLINE_REPORTS_PORT", values.get("LEADLINE_REPORTS_PORT", "3001"), least=1),
+        ui_addresses=_addresses("LEADLINE_UI_ADDRESSES", values.get("LEADLINE_UI_ADDRESSES", "")),
         simulation_leads=_whole_number(
             "LEADLINE_SIMULATION_LEADS", values.get("LEADLINE_SIMULATION_LEADS", "10000"), least=1
         ),
@@ -515,6 +521,18 @@ def _confirmed(value: str) -> dict[str, tuple[str, ...]]:
             )
         confirmed[model] = tuple(dict.fromkeys((*confirmed.get(model, ()), feature)))
     return confirmed
+
+
+def _addresses(name: str, value: str) -> tuple[str, ...]:
+    addresses = tuple(each for part in value.split(",") if (each := part.strip().lower()))
+    for each in addresses:
+        # browsers leave out the port of the scheme
+        if not _ADDRESS.fullmatch(each) or re.fullmatch("http:.*:80|https:.*:443", each):
+            raise SettingError(
+                f"{name}: expected addresses as a browser shows them, without a path, such as "
+                f"https://leadline.example.com, separated by commas, found {each!r}."
+            )
+    return addresses
 
 
 def _switch(name: str, value: str) -> bool:

@@ -18,6 +18,7 @@ from assets.resources import WAREHOUSE_POOL
 from assets.warehouse import Excerpt, Warehouse
 from models.declaration import FeatureView
 from models.learning import threads
+from models.markdown import markdown_table
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -285,7 +286,7 @@ def _completeness(measured: Sequence[FeatureQuality]) -> dg.AssetCheckResult:
         (each for each in measured if each.incomplete or each.constant), key=lambda each: each.completeness
     )
     rows = [
-        f"| {each.feature} | {each.feature_group} | {each.completeness:.3f} | {'yes' if each.constant else ''} |"
+        (each.feature, each.feature_group, f"{each.completeness:.3f}", "yes" if each.constant else "")
         for each in flagged
     ]
     return dg.AssetCheckResult(
@@ -298,7 +299,7 @@ def _completeness(measured: Sequence[FeatureQuality]) -> dg.AssetCheckResult:
             "features_incomplete": sum(each.incomplete for each in measured),
             "features_constant": sum(each.constant for each in measured),
             "features": len(measured),
-            "flagged": _table("| feature | group | completeness | constant |", rows),
+            "flagged": _table(("feature", "group", "completeness", "constant"), rows),
         },
     )
 
@@ -306,7 +307,7 @@ def _completeness(measured: Sequence[FeatureQuality]) -> dg.AssetCheckResult:
 def _correlation(measured: Sequence[FeatureQuality]) -> dg.AssetCheckResult:
     amounts = {each.feature: abs(each.correlation or 0.0) for each in measured}
     flagged = sorted((each for each in measured if each.redundant), key=lambda each: -amounts[each.feature])
-    rows = [f"| {each.feature} | {each.most_correlated_with} | {each.correlation:.3f} |" for each in flagged]
+    rows = [(each.feature, each.most_correlated_with, f"{each.correlation:.3f}") for each in flagged]
     return dg.AssetCheckResult(
         check_name="correlation",
         passed=not flagged,
@@ -316,14 +317,13 @@ def _correlation(measured: Sequence[FeatureQuality]) -> dg.AssetCheckResult:
             "threshold": MAX_CORRELATION,
             "features_redundant": len(flagged),
             "features": len(measured),
-            "flagged": _table("| feature | most correlated with | rank correlation |", rows),
+            "flagged": _table(("feature", "most correlated with", "rank correlation"), rows),
         },
     )
 
 
-def _table(header: str, rows: Sequence[str]) -> dg.MarkdownMetadataValue:
-    ruler = "|---" * (header.count("|") - 1) + "|"
-    return dg.MetadataValue.md("\n".join([header, ruler, *rows]) if rows else "none")
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(markdown_table(header, rows) if rows else "none")
 
 
 _views = {declaration.feature_view.name: declaration.feature_view for declaration in DECLARATIONS.values()}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.markdown import markdown_table
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -110,12 +112,14 @@ def measure(connection: Connection) -> list[Lateness]:
 def markdown(figures: Iterable[Lateness]) -> str:
     """Return figures as a table in Markdown, in days and per cent; ``not measured`` where there is none."""
     rows = [
-        f"| {each.measure} | {each.type or each.table_name} | {each.rows:,} | {each.median_days:.2f} | "
-        f"{each.p90_days:.2f} | {each.p99_days:.2f} | {each.max_days:.2f} | {each.share_over_1d:.1%} | "
-        f"{each.share_over_7d:.1%} | {each.share_over_30d:.1%} |"
+        (
+            each.measure, each.type or each.table_name, f"{each.rows:,}", f"{each.median_days:.2f}",
+            f"{each.p90_days:.2f}", f"{each.p99_days:.2f}", f"{each.max_days:.2f}", f"{each.share_over_1d:.1%}",
+            f"{each.share_over_7d:.1%}", f"{each.share_over_30d:.1%}",
+        )
         for each in figures
-    ]
+    ]  # fmt: skip
     if not rows:
         return "not measured"
-    head = "| until | of | rows | median, days | 90 % | 99 % | latest | over 1 d | over 7 d | over 30 d |"
-    return "\n".join([head, "|---" * 10 + "|", *rows])
+    head = ("until", "of", "rows", "median, days", "90 %", "99 %", "latest", "over 1 d", "over 7 d", "over 30 d")
+    return markdown_table(head, rows)

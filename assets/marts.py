@@ -27,6 +27,7 @@ from assets.publications import (
 )
 from assets.resources import WAREHOUSE_POOL, CompiledSql, Horizons, Publication
 from assets.warehouse import Warehouse
+from models.markdown import bullets
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def published_snapshot(
             **metadata,
             "dagster/row_count": standing.rows["lead_scores"],
             "rows": dg.MetadataValue.json(dict(standing.rows)),
-            **({"accepted": dg.MetadataValue.md("\n".join(f"- {each}" for each in accepted))} if accepted else {}),
+            **({"accepted": dg.MetadataValue.md(bullets(accepted))} if accepted else {}),
         }
     )
 

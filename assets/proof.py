@@ -15,7 +15,7 @@ from assets.point_in_time import PROOF_ERRORS, Subject, prove
 from assets.resources import WAREHOUSE_POOL, Clock, CompiledSql, Proving
 from assets.warehouse import Warehouse
 from models.declaration import FeatureView
-from models.markdown import markdown_table
+from models.markdown import bullets, markdown_table, plain
 from models.registry import DECLARATIONS
 
 SHOWN = 50
@@ -113,7 +113,7 @@ def result(certificate: Certificate, view: Name, *, accepted: bool = False) -> d
             "The differences show rows with both values; correct the dbt models and build them again."
         ),
         metadata={
-            "moments": dg.MetadataValue.md("\n".join(f"- {each.isoformat()}" for each in certificate.moments)),
+            "moments": dg.MetadataValue.md(bullets(each.isoformat() for each in certificate.moments)),
             "rows": certificate.rows,
             "rows_by_variant": dg.MetadataValue.json(certificate.rows_by_variant),
             "features": len(certificate.features),
@@ -139,7 +139,8 @@ def _result(
         passed=passed,
         # what a person has accepted blocks nothing
         severity=dg.AssetCheckSeverity.WARN if accepted else dg.AssetCheckSeverity.ERROR,
-        description=description,
+        # the UI reads it as Markdown
+        description=plain(description),
         metadata={**metadata, "accepted": accepted},
     )
 

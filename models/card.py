@@ -6,12 +6,13 @@ After M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.declaration import AS_OF, LOWER_IS_BETTER
 from models.held_out import RESAMPLES, SEGMENT_ROWS
-from models.markdown import markdown_table
+from models.markdown import Markup, bullets, markdown_table, plain
 from models.suspicion import suspicions
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ class Card:
         """Return the Markdown with its images in it, for a reader that cannot open files."""
         text = self.text
         for name, image in self.images.items():
-            text = text.replace(f"({name})", f"(data:image/png;base64,{base64.b64encode(image).decode()})")
+            # in a text from data the bracket is escaped
+            place, data = rf"(?<!\\)\]\({re.escape(name)}\)", base64.b64encode(image).decode()
+            text = re.sub(place, f"](data:image/png;base64,{data})", text)
         return text
 
     def write(self, directory: Path) -> None:
@@ -85,7 +88,7 @@ def model_card(
 
     sections = (
         _head(declaration, candidate, evaluation),
-        warning and f"**{warning}**",
+        warning and f"**{plain(warning)}**",
         _data(declaration, candidate, evaluation),
         census_table(evaluation),
         hindsight_table(declaration, evaluation, confirmed),
@@ -122,7 +125,7 @@ def gates_table(gates: Iterable[Gate], evaluation: Evaluation) -> str:
             gate.name,
             _number(gate.value) if gate.value is not None else f"undefined: {gate.undefined}",
             f"{'≤' if gate.at_most else '≥'} {gate.bound:g}",
-            "met" if gate.met else "**missed**",
+            "met" if gate.met else Markup("**missed**"),
             "-" if gate.ceiling is None else _number(gate.ceiling),
         )
         for gate in gates
@@ -189,7 +192,7 @@ def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confi
     if measured is None:
         return "## Hindsight\n\nNot measured."
     suspected = [
-        f"- {each.sentence}{' (**confirmed** by a person)' if each.feature in confirmed else ''}"
+        Markup(f"{plain(each.sentence)}{' (**confirmed** by a person)' if each.feature in confirmed else ''}")
         for each in suspicions(declaration, evaluation)
     ]
     alone = [
@@ -209,7 +212,7 @@ def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confi
     entity = declaration.feature_view.entity
     return (
         "## Hindsight\n\n"
-        + ("\n".join(suspected) if suspected else "No feature seems to know the outcome.")
+        + (bullets(suspected) if suspected else "No feature seems to know the outcome.")
         + "\n\nThe features that predict best alone:\n\n"
         + markdown_table(("feature", "outcome", "skill", "AUC"), alone)
         + f"\n\nThe values that most divide {entity}s that were settled from those that are open: seen on the other "
@@ -267,7 +270,7 @@ def labelled_since(manifest: Mapping[str, Any]) -> str:
 
 
 def _metrics(evaluation: Evaluation) -> str:
-    undefined = "".join(f"\n\n{name} is undefined: {reason}." for name, reason in evaluation.undefined.items())
+    undefined = "".join(f"\n\n{name} is undefined: {plain(reason)}." for name, reason in evaluation.undefined.items())
     return f"## Metrics\n\n{metrics_table(evaluation)}{undefined}"
 
 
@@ -334,7 +337,7 @@ def _gains(evaluation: Evaluation) -> str:
 def _validation(evaluation: Evaluation) -> str:
     validation, crossed = evaluation.validation, evaluation.validation.cross_validation
     if crossed is None:
-        folds = f"No cross-validation: {validation.note}."
+        folds = f"No cross-validation: {plain(validation.note)}."
     else:
         folds = (
             f"Cross-validation by lead ({crossed.rows:,} training rows of {crossed.entities:,} leads): "
@@ -367,7 +370,7 @@ def _limits(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
             f"Rows of leads that succeeded count {declaration.success_weight:g} times in learning, so probabilities "
             "lean away from plain frequencies."
         )
-    return "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits)
+    return "## Limits\n\n" + bullets(limits)
 
 
 def _interval(figure: Figure) -> str:

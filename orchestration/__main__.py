@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from pathlib import Path
 
 from assets.environment import (
     OWN_SERVER,
@@ -55,6 +54,7 @@ def _run(current: Settings, job: str) -> int:
     from assets.dbt import DbtParseError
 
     try:
+        from orchestration.progress import for_terminal
         from orchestration.run import run_job
         from orchestration.summary import summarize, ui_command
 
@@ -73,11 +73,11 @@ def _run(current: Settings, job: str) -> int:
             sys.stderr.write(f"\nInterrupted. {published} To go on, {again}\n")
             return INTERRUPTED
         sys.stderr.write(
-            f"\n{outcome.failure}\n\n{published} The run's log: `{ui_command(current)}`, run {outcome.run_id}; when "
-            f"the cause is mended, {again}\n"
+            f"\n{for_terminal(outcome.failure)}\n\n{published} The run's log: `{ui_command(current)}`, run "
+            f"{outcome.run_id}; when the cause is mended, {again}\n"
         )
         return 1
-    sys.stdout.write(summarize(current))
+    sys.stdout.write(for_terminal(summarize(current)))
     return 0
 
 
@@ -89,14 +89,16 @@ def _ui(current: Settings, port: int) -> int:
     with open_instance(current) as instance:
         reconcile(instance)
     artifacts = ArtifactStore(root=str(current.artifacts), reports_port=current.reports_port)
-    report_server.start(current.artifacts / "reports", current.reports_port)
+    report_server.start(current.artifacts / "reports", current.reports_port, current.ui_addresses)
     sys.stderr.write(f"Leadline: the UI of {current.home} is at http://127.0.0.1:{port} (end it with Ctrl-C)\n")
     if current.warehouse_of_home == OWN_SERVER:
         sys.stderr.write(f"Its warehouse is at {current.warehouse} while it runs\n")
     if artifacts.docs.exists():
         sys.stderr.write(f"Every table and column is described at {artifacts.report_address(artifacts.docs)}\n")
-    dagster = Path(sys.executable).with_name("dagster")
-    return foreground.run([str(dagster), "dev", "--workspace", "workspace.yaml", "--port", str(port)], PROJECT)
+    address = ["--host", "127.0.0.1", "--port", str(port)]
+    return foreground.run(
+        [sys.executable, "-m", "orchestration.webserver", "dev", "--workspace", "workspace.yaml", *address], PROJECT
+    )
 
 
 if __name__ == "__main__":

@@ -20,10 +20,15 @@ class ProgressHandler(logging.Handler):
         try:
             line = describe(record)
             if line is not None:
-                sys.stderr.write(f"{line}\n")
+                sys.stderr.write(f"{for_terminal(line)}\n")
                 sys.stderr.flush()
         except Exception:  # noqa: BLE001 - a logging handler must not fail the run; logging reports it
             self.handleError(record)
+
+
+def for_terminal(text: str) -> str:
+    """Return a text whose control characters, which a terminal would obey, are written as Python writes them."""
+    return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
 
 
 def describe(record: logging.LogRecord) -> str | None:

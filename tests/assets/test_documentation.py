@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,11 @@ import pytest
 
 from assets.dbt import DBT, DBT_PROJECT, manifest_path
 from assets.documentation import CATALOG, MANIFEST, DocsPageError, page, published_manifest
+from tests.browser import TEN_SECONDS, browse, needs_browser
 from tests.homes import PATIENCE, REPOSITORY, Home, filled_in
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture
@@ -92,29 +90,25 @@ def test_what_a_manifest_tells_of_machine_moment_and_another_database_is_left_ou
 
 def test_text_cannot_end_the_script_that_it_stands_in(tmp_path: Path) -> None:
     template = tmp_path / "index.html"
-    template.write_text(f"<script>f({{manifest:{MANIFEST},catalog:{CATALOG}}})</script>")
-    manifest, catalog = {"description": "</script><b>"}, {"nodes": {}}
+    template.write_text(f"<head></head><script>f({{manifest:{MANIFEST},catalog:{CATALOG}}})</script>")
+    manifest, catalog = {"description": "</script><b><!--<script>&"}, {"nodes": {}}
     text = page(template, manifest, catalog)
-    assert text.count("</script>") == 1
+    assert re.findall("<.", text.partition("</head>")[2]) == ["<s", "</"]
     assert filled_in(text) == (manifest, catalog)
 
 
 def test_a_page_of_another_dbt_is_refused(tmp_path: Path) -> None:
     template = tmp_path / "index.html"
-    template.write_text(f"<script>{MANIFEST}</script>")
+    template.write_text(f"<head></head><script>{MANIFEST}</script>")
     with pytest.raises(DocsPageError, match=r"expected .CATALOG\.JSON INLINE DATA. once.*found it 0 times"):
         page(template, {}, {})
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")
+@needs_browser
 @pytest.mark.parametrize("place", ["overview", "model/model.leadline.lead_features", "macro/macro.leadline.epoch_us"])
 def test_a_browser_without_a_network_shows_it(place: str, filled: Home, docs: str, tmp_path: Path) -> None:
-    shown = subprocess.run(
-        [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}",
-         "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--virtual-time-budget=10000",
-         "--dump-dom", f"{filled.docs.as_uri()}#!/{place}"],
-        capture_output=True, text=True, timeout=PATIENCE, check=False,
-    )  # fmt: skip
+    address = f"{filled.docs.as_uri()}#!/{place}"
+    shown = browse(address, tmp_path, TEN_SECONDS, "--host-resolver-rules=MAP * ~NOTFOUND")
     assert shown.returncode == 0, shown.stderr[-3000:]
     assert [line for line in shown.stderr.splitlines() if "CONSOLE" in line and "Error" in line] == []
     text = " ".join(html.unescape(shown.stdout).split())

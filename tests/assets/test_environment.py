@@ -34,6 +34,7 @@ def test_defaults() -> None:
     assert found.dagster_home == PROJECT / ".leadline/dagster"
     assert (found.source, found.mapping, found.as_of, found.accept_new_source) == (None, None, None, False)
     assert dict(found.horizon_days) == {}
+    assert found.ui_addresses == ()
     assert (found.simulation_leads, found.simulation_months, found.simulation_seed) == (10_000, 18, 22)
 
 
@@ -361,6 +362,33 @@ def test_features_are_confirmed_by_model() -> None:
     assert settings(HOME).confirmed_features == {}
     said = {"LEADLINE_CONFIRMED_FEATURES": " conversion.a, next_best_action.b,conversion.c,,conversion.a"}
     assert settings({**HOME, **said}).confirmed_features == {"conversion": ("a", "c"), "next_best_action": ("b",)}
+
+
+def test_addresses_of_the_ui_are_those_that_a_browser_shows() -> None:
+    said = {"LEADLINE_UI_ADDRESSES": " https://Leads.example.com, http://10.0.0.7:8080,,https://[fd00::1]:8443 "}
+    assert settings({**HOME, **said}).ui_addresses == (
+        "https://leads.example.com", "http://10.0.0.7:8080", "https://[fd00::1]:8443",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "leads.example.com", "https://leads.example.com/", "https://leads.example.com:443", "http://a:80", "https://*",
+        "*", "null", "file://", "https://user@leads.example.com", "https://a b", "https://leads.example.com:port",
+    ],
+)  # fmt: skip
+def test_what_no_browser_shows_is_no_address_of_the_ui(wrong: str) -> None:
+    with pytest.raises(SettingError, match=f"without a path, such as https.*, found '{re.escape(wrong)}'"):
+        settings({**HOME, "LEADLINE_UI_ADDRESSES": f"https://leads.example.com,{wrong}"})
+
+
+def test_nothing_that_comes_from_data_is_written_as_csv() -> None:
+    """A spreadsheet takes a text that begins with ``=`` for a formula, of which whoever writes CSV has to take care."""
+    writing = re.compile(r"to_csv|write_csv|CSVWriter|csv\.writer|DictWriter|format\s*=?\s*'?csv|copy .* to .*csv")
+    found = {str(path.relative_to(PROJECT)) for path in _modules() if writing.search(path.read_text(encoding="utf-8"))}
+    # the simulated CRM, whose texts are its own
+    assert found == {"simulation/export.py"}
 
 
 @pytest.mark.parametrize("wrong", ["zip_prefix", "churn.zip_prefix", "conversion."])

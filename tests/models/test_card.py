@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from models.card import CARD, model_card
-from models.evaluation import evaluate
+from models.evaluation import Segment, evaluate
 from models.gates import gates
+from models.hindsight import OneSided
+from models.markdown import plain
 
 
 @pytest.fixture(params=["converter", "recommender"])
@@ -48,6 +50,31 @@ def test_the_card_is_one_file_for_the_ui_and_three_for_people(described, tmp_pat
     card.write(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {CARD, *card.images}
     assert all(f"({name})" in (tmp_path / CARD).read_text() for name in card.images)
+
+
+def test_what_the_data_say_is_shown_as_it_is_written(described):
+    declaration, candidate, evaluation, measured = described
+    said = "<img src=x onerror=run()> [x](javascript:run()) ![](card_predictions.png) | `{{ }}`"
+    segment = Segment(
+        column="lead_source", value=said, rows=1, entities=1, primary=None, log_loss=None, predicted=None, observed=None
+    )
+    one_sided = OneSided(
+        feature="status", value=said, side="settled", having=90, others=90, expected_now=50.0, seen_now=0.0,
+        expected_before=50.0, seen_before=0.0,
+    )  # fmt: skip
+    hostile = replace(
+        evaluation,
+        segments=(segment,),
+        hindsight=replace(evaluation.hindsight, one_sided=(one_sided,)),
+        undefined={"auc": said},
+    )
+    card = model_card(declaration, candidate, hostile, measured, warning=said)
+    shown = plain(said)
+    # in the segment, twice in what is suspected, in what is undefined and in the warning
+    assert card.text.count(shown) == 5
+    assert said not in card.text
+    assert card.embedded().count("](data:image/png;base64,") == 2
+    assert shown in card.embedded()
 
 
 def test_an_equal_card_is_not_written_again(described, tmp_path):

@@ -1,4 +1,4 @@
-"""A database's password stays in the environment."""
+"""What is stored and shown: a database's password is not, and what the data say is text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from orchestration.progress import for_terminal
 from tests.homes import REPOSITORY
 
 if TYPE_CHECKING:
@@ -32,3 +33,7 @@ def test_what_dagster_stores_of_the_code_location_has_no_password(tmp_path: Path
     )
     assert loaded.returncode == 0, loaded.stderr[-3000:]
     assert loaded.stdout.split() == ["hidden", address]
+
+
+def test_a_terminal_obeys_nothing_that_the_data_say() -> None:
+    assert for_terminal("ä\x1b]0;owned\x07\u202e\r → 1\n\t2") == "ä\\x1b]0;owned\\x07\\u202e\\r → 1\n\t2"

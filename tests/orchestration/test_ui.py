@@ -30,9 +30,14 @@ def reports_port() -> int:
 
 
 @pytest.fixture
-def ui(own: Home, reports_port: int) -> Iterator[Query]:
+def port() -> int:
+    """Return a port for the UI."""
+    return free_port()
+
+
+@pytest.fixture
+def ui(own: Home, reports_port: int, port: int) -> Iterator[Query]:
     """Start ``python -m orchestration ui`` and return a query on its GraphQL interface."""
-    port = free_port()
     log = own.path / "ui.log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -79,7 +84,9 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], ask: Query, log: Ca
 
 
 @pytest.mark.slow(60)
-def test_assets_checks_runs_reports_schedule_and_sensor_are_there(ui: Query, own: Home, reports_port: int) -> None:
+def test_assets_checks_runs_reports_schedule_and_sensor_are_there(
+    ui: Query, own: Home, reports_port: int, port: int
+) -> None:
     nodes = ui(
         "{ assetNodes { assetKey { path } groupName description kinds owners { ... on TeamAssetOwner { team } } "
         "assetMaterializations(limit: 1) { metadataEntries { label ... on IntMetadataEntry { intValue } "
@@ -108,6 +115,14 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(ui: Query, own
         assert metadata[f"candidate/{model}"]["log_loss"]["floatValue"] > 0
         assert "](data:image/png;base64," in metadata[f"candidate/{model}"]["card"]["mdStr"]
         assert "| metric | model | linear | trivial |" in metadata[f"candidate/{model}"]["metrics"]["mdStr"]
+    # the process that the command starts is the guarded one
+    for path, host, refused in (
+        ("/server_info", "evil.example", 421),
+        ("/graphql?query=%7Bversion%7D", "localhost", 403),
+    ):
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Host": host})
+        with pytest.raises(urllib.error.HTTPError, match=str(refused)):
+            urllib.request.urlopen(request, timeout=PATIENCE)
     said = (own.path / "ui.log").read_text()
     assert f"described at http://127.0.0.1:{reports_port}/dbt_docs/index.html" in said
     for report in (*(metadata[f"drift/{model}"]["report"] for model in MODELS), metadata["reports/dbt_docs"]["docs"]):
