@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assets import permissions
 from assets.addresses import FORM, AddressError, canonical, is_database, parsed, same_place, without_password
+from assets.permissions import AccessError
 from models.declaration import SPLITS, Split
 from models.registry import DECLARATIONS
 from models.suspicion import CONFIRMED_FEATURES
@@ -38,7 +40,8 @@ OWN_SERVER = "postgres"
 
 OWN_NAMES = frozenset(
     {
-        "artifacts", "compiled", "dagster", "extraction", "on_postgres", "postgres", "publication.json", "published",
+        "artifacts", "compiled", "dagster", "extraction", "on_postgres", "postgres", "postgres.unfinished",
+        "postgres_password", "publication.json", "published",
         "simulated_crm", "warehouse.duckdb", "warehouse_of_this_home",
     }
 )  # fmt: skip
@@ -116,6 +119,10 @@ class Settings:
         Horizons that replace those of the declarations, by model (``LEADLINE_<MODEL>_HORIZON_DAYS``).
     reports_port : int
         Where drift reports and dbt docs are served while the UI runs (``LEADLINE_REPORTS_PORT``).
+    published_in : Path or None
+        The folder of the file that readers open (``LEADLINE_PUBLISHED``); None for one in the home.
+    published_group : str or None
+        The group that may read it (``LEADLINE_PUBLISHED_GROUP``); None for its owner alone.
     simulation_leads, simulation_months, simulation_seed : int
         The simulated CRM (``LEADLINE_SIMULATION_LEADS``, ``_MONTHS``, ``_SEED``).
     """
@@ -136,6 +143,8 @@ class Settings:
     split: Split
     horizon_days: Mapping[str, int]
     reports_port: int
+    published_in: Path | None
+    published_group: str | None
     simulation_leads: int
     simulation_months: int
     simulation_seed: int
@@ -194,7 +203,7 @@ class Settings:
     @property
     def published(self) -> Path:
         """The snapshot that readers open, of a warehouse that is a DuckDB file."""
-        return self.home / "published" / "leadline.duckdb"
+        return (self.published_in or self.home / "published") / "leadline.duckdb"
 
     @property
     def publication_record(self) -> Path:
@@ -256,6 +265,10 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         split=_split(values.get("LEADLINE_SPLIT", "temporal")),
         horizon_days=horizons,
         reports_port=_whole_number("LEADLINE_REPORTS_PORT", values.get("LEADLINE_REPORTS_PORT", "3001"), least=1),
+        published_in=_published(values.get("LEADLINE_PUBLISHED"), warehouse),
+        published_group=_published_group(
+            values.get("LEADLINE_PUBLISHED_GROUP"), _published(values.get("LEADLINE_PUBLISHED"), warehouse), home
+        ),
         simulation_leads=_whole_number(
             "LEADLINE_SIMULATION_LEADS", values.get("LEADLINE_SIMULATION_LEADS", "10000"), least=1
         ),
@@ -280,6 +293,12 @@ def _hash(variable: str, value: str, *, of: str) -> str:
 def session_options() -> str:
     """Return what libpq sets for every session (``PGOPTIONS``), for a client that would leave it out."""
     return os.environ.get("PGOPTIONS", "")
+
+
+def language_and_paths() -> dict[str, str]:
+    """Return the environment of a program that shall know none of the settings, for they may hold passwords."""
+    kept = ("PATH", "LANG", "LANGUAGE", "TZ")
+    return {name: value for name, value in os.environ.items() if name in kept or name.startswith("LC_")}
 
 
 def horizon_setting(model: str) -> str:
@@ -324,12 +343,28 @@ def refuse_other_warehouse(chosen: Settings) -> None:
 def point_at_home(chosen: Settings) -> None:
     """Make the home and tell this process and its children (Dagster, dbt) where it is.
 
+    From now on they write files that their owner alone can read, by the umask of this process.
+
     Raises
     ------
     SettingError
-        As `refuse_other_warehouse`.
+        As `refuse_other_warehouse`; or if the home cannot be closed to others, or the folder of the published file
+        cannot be given to its group.
     """
     refuse_other_warehouse(chosen)
+    os.umask(permissions.OTHERS)
+    try:
+        permissions.close_home(chosen.home)
+    except AccessError as error:
+        raise SettingError(f"LEADLINE_HOME: {error}") from None
+    if chosen.published_in is not None:
+        try:
+            permissions.prepare_published(
+                chosen.published, chosen.published_group, chosen.home, is_new=not chosen.publication_record.exists()
+            )
+        except AccessError as error:
+            raise SettingError(f"LEADLINE_PUBLISHED: {error}") from None
+        os.environ["LEADLINE_PUBLISHED"] = str(chosen.published_in)
     chosen.dagster_home.mkdir(parents=True, exist_ok=True)
     chosen.belonging.write_text(chosen.warehouse_of_home + "\n", encoding="utf-8")
     os.environ.update(
@@ -350,6 +385,34 @@ def point_at_home(chosen: Settings) -> None:
         os.environ["LEADLINE_DUCKDB_PATH"] = chosen.warehouse.removeprefix("duckdb:")
     else:
         os.environ.update(_postgres_environment(chosen.warehouse))
+
+
+def _published(value: str | None, warehouse: str) -> Path | None:
+    if value is None:
+        return None
+    if not warehouse.startswith("duckdb:"):
+        raise SettingError(
+            f"LEADLINE_PUBLISHED: expected a warehouse that is a DuckDB file, found {without_password(warehouse)}, "
+            "whose readers find the marts in its schema marts. Unset the variable."
+        )
+    folder = Path(value).expanduser().resolve()
+    _refuse_path("LEADLINE_PUBLISHED", str(folder), "?\\")
+    return folder
+
+
+def _published_group(value: str | None, folder: Path | None, home: Path) -> str | None:
+    if value is None:
+        return None
+    if folder is None or folder.is_relative_to(home):
+        raise SettingError(
+            f"LEADLINE_PUBLISHED_GROUP: expected LEADLINE_PUBLISHED with a folder outside of the home {home}, which "
+            f"its owner alone can enter, found {'none' if folder is None else folder}. Set it as well."
+        )
+    try:
+        permissions.group_number(value)
+    except AccessError as error:
+        raise SettingError(f"LEADLINE_PUBLISHED_GROUP: {error}") from None
+    return value
 
 
 def _home(value: str | None, source: str | None, warehouse: str | None) -> Path:

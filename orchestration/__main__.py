@@ -92,7 +92,8 @@ def _ui(current: Settings, port: int) -> int:
     report_server.start(current.artifacts / "reports", current.reports_port)
     sys.stderr.write(f"Leadline: the UI of {current.home} is at http://127.0.0.1:{port} (end it with Ctrl-C)\n")
     if current.warehouse_of_home == OWN_SERVER:
-        sys.stderr.write(f"Its warehouse is at {current.warehouse} while it runs\n")
+        address = own_server.Server(current.home).shown_address()
+        sys.stderr.write(f"Its warehouse is at {address} while it runs\n")
     if artifacts.docs.exists():
         sys.stderr.write(f"Every table and column is described at {artifacts.report_address(artifacts.docs)}\n")
     dagster = Path(sys.executable).with_name("dagster")
