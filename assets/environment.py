@@ -340,23 +340,32 @@ def refuse_other_warehouse(chosen: Settings) -> None:
         )
 
 
-def point_at_home(chosen: Settings) -> None:
-    """Make the home and tell this process and its children (Dagster, dbt) where it is.
-
-    From now on they write files that their owner alone can read, by the umask of this process.
+def make_home(chosen: Settings) -> None:
+    """Make the home, and have this process and its children write files that their owner alone can read.
 
     Raises
     ------
     SettingError
-        As `refuse_other_warehouse`; or if the home cannot be closed to others, or the folder of the published file
-        cannot be given to its group.
+        If the home cannot be closed to others.
     """
-    refuse_other_warehouse(chosen)
     os.umask(permissions.OTHERS)
     try:
         permissions.close_home(chosen.home)
     except AccessError as error:
         raise SettingError(f"LEADLINE_HOME: {error}") from None
+
+
+def point_at_home(chosen: Settings) -> None:
+    """Make the home and tell this process and its children (Dagster, dbt) where it is.
+
+    Raises
+    ------
+    SettingError
+        As `refuse_other_warehouse` and `make_home`; or if the folder of the published file cannot be given to its
+        group.
+    """
+    refuse_other_warehouse(chosen)
+    make_home(chosen)
     if chosen.published_in is not None:
         try:
             permissions.prepare_published(

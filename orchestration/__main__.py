@@ -12,6 +12,7 @@ from assets.environment import (
     PROJECT,
     SettingError,
     Settings,
+    make_home,
     point_at_home,
     refuse_other_warehouse,
     settings,
@@ -38,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         given = settings()
         # before a server is started in it
         refuse_other_warehouse(given)
+        make_home(given)
         current = own_server.started(given)
         point_at_home(current)
     except SettingError as error:

@@ -92,7 +92,7 @@ class Server:
         SettingError
             If it does not start.
         """
-        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._home.mkdir(mode=0o700, exist_ok=True)
         with self._alone():
             users, running = self._users(), self.process_id
             if running is not None and not self._asks_for_a_password():
