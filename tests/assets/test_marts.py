@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import grp
+import os
+import stat
 from contextlib import closing, contextmanager
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -24,7 +28,6 @@ from tests.postgres import execute, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MARTS = ["lead_scores", "lead_score_history"]
 
@@ -402,7 +405,7 @@ def test_what_a_killed_build_has_left_is_not_published(warehouse: Warehouse) -> 
     ) == [("lead_score_history",), ("lead_scores",)]
 
 
-def test_the_snapshot_of_a_file_has_the_declared_marts_alone(tmp_path: Path) -> None:
+def test_the_snapshot_of_a_file_has_the_declared_marts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warehouse = Warehouse(address=f"duckdb:{tmp_path / 'leadline.duckdb'}")
     execute(
         warehouse,
@@ -415,8 +418,19 @@ def test_the_snapshot_of_a_file_has_the_declared_marts_alone(tmp_path: Path) -> 
         *(f"comment on table marts.{name} is '{name}'" for name in [*MARTS, "lead_scores__dbt_tmp"]),
     )
     snapshot = tmp_path / "readers.duckdb"
-    readers = Publication(path=str(snapshot), record=str(tmp_path / "publication.json"))
+    group = grp.getgrgid(os.getegid()).gr_name
+    readers = Publication(path=str(snapshot), record=str(tmp_path / "publication.json"), group=group)
+    at_the_swap = []
+    replace = Path.replace
+
+    def looked_at(path: Path, target: Path) -> Path:
+        at_the_swap.append((path.name, stat.S_IMODE(path.stat().st_mode)))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", looked_at)
     published_snapshot(dg.build_asset_context(), warehouse=warehouse, publication=readers)
+    # its group can read it from the moment on at which it is there
+    assert at_the_swap[0] == (".readers.duckdb.unfinished", 0o640)
     with duckdb.connect(str(snapshot), read_only=True) as connection:
         found = connection.execute("select table_name, comment from duckdb_tables() order by 1").fetchall()
     assert found == [("lead_score_history", "lead_score_history"), ("lead_scores", "lead_scores")]
@@ -426,11 +440,11 @@ def test_what_others_put_into_schema_marts_stops_no_pipeline_that_is_not_superus
     before, at, rest = warehouse.address.partition("@")
     name = rest.split("?")[0].rpartition("/")[2]
     with (
-        role(warehouse, f"pipeline_of_{name}", "login createrole") as pipeline,
+        role(warehouse, f"pipeline_of_{name}", "login createrole password 'pipeline'") as pipeline,
         role(warehouse, f"ana_of_{name}") as ana,
     ):
         execute(warehouse, f"alter database {name} owner to {pipeline}", f"grant create on schema public to {pipeline}")
-        owned = Warehouse(address=f"{before.rpartition('/')[0]}/{pipeline}:{at}{rest}")
+        owned = Warehouse(address=f"{before.rpartition('/')[0]}/{pipeline}:pipeline{at}{rest}")
         build_marts(owned, 1)
         warnings: list[str] = []
         publish(owned, MARTS, warnings.append)
@@ -463,7 +477,7 @@ def test_whoever_holds_a_table_that_stays_is_named(
     with closing(PostgresConnection(warehouse.address)) as other:
         (pid,) = other.execute("select pg_backend_pid()").fetchall()[0]
         other.begin()
-        other.execute(f"begin; lock table marts.{held} in {mode} mode")
+        other.execute(f"lock table marts.{held} in {mode} mode")
         with pytest.raises(MartsHeldError, match=rf"held by pid {pid} "):
             publish(warehouse, MARTS, lambda _: None)
     assert published(warehouse) == ([1], [1])
