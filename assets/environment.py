@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -322,15 +323,21 @@ def dbt_target() -> str:
 
 
 def refuse_other_warehouse(chosen: Settings) -> None:
-    """Refuse a home that belongs to another warehouse: its models and its compiled SQL are of that one.
+    """Refuse a home of another warehouse, to which its models and its compiled SQL belong, or of another user.
 
     Raises
     ------
     SettingError
         If it does.
     """
-    if not chosen.belonging.exists():
-        return
+    try:
+        if not chosen.belonging.exists():
+            return
+    except PermissionError:
+        raise SettingError(
+            f"LEADLINE_HOME: expected a home of yours, found {chosen.home}, which is closed to all but its owner. "
+            "Give another home (HOME_DIR=<folder> with make, else LEADLINE_HOME)."
+        ) from None
     belongs_to = chosen.belonging.read_text(encoding="utf-8").strip()
     if not same_place(belongs_to, chosen.warehouse_of_home):
         raise SettingError(
@@ -447,8 +454,10 @@ def default_home(source: str | None, warehouse: str | None = None) -> Path:
             "which is a name of Leadline's own there. Set LEADLINE_HOME, or rename the folder."
         )
     ending = "_on_postgres" if on_postgres else ""
-    if (default / f"{name}{ending}").exists():
-        return default / f"{name}{ending}"
+    # where somebody else owns the default home, it is closed, and that is said when it is used
+    with suppress(PermissionError):
+        if (default / f"{name}{ending}").exists():
+            return default / f"{name}{ending}"
     return default / f"{name.translate(dict.fromkeys(map(ord, _NOT_IN_PATHS), '_'))}{ending}"
 
 

@@ -32,7 +32,12 @@ def close_home(home: Path) -> None:
     AccessError
         If it cannot be closed to others.
     """
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise AccessError(
+            f"expected a folder that is there or can be made, found {home}: {error.strerror}. Name another."
+        ) from None
     mode, owner = _mode(home), home.stat().st_uid
     if not mode & OTHERS:
         return

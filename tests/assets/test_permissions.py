@@ -5,7 +5,6 @@ from __future__ import annotations
 import grp
 import os
 import stat
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,29 +79,44 @@ def test_the_folders_above_a_home_keep_their_modes(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone can be another user")
-def test_a_home_of_somebody_else_that_cannot_be_closed_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("rights", "said"),
+    [
+        (
+            0o777,
+            "LEADLINE_HOME: expected a folder that can be closed to all but its owner, found {home} of the user root",
+        ),
+        (0o700, "LEADLINE_HOME: expected a home of yours, found {home}, which is closed to all but its owner"),
+        (None, "LEADLINE_HOME: expected a folder that is there or can be made, found {home}: Permission denied"),
+    ],
+)
+def test_a_home_that_cannot_be_ones_own_is_refused(rights: int | None, said: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         home = Path(folder) / "home"
-        home.mkdir()
-        _refused_to_another_user(home)
-        assert mode(home) == 0o777
+        if rights is not None:
+            home.mkdir()
+            home.chmod(rights)
+        assert _said_to_another_user(home).startswith(said.format(home=home))
+        assert rights is None or mode(home) == rights
 
 
-def _refused_to_another_user(home: Path) -> None:
-    # a process of its own, as another user for good
+def _said_to_another_user(home: Path) -> str:
+    """Return what a process of another user is told that chooses a home."""
+    told, tell = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.setgid(65534)
             os.setuid(65534)
             chosen(home)
-        except SettingError as error:
-            os._exit(0 if f"found {home} of the user root with mode 0777" in str(error) else 2)
         except BaseException as error:  # noqa: BLE001
-            sys.stderr.write(f"{error!r}\n")
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            os.write(tell, str(error).encode())
+        os._exit(0)
+    os.close(tell)
+    os.waitpid(child, 0)
+    with os.fdopen(told) as said:
+        return said.read()
 
 
 def test_a_published_file_can_be_opened_to_a_group_and_to_nobody_else(tmp_path: Path, group: grp.struct_group) -> None:
