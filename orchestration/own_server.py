@@ -82,6 +82,7 @@ class Server:
         self.data = home / "postgres"
         self.password_file = home / "postgres_password"
         self._users_file = self.data / USERS
+        self._said_file = self.data / "postmaster.pid"
         self._process: subprocess.Popen[Any] | None = None
 
     def start(self) -> None:
@@ -125,13 +126,25 @@ class Server:
             if not left and running is not None:
                 self._stop(running)
 
+    def prepare_database(self) -> None:
+        """Make the database of the warehouse, and keep readers in it and to its published tables."""
+        with self._alone():
+            with closing(PostgresConnection(self.address(SUPERUSER))) as connection:
+                if connection.execute("select 1 from pg_database where datname = $1", [DATABASE]).fetchone() is None:
+                    connection.execute(f"create database {DATABASE}")
+                for statement in OTHER_DATABASES:
+                    connection.execute(statement)
+            with closing(PostgresConnection(self.address())) as connection:
+                for statement in confined(DATABASE):
+                    connection.execute(statement)
+
     @property
     def process_id(self) -> int | None:
         """The process of the server, if it runs; it has started all others of the server."""
         said = self._said()
         if not said or not said[0].isdecimal():
             return None
-        written = (self.data / "postmaster.pid").stat().st_mtime
+        written = self._said_file.stat().st_mtime
         process_id = int(said[0])
         with suppress(psutil.Error):
             if _runs_since_before(process_id, written) and psutil.Process(process_id).name() == "postgres":
@@ -184,7 +197,7 @@ class Server:
     def _said(self) -> list[str]:
         """Return what the server says of itself: process, folder, start, port, folder of the socket, …, status."""
         try:
-            return (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+            return self._said_file.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
 
@@ -195,6 +208,9 @@ class Server:
         for left in self._said()[4:5]:
             # of a server that was killed
             _remove_sockets(Path(left))
+        if self._said_file.exists() and not "".join(self._said()[:1]).isdecimal():
+            # a crash has left it empty, with which no server starts
+            self._said_file.unlink()
         if self._password() is None:
             self.password_file.write_text(f"*:*:*:{SUPERUSER}:{secrets.token_hex(32)}\n", encoding="utf-8")
         self.password_file.chmod(0o600)
@@ -223,7 +239,10 @@ class Server:
         }
         command = [str(programs / "postgres"), "-D", str(place), "-p", PORT]
         command += [word for name, value in configured.items() for word in ("-c", f"{name}={value}")]
-        log = os.open(self.data / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            log = os.open(self.data / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise _not_started(f"that its log cannot be written: {error.strerror}", self.data) from None
         try:
             if account is not None:
                 os.fchown(log, *account)
@@ -350,15 +369,8 @@ def started(chosen: Settings) -> Settings:
     server = Server(chosen.home)
     server.start()
     atexit.register(server.leave)
-    with closing(PostgresConnection(server.address(SUPERUSER))) as connection:
-        if connection.execute("select 1 from pg_database where datname = $1", [DATABASE]).fetchone() is None:
-            connection.execute(f"create database {DATABASE}")
-        for statement in OTHER_DATABASES:
-            connection.execute(statement)
+    server.prepare_database()
     address = database_address("LEADLINE_WAREHOUSE", server.address(), {})
-    with closing(PostgresConnection(address)) as connection:
-        for statement in confined(DATABASE):
-            connection.execute(statement)
     storage = address if chosen.dagster_storage == OWN_SERVER else chosen.dagster_storage
     return replace(chosen, warehouse=address, dagster_storage=storage)
 
