@@ -100,9 +100,9 @@ class Server:
                 if users:
                     raise SettingError(
                         f"LEADLINE_WAREHOUSE={OWN_SERVER}: expected a server of {self.data} that asks for a password, "
-                        f"found one that an earlier version of Leadline has started, and that processes "
-                        f"{', '.join(map(str, users))} use. End them (`make ui`, `make run`), and run the same command "
-                        "again."
+                        f"found one that an earlier version of Leadline has started, or whose {self.password_file} is "
+                        f"gone, and that processes {', '.join(map(str, users))} use. End them (`make ui`, `make run`), "
+                        "and run the same command again."
                     )
                 self._stop(running)
                 running = None
@@ -144,9 +144,10 @@ class Server:
         said = self._said()
         if not said or not said[0].isdecimal():
             return None
-        written = self._said_file.stat().st_mtime
         process_id = int(said[0])
-        with suppress(psutil.Error):
+        # it may end meanwhile
+        with suppress(psutil.Error, FileNotFoundError):
+            written = self._said_file.stat().st_mtime
             if _runs_since_before(process_id, written) and psutil.Process(process_id).name() == "postgres":
                 return process_id
         return None
@@ -180,7 +181,7 @@ class Server:
     def _asks_for_a_password(self) -> bool:
         """Say whether a running server was started by `_launch`, which writes who may log in before."""
         logins = self.data / "pg_hba.conf"
-        return self._password() is not None and logins.read_text(encoding="utf-8") == LOGINS
+        return self._password() is not None and logins.exists() and logins.read_text(encoding="utf-8") == LOGINS
 
     def _users(self) -> list[int]:
         """Return the processes that need the server, without those that were killed.
