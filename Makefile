@@ -4,7 +4,8 @@
 #   make ui     open the Dagster UI            make test, make lint, make bench [BENCH=<name>]
 #
 # Settings: SOURCE, MAPPING, AS_OF, HORIZON (days of the conversion model), WAREHOUSE (a postgresql:// address, or
-# postgres for a server that is started under the home), HOME_DIR, PORT. See docs/settings.md.
+# postgres for a server that is started under the home), HOME_DIR, PUBLISHED, PUBLISHED_GROUP, PORT. See
+# docs/settings.md.
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,6 +30,12 @@ export LEADLINE_WAREHOUSE := $(WAREHOUSE)
 endif
 ifdef HOME_DIR
 export LEADLINE_HOME := $(HOME_DIR)
+endif
+ifdef PUBLISHED
+export LEADLINE_PUBLISHED := $(PUBLISHED)
+endif
+ifdef PUBLISHED_GROUP
+export LEADLINE_PUBLISHED_GROUP := $(PUBLISHED_GROUP)
 endif
 
 .PHONY: run score ui test coverage lint format bench lock clean

@@ -14,6 +14,27 @@ if TYPE_CHECKING:
 READER = "leadline_reader"
 """A role without login that can read the published tables and nothing else; give it to those who log in."""
 
+OTHER_DATABASES = (
+    "revoke connect, temporary on database postgres from public",
+    "revoke connect, temporary on database template1 from public",
+)
+"""What keeps readers of Leadline's own server in its database."""
+
+
+def confined(database: str) -> tuple[str, ...]:
+    """Return what takes from everybody who has no rights of their own in a database what PostgreSQL gives to all.
+
+    Leadline runs it in the database of its own server. In one of somebody's, whoever administers it decides.
+    """
+    return (
+        f"revoke temporary on database {database} from public",
+        "revoke create on schema public from public",
+        "revoke execute on function lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) from public",
+        "revoke execute on function pg_logical_emit_message(boolean, text, text, boolean), "
+        "pg_logical_emit_message(boolean, text, bytea, boolean) from public",
+    )
+
+
 APPEND_ONLY = {
     "lead_score_history": (
         "published.lead_id = built.lead_id and published.as_of = built.as_of "

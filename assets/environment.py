@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assets import permissions
 from assets.addresses import FORM, AddressError, canonical, is_database, parsed, same_place, without_password
+from assets.permissions import AccessError
 from models.declaration import SPLITS, Split
 from models.registry import DECLARATIONS
 from models.suspicion import CONFIRMED_FEATURES
@@ -38,7 +41,8 @@ OWN_SERVER = "postgres"
 
 OWN_NAMES = frozenset(
     {
-        "artifacts", "compiled", "dagster", "extraction", "on_postgres", "postgres", "publication.json", "published",
+        "artifacts", "compiled", "dagster", "extraction", "on_postgres", "postgres", "postgres.unfinished",
+        "postgres_password", "publication.json", "published",
         "simulated_crm", "warehouse.duckdb", "warehouse_of_this_home",
     }
 )  # fmt: skip
@@ -120,6 +124,10 @@ class Settings:
         Where drift reports and dbt docs are served while the UI runs (``LEADLINE_REPORTS_PORT``).
     ui_addresses : tuple of str
         At which browsers reach the UI and the reports through a proxy (``LEADLINE_UI_ADDRESSES``).
+    published_in : Path or None
+        The folder of the file that readers open (``LEADLINE_PUBLISHED``); None for one in the home.
+    published_group : str or None
+        The group that may read it (``LEADLINE_PUBLISHED_GROUP``); None for its owner alone.
     simulation_leads, simulation_months, simulation_seed : int
         The simulated CRM (``LEADLINE_SIMULATION_LEADS``, ``_MONTHS``, ``_SEED``).
     """
@@ -141,6 +149,8 @@ class Settings:
     horizon_days: Mapping[str, int]
     reports_port: int
     ui_addresses: tuple[str, ...]
+    published_in: Path | None
+    published_group: str | None
     simulation_leads: int
     simulation_months: int
     simulation_seed: int
@@ -199,7 +209,7 @@ class Settings:
     @property
     def published(self) -> Path:
         """The snapshot that readers open, of a warehouse that is a DuckDB file."""
-        return self.home / "published" / "leadline.duckdb"
+        return (self.published_in or self.home / "published") / "leadline.duckdb"
 
     @property
     def publication_record(self) -> Path:
@@ -262,6 +272,10 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         horizon_days=horizons,
         reports_port=_whole_number("LEADLINE_REPORTS_PORT", values.get("LEADLINE_REPORTS_PORT", "3001"), least=1),
         ui_addresses=_addresses("LEADLINE_UI_ADDRESSES", values.get("LEADLINE_UI_ADDRESSES", "")),
+        published_in=_published(values.get("LEADLINE_PUBLISHED"), warehouse),
+        published_group=_published_group(
+            values.get("LEADLINE_PUBLISHED_GROUP"), _published(values.get("LEADLINE_PUBLISHED"), warehouse), home
+        ),
         simulation_leads=_whole_number(
             "LEADLINE_SIMULATION_LEADS", values.get("LEADLINE_SIMULATION_LEADS", "10000"), least=1
         ),
@@ -288,6 +302,12 @@ def session_options() -> str:
     return os.environ.get("PGOPTIONS", "")
 
 
+def language_and_paths() -> dict[str, str]:
+    """Return the environment of a program that shall know none of the settings, for they may hold passwords."""
+    kept = ("PATH", "LANG", "LANGUAGE", "TZ")
+    return {name: value for name, value in os.environ.items() if name in kept or name.startswith("LC_")}
+
+
 def horizon_setting(model: str) -> str:
     """Return the name by which the horizon of a model is set: make's, where it has one."""
     variable = _horizon_variable(model)
@@ -309,15 +329,21 @@ def dbt_target() -> str:
 
 
 def refuse_other_warehouse(chosen: Settings) -> None:
-    """Refuse a home that belongs to another warehouse: its models and its compiled SQL are of that one.
+    """Refuse a home of another warehouse, to which its models and its compiled SQL belong, or of another user.
 
     Raises
     ------
     SettingError
         If it does.
     """
-    if not chosen.belonging.exists():
-        return
+    try:
+        if not chosen.belonging.exists():
+            return
+    except PermissionError:
+        raise SettingError(
+            f"LEADLINE_HOME: expected a home of yours, found {chosen.home}, which is closed to all but its owner. "
+            "Give another home (HOME_DIR=<folder> with make, else LEADLINE_HOME)."
+        ) from None
     belongs_to = chosen.belonging.read_text(encoding="utf-8").strip()
     if not same_place(belongs_to, chosen.warehouse_of_home):
         raise SettingError(
@@ -327,15 +353,40 @@ def refuse_other_warehouse(chosen: Settings) -> None:
         )
 
 
+def make_home(chosen: Settings) -> None:
+    """Make the home, and have this process and its children write files that their owner alone can read.
+
+    Raises
+    ------
+    SettingError
+        If the home cannot be closed to others.
+    """
+    os.umask(permissions.OTHERS)
+    try:
+        permissions.close_home(chosen.home)
+    except AccessError as error:
+        raise SettingError(f"LEADLINE_HOME: {error}") from None
+
+
 def point_at_home(chosen: Settings) -> None:
     """Make the home and tell this process and its children (Dagster, dbt) where it is.
 
     Raises
     ------
     SettingError
-        As `refuse_other_warehouse`.
+        As `refuse_other_warehouse` and `make_home`; or if the folder of the published file cannot be given to its
+        group.
     """
     refuse_other_warehouse(chosen)
+    make_home(chosen)
+    if chosen.published_in is not None:
+        try:
+            permissions.prepare_published(
+                chosen.published, chosen.published_group, chosen.home, is_new=not chosen.publication_record.exists()
+            )
+        except AccessError as error:
+            raise SettingError(f"LEADLINE_PUBLISHED: {error}") from None
+        os.environ["LEADLINE_PUBLISHED"] = str(chosen.published_in)
     chosen.dagster_home.mkdir(parents=True, exist_ok=True)
     chosen.belonging.write_text(chosen.warehouse_of_home + "\n", encoding="utf-8")
     os.environ.update(
@@ -356,6 +407,34 @@ def point_at_home(chosen: Settings) -> None:
         os.environ["LEADLINE_DUCKDB_PATH"] = chosen.warehouse.removeprefix("duckdb:")
     else:
         os.environ.update(_postgres_environment(chosen.warehouse))
+
+
+def _published(value: str | None, warehouse: str) -> Path | None:
+    if value is None:
+        return None
+    if not warehouse.startswith("duckdb:"):
+        raise SettingError(
+            f"LEADLINE_PUBLISHED: expected a warehouse that is a DuckDB file, found {without_password(warehouse)}, "
+            "whose readers find the marts in its schema marts. Unset the variable."
+        )
+    folder = Path(value).expanduser().resolve()
+    _refuse_path("LEADLINE_PUBLISHED", str(folder), "?\\")
+    return folder
+
+
+def _published_group(value: str | None, folder: Path | None, home: Path) -> str | None:
+    if value is None:
+        return None
+    if folder is None or folder.is_relative_to(home):
+        raise SettingError(
+            f"LEADLINE_PUBLISHED_GROUP: expected LEADLINE_PUBLISHED with a folder outside of the home {home}, which "
+            f"its owner alone can enter, found {'none' if folder is None else folder}. Set it as well."
+        )
+    try:
+        permissions.group_number(value)
+    except AccessError as error:
+        raise SettingError(f"LEADLINE_PUBLISHED_GROUP: {error}") from None
+    return value
 
 
 def _home(value: str | None, source: str | None, warehouse: str | None) -> Path:
@@ -381,8 +460,10 @@ def default_home(source: str | None, warehouse: str | None = None) -> Path:
             "which is a name of Leadline's own there. Set LEADLINE_HOME, or rename the folder."
         )
     ending = "_on_postgres" if on_postgres else ""
-    if (default / f"{name}{ending}").exists():
-        return default / f"{name}{ending}"
+    # where somebody else owns the default home, it is closed, and that is said when it is used
+    with suppress(PermissionError):
+        if (default / f"{name}{ending}").exists():
+            return default / f"{name}{ending}"
     return default / f"{name.translate(dict.fromkeys(map(ord, _NOT_IN_PATHS), '_'))}{ending}"
 
 

@@ -12,6 +12,7 @@ from assets.database_marts import READER, publish
 from assets.dbt import DBT_PROJECT, Dbt, Translator, build, manifest_path
 from assets.file_marts import attached, copy_marts, of_readers, take_back
 from assets.last_publication import KEY, recorded
+from assets.permissions import open_to_group
 from assets.publications import (
     HISTORY,
     Record,
@@ -155,6 +156,7 @@ def _publish_file(
         )
         accepted = _accepted(context, warehouse, publication, connection, replacement)
         copy_marts(connection, names, unfinished)
+    open_to_group(unfinished, publication.group)
     # open readers keep the file that they opened; the next one to open gets this
     unfinished.replace(path)
     return accepted, built, {"path": dg.MetadataValue.path(path), "size_bytes": path.stat().st_size}

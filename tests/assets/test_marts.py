@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import grp
+import os
+import stat
 from contextlib import closing, contextmanager
+from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import dagster as dg
 import duckdb
+import pandas as pd
+import psycopg2
 import pytest
 
 import assets.database_marts
-from assets.database_marts import READER, MartsHeldError, MartsRefusedError, publish
+from assets.database_marts import READER, MartsHeldError, MartsRefusedError, confined, publish
+from assets.environment import PROJECT
 from assets.marts import published_snapshot
 from assets.postgres import PostgresConnection
 from assets.resources import Publication
@@ -19,7 +28,6 @@ from tests.postgres import execute, rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MARTS = ["lead_scores", "lead_score_history"]
 
@@ -48,6 +56,131 @@ def published(warehouse: Warehouse) -> tuple[list[Any], list[Any]]:
         [each for (each,) in rows(warehouse, "select lead_id from marts.lead_scores order by 1")],
         [each for (each,) in rows(warehouse, "select lead_id from marts.lead_score_history order by 1")],
     )
+
+
+READERS_MAY = (
+    "select lead_id from marts.lead_scores",
+    "select count(*) from marts.lead_score_history",
+    "copy marts.lead_scores to stdout",
+    "explain select * from marts.lead_scores",
+    "select relname from pg_class",
+    "select obj_description('marts.lead_scores'::regclass)",
+    "do $$ begin perform 1; end $$",
+    "set work_mem = '1GB'",
+    "select pg_advisory_lock(1)",
+    "notify readers, 'text'",
+    "begin; lock table marts.lead_scores in access share mode",
+    "declare kept cursor with hold for select * from marts.lead_scores",
+    "create temporary table own (a int)",
+    "select lo_create(0)",
+    "select lo_from_bytea(0, 'x')",
+    "select pg_logical_emit_message(false, 'p', 'text')",
+)
+"""What a reader may do; what is after ``declare`` only where the database has not been closed to it."""
+
+IN_EVERY_DATABASE = READERS_MAY.index("create temporary table own (a int)")
+
+READERS_MAY_NOT = (
+    *READERS_MAY[IN_EVERY_DATABASE:],
+    "create temporary view own as select 1",
+    "create temporary sequence own",
+    "select 1 as a into temporary own",
+    "create function pg_temp.own() returns int language sql as 'select 1'",
+    "select lo_creat(-1)",
+    "select lo_put(lo_creat(-1), 0, 'x')",
+    "select lo_import('/etc/passwd')",
+    "select pg_logical_emit_message(false, 'p', 'x'::bytea)",
+    "create table public.own (a int)",
+    "create table marts.own (a int)",
+    "create view marts.own as select 1",
+    "create function public.own() returns int language sql as 'select 1'",
+    "create schema own",
+    "create type public.own as (a int)",
+    "insert into marts.lead_scores values (9)",
+    "update marts.lead_scores set lead_id = 9",
+    "delete from marts.lead_score_history",
+    "truncate marts.lead_scores",
+    "drop table marts.lead_scores",
+    "alter table marts.lead_scores add column own int",
+    "comment on table marts.lead_scores is 'own'",
+    "create index on marts.lead_scores (lead_id)",
+    "create trigger own before insert on marts.lead_scores execute function suppress_redundant_updates_trigger()",
+    "create rule own as on insert to marts.lead_scores do instead nothing",
+    "begin; lock table marts.lead_scores in share mode",
+    "select * from marts.lead_scores for update",
+    "select * from marts_unpublished.lead_scores",
+    "select * from marts.of_somebody",
+    "copy marts.lead_scores to '/tmp/own'",
+    "copy marts.lead_scores to program 'true'",
+    "select pg_read_file('postgresql.conf')",
+    "select pg_ls_dir('.')",
+    "select rolpassword from pg_authid",
+    "create role own",
+    "create database own",
+    "create publication own for all tables",
+    "create language own handler plpgsql_call_handler",
+    "select pg_create_physical_replication_slot('own')",
+    "select pg_reload_conf()",
+    "alter system set work_mem = '1MB'",
+    "set log_statement = 'none'",
+    "set session authorization postgres",
+    "set role postgres",
+    "grant leadline_reader to postgres",
+    "checkpoint",
+)
+
+
+@pytest.fixture
+def reader(running: str) -> Iterator[str]:
+    """Return a user of the server who was given the role of readers; its password is its name."""
+    name = f"reader_{uuid4().hex[:12]}"
+    server = Warehouse(address=running)
+    if not rows(server, f"select 1 from pg_roles where rolname = '{READER}'"):
+        execute(server, f"create role {READER} nologin")
+    execute(server, f"create role {name} login password '{name}'", f"grant {READER} to {name}")
+    yield name
+    execute(server, f"drop role {name}")
+
+
+def refused_to(reader: str, address: str, statements: tuple[str, ...]) -> list[str]:
+    """Return those of the statements that a reader may not run."""
+    refused = []
+    with closing(psycopg2.connect(address, user=reader, password=reader)) as connection:
+        connection.autocommit = True
+        for statement in statements:
+            with connection.cursor() as cursor:
+                try:
+                    if statement.startswith("copy") and statement.endswith("stdout"):
+                        cursor.copy_expert(statement, StringIO())
+                    else:
+                        cursor.execute(statement)
+                except psycopg2.errors.InsufficientPrivilege:
+                    refused.append(statement)
+                cursor.execute("rollback")
+    return refused
+
+
+def test_readers_can_do_what_the_docs_say_and_nothing_else(reader: str, warehouse: Warehouse) -> None:
+    build_marts(warehouse, 1, history=(1,))
+    publish(warehouse, MARTS, [].append)
+    execute(warehouse, "create table marts.of_somebody (a int)")
+    # a database of somebody's stays as it is
+    assert refused_to(reader, warehouse.address, READERS_MAY) == []
+    ((name,),) = rows(warehouse, "select cast(current_database() as text)")
+    execute(warehouse, *confined(name))
+    assert refused_to(reader, warehouse.address, READERS_MAY[:IN_EVERY_DATABASE]) == []
+    assert refused_to(reader, warehouse.address, READERS_MAY_NOT) == list(READERS_MAY_NOT)
+    # whoever owns the database is not among those from whom it is taken
+    build_marts(warehouse, 2)
+    publish(warehouse, MARTS, [].append)
+    with warehouse.connect() as connection:
+        connection.register("own", pd.DataFrame({"a": [1]}))
+
+
+def test_the_docs_say_how_somebody_closes_a_database_of_theirs() -> None:
+    text = " ".join((PROJECT / "docs" / "security.md").read_text(encoding="utf-8").split())
+    for statement in confined("leadline"):
+        assert f"{statement};" in text
 
 
 def wait_for_readers(monkeypatch: pytest.MonkeyPatch, *, attempts: int) -> None:
@@ -272,7 +405,7 @@ def test_what_a_killed_build_has_left_is_not_published(warehouse: Warehouse) -> 
     ) == [("lead_score_history",), ("lead_scores",)]
 
 
-def test_the_snapshot_of_a_file_has_the_declared_marts_alone(tmp_path: Path) -> None:
+def test_the_snapshot_of_a_file_has_the_declared_marts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warehouse = Warehouse(address=f"duckdb:{tmp_path / 'leadline.duckdb'}")
     execute(
         warehouse,
@@ -285,8 +418,19 @@ def test_the_snapshot_of_a_file_has_the_declared_marts_alone(tmp_path: Path) -> 
         *(f"comment on table marts.{name} is '{name}'" for name in [*MARTS, "lead_scores__dbt_tmp"]),
     )
     snapshot = tmp_path / "readers.duckdb"
-    readers = Publication(path=str(snapshot), record=str(tmp_path / "publication.json"))
+    group = grp.getgrgid(os.getegid()).gr_name
+    readers = Publication(path=str(snapshot), record=str(tmp_path / "publication.json"), group=group)
+    at_the_swap = []
+    replace = Path.replace
+
+    def looked_at(path: Path, target: Path) -> Path:
+        at_the_swap.append((path.name, stat.S_IMODE(path.stat().st_mode)))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", looked_at)
     published_snapshot(dg.build_asset_context(), warehouse=warehouse, publication=readers)
+    # its group can read it from the moment on at which it is there
+    assert at_the_swap[0] == (".readers.duckdb.unfinished", 0o640)
     with duckdb.connect(str(snapshot), read_only=True) as connection:
         found = connection.execute("select table_name, comment from duckdb_tables() order by 1").fetchall()
     assert found == [("lead_score_history", "lead_score_history"), ("lead_scores", "lead_scores")]
@@ -296,11 +440,11 @@ def test_what_others_put_into_schema_marts_stops_no_pipeline_that_is_not_superus
     before, at, rest = warehouse.address.partition("@")
     name = rest.split("?")[0].rpartition("/")[2]
     with (
-        role(warehouse, f"pipeline_of_{name}", "login createrole") as pipeline,
+        role(warehouse, f"pipeline_of_{name}", "login createrole password 'pipeline'") as pipeline,
         role(warehouse, f"ana_of_{name}") as ana,
     ):
         execute(warehouse, f"alter database {name} owner to {pipeline}", f"grant create on schema public to {pipeline}")
-        owned = Warehouse(address=f"{before.rpartition('/')[0]}/{pipeline}:{at}{rest}")
+        owned = Warehouse(address=f"{before.rpartition('/')[0]}/{pipeline}:pipeline{at}{rest}")
         build_marts(owned, 1)
         warnings: list[str] = []
         publish(owned, MARTS, warnings.append)

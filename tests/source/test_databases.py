@@ -50,8 +50,9 @@ def _refusal(address: str, **options: Any) -> str:
 
 
 def _with(address: str, parameters: str, user: str = "") -> str:
+    """Return an address with parameters, of a user whose password is its name."""
     if user:
-        address = re.sub("://[^@/]*@", f"://{user}@", address)
+        address = re.sub("://[^@/]*@", f"://{user}:{user}@", address)
     return f"{address}{'&' if '?' in address else '?'}{parameters}"
 
 
@@ -61,7 +62,7 @@ def tenants(server: Server) -> str:
     server.do(
         *LEADS,
         "do $$ begin if not exists (select 1 from pg_roles where rolname = 'crm_tenant') then "
-        "create role crm_tenant login; end if; end $$",
+        "create role crm_tenant login password 'crm_tenant'; end if; end $$",
         "alter table leads enable row level security",
         "create policy one_tenant on leads using (source = current_setting('app.tenant', true))",
         "grant usage on schema public to crm_tenant",
@@ -119,7 +120,7 @@ def _pooler(address: str, *, refuses: bool) -> Iterator[str]:
 
         Thread(target=accept, daemon=True).start()
         place = f"127.0.0.1:{listening.getsockname()[1]}"
-        yield f"postgresql://{parts['user']}@{place}/{parts['dbname']}?sslmode=disable&gssencmode=disable"
+        yield f"postgresql://{parts['user']}:{parts['password']}@{place}/{parts['dbname']}?sslmode=disable&gssencmode=disable"
         listening.shutdown(socket.SHUT_RDWR)
 
 
@@ -205,7 +206,7 @@ def reader(server: Server) -> str:
     server.do(
         *LEADS,
         "do $$ begin if not exists (select 1 from pg_roles where rolname = 'crm_reader') then "
-        "create role crm_reader login; end if; end $$",
+        "create role crm_reader login password 'crm_reader'; end if; end $$",
         "revoke all on schema public from public",
     )
     return _with(server.address, "application_name=leadline", "crm_reader")
@@ -255,9 +256,10 @@ def test_several_hosts_and_a_service_serve(server: Server, tmp_path: Any, monkey
     if not parts.get("host", "").startswith("/"):
         pytest.skip("the server does not listen on a Unix socket")
     server.do(*LEADS)
-    host, database = parts["host"], parts["dbname"]
-    assert _read(f"postgresql://postgres@/{database}?host=/nowhere,{host}&target_session_attrs=read-write") == ROWS
-    (tmp_path / "services").write_text(f"[crm]\nhost={host}\ndbname={database}\nuser=postgres\n")
+    host, database, password = parts["host"], parts["dbname"], parts.get("password", "")
+    hosts = f"host=/nowhere,{host}&target_session_attrs=read-write"
+    assert _read(f"postgresql://postgres:{password}@/{database}?{hosts}") == ROWS
+    (tmp_path / "services").write_text(f"[crm]\nhost={host}\ndbname={database}\nuser=postgres\npassword={password}\n")
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     assert _read("postgresql://?service=crm") == ROWS
 
