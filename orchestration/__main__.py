@@ -98,9 +98,9 @@ def _ui(current: Settings, port: int) -> int:
         sys.stderr.write(f"Its warehouse is at {address} while it runs\n")
     if artifacts.docs.exists():
         sys.stderr.write(f"Every table and column is described at {artifacts.report_address(artifacts.docs)}\n")
-    address = ["--host", "127.0.0.1", "--port", str(port)]
+    listen = ["--host", "127.0.0.1", "--port", str(port)]
     return foreground.run(
-        [sys.executable, "-m", "orchestration.webserver", "dev", "--workspace", "workspace.yaml", *address], PROJECT
+        [sys.executable, "-m", "orchestration.webserver", "dev", "--workspace", "workspace.yaml", *listen], PROJECT
     )
 
 
