@@ -27,6 +27,7 @@ from assets.publications import (
 )
 from assets.resources import WAREHOUSE_POOL, CompiledSql, Horizons, Publication
 from assets.warehouse import Warehouse
+from models.artifacts import set_aside
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ def _publish_file(
         )
         accepted = _accepted(context, warehouse, publication, connection, replacement)
         copy_marts(connection, names, unfinished)
+    if path.is_dir():
+        set_aside(path)
     # open readers keep the file that they opened; the next one to open gets this
     unfinished.replace(path)
     return accepted, built, {"path": dg.MetadataValue.path(path), "size_bytes": path.stat().st_size}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from assets.faults import damaged_warehouse, explained
+from orchestration.faults import shown
 from orchestration.instance import PROCESS_TAG, open_instance, reconcile
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from assets.environment import Settings
 
 
+_OWN_CLASS = re.compile(r"^(?:assets|models|orchestration)\.[\w.]+: ")
 _INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
@@ -62,9 +66,9 @@ def run_job(current: Settings, job: str) -> Outcome:
                 tags={PROCESS_TAG: str(os.getpid())},
                 raise_on_error=False,
             )
-        failures = [f"{event.step_key}: {_cause(event)}" for event in result.all_events if event.is_step_failure] or [
-            event.message or "" for event in result.all_events if event.is_failure
-        ]
+        failures = [
+            f"{event.step_key}: {_cause(event, current)}" for event in result.all_events if event.is_step_failure
+        ] or [event.message or "" for event in result.all_events if event.is_failure]
     errors = (event.step_failure_data.error for event in result.all_events if event.is_step_failure)
     return Outcome(
         run_id=result.run_id,
@@ -76,14 +80,23 @@ def run_job(current: Settings, job: str) -> Outcome:
     )  # fmt: skip
 
 
-def _cause(event: dg.DagsterEvent) -> str:
+def _cause(event: dg.DagsterEvent, current: Settings) -> str:
     data = event.step_failure_data
     if data.user_failure_data is not None and data.user_failure_data.description:
         return data.user_failure_data.description
-    error = data.error
-    while error is not None and error.cause is not None:
+    error, messages = data.error, []
+    while error is not None:
+        messages.append(error.message.strip())
         error = error.cause
-    return error.message.strip() if error is not None else (event.message or "")
+    if not messages:
+        return event.message or ""
+    for message in messages:
+        if _OWN_CLASS.match(message):
+            # the class of an error of ours says nothing that its message does not
+            return shown(_OWN_CLASS.sub("", message))
+    text = "\n".join(messages)
+    of_warehouse = damaged_warehouse(current.warehouse.removeprefix("duckdb:"), text)
+    return of_warehouse or explained(text, current.home) or shown(messages[-1])
 
 
 @contextmanager

@@ -1,0 +1,74 @@
+"""What a terminal is told of an error, and the log that keeps what it is not told."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from assets.addresses import AddressError, is_database, without_secrets
+from assets.faults import explained
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+LOG = "errors.log"
+"""The file of a home that keeps errors in full."""
+
+_OURS = ("assets.", "models.", "orchestration.")
+"""Where errors are made whose message is meant for whoever reads a terminal."""
+
+_ADDRESSES = ("LEADLINE_SOURCE", "LEADLINE_WAREHOUSE", "LEADLINE_DAGSTER_STORAGE")
+
+
+def told(error: Exception, home: Path | None) -> str:
+    """Return an error in one sentence, and keep it in full in the log of a home, if there is one.
+
+    Parameters
+    ----------
+    error : Exception
+    home : Path or None
+    """
+    kept = "" if home is None else _kept(error, home)
+    if type(error).__module__.startswith(_OURS):
+        return shown(str(error))
+    text = "\n".join(f"{type(each).__name__}: {each}" for each in _chain(error))
+    known = None if home is None else explained(text, home)
+    if known is not None:
+        return shown(known)
+    first = next(iter(str(error).strip().splitlines()), "")
+    return shown(f"Expected no error, found {type(error).__name__}: {first.rstrip('.')}.{kept}")
+
+
+def shown(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return a text without the passwords that the environment holds."""
+    given = os.environ if environment is None else environment
+    for name in _ADDRESSES:
+        if is_database(given.get(name, "")):
+            try:
+                text = without_secrets(text, given[name])
+            except AddressError:
+                continue
+    password = given.get("PGPASSWORD", "")
+    return text.replace(password, "***") if len(password) > 2 else text
+
+
+def _kept(error: Exception, home: Path) -> str:
+    """Keep an error in the log; return where it is, as a sentence."""
+    log = home / LOG
+    text = "".join(traceback.format_exception(error))
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}\n{shown(text)}\n")
+    except OSError as failed:
+        return f" {log} could not keep the rest ({failed.strerror})."
+    return f" The rest is in {log}."
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
