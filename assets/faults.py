@@ -12,6 +12,12 @@ _FULL = re.compile(
     r"no space left on device|disk quota exceeded|disk is full|disk full|out of disk space|errno (?:28|122)\b",
     re.IGNORECASE,
 )
+_MAY_BE_FULL = re.compile(r"i/o error|io error|oserror|errno 5\b", re.IGNORECASE)
+"""What is said of a disk that is full as well as of one that is broken."""
+
+LEAST_BYTES = 2**20
+"""Room below which a disk counts as full."""
+
 _NOT_WRITABLE = re.compile(
     r"read-only file system|readonly database|permission denied|operation not permitted|errno (?:1|13|30)\b",
     re.IGNORECASE,
@@ -30,7 +36,7 @@ class WarehouseDamagedError(RuntimeError):
     """The file of the warehouse is damaged; the message says what comes back, and how."""
 
 
-def explained(text: str, home: Path) -> str | None:
+def explained(text: str, home: Path, room: int | None = None) -> str | None:
     """Return what an error means for a home, in one sentence with what to do; None where the machine is not at fault.
 
     Parameters
@@ -38,8 +44,12 @@ def explained(text: str, home: Path) -> str | None:
     text : str
         The messages of the error and of its causes.
     home : Path
+    room : int, optional
+        Bytes that are free on its disk.
     """
     said = _first(text, _FULL)
+    if said is None and room is not None and room < LEAST_BYTES:
+        said = _first(text, _MAY_BE_FULL)
     if said is not None:
         return (
             f"{home}: expected room to write, found a full disk ({said}). Free some space, or give another home "

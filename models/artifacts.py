@@ -119,10 +119,15 @@ def new_directory(directory: Path) -> Iterator[Path]:
         An empty directory beside it, to write into. What a killed writer left there is removed first.
     """
     unfinished = directory.with_name(f".{directory.name}.unfinished")
-    if unfinished.exists():
+    if unfinished.is_dir():
         shutil.rmtree(unfinished)
     unfinished.mkdir(parents=True)
-    yield unfinished
+    try:
+        yield unfinished
+    except OSError:
+        # of a full disk, what was written takes up room
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     unfinished.replace(directory)
 
 

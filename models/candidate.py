@@ -193,12 +193,12 @@ def train(
     import joblib
     import pandas as pd
 
-    recorded = (training_set.manifest["model"], training_set.manifest["horizon_days"])
-    if recorded != (declaration.name, declaration.horizon_days):
+    found = (training_set.manifest["model"], training_set.manifest["horizon_days"])
+    if found != (declaration.name, declaration.horizon_days):
         raise ValueError(
             f"training set {training_set.directory}: expected one of model {declaration.name!r} over "
             f"{declaration.horizon_days} days, "
-            f"found {recorded[0]!r} over {recorded[1]} days; freeze one for this declaration"
+            f"found {found[0]!r} over {found[1]} days; freeze one for this declaration"
         )
     libraries = library_versions()
     fingerprint = declaration.fingerprint()

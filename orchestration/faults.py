@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ def told(error: Exception, home: Path | None) -> str:
     if type(error).__module__.startswith(_OURS):
         return shown(str(error))
     text = "\n".join(f"{type(each).__name__}: {each}" for each in _chain(error))
-    known = None if home is None else explained(text, home)
+    known = None if home is None else explained(text, home, room(home))
     if known is not None:
         return shown(known)
     first = next(iter(str(error).strip().splitlines()), "")
@@ -53,6 +54,14 @@ def shown(text: str, environment: Mapping[str, str] | None = None) -> str:
                 continue
     password = given.get("PGPASSWORD", "")
     return text.replace(password, "***") if len(password) > 2 else text
+
+
+def room(home: Path) -> int | None:
+    """Return the bytes that are free on the disk of a home; None where it cannot be told."""
+    try:
+        return shutil.disk_usage(home).free
+    except OSError:
+        return None
 
 
 def _kept(error: Exception, home: Path) -> str:

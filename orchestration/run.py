@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import dagster as dg
 
 from assets.faults import damaged_warehouse, explained
-from orchestration.faults import shown
+from orchestration.faults import room, shown
 from orchestration.instance import PROCESS_TAG, open_instance, reconcile
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _OWN_CLASS = re.compile(r"^(?:assets|models|orchestration)\.[\w.]+: ")
+_NOT_STORED = "Exception while writing logger call to event log"
 _INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
@@ -57,7 +58,7 @@ def run_job(current: Settings, job: str) -> Outcome:
     with open_instance(current) as instance:
         for run_id in reconcile(instance):
             sys.stderr.write(f"  a run was killed before it ended ({run_id}): marked as failed, its places freed\n")
-        with _quiet_stdout():
+        with _quiet_stdout(), redirect_stderr(cast("TextIO", _Terminal(sys.stderr))):
             result = dg.execute_job(
                 dg.reconstructable(getattr(definitions, f"resolved_{job}")),
                 instance=instance,
@@ -96,7 +97,21 @@ def _cause(event: dg.DagsterEvent, current: Settings) -> str:
             return shown(_OWN_CLASS.sub("", message))
     text = "\n".join(messages)
     of_warehouse = damaged_warehouse(current.warehouse.removeprefix("duckdb:"), text)
-    return of_warehouse or explained(text, current.home) or shown(messages[-1])
+    return of_warehouse or explained(text, current.home, room(current.home)) or shown(messages[-1])
+
+
+class _Terminal:
+    """Standard error without what Dagster writes there when its storage fails: the error itself is told at the end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, unless it is one of these."""
+        return len(text) if text.startswith(_NOT_STORED) else self._stream.write(text)
 
 
 @contextmanager
