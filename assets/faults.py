@@ -47,20 +47,20 @@ def explained(text: str, home: Path, room: int | None = None) -> str | None:
     room : int, optional
         Bytes that are free on its disk.
     """
+    cannot = _first(text, _NOT_WRITABLE)
     said = _first(text, _FULL)
-    if said is None and room is not None and room < LEAST_BYTES:
+    if said is None and cannot is None and room is not None and room < LEAST_BYTES:
         said = _first(text, _MAY_BE_FULL)
     if said is not None:
         return (
             f"{home}: expected room to write, found a full disk ({said}). Free some space, or give another home "
             "(HOME_DIR=<folder> with make, else LEADLINE_HOME)."
         )
-    said = _first(text, _NOT_WRITABLE)
-    if said is not None:
+    if cannot is not None:
         return (
-            f"{home}: expected files that this user can write, found that some cannot be ({said}). Give the user that "
-            "runs Leadline write access to all of the home, or give another home (HOME_DIR=<folder> with make, else "
-            "LEADLINE_HOME)."
+            f"{home}: expected files that this user can write, found that some cannot be ({cannot}). Give the user "
+            "that runs Leadline write access to all of the home, or give another home (HOME_DIR=<folder> with make, "
+            "else LEADLINE_HOME)."
         )
     said = _first(text, _DAMAGED_DATABASE)
     if said is not None:
