@@ -53,11 +53,27 @@ def main(arguments: list[str] | None = None) -> int:
 def _chosen(chosen: argparse.Namespace, given: Settings) -> int:
     # before a server is started in it
     refuse_other_warehouse(given)
-    current = own_server.started(given)
+    current = _with_server(given)
     point_at_home(current)
     if chosen.command == "ui":
         return _ui(current, chosen.port)
     return _run(current, chosen.job)
+
+
+def _with_server(given: Settings) -> Settings:
+    """Start the server of Leadline's own where it is asked for."""
+    if given.warehouse != OWN_SERVER:
+        return given
+    from orchestration import server_files
+
+    try:
+        server_files.mend(given.own_server)
+        return own_server.started(given)
+    except SettingError:
+        raise
+    except Exception as error:
+        faults.keep(error, given.home)
+        raise SettingError(server_files.why_not_started(given.own_server, error)) from error
 
 
 def _run(current: Settings, job: str) -> int:

@@ -32,7 +32,7 @@ def told(error: Exception, home: Path | None) -> str:
     error : Exception
     home : Path or None
     """
-    kept = "" if home is None else _kept(error, home)
+    kept = "" if home is None else keep(error, home)
     if type(error).__module__.startswith(_OURS):
         return shown(str(error))
     text = "\n".join(f"{type(each).__name__}: {each}" for each in _chain(error))
@@ -64,7 +64,7 @@ def room(home: Path) -> int | None:
         return None
 
 
-def _kept(error: Exception, home: Path) -> str:
+def keep(error: Exception, home: Path) -> str:
     """Keep an error in the log; return where it is, as a sentence."""
     log = home / LOG
     text = "".join(traceback.format_exception(error))

@@ -122,7 +122,7 @@ class _Shallow(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._levels += 1
         if self._levels > MOST_LEVELS:
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(None, None, _TOO_DEEP, mark)
         try:
             return super().compose_node(parent, index)

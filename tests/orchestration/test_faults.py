@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestration import own_server, run
+from orchestration import run
 from orchestration.__main__ import main
 from orchestration.faults import shown
 
@@ -65,7 +65,7 @@ def test_a_home_that_cannot_be_written_says_so(
         raise OSError(number, os.strerror(number))
 
     # before a run, in it, and where the home itself is made
-    monkeypatch.setattr(own_server, "started", fails)
+    monkeypatch.setattr("orchestration.__main__._with_server", fails)
     assert main(["run"]) == 1
     monkeypatch.undo()
     monkeypatch.setenv("LEADLINE_HOME", str(home))
@@ -100,7 +100,7 @@ def test_an_interruption_before_a_run_is_no_traceback(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(own_server, "started", interrupted)
+    monkeypatch.setattr("orchestration.__main__._with_server", interrupted)
     assert main(["run"]) == 130
     assert capsys.readouterr().err == "\nInterrupted. Nothing was run.\n"
 
