@@ -163,7 +163,7 @@ def session_settings(address: str) -> tuple[tuple[str, str], ...]:
 
 def without_secrets(text: str, address: str) -> str:
     """Return a message of the server without the password of the address and the secrets among its settings."""
-    secrets = [parsed(address).get("password", "")]
+    secrets = [value for name, value in parsed(address).items() if re.search(_HIDDEN, name, re.IGNORECASE)]
     secrets += [value for name, value in session_settings(address) if re.search(_HIDDEN_SETTINGS, name)]
     for secret in filter(None, secrets):
         # as it is, and as an address has it
