@@ -71,6 +71,11 @@ def explained(text: str, home: Path, room: int | None = None) -> str | None:
     return None
 
 
+def names_damaged_database(text: str) -> bool:
+    """Say whether an error is that of a damaged database of Dagster."""
+    return _first(text, _DAMAGED_DATABASE) is not None
+
+
 def damaged_warehouse(path: str, text: str) -> str | None:
     """Return what to do about a DuckDB file of which DuckDB says this; None where the file is not at fault."""
     if _first(text, _FULL) or _first(text, _NOT_WRITABLE):

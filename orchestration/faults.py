@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from assets.addresses import AddressError, is_database, without_secrets
-from assets.faults import explained
+from assets.faults import explained, names_damaged_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 LOG = "errors.log"
 """The file of a home that keeps errors in full."""
+
+SUSPECTED = "databases_are_suspected"
+"""The file, beside the databases of Dagster, by which the next start looks at all of them."""
 
 _OURS = ("assets.", "models.", "orchestration.")
 """Where errors are made whose message is meant for whoever reads a terminal."""
@@ -36,6 +40,9 @@ def told(error: Exception, home: Path | None) -> str:
     if type(error).__module__.startswith(_OURS):
         return shown(str(error))
     text = "\n".join(f"{type(each).__name__}: {each}" for each in _chain(error))
+    if home is not None and names_damaged_database(text):
+        with suppress(OSError):
+            (home / "dagster" / SUSPECTED).touch()
     known = None if home is None else explained(text, home, room(home))
     if known is not None:
         return shown(known)

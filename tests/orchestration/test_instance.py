@@ -16,6 +16,7 @@ from dagster._core.events import DagsterEvent, EngineEventData
 
 from assets.environment import settings
 from assets.resources import WAREHOUSE_POOL
+from orchestration.faults import told
 from orchestration.instance import PROCESS_TAG, RunEvidence, dead_runs, open_instance, reconcile
 
 if TYPE_CHECKING:
@@ -131,9 +132,17 @@ def test_a_run_whose_process_lives_is_left_alone(instance: dg.DagsterInstance, a
     [("history/runs.db", "garbage"), ("history/runs/index.db", "cut"), ("schedules/schedules.db", "a folder")],
 )
 def test_a_damaged_database_is_set_aside_and_begun_anew(
-    name: str, how: str, instance: dg.DagsterInstance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    how: str,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert idle.execute_in_process(instance=instance).success
+    # one that is too large to be looked at as a whole is, once a run has found that it is damaged
+    monkeypatch.setattr("orchestration.instance.SMALL_BYTES", 0)
+    told(sqlite3.DatabaseError("database disk image is malformed"), tmp_path)
     path = tmp_path / "dagster" / name
     content = path.read_bytes()
     if how == "a folder":
