@@ -126,14 +126,20 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
     if path.suffix.lower() in (".csv", ".parquet"):
         if not path.is_file():
             raise QuestionError(f"{path}: expected a file with the columns {LEAD_ID} and {AS_OF}, found none.")
-        if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
         try:
+            if path.suffix.lower() == ".parquet":
+                return pd.read_parquet(path)
             # as they are written: identifiers such as 007 and NA, and what is handed back
             frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         except pd.errors.EmptyDataError:
             raise QuestionError(
                 f"{path}: expected the columns {LEAD_ID} and {AS_OF}, found an empty file. Write these at least."
+            ) from None
+        except (ValueError, OSError) as error:
+            found = next(iter(str(error).splitlines()), type(error).__name__)
+            raise QuestionError(
+                f"{path}: expected a {path.suffix.lower().removeprefix('.')} file that can be read, found one that "
+                f"cannot be ({found.rstrip('.')}). Write it again."
             ) from None
         asked_for = [name for name in (LEAD_ID, AS_OF) if name in frame.columns]
         return frame.assign(**{name: frame[name].mask(frame[name] == "") for name in asked_for})
