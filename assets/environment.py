@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.addresses import FORM, AddressError, canonical, is_database, parsed, same_place, without_password
+from assets.addresses import (
+    FORM,
+    AddressError,
+    canonical,
+    is_database,
+    parsed,
+    same_place,
+    without_password,
+    without_secrets,
+)
 from assets.faults import explained
 from models.artifacts import make_folder, replace_file
 from models.declaration import SPLITS, Split
@@ -282,6 +291,19 @@ def _hash(variable: str, value: str, *, of: str) -> str:
 def session_options() -> str:
     """Return what libpq sets for every session (``PGOPTIONS``), for a client that would leave it out."""
     return os.environ.get("PGOPTIONS", "")
+
+
+def shown(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return a text without the passwords that the environment holds."""
+    given = os.environ if environment is None else environment
+    for name in ("LEADLINE_SOURCE", "LEADLINE_WAREHOUSE", "LEADLINE_DAGSTER_STORAGE"):
+        if is_database(given.get(name, "")):
+            try:
+                text = without_secrets(text, given[name])
+            except AddressError:
+                continue
+    password = given.get("PGPASSWORD", "")
+    return text.replace(password, "***") if len(password) > 2 else text
 
 
 def horizon_setting(model: str) -> str:

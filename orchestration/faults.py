@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from assets.addresses import AddressError, is_database, without_secrets
+from assets.environment import shown
 from assets.faults import explained, names_damaged_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 LOG = "errors.log"
@@ -24,8 +23,6 @@ SUSPECTED = "databases_are_suspected"
 
 _OURS = ("assets.", "models.", "orchestration.")
 """Where errors are made whose message is meant for whoever reads a terminal."""
-
-_ADDRESSES = ("LEADLINE_SOURCE", "LEADLINE_WAREHOUSE", "LEADLINE_DAGSTER_STORAGE")
 
 
 def told(error: Exception, home: Path | None) -> str:
@@ -48,19 +45,6 @@ def told(error: Exception, home: Path | None) -> str:
         return shown(known)
     first = next(iter(str(error).strip().splitlines()), "")
     return shown(f"Expected no error, found {type(error).__name__}: {first.rstrip('.')}.{kept}")
-
-
-def shown(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """Return a text without the passwords that the environment holds."""
-    given = os.environ if environment is None else environment
-    for name in _ADDRESSES:
-        if is_database(given.get(name, "")):
-            try:
-                text = without_secrets(text, given[name])
-            except AddressError:
-                continue
-    password = given.get("PGPASSWORD", "")
-    return text.replace(password, "***") if len(password) > 2 else text
 
 
 def room(home: Path) -> int | None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import dagster as dg
 
+from assets.environment import shown
 from assets.faults import damaged_warehouse, explained
-from orchestration.faults import room, shown
+from orchestration.faults import room
 from orchestration.instance import PROCESS_TAG, open_instance, reconcile
 
 if TYPE_CHECKING:

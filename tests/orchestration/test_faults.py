@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from assets.environment import shown
 from orchestration import run
 from orchestration.__main__ import main
-from orchestration.faults import shown
 from orchestration.server_files import mend, why_not_started
 
 if TYPE_CHECKING:
