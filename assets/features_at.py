@@ -136,10 +136,10 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
                 f"{path}: expected the columns {LEAD_ID} and {AS_OF}, found an empty file. Write these at least."
             ) from None
         except (ValueError, OSError) as error:
-            found = next(iter(str(error).splitlines()), type(error).__name__)
+            problem = next(iter(str(error).splitlines()), type(error).__name__)
             raise QuestionError(
                 f"{path}: expected a {path.suffix.lower().removeprefix('.')} file that can be read, found one that "
-                f"cannot be ({found.rstrip('.')}). Write it again."
+                f"cannot be ({problem.rstrip('.')}). Write it again."
             ) from None
         asked_for = [name for name in (LEAD_ID, AS_OF) if name in frame.columns]
         return frame.assign(**{name: frame[name].mask(frame[name] == "") for name in asked_for})

@@ -241,9 +241,7 @@ def test_what_is_no_question_at_all_is_refused(random_store: Store, tmp_path: Pa
     (tmp_path / "empty.csv").write_text("", encoding="utf-8")
     for ending in ("csv", "parquet"):
         (damaged := tmp_path / f"damaged.{ending}").write_bytes(b"\xf5\x00" * 100)
-        with pytest.raises(
-            QuestionError, match=rf"damaged\.{ending}: expected a {ending} file that can be read"
-        ):
+        with pytest.raises(QuestionError, match=rf"damaged\.{ending}: expected a {ending} file that can be read"):
             ask(random_store, damaged, tmp_path)
     with pytest.raises(QuestionError, match=r"empty\.csv: expected the columns lead_id and as_of, found an empty file"):
         ask(random_store, tmp_path / "empty.csv", tmp_path)
