@@ -10,7 +10,7 @@ import hashlib
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
+from urllib.parse import quote, quote_plus, unquote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -163,10 +163,12 @@ def session_settings(address: str) -> tuple[tuple[str, str], ...]:
 
 def without_secrets(text: str, address: str) -> str:
     """Return a message of the server without the password of the address and the secrets among its settings."""
-    secrets = [parsed(address).get("password", "")]
+    secrets = [value for name, value in parsed(address).items() if re.search(_HIDDEN, name, re.IGNORECASE)]
     secrets += [value for name, value in session_settings(address) if re.search(_HIDDEN_SETTINGS, name)]
     for secret in filter(None, secrets):
-        text = text.replace(secret, "***")
+        # as it is, and as an address has it
+        for form in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret)):
+            text = text.replace(form, "***")
     return text
 
 

@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets.ceilings import ceiling
 from assets.certificate import acceptance
+from assets.champion_files import recorded_versions
 from assets.dbt import feature_code
 from assets.event_log import EVIDENCE_TAG, REASON_TAG
 from assets.ml_tables import ensure, record_training, record_version
@@ -87,8 +88,13 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         unknown = unknown_confirmations(declaration.name, confirmed, frozen.features)
         if unknown is not None:
             raise dg.Failure(description=unknown, allow_retries=False)
+        with warehouse.connect() as connection:
+            ensure(connection)
+            recorded = recorded_versions(connection, declaration.name)
         try:
-            trained = train(applied, frozen, artifacts.versions(declaration.name))
+            trained = train(
+                applied, frozen, artifacts.versions(declaration.name), recorded=recorded, warn=context.log.warning
+            )
         except UntrainableError as error:
             context.log.warning(f"{declaration.name} cannot be trained. {error}")
             yield from _untrained(error.value)
@@ -102,7 +108,6 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         card = model_card(applied, trained, evaluation, measured, confirmed, warning=acceptance(proof))
         card.write(trained.directory)
         with warehouse.connect() as connection:
-            ensure(connection)
             record_version(
                 connection, trained, evaluation, missed, frozen, sha256(trained.directory / MANIFEST), started_at
             )

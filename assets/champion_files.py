@@ -1,15 +1,38 @@
-"""The champion of a model as its readers get it: the version that the pointer names, verified before it is used."""
+"""The files of a version as its readers get them: those that the ledger vouches for, verified before they are used."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
+from models.artifacts import ArtifactMismatchError
 from models.candidate import Candidate, load
 
 if TYPE_CHECKING:
     from assets.resources import ArtifactStore
     from assets.warehouse import Connection
+
+
+def recorded_versions(connection: Connection, model: str) -> dict[str, str]:
+    """Return the versions of a model that the ledger has, with the SHA-256 of their manifests."""
+    found = connection.execute("select version, manifest_sha256 from ml.ml_models where model = $1", [model])
+    return dict(found.fetchall())
+
+
+def load_version(connection: Connection, artifacts: ArtifactStore, model: str, version: str) -> Candidate:
+    """Load a version of a model.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        If the ledger does not have it, or its files are not those that were recorded.
+    """
+    recorded = recorded_versions(connection, model)
+    if version not in recorded:
+        raise ArtifactMismatchError(
+            f"{model}: expected a version that ml.ml_models has, found {version!r}",
+            f"materialize candidate/{model} again",
+        )
+    return load(artifacts.versions(model) / version, recorded[version])
 
 
 def load_champion(connection: Connection, artifacts: ArtifactStore, model: str) -> Candidate | None:
@@ -26,11 +49,4 @@ def load_champion(connection: Connection, artifacts: ArtifactStore, model: str) 
     if pointer is None:
         return None
     artifact, recorded = pointer
-    directory = artifacts.versions(model) / artifact
-    found = sha256(directory / MANIFEST) if (directory / MANIFEST).exists() else "no file"
-    if found != recorded:
-        raise ArtifactMismatchError(
-            f"{directory / MANIFEST}: expected SHA-256 {recorded}, as recorded at its promotion, found {found}; "
-            "restore the artifact from a backup, or train again: the scores published so far stay as they are"
-        )
-    return load(directory)
+    return load(artifacts.versions(model) / artifact, recorded)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.champion_files import load_champion
+from assets.champion_files import load_champion, load_version
 from assets.ml_tables import (
     ensure,
     grades_in_force,
@@ -21,7 +21,7 @@ from assets.resources import WAREHOUSE_POOL, ArtifactStore, Clock, CompiledSql, 
 from assets.shorter_horizons import try_shorter
 from assets.warehouse import Warehouse
 from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
-from models.candidate import Candidate, load
+from models.candidate import Candidate
 from models.comparison import on_shared_rows
 from models.declaration import ModelDeclaration
 from models.evaluation import evaluate
@@ -94,7 +94,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                     connection,
                     declaration,
                     artifacts,
-                    load(artifacts.versions(declaration.name) / candidate),
+                    load_version(connection, artifacts, declaration.name, candidate),
                     run_id=context.run_id,
                     decided_at=clock.present(),
                     shorter=shorter,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from assets.postgres import WHOLE_TABLES, PostgresConnection
 from assets.sql_review import refused_templates
+from models.artifacts import UnreadableFileError, read_object, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -255,33 +255,35 @@ def write(path: Path, build: Build) -> None:
     replace_file(path, json.dumps(content, indent=1))
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a text in place of what is there, at one stroke."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
-
-
 def read(path: Path) -> Build:
     """Read the build that is kept.
 
     Raises
     ------
     NotCompiledError
-        If there is none.
+        If there is none, or the file is damaged.
     """
-    if not path.exists():
-        raise NotCompiledError(
-            f"{path}: expected the SQL of the last build of the feature store, found no file. Materialize staging, "
-            "intermediate, features and labels, which keep it there."
+    try:
+        content = read_object(path)
+        refused = content.get("refused")
+        build = Build(
+            variables=dict(content["variables"]),
+            models=tuple(Model(**model) for model in content["models"]),
+            refused=None if refused is None else tuple(refused),
         )
-    content = json.loads(path.read_text(encoding="utf-8"))
-    refused = content.get("refused")
-    return Build(
-        variables=content["variables"],
-        models=tuple(Model(**model) for model in content["models"]),
-        refused=None if refused is None else tuple(refused),
+        # what is not there at all is damage as well
+        _ = build.as_of
+    except FileNotFoundError:
+        found = "no file"
+    except UnreadableFileError as error:
+        found = error.found
+    except (KeyError, TypeError, ValueError) as error:
+        found = f"JSON that is no build ({error!r})"
+    else:
+        return build
+    raise NotCompiledError(
+        f"{path}: expected the SQL of the last build of the feature store, found {found}. Materialize staging, "
+        "intermediate, features and labels, which keep it there."
     )
 
 

@@ -18,6 +18,7 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from packaging.version import Version
 
 from assets.environment import PROJECT, dbt_target
+from models.artifacts import make_folder, set_aside, sha256
 from models.registry import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -100,10 +101,10 @@ def manifest_path() -> Path:
     target = DBT_PROJECT.project_dir / "target" / dbt_target()
     manifest, stamp = target / "manifest.json", target / "manifest.sha256"
     fingerprint = _fingerprint()
-    if manifest.exists() and stamp.exists() and stamp.read_text() == fingerprint:
+    if manifest.is_file() and stamp.is_file() and stamp.read_bytes() == _stamped(fingerprint, manifest):
         return manifest
     # several processes may load the code location at once: parse beside, then swap in
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     beside = target / f"parse-{os.getpid()}"
     parsed = subprocess.run(
         [DBT, "--quiet", "--no-use-colors", "parse", "--profiles-dir", str(DBT_PROJECT.profiles_dir),
@@ -114,8 +115,11 @@ def manifest_path() -> Path:
         raise DbtParseError(
             f"{DBT_PROJECT.project_dir}: dbt could not parse the project.\n{parsed.stdout}{parsed.stderr}"
         )
+    for damaged in (each for each in (manifest, stamp) if each.is_dir()):
+        set_aside(damaged)
+    stamped = _stamped(fingerprint, beside / "manifest.json")
     (beside / "manifest.json").replace(manifest)
-    stamp.write_text(fingerprint)
+    stamp.write_bytes(stamped)
     for leftover in beside.iterdir():
         leftover.unlink()
     beside.rmdir()
@@ -229,6 +233,11 @@ def build(
         raise failure
     # each step has a folder of its own; that of a failed one is left to be looked at
     shutil.rmtree(invocation.target_path)
+
+
+def _stamped(fingerprint: str, manifest: Path) -> bytes:
+    """Return what stands for a manifest and what it was made of: one that is damaged is made again."""
+    return f"{fingerprint} {sha256(manifest)}".encode()
 
 
 def _fingerprint() -> str:

@@ -11,11 +11,11 @@ from typing import Any
 
 import dagster as dg
 
-from assets.compiled import replace_file
 from assets.dbt import manifest_path
 from assets.pages import UnknownPageError, in_script, with_policy
 from assets.resources import WAREHOUSE_POOL, ArtifactStore
 from assets.warehouse import Connection, Warehouse
+from models.artifacts import replace_file
 
 MANIFEST, CATALOG = '"MANIFEST.JSON INLINE DATA"', '"CATALOG.JSON INLINE DATA"'
 """What stands in dbt's page for the two."""
@@ -59,7 +59,7 @@ def dbt_docs(warehouse: Warehouse, artifacts: ArtifactStore) -> dg.MaterializeRe
     manifest = published_manifest(json.loads(manifest_path().read_text(encoding="utf-8")), database)
     catalog = catalog_of(manifest, tables)
     text = page(Path(DOCS_INDEX_FILE_PATH), manifest, catalog)
-    if not artifacts.docs.exists() or artifacts.docs.read_text(encoding="utf-8") != text:
+    if not artifacts.docs.is_file() or artifacts.docs.read_bytes() != text.encode():
         replace_file(artifacts.docs, text)
     found = [*catalog["nodes"].values(), *catalog["sources"].values()]
     return dg.MaterializeResult(

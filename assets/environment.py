@@ -11,8 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets import permissions
-from assets.addresses import FORM, AddressError, canonical, is_database, parsed, same_place, without_password
+from assets.addresses import (
+    FORM,
+    AddressError,
+    canonical,
+    is_database,
+    parsed,
+    same_place,
+    without_password,
+    without_secrets,
+)
+from assets.faults import explained
 from assets.permissions import AccessError
+from models.artifacts import make_folder, replace_file
 from models.declaration import SPLITS, Split
 from models.registry import DECLARATIONS
 from models.suspicion import CONFIRMED_FEATURES
@@ -41,9 +52,9 @@ OWN_SERVER = "postgres"
 
 OWN_NAMES = frozenset(
     {
-        "artifacts", "compiled", "dagster", "extraction", "on_postgres", "postgres", "postgres.unfinished",
-        "postgres_password", "publication.json", "published",
-        "simulated_crm", "warehouse.duckdb", "warehouse_of_this_home",
+        "artifacts", "compiled", "dagster", "errors.log", "extraction", "on_postgres", "postgres",
+        "postgres.unfinished", "postgres_password", "publication.json", "published", "simulated_crm",
+        "warehouse.duckdb", "warehouse_of_this_home",
     }
 )  # fmt: skip
 """What lies in a home; the homes of other sources lie beside it in the default one."""
@@ -176,9 +187,9 @@ class Settings:
             return False
         sockets = {str(self.own_server)}
         running = self.own_server / "postmaster.pid"
-        if running.exists():
+        if running.is_file():
             # its socket lies elsewhere where the path of the home is too long for one
-            sockets.update(running.read_text(encoding="utf-8").splitlines()[4:5])
+            sockets.update(running.read_text(encoding="utf-8", errors="replace").splitlines()[4:5])
         return parsed(self.warehouse).get("host") in sockets
 
     @property
@@ -308,6 +319,19 @@ def language_and_paths() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in kept or name.startswith("LC_")}
 
 
+def shown(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return a text without the passwords that the environment holds."""
+    given = os.environ if environment is None else environment
+    for name in ("LEADLINE_SOURCE", "LEADLINE_WAREHOUSE", "LEADLINE_DAGSTER_STORAGE"):
+        if is_database(given.get(name, "")):
+            try:
+                text = without_secrets(text, given[name])
+            except AddressError:
+                continue
+    password = given.get("PGPASSWORD", "")
+    return text.replace(password, "***") if len(password) > 2 else text
+
+
 def horizon_setting(model: str) -> str:
     """Return the name by which the horizon of a model is set: make's, where it has one."""
     variable = _horizon_variable(model)
@@ -336,15 +360,9 @@ def refuse_other_warehouse(chosen: Settings) -> None:
     SettingError
         If it does.
     """
-    try:
-        if not chosen.belonging.exists():
-            return
-    except PermissionError:
-        raise SettingError(
-            f"LEADLINE_HOME: expected a home of yours, found {chosen.home}, which is closed to all but its owner. "
-            "Give another home (HOME_DIR=<folder> with make, else LEADLINE_HOME)."
-        ) from None
-    belongs_to = chosen.belonging.read_text(encoding="utf-8").strip()
+    belongs_to = _belongs_to(chosen)
+    if belongs_to is None:
+        return
     if not same_place(belongs_to, chosen.warehouse_of_home):
         raise SettingError(
             f"LEADLINE_WAREHOUSE: expected {belongs_to}, the warehouse of the home {chosen.home}, found "
@@ -368,14 +386,52 @@ def make_home(chosen: Settings) -> None:
         raise SettingError(f"LEADLINE_HOME: {error}") from None
 
 
+def _belongs_to(chosen: Settings) -> str | None:
+    """Return the warehouse that the home remembers; None where it has none yet.
+
+    A warehouse that lies in the home is its own, whatever has become of the file that says so.
+    """
+    try:
+        if not chosen.belonging.exists():
+            return None
+    except PermissionError:
+        raise SettingError(
+            f"LEADLINE_HOME: expected a home of yours, found {chosen.home}, which is closed to all but its owner. "
+            "Give another home (HOME_DIR=<folder> with make, else LEADLINE_HOME)."
+        ) from None
+    try:
+        text = chosen.belonging.read_text(encoding="utf-8")
+    except (IsADirectoryError, UnicodeDecodeError):
+        text = ""
+    said = text.strip()
+    is_warehouse = said == OWN_SERVER or said.startswith("duckdb:") or is_database(said)
+    # a file that was cut short may name another one
+    if is_warehouse and (text.endswith("\n") or same_place(said, chosen.warehouse_of_home)):
+        return said
+    if any(path.exists() for path in _in_home(chosen)):
+        return None
+    raise SettingError(
+        f"{chosen.belonging}: expected the warehouse of the home {chosen.home}, found a damaged file. Write "
+        f"{chosen.warehouse_of_home} into it if that is the one that has filled this home; else give that one."
+    )
+
+
+def _in_home(chosen: Settings) -> list[Path]:
+    """Return where the warehouse that was chosen lies in the home, if it does."""
+    if chosen.warehouse == OWN_SERVER:
+        return [chosen.own_server / "PG_VERSION"]
+    path = Path(chosen.warehouse.removeprefix("duckdb:"))
+    return [path] if chosen.warehouse.startswith("duckdb:") and path.is_relative_to(chosen.home) else []
+
+
 def point_at_home(chosen: Settings) -> None:
     """Make the home and tell this process and its children (Dagster, dbt) where it is.
 
     Raises
     ------
     SettingError
-        As `refuse_other_warehouse` and `make_home`; or if the folder of the published file cannot be given to its
-        group.
+        As `refuse_other_warehouse` and `make_home`; if the home cannot be written; or if the folder of the published
+        file cannot be given to its group.
     """
     refuse_other_warehouse(chosen)
     make_home(chosen)
@@ -387,8 +443,14 @@ def point_at_home(chosen: Settings) -> None:
         except AccessError as error:
             raise SettingError(f"LEADLINE_PUBLISHED: {error}") from None
         os.environ["LEADLINE_PUBLISHED"] = str(chosen.published_in)
-    chosen.dagster_home.mkdir(parents=True, exist_ok=True)
-    chosen.belonging.write_text(chosen.warehouse_of_home + "\n", encoding="utf-8")
+    try:
+        make_folder(chosen.dagster_home)
+        replace_file(chosen.belonging, chosen.warehouse_of_home + "\n")
+    except OSError as error:
+        raise SettingError(
+            explained(str(error), chosen.home)
+            or f"LEADLINE_HOME: expected a folder that can be written, found {chosen.home} ({error}). Name another."
+        ) from error
     os.environ.update(
         {
             "LEADLINE_HOME": str(chosen.home),

@@ -126,24 +126,20 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
     if path.suffix.lower() in (".csv", ".parquet"):
         if not path.is_file():
             raise QuestionError(f"{path}: expected a file with the columns {LEAD_ID} and {AS_OF}, found none.")
-        if path.suffix.lower() == ".parquet":
-            try:
-                return pd.read_parquet(path)
-            except (OSError, ValueError) as error:
-                raise QuestionError(
-                    f"{path}: expected a Parquet file, found {first_line(error)}. Export the question again."
-                ) from None
         try:
+            if path.suffix.lower() == ".parquet":
+                return pd.read_parquet(path)
             # as they are written: identifiers such as 007 and NA, and what is handed back
             frame = pd.read_csv(path, dtype=str, keep_default_na=False, header=None, index_col=False)
         except pd.errors.EmptyDataError:
             raise QuestionError(
                 f"{path}: expected the columns {LEAD_ID} and {AS_OF}, found an empty file. Write these at least."
             ) from None
-        except (UnicodeDecodeError, pd.errors.ParserError) as error:
+        except (ValueError, OSError) as error:
+            kind = "CSV file in UTF-8 with as many fields in each row as it has columns"
             raise QuestionError(
-                f"{path}: expected a CSV file in UTF-8 with as many fields in each row as it has columns, found "
-                f"{first_line(error)}. Correct it, or export the question again."
+                f"{path}: expected a {kind if path.suffix.lower() == '.csv' else 'Parquet file'}, found "
+                f"{first_line(error)}. Write it again."
             ) from None
         # pandas would rename the second of two columns of one name
         frame = frame.iloc[1:].set_axis(list(frame.iloc[0]), axis="columns").reset_index(drop=True)

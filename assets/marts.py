@@ -28,6 +28,7 @@ from assets.publications import (
 )
 from assets.resources import WAREHOUSE_POOL, CompiledSql, Horizons, Publication
 from assets.warehouse import Warehouse
+from models.artifacts import make_folder, set_aside
 from models.markdown import bullets
 from models.registry import DECLARATIONS
 
@@ -118,7 +119,11 @@ def published_snapshot(
         accepted, standing, metadata = _publish_file(context, warehouse, publication, names, last)
     else:
         accepted, standing, metadata = _publish_tables(context, warehouse, publication, names, last)
-    write(Path(publication.record), Record(standing=standing, accepted=accepted))
+    try:
+        write(Path(publication.record), Record(standing=standing, accepted=accepted))
+    except OSError as error:
+        # readers have the scores; without the record they are compared with what readers have
+        context.log.warning(f"{publication.record}: expected to keep what was published, found {error.strerror}.")
     return dg.MaterializeResult(
         metadata={
             **metadata,
@@ -137,11 +142,12 @@ def _publish_file(
     last: Standing,
 ) -> tuple[list[str], Standing, "Mapping[str, Any]"]:
     """Swap the published file; return which losses were accepted, what it holds now, and metadata."""
+    import duckdb
+
     path = Path(publication.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     unfinished = path.with_name(f".{path.name}.unfinished")
-    for leftover in (unfinished, unfinished.with_name(f"{unfinished.name}.wal")):
-        leftover.unlink(missing_ok=True)
+    _remove(unfinished)
     with warehouse.analyze() as connection:
         built = measure(connection, names)
         found, lost, problem = of_readers(connection, path, names)
@@ -155,11 +161,25 @@ def _publish_file(
             known_versions=known_versions(connection),
         )
         accepted = _accepted(context, warehouse, publication, connection, replacement)
-        copy_marts(connection, names, unfinished)
+        try:
+            copy_marts(connection, names, unfinished)
+        except duckdb.Error:
+            # of a full disk, the half that was written takes up room
+            _remove(unfinished)
+            raise
     open_to_group(unfinished, publication.group)
+    if path.is_dir():
+        set_aside(path)
     # open readers keep the file that they opened; the next one to open gets this
     unfinished.replace(path)
     return accepted, built, {"path": dg.MetadataValue.path(path), "size_bytes": path.stat().st_size}
+
+
+def _remove(unfinished: Path) -> None:
+    for leftover in (unfinished, unfinished.with_name(f"{unfinished.name}.wal")):
+        if leftover.is_dir():
+            set_aside(leftover)
+        leftover.unlink(missing_ok=True)
 
 
 def _publish_tables(

@@ -300,8 +300,18 @@ def record_version(
     manifest_sha256: str,
     created_at: datetime,
 ) -> None:
-    """Record a trained version with what was measured; a version that is there already stays as it is."""
+    """Record a trained version with what was measured; a version that is there already stays as it is.
+
+    One that was lost and trained again to other bytes takes its place, also as the champion: its scores are of the same
+    rows, declaration and libraries.
+    """
     manifest = training_set.manifest
+    of_version = "where model = $1 and version = $2"
+    known = connection.execute(
+        f"select manifest_sha256 from ml.ml_models {of_version}", [candidate.model, candidate.version]
+    ).fetchone()
+    anew = known is not None and known[0] != manifest_sha256
+    connection.begin()
     metrics = {**evaluation.metrics, "recall": evaluation.recall} if evaluation.recall else evaluation.metrics
     _put(
         connection,
@@ -325,8 +335,14 @@ def record_version(
             "census": None if evaluation.census is None else json.dumps(asdict(evaluation.census)),
             "hindsight": None if evaluation.hindsight is None else json.dumps(asdict(evaluation.hindsight)),
         },
-        replace=False,
+        replace=anew,
     )
+    if anew:
+        connection.execute(
+            f"update ml.ml_champions set manifest_sha256 = $3 {of_version}",
+            [candidate.model, candidate.version, manifest_sha256],
+        )
+    connection.commit()
 
 
 def record_training(

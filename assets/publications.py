@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from assets.compiled import replace_file
 from assets.warehouse import column_types, table_exists
+from models.artifacts import read_object, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -265,7 +265,7 @@ def write(path: Path, record: Record) -> None:
 def read(path: Path) -> Record | None:
     """Return the record of the last publication; None where there is none that can be read."""
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        said = read_object(path)
         standing, accepted = Standing(**said["standing"]), list(said["accepted"])
         # a mapping, or an error
         for each in (standing.rows, standing.columns, standing.scored, standing.versions, standing.reasons):

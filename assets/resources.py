@@ -12,6 +12,7 @@ import dagster as dg
 from assets import compiled
 from assets.certificate import verdict
 from assets.compiled import Build, NotCompiledError
+from models.artifacts import read_object, replace_file, set_aside
 from models.declaration import Split
 
 if TYPE_CHECKING:
@@ -182,13 +183,14 @@ class CompiledSql(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def keep(self, target: Path, variables: Mapping[str, Any]) -> None:
         """Keep what a whole build ran, from the folder that dbt wrote."""
-        earlier = compiled.read(self.path) if self.path.exists() else None
+        earlier = self._last()
         self._forget_certificates()
         compiled.write(self.path, compiled.of_run(target, variables, earlier))
 
     def has(self, as_of: datetime) -> bool:
-        """Say whether the SQL of a build at a clock is there."""
-        return self.path.exists() and compiled.read(self.path).as_of == as_of
+        """Say whether the SQL of a build at a clock is there, and whole."""
+        build = self._last()
+        return build is not None and build.as_of == as_of
 
     def advance(self, as_of: datetime) -> None:
         """Set the clock in the SQL to that of an increment, which gives what this SQL would give at that clock."""
@@ -214,17 +216,19 @@ class CompiledSql(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def certify(self, view: str, certificate: str) -> None:
         """Keep the certificate of a feature view, as JSON, in place of an earlier one."""
-        compiled.replace_file(self._certificate(view), certificate)
+        replace_file(self._certificate(view), certificate)
 
     def certificate(self, view: str, as_of: datetime) -> str | None:
-        """Return the certificate of a feature view, if the build of a clock has one."""
-        path = self._certificate(view)
-        if not path.exists() or not self.path.exists():
+        """Return the certificate of a feature view, if the build of a clock has one that can be read."""
+        build = self._last()
+        if build is None:
             return None
-        text = path.read_text(encoding="utf-8")
-        said, build = json.loads(text), compiled.read(self.path)
-        proved = (datetime.fromisoformat(said["as_of"]), said["sql_sha256"])
-        return text if proved == (as_of, build.sha256) == (build.as_of, said["sql_sha256"]) else None
+        try:
+            said = read_object(self._certificate(view))
+            proved = (datetime.fromisoformat(said["as_of"]), said["sql_sha256"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        return json.dumps(said) if proved == (as_of, build.sha256) == (build.as_of, said["sql_sha256"]) else None
 
     def require_proof(self, view: str, as_of: datetime) -> None:
         """Refuse to go on with features of which nothing shows that they hold nothing of what came later.
@@ -239,10 +243,20 @@ class CompiledSql(dg.ConfigurableResource):  # type: ignore[type-arg]
         if refusal is not None:
             raise UnprovedError(f"{view} as of {as_of.isoformat()}: {refusal}")
 
+    def _last(self) -> Build | None:
+        """Return the last build; None where there is none that can be read."""
+        try:
+            return compiled.read(self.path)
+        except NotCompiledError:
+            return None
+
     def _forget_certificates(self) -> None:
         # also where clock and SQL are as they were: other rows are built
         for path in Path(self.root).glob(self._certificate("*").name):
-            path.unlink()
+            if path.is_dir():
+                set_aside(path)
+            else:
+                path.unlink()
 
     def _certificate(self, view: str) -> Path:
         return Path(self.root) / f"{view}_point_in_time.json"

@@ -95,7 +95,10 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             with warehouse.connect() as connection:
                 recent = recent_rows(connection, applied, extraction) if len(frame) else None
             since = labelled_since(compiled, extraction.as_of, applied.label)
-            frozen = freeze(frame, applied, artifacts.training_sets(declaration.name), clock, of_clocks, recent, since)
+            frozen = freeze(
+                frame, applied, artifacts.training_sets(declaration.name), clock, of_clocks, recent, since,
+                warn=context.log.warning,
+            )  # fmt: skip
         except UntrainableError as error:
             context.log.warning(f"{declaration.name} cannot be trained. {error}")
             yield dg.Output(error.value, metadata={"dagster/row_count": len(frame), "untrainable": str(error)})

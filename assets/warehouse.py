@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import dagster as dg
 
 from assets.addresses import without_password
+from assets.faults import WarehouseDamagedError, damaged_warehouse
 from assets.source.contract import EARLIER_NAMES, TABLES
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
         ------
         WarehouseBusyError
             If another process still holds the file after two minutes.
+        WarehouseDamagedError
+            If the file is damaged.
         WarehouseUnavailableError
             If the database does not answer, or the connection to it is lost outside a step of a run.
         dagster.RetryRequested
@@ -181,7 +184,7 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises
         ------
-        WarehouseBusyError, WarehouseUnavailableError, dagster.RetryRequested
+        WarehouseBusyError, WarehouseDamagedError, WarehouseUnavailableError, dagster.RetryRequested
             As `connect`; a connection is there to be lost while the excerpts are copied.
         """
         if self.is_file:
@@ -229,6 +232,9 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
             # it would draw itself between the lines of a run
             connection.execute("set enable_progress_bar = false")
             yield connection
+        except duckdb.Error as error:
+            _refuse_damaged(self.path, error)
+            raise
         finally:
             connection.close()
 
@@ -395,6 +401,12 @@ def insert_rows(
     )
 
 
+def _refuse_damaged(path: str, error: Exception) -> None:
+    damaged = damaged_warehouse(path, str(error))
+    if damaged is not None:
+        raise WarehouseDamagedError(damaged) from error
+
+
 def patiently(path: str, opened: Callable[[], Opened]) -> Opened:
     """Open a DuckDB file, and wait while another process holds it.
 
@@ -402,6 +414,8 @@ def patiently(path: str, opened: Callable[[], Opened]) -> Opened:
     ------
     WarehouseBusyError
         If another process still holds the file after two minutes.
+    WarehouseDamagedError
+        If it is damaged.
     """
     import duckdb
 
@@ -410,8 +424,9 @@ def patiently(path: str, opened: Callable[[], Opened]) -> Opened:
             time.sleep(1)
         try:
             return opened()
-        except duckdb.IOException as error:
-            if "lock" not in str(error):
+        except duckdb.Error as error:
+            if not isinstance(error, duckdb.IOException) or "lock" not in str(error):
+                _refuse_damaged(path, error)
                 raise
             busy = error
         if second == 1:

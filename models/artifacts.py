@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,8 +17,84 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 
 
+class UnreadableFileError(ValueError):
+    """A file that Leadline has written does not hold what it writes there; `found` says what it holds."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        super().__init__(f"{path}: expected a JSON object as Leadline writes it, found {found}")
+        self.found = found
+
+
 class ArtifactMismatchError(RuntimeError):
-    """A stored artifact is not what its manifest says; the message names the file, both values and the remedy."""
+    """A stored artifact is not what its manifest says; the message names the file, both values and the remedy.
+
+    Parameters
+    ----------
+    found : str
+        The file and both values.
+    remedy : str
+    """
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(f"{found}; {remedy}")
+        self.found = found
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object that Leadline has written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    UnreadableFileError
+        If it holds anything else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except IsADirectoryError:
+        found = "a folder"
+    except RecursionError:
+        found = "JSON that is nested too deeply"
+    except ValueError as error:
+        found = f"what is no JSON ({error})" if path.stat().st_size else "an empty file"
+    else:
+        if isinstance(content, dict):
+            return content
+        found = "JSON that is no object"
+    raise UnreadableFileError(path, found)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a text in place of what is there, at one stroke; a folder that is there is set aside."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        set_aside(path)
+    beside = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError:
+        # of a full disk, the half that was written takes up room
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def set_aside(path: Path) -> Path:
+    """Move what is damaged out of the way, to a name beside it that nothing reads; returns that place."""
+    for number in count(1):
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+        if not aside.exists():
+            break
+    path.rename(aside)
+    return aside
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder where there is none; a file in its place is set aside."""
+    if path.exists() and not path.is_dir():
+        set_aside(path)
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def sha256(path: Path) -> str:
@@ -41,10 +119,15 @@ def new_directory(directory: Path) -> Iterator[Path]:
         An empty directory beside it, to write into. What a killed writer left there is removed first.
     """
     unfinished = directory.with_name(f".{directory.name}.unfinished")
-    if unfinished.exists():
+    if unfinished.is_dir():
         shutil.rmtree(unfinished)
     unfinished.mkdir(parents=True)
-    yield unfinished
+    try:
+        yield unfinished
+    except OSError:
+        # of a full disk, what was written takes up room
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     unfinished.replace(directory)
 
 
@@ -74,13 +157,17 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
     remedy = f"remove {directory} and run the step that writes it again, or restore it from a backup"
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        files: dict[str, str] = manifest["files"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ArtifactMismatchError(f"{path}: expected a readable manifest, found {error!r}; {remedy}") from error
+        manifest = read_object(path)
+        files = dict(manifest["files"])
+    except FileNotFoundError:
+        raise ArtifactMismatchError(f"{path}: expected a readable manifest, found no file", remedy) from None
+    except UnreadableFileError as error:
+        raise ArtifactMismatchError(f"{path}: expected a readable manifest, found {error.found}", remedy) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactMismatchError(f"{path}: expected a readable manifest, found {error!r}", remedy) from error
     for name, expected in files.items():
         file = directory / name
-        found = sha256(file) if file.exists() else "no file"
+        found = sha256(file) if file.is_file() else "no file"
         if found != expected:
-            raise ArtifactMismatchError(f"{file}: expected SHA-256 {expected}, found {found}; {remedy}")
+            raise ArtifactMismatchError(f"{file}: expected SHA-256 {expected}, found {found}", remedy)
     return manifest

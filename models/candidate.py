@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import platform
@@ -15,7 +16,17 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from models.artifacts import ArtifactMismatchError, new_directory, read_manifest, write_manifest
+from models.artifacts import (
+    MANIFEST,
+    ArtifactMismatchError,
+    UnreadableFileError,
+    new_directory,
+    read_manifest,
+    read_object,
+    set_aside,
+    sha256,
+    write_manifest,
+)
 from models.assessment import assess
 from models.calibration import scale
 from models.census import census_rows
@@ -27,6 +38,7 @@ from models.splitting import baseline_of, row_weights, sample_weights, split
 from models.validation import Observed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -42,6 +54,8 @@ LIBRARIES = ("scikit-learn", "numpy", "pandas", "joblib")
 COST = "cost.json"
 """What training cost. It depends on the machine and the hour, so the manifest does not vouch for it."""
 
+COST_FIGURES = ("training_minutes", "prediction_milliseconds")
+
 RECIPE = 5
 """To be raised whenever code of this package makes another version of the same rows and declaration, or reads
 versions otherwise."""
@@ -50,6 +64,9 @@ STORED_PREDICTIONS = 200
 TIMED_PREDICTIONS = 9
 TOLERANCE = 1e-9
 """Within which stored predictions must be reproduced under other library versions."""
+
+NOT_RECORDED = "of no version"
+"""In place of the SHA-256 of a version that the ledger does not have."""
 
 TRUTH = "truth"
 PROBABILITY = "probability_"
@@ -92,20 +109,43 @@ class Candidate:
 
     @cached_property
     def pipeline(self) -> Pipeline:
-        """The fitted pipeline."""
+        """The fitted pipeline.
+
+        Raises
+        ------
+        ArtifactMismatchError
+            If its file is not the one of the manifest: to unpickle a file is to run what is in it.
+        """
         import joblib
 
-        return joblib.load(self.directory / PIPELINE)
+        content = (self.directory / PIPELINE).read_bytes()
+        expected, found = self.manifest["files"].get(PIPELINE, "no such file"), hashlib.sha256(content).hexdigest()
+        if found != expected:
+            raise ArtifactMismatchError(
+                f"{self.directory / PIPELINE}: expected SHA-256 {expected}, found {found}", _remedy(self.directory)
+            )
+        return joblib.load(io.BytesIO(content))
 
     def cost(self) -> dict[str, float]:
         """Return what it is held to beside its metrics: `models.declaration.COST_GATES` without ``leads``.
 
         Beside them ``assessment_minutes``, the part of ``training_minutes`` that was spent on measuring.
+
+        Raises
+        ------
+        ArtifactMismatchError
+            If the file is missing or unreadable.
         """
-        return {
-            **json.loads((self.directory / COST).read_text(encoding="utf-8")),
-            "file_megabytes": (self.directory / PIPELINE).stat().st_size / 1e6,
-        }
+        path = self.directory / COST
+        try:
+            said = {name: float(value) for name, value in read_object(path).items()}
+            _ = [said[name] for name in COST_FIGURES]
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            found = error.found if isinstance(error, UnreadableFileError) else repr(error)
+            raise ArtifactMismatchError(
+                f"{path}: expected what training cost, found {found}", _remedy(self.directory)
+            ) from error
+        return {**said, "file_megabytes": (self.directory / PIPELINE).stat().st_size / 1e6}
 
     def held_out(self) -> pd.DataFrame:
         """Read the held-out predictions: key, ``as_of``, ``truth`` and one ``probability_<outcome>`` per outcome."""
@@ -114,7 +154,14 @@ class Candidate:
         return pd.read_parquet(self.directory / HELD_OUT)
 
 
-def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: Path) -> Candidate:
+def train(
+    declaration: ModelDeclaration,
+    training_set: TrainingSet,
+    directory: Path,
+    *,
+    recorded: Mapping[str, str] | None = None,
+    warn: Callable[[str], object] = lambda _: None,
+) -> Candidate:
     """Train a version of a model.
 
     The declared pipeline is fitted on the training side of the split, to be measured on the held-out rows; then on
@@ -127,6 +174,11 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
     training_set : TrainingSet
     directory : Path
         The version is written to ``<directory>/<version>/``.
+    recorded : mapping of str to str, optional
+        The versions that the ledger has, with the SHA-256 of their manifests: no other is used again. By default all
+        are, for whoever has no ledger and has written the directory alone.
+    warn : callable
+        Is told of a version that is damaged, or not recorded: it is set aside, and trained again.
 
     Returns
     -------
@@ -137,18 +189,16 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
     ------
     UntrainableError
         If the rows cannot be split, or no feature tells them apart.
-    ArtifactMismatchError
-        If the stored version is damaged.
     """
     import joblib
     import pandas as pd
 
-    recorded = (training_set.manifest["model"], training_set.manifest["horizon_days"])
-    if recorded != (declaration.name, declaration.horizon_days):
+    found = (training_set.manifest["model"], training_set.manifest["horizon_days"])
+    if found != (declaration.name, declaration.horizon_days):
         raise ValueError(
             f"training set {training_set.directory}: expected one of model {declaration.name!r} over "
             f"{declaration.horizon_days} days, "
-            f"found {recorded[0]!r} over {recorded[1]} days; freeze one for this declaration"
+            f"found {found[0]!r} over {found[1]} days; freeze one for this declaration"
         )
     libraries = library_versions()
     fingerprint = declaration.fingerprint()
@@ -157,7 +207,13 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
     version = f"{last_as_of:%Y%m%d}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
     target = directory / version
     if target.exists():
-        return load(target, reused=True)
+        try:
+            stored = load(target, None if recorded is None else recorded.get(version, NOT_RECORDED), reused=True)
+            stored.cost()
+        except ArtifactMismatchError as error:
+            warn(f"{error.found}. The version is trained again; what was there is now {set_aside(target)}.")
+        else:
+            return stored
 
     started = perf_counter()
     frame = training_set.frame()
@@ -193,13 +249,13 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
     if assessment.scaling is not None:
         published = scale(published, assessment.scaling)
     sample = features.iloc[:: max(1, math.ceil(len(features) / STORED_PREDICTIONS))]
-    stored = _with_probabilities(sample, predict(published, sample, declaration.outcomes), declaration.outcomes)
+    reproduced = _with_probabilities(sample, predict(published, sample, declaration.outcomes), declaration.outcomes)
     trained = perf_counter()
 
     with new_directory(target) as unfinished:
         joblib.dump(published, unfinished / PIPELINE, compress=3)
         held_out.to_parquet(unfinished / HELD_OUT, index=False)
-        stored.to_parquet(unfinished / PREDICTIONS, index=False)
+        reproduced.to_parquet(unfinished / PREDICTIONS, index=False)
         assessment.evaluation.write(unfinished)
         manifest = write_manifest(
             unfinished,
@@ -244,8 +300,15 @@ def train(declaration: ModelDeclaration, training_set: TrainingSet, directory: P
     return Candidate(model=declaration.name, version=version, directory=target, manifest=manifest)
 
 
-def load(directory: Path, *, reused: bool = False) -> Candidate:
-    """Load a version, and refuse it unless it is what was trained.
+def load(directory: Path, recorded: str | None = None, *, reused: bool = False) -> Candidate:
+    """Load a version, and refuse it unless it is what was trained; nothing is unpickled before it is vouched for.
+
+    Parameters
+    ----------
+    directory : Path
+    recorded : str, optional
+        The SHA-256 of the manifest in the ledger. By default the manifest is believed, for whoever has written it.
+    reused : bool
 
     Raises
     ------
@@ -253,6 +316,14 @@ def load(directory: Path, *, reused: bool = False) -> Candidate:
         If a file's SHA-256 is not the recorded one, or the libraries or the recipe are not those of its training and
         the stored predictions are not reproduced.
     """
+    if recorded is not None:
+        path = directory / MANIFEST
+        there = sha256(path) if path.is_file() else "no file"
+        if there != recorded:
+            raise ArtifactMismatchError(
+                f"{path}: expected SHA-256 {recorded}, as recorded in the ledger, found {there}",
+                "restore the version from a backup, or train again: the scores published so far stay as they are",
+            )
     manifest = read_manifest(directory)
     candidate = Candidate(
         model=manifest["model"], version=manifest["version"], directory=directory, manifest=manifest, reused=reused
@@ -261,6 +332,10 @@ def load(directory: Path, *, reused: bool = False) -> Candidate:
     if manifest["libraries"] != found or manifest.get("recipe") != RECIPE:
         _require_reproduction(candidate, found)
     return candidate
+
+
+def _remedy(directory: Path) -> str:
+    return f"remove {directory} and train again, or restore it from a backup"
 
 
 def library_versions() -> dict[str, str]:
@@ -284,12 +359,13 @@ def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
             warnings.simplefilter("ignore")
             predicted = predict(candidate.pipeline, model_input(stored, candidate.features), candidate.outcomes)
     except Exception as error:
-        raise ArtifactMismatchError(f"{path}: {libraries}, and predicting failed with {error!r}; {remedy}") from error
+        raise ArtifactMismatchError(f"{path}: {libraries}, and predicting failed with {error!r}", remedy) from error
     difference = float(np.abs(predicted - expected).max())
     if not difference <= TOLERANCE:
         raise ArtifactMismatchError(
             f"{path}: {libraries}; expected the stored predictions within {TOLERANCE}, found a difference "
-            f"of {difference:.3g}; {remedy}"
+            f"of {difference:.3g}",
+            remedy,
         )
 
 

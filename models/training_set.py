@@ -7,13 +7,14 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.artifacts import new_directory, read_manifest, write_manifest
+from models.artifacts import ArtifactMismatchError, new_directory, read_manifest, set_aside, write_manifest
 from models.declaration import AS_OF, SUCCEEDED_AT, VALUE, ModelDeclaration
 from models.frames import Kind, ObservationError, check_observations, feature_kinds, model_input
 from models.hindsight import SETTLED_AT, OneSided, measure_one_sided
 from models.untrainable import UntrainableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
 
@@ -76,6 +77,7 @@ def freeze(
     census: pd.DataFrame | None = None,
     recent: pd.DataFrame | None = None,
     labelled_since: datetime | None = None,
+    warn: Callable[[str], object] = lambda _: None,
 ) -> TrainingSet:
     """Freeze the rows that a model learns from.
 
@@ -97,6 +99,8 @@ def freeze(
         As `models.hindsight.measure_one_sided` takes them. What they show is kept in the manifest, not the rows.
     labelled_since : datetime, optional
         The moment before which there are no labels, because the source recorded no outcomes then.
+    warn : callable
+        Is told of a set of the same content that was damaged: it is set aside, and frozen again.
 
     Raises
     ------
@@ -143,7 +147,10 @@ def freeze(
         content = hashlib.sha256(f"{content}\0{json.dumps(one_sided)}".encode()).hexdigest()
     target = directory / content[:16]
     if target.exists():
-        return load(target)
+        try:
+            return load(target)
+        except ArtifactMismatchError as error:
+            warn(f"{error.found}. The training set is frozen again; what was there is now {set_aside(target)}.")
     with new_directory(target) as unfinished:
         rows.to_parquet(unfinished / DATA, index=False)
         if open_rows is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
+from typing import TYPE_CHECKING
 
 from assets.environment import (
     OWN_SERVER,
@@ -16,7 +17,10 @@ from assets.environment import (
     refuse_other_warehouse,
     settings,
 )
-from orchestration import foreground, own_server
+from orchestration import faults, foreground, own_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 YOUNG_OBJECTS = 50_000
 """New objects after which a run looks for garbage; Python's 700 are meant for programs that make few."""
@@ -34,19 +38,47 @@ def main(arguments: list[str] | None = None) -> int:
     ui = commands.add_parser("ui", help="open the Dagster UI, with the schedules running")
     ui.add_argument("--port", type=int, default=3000)
     chosen = parser.parse_args(arguments)
+    home: Path | None = None
     try:
         given = settings()
-        # before a server is started in it
-        refuse_other_warehouse(given)
-        make_home(given)
-        current = own_server.started(given)
-        point_at_home(current)
+        home = given.home
+        return _chosen(chosen, given)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. Nothing was run.\n")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - whoever reads a terminal gets a sentence, and the log the rest
+        sys.stderr.write(f"\n{faults.told(error, home)}\n")
+        return 1
+
+
+def _chosen(chosen: argparse.Namespace, given: Settings) -> int:
+    # before a server is started in it
+    refuse_other_warehouse(given)
+    make_home(given)
+    current = _with_server(given)
+    point_at_home(current)
     if chosen.command == "ui":
         return _ui(current, chosen.port)
     return _run(current, chosen.job)
+
+
+def _with_server(given: Settings) -> Settings:
+    """Start the server of Leadline's own where it is asked for."""
+    if given.warehouse != OWN_SERVER:
+        return given
+    from orchestration import server_files
+
+    try:
+        server_files.mend(given.own_server)
+        return own_server.started(given)
+    except SettingError:
+        raise
+    except Exception as error:
+        faults.keep(error, given.home)
+        raise SettingError(server_files.why_not_started(given.own_server, error)) from error
 
 
 def _run(current: Settings, job: str) -> int:
@@ -55,6 +87,8 @@ def _run(current: Settings, job: str) -> int:
     gc.set_threshold(YOUNG_OBJECTS)
     from assets.dbt import DbtParseError
 
+    again = "run the same command again: it takes up what is left."
+    before = published_file(current)
     try:
         from orchestration.progress import for_terminal
         from orchestration.run import run_job
@@ -64,13 +98,13 @@ def _run(current: Settings, job: str) -> int:
     except DbtParseError as error:
         sys.stderr.write(f"\n{error}\n")
         return 2
+    except Exception as error:  # noqa: BLE001 - as in `main`, and what became of the scores
+        # of a warehouse in a database, nothing but the run could tell
+        published = f" {_of_published(published_file(current) != before)}" if current.published.exists() else ""
+        sys.stderr.write(f"\n{faults.told(error, current.home)}\n\nThe run has ended.{published} To go on, {again}\n")
+        return 1
     if outcome.failure is not None:
-        published = (
-            "What was scored is published: it failed after that."
-            if outcome.published
-            else "Nothing that was published has changed."
-        )
-        again = "run the same command again: it takes up what is left."
+        published = _of_published(outcome.published or published_file(current) != before)
         if outcome.interrupted:
             sys.stderr.write(f"\nInterrupted. {published} To go on, {again}\n")
             return INTERRUPTED
@@ -81,6 +115,21 @@ def _run(current: Settings, job: str) -> int:
         return 1
     sys.stdout.write(for_terminal(summarize(current)))
     return 0
+
+
+def _of_published(changed: bool) -> str:
+    if changed:
+        return "What was scored is published: it failed after that."
+    return "Nothing that was published has changed."
+
+
+def published_file(current: Settings) -> tuple[int, int] | None:
+    """Return which file readers open, as its place on the disk and its time; None where there is none."""
+    try:
+        found = current.published.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _ui(current: Settings, port: int) -> int:

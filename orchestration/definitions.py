@@ -35,6 +35,7 @@ from assets.resources import (
     Publication,
     Splitting,
 )
+from assets.values import JsonValues
 from assets.warehouse import Warehouse
 from orchestration.jobs import recompute_days, retrain_jobs, score_leads, whole_loop
 from orchestration.progress import progress_logger
@@ -115,7 +116,7 @@ defs = dg.Definitions(
         ),
         # what it inherits takes a project as well
         "dbt": Dbt(project_dir=DBT_PROJECT, dbt_executable=DBT),  # type: ignore[arg-type]
-        "io_manager": dg.FilesystemIOManager(base_dir=str(_settings.home / "artifacts" / "values")),
+        "io_manager": JsonValues(root=str(_settings.home / "artifacts" / "values")),
     },
 )
 

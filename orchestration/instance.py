@@ -6,6 +6,9 @@ end. Reconciliation marks such runs failed and frees what they hold.
 
 from __future__ import annotations
 
+import sqlite3
+import sys
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +16,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import psutil
+
+from models.artifacts import make_folder, replace_file, set_aside
+from orchestration.faults import SUSPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +33,12 @@ storage:
   postgres:
     postgres_url: {env: LEADLINE_DAGSTER_URL}
 """
+
+SMALL_BYTES = 2**25
+"""Size up to which a database is looked at as a whole at every start: a fifth of a second."""
+
+SQLITE_SECONDS = 10
+"""How long a database is waited for that another process writes."""
 
 IN_PROGRESS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING)
 
@@ -50,13 +62,82 @@ class RunEvidence:
 
 
 def open_instance(chosen: Settings) -> dg.DagsterInstance:
-    """Return the instance of a home, with the project's defaults written into it."""
-    chosen.dagster_home.mkdir(parents=True, exist_ok=True)
+    """Return the instance of a home, with the project's defaults written into it.
+
+    Databases that are damaged are set aside, and begun anew: they hold what has run, and nothing that is published.
+    """
+    make_folder(chosen.dagster_home)
+    if chosen.dagster_storage is None:
+        suspected = chosen.dagster_home / SUSPECTED
+        for path in _databases(chosen.dagster_home):
+            _set_damaged_aside(path, whole=suspected.exists())
+        suspected.unlink(missing_ok=True)
     defaults = Path(__file__).with_name("dagster.yaml").read_text(encoding="utf-8")
     # the address may hold a password, and stays in the environment
     storage = "" if chosen.dagster_storage is None else DATABASE_STORAGE
-    (chosen.dagster_home / "dagster.yaml").write_text(defaults + storage, encoding="utf-8")
+    replace_file(chosen.dagster_home / "dagster.yaml", defaults + storage)
     return dg.DagsterInstance.from_config(str(chosen.dagster_home))
+
+
+def _databases(dagster_home: Path) -> list[Path]:
+    """Return the databases that every run opens; each run has one of its own beside them."""
+    for folder in ("history", "history/runs", "schedules", "storage"):
+        make_folder(dagster_home / folder)
+    return [
+        dagster_home / "history" / "runs.db",
+        dagster_home / "history" / "runs" / "index.db",
+        dagster_home / "schedules" / "schedules.db",
+    ]
+
+
+def _set_damaged_aside(path: Path, *, whole: bool) -> None:
+    """Set a SQLite database aside, with what lies beside it, where it is damaged.
+
+    Parameters
+    ----------
+    path : Path
+    whole : bool
+        Whether all of it is looked at, however large it is.
+    """
+    if not path.exists():
+        return
+    problem = _problem(path, whole=whole)
+    if problem is None:
+        return
+    sys.stderr.write(
+        f"  {path}: expected a database of Dagster, found that it is damaged ({problem}): it is now {set_aside(path)}, "
+        "and the history that it held begins anew\n"
+    )
+    for beside in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if beside.exists():
+            set_aside(beside)
+
+
+def _set_damaged_logs_aside(instance: dg.DagsterInstance) -> None:
+    """Set the damaged logs of runs in progress aside: to mark such a run failed is to write into its log."""
+    for record in instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS))):
+        _set_damaged_aside(
+            Path(instance.root_directory) / "history" / "runs" / f"{record.dagster_run.run_id}.db", whole=True
+        )
+
+
+def _problem(path: Path, *, whole: bool) -> str | None:
+    """Return what is wrong with a SQLite database; None where nothing is, or it cannot be told now."""
+    if path.is_dir():
+        return "a folder"
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=SQLITE_SECONDS)) as connection:
+            if whole or path.stat().st_size <= SMALL_BYTES:
+                found = connection.execute("pragma quick_check(1)").fetchall()
+            else:
+                connection.execute("select count(*) from sqlite_schema").fetchall()
+                found = [("ok",)]
+    except sqlite3.OperationalError:
+        # locked, not readable, on a disk that is full: the damage is not in the file
+        return None
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if found == [("ok",)] else " ".join(str(found[0][0]).split())
 
 
 def reconcile(instance: dg.DagsterInstance) -> list[str]:
@@ -67,6 +148,7 @@ def reconcile(instance: dg.DagsterInstance) -> list[str]:
     list of str
         The identifiers of those runs.
     """
+    _set_damaged_logs_aside(instance)
     dead = dead_runs(_evidence(instance), _running_since())
     for run_id in dead:
         run = instance.get_run_by_id(run_id)

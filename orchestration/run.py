@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import dagster as dg
 
+from assets.environment import shown
+from assets.faults import damaged_warehouse, explained
+from orchestration.faults import room
 from orchestration.instance import PROCESS_TAG, open_instance, reconcile
 
 if TYPE_CHECKING:
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from assets.environment import Settings
 
 
+_OWN_CLASS = re.compile(r"^(?:assets|models|orchestration)\.[\w.]+: ")
+_NOT_STORED = "Exception while writing logger call to event log"
 _INTERRUPTED = "DagsterExecutionInterruptedError"
 
 
@@ -53,7 +59,7 @@ def run_job(current: Settings, job: str) -> Outcome:
     with open_instance(current) as instance:
         for run_id in reconcile(instance):
             sys.stderr.write(f"  a run was killed before it ended ({run_id}): marked as failed, its places freed\n")
-        with _quiet_stdout():
+        with _quiet_stdout(), redirect_stderr(cast("TextIO", _Terminal(sys.stderr))):
             result = dg.execute_job(
                 dg.reconstructable(getattr(definitions, f"resolved_{job}")),
                 instance=instance,
@@ -62,9 +68,9 @@ def run_job(current: Settings, job: str) -> Outcome:
                 tags={PROCESS_TAG: str(os.getpid())},
                 raise_on_error=False,
             )
-        failures = [f"{event.step_key}: {_cause(event)}" for event in result.all_events if event.is_step_failure] or [
-            event.message or "" for event in result.all_events if event.is_failure
-        ]
+        failures = [
+            f"{event.step_key}: {_cause(event, current)}" for event in result.all_events if event.is_step_failure
+        ] or [event.message or "" for event in result.all_events if event.is_failure]
     errors = (event.step_failure_data.error for event in result.all_events if event.is_step_failure)
     return Outcome(
         run_id=result.run_id,
@@ -76,14 +82,37 @@ def run_job(current: Settings, job: str) -> Outcome:
     )  # fmt: skip
 
 
-def _cause(event: dg.DagsterEvent) -> str:
+def _cause(event: dg.DagsterEvent, current: Settings) -> str:
     data = event.step_failure_data
     if data.user_failure_data is not None and data.user_failure_data.description:
         return data.user_failure_data.description
-    error = data.error
-    while error is not None and error.cause is not None:
+    error, messages = data.error, []
+    while error is not None:
+        messages.append(error.message.strip())
         error = error.cause
-    return error.message.strip() if error is not None else (event.message or "")
+    if not messages:
+        return event.message or ""
+    for message in messages:
+        if _OWN_CLASS.match(message):
+            # the class of an error of ours says nothing that its message does not
+            return shown(_OWN_CLASS.sub("", message))
+    text = "\n".join(messages)
+    of_warehouse = damaged_warehouse(current.warehouse.removeprefix("duckdb:"), text)
+    return of_warehouse or explained(text, current.home, room(current.home)) or shown(messages[-1])
+
+
+class _Terminal:
+    """Standard error without what Dagster writes there when its storage fails: the error itself is told at the end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, unless it is one of these."""
+        return len(text) if text.startswith(_NOT_STORED) else self._stream.write(text)
 
 
 @contextmanager

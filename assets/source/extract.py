@@ -49,6 +49,7 @@ from assets.source.validation import (
     validate,
     write_rejects,
 )
+from models.artifacts import make_folder, read_object, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -281,7 +282,7 @@ def extract(
         # the warehouse must be closed before dlt opens it
         until_loaded.close()
         if accepted:
-            note.write_text(json.dumps({"load_number": load_number, "accepted": accepted}))
+            replace_file(note, json.dumps({"load_number": load_number, "accepted": accepted}))
         # The history comes first. A lead that is in `raw` but not in the history would pass for one that was always
         # without values; one that is in the history alone is new to the next extraction, and finds its changes there.
         target.rename_earlier()
@@ -367,9 +368,10 @@ def _scratch(state_dir: Path) -> Iterator[DuckDBPyConnection]:
     import duckdb
 
     spill = state_dir / "spill"
+    make_folder(state_dir)
     # the leavings of a killed run
     shutil.rmtree(spill, ignore_errors=True)
-    spill.mkdir(parents=True)
+    make_folder(spill)
     connection = duckdb.connect(
         config={"threads": len(os.sched_getaffinity(0)), "temp_directory": str(spill)},
     )
@@ -842,10 +844,12 @@ def _raw_is_ahead(connection: DuckDBPyConnection) -> bool:
 def _noted(note: Path, load_number: int) -> list[str]:
     """Return what a person had accepted of the extraction of this number, which was killed."""
     try:
-        noted = json.loads(note.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        noted = read_object(note)
+        return [str(each) for each in noted["accepted"]] if noted["load_number"] == load_number else []
+    except FileNotFoundError:
         return []
-    return list(noted["accepted"]) if noted["load_number"] == load_number else []
+    except (ValueError, KeyError, TypeError):
+        return [f"What a person accepted of an extraction that was killed cannot be told: {note} is damaged."]
 
 
 def _missing_rows(evidence: Evidence) -> list[str]:

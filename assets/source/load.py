@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from assets.source.contract import EARLIER_NAMES, SQL_TYPES, TABLES, SourceContr
 from assets.source.readers import describe
 from assets.source.sql import literal, quoted
 from assets.warehouse import patiently
+from models.artifacts import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -468,9 +470,13 @@ def load(connection: DuckDBPyConnection, warehouse: Warehouse, state_dir: Path, 
     quiet_dlt()
     import dlt
 
+    # what lies there is dropped unread; a trace of dlt is a pickle
+    folder = state_dir / "pipelines"
+    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(folder)
     pipeline = dlt.pipeline(
         PIPELINE,
-        pipelines_dir=str(state_dir / "pipelines"),
+        pipelines_dir=str(folder),
         destination=warehouse.destination(),
         dataset_name=RAW,
     )

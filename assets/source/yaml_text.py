@@ -19,6 +19,11 @@ __all__ = ["Document", "Fault", "Place", "read_yaml"]
 Place = tuple[str | int, ...]
 TAG = "tag:yaml.org,2002:"
 SCALARS = ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")
+MOST_LEVELS = 50
+"""Levels of lists and maps in each other; a mapping has six."""
+_TOO_DEEP = f"expected {MOST_LEVELS} lists and maps in each other at most, found more. Close those that are open."
+MOST_PARTS = 100_000
+"""Words, lists and maps of a file in which each alias stands for all that it names."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def read_yaml(content: bytes) -> Document:
         UTF-8, or UTF-16 with a byte order mark.
     """
     try:
-        root = yaml.compose(content, Loader=yaml.SafeLoader)
+        root = yaml.compose(content, Loader=_Shallow)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return Document(faults=[Fault(None if mark is None else mark.line + 1, (), _of_syntax(error))])
@@ -82,17 +87,51 @@ def read_yaml(content: bytes) -> Document:
         return Document(faults=[Fault(None, (), f"expected YAML in UTF-8, found {found}. Save it as UTF-8.")])
     if root is None:
         return Document(faults=[Fault(None, (), "expected keys with values, found an empty file.")])
-    return _Reading().document(root)
+    try:
+        return _Reading().document(root)
+    except _TooLargeError:
+        return Document(
+            faults=[
+                Fault(
+                    None,
+                    (),
+                    f"expected {MOST_PARTS:,} words, lists and maps at most, found more, for an alias stands for all "
+                    "that it names. Write out what is meant.",
+                )
+            ]
+        )
 
 
 def _of_syntax(error: yaml.MarkedYAMLError) -> str:
     problem = " ".join(str(each) for each in (error.context, error.problem) if each)
+    if problem == _TOO_DEEP:
+        return problem
     if "'\\t'" in problem:
         return "expected spaces, found a tab. Indent with spaces alone."
     return (
         f"expected YAML, found what cannot be read ({problem}). Check the indentation, and put text with special "
         "characters into quotes."
     )
+
+
+class _Shallow(yaml.SafeLoader):
+    """Reads no deeper than a person writes: what is deeper would end in Python's own limit."""
+
+    _levels = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._levels += 1
+        if self._levels > MOST_LEVELS:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(None, None, _TOO_DEEP, mark)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._levels -= 1
+
+
+class _TooLargeError(ValueError):
+    """A file whose aliases make more of it than can be meant."""
 
 
 class _Reading:
@@ -102,6 +141,7 @@ class _Reading:
         self._lines: dict[Place, int] = {}
         self._faults: list[Fault] = []
         self._within: list[yaml.Node] = []
+        self._parts = 0
 
     def document(self, root: yaml.Node) -> Document:
         return Document(self._content(root, ()), self._lines, self._faults)
@@ -110,6 +150,9 @@ class _Reading:
         self._faults.append(Fault(node.start_mark.line + 1, place, sentence))
 
     def _content(self, node: yaml.Node, place: Place) -> Any:
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise _TooLargeError
         self._lines.setdefault(place, node.start_mark.line + 1)
         if any(node is outer for outer in self._within):
             self._fault(node, place, f"expected content, found an alias of what it stands in. Write {node.tag!r} out.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import duckdb
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,8 +29,10 @@ from assets.ml_tables import (
 )
 from assets.resources import ArtifactStore, Clock, CompiledSql, Confirmations, Grading, Horizons, Splitting
 from assets.scores import scores_asset
+from assets.values import JsonValues
 from assets.warehouse import Warehouse
-from models.candidate import load
+from models.artifacts import MANIFEST, sha256
+from models.candidate import PIPELINE, load
 from models.frames import ObservationError
 from models.hindsight import SETTLED_AT
 from models.registry import declaration
@@ -111,6 +115,7 @@ class Bench:
         return dg.materialize(
             [frozen, candidate_asset(DECLARATION), champion_asset(DECLARATION)],
             resources={
+                "io_manager": JsonValues(root=str(self.folder / "values")),
                 "warehouse": self.warehouse,
                 "artifacts": self.store,
                 "compiled": self.compiled,
@@ -144,7 +149,12 @@ class Bench:
             return connection.execute(sql).fetchall()
 
     def files(self) -> dict[str, int]:
-        return {str(path): path.stat().st_mtime_ns for path in self.folder.rglob("*") if path.suffix != ".duckdb"}
+        # the values between steps are written by every run
+        return {
+            str(path): path.stat().st_mtime_ns
+            for path in self.folder.rglob("*")
+            if path.suffix != ".duckdb" and "values" not in path.relative_to(self.folder).parts
+        }
 
 
 @pytest.fixture(scope="module")
@@ -623,3 +633,105 @@ def test_a_champion_at_which_nobody_has_looked_goes_with_a_refusal_for_hindsight
     assert reason.endswith(
         f"The champion {champion}, of an earlier recipe, was never looked at for hindsight and scores no longer."
     )
+
+
+class Planted:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return Path.touch, (self.made,)
+
+
+def plant(version: Path, made: Path) -> None:
+    """Put a pipeline that makes a file in the place of that of a version, with a manifest that vouches for it."""
+    joblib.dump(Planted(made), version / PIPELINE)
+    manifest = json.loads((version / MANIFEST).read_text())
+    manifest["files"][PIPELINE] = sha256(version / PIPELINE)
+    # with other libraries it would be unpickled as soon as it is loaded
+    (version / MANIFEST).write_text(json.dumps({**manifest, "libraries": {}}))
+
+
+def test_nothing_is_unpickled_that_the_ledger_does_not_vouch_for(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made, planted = Bench(tmp_path / "here", frame), tmp_path / "planted"
+    made.run()
+    (version,) = made.store.versions("conversion").iterdir()
+    written, recorded = sha256(version / MANIFEST), made.ask("from ml.ml_models")
+
+    plant(version, planted)
+    again = made.run()
+
+    assert not planted.exists()
+    assert not metadata(again)["reused"]
+    assert sha256(version / MANIFEST) == written
+    assert made.ask("from ml.ml_models") == recorded
+    # what was there is kept, for somebody put it there
+    assert (version.with_name(f"{version.name}.damaged-1") / PIPELINE).exists()
+
+    # where its ledger does not have it, as after a warehouse was lost
+    plant(version, planted)
+    other = Bench(tmp_path / "there", frame)
+    shutil.copytree(version, other.store.versions("conversion") / version.name)
+    run = other.run()
+
+    assert not planted.exists()
+    assert not metadata(run)["reused"]
+    assert other.ask("select manifest_sha256 from ml.ml_models") == [(written,)]
+    assert metadata(other.run())["reused"]
+
+
+def test_a_champion_whose_files_the_ledger_does_not_vouch_for_scores_nothing(
+    tmp_path: Path, frame: pd.DataFrame
+) -> None:
+    made, planted = Bench(tmp_path / "home", frame), tmp_path / "planted"
+    made.run()
+    plant(next(made.store.versions("conversion").iterdir()), planted)
+
+    with pytest.raises(Exception, match="as recorded in the ledger, found"):
+        made.score(at_the_clock(frame, 40, unlike=0))
+    # it does not stand in the way of its successor either
+    made.freeze(frame.iloc[:-3])
+    assert made.run().success
+
+    assert not planted.exists()
+    assert made.ask("select outcome from ml.ml_decisions order by decided_at") == [("promote",), ("promote",)]
+
+
+def test_a_version_that_was_trained_again_to_other_bytes_is_vouched_for(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    (version,) = made.store.versions("conversion").iterdir()
+    shutil.rmtree(version)
+    with made.warehouse.connect() as connection:
+        for table in ("ml_models", "ml_champions"):
+            connection.execute(f"update ml.{table} set manifest_sha256 = 'of another machine'")
+
+    made.run()
+
+    written = [(sha256(version / MANIFEST),)]
+    assert made.ask("select manifest_sha256 from ml.ml_models") == written
+    assert made.ask("select manifest_sha256 from ml.ml_champions") == written
+
+
+def test_values_between_steps_are_no_pickles(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made, planted = Bench(tmp_path / "home", frame), tmp_path / "planted"
+    value = made.folder / "values" / "training_set" / "conversion"
+    value.parent.mkdir(parents=True)
+    joblib.dump(Planted(planted), value)
+    made.run(training_set=UNTRAINABLE)
+    (version,) = metadata(made.run())["version"].splitlines()
+    assert json.loads(value.with_suffix(".json").read_text()) == {"value": made.frozen.id}
+    assert json.loads((made.folder / "values/candidate/conversion.json").read_text()) == {"value": version}
+
+    joblib.dump(Planted(planted), value.with_suffix(".json"))
+    context = dg.build_input_context(asset_key=dg.AssetKey(["training_set", "conversion"]))
+    with pytest.raises(dg.Failure) as caught:
+        JsonValues(root=str(made.folder / "values")).load_input(context)
+
+    assert str(caught.value.description).startswith(
+        f"{value}.json: expected the value of training_set/conversion, found what is no JSON ("
+    )
+    assert str(caught.value.description).endswith("Materialize training_set/conversion again.")
+    assert not planted.exists()

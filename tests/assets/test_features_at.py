@@ -259,6 +259,10 @@ def test_what_is_no_question_at_all_is_refused(random_store: Store, tmp_path: Pa
         with pytest.raises(QuestionError, match=found):
             ask(random_store, tmp_path / name, tmp_path)
     (tmp_path / "empty.csv").write_text("", encoding="utf-8")
+    for ending in ("csv", "parquet"):
+        (damaged := tmp_path / f"damaged.{ending}").write_bytes(b"\xf5\x00" * 100)
+        with pytest.raises(QuestionError, match=rf"damaged\.{ending}: expected a {ending} file that can be read"):
+            ask(random_store, damaged, tmp_path)
     with pytest.raises(QuestionError, match=r"empty\.csv: expected the columns lead_id and as_of, found an empty file"):
         ask(random_store, tmp_path / "empty.csv", tmp_path)
     with pytest.raises(QuestionError, match=r"expected a list such as \['conversion'\], found 'conversion'"):

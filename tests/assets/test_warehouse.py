@@ -66,14 +66,6 @@ def test_an_extraction_waits_for_the_warehouse_as_well(warehouse: Warehouse, mon
             assert existing == set()
 
 
-def test_a_file_that_is_no_warehouse_is_not_waited_for(warehouse: Warehouse) -> None:
-    path = Path(warehouse.path)
-    path.parent.mkdir()
-    path.write_text("not a database, but long enough to be looked at " * 100)
-    with pytest.raises(duckdb.IOException, match="not a valid DuckDB database file"), warehouse.connect():
-        pass
-
-
 def test_times_are_utc_and_the_file_is_free_afterwards(warehouse: Warehouse) -> None:
     with warehouse.connect() as connection:
         assert connection.execute("select current_setting('TimeZone')").fetchall() == [("UTC",)]

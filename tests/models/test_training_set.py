@@ -110,14 +110,16 @@ def test_what_a_killed_writer_left_is_replaced(frame, conversion, tmp_path):
         (lambda directory: (directory / "manifest.json").unlink(), "readable manifest"),
     ],
 )
-def test_a_damaged_set_is_refused(frame, conversion, tmp_path, damage, message):
+def test_a_damaged_set_is_refused_and_frozen_again(frame, conversion, tmp_path, damage, message):
     rows = frame.drop(columns="next_action")
     directory = freeze(rows, conversion, tmp_path, CLOCK).directory
     damage(directory)
     with pytest.raises(ArtifactMismatchError, match=message):
         load(directory)
-    with pytest.raises(ArtifactMismatchError, match=message):
-        freeze(rows, conversion, tmp_path, CLOCK)
+    told = []
+    again = freeze(rows, conversion, tmp_path, CLOCK, warn=told.append)
+    assert (again.directory, len(load(directory).frame())) == (directory, len(rows))
+    assert told[0].endswith(f"The training set is frozen again; what was there is now {directory}.damaged-1.")
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -13,7 +16,8 @@ from dagster._core.events import DagsterEvent, EngineEventData
 
 from assets.environment import settings
 from assets.resources import WAREHOUSE_POOL
-from orchestration.instance import RunEvidence, dead_runs, open_instance, reconcile
+from orchestration.faults import told
+from orchestration.instance import PROCESS_TAG, RunEvidence, dead_runs, open_instance, reconcile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +125,69 @@ def test_a_run_whose_process_lives_is_left_alone(instance: dg.DagsterInstance, a
     assert found is not None
     assert found.status == dg.DagsterRunStatus.STARTED
     assert not _claim(instance, waiting)
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("history/runs.db", "garbage"), ("history/runs/index.db", "cut"), ("schedules/schedules.db", "a folder")],
+)
+def test_a_damaged_database_is_set_aside_and_begun_anew(
+    name: str,
+    how: str,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert idle.execute_in_process(instance=instance).success
+    # one that is too large to be looked at as a whole is, once a run has found that it is damaged
+    monkeypatch.setattr("orchestration.instance.SMALL_BYTES", 0)
+    told(sqlite3.DatabaseError("database disk image is malformed"), tmp_path)
+    path = tmp_path / "dagster" / name
+    content = path.read_bytes()
+    if how == "a folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(Random(1).randbytes(len(content)) if how == "garbage" else content[: len(content) // 2])
+
+    with open_instance(settings({"LEADLINE_HOME": str(tmp_path)})) as again:
+        assert reconcile(again) == []
+        assert idle.execute_in_process(instance=again).success
+
+    (said,) = (line for line in capsys.readouterr().err.splitlines() if "expected" in line)
+    aside = path.with_name(f"{path.name}.damaged-1")
+    assert said.startswith(f"  {path}: expected a database of Dagster, found that it is damaged (")
+    assert said.endswith(f"): it is now {aside}, and the history that it held begins anew")
+    assert aside.exists()
+
+
+def test_a_database_that_another_process_writes_is_not_damaged(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.instance.SQLITE_SECONDS", 0)
+    path = tmp_path / "dagster" / "history" / "runs.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("begin exclusive")
+        with suppress(Exception), open_instance(settings({"LEADLINE_HOME": str(tmp_path)})):
+            pass
+    assert [each.name for each in path.parent.glob("*damaged*")] == []
+
+
+def test_a_killed_run_whose_log_is_damaged_is_marked_failed_all_the_same(
+    instance: dg.DagsterInstance, tmp_path: Path, dead: int
+) -> None:
+    killed = _started(instance, dead)
+    instance.add_run_tags(killed.run_id, {PROCESS_TAG: str(dead)})
+    log = tmp_path / "dagster" / "history" / "runs" / f"{killed.run_id}.db"
+    log.write_bytes(Random(1).randbytes(log.stat().st_size))
+
+    with open_instance(settings({"LEADLINE_HOME": str(tmp_path)})) as again:
+        assert reconcile(again) == [killed.run_id]
+        found = again.get_run_by_id(killed.run_id)
+
+    assert found is not None
+    assert found.status == dg.DagsterRunStatus.FAILURE
 
 
 def test_the_instance_has_the_defaults_of_the_project(instance: dg.DagsterInstance) -> None:

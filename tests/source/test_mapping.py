@@ -188,6 +188,12 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
     ]
 
 
+BOMB = b"a0: &a0 [x]\n" + b"".join(
+    b"a%d: &a%d [%s]\n" % (level, level, b",".join([b"*a%d" % (level - 1)] * 10)) for level in range(1, 9)
+)
+"""A few lines whose aliases stand for a hundred million words."""
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -202,6 +208,9 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
         (b"name: !!python/name:os.system x\n", "found the tag tag:yaml.org,2002:python/name:os.system"),
         (b"name: x\n? [a]\n: b\n", "line 2: expected a word before the colon, found a list or a map."),
         (b"name: caf\xe9\n", "expected YAML in UTF-8"),
+        (b"name: x\ntables: " + b"[" * 10_000, "line 2: expected 50 lists and maps in each other at most, found more."),
+        (b"\n".join(b" " * level + b"a:" for level in range(3_000)), "line 50: expected 50 lists and maps"),
+        (BOMB, "the file: expected 100,000 words, lists and maps at most, found more, for an alias stands for all"),
         (b"name: x\ntables: {leads: }\n", "line 2, tables.leads: expected keys with values, found nothing."),
         (
             b"name: x\ntables: {leads: {columns: {status: }}}\n",

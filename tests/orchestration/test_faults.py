@@ -1,0 +1,153 @@
+"""What a terminal is told when a command ends in an error: a sentence, no traceback, and no password."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from assets.environment import shown
+from orchestration import run
+from orchestration.__main__ import main
+from orchestration.server_files import mend, why_not_started
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ADDRESS = "postgresql://rep:open%20sesame@127.0.0.1:1/crm"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LEADLINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LEADLINE_SOURCE", ADDRESS)
+    monkeypatch.setenv("PGPASSWORD", "of-the-environment")
+    return tmp_path / "home"
+
+
+def test_an_error_that_nobody_expected_is_one_sentence_and_the_log_has_the_rest(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("no such thing at open sesame, of-the-environment")
+
+    monkeypatch.setattr(run, "run_job", fails)
+    assert main(["run"]) == 1
+
+    out, err = capsys.readouterr()
+    log = home / "errors.log"
+    assert out == ""
+    assert err.endswith(
+        f"\n\nExpected no error, found KeyError: 'no such thing at ***, ***'. The rest is in {log}.\n\nThe run has "
+        "ended. To go on, run the same command again: it takes up what is left.\n"
+    )
+    kept = log.read_text()
+    assert "Traceback (most recent call last)" in kept
+    assert "in fails" in kept
+    assert "sesame" not in kept + err
+    assert "of-the-environment" not in kept + err
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "expected room to write, found a full disk ([Errno 28] No space left on device)."),
+        (errno.EROFS, "expected files that this user can write, found that some cannot be ([Errno 30] Read-only file"),
+        (errno.EACCES, "expected files that this user can write, found that some cannot be ([Errno 13] Permission"),
+    ],
+)
+def test_a_home_that_cannot_be_written_says_so(
+    number: int, words: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    # before a run, in it, and where the home itself is made
+    monkeypatch.setattr("orchestration.__main__._with_server", fails)
+    assert main(["run"]) == 1
+    monkeypatch.undo()
+    monkeypatch.setenv("LEADLINE_HOME", str(home))
+    monkeypatch.setattr("assets.environment.replace_file", fails)
+    assert main(["run"]) == 2
+
+    first, second = (each for each in capsys.readouterr().err.splitlines() if each)
+    for said in (first, second):
+        assert said.startswith(f"{home}: {words}")
+
+
+def test_what_is_published_by_a_run_that_breaks_off_is_said(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published = home / "published" / "leadline.duckdb"
+    published.parent.mkdir(parents=True)
+
+    def fails(*_: object) -> None:
+        published.write_text("new")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run, "run_job", fails)
+    main(["run"])
+    assert (
+        "The run has ended. What was scored is published: it failed after that. To go on, " in capsys.readouterr().err
+    )
+
+
+def test_an_interruption_before_a_run_is_no_traceback(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestration.__main__._with_server", interrupted)
+    assert main(["run"]) == 130
+    assert capsys.readouterr().err == "\nInterrupted. Nothing was run.\n"
+
+
+@pytest.mark.parametrize("name", ["postmaster.pid", ".handle_pids.json"])
+def test_what_says_where_a_server_runs_is_made_again_where_none_does(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, whole = tmp_path / name, {"postmaster.pid": "7\n" * 8, ".handle_pids.json": "[7]"}[name]
+    path.write_text(whole)
+    mend(tmp_path)
+    assert path.read_text() == whole
+
+    path.write_bytes(b"\xf5" + whole.encode())
+    monkeypatch.setattr("orchestration.server_files._runs", lambda _: True)
+    mend(tmp_path)
+    assert path.exists()
+    monkeypatch.undo()
+    mend(tmp_path)
+    assert not path.exists()
+    assert capsys.readouterr().err == (
+        f"  {path}: expected a file of the PostgreSQL server, found that it is damaged: it is now "
+        f"{path}.damaged-1, and made again\n"
+    )
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
+    error = subprocess.CalledProcessError(1, ["pg_ctl", "start"])
+    (tmp_path / "log").write_text("LOG:  starting\n2026 FATAL:  could not load /a/pg_hba.conf\nLOG:  shut down\n")
+    said = why_not_started(tmp_path, error)
+    assert said.startswith(
+        f"{tmp_path}: expected the files of a PostgreSQL server, found that none starts on them (could not load "
+        f"/a/pg_hba.conf). {tmp_path / 'log'} says more. Bring the folder back from a backup; or move it away and run "
+    )
+    (tmp_path / "log").write_text('PANIC:  could not write to file "pg_wal/x": No space left on device\n')
+    assert "found a full disk" in why_not_started(tmp_path, error)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://rep:open%20sesame@h/crm",
+        "postgresql://h/crm?user=rep&password=open%20sesame",
+        "postgres://rep:open%20sesame@h:5432/crm?sslmode=prefer",
+    ],
+)
+def test_a_password_is_not_shown_however_it_is_written(address: str) -> None:
+    for text in ("failed for open sesame", "failed for open%20sesame"):
+        assert shown(text, {"LEADLINE_WAREHOUSE": address}) == "failed for ***"
