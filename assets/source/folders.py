@@ -14,8 +14,9 @@ import tempfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import TextIOWrapper
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -41,6 +42,7 @@ MAX_LINE_BYTES = 64_000_000
 SHOWN_OF_A_LINE = 10_000
 """Characters of a broken line that DuckDB keeps."""
 HEAD_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 22
 MAX_DIGITS = 38
 NO_VALUES = ("STRUCT", "MAP", "UNION", "VARIANT", "BLOB", "BIT")
 """Types, as DuckDB names them, that are neither text nor a number nor a time."""
@@ -302,30 +304,44 @@ class FolderSource:
         selected = ", ".join(f"c{places[column.lower()]}" for column in columns)
         errors = f"errors_{table}_{number}"
 
-        def scan(path: Path) -> None:
+        # the dialect is given and not sniffed: a sniffer takes broken lines for another dialect
+        dialect = (
+            f"auto_detect = false, header = true, delim = {literal(form.delimiter)}, quote = '\"', escape = '\"', "
+            f"compression = 'none', hive_partitioning = false, max_line_size = {MAX_LINE_BYTES}"
+        )
+
+        def scan(path: Path, errors: str) -> None:
             with linked(path, f"table{CSV}") as link:
-                # the dialect is given and not sniffed: a sniffer takes broken lines for another dialect
                 connection.execute(
-                    f"insert into file_{table} select {selected} from read_csv({literal(link)}, "
-                    f"auto_detect = false, header = true, delim = {literal(form.delimiter)}, quote = '\"', "
-                    f"escape = '\"', columns = {{{every}}}, compression = 'none', hive_partitioning = false, "
-                    f"max_line_size = {MAX_LINE_BYTES}, store_rejects = true, rejects_table = '{errors}', "
-                    f"rejects_scan = 'scans_{table}_{number}')"
+                    f"insert into file_{table} select {selected} from read_csv({literal(link)}, {dialect}, "
+                    f"columns = {{{every}}}, store_rejects = true, rejects_table = '{errors}', "
+                    f"rejects_scan = 'scans_{errors}')"
                 )
 
+        def has_surplus(path: Path) -> bool:
+            """Say whether records have more fields than the header: DuckDB drops one at the end that is empty."""
+            rows, fields = one_row(connection, f"select count(*) from file_{table}")[0] - before, len(form.names)
+            if not malformed and _count(path, form.delimiter.encode()) == (fields - 1) * (rows + 1):
+                return False
+            with linked(path, f"table{CSV}") as link:
+                wider = f"{every}, {literal(f'c{fields}')}: 'VARCHAR'"
+                options = f"{dialect}, columns = {{{wider}}}, ignore_errors = true"
+                return bool(one_row(connection, f"select count(*) from read_csv({literal(link)}, {options})")[0])
+
+        before = one_row(connection, f"select count(*) from file_{table}")[0]
         with tempfile.TemporaryDirectory(dir=_scratch(connection)) as folder:
-            copy = Path(folder) / "copy"
+            copy, read = Path(folder) / "copy", part
             try:
-                if form.plain:
-                    scan(part)
-                else:
+                if not form.plain:
                     _write_plain(part, form, copy, shown)
-                    scan(copy)
+                    read = copy
+                scan(read, errors)
             except duckdb.InvalidInputException:
                 # a header and rows, or rows from two systems, may end in their own ways
                 _write_plain(part, form, copy, shown, one_ending=True)
+                read = copy
                 try:
-                    scan(copy)
+                    scan(read, errors)
                 except duckdb.Error as error:
                     where, found = "", first_line(error)
                     if (line := _carriage_return(copy, form)) is not None:
@@ -338,7 +354,13 @@ class FolderSource:
                 raise SourceContractError(
                     f"{shown}: expected a CSV file that can be read, found {first_line(error)}. Export the table again."
                 ) from error
-        return _malformed(connection, errors, shown, form)
+            malformed = _malformed(connection, errors, shown, form)
+            if has_surplus(read) and _mark_surplus(read, form, marked := Path(folder) / "marked"):
+                # anew, so that rows are numbered without a gap
+                connection.execute(f"create or replace table file_{table} as from file_{table} limit {before}")
+                scan(marked, f"{errors}_marked")
+                malformed = _malformed(connection, f"{errors}_marked", shown, form)
+        return malformed
 
 
 def _shown(path: Path) -> str:
@@ -552,6 +574,39 @@ def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: b
                 shutil.copyfileobj(text, written, HEAD_BYTES)
     except UnicodeError as error:
         raise _not_text(shown, "some lines", form.encoding) from error
+
+
+def _count(path: Path, delimiter: bytes) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(delimiter) for block in iter(partial(file.read, BLOCK_BYTES), b""))
+
+
+def _mark_surplus(path: Path, form: Csv, marked: Path) -> bool:
+    """Write a CSV file anew, in which empty fields are not empty where other records have none; says if there are any.
+
+    A delimiter in a value without quotes moves all values after it by one, until an empty one falls out at the end.
+    What each record has, beyond the header, is a habit of the export.
+    """
+    csv.field_size_limit(MAX_LINE_BYTES)
+
+    def records() -> Iterator[tuple[int, str]]:
+        with path.open(encoding="utf-8", errors=_errors("utf-8"), newline="") as text:
+            lines: list[str] = []
+            for record in csv.reader(_noted(text, lines), delimiter=form.delimiter):
+                yield len(record), "".join(lines)
+                lines.clear()
+
+    fields = len(form.names)
+    widths = {width for width, _ in islice(records(), 1, None) if width >= fields}
+    if len(widths) == 1:
+        return False
+    with marked.open("w", encoding="utf-8", errors=_errors("utf-8"), newline="") as written:
+        for number, (width, text) in enumerate(records()):
+            if number and width > min(widths):
+                line = text.rstrip("\r\n")
+                text = f"{line}{form.delimiter}surplus{text[len(line) :]}"
+            written.write(text)
+    return True
 
 
 def _noted(lines: Iterable[str], noted: list[str]) -> Iterator[str]:

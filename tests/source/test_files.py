@@ -126,6 +126,31 @@ def test_a_line_is_counted_from_the_first_of_the_file(tmp_path: Path) -> None:
     assert (rows, line, found) == (ROWS, 5, "fewer fields")
 
 
+OPEN = "lead_id,source,note\n"
+SURPLUS: dict[str, tuple[str, list[tuple[str, str | None]], list[int]]] = {
+    "a delimiter without quotes": (f"{OPEN}L1,Web, Messe,\nL2,ads,\n", [("L2", "ads")], [2]),
+    "a quote escaped by a backslash": (f'{OPEN}L2,ads,\nL1,"Web\\", Messe",\n', [("L2", "ads")], [3]),
+    "a decimal comma beside quotes": (f'{OPEN}L2,ads,"a,b\nc"\nL1,1000,50,\n\nL3,1,,""\n', [("L2", "ads")], [3, 5]),
+    "beside other malformed rows": (f"{OPEN}L1\nL2,ads,\nL1,Web, Messe,\nL3,a,b,c\n", [("L2", "ads")], [2, 4, 5]),
+    "all last values are empty": (f"{OPEN}L1,web,,\nL2,ads,,\n", ROWS, []),
+    "the same with a shifted row": (f"{OPEN}L1,Web, Messe,,\nL2,ads,,\n", [("L2", "ads")], [2]),
+    "a delimiter at the end of each line": ("lead_id,source,\nL1,web,\nL2,ads,\n", ROWS, []),
+    "only the header has none": (f"{TEXT.replace('web', 'web,').replace('ads', 'ads,')}L3\n", ROWS, [4]),
+    "commas in quotes": (f'{OPEN}L1,web,"a,b"\nL2,ads,",,,"\n', ROWS, []),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("case", SURPLUS)
+def test_an_empty_surplus_field_is_malformed_unless_each_row_has_it(case: str, encoding: str, tmp_path: Path) -> None:
+    """It falls out at the end where a value is cut in two, and all values after it stand in the wrong column."""
+    text, rows, lines = SURPLUS[case]
+    (tmp_path / "leads.csv").write_bytes(text.encode(encoding))
+    read, malformed = _read(tmp_path)
+    assert (read, [row.line for row in malformed]) == (rows, lines)
+    assert {row.found for row in malformed} <= {"more fields", "fewer fields"}
+
+
 NO_TEXT: dict[str, tuple[str, bytes, str]] = {
     "Windows-1252": ("leads.csv", TEXT.encode() + b"L3,caf\xe9\n", "leads.csv, line 4: expected text in UTF-8"),
     "a name in Windows-1252": ("leads.csv", b"lead_id,source,gr\xf6\xdfe\n", "leads.csv, line 1: expected text"),
