@@ -50,7 +50,8 @@ class DatabaseSource:
     description : str
         The address, fit to be shown and stored.
     schema : str or None
-        None for the one that the address sets by its ``search_path``, and else ``public``.
+        None for the first of a ``search_path`` that is set, be it by the address, for the user or for the database, and
+        else ``public``.
 
     Raises
     ------
@@ -63,10 +64,9 @@ class DatabaseSource:
     def __init__(self, address: str, *, description: str, schema: str | None) -> None:
         self._address = address
         self.description = description
-        self._settings = session_settings(address)
-        self._engine = _engine(address, self._settings)
+        self._engine = _engine(address, session_settings(address))
         with self._asked("the names of its tables") as opened:
-            self._schema = schema or _set_schema(opened, self._settings) or PUBLIC
+            self._schema = schema or _set_schema(opened) or PUBLIC
             self._user, found, usable = self._schema_rights(opened)
             rows = _rows(opened, RELATIONS, schema=self._schema)
         if not found:
@@ -256,11 +256,13 @@ def _engine(address: str, settings: Sequence[tuple[str, str]]) -> Engine:
     return engine
 
 
-def _set_schema(opened: Connection, settings: Sequence[tuple[str, str]]) -> str | None:
-    """Return the first schema of a ``search_path`` that the address sets, or None."""
-    if "search_path" not in dict(settings):
-        return None
-    found: str = _rows(opened, "select coalesce(current_schema(), current_setting('search_path')) as found")[0].found
+def _set_schema(opened: Connection) -> str | None:
+    """Return the first schema of a ``search_path`` that the address, the user or the database has, or None."""
+    found: str | None = _rows(
+        opened,
+        "select case when source <> 'default' then coalesce(current_schema(), setting) end as found "
+        "from pg_catalog.pg_settings where name = 'search_path'",
+    )[0].found
     return found
 
 
