@@ -294,7 +294,7 @@ def validate(
     """
     table = binding.table
     types = source_types(connection, table.name)
-    dates = measure_dates(connection, binding, types, earlier_dates)
+    dates = measure_dates(connection, binding, types, earlier_dates, in_part=reading.part is not None)
     told_times = stated_columns(binding, dates)
     points = measure_points(connection, binding, types)
     checks = checks_of(binding, present, told_times, points)

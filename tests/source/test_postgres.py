@@ -125,6 +125,14 @@ def test_watermark_reads_only_what_may_have_changed(server: Server, tmp_path: Pa
     changed = run(server.address, mapping=str(mapping)).tables["leads"]
     assert (changed.rows_read, changed.rows_changed, changed.rows_total) == (2, 1, 3)
     assert query("select source from raw.leads order by lead_id") == [("fair",), ("ads",), ("ads",)]
+    # what is read in part does not tell that all of the column are dates
+    server.do(
+        "update leads set updated_at = '2024-03-01' where lead_id = 1",
+        "insert into leads select n, 'web', '2024-03-05', null, null, '2024-03-05' from generate_series(11, 40) as n",
+    )
+    for _ in range(2):
+        assert run(server.address, mapping=str(mapping)).tables["leads"].rows_changed == 0
+    assert query("select count(*) from raw.leads where created_at = timestamptz '2024-03-05 00:00+00'") == [(30,)]
 
 
 def test_rows_that_are_committed_late_come_by_the_overlap(
