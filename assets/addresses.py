@@ -41,6 +41,9 @@ _HIDDEN = "password|secret|scram_.*_key"
 _HIDDEN_SETTINGS = "pass|pwd|secret|token|jwt|credential|auth|key|private"
 """Names of settings of a session (``options``) whose values nobody may see."""
 
+_SHORT = 3
+"""Characters of a secret below which it is looked for as a word of its own alone."""
+
 _SAME_ROWS = re.compile(
     "application_name|client_min_messages|.*_timeout|tcp_.*|work_mem|temp_buffers|maintenance_work_mem|jit.*|enable_.*|"
     "max_parallel_.*|parallel_.*|geqo.*|.*_cost|log_.*|debug_.*|default_transaction_read_only"
@@ -214,7 +217,9 @@ def without_secrets(text: str, address: str) -> str:
     secrets = [parsed(address).get("password", "")]
     secrets += [value for name, value in session_settings(address) if re.search(_HIDDEN_SETTINGS, name)]
     for secret in filter(None, secrets):
-        text = text.replace(secret, "***")
+        # a short one is a part of other words
+        within = r"(?<!\w){}(?!\w)" if len(secret) < _SHORT else "{}"
+        text = re.sub(within.format(re.escape(secret)), "***", text)
     return text
 
 

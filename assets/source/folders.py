@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, cast
 from assets.addresses import without_password
 from assets.source.contract import SourceContractError
 from assets.source.paths import linked
-from assets.source.reading import MalformedRow, Reading, Tables, cleaned_names, first_line
+from assets.source.reading import MalformedRow, Reading, Tables, cleaned_names, first_line, shown_columns
 from assets.source.sql import literal, of_source, one_row, quoted
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ MESSAGES = {
     "TOO MANY COLUMNS": "more fields",
     "UNQUOTED VALUE": "text after a closing quote",
 }
+NOT_CLOSED = "a quote that is not closed"
 BYTE_ORDER_MARKS = (
     (b"\xff\xfe\x00\x00", "utf-32-le"),
     (b"\x00\x00\xfe\xff", "utf-32-be"),
@@ -67,8 +68,13 @@ MAGIC = (
     (b"SQLite format 3", "an SQLite database"),
 )
 """How files begin that are not CSV, whatever their names say."""
+MARKUP = (
+    (re.compile(rb"\s*<(!doctype|html|head|body|table|\?xml)", re.IGNORECASE), "a page of HTML or XML"),
+    (re.compile(rb"\s*(\{\s*[\"}]|\[\s*[\[{])"), "JSON"),
+)
+"""How texts begin that are not CSV either."""
 MARK = "\ufeff"
-SEPARATOR = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+SEPARATOR = re.compile(r'"?sep=(.*?)"?[\r\n]*', re.IGNORECASE)
 """The first line with which spreadsheets are told the delimiter."""
 
 BESIDE_PARTS = ("_SUCCESS", "_metadata", "_common_metadata")
@@ -132,7 +138,7 @@ class FolderSource:
             if not folder.is_dir():
                 raise SourceContractError(
                     f"source {shown}: expected a folder of CSV or Parquet files or a postgresql:// address, found "
-                    f"{'a file' if folder.exists() else 'nothing'}. Correct the path."
+                    f"{'a pipe' if folder.is_fifo() else 'a file' if folder.exists() else 'nothing'}. Correct the path."
                 )
             self.folder = folder.resolve()
             found = sorted(self.folder.iterdir())
@@ -163,6 +169,10 @@ class FolderSource:
         """Return the name of the file, or of the folder."""
         name = self._tables.find(source_table)
         return self._candidates[name][0][0].name if name is not None else source_table
+
+    def type_of(self, source_table: str, column: str) -> str | None:  # noqa: ARG002 - of the shared interface
+        """Return None: what a column of a file holds is seen when it is read."""
+        return None
 
     def read(
         self,
@@ -219,8 +229,8 @@ class FolderSource:
         for part, header in zip(files.parts, headers, strict=True):
             if sorted(map(str.lower, header)) != sorted(map(str.lower, headers[0])):
                 raise SourceContractError(
-                    f"{path.name}: expected the same columns in all parts, found {', '.join(headers[0])} in "
-                    f"{files.parts[0].name} and {', '.join(header)} in {part.name}. Export the table anew, into an "
+                    f"{path.name}: expected the same columns in all parts, found {shown_columns(headers[0])} in "
+                    f"{files.parts[0].name} and {shown_columns(header)} in {part.name}. Export the table anew, into an "
                     "empty folder."
                 )
         self._files[name] = files
@@ -366,6 +376,8 @@ class FolderSource:
 def _shown(path: Path) -> str:
     if path.is_dir():
         return f"{path.name}/"
+    if path.is_fifo():
+        return f"{path.name} (a pipe)"
     return path.name if path.exists() else f"{path.name} (a link to nothing)"
 
 
@@ -513,6 +525,12 @@ def _csv_form(path: Path, shown: str) -> Csv:
         head = file.read(HEAD_BYTES)
     if (found := next((kind for magic, kind in MAGIC if head.startswith(magic)), None)) is not None:
         raise SourceContractError(f"{shown}: expected CSV, found {found}. Export the table as CSV in UTF-8.")
+    text_head = head.removeprefix(MARK.encode())
+    if (found := next((kind for begin, kind in MARKUP if begin.match(text_head)), None)) is not None:
+        raise SourceContractError(
+            f"{shown}: expected CSV, found {found}, as where a server answers with an error or a login. Export the "
+            "table as CSV in UTF-8."
+        )
     encoding = _encoding(head)
     try:
         with _bytes(path) as file, _text(file, encoding) as text:
@@ -521,12 +539,23 @@ def _csv_form(path: Path, shown: str) -> Csv:
             first = first[marks:]
             delimiter = None
             if (told := SEPARATOR.fullmatch(first)) is not None:
-                lines_before, delimiter = 1, told[1]
+                lines_before, delimiter = 1, "\t" if told[1] == r"\t" else told[1]
+                if len(delimiter) != 1:
+                    raise SourceContractError(
+                        f"{shown}, line 1: expected one character after sep=, found {delimiter!r}. Export the table "
+                        "with a delimiter of one character."
+                    )
                 first = text.readline()
             if delimiter is None:
                 unquoted = re.sub('"[^"]*"', "", first)
                 delimiter = max(DELIMITERS, key=unquoted.count)
-            header = next(csv.reader(chain([first], text), delimiter=delimiter), [])
+            lines: list[str] = []
+            header = next(csv.reader(_noted(chain([first], text), lines), delimiter=delimiter), [])
+            if len(lines) > 1 and "".join(lines).count('"') % 2:
+                raise SourceContractError(
+                    f"{shown}, line {1 + lines_before}: expected a closing quote in the header, found none in the "
+                    "file. Correct the line, or export the table again."
+                )
             # bytes that are no text stand for themselves
             "".join(header).encode()
     except UnicodeError as error:
@@ -622,10 +651,11 @@ def _carriage_return(copy: Path, form: Csv) -> int | None:
 
 
 def _malformed(connection: DuckDBPyConnection, errors: str, shown: str, form: Csv) -> list[MalformedRow]:
-    found: list[tuple[int, str, bool]] = connection.execute(
+    found: list[tuple[int, str, bool, bool]] = connection.execute(
         "select line, min_by(error_type::varchar, coalesce(column_idx, -1)), "
         # what is cut off may hold the end of a line
-        f"bool_or(contains(csv_line, chr(10)) or length(csv_line) >= {SHOWN_OF_A_LINE}) "
+        f"bool_or(contains(csv_line, chr(10)) or length(csv_line) >= {SHOWN_OF_A_LINE}), "
+        "bool_or(length(replace(csv_line, '\"', '')) % 2 <> length(csv_line) % 2) "
         f"from {errors} group by line order by line"
     ).fetchall()
     by_kind = connection.execute(f"select error_type::varchar, min(line) from {errors} group by all").fetchall()
@@ -638,14 +668,17 @@ def _malformed(connection: DuckDBPyConnection, errors: str, shown: str, form: Cs
             "longer one, as where a quote is opened and not closed. Correct the line, or leave its long column out of "
             "the export."
         )
-    for line, kind, several_lines in found:
+    for line, kind, several_lines, _ in found:
         # a quote that is not closed takes the following rows with it, in a number that nobody can know
         if kind == "UNQUOTED VALUE" and several_lines:
             raise SourceContractError(
                 f"{shown}, line {line + form.lines_before}: expected a closing quote, found none before the end of the "
                 "row; the rows after it cannot be told apart. Correct the line, or export with quotes doubled."
             )
-    return [MalformedRow(line, MESSAGES.get(kind, kind.lower())) for line, kind, _ in found]
+    return [
+        MalformedRow(line, NOT_CLOSED if is_open and kind == "UNQUOTED VALUE" else MESSAGES.get(kind, kind.lower()))
+        for line, kind, _, is_open in found
+    ]
 
 
 def _not_text(shown: str, where: str, encoding: str) -> SourceContractError:

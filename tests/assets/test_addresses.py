@@ -400,6 +400,11 @@ def test_no_secret_among_the_settings_is_shown(setting: str) -> None:
     assert said == 'invalid value for parameter: "***" of t with ***'
 
 
+def test_a_short_password_is_no_part_of_other_words() -> None:
+    said = without_secrets('port 1 failed: "p", p.', "postgresql://me:p@h/d")
+    assert said == 'port 1 failed: "***", ***.'
+
+
 def test_the_settings_of_a_session_are_read_as_the_server_reads_them() -> None:
     options = r"-c a.b=x\ y -cc.d=1=2 --work-mem=8MB -e -c search_path=a,b"
     assert session_settings(f"postgresql://h/d?options={quote(options)}") == (

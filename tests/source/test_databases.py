@@ -161,6 +161,8 @@ def test_a_search_path_of_the_address_or_the_user_names_the_schema(server: Serve
     assert _read(address) == ROWS
     assert _read(server.address, schema="crm") == ROWS
     assert "expected the schema gone, found none of this name" in _refusal(address.replace("crm", "gone"))
+    message = "expected the schema CRM, found none of this name, but crm, in another case. Name the schema"
+    assert message in _refusal(server.address, schema="CRM")
     source = open_source(server.address)
     assert ("leads" in source.columns(), source.columns().others) == (False, ["crm.leads"])
     server.do(
@@ -258,6 +260,15 @@ def test_what_the_database_refuses_is_said_with_the_table(statements: list[str],
     message = _refusal(_with(server.address, "options=-cstatement_timeout%3D200"))
     assert found in message
     assert message.endswith("Correct it in the database, or in the address, and run again.")
+
+
+def test_bytes_of_another_encoding_are_named_with_the_remedy(server: Server) -> None:
+    server.do(*LEADS, "update leads set source = 'caf\u00e9' where lead_id = 'L1'")
+    message = _refusal(_with(server.address, "client_encoding=SQL_ASCII"))
+    assert (
+        "expected rows of public.leads as text, found bytes that are not in the encoding of the session (as" in message
+    )
+    assert _read(_with(server.address, "client_encoding=UTF8"))[-1] == ("L1", "caf\u00e9")
 
 
 def test_several_hosts_and_a_service_serve(tenants: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
