@@ -228,10 +228,11 @@ class DatabaseSource:
         try:
             with self._engine.connect() as opened:
                 yield opened
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
+            encoding = getattr(error, "encoding", "unknown")
             raise SourceContractError(
                 f"source {self.description}: expected {what} as text, found bytes that are not in the encoding of the "
-                f"session ({error.encoding}), as of a database in SQL_ASCII. Name the encoding that they have in the "
+                f"session ({encoding}), as of a database in SQL_ASCII. Name the encoding that they have in the "
                 "address, such as client_encoding=UTF8 or client_encoding=LATIN1."
             ) from None
         except SQLAlchemyError as error:

@@ -312,8 +312,6 @@ class FolderSource:
         every = ", ".join(f"{literal(f'c{place}')}: 'VARCHAR'" for place in range(len(form.names)))
         places = {column: place for place, column in enumerate(real)}
         selected = ", ".join(f"c{places[column.lower()]}" for column in columns)
-        errors = f"errors_{table}_{number}"
-
         # the dialect is given and not sniffed: a sniffer takes broken lines for another dialect
         dialect = (
             f"auto_detect = false, header = true, delim = {literal(form.delimiter)}, quote = '\"', escape = '\"', "
@@ -328,7 +326,7 @@ class FolderSource:
                     f"rejects_scan = 'scans_{errors}')"
                 )
 
-        def has_surplus(path: Path) -> bool:
+        def has_surplus(path: Path, malformed: Sequence[MalformedRow]) -> bool:
             """Say whether records have more fields than the header: DuckDB drops one at the end that is empty."""
             rows, fields = one_row(connection, f"select count(*) from file_{table}")[0] - before, len(form.names)
             if not malformed and _count(path, form.delimiter.encode()) == (fields - 1) * (rows + 1):
@@ -338,20 +336,32 @@ class FolderSource:
                 options = f"{dialect}, columns = {{{wider}}}, ignore_errors = true"
                 return bool(one_row(connection, f"select count(*) from read_csv({literal(link)}, {options})")[0])
 
-        before = one_row(connection, f"select count(*) from file_{table}")[0]
+        def start_anew() -> None:
+            # rows are numbered without a gap
+            connection.execute(f"create or replace table file_{table} as from file_{table} limit {before}")
+
+        def read(path: Path, errors: str) -> list[MalformedRow]:
+            scan(path, errors)
+            malformed = _malformed(connection, errors, shown, form)
+            if has_surplus(path, malformed) and _mark_surplus(path, form, marked):
+                start_anew()
+                scan(marked, f"{errors}_marked")
+                malformed = _malformed(connection, f"{errors}_marked", shown, form)
+            return malformed
+
+        before, errors = one_row(connection, f"select count(*) from file_{table}")[0], f"errors_{table}_{number}"
         with tempfile.TemporaryDirectory(dir=_scratch(connection)) as folder:
-            copy, read = Path(folder) / "copy", part
+            copy, marked = Path(folder) / "copy", Path(folder) / "marked"
             try:
                 if not form.plain:
                     _write_plain(part, form, copy, shown)
-                    read = copy
-                scan(read, errors)
+                return read(part if form.plain else copy, errors)
             except duckdb.InvalidInputException:
                 # a header and rows, or rows from two systems, may end in their own ways
                 _write_plain(part, form, copy, shown, one_ending=True)
-                read = copy
+                start_anew()
                 try:
-                    scan(read, errors)
+                    return read(copy, f"{errors}_copy")
                 except duckdb.Error as error:
                     where, found = "", first_line(error)
                     if (line := _carriage_return(copy, form)) is not None:
@@ -364,13 +374,6 @@ class FolderSource:
                 raise SourceContractError(
                     f"{shown}: expected a CSV file that can be read, found {first_line(error)}. Export the table again."
                 ) from error
-            malformed = _malformed(connection, errors, shown, form)
-            if has_surplus(read) and _mark_surplus(read, form, marked := Path(folder) / "marked"):
-                # anew, so that rows are numbered without a gap
-                connection.execute(f"create or replace table file_{table} as from file_{table} limit {before}")
-                scan(marked, f"{errors}_marked")
-                malformed = _malformed(connection, f"{errors}_marked", shown, form)
-        return malformed
 
 
 def _shown(path: Path) -> str:
@@ -551,10 +554,10 @@ def _csv_form(path: Path, shown: str) -> Csv:
                 delimiter = max(DELIMITERS, key=unquoted.count)
             lines: list[str] = []
             header = next(csv.reader(_noted(chain([first], text), lines), delimiter=delimiter), [])
-            if len(lines) > 1 and "".join(lines).count('"') % 2:
+            if len(lines) > 1 and not _is_closed(lines, delimiter):
                 raise SourceContractError(
                     f"{shown}, line {1 + lines_before}: expected a closing quote in the header, found none in the "
-                    "file. Correct the line, or export the table again."
+                    "line. Correct it, or export the table again."
                 )
             # bytes that are no text stand for themselves
             "".join(header).encode()
@@ -578,6 +581,15 @@ def _csv_form(path: Path, shown: str) -> Csv:
         and not any("\n" in name or "\r" in name for name in header)
     )
     return Csv(encoding, delimiter, tuple(header), lines_before, plain)
+
+
+def _is_closed(lines: Sequence[str], delimiter: str) -> bool:
+    """Say whether each quote is closed before a delimiter or the end of the record."""
+    try:
+        next(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return False
+    return True
 
 
 def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: bool = False) -> None:

@@ -135,6 +135,7 @@ SURPLUS: dict[str, tuple[str, list[tuple[str, str | None]], list[int]]] = {
     "a quote escaped by a backslash": (f'{OPEN}L2,ads,\nL1,"Web\\", Messe",\n', [("L2", "ads")], [3]),
     "a decimal comma beside quotes": (f'{OPEN}L2,ads,"a,b\nc"\nL1,1000,50,\n\nL3,1,,""\n', [("L2", "ads")], [3, 5]),
     "beside other malformed rows": (f"{OPEN}L1\nL2,ads,\nL1,Web, Messe,\nL3,a,b,c\n", [("L2", "ads")], [2, 4, 5]),
+    "line ends of two kinds": (f"{OPEN[:-1]}\r\nL1,Web, Messe,\nL2,ads,\n", [("L2", "ads")], [2]),
     "all last values are empty": (f"{OPEN}L1,web,,\nL2,ads,,\n", ROWS, []),
     "the same with a shifted row": (f"{OPEN}L1,Web, Messe,,\nL2,ads,,\n", [("L2", "ads")], [2]),
     "a delimiter at the end of each line": ("lead_id,source,\nL1,web,\nL2,ads,\n", ROWS, []),
@@ -172,6 +173,8 @@ NO_TEXT: dict[str, tuple[str, bytes, str]] = {
     "an unknown delimiter": ("leads.csv", b"sep=;;\na;;b\n", "leads.csv, line 1: expected one character after sep="),
     "a quote in the header": ("leads.csv", b'lead_id,"source\nL1,web\nL2,ads\n',
                               "leads.csv, line 1: expected a closing quote in the header, found none"),
+    "one that closes in a row": ("leads.csv", b'lead_id,"source\nL1,"web"\nL2,ads\n',
+                                 "leads.csv, line 1: expected a closing quote in the header, found none"),
     "CSV as Parquet": ("leads.parquet", TEXT.encode(), "leads.parquet: expected a Parquet file, found"),
     "nothing": ("leads.parquet", b"", "leads.parquet: expected a Parquet file, found"),
     "a carriage return in a line": ("leads.csv", b"lead_id,source\nL1,w\reb\n", "leads.csv, line 2: expected CSV in "
