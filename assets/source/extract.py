@@ -69,6 +69,8 @@ DELETION_MARKS = (
     "removedat", "fivetrandeleted", "abcdcdeletedat", "sdcdeletedat", "dltdeletedat", "hsdeleted",
 )  # fmt: skip
 """Names, with their letters alone, of columns by which CRMs and pipelines mark rows that are deleted."""
+NESTED = ("struct", "list", "large_list", "fixed_size", "map", "binary", "large_binary", "extension")
+"""How the types of Parquet begin that may be no values."""
 COPY = re.compile(
     r"(copy|kopie|copie|copia) (of|von|de|di) |[ _.\-]*\(?(part|page|teil)?[ _\-]?\d+([ _\-]?of[ _\-]?\d+)?\)?|"
     r"[ _\-]*\(?(copy|kopie|copie|copia|new|neu)\)?( ?\(?\d+\)?)?"
@@ -371,7 +373,9 @@ def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding |
         except SourceContractError as fault:
             faults.append(fault)
             continue
-        if bound.watermark is not None and isinstance(form := bound.forms[bound.watermark], str):
+        # a folder is always read whole
+        mark = bound.watermark if reader.folder is None else None
+        if mark is not None and isinstance(form := bound.forms[mark], str):
             kind = reader.type_of(source_table, form)
             if kind is not None and not kind.startswith(("timestamp", "date")):
                 faults.append(
@@ -480,7 +484,8 @@ def _deletion_marks(reader: Source, binding: TableBinding) -> list[str]:
         for column in reader.columns()[binding.source_table]
         if column not in binding.source_columns
         and re.sub(r"[^a-z]", "", column.lower()) in DELETION_MARKS
-        and (reader.folder is not None or reader.type_of(binding.source_table, column) is not None)
+        and (kind := reader.type_of(binding.source_table, column)) is not None
+        and not kind.startswith(NESTED)
     ]
 
 

@@ -159,6 +159,7 @@ class FolderSource:
         self._csv: dict[Path, Csv] = {}
         self._states: dict[Path, tuple[int, ...]] = {}
         self._real: dict[str, dict[str, str]] = {}
+        self._types: dict[str, dict[str, str]] = {}
         self._tables = Tables(shown, list(self._candidates), others, self._columns)
 
     def columns(self) -> Tables:
@@ -170,9 +171,10 @@ class FolderSource:
         name = self._tables.find(source_table)
         return self._candidates[name][0][0].name if name is not None else source_table
 
-    def type_of(self, source_table: str, column: str) -> str | None:  # noqa: ARG002 - of the shared interface
-        """Return None: what a column of a file holds is seen when it is read."""
-        return None
+    def type_of(self, source_table: str, column: str) -> str:
+        """Return the type of a column of Parquet, as Arrow names it; ``string`` of CSV."""
+        part = self._files[self._tables.find(source_table) or source_table].parts[0]
+        return self._types[str(part)].get(self._real[str(part)][column.lower()], "string")
 
     def read(
         self,
@@ -240,11 +242,14 @@ class FolderSource:
         shown = part.name if part == path else f"{path.name}/{part.name}"
         self._states[part] = _state(part)
         if kind == PARQUET:
-            names = _parquet_names(part, shown)
+            fields = _parquet_fields(part, shown)
+            names = [name for name, _ in fields]
         else:
+            fields = []
             self._csv[part] = _csv_form(part, shown)
             names = list(self._csv[part].names)
         cleaned = cleaned_names(names, shown)
+        self._types[str(part)] = dict(fields)
         self._real[str(part)] = dict(zip(map(str.lower, cleaned), names, strict=True))
         return cleaned
 
@@ -445,13 +450,14 @@ def _refuse_types(types: Mapping[str, str], shown: str) -> None:
             )
 
 
-def _parquet_names(path: Path, shown: str) -> list[str]:
+def _parquet_fields(path: Path, shown: str) -> list[tuple[str, str]]:
+    """Return the columns of a Parquet file with their types."""
     import pyarrow.parquet as pq  # pyarrow ships no types
     from pyarrow import ArrowException
 
     try:
         with path.open("rb") as file:
-            return list(pq.read_schema(file).names)
+            return [(field.name, str(field.type)) for field in pq.read_schema(file)]
     except (ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise

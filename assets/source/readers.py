@@ -54,7 +54,7 @@ class Source(Protocol):
         """Return the name of a table as a person would look for it."""
 
     def type_of(self, source_table: str, column: str) -> str | None:
-        """Return the type of a column of a database; None where there is none, or it may not be read."""
+        """Return the type of a column, as the source names it; None of one that may not be read."""
 
     def read(
         self,

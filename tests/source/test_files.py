@@ -416,6 +416,17 @@ def test_a_value_of_parquet_is_one_text_or_number_or_refused(ids: Any, found: st
         assert found in _refusal(tmp_path)
 
 
+def test_the_type_of_a_column_is_known_before_it_is_read(tmp_path: Path) -> None:
+    """So a nested column is not read for its name alone."""
+    _parquet(tmp_path / "leads.parquet", {"lead_id": ["L1"], "Is_Deleted": pa.array([{"a": 1}]), "deleted": [True]})
+    (tmp_path / "projects.csv").write_text(TEXT)
+    source = FolderSource(tmp_path)
+    assert (len(source.columns()["leads"]), len(source.columns()["projects"])) == (3, 2)
+    kinds = [source.type_of("Leads", name) for name in ("lead_id", "Is_Deleted", "deleted")]
+    assert kinds == ["string", "struct<a: int64>", "bool"]
+    assert source.type_of("projects", "source") == "string"
+
+
 def test_a_broken_page_of_parquet_is_named_with_its_file(tmp_path: Path) -> None:
     _parquet(tmp_path / "leads.parquet")
     content = (tmp_path / "leads.parquet").read_bytes()
