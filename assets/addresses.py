@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import lru_cache
+from itertools import chain, takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote
 
@@ -27,14 +29,20 @@ Other variables of libpq (``PGSSLMODE``, ``PGPASSFILE``, …) it reads itself fo
 
 DEFAULT_PORT = "5432"
 
-_VARIABLES_OF_LIBPQ = {"service": "PGSERVICE", "options": "PGOPTIONS", "connect_timeout": "PGCONNECT_TIMEOUT"}
+_VARIABLES_OF_LIBPQ = {"options": "PGOPTIONS", "connect_timeout": "PGCONNECT_TIMEOUT"}
 """Further variables that count for an address which libpq alone reads."""
+
+_SERVICES, _SERVICES_OF_ALL = "~/.pg_service.conf", "/etc/postgresql-common"
+"""The file of the services of a user, and the folder of those of a machine, where no variable names them."""
 
 _HIDDEN = "password|secret|scram_.*_key"
 """Parameters of libpq in an address that nobody may see."""
 
 _HIDDEN_SETTINGS = "pass|pwd|secret|token|jwt|credential|auth|key|private"
 """Names of settings of a session (``options``) whose values nobody may see."""
+
+_SHORT = 3
+"""Characters of a secret below which it is looked for as a word of its own alone."""
 
 _SAME_ROWS = re.compile(
     "application_name|client_min_messages|.*_timeout|tcp_.*|work_mem|temp_buffers|maintenance_work_mem|jit.*|enable_.*|"
@@ -64,8 +72,9 @@ def canonical(address: str, environment: Mapping[str, str], *, by_libpq: bool = 
     environment : mapping of str to str
         Has libpq's variables, which stand in for what the address does not say.
     by_libpq : bool
-        Whether libpq alone reads the address, so that all that it knows will do. The settings of ``PGOPTIONS`` are then
-        joined with those of the address, which come first.
+        Whether libpq alone reads the address, so that all that it knows will do. A service then becomes the parts that
+        its file has for it, and the settings of ``PGOPTIONS``, of the service and of the address are joined, of which
+        the later ones come first.
 
     Raises
     ------
@@ -114,14 +123,14 @@ def _refuse_missing(found: str, parts: Mapping[str, str]) -> None:
 
 def _by_libpq(found: str, given: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """Return the parts of an address that libpq alone reads, with what stands in the environment."""
-    more = _of_environment(_VARIABLES_OF_LIBPQ, environment)
-    parts = more | dict(given)
-    if "service" not in parts:
-        # to libpq, a service comes before variables
-        parts = _of_environment(_VARIABLES, environment) | parts
-        if "hostaddr" not in parts or "host" in parts:
-            parts.setdefault("port", DEFAULT_PORT)
-        _refuse_missing(found, parts)
+    given = dict(given)
+    service = _service(found, given, environment)
+    environment_parts = _of_environment(_VARIABLES | _VARIABLES_OF_LIBPQ, environment)
+    # to libpq, a service comes before variables
+    parts = environment_parts | service | given
+    if "hostaddr" not in parts or "host" in parts:
+        parts.setdefault("port", DEFAULT_PORT)
+    _refuse_missing(found, parts)
     if re.search(r"[^\d,]", parts.get("port", "")) or "@" in parts.get("host", "")[1:]:
         # what was found may be a part of a password
         raise AddressError(
@@ -129,9 +138,51 @@ def _by_libpq(found: str, given: Mapping[str, str], environment: Mapping[str, st
             "the password."
         )
     if "options" in parts:
-        settings = dict([*_options(more.get("options", "")), *_options(given.get("options", ""))])
-        parts["options"] = _written_options(list(settings.items()))
+        told = [_options(each.get("options", "")) for each in (environment_parts, service, given)]
+        parts["options"] = _written_options(list(dict(chain(*told)).items()))
     return parts
+
+
+def _service(found: str, given: dict[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Take the service out of the parts of an address, and return what its file says of it, as libpq reads it."""
+    name, own = given.pop("service", environment.get("PGSERVICE")), given.pop("servicefile", None)
+    if not name:
+        return {}
+    files = [
+        Path(own or environment.get("PGSERVICEFILE") or _SERVICES).expanduser(),
+        Path(environment.get("PGSYSCONFDIR") or _SERVICES_OF_ALL, "pg_service.conf"),
+    ]
+    for file in files:
+        try:
+            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeError):
+            raise AddressError(
+                f"{found} with the service {name}, whose file {file} cannot be read. Let the user who runs Leadline "
+                "read it, and write it in UTF-8."
+            ) from None
+        if f"[{name}]" in lines:
+            return _of_service(f"{found} with the service {name}", file, lines[lines.index(f"[{name}]") + 1 :])
+    raise AddressError(
+        f"{found} with the service {name}, which is neither in {files[0]} nor in {files[1]}. Correct its name, or name "
+        "its file (PGSERVICEFILE)."
+    )
+
+
+def _of_service(found: str, file: Path, lines: Sequence[str]) -> dict[str, str]:
+    parts: dict[str, str] = {}
+    for line in takewhile(lambda line: not line.startswith("["), lines):
+        if line and not line.startswith("#"):
+            part, equals, value = line.partition("=")
+            if not equals or not re.fullmatch("[a-z_]+", part) or part.startswith(("ldap", "service")):
+                # a value may be a password
+                raise AddressError(
+                    f"{found}, of which {file} has a line that is not <parameter>=<value>. Correct it, or write the "
+                    "parts of the address out."
+                )
+            parts.setdefault(part, value)
+    return {part: value for part, value in parts.items() if value}
 
 
 def _options(text: str) -> list[tuple[str, str | None]]:
@@ -166,9 +217,11 @@ def without_secrets(text: str, address: str) -> str:
     secrets = [value for name, value in parsed(address).items() if re.search(_HIDDEN, name, re.IGNORECASE)]
     secrets += [value for name, value in session_settings(address) if re.search(_HIDDEN_SETTINGS, name)]
     for secret in filter(None, secrets):
+        # a short one is a part of other words
+        within = r"(?<!\w){}(?!\w)" if len(secret) < _SHORT else "{}"
         # as it is, and as an address has it
         for form in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret)):
-            text = text.replace(form, "***")
+            text = re.sub(within.format(re.escape(form)), "***", text)
     return text
 
 
@@ -277,7 +330,9 @@ def _place(source: str) -> tuple[object, ...]:
         return (source,)
     parts = {"port": DEFAULT_PORT, **parsed(source)}
     settings = {
-        name: value for name, value in _options(parts.get("options", "")) if value and not _SAME_ROWS.fullmatch(name)
+        name: value
+        for name, value in _options(parts.get("options", ""))
+        if value is not None and not _SAME_ROWS.fullmatch(name)
     }
     places = ("user", "host", "hostaddr", "port", "dbname", "service")
     return (*(parts.get(part) for part in places), settings)

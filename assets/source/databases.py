@@ -35,9 +35,15 @@ where c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname not in ('pg_catalog',
 """Tables, partitioned and foreign ones, views and materialized views: a CRM is often read through one of them."""
 
 COLUMNS = """
-select a.attname, has_column_privilege(a.attrelid, a.attnum, 'select') as allowed
-from pg_catalog.pg_attribute as a where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped order by a.attnum
+select a.attname, has_column_privilege(a.attrelid, a.attnum, 'select') as allowed,
+       coalesce(nullif(t.typbasetype, 0), t.oid)::regtype::text as kind
+from pg_catalog.pg_attribute as a join pg_catalog.pg_type as t on t.oid = a.atttypid
+where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped order by a.attnum
 """
+
+
+# as PostgreSQL names them
+NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 
 
 class DatabaseSource:
@@ -50,7 +56,8 @@ class DatabaseSource:
     description : str
         The address, fit to be shown and stored.
     schema : str or None
-        None for the one that the address sets by its ``search_path``, and else ``public``.
+        None for the first of a ``search_path`` that is set, be it by the address, for the user or for the database, and
+        else ``public``.
 
     Raises
     ------
@@ -63,15 +70,20 @@ class DatabaseSource:
     def __init__(self, address: str, *, description: str, schema: str | None) -> None:
         self._address = address
         self.description = description
-        self._settings = session_settings(address)
-        self._engine = _engine(address, self._settings)
+        self._engine = _engine(address, session_settings(address))
         with self._asked("the names of its tables") as opened:
-            self._schema = schema or _set_schema(opened, self._settings) or PUBLIC
+            self._schema = schema or _set_schema(opened) or PUBLIC
             self._user, found, usable = self._schema_rights(opened)
             rows = _rows(opened, RELATIONS, schema=self._schema)
+            near = _rows(
+                opened,
+                "select nspname from pg_catalog.pg_namespace where lower(nspname) = lower(:schema) order by 1",
+                schema=self._schema,
+            )
         if not found:
+            other = f", but {' and '.join(row.nspname for row in near)}, in another case" if near else ""
             raise SourceContractError(
-                f"source {self.description}: expected the schema {self._schema}, found none of this name. "
+                f"source {self.description}: expected the schema {self._schema}, found none of this name{other}. "
                 "Name the schema of the tables in a mapping.yml (schema: …)."
             )
         if not usable:
@@ -84,6 +96,7 @@ class DatabaseSource:
         elsewhere = sorted(f"{row.schema_name}.{row.relname}" for row in rows if not row.here and row.relname in TABLES)
         self._real: dict[str, dict[str, str]] = {}
         self._denied: dict[str, list[str]] = {}
+        self._types: dict[str, dict[str, str]] = {}
         self._tables = Tables(self.description, list(self._oids), elsewhere, self._columns)
 
     def columns(self) -> Tables:
@@ -93,6 +106,11 @@ class DatabaseSource:
     def place(self, source_table: str) -> str:
         """Return the table with its schema."""
         return f"{self._schema}.{self._tables.find(source_table) or source_table}"
+
+    def type_of(self, source_table: str, column: str) -> str | None:
+        """Return the type of a column in the database; None of one that may not be read."""
+        name = self._tables.find(source_table) or source_table
+        return None if self._real[name][column] in self._denied[name] else self._types[name][column]
 
     def read(
         self,
@@ -105,7 +123,7 @@ class DatabaseSource:
     ) -> Reading:
         """Create ``source_<table>`` from the table's rows, or from those with ``column >= time`` (or without one)."""
         import pyarrow as pa
-        from sqlalchemy import Text, bindparam, cast, or_, select
+        from sqlalchemy import Text, bindparam, cast, func, or_, select
         from sqlalchemy.types import DateTime
 
         name = self._tables.find(source_table) or source_table
@@ -113,7 +131,12 @@ class DatabaseSource:
         source = self._relation(name, real)
         self._refuse_denied(name, [real[column] for column in columns])
         # text for every column: one validation for files and databases, whatever the column's type
-        texts = [cast(source.c[real[column]], Text).label(f"c{place}") for place, column in enumerate(columns)]
+        texts: list[Any] = [cast(source.c[real[column]], Text) for column in columns]
+        numeric = frozenset(column for column in columns if self._types[name][column] in NUMBERS)
+        texts = [
+            (func.nullif(each, "NaN") if column in numeric else each).label(f"c{place}")
+            for place, (column, each) in enumerate(zip(columns, texts, strict=True))
+        ]
         query: Any = select(*texts)
         names = [f"c{place}" for place in range(len(columns))]
         definition = "".join(f", {of_source(column)} varchar" for column in columns)
@@ -139,14 +162,18 @@ class DatabaseSource:
             part = None if since is None else self._in_all(opened, source, [real[column] for column in columns])
         connection.execute(f"create view source_{table} as from database_{table}")
         return Reading(
-            first_line=None, part=None if part is None else Part(part[0], dict(zip(columns, part[1:], strict=True)))
+            first_line=None,
+            part=None if part is None else Part(part[0], dict(zip(columns, part[1:], strict=True))),
+            numeric=numeric,
         )
 
     def _columns(self, name: str) -> list[str]:
         with self._asked(f"the columns of {self._schema}.{name}") as opened:
-            allowed = {row.attname: row.allowed for row in _rows(opened, COLUMNS, oid=self._oids[name])}
+            found = _rows(opened, COLUMNS, oid=self._oids[name])
+        allowed = {row.attname: row.allowed for row in found}
         cleaned = cleaned_names(list(allowed), f"{self._schema}.{name}")
         self._real[name] = dict(zip(cleaned, allowed, strict=True))
+        self._types[name] = dict(zip(cleaned, (row.kind for row in found), strict=True))
         self._denied[name] = [column for column, is_allowed in allowed.items() if not is_allowed]
         return cleaned
 
@@ -201,6 +228,13 @@ class DatabaseSource:
         try:
             with self._engine.connect() as opened:
                 yield opened
+        except UnicodeError as error:
+            encoding = getattr(error, "encoding", "unknown")
+            raise SourceContractError(
+                f"source {self.description}: expected {what} as text, found bytes that are not in the encoding of the "
+                f"session ({encoding}), as of a database in SQL_ASCII. Name the encoding that they have in the "
+                "address, such as client_encoding=UTF8 or client_encoding=LATIN1."
+            ) from None
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
             found = without_secrets(first_line(cause), self._address)
@@ -256,11 +290,13 @@ def _engine(address: str, settings: Sequence[tuple[str, str]]) -> Engine:
     return engine
 
 
-def _set_schema(opened: Connection, settings: Sequence[tuple[str, str]]) -> str | None:
-    """Return the first schema of a ``search_path`` that the address sets, or None."""
-    if "search_path" not in dict(settings):
-        return None
-    found: str = _rows(opened, "select coalesce(current_schema(), current_setting('search_path')) as found")[0].found
+def _set_schema(opened: Connection) -> str | None:
+    """Return the first schema of a ``search_path`` that the address, the user or the database has, or None."""
+    found: str | None = _rows(
+        opened,
+        "select case when source <> 'default' then coalesce(current_schema(), setting) end as found "
+        "from pg_catalog.pg_settings where name = 'search_path'",
+    )[0].found
     return found
 
 

@@ -16,6 +16,7 @@ from assets.source.formats import ISO, UTC_ZONE
 from assets.source.history import CHANGES
 from assets.source.load import Wanted
 from assets.source.mapping import FirstOf, Flag, Substitute
+from assets.source.reading import shown_column
 from assets.source.sql import literal, literals, of_source, one_row
 from assets.source.validation import identity
 
@@ -517,7 +518,9 @@ def _table(
         changed=changed,
         moved=moved,
         shift=shift,
-        unread=tuple(column for column in found[binding.source_table] if column not in binding.source_columns),
+        unread=tuple(
+            shown_column(column) for column in found[binding.source_table] if column not in binding.source_columns
+        ),
         columns=tuple(
             replace(
                 _column(

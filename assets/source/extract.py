@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -37,10 +38,12 @@ from assets.source.mapping import (
 )
 from assets.source.orphans import refuse_orphans
 from assets.source.readers import Source, open_source
-from assets.source.sql import literals, one_row, quoted
+from assets.source.reading import shown_column
+from assets.source.sql import literals, of_source, one_row, quoted
 from assets.source.times import plan_sentence, said_time
 from assets.source.unmatched import unmatched
 from assets.source.validation import (
+    FALSE,
     Validated,
     fact_times,
     resolved,
@@ -49,6 +52,7 @@ from assets.source.validation import (
     validate,
     write_rejects,
 )
+from assets.source.words import MISSING
 from models.artifacts import make_folder, read_object, replace_file
 
 if TYPE_CHECKING:
@@ -61,6 +65,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ExtractionReport", "SourceContractError", "TableReport", "extract"]
 
+DELETION_MARKS = (
+    "deleted", "isdeleted", "deletedat", "deletedon", "deleteddate", "datedeleted", "deletedflag", "isremoved",
+    "removedat", "fivetrandeleted", "abcdcdeletedat", "sdcdeletedat", "dltdeletedat", "hsdeleted",
+)  # fmt: skip
+"""Names, with their letters alone, of columns by which CRMs and pipelines mark rows that are deleted."""
+NESTED = ("struct", "list", "large_list", "fixed_size", "map", "binary", "large_binary", "extension")
+"""How the types of Parquet begin that may be no values."""
+COPY = re.compile(
+    r"(copy|kopie|copie|copia) (of|von|de|di) |[ _.\-]*\(?(part|page|teil)?[ _\-]?\d+([ _\-]?of[ _\-]?\d+)?\)?|"
+    r"[ _\-]*\(?(copy|kopie|copie|copia|new|neu)\)?( ?\(?\d+\)?)?"
+)
+"""By what the names of files differ, in lower case, that a browser or an export has written one after the other."""
 EDGE = timedelta(microseconds=1)
 ACCEPTED = "accepted.json"
 """The file that keeps what a person has accepted until the extraction is complete, for the case that it is killed."""
@@ -260,6 +276,7 @@ def extract(
             deltas.append(Delta("rejects", "new_rejects", "replace"))
         _keep_reject_times(connection)
         assumptions = [*_assumptions(chosen, bindings), *_values(validated), *far]
+        assumptions += [*_beside(reader, bindings), *_deleted(connection, reader, validated)]
         assumptions += _missing_rows(evidence)
         late = _late(connection, bindings, marks)
         assumptions += _of_overlaps(bindings, late)
@@ -353,9 +370,22 @@ def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding |
             bindings[name] = None
             continue
         try:
-            bindings[name] = bind(chosen, table, found=found, place=reader.place(source_table))
+            bindings[name] = bound = bind(chosen, table, found=found, place=reader.place(source_table))
         except SourceContractError as fault:
             faults.append(fault)
+            continue
+        # a folder is always read whole
+        mark = bound.watermark if reader.folder is None else None
+        if mark is not None and isinstance(form := bound.forms[mark], str):
+            kind = reader.type_of(source_table, form)
+            if kind is not None and not kind.startswith(("timestamp", "date")):
+                faults.append(
+                    SourceContractError(
+                        f"table {name}, {reader.place(source_table)}: expected a watermark that is a time in the "
+                        f"database, found {form}, which is {kind}. Name another column in the mapping, or leave the "
+                        "watermark out: the table is then read in full."
+                    )
+                )
     if faults:
         raise SourceContractError("\n".join(map(str, faults)))
     if (history := bindings[CHANGES]) is not None:
@@ -429,7 +459,7 @@ def _validated(
                 connection,
                 table=name,
                 source_table=binding.source_table,
-                columns=binding.source_columns,
+                columns=[*binding.source_columns, *_deletion_marks(reader, binding)],
                 since=(marks[name].column, marks[name].since) if name in marks else None,
             )
     validated: dict[str, Validated] = {}
@@ -448,6 +478,55 @@ def _validated(
             say(f"{name}: {one.rows_read:,} rows read from {one.place}")
             validated[name] = one
     return validated
+
+
+def _deletion_marks(reader: Source, binding: TableBinding) -> list[str]:
+    """Return the columns, which nobody maps, by which a source marks rows as deleted."""
+    return [
+        column
+        for column in reader.columns()[binding.source_table]
+        if column not in binding.source_columns
+        and re.sub(r"[^a-z]", "", column.lower()) in DELETION_MARKS
+        and (kind := reader.type_of(binding.source_table, column)) is not None
+        and not kind.startswith(NESTED)
+    ]
+
+
+def _deleted(connection: DuckDBPyConnection, reader: Source, validated: Mapping[str, Validated]) -> Iterator[str]:
+    """Yield sentences on rows that the source marks as deleted."""
+    no = literals([*FALSE, *MISSING])
+    for name, one in validated.items():
+        for column in _deletion_marks(reader, one.binding):
+            marked, rows = one_row(
+                connection,
+                f"select count(*) filter (folded(cleaned({of_source(column)})) not in ({no})), count(*) "
+                f"from source_{name}",
+            )
+            if marked:
+                yield (
+                    f"{name}: {marked:,} of {rows:,} rows that were read are marked as deleted ({column} of "
+                    f"{one.place}), and count as all others do. Leave them out of the export, or name a view without "
+                    "them in the mapping (table: …)."
+                )
+
+
+def _beside(reader: Source, bindings: Mapping[str, TableBinding | None]) -> Iterator[str]:
+    """Yield sentences on files that are not read, and whose names differ from those of tables by a number or so."""
+    if reader.folder is None:
+        return
+    read = {one.source_table.casefold(): name for name, one in bindings.items() if one is not None}
+    for table, name in read.items():
+        others = [
+            reader.place(each)
+            for each in reader.columns()
+            if each.casefold() not in read and COPY.fullmatch(each.casefold().replace(table, "", 1)) is not None
+        ]
+        if others:
+            yield (
+                f"{name}: {reader.place(table)} is read, and {', '.join(others)} beside it "
+                f"{'is' if len(others) == 1 else 'are'} not. If they have more of its rows, put the files, and nothing "
+                f"else, into a folder {table}.csv (or {table}.parquet)."
+            )
 
 
 @dataclass(frozen=True)
@@ -895,7 +974,7 @@ def _table_report(
     ignored: list[str] = []
     if binding is not None:
         read = set(binding.source_columns)
-        ignored = [column for column in reader.columns()[binding.source_table] if column not in read]
+        ignored = [shown_column(column) for column in reader.columns()[binding.source_table] if column not in read]
     if validated is not None:
         ignored += [f"changes of {column}" for column in validated.left_behind]
     return TableReport(

@@ -14,15 +14,16 @@ import tempfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import TextIOWrapper
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from assets.addresses import without_password
 from assets.source.contract import SourceContractError
 from assets.source.paths import linked
-from assets.source.reading import MalformedRow, Reading, Tables, cleaned_names, first_line
+from assets.source.reading import MalformedRow, Reading, Tables, cleaned_names, first_line, shown_columns
 from assets.source.sql import literal, of_source, one_row, quoted
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ MAX_LINE_BYTES = 64_000_000
 SHOWN_OF_A_LINE = 10_000
 """Characters of a broken line that DuckDB keeps."""
 HEAD_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 22
 MAX_DIGITS = 38
 NO_VALUES = ("STRUCT", "MAP", "UNION", "VARIANT", "BLOB", "BIT")
 """Types, as DuckDB names them, that are neither text nor a number nor a time."""
@@ -49,6 +51,7 @@ MESSAGES = {
     "TOO MANY COLUMNS": "more fields",
     "UNQUOTED VALUE": "text after a closing quote",
 }
+NOT_CLOSED = "a quote that is not closed"
 BYTE_ORDER_MARKS = (
     (b"\xff\xfe\x00\x00", "utf-32-le"),
     (b"\x00\x00\xfe\xff", "utf-32-be"),
@@ -65,8 +68,13 @@ MAGIC = (
     (b"SQLite format 3", "an SQLite database"),
 )
 """How files begin that are not CSV, whatever their names say."""
+MARKUP = (
+    (re.compile(rb"\s*<(!doctype|html|head|body|table|\?xml)", re.IGNORECASE), "a page of HTML or XML"),
+    (re.compile(rb"\s*(\{\s*[\"}]|\[\s*[\[{])"), "JSON"),
+)
+"""How texts begin that are not CSV either."""
 MARK = "\ufeff"
-SEPARATOR = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+SEPARATOR = re.compile(r'"?sep=(.*?)"?[\r\n]*', re.IGNORECASE)
 """The first line with which spreadsheets are told the delimiter."""
 
 BESIDE_PARTS = ("_SUCCESS", "_metadata", "_common_metadata")
@@ -130,7 +138,7 @@ class FolderSource:
             if not folder.is_dir():
                 raise SourceContractError(
                     f"source {shown}: expected a folder of CSV or Parquet files or a postgresql:// address, found "
-                    f"{'a file' if folder.exists() else 'nothing'}. Correct the path."
+                    f"{'a pipe' if folder.is_fifo() else 'a file' if folder.exists() else 'nothing'}. Correct the path."
                 )
             self.folder = folder.resolve()
             found = sorted(self.folder.iterdir())
@@ -151,6 +159,7 @@ class FolderSource:
         self._csv: dict[Path, Csv] = {}
         self._states: dict[Path, tuple[int, ...]] = {}
         self._real: dict[str, dict[str, str]] = {}
+        self._types: dict[str, dict[str, str]] = {}
         self._tables = Tables(shown, list(self._candidates), others, self._columns)
 
     def columns(self) -> Tables:
@@ -161,6 +170,11 @@ class FolderSource:
         """Return the name of the file, or of the folder."""
         name = self._tables.find(source_table)
         return self._candidates[name][0][0].name if name is not None else source_table
+
+    def type_of(self, source_table: str, column: str) -> str:
+        """Return the type of a column of Parquet, as Arrow names it; ``string`` of CSV."""
+        part = self._files[self._tables.find(source_table) or source_table].parts[0]
+        return self._types[str(part)].get(self._real[str(part)][column.lower()], "string")
 
     def read(
         self,
@@ -217,8 +231,8 @@ class FolderSource:
         for part, header in zip(files.parts, headers, strict=True):
             if sorted(map(str.lower, header)) != sorted(map(str.lower, headers[0])):
                 raise SourceContractError(
-                    f"{path.name}: expected the same columns in all parts, found {', '.join(headers[0])} in "
-                    f"{files.parts[0].name} and {', '.join(header)} in {part.name}. Export the table anew, into an "
+                    f"{path.name}: expected the same columns in all parts, found {shown_columns(headers[0])} in "
+                    f"{files.parts[0].name} and {shown_columns(header)} in {part.name}. Export the table anew, into an "
                     "empty folder."
                 )
         self._files[name] = files
@@ -228,11 +242,14 @@ class FolderSource:
         shown = part.name if part == path else f"{path.name}/{part.name}"
         self._states[part] = _state(part)
         if kind == PARQUET:
-            names = _parquet_names(part, shown)
+            fields = _parquet_fields(part, shown)
+            names = [name for name, _ in fields]
         else:
+            fields = []
             self._csv[part] = _csv_form(part, shown)
             names = list(self._csv[part].names)
         cleaned = cleaned_names(names, shown)
+        self._types[str(part)] = dict(fields)
         self._real[str(part)] = dict(zip(map(str.lower, cleaned), names, strict=True))
         return cleaned
 
@@ -300,32 +317,56 @@ class FolderSource:
         every = ", ".join(f"{literal(f'c{place}')}: 'VARCHAR'" for place in range(len(form.names)))
         places = {column: place for place, column in enumerate(real)}
         selected = ", ".join(f"c{places[column.lower()]}" for column in columns)
-        errors = f"errors_{table}_{number}"
+        # the dialect is given and not sniffed: a sniffer takes broken lines for another dialect
+        dialect = (
+            f"auto_detect = false, header = true, delim = {literal(form.delimiter)}, quote = '\"', escape = '\"', "
+            f"compression = 'none', hive_partitioning = false, max_line_size = {MAX_LINE_BYTES}"
+        )
 
-        def scan(path: Path) -> None:
+        def scan(path: Path, errors: str) -> None:
             with linked(path, f"table{CSV}") as link:
-                # the dialect is given and not sniffed: a sniffer takes broken lines for another dialect
                 connection.execute(
-                    f"insert into file_{table} select {selected} from read_csv({literal(link)}, "
-                    f"auto_detect = false, header = true, delim = {literal(form.delimiter)}, quote = '\"', "
-                    f"escape = '\"', columns = {{{every}}}, compression = 'none', hive_partitioning = false, "
-                    f"max_line_size = {MAX_LINE_BYTES}, store_rejects = true, rejects_table = '{errors}', "
-                    f"rejects_scan = 'scans_{table}_{number}')"
+                    f"insert into file_{table} select {selected} from read_csv({literal(link)}, {dialect}, "
+                    f"columns = {{{every}}}, store_rejects = true, rejects_table = '{errors}', "
+                    f"rejects_scan = 'scans_{errors}')"
                 )
 
+        def has_surplus(path: Path, malformed: Sequence[MalformedRow]) -> bool:
+            """Say whether records have more fields than the header: DuckDB drops one at the end that is empty."""
+            rows, fields = one_row(connection, f"select count(*) from file_{table}")[0] - before, len(form.names)
+            if not malformed and _count(path, form.delimiter.encode()) == (fields - 1) * (rows + 1):
+                return False
+            with linked(path, f"table{CSV}") as link:
+                wider = f"{every}, {literal(f'c{fields}')}: 'VARCHAR'"
+                options = f"{dialect}, columns = {{{wider}}}, ignore_errors = true"
+                return bool(one_row(connection, f"select count(*) from read_csv({literal(link)}, {options})")[0])
+
+        def start_anew() -> None:
+            # rows are numbered without a gap
+            connection.execute(f"create or replace table file_{table} as from file_{table} limit {before}")
+
+        def read(path: Path, errors: str) -> list[MalformedRow]:
+            scan(path, errors)
+            malformed = _malformed(connection, errors, shown, form)
+            if has_surplus(path, malformed) and _mark_surplus(path, form, marked):
+                start_anew()
+                scan(marked, f"{errors}_marked")
+                malformed = _malformed(connection, f"{errors}_marked", shown, form)
+            return malformed
+
+        before, errors = one_row(connection, f"select count(*) from file_{table}")[0], f"errors_{table}_{number}"
         with tempfile.TemporaryDirectory(dir=_scratch(connection)) as folder:
-            copy = Path(folder) / "copy"
+            copy, marked = Path(folder) / "copy", Path(folder) / "marked"
             try:
-                if form.plain:
-                    scan(part)
-                else:
+                if not form.plain:
                     _write_plain(part, form, copy, shown)
-                    scan(copy)
+                return read(part if form.plain else copy, errors)
             except duckdb.InvalidInputException:
                 # a header and rows, or rows from two systems, may end in their own ways
                 _write_plain(part, form, copy, shown, one_ending=True)
+                start_anew()
                 try:
-                    scan(copy)
+                    return read(copy, f"{errors}_copy")
                 except duckdb.Error as error:
                     where, found = "", first_line(error)
                     if (line := _carriage_return(copy, form)) is not None:
@@ -338,12 +379,13 @@ class FolderSource:
                 raise SourceContractError(
                     f"{shown}: expected a CSV file that can be read, found {first_line(error)}. Export the table again."
                 ) from error
-        return _malformed(connection, errors, shown, form)
 
 
 def _shown(path: Path) -> str:
     if path.is_dir():
         return f"{path.name}/"
+    if path.is_fifo():
+        return f"{path.name} (a pipe)"
     return path.name if path.exists() else f"{path.name} (a link to nothing)"
 
 
@@ -408,13 +450,14 @@ def _refuse_types(types: Mapping[str, str], shown: str) -> None:
             )
 
 
-def _parquet_names(path: Path, shown: str) -> list[str]:
+def _parquet_fields(path: Path, shown: str) -> list[tuple[str, str]]:
+    """Return the columns of a Parquet file with their types."""
     import pyarrow.parquet as pq  # pyarrow ships no types
     from pyarrow import ArrowException
 
     try:
         with path.open("rb") as file:
-            return list(pq.read_schema(file).names)
+            return [(field.name, str(field.type)) for field in pq.read_schema(file)]
     except (ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -491,6 +534,12 @@ def _csv_form(path: Path, shown: str) -> Csv:
         head = file.read(HEAD_BYTES)
     if (found := next((kind for magic, kind in MAGIC if head.startswith(magic)), None)) is not None:
         raise SourceContractError(f"{shown}: expected CSV, found {found}. Export the table as CSV in UTF-8.")
+    text_head = head.removeprefix(MARK.encode())
+    if (found := next((kind for begin, kind in MARKUP if begin.match(text_head)), None)) is not None:
+        raise SourceContractError(
+            f"{shown}: expected CSV, found {found}, as where a server answers with an error or a login. Export the "
+            "table as CSV in UTF-8."
+        )
     encoding = _encoding(head)
     try:
         with _bytes(path) as file, _text(file, encoding) as text:
@@ -499,12 +548,23 @@ def _csv_form(path: Path, shown: str) -> Csv:
             first = first[marks:]
             delimiter = None
             if (told := SEPARATOR.fullmatch(first)) is not None:
-                lines_before, delimiter = 1, told[1]
+                lines_before, delimiter = 1, "\t" if told[1] == r"\t" else told[1]
+                if len(delimiter) != 1:
+                    raise SourceContractError(
+                        f"{shown}, line 1: expected one character after sep=, found {delimiter!r}. Export the table "
+                        "with a delimiter of one character."
+                    )
                 first = text.readline()
             if delimiter is None:
                 unquoted = re.sub('"[^"]*"', "", first)
                 delimiter = max(DELIMITERS, key=unquoted.count)
-            header = next(csv.reader(chain([first], text), delimiter=delimiter), [])
+            lines: list[str] = []
+            header = next(csv.reader(_noted(chain([first], text), lines), delimiter=delimiter), [])
+            if len(lines) > 1 and not _is_closed(lines, delimiter):
+                raise SourceContractError(
+                    f"{shown}, line {1 + lines_before}: expected a closing quote in the header, found none in the "
+                    "line. Correct it, or export the table again."
+                )
             # bytes that are no text stand for themselves
             "".join(header).encode()
     except UnicodeError as error:
@@ -527,6 +587,15 @@ def _csv_form(path: Path, shown: str) -> Csv:
         and not any("\n" in name or "\r" in name for name in header)
     )
     return Csv(encoding, delimiter, tuple(header), lines_before, plain)
+
+
+def _is_closed(lines: Sequence[str], delimiter: str) -> bool:
+    """Say whether each quote is closed before a delimiter or the end of the record."""
+    try:
+        next(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return False
+    return True
 
 
 def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: bool = False) -> None:
@@ -554,6 +623,39 @@ def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: b
         raise _not_text(shown, "some lines", form.encoding) from error
 
 
+def _count(path: Path, delimiter: bytes) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(delimiter) for block in iter(partial(file.read, BLOCK_BYTES), b""))
+
+
+def _mark_surplus(path: Path, form: Csv, marked: Path) -> bool:
+    """Write a CSV file anew, in which empty fields are not empty where other records have none; says if there are any.
+
+    A delimiter in a value without quotes moves all values after it by one, until an empty one falls out at the end.
+    What each record has, beyond the header, is a habit of the export.
+    """
+    csv.field_size_limit(MAX_LINE_BYTES)
+
+    def records() -> Iterator[tuple[int, str]]:
+        with path.open(encoding="utf-8", errors=_errors("utf-8"), newline="") as text:
+            lines: list[str] = []
+            for record in csv.reader(_noted(text, lines), delimiter=form.delimiter):
+                yield len(record), "".join(lines)
+                lines.clear()
+
+    fields = len(form.names)
+    widths = {width for width, _ in islice(records(), 1, None) if width >= fields}
+    if len(widths) == 1:
+        return False
+    with marked.open("w", encoding="utf-8", errors=_errors("utf-8"), newline="") as written:
+        for number, (width, text) in enumerate(records()):
+            if number and width > min(widths):
+                line = text.rstrip("\r\n")
+                text = f"{line}{form.delimiter}surplus{text[len(line) :]}"
+            written.write(text)
+    return True
+
+
 def _noted(lines: Iterable[str], noted: list[str]) -> Iterator[str]:
     for line in lines:
         noted.append(line)
@@ -567,10 +669,11 @@ def _carriage_return(copy: Path, form: Csv) -> int | None:
 
 
 def _malformed(connection: DuckDBPyConnection, errors: str, shown: str, form: Csv) -> list[MalformedRow]:
-    found: list[tuple[int, str, bool]] = connection.execute(
+    found: list[tuple[int, str, bool, bool]] = connection.execute(
         "select line, min_by(error_type::varchar, coalesce(column_idx, -1)), "
         # what is cut off may hold the end of a line
-        f"bool_or(contains(csv_line, chr(10)) or length(csv_line) >= {SHOWN_OF_A_LINE}) "
+        f"bool_or(contains(csv_line, chr(10)) or length(csv_line) >= {SHOWN_OF_A_LINE}), "
+        "bool_or(length(replace(csv_line, '\"', '')) % 2 <> length(csv_line) % 2) "
         f"from {errors} group by line order by line"
     ).fetchall()
     by_kind = connection.execute(f"select error_type::varchar, min(line) from {errors} group by all").fetchall()
@@ -583,14 +686,17 @@ def _malformed(connection: DuckDBPyConnection, errors: str, shown: str, form: Cs
             "longer one, as where a quote is opened and not closed. Correct the line, or leave its long column out of "
             "the export."
         )
-    for line, kind, several_lines in found:
+    for line, kind, several_lines, _ in found:
         # a quote that is not closed takes the following rows with it, in a number that nobody can know
         if kind == "UNQUOTED VALUE" and several_lines:
             raise SourceContractError(
                 f"{shown}, line {line + form.lines_before}: expected a closing quote, found none before the end of the "
                 "row; the rows after it cannot be told apart. Correct the line, or export with quotes doubled."
             )
-    return [MalformedRow(line, MESSAGES.get(kind, kind.lower())) for line, kind, _ in found]
+    return [
+        MalformedRow(line, NOT_CLOSED if is_open and kind == "UNQUOTED VALUE" else MESSAGES.get(kind, kind.lower()))
+        for line, kind, _, is_open in found
+    ]
 
 
 def _not_text(shown: str, where: str, encoding: str) -> SourceContractError:

@@ -27,7 +27,7 @@ from pydantic import (
 from assets.source.contract import EARLIER_NAMES, TABLES, SourceContractError, Table
 from assets.source.formats import ISO, UTC_ZONE, fault_of, is_zone
 from assets.source.plain_faults import form_tag, nearest, validated
-from assets.source.reading import Tables
+from assets.source.reading import Tables, find_column, has_no_header, shown_columns
 from assets.source.words import MISSING, folded, plain
 from assets.source.yaml_text import Document, Fault, read_yaml
 from models.registry import DECLARATIONS
@@ -638,8 +638,8 @@ def is_another(table: Table, columns: Iterable[str]) -> bool:
 
     It has no required column but the key of the lead, which any table of a CRM may have.
     """
-    found = {column.strip().lower() for column in columns} - {"lead_id"}
-    return table.optional and not any(column.required and column.name in found for column in table.columns)
+    found = {folded(column) for column in columns} - {"lead_id"}
+    return table.optional and not any(column.required and folded(column.name) in found for column in table.columns)
 
 
 def with_earlier_tables(chosen: ChosenMapping, found: Mapping[str, Sequence[str]]) -> ChosenMapping:
@@ -727,7 +727,7 @@ def choose_mapping(
         if not missing:
             return candidate
         misses.append(f"{name} misses {', '.join(missing)}")
-    listing = "; ".join(f"{table} ({', '.join(found[table])})" for table in sorted(TABLES) if table in found)
+    listing = "; ".join(f"{table} ({shown_columns(found[table])})" for table in sorted(TABLES) if table in found)
     raise SourceContractError(
         f"no shipped mapping fits the source: {'; '.join(misses)}. Found: {listing}. "
         "Write a mapping.yml for this source (docs/source-contract.md)."
@@ -758,12 +758,11 @@ def _forms(
     """Tie the forms of a table to the columns found; also the source columns missing, and whether each is required."""
     spec = chosen.mapping.tables.get(table.name, TableMapping())
     own = chosen.own.tables.get(table.name, TableMapping())
-    actual = {column.strip().lower(): column for column in found}
     forms: dict[str, ColumnForm | None] = {}
     missing: dict[str, bool] = {}
 
     def lookup(name: str, *, required: bool, named: bool) -> str | None:
-        if (column := actual.get(name.strip().lower())) is None and (required or named):
+        if (column := find_column(name, found, table.name)) is None and (required or named):
             missing[name] = missing.get(name, False) or required
         return column
 
@@ -816,13 +815,14 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
     forms, missing = _forms(chosen, table, columns)
     if missing:
         raise SourceContractError(_missing_columns(chosen, table, place, missing, columns))
-    actual = {column.strip().lower(): column for column in columns}
     derive_from = spec.id.derive_from if spec.id is not None else []
     return TableBinding(
         table=table,
         source_table=source_table,
         forms=forms,
-        derive_from=tuple(actual[name.strip().lower()] for name in derive_from),
+        derive_from=tuple(
+            column for name in derive_from if (column := find_column(name, columns, table.name)) is not None
+        ),
         values=spec.values,
         units=spec.units,
         watermark=spec.watermark,
@@ -847,11 +847,12 @@ def _missing_columns(
     near = [
         f"{name!r} may be {match[0]!r}"
         for name in missing
-        if (match := get_close_matches(name.strip().lower(), [each.strip().lower() for each in columns], n=1))
+        if not has_no_header(columns)
+        and (match := get_close_matches(name.strip().lower(), [each.strip().lower() for each in columns], n=1))
     ]
     return (
         f"table {table.name}, {place}: expected {' and '.join(wanted)} (mapping {chosen.mapping.name!r}), found the "
-        f"columns {', '.join(columns) or 'none'}. "
+        f"columns {shown_columns(columns)}. "
         + "Export the column, or name its counterpart in a mapping.yml (docs/source-contract.md)"
         + (f"; {', '.join(near)}." if near else ".")
     )

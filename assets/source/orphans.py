@@ -21,10 +21,14 @@ MIN_SHARE = 0.9
 """So many rows without a lead, and such a share of the rows of a table, are no matter of single deletions."""
 EXAMPLES = 3
 
+CASE = "lower({})"
+SALESFORCE = "case when regexp_full_match({0}, '[0-9A-Za-z]{{15}}([0-9A-Z]{{3}})?') then left({0}, 15) else {0} end"
 SPELLINGS: Mapping[str, str] = {
     "regexp_replace({}, '\\.0+$', '')": "one of them is a number with a decimal point, as pandas writes whole numbers "
     "of a column with gaps: convert it with astype('Int64')",
-    "lower({})": "they differ in upper and lower case",
+    CASE: "they differ in upper and lower case",
+    SALESFORCE: "one of them has the 15 characters of Salesforce, and the other 18, the last three of which are a "
+    "check: export 18 everywhere",
     "ltrim({}, '0')": "one of them has leading zeros, which a spreadsheet removes: export it as text",
     "regexp_replace({}, '[^0-9A-Za-z]', '', 'g')": "they differ in signs such as spaces, quotes or braces",
     "regexp_replace({}, '\\D', '', 'g')": "one of them has letters before or after the number",
@@ -80,15 +84,18 @@ def _sentence(
     remedy = "Export the leads as well, or name the columns in the mapping by which the tables belong together."
     for spelling, difference in SPELLINGS.items():
         sides = [f"select distinct {spelling.format('lead_id')} as spelt from {each}" for each in (lost, known)]
-        met, of, altered_lost, altered_known = one_row(
+        met, of, altered_lost, altered_known, merged = one_row(
             connection,
             f"select count(*) filter (spelt in ({sides[1]})), count(*), "
             f"(select count(*) from {lost} where {spelling.format('lead_id')} <> lead_id), "
-            f"(select count(*) from {known} where {spelling.format('lead_id')} <> lead_id) "
-            f"from ({sides[0]}) where spelt <> ''",
-        )
+            f"(select count(*) from {known} where {spelling.format('lead_id')} <> lead_id), "
+            + " + ".join(f"(select count(distinct lead_id) from {each}) - (select count(*) from ({side}))"
+                         for each, side in zip((lost, known), sides, strict=True))
+            + f" from ({sides[0]}) where spelt <> ''",
+        )  # fmt: skip
         # one side is written so already: else what is left out tells keys apart
-        if met and met >= MIN_SHARE * of and not (altered_lost and altered_known):
+        tells_apart = merged if spelling == CASE else altered_lost and altered_known
+        if met and met >= MIN_SHARE * of and not tells_apart:
             remedy = f"The keys differ in how they are written: {difference}. Export both in the same way."
             break
     return (

@@ -53,6 +53,9 @@ class Source(Protocol):
     def place(self, source_table: str) -> str:
         """Return the name of a table as a person would look for it."""
 
+    def type_of(self, source_table: str, column: str) -> str | None:
+        """Return the type of a column, as the source names it; None of one that may not be read."""
+
     def read(
         self,
         connection: DuckDBPyConnection,

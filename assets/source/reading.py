@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.source.contacts import is_contact
 from assets.source.contract import SourceContractError
+from assets.source.words import folded
 
-__all__ = ["MalformedRow", "Part", "Reading", "Tables", "cleaned_names", "first_line"]
+__all__ = [
+    "MalformedRow",
+    "Part",
+    "Reading",
+    "Tables",
+    "cleaned_names",
+    "find_column",
+    "first_line",
+    "has_no_header",
+    "shown_column",
+    "shown_columns",
+]
+
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*")
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]|$)|\d{1,2}[./]\d{1,2}[./]\d{4}\b")
 
 INVISIBLE = "\x00\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
 """Characters at the ends of a name that nobody sees: byte order marks, spaces of no width, marks of direction."""
@@ -44,11 +59,14 @@ class Reading:
         Records of a CSV file that are no rows, in the order of the file.
     part : Part or None
         Of a table that was read in part: what it holds in all.
+    numeric : frozenset of str
+        Columns that are numbers in the source, and texts of these numbers here.
     """
 
     first_line: int | None
     malformed: Sequence[MalformedRow] = ()
     part: Part | None = None
+    numeric: frozenset[str] = frozenset()
 
 
 class Tables(Mapping[str, Sequence[str]]):
@@ -117,6 +135,43 @@ class Tables(Mapping[str, Sequence[str]]):
         return len(self._names)
 
 
+def find_column(name: str, columns: Iterable[str], table: str) -> str | None:
+    """Return the name of a column as the source spells it, or None; the table is for messages.
+
+    Raises
+    ------
+    SourceContractError
+        When several look alike, and none is spelt so.
+    """
+    listed = list(columns)
+    found = [each for each in listed if each.strip().lower() == name.strip().lower()]
+    found = found or [each for each in listed if folded(each) == folded(name)]
+    if len(found) > 1:
+        raise SourceContractError(
+            f"table {table}: expected one column {name!r}, found {' and '.join(map(repr, found))}, which look alike. "
+            "Rename one of them, or name one exactly as it is spelt in a mapping.yml (columns: …)."
+        )
+    return found[0] if found else None
+
+
+def shown_column(name: str) -> str:
+    """Return the name of a column as it may be shown: where a file has no header, it may be a contact."""
+    return "…" if is_contact(name) else name
+
+
+def has_no_header(names: Sequence[str]) -> bool:
+    """Say whether the names of columns look like the values of a row: contacts or times, or numbers mostly."""
+    numbers = sum(_NUMBER.fullmatch(name) is not None for name in names)
+    return numbers * 2 > len(names) or any(is_contact(name) or _TIME.match(name) for name in names)
+
+
+def shown_columns(names: Sequence[str]) -> str:
+    """Return the names of columns as a message may list them: none of what seems to be a row, perhaps a person's."""
+    if has_no_header(names):
+        return f"without a header, it seems: {len(names)} names that look like values"
+    return ", ".join(names) or "none"
+
+
 def _folded(name: str) -> str:
     # a Mac writes the names of files in another form of Unicode
     return unicodedata.normalize("NFC", name).strip().casefold()
@@ -138,10 +193,15 @@ def cleaned_names(names: Sequence[str], place: str) -> list[str]:
         # a nameless column (a trailing delimiter in the header) cannot be mapped, but has to be counted
         cleaned.append(visible or f"column {number}")
     lowered = [name.lower() for name in cleaned]
-    if twice := sorted({name for name in lowered if lowered.count(name) > 1}):
+    if twice := dict.fromkeys(name for name, key in zip(cleaned, lowered, strict=True) if lowered.count(key) > 1):
+        if has_no_header(cleaned):
+            raise SourceContractError(
+                f"{place}: expected a header line with the names of the columns, found {len(cleaned)} names that look "
+                "like values. Export the table with its header."
+            )
         raise SourceContractError(
-            f"{place}: expected each column once, found {', '.join(map(repr, twice))} more than once. "
-            "Rename all but one, or leave them out."
+            f"{place}: expected each column once, in whatever case, found {', '.join(map(repr, twice))} more than "
+            "once. Rename all but one, or leave them out."
         )
     return cleaned
 

@@ -104,7 +104,12 @@ class Walls:
 
 
 def measure_dates(
-    connection: DuckDBPyConnection, binding: TableBinding, types: Mapping[str, str], earlier: Collection[str]
+    connection: DuckDBPyConnection,
+    binding: TableBinding,
+    types: Mapping[str, str],
+    earlier: Collection[str],
+    *,
+    in_part: bool,
 ) -> dict[str, Dates]:
     """Return the time columns of ``source_<table>`` that have dates without a time of day; those of plans are left out.
 
@@ -116,6 +121,8 @@ def measure_dates(
         The type of each source column.
     earlier : collection of str
         Columns whose values at midnight were dates at an earlier extraction, and so are now: a few rows do not tell.
+    in_part : bool
+        Whether the table was read in part: its rows do not tell what all values of a column are.
     """
     names = [
         column.name
@@ -137,7 +144,7 @@ def measure_dates(
     for place, name in enumerate(names):
         values, dates, at_midnight = row[3 * place : 3 * place + 3]
         zone = binding.zone(name)
-        if at_midnight == values and values >= MIN_MIDNIGHTS and dates < values:
+        if at_midnight == values and values >= MIN_MIDNIGHTS and dates < values and not in_part:
             found[name] = Dates(values, values, midnights=True, zone=zone)
         elif name in earlier and at_midnight:
             found[name] = Dates(values, at_midnight, midnights=True, zone=zone)

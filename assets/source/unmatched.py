@@ -12,7 +12,9 @@ from assets.source.contract import OVERWRITTEN
 from assets.source.evidence import VOCABULARIES
 from assets.source.history import CHANGES
 from assets.source.mapping import FirstOf
+from assets.source.numbers import NUMERIC
 from assets.source.sql import literal, literals, of_source, one_row
+from assets.source.validation import types_read
 from assets.source.words import folded
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def unmatched(
             sentences += _absent(name, spec, reader)
         else:
             sentences += _unused(connection, name, spec, binding, reader)
+            sentences += _typed_numbers(connection, spec, validated[name])
             sentences += _of_words(connection, spec, binding, bindings[CHANGES], validated[name])
     if "missing" in own.model_fields_set:
         sentences += _of_missing(connection, own.missing, validated.values())
@@ -96,6 +99,15 @@ def _unused(
                 f"The mapping's watermark of {name} is not used: the source has no column for {spec.watermark}, so the "
                 "table is read whole."
             )
+
+
+def _typed_numbers(connection: DuckDBPyConnection, spec: TableMapping, one: Validated) -> Iterator[str]:
+    table = one.binding.table
+    types = types_read(connection, table, one.reading)
+    for column in spec.numbers:
+        if isinstance(form := one.binding.forms[column], str) and types[form].startswith(NUMERIC):
+            of = f"{table.name}.{column}"
+            yield f"The mapping's form of numbers of {of} is not used: its values are numbers already."
 
 
 def _of_words(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from assets.source.readers import Reading
 
-__all__ = ["REMEDIES", "Validated", "validate", "write_rejects"]
+__all__ = ["REMEDIES", "Validated", "types_read", "validate", "write_rejects"]
 
 TRUE = ("true", "t", "yes", "y", "1", "1.0", "x", "on", "ja", "j", "wahr", "oui", "vrai", "si", "s\u00ed", "sim")
 FALSE = ("false", "f", "no", "n", "0", "0.0", "off", "nein", "falsch", "non", "faux", "nee", "n\u00e3o", "falso")
@@ -294,8 +294,8 @@ def validate(
         Columns whose values at midnight were dates at an earlier extraction.
     """
     table = binding.table
-    types = source_types(connection, table.name)
-    dates = measure_dates(connection, binding, types, earlier_dates)
+    types = types_read(connection, table, reading)
+    dates = measure_dates(connection, binding, types, earlier_dates, in_part=reading.part is not None)
     told_times = stated_columns(binding, dates)
     points = measure_points(connection, binding, types)
     checks = checks_of(binding, present, told_times, points)
@@ -340,6 +340,11 @@ def validate(
         defaults=_defaults(connection, table),
         left_behind=left_behind,
     )
+
+
+def types_read(connection: DuckDBPyConnection, table: Table, reading: Reading) -> dict[str, str]:
+    """Return the types of the source columns of a table that was read; the numbers of a database are read as texts."""
+    return source_types(connection, table.name) | dict.fromkeys(reading.numeric, "DECIMAL")
 
 
 def _mark_orphans(connection: DuckDBPyConnection, table: Table, checks: Sequence[Check]) -> None:

@@ -298,9 +298,6 @@ def test_a_source_is_known_by_its_place(other: str, same: bool) -> None:
         ("postgresql://t@h,i:2/d", {}, "postgresql://t@/d?host=h%2Ci&port=%2C2"),
         ("postgresql://t@/d?host=h,i&port=1,2", {}, "postgresql://t@/d?host=h%2Ci&port=1%2C2"),
         ("postgresql://t@h/d?sslkey=/a%20key", {}, "postgresql://t@h:5432/d?sslkey=/a%20key"),
-        # a service comes before variables, and has parts of its own
-        ("postgresql://?service=s", {"PGHOST": "h", "PGUSER": "me"}, "postgresql:///?service=s"),
-        ("postgresql://t@/d", {"PGSERVICE": "s"}, "postgresql://t@/d?service=s"),
     ],
 )
 def test_a_source_keeps_all_that_its_address_and_the_environment_set(
@@ -308,6 +305,61 @@ def test_a_source_keeps_all_that_its_address_and_the_environment_set(
 ) -> None:
     assert canonical(address, environment, by_libpq=True) == expected
     assert canonical(expected, environment, by_libpq=True) == expected
+
+
+SERVICES = """# of the CRM
+[other]
+host=other
+
+[s]
+host=h
+dbname=d
+  password=p=1
+host=second
+# its tenant
+options=-c app.tenant=web -c a.b=2
+
+[last]
+dbname=e
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "environment", "expected"),
+    [
+        # the address comes before the service, and that before variables
+        ("postgresql://t@?service=s", {"PGHOST": "i", "PGPASSWORD": "x", "PGOPTIONS": "-ca.b=1 -cstatement_timeout=9"},
+         "postgresql://t:p%3D1@h:5432/d?options=-ca.b%3D2%20-cstatement_timeout%3D9%20-capp.tenant%3Dweb"),
+        ("postgresql://t@/e?options=-capp.tenant%3Dads", {"PGSERVICE": "s"},
+         "postgresql://t:p%3D1@h:5432/e?options=-capp.tenant%3Dads%20-ca.b%3D2"),
+        ("postgresql://t@?service=last", {"PGHOST": "i"}, "postgresql://t@i:5432/e"),
+    ],
+)  # fmt: skip
+def test_a_service_is_the_parts_that_its_file_has(
+    address: str, environment: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    """Another tenant or database under one name of a service is another source, and PGOPTIONS loses nothing of it."""
+    (tmp_path / "pg_service.conf").write_text(SERVICES)
+    for where in ({"PGSERVICEFILE": str(tmp_path / "pg_service.conf")}, {"PGSYSCONFDIR": str(tmp_path)}):
+        assert canonical(address, environment | where, by_libpq=True) == expected
+        assert canonical(expected, environment | where, by_libpq=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SERVICES, "with the service gone, which is neither in {file} nor in {folder}/pg_service.conf"),
+        ("[gone]\nhost = h\npassword=secret", "has a line that is not <parameter>=<value>"),
+        ("[gone]\nhost=h\ndbname=d", "without a user. Add what is missing, or set PGUSER"),
+        ("[gone]\nldap://secret", "has a line that is not <parameter>=<value>"),
+    ],
+)
+def test_a_service_that_cannot_be_read_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (file := tmp_path / "services").write_text(text)
+    where = {"PGSERVICEFILE": str(file), "PGSYSCONFDIR": str(tmp_path)}
+    with pytest.raises(AddressError, match=re.escape(message.format(file=file, folder=tmp_path))) as caught:
+        canonical("postgresql://?service=gone", where, by_libpq=True)
+    assert "secret" not in str(caught.value)
 
 
 def _tenant(options: str) -> str:
@@ -320,6 +372,7 @@ def _tenant(options: str) -> str:
         ("-capp.tenant=web", "-c app.tenant=web", True),
         ("-capp.tenant=web", "--app.tenant=web -c statement_timeout=9", True),
         ("-capp.tenant=web", "-capp.tenant=ads", False),
+        ("-capp.tenant=", "-cwork_mem=4MB", False),
         ("-capp.tenant=web", "-c work_mem=1GB", False),
         ("-csearch_path=web", "-csearch_path=ads", False),
         ("-c role=web", "-c role=ads", False),
@@ -343,6 +396,11 @@ def test_no_secret_among_the_settings_is_shown(setting: str) -> None:
     assert described(shown) == shown
     said = without_secrets('invalid value for parameter: "hush-1" of t with pw-1', address)
     assert said == 'invalid value for parameter: "***" of t with ***'
+
+
+def test_a_short_password_is_no_part_of_other_words() -> None:
+    said = without_secrets('port 1 failed: "p", p.', "postgresql://me:p@h/d")
+    assert said == 'port 1 failed: "***", ***.'
 
 
 def test_the_settings_of_a_session_are_read_as_the_server_reads_them() -> None:

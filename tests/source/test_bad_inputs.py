@@ -159,11 +159,21 @@ def test_input_stops_the_extraction(case: Stop, tmp_path: Path, run: Extract) ->
     assert not (tmp_path / "home" / "warehouse.duckdb").exists()
 
 
+def _mostly_valid() -> dict[str, Rows]:
+    """Return an export with so many valid rows that those of every case are the smaller part of each table."""
+    export = valid_export()
+    for name, rows in export.items():
+        key = f"{name.removesuffix('s')}_id"
+        if name != "leads":
+            rows += [rows[-1] | {key: f"{rows[-1][key]}-{number}"} for number in range(len(REJECTS))]
+    return export
+
+
 @pytest.fixture(scope="module")
 def rejected(tmp_path_factory: pytest.TempPathFactory) -> tuple[ExtractionReport, list[tuple[str, int, str, str]]]:
     """Return the report and the rejects of one export that holds the rows of every case."""
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("crm")
-    export = valid_export()
+    export = _mostly_valid()
     write_csv(folder, export)
     for case in REJECTS:
         with (folder / f"{case.table}.csv").open("a", encoding="utf-8") as file:
@@ -182,7 +192,7 @@ def test_row_is_set_aside_with_its_line_and_reason(
     case: Reject, rejected: tuple[ExtractionReport, list[tuple[str, int, str, str]]]
 ) -> None:
     """The reject names the line of the file, also behind malformed lines, and says what to do."""
-    export = valid_export()
+    export = _mostly_valid()
     first = export[case.table][0]
     before = [
         line for other in REJECTS[: REJECTS.index(case)] if other.table == case.table for line in other.lines(first)
@@ -201,7 +211,7 @@ def test_nothing_else_is_set_aside(rejected: tuple[ExtractionReport, list[tuple[
     report, rejects = rejected
     assert len(rejects) == sum(len(case.lines(valid_export()[case.table][0])) for case in REJECTS)
     for name, table in report.tables.items():
-        assert table.rows_new == len(valid_export().get(name, []))
+        assert table.rows_new == len(_mostly_valid().get(name, []))
         assert table.rows_read == table.rows_new + table.rows_rejected
         assert table.rows_rejected == sum(table.rejects_by_reason.values())
 

@@ -14,6 +14,7 @@ import duckdb
 import psycopg2.extensions
 import pytest
 
+from assets.addresses import canonical
 from assets.source.contract import SourceContractError
 from assets.source.readers import open_source
 from assets.source.sql import of_source
@@ -155,14 +156,25 @@ def test_a_time_is_read_as_the_same_moment_whatever_the_session_is_set_to(
     assert _read(address, ("created_at",))[0] == (created,)
 
 
-def test_a_search_path_of_the_address_names_the_schema(server: Server) -> None:
+def test_a_search_path_of_the_address_or_the_user_names_the_schema(server: Server) -> None:
     server.do(*LEADS, "drop schema if exists crm cascade", "create schema crm", "alter table leads set schema crm")
     address = _with(server.address, f"options={quote('-c search_path=crm')}")
     assert _read(address) == ROWS
     assert _read(server.address, schema="crm") == ROWS
     assert "expected the schema gone, found none of this name" in _refusal(address.replace("crm", "gone"))
+    message = "expected the schema CRM, found none of this name, but crm, in another case. Name the schema"
+    assert message in _refusal(server.address, schema="CRM")
     source = open_source(server.address)
     assert ("leads" in source.columns(), source.columns().others) == (False, ["crm.leads"])
+    server.do(
+        "do $$ begin if not exists (select 1 from pg_roles where rolname = 'crm_elsewhere') then "
+        "create role crm_elsewhere login password 'crm_elsewhere'; end if; end $$",
+        "alter role crm_elsewhere set search_path = nowhere, crm",
+        "grant usage on schema crm to crm_elsewhere",
+        "grant select on crm.leads to crm_elsewhere",
+    )
+    assert _read(_with(server.address, "application_name=leadline", "crm_elsewhere")) == ROWS
+    server.do("drop owned by crm_elsewhere", "drop role crm_elsewhere")
 
 
 RELATIONS = {
@@ -251,17 +263,32 @@ def test_what_the_database_refuses_is_said_with_the_table(statements: list[str],
     assert message.endswith("Correct it in the database, or in the address, and run again.")
 
 
-def test_several_hosts_and_a_service_serve(server: Server, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_of_another_encoding_are_named_with_the_remedy(server: Server) -> None:
+    server.do(*LEADS, "update leads set source = 'caf\u00e9' where lead_id = 'L1'")
+    message = _refusal(_with(server.address, "client_encoding=SQL_ASCII"))
+    assert (
+        "expected rows of public.leads as text, found bytes that are not in the encoding of the session (as" in message
+    )
+    assert _read(_with(server.address, "client_encoding=UTF8"))[-1] == ("L1", "caf\u00e9")
+
+
+def test_several_hosts_and_a_service_serve(
+    tenants: str, server: Server, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parts = psycopg2.extensions.parse_dsn(server.address)
     if not parts.get("host", "").startswith("/"):
         pytest.skip("the server does not listen on a Unix socket")
-    server.do(*LEADS)
     host, database, password = parts["host"], parts["dbname"], parts.get("password", "")
-    hosts = f"host=/nowhere,{host}&target_session_attrs=read-write"
-    assert _read(f"postgresql://postgres:{password}@/{database}?{hosts}") == ROWS
-    (tmp_path / "services").write_text(f"[crm]\nhost={host}\ndbname={database}\nuser=postgres\npassword={password}\n")
-    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
-    assert _read("postgresql://?service=crm") == ROWS
+    several = f"host=/nowhere,{host}&target_session_attrs=read-write"
+    assert _read(f"postgresql://postgres:{password}@/{database}?{several}") == ROWS
+    (tmp_path / "services").write_text(
+        f"[crm]\nhost={host}\ndbname={database}\nuser=crm_tenant\npassword=crm_tenant\noptions=-c app.tenant=web\n"
+    )
+    # other settings do not take the place of the tenant
+    more = {"PGSERVICEFILE": str(tmp_path / "services"), "PGOPTIONS": "-c statement_timeout=60000"}
+    for name, value in more.items():
+        monkeypatch.setenv(name, value)
+    assert _read(canonical("postgresql:///?service=crm", more, by_libpq=True)) == [("L1", "web")]
 
 
 def test_an_extraction_stores_the_tenant_and_no_secret(

@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.source import folders
+from assets.source.contract import TABLES as CONTRACT
 from assets.source.contract import SourceContractError
 from assets.source.folders import FolderSource
+from assets.source.mapping import bind, choose_mapping
 from assets.source.sql import of_source
 from tests.source.exports import Extract, Query, valid_export, write_csv
 
@@ -96,6 +98,7 @@ FORMS: dict[str, tuple[str, bytes]] = {
     "UTF-8 with a mark": ("leads.csv", codecs.BOM_UTF8 + TEXT.encode()),
     "UTF-8 with two marks": ("leads.csv", codecs.BOM_UTF8 * 2 + TEXT.encode()),
     "sep=": ("leads.csv", b"sep=;\r\n" + TEXT.replace(",", ";").replace("\n", "\r\n").encode()),
+    "sep= spelt out": ("leads.csv", b"sep=\\t\n" + TEXT.replace(",", "\t").encode()),
     "a mark, and sep= in quotes": ("leads.csv", codecs.BOM_UTF8 + b'"SEP=|"\n' + TEXT.replace(",", "|").encode()),
     "sep= in UTF-16": ("leads.csv", codecs.BOM_UTF16_LE + f"sep=\t\n{TEXT}".replace(",", "\t").encode("utf-16-le")),
     "line ends of a Mac": ("leads.csv", TEXT.replace("\n", "\r").encode()),
@@ -126,6 +129,33 @@ def test_a_line_is_counted_from_the_first_of_the_file(tmp_path: Path) -> None:
     assert (rows, line, found) == (ROWS, 5, "fewer fields")
 
 
+OPEN = "lead_id,source,note\n"
+SURPLUS: dict[str, tuple[str, list[tuple[str, str | None]], list[int]]] = {
+    "a delimiter without quotes": (f"{OPEN}L1,Web, Messe,\nL2,ads,\n", [("L2", "ads")], [2]),
+    "a quote escaped by a backslash": (f'{OPEN}L2,ads,\nL1,"Web\\", Messe",\n', [("L2", "ads")], [3]),
+    "a decimal comma beside quotes": (f'{OPEN}L2,ads,"a,b\nc"\nL1,1000,50,\n\nL3,1,,""\n', [("L2", "ads")], [3, 5]),
+    "beside other malformed rows": (f"{OPEN}L1\nL2,ads,\nL1,Web, Messe,\nL3,a,b,c\n", [("L2", "ads")], [2, 4, 5]),
+    "line ends of two kinds": (f"{OPEN[:-1]}\r\nL1,Web, Messe,\nL2,ads,\n", [("L2", "ads")], [2]),
+    "all last values are empty": (f"{OPEN}L1,web,,\nL2,ads,,\n", ROWS, []),
+    "the same with a shifted row": (f"{OPEN}L1,Web, Messe,,\nL2,ads,,\n", [("L2", "ads")], [2]),
+    "a delimiter at the end of each line": ("lead_id,source,\nL1,web,\nL2,ads,\n", ROWS, []),
+    "only the header has none": (f"{TEXT.replace('web', 'web,').replace('ads', 'ads,')}L3\n", ROWS, [4]),
+    "a quote that is open at the end": (f'{OPEN}L2,ads,\nL1,web,"a, b', [("L2", "ads")], [3]),
+    "commas in quotes": (f'{OPEN}L1,web,"a,b"\nL2,ads,",,,"\n', ROWS, []),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("case", SURPLUS)
+def test_an_empty_surplus_field_is_malformed_unless_each_row_has_it(case: str, encoding: str, tmp_path: Path) -> None:
+    """It falls out at the end where a value is cut in two, and all values after it stand in the wrong column."""
+    text, rows, lines = SURPLUS[case]
+    (tmp_path / "leads.csv").write_bytes(text.encode(encoding))
+    read, malformed = _read(tmp_path)
+    assert (read, [row.line for row in malformed]) == (rows, lines)
+    assert {row.found for row in malformed} <= {"more fields", "fewer fields", "a quote that is not closed"}
+
+
 NO_TEXT: dict[str, tuple[str, bytes, str]] = {
     "Windows-1252": ("leads.csv", TEXT.encode() + b"L3,caf\xe9\n", "leads.csv, line 4: expected text in UTF-8"),
     "a name in Windows-1252": ("leads.csv", b"lead_id,source,gr\xf6\xdfe\n", "leads.csv, line 1: expected text"),
@@ -136,6 +166,15 @@ NO_TEXT: dict[str, tuple[str, bytes, str]] = {
     "Zstandard cut short": ("leads.csv.zst", pa.compress(TEXT.encode(), "zstd", asbytes=True)[:-9], "a whole compr"),
     "a workbook": ("leads.csv", b"PK\x03\x04\x14\0", "expected CSV, found a ZIP archive, such as an Excel workbook"),
     "Parquet": ("leads.csv", b"PAR1\x15", "expected CSV, found a Parquet file"),
+    "a page of the web": ("leads.csv", b"\n<!DOCTYPE html>\n<html>", "expected CSV, found a page of HTML or XML"),
+    "a page behind a mark": ("leads.csv", codecs.BOM_UTF8 + b"<html>", "expected CSV, found a page of HTML or XML"),
+    "JSON": ("leads.csv", b'[\n {"lead_id": "L1"}]', "leads.csv: expected CSV, found JSON"),
+    "JSON lines": ("leads.csv", b'{"lead_id": "L1"}\n', "leads.csv: expected CSV, found JSON"),
+    "an unknown delimiter": ("leads.csv", b"sep=;;\na;;b\n", "leads.csv, line 1: expected one character after sep="),
+    "a quote in the header": ("leads.csv", b'lead_id,"source\nL1,web\nL2,ads\n',
+                              "leads.csv, line 1: expected a closing quote in the header, found none"),
+    "one that closes in a row": ("leads.csv", b'lead_id,"source\nL1,"web"\nL2,ads\n',
+                                 "leads.csv, line 1: expected a closing quote in the header, found none"),
     "CSV as Parquet": ("leads.parquet", TEXT.encode(), "leads.parquet: expected a Parquet file, found"),
     "nothing": ("leads.parquet", b"", "leads.parquet: expected a Parquet file, found"),
     "a carriage return in a line": ("leads.csv", b"lead_id,source\nL1,w\reb\n", "leads.csv, line 2: expected CSV in "
@@ -172,12 +211,28 @@ def test_only_tables_that_are_asked_for_are_opened(tmp_path: Path, run: Extract)
     (folder / "archive.csv").mkdir()
     (folder / "gone.csv").symlink_to(folder / "nowhere")
     os.mkfifo(folder / "pipe.csv")
+    for name in ("leads (1)", "Leads_2", "leads-part2", "Copy of leads", "leads - Copy", "leads_old", "leads2024x"):
+        (folder / f"{name}.csv").touch()
+    (folder / "projects.csv").write_text(
+        "project_id,lead_id,proposed_at,Is Deleted,deleted_at\n"
+        "P1,L1,2024-03-06,true,2024-03-07\nP2,L1,2024-03-06,f,\nP3,L1,2024-03-06,,N/A\n"
+    )
     report = run(folder)
+    notes = [each for each in report.assumptions if "leads.csv" in each or "deleted" in each]
+    assert notes == [
+        "leads: leads.csv is read, and Copy of leads.csv, Leads_2.csv, leads (1).csv, leads - Copy.csv, "
+        "leads-part2.csv beside it are not. If they have more of its rows, put the files, and nothing else, into a "
+        "folder leads.csv (or leads.parquet).",
+        "projects: 1 of 3 rows that were read are marked as deleted (Is Deleted of projects.csv), and count as all "
+        "others do. Leave them out of the export, or name a view without them in the mapping (table: …).",
+        "projects: 1 of 3 rows that were read are marked as deleted (deleted_at of projects.csv), and count as all "
+        "others do. Leave them out of the export, or name a view without them in the mapping (table: …).",
+    ]
     assert (report.tables["leads"].rows_new, report.tables["interactions"].rows_new) == (2, 3)
     (folder / "leads.csv").rename(folder / "leads.xlsx")
     with pytest.raises(SourceContractError, match="expected 'leads'") as caught:
         run(folder)
-    assert "(not read: ._leads.csv, gone.csv (a link to nothing), leads.xlsx, pipe.csv, ~$leads.xlsx)" in str(
+    assert "(not read: ._leads.csv, gone.csv (a link to nothing), leads.xlsx, pipe.csv (a pipe), ~$leads.xlsx)" in str(
         caught.value
     )
 
@@ -187,6 +242,48 @@ def test_a_file_is_found_whatever_the_case_of_its_name(name: str, tmp_path: Path
     (tmp_path / name).write_text(TEXT)
     source = FolderSource(tmp_path)
     assert (_read(tmp_path), source.place("leads"), "lead" in source.columns()) == ((ROWS, []), name, False)
+
+
+ROW = "L1,Ada Lovelace,ada@example.org,+31 6 12345678"
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (ROW, "leads (without a header, it seems: 4 names that look like values)"),
+        ("L1,Ada Lovelace,2024-03-01T08:00:00Z,web", "leads (without a header, it seems: 4 names that look like"),
+        (f"{ROW},,web,web", "leads.csv: expected a header line with the names of the columns, found 7 names that look"),
+        ("lead_id,created_at,Name,name", "expected each column once, in whatever case, found 'Name', 'name' more than"),
+    ],
+)
+def test_a_file_without_a_header_shows_nobody(header: str, message: str, tmp_path: Path, run: Extract) -> None:
+    folder = write_csv(tmp_path / "crm", valid_export())
+    (folder / "leads.csv").write_text(f"{header}\n")
+    with pytest.raises(SourceContractError) as caught:
+        run(folder)
+    assert message in str(caught.value)
+    assert not re.search("Ada|Lovelace|example|12345678", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [("GRÖẞE", unicodedata.normalize("NFD", "größe")), (unicodedata.normalize("NFD", "Quelle für"), "quelle für"),
+     ("lead\u00a0source", "lead source"), ("LEAD_SOURCE\u200b", "Lead_Source"), ("K\u0130ND", "kind")],
+)  # fmt: skip
+def test_a_column_is_found_however_its_name_is_written(header: str, named: str, tmp_path: Path, run: Extract) -> None:
+    """A name that is spelt so comes before one that looks so; of two of these none is taken."""
+    folder = write_csv(tmp_path / "crm", valid_export())
+    text = (folder / "leads.csv").read_text()
+    (folder / "mapping.yml").write_text(
+        f"name: mine\nbased_on: contract\ntables: {{leads: {{columns: {{source: {named!r}}}}}}}\n", encoding="utf-8"
+    )
+    (folder / "leads.csv").write_text(text.replace("source", header).replace("lead_id", "LEAD_\u0130D"))
+    source = FolderSource(folder)
+    chosen = choose_mapping(argument=None, folder=folder, found=source.columns())
+    bound = bind(chosen, CONTRACT["leads"], found=source.columns(), place="leads.csv")
+    assert (bound.forms["lead_id"], bound.forms["source"]) == ("LEAD_\u0130D", header.strip("\u200b"))
+    with pytest.raises(SourceContractError, match=r"table leads: expected one column .+, which look alike"):
+        bind(chosen, CONTRACT["leads"], found={"leads": ["lead_id", "created_at", header, f"{header}\u00ad"]}, place="")
 
 
 def test_of_names_that_differ_in_case_the_exact_one_counts(tmp_path: Path) -> None:
@@ -317,6 +414,17 @@ def test_a_value_of_parquet_is_one_text_or_number_or_refused(ids: Any, found: st
         assert _read(tmp_path) == (ROWS, [])
     else:
         assert found in _refusal(tmp_path)
+
+
+def test_the_type_of_a_column_is_known_before_it_is_read(tmp_path: Path) -> None:
+    """So a nested column is not read for its name alone."""
+    _parquet(tmp_path / "leads.parquet", {"lead_id": ["L1"], "Is_Deleted": pa.array([{"a": 1}]), "deleted": [True]})
+    (tmp_path / "projects.csv").write_text(TEXT)
+    source = FolderSource(tmp_path)
+    assert (len(source.columns()["leads"]), len(source.columns()["projects"])) == (3, 2)
+    kinds = [source.type_of("Leads", name) for name in ("lead_id", "Is_Deleted", "deleted")]
+    assert kinds == ["string", "struct<a: int64>", "bool"]
+    assert source.type_of("projects", "source") == "string"
 
 
 def test_a_broken_page_of_parquet_is_named_with_its_file(tmp_path: Path) -> None:

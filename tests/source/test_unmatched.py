@@ -66,7 +66,8 @@ def test_shipped_mappings_say_nothing_of_the_kind(tmp_path: Path, export: dict[s
     ("ours", "theirs", "advice"),
     [
         ("1{:03}", "1{:03}.0", "as pandas writes whole numbers of a column with gaps"),
-        ("AB{:03}", "ab{:03}", "they differ in upper and lower case"),
+        ("Ab{:03}", "aB{:03}", "they differ in upper and lower case"),
+        ("0015g00000Xy{:03}", "0015g00000Xy{:03}AAQ", "one of them has the 15 characters of Salesforce"),
         ("9{:03}", "009{:03}", "leading zeros"),
         ("9{:03}", "L-9{:03}", "letters before or after the number"),
         ("a{:03}", "b{:03}", "Export the leads as well"),
