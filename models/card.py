@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from models.declaration import AS_OF, LOWER_IS_BETTER
 from models.held_out import RESAMPLES, SEGMENT_ROWS
 from models.markdown import markdown_table
-from models.suspicion import suspicions
+from models.suspicion import sentences, suspicions, unconfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -188,9 +188,11 @@ def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confi
     measured = evaluation.hindsight
     if measured is None:
         return "## Hindsight\n\nNot measured."
-    suspected = [
-        f"- {each.sentence}{' (**confirmed** by a person)' if each.feature in confirmed else ''}"
-        for each in suspicions(declaration, evaluation)
+    found = suspicions(declaration, evaluation)
+    unclear = unconfirmed(found, confirmed)
+    suspected = [f"- {each}" for each in sentences(unclear)]
+    suspected += [
+        f"- {each} (**confirmed** by a person)" for each in sentences(each for each in found if each not in unclear)
     ]
     alone = [
         (each.feature, each.outcome, f"{each.skill:.3f}", f"{each.auc:.3f}")

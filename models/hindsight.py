@@ -38,6 +38,8 @@ NEAR_DAYS = 30
 
 ENOUGH = 20
 """Entities with a value, and rows of an outcome, below which nothing is measured."""
+ENOUGH_HAPPENED = 10
+"""Entities of an outcome below which nothing is too good: rows of one entity are much alike."""
 ENOUGH_EXPECTED = 10
 """Entities with a value that must be expected on the other side before it counts that there are none. By chance there
 are none of ten once in 20,000 times."""
@@ -214,7 +216,7 @@ def measure_alone(train: Observed, test: Observed, outcomes: tuple[str, ...]) ->
     -------
     tuple of Alone
         The best first, each feature with the outcome that it predicts best. An outcome that occurs in fewer than
-        `ENOUGH` rows of a side, or everywhere there, is left out.
+        `ENOUGH` rows of a side, to fewer than `ENOUGH_HAPPENED` entities, or everywhere there, is left out.
     """
     import numpy as np
 
@@ -222,7 +224,8 @@ def measure_alone(train: Observed, test: Observed, outcomes: tuple[str, ...]) ->
     happened = {}
     for outcome in outcomes:
         sides = [(side.label == (1 if binary else outcome)).to_numpy() for side in (train, test)]
-        if all(ENOUGH <= side.sum() < len(side) for side in sides):
+        whom = [len(np.unique(rows.entities[side])) for rows, side in zip((train, test), sides, strict=True)]
+        if all(ENOUGH <= side.sum() < len(side) for side in sides) and min(whom) >= ENOUGH_HAPPENED:
             happened[outcome] = sides
     found = []
     for feature in map(str, train.features.columns):

@@ -138,6 +138,10 @@ def test_too_few_rows_of_an_outcome_tell_nothing():
     won[:40] = 1
     assert len(measure_alone(*both_sides(observed(features, won)), ("converted",))) == 1
     assert measure_alone(*both_sides(observed(features, np.ones(200, dtype=int))), ("converted",)) == ()
+    # rows of nine leads on each side, and of ten
+    for leads, measurable in ((9, 0), (10, 1)):
+        rows = replace(observed(features, won), entities=np.where(won == 1, np.arange(200) % (2 * leads), 1_000))
+        assert len(measure_alone(*both_sides(rows), ("converted",))) == measurable
 
 
 def recent(leads: int = 900, seed: int = 4) -> pd.DataFrame:
