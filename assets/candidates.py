@@ -22,7 +22,7 @@ from models.evaluation import Evaluation, evaluate
 from models.gates import Gate, gates
 from models.markdown import plain
 from models.registry import DECLARATIONS
-from models.suspicion import SELDOM, suspicions, unconfirmed, unknown_confirmations
+from models.suspicion import SELDOM, sentences, suspicions, unconfirmed, unknown_confirmations
 from models.training_set import load as load_training_set
 from models.untrainable import Untrainable, UntrainableError
 
@@ -154,7 +154,7 @@ def _hindsight_check(
         passed=evaluation.hindsight is not None and not unclear,
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={
-            "suspected": "; ".join(each.sentence for each in unclear) or "none",
+            "suspected": "; ".join(sentences(unclear)) or "none",
             "confirmed": ", ".join(dict.fromkeys(each.feature for each in suspected if each not in unclear)) or "none",
             "measured": dg.MetadataValue.md(hindsight_table(declaration, evaluation, confirmed)),
             "seen_in_open_at_least": SELDOM,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from assets.warehouse import insert_rows
 from models.grades import GradesInForce
+from models.ranges import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -525,6 +527,17 @@ def outside_training(connection: Connection, model: str, version: str, as_of: da
         [model, version, as_of],
     ).fetchall()[0][0]
     return counted
+
+
+def outside_by_feature(connection: Connection, model: str) -> dict[str, int]:
+    """Count the entities that are marked as `outside_training` at the present clock by feature, the commonest first."""
+    remarks = connection.execute(
+        "select distinct lead_id, predictions.outside_training from ml.ml_predictions as predictions "
+        "inner join ml.ml_scoring_logs using (model, version, as_of) where model = $1 "
+        "and as_of = (select as_of from raw.extraction) and predictions.outside_training is not null",
+        [model],
+    ).fetchall()
+    return dict(Counter(sorted(feature for _, remark in remarks for feature in named(remark))).most_common())
 
 
 def why_no_champion(connection: Connection, model: str) -> str:

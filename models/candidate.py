@@ -385,7 +385,11 @@ def _census(
 
 
 def _with_probabilities(rows: pd.DataFrame, probabilities: np.ndarray, outcomes: tuple[str, ...]) -> pd.DataFrame:
-    return rows.assign(**{PROBABILITY + name: probabilities[:, i] for i, name in enumerate(outcomes)})
+    import pandas as pd
+
+    # not column by column: a model input has a block of memory for each, and pandas warns of a hundred of them
+    columns = [PROBABILITY + name for name in outcomes]
+    return pd.concat([rows, pd.DataFrame(probabilities, index=rows.index, columns=columns)], axis=1)
 
 
 def _milliseconds_of_one(pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...]) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from models.declaration import AS_OF, LOWER_IS_BETTER
 from models.held_out import RESAMPLES, SEGMENT_ROWS
 from models.markdown import Markup, bullets, markdown_table, plain
-from models.suspicion import suspicions
+from models.suspicion import sentences, suspicions, unconfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -191,9 +191,12 @@ def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confi
     measured = evaluation.hindsight
     if measured is None:
         return "## Hindsight\n\nNot measured."
-    suspected = [
-        Markup(f"{plain(each.sentence)}{' (**confirmed** by a person)' if each.feature in confirmed else ''}")
-        for each in suspicions(declaration, evaluation)
+    found = suspicions(declaration, evaluation)
+    unclear = unconfirmed(found, confirmed)
+    suspected = [Markup(plain(each)) for each in sentences(unclear)]
+    suspected += [
+        Markup(f"{plain(each)} (**confirmed** by a person)")
+        for each in sentences(each for each in found if each not in unclear)
     ]
     alone = [
         (each.feature, each.outcome, f"{each.skill:.3f}", f"{each.auc:.3f}")

@@ -14,7 +14,7 @@ from models.declaration import AS_OF, VALUE
 from models.evaluation import Census, CensusSlice, Total
 from models.frames import model_input
 from models.grades import grade_bounds, grades_of
-from models.held_out import INTERVAL_ROWS, RESAMPLES, figure, happened
+from models.held_out import INTERVAL_ROWS, RESAMPLES, figure, happened, happened_to
 from models.measures import losses, metrics, once, resampled
 from models.validation import Observed, some_rows
 
@@ -115,6 +115,7 @@ def measure_census(declaration: ModelDeclaration, predictions: Predictions, rows
         value_actual=value_actual,
         slices=tuple(_slices(predictions, clocks, _banded(declaration, rows, grades_of(probability, bounds)))),
         grades=bounds,
+        happened_to=happened_to(predictions),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from models.calibration import Scaling  # noqa: TC001 (pydantic reads the annotations)
@@ -176,6 +176,8 @@ class Census:
         By clock, by band and by grade.
     grades : dict of str to float
         The bounds that divide these rows as declared.
+    happened_to : dict of str to int
+        To how many entities each outcome happened; empty of versions of an earlier state.
     """
 
     clocks: tuple[str, ...]
@@ -188,6 +190,7 @@ class Census:
     value_actual: float | None
     slices: tuple[CensusSlice, ...]
     grades: dict[str, float]
+    happened_to: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +225,8 @@ class Evaluation:
         None where there is none: of a split that is not temporal, and of versions of an earlier recipe.
     hindsight : Hindsight or None
         None of versions of an earlier recipe.
+    happened_to : dict of str to int
+        As in `Census`, of the held-out rows.
     """
 
     model: str
@@ -251,6 +256,7 @@ class Evaluation:
     validation: Validation
     census: Census | None = None
     hindsight: Hindsight | None = None
+    happened_to: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values that serialise to JSON."""

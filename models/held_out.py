@@ -148,6 +148,7 @@ def measure(
         validation=validation,
         census=census,
         hindsight=hindsight,
+        happened_to=happened_to(model),
     )
 
 
@@ -313,6 +314,16 @@ def happened(predictions: Predictions, column: int) -> np.ndarray:
     """Say of each row whether the outcome of a column happened."""
     did: np.ndarray = predictions.truth == (1 if len(predictions.outcomes) == 1 else column)
     return did
+
+
+def happened_to(predictions: Predictions) -> dict[str, int]:
+    """Count the entities to which each outcome happened."""
+    import numpy as np
+
+    return {
+        outcome: len(np.unique(predictions.group[happened(predictions, column)]))
+        for column, outcome in enumerate(predictions.outcomes)
+    }
 
 
 def _defined(value: float) -> float | None:

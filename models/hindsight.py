@@ -33,8 +33,13 @@ SETTLED_AT = "settled_at"
 RECENT_DAYS = 180
 """How far back recent rows reach: long enough for sales that take months, and short enough for the world to be one."""
 
+NEAR_DAYS = 30
+"""Earlier rows of both sides are compared where they lie within so many days of each other, once to each side."""
+
 ENOUGH = 20
 """Entities with a value, and rows of an outcome, below which nothing is measured."""
+ENOUGH_HAPPENED = 10
+"""Entities of an outcome below which nothing is too good: rows of one entity are much alike."""
 ENOUGH_EXPECTED = 10
 """Entities with a value that must be expected on the other side before it counts that there are none. By chance there
 are none of ten once in 20,000 times."""
@@ -73,7 +78,7 @@ class OneSided:
 
     Expected of the other side are as many as in rows of the same age and silence of this side. There are two
     comparisons, each with what was expected and what was seen: with the rows of the clock, and with earlier rows of
-    entities that are open.
+    entities that are open, where what was recorded at that time counts.
 
     Attributes
     ----------
@@ -211,7 +216,7 @@ def measure_alone(train: Observed, test: Observed, outcomes: tuple[str, ...]) ->
     -------
     tuple of Alone
         The best first, each feature with the outcome that it predicts best. An outcome that occurs in fewer than
-        `ENOUGH` rows of a side, or everywhere there, is left out.
+        `ENOUGH` rows of a side, to fewer than `ENOUGH_HAPPENED` entities, or everywhere there, is left out.
     """
     import numpy as np
 
@@ -219,7 +224,8 @@ def measure_alone(train: Observed, test: Observed, outcomes: tuple[str, ...]) ->
     happened = {}
     for outcome in outcomes:
         sides = [(side.label == (1 if binary else outcome)).to_numpy() for side in (train, test)]
-        if all(ENOUGH <= side.sum() < len(side) for side in sides):
+        whom = [len(np.unique(rows.entities[side])) for rows, side in zip((train, test), sides, strict=True)]
+        if all(ENOUGH <= side.sum() < len(side) for side in sides) and min(whom) >= ENOUGH_HAPPENED:
             happened[outcome] = sides
     found = []
     for feature in map(str, train.features.columns):
@@ -260,6 +266,10 @@ def measure_one_sided(
     value that is removed when an entity is settled stands in no row of a settled one; there it is asked only whether
     there is a value at all.
 
+    Earlier rows are compared in time. A value that the source began to record at some moment, or ceased to, says
+    nothing of rows from before, or after. So it is expected of a row as often as rows of the other side had it in the
+    `NEAR_DAYS` up to that day, or in those from that day on, whichever is less.
+
     Parameters
     ----------
     recent : DataFrame
@@ -287,14 +297,19 @@ def measure_one_sided(
         return ()
     entity = pd.factorize(rows[declaration.feature_view.key])[0]
     stratum = _strata(rows, declaration.feature_view)
-    strata = int(stratum.max()) + 1
+    day = ((rows[AS_OF] - rows[AS_OF].min()) // pd.Timedelta(days=1)).to_numpy(dtype="int64")
+    strata, days = int(stratum.max()) + 1, int(day.max()) + 1
 
     def entities(mask: np.ndarray) -> np.ndarray:
-        """Count the entities of each stratum."""
-        pairs = np.unique(np.column_stack([stratum[mask], entity[mask]]), axis=0)
-        return np.bincount(pairs[:, 0], minlength=strata)
+        """Count the entities of each stratum, by day: one of several days counts in equal parts."""
+        _, pair, rows_of_pair = np.unique(
+            stratum[mask] * (entity.max() + 1) + entity[mask], return_inverse=True, return_counts=True
+        )
+        counts = np.bincount(stratum[mask] * days + day[mask], 1 / rows_of_pair[pair], strata * days)
+        return counts.reshape(strata, days)
 
-    of_settled, of_before, of_now = entities(settled), entities(before), entities(now)
+    settled_by_day, before_by_day = entities(settled), entities(before)
+    of_settled, of_before, of_now = (each.sum(axis=1) for each in (settled_by_day, before_by_day, entities(now)))
     n_settled, n_open = len(np.unique(entity[settled])), int(now.sum())
     weights, inputs = row_weights(rows, declaration), model_input(rows, features)
     found = []
@@ -311,15 +326,20 @@ def measure_one_sided(
             member[those, column] = 1
         had = np.zeros((int(entity.max()) + 1, len(groups)), dtype="float32")
         had[entity[settled], group[settled]] = 1
-        has_now = np.bincount(group[now], minlength=len(groups))
+        has_now = np.bincount(group[now], minlength=len(groups)) @ member
+        seen_of_settled = of_settled @ in_settled @ member
+        expected_of_before, expected_of_settled = (
+            _in_time(by_day, stratum[mask] * days + day[mask], group[mask], weights[mask], member)
+            for by_day, mask in ((before_by_day, settled), (settled_by_day, before))
+        )
         sides: dict[Literal["settled", "open"], tuple[np.ndarray, ...]] = {
-            "settled": (of_now @ in_earlier, has_now, of_before @ in_settled, of_before @ in_before),
-            "open": (of_settled @ in_now, of_settled @ in_settled, of_settled @ in_before, of_settled @ in_settled),
+            "settled": (of_now @ in_earlier @ member, has_now, expected_of_before, of_before @ in_before @ member),
+            "open": (of_settled @ in_now @ member, seen_of_settled, expected_of_settled, seen_of_settled),
         }
-        having = {"settled": (had @ member > 0).sum(axis=0), "open": has_now @ member}
+        having = {"settled": (had @ member > 0).sum(axis=0), "open": has_now}
         values = []
         for side, figures in sides.items():
-            expected_now, seen_now, expected_before, seen_before = (np.round(each @ member, 6) for each in figures)
+            expected_now, seen_now, expected_before, seen_before = (np.round(each, 6) for each in figures)
             known = np.minimum(expected_now, expected_before) >= ENOUGH_EXPECTED
             for number in np.flatnonzero(known & (having[side] >= ENOUGH)):
                 name, _, any_value = groups.unions[number]
@@ -347,9 +367,37 @@ def _shares(stratum: np.ndarray, group: np.ndarray, weights: np.ndarray, shape: 
     """Return the share of each group in each stratum; 0 where a stratum has no rows."""
     import numpy as np
 
-    table = np.bincount(stratum * shape[1] + group, weights, shape[0] * shape[1]).reshape(shape)
+    return _of_total(np.bincount(stratum * shape[1] + group, weights, shape[0] * shape[1]).reshape(shape))
+
+
+def _of_total(table: np.ndarray) -> np.ndarray:
+    """Return each row of a table as shares; 0 where it is empty."""
+    import numpy as np
+
     total = table.sum(axis=1, keepdims=True)
-    return np.divide(table, total, out=np.zeros_like(table), where=total > 0)
+    return np.divide(table, total, out=np.zeros_like(table), where=total > 1e-9)
+
+
+def _in_time(
+    by_day: np.ndarray, cell: np.ndarray, group: np.ndarray, weights: np.ndarray, member: np.ndarray
+) -> np.ndarray:
+    """Return how many entities of each stratum and day should have each union of groups, going by rows of others.
+
+    Those of the same stratum in the days up to that day, or in those from it on, whichever have it less often.
+    """
+    import numpy as np
+
+    strata, days = by_day.shape
+    table = np.bincount(cell * len(member) + group, weights, by_day.size * len(member))
+    table = table.reshape(strata, days, len(member))
+    none, last = np.zeros((strata, 1, len(member))), np.arange(days)
+    before_day = np.concatenate([none, table.cumsum(axis=1)], axis=1)
+    up_to = before_day[:, last + 1] - before_day[:, np.maximum(last + 1 - NEAR_DAYS, 0)]
+    from_on = before_day[:, np.minimum(last + NEAR_DAYS, days)] - before_day[:, last]
+    counted = by_day > 0
+    less = np.minimum(*(_of_total(each[counted]) @ member for each in (up_to, from_on)))
+    expected: np.ndarray = by_day[counted] @ less
+    return expected
 
 
 def _strata(rows: pd.DataFrame, view: FeatureView) -> np.ndarray:

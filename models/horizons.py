@@ -58,7 +58,8 @@ class ShorterHorizons:
             if each.passes
         ]
         if passing:
-            return f"{', '.join(passing)}, which is another question."
+            looked = "a trial does not look for hindsight, a training does"
+            return f"{', '.join(passing)}, which is another question; {looked}."
         days = [str(each.horizon_days) for each in self.trials]
         listed = f"{', '.join(days[:-1])} or {days[-1]}" if len(days) > 1 else days[0]
         return f"No shorter horizon that was tried would pass ({self.setting}={listed})."

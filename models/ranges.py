@@ -7,6 +7,7 @@ nearest rows, and nothing measured says whether that holds.
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from models.learning import FREQUENT_ROWS
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 FEWEST, LEAST_SHARE, ENOUGH = 2, 0.02, 20
 """Entities that must reach a value for it to count as seen: a share of them, within two bounds."""
+
+RARE_SHARE = 0.1
+"""Share of the entities from which on values that few entities each have had count all: as many of the held-out
+entities have such a value, so what was measured holds for them."""
 
 Range = dict[str, Any]
 """Of a number ``{"lower", "upper", "missing"}``, of a text ``{"values"}``, as JSON keeps it."""
@@ -47,8 +52,8 @@ def learnt_ranges(
     -------
     dict of str to Range
         For a number the least and the largest value that enough entities reach or pass, and whether as many
-        have none; for a text the values that as many have had, and those that share a category in learning, because
-        each has few rows, where as many have had one of them.
+        have none; for a text the values that as many have had, those that share a category in learning, because
+        each has few rows, where as many have had one of them, and all where `RARE_SHARE` have a value of few.
     """
     import numpy as np
 
@@ -66,6 +71,9 @@ def learnt_ranges(
             # rare values share a category in learning, which is seen where they are enough together
             if len(np.unique(entities[column.isin(rare).to_numpy()])) >= enough:
                 known |= rare
+            few = set(seen.index[seen < enough])
+            if len(np.unique(entities[column.isin(few).to_numpy()])) >= RARE_SHARE * len(np.unique(entities)):
+                known |= few
             ranges[name] = {"values": sorted(map(str, known))}
             continue
         reached = column + np.maximum(weight.at_least, column) if weight and weight.column == name else column
@@ -106,3 +114,8 @@ def outside(features: pd.DataFrame, ranges: Mapping[str, Range]) -> list[str | N
         for row in np.flatnonzero(values > (np.inf if seen["upper"] is None else seen["upper"])):
             remarks[row].append(f"{name} = {values[row]:.4g} (learnt from up to {seen['upper']:.4g})")
     return ["; ".join(each) or None for each in remarks]
+
+
+def named(remark: str) -> list[str]:
+    """Return the features that a remark of `outside` names."""
+    return re.findall(r"(?:^|; )(\w+) (?:= .*? |is missing )\((?:learnt|seldom)", remark)

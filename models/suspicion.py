@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.hindsight import ENOUGH_HAPPENED
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from models.declaration import ModelDeclaration
-    from models.evaluation import Evaluation
+    from models.evaluation import Evaluation, Figure
     from models.hindsight import Alone, OneSided
 
 CONFIRMED_FEATURES = "LEADLINE_CONFIRMED_FEATURES"
@@ -42,17 +44,24 @@ class Suspicion:
     kind : str
         ``one_sided``, ``alone`` or ``model``: by which measure.
     figures : str
-        What was measured, in words that go on after the name of the feature.
+        What was measured, in words that go on after the name of the feature; of kind ``model`` the figures of the
+        whole model, which leans on the feature.
     """
 
     feature: str
     kind: str
     figures: str
 
-    @property
-    def sentence(self) -> str:
-        """The feature and its figures."""
-        return f"{self.feature} {self.figures}"
+
+def sentences(suspected: Iterable[Suspicion]) -> list[str]:
+    """Say what is suspected: each feature with its figures, a model that is too good once with all its features."""
+    each = list(suspected)
+    leans = [one for one in each if one.kind == "model"]
+    said = [f"{one.feature} {one.figures}" for one in each if one.kind != "model"]
+    if leans:
+        on = " and ".join(one.feature for one in leans)
+        said.append(f"the whole model is too good: {leans[0].figures}; it leans most on {on}")
+    return said
 
 
 def suspicions(declaration: ModelDeclaration, evaluation: Evaluation) -> tuple[Suspicion, ...]:
@@ -76,7 +85,7 @@ def suspicions(declaration: ModelDeclaration, evaluation: Evaluation) -> tuple[S
     if too_good and not found:
         ranked = evaluation.validation.importance
         found = [
-            Suspicion(feature=each.feature, kind="model", figures=f"carries a model that is too good: {too_good}")
+            Suspicion(feature=each.feature, kind="model", figures=too_good)
             for each in ranked
             if each is ranked[0] or each.rise >= LEANS * ranked[0].rise
         ]
@@ -93,7 +102,7 @@ def why_suspected(model: str, suspected: Iterable[Suspicion]) -> str:
     each = list(suspected)
     names = ",".join(f"{model}.{name}" for name in dict.fromkeys(one.feature for one in each))
     return (
-        f"Suspected of hindsight: {'; '.join(one.sentence for one in each)}. Find out how the source comes by these "
+        f"Suspected of hindsight: {'; '.join(sentences(each))}. Find out how the source comes by these "
         "values. Where they are entered or changed when the outcome is known, leave the column out of the source. "
         f"Where they were there at the time, confirm them: {CONFIRMED_FEATURES}={names}."
     )
@@ -136,29 +145,60 @@ def _alone(alone: Alone, bound: float) -> str:
 
 
 def _too_good(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
-    """Return the figures of a model that no honest source allows, or nothing."""
-    said = []
-    for where, (skill, area) in _quality(evaluation).items():
-        figures = [(skill, declaration.max_skill, f"a skill of {skill:.2f}"), (area, MAX_AUC, f"an AUC of {area:.3f}")]
-        if any(value > bound for value, bound, _ in figures):
-            said.append(f"{' and '.join(text for value, _, text in figures if value == value)} on {where}")
-    return f"{', '.join(said)} (at most {declaration.max_skill:g} and {MAX_AUC:g} are believed)" if said else ""
+    """Return the figures of a model that no honest source allows, beyond chance, or nothing."""
+    said, entity = [], declaration.feature_view.entity
+    for each in _quality(evaluation):
+        if each.happened is not None and each.happened < ENOUGH_HAPPENED:
+            continue
+        for name, figure, bound, digits in (
+            ("a skill", each.skill, declaration.max_skill, 2),
+            ("an AUC", each.area, MAX_AUC, 3),
+        ):
+            if figure.value is not None and figure.lower is not None and figure.lower > bound:
+                counted = declaration.task == "binary" and each.happened is not None
+                leads = f" with {each.happened:,} {entity}s to which it happened" if counted else ""
+                said.append(
+                    f"{name} of {figure.value:.{digits}f} on {each.where}{leads} (beyond chance at least "
+                    f"{figure.lower:.{digits}f}, at most {bound:g} is believed)"
+                )
+    return " and ".join(said)
 
 
 def skills(evaluation: Evaluation) -> list[float]:
     """Return the skill of a model on held-out rows and, where there is one, on its census; NaN where undefined."""
-    return [skill for skill, _ in _quality(evaluation).values()]
+    return [float("nan") if each.skill.value is None else each.skill.value for each in _quality(evaluation)]
 
 
-def _quality(evaluation: Evaluation) -> dict[str, tuple[float, float]]:
-    """Return skill and AUC by the rows on which they were measured; NaN where one is undefined."""
-    measured = {"held-out rows": (evaluation.metrics, evaluation.baseline["log_loss"])}
-    if evaluation.census is not None:
-        figures = {name: figure.value for name, figure in evaluation.census.metrics.items()}
-        measured["the census"] = figures, evaluation.census.trivial_log_loss
-    found = {}
-    for where, (metrics, trivial) in measured.items():
-        loss, area = metrics["log_loss"], metrics.get("auc", metrics.get("macro_auc"))
-        skill = float("nan") if loss is None or not trivial else 1 - loss / trivial
-        found[where] = skill, float("nan") if area is None else area
+@dataclass(frozen=True, kw_only=True)
+class _Quality:
+    """How good a model is on some rows, and to how many entities other than the commonest happened; None: unknown."""
+
+    where: str
+    skill: Figure
+    area: Figure
+    happened: int | None
+
+
+def _quality(evaluation: Evaluation) -> list[_Quality]:
+    from models.evaluation import Figure
+
+    measured = [("held-out rows", evaluation.intervals, evaluation.baseline["log_loss"], evaluation.happened_to)]
+    if (census := evaluation.census) is not None:
+        measured.append(("the census", census.metrics, census.trivial_log_loss, census.happened_to))
+    undefined, found = Figure(value=None, lower=None, upper=None), []
+    for where, figures, trivial, happened_to in measured:
+        loss, skill = figures["log_loss"], undefined
+        if trivial and loss.value is not None and loss.lower is not None and loss.upper is not None:
+            skill = Figure(
+                value=1 - loss.value / trivial, lower=1 - loss.upper / trivial, upper=1 - loss.lower / trivial
+            )
+        counts = sorted(happened_to.values())
+        found.append(
+            _Quality(
+                where=where,
+                skill=skill,
+                area=figures.get("auc") or figures.get("macro_auc") or undefined,
+                happened=sum(counts if len(counts) == 1 else counts[:-1]) if counts else None,
+            )
+        )
     return found

@@ -9,6 +9,7 @@ from assets import publications
 from assets.addresses import without_password
 from assets.database_marts import READER
 from assets.environment import OWN_SERVER, default_home, horizon_setting
+from assets.ml_tables import outside_by_feature
 from assets.outcome_history import labelled_since
 from assets.resources import ArtifactStore, CompiledSql
 from assets.source_health import CHECKS
@@ -41,7 +42,7 @@ def summarize(current: Settings) -> str:
             *_proof(current, extraction.as_of),
             *_labels(current, extraction.as_of),
             *(_model(connection, name) for name in DECLARATIONS),
-            _source(connection),
+            _source(connection, first=extraction.load_number == 1),
             *(_drift(connection, name) for name in DECLARATIONS),
         ]
     return "\n".join(["", *parts, "", *_places(current), "", *_next_steps(current), ""])
@@ -78,10 +79,15 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
         lines.append("grades     " + ", ".join(f"{grade} {n:,}" for grade, n in by_grade))
     if by_action:
         lines.append("actions    " + ", ".join(f"{action} {n:,}" for action, n in by_action))
-    beyond = [f"{outside[name]:,} by {name}" for name in scoring if outside.get(name)]
+    beyond = [f"{outside[name]:,} by {name} ({_causes(connection, name)})" for name in scoring if outside.get(name)]
     if beyond:
         lines.append(f"marked     scored outside of what was learnt from: {', '.join(beyond)} (…_outside_training)")
     return lines, unscored
+
+
+def _causes(connection: Connection, model: str) -> str:
+    counts = outside_by_feature(connection, model)
+    return ", ".join(f"{n:,} by {feature}" for feature, n in counts.items())
 
 
 def overridden(current: Settings, extraction: Extraction) -> list[str]:
@@ -186,7 +192,7 @@ def _labels(current: Settings, as_of: datetime) -> list[str]:
     ]
 
 
-def _source(connection: Connection) -> str:
+def _source(connection: Connection, *, first: bool) -> str:
     rows = connection.execute(
         "select check_name, subject, value, threshold from ml.ml_source_health "
         "where failed and as_of = (select as_of from raw.extraction) order by check_name, subject"
@@ -199,8 +205,11 @@ def _source(connection: Connection) -> str:
     ).fetchall()
     unmeasured = [name for name in CHECKS if (name,) not in measured]
     if len(unmeasured) == len(CHECKS):
-        return "health     not enough evidence to tell whether the source delivers what it delivered before"
+        none = "; this is its first extraction" if first else ""
+        return f"health     not enough evidence to tell whether the source delivers what it delivered before{none}"
     without = f"; not enough evidence of {', '.join(unmeasured)}" if unmeasured else ""
+    if first:
+        return f"health     first extraction: the last days of the source deliver what its earlier ones did{without}"
     return f"health     the source delivers what it delivered before{without}"
 
 

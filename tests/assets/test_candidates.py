@@ -22,6 +22,7 @@ from assets.ml_tables import (
     add_predictions,
     ensure,
     grades_in_force,
+    outside_by_feature,
     outside_training,
     record_grades,
     record_scoring,
@@ -334,12 +335,13 @@ def test_the_check_of_what_lies_outside_of_training_fails_above_its_bound(tmp_pa
 
 
 def test_an_entity_outside_of_training_counts_once_for_its_version_and_clock(tmp_path: Path) -> None:
+    mars, old = "lead_source = mars (seldom or never learnt from)", "lead_age_days = 512 (learnt from up to 455)"
     predictions = pd.DataFrame(
         {
             "model": "next_best_action", "version": "v1", "lead_id": ["L1", "L1", "L2", "L3"], "as_of": AS_OF,
             "outcome": ["no_action", "call_immediate", "no_action", "no_action"], "probability": 0.5, "score": None,
             "grade": None, "reasons": None,
-            "outside_training": ["lead_source = mars", "lead_source = mars", None, "lead_age_days = 512"],
+            "outside_training": [*[f"{mars}; {old}"] * 2, None, old],
         }
     )  # fmt: skip
     with duckdb.connect(tmp_path / "warehouse.duckdb") as connection:
@@ -349,6 +351,13 @@ def test_an_entity_outside_of_training_counts_once_for_its_version_and_clock(tmp
             rows = predictions.assign(**change)
             add_predictions(connection, rows if not change else rows.assign(outside_training="x"), AS_OF)
         assert outside_training(connection, "next_best_action", "v1", AS_OF.to_pydatetime()) == 2
+        connection.execute("create schema raw")
+        connection.execute("create table raw.extraction as select $1 as as_of", [AS_OF.to_pydatetime()])
+        connection.execute(
+            "insert into ml.ml_scoring_logs by name select 'next_best_action' as model, 'v1' as version, as_of, "
+            "3 as open_leads, 3 as scored, as_of as scored_at from raw.extraction"
+        )
+        assert outside_by_feature(connection, "next_best_action") == {"lead_age_days": 2, "lead_source": 1}
 
 
 def test_what_was_scored_already_gets_the_grades_in_force(tmp_path: Path, frame: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from dataclasses import replace
 
 import joblib
@@ -40,6 +41,16 @@ def test_version_names_the_data_and_is_trained_once(conversion, conversion_set, 
     assert again.reused
     assert again.version == converter.version
     assert sha256(converter.directory / MANIFEST) == written
+
+
+def test_probabilities_of_many_outcomes_stand_beside_many_features_without_a_warning():
+    many = pd.DataFrame({f"feature {number}": [0.0, 1.0] for number in range(150)})
+    rows = model_input(many, dict.fromkeys(many, "number")).iloc[::1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        beside = candidates._with_probabilities(rows, np.array([[0.25, 0.75], [0.5, 0.5]]), ("call", "none"))
+    assert list(beside.columns[-2:]) == ["probability_call", "probability_none"]
+    assert beside.iloc[1, -4:].tolist() == [1, 1, 0.5, 0.5]
 
 
 def test_the_same_inputs_give_the_same_model(conversion, conversion_set, converter, tmp_path):

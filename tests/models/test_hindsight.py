@@ -138,6 +138,10 @@ def test_too_few_rows_of_an_outcome_tell_nothing():
     won[:40] = 1
     assert len(measure_alone(*both_sides(observed(features, won)), ("converted",))) == 1
     assert measure_alone(*both_sides(observed(features, np.ones(200, dtype=int))), ("converted",)) == ()
+    # rows of nine leads on each side, and of ten
+    for leads, measurable in ((9, 0), (10, 1)):
+        rows = replace(observed(features, won), entities=np.where(won == 1, np.arange(200) % (2 * leads), 1_000))
+        assert len(measure_alone(*both_sides(rows), ("converted",))) == measurable
 
 
 def recent(leads: int = 900, seed: int = 4) -> pd.DataFrame:
@@ -251,6 +255,62 @@ def test_rows_from_after_the_end_tell_nothing(rows):
     after = after[after[AS_OF] < CLOCK].assign(lead_source="won")
     assert len(after) > 100
     assert measured(pd.concat([rows, after])) == measured(rows)
+
+
+def planted(rows: pd.DataFrame, values: object) -> OneSided | None:
+    """Return what is measured of a feature with these values alone."""
+    kinds = feature_kinds(rows.drop(columns=SETTLED_AT).assign(planted=values), CONVERSION.not_features)
+    found = measure_one_sided(rows.assign(planted=values), CONVERSION, {"planted": kinds["planted"]}, CLOCK)
+    return found[0] if found else None
+
+
+def young(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a source whose leads close by silence: no lead is open for long."""
+    silent = rows[SETTLED_AT].isna() & (rows["lead_created_at"] < CLOCK - pd.Timedelta(days=60))
+    return rows[~silent].reset_index(drop=True)
+
+
+RECORDED: dict[str, Callable[[pd.DataFrame, pd.Timestamp], object]] = {
+    # as the status of a CRM without a history, from the first extraction on
+    "text from then on": lambda rows, then: pd.Series(
+        np.where(rows[AS_OF] < then, MISSING, np.where(rows["calls_count_7d"] > 1, "new", "talk")), dtype=object
+    ),
+    "number from then on": lambda rows, then: rows["price"].where(rows[AS_OF] >= then),
+    "count from then on": lambda rows, then: rows["calls_count_7d"].where(rows[AS_OF] >= then, 0),
+    "word of leads created since": lambda rows, then: pd.Series(
+        np.where((rows["lead_created_at"] >= then) & (rows["price"] % 2 == 0), "video", "web"), dtype=object
+    ),
+    "word renamed": lambda rows, then: pd.Series(np.where(rows[AS_OF] < then, "neu", "new"), dtype=object),
+    "until then": lambda rows, then: rows["price"].where(rows[AS_OF] < then),
+    "of leads created until then": lambda rows, then: rows["price"].where(rows["lead_created_at"] < then),
+    "for ten days": lambda rows, then: rows["price"].where(rows[AS_OF].between(then, then + pd.Timedelta(days=10))),
+}
+
+
+@pytest.mark.parametrize("recorded", RECORDED)
+def test_what_was_recorded_since_some_day_or_until_then_is_no_leak(rows, recorded):
+    for frame in (rows, young(rows)):
+        for days in (1, 7, 30, 100, 150):
+            found = planted(frame, RECORDED[recorded](frame, CLOCK - pd.Timedelta(days=days)))
+            assert found is None or found.seen > 0.2, (days, found)
+
+
+SINCE: dict[str, tuple[Callable[[pd.DataFrame, np.ndarray], object], str]] = {
+    "entered": (lambda rows, settled: rows["price"].where(settled), "settled"),
+    "removed": (lambda rows, settled: rows["price"].where(~settled), "open"),
+    "counted": (lambda rows, settled: rows["calls_count_7d"].where(settled, 0), "settled"),
+    "said": (lambda rows, settled: rows["lead_source"].where(~settled, "desk"), "settled"),
+}
+
+
+@pytest.mark.parametrize("leak", SINCE)
+def test_what_is_recorded_since_some_day_and_tells_the_end_is_found(rows, leak):
+    values, side = SINCE[leak]
+    for days in (60, 100):
+        since = (rows[AS_OF] >= CLOCK - pd.Timedelta(days=days)).to_numpy()
+        found = planted(rows, values(rows[since], settled_of(rows)[since]).reindex(rows.index))
+        assert found is not None
+        assert (found.side, found.seen <= 0.05) == (side, True), (days, found)
 
 
 def test_figures_by_hand():

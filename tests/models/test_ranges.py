@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from models.declaration import RowWeight
-from models.ranges import learnt_ranges, outside
+from models.ranges import learnt_ranges, named, outside
 
 
 def numbers(values: list[float | None]) -> pd.DataFrame:
@@ -65,6 +65,18 @@ def test_a_text_with_many_rows_of_one_entity_is_not_seen_with_the_rare_ones():
     assert "spam" in learnt_ranges(texts(values[:-6]), entities[:-6], ("source",))["source"]["values"]
 
 
+@pytest.mark.parametrize(("many", "all_seen"), [(9, False), (10, True)])
+def test_values_of_few_entities_are_all_seen_where_a_tenth_have_one(many, all_seen):
+    """As postal regions of a small company: two entities each, with rows enough for a category of their own."""
+    entities = np.repeat(np.arange(200), 25)
+    of_entity = [f"region {number // 2}" if number < 2 * many else "home" for number in range(200)]
+    found = learnt_ranges(texts([of_entity[number] for number in entities]), entities, ("source",))
+    assert len(found["source"]["values"]) == 1 + many * all_seen
+    new = texts(["region 0", "home", "nowhere"])
+    marked = ["source = region 0 (seldom or never learnt from)", None, "source = nowhere (seldom or never learnt from)"]
+    assert outside(new, found) == [None if all_seen else marked[0], *marked[1:]]
+
+
 def test_a_feature_that_was_never_known_has_no_range():
     found = learnt_ranges(numbers([None] * 30), np.arange(30), ("age",))
     assert found == {"age": {"lower": None, "upper": None, "missing": True}}
@@ -107,6 +119,9 @@ def test_outside_says_of_what_in_words():
         "worth = 10 (learnt from up to 9)",
         "age is missing (seldom or never learnt from)",
     ]
+    assert [named(each) for each in outside(features, ranges) if each] == [["age"], ["age", "source", "worth"], ["age"]]
+    odd = outside(texts(["a (b); age = 3 or so", "is missing"]), {"source": {"values": []}})
+    assert [named(each) for each in odd] == [["source"], ["source"]]
     assert outside(features, {}) == [None] * 5
     assert outside(features.head(0), ranges) == []
 

@@ -10,7 +10,7 @@ import pytest
 from models.evaluation import Figure, evaluate
 from models.hindsight import Alone, Hindsight, OneSided
 from models.registry import declaration
-from models.suspicion import suspicions, unconfirmed, unknown_confirmations, why_suspected
+from models.suspicion import sentences, suspicions, unconfirmed, unknown_confirmations, why_suspected
 from models.validation import Importance
 
 if TYPE_CHECKING:
@@ -49,14 +49,12 @@ def test_an_honest_model_is_measured_and_not_suspected(honest, recommender):
 def test_a_value_of_one_side_is_named_with_its_figures(honest):
     settled, opened = suspicions(CONVERSION, with_hindsight(honest, ONLY_SETTLED, ONLY_OPEN))
     assert (settled.kind, opened.kind) == ("one_sided", "one_sided")
-    assert settled.sentence == (
+    assert sentences((settled, opened)) == [
         "open_proposals_value is filled and not 0 in 2,333 leads before they were settled; of the 1,589 open ones it "
-        "is so in 0, where 116 were to be expected"
-    )
-    assert opened.sentence == (
+        "is so in 0, where 116 were to be expected",
         "zip_prefix is filled in 2,333 open leads; of the 1,589 settled ones it was so, before they were settled, in "
-        "0, where 116 were to be expected"
-    )
+        "0, where 116 were to be expected",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -76,20 +74,24 @@ def test_a_feature_that_predicts_too_well_alone_is_named(honest, skill, auc, nam
 
 
 def test_how_well_it_predicts_is_said(honest):
-    (found,) = suspicions(CONVERSION, with_hindsight(honest, TELLS_ALL))
-    assert found.sentence == (
+    assert sentences(suspicions(CONVERSION, with_hindsight(honest, TELLS_ALL))) == [
         "zip_prefix alone predicts converted with a skill of 0.77 (at most 0.6 is believed) and an AUC of 0.963"
-    )
+    ]
 
 
 def too_good(evaluation: Evaluation, ranked: tuple[Importance, ...]) -> Evaluation:
     """Return the evaluation with held-out figures that no honest source allows, and no feature that stands out."""
-    metrics = {**evaluation.metrics, "auc": 0.972, "log_loss": 0.134}
+    figures = {
+        **evaluation.intervals,
+        "auc": Figure(value=0.972, lower=0.96, upper=0.98),
+        "log_loss": Figure(value=0.134, lower=0.11, upper=0.158),
+    }
     return replace(
         with_hindsight(evaluation),
-        metrics=metrics,
+        intervals=figures,
         baseline={**evaluation.baseline, "log_loss": 0.632},
         validation=replace(evaluation.validation, importance=ranked),
+        happened_to={"converted": 310},
     )
 
 
@@ -100,10 +102,10 @@ def test_of_a_model_that_is_too_good_the_features_on_which_it_leans_are_named(ho
     evaluation = too_good(honest, RANKED)
     found = suspicions(CONVERSION, evaluation)
     assert [(each.feature, each.kind) for each in found] == [("a", "model"), ("b", "model")]
-    assert found[0].sentence == (
-        "a carries a model that is too good: a skill of 0.79 and an AUC of 0.972 on held-out rows (at most 0.7 and "
-        "0.99 are believed)"
-    )
+    assert sentences(found) == [
+        "the whole model is too good: a skill of 0.79 on held-out rows with 310 leads to which it happened (beyond "
+        "chance at least 0.75, at most 0.7 is believed); it leans most on a and b"
+    ]
     # a feature that stands out explains it
     explained = replace(evaluation, hindsight=Hindsight(alone=(), one_sided=(ONLY_SETTLED,)))
     assert [each.kind for each in suspicions(CONVERSION, explained)] == ["one_sided"]
@@ -113,17 +115,29 @@ def test_of_a_model_that_is_too_good_the_features_on_which_it_leans_are_named(ho
 
 def test_a_model_can_be_too_good_on_the_census_alone(honest):
     census = honest.census
-    figures = {**census.metrics, "auc": Figure(value=0.995, lower=None, upper=None)}
-    evaluation = replace(with_hindsight(honest), census=replace(census, metrics=figures))
+    figures = {**census.metrics, "auc": Figure(value=0.995, lower=0.992, upper=0.998)}
+    evaluation = replace(with_hindsight(honest), census=replace(census, metrics=figures, happened_to={"converted": 10}))
     found = suspicions(CONVERSION, evaluation)
     assert found[0].feature == honest.validation.importance[0].feature
-    assert "and an AUC of 0.995 on the census (" in found[0].figures
-    assert "held-out" not in found[0].figures
+    assert found[0].figures == (
+        "an AUC of 0.995 on the census with 10 leads to which it happened (beyond chance at least 0.992, at most 0.99 "
+        "is believed)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "lower", "leads"), [(0.991, 0.98, 13), (0.991, 0.99, 400), (1, 1, 9), (0.9, None, 400)]
+)
+def test_what_is_too_good_by_chance_is_no_suspicion(honest, value, lower, leads):
+    census = honest.census
+    figures = {**census.metrics, "auc": Figure(value=value, lower=lower, upper=1)}
+    of_chance = replace(census, metrics=figures, happened_to={"converted": leads})
+    assert suspicions(CONVERSION, replace(with_hindsight(honest), census=of_chance)) == ()
 
 
 def test_undefined_figures_are_no_suspicion(honest):
-    undefined = dict.fromkeys(honest.metrics)
-    assert suspicions(CONVERSION, replace(with_hindsight(honest), metrics=undefined, census=None)) == ()
+    undefined = dict.fromkeys(honest.metrics, Figure(value=None, lower=None, upper=None))
+    assert suspicions(CONVERSION, replace(with_hindsight(honest), intervals=undefined, census=None)) == ()
     assert suspicions(CONVERSION, replace(honest, hindsight=None)) == ()
 
 

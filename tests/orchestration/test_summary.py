@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import duckdb
 import pytest
 
 from assets.environment import settings
 from assets.warehouse import Extraction
-from orchestration.summary import overridden
+from orchestration.summary import _source, overridden
 
 EXTRACTION = Extraction(
     as_of=datetime(2026, 1, 1, tzinfo=UTC), load_number=1, source="crm", mapping="mine", closing_outcomes=[],
@@ -30,3 +31,33 @@ def test_a_setting_that_replaces_the_mappings_horizon_is_said(setting: dict[str,
     """A mapping's entry that has no effect is never silent."""
     assert overridden(settings(setting), EXTRACTION) == said
     assert overridden(settings(setting), replace(EXTRACTION, horizon_days={})) == []
+
+
+DELIVERED = "the last days of the source deliver what its earlier ones did; not enough evidence of data_age, volume"
+UNKNOWN = "not enough evidence to tell whether the source delivers what it delivered before"
+
+
+@pytest.mark.parametrize(
+    ("checks", "first", "said"),
+    [
+        (("nulls", "categories"), True, f"first extraction: {DELIVERED}"),
+        (
+            ("nulls", "categories"),
+            False,
+            "the source delivers what it delivered before; not enough evidence of data_age, volume",
+        ),
+        ((), True, f"{UNKNOWN}; this is its first extraction"),
+        ((), False, UNKNOWN),
+    ],
+)
+def test_a_first_extraction_has_no_before(checks: tuple[str, ...], first: bool, said: str) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("create schema ml")
+        connection.execute("create schema raw")
+        connection.execute("create table raw.extraction as select 1 as as_of")
+        connection.execute(
+            "create table ml.ml_source_health as select unnest($1::text[]) as check_name, 'leads' as subject, "
+            "0.0 as value, 0.5 as threshold, false as failed, 1 as as_of",
+            [[*checks, "looked_at"]],
+        )
+        assert _source(connection, first=first) == f"health     {said}"
