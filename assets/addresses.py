@@ -216,12 +216,19 @@ def without_secrets(text: str, address: str) -> str:
     """Return a message of the server without the password of the address and the secrets among its settings."""
     secrets = [value for name, value in parsed(address).items() if re.search(_HIDDEN, name, re.IGNORECASE)]
     secrets += [value for name, value in session_settings(address) if re.search(_HIDDEN_SETTINGS, name)]
-    for secret in filter(None, secrets):
-        # a short one is a part of other words
-        within = r"(?<!\w){}(?!\w)" if len(secret) < _SHORT else "{}"
-        # as it is, and as an address has it
-        for form in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret)):
-            text = re.sub(within.format(re.escape(form)), "***", text)
+    for secret in secrets:
+        text = hidden(text, secret)
+    return text
+
+
+def hidden(text: str, secret: str) -> str:
+    """Return a text without a secret, as it is and as an address has it."""
+    if not secret:
+        return text
+    # a short one is a part of other words
+    within = r"(?<!\w){}(?!\w)" if len(secret) < _SHORT else "{}"
+    for form in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        text = re.sub(within.format(re.escape(form)), "***", text)
     return text
 
 

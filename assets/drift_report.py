@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from assets.pages import UnknownPageError, in_script, with_policy
+from models.artifacts import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +81,7 @@ def write_report(reference: pd.DataFrame, current: pd.DataFrame, kinds: Mapping[
     # of few rows it would take tests that divide by the share of a value, which is 0 where one side has none
     shapes = DataDriftPreset(num_method="wasserstein", cat_method="jensenshannon")
     snapshot = Report([shapes]).run(current_data=sides[0], reference_data=sides[1])
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(with_policy(safe(snapshot.get_html_str(as_iframe=False))), encoding="utf-8")
     unfinished.replace(path)

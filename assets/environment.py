@@ -15,6 +15,7 @@ from assets.addresses import (
     FORM,
     AddressError,
     canonical,
+    hidden,
     is_database,
     parsed,
     same_place,
@@ -323,13 +324,12 @@ def shown(text: str, environment: Mapping[str, str] | None = None) -> str:
     """Return a text without the passwords that the environment holds."""
     given = os.environ if environment is None else environment
     for name in ("LEADLINE_SOURCE", "LEADLINE_WAREHOUSE", "LEADLINE_DAGSTER_STORAGE"):
-        if is_database(given.get(name, "")):
+        if is_database(address := given.get(name, "").strip()):
             try:
-                text = without_secrets(text, given[name])
+                text = without_secrets(text, address)
             except AddressError:
                 continue
-    password = given.get("PGPASSWORD", "")
-    return text.replace(password, "***") if len(password) > 2 else text
+    return hidden(text, given.get("PGPASSWORD", ""))
 
 
 def horizon_setting(model: str) -> str:
@@ -418,7 +418,7 @@ def _belongs_to(chosen: Settings) -> str | None:
 
 def _in_home(chosen: Settings) -> list[Path]:
     """Return where the warehouse that was chosen lies in the home, if it does."""
-    if chosen.warehouse == OWN_SERVER:
+    if chosen.warehouse_of_home == OWN_SERVER:
         return [chosen.own_server / "PG_VERSION"]
     path = Path(chosen.warehouse.removeprefix("duckdb:"))
     return [path] if chosen.warehouse.startswith("duckdb:") and path.is_relative_to(chosen.home) else []
@@ -574,7 +574,7 @@ def _refuse_path(name: str, path: str, characters: str) -> None:
     if found := [each for each in characters if each in path]:
         raise SettingError(
             f"{name}: expected a path without any of {' '.join(characters)}, which DuckDB and dlt take for something "
-            f"else, found {found[0]} in {path}. Name another folder."
+            f"else, found {found[0]} in {without_password(path)}. Name another folder."
         )
 
 
@@ -673,7 +673,7 @@ def _addresses(name: str, value: str) -> tuple[str, ...]:
         if not _ADDRESS.fullmatch(each) or re.fullmatch("http:.*:80|https:.*:443", each):
             raise SettingError(
                 f"{name}: expected addresses as a browser shows them, without a path, such as "
-                f"https://leadline.example.com, separated by commas, found {each!r}."
+                f"https://leadline.example.com, separated by commas, found {without_password(each)!r}."
             )
     return addresses
 

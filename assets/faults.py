@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 _FULL = re.compile(
     r"no space left on device|disk quota exceeded|disk is full|disk full|out of disk space|errno (?:28|122)\b",
@@ -19,7 +16,9 @@ LEAST_BYTES = 2**20
 """Room below which a disk counts as full."""
 
 _NOT_WRITABLE = re.compile(
-    r"read-only file system|readonly database|permission denied|operation not permitted|errno (?:1|13|30)\b",
+    # without what a database says of its schemas and tables
+    r"read-only file system|readonly database|permission denied(?! (?:for|to) )|operation not permitted|"
+    r"errno (?:1|13|30)\b",
     re.IGNORECASE,
 )
 _DAMAGED_WAREHOUSE = re.compile(
@@ -51,12 +50,23 @@ def explained(text: str, home: Path, room: int | None = None) -> str | None:
     said = _first(text, _FULL)
     if said is None and cannot is None and room is not None and room < LEAST_BYTES:
         said = _first(text, _MAY_BE_FULL)
+    if said is not None and "could not extend file" in said:
+        return (
+            f"expected room to write where the database lies, found a full disk ({said}). Free some space there, and "
+            "run the same command again."
+        )
     if said is not None:
         return (
             f"{home}: expected room to write, found a full disk ({said}). Free some space, or give another home "
             "(HOME_DIR=<folder> with make, else LEADLINE_HOME)."
         )
     if cannot is not None:
+        elsewhere = re.search(r"'(/[^']+)'", cannot)
+        if elsewhere is not None and not Path(elsewhere[1]).is_relative_to(home):
+            return (
+                f"{elsewhere[1]}: expected a file that this user can use, found that it cannot ({cannot}). Give the "
+                "user that runs Leadline access to it."
+            )
         return (
             f"{home}: expected files that this user can write, found that some cannot be ({cannot}). Give the user "
             "that runs Leadline write access to all of the home, or give another home (HOME_DIR=<folder> with make, "

@@ -176,7 +176,7 @@ def _publish_file(
 
 
 def _remove(unfinished: Path) -> None:
-    for leftover in (unfinished, unfinished.with_name(f"{unfinished.name}.wal")):
+    for leftover in (unfinished, *unfinished.parent.glob(f"{unfinished.name}.wal*")):
         if leftover.is_dir():
             set_aside(leftover)
         leftover.unlink(missing_ok=True)

@@ -8,6 +8,8 @@ import pwd
 import stat
 from pathlib import Path
 
+from models.artifacts import replace_file
+
 OTHERS = 0o077
 """The rights of all but the owner: the umask of every process that writes into a home."""
 
@@ -93,17 +95,15 @@ def prepare_published(path: Path, group: str | None, home: Path, *, is_new: bool
         If the folder holds anything else, belongs to another home, or cannot be given to the group.
     """
     folder = path.parent
+    belonging = folder / BELONGING
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
+        _refuse_planted(folder, path, belonging)
         there = {each.name for each in folder.iterdir()}
-        belonging = folder / BELONGING
-        belongs_to = belonging.read_text(encoding="utf-8").strip() if BELONGING in there else None
+        belongs_to = _belongs_to(belonging)
     except OSError as error:
-        raise AccessError(
-            f"expected a folder that can be written, in one that is there, found {folder}: {error.strerror}. Make it, "
-            "or name another."
-        ) from None
-    if others := sorted(there - _own_names(path)):
+        raise _not_written(folder, error) from None
+    if others := sorted(name for name in there if not _is_own(name, path)):
         raise AccessError(
             f"expected a folder for the published file alone, found {others[0]} in {folder}. Name a folder of its own "
             f"({folder / 'leadline'}), which Leadline makes."
@@ -120,8 +120,12 @@ def prepare_published(path: Path, group: str | None, home: Path, *, is_new: bool
             f"another folder; if it is the same home at a new place, delete {belonging}."
         )
     _open_folder(folder, group)
-    belonging.write_text(f"{home}\n", encoding="utf-8")
-    if path.exists():
+    try:
+        if belongs_to is None:
+            replace_file(belonging, f"{home}\n")
+    except OSError as error:
+        raise _not_written(folder, error) from None
+    if path.is_file():
         open_to_group(path, group)
 
 
@@ -135,23 +139,48 @@ def _open_folder(folder: Path, group: str | None) -> None:
     found, mode = folder.stat(), _mode(folder)
     if mode == wanted and (group is None or found.st_gid == group_number(group)):
         return
-    if os.geteuid() in (0, found.st_uid):
-        _give(folder, group, wanted)
-    elif group is None or found.st_gid != group_number(group) or mode & 0o007:
+    _give(folder, group, wanted)
+
+
+def _refuse_planted(folder: Path, *files: Path) -> None:
+    """Refuse a folder in which another user could put something, and links, which lead elsewhere."""
+    if (owner := folder.stat().st_uid) != os.geteuid():
         raise AccessError(
-            f"expected {folder} with mode {wanted:04o}"
-            + (f" and the group {group}" if group else "")
-            + f", found it with mode {mode:04o} and the group {_group(found.st_gid)}, of the user "
-            f"{_user(found.st_uid)}. Have that user change it, or name a folder of yours."
+            f"expected a folder of the user {_user(os.geteuid())}, who publishes, found {folder} of the user "
+            f"{_user(owner)}. Have it given to that user (`chown`), or name another."
         )
+    for each in files:
+        if os.path.lexists(each) and (each.is_symlink() or each.lstat().st_uid != os.geteuid()):
+            raise AccessError(
+                f"expected a file of the user {_user(os.geteuid())}, found {each}, which is a link or another user's. "
+                "Remove it, or name another folder."
+            )
+
+
+def _belongs_to(belonging: Path) -> str | None:
+    try:
+        return belonging.read_text(encoding="utf-8").strip() or None
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
+        return None
+
+
+def _not_written(folder: Path, error: OSError) -> AccessError:
+    return AccessError(
+        f"expected a folder that can be written, in one that is there, found {folder}: {error.strerror}. Make it, "
+        "make room on its disk, or name another."
+    )
 
 
 def _give(path: Path, group: str | None, mode: int) -> None:
     try:
-        # first the group: with the mode of before, nobody else gets in meanwhile
-        if group is not None and path.stat().st_gid != group_number(group):
-            os.chown(path, -1, group_number(group))
-        path.chmod(mode)
+        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            # first the group: with the mode of before, nobody else gets in meanwhile
+            if group is not None and os.fstat(opened).st_gid != group_number(group):
+                os.fchown(opened, -1, group_number(group))
+            os.fchmod(opened, mode)
+        finally:
+            os.close(opened)
     except PermissionError:
         raise AccessError(
             f"expected that {path} can be given to the group {group}, found that the user {_user(os.geteuid())} may "
@@ -160,9 +189,9 @@ def _give(path: Path, group: str | None, mode: int) -> None:
         ) from None
 
 
-def _own_names(path: Path) -> set[str]:
-    written = (path.name, f".{path.name}.unfinished", f".{path.name}.compared")
-    return {*written, *(f"{name}.wal" for name in written), BELONGING}
+def _is_own(name: str, path: Path) -> bool:
+    """Say whether a file is the published one, what is written beside it, or what was set aside of these."""
+    return name.startswith((path.name, f".{path.name}.", BELONGING))
 
 
 def _mode(path: Path) -> int:

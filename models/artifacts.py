@@ -67,7 +67,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def replace_file(path: Path, text: str) -> None:
     """Write a text in place of what is there, at one stroke; a folder that is there is set aside."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if path.is_dir():
         set_aside(path)
     beside = path.with_suffix(f".{os.getpid()}.tmp")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -69,16 +70,13 @@ def _with_server(given: Settings) -> Settings:
     """Start the server of Leadline's own where it is asked for."""
     if given.warehouse != OWN_SERVER:
         return given
-    from orchestration import server_files
+    from orchestration.server_files import why_not_started
 
     try:
-        server_files.mend(given.own_server)
         return own_server.started(given)
-    except SettingError:
-        raise
-    except Exception as error:
+    except own_server.NotStartedError as error:
         faults.keep(error, given.home)
-        raise SettingError(server_files.why_not_started(given.own_server, error)) from error
+        raise SettingError(why_not_started(given.own_server, error)) from error
 
 
 def _run(current: Settings, job: str) -> int:
@@ -137,6 +135,7 @@ def _ui(current: Settings, port: int) -> int:
     from orchestration import report_server
     from orchestration.instance import open_instance, reconcile
 
+    _refuse_taken(port)
     with open_instance(current) as instance:
         reconcile(instance)
     artifacts = ArtifactStore(root=str(current.artifacts), reports_port=current.reports_port)
@@ -151,6 +150,19 @@ def _ui(current: Settings, port: int) -> int:
     return foreground.run(
         [sys.executable, "-m", "orchestration.webserver", "dev", "--workspace", "workspace.yaml", *listen], PROJECT
     )
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as tried:
+        # as the UI will: what has just ended keeps its port for a while
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SettingError(
+                f"PORT: expected a port of this machine that is free, found {port} ({error.strerror}). Another UI may "
+                "run there: open it, end it, or name another port (`make ui PORT=3010`)."
+            ) from None
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import traceback
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from assets.environment import shown
 from assets.faults import explained, names_damaged_database
+from orchestration.progress import for_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +35,10 @@ def told(error: Exception, home: Path | None) -> str:
     error : Exception
     home : Path or None
     """
+    return for_terminal(_told(error, home))
+
+
+def _told(error: Exception, home: Path | None) -> str:
     kept = "" if home is None else keep(error, home)
     if type(error).__module__.startswith(_OURS):
         return shown(str(error))
@@ -60,9 +66,10 @@ def keep(error: Exception, home: Path) -> str:
     log = home / LOG
     text = "".join(traceback.format_exception(error))
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as file:
-            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}\n{shown(text)}\n")
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(opened, "a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}\n{for_terminal(shown(text))}\n")
     except OSError as failed:
         return f" {log} could not keep the rest ({failed.strerror})."
     return f" The rest is in {log}."

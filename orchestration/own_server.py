@@ -31,6 +31,7 @@ import psutil
 from assets.database_marts import OTHER_DATABASES, confined
 from assets.environment import OWN_SERVER, SettingError, database_address, language_and_paths
 from assets.postgres import PostgresConnection
+from models.artifacts import set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,15 +192,16 @@ class Server:
         try:
             written = self._users_file.stat().st_mtime
             listed = json.loads(self._users_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
             return []
-        return [each for each in listed if _runs_since_before(each, written)]
+        numbers = [each for each in listed if isinstance(each, int)] if isinstance(listed, list) else []
+        return [each for each in numbers if _runs_since_before(each, written)]
 
     def _said(self) -> list[str]:
         """Return what the server says of itself: process, folder, start, port, folder of the socket, …, status."""
         try:
             return self._said_file.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
             return []
 
     def _launch(self) -> tuple[int, int]:
@@ -210,8 +212,8 @@ class Server:
             # of a server that was killed
             _remove_sockets(Path(left))
         if self._said_file.exists() and not "".join(self._said()[:1]).isdecimal():
-            # a crash has left it empty, with which no server starts
-            self._said_file.unlink()
+            # a crash has left it empty or damaged, with which no server starts
+            set_aside(self._said_file)
         if self._password() is None:
             self.password_file.write_text(f"*:*:*:{SUPERUSER}:{secrets.token_hex(32)}\n", encoding="utf-8")
         self.password_file.chmod(0o600)
@@ -220,7 +222,7 @@ class Server:
         self._refuse_other_version()
         if account is not None and self.data.stat().st_uid == 0:
             # a copy that root has made
-            for path in (self.data, *self.data.rglob("*")):
+            for path in (*sorted(self.data.rglob("*"), reverse=True), self.data):
                 os.chown(path, *account, follow_symlinks=False)
         place = _place(self.data, account)
         _run(
@@ -305,7 +307,12 @@ class Server:
             ) from None
 
     def _refuse_other_version(self) -> None:
-        found = (self.data / "PG_VERSION").read_text(encoding="utf-8").strip()
+        found = (self.data / "PG_VERSION").read_text(encoding="utf-8", errors="replace").strip()
+        if not found.isdecimal():
+            raise SettingError(
+                f"{self.data / 'PG_VERSION'}: expected the version of the PostgreSQL that made this folder, found a "
+                f"damaged file. Write {VERSION} into it, or bring it back from a backup."
+            )
         if found != VERSION:
             raise SettingError(
                 f"{self.data}: expected the files of a PostgreSQL {VERSION}, found those of a PostgreSQL {found}. Give "
@@ -314,12 +321,16 @@ class Server:
 
     def _own_file(self, name: str, text: str, account: tuple[int, int] | None) -> None:
         # a new file in place of the old one: whoever the server runs as may have put a link there
-        beside = self.data / f".{name}.{os.getpid()}"
+        beside, path = self.data / f".{name}.{os.getpid()}", self.data / name
+        # of a process of the same number that was killed
+        beside.unlink(missing_ok=True)
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
-        if account is not None:
-            os.chown(beside, *account)
-        beside.replace(self.data / name)
+            if account is not None:
+                os.fchown(file.fileno(), *account)
+        if path.is_dir():
+            set_aside(path)
+        beside.replace(path)
 
     def _account(self) -> tuple[int, int] | None:
         """Return user and group as which the server runs, where that is not who starts it."""
@@ -369,11 +380,17 @@ def started(chosen: Settings) -> Settings:
         return chosen
     server = Server(chosen.home)
     server.start()
-    atexit.register(server.leave)
+    atexit.register(_left, server)
     server.prepare_database()
     address = database_address("LEADLINE_WAREHOUSE", server.address(), {})
     storage = address if chosen.dagster_storage == OWN_SERVER else chosen.dagster_storage
     return replace(chosen, warehouse=address, dagster_storage=storage)
+
+
+def _left(server: Server) -> None:
+    # where the list of its processes cannot be written, the next command sees that this one is gone
+    with suppress(OSError):
+        server.leave()
 
 
 def _runs_since_before(process_id: int, moment: float) -> bool:
@@ -428,8 +445,12 @@ def _run(command: list[Any], folder: Path, account: tuple[int, int] | None, give
         raise _not_started("; ".join((ended.stderr or ended.stdout).splitlines()[-5:]), folder)
 
 
-def _not_started(found: str, folder: Path) -> SettingError:
-    return SettingError(
+class NotStartedError(SettingError):
+    """A server that does not start; the message has what it said."""
+
+
+def _not_started(found: str, folder: Path) -> NotStartedError:
+    return NotStartedError(
         f"LEADLINE_WAREHOUSE={OWN_SERVER}: expected a PostgreSQL server that starts on its files in {folder}, found "
         f"{found.rstrip('.')}."
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from assets.pages import CONTENT_SECURITY_POLICY, POLICY
+from models.artifacts import make_folder
 from orchestration.guard import wrong_host
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def start(folder: Path, port: int, addresses: Sequence[str] = ()) -> None:
     addresses : sequence of str
         At which it is reached through a proxy.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     subprocess.Popen([sys.executable, "-m", "orchestration.report_server", str(folder), str(port), *addresses])
 
 
@@ -70,7 +71,10 @@ def path_in_folder(target: str) -> tuple[str, ...] | None:
 
 def opened(folder: str, parts: Sequence[str]) -> BinaryIO | None:
     """Open a file below a folder; None where it is not there, is no file, or is reached by a link."""
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None
     try:
         for part in parts:
             # the last one may be a pipe, whose opening would wait for a writer
@@ -159,6 +163,9 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, folder: str, port: int, addresses: Sequence[str]) -> None:
         super().__init__(("127.0.0.1", port), partial(_Reports, folder, tuple(addresses)))
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of a browser that breaks off."""
 
 
 def serve(folder: str, port: int, addresses: Sequence[str]) -> int:

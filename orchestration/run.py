@@ -98,7 +98,7 @@ def _cause(event: dg.DagsterEvent, current: Settings) -> str:
             return shown(_OWN_CLASS.sub("", message))
     text = "\n".join(messages)
     of_warehouse = damaged_warehouse(current.warehouse.removeprefix("duckdb:"), text)
-    return of_warehouse or explained(text, current.home, room(current.home)) or shown(messages[-1])
+    return shown(of_warehouse or explained(text, current.home, room(current.home)) or messages[-1])
 
 
 class _Terminal:

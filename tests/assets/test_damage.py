@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -189,7 +190,6 @@ def _of_another(path: Path) -> None:
         "OSError: [Errno 28] No space left on device: '/a/home/artifacts/x'",
         "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database or disk is full\n[SQL: INSERT]",
         '_duckdb.IOException: IO Error: Could not write file "/a/home/warehouse.duckdb": No space left on device',
-        'psycopg2.errors.DiskFull: could not extend file "base/16384/1": No space left on device\nHINT: Free some.',
     ],
 )
 def test_a_full_disk_is_one_sentence(text: str) -> None:
@@ -197,6 +197,11 @@ def test_a_full_disk_is_one_sentence(text: str) -> None:
     assert said is not None
     assert said.startswith("/a/home: expected room to write, found a full disk (")
     assert len(said.splitlines()) == 1
+
+
+def test_a_full_disk_of_a_database_is_not_that_of_the_home() -> None:
+    text = 'psycopg2.errors.DiskFull: could not extend file "base/16384/1": No space left on device\nHINT: Free some.'
+    assert str(explained(text, HOME)).startswith("expected room to write where the database lies, found a full disk (")
 
 
 @pytest.mark.parametrize(
@@ -207,6 +212,12 @@ def test_a_full_disk_is_one_sentence(text: str) -> None:
         ("OSError: [Errno 30] Read-only file system: '/a/home/x'", 0, "expected files that this user can write"),
         ("(sqlite3.OperationalError) attempt to write a readonly database", None, "expected files that this user"),
         ("PermissionError: [Errno 13] Permission denied: '/a/home/x'", None, "expected files that this user can write"),
+        (
+            "PermissionError: [Errno 13] Permission denied: '/crm/leads.csv'",
+            None,
+            "/crm/leads.csv: expected a file that",
+        ),
+        ("permission denied for schema raw", None, None),
         ("(sqlite3.DatabaseError) database disk image is malformed", None, "Run the same command again"),
         ("ValueError: expected a disk of 28 inches", None, None),
     ],
@@ -233,5 +244,12 @@ def test_a_home_knows_a_warehouse_that_lies_in_it(how: str, tmp_path: Path) -> N
         assert "secret" not in str(caught.value)
     Path(own.warehouse.removeprefix("duckdb:")).touch()
     refuse_other_warehouse(own)
+    server = settings({"LEADLINE_HOME": str(tmp_path), "LEADLINE_WAREHOUSE": "postgres"})
+    server.own_server.mkdir()
+    (server.own_server / "PG_VERSION").touch()
+    # before and after the server was started
+    for started in (server, replace(server, warehouse=f"postgresql://postgres@/leadline?host={server.own_server}")):
+        assert started.warehouse_of_home == "postgres"
+        refuse_other_warehouse(started)
     with pytest.raises(SettingError):
         refuse_other_warehouse(other)

@@ -132,11 +132,37 @@ def test_a_published_file_can_be_opened_to_a_group_and_to_nobody_else(tmp_path: 
     assert (mode(unfinished), unfinished.stat().st_gid) == (0o640, group.gr_gid)
     unfinished.replace(folder / "leadline.duckdb")
     assert mode(folder / BELONGING) == 0o600
+    # what was set aside, or is left of a publication that was killed, keeps nobody out; nor does a file cut short
+    for name in ("leadline.duckdb.damaged-1", ".leadline.duckdb.unfinished.wal.checkpoint"):
+        (folder / name).touch()
+    (home / "publication.json").write_text("{}")
+    for damage in (b"", b"\xff"):
+        (folder / BELONGING).write_bytes(damage)
+        chosen(home, **given)
+        assert (folder / BELONGING).read_text() == f"{home}\n"
     # the setting is taken back
     chosen(home, LEADLINE_PUBLISHED=str(folder))
     assert (mode(folder), mode(folder / "leadline.duckdb")) == (0o700, 0o600)
     with pytest.raises(SettingError, match=rf"{folder}, to which {home} does"):
         chosen(tmp_path / "other", **given)
+
+
+def test_what_somebody_may_have_planted_is_not_opened(tmp_path: Path, group: grp.struct_group) -> None:
+    """Neither what a link leads to nor a folder of another user gets other rights."""
+    home, folder, secret = tmp_path / "home", tmp_path / "published", tmp_path / "secret"
+    folder.mkdir()
+    secret.touch(mode=0o600)
+    given = {"LEADLINE_PUBLISHED": str(folder), "LEADLINE_PUBLISHED_GROUP": group.gr_name}
+    for name in ("leadline.duckdb", BELONGING):
+        (folder / name).symlink_to(secret)
+        with pytest.raises(SettingError, match=rf"found {folder / name}, which is a link or another user's"):
+            chosen(home, **given)
+        (folder / name).unlink()
+    assert mode(secret) == 0o600
+    if os.geteuid() == 0:
+        os.chown(folder, 65534, 65534)
+        with pytest.raises(SettingError, match=f"expected a folder of the user root, who publishes, found {folder}"):
+            chosen(home, **given)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from assets.environment import shown
 from orchestration import run
 from orchestration.__main__ import main
-from orchestration.server_files import mend, why_not_started
+from orchestration.own_server import NotStartedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,38 +105,31 @@ def test_an_interruption_before_a_run_is_no_traceback(
     assert capsys.readouterr().err == "\nInterrupted. Nothing was run.\n"
 
 
-@pytest.mark.parametrize("name", ["postmaster.pid", ".handle_pids.json"])
-def test_what_says_where_a_server_runs_is_made_again_where_none_does(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_server_that_does_not_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, whole = tmp_path / name, {"postmaster.pid": "7\n" * 8, ".handle_pids.json": "[7]"}[name]
-    path.write_text(whole)
-    mend(tmp_path)
-    assert path.read_text() == whole
+    """As the command tells it."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("LEADLINE_HOME", str(home))
+    monkeypatch.setenv("LEADLINE_WAREHOUSE", "postgres")
+    said = "LOG:  starting; 2026 FATAL:  could not load /a/pg_hba.conf"
 
-    path.write_bytes(b"\xf5" + whole.encode())
-    monkeypatch.setattr("orchestration.server_files._runs", lambda _: True)
-    mend(tmp_path)
-    assert path.exists()
-    monkeypatch.undo()
-    mend(tmp_path)
-    assert not path.exists()
-    assert capsys.readouterr().err == (
-        f"  {path}: expected a file of the PostgreSQL server, found that it is damaged: it is now "
-        f"{path}.damaged-1, and made again\n"
-    )
+    def fails(_: object) -> None:
+        raise NotStartedError(f"expected a PostgreSQL server that starts, found {said}.")
 
-
-def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
-    error = subprocess.CalledProcessError(1, ["pg_ctl", "start"])
-    (tmp_path / "log").write_text("LOG:  starting\n2026 FATAL:  could not load /a/pg_hba.conf\nLOG:  shut down\n")
-    said = why_not_started(tmp_path, error)
-    assert said.startswith(
-        f"{tmp_path}: expected the files of a PostgreSQL server, found that none starts on them (could not load "
-        f"/a/pg_hba.conf). {tmp_path / 'log'} says more. Bring the folder back from a backup; or move it away and run "
-    )
-    (tmp_path / "log").write_text('PANIC:  could not write to file "pg_wal/x": No space left on device\n')
-    assert "found a full disk" in why_not_started(tmp_path, error)
+    monkeypatch.setattr("orchestration.own_server.Server.start", fails)
+    assert main(["run"]) == 2
+    assert (
+        f"{home}/postgres: expected the files of a PostgreSQL server, found that none starts on them (could not load "
+        f"/a/pg_hba.conf). {home}/postgres/log says more. Bring the folder back from a backup; or move it away and run "
+    ) in capsys.readouterr().err
+    assert "NotStartedError" in (home / "errors.log").read_text()
+    said = 'PANIC:  could not write to file "pg_wal/x": No space left on device'
+    assert main(["run"]) == 2
+    assert "found a full disk" in capsys.readouterr().err
+    said = "programs that the user pgserver may not run"
+    assert main(["run"]) == 2
+    assert "Bring the folder back" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
