@@ -65,7 +65,7 @@ TIMED_PREDICTIONS = 9
 TOLERANCE = 1e-9
 """Within which stored predictions must be reproduced under other library versions."""
 
-NOT_RECORDED = "of no version"
+NOT_RECORDED = ""
 """In place of the SHA-256 of a version that the ledger does not have."""
 
 TRUTH = "truth"
@@ -320,8 +320,9 @@ def load(directory: Path, recorded: str | None = None, *, reused: bool = False) 
         path = directory / MANIFEST
         there = sha256(path) if path.is_file() else "no file"
         if there != recorded:
+            expected = f"SHA-256 {recorded}, as recorded in the ledger" if recorded else "a version of the ledger"
             raise ArtifactMismatchError(
-                f"{path}: expected SHA-256 {recorded}, as recorded in the ledger, found {there}",
+                f"{path}: expected {expected}, found {there if recorded else 'one that it does not have'}",
                 "restore the version from a backup, or train again: the scores published so far stay as they are",
             )
     manifest = read_manifest(directory)
