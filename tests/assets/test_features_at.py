@@ -254,15 +254,13 @@ def test_what_is_no_question_at_all_is_refused(random_store: Store, tmp_path: Pa
         ("utf16.csv", "lead_id,as_of\n".encode("utf-16"), r"utf16\.csv: expected a CSV file in UTF-8"),
         ("more.csv", b"lead_id,as_of\nL1,2024-05-01T00:00:00Z,L2\n", r"more\.csv: expected .* as many fields"),
         ("cut.parquet", b"PAR1", r"cut\.parquet: expected a Parquet file"),
+        ("garbage.csv", b"\xf5\x00" * 100, r"garbage\.csv: expected a CSV file in UTF-8"),
+        ("garbage.parquet", b"\xf5\x00" * 100, r"garbage\.parquet: expected a Parquet file"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(QuestionError, match=found):
             ask(random_store, tmp_path / name, tmp_path)
     (tmp_path / "empty.csv").write_text("", encoding="utf-8")
-    for ending in ("csv", "parquet"):
-        (damaged := tmp_path / f"damaged.{ending}").write_bytes(b"\xf5\x00" * 100)
-        with pytest.raises(QuestionError, match=rf"damaged\.{ending}: expected a {ending} file that can be read"):
-            ask(random_store, damaged, tmp_path)
     with pytest.raises(QuestionError, match=r"empty\.csv: expected the columns lead_id and as_of, found an empty file"):
         ask(random_store, tmp_path / "empty.csv", tmp_path)
     with pytest.raises(QuestionError, match=r"expected a list such as \['conversion'\], found 'conversion'"):
