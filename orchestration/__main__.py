@@ -70,13 +70,11 @@ def _with_server(given: Settings) -> Settings:
     """Start the server of Leadline's own where it is asked for."""
     if given.warehouse != OWN_SERVER:
         return given
-    from orchestration.server_files import why_not_started
-
     try:
         return own_server.started(given)
     except own_server.NotStartedError as error:
         faults.keep(error, given.home)
-        raise SettingError(why_not_started(given.own_server, error)) from error
+        raise SettingError(own_server.why_not_started(given.own_server, error)) from error
 
 
 def _run(current: Settings, job: str) -> int:

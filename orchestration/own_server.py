@@ -30,8 +30,10 @@ import psutil
 
 from assets.database_marts import OTHER_DATABASES, confined
 from assets.environment import OWN_SERVER, SettingError, database_address, language_and_paths
+from assets.faults import explained
 from assets.postgres import PostgresConnection
 from models.artifacts import set_aside
+from orchestration.faults import room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +67,9 @@ LONGEST_SOCKET = 103
 
 PATIENCE_SECONDS = 120
 """How long a server may take to start, after a crash for instance, and to end."""
+
+_FATAL = re.compile(r"(?:FATAL|PANIC):\s*(.+)|(initdb: error: .+)")
+"""What the programs say of files on which no server starts."""
 
 HERE = Path("/proc/self/cwd")
 """The working directory, for one who may not enter the folders above it. Linux alone has it."""
@@ -232,7 +237,7 @@ class Server:
             f"alter role {SUPERUSER} password '{self._password()}'\n",
         )
         self._own_file("pg_hba.conf", LOGINS, account)
-        sockets = place if _fits(self.data) else _short_folder(account)
+        sockets = place if _fits(self.data) else _short_folder(self.data, account)
         quoted = str(sockets).replace('"', '""')
         configured = {
             "hba_file": place / "pg_hba.conf",
@@ -456,13 +461,31 @@ def _not_started(found: str, folder: Path) -> NotStartedError:
     )
 
 
+def why_not_started(folder: Path, error: NotStartedError) -> str:
+    """Return why a server does not start on a folder, in one sentence with what to do."""
+    text = str(error)
+    known = explained(text, folder.parent, room(folder.parent))
+    if known is not None:
+        return known
+    found = _FATAL.findall(text)
+    if not found:
+        return text
+    said = next(each for each in found[-1] if each)
+    return (
+        f"{folder}: expected the files of a PostgreSQL server, found that none starts on them "
+        f"({' '.join(said.split()).rstrip('.')[:300]}). {folder / 'log'} says more. Bring the folder back from a "
+        "backup; or move it away and run the same command again, which fills a new one from the source and trains "
+        "anew. What does not come back stands in docs/damage.md."
+    )
+
+
 def _fits(folder: Path) -> bool:
     """Say whether a socket can lie in a folder, and every client reads its path alike."""
     path = str(folder / f".s.PGSQL.{PORT}")
     return len(path) <= LONGEST_SOCKET and re.fullmatch(r"[A-Za-z0-9._/~+-]+", path) is not None
 
 
-def _short_folder(account: tuple[int, int] | None) -> Path:
+def _short_folder(data: Path, account: tuple[int, int] | None) -> Path:
     """Return a new folder for a socket that the server's user alone can enter, among the temporary ones."""
     # the last two have names that are short everywhere, and nobody can replace what mkdtemp makes there
     parents = dict.fromkeys(Path(each).resolve() for each in (tempfile.gettempdir(), "/tmp", "/var/tmp"))  # noqa: S108
@@ -477,7 +500,7 @@ def _short_folder(account: tuple[int, int] | None) -> Path:
     raise _not_started(
         f"no folder for its socket: of {', '.join(map(str, parents))}, each is too long for one, or another user could "
         "take its place. Set TMPDIR to a short folder of yours, or give a home with a shorter path",
-        Path(parents.popitem()[0]),
+        data,
     )
 
 
