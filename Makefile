@@ -60,6 +60,7 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/sqlfluff lint --processes 0 --disable-progress-bar dbt_project
 
 format: $(READY)

@@ -22,6 +22,7 @@ from benchmarks import (
     whole_loop,
 )
 from benchmarks.measuring import Report, machine, table
+from store.libraries import prepare_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,6 +60,7 @@ ONLY_IF_NAMED = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks and sum them up; a missed bound is said and is no error, for seconds are the machine's too."""
+    prepare_process()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the project promises.")
     parser.add_argument(
         "names",

@@ -15,28 +15,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.census import census_in
-from assets.compiled import Build, in_order, scratch
 from benchmarks.compiled import DATABASE, FAULTLESS, build, for_simulations
 from benchmarks.measuring import Figure, Report, clean_environment, measured, table
 from benchmarks.real_funnel import FUNNEL
-from models.census import NORMAL_95, NORMAL_99, frequency_loss, totals
-from models.declaration import AS_OF
-from models.frames import feature_kinds, model_input
-from models.learning import fit, predict
-from models.measures import Predictions, losses, metrics, once
-from models.registry import declaration
-from models.splitting import sample_weights
+from models.declared.registry import DECLARATIONS
+from models.declaring.columns import AS_OF
+from models.evaluation.census import NORMAL_95, NORMAL_99, frequency_loss, totals
+from models.evaluation.measures import Predictions, losses, metrics, once
+from models.learning.fitting import fit, predict
+from models.learning.frames import feature_kinds, model_input
+from models.learning.splitting import sample_weights
 from simulation import simulate
+from store.features.census import census_in
+from store.features.compiled import Build, in_order
+from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy as np
     import pandas as pd
-    from duckdb import DuckDBPyConnection
 
-    from models.declaration import ModelDeclaration
+    from models.declaring.declaration import ModelDeclaration
+    from store.warehouse.tables import Connection
 
 SEEDS = (1009, 1013, 1019, 1021, 1031)
 """Of companies that nothing was chosen on."""
@@ -80,8 +81,6 @@ def run() -> Report:
 
 
 def _companies() -> Iterator[Scored]:
-    import duckdb
-
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
         models = for_simulations(Path(folder), END)
         whole = Build(variables={"as_of": END.isoformat()}, models=in_order(models))
@@ -89,17 +88,16 @@ def _companies() -> Iterator[Scored]:
             export = Path(folder) / f"crm_{seed}"
             simulate(export, leads=LEADS, seed=seed, company=FAULTLESS, progress=False)
             (Path(folder) / f"{DATABASE}.duckdb").unlink(missing_ok=True)
-            with duckdb.connect(str(Path(folder) / f"{DATABASE}.duckdb")) as connection:
-                connection.execute("set TimeZone = 'UTC'")
+            with Warehouse(address=f"duckdb:{Path(folder) / f'{DATABASE}.duckdb'}").connect() as connection:
                 build(connection, export, models)
                 yield from _of_company(connection, whole)
 
 
-def _of_company(connection: DuckDBPyConnection, whole: Build) -> Iterator[Scored]:
+def _of_company(connection: Connection, whole: Build) -> Iterator[Scored]:
     for name in ("conversion", "next_best_action"):
-        declared = declaration(name)
+        declared = DECLARATIONS[name]
         clocks = [_timestamp(each) for each in CLOCKS]
-        with scratch(connection, f"census_{name}", whole.relations) as beside:
+        with connection.scratch(f"census_{name}", whole.relations) as beside:
             census = census_in(connection, beside, whole, declared, clocks)
         success = ", labels.succeeded_at" if declared.success_weight != 1 else ""
         rows = connection.execute(

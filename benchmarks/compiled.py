@@ -11,16 +11,17 @@ import subprocess
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-import assets.compiled
 from benchmarks.measuring import MeasurementError
 from simulation.world import COMPANIES, Faults
+from store.features.compiled import in_order, model_of
+from store.warehouse.scratch import Model as CompiledModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from duckdb import DuckDBPyConnection
+    from store.warehouse.scratch import Readable
 
 DATABASE = "warehouse"
 """The name under which compiled SQL knows the warehouse: its file must be called ``warehouse.duckdb``."""
@@ -29,10 +30,10 @@ FAULTLESS = replace(COMPANIES["default"], faults=Faults(duplicate=0.0, conflict=
 """A company whose CRM makes none of the mistakes that extraction mends or rejects: its export needs no extraction."""
 
 
-class Model(assets.compiled.Model):
+class Model(CompiledModel):
     """A compiled dbt model that can be built in the warehouse that it was compiled for."""
 
-    def create(self, connection: DuckDBPyConnection) -> None:
+    def create(self, connection: Readable) -> None:
         """Create the view or table, in place of one that is there."""
         connection.execute(f'create schema if not exists "{self.schema}"')
         connection.execute(f'create or replace {self.materialized} "{self.schema}"."{self.name}" as {self.sql}')
@@ -60,7 +61,11 @@ def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str], 
     options = ["--no-introspect", "--no-populate-cache", "--select", *layers]
     run_dbt(folder, "compile", variables, *options, target=target)
     manifest = json.loads((folder / "target" / "manifest.json").read_text(encoding="utf-8"))
-    return [Model(**asdict(model)) for model in assets.compiled.of_manifest(manifest, layers)]
+    nodes = [
+        node for node in manifest["nodes"].values() if node["resource_type"] == "model" and node["fqn"][1] in layers
+    ]
+    models = in_order(model_of(node, node["compiled_code"]) for node in nodes)
+    return [Model(**asdict(model)) for model in models]
 
 
 def run_dbt(
@@ -94,15 +99,15 @@ def run_dbt(
         If dbt fails.
     """
     # imported here, for a process that runs the models must not hold Dagster while its memory is measured
-    from assets.dbt import DBT, DBT_PROJECT
+    from store.features.dbt_project import DBT, DBT_PROJECT
 
     finished = subprocess.run(
         [
-            DBT, "--quiet", command, "--profiles-dir", str(DBT_PROJECT.profiles_dir), "--target", target,
+            DBT, "--quiet", command, "--profiles-dir", str(DBT_PROJECT), "--target", target,
             "--target-path", str(folder / "target"), "--log-path", str(folder / "logs"),
             "--vars", json.dumps(dict(variables)), *options,
         ],
-        cwd=project or DBT_PROJECT.project_dir, capture_output=True, text=True, check=False,
+        cwd=project or DBT_PROJECT, capture_output=True, text=True, check=False,
         env={
             **os.environ,
             "LEADLINE_DUCKDB_PATH": str(folder / f"{DATABASE}.duckdb"),
@@ -120,7 +125,7 @@ def for_simulations(folder: Path, as_of: datetime) -> list[Model]:
     return compiled(folder, variables, ("staging", "intermediate", "features", "labels"))
 
 
-def build(connection: DuckDBPyConnection, export: Path, models: Iterable[Model]) -> None:
+def build(connection: Readable, export: Path, models: Iterable[Model]) -> None:
     """Load a faultless export into an empty warehouse whose session is in UTC, and build models on it."""
     connection.execute("create schema raw")
     for name in ("leads", "interactions", "appointments", "projects"):

@@ -60,7 +60,7 @@ def by_sql(rows: int) -> tuple[float, int]:
     import duckdb
     import pandas as pd
 
-    from assets.distributions import distances
+    from store.measuring.distributions import distances
 
     reference, current = frames(rows)
     both = pd.concat([reference, current], ignore_index=True)

@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.compiled import microseconds
 from benchmarks.compiled import DATABASE, run_dbt
 from benchmarks.feature_workload import CLOCK, SIZES, connect, fill
 from benchmarks.measuring import Figure, MeasurementError, Report, table
 from benchmarks.processes import alone, peak_bytes_of_children
+from store.features.compiled import microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from assets.postgres import WHOLE_TABLES
 from benchmarks.compiled import DATABASE
 from benchmarks.feature_measuring import KEYS, OURS, Taken, assert_equal
 from benchmarks.feature_workload import connect, given
 from benchmarks.measuring import MeasurementError
+from store.warehouse.postgres.scratch import WHOLE_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-    from assets.postgres import PostgresConnection
     from benchmarks.compiled import Model
+    from store.warehouse.postgres.engine import PostgresConnection
 
 SAMPLE_SECONDS = 0.05
 AS_OF_US = "cast(extract(epoch from view.as_of) * 1000000 as bigint)"
@@ -44,7 +44,7 @@ class Server:
 
     def connection(self) -> closing[PostgresConnection]:
         """Connect to the database; to be closed."""
-        from assets.postgres import PostgresConnection
+        from store.warehouse.postgres.engine import PostgresConnection
 
         return closing(PostgresConnection(self.address))
 
@@ -163,8 +163,8 @@ class Server:
 @contextmanager
 def server(folder: Path) -> Iterator[Server]:
     """Start a server with its files in a folder and its default settings, and stop it at the end."""
-    from assets.postgres import PostgresConnection
-    from orchestration.own_server import serving
+    from orchestration.commands.own_server import serving
+    from store.warehouse.postgres.engine import PostgresConnection
 
     with serving(folder) as started:
         with closing(PostgresConnection(started.address("postgres"))) as connection:

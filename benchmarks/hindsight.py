@@ -14,35 +14,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assets.census import census_in
-from assets.compiled import Build, in_order, scratch
-from assets.hindsight import recent_rows
-from assets.training_sets import training_rows
-from assets.warehouse import Extraction
 from benchmarks.compiled import DATABASE, FAULTLESS, build, for_simulations
 from benchmarks.measuring import Figure, Report, clean_environment, measured, table
 from benchmarks.real_funnel import FUNNEL
-from models.calibration import CalibrationDecision
-from models.census import census_clocks, census_rows, measure_census
-from models.declaration import AS_OF
-from models.evaluation import Validation
-from models.frames import feature_kinds, model_input
-from models.held_out import HeldOut, measure
-from models.hindsight import Hindsight, measure_alone, measure_one_sided
-from models.learning import fit, predict
-from models.registry import declaration
-from models.splitting import baseline_of, row_weights, sample_weights, temporal_split
-from models.suspicion import MAX_AUC, SELDOM, skills, suspicions
-from models.validation import Observed, importance
+from models.declared.registry import DECLARATIONS
+from models.declaring.columns import AS_OF
+from models.evaluation.calibration import CalibrationDecision
+from models.evaluation.census import census_clocks, census_rows, measure_census
+from models.evaluation.held_out import HeldOut, measure_held_out
+from models.evaluation.hindsight import Hindsight, measure_alone
+from models.evaluation.one_sided import measure_one_sided
+from models.evaluation.records import Validation
+from models.evaluation.suspicion import MAX_AUC, SELDOM, quality, suspicions
+from models.evaluation.validation import Observed, importance
+from models.learning.fitting import fit, predict
+from models.learning.frames import feature_kinds, model_input
+from models.learning.splitting import baseline_of, row_weights, sample_weights, temporal_split
 from simulation import simulate
+from store.features.census import census_in
+from store.features.compiled import Build, in_order
+from store.features.training_rows import training_rows
+from store.measuring.hindsight import recent_rows
+from store.warehouse.extraction import Extraction
+from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from duckdb import DuckDBPyConnection
-
     from benchmarks.compiled import Model
-    from models.declaration import ModelDeclaration
+    from models.declaring.declaration import ModelDeclaration
+    from store.warehouse.tables import Connection
 
 SEEDS = tuple(range(1, 21))
 LEADS = 2_500
@@ -222,7 +223,7 @@ def _count(name: str, value: int, bound: int, *, more_is_better: bool = False) -
 
 def _extremes(model: str, looked: Sequence[Looked], details: list[str]) -> list[Figure]:
     """Return what comes closest to a suspicion, of each kind."""
-    declared = declaration(model)
+    declared = DECLARATIONS[model]
     alone, where = max(((each.hindsight.alone[0], each.source) for each in looked), key=lambda pair: pair[0].skill)
     area = max(one.auc for each in looked for one in each.hindsight.alone)
     value, there = min(
@@ -266,24 +267,21 @@ def _simulated(
     folder: Path, models: Sequence[Model], seed: int, name: str, statements: Sequence[str] = ()
 ) -> list[Looked]:
     """Build a simulated company, with a leak in what its CRM exports, and look at each model."""
-    import duckdb
-
     export = folder / f"crm_{seed}"
     if not export.exists():
         simulate(export, leads=LEAKY_LEADS if seed == LEAKY else LEADS, seed=seed, company=FAULTLESS, progress=False)
     (folder / f"{DATABASE}.duckdb").unlink(missing_ok=True)
-    with duckdb.connect(str(folder / f"{DATABASE}.duckdb")) as connection:
-        connection.execute("set TimeZone = 'UTC'")
+    with Warehouse(address=f"duckdb:{folder / f'{DATABASE}.duckdb'}").connect() as connection:
         build(connection, export, [])
         for statement in (SETTLED, *statements):
             connection.execute(statement)
         for model in models:
             model.create(connection)
         whole = Build(variables={"as_of": END.isoformat()}, models=in_order(models))
-        return [_look(connection, whole, declaration(model), name) for model in MODELS]
+        return [_look(connection, whole, DECLARATIONS[model], name) for model in MODELS]
 
 
-def _look(connection: DuckDBPyConnection, whole: Build, declared: ModelDeclaration, source: str) -> Looked:
+def _look(connection: Connection, whole: Build, declared: ModelDeclaration, source: str) -> Looked:
     """Measure as a training does, without the rest of it."""
     import numpy as np
     import pandas as pd
@@ -301,7 +299,7 @@ def _look(connection: DuckDBPyConnection, whole: Build, declared: ModelDeclarati
     )
     train, test = rows.rows(sides.train), rows.rows(sides.test)
     fitted = fit(declared, train.features, train.label, train.weights)
-    with scratch(connection, f"census_{declared.name}", whole.relations) as beside:
+    with connection.scratch(f"census_{declared.name}", whole.relations) as beside:
         clocks = census_clocks(sides.cut, clock, declared.horizon_days)
         open_then = census_in(connection, beside, whole, declared, clocks)
     census = None
@@ -318,7 +316,7 @@ def _look(connection: DuckDBPyConnection, whole: Build, declared: ModelDeclarati
     )  # fmt: skip
     recent = recent_rows(connection, declared, extraction)
     assert recent is not None
-    evaluation = measure(
+    evaluation = measure_held_out(
         declared,
         source,
         HeldOut(
@@ -340,8 +338,8 @@ def _look(connection: DuckDBPyConnection, whole: Build, declared: ModelDeclarati
     assert evaluation.hindsight is not None
     named = dict.fromkeys(each.feature for each in suspicions(declared, evaluation))
     return Looked(
-        source=source, model=declared.name, hindsight=evaluation.hindsight, skill=max(skills(evaluation)),
-        named=tuple(named),
+        source=source, model=declared.name, hindsight=evaluation.hindsight, named=tuple(named),
+        skill=max(float("nan") if each.skill.value is None else each.skill.value for each in quality(evaluation)),
     )  # fmt: skip
 
 

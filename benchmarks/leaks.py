@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.compiled import of_run
-from assets.warehouse import Warehouse
 from benchmarks.compiled import DATABASE, FAULTLESS, Model, build, run_dbt
 from benchmarks.feature_postgres import server
 from benchmarks.measuring import REPOSITORY, Figure, Report, table
 from benchmarks.planted_leaks import CONTROLS, DUCKDB, LEAKS, POSTGRES, Leak
 from benchmarks.planting import Store, copied, planted, verdict, with_leaks, with_templates
 from simulation import simulate
+from store.features.compiled import of_run
+from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -132,8 +132,8 @@ def of_templates(
         ignore=shutil.ignore_patterns("target", "logs", "tests", "*_unit_tests.yml"),
     )
     with_templates(project, leaks)
-    if store.warehouse.is_file:
-        shutil.copy(store.warehouse.path, place / f"{DATABASE}.duckdb")
+    if store.warehouse.engine.is_file:
+        shutil.copy(store.warehouse.shown, place / f"{DATABASE}.duckdb")
     run_dbt(
         place, "compile", variables, "--select", *LAYERS, target=store.engine, project=project, environment=environment
     )

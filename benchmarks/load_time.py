@@ -21,7 +21,8 @@ def clocks():
 start = clocks()
 import dagster, dagster_dbt
 libraries = clocks()
-import orchestration.definitions
+from orchestration.definitions import defs
+defs()
 definitions = clocks()
 print(json.dumps([[b - a for a, b in zip(*pair)] for pair in ((start, libraries), (libraries, definitions))]))
 """
@@ -39,7 +40,7 @@ def run() -> Report:
         name="load_time",
         figures=[
             Figure(
-                name="import orchestration.definitions, median", value=median(added), bound=LIMIT_SECONDS, unit="s",
+                name="load the code location, median", value=median(added), bound=LIMIT_SECONDS, unit="s",
                 digits=2,
             ),
             Figure(name="the same, CPU time", value=median(added_cpu), unit="s", digits=2),

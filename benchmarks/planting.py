@@ -8,20 +8,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from assets.compiled import Build, Model, NotCompiledError, microseconds
-from assets.counterfactuals import UndeclaredTableError
-from assets.point_in_time import Subject, prove
-from assets.sql_review import RefusedSqlError
-from assets.warehouse import Warehouse
-from assets.worlds import ReplayError
 from benchmarks.planted_leaks import DUCKDB, POSTGRES
+from store.features.compiled import Build, NotCompiledError, microseconds
+from store.features.sql_review import RefusedSqlError
+from store.proof.counterfactuals import UndeclaredTableError
+from store.proof.point_in_time import prove
+from store.proof.sample import Subject
+from store.warehouse.scratch import ReplayError
+from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from assets.warehouse import Connection
     from benchmarks.planted_leaks import Leak
+    from store.warehouse.scratch import Model
+    from store.warehouse.tables import Connection
 
 SUBJECT = Subject(
     view=("features", "lead_features"),
@@ -56,7 +58,7 @@ class Store:
     @property
     def engine(self) -> str:
         """``duckdb`` or ``postgres``."""
-        return DUCKDB if self.warehouse.is_file else POSTGRES
+        return DUCKDB if self.warehouse.engine.is_file else POSTGRES
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,15 @@ def verdict(store: Store, sampled: Mapping[str, int] | None = None) -> Verdict:
 @contextmanager
 def copied(store: Store, folder: Path) -> Iterator[Store]:
     """Copy a store into a folder, or a PostgreSQL database into another one that is dropped at the end."""
-    if store.warehouse.is_file:
+    if store.warehouse.engine.is_file:
         path = folder / "warehouse.duckdb"
         with store.warehouse.connect() as connection:
             # dbt keeps the file open in this process, and what it wrote may lie beside it
             connection.execute("checkpoint")
-        shutil.copy(store.warehouse.path, path)
+        shutil.copy(store.warehouse.shown, path)
         yield replace(store, warehouse=Warehouse(address=f"duckdb:{path}"))
         return
-    from assets.postgres import PostgresConnection
+    from store.warehouse.postgres.engine import PostgresConnection
 
     before, _, query = store.warehouse.address.partition("?")
     server, _, name = before.rpartition("/")

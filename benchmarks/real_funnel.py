@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measuring import REPOSITORY, Figure, MeasurementError, Report, clean_environment, measured
-from models.registry import declaration
+from models.declared.registry import DECLARATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     import pandas as pd
 
-    from models.declaration import ModelDeclaration
+    from models.declaring.declaration import ModelDeclaration
 
 DATA = REPOSITORY.parent / "shared" / "data"
 FUNNEL = DATA / "bpi2012_crm"
@@ -108,7 +108,7 @@ def run() -> Report:
         details.append(f"labels of {target.model}: {len(found):,} here, {len(expected):,} in the reference")
         figures.append(Figure(name=f"labels of {target.model} that differ", value=wrong, bound=0, digits=0))
     for target in TARGETS:
-        declared = declaration(target.model)
+        declared = DECLARATIONS[target.model]
         line = scored(predictions(declared, features, labels[target.model], reference, target))
         details.append(line)
         figures += compared(line, target)
@@ -126,7 +126,7 @@ def feature_store(warehouse: Path) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
         ).df()
         labels = {}
         for target in TARGETS:
-            declared = declaration(target.model)
+            declared = DECLARATIONS[target.model]
             labels[target.model] = (
                 connection.execute(f"select lead_id, as_of, {declared.label_column} from labels.{declared.label}")
                 .df()
@@ -173,9 +173,9 @@ def predictions(
     """
     import pandas as pd
 
-    from models.frames import feature_kinds, model_input
-    from models.learning import fit, predict
-    from models.splitting import row_weights
+    from models.learning.fitting import fit, predict
+    from models.learning.frames import feature_kinds, model_input
+    from models.learning.splitting import row_weights
 
     rows = reference[reference[target.split].notna()].set_index(["lead_id", "as_of"])
     horizon = pd.Timedelta(days=HORIZON_DAYS[target.model])

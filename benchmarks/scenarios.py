@@ -24,40 +24,35 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
-
-from assets import drift, source_health
-from assets.champion_files import load_champion
-from assets.champions import decide_and_record
-from assets.environment import prepare_process
-from assets.ml_tables import (
-    ensure,
-    record_decision,
-    record_drift,
-    record_source_health,
-    record_training,
-    record_version,
-)
-from assets.resources import ArtifactStore
-from assets.retrain_decisions import gather
+from assets.learning.champions import decide_and_record
 from benchmarks.compiled import DATABASE, FAULTLESS, Model, build, for_simulations
 from benchmarks.measuring import Figure, Report, cores, table
-from models import validation
 from models.artifacts import MANIFEST, sha256
-from models.candidate import train
-from models.drift import judge
-from models.evaluation import evaluate
-from models.registry import DECLARATIONS
-from models.retraining import decide_retraining
-from models.training_set import freeze
+from models.decisions.drift import judge
+from models.decisions.retraining import decide_retraining
+from models.declared.registry import DECLARATIONS
+from models.evaluation import validation
+from models.training.training import train
+from models.training.training_set import freeze
+from models.versions.candidate import evaluate
 from simulation import simulate
 from simulation.scenarios import SCENARIOS
+from store.artifacts import ArtifactStore
+from store.ledger.champions import load_champion
+from store.ledger.decisions import record_decision
+from store.ledger.measurements import record_drift, record_source_health
+from store.ledger.schema import ensure
+from store.ledger.versions import record_training, record_version
+from store.libraries import prepare_process
+from store.measuring import drift, source_health
+from store.measuring.retraining import gather_retrain_evidence
+from store.warehouse.duckdb.engine import DuckDBConnection, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from models.declaration import ModelDeclaration
-    from models.drift import Reference
+    from models.decisions.drift import Reference
+    from models.declaring.declaration import ModelDeclaration
 
 SEEDS = 20
 FIRST_SEED = 100
@@ -206,10 +201,8 @@ class Company:
 
     def open(self) -> None:
         """Open the warehouse."""
-        self.connection = duckdb.connect(str(self.warehouse))
-        self.connection.execute("set TimeZone = 'UTC'")
+        self.connection = DuckDBConnection(opened(str(self.warehouse)))
         self.connection.execute("set threads = 1")
-        self.connection.execute("set enable_progress_bar = false")
 
     def remember(self, other: Company) -> None:
         """Take over what was trained, measured and decided in another company."""
@@ -254,11 +247,11 @@ class Company:
 
     def look(self, clock: datetime, day: int, watch: Watch) -> None:
         """Measure the source and the drift of each model at a clock, decide, and carry the decisions out."""
-        figures = source_health.measure(
-            self.connection, clock=clock, trained_at=source_health.oldest_training(self.connection)
+        figures = source_health.measure_source_health(
+            self.connection.opened, clock=clock, trained_at=source_health.oldest_training(self.connection)
         )
         record_source_health(self.connection, f"look {clock.isoformat()}", clock, figures, clock)
-        failed = [verdict for verdict in source_health.judge(figures) if verdict.failed]
+        failed = [verdict for verdict in source_health.judge_source_health(figures) if verdict.failed]
         for verdict in failed:
             watch.failed.setdefault(f"source: {verdict.check}", day)
         alarmed = [self._look_at(declaration, clock, day, watch) for declaration in WITHOUT_AGE.values()]
@@ -272,8 +265,8 @@ class Company:
         run_id = f"{declaration.name} {clock.isoformat()}"
         if champion.version not in self.references:
             self.references[champion.version] = drift.reference(declaration, champion)
-        evidence = drift.measure(
-            self.connection, declaration, champion, clock=clock, reference=self.references[champion.version]
+        evidence = drift.measure_drift(
+            self.connection.opened, declaration, champion, clock=clock, reference=self.references[champion.version]
         )
         verdicts = judge(evidence, declaration.drift, max_age_days=declaration.retrain.max_champion_age_days)
         record_drift(self.connection, run_id, evidence, verdicts, clock)
@@ -281,7 +274,9 @@ class Company:
             if verdict.failed:
                 watch.failed.setdefault(f"{declaration.name}: {verdict.check}", day)
                 watch.subjects.setdefault(f"{declaration.name}: {verdict.check}", verdict.subject)
-        known = gather(self.connection, declaration, champion, clock=clock, feature_code="as compiled", in_flight=False)
+        known = gather_retrain_evidence(
+            self.connection, declaration, champion, clock=clock, feature_code="as compiled", in_flight=False
+        )
         decision = decide_retraining(known, declaration.retrain)
         record_decision(self.connection, run_id, known, decision, clock)
         if decision.outcome == "quarantine" and watch.quarantined is None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from benchmarks.measuring import Figure, Report
 from benchmarks.processes import alone, peak_bytes
-from models.registry import DECLARATIONS, declaration
+from models.declared.registry import DECLARATIONS
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from models.declaration import ModelDeclaration
+    from models.declaring.declaration import ModelDeclaration
 
 ROWS = 100_000
 NUMBERS = 60
@@ -67,7 +67,7 @@ def rows_of(declared: ModelDeclaration) -> tuple[pd.DataFrame, np.ndarray]:
 
 def time_bare(name: str) -> tuple[float, int]:
     """Return the seconds and the peak memory of the estimator's own fit."""
-    declared = declaration(name)
+    declared = DECLARATIONS[name]
     frame, label = rows_of(declared)
     ready = frame.assign(**{text: frame[text].astype("category").cat.codes for text in TEXTS}).to_numpy(dtype="float64")
     estimator = declared.estimator()
@@ -82,10 +82,10 @@ def time_pipeline(name: str) -> tuple[float, float, float, float, int]:
     import numpy as np
     import pandas as pd
 
-    from models.frames import feature_kinds, model_input
-    from models.learning import fit, predict
+    from models.learning.fitting import fit, predict
+    from models.learning.frames import feature_kinds, model_input
 
-    declared = declaration(name)
+    declared = DECLARATIONS[name]
     frame, label = rows_of(declared)
     inputs = model_input(frame, feature_kinds(frame, frozenset()))
     before = time.perf_counter()

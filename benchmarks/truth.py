@@ -1,8 +1,8 @@
 """How good the models are beside how good they could be: the simulated companies, whose truth is known.
 
 The whole loop runs on the default company and on the chaotic one, whose reps leave their playbook in half of the cases.
-The ceilings are those of `assets.ceilings`. The last figure is that of more data: the same estimator on ten times as
-many leads of the same company, held to the same held-out rows.
+The ceilings are those of `benchmarks.ceilings`. The last figure is that of more data: the same estimator on ten
+times as many leads of the same company, held to the same held-out rows.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from assets.ceilings import ceiling
+from benchmarks.ceilings import ceiling
 from benchmarks.compiled import DATABASE, FAULTLESS, build, for_simulations
 from benchmarks.measuring import Figure, Report, clean_environment, measured
-from models.candidate import TRUTH, Candidate, load
-from models.frames import model_input
-from models.learning import fit, predict
-from models.registry import DECLARATIONS, declaration
-from models.splitting import sample_weights
+from models.declared.registry import DECLARATIONS
+from models.learning.fitting import fit, predict
+from models.learning.frames import model_input
+from models.learning.splitting import sample_weights
+from models.versions.candidate import TRUTH, Candidate, load
 from simulation import simulate
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def with_more_leads(home: Path, version: Candidate, details: list[str]) -> Figur
     """Return by how much the AUC of conversion rises with ten times as many leads to learn from."""
     from sklearn.metrics import roc_auc_score
 
-    declared = declaration(version.model)
+    declared = DECLARATIONS[version.model]
     cut = datetime.fromisoformat(version.manifest["split"]["cut"])
     held_out = version.held_out()
     with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:

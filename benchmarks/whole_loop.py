@@ -113,8 +113,8 @@ def timeline(usage: Usage, steps: Sequence[Step]) -> list[Part]:
 
 def latest_steps(home: Path) -> list[Step]:
     """Read the steps of the latest run from the event log of a home."""
-    from assets.environment import settings
-    from orchestration.instance import open_instance
+    from orchestration.commands.instance import open_instance
+    from store.settings import settings
 
     with open_instance(settings({"LEADLINE_HOME": str(home)})) as instance:
         run_id = instance.get_run_records(limit=1)[0].dagster_run.run_id

@@ -6,13 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+from pathlib import Path
+from typing import Any
 
 MANIFEST = "manifest.json"
 
@@ -52,6 +50,8 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except NotADirectoryError:
+        raise FileNotFoundError(f"{path}: a file is in the place of its folder") from None
     except IsADirectoryError:
         found = "a folder"
     except RecursionError:
@@ -82,17 +82,13 @@ def replace_file(path: Path, text: str) -> None:
 
 def set_aside(path: Path) -> Path:
     """Move what is damaged out of the way, to a name beside it that nothing reads; returns that place."""
-    for number in count(1):
-        aside = path.with_name(f"{path.name}.damaged-{number}")
-        if not aside.exists():
-            break
-    path.rename(aside)
-    return aside
+    names = (path.with_name(f"{path.name}.damaged-{number}") for number in count(1))
+    return path.rename(next(name for name in names if not os.path.lexists(name)))
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder where there is none; a file in its place is set aside."""
-    if path.exists() and not path.is_dir():
+    """Make a folder where there is none; a file in its place, or a link that leads nowhere, is set aside."""
+    if os.path.lexists(path) and not path.is_dir():
         set_aside(path)
     path.mkdir(parents=True, exist_ok=True)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.declaring.declaration import ModelDeclaration
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy as np
-
-    from models.declaration import ModelDeclaration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +74,8 @@ def grade_bounds(declaration: ModelDeclaration, probability: np.ndarray) -> dict
 
 def grades_of(probability: np.ndarray, bounds: Mapping[str, float]) -> list[str | None]:
     """Return for each probability the best grade whose bound it reaches, or None where there are no grades."""
-    import numpy as np
-
     if not bounds:
         return [None] * len(probability)
     names = list(bounds)
-    reached = np.asarray(probability)[:, None] >= np.asarray(list(bounds.values()))[None, :]
+    reached = probability[:, None] >= list(bounds.values())
     return [names[k] for k in reached.argmax(axis=1)]

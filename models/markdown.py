@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-__all__ = ["Markup", "bullets", "markdown_table", "plain"]
+from collections.abc import Iterable, Sequence
 
 _SIGNS = re.compile(r"[\\`*\[\]<>&~|@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
 """What begins or ends anything within a line; "_" does so at the edges of words alone. An address becomes a link."""
@@ -29,9 +24,13 @@ def plain(value: object) -> str:
     """
     if isinstance(value, Markup):
         return value
+    return _SIGNS.sub(r"\\\g<0>", printable(value))
+
+
+def printable(value: object) -> str:
+    """Return a value as text on one line; what has no shape is shown as �."""
     line = " ".join(str(value).splitlines())
-    shown = "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in line)
-    return _SIGNS.sub(r"\\\g<0>", shown.strip())
+    return "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in line).strip()
 
 
 def bullets(values: Iterable[object]) -> str:

@@ -6,22 +6,15 @@ import argparse
 import gc
 import socket
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from assets.environment import (
-    OWN_SERVER,
-    PROJECT,
-    SettingError,
-    Settings,
-    make_home,
-    point_at_home,
-    refuse_other_warehouse,
-    settings,
-)
-from orchestration import faults, foreground, own_server
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from orchestration.commands import faults, foreground, own_server, server_programs
+from orchestration.commands.sockets import NotStartedError
+from store.home import make_home, point_at_home, refuse_other_warehouse
+from store.libraries import prepare_process
+from store.places import OWN_SERVER, PROJECT, SettingError
+from store.publishing.publication import has_published
+from store.settings import Settings, settings
 
 YOUNG_OBJECTS = 50_000
 """New objects after which a run looks for garbage; Python's 700 are meant for programs that make few."""
@@ -40,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     ui.add_argument("--port", type=int, default=3000)
     chosen = parser.parse_args(arguments)
     home: Path | None = None
+    prepare_process()
     try:
         given = settings()
         home = given.home
@@ -72,35 +66,34 @@ def _with_server(given: Settings) -> Settings:
         return given
     try:
         return own_server.started(given)
-    except own_server.NotStartedError as error:
+    except NotStartedError as error:
         faults.keep(error, given.home)
-        raise SettingError(own_server.why_not_started(given.own_server, error)) from error
+        raise SettingError(server_programs.why_not_started(given.own_server, error)) from error
 
 
 def _run(current: Settings, job: str) -> int:
     sys.stderr.write(f"Leadline: {current.shown_source} → {current.home}\n")
     # nearly all that the libraries make as they load stays: looking for garbage among it took 6 % of a run's time
     gc.set_threshold(YOUNG_OBJECTS)
-    from assets.dbt import DbtParseError
+    from store.features.dbt_project import DbtParseError
 
     again = "run the same command again: it takes up what is left."
-    before = published_file(current)
+    before = _published_file(current)
     try:
+        from orchestration.commands.run import run_job
+        from orchestration.commands.summary import summarize, ui_command
         from orchestration.progress import for_terminal
-        from orchestration.run import run_job
-        from orchestration.summary import summarize, ui_command
 
         outcome = run_job(current, job)
     except DbtParseError as error:
         sys.stderr.write(f"\n{error}\n")
         return 2
     except Exception as error:  # noqa: BLE001 - as in `main`, and what became of the scores
-        # of a warehouse in a database, nothing but the run could tell
-        published = f" {_of_published(published_file(current) != before)}" if current.published.exists() else ""
-        sys.stderr.write(f"\n{faults.told(error, current.home)}\n\nThe run has ended.{published} To go on, {again}\n")
+        said = faults.told(error, current.home)
+        sys.stderr.write(f"\n{said}\n\nThe run has ended. {_of_published(current, before)} To go on, {again}\n")
         return 1
     if outcome.failure is not None:
-        published = _of_published(outcome.published or published_file(current) != before)
+        published = _of_published(current, before)
         if outcome.interrupted:
             sys.stderr.write(f"\nInterrupted. {published} To go on, {again}\n")
             return INTERRUPTED
@@ -113,13 +106,20 @@ def _run(current: Settings, job: str) -> int:
     return 0
 
 
-def _of_published(changed: bool) -> str:
-    if changed:
+def _of_published(current: Settings, before: tuple[int, int] | None) -> str:
+    """Return what readers have after a run that has failed, and had the published file of `before`."""
+    if has_published(str(current.publication_record)):
         return "What was scored is published: it failed after that."
+    after = _published_file(current)
+    if after is None and current.warehouse.startswith("duckdb:"):
+        was_there = before is not None or current.publication_record.exists()
+        return f"Nothing was published{f', and {current.published} is gone' if was_there else ''}."
+    if after != before:
+        return f"Nothing was published by this run: something else has changed {current.published}."
     return "Nothing that was published has changed."
 
 
-def published_file(current: Settings) -> tuple[int, int] | None:
+def _published_file(current: Settings) -> tuple[int, int] | None:
     """Return which file readers open, as its place on the disk and its time; None where there is none."""
     try:
         found = current.published.stat()
@@ -129,9 +129,9 @@ def published_file(current: Settings) -> tuple[int, int] | None:
 
 
 def _ui(current: Settings, port: int) -> int:
-    from assets.resources import ArtifactStore
-    from orchestration import report_server
-    from orchestration.instance import open_instance, reconcile
+    from orchestration.commands.instance import open_instance, reconcile
+    from orchestration.ui import report_server
+    from store.artifacts import ArtifactStore
 
     _refuse_taken(port)
     with open_instance(current) as instance:
@@ -146,7 +146,7 @@ def _ui(current: Settings, port: int) -> int:
         sys.stderr.write(f"Every table and column is described at {artifacts.report_address(artifacts.docs)}\n")
     listen = ["--host", "127.0.0.1", "--port", str(port)]
     return foreground.run(
-        [sys.executable, "-m", "orchestration.webserver", "dev", "--workspace", "workspace.yaml", *listen], PROJECT
+        [sys.executable, "-m", "orchestration.ui.webserver", "dev", "--workspace", "workspace.yaml", *listen], PROJECT
     )
 
 

@@ -1,131 +1,109 @@
-"""The code location: assets, checks, jobs, schedules and resources, put together."""
-
-from __future__ import annotations
+"""The code location: assets, checks, jobs, schedule and sensor, with the resources that the settings name."""
 
 import dagster as dg
 
-from assets import (
-    candidates,
-    champions,
-    crm,
-    documentation,
-    drift,
-    feature_catalogue,
-    feature_history,
-    feature_quality,
-    feature_store,
-    marts,
-    proof,
-    retrain_decisions,
-    scores,
-    source_health,
-    training_sets,
-)
-from assets.dbt import DBT, DBT_PROJECT, Dbt
-from assets.environment import OWN_SERVER, SettingError, point_at_home, settings
-from assets.resources import (
-    ArtifactStore,
-    Clock,
-    CompiledSql,
-    Confirmations,
-    CrmSource,
-    Grading,
-    Horizons,
-    Proving,
-    Publication,
-    Splitting,
-)
-from assets.values import JsonValues
-from assets.warehouse import Warehouse
+from assets.features import feature_catalogue, proof
+from assets.features.feature_history import by_day_asset
+from assets.features.feature_store import feature_store_assets
+from assets.ingest import crm
+from assets.learning import candidates, champions, training_sets
+from assets.monitoring import drift, feature_quality, retrain_decisions, source_health
+from assets.platform.dbt import Dbt
+from assets.platform.resources import Clock, CrmSource, Proving, retry_step
+from assets.platform.values import JsonValues
+from assets.publishing import documentation, scores
+from assets.publishing.marts import mart_assets, snapshot_asset
+from models.declaring.declaration import Horizons
 from orchestration.jobs import recompute_days, retrain_jobs, score_leads, whole_loop
 from orchestration.progress import progress_logger
 from orchestration.schedules import nightly_scores
 from orchestration.sensors import retrain_sensor
+from store.artifacts import ArtifactStore
+from store.features.dbt_project import DBT, DBT_PROJECT, manifest_path
+from store.features.kept import CompiledSql
+from store.home import point_at_home
+from store.libraries import prepare_process
+from store.places import OWN_SERVER, SettingError
+from store.publishing.publication import Publication
+from store.settings import settings
+from store.warehouse.warehouse import Warehouse
 
-_settings = settings()
-if _settings.warehouse == OWN_SERVER:
-    raise SettingError(
-        f"LEADLINE_WAREHOUSE: expected the address of a database, found {OWN_SERVER}. That server is started by "
-        f"`make run WAREHOUSE={OWN_SERVER}` and `make ui WAREHOUSE={OWN_SERVER}`, which pass its address on: use one "
-        "of them, or set the address of a server of yours."
-    )
-point_at_home(_settings)
 
-defs = dg.Definitions(
-    assets=dg.load_assets_from_modules(
-        [
-            crm,
-            feature_store,
-            feature_history,
-            feature_quality,
-            training_sets,
-            candidates,
-            champions,
-            feature_catalogue,
-            scores,
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Return the code location of the home that the settings name, which is made where it is not there.
+
+    Raises
+    ------
+    SettingError
+        If a setting cannot be used.
+    DbtParseError
+        If the dbt project does not parse.
+    """
+    prepare_process()
+    chosen = settings()
+    if chosen.warehouse == OWN_SERVER:
+        raise SettingError(
+            f"LEADLINE_WAREHOUSE: expected the address of a database, found {OWN_SERVER}. That server is started by "
+            f"`make run WAREHOUSE={OWN_SERVER}` and `make ui WAREHOUSE={OWN_SERVER}`, which pass its address on: use "
+            "one of them, or set the address of a server of yours."
+        )
+    point_at_home(chosen)
+    manifest = manifest_path()
+    marts = mart_assets(manifest)
+    layers = [
+        crm, feature_quality, training_sets, candidates, champions, feature_catalogue, scores,
+        documentation, source_health, drift, retrain_decisions,
+    ]  # fmt: skip
+    return dg.Definitions(
+        assets=[
+            *dg.load_assets_from_modules(layers, include_specs=True),
+            feature_store_assets(manifest),
+            by_day_asset(),
             marts,
-            documentation,
-            source_health,
-            drift,
-            retrain_decisions,
+            snapshot_asset(marts),
         ],
-        include_specs=True,
-    ),
-    asset_checks=dg.load_asset_checks_from_modules([proof]),
-    jobs=[whole_loop, score_leads, recompute_days, *retrain_jobs],
-    schedules=[nightly_scores],
-    sensors=[retrain_sensor],
-    # a step in a process of its own costs eight seconds, and DuckDB admits one writing process
-    executor=dg.in_process_executor,
-    loggers={"console": progress_logger},
-    resources={
-        # an address may hold a password, and what is passed as it is stands in the UI and in Dagster's storage
-        "warehouse": Warehouse(
-            address=dg.EnvVar("LEADLINE_WAREHOUSE") if "://" in _settings.warehouse else _settings.warehouse
-        ),
-        "artifacts": ArtifactStore(root=str(_settings.artifacts), reports_port=_settings.reports_port),
-        "compiled": CompiledSql(root=str(_settings.compiled)),
-        "publication": Publication(
-            path=str(_settings.published),
-            group=_settings.published_group,
-            record=str(_settings.publication_record),
-            accepted=_settings.accept_publication,
-        ),
-        "clock": Clock(),
-        "grading": Grading(new=_settings.new_grades),
-        "proving": Proving(accepted=_settings.accept_proof),
-        "confirmations": Confirmations(
-            features={model: list(names) for model, names in _settings.confirmed_features.items()}
-        ),
-        "splitting": Splitting(split=_settings.split),
-        "horizons": Horizons(overrides=dict(_settings.horizon_days)),
-        "crm_source": CrmSource(
-            address=dg.EnvVar("LEADLINE_SOURCE") if "://" in (_settings.source or "") else _settings.source,
-            mapping=_settings.mapping,
-            as_of=None if _settings.as_of is None else _settings.as_of.isoformat(),
-            accept_new_source=_settings.accept_new_source,
-            accept_extraction=_settings.accept_extraction,
-            accepted_since=(
-                None if _settings.source_accepted_since is None else _settings.source_accepted_since.isoformat()
+        asset_checks=dg.load_asset_checks_from_modules([proof]),
+        jobs=[whole_loop, score_leads, recompute_days, *retrain_jobs],
+        schedules=[nightly_scores],
+        sensors=[retrain_sensor],
+        # a step in a process of its own costs eight seconds, and DuckDB admits one writing process
+        executor=dg.in_process_executor,
+        loggers={"console": progress_logger},
+        resources={
+            "warehouse": Warehouse(address=chosen.warehouse, when_lost=retry_step),
+            "artifacts": ArtifactStore(root=str(chosen.artifacts), reports_port=chosen.reports_port),
+            "compiled": CompiledSql(root=str(chosen.compiled)),
+            "publication": Publication(
+                path=str(chosen.published),
+                group=chosen.published_group,
+                record=str(chosen.publication_record),
+                accepted=chosen.accept_publication,
             ),
-            state_dir=str(_settings.home / "extraction"),
-            simulated=str(_settings.home / "simulated_crm"),
-            simulation_leads=_settings.simulation_leads,
-            simulation_months=_settings.simulation_months,
-            simulation_seed=_settings.simulation_seed,
-        ),
-        # what it inherits takes a project as well
-        "dbt": Dbt(project_dir=DBT_PROJECT, dbt_executable=DBT),  # type: ignore[arg-type]
-        "io_manager": JsonValues(root=str(_settings.home / "artifacts" / "values")),
-    },
-)
+            "clock": Clock(),
+            "new_grades": chosen.new_grades,
+            "proving": Proving(accepted=chosen.accept_proof),
+            "confirmed_features": chosen.confirmed_features,
+            "horizons": Horizons(overrides=chosen.horizon_days),
+            "crm_source": CrmSource(
+                address=chosen.source,
+                mapping=chosen.mapping,
+                as_of=chosen.as_of,
+                accept_new_source=chosen.accept_new_source,
+                accept_extraction=chosen.accept_extraction,
+                accepted_since=chosen.source_accepted_since,
+                state_dir=chosen.home / "extraction",
+                simulated=chosen.home / "simulated_crm",
+                simulation_leads=chosen.simulation_leads,
+                simulation_months=chosen.simulation_months,
+                simulation_seed=chosen.simulation_seed,
+            ),
+            "dbt": Dbt(project_dir=str(DBT_PROJECT), dbt_executable=DBT),
+            "io_manager": JsonValues(root=str(chosen.home / "artifacts" / "values")),
+        },
+    )
 
 
-def resolved_whole_loop() -> dg.JobDefinition:
-    """Return the job, for execution in this process."""
-    return defs.resolve_job_def("whole_loop")
-
-
-def resolved_score_leads() -> dg.JobDefinition:
-    """Return the job, for execution in this process."""
-    return defs.resolve_job_def("score_leads")
+def job(name: str) -> dg.JobDefinition:
+    """Return a job of the code location, for execution in this process."""
+    return defs().resolve_job_def(name)

@@ -2,11 +2,12 @@
 
 import dagster as dg
 
-from assets import feature_history
-from assets.retrain_decisions import retrain_job_name
-from models.registry import DECLARATIONS
+from assets.monitoring.retrain_decisions import retrain_job_name
+from assets.platform import keys
+from models.declared.lead_features import LEAD_FEATURES
+from models.declared.registry import DECLARATIONS
 
-_by_day = dg.AssetSelection.assets(feature_history.KEY)
+_by_day = dg.AssetSelection.assets(keys.by_day(LEAD_FEATURES))
 
 whole_loop = dg.define_asset_job(
     "whole_loop",
@@ -14,11 +15,9 @@ whole_loop = dg.define_asset_job(
     description="Extract, build features, train, decide on promotion, score, publish, and measure source and drift.",
 )
 
-_trained = dg.AssetSelection.groups("training_sets", "candidates", "champions")
-
 score_leads = dg.define_asset_job(
     "score_leads",
-    selection=dg.AssetSelection.all() - _trained - _by_day,
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("training_sets", "candidates", "champions") - _by_day,
     description=(
         "Extract, build features, score with the champions as they are, publish, and check: the health of the source, "
         "the drift of each model, and whether it should be trained anew. Trains nothing itself."
@@ -31,13 +30,15 @@ recompute_days = dg.define_asset_job(
     description="Compute the features of a range of observation days anew. Pick the range as partitions.",
 )
 
-_retrained = ("training_set", "candidate", "champion", "scores", "drift", "retrain_decision")
+_retrained = (
+    keys.training_set, keys.candidate, keys.champion, keys.scores, keys.drift, keys.retrain_decision,
+)  # fmt: skip
 
 retrain_jobs = [
     dg.define_asset_job(
         retrain_job_name(model),
-        selection=dg.AssetSelection.assets(*([layer, model] for layer in _retrained))
-        | dg.AssetSelection.groups("marts"),
+        selection=dg.AssetSelection.assets(*(key(model) for key in _retrained))
+        | (dg.AssetSelection.assets(keys.scores(model)).downstream() & dg.AssetSelection.groups("marts")),
         # it measures the champion that comes of it, so that the check which asked for it does not stay red until night
         description=(
             f"Train {model} anew on the features of the last build, decide on promotion, score, publish, and measure "

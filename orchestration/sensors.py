@@ -1,11 +1,17 @@
-"""Sensors: what runs because something was found. They read Dagster's event log and never open the warehouse."""
+"""The sensor that trains a model anew: evidence from the event log, a pure decision, and what is done about it.
+
+Checks run in the jobs, under the pool of the warehouse; a sensor never opens the warehouse. Whether to train anew is
+decided by the asset ``retrain_decision/<model>``; whether a run is started now by
+`models.decisions.training_run.decide_run`.
+"""
 
 import json
-from typing import Any
 
 import dagster as dg
 
-from assets.event_log import (
+from assets.monitoring.retrain_decisions import retrain_job_name
+from assets.platform import keys
+from assets.platform.event_log import (
     EVIDENCE_TAG,
     MODEL_TAG,
     REASON_TAG,
@@ -14,13 +20,10 @@ from assets.event_log import (
     runs_in_flight,
     runs_on_evidence,
 )
-from assets.retrain_decisions import retrain_job_name
-from models.drift import CHECKS
-from models.registry import DECLARATIONS
+from models.decisions.drift import CHECKS
+from models.decisions.training_run import TrainingRunEvidence, decide_run
+from models.declared.registry import DECLARATIONS
 from orchestration.jobs import retrain_jobs, whole_loop
-
-MAX_ATTEMPTS = 3
-"""Runs on one piece of evidence that may fail before a person is called."""
 
 
 @dg.sensor(
@@ -34,16 +37,21 @@ MAX_ATTEMPTS = 3
     ),
 )
 def retrain_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Look at the latest decision of every model."""
+    """Start the runs that are due, and call a person where one is needed."""
     alerted: dict[str, str] = json.loads(context.cursor or "{}")
     requests: list[dg.RunRequest] = []
     said: list[str] = []
     for model in DECLARATIONS:
-        found = _look(context, model, alerted)
-        if isinstance(found, dg.RunRequest):
-            requests.append(found)
+        evidence = gather_run_evidence(context.instance, model)
+        decision = decide_run(evidence)
+        if decision.start:
+            requests.append(_request(model, evidence))
         else:
-            said.append(f"{model}: {found}")
+            said.append(f"{model}: {decision.reason}")
+        # once per piece of evidence
+        if decision.alert is not None and alerted.get(model) != evidence.evidence_id:
+            context.log.error(f"{model} needs a person: {decision.alert}")
+            alerted[model] = str(evidence.evidence_id)
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else dg.SkipReason(" ".join(said)),
@@ -51,49 +59,37 @@ def retrain_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     )
 
 
-def _look(context: dg.SensorEvaluationContext, model: str, alerted: dict[str, str]) -> dg.RunRequest | str:
-    """Return the run that a model needs, or why it needs none."""
-    instance = context.instance
-    decision = latest_materialization(instance, dg.AssetKey(["retrain_decision", model]))
-    if decision is None:
-        return "no decision yet; the checks have not run."
-    outcome, reason, evidence = (str(decision.metadata[name]) for name in ("outcome", "reason", "evidence_id"))
-    if outcome == "quarantine":
-        _alert(context, model, alerted, evidence, reason)
-        return reason
-    if outcome != "retrain":
-        return reason
-    failed = _failed_checks(context, model, decision.run_id)
-    if not failed:
-        return f"run {decision.run_id} decided to retrain, and none of its checks has finished as failed."
+def gather_run_evidence(instance: dg.DagsterInstance, model: str) -> TrainingRunEvidence:
+    """Gather what the event log knows of the decision on a model, its checks and its runs."""
     job = retrain_job_name(model)
-    training = runs_in_flight(instance, [job, whole_loop.name], dg.AssetKey(["candidate", model]))
-    if training:
-        return f"run {training[0]} is queued or running; nothing is started meanwhile."
-    earlier = runs_on_evidence(instance, job, evidence)
-    if dg.DagsterRunStatus.SUCCESS in earlier:
-        return f"evidence {evidence} has been answered; the next checks look at what came of it."
-    attempt = earlier.count(dg.DagsterRunStatus.FAILURE)
-    if attempt >= MAX_ATTEMPTS:
-        _alert(context, model, alerted, evidence, f"{attempt} runs of {job} failed; look at the last one. {reason}")
-        return f"{attempt} runs of {job} failed; a person has been called."
-    return dg.RunRequest(
-        job_name=job,
-        # a key is used once and for ever: a run that was cancelled, say, is not started again on the same evidence
-        run_key=f"{model}-{evidence}-{attempt}",
-        tags={REASON_TAG: reason, EVIDENCE_TAG: evidence, MODEL_TAG: model},
+    decision = latest_materialization(instance, keys.retrain_decision(model))
+    if decision is None:
+        return TrainingRunEvidence(job=job)
+    evidence_id = str(decision.metadata["evidence_id"])
+    evaluations = {name: latest_evaluation(instance, dg.AssetCheckKey(keys.drift(model), name)) for name in CHECKS}
+    training = runs_in_flight(instance, [job, whole_loop.name], keys.candidate(model))
+    earlier = runs_on_evidence(instance, job, evidence_id)
+    return TrainingRunEvidence(
+        job=job,
+        outcome=str(decision.metadata["outcome"]),
+        reason=str(decision.metadata["reason"]),
+        evidence_id=evidence_id,
+        run_id=decision.run_id,
+        failed_checks=tuple(
+            name
+            for name, each in evaluations.items()
+            if each is not None and each.failed and each.run_id == decision.run_id
+        ),
+        in_flight=training[0] if training else None,
+        succeeded=dg.DagsterRunStatus.SUCCESS in earlier,
+        failures=earlier.count(dg.DagsterRunStatus.FAILURE),
     )
 
 
-def _failed_checks(context: dg.SensorEvaluationContext, model: str, run_id: str) -> list[str]:
-    """Return the checks of a model's drift whose latest finished evaluation failed and is of the run that decided."""
-    key = dg.AssetKey(["drift", model])
-    evaluations = {name: latest_evaluation(context.instance, dg.AssetCheckKey(key, name)) for name in CHECKS}
-    return [name for name, each in evaluations.items() if each is not None and each.failed and each.run_id == run_id]
-
-
-def _alert(context: dg.SensorEvaluationContext, model: str, alerted: dict[str, str], evidence: str, what: Any) -> None:
-    """Call a person, once per piece of evidence."""
-    if alerted.get(model) != evidence:
-        context.log.error(f"{model} needs a person: {what}")
-        alerted[model] = evidence
+def _request(model: str, evidence: TrainingRunEvidence) -> dg.RunRequest:
+    return dg.RunRequest(
+        job_name=evidence.job,
+        # a key is used once and for ever: a run that was cancelled, say, is not started again on the same evidence
+        run_key=f"{model}-{evidence.evidence_id}-{evidence.failures}",
+        tags={REASON_TAG: evidence.reason or "", EVIDENCE_TAG: evidence.evidence_id or "", MODEL_TAG: model},
+    )

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from store.libraries import prepare_process
 from tests.homes import MEASURED, Home, never_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+pytest_plugins = ["tests.fixtures"]
+
+# the libraries that tests use in this process phone home as little as those of a run
+prepare_process()
 
 LEADS = "600"
 """Few enough to be quick, and enough that the candidates of both models are promoted."""

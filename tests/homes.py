@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PATIENCE = 300
+PATIENCE = 1200
 """Seconds after which a command counts as hanging; no result depends on it."""
 
 MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from assets.postgres import copy_into
+from store.warehouse.engine import Excerpt
+from store.warehouse.postgres.engine import PostgresConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -56,11 +58,11 @@ def assert_same_rows(store: duckdb.DuckDBPyConnection, address: str, tables: Ite
     tables : iterable of Table
     """
     cells = 0
-    with duckdb.connect() as connection:
+    with duckdb.connect() as connection, closing(PostgresConnection(address)) as server:
         connection.execute("set TimeZone = 'UTC'")
         for table in tables:
             schema, name = (table.on_postgres or table.name).split(".")
-            copy_into(address, connection, schema, name, table.columns, None)
+            server.copy_into(connection, Excerpt(schema, name, table.columns))
             connection.register("stored", store.sql(f"select {_listed(table)} from {table.name}").to_arrow_table())
             cells += _compared(connection, table, "stored", f"{schema}.{name}")
     return cells

@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import psycopg2
 
-from orchestration.own_server import serving
+from orchestration.commands.own_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from assets.warehouse import Warehouse
+    from store.warehouse.warehouse import Warehouse
 
 GIVEN = "LEADLINE_TEST_POSTGRES"
 """Address of a server on which the tests may create databases and roles."""

@@ -17,10 +17,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from assets.resources import ArtifactStore, CompiledSql, Horizons, Splitting
-from assets.training_sets import training_set_asset
-from assets.warehouse import Warehouse
-from models.registry import declaration
+from assets.learning.training_sets import training_set_asset
+from models.declared.registry import DECLARATIONS
+from models.declaring.declaration import Horizons
+from store.artifacts import ArtifactStore
+from store.features.kept import CompiledSql
+from store.warehouse.warehouse import Warehouse
 from tests.homes import PATIENCE, REPOSITORY
 
 if TYPE_CHECKING:
@@ -76,13 +78,12 @@ def test_its_launchpad_configuration_answers_the_question(folder: Path, own: Hom
     (op,) = config["ops"].values()
     op["config"]["entities"] = str(folder / "question.csv")
     done = dg.materialize(
-        [training_set_asset(declaration("conversion"))],
+        [training_set_asset(DECLARATIONS["conversion"])],
         resources={
             "warehouse": Warehouse(address=f"duckdb:{own.warehouse}"),
             "artifacts": ArtifactStore(root=str(own.path / "artifacts"), reports_port=3001),
             "compiled": CompiledSql(root=str(own.path / "compiled")),
             "horizons": Horizons(overrides={}),
-            "splitting": Splitting(split="temporal"),
         },
         run_config=config,
     )

@@ -1,6 +1,6 @@
 {#- PostgreSQL guesses how many rows a join on two columns has, far too few, and then joins tables of a hundred thousand
     rows by reading one of them once per row of the other. Models read whole tables: hashing them is never much worse.
-    `assets.postgres.WHOLE_TABLES` says the same to queries that do not run through dbt. -#}
+    `store.warehouse.postgres.scratch.WHOLE_TABLES` says the same to queries that do not run through dbt. -#}
 {% macro plan_for_whole_tables() -%}
     {%- if target.type == 'postgres' -%} set local enable_nestloop = off; set local work_mem = '64MB' {%- endif -%}
 {%- endmacro %}

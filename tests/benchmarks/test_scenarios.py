@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from assets.resources import ArtifactStore
 from benchmarks import scenarios
 from benchmarks.scenarios import Company, Watch, report
-from models.registry import DECLARATIONS
+from models.declared.registry import DECLARATIONS
 from simulation.scenarios import SCENARIOS
+from store.artifacts import ArtifactStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

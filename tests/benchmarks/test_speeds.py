@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import drift_speed, training_speed
-from models.registry import DECLARATIONS, declaration
+from models.declared.registry import DECLARATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,10 +53,10 @@ def test_the_training_benchmark_times_both_on_the_same_rows(
 
 def test_the_rows_of_the_training_benchmark_can_be_learnt_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_speed, "ROWS", 3_000)
-    frame, label = training_speed.rows_of(declaration("conversion"))
+    frame, label = training_speed.rows_of(DECLARATIONS["conversion"])
     assert 0.05 < frame["number_0"].isna().mean() < 0.15
     assert label.mean() == pytest.approx(0.3, abs=0.01)
     present = frame[["number_0", "number_1"]].notna().all(axis=1)
     assert np.corrcoef((frame["number_0"] - frame["number_1"])[present], label[present])[0, 1] > 0.4
-    _, actions = training_speed.rows_of(declaration("next_best_action"))
-    assert set(actions) == set(declaration("next_best_action").outcomes)
+    _, actions = training_speed.rows_of(DECLARATIONS["next_best_action"])
+    assert set(actions) == set(DECLARATIONS["next_best_action"].outcomes)

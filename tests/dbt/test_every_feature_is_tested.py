@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from models.declaration import LEAD_FEATURES
+from models.declared.lead_features import LEAD_FEATURES
 from tests.dbt.lead_features import columns
 from tests.dbt.warehouses import DBT_PROJECT
 

@@ -1,4 +1,4 @@
-"""SQL and the declarations of the models name the same outcomes, models and horizons."""
+"""SQL names the outcomes, models and horizons of the declarations, and the tables of the source contract."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import re
 import pytest
 import yaml
 
-from models.declaration import OWN_HISTORY
-from models.registry import DECLARATIONS, declaration
+from models.declared.lead_features import OWN_HISTORY
+from models.declared.registry import DECLARATIONS
+from store.source.contract import CHANGES, TABLES
+from store.source.loading.history import CHANGE_COLUMNS
 from tests.dbt.warehouses import DBT_PROJECT
 
-ACTIONS = set(declaration("next_best_action").outcomes)
+ACTIONS = set(DECLARATIONS["next_best_action"].outcomes)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +36,7 @@ def test_the_mart_reads_the_declared_models() -> None:
     text = (DBT_PROJECT / "models/marts/lead_scores.sql").read_text()
     assert set(re.findall(r"model = '(\w+)'", text)) == set(DECLARATIONS)
     assert set(re.findall(r"model = 'conversion' and outcome = '(\w+)'", text)) == set(
-        declaration("conversion").outcomes
+        DECLARATIONS["conversion"].outcomes
     )
 
 
@@ -48,3 +50,35 @@ def test_every_label_has_its_horizon() -> None:
     variables = yaml.safe_load((DBT_PROJECT / "dbt_project.yml").read_text())["vars"]
     for each in DECLARATIONS.values():
         assert variables[f"{each.label}_horizon_days"] == each.horizon_days
+
+
+def test_the_sources_are_the_tables_of_the_contract() -> None:
+    raw = yaml.safe_load((DBT_PROJECT / "models/sources.yml").read_text())["sources"][0]
+    bookkeeping = ["row_hash", "extracted_at", "load_number"]
+    assert {
+        table["name"]: (table["meta"]["dagster"]["asset_key"], [column["name"] for column in table["columns"]])
+        for table in raw["tables"]
+    } == {
+        name: (["crm", name], list(CHANGE_COLUMNS) if name == CHANGES else [*table.column_names, *bookkeeping])
+        for name, table in TABLES.items()
+    }
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_staging_knows_a_row_and_its_parts_from_the_times_of_the_contract(name: str) -> None:
+    table = TABLES[name]
+    text = (DBT_PROJECT / f"models/staging/{table.staging}.sql").read_text()
+    staged = {f"{{{{ epoch_us('{table.known}') }}}} as {table.staged_known}"}
+    staged |= {f"{{{{ epoch_us('{part.time}') }}}} as {part.staged}" for part in table.parts}
+    staged |= {f"{column.name} as {column.staged}" for column in table.columns if column.staged}
+    assert {each for each in staged if each not in text} == set()
+
+
+def test_every_table_beside_the_leads_can_touch_a_lead() -> None:
+    text = (DBT_PROJECT / "models/staging/touched_leads.sql").read_text()
+    rows = re.findall(r"\(ref\('(\w+)'\), source\('raw', '(\w+)'\), '(\w+)', '(\w+)', \[(.*?)\]", text)
+    assert [(*names, re.findall(r"\w+", parts)) for *names, parts in rows] == [
+        (table.staging, name, table.key, table.staged_known, [part.staged for part in table.parts])
+        for name, table in TABLES.items()
+        if name != "leads"
+    ]

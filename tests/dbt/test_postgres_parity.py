@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from assets.source.contract import TABLES
-from assets.source.extract import ExtractionReport, extract
+from models.declared.registry import DECLARATIONS
 from simulation import simulate
 from simulation.world import COMPANIES, Faults
+from store.source.contract import TABLES
+from store.source.extract import extract
 from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, COLUMNS, DAY, Crm, random_crm
 from tests.dbt.warehouses import ROOT, DuckDB, Postgres, Row, Warehouse, tables
 from tests.parity import Table, assert_same_rows
@@ -27,6 +28,8 @@ from tests.postgres import database
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from store.source.report import ExtractionReport
 
 SCHEMAS = ("features", "labels", "marts")
 ACTIONS = ("call_immediate", "email_nurture", "no_action", "schedule_appointment", "send_proposal")
@@ -159,6 +162,7 @@ def _built_on_both(
             state_dir=folder / f"dlt-{warehouse.target}",
             as_of=as_of,
             present=present,
+            models=DECLARATIONS,
             mapping=mapping,
         )
         reports.append(report)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from assets.source.extract import extract
+from models.declared.registry import DECLARATIONS
+from store.source.extract import extract
 from tests.dbt.warehouses import ROOT, DuckDB
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def test_the_real_funnel_equals_its_reference(tmp_path: Path, scratch: Path) -> 
         state_dir=tmp_path / "dlt",
         as_of=None,
         present=PRESENT,
+        models=DECLARATIONS,
     )
     variables = {
         "as_of": report.as_of.isoformat(),

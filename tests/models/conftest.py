@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.candidate import Candidate, train
-from models.registry import declaration
-from models.training_set import TrainingSet, freeze
+from models.declared.registry import DECLARATIONS
+from models.training.training import train
+from models.training.training_set import TrainingSet, freeze
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.declaration import ModelDeclaration
+    from models.declaring.declaration import ModelDeclaration
+    from models.versions.candidate import Candidate
 
 CLOCK = pd.Timestamp("2025-12-31", tz="UTC")
 
@@ -81,13 +82,13 @@ def new_leads() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def conversion() -> ModelDeclaration:
     """Return the declared conversion model over 30 days, with leaves that fit a small frame."""
-    return replace(declaration("conversion").with_horizon(30), estimator=small_trees)
+    return replace(DECLARATIONS["conversion"].with_horizon(30), estimator=small_trees)
 
 
 @pytest.fixture(scope="session")
 def next_action() -> ModelDeclaration:
     """Return the declared next-best-action model."""
-    return replace(declaration("next_best_action"), estimator=small_trees)
+    return replace(DECLARATIONS["next_best_action"], estimator=small_trees)
 
 
 def small_trees() -> object:

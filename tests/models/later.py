@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from models.census import census_clocks
-from models.splitting import temporal_split
+from models.evaluation.census import census_clocks
+from models.learning.splitting import temporal_split
 
 if TYPE_CHECKING:
-    from models.declaration import ModelDeclaration
+    from models.declaring.declaration import ModelDeclaration
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
 CLOCK = START + pd.Timedelta(days=730)
@@ -34,7 +34,7 @@ class History:
     cut : Timestamp
         The creation of the first held-out lead: the moment at which the measured pipeline could have been made.
     rows, census : DataFrame
-        As `models.training_set.freeze` takes them.
+        As `models.training.training_set.freeze` takes them.
     """
 
     declaration: ModelDeclaration

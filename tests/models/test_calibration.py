@@ -10,15 +10,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from models.calibration import (
+from models.evaluation.calibration import (
     CalibrationEvidence,
-    Scaling,
     calibration_evidence,
     decide_calibration,
     fit_scaling,
     scale,
 )
-from models.measures import Predictions
+from models.evaluation.measures import Predictions
+from models.pickled.scaling import Scaling
 
 ROWS = 6000
 

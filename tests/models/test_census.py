@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter
 
-from models.census import (
+from models.declared.registry import DECLARATIONS
+from models.evaluation.census import (
     census_clocks,
     departures,
     frequency_loss,
@@ -19,11 +20,10 @@ from models.census import (
     slices_of_silence,
     totals,
 )
-from models.evaluation import Census, CensusSlice, Total
-from models.measures import Predictions
-from models.registry import declaration
+from models.evaluation.measures import Predictions
+from models.evaluation.records import Census, CensusSlice, Total
 
-CONVERSION, NEXT = declaration("conversion"), declaration("next_best_action")
+CONVERSION, NEXT = DECLARATIONS["conversion"], DECLARATIONS["next_best_action"]
 
 
 def utc(text: str) -> pd.Timestamp:

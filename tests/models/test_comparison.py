@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss
 
-from models import comparison
-from models.candidate import train
-from models.comparison import on_shared_rows
-from models.evaluation import Total, evaluate
-from models.frames import model_input
-from models.promotion import ChampionEvidence, decide_promotion, promotion_evidence
-from models.training_set import freeze
+from models.decisions import comparison
+from models.decisions.comparison import on_shared_rows
+from models.decisions.promotion import ChampionEvidence, decide_promotion, promotion_evidence
+from models.evaluation.records import Total
+from models.learning.frames import model_input
+from models.training.training import train
+from models.training.training_set import freeze
+from models.versions.candidate import evaluate
 from tests.models.conftest import CLOCK, observations
 
 LEADS = 900

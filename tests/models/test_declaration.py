@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from models.declaration import LEAD_FEATURES, DeclarationError, FeatureView
-from models.registry import DECLARATIONS, declaration, register
-from models.retraining import RetrainPolicy
+from models.declared.lead_features import LEAD_FEATURES
+from models.declared.registry import DECLARATIONS, label_horizons, register
+from models.declaring.feature_view import DeclarationError, FeatureView
+from models.declaring.policies import RetrainPolicy
+from models.learning.pipelines import fingerprint
 
 ROOT = Path(__file__).parents[2]
-CONVERSION = declaration("conversion")
-NEXT = declaration("next_best_action")
+CONVERSION = DECLARATIONS["conversion"]
+NEXT = DECLARATIONS["next_best_action"]
 
 
 def run(code: str, **environment: str) -> str:
@@ -26,7 +28,10 @@ def run(code: str, **environment: str) -> str:
 
 
 def test_declarations_import_nothing_heavy():
-    modules = "models.registry, models.promotion, models.scoring, models.explanation, models.plots"
+    modules = (
+        "models.declared.registry, models.decisions.promotion, models.scoring.scoring, models.scoring.explanation, "
+        "models.versions.plots"
+    )
     loaded = run(
         f"import sys, {modules}\n"
         "print([m for m in ('sklearn', 'pandas', 'numpy', 'matplotlib', 'joblib', 'pyarrow') if m in sys.modules])"
@@ -52,7 +57,6 @@ def test_declarations_import_nothing_heavy():
         ({"primary_metric": "macro_auc"}, "found 'macro_auc'"),
         ({"gates": {"accuracy": 0.5}}, "gates"),
         ({"gates": {"recall": 0.5}}, "gates"),
-        ({"split": "random"}, "split must be one of .*found 'random'"),
         ({"grades": {"A": 0.5, "B": 0.9, "C": 0.0}}, "grades"),
         ({"grades": {"A": 0.9, "B": 0.1}}, "grades"),
     ],
@@ -99,15 +103,25 @@ def test_registry_refuses_duplicates():
         register((CONVERSION, replace(CONVERSION, name="other")))
 
 
+def test_models_that_learn_from_one_label_have_its_horizon():
+    """Its table has one: the model with another one would find none of its labels."""
+    other = replace(CONVERSION, name="other", outcomes=("won",))
+    horizons = label_horizons(register((CONVERSION, other, NEXT)).values())
+    assert horizons == {"conversion": 90, "next_action": 7}
+    with pytest.raises(DeclarationError, match=r"'conversion' over 90 days and 'other' over 30\. Give both the same"):
+        register((CONVERSION, replace(other, horizon_days=30)))
+
+
 def test_registry_names_what_is_declared():
     assert list(DECLARATIONS) == ["conversion", "next_best_action"]
-    with pytest.raises(DeclarationError, match="conversion"):
-        declaration("churn")
 
 
 def test_fingerprint_is_equal_in_every_process():
-    code = "from models.registry import declaration; print(declaration('conversion').fingerprint())"
-    assert {run(code, PYTHONHASHSEED=seed) for seed in ("1", "2")} == {CONVERSION.fingerprint()}
+    code = (
+        "from models.declared.registry import DECLARATIONS; from models.learning.pipelines import fingerprint; "
+        "print(fingerprint(DECLARATIONS['conversion']))"
+    )
+    assert {run(code, PYTHONHASHSEED=seed) for seed in ("1", "2")} == {fingerprint(CONVERSION)}
 
 
 def shallow():
@@ -123,7 +137,6 @@ def shallow():
         {"seed": 8},
         {"success_weight": 3.0},
         {"test_share": 0.2},
-        {"split": "stratified"},
         {"grades": {"A": 0.5, "B": 0.0}},
         {"label": "other"},
         {"estimator": shallow},
@@ -131,12 +144,12 @@ def shallow():
     ],
 )
 def test_fingerprint_follows_what_is_learnt(changes):
-    assert replace(CONVERSION, **changes).fingerprint() != CONVERSION.fingerprint()
+    assert fingerprint(replace(CONVERSION, **changes)) != fingerprint(CONVERSION)
 
 
 def test_fingerprint_ignores_what_is_not_learnt():
     other = replace(CONVERSION, owner="team:x", description="x", gates={}, max_skill_loss=0.5, max_skill=0.5)
-    assert other.fingerprint() == CONVERSION.fingerprint()
+    assert fingerprint(other) == fingerprint(CONVERSION)
 
 
 def test_fingerprint_refuses_a_parameter_without_a_stable_representation():
@@ -147,4 +160,4 @@ def test_fingerprint_refuses_a_parameter_without_a_stable_representation():
         return make_pipeline(FunctionTransformer(lambda x: x), shallow())
 
     with pytest.raises(DeclarationError, match="functiontransformer__func"):
-        replace(CONVERSION, estimator=estimator).fingerprint()
+        fingerprint(replace(CONVERSION, estimator=estimator))

@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from models.drift import (
+from models.decisions.drift import (
     CHECKS,
     Distance,
     DriftEvidence,
-    DriftPolicy,
     Performance,
     Reference,
     Verdict,
     judge,
     measure_performance,
 )
+from models.declaring.policies import DriftPolicy
 
 POLICY = DriftPolicy()
 TRAINED = datetime(2026, 1, 1, tzinfo=UTC)

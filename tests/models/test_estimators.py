@@ -10,7 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 
-from models.estimators import QuantileClipper
+from models.pickled.estimators import QuantileClipper
 
 
 def test_bounds_are_quantiles_that_occur():

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from models.calibration import CalibrationDecision
-from models.evaluation import EVALUATION, Validation, evaluate
-from models.held_out import HeldOut, calibration_table, confusion, gains, measure, segments
-from models.hindsight import Hindsight
-from models.measures import Predictions
-from models.registry import declaration
+from models.declared.registry import DECLARATIONS
+from models.evaluation.calibration import CalibrationDecision
+from models.evaluation.held_out import HeldOut, calibration_table, confusion, gains, measure_held_out, segments
+from models.evaluation.hindsight import Hindsight
+from models.evaluation.measures import Predictions
+from models.evaluation.records import EVALUATION, Validation
+from models.versions.candidate import evaluate
 
-CONVERSION, NEXT = declaration("conversion"), declaration("next_best_action")
+CONVERSION, NEXT = DECLARATIONS["conversion"], DECLARATIONS["next_best_action"]
 NOTHING = Validation(cross_validation=None, note="none", learning_curve=(), importance=(), importance_rows=0)
 UNSUSPECTED = Hindsight(alone=(), one_sided=())
 
@@ -42,7 +43,7 @@ def measured(model: Predictions, baseline: float | list[float], declared=CONVERS
         segments=pd.DataFrame(index=range(len(model))) if segmented is None else segmented,
         linear_rows=0,
     )
-    return measure(
+    return measure_held_out(
         declared, "v", held_out, None, CalibrationDecision(applied=False, reason="none"), 0, NOTHING, None, UNSUSPECTED
     )
 
@@ -71,7 +72,7 @@ def test_the_interval_of_a_difference_is_paired():
         model=model, before_scaling=model, after_scaling=model, linear=worse, baseline=worse,
         segments=pd.DataFrame(index=range(600)), linear_rows=0,
     )  # fmt: skip
-    evaluation = measure(
+    evaluation = measure_held_out(
         CONVERSION, "v", held_out, None, CalibrationDecision(applied=False, reason=""), 0, NOTHING, None, UNSUSPECTED
     )
     alone = evaluation.intervals["log_loss"]
@@ -91,7 +92,7 @@ def test_undefined_metrics_are_none_with_a_reason():
     evaluation = measured(only, [0.2] * 5, NEXT)
     assert evaluation.undefined == {"macro_auc": "all 2 held-out rows have the outcome 'call_immediate'"}
     assert evaluation.recall == {**dict.fromkeys(NEXT.outcomes), "call_immediate": 1.0}
-    json.dumps(evaluation.as_dict(), allow_nan=False)
+    json.dumps(asdict(evaluation), allow_nan=False)
 
 
 def test_calibration_bins_hold_every_row_once():

@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from models.explanation import SMALLEST_EFFECT, reasons
-from models.frames import model_input
-from models.learning import predict
+from models.learning.fitting import predict
+from models.learning.frames import model_input
+from models.scoring.explanation import SMALLEST_EFFECT, reasons
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.frames import MISSING, ObservationError, check_observations, feature_kinds, model_input
+from models.learning.frames import MISSING, ObservationError, check_observations, feature_kinds, model_input
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.declared.registry import DECLARATIONS
 from models.grades import GradesInForce, grade_bounds, grades_of, why_new_grades
-from models.registry import declaration
 
-CONVERSION, NEXT = declaration("conversion"), declaration("next_best_action")
+CONVERSION, NEXT = DECLARATIONS["conversion"], DECLARATIONS["next_best_action"]
 KEPT = GradesInForce(
     horizon_days=CONVERSION.horizon_days, quantiles=dict(CONVERSION.grades), bounds={"A": 0.5, "B": 0.3, "D": 0.0}
 )

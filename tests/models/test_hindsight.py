@@ -10,16 +10,17 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from models.declaration import AS_OF
-from models.frames import MISSING, feature_kinds
-from models.hindsight import SETTLED_AT, Groups, OneSided, measure_alone, measure_one_sided
-from models.registry import declaration
-from models.validation import Observed
+from models.declared.registry import DECLARATIONS
+from models.declaring.columns import AS_OF
+from models.evaluation.hindsight import measure_alone
+from models.evaluation.one_sided import SETTLED_AT, Groups, OneSided, measure_one_sided
+from models.evaluation.validation import Observed
+from models.learning.frames import MISSING, feature_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CONVERSION = declaration("conversion")
+CONVERSION = DECLARATIONS["conversion"]
 CLOCK = pd.Timestamp("2026-01-01 12:00", tz="UTC")
 
 

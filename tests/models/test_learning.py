@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_info
 
-from models import learning
-from models.frames import MISSING
-from models.learning import fit, free_cores, predict, predict_each, threads
-from models.registry import DECLARATIONS, declaration
+from models.declared.registry import DECLARATIONS
+from models.learning import fitting
+from models.learning.fitting import fit, free_cores, predict, predict_each, threads
+from models.learning.frames import MISSING
 from models.untrainable import UntrainableError
 
 
@@ -26,7 +26,7 @@ def learnable(rows: int = 400) -> tuple[pd.DataFrame, pd.Series]:
 @pytest.mark.parametrize("name", list(DECLARATIONS))
 def test_every_declared_estimator_learns_the_same_twice(name):
     features, label = learnable()
-    each = declaration(name)
+    each = DECLARATIONS[name]
     if each.task == "multiclass":
         label = label.map({0: "no_action", 1: "send_proposal"})
     first, second = (predict(fit(each, features, label, np.ones(400)), features, each.outcomes) for _ in range(2))
@@ -37,7 +37,7 @@ def test_every_declared_estimator_learns_the_same_twice(name):
 def test_columns_without_values_do_not_stop_learning():
     features, label = learnable()
     features = features.assign(empty=np.nan, constant=1.0, empty_text=MISSING, one_value_or_none=[1.0, np.nan] * 200)
-    model = fit(declaration("conversion"), features, label, np.ones(400))
+    model = fit(DECLARATIONS["conversion"], features, label, np.ones(400))
     assert model.named_steps["columns"].named_transformers_["numbers"].n_features_in_ == 2
     assert predict(model, features, ("converted",)).shape == (400, 1)
 
@@ -52,14 +52,14 @@ def test_a_column_with_a_single_value_among_many_rows_does_not_stop_learning():
     x = np.arange(rows, dtype="float64")
     features = pd.DataFrame({"x": x, "rare": np.where((x > 0) & (x < 3), x, np.nan)})
     label = pd.Series((x % 7 > 3).astype(int))
-    model = fit(replace(declaration("conversion"), estimator=one_tree), features, label, np.ones(rows))
+    model = fit(replace(DECLARATIONS["conversion"], estimator=one_tree), features, label, np.ones(rows))
     assert model.named_steps["columns"].named_transformers_["numbers"].n_features_in_ == 1
 
 
 def test_small_frames_are_predicted_as_one_by_one(monkeypatch):
     features, label = learnable()
-    model = fit(declaration("conversion"), features, label, np.ones(400))
-    monkeypatch.setattr(learning, "ROWS_AT_A_TIME", 6)
+    model = fit(DECLARATIONS["conversion"], features, label, np.ones(400))
+    monkeypatch.setattr(fitting, "ROWS_AT_A_TIME", 6)
     frames = [features.iloc[:5], features.iloc[5:5], features.iloc[5:9], features.iloc[9:30], features.iloc[30:31]]
     together = list(predict_each(model, iter(frames), ("converted",)))
     assert len(together) == len(frames)
@@ -71,20 +71,20 @@ def test_small_frames_are_predicted_as_one_by_one(monkeypatch):
 def test_features_that_tell_nothing_are_refused():
     features = pd.DataFrame({"a": [1.0, 1.0], "b": [np.nan, np.nan]})
     with pytest.raises(UntrainableError, match="all 2 are constant or empty in the 2 rows") as refused:
-        fit(declaration("conversion"), features, pd.Series([0, 1]), np.ones(2))
+        fit(DECLARATIONS["conversion"], features, pd.Series([0, 1]), np.ones(2))
     assert not refused.value.value.horizon_matters
 
 
 def test_a_category_that_was_not_seen_is_scored():
     features, label = learnable()
-    model = fit(declaration("conversion"), features, label, np.ones(400))
+    model = fit(DECLARATIONS["conversion"], features, label, np.ones(400))
     unseen = predict(model, features.assign(source="carrier pigeon"), ("converted",))
     assert np.isfinite(unseen).all()
 
 
 def test_outcomes_that_did_not_occur_have_no_probability():
     features, label = learnable()
-    each = declaration("next_best_action")
+    each = DECLARATIONS["next_best_action"]
     model = fit(each, features, label.map({0: "no_action", 1: "send_proposal"}), np.ones(400))
     probabilities = predict(model, features, each.outcomes)
     seen = [name in ("no_action", "send_proposal") for name in each.outcomes]
@@ -96,14 +96,14 @@ def test_outcomes_that_did_not_occur_have_no_probability():
 
 def test_no_rows_no_probabilities():
     features, label = learnable()
-    model = fit(declaration("conversion"), features, label, np.ones(400))
+    model = fit(DECLARATIONS["conversion"], features, label, np.ones(400))
     assert predict(model, features.head(0), ("converted",)).shape == (0, 1)
 
 
 def test_weights_are_learnt_from():
     features, label = learnable()
-    even = fit(declaration("conversion"), features, label, np.ones(400))
-    tilted = fit(declaration("conversion"), features, label, np.where(label == 1, 20.0, 1.0))
+    even = fit(DECLARATIONS["conversion"], features, label, np.ones(400))
+    tilted = fit(DECLARATIONS["conversion"], features, label, np.where(label == 1, 20.0, 1.0))
     assert predict(tilted, features, ("converted",)).mean() > predict(even, features, ("converted",)).mean()
 
 

@@ -15,14 +15,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from models.measures import (
-    Predictions,
-    calibration_error,
-    class_measures,
-    metrics,
-    once,
-    resampled,
-)
+from models.evaluation.measures import Predictions, calibration_error, class_measures, metrics, once, resampled
 
 OUTCOMES = ("walk", "call", "mail")
 

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from models.outcome_history import AGES, OutcomesBegin, Week, outcomes_begin
+from models.training.outcome_history import AGES, OutcomesBegin, Week, outcomes_begin
 
 START = date(2024, 1, 1)
 WEEK = timedelta(weeks=1)

@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.candidate import train
-from models.evaluation import CensusSlice, Figure, Total, evaluate
-from models.horizons import HorizonTrial, ShorterHorizons
-from models.promotion import (
+from models.decisions.horizons import HorizonTrial, ShorterHorizons
+from models.decisions.promotion import (
     ChampionEvidence,
     PromotionEvidence,
     SharedRows,
@@ -21,9 +19,12 @@ from models.promotion import (
     promotion_evidence,
     with_advice,
 )
-from models.suspicion import Suspicion
-from models.training_set import freeze
+from models.evaluation.records import CensusSlice, Figure, Total
+from models.evaluation.suspicion import Suspicion
+from models.training.training import train
+from models.training.training_set import freeze
 from models.untrainable import Untrainable
+from models.versions.candidate import evaluate
 
 CHAMPION = ChampionEvidence(version="old", horizon_days=90, log_loss=0.5, baseline_log_loss=0.625)  # skill 0.2
 GOOD = {"auc": 0.8, "log_loss": 0.5}
@@ -39,7 +40,6 @@ FIRST = PromotionEvidence(
     version="new",
     horizon_days=90,
     primary_metric="auc",
-    split="temporal",
     metrics=GOOD,
     baseline=TRIVIAL,
     over_baseline=BETTER,
@@ -99,8 +99,6 @@ def lost(at_least: float) -> PromotionEvidence:
             "baseline_not_beaten",
             "log_loss 0.5000",
         ),
-        (replace(FIRST, split="stratified"), "refuse", "split_not_temporal", "stratified split, whose figures flatter"),
-        (replace(LATER, split="stratified"), "refuse", "split_not_temporal", "stratified"),
         (
             replace(FIRST, over_baseline={**BETTER, "auc": Figure(value=None, lower=None, upper=None)}),
             "refuse",
@@ -212,7 +210,6 @@ def lost(at_least: float) -> PromotionEvidence:
         (replace(FIRST, silence=silent(replace(DORMANT, lower=7.0, upper=71.6))), "promote", "first_champion", "auc"),
         (replace(FIRST, silence=silent(replace(DORMANT, rest=HOLDS))), "promote", "first_champion", "auc"),
         # what comes first is said: the split, the baseline, the census, and only then the champion
-        (replace(FIRST, census=(), split="stratified"), "refuse", "split_not_temporal", "stratified"),
         (
             replace(FIRST, census=(), over_baseline={**BETTER, "auc": WITHIN_NOISE}),
             "refuse",

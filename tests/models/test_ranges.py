@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.declaration import RowWeight
-from models.ranges import learnt_ranges, named, outside
+from models.declaring.declaration import RowWeight
+from models.learning.ranges import learnt_ranges, named, outside
 
 
 def numbers(values: list[float | None]) -> pd.DataFrame:

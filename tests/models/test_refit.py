@@ -27,21 +27,24 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
 
-from models import assessment, candidate, census, frames, held_out, splitting, trial, validation
-from models.candidate import PREDICTIONS, train
-from models.evaluation import evaluate
-from models.frames import model_input
-from models.learning import predict
-from models.registry import DECLARATIONS, declaration
-from models.training_set import freeze
-from models.trial import try_horizon
+from models.declared.registry import DECLARATIONS
+from models.evaluation import assessment, census, held_out, validation
+from models.learning import frames, splitting
+from models.learning.fitting import predict
+from models.learning.frames import model_input
+from models.training import training, trial
+from models.training.training import train
+from models.training.training_set import freeze
+from models.training.trial import try_horizon
+from models.versions import candidate
+from models.versions.candidate import PREDICTIONS, evaluate
 from tests.models.later import CLOCK, History, history, with_another_census, with_other_outcomes, with_other_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from models.candidate import Candidate
+    from models.versions.candidate import Candidate
 
 LEARNT, ROWS_ASKED, ROWS_JUDGED, CENSUS_ASKED, CENSUS_JUDGED, PUBLISHED = (
     "learnt", "rows asked", "rows judged", "census asked", "census judged", "published",
@@ -75,7 +78,7 @@ def figures(world: History, base: History, folder: Path, *, tried: bool = True) 
         The measured pipeline and the linear model are asked about some of its rows.
     folder : Path
     tried : bool
-        Whether the horizon is tried as well (`models.trial`).
+        Whether the horizon is tried as well (`models.training.trial`).
     """
     fits: list[Fitted] = []
     plain = Pipeline.fit
@@ -87,7 +90,7 @@ def figures(world: History, base: History, folder: Path, *, tried: bool = True) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Pipeline, "fit", recorded)
         # every digit is held
-        patch.setattr("models.evaluation.DECIMALS", 17)
+        patch.setattr("models.evaluation.records.DECIMALS", 17)
         # intervals, importances and times are not what is held here
         for module in (assessment, census, held_out):
             patch.setattr(module, "RESAMPLES", 20)
@@ -183,7 +186,7 @@ def moved(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]], k
 
 @pytest.fixture(scope="module", params=list(DECLARATIONS))
 def before(request, tmp_path_factory) -> tuple[History, dict[str, dict[str, Any]]]:
-    base = history(declaration(request.param))
+    base = history(DECLARATIONS[request.param])
     return base, figures(base, base, tmp_path_factory.mktemp("before"))
 
 
@@ -244,7 +247,7 @@ def of_all_rows(*lines: str, model: str = "conversion") -> Leak:
     code = "features = model_input(frame, training_set.features)"
     numbers = "numbers = features.select_dtypes('number')"
     return Leak(
-        step=candidate.train,
+        step=training.train,
         code=code,
         instead="\n".join((code, numbers, *lines)),
         change=with_other_rows,
@@ -312,7 +315,7 @@ LEAKS = {
         moves="expected",
     ),
     "weights by successes up to the clock": Leak(
-        step=candidate.train,
+        step=training.train,
         code="weights=sample_weights(frame, declaration, sides.cut)",
         instead="weights=sample_weights(frame, declaration, clock)",
         change=with_other_outcomes,
@@ -335,7 +338,7 @@ LEAKS = {
         moves="measured pipeline: weights",
     ),
     "baseline of all rows": Leak(
-        step=candidate.train,
+        step=training.train,
         code="baseline_of(label[sides.train], declaration)",
         instead="baseline_of(label, declaration)",
         change=with_other_rows,
@@ -415,7 +418,7 @@ LEAKS = {
         moves="learning curve at 0.5: rows",
     ),
     "a threshold from the rows that it judges": Leak(
-        step=held_out.measure,
+        step=held_out.measure_held_out,
         code="threshold=float(held_out.baseline.probability[0, 0])",
         instead="threshold=float(model.truth.mean())",
         change=with_other_outcomes,
@@ -460,23 +463,23 @@ LEAKS = {
     ),
     # what is published
     "a published fit that learns from the census": Leak(
-        step=candidate.train,
+        step=training.train,
         code="fit(declaration, features, label, sample_weights(frame, declaration, clock))",
         instead=f"(lambda also: fit(declaration, also.features, also.label, also.weights))({CENSUS})",
         change=with_another_census,
         moves="published pipeline: rows",
     ),
     "ranges of the census": Leak(
-        step=candidate.train,
+        step=training.train,
         code="learnt_ranges(features, rows.entities, ",
         instead=f"learnt_ranges({CENSUS}.features, {CENSUS}.entities, ",
         change=with_another_census,
         moves="ranges",
     ),
     "typical values of the census": Leak(
-        step=candidate.train,
-        code="_typical(features, training_set.features)",
-        instead=f"_typical({CENSUS}.features, training_set.features)",
+        step=training.train,
+        code="_typical(features[name], kind)",
+        instead=f"_typical({CENSUS}.features[name], kind)",
         change=with_another_census,
         moves="typical",
     ),
@@ -502,7 +505,7 @@ LEAKS = {
 @pytest.mark.parametrize("leaks", list(LEAKS))
 def test_a_step_that_knows_what_came_after_is_found(leaks, tmp_path, monkeypatch):
     leak = LEAKS[leaks]
-    base = history(replace(declaration(leak.model), estimator=few_trees))
+    base = history(replace(DECLARATIONS[leak.model], estimator=few_trees))
     leak.plant(monkeypatch)
     # fewer folds and points of the curve say the same sooner
     monkeypatch.setattr(validation, "FOLDS", 2)

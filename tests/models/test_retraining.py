@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.retraining import RetrainEvidence, RetrainPolicy, decide_retraining, onset_of
+from models.decisions.retraining import RetrainEvidence, decide_retraining, onset_of
+from models.declaring.policies import RetrainPolicy
 
 POLICY = RetrainPolicy(
     settle_days=30, settle_days_on_labels=50, cooldown_days=20, max_champion_age_days=180, min_new_labels=500

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.frames import ObservationError
-from models.scoring import score
+from models.learning.frames import ObservationError
+from models.scoring.scoring import score
 
 
 @pytest.fixture

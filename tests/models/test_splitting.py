@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.declaration import SILENCE, RowWeight
-from models.frames import ObservationError
-from models.registry import declaration
-from models.splitting import baseline_of, row_weights, sample_weights, split, temporal_split
+from models.declared.lead_features import SILENCE
+from models.declared.registry import DECLARATIONS
+from models.declaring.declaration import RowWeight
+from models.learning.frames import ObservationError
+from models.learning.splitting import baseline_of, row_weights, sample_weights, temporal_split
 from models.untrainable import UntrainableError
 
-CONVERSION = declaration("conversion").with_horizon(10)
+CONVERSION = DECLARATIONS["conversion"].with_horizon(10)
 START = pd.Timestamp("2025-01-01", tz="UTC")
 
 
@@ -86,7 +87,7 @@ def test_too_few_rows_come_with_figures_and_remedy(frame, message):
 
 def test_the_trivial_baseline_is_what_the_training_rows_show():
     assert baseline_of(pd.Series([0, 0, 1, 0]), CONVERSION) == [0.25]
-    actions = declaration("next_best_action")
+    actions = DECLARATIONS["next_best_action"]
     assert baseline_of(pd.Series(["no_action", "call_immediate"] * 2), actions) == [0.5, 0.0, 0.0, 0.0, 0.5]
 
 
@@ -119,32 +120,3 @@ def test_weights_need_to_know_who_succeeded():
     assert sample_weights(leads([0]), CONVERSION, START).tolist() == [7, 7, 7]
     with pytest.raises(ValueError, match="'succeeded_at'"):
         sample_weights(leads([0]), replace(CONVERSION, success_weight=2.0), START)
-
-
-def test_a_stratified_split_keeps_the_shares_of_the_classes_and_mixes_leads():
-    frame = leads(list(range(200)), offsets=(1, 2, 3, 4, 5)).assign(
-        converted=lambda f: (np.arange(len(f)) % 5 == 0) * 1
-    )
-    clock = START + pd.Timedelta(days=300)
-    found = split(frame, CONVERSION.with_split("stratified"), clock)
-    assert (found.train.sum(), found.test.sum()) == (700, 150)
-    assert not (found.train & found.test).any()
-    for side in (found.train, found.test):
-        assert frame.loc[side, "converted"].mean() == pytest.approx(0.2)
-    assert found.cut == clock
-    assert found.train_entities == 200
-    assert set(frame.loc[found.train, "lead_id"]) & set(frame.loc[found.test, "lead_id"])
-    again = split(frame, CONVERSION.with_split("stratified"), clock)
-    np.testing.assert_array_equal(again.test, found.test)
-
-
-def test_the_split_is_the_declared_one():
-    frame = leads([0, 5, 10, 15, 20, 25, 30, 40, 50, 60])
-    temporal = split(frame, CONVERSION, START)
-    np.testing.assert_array_equal(temporal.test, temporal_split(frame, CONVERSION).test)
-
-
-def test_a_class_that_cannot_be_on_both_sides_stops_a_stratified_split():
-    frame = leads([0, 1, 2, 3]).assign(converted=[1] + [0] * 11)
-    with pytest.raises(UntrainableError, match="Two classes are needed among the held-out rows of a stratified split"):
-        split(frame, CONVERSION.with_split("stratified"), START)

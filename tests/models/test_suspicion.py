@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from models.evaluation import Figure, evaluate
-from models.hindsight import Alone, Hindsight, OneSided
-from models.registry import declaration
-from models.suspicion import sentences, suspicions, unconfirmed, unknown_confirmations, why_suspected
-from models.validation import Importance
+from models.declared.registry import DECLARATIONS
+from models.evaluation.hindsight import Alone, Hindsight
+from models.evaluation.one_sided import OneSided
+from models.evaluation.records import Figure
+from models.evaluation.suspicion import sentences, suspicions, unconfirmed, unknown_confirmations, why_suspected
+from models.evaluation.validation import Importance
+from models.versions.candidate import evaluate
 
 if TYPE_CHECKING:
-    from models.candidate import Candidate
-    from models.evaluation import Evaluation
+    from models.evaluation.records import Evaluation
+    from models.versions.candidate import Candidate
 
-CONVERSION, NEXT = declaration("conversion"), declaration("next_best_action")
+CONVERSION, NEXT = DECLARATIONS["conversion"], DECLARATIONS["next_best_action"]
 ONLY_SETTLED = OneSided(
     feature="open_proposals_value", value="filled and not 0", side="settled", having=2_333, others=1_589,
     expected_now=115.9, seen_now=0, expected_before=3_299.8, seen_before=0.0,

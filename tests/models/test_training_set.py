@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from models.artifacts import ArtifactMismatchError, new_directory
-from models.frames import ObservationError
-from models.training_set import DATA, TrainingDataError, content_hash, freeze, load
+from models.learning.frames import ObservationError
+from models.training.training_set import DATA, TrainingDataError, content_hash, freeze, load
 from models.untrainable import UntrainableError
 from tests.models.conftest import CENSUS_CLOCKS, open_at
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from models.evaluation import evaluate
-from models.promotion import decide_promotion, promotion_evidence
-from models.trial import try_horizon
+from models.decisions.promotion import decide_promotion, promotion_evidence
+from models.training.trial import try_horizon
+from models.versions.candidate import evaluate
 from tests.models.conftest import open_at
 
 CLOCK = pd.Timestamp("2026-06-30", tz="UTC")

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models import validation
-from models.learning import fit, predict
-from models.validation import Observed, cross_validate, importance, learning_curve, some_entities, some_rows
+from models.evaluation import validation
+from models.evaluation.validation import Observed, cross_validate, importance, learning_curve, some_entities, some_rows
+from models.learning.fitting import fit, predict
 
 
 def observed(entities: int = 200, each: int = 4, seed: int = 1) -> Observed:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from assets.environment import shown
-from orchestration import run
 from orchestration.__main__ import main
-from orchestration.own_server import NotStartedError
+from orchestration.commands import run
+from orchestration.commands.sockets import NotStartedError
+from store.publishing.publication import Publication
+from store.settings import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ADDRESS = "postgresql://rep:open%20sesame@127.0.0.1:1/crm"
@@ -41,7 +43,7 @@ def test_an_error_that_nobody_expected_is_one_sentence_and_the_log_has_the_rest(
     assert out == ""
     assert err.endswith(
         f"\n\nExpected no error, found KeyError: 'no such thing at ***, ***'. The rest is in {log}.\n\nThe run has "
-        "ended. To go on, run the same command again: it takes up what is left.\n"
+        "ended. Nothing was published. To go on, run the same command again: it takes up what is left.\n"
     )
     kept = log.read_text()
     assert "Traceback (most recent call last)" in kept
@@ -69,7 +71,7 @@ def test_a_home_that_cannot_be_written_says_so(
     assert main(["run"]) == 1
     monkeypatch.undo()
     monkeypatch.setenv("LEADLINE_HOME", str(home))
-    monkeypatch.setattr("assets.environment.replace_file", fails)
+    monkeypatch.setattr("store.home.replace_file", fails)
     assert main(["run"]) == 2
 
     first, second = (each for each in capsys.readouterr().err.splitlines() if each)
@@ -77,21 +79,38 @@ def test_a_home_that_cannot_be_written_says_so(
         assert said.startswith(f"{home}: {words}")
 
 
+@pytest.mark.parametrize(
+    ("there", "happens", "said"),
+    [
+        (False, lambda _: None, "Nothing was published."),
+        (True, lambda _: None, "Nothing that was published has changed."),
+        (True, lambda path: path.unlink(), "Nothing was published, and {path} is gone."),
+        (True, lambda path: os.utime(path, (0, 0)), "Nothing was published by this run: something else has changed "),
+        (True, lambda path: _publication(path).reached_readers(), "What was scored is published: it failed after "),
+        # nobody has to have had one before
+        (False, lambda path: _publication(path).reached_readers(), "What was scored is published: it failed after "),
+    ],
+)
 def test_what_is_published_by_a_run_that_breaks_off_is_said(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    there: bool, happens: Callable[[Path], None], said: str, home: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     published = home / "published" / "leadline.duckdb"
     published.parent.mkdir(parents=True)
+    if there:
+        published.write_text("old")
 
     def fails(*_: object) -> None:
-        published.write_text("new")
+        happens(published)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(run, "run_job", fails)
     main(["run"])
-    assert (
-        "The run has ended. What was scored is published: it failed after that. To go on, " in capsys.readouterr().err
-    )
+    assert f"The run has ended. {said.format(path=published)}" in capsys.readouterr().err
+
+
+def _publication(published: Path) -> Publication:
+    return Publication(path=str(published), record=str(published.parents[1] / "publication.json"))
 
 
 def test_an_interruption_before_a_run_is_no_traceback(
@@ -117,7 +136,7 @@ def test_a_server_that_does_not_start_says_why(
     def fails(_: object) -> None:
         raise NotStartedError(f"expected a PostgreSQL server that starts, found {said}.")
 
-    monkeypatch.setattr("orchestration.own_server.Server.start", fails)
+    monkeypatch.setattr("orchestration.commands.own_server.Server.start", fails)
     assert main(["run"]) == 2
     assert (
         f"{home}/postgres: expected the files of a PostgreSQL server, found that none starts on them (could not load "

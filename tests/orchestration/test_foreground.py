@@ -43,15 +43,15 @@ except KeyboardInterrupt:
 COMMAND = """
 import atexit, sys
 from pathlib import Path
-from orchestration.foreground import run
+from orchestration.commands.foreground import run
 
 atexit.register(print, "ended", flush=True)
 sys.exit(run([sys.executable, "-c", sys.argv[1]], Path.cwd()))
 """
 SERVER = """
 import sys
-from assets.environment import settings
-from orchestration.own_server import started
+from store.settings import settings
+from orchestration.commands.own_server import started
 
 started(settings())
 print("ready", flush=True)
@@ -159,8 +159,9 @@ def test_a_home_knows_its_own_server_also_where_its_path_is_too_long_for_a_socke
     home = Home(tmp_path / ("long_" * 25), {"LEADLINE_WAREHOUSE": "postgres"})
     # the first is the user's setting, the second the address that children get
     twice = """
-from assets.environment import point_at_home, settings
-from orchestration.own_server import started
+from store.home import point_at_home
+from store.settings import settings
+from orchestration.commands.own_server import started
 
 given = settings()
 for chosen in (started(given), settings(), given):

@@ -20,8 +20,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from models.markdown import bullets, markdown_table
-from orchestration.guard import Guard, Request, refused
-from orchestration.webserver import UnknownServiceError, behind_guard
+from orchestration.ui.guard import Guard, Request, refused
+from orchestration.ui.webserver import UnknownServiceError, behind_guard
 from tests.browser import TEN_SECONDS, browse, foreign_site, needs_browser
 from tests.homes import PATIENCE, free_port
 
@@ -121,7 +121,7 @@ def test_a_refusal_is_one_sentence_that_a_terminal_can_show() -> None:
 
 def test_dagster_starts_the_guarded_server_and_nothing_unknown() -> None:
     assert behind_guard(["python", "-m", "dagster_webserver", "--port", "1"]) == [
-        "python", "-m", "orchestration.webserver", "--port", "1",
+        "python", "-m", "orchestration.ui.webserver", "--port", "1",
     ]  # fmt: skip
     daemon = ["python", "-m", "dagster._daemon", "run"]
     assert behind_guard(daemon) == daemon

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -14,10 +15,11 @@ import dagster as dg
 import pytest
 from dagster._core.events import DagsterEvent, EngineEventData
 
-from assets.environment import settings
-from assets.resources import WAREHOUSE_POOL
-from orchestration.faults import told
-from orchestration.instance import PROCESS_TAG, RunEvidence, dead_runs, open_instance, reconcile
+from assets.platform.resources import WAREHOUSE_POOL
+from orchestration.commands.faults import told
+from orchestration.commands.instance import PROCESS_TAG, RunEvidence, dead_runs, open_instance, reconcile
+from store.places import SettingError
+from store.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +131,13 @@ def test_a_run_whose_process_lives_is_left_alone(instance: dg.DagsterInstance, a
 
 @pytest.mark.parametrize(
     ("name", "how"),
-    [("history/runs.db", "garbage"), ("history/runs/index.db", "cut"), ("schedules/schedules.db", "a folder")],
+    [
+        ("history/runs.db", "garbage"),
+        ("history/runs/index.db", "cut"),
+        ("schedules/schedules.db", "a folder"),
+        ("history/runs.db", "empty"),
+        ("history/runs/index.db", "a link that leads nowhere"),
+    ],
 )
 def test_a_damaged_database_is_set_aside_and_begun_anew(
     name: str,
@@ -141,13 +149,19 @@ def test_a_damaged_database_is_set_aside_and_begun_anew(
 ) -> None:
     assert idle.execute_in_process(instance=instance).success
     # one that is too large to be looked at as a whole is, once a run has found that it is damaged
-    monkeypatch.setattr("orchestration.instance.SMALL_BYTES", 0)
+    monkeypatch.setattr("orchestration.commands.instance.SMALL_BYTES", 0)
     told(sqlite3.DatabaseError("database disk image is malformed"), tmp_path)
     path = tmp_path / "dagster" / name
     content = path.read_bytes()
     if how == "a folder":
         path.unlink()
         path.mkdir()
+    elif how == "a link that leads nowhere":
+        path.unlink()
+        path.symlink_to(tmp_path / "nowhere" / "at all")
+    elif how == "empty":
+        path.write_bytes(b"")
+        os.utime(path, (0, 0))
     else:
         path.write_bytes(Random(1).randbytes(len(content)) if how == "garbage" else content[: len(content) // 2])
 
@@ -159,13 +173,24 @@ def test_a_damaged_database_is_set_aside_and_begun_anew(
     aside = path.with_name(f"{path.name}.damaged-1")
     assert said.startswith(f"  {path}: expected a database of Dagster, found that it is damaged (")
     assert said.endswith(f"): it is now {aside}, and the history that it held begins anew")
-    assert aside.exists()
+    assert os.path.lexists(aside)
+
+
+def test_a_database_that_this_user_may_not_use_is_named(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "dagster" / "history" / "runs.db"
+    monkeypatch.setattr(os, "access", lambda asked, _: asked != path)
+    with pytest.raises(SettingError) as caught, open_instance(settings({"LEADLINE_HOME": str(tmp_path)})):
+        pass
+    assert str(caught.value).startswith(f"{path}: expected a database of Dagster that this user can read and write, ")
+    assert path.is_file()
 
 
 def test_a_database_that_another_process_writes_is_not_damaged(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.instance.SQLITE_SECONDS", 0)
+    monkeypatch.setattr("orchestration.commands.instance.SQLITE_SECONDS", 0)
     path = tmp_path / "dagster" / "history" / "runs.db"
     with closing(sqlite3.connect(path)) as other:
         other.execute("begin exclusive")

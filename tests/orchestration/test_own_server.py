@@ -16,9 +16,10 @@ import psutil
 import psycopg2
 import pytest
 
-from assets.environment import SettingError, settings
-from orchestration import own_server
-from orchestration.own_server import LOGINS, Server, serving, started
+from orchestration.commands import own_server, sockets
+from orchestration.commands.own_server import LOGINS, Server, serving, started
+from store.places import SettingError
+from store.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,6 +147,22 @@ def test_a_server_that_was_killed_starts_again_and_leaves_no_folder_behind(home:
     assert not (server.data / "postmaster.pid").exists()
 
 
+@pytest.mark.parametrize("how", ["a link", "a folder"])
+def test_the_password_is_written_into_the_home_alone(how: str, home: Path, tmp_path: Path) -> None:
+    server, elsewhere = Server(home), tmp_path / "elsewhere"
+    home.mkdir(mode=0o700, exist_ok=True)
+    server.password_file.unlink(missing_ok=True)
+    if how == "a link":
+        server.password_file.symlink_to(elsewhere)
+    else:
+        server.password_file.mkdir()
+    with serving(home) as again:
+        assert query(again.address("postgres")) == [("postgres",)]
+    assert not elsewhere.exists()
+    assert stat.S_ISREG(server.password_file.lstat().st_mode)
+    assert stat.S_IMODE(server.password_file.lstat().st_mode) == 0o600
+
+
 def test_what_keeps_the_server_from_starting_is_said_in_one_sentence(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +172,11 @@ def test_what_keeps_the_server_from_starting_is_said_in_one_sentence(
     with pytest.raises(SettingError, match="expected the files of a PostgreSQL 18, found those of a PostgreSQL 16"):
         started(given)
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()
+    (tmp_path / "postgres" / "PG_VERSION").unlink()
+    (tmp_path / "postgres").rmdir()
+    (tmp_path / "postgres").write_text("")
+    with pytest.raises(SettingError, match="expected the folder of a PostgreSQL server, or nothing, found a file"):
+        started(given)
     with serving(home) as server:
         pass
     (server.data / "global" / "pg_control").rename(server.data / "kept")
@@ -166,6 +188,6 @@ def test_what_keeps_the_server_from_starting_is_said_in_one_sentence(
     (server.data / "kept").rename(server.data / "global" / "pg_control")
     # a folder for the socket that another user could replace is none
     if home.name != "near":
-        monkeypatch.setattr(own_server, "_is_safe", lambda *_: False)
+        monkeypatch.setattr(sockets, "is_safe", lambda *_: False)
         with pytest.raises(SettingError, match="no folder for its socket"):
             Server(home).start()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 import pytest
 
-from models.registry import DECLARATIONS
-from orchestration.own_server import serving
+from models.declared.registry import DECLARATIONS
+from orchestration.commands.own_server import serving
 from tests.conftest import HORIZON, once, only_one_process, source_of
 from tests.homes import Home, ask, filled_in, open_to_others, reading
 from tests.parity import Table, assert_same_rows

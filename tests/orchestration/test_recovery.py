@@ -12,8 +12,9 @@ import duckdb
 import pandas as pd
 import pytest
 
-from assets.features_at import features_at
-from assets.warehouse import StaleFeaturesError, Warehouse
+from store.features.features_at import features_at
+from store.warehouse.extraction import StaleFeaturesError
+from store.warehouse.warehouse import Warehouse
 from tests.homes import ask, contents, without
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def test_a_run_that_is_interrupted_says_so_and_is_gone_on_with(own: Home) -> Non
         os.killpg(running.process.pid, signal.SIGINT)
         ended = running.finished()
     assert ended.code == 130, ended.err[-3000:]
+    assert "Traceback" not in ended.err
     assert ended.err.endswith(
         "\nInterrupted. Nothing that was published has changed. To go on, run the same command again: it takes up what "
         "is left.\n"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from assets.pages import POLICY
-from orchestration.report_server import Server
+from orchestration.ui.report_server import ReportServer
+from store.pages import POLICY
 from tests.homes import PATIENCE, REPOSITORY, free_port
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 REPORT = f"<html><head>{POLICY}</head>a report</html>"
 STARTER = """
 import pathlib, sys
-from orchestration.report_server import start
+from orchestration.ui.report_server import start
 start(pathlib.Path(sys.argv[1]), int(sys.argv[2]))
 sys.stdin.read()
 """
@@ -113,7 +113,7 @@ def reports(tmp_path: Path) -> Iterator[int]:
     (folder / "beside.html").symlink_to(folder / "conversion" / "1.html")
     (folder / "outside").symlink_to(tmp_path)
     os.mkfifo(folder / "pipe.html")
-    with Server(str(folder), 0, ["https://reports.example.com"]) as server:
+    with ReportServer(str(folder), 0, ["https://reports.example.com"]) as server:
         threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
         try:
             yield server.server_address[1]
@@ -166,7 +166,7 @@ def test_a_port_that_is_taken_is_said_with_what_to_do(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         finished = subprocess.run(
-            [sys.executable, "-m", "orchestration.report_server", str(tmp_path), str(port)],
+            [sys.executable, "-m", "orchestration.ui.report_server", str(tmp_path), str(port)],
             cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
     assert finished.returncode == 1

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator  # noqa: TC003 - Dagster resolves the annotations of assets
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from assets.event_log import EVIDENCE_TAG, MODEL_TAG, REASON_TAG, latest_evaluation
-from models.drift import CHECKS
-from models.registry import DECLARATIONS
-from orchestration.sensors import MAX_ATTEMPTS, retrain_sensor
+from assets.platform.event_log import EVIDENCE_TAG, MODEL_TAG, REASON_TAG, latest_evaluation
+from models.decisions.drift import CHECKS
+from models.decisions.training_run import MAX_ATTEMPTS
+from models.declared.registry import DECLARATIONS
+from orchestration.sensors import retrain_sensor
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 PROGRAM = """
 from dagster._core.remote_representation.external_data import RepositorySnap
 from dagster._serdes import serialize_value
-from orchestration.definitions import defs
+from orchestration.definitions import defs as definitions
 
+defs = definitions()
 snapshot = serialize_value(RepositorySnap.from_def(defs.get_repository_def()))
 assert "crm_source" in snapshot
-source = defs.resources["crm_source"].process_config_and_initialize()
+source = defs.resources["crm_source"]
 print("hidden" if "open-sesame" not in snapshot else "shown", source.address)
 """
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import duckdb
 import pytest
 
-from assets.environment import settings
-from assets.warehouse import Extraction
-from orchestration.summary import _source, overridden
+from orchestration.commands.summary import _source, overridden
+from store.settings import settings
+from store.warehouse.extraction import Extraction
 
 EXTRACTION = Extraction(
     as_of=datetime(2026, 1, 1, tzinfo=UTC), load_number=1, source="crm", mapping="mine", closing_outcomes=[],

@@ -91,6 +91,7 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(
         "{ assetNodes { assetKey { path } groupName description kinds owners { ... on TeamAssetOwner { team } } "
         "assetMaterializations(limit: 1) { metadataEntries { label ... on IntMetadataEntry { intValue } "
         "... on FloatMetadataEntry { floatValue } ... on MarkdownMetadataEntry { mdStr } "
+        "... on TableMetadataEntry { table { records } } "
         "... on PathMetadataEntry { path } ... on UrlMetadataEntry { url } } } " + CHECKS + " } }"
     )["assetNodes"]
     assets = {"/".join(node["assetKey"]["path"]): node for node in nodes}
@@ -110,7 +111,7 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(
         ("marts/lead_scores", "marts.lead_scores"),
     ):
         assert metadata[name]["dagster/row_count"]["intValue"] == own.ask(f"select count(*) from {table}")[0][0], name
-    assert "conflicting_duplicate" in metadata["crm/rejects"]["rejects_by_reason"]["mdStr"]
+    assert "conflicting_duplicate" in "".join(metadata["crm/rejects"]["rejects_by_reason"]["table"]["records"])
     for model in MODELS:
         assert metadata[f"candidate/{model}"]["log_loss"]["floatValue"] > 0
         assert "](data:image/png;base64," in metadata[f"candidate/{model}"]["card"]["mdStr"]

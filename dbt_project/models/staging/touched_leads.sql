@@ -14,7 +14,7 @@
         ['project_proposed', 'project_closed']),
     (ref('stg_changes'), source('raw', 'changes'), 'change_id', 'known_us', [], []),
 ] -%}
-{#- What the last build left: this model runs before it is brought up to date. -#}
+{#- Tables that the last build left: this model runs before they are brought up to date. -#}
 {%- set is_there = is_increment() and execute -%}
 {%- set facts_before = adapter.get_relation(
     database=this.database, schema='intermediate', identifier='timeline'
@@ -25,7 +25,7 @@
 {%- set as_described = '0' if features_before is none
     else 'case when described.lead_id is null then 0 else ' ~ built_us ~ ' end' -%}
 
--- Leads of which something may differ from the last build, and the moment after which it may.
+-- Leads for which a row may differ from the last build, with the moment from which on it may.
 with {% if features_before is not none -%}
 described_before as (
 
@@ -103,7 +103,7 @@ changes as (
 
     {%- else %}
 
-    -- everything is built: nobody asks
+    -- a whole build computes every lead: no model asks which of them were touched
     select
         lead_id,
         0 as changed_us

@@ -1,0 +1,1 @@
+"""Layers ``features`` and ``labels``, and their proof."""

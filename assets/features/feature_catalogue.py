@@ -1,0 +1,60 @@
+"""Layer `features`, described: ``features.catalogue``, one row per feature, for those who look for one.
+
+What the dbt project says of a feature, what was measured of it in the store, and what it is worth to the champions, in
+one place that SQL can ask.
+"""
+
+import json
+from typing import Any
+
+import dagster as dg
+
+from assets.platform import keys
+from assets.platform.resources import WAREHOUSE_POOL
+from models.declared.registry import DECLARATIONS, FEATURE_VIEWS
+from store.artifacts import ArtifactStore
+from store.features.catalogue import described, importance_of, replace
+from store.features.dbt_project import manifest_path
+from store.ledger.schema import ledger
+from store.warehouse.warehouse import Warehouse
+
+
+@dg.asset(
+    key=keys.CATALOGUE,
+    deps=[
+        *(keys.feature_quality(view) for view in FEATURE_VIEWS.values()),
+        *(keys.champion(name) for name in DECLARATIONS),
+    ],
+    group_name="features",
+    kinds={"sql"},
+    owners=["team:data-engineering"],
+    description=(
+        "One row per feature: description, unit, group, window, what a null means, the share of nulls, the feature "
+        "that orders leads most alike, and what it is worth to the champion of each model."
+    ),
+    pool=WAREHOUSE_POOL,
+)
+def feature_catalogue(
+    warehouse: dg.ResourceParam[Warehouse], artifacts: dg.ResourceParam[ArtifactStore]
+) -> dg.MaterializeResult[Any]:
+    """Write the catalogue in place of the one that is there."""
+    as_of = warehouse.built_extraction().as_of
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    with ledger(warehouse) as connection:
+        measured = {
+            (view, feature): found
+            for view, feature, *found in connection.execute(
+                "select feature_view, feature, 1 - completeness, constant, most_correlated_with, correlation, "
+                "redundant from ml.ml_feature_quality where as_of = $1",
+                [as_of],
+            ).fetchall()
+        }
+        importance = {name: importance_of(connection, artifacts, name) for name in DECLARATIONS}
+        rows = []
+        for view in FEATURE_VIEWS.values():
+            columns = manifest["nodes"][f"model.leadline.{view.name}"]["columns"]
+            rows += described(view, columns, measured, importance)
+        replace(connection, rows)
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": len(rows), "clock": dg.MetadataValue.timestamp(as_of)},
+    )

@@ -1,0 +1,112 @@
+"""Layer `features`, by day: the features of the observations of any days, computed anew.
+
+The builds of `assets.features.feature_store` keep the features up to date and compute what may have changed. A backfill
+of this asset replaces the rows of the picked days in the same table, and no others.
+"""
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from assets.platform import keys
+from assets.platform.dbt import Dbt
+from assets.platform.resources import WAREHOUSE_POOL
+from models.declared.lead_features import LEAD_FEATURES
+from models.declaring.declaration import Horizons
+from store.features.builds import gather_build_evidence
+from store.features.compiled import microseconds
+from store.features.dbt_project import manifest_path, settings_of
+from store.features.kept import CompiledSql
+from store.warehouse.extraction import StaleFeaturesError
+from store.warehouse.warehouse import Warehouse
+
+KEY = keys.by_day(LEAD_FEATURES)
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2010-01-01", timezone="UTC")
+"""Days of observation. Partitions need a first one; what lies before is built with the rest, and cannot be picked."""
+
+
+def by_day_asset() -> dg.AssetsDefinition:
+    """Return the asset that computes the features of a range of days anew."""
+    with warnings.catch_warnings():
+        # Dagster calls backfill policies beta, and would say so at every start
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        asset = dg.asset(
+            key=KEY,
+            deps=[keys.features(LEAD_FEATURES)],
+            partitions_def=DAYS,
+            # one run for a range, whose days are replaced together
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            group_name="features",
+            kinds={"dbt"},
+            owners=["team:data-engineering"],
+            description=(
+                "The days of features.lead_features. Materialize a day or a range to compute the features of its "
+                "observations anew, from what is extracted now: their rows are replaced in one transaction, and no "
+                "others. Builds report the days that they add; what a whole build computed is not marked here."
+            ),
+            pool=WAREHOUSE_POOL,
+        )
+        return asset(compute_days)
+
+
+def compute_days(
+    context: dg.AssetExecutionContext,
+    dbt: Dbt,
+    warehouse: dg.ResourceParam[Warehouse],
+    horizons: dg.ResourceParam[Horizons],
+    compiled: dg.ResourceParam[CompiledSql],
+) -> dg.MaterializeResult[Any]:
+    """Compute the features of a range of days.
+
+    Raises
+    ------
+    StaleFeaturesError
+        If the store was built from other rows, settings or SQL than there are now: days of two builds would mix.
+    """
+    extraction = warehouse.built_extraction()
+    evidence = gather_build_evidence(warehouse, horizons, compiled)
+    if evidence.last != evidence.now:
+        raise StaleFeaturesError(
+            f"{warehouse.shown}: expected a feature store that is built from the last extraction by the SQL and the "
+            f"settings of now, found {evidence.last}. Materialize the feature store first: it computes whatever has "
+            "changed, so that there may be nothing left to compute by day."
+        )
+    first, until = context.partition_time_window
+    variables = {
+        "as_of": extraction.as_of.isoformat(timespec="microseconds"),
+        **settings_of(extraction, horizons),
+        "range_from_us": microseconds(first.astimezone(UTC)),
+        "range_until_us": microseconds(until.astimezone(UTC)),
+    }
+    finished = dbt.cli(
+        ["run", "--select", "observations_due track_records lead_features", "--vars", json.dumps(variables)],
+        manifest=manifest_path(),
+    ).wait()
+    shutil.rmtree(finished.target_path)
+    with warehouse.connect() as connection:
+        rows = connection.execute(
+            "select count(*) from features.lead_features where as_of >= $1 and as_of < $2", [first, until]
+        ).fetchall()[0][0]
+    return dg.MaterializeResult(
+        metadata={"dagster/partition_row_count": rows, "clock": dg.MetadataValue.timestamp(extraction.as_of)}
+    )
+
+
+def added_days(warehouse: Warehouse, since: datetime) -> Iterator[dg.AssetMaterialization]:
+    """Yield what a build has added, day by day: the observations since the one before."""
+    with warehouse.connect() as connection:
+        days = connection.execute(
+            "select cast(as_of as date) as day, count(*) from features.lead_features where as_of > $1 "
+            "and observation_kind <> 'clock' group by cast(as_of as date) order by day",
+            [since],
+        ).fetchall()
+    for day, rows in days:
+        key = day.isoformat()
+        if DAYS.has_partition_key(key):
+            yield dg.AssetMaterialization(KEY, partition=key, metadata={"dagster/partition_row_count": rows})

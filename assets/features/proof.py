@@ -1,0 +1,168 @@
+"""Layer `features`, checked on real data: what was not known then is in no value. `store.proof.point_in_time` measures.
+
+The check blocks: where the proof fails, or cannot run, nothing that depends on the feature view runs after it, and
+whoever promotes, scores or publishes in another run finds no certificate that lets it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets.platform import keys
+from assets.platform.resources import WAREHOUSE_POOL, Clock, Proving
+from assets.platform.tables import metadata_table
+from models.declared.registry import DECLARATIONS, FEATURE_VIEWS
+from models.declaring.feature_view import FeatureView
+from models.markdown import bullets, plain
+from store.features.certificate import Certificate, Difference, failed, how_to_accept, sentences
+from store.features.kept import CompiledSql
+from store.proof.point_in_time import PROOF_ERRORS, prove
+from store.proof.sample import Subject
+from store.warehouse.scratch import Name
+from store.warehouse.warehouse import Warehouse
+
+SHOWN = 50
+"""Differences that the UI shows of a failure, the first of each column in each replay; the certificate has them all."""
+
+NAMED = 8
+"""Differences that the message of a failed step names."""
+
+
+def subject(view: FeatureView) -> Subject:
+    """Return a feature view with the labels of the models that learn from it."""
+    learnt = [declaration for declaration in DECLARATIONS.values() if declaration.feature_view == view]
+    schema, _, values = view.value_table.partition(".")
+    return Subject(
+        view=(view.schema, view.name),
+        key=view.key,
+        labels=tuple(dict.fromkeys(("labels", each.label) for each in learnt)),
+        at_census=((schema, values),) if values else (),
+    )
+
+
+def point_in_time_check(view: FeatureView) -> dg.AssetChecksDefinition:
+    """Return the check that replays a feature view and its labels."""
+    about = subject(view)
+
+    @dg.multi_asset_check(
+        name=f"{view.schema}__{view.name}_point_in_time",
+        specs=[
+            dg.AssetCheckSpec(
+                "point_in_time",
+                asset=keys.features(view),
+                additional_deps=[dg.AssetKey([*label]) for label in about.labels],
+                blocking=True,
+                description=(
+                    "The compiled SQL gives the features and labels of the store again on copies of the sources "
+                    "without, and with another, future; windowed features without what lies outside their window; "
+                    "labels with another past. A failure names the features, rows and both values, and nothing that "
+                    "depends on the features runs after it. Trainings keep the certificate."
+                ),
+            )
+        ],
+        pool=WAREHOUSE_POOL,
+    )
+    def point_in_time(
+        context: dg.AssetCheckExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        compiled: dg.ResourceParam[CompiledSql],
+        proving: dg.ResourceParam[Proving],
+        clock: dg.ResourceParam[Clock],
+    ) -> Iterator[dg.AssetCheckResult]:
+        build = compiled.build(warehouse.built_extraction().as_of)
+        accepted = proving.accepts(build.sha256)
+        try:
+            with warehouse.connect() as connection:
+                proved = prove(connection, build, about, clock.present())
+        except PROOF_ERRORS as error:
+            said = failed(build, str(error), clock.present(), accepted=accepted)
+            compiled.certify(view.name, said)
+            yield _result(about.view, passed=False, accepted=accepted, description=str(error), metadata={})
+            reason = f"The proof could not run. {error}"
+        else:
+            compiled.certify(view.name, proved.to_json(accepted=accepted))
+            yield result(proved, about.view, accepted=accepted)
+            if proved.passed:
+                return
+            reason = (
+                f"{', '.join(proved.differing_columns)}: expected values that were known at their time, found others:\n"
+                + "\n".join(f"- {each}" for each in sentences(proved.differences, NAMED))
+            )
+        if accepted:
+            context.log.warning(f"{reason}\nA person accepted this build: the run goes on.")
+            return
+        raise dg.Failure(
+            description=(
+                f"{reason}\nNothing that depends on {'.'.join(about.view)} is trained, promoted, scored or published. "
+                f"Correct the dbt models and build them again. {how_to_accept(build.sha256, build.as_of.isoformat())}"
+            ),
+            allow_retries=False,
+        )
+
+    return point_in_time
+
+
+def result(certificate: Certificate, view: Name, *, accepted: bool = False) -> dg.AssetCheckResult:
+    """Return the verdict with the certificate."""
+    differing = certificate.differing_columns
+    return _result(
+        view,
+        passed=certificate.passed,
+        accepted=accepted,
+        description=(
+            f"{certificate.rows:,} rows of {len(certificate.features)} features and the labels, replayed at "
+            f"{len(certificate.moments)} moments, are as in the store."
+            if certificate.passed
+            else f"{', '.join(differing)}: not what was known then, or not what the window says. "
+            "The differences show rows with both values; correct the dbt models and build them again."
+        ),
+        metadata={
+            "moments": dg.MetadataValue.md(bullets(each.isoformat() for each in certificate.moments)),
+            "rows": certificate.rows,
+            "rows_by_variant": dg.MetadataValue.json(certificate.rows_by_variant),
+            "features": len(certificate.features),
+            "not_exercised": ", ".join(certificate.not_exercised) or "none",
+            "leads": certificate.leads,
+            "leads_share": certificate.leads_share,
+            "seconds": round(certificate.seconds, 2),
+            "proved_at": dg.MetadataValue.timestamp(certificate.proved_at),
+            "clock": dg.MetadataValue.timestamp(certificate.as_of),
+            "sql_sha256": certificate.sql_sha256,
+            "differing_columns": ", ".join(differing) or "none",
+            "differences": _table(certificate.differences),
+        },
+    )
+
+
+def _result(
+    view: Name, *, passed: bool, accepted: bool, description: str, metadata: Mapping[str, Any]
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=dg.AssetKey([*view]),
+        check_name="point_in_time",
+        passed=passed,
+        # what a person has accepted blocks nothing
+        severity=dg.AssetCheckSeverity.WARN if accepted else dg.AssetCheckSeverity.ERROR,
+        # the UI reads it as Markdown
+        description=plain(description),
+        metadata={**metadata, "accepted": accepted},
+    )
+
+
+def _table(differences: Sequence[Difference]) -> dg.TableMetadataValue:
+    first = {(each.table, each.column, each.variant): each for each in reversed(differences)}
+    header = ("column", "replay", "T", "rows", "lead", "as of", "in the store", "in the replay")
+    return metadata_table(
+        header,
+        (
+            (
+                f"{each.table}.{each.column}", each.variant, each.moment.isoformat(), f"{each.rows:,}", each.key,
+                each.as_of.isoformat(), each.stored, each.replayed,
+            )
+            for each in sorted(first.values(), key=lambda each: (each.table, each.column, each.variant))[:SHOWN]
+        ),
+    )  # fmt: skip
+
+
+point_in_time = [point_in_time_check(view) for view in FEATURE_VIEWS.values()]

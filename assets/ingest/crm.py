@@ -1,0 +1,211 @@
+"""Layer `crm`: the CRM's records, extracted into schema ``raw`` by the source contract."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.platform import keys
+from assets.platform.event_log import latest_materialization
+from assets.platform.resources import WAREHOUSE_POOL, Clock, CrmSource
+from assets.platform.tables import metadata_table
+from assets.publishing.last_publication import why_lost
+from models.declared.registry import DECLARATIONS
+from models.markdown import bullets
+from store.addresses import same_place, without_password
+from store.ledger.measurements import LATENESS, Lateness
+from store.ledger.schema import ledger
+from store.ledger.table import replace_measurement
+from store.measuring.lateness import measure_lateness
+from store.publishing.publication import Publication
+from store.source.contract import TABLES, SourceContractError
+from store.warehouse.extraction import NoExtractionError
+from store.warehouse.warehouse import Warehouse
+
+MAX_REJECTED_SHARE = 0.01
+"""Rejects above one row in a hundred mean a broken feed or a wrong mapping rather than single mistakes."""
+
+DESCRIPTIONS = {
+    **{name: metadata_table.description for name, metadata_table in TABLES.items()},
+    "rejects": "One row per record that does not fit the source contract, with its place, the reason, and what to do.",
+}
+
+
+@dg.multi_asset(
+    name="crm",
+    specs=[
+        dg.AssetSpec(
+            key=keys.crm(name),
+            description=description,
+            group_name="crm",
+            kinds={"dlt", "duckdb"},
+            owners=["team:data-engineering"],
+        )
+        for name, description in DESCRIPTIONS.items()
+    ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "few_rejects",
+            asset=keys.crm(name),
+            description=f"At most {MAX_REJECTED_SHARE:.0%} of the rows that were read are rejected.",
+        )
+        for name in TABLES
+    ],
+    pool=WAREHOUSE_POOL,
+)
+def crm(
+    context: dg.AssetExecutionContext,
+    crm_source: dg.ResourceParam[CrmSource],
+    warehouse: dg.ResourceParam[Warehouse],
+    publication: dg.ResourceParam[Publication],
+    clock: dg.ResourceParam[Clock],
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Extract the CRM's records: only new and changed rows move, and what does not fit is quarantined.
+
+    Raises
+    ------
+    dagster.Failure
+        If the source breaks the contract, or what it delivered before is gone, with the message that says where and
+        what to do; the warehouse is then as it was. If the warehouse was lost, and this run would score and trains
+        nothing.
+    """
+    from store.source.extract import extract
+
+    lost = why_lost(warehouse, publication, context.instance)
+    if lost is not None:
+        _refuse_to_score(context.op_execution_context.job_def.asset_layer.executable_asset_keys, lost)
+        context.log.warning(f"{lost} It is filled anew from the source.")
+
+    try:
+        address = crm_source.resolved()
+        # the simulated CRM lies in the home and may move with it
+        if not crm_source.accept_new_source:
+            # the history that a lost warehouse takes back is of the company that it was filled from
+            filled_from = None if lost is None else _last_source(context.instance)
+            _refuse_other_source(warehouse, address, moved=crm_source.address is None, filled_from=filled_from)
+        report = extract(
+            source=address,
+            warehouse=warehouse.address,
+            state_dir=crm_source.state_dir,
+            as_of=crm_source.as_of,
+            present=clock.present(),
+            models=DECLARATIONS,
+            mapping=crm_source.mapping,
+            accept=crm_source.accept_extraction,
+            log=context.log.info,
+        )
+    except SourceContractError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+
+    with ledger(warehouse) as connection:
+        late = measure_lateness(connection)
+        replace_measurement(
+            connection, LATENESS, {"as_of": report.as_of}, late, run_id=context.run_id, measured_at=clock.present()
+        )
+    for assumption in report.assumptions:
+        context.log.warning(f"assumption of mapping {report.mapping_name}: {assumption}")
+    for sentence in report.notices:
+        context.log.warning(sentence)
+    for sentence in report.accepted:
+        context.log.warning(f"accepted by a person: {sentence}")
+    shared: dict[str, Any] = {
+        "clock": dg.MetadataValue.timestamp(report.as_of),
+        "source": report.source,
+        "mapping": f"{report.mapping_name} ({report.mapping_reason})",
+        "accepted": dg.MetadataValue.md(bullets(report.accepted)),
+    }
+    rejected = [
+        (name, reason, rows)
+        for name, found in report.tables.items()
+        for reason, rows in sorted(found.rejects_by_reason.items())
+    ]
+    for name in TABLES:
+        read = report.tables[name]
+        share = read.rows_rejected / read.rows_read if read.rows_read else 0.0
+        figures = {key: value for key, value in asdict(read).items() if key != "rows_total"}
+        figures["lateness"] = lateness_table(each for each in late if each.table_name == name)
+        if name == "changes":
+            figures["changes_seen"] = report.changes_seen
+        yield dg.MaterializeResult(
+            asset_key=keys.crm(name),
+            metadata={"dagster/row_count": read.rows_total, **figures, **shared},
+            check_results=[
+                dg.AssetCheckResult(
+                    asset_key=keys.crm(name),
+                    check_name="few_rejects",
+                    passed=share <= MAX_REJECTED_SHARE,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"rejected_share": share, "threshold": MAX_REJECTED_SHARE},
+                )
+            ],
+        )
+    yield dg.MaterializeResult(
+        asset_key=keys.crm("rejects"),
+        metadata={
+            "dagster/row_count": sum(each.rows_rejected for each in report.tables.values()),
+            "rejects_by_reason": metadata_table(("table", "reason", "rows"), rejected),
+            "assumptions": dg.MetadataValue.md(bullets(report.assumptions)),
+            **shared,
+        },
+    )
+
+
+def _refuse_to_score(run: Iterable[dg.AssetKey], lost: str) -> None:
+    """Refuse a run that scores with the champions of a warehouse which was lost; one that trains makes new ones."""
+    layers = {key.path[0] for key in run}
+    if "scores" in layers and "candidate" not in layers:
+        raise dg.Failure(
+            description=(
+                f"{lost} There is no champion to score with: bring the warehouse back from a backup, or run the job "
+                "whole_loop (`make run`), which fills it from the source and trains anew."
+            ),
+            allow_retries=False,
+        )
+
+
+def _last_source(instance: dg.DagsterInstance) -> str | None:
+    """Return the source of the last extraction, as Dagster's event log knows it."""
+    last = latest_materialization(instance, keys.crm("leads"))
+    return None if last is None or "source" not in last.metadata else str(last.metadata["source"])
+
+
+def _refuse_other_source(warehouse: Warehouse, address: str, *, moved: bool, filled_from: str | None = None) -> None:
+    """Two companies in one warehouse would train one model: refuse a source other than the one it was filled from.
+
+    Where a warehouse was lost and does not know it any more, `filled_from` says which that was.
+    """
+    try:
+        filled_from = warehouse.extraction().source
+    except NoExtractionError:
+        if filled_from is None:
+            return
+    from store.source.reading.sources import describe
+
+    found = describe(address)
+    same = Path(filled_from).name == Path(found).name if moved else same_place(filled_from, found)
+    if not same:
+        raise dg.Failure(
+            description=(
+                f"{warehouse.shown}: expected the source that it was filled from, "
+                f"{without_password(filled_from)}, found {found}. "
+                "For another company set LEADLINE_HOME to a folder of its own; if this is the same company at a new "
+                "place, set LEADLINE_ACCEPT_NEW_SOURCE=1 for one run."
+            ),
+            allow_retries=False,
+        )
+
+
+def lateness_table(figures: Iterable[Lateness]) -> dg.TableMetadataValue:
+    """Return figures as a table, in days and per cent."""
+    head = ("until", "of", "rows", "median, days", "90 %", "99 %", "latest", "over 1 d", "over 7 d", "over 30 d")
+    rows = (
+        (
+            each.measure, each.type or each.table_name, f"{each.rows:,}", f"{each.median_days:.2f}",
+            f"{each.p90_days:.2f}", f"{each.p99_days:.2f}", f"{each.max_days:.2f}", f"{each.share_over_1d:.1%}",
+            f"{each.share_over_7d:.1%}", f"{each.share_over_30d:.1%}",
+        )
+        for each in figures
+    )  # fmt: skip
+    return metadata_table(head, rows)

@@ -1,0 +1,1 @@
+"""Layers ``training_set``, ``candidate`` and ``champion``."""

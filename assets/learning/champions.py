@@ -1,0 +1,234 @@
+"""Layer `champion`: which version's scores are published, and the ledger of the decisions that made it so."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from assets.platform import keys
+from assets.platform.resources import WAREHOUSE_POOL, Clock
+from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
+from models.decisions.comparison import on_shared_rows
+from models.decisions.horizons import ShorterHorizons
+from models.decisions.promotion import (
+    HORIZON_MATTERS,
+    ChampionEvidence,
+    Decision,
+    PromotionEvidence,
+    UntrainableEvidence,
+    decide_promotion,
+    decide_untrainable,
+    promotion_evidence,
+    with_advice,
+)
+from models.declared.registry import DECLARATIONS
+from models.declaring.declaration import Horizons, ModelDeclaration
+from models.grades import why_new_grades
+from models.markdown import bullets, plain
+from models.training.training_set import load as load_training_set
+from models.untrainable import Untrainable
+from models.versions.candidate import Candidate, evaluate
+from store.artifacts import ArtifactStore
+from store.features.kept import CompiledSql
+from store.ledger.champions import RETIRED, follow, load_champion, promote, unmeasured_champion
+from store.ledger.decisions import record_decision
+from store.ledger.predictions import grades_in_force, record_grades
+from store.ledger.schema import ledger
+from store.ledger.versions import load_version
+from store.measuring.shorter_horizons import try_shorter
+from store.warehouse.tables import Connection
+from store.warehouse.warehouse import Warehouse
+
+
+def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
+    """Return the asset that decides on promotion and moves the pointer to the champion."""
+
+    @dg.asset(
+        key=keys.champion(declaration.name),
+        ins={"candidate": dg.AssetIn(key=keys.candidate(declaration.name))},
+        group_name="champions",
+        kinds={"duckdb"},
+        owners=[declaration.owner],
+        description=(
+            "The version whose scores are published. Each decision, also a refusal, is a row of ml.ml_decisions; "
+            "a refused candidate leaves the champion as it was."
+        ),
+        pool=WAREHOUSE_POOL,
+    )
+    def champion(
+        context: dg.AssetExecutionContext,
+        candidate: Any,  # str or Untrainable: Dagster has no type for either of two
+        warehouse: dg.ResourceParam[Warehouse],
+        artifacts: dg.ResourceParam[ArtifactStore],
+        compiled: dg.ResourceParam[CompiledSql],
+        horizons: dg.ResourceParam[Horizons],
+        new_grades: dg.ResourceParam[bool],
+        confirmed_features: dg.ResourceParam[Mapping[str, tuple[str, ...]]],
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.MaterializeResult[Any]:
+        extraction = warehouse.extraction()
+        compiled.require_proof(declaration.feature_view.name, extraction.as_of)
+        applied = horizons.applied(declaration, extraction.horizon_days)
+        with ledger(warehouse) as connection:
+
+            def shorter() -> "ShorterHorizons | None":
+                return try_shorter(connection, lambda: compiled.build(extraction.as_of), extraction, applied)
+
+            evidence: PromotionEvidence | UntrainableEvidence
+            if isinstance(candidate, Untrainable):
+                evidence, decision = refuse_and_record(
+                    connection, applied, candidate, run_id=context.run_id, decided_at=clock.present(), shorter=shorter
+                )
+            else:
+                evidence, decision = decide_and_record(
+                    connection,
+                    declaration,
+                    artifacts,
+                    load_version(connection, artifacts, declaration.name, candidate),
+                    run_id=context.run_id,
+                    decided_at=clock.present(),
+                    shorter=shorter,
+                    new_grades=new_grades,
+                    confirmed=confirmed_features.get(declaration.name, ()),
+                )
+            pointer = connection.execute(
+                "select version from ml.ml_champions where model = $1", [declaration.name]
+            ).fetchone()
+        log = context.log.warning if decision.outcome == "refuse" else context.log.info
+        log(f"{declaration.name}: {decision.outcome}. {decision.reason}")
+        return dg.MaterializeResult(
+            metadata={
+                "champion": pointer[0] if pointer else "none",
+                "candidate": evidence.version,
+                "decision": decision.outcome,
+                "rule": decision.rule,
+                "reason": decision.reason,
+                **_tried(evidence.shorter),
+                "evidence": dg.MetadataValue.json(asdict(evidence)),
+            }
+        )
+
+    return champion
+
+
+def decide_and_record(
+    connection: "Connection",
+    declaration: ModelDeclaration,
+    artifacts: ArtifactStore,
+    version: Candidate,
+    *,
+    run_id: str,
+    decided_at: datetime,
+    shorter: "Callable[[], ShorterHorizons | None]" = lambda: None,
+    new_grades: bool = False,
+    confirmed: tuple[str, ...] = (),
+) -> tuple[PromotionEvidence, Decision]:
+    """Decide whether a version becomes champion, write the decision to the ledger, and move the pointer.
+
+    The decision, the pointer and the grades are written in one transaction. `shorter` tries shorter horizons after a
+    refusal that one may have spared; `new_grades` says that somebody asks for new grades; `confirmed` are
+    the features that a person says were known at the time.
+    """
+    applied = declaration.with_horizon(version.manifest["horizon_days"])
+    evaluation = evaluate(version)
+    evidence = promotion_evidence(applied, evaluation, _champion(connection, artifacts, version), confirmed)
+    decision = decide_promotion(evidence)
+    if decision.rule in HORIZON_MATTERS:
+        evidence = replace(evidence, shorter=shorter())
+        decision = with_advice(decision, evidence.shorter)
+    connection.begin()
+    if decision.outcome == "refuse":
+        decision = _retiring(connection, evidence.model, decision, decided_at)
+    record_decision(connection, run_id, evidence, decision, decided_at)
+    if decision.outcome == "promote":
+        promote(connection, version, sha256(version.directory / MANIFEST), decided_at)
+    if decision.outcome != "refuse" and evaluation.census is not None:
+        why = why_new_grades(grades_in_force(connection, version.model), applied, asked=new_grades)
+        if why is not None:
+            record_grades(connection, version, applied.grades, evaluation.census.grades, why, decided_at)
+    connection.commit()
+    return evidence, decision
+
+
+def refuse_and_record(
+    connection: "Connection",
+    declaration: ModelDeclaration,
+    untrainable: Untrainable,
+    *,
+    run_id: str,
+    decided_at: datetime,
+    shorter: "Callable[[], ShorterHorizons | None]" = lambda: None,
+) -> tuple[UntrainableEvidence, Decision]:
+    """Write to the ledger that a model could not be trained; the pointer stays where it is."""
+    evidence = UntrainableEvidence(
+        model=declaration.name,
+        horizon_days=declaration.horizon_days,
+        untrainable=untrainable,
+        shorter=shorter() if untrainable.horizon_matters else None,
+    )
+    connection.begin()
+    refusal = with_advice(decide_untrainable(evidence), evidence.shorter)
+    decision = _retiring(connection, evidence.model, refusal, decided_at)
+    record_decision(connection, run_id, evidence, decision, decided_at)
+    connection.commit()
+    return evidence, decision
+
+
+def _retiring(connection: "Connection", model: str, refusal: Decision, decided_at: datetime) -> Decision:
+    """Take a champion of an earlier recipe out of service after a refusal, and say so in its reason.
+
+    It was never measured on a census, and nothing takes its place: its scores are not known to be true. The same goes
+    for one of which nobody has looked whether its features know the outcome, where those of the candidate seem to.
+    """
+    lacking = {"census": "was never measured on a census"}
+    if refusal.rule == "hindsight":
+        lacking["hindsight"] = "was never looked at for hindsight"
+    for measure, what in lacking.items():
+        unmeasured = unmeasured_champion(connection, model, measure)
+        if unmeasured is not None:
+            follow(connection, model, unmeasured, RETIRED, decided_at)
+            reason = f"{refusal.reason} The champion {unmeasured}, of an earlier recipe, {what} and scores no longer."
+            return replace(refusal, reason=reason)
+    return refusal
+
+
+def _tried(shorter: "ShorterHorizons | None") -> dict[str, Any]:
+    if shorter is None:
+        return {}
+    tried = bullets(f"{shorter.setting}={each.horizon_days}: {each.reason}" for each in shorter.trials)
+    return {"shorter_horizons": dg.MetadataValue.md(tried if shorter.trials else plain(shorter.advice))}
+
+
+def _champion(connection: "Connection", artifacts: ArtifactStore, candidate: Candidate) -> ChampionEvidence | None:
+    row = connection.execute(
+        "select champions.version, versions.metrics, versions.baseline, versions.horizon_days, versions.census "
+        "from ml.ml_champions as champions inner join ml.ml_models as versions using (model, version) "
+        "where champions.model = $1",
+        [candidate.model],
+    ).fetchone()
+    if row is None:
+        return None
+    evidence = ChampionEvidence(
+        version=row[0],
+        horizon_days=row[3],
+        log_loss=json.loads(row[1])["log_loss"],
+        baseline_log_loss=json.loads(row[2])["log_loss"],
+        on_census=row[4] is not None,
+    )
+    if evidence.version == candidate.version or evidence.horizon_days != candidate.manifest["horizon_days"]:
+        return evidence
+    try:
+        champion = load_champion(connection, artifacts, candidate.model)
+    except ArtifactMismatchError:
+        # a champion whose files are damaged scores nothing, and must not stand in the way of its successor
+        return evidence
+    if champion is None:
+        return evidence
+    learnt = load_training_set(artifacts.training_sets(candidate.model) / candidate.manifest["training_set"])
+    return replace(evidence, shared=on_shared_rows(candidate, champion, learnt.frame()))
+
+
+champions = [champion_asset(declaration) for declaration in DECLARATIONS.values()]

@@ -1,0 +1,155 @@
+"""Layer `training_set`: frozen, hashed snapshots of observations, features and matured labels, one asset per model.
+
+The same asset answers questions: with ``entities`` in its configuration it writes the features and labels of those
+leads and times, and leaves the training set that models learn from as it is.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from assets.platform import keys
+from assets.platform.resources import WAREHOUSE_POOL
+from models.artifacts import sha256
+from models.declared.registry import DECLARATIONS
+from models.declaring.columns import AS_OF
+from models.declaring.declaration import Horizons, ModelDeclaration
+from models.evaluation.census import census_clocks
+from models.learning.splitting import temporal_split
+from models.training.training_set import TrainingDataError, freeze
+from models.untrainable import Untrainable, UntrainableError
+from store.artifacts import ArtifactStore
+from store.features.census import census
+from store.features.features_at import LEAD_ID, STATE, QuestionError, features_at
+from store.features.kept import CompiledSql
+from store.features.outcome_history import labelled_since
+from store.features.training_rows import matured, require_facts
+from store.measuring.hindsight import recent_rows
+from store.warehouse.warehouse import Warehouse
+
+
+class Question(dg.Config):
+    """A question for training rows, asked from the launchpad."""
+
+    entities: str | None = Field(
+        default=None,
+        description=(
+            "A CSV or Parquet file, or schema.table of the warehouse, with lead_id and as_of (with a zone). Its "
+            "features and labels are written as a Parquet file with as many rows, in its order. Unset: freeze the "
+            "training set of the model."
+        ),
+    )
+
+
+def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
+    """Return the asset that freezes the training set of a model.
+
+    Its value is the identifier of the set, or an `Untrainable` where there is nothing to learn from.
+    """
+    view = declaration.feature_view
+
+    @dg.asset(
+        key=keys.training_set(declaration.name),
+        deps=[keys.features(view), keys.label(declaration)],
+        group_name="training_sets",
+        kinds={"parquet", "pandas"},
+        owners=[declaration.owner],
+        description=(
+            f"Every observation whose label `{declaration.label}` has matured, with its features as of then, and the "
+            "census of past clocks on which what learns from it is measured: Parquet files that are never written "
+            "again, beside their manifest and hashes."
+        ),
+        pool=WAREHOUSE_POOL,
+        # a question yields no training set, and what depends on one is skipped
+        output_required=False,
+    )
+    def training_set(
+        context: dg.AssetExecutionContext,
+        config: Question,
+        warehouse: dg.ResourceParam[Warehouse],
+        artifacts: dg.ResourceParam[ArtifactStore],
+        compiled: dg.ResourceParam[CompiledSql],
+        horizons: dg.ResourceParam[Horizons],
+    ) -> Iterator[dg.Output[str | Untrainable] | dg.AssetObservation]:
+        import pandas as pd
+
+        if config.entities is not None:
+            yield dg.AssetObservation(
+                context.asset_key,
+                metadata=_answered(config.entities, declaration, warehouse, compiled, artifacts),
+            )
+            return
+        extraction = warehouse.built_extraction()
+        applied = horizons.applied(declaration, extraction.horizon_days)
+        frame = matured(warehouse, applied, extraction)
+        try:
+            require_facts(warehouse, applied, extraction)
+            clock = pd.Timestamp(extraction.as_of)
+            # where there are no rows, freeze says why
+            cut = temporal_split(frame, applied).cut if len(frame) else clock
+            clocks = census_clocks(cut, clock, applied.horizon_days)
+            of_clocks = census(warehouse, compiled.build(extraction.as_of), applied, clocks) if clocks else None
+            with warehouse.connect() as connection:
+                recent = recent_rows(connection, applied, extraction) if len(frame) else None
+            since = labelled_since(compiled, extraction.as_of, applied.label)
+            frozen = freeze(
+                frame, applied, artifacts.training_sets(declaration.name), clock, of_clocks, recent, since,
+                warn=context.log.warning,
+            )  # fmt: skip
+        except UntrainableError as error:
+            context.log.warning(f"{declaration.name} cannot be trained. {error}")
+            yield dg.Output(error.value, metadata={"dagster/row_count": len(frame), "untrainable": str(error)})
+            return
+        except TrainingDataError as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+        manifest = frozen.manifest
+        yield dg.Output(
+            frozen.id,
+            metadata={
+                "dagster/row_count": manifest["rows"],
+                "entities": manifest["entities"],
+                "first_as_of": manifest["first_as_of"],
+                "last_as_of": manifest["last_as_of"],
+                "horizon_days": manifest["horizon_days"],
+                "outcomes": dg.MetadataValue.json(manifest["outcome_counts"]),
+                "features": len(manifest["features"]),
+                "census": ", ".join(each[:10] for each in manifest["census"]) or "none",
+                "content_hash": manifest["content_hash"],
+                "artifact": dg.MetadataValue.path(frozen.directory),
+                "clock": dg.MetadataValue.timestamp(extraction.as_of),
+            },
+        )
+
+    return training_set
+
+
+def _answered(
+    entities: str, declaration: ModelDeclaration, warehouse: Warehouse, compiled: CompiledSql, artifacts: ArtifactStore
+) -> dict[str, Any]:
+    """Answer a question into a file that is named by its content; return what the UI shows of it."""
+    try:
+        frame = features_at(entities, labels=[declaration.label], warehouse=warehouse, compiled=compiled.path)
+    except QuestionError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    folder = artifacts.answers(declaration.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f"{os.getpid()}.tmp"
+    frame.to_parquet(unfinished, index=False)
+    answer = folder / f"{sha256(unfinished)[:16]}.parquet"
+    unfinished.replace(answer)
+    return {
+        "dagster/row_count": len(frame),
+        "answer": dg.MetadataValue.path(answer),
+        "question": entities,
+        "entities": int(frame[LEAD_ID].nunique()),
+        "labelled": int(frame[declaration.label_column].notna().sum()),
+        "lead_states": dg.MetadataValue.json({str(k): int(n) for k, n in frame[STATE].value_counts().items()}),
+        "first_as_of": str(frame[AS_OF].min()),
+        "last_as_of": str(frame[AS_OF].max()),
+    }
+
+
+training_sets = [training_set_asset(declaration) for declaration in DECLARATIONS.values()]

@@ -1,0 +1,1 @@
+"""Source health, feature quality, drift, and the decision to train anew."""

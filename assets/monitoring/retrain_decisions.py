@@ -1,0 +1,93 @@
+"""Layer `retrain_decision`: what the measurements of drift and of the source lead to, in the ledger of decisions.
+
+The decision is made here, where the warehouse is open; `orchestration.sensors` reads it from Dagster's event log.
+"""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from assets.platform import keys
+from assets.platform.event_log import runs_in_flight
+from assets.platform.resources import WAREHOUSE_POOL, Clock
+from models.decisions.retraining import decide_retraining
+from models.declared.registry import DECLARATIONS
+from models.declaring.declaration import ModelDeclaration
+from store.artifacts import ArtifactStore
+from store.features.dbt_project import feature_code
+from store.ledger.champions import load_champion
+from store.ledger.decisions import record_decision
+from store.ledger.schema import ledger
+from store.measuring.retraining import gather_retrain_evidence
+from store.warehouse.warehouse import Warehouse
+
+
+def retrain_job_name(model: str) -> str:
+    """Return the name of the job that trains a model anew."""
+    return f"retrain_{model}"
+
+
+def retrain_decision_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
+    """Return the asset that decides whether a model is trained anew."""
+
+    @dg.asset(
+        key=keys.retrain_decision(declaration.name),
+        deps=[keys.drift(declaration.name), keys.SOURCE_HEALTH],
+        group_name="drift",
+        kinds={"duckdb"},
+        owners=[declaration.owner],
+        description=(
+            "Retrain, wait or quarantine, with the reason: a row of ml.ml_decisions. The sensor retrain_sensor starts "
+            f"{retrain_job_name(declaration.name)}, or calls a person."
+        ),
+        pool=WAREHOUSE_POOL,
+    )
+    def retrain_decision(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        artifacts: dg.ResourceParam[ArtifactStore],
+        clock: dg.ResourceParam[Clock],
+    ) -> dg.MaterializeResult[Any]:
+        as_of = warehouse.built_extraction().as_of
+        training = runs_in_flight(
+            context.instance,
+            [retrain_job_name(declaration.name)],
+            keys.candidate(declaration.name),
+            but=context.run_id,
+        )
+        with ledger(warehouse) as connection:
+            champion = load_champion(connection, artifacts, declaration.name)
+            evidence = gather_retrain_evidence(
+                connection,
+                declaration,
+                champion,
+                clock=as_of,
+                feature_code=feature_code(declaration.feature_view.name),
+                in_flight=bool(training),
+            )
+            decision = decide_retraining(evidence, declaration.retrain)
+            record_decision(connection, context.run_id, evidence, decision, clock.present())
+        (context.log.info if decision.outcome == "wait" else context.log.warning)(
+            f"{declaration.name}: {decision.outcome}. {decision.reason}"
+        )
+        return dg.MaterializeResult(
+            metadata={
+                "outcome": decision.outcome,
+                "rule": decision.rule,
+                "reason": decision.reason,
+                "evidence_id": decision.evidence_id,
+                "champion": evidence.version or "none",
+                "clock": dg.MetadataValue.timestamp(as_of),
+                "evidence": dg.MetadataValue.json(
+                    {name: str(value) if isinstance(value, datetime) else value
+                     for name, value in asdict(evidence).items()}
+                ),
+            }
+        )  # fmt: skip
+
+    return retrain_decision
+
+
+retrain_decisions = [retrain_decision_asset(declaration) for declaration in DECLARATIONS.values()]

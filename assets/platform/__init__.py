@@ -1,0 +1,1 @@
+"""What all assets share: resources, dbt, the event log, values between steps."""

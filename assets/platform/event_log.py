@@ -1,0 +1,84 @@
+"""What Dagster's event log knows of checks, decisions and runs: the one place that asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+# The calls that only exist below the public surface stand in this module and nowhere else.
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    AssetCheckExecutionRecordStatus,
+)
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+REASON_TAG = "leadline/reason"
+"""Run tag that says why a training was asked for."""
+
+EVIDENCE_TAG = "leadline/evidence"
+"""Run tag that identifies the evidence on which a training was asked for."""
+
+MODEL_TAG = "leadline/model"
+"""Run tag with the model that a training is of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckEvaluation:
+    """A finished evaluation of a check: whether it failed, and the run that made it."""
+
+    failed: bool
+    run_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Materialization:
+    """The latest materialization of an asset: its plain metadata values, and the run that made it."""
+
+    metadata: Mapping[str, Any]
+    run_id: str
+
+
+def latest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> CheckEvaluation | None:
+    """Return the latest *finished* evaluation of a check, or None if there is none.
+
+    The latest record of a check may only be planned: its run goes on, was killed, or the check itself raised. Such a
+    record says nothing, and hides the last one that does.
+    """
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+    )
+    if not records:
+        return None
+    (record,) = records
+    return CheckEvaluation(failed=record.status == AssetCheckExecutionRecordStatus.FAILED, run_id=record.run_id)
+
+
+def latest_materialization(instance: dg.DagsterInstance, key: dg.AssetKey) -> Materialization | None:
+    """Return the latest materialization of an asset, or None if there is none."""
+    event = instance.get_latest_materialization_event(key)
+    if event is None or event.asset_materialization is None:
+        return None
+    return Materialization(
+        metadata={name: entry.value for name, entry in event.asset_materialization.metadata.items()},
+        run_id=event.run_id,
+    )
+
+
+def runs_in_flight(
+    instance: dg.DagsterInstance, jobs: Collection[str], asset: dg.AssetKey, *, but: str | None = None
+) -> list[str]:
+    """Return the runs that are queued or go on, of the jobs or with the asset picked by hand, without the run `but`."""
+    return [
+        run.run_id
+        for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))
+        if run.run_id != but and (run.job_name in jobs or asset in (run.asset_selection or ()))
+    ]
+
+
+def runs_on_evidence(instance: dg.DagsterInstance, job: str, evidence: str) -> list[dg.DagsterRunStatus]:
+    """Return how the runs of a job stand that were asked for on a piece of evidence, the latest first."""
+    found = instance.get_runs(dg.RunsFilter(job_name=job, tags={EVIDENCE_TAG: evidence}))
+    return [run.status for run in found]

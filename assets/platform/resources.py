@@ -1,0 +1,97 @@
+"""What assets need from outside: the clock, the source, and which build a person lets go on without a proof."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+STEP_RETRIES, STEP_RETRY_SECONDS = 2, 5
+"""Of a step that has lost its connection to a database."""
+
+WAREHOUSE_POOL = "warehouse"
+"""Every step that opens the warehouse waits in this pool, across runs: DuckDB admits one writing process."""
+
+
+class Clock:
+    """The wall clock: the one place that asks what time it is. Features and labels never do."""
+
+    def present(self) -> datetime:
+        """Return the present time, UTC."""
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrmSource:
+    """Where the CRM's records come from.
+
+    Parameters
+    ----------
+    address : str or None
+        Folder or ``postgresql://`` address; None for the simulated CRM, which is made under `simulated` when missing.
+    mapping : str or None
+    as_of : datetime or None
+        The clock; None for the default of the source.
+    accept_new_source : bool
+    accept_extraction : str
+        The beginning of the hash of what an extraction may lose; empty for nothing.
+    accepted_since : datetime or None
+        From when on the source counts as it should be; None for always.
+    state_dir, simulated : Path
+    simulation_leads, simulation_months, simulation_seed : int
+    """
+
+    address: str | None
+    mapping: str | None
+    as_of: datetime | None
+    accept_new_source: bool
+    accept_extraction: str = ""
+    accepted_since: datetime | None
+    state_dir: Path
+    simulated: Path
+    simulation_leads: int
+    simulation_months: int
+    simulation_seed: int
+
+    def resolved(self) -> str:
+        """Return the address, after making the simulated CRM where that is the source and is not there yet."""
+        if self.address is not None:
+            return self.address
+        folder = self.simulated / (
+            f"{self.simulation_leads}_leads_{self.simulation_months}_months_seed_{self.simulation_seed}"
+        )
+        if not folder.exists():
+            from simulation import simulate
+
+            simulate(folder, leads=self.simulation_leads, months=self.simulation_months, seed=self.simulation_seed)
+        return str(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proving:
+    """The build whose proof a person lets fail, by the beginning of the hash of its SQL; empty for none."""
+
+    accepted: str = ""
+
+    def accepts(self, sql_sha256: str) -> bool:
+        """Say whether a build may go on although its proof has failed."""
+        return self.accepted != "" and sql_sha256.startswith(self.accepted)
+
+
+def retry_step(error: Exception) -> None:
+    """Have a step of a run that has lost its connection to the warehouse run again; do nothing outside of one.
+
+    Every write is keyed and a transaction, so a step can be run again from its beginning.
+
+    Raises
+    ------
+    dagster.RetryRequested
+        In a step.
+    """
+    try:
+        dg.OpExecutionContext.get()
+    except dg.DagsterInvariantViolationError:
+        return
+    raise dg.RetryRequested(max_retries=STEP_RETRIES, seconds_to_wait=STEP_RETRY_SECONDS) from error

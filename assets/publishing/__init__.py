@@ -1,0 +1,1 @@
+"""Layers ``scores`` and ``marts``, and what is published."""

@@ -1,0 +1,79 @@
+"""Comparison of a candidate with the champion on rows from which neither has learnt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from models.decisions.promotion import SharedRows
+from models.declaring.columns import AS_OF
+from models.evaluation.held_out import RESAMPLES
+from models.evaluation.measures import Predictions, losses, mean_losses, resampled
+from models.learning.fitting import predict
+from models.learning.frames import model_input
+from models.versions.candidate import PROBABILITY, TRUTH, Candidate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEED = 7
+
+LEAST_ROWS = 500
+"""Rows below which the comparison would be mostly chance."""
+
+
+def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFrame) -> SharedRows | None:
+    """Compare a candidate with the champion on held-out rows of the candidate whose entities the champion never saw.
+
+    Later rows of an entity that it has learnt from would not do: their outcome is mostly the one that it has learnt.
+    On these rows the world is the same for both. What each has on record was measured on rows of its own time, and
+    after a change of the world the new rows can be harder for any model.
+
+    Parameters
+    ----------
+    candidate, champion : Candidate
+        Over the same horizon.
+    frame : DataFrame
+        The candidate's training set.
+
+    Returns
+    -------
+    SharedRows or None
+        None where there are fewer than `LEAST_ROWS` rows, or the champion knows a feature or outcome that the rows
+        do not have.
+    """
+    import numpy as np
+
+    held_out = candidate.held_out()
+    last_learnt = datetime.fromisoformat(champion.manifest["last_as_of"])
+    first = frame.groupby(candidate.key)[AS_OF].min()
+    later = held_out[held_out[candidate.key].isin(first.index[first > last_learnt])]
+    if (
+        len(later) < LEAST_ROWS
+        or candidate.outcomes != champion.outcomes
+        or not set(champion.features) <= set(frame.columns)
+    ):
+        return None
+    rows = later.merge(frame, on=[candidate.key, AS_OF], how="left", validate="one_to_one", suffixes=("", "_"))
+    binary = len(candidate.outcomes) == 1
+    position = {"0": 0, "1": 1} if binary else {name: number for number, name in enumerate(candidate.outcomes)}
+    model = Predictions(
+        truth=rows[TRUTH].map(position).to_numpy(dtype="int64"),
+        probability=rows[[PROBABILITY + name for name in candidate.outcomes]].to_numpy(dtype="float64"),
+        group=rows[candidate.key].factorize()[0],
+        outcomes=candidate.outcomes,
+    )
+    champions_probability = predict(champion.pipeline, model_input(rows, champion.features), champion.outcomes)
+    baseline = np.tile(candidate.manifest["baseline"], (len(rows), 1))
+    own, champions, trivial = (
+        losses(replace(model, probability=each)) for each in (model.probability, champions_probability, baseline)
+    )
+    lost = mean_losses(model, (own - champions) / trivial.mean(), resampled(model.groups, RESAMPLES, SEED))
+    return SharedRows(
+        rows=len(rows),
+        candidate_log_loss=float(own.mean()),
+        champion_log_loss=float(champions.mean()),
+        baseline_log_loss=float(trivial.mean()),
+        lost_at_least=float(np.quantile(lost, 0.025)),
+    )

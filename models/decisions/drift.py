@@ -1,0 +1,320 @@
+"""Drift: what is measured of a champion's world, and which checks fail. A pure decision on evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from models.declaring.columns import Kind
+from models.declaring.policies import DriftPolicy
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CHECKS: Mapping[str, str] = {
+    "features": "No feature is distributed otherwise than when the champion was trained.",
+    "predictions": "The champion predicts as it did when it was trained.",
+    "performance": "On labels that have matured since, the champion is as good as it was on its held-out rows.",
+    "champion_age": "The champion is young enough, or nothing has matured since that it has not seen.",
+}
+"""The checks of a champion's drift, with what holds when they pass."""
+
+MEASURED_ON_LABELS = "performance"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance:
+    """How far the current rows of a column lie from the reference rows. None where a figure is undefined.
+
+    Attributes
+    ----------
+    column : str
+    kind : {"number", "text"}
+    rows_reference, rows_current : int
+        Rows with a value.
+    psi : float or None
+        Population stability index, the sum of (p - q) ln(p / q) over bins: for a number the deciles of the reference, a
+        bin beyond it on either side, and one for null; for text the nine commonest values of the reference, all others
+        together, and null. Undefined where a side has no row.
+    distance : float or None
+        Of the values that are not null. For a number the Kolmogorov-Smirnov statistic, the largest distance between
+        the two distribution functions; for text the Jensen-Shannon distance to base 2. Both lie in 0 to 1.
+    wasserstein : float or None
+        For a number the area between the two distribution functions, in standard deviations of the reference; 0.1
+        means that the values have moved by a tenth of their spread. Undefined where the reference is constant.
+    nulls_reference, nulls_current : float or None
+        Share of null rows.
+    new_categories : float or None
+        For text the share of current rows whose value no reference row has.
+    """
+
+    column: str
+    kind: Kind
+    rows_reference: int
+    rows_current: int
+    psi: float | None
+    distance: float | None
+    wasserstein: float | None
+    nulls_reference: float | None
+    nulls_current: float | None
+    new_categories: float | None
+
+    def statistics(self) -> dict[str, float]:
+        """Return the figures that are defined, by the name under which they are kept."""
+        figures = {
+            "psi": self.psi,
+            "kolmogorov_smirnov" if self.kind == "number" else "jensen_shannon": self.distance,
+            "wasserstein": self.wasserstein,
+            "nulls_reference": self.nulls_reference,
+            "nulls_current": self.nulls_current,
+            "new_categories": self.new_categories,
+        }
+        return {name: value for name, value in figures.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Performance:
+    """How good predictions were, on observations whose outcome is known.
+
+    Attributes
+    ----------
+    rows : int
+    positives : int
+        Entities with the commonest outcome.
+    auc : dict of str to float
+        Area under the ROC curve by outcome, without the outcomes that have too few positives.
+    bias : dict of str to float
+        By outcome: mean probability less observed rate.
+    """
+
+    rows: int
+    positives: int
+    auc: dict[str, float]
+    bias: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What a champion is compared with.
+
+    Attributes
+    ----------
+    trained_at : datetime
+        The clock at which it was trained, UTC.
+    last_as_of : datetime
+        Its latest training observation, UTC.
+    performance : Performance
+        On its held-out rows.
+    """
+
+    trained_at: datetime
+    last_as_of: datetime
+    performance: Performance
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftEvidence:
+    """What was measured of a champion's world at a clock.
+
+    Attributes
+    ----------
+    model, version : str
+    as_of : datetime
+        The clock, UTC.
+    window_days : int
+        Length of each window.
+    reference : Reference
+    rows_reference, rows_current, entities_reference, entities_current : int
+        Of the two windows.
+    features, predictions : tuple of Distance
+        Of each feature, and of the probability of each outcome.
+    performance : Performance
+        On observations after the training whose labels have matured, of as many days as a window has.
+    new_labels : int
+        Observations later than any of the training whose labels have matured.
+    """
+
+    model: str
+    version: str
+    as_of: datetime
+    window_days: int
+    reference: Reference
+    rows_reference: int
+    rows_current: int
+    entities_reference: int
+    entities_current: int
+    features: tuple[Distance, ...]
+    predictions: tuple[Distance, ...]
+    performance: Performance
+    new_labels: int
+
+    @property
+    def days_since_training(self) -> float:
+        """Days from the training to the clock."""
+        return (self.as_of - self.reference.trained_at).total_seconds() / 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a check says.
+
+    Attributes
+    ----------
+    check : str
+    failed : bool
+        Never without enough evidence.
+    statement : str
+        A sentence with the figures; without enough evidence it says so.
+    value, threshold : float or None
+        The figure that decides and its bound; None where it could not be measured.
+    subject : str
+        What the figure is of, where there are several (the feature that has moved most, say), or an empty text.
+    figures : dict of str to float
+        Other figures that help to read it.
+    shown_only : tuple of str
+        Columns that were measured and held to no bound.
+    """
+
+    check: str
+    failed: bool
+    statement: str
+    value: float | None = None
+    threshold: float | None = None
+    subject: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+    shown_only: tuple[str, ...] = ()
+
+
+def judge(evidence: DriftEvidence, policy: DriftPolicy, *, max_age_days: float) -> tuple[Verdict, ...]:
+    """Return the verdict of every check in `CHECKS`, in that order."""
+    return (
+        _judge_distances("features", evidence.features, evidence, policy),
+        _judge_distances("predictions", evidence.predictions, evidence, policy),
+        _judge_performance(evidence, policy),
+        _judge_age(evidence, max_age_days),
+    )
+
+
+def _judge_distances(
+    check: str, distances: tuple[Distance, ...], evidence: DriftEvidence, policy: DriftPolicy
+) -> Verdict:
+    smaller = min(evidence.rows_reference, evidence.rows_current)
+    fewer = min(evidence.entities_reference, evidence.entities_current)
+    if smaller < policy.min_rows:
+        return _not_enough(check, smaller, policy.min_rows, "observations in a window")
+    if fewer < policy.min_entities:
+        return _not_enough(check, fewer, policy.min_entities, "entities in a window")
+    bound = policy.psi_bound(check, evidence.entities_reference, evidence.entities_current)
+    index = {
+        each.column: each.psi for each in distances if each.psi is not None and each.column not in policy.shown_only
+    }
+    if not index:
+        return _not_enough(check, 0, 1, "columns with a value")
+    worst = max(index, key=lambda name: (index[name], name))
+    drifted = sorted((name for name in index if index[name] > bound), key=lambda name: (-index[name], name))
+    overlap = max(0.0, evidence.window_days - evidence.days_since_training)
+    statement = (
+        f"{len(drifted)} of {len(index)} have moved by more than {bound:.3f}: "
+        + ", ".join(f"{name} {index[name]:.3f}" for name in drifted[:5])
+        + (", …." if len(drifted) > 5 else ".")
+        if drifted
+        else f"None of {len(index)} has moved by more than {bound:.3f}; {worst} has moved most, by {index[worst]:.3f}."
+    )
+    if overlap:
+        statement += f" The two windows share {overlap:.0f} days, so little can differ yet."
+    return Verdict(
+        check=check,
+        failed=bool(drifted),
+        statement=statement,
+        value=index[worst],
+        threshold=bound,
+        subject=worst,
+        figures={"drifted": len(drifted), "measured": len(index)},
+        shown_only=policy.shown_only,
+    )
+
+
+def _judge_performance(evidence: DriftEvidence, policy: DriftPolicy) -> Verdict:
+    now, then = evidence.performance, evidence.reference.performance
+    check, bound = MEASURED_ON_LABELS, policy.max_auc_drop
+    if now.rows < policy.min_performance_rows:
+        return _not_enough(check, now.rows, policy.min_performance_rows, "matured observations since training")
+    common = [name for name in now.auc if name in then.auc]
+    if not common:
+        return _not_enough(check, now.positives, policy.min_positives, "entities with an outcome since training")
+    area, held_out = (sum(each.auc[name] for name in common) / len(common) for each in (now, then))
+    drop = held_out - area
+    gaps = {name: abs(bias - then.bias.get(name, 0.0)) for name, bias in now.bias.items()}
+    worst = max(gaps, key=lambda name: (gaps[name], name))
+    figures = {
+        "auc": area, "auc_held_out": held_out, "auc_drop": drop,
+        "calibration_gap": gaps[worst], "max_calibration_gap": policy.max_calibration_gap,
+        "rows": now.rows, "positives": now.positives,
+    }  # fmt: skip
+    statement = (
+        f"On {now.rows:,} matured observations the AUC is {area:.3f}, {abs(drop):.3f} "
+        f"{'below' if drop > 0 else 'above'} that of the held-out rows (bound {bound:g}); the mean probability of "
+        f"{worst} has moved {gaps[worst]:.3f} away from its observed rate (bound {policy.max_calibration_gap:g})."
+    )
+    # of the two the one that is further beyond its bound stands for the check
+    if gaps[worst] / policy.max_calibration_gap > drop / bound:
+        return Verdict(
+            check=check, failed=gaps[worst] > policy.max_calibration_gap, statement=statement,
+            value=gaps[worst], threshold=policy.max_calibration_gap, subject=worst, figures=figures,
+        )  # fmt: skip
+    return Verdict(
+        check=check, failed=drop > bound, statement=statement,
+        value=drop, threshold=bound, subject="auc", figures=figures,
+    )  # fmt: skip
+
+
+def _judge_age(evidence: DriftEvidence, bound: float) -> Verdict:
+    age = evidence.days_since_training
+    return Verdict(
+        check="champion_age",
+        failed=age > bound and evidence.new_labels > 0,
+        statement=f"Trained {age:.0f} days before the clock (bound {bound:g}); {evidence.new_labels:,} labels have "
+        "matured since that it has not seen.",
+        value=age,
+        threshold=bound,
+        figures={"new_labels": evidence.new_labels},
+    )
+
+
+def _not_enough(check: str, found: int, needed: int, what: str) -> Verdict:
+    return Verdict(check=check, failed=False, statement=f"Not enough evidence: {found:,} of {needed:,} {what}.")
+
+
+def measure_performance(
+    entities: np.ndarray, happened: np.ndarray, probability: np.ndarray, outcomes: tuple[str, ...], min_positives: int
+) -> Performance:
+    """Measure predictions against what happened.
+
+    Parameters
+    ----------
+    entities : ndarray, shape (n_rows,)
+        The entity of each row; rows of one entity are not independent, so positives are counted by entity.
+    happened : ndarray of bool, shape (n_rows, n_outcomes)
+    probability : ndarray of float, shape (n_rows, n_outcomes)
+    outcomes : tuple of str
+    min_positives : int
+        Entities with an outcome below which its AUC is left out: it would be mostly chance.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    rows = len(entities)
+    positives, areas = [0], {}
+    for column, name in enumerate(outcomes):
+        known = happened[:, column]
+        positives.append(len(set(entities[known])))
+        if positives[-1] >= min_positives and not known.all():
+            areas[name] = float(roc_auc_score(known, probability[:, column]))
+    bias = probability.mean(axis=0) - happened.mean(axis=0) if rows else []
+    return Performance(
+        rows=rows,
+        positives=max(positives),
+        auc=areas,
+        bias=dict(zip(outcomes, map(float, bias), strict=False)),
+    )

@@ -1,0 +1,345 @@
+"""Promotion: from what was measured to whether a candidate becomes champion. Pure; its caller measures and acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from models.decisions.horizons import ShorterHorizons
+from models.declaring.declaration import ModelDeclaration
+from models.evaluation.census import is_band_off, is_off
+from models.evaluation.records import CensusSlice, Evaluation, Figure, Total
+from models.evaluation.suspicion import Suspicion, suspicions, unconfirmed, why_suspected
+from models.untrainable import Untrainable
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedRows:
+    """Log-losses of candidate, champion and trivial baseline on the same rows, from which none has learnt.
+
+    `lost_at_least` is the lower end of the 95 % interval, over resampled entities, of the skill by which the candidate
+    lies below the champion; below 0 where it may as well lie above.
+    """
+
+    rows: int
+    candidate_log_loss: float
+    champion_log_loss: float
+    baseline_log_loss: float
+    lost_at_least: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChampionEvidence:
+    """What is known of the champion.
+
+    Attributes
+    ----------
+    version : str
+    horizon_days : int
+    log_loss, baseline_log_loss : float or None
+        Its own and its baseline's, on its own held-out rows.
+    on_census : bool
+        Whether it was measured on a census; versions of recipes before 4 were not.
+    shared : SharedRows or None
+        None where there are too few such rows.
+    """
+
+    version: str
+    horizon_days: int
+    log_loss: float | None
+    baseline_log_loss: float | None
+    on_census: bool = True
+    shared: SharedRows | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionEvidence:
+    """What a promotion is decided on.
+
+    Attributes
+    ----------
+    model, version : str
+        The candidate.
+    horizon_days : int
+        The horizon that it was trained over.
+    primary_metric : str
+    metrics, baseline : dict of str to float or None
+        Of the candidate and of the trivial baseline, on the candidate's held-out rows.
+    over_baseline : dict of str to Figure
+        By how much the candidate is better than the baseline, in the primary metric and in log-loss: the interval is
+        that of the difference, over resampled entities.
+    census : tuple of Total
+        Of the candidate, by outcome; empty where it was not measured on a census.
+    silence : tuple of CensusSlice
+        The census by silence.
+    max_census_off, max_skill_loss : float
+    suspected : tuple of Suspicion or None
+        The features that seem to know the outcome; None where nobody has looked.
+    confirmed : tuple of str
+        Features of which a person says that they were known at the time.
+    champion : ChampionEvidence or None
+        None as long as there is none.
+    shorter : ShorterHorizons or None
+        What was tried after a refusal.
+    """
+
+    model: str
+    version: str
+    horizon_days: int
+    primary_metric: str
+    metrics: dict[str, float | None]
+    baseline: dict[str, float | None]
+    over_baseline: dict[str, Figure]
+    census: tuple[Total, ...]
+    max_census_off: float
+    max_skill_loss: float
+    champion: ChampionEvidence | None
+    silence: tuple[CensusSlice, ...] = ()
+    suspected: tuple[Suspicion, ...] | None = ()
+    confirmed: tuple[str, ...] = ()
+    shorter: ShorterHorizons | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntrainableEvidence:
+    """What is known of a model that could not be trained.
+
+    Attributes
+    ----------
+    model : str
+    version : str
+        Always ``"none"``.
+    horizon_days : int
+    untrainable : Untrainable
+    shorter : ShorterHorizons or None
+        What was tried over shorter horizons, where one may matter.
+    """
+
+    model: str
+    version: str = "none"
+    horizon_days: int
+    untrainable: Untrainable
+    shorter: ShorterHorizons | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A decision with its reason, as the ledger keeps it.
+
+    Attributes
+    ----------
+    outcome : {"promote", "keep", "refuse"}
+        ``keep``: the candidate is the champion already.
+    rule : str
+        The rule that decided, as an identifier.
+    reason : str
+        A sentence with the figures.
+    kind : str
+    """
+
+    outcome: Literal["promote", "keep", "refuse"]
+    rule: str
+    reason: str
+    kind: str = "promotion"
+
+
+def promotion_evidence(
+    declaration: ModelDeclaration,
+    evaluation: Evaluation,
+    champion: ChampionEvidence | None,
+    confirmed: tuple[str, ...] = (),
+) -> PromotionEvidence:
+    """Gather the evidence on which the promotion of an evaluated candidate is decided."""
+    census = evaluation.census
+    slices = () if census is None else census.slices
+    return PromotionEvidence(
+        model=declaration.name,
+        version=evaluation.version,
+        horizon_days=declaration.horizon_days,
+        primary_metric=declaration.primary_metric,
+        metrics=evaluation.metrics,
+        baseline=evaluation.baseline,
+        over_baseline={name: evaluation.over_baseline[name] for name in (declaration.primary_metric, "log_loss")},
+        census=() if census is None else census.totals,
+        silence=tuple(each for each in slices if each.column == declaration.feature_view.silence),
+        max_census_off=declaration.max_census_off,
+        max_skill_loss=declaration.max_skill_loss,
+        champion=champion,
+        suspected=None if evaluation.hindsight is None else suspicions(declaration, evaluation),
+        confirmed=confirmed,
+    )
+
+
+def decide_promotion(evidence: PromotionEvidence) -> Decision:
+    """Decide whether a candidate becomes the champion.
+
+    Rows chosen at random flatter, so a candidate that was measured on such rows is refused. Every candidate must beat
+    the trivial baseline in the primary metric and in log-loss beyond the interval of the difference: a model that ranks
+    well and misstates probabilities would mislead the expected values that are published. A later candidate has also
+    seen later data, which is worth having for its own sake, so it need not beat the champion; it must not lose more
+    than `max_skill_loss` of skill, 1 - log-loss / baseline log-loss.
+
+    A candidate whose total over a census (`models.evaluation.census`) lies further from what happened than
+    `max_census_off`, beyond chance, is refused: the sum of its probabilities is what people plan with. So is one that
+    is off by as much in a band of silence: too few elsewhere may make up for it. A champion that was never measured on
+    a census gives way to a candidate that was.
+
+    A candidate with features that seem to know the outcome (`models.evaluation.suspicion`) is refused before any
+    figure of it is looked at, for what leaks flatters every figure. A person may confirm such features by name,
+    and the reason of a promotion says so.
+
+    Both are held against each other on the same rows where there are any that neither learnt from: when the world has
+    changed, the skill that the champion had in the old one is no measure of what can be had in the new. There the loss
+    counts only beyond its interval, for such rows can be of few entities, and the candidate that was measured has
+    learnt from fewer leads than the one that would be published. Else each brings the skill of its own rows, which
+    compares models on different rows better than any raw metric. A champion over another horizon answers another
+    question, and no figure of it is comparable.
+    """
+    decision = _decide(evidence)
+    suspected = dict.fromkeys(each.feature for each in evidence.suspected or ())
+    names = ", ".join(name for name in suspected if name in evidence.confirmed)
+    if decision.outcome != "promote" or not names:
+        return decision
+    return replace(decision, reason=f"{decision.reason} Suspected of hindsight, and confirmed by a person: {names}.")
+
+
+def _decide(evidence: PromotionEvidence) -> Decision:
+    champion = evidence.champion
+    if champion is not None and champion.version == evidence.version:
+        return Decision("keep", "same_version", f"{evidence.version} is the champion of {evidence.model} already.")
+
+    if evidence.suspected is None:
+        return Decision(
+            "refuse",
+            "hindsight_missing",
+            f"Nobody has looked whether the features of {evidence.version} know the outcome; train it anew.",
+        )
+    unclear = unconfirmed(evidence.suspected, evidence.confirmed)
+    if unclear:
+        return Decision(
+            "refuse", "hindsight", f"{evidence.version} is not promoted. {why_suspected(evidence.model, unclear)}"
+        )
+
+    for name in dict.fromkeys((evidence.primary_metric, "log_loss")):
+        value, trivial, better = evidence.metrics[name], evidence.baseline[name], evidence.over_baseline[name]
+        if value is None or trivial is None or better.value is None or better.lower is None:
+            return Decision(
+                "refuse",
+                "metric_undefined",
+                f"{name} of {evidence.version} is undefined on its held-out rows, so it cannot be compared.",
+            )
+        if not better.lower > 0:
+            return Decision(
+                "refuse",
+                "baseline_not_beaten",
+                f"{evidence.version} does not beat the trivial baseline beyond the interval: {name} {value:.4f}, "
+                f"baseline {trivial:.4f}, better by {better.value:.4f} ({better.lower:.4f} to {better.upper:.4f}).",
+            )
+
+    if not evidence.census:
+        return Decision(
+            "refuse",
+            "census_missing",
+            f"{evidence.version} was not measured on a census, so nothing says whether its probabilities hold on what "
+            "is scored; train it anew.",
+        )
+    off = _off_census(evidence)
+    if off:
+        return Decision(
+            "refuse",
+            "census_off",
+            f"What {evidence.version} expects of the open entities of past days is off by more than "
+            f"{evidence.max_census_off:.0%}, and by more than chance: {'; '.join(off)}.",
+        )
+
+    skill = _skill(evidence.metrics["log_loss"], evidence.baseline["log_loss"])
+    if champion is not None and not champion.on_census:
+        return Decision(
+            "promote",
+            "champion_not_on_census",
+            f"{evidence.version} beats the trivial baseline ({_figures(evidence)}) and holds on a census, on which the "
+            f"champion {champion.version}, of an earlier recipe, was not measured.",
+        )
+    if champion is None:
+        return Decision(
+            "promote",
+            "first_champion",
+            f"{evidence.version} beats the trivial baseline ({_figures(evidence)}) and there is no champion yet.",
+        )
+    if champion.horizon_days != evidence.horizon_days:
+        return Decision(
+            "promote",
+            "horizon_changed",
+            f"{evidence.version} beats the trivial baseline ({_figures(evidence)}) and answers the question that is "
+            f"asked now, over {evidence.horizon_days} days; the champion {champion.version} answers one over "
+            f"{champion.horizon_days} days.",
+        )
+    champion_skill = _skill(champion.log_loss, champion.baseline_log_loss)
+    where = "each on its own held-out rows"
+    if champion.shared is not None:
+        shared = champion.shared
+        skill = _skill(shared.candidate_log_loss, shared.baseline_log_loss)
+        champion_skill = _skill(shared.champion_log_loss, shared.baseline_log_loss)
+        where = (
+            f"both on the {shared.rows:,} held-out rows of entities that the champion has not seen, a loss of at least "
+            f"{shared.lost_at_least:.4f}"
+        )
+    if skill is None or champion_skill is None:
+        return Decision(
+            "refuse",
+            "skill_undefined",
+            f"The skill of {evidence.version} or of the champion {champion.version} is undefined, so they cannot be "
+            "compared; evaluate the champion again, or promote by hand.",
+        )
+    figures = (
+        f"skill {skill:.4f}, champion {champion.version} {champion_skill:.4f}, "
+        f"tolerated loss {evidence.max_skill_loss:.4f}, {where}"
+    )
+    lost = champion_skill - skill if champion.shared is None else champion.shared.lost_at_least
+    if lost > evidence.max_skill_loss:
+        return Decision("refuse", "skill_lost", f"{evidence.version} falls too far below the champion: {figures}.")
+    return Decision(
+        "promote", "skill_held", f"{evidence.version} beats the trivial baseline and holds the skill: {figures}."
+    )
+
+
+def decide_untrainable(evidence: UntrainableEvidence) -> Decision:
+    """Refuse a model that could not be trained; a champion that exists stays."""
+    return Decision("refuse", "untrainable", evidence.untrainable.reason)
+
+
+HORIZON_MATTERS = frozenset({"metric_undefined", "baseline_not_beaten", "census_off"})
+"""Rules of a refusal that may have come out otherwise over a shorter horizon."""
+
+
+def with_advice(decision: Decision, shorter: ShorterHorizons | None) -> Decision:
+    """Add to the reason of a refusal which shorter horizons would have passed."""
+    return decision if shorter is None else replace(decision, reason=f"{decision.reason} {shorter.advice}")
+
+
+def _off_census(evidence: PromotionEvidence) -> list[str]:
+    """Say where a census is off, as a whole and by silence; empty where it holds."""
+    bound = evidence.max_census_off
+    off = [("", total) for total in evidence.census if is_off(total, bound)]
+    off += [
+        (f" where {each.column} is {each.band}", total)
+        for each in evidence.silence
+        for total, whole in zip(each.totals, evidence.census, strict=True)
+        if is_band_off(total, bound * whole.actual)
+    ]
+    return [
+        f"{total.outcome}{where} expected {total.expected:,.0f} times, happened {total.actual:,} times (difference "
+        f"{total.lower:,.0f} to {total.upper:,.0f})"
+        for where, total in off
+    ]
+
+
+def _skill(log_loss: float | None, baseline: float | None) -> float | None:
+    return None if log_loss is None or not baseline else 1 - log_loss / baseline
+
+
+def _figures(evidence: PromotionEvidence) -> str:
+    return ", ".join(
+        f"{name} {evidence.metrics[name]:.4f} against {evidence.baseline[name]:.4f}"
+        for name in dict.fromkeys((evidence.primary_metric, "log_loss"))
+    )

@@ -1,0 +1,198 @@
+"""Retraining: from what is known of a champion's world to retrain, wait or quarantine. Pure; its callers act."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from models.decisions.drift import MEASURED_ON_LABELS
+from models.declaring.policies import RetrainPolicy
+
+AGE = "champion_age"
+
+NEXT_LOOK = "The next look is the next run of the checks."
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainEvidence:
+    """What a retraining is decided on.
+
+    Attributes
+    ----------
+    model, version : str
+        The model and its champion; the version is an empty text where there is none.
+    as_of : datetime
+        The clock, UTC.
+    trained_at : datetime or None
+        The clock at which the champion was trained.
+    last_trained_at : datetime or None
+        The clock of the latest training of the model, whatever came of it.
+    horizon_days : int
+        After which the label of an observation matures.
+    failed_source_checks : tuple of str
+    source_onset : datetime or None
+        The first look of the unbroken run of looks at which a check of the source failed.
+    feature_code, feature_code_trained : str or None
+        Hash of the SQL that makes the feature view, now and at the training; None where it is not known.
+    failed_checks : tuple of str
+        Of `models.decisions.drift.CHECKS`.
+    onset : datetime or None
+        The first look of the unbroken run of looks, since the last training, at which drift was found.
+    new_labels : int
+        Matured labels of observations later than any of the training.
+    labels_since_onset : int
+        Matured labels of observations since the onset; for drift that was measured on labels, those labels.
+    in_flight : bool
+        Whether a training of the model is queued or running.
+    """
+
+    model: str
+    version: str
+    as_of: datetime
+    trained_at: datetime | None
+    last_trained_at: datetime | None
+    horizon_days: int
+    failed_source_checks: tuple[str, ...] = ()
+    source_onset: datetime | None = None
+    feature_code: str | None = None
+    feature_code_trained: str | None = None
+    failed_checks: tuple[str, ...] = ()
+    onset: datetime | None = None
+    new_labels: int = 0
+    labels_since_onset: int = 0
+    in_flight: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainDecision:
+    """A decision with its reason, as the ledger keeps it.
+
+    Attributes
+    ----------
+    outcome : {"retrain", "wait", "quarantine"}
+    rule : str
+        The rule that decided, as an identifier.
+    reason : str
+        A sentence with the figures.
+    evidence_id : str
+        Equal for looks at the same thing: what is done once per piece of evidence is done once per identifier.
+    kind : str
+    """
+
+    outcome: Literal["retrain", "wait", "quarantine"]
+    rule: str
+    reason: str
+    evidence_id: str
+    kind: str = "retraining"
+
+
+def onset_of(looks: Iterable[tuple[datetime, bool]]) -> datetime | None:
+    """Return the first look of the unbroken run of failures that goes on at the last look, or None.
+
+    Parameters
+    ----------
+    looks : iterable of (datetime, bool)
+        Clock and whether a check failed, in any order.
+    """
+    onset = None
+    for as_of, failed in sorted(looks):
+        onset = (onset or as_of) if failed else None
+    return onset
+
+
+def decide_retraining(evidence: RetrainEvidence, policy: RetrainPolicy) -> RetrainDecision:
+    """Decide whether a model is trained anew.
+
+    To learn from broken data is the worst outcome of all, so what makes the data doubtful is asked first, and calls a
+    person. Of the rest, everything that speaks for waiting comes before what speaks for training.
+    """
+    if evidence.failed_source_checks:
+        since = f" since {_day(evidence.source_onset)}" if evidence.source_onset else ""
+        return _decision(
+            evidence, "quarantine", "source_broken",
+            f"The source fails {', '.join(evidence.failed_source_checks)}{since}: nothing is learnt from it. Mend the "
+            "feed; if the change is meant, set LEADLINE_SOURCE_ACCEPTED_SINCE to its day.",
+        )  # fmt: skip
+    if evidence.feature_code_trained is not None and evidence.feature_code != evidence.feature_code_trained:
+        return _decision(
+            evidence, "quarantine", "feature_code_changed",
+            f"The SQL of the features has changed since {evidence.version} was trained, so what differs may be the "
+            "code and not the world. Look at the change; then run whole_loop, which trains on what it gives.",
+        )  # fmt: skip
+    if evidence.trained_at is None:
+        return _decision(
+            evidence,
+            "wait",
+            "no_champion",
+            "There is no champion to measure; each whole_loop tries to train the first one.",
+        )
+    if not evidence.failed_checks:
+        return _decision(evidence, "wait", "nothing_failed", f"Every check of {evidence.version} passes.")
+    failing = f"{evidence.version} fails {', '.join(evidence.failed_checks)}"
+    if evidence.in_flight:
+        return _decision(evidence, "wait", "in_flight", f"{failing}; a training is queued or running already.")
+    if evidence.last_trained_at is not None:
+        until = evidence.last_trained_at + timedelta(days=policy.cooldown_days)
+        if evidence.as_of < until:
+            return _decision(
+                evidence, "wait", "cooldown",
+                f"{failing}; the last training was on {_day(evidence.last_trained_at)}, and the next one is started "
+                f"from {_day(until)} on. {NEXT_LOOK}",
+            )  # fmt: skip
+    if AGE in evidence.failed_checks and evidence.new_labels >= policy.min_new_labels:
+        return _decision(
+            evidence, "retrain", "champion_stale",
+            f"{evidence.version} was trained on {_day(evidence.trained_at)}, more than "
+            f"{policy.max_champion_age_days} days ago, and {evidence.new_labels:,} labels have matured that it has "
+            "not seen.",
+        )  # fmt: skip
+    if evidence.onset is None:
+        return _decision(
+            evidence, "wait", "few_new_labels",
+            f"{failing}, and {evidence.new_labels:,} of {policy.min_new_labels:,} new labels have matured. {NEXT_LOOK}",
+        )  # fmt: skip
+    on_labels_alone = {*evidence.failed_checks} - {AGE} == {MEASURED_ON_LABELS}
+    settle_days = policy.settle_days_on_labels if on_labels_alone else policy.settle_days
+    settled = evidence.onset + timedelta(days=settle_days)
+    if evidence.as_of < settled:
+        return _decision(
+            evidence, "wait", "settling",
+            f"{failing} since {_day(evidence.onset)}; a training before {_day(settled)} would learn a mixture of two "
+            f"worlds. {NEXT_LOOK}",
+        )  # fmt: skip
+    if evidence.labels_since_onset < policy.min_new_labels:
+        matured = evidence.onset + timedelta(days=evidence.horizon_days)
+        return _decision(
+            evidence, "wait", "labels_not_matured",
+            f"{failing} since {_day(evidence.onset)}; {evidence.labels_since_onset:,} of {policy.min_new_labels:,} "
+            f"labels of observations since then have matured, the first on {_day(matured)}. {NEXT_LOOK}",
+        )  # fmt: skip
+    return _decision(
+        evidence, "retrain", "drift_settled",
+        f"{failing} at every look since {_day(evidence.onset)}, and {evidence.labels_since_onset:,} labels of the "
+        "changed world have matured.",
+    )  # fmt: skip
+
+
+def _decision(
+    evidence: RetrainEvidence, outcome: Literal["retrain", "wait", "quarantine"], rule: str, reason: str
+) -> RetrainDecision:
+    # of drift not the checks that fail today, which change from look to look, but since when any has failed
+    about = {
+        "source_broken": [evidence.failed_source_checks, str(evidence.source_onset)],
+        "feature_code_changed": [evidence.feature_code],
+        "champion_stale": [str(evidence.last_trained_at)],
+        "drift_settled": [str(evidence.onset)],
+    }.get(rule, [str(evidence.as_of)])
+    identity = json.dumps([evidence.model, evidence.version, rule, about])
+    return RetrainDecision(
+        outcome=outcome, rule=rule, reason=reason, evidence_id=hashlib.sha256(identity.encode()).hexdigest()[:12]
+    )
+
+
+def _day(moment: datetime) -> str:
+    return moment.date().isoformat()

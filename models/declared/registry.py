@@ -1,0 +1,63 @@
+"""All models of the project. To add one, declare it in a module of its own and list it here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from models.declared.conversion import CONVERSION
+from models.declared.next_best_action import NEXT_BEST_ACTION
+from models.declaring.declaration import ModelDeclaration
+from models.declaring.feature_view import DeclarationError
+
+
+def register(declarations: Iterable[ModelDeclaration]) -> Mapping[str, ModelDeclaration]:
+    """Return the declarations by name.
+
+    Raises
+    ------
+    DeclarationError
+        If two share a name, would publish the same column, or learn from one label over different horizons.
+    """
+    registered: dict[str, ModelDeclaration] = {}
+    publishers: dict[str, str] = {}
+    for each in declarations:
+        if each.name in registered:
+            raise DeclarationError(f"two models are named {each.name!r}; rename one of them")
+        for outcome in each.outcomes:
+            column = f"{outcome}_probability"
+            if column in publishers:
+                raise DeclarationError(
+                    f"models {publishers[column]!r} and {each.name!r} both publish {column!r}; rename the "
+                    "outcome of one of them"
+                )
+            publishers[column] = each.name
+        registered[each.name] = each
+    label_horizons(registered.values())
+    return MappingProxyType(registered)
+
+
+def label_horizons(declarations: Iterable[ModelDeclaration]) -> dict[str, int]:
+    """Return the horizon of each label, in days: that of the models that learn from it.
+
+    Raises
+    ------
+    DeclarationError
+        If two of them have different ones: a label model has one row per observation, over one horizon.
+    """
+    learners: dict[str, ModelDeclaration] = {}
+    for each in declarations:
+        other = learners.setdefault(each.label, each)
+        if other.horizon_days != each.horizon_days:
+            raise DeclarationError(
+                f"labels.{each.label}: expected one horizon of the models that learn from it, found {other.name!r} "
+                f"over {other.horizon_days} days and {each.name!r} over {each.horizon_days}. Give both the same, in "
+                "their declarations, in horizon_days of the mapping or by LEADLINE_<MODEL>_HORIZON_DAYS, or give one "
+                "of them a label model of its own in dbt_project/models/labels."
+            )
+    return {label: each.horizon_days for label, each in learners.items()}
+
+
+DECLARATIONS = register((CONVERSION, NEXT_BEST_ACTION))
+
+FEATURE_VIEWS = {each.feature_view.name: each.feature_view for each in DECLARATIONS.values()}

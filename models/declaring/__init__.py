@@ -1,0 +1,1 @@
+"""What a model declares: its feature view, label, task and policies."""

@@ -1,0 +1,209 @@
+"""The declaration of a model: all that distinguishes one model from another, and nothing about how one is run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from models.declaring.columns import LABEL_MODEL_COLUMNS
+from models.declaring.feature_view import DeclarationError, FeatureView
+from models.declaring.policies import COST_GATES, METRICS, RECALL, DriftPolicy, RetrainPolicy
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowWeight:
+    """How much of a census a training row stands for, by what was known at its ``as_of``.
+
+    Attributes
+    ----------
+    column : str
+        A numeric column of the feature view, which is never null.
+    at_least : float
+        The weight of rows whose value is smaller; the others weigh their value.
+    """
+
+    column: str
+    at_least: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequiredFacts:
+    """Facts without which a label says nothing, so that there is nothing to learn.
+
+    Parameters
+    ----------
+    condition : str
+        Which facts, as SQL on the columns of `FeatureView.facts`.
+    absent : str
+        Said where there is none that was known before the clock: what is missing, and what to do.
+    """
+
+    condition: str
+    absent: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDeclaration:
+    """One model.
+
+    Parameters
+    ----------
+    name : str
+        Lower-case identifier; part of asset keys, paths and rows.
+    description, owner : str
+        For people: what is predicted, and who answers for it (an e-mail address, or ``team:name``).
+    feature_view : FeatureView
+        Where the features come from, in training and in scoring alike.
+    label, label_column : str
+        The dbt label model and its outcome column: 0/1 or boolean for a binary task, a class name for a multiclass one.
+    horizon_days : int
+        The outcome is what happens in ``[as_of, as_of + horizon_days)``.
+    task : {"binary", "multiclass"}
+    outcomes : tuple of str
+        The classes for which probabilities are published; for a binary task the one name of the positive outcome.
+    estimator : callable
+        Returns an unfitted scikit-learn classifier. It receives numeric columns with missing values (an estimator
+        that cannot take them is declared as a pipeline with its own imputer). Every ``random_state`` in it is set
+        from `seed`.
+    row_weight : RowWeight or None
+        What the training rows weigh beside that; None for 1.
+    success_weight : float
+        Weight of the training rows whose entity is known to have succeeded afterwards; the others weigh 1.
+    test_share : float
+        Share of the entities, the latest created, that is held out.
+    primary_metric : str
+        The metric in which a first champion must beat the trivial baseline.
+    gates : mapping of str to float
+        Bounds shown beside their values: a minimum, or a maximum where less is better. The names are the metrics of
+        the task, ``recall`` (of each outcome) for a multiclass one, and those of `COST_GATES`. A missed gate is a
+        warning to people; what decides promotion is the comparison with the baseline and the champion.
+    grades : mapping of str to float
+        For a binary task: grade to the quantile of the predictions of a census at which it begins, from the best to
+        the worst, which begins at 0.
+    max_census_off : float
+        By which share of what happened a candidate may expect more or less over a census, and in a band of silence
+        by which share of what happened over all of it; beyond that, and beyond chance, it is not promoted.
+    max_skill_loss : float
+        How far a candidate's skill (1 - log-loss / log-loss of the baseline) may lie below the champion's for it
+        still to be promoted.
+    max_skill : float
+        The skill, on held-out rows or on a census, from which on the model is too good to be believed.
+    max_skill_alone : float
+        That of a single feature (`models.evaluation.hindsight.Alone`).
+    requires : tuple of RequiredFacts
+        At least one fact of each must be known before the clock, or the model is not trained.
+    seed : int
+    drift : DriftPolicy
+        When a difference between the champion's world and the present one counts as drift.
+    retrain : RetrainPolicy
+        When drift or age lead to a new training.
+    """
+
+    name: str
+    description: str
+    owner: str
+    feature_view: FeatureView
+    label: str
+    label_column: str
+    horizon_days: int
+    task: Literal["binary", "multiclass"]
+    outcomes: tuple[str, ...]
+    estimator: Callable[[], BaseEstimator]
+    primary_metric: str
+    row_weight: RowWeight | None = None
+    success_weight: float = 1.0
+    test_share: float = 0.3
+    gates: Mapping[str, float] = field(default_factory=lambda: COST_GATES)
+    grades: Mapping[str, float] = field(default_factory=dict)
+    max_census_off: float = 0.1
+    max_skill_loss: float = 0.02
+    max_skill: float = 0.7
+    max_skill_alone: float = 0.6
+    requires: tuple[RequiredFacts, ...] = ()
+    seed: int = 7
+    drift: DriftPolicy = field(default_factory=DriftPolicy)
+    retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that cannot be right, naming every field that is wrong."""
+        known = METRICS.get(self.task, ())
+        gated = {*known, *COST_GATES, *((RECALL,) if self.task == "multiclass" else ())}
+        quantiles = list(self.grades.values())
+        problems = [
+            problem
+            for wrong, problem in (
+                (not re.fullmatch(r"[a-z][a-z0-9_]*", self.name), "name must be a lower-case identifier"),
+                (self.task not in METRICS, f"task must be one of {list(METRICS)}, found {self.task!r}"),
+                (
+                    self.task == "binary" and len(self.outcomes) != 1,
+                    f"a binary task has one outcome, found {self.outcomes}",
+                ),
+                (
+                    self.task == "multiclass" and len(self.outcomes) < 3,
+                    f"a multiclass task has three or more outcomes, found {self.outcomes}",
+                ),
+                (len(set(self.outcomes)) != len(self.outcomes), f"outcomes must differ, found {self.outcomes}"),
+                (self.label_column in LABEL_MODEL_COLUMNS, f"label_column must be none of {LABEL_MODEL_COLUMNS}"),
+                (self.horizon_days < 1, f"horizon_days must be 1 or more, found {self.horizon_days}"),
+                (not self.success_weight > 0, f"success_weight must be above 0, found {self.success_weight}"),
+                (
+                    self.row_weight is not None and not self.row_weight.at_least > 0,
+                    f"row_weight.at_least must be above 0, found {self.row_weight}",
+                ),
+                (not self.max_census_off > 0, f"max_census_off must be above 0, found {self.max_census_off}"),
+                (not 0 < self.test_share < 1, f"test_share must lie between 0 and 1, found {self.test_share}"),
+                (self.max_skill_loss < 0, f"max_skill_loss must be 0 or more, found {self.max_skill_loss}"),
+                (
+                    not (0 < self.max_skill <= 1 and 0 < self.max_skill_alone <= 1),
+                    f"max_skill and max_skill_alone must lie above 0 and be at most 1, found {self.max_skill} and "
+                    f"{self.max_skill_alone}",
+                ),
+                (
+                    self.retrain.settle_days < self.drift.window_days,
+                    f"retrain.settle_days must be drift.window_days or more ({self.drift.window_days}), found "
+                    f"{self.retrain.settle_days}: the window would hold days from before the drift",
+                ),
+                (
+                    self.primary_metric not in known,
+                    f"primary_metric must be one of {known}, found {self.primary_metric!r}",
+                ),
+                (not set(self.gates) <= gated, f"gates must be among {sorted(gated)}, found {sorted(self.gates)}"),
+                (bool(self.requires) and not self.feature_view.facts, "requires needs the facts of the feature view"),
+                (self.task == "multiclass" and bool(quantiles), "grades are for binary tasks"),
+                (
+                    bool(quantiles)
+                    and (quantiles != sorted(set(quantiles), reverse=True) or quantiles[-1] != 0 or quantiles[0] >= 1),
+                    f"grades must fall from below 1 to 0, found {dict(self.grades)}",
+                ),
+            )
+            if wrong
+        ]
+        if problems:
+            raise DeclarationError(f"model {self.name!r}: {'; '.join(problems)}")
+
+    @property
+    def not_features(self) -> frozenset[str]:
+        """Columns of a training frame that are not learnt from: of the observation, of the label, and dropped ones."""
+        view = self.feature_view
+        return frozenset((*view.not_features, *view.dropped, *LABEL_MODEL_COLUMNS, self.label_column))
+
+    def with_horizon(self, days: int) -> ModelDeclaration:
+        """Return the same model over another horizon."""
+        return replace(self, horizon_days=days)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Horizons:
+    """Horizons that replace those of the declarations, in days by model."""
+
+    overrides: Mapping[str, int]
+
+    def applied(self, declaration: ModelDeclaration, source_defaults: Mapping[str, int]) -> ModelDeclaration:
+        """Return the declaration over the horizon that applies: a setting's, else the mapping's, else its own."""
+        days = self.overrides.get(declaration.name, source_defaults.get(declaration.name, declaration.horizon_days))
+        return declaration.with_horizon(days)

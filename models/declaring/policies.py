@@ -1,0 +1,138 @@
+"""What a model is held to: the metrics of its task, the costs of a version, and when it drifts or is trained anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "binary": ("auc", "pr_auc", "brier", "log_loss", "ece_10", "base_rate"),
+        "multiclass": ("accuracy", "weighted_f1", "macro_f1", "macro_auc", "log_loss"),
+    }
+)
+"""The metrics of each task, in the order in which they are shown."""
+
+RECALL = "recall"
+"""A gate on the recall of each outcome of a multiclass task."""
+
+COST_GATES: Mapping[str, float] = MappingProxyType(
+    {
+        "leads": 10_000,
+        "cv_spread": 0.05,
+        "training_minutes": 10,
+        "prediction_milliseconds": 50,
+        "file_megabytes": 50,
+    }
+)
+"""What every model is held to beside its metrics: entities that the source has, std / mean of the primary
+metric in cross-validation, the time to train it and to predict one row, and the size of its file."""
+
+LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece_10", *COST_GATES} - {"leads"})
+
+BINS = 10
+"""Bins of the population stability index of a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftPolicy:
+    """When a difference counts as drift.
+
+    The bounds are effect sizes. With a p-value every difference is significant once there are rows enough, and a
+    check that fails every morning teaches everyone to ignore it. What a test would guard against, differences by
+    chance alone, the minimum counts keep below the bounds.
+
+    Parameters
+    ----------
+    shown_only : tuple of str
+        Features that are measured and held to no bound, because they move with the season (the age of the entities
+        follows how many came in which month, and says nothing of what they are like) or with how long their history
+        has been kept.
+    window_days : int
+        Length of the current window, which ends at the clock, and of the reference window, which ends when the
+        champion was trained. Whole months of days, so that weekdays weigh about the same on both sides.
+    max_psi : float
+        Bound of each feature's population stability index, beyond what chance adds to it (`psi_bound`). Its usual
+        reading is: below 0.1 nothing to speak of, from 0.1 a moderate shift, above 0.25 a major one. One feature
+        above the bound is enough: a world that moves in one column that matters (the value of what is sold, where
+        leads come from) has moved. What moves with the season is for `shown_only`.
+    max_prediction_psi : float
+        The same for the probability of each outcome.
+    min_rows, min_entities : int
+        Observations and entities that each window needs. With 500 entities the bound lies six standard deviations
+        above what chance gives on average.
+    max_auc_drop : float
+        How far the area under the ROC curve (the mean over the outcomes of a multiclass task) may lie below that of
+        the champion's held-out rows.
+    max_calibration_gap : float
+        How far the mean probability of an outcome may have moved from its observed rate, beyond the distance that
+        it had on the held-out rows (weighted training rows shift probabilities on purpose).
+    min_performance_rows, min_positives : int
+        Matured observations, and entities with an outcome, that the performance needs. The standard error of an area
+        of .75 is about sqrt(.08 / positives): .028 for 100.
+    """
+
+    shown_only: tuple[str, ...] = ()
+    window_days: int = 30
+    max_psi: float = 0.12
+    max_prediction_psi: float = 0.12
+    min_rows: int = 500
+    min_entities: int = 500
+    max_auc_drop: float = 0.07
+    max_calibration_gap: float = 0.07
+    min_performance_rows: int = 500
+    min_positives: int = 100
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that no figure could keep or break."""
+        wrong = [name for name, value in vars(self).items() if name != "shown_only" and not value > 0]
+        if wrong:
+            raise ValueError(f"drift policy: expected values above 0, found others for {wrong}")
+
+    def psi_bound(self, check: str, entities_reference: int, entities_current: int) -> float:
+        """Return the bound of a population stability index, the declared one and what chance gives on average.
+
+        Without any drift the index over B bins of samples of n and m is distributed as (1/n + 1/m) times chi-square
+        with B - 1 degrees of freedom (Yurdakul, Statistical properties of the population stability index, 2018).
+        Entities are counted, not observations: those of one entity are too alike to count for more.
+        """
+        declared = self.max_psi if check == "features" else self.max_prediction_psi
+        return declared + (BINS - 1) * (1 / entities_reference + 1 / entities_current)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainPolicy:
+    """When drift or age lead to a new training. Days are days of the data's clock.
+
+    Parameters
+    ----------
+    settle_days : int
+        Days for which drift must have been found at every look. As long as the drift policy's window: only then lies
+        the whole current window in the changed world. A champion that is trained earlier has a mixture of two worlds
+        for its reference, and drifts again.
+    settle_days_on_labels : int
+        The same where nothing but the performance has failed. It is measured on labels, each of which gathers what
+        happens within a horizon: those that give a change away early began before it, and a training on them learns
+        mostly the old world and is asked for once more. Waiting for labels that began after the onset is too long:
+        by then the held-out rows lie in the new world and the rows to learn from do not, and the training is refused.
+    cooldown_days : int
+        Days after a training of the model in which none is started.
+    max_champion_age_days : int
+        Age of the champion's training at which a new one is worth having for its own sake, if labels have matured.
+    min_new_labels : int
+        Labels that must have matured since the onset of the drift, or since the training: with fewer, a training
+        learns the old world once more.
+    """
+
+    settle_days: int = 30
+    settle_days_on_labels: int = 60
+    cooldown_days: int = 30
+    max_champion_age_days: int = 180
+    min_new_labels: int = 500
+
+    def __post_init__(self) -> None:
+        """Refuse negative values."""
+        wrong = [name for name, value in vars(self).items() if value < 0]
+        if wrong:
+            raise ValueError(f"retrain policy: expected values of 0 or more, found others for {wrong}")

@@ -1,0 +1,147 @@
+"""Assessment: the pipeline that is fitted on the training rows alone, and all that is measured of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.declaring.declaration import ModelDeclaration
+from models.evaluation.calibration import (
+    CalibrationDecision,
+    CalibrationEvidence,
+    calibration_evidence,
+    decide_calibration,
+)
+from models.evaluation.census import measure_census
+from models.evaluation.held_out import RESAMPLES, HeldOut, measure_held_out
+from models.evaluation.hindsight import Hindsight, measure_alone
+from models.evaluation.one_sided import OneSided
+from models.evaluation.records import Census, Evaluation, Validation
+from models.evaluation.validation import (
+    FOLDS,
+    SAMPLED_ROWS,
+    Observed,
+    cross_validate,
+    importance,
+    learning_curve,
+    some_rows,
+)
+from models.learning.fitting import fit, predict, threads
+from models.learning.pipelines import build_linear_pipeline
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+LINEAR_ROWS = 20_000
+"""Training rows that the linear model learns from at most: it needs no more."""
+
+
+def assess(
+    declaration: ModelDeclaration,
+    version: str,
+    train: Observed,
+    test: Observed,
+    baseline: list[float],
+    segments: pd.DataFrame,
+    census: tuple[Observed, pd.DataFrame] | None = None,
+    one_sided: tuple[OneSided, ...] = (),
+) -> tuple[Evaluation, np.ndarray]:
+    """Fit a model on training rows and measure it on held-out rows, beside a linear model and the trivial baseline.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+    version : str
+    train, test : Observed
+    baseline : list of float
+        The frequency of each outcome in the training rows.
+    segments : DataFrame
+        The columns of the held-out rows by which figures are told apart.
+    census : tuple of (Observed, DataFrame), optional
+        The open entities of past clocks, none of whose outcomes the training rows know, with the columns by which they
+        are measured apart.
+    one_sided : tuple of OneSided
+        What the training set says of its features.
+
+    Returns
+    -------
+    tuple of (Evaluation, ndarray of shape (n_rows, n_outcomes))
+        What was measured, and the probabilities of the held-out rows.
+    """
+    import numpy as np
+
+    outcomes = declaration.outcomes
+    pipeline = fit(declaration, train.features, train.label, train.weights)
+    before = predict(pipeline, test.features, outcomes)
+
+    crossed = cross_validate(declaration, train)
+    evidence: CalibrationEvidence | None = None
+    if isinstance(crossed, str):
+        decision = CalibrationDecision(applied=False, reason=crossed)
+        cross_validation, note = None, crossed
+    else:
+        cross_validation, out_of_fold, folds, stands_for = crossed
+        note = ""
+        evidence = calibration_evidence(
+            out_of_fold,
+            folds,
+            stands_for,
+            learnt_share=(1 - 1 / FOLDS) * len(out_of_fold) / len(train),
+            resamples=RESAMPLES,
+            seed=declaration.seed,
+        )
+        decision = decide_calibration(evidence)
+    after = before if evidence is None else evidence.scaling.apply(before)
+    published = after if decision.applied else before
+
+    measured_census: Census | None = None
+    if census is not None:
+        rows, columns = census
+        expected = predict(pipeline, rows.features, outcomes)
+        if evidence is not None and decision.applied:
+            expected = evidence.scaling.apply(expected)
+        measured_census = measure_census(declaration, rows.predicted(expected, outcomes), columns)
+
+    linear, linear_rows = _linear(declaration, train, test)
+    curve_rows = some_rows(len(test), SAMPLED_ROWS, declaration.seed)
+    unscaled = test.predicted(before, outcomes)
+    ranked, shuffled_rows = importance(pipeline, test, outcomes, declaration.seed)
+    evaluation = measure_held_out(
+        declaration,
+        version,
+        HeldOut(
+            model=test.predicted(published, outcomes),
+            before_scaling=unscaled,
+            after_scaling=test.predicted(after, outcomes),
+            linear=test.predicted(linear, outcomes),
+            baseline=test.predicted(np.tile(baseline, (len(test), 1)), outcomes),
+            segments=segments,
+            linear_rows=linear_rows,
+        ),
+        evidence,
+        decision,
+        0 if cross_validation is None else cross_validation.rows,
+        Validation(
+            cross_validation=cross_validation,
+            note=note,
+            learning_curve=learning_curve(declaration, train, test.rows(curve_rows), unscaled.rows(curve_rows)),
+            importance=ranked,
+            importance_rows=shuffled_rows,
+        ),
+        measured_census,
+        Hindsight(alone=measure_alone(train, test, outcomes), one_sided=one_sided),
+    )
+    return evaluation, published
+
+
+def _linear(declaration: ModelDeclaration, train: Observed, test: Observed) -> tuple[np.ndarray, int]:
+    sample = train.rows(some_rows(len(train), LINEAR_ROWS, declaration.seed))
+    if sample.label.nunique() < 2:
+        # the rows of the other class are so few that the sample has none
+        sample = train
+    # one thread: sums in another order would give another last digit
+    with threads(1):
+        fitted = build_linear_pipeline(declaration).fit(
+            sample.features, sample.label, estimator__sample_weight=sample.weights
+        )
+    return predict(fitted, test.features, declaration.outcomes, cores=1), len(sample)

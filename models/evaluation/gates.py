@@ -1,0 +1,89 @@
+"""Gates: the declared bounds of a version, each beside its value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models.declaring.policies import LOWER_IS_BETTER, RECALL
+from models.evaluation.records import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A declared bound and what was found.
+
+    Attributes
+    ----------
+    name : str
+        A metric, ``recall_<outcome>``, or one of `models.declaring.policies.COST_GATES`.
+    value : float or None
+        None where it is undefined.
+    bound : float
+    at_most : bool
+        Whether the bound is a maximum; else it is a minimum.
+    undefined : str
+        Why there is no value.
+    """
+
+    name: str
+    value: float | None
+    bound: float
+    at_most: bool
+    undefined: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the value is there and keeps the bound."""
+        if self.value is None:
+            return False
+        return self.value <= self.bound if self.at_most else self.value >= self.bound
+
+    @property
+    def sentence(self) -> str:
+        """The value and the bound, for people."""
+        if self.value is None:
+            return f"{self.name} is undefined: {self.undefined}"
+        side = "most" if self.at_most else "least"
+        return f"{self.name} is {self.value:.4g}, its gate at {side} {self.bound:g}"
+
+
+def gates(
+    declared: Mapping[str, float],
+    evaluation: Evaluation,
+    cost: Mapping[str, float],
+) -> tuple[Gate, ...]:
+    """Hold what was measured to the declared bounds; that on recall holds for each outcome that occurs.
+
+    Parameters
+    ----------
+    declared : mapping of str to float
+        `models.declaring.declaration.ModelDeclaration.gates`.
+    evaluation : Evaluation
+    cost : mapping of str to float
+        `models.versions.candidate.Candidate.cost`.
+    """
+    crossed = evaluation.validation.cross_validation
+    found: dict[str, tuple[float | None, str]] = {
+        **{name: (value, evaluation.undefined.get(name, "")) for name, value in evaluation.metrics.items()},
+        "cv_spread": (None, evaluation.validation.note) if crossed is None else (crossed.spread, ""),
+        **{name: (value, "") for name, value in cost.items()},
+    }
+    measured = []
+    for name, bound in declared.items():
+        values: Mapping[str, tuple[float | None, str]] = (
+            {f"{RECALL}_{outcome}": (value, "") for outcome, value in evaluation.recall.items() if value is not None}
+            if name == RECALL
+            else {name: found[name]}
+        )
+        measured += [
+            Gate(
+                name=each,
+                value=value,
+                bound=bound,
+                at_most=name in LOWER_IS_BETTER,
+                undefined=undefined,
+            )
+            for each, (value, undefined) in values.items()
+        ]
+    return tuple(measured)

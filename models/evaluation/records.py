@@ -1,0 +1,261 @@
+"""Evaluation: what was measured of a version on its held-out rows, beside a linear model and the trivial baseline."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from models.evaluation.hindsight import Hindsight
+from models.evaluation.validation import CrossValidation, CurvePoint, Importance
+from models.pickled.scaling import Scaling
+
+EVALUATION = "evaluation.json"
+
+DECIMALS = 10
+"""Figures are stored so rounded: the order of a sum, and so the number of threads, decides about later digits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A measured value with the interval that holds it in 95 of 100 resamples of the entities; None: undefined."""
+
+    value: float | None
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationBin:
+    """Held-out rows whose probability of an outcome lies in ``[lower, upper)``; the last bin holds 1 as well."""
+
+    outcome: str
+    lower: float
+    upper: float
+    n: int
+    mean_probability: float
+    observed_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How far the probabilities of held-out rows agree with what happened, before and after scaling.
+
+    Attributes
+    ----------
+    scaling : Scaling or None
+        Fitted on out-of-fold predictions of training rows; None where there are none.
+    applied : bool
+        Whether the measured and the published pipeline scale.
+    reason : str
+    rows : int
+        From which the scaling was learnt.
+    error_before, error_after : Figure
+        The expected calibration error (`models.evaluation.measures.calibration_error`).
+    bins_before, bins_after : tuple of CalibrationBin
+    """
+
+    scaling: Scaling | None
+    applied: bool
+    reason: str
+    rows: int
+    error_before: Figure
+    error_after: Figure
+    bins_before: tuple[CalibrationBin, ...]
+    bins_after: tuple[CalibrationBin, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """The held-out rows with one value of a column; figures are None where there are too few rows or one class.
+
+    `primary` is the primary metric; `predicted` and `observed` are the mean probability and the rate of the outcome,
+    for a binary task.
+    """
+
+    column: str
+    value: str
+    rows: int
+    entities: int
+    primary: Figure | None
+    log_loss: Figure | None
+    predicted: float | None
+    observed: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gains:
+    """What is found of an outcome by looking at the rows of its highest probabilities first.
+
+    Attributes
+    ----------
+    outcome : str
+    found : tuple of float
+        The share of all its rows that is found after each of equal parts of the rows, from none of them to all.
+    lift : dict of str to float
+        By share of the rows: how many times more often the outcome occurs there than everywhere.
+    """
+
+    outcome: str
+    found: tuple[float, ...]
+    lift: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """Held-out rows by what happened (one line each) and what was predicted, in the order of `labels`."""
+
+    labels: tuple[str, ...]
+    rows: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """What fits on samples of the training rows told (`models.evaluation.validation`).
+
+    `cross_validation` is None where there is none, and `note` says why.
+    """
+
+    cross_validation: CrossValidation | None
+    note: str
+    learning_curve: tuple[CurvePoint, ...]
+    importance: tuple[Importance, ...]
+    importance_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Total:
+    """How often an outcome was expected, the sum of its probabilities, and how often it happened.
+
+    `lower` and `upper` are the 95 % interval of expected less actual, over entities. `rest` is the same without the
+    clock at which the two differ most; None where that is the last one.
+    """
+
+    outcome: str
+    expected: float
+    actual: int
+    lower: float
+    upper: float
+    rest: Total | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CensusSlice:
+    """The rows of a census in one band of a column; `trivial_log_loss` is that of the frequencies of these rows."""
+
+    column: str
+    band: str
+    rows: int
+    entities: int
+    totals: tuple[Total, ...]
+    log_loss: float
+    trivial_log_loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Census:
+    """What was expected of all entities that were open at past clocks, beside what happened.
+
+    Attributes
+    ----------
+    clocks : tuple of str
+        Midnights, UTC.
+    rows, entities : int
+    metrics : dict of str to Figure
+    trivial_log_loss : float
+        Of the frequencies of these rows.
+    totals : tuple of Total
+        One per outcome.
+    value_expected, value_actual : float or None
+        For a binary task: the values of the entities by their probability, and of those to which it happened. None
+        where no value is known.
+    slices : tuple of CensusSlice
+        By clock, by band and by grade.
+    grades : dict of str to float
+        The bounds that divide these rows as declared.
+    happened_to : dict of str to int
+        To how many entities each outcome happened; empty of versions of an earlier state.
+    """
+
+    clocks: tuple[str, ...]
+    rows: int
+    entities: int
+    metrics: dict[str, Figure]
+    trivial_log_loss: float
+    totals: tuple[Total, ...]
+    value_expected: float | None
+    value_actual: float | None
+    slices: tuple[CensusSlice, ...]
+    grades: dict[str, float]
+    happened_to: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was measured of a version.
+
+    Attributes
+    ----------
+    model, version, task, primary_metric : str
+    n, entities : int
+        Held-out rows, and whose they are.
+    metrics, linear, baseline : dict of str to float or None
+        For the model, for a linear model that was fitted on `linear_rows` of the training rows, and for predicting the
+        frequencies of the training rows everywhere. None where a metric is undefined.
+    intervals, linear_intervals, baseline_intervals : dict of str to Figure
+    over_linear, over_baseline : dict of str to Figure
+        By how much the model is better, on the same resamples; above 0 is better for every metric.
+    interval_rows, linear_rows : int
+    undefined : dict of str to str
+        Why a metric is None.
+    recall : dict of str to float or None
+        By outcome, for a multiclass task; None where the outcome does not occur.
+    classes : dict of str to dict of str to Figure
+        By outcome of a multiclass task: share, precision, recall, f1, auc.
+    segments : tuple of Segment
+    confusion : Confusion
+        A binary outcome counts as predicted where it is at least as probable as in the training rows on average.
+    gains : tuple of Gains
+    calibration : Calibration
+    validation : Validation
+    census : Census or None
+        None where there is none: of versions of an earlier recipe.
+    hindsight : Hindsight or None
+        None of versions of an earlier recipe.
+    happened_to : dict of str to int
+        As in `Census`, of the held-out rows.
+    """
+
+    model: str
+    version: str
+    task: str
+    primary_metric: str
+    n: int
+    entities: int
+    metrics: dict[str, float | None]
+    linear: dict[str, float | None]
+    baseline: dict[str, float | None]
+    intervals: dict[str, Figure]
+    linear_intervals: dict[str, Figure]
+    baseline_intervals: dict[str, Figure]
+    over_linear: dict[str, Figure]
+    over_baseline: dict[str, Figure]
+    interval_rows: int
+    linear_rows: int
+    undefined: dict[str, str]
+    recall: dict[str, float | None]
+    classes: dict[str, dict[str, Figure]]
+    segments: tuple[Segment, ...]
+    confusion: Confusion
+    gains: tuple[Gains, ...]
+    calibration: Calibration
+    validation: Validation
+    census: Census | None = None
+    hindsight: Hindsight | None = None
+    happened_to: dict[str, int] = field(default_factory=dict)
+
+    def write(self, directory: Path) -> None:
+        """Write the evaluation: the same bytes for the same figures, whatever the number of threads."""
+        exact = json.dumps(asdict(self), allow_nan=False)
+        rounded = json.loads(exact, parse_float=lambda digits: round(float(digits), DECIMALS))
+        (directory / EVALUATION).write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")

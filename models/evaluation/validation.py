@@ -1,0 +1,286 @@
+"""Validation: what fits on samples of the training rows tell of a model. Every sample is stated beside its figures.
+
+Cross-validation says how much a figure depends on the entities that happened to be there, its out-of-fold predictions
+whether probabilities are to be trusted, the learning curve whether more data would help, and shuffled features what the
+model looks at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from models.declaring.declaration import ModelDeclaration
+from models.evaluation.measures import Predictions, losses, metrics, once
+from models.learning.fitting import fit, predict, predict_each, side_by_side
+from models.pickled.columns import FilledNumbers, TextColumns
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+FOLDS = 5
+
+SAMPLED_ROWS = 10_000
+"""Training rows on which folds and the learning curve are fitted, and held-out rows on which the curve is measured."""
+
+CURVE_SHARES = (0.125, 0.25, 0.5)
+"""Shares of the sampled entities that the learning curve learns from, before all training rows."""
+
+SHUFFLED_ROWS = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """Rows with their outcomes.
+
+    Attributes
+    ----------
+    features : DataFrame of shape (n_rows, n_features)
+        A model input.
+    label : Series of shape (n_rows,)
+    weights : ndarray of float, shape (n_rows,)
+        Of the rows in learning; measures over decision points are unweighted.
+    stands_for : ndarray of float, shape (n_rows,)
+        How much of a census each row stands for (`models.learning.splitting.row_weights`); a scaling is fitted by it.
+    entities : ndarray of int, shape (n_rows,)
+        The entity of each row, numbered from 0.
+    """
+
+    features: pd.DataFrame
+    label: pd.Series
+    weights: np.ndarray
+    stands_for: np.ndarray
+    entities: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def rows(self, chosen: np.ndarray) -> Observed:
+        """Return the chosen rows, whose entities are numbered anew."""
+        import numpy as np
+
+        _, entities = np.unique(self.entities[chosen], return_inverse=True)
+        return Observed(
+            features=self.features[chosen],
+            label=self.label[chosen],
+            weights=self.weights[chosen],
+            stands_for=self.stands_for[chosen],
+            entities=entities,
+        )
+
+    def predicted(self, probability: np.ndarray, outcomes: tuple[str, ...]) -> Predictions:
+        """Set predictions of the rows beside what happened."""
+        label = self.label if len(outcomes) == 1 else self.label.map(outcomes.index)
+        return Predictions(
+            truth=label.to_numpy(dtype="int64"), probability=probability, group=self.entities, outcomes=outcomes
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidation:
+    """The primary metric by fold, of folds that share no entity.
+
+    Attributes
+    ----------
+    rows, entities : int
+        The sample.
+    folds : tuple of float
+    mean, std : float
+        Over the folds; the standard deviation with n - 1.
+    spread : float
+        std / mean.
+    """
+
+    rows: int
+    entities: int
+    folds: tuple[float, ...]
+    mean: float
+    std: float
+    spread: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """The held-out figures after learning from so many rows: the primary metric and log-loss."""
+
+    rows: int
+    entities: int
+    primary: float | None
+    log_loss: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importance:
+    """By how much the log-loss of held-out rows rises when one feature is shuffled among them."""
+
+    feature: str
+    rise: float
+
+
+def some_rows(rows: int, limit: int, seed: int) -> np.ndarray:
+    """Choose at most so many rows at random, of nearly every entity a few.
+
+    Rows of one entity are much alike, so a few of each of many tell far more than all of a few: a model that learns
+    from such a sample is nearer to the one that learns from all rows.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_rows,)
+    """
+    import numpy as np
+
+    chosen = np.zeros(rows, dtype=bool)
+    chosen[np.random.default_rng(seed).permutation(rows)[:limit]] = True
+    return chosen
+
+
+def some_entities(entities: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Choose a share of the entities at random, at least one, with all their rows.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_rows,)
+        A smaller share chooses a part of what a larger one chooses.
+    """
+    count = int(entities.max()) + 1
+    return some_rows(count, max(1, int(share * count)), seed)[entities]
+
+
+def cross_validate(
+    declaration: ModelDeclaration, observed: Observed
+) -> tuple[CrossValidation, Predictions, np.ndarray, np.ndarray] | str:
+    """Cross-validate a model on folds of whole entities.
+
+    Returns
+    -------
+    tuple of (CrossValidation, Predictions, ndarray of int, ndarray of float)
+        The figures, and the out-of-fold predictions with the fold of each row and what it stands for; or, as text, why
+        there are none.
+    """
+    import numpy as np
+    from sklearn.model_selection import GroupKFold
+
+    sample = observed.rows(some_rows(len(observed), SAMPLED_ROWS, declaration.seed))
+    entities = len(np.unique(sample.entities))
+    if entities < FOLDS:
+        return f"{entities} entities are too few for {FOLDS} folds"
+    splitter = GroupKFold(FOLDS, shuffle=True, random_state=declaration.seed)
+    folds = np.empty(len(sample), dtype="int64")
+    for number, (_, test) in enumerate(splitter.split(sample.features, groups=sample.entities)):
+        folds[test] = number
+
+    lacking = [number for number in range(FOLDS) if not _learnable(sample.rows(folds != number))]
+    if lacking:
+        return f"{len(lacking)} of {FOLDS} folds leave one class or no feature to learn from"
+
+    def out_of_fold(number: int) -> np.ndarray:
+        train, test = sample.rows(folds != number), sample.rows(folds == number)
+        fitted = fit(declaration, train.features, train.label, train.weights, cores=1)
+        return predict(fitted, test.features, declaration.outcomes, cores=1)
+
+    probability = np.empty((len(sample), len(declaration.outcomes)))
+    for number, predicted in enumerate(side_by_side(out_of_fold, range(FOLDS), rows=len(sample))):
+        probability[folds == number] = predicted
+    predictions = sample.predicted(probability, declaration.outcomes)
+    figures = [_primary(declaration, predictions.rows(folds == number)) for number in range(FOLDS)]
+    values = np.array([value for value in figures if value is not None])
+    if len(values) < FOLDS:
+        return f"{declaration.primary_metric} is undefined on {FOLDS - len(values)} of {FOLDS} folds"
+    mean, std = float(values.mean()), float(values.std(ddof=1))
+    return (
+        CrossValidation(
+            rows=len(sample), entities=entities, folds=tuple(map(float, values)), mean=mean, std=std, spread=std / mean
+        ),
+        predictions,
+        folds,
+        sample.stands_for,
+    )
+
+
+def learning_curve(
+    declaration: ModelDeclaration, train: Observed, test: Observed, measured: Predictions
+) -> tuple[CurvePoint, ...]:
+    """Measure a model on the held-out rows after learning from parts of the training rows, and from all.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+    train, test : Observed
+    measured : Predictions
+        Of `test`, by the model that learnt from all of `train`.
+    """
+    import numpy as np
+
+    sampled = train.rows(some_rows(len(train), SAMPLED_ROWS, declaration.seed))
+    samples = [sampled.rows(some_entities(sampled.entities, share, declaration.seed)) for share in CURVE_SHARES]
+
+    def point(sample: Observed) -> CurvePoint:
+        if not _learnable(sample):
+            return CurvePoint(rows=len(sample), entities=len(np.unique(sample.entities)), primary=None, log_loss=None)
+        fitted = fit(declaration, sample.features, sample.label, sample.weights, cores=1)
+        probability = predict(fitted, test.features, declaration.outcomes, cores=1)
+        return _point(declaration, sample, test.predicted(probability, declaration.outcomes))
+
+    return (*side_by_side(point, samples, rows=len(sampled)), _point(declaration, train, measured))
+
+
+def importance(
+    pipeline: Pipeline, observed: Observed, outcomes: tuple[str, ...], seed: int
+) -> tuple[tuple[Importance, ...], int]:
+    """Shuffle each feature among held-out rows, and measure what that costs [1]_.
+
+    Features that say the same cover for each other, so that each of them looks less important than what they say.
+
+    Returns
+    -------
+    tuple of (tuple of Importance, int)
+        All features, the most important first; and the number of rows.
+
+    References
+    ----------
+    .. [1] L. Breiman, "Random Forests", Machine Learning 45, 2001.
+
+    Notes
+    -----
+    `sklearn.inspection.permutation_importance` does the same feature by feature; here many are predicted together.
+    """
+    import numpy as np
+
+    sample = observed.rows(some_rows(len(observed), SHUFFLED_ROWS, seed))
+    order = np.random.default_rng(seed).permutation(len(sample))
+    names = [str(name) for name in sample.features.columns]
+    undisturbed = _log_loss(sample, predict(pipeline, sample.features, outcomes), outcomes)
+    shuffled = (sample.features.assign(**{name: sample.features[name].to_numpy()[order]}) for name in names)
+    rises = [
+        Importance(feature=name, rise=_log_loss(sample, probability, outcomes) - undisturbed)
+        for name, probability in zip(names, predict_each(pipeline, shuffled, outcomes), strict=True)
+    ]
+    # equal rises, those of features that the model does not use above all, by name
+    ranked = sorted(rises, key=lambda each: (-each.rise, each.feature))
+    return tuple(ranked), len(sample)
+
+
+def _learnable(observed: Observed) -> bool:
+    return observed.label.nunique() > 1 and bool(FilledNumbers()(observed.features) or TextColumns()(observed.features))
+
+
+def _log_loss(observed: Observed, probability: np.ndarray, outcomes: tuple[str, ...]) -> float:
+    return float(losses(observed.predicted(probability, outcomes)).mean())
+
+
+def _primary(declaration: ModelDeclaration, predictions: Predictions) -> float | None:
+    value = float(metrics(predictions, once(predictions.groups))[declaration.primary_metric][0])
+    return None if value != value else value
+
+
+def _point(declaration: ModelDeclaration, learnt_from: Observed, predictions: Predictions) -> CurvePoint:
+    import numpy as np
+
+    return CurvePoint(
+        rows=len(learnt_from),
+        entities=len(np.unique(learnt_from.entities)),
+        primary=_primary(declaration, predictions),
+        log_loss=float(losses(predictions).mean()),
+    )

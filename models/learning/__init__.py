@@ -1,0 +1,1 @@
+"""From frames to a fitted pipeline, and its calibration."""

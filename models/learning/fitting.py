@@ -1,0 +1,173 @@
+"""Learning: the one pipeline from raw features to probabilities, and the threads that it may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, TypeVar
+
+from models.declaring.declaration import ModelDeclaration
+from models.learning.pipelines import build_pipeline, splits_on_categories
+from models.pickled.columns import FilledNumbers, TextColumns
+from models.untrainable import UntrainableError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+Piece = TypeVar("Piece")
+
+Result = TypeVar("Result")
+
+FEW_ROWS = 10_000
+"""Up to here one thread fitted boosted trees as fast as four idle ones did (40 columns), and predicted within 6 ms."""
+
+ROWS_WORTH_A_PROCESS = 5_000
+"""Up to here a fit takes less time than a process takes to start."""
+
+ROWS_AT_A_TIME = 50_000
+"""Rows at which small frames are predicted together; with a hundred features that is some forty megabytes."""
+
+
+def fit(
+    declaration: ModelDeclaration,
+    features: pd.DataFrame,
+    label: pd.Series,
+    sample_weight: np.ndarray,
+    *,
+    cores: int | None = None,
+) -> Pipeline:
+    """Fit the pipeline of a model on a model input.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+    features : DataFrame of shape (n_rows, n_features)
+    label : Series of shape (n_rows,)
+    sample_weight : ndarray of shape (n_rows,)
+    cores : int, optional
+        By default those that are free, or one where more gain nothing.
+
+    Raises
+    ------
+    UntrainableError
+        If no feature tells the rows apart.
+    """
+    categories = TextColumns()(features)
+    if not (FilledNumbers()(features) or categories):
+        raise UntrainableError(
+            f"No feature tells rows apart: all {features.shape[1]} are constant or empty in the {len(features)} rows "
+            "to learn from. Look at the feature view and its sources.",
+            horizon_matters=False,
+        )
+    pipeline = build_pipeline(declaration)
+    if splits_on_categories(pipeline.named_steps["estimator"]):
+        # the categories are the first columns
+        pipeline.set_params(estimator__categorical_features=list(range(len(categories))))
+    with threads(cores or (1 if len(features) <= FEW_ROWS else free_cores())):
+        return pipeline.fit(features, label, estimator__sample_weight=sample_weight)
+
+
+def predict(
+    pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...], *, cores: int | None = None
+) -> np.ndarray:
+    """Predict the probability of each outcome.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted.
+    features : DataFrame of shape (n_rows, n_features)
+        A model input.
+    outcomes : tuple of str
+        One name for a binary model, whose classes are 0 and 1; the class names otherwise.
+    cores : int, optional
+        By default all, or one where more gain nothing.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_outcomes)
+        An outcome that did not occur in training has probability 0.
+    """
+    import numpy as np
+
+    probabilities = np.zeros((len(features), len(outcomes)))
+    if features.empty:
+        return probabilities
+    with threads(cores or (1 if len(features) <= FEW_ROWS else _cores())):
+        predicted = pipeline.predict_proba(features)
+    classes: list[int | str] = [1] if len(outcomes) == 1 else list(outcomes)
+    for position, name in enumerate(pipeline.classes_):
+        if name in classes:
+            probabilities[:, classes.index(name)] = predicted[:, position]
+    return probabilities
+
+
+def predict_each(pipeline: Pipeline, frames: Iterable[pd.DataFrame], outcomes: tuple[str, ...]) -> Iterator[np.ndarray]:
+    """Predict many small frames, as `predict` would one by one, in few predictions of many rows.
+
+    A prediction of few rows is mostly overhead, and uses one thread.
+    """
+    import numpy as np
+    import pandas as pd
+
+    waiting: list[pd.DataFrame] = []
+
+    def together() -> list[np.ndarray]:
+        ends = np.cumsum([len(frame) for frame in waiting])[:-1]
+        return np.split(predict(pipeline, pd.concat(waiting), outcomes), ends)
+
+    for frame in frames:
+        waiting.append(frame)
+        if sum(map(len, waiting)) >= ROWS_AT_A_TIME:
+            yield from together()
+            waiting.clear()
+    if waiting:
+        yield from together()
+
+
+def side_by_side(work: Callable[[Piece], Result], pieces: Iterable[Piece], *, rows: int) -> list[Result]:
+    """Do pieces of work side by side, each on one core of its own: fits too small for several cores to share.
+
+    They run in processes, for boosted trees hold Python's lock most of the time: in four threads five small fits took
+    longer than one after another. A process takes two seconds to start and is kept for the next work.
+
+    Parameters
+    ----------
+    work : callable
+        Calls `fit` and `predict` with one core.
+    pieces : iterable
+    rows : int
+        That a piece learns from, about: few rows are not worth a process.
+    """
+    import joblib
+
+    workers = 1 if rows <= ROWS_WORTH_A_PROCESS else free_cores()
+    return list(joblib.Parallel(n_jobs=workers)(joblib.delayed(work)(piece) for piece in pieces))
+
+
+def threads(count: int) -> AbstractContextManager[object]:
+    """Bound the native threads of the libraries; what is learnt does not depend on their number."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(count)
+
+
+def free_cores() -> int:
+    """Return how many of the cores that this process may use nobody is using now, measured over a fifth of a second.
+
+    OpenMP threads wait for each other at barriers. With more threads than free cores that costs many times more than
+    the work itself.
+    """
+    import psutil
+
+    cores = _cores()
+    busy = psutil.cpu_percent(interval=0.2) / 100 * (psutil.cpu_count() or cores)
+    return max(1, min(cores, round((psutil.cpu_count() or cores) - busy)))
+
+
+def _cores() -> int:
+    import joblib
+
+    return int(joblib.cpu_count())

@@ -1,0 +1,146 @@
+"""The split: what a model is fitted on, what it is measured on, and what each training row weighs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from models.declaring.columns import AS_OF, SUCCEEDED_AT
+from models.declaring.declaration import ModelDeclaration
+from models.learning.frames import ObservationError
+from models.untrainable import UntrainableError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Row masks of a training frame.
+
+    Attributes
+    ----------
+    train, test : ndarray of bool, shape (n_rows,)
+        Disjoint, also by entity; rows in neither had labels that were still open at `cut`.
+    cut : Timestamp
+        The moment at which the fitted model could have been made: the creation of the first held-out entity.
+    train_entities, test_entities : int
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    cut: pd.Timestamp
+    train_entities: int
+    test_entities: int
+
+
+def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
+    """Hold out the latest created entities, and train on what was known before the first of them came.
+
+    Entities are ordered by creation and key. The last `test_share` of them, by count, are held out with all their
+    rows; of the others those rows train whose label had matured when the first held-out entity was created.
+
+    Raises
+    ------
+    UntrainableError
+        If a side has no rows or a single class.
+    """
+    import pandas as pd
+
+    outcomes = frame[declaration.label_column].unique()
+    if len(outcomes) < 2:
+        # another horizon may help, also where nothing has succeeded: over a shorter one later observations have labels
+        raise UntrainableError(
+            f"All {len(frame)} rows with a matured label over {declaration.horizon_days} days have {outcomes[0]} as "
+            f"{declaration.label_column}, so nothing tells outcomes apart. Load {declaration.feature_view.entity}s "
+            "of other outcomes as well."
+        )
+    view = declaration.feature_view
+    created = frame.groupby(view.key, sort=True)[view.created].min().sort_values(kind="stable")
+    held_out = max(1, len(created) - int(len(created) * (1 - declaration.test_share)))
+    cut = created.iloc[-held_out]
+    test = frame[view.key].isin(created.index[-held_out:]).to_numpy()
+    matured = (frame[AS_OF] + pd.Timedelta(days=declaration.horizon_days) <= cut).to_numpy()
+    train = ~test & matured
+    for side, mask in (("training", train), ("held-out", test)):
+        counts = frame.loc[mask, declaration.label_column].value_counts()
+        if len(counts) < 2:
+            found = ", ".join(f"{int(n)} of {name}" for name, n in counts.items()) or "none"
+            raise UntrainableError(
+                f"The {side} rows need two classes of {declaration.label_column}, found {found}: "
+                f"{len(created)} {view.entity}s with matured labels were created from {created.iloc[0]:%Y-%m-%d} to "
+                f"{created.iloc[-1]:%Y-%m-%d}, {held_out} of them are held out from {cut:%Y-%m-%d %H:%M} on, and "
+                f"labels mature after {declaration.horizon_days} days. Load more history."
+            )
+    return Split(
+        train=train,
+        test=test,
+        cut=cut,
+        train_entities=int(frame.loc[train, view.key].nunique()),
+        test_entities=held_out,
+    )
+
+
+def baseline_of(label: pd.Series, declaration: ModelDeclaration) -> list[float]:
+    """Return what the trivial model predicts everywhere: the frequency of each outcome in the training rows."""
+    counts = label.value_counts(normalize=True)
+    names = (1,) if declaration.task == "binary" else declaration.outcomes
+    return [float(counts.get(name, 0.0)) for name in names]
+
+
+def row_weights(frame: pd.DataFrame, declaration: ModelDeclaration) -> np.ndarray:
+    """Return how much of a census each row stands for, by what was known at its ``as_of``.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+        1 for all rows of a model that declares no weight.
+
+    Raises
+    ------
+    ObservationError
+        If the declared column is missing, or null in a row.
+    """
+    import numpy as np
+
+    weight = declaration.row_weight
+    if weight is None:
+        return np.ones(len(frame))
+    if weight.column not in frame.columns or frame[weight.column].isna().any():
+        found = "no such column" if weight.column not in frame.columns else "rows without a value"
+        raise ObservationError(
+            f"model {declaration.name!r}: rows are weighted by {weight.column}, expected a value in every row, found "
+            f"{found}"
+        )
+    return np.maximum(weight.at_least, frame[weight.column].to_numpy(dtype="float64"))
+
+
+def sample_weights(frame: pd.DataFrame, declaration: ModelDeclaration, cut: pd.Timestamp) -> np.ndarray:
+    """Weigh rows by what they stand for, and those of entities more that were known at `cut` to have succeeded since.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With ``succeeded_at`` if the label model has it.
+    declaration : ModelDeclaration
+    cut : Timestamp
+        A success that came later is not known to the model.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows,)
+        `row_weights`, times `success_weight` for the rows of these entities.
+    """
+    import numpy as np
+
+    weights = row_weights(frame, declaration)
+    if SUCCEEDED_AT not in frame.columns:
+        if declaration.success_weight != 1:
+            raise ValueError(
+                f"model {declaration.name!r}: success_weight is {declaration.success_weight}, but the "
+                "training set has no "
+                f"column {SUCCEEDED_AT!r}; add it to the label model {declaration.label!r}, or declare a weight of 1"
+            )
+        return weights
+    return np.where((frame[SUCCEEDED_AT] < cut).to_numpy(), declaration.success_weight, 1.0) * weights

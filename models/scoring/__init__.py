@@ -1,0 +1,1 @@
+"""The predictions of a version for open entities, with reasons."""

@@ -1,0 +1,94 @@
+"""Explanation: which features moved a prediction, in words that a sales rep can read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.learning.fitting import predict, predict_each
+from models.learning.frames import model_input
+from models.versions.candidate import Candidate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SMALLEST_EFFECT = 0.005
+"""Below half a percentage point an effect would read as 0.00 or 0.01, and is no reason."""
+
+
+def reasons(candidate: Candidate, frame: pd.DataFrame, outcome: str, top: int = 3) -> pd.Series:
+    """Name the features that move the probability of an outcome most.
+
+    Each feature in turn is replaced by its typical value (in training: the median, missing where most values are,
+    or the most frequent category), and the effect is the prediction less the prediction so changed [1]_. Features
+    that say the same thing, such as counts in nested windows, share the credit in no particular way, and an effect
+    is a property of the model, not of the world.
+
+    Parameters
+    ----------
+    candidate : Candidate
+    frame : DataFrame
+        As for scoring.
+    outcome : str
+        One of the candidate's outcomes.
+    top : int
+        At most so many reasons per row.
+
+    Returns
+    -------
+    Series of list of str
+        With the index of `frame`; the strongest first, equal effects by name, such as ``"calls_count_7d = 0 lowers
+        it by 0.12"``. A feature that holds its typical value gives no reason.
+
+    References
+    ----------
+    .. [1] M. Robnik-Šikonja and I. Kononenko, "Explaining classifications for individual instances", IEEE
+       Transactions on Knowledge and Data
+       Engineering 20(5), 2008.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if outcome not in candidate.outcomes:
+        raise ValueError(
+            f"{candidate.model} {candidate.version}: expected one of the outcomes {candidate.outcomes}, "
+            f"found {outcome!r}"
+        )
+    position = candidate.outcomes.index(outcome)
+    features = model_input(frame, candidate.features).reset_index(drop=True)
+    names = sorted(candidate.features)
+    predicted = predict(candidate.pipeline, features, candidate.outcomes)[:, position]
+    effects = np.zeros((len(features), len(names)))
+    changed: list[tuple[int, np.ndarray, float | str]] = []
+    for column, name in enumerate(names):
+        typical = candidate.manifest["typical"][name]
+        replacement = np.nan if typical is None else typical
+        values = features[name]
+        differs = ((values != replacement) & ~(values.isna() & pd.isna(replacement))).to_numpy()
+        if differs.any():
+            changed.append((column, differs, replacement))
+    frames = (features.loc[rows].assign(**{names[column]: value}) for column, rows, value in changed)
+    probabilities = predict_each(candidate.pipeline, frames, candidate.outcomes)
+    for (column, rows, _), probability in zip(changed, probabilities, strict=True):
+        effects[rows, column] = predicted[rows] - probability[:, position]
+    columns = [features[name].to_numpy() for name in names]
+    # names are sorted and the sort is stable, so equal effects come out by name; rounded, or noise would decide
+    order = np.argsort(-np.abs(effects).round(9), axis=1, kind="stable")[:, :top]
+    found = [
+        [
+            _sentence(names[k], columns[k][row], effects[row, k])
+            for k in strongest
+            if abs(effects[row, k]) >= SMALLEST_EFFECT
+        ]
+        for row, strongest in enumerate(order)
+    ]
+    return pd.Series(found, index=frame.index, dtype=object, name="reasons")
+
+
+def _sentence(name: str, value: float | str, effect: float) -> str:
+    if isinstance(value, str):
+        shown = value
+    elif value != value:
+        shown = "missing"
+    else:
+        shown = f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
+    return f"{name} = {shown} {'raises' if effect > 0 else 'lowers'} it by {abs(effect):.2f}"

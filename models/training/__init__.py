@@ -1,0 +1,1 @@
+"""Training sets, and how versions are trained on them."""

@@ -1,0 +1,102 @@
+"""The trial of a horizon: whether a model over it would be promoted, measured on few rows and written nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from models.decisions.horizons import HorizonTrial
+from models.decisions.promotion import PromotionEvidence, decide_promotion
+from models.declaring.columns import AS_OF
+from models.declaring.declaration import ModelDeclaration
+from models.evaluation.census import census_clocks, census_rows, slices_of_silence, totals
+from models.evaluation.held_out import beside_baseline
+from models.evaluation.records import CensusSlice, Total
+from models.evaluation.validation import Observed, some_rows
+from models.learning.fitting import fit, predict
+from models.learning.frames import feature_kinds, model_input
+from models.learning.splitting import baseline_of, row_weights, sample_weights, temporal_split
+from models.untrainable import UntrainableError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRIAL_ROWS = 20_000
+"""Rows that a trial learns from, at most."""
+
+
+def try_horizon(
+    declaration: ModelDeclaration,
+    frame: pd.DataFrame,
+    clock: pd.Timestamp,
+    census: Callable[[list[pd.Timestamp]], pd.DataFrame],
+) -> HorizonTrial:
+    """Measure the declared model over its horizon as a training would, and hold it to the rule of a first promotion.
+
+    What a training does beyond that is left out: cross-validation, and the scaling of probabilities that may follow
+    from it.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+        Over the horizon that is tried.
+    frame : DataFrame
+        As for `models.training.training_set.freeze`.
+    clock : Timestamp
+    census : callable
+        Returns the open entities of past clocks, as `models.training.training_set.freeze` takes them.
+    """
+    days = declaration.horizon_days
+    if frame.empty:
+        return HorizonTrial(horizon_days=days, passes=False, primary=None, reason="No label has matured.")
+    # in the order of a training set, so that a rerun says the same
+    frame = frame.sort_values([declaration.feature_view.key, AS_OF], kind="stable", ignore_index=True)
+    kinds = feature_kinds(frame, declaration.not_features)
+    try:
+        sides = temporal_split(frame, declaration)
+        rows = Observed(
+            features=model_input(frame, kinds),
+            label=frame[declaration.label_column].astype("int64" if declaration.task == "binary" else str),
+            weights=sample_weights(frame, declaration, sides.cut),
+            stands_for=row_weights(frame, declaration),
+            entities=frame[declaration.feature_view.key].factorize()[0],
+        )
+        train, test = rows.rows(sides.train), rows.rows(sides.test)
+        learnt = train.rows(some_rows(len(train), TRIAL_ROWS, declaration.seed))
+        fitted = fit(declaration, learnt.features, learnt.label, learnt.weights)
+    except UntrainableError as error:
+        return HorizonTrial(horizon_days=days, passes=False, primary=None, reason=str(error))
+    predicted = test.predicted(predict(fitted, test.features, declaration.outcomes), declaration.outcomes)
+    metrics, trivial, over_baseline = beside_baseline(declaration, predicted, baseline_of(train.label, declaration))
+    clocks = census_clocks(sides.cut, clock, days)
+    of_clocks = census(clocks) if clocks else None
+    measured: tuple[Total, ...] = ()
+    silence: tuple[CensusSlice, ...] = ()
+    # as a training, which freezes no census where no entity was open
+    if of_clocks is not None and len(of_clocks):
+        expected = census_rows(declaration, of_clocks, kinds)
+        predictions = expected.predicted(predict(fitted, expected.features, declaration.outcomes), declaration.outcomes)
+        measured = totals(predictions, of_clocks[AS_OF].factorize(sort=True)[0])
+        silence = slices_of_silence(declaration, predictions, of_clocks)
+    decision = decide_promotion(
+        PromotionEvidence(
+            model=declaration.name,
+            version=f"A version over {days} days",
+            horizon_days=days,
+            primary_metric=declaration.primary_metric,
+            metrics=metrics,
+            baseline=trivial,
+            over_baseline=over_baseline,
+            census=measured,
+            silence=silence,
+            max_census_off=declaration.max_census_off,
+            max_skill_loss=declaration.max_skill_loss,
+            champion=None,
+        )
+    )
+    return HorizonTrial(
+        horizon_days=days,
+        passes=decision.outcome == "promote",
+        primary=metrics[declaration.primary_metric],
+        reason=decision.reason,
+    )

@@ -1,0 +1,1 @@
+"""A trained version as files, its card and its plots."""

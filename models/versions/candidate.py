@@ -1,0 +1,221 @@
+"""Candidates: a trained version of a model, as files that say what they are and are verified when they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import platform
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.artifacts import (
+    MANIFEST,
+    ArtifactMismatchError,
+    UnreadableFileError,
+    read_manifest,
+    read_object,
+    sha256,
+)
+from models.declaring.columns import Kind
+from models.evaluation.records import EVALUATION, Evaluation
+from models.learning.fitting import predict
+from models.learning.frames import model_input
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+
+PIPELINE = "pipeline.joblib"
+
+HELD_OUT = "evaluation.parquet"
+
+PREDICTIONS = "predictions.parquet"
+
+LIBRARIES = ("scikit-learn", "numpy", "pandas", "joblib")
+
+COST = "cost.json"
+"""What training cost. It depends on the machine and the hour, so the manifest does not vouch for it."""
+
+COST_FIGURES = ("training_minutes", "prediction_milliseconds")
+
+RECIPE = 6
+"""To be raised whenever code of this package makes another version of the same rows and declaration, or reads
+versions otherwise."""
+
+STORED_PREDICTIONS = 200
+
+TIMED_PREDICTIONS = 9
+
+TOLERANCE = 1e-9
+"""Within which stored predictions must be reproduced under other library versions."""
+
+NOT_RECORDED = ""
+"""In place of the SHA-256 of a version that the ledger does not have."""
+
+TRUTH = "truth"
+
+PROBABILITY = "probability_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A trained version of a model.
+
+    Attributes
+    ----------
+    model, version : str
+    directory : Path
+    manifest : dict
+        Everything that is needed to score with it, beside the pipeline.
+    reused : bool
+        Whether it had been trained before.
+    """
+
+    model: str
+    version: str
+    directory: Path
+    manifest: dict[str, Any]
+    reused: bool = False
+
+    @property
+    def key(self) -> str:
+        """The column that identifies the entity."""
+        return str(self.manifest["key"])
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The outcomes for which it gives probabilities."""
+        return tuple(self.manifest["outcomes"])
+
+    @property
+    def features(self) -> dict[str, Kind]:
+        """Feature names and kinds, in the order of the model input."""
+        return dict(self.manifest["features"])
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The fitted pipeline.
+
+        Raises
+        ------
+        ArtifactMismatchError
+            If its file is not the one of the manifest: to unpickle a file is to run what is in it.
+        """
+        import joblib
+
+        content = (self.directory / PIPELINE).read_bytes()
+        expected, found = self.manifest["files"].get(PIPELINE, "no such file"), hashlib.sha256(content).hexdigest()
+        if found != expected:
+            raise ArtifactMismatchError(
+                f"{self.directory / PIPELINE}: expected SHA-256 {expected}, found {found}", _remedy(self.directory)
+            )
+        return joblib.load(io.BytesIO(content))
+
+    def cost(self) -> dict[str, float]:
+        """Return what it is held to beside its metrics: `models.declaring.policies.COST_GATES` without ``leads``.
+
+        Raises
+        ------
+        ArtifactMismatchError
+            If the file is missing or unreadable.
+        """
+        path = self.directory / COST
+        try:
+            said = read_object(path)
+            cost = {name: float(said[name]) for name in COST_FIGURES}
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            found = error.found if isinstance(error, UnreadableFileError) else repr(error)
+            raise ArtifactMismatchError(
+                f"{path}: expected what training cost, found {found}", _remedy(self.directory)
+            ) from error
+        return {**cost, "file_megabytes": (self.directory / PIPELINE).stat().st_size / 1e6}
+
+    def held_out(self) -> pd.DataFrame:
+        """Read the held-out predictions: key, ``as_of``, ``truth`` and one ``probability_<outcome>`` per outcome."""
+        import pandas as pd
+
+        return pd.read_parquet(self.directory / HELD_OUT)
+
+
+def load(directory: Path, recorded: str | None = None, *, reused: bool = False) -> Candidate:
+    """Load a version, and refuse it unless it is what was trained; nothing is unpickled before it is vouched for.
+
+    Parameters
+    ----------
+    directory : Path
+    recorded : str, optional
+        The SHA-256 of the manifest in the ledger. By default the manifest is believed, for whoever has written it.
+    reused : bool
+
+    Raises
+    ------
+    ArtifactMismatchError
+        If a file's SHA-256 is not the recorded one, or the libraries or the recipe are not those of its training and
+        the stored predictions are not reproduced.
+    """
+    if recorded is not None:
+        path = directory / MANIFEST
+        there = sha256(path) if path.is_file() else "no file"
+        if there != recorded:
+            expected = f"SHA-256 {recorded}, as recorded in the ledger" if recorded else "a version of the ledger"
+            raise ArtifactMismatchError(
+                f"{path}: expected {expected}, found {there if recorded else 'one that it does not have'}",
+                "restore the version from a backup, or train again: the scores published so far stay as they are",
+            )
+    manifest = read_manifest(directory)
+    candidate = Candidate(
+        model=manifest["model"], version=manifest["version"], directory=directory, manifest=manifest, reused=reused
+    )
+    found = library_versions()
+    if manifest["libraries"] != found or manifest.get("recipe") != RECIPE:
+        _require_reproduction(candidate, found)
+    return candidate
+
+
+def _remedy(directory: Path) -> str:
+    return f"remove {directory} and train again, or restore it from a backup"
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries on which predictions depend."""
+    return {"python": platform.python_version(), **{name: installed_version(name) for name in LIBRARIES}}
+
+
+def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
+    import pandas as pd
+
+    path = candidate.directory / PREDICTIONS
+    stored = pd.read_parquet(path)
+    expected = stored[[PROBABILITY + name for name in candidate.outcomes]].to_numpy()
+    then = f"{candidate.manifest['libraries']} by recipe {candidate.manifest.get('recipe', 2)}"
+    libraries = f"trained with {then}, running with {found} by recipe {RECIPE}"
+    remedy = (
+        "train a new version by the job whole_loop (`make run`), or install the libraries that "
+        f"{candidate.version} was trained with: the scores published so far stay as they are"
+    )
+    try:
+        with warnings.catch_warnings():
+            # scikit-learn warns that other versions may predict otherwise, which is what is being verified here
+            warnings.simplefilter("ignore")
+            predicted = predict(candidate.pipeline, model_input(stored, candidate.features), candidate.outcomes)
+    except Exception as error:
+        raise ArtifactMismatchError(f"{path}: {libraries}, and predicting failed with {error!r}", remedy) from error
+    difference = float(abs(predicted - expected).max())
+    if not difference <= TOLERANCE:
+        raise ArtifactMismatchError(
+            f"{path}: {libraries}; expected the stored predictions within {TOLERANCE}, found a difference "
+            f"of {difference:.3g}",
+            remedy,
+        )
+
+
+def evaluate(candidate: Candidate) -> Evaluation:
+    """Read what was measured of a candidate when it was trained."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Evaluation).validate_json((candidate.directory / EVALUATION).read_bytes())

@@ -1,0 +1,386 @@
+"""The model card: what a version is for, what it learnt from, how good it is and how good it could be, for people.
+
+After M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.declaring.columns import AS_OF
+from models.declaring.declaration import ModelDeclaration
+from models.declaring.policies import LOWER_IS_BETTER
+from models.evaluation.gates import Gate
+from models.evaluation.held_out import RESAMPLES, SEGMENT_ROWS
+from models.evaluation.records import Evaluation, Figure, Total
+from models.evaluation.suspicion import sentences, suspicions, unconfirmed
+from models.markdown import Markup, bullets, markdown_table, plain
+from models.versions.candidate import Candidate
+
+CARD = "card.md"
+
+HINDSIGHT_SHOWN = 5
+"""Features that are shown by each measure of hindsight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A model card.
+
+    Attributes
+    ----------
+    text : str
+        Markdown that refers to its images by their names.
+    images : mapping of str to bytes
+        PNGs by name.
+    """
+
+    text: str
+    images: Mapping[str, bytes]
+
+    def embedded(self) -> str:
+        """Return the Markdown with its images in it, for a reader that cannot open files."""
+        text = self.text
+        for name, image in self.images.items():
+            # in a text from data the bracket is escaped
+            place, data = rf"(?<!\\)\]\({re.escape(name)}\)", base64.b64encode(image).decode()
+            text = re.sub(place, f"](data:image/png;base64,{data})", text)
+        return text
+
+    def write(self, directory: Path) -> None:
+        """Write the card and its images beside the version; what is there already and is equal stays untouched."""
+        contents = {CARD: self.text.encode(), **self.images}
+        for name, content in contents.items():
+            path = directory / name
+            if not path.exists() or path.read_bytes() != content:
+                path.write_bytes(content)
+
+
+def model_card(
+    declaration: ModelDeclaration,
+    candidate: Candidate,
+    evaluation: Evaluation,
+    gates: Sequence[Gate],
+    confirmed: Collection[str] = (),
+    warning: str = "",
+) -> Card:
+    """Describe a version.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+    candidate : Candidate
+    evaluation : Evaluation
+        That of the candidate.
+    gates : sequence of Gate
+    confirmed : collection of str
+        Features of which a person says that they were known at the time.
+    warning : str
+        What a reader must know before anything else; empty for nothing.
+    """
+    from models.versions.plots import prediction_plots, validation_plots
+
+    sections = (
+        _head(declaration, candidate, evaluation),
+        warning and f"**{plain(warning)}**",
+        _data(declaration, candidate, evaluation),
+        census_table(evaluation),
+        hindsight_table(declaration, evaluation, confirmed),
+        _metrics(evaluation),
+        gates_table(gates),
+        _classes(evaluation),
+        _segments(evaluation),
+        "![calibration, gain and confusion](card_predictions.png)",
+        "Confusion: shares are of the line. "
+        + (
+            "Predicted is the most probable class."
+            if evaluation.classes
+            else "Predicted are the rows at least as probable as the training rows on average."
+        ),
+        _calibration(evaluation),
+        _gains(evaluation),
+        "![importance, learning curve and cross-validation](card_validation.png)",
+        _validation(evaluation),
+        _limits(declaration),
+    )
+    return Card(
+        text="\n\n".join(section for section in sections if section) + "\n",
+        images={
+            "card_predictions.png": prediction_plots(evaluation),
+            "card_validation.png": validation_plots(evaluation),
+        },
+    )
+
+
+def gates_table(gates: Iterable[Gate]) -> str:
+    """Return the declared bounds beside their values, as Markdown."""
+    rows = [
+        (
+            gate.name,
+            _number(gate.value) if gate.value is not None else f"undefined: {gate.undefined}",
+            f"{'≤' if gate.at_most else '≥'} {gate.bound:g}",
+            "met" if gate.met else Markup("**missed**"),
+        )
+        for gate in gates
+    ]
+    return "## Gates\n\n" + markdown_table(("gate", "value", "bound", ""), rows)
+
+
+def metrics_table(evaluation: Evaluation) -> str:
+    """Return the metrics of the model, the linear model and the trivial baseline, as Markdown."""
+    rows = [
+        (
+            f"{name}{' (less is better)' if name in LOWER_IS_BETTER else ''}",
+            _interval(evaluation.intervals[name]),
+            _interval(evaluation.linear_intervals[name]),
+            _interval(evaluation.baseline_intervals[name]),
+            _interval(evaluation.over_linear[name]),
+        )
+        for name in evaluation.metrics
+    ]
+    return markdown_table(("metric", "model", "linear", "trivial", "better than linear by"), rows)
+
+
+def census_table(evaluation: Evaluation) -> str:
+    """Return what was expected of a census beside what happened, as Markdown."""
+    census = evaluation.census
+    if census is None:
+        return "## Census\n\nNot measured on a census."
+    shown = ("auc", "macro_auc", "brier", "log_loss")
+    figures = ", ".join(f"{name} {_interval(census.metrics[name])}" for name in shown if name in census.metrics)
+    worth = ""
+    if census.value_expected is not None and census.value_actual is not None:
+        worth = (
+            f" Value: {census.value_expected:,.0f} expected, {census.value_actual:,.0f} happened, projects at their "
+            "amount of today."
+        )
+    rows = [("all", "", f"{census.rows:,}", *_total(total)) for total in census.totals]
+    rows += [
+        (each.column, each.band, f"{each.rows:,}", *_total(total))
+        for each in census.slices
+        for total in each.totals
+        if len(census.totals) == 1 or each.column == "clock"
+    ]
+    losses = [
+        (each.column, each.band, f"{each.rows:,}", _number(each.log_loss), _number(each.trivial_log_loss))
+        for each in census.slices
+        if each.column != "grade"
+    ]
+    return (
+        f"## Census\n\nEverything that was open at {', '.join(census.clocks)} ({census.rows:,} rows of "
+        f"{census.entities:,}), by a pipeline that knew nothing of what came after: {figures}; log-loss of the plain "
+        f"frequencies {_number(census.trivial_log_loss)}.{worth}\n\n"
+        + markdown_table(("by", "", "rows", "outcome", "expected", "happened", "difference"), rows)
+        + "\n\n"
+        + markdown_table(("by", "", "rows", "log-loss", "of its own frequencies"), losses)
+    )
+
+
+def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confirmed: Collection[str] = ()) -> str:
+    """Return the features that are suspected of hindsight, and those that come closest to it, as Markdown."""
+    measured = evaluation.hindsight
+    if measured is None:
+        return "## Hindsight\n\nNot measured."
+    found = suspicions(declaration, evaluation)
+    unclear = unconfirmed(found, confirmed)
+    suspected = [Markup(plain(each)) for each in sentences(unclear)]
+    suspected += [
+        Markup(f"{plain(each)} (**confirmed** by a person)")
+        for each in sentences([each for each in found if each not in unclear])
+    ]
+    alone = [
+        (each.feature, each.outcome, f"{each.skill:.3f}", f"{each.auc:.3f}")
+        for each in measured.alone[:HINDSIGHT_SHOWN]
+    ]
+    one_sided = [
+        (
+            each.feature,
+            each.value,
+            f"{each.having:,} {each.side}",
+            f"{each.seen_now:,.0f} of {each.expected_now:,.0f}",
+            f"{each.seen_before:,.0f} of {each.expected_before:,.0f}",
+        )
+        for each in measured.one_sided[:HINDSIGHT_SHOWN]
+    ]
+    entity = declaration.feature_view.entity
+    return (
+        "## Hindsight\n\n"
+        + (bullets(suspected) if suspected else "No feature seems to know the outcome.")
+        + "\n\nThe features that predict best alone:\n\n"
+        + markdown_table(("feature", "outcome", "skill", "AUC"), alone)
+        + f"\n\nThe values that most divide {entity}s that were settled from those that are open: seen on the other "
+        "side, of what was to be expected by the rows of the clock and by earlier rows:\n\n"
+        + markdown_table(("feature", "value", f"{entity}s with it", "by now", "by earlier rows"), one_sided)
+    )
+
+
+def _total(total: Total) -> tuple[str, str, str, str]:
+    difference = f"{total.expected - total.actual:+.1f} ({total.lower:+.1f} to {total.upper:+.1f})"
+    return total.outcome, f"{total.expected:,.1f}", f"{total.actual:,}", difference
+
+
+def _head(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evaluation) -> str:
+    manifest = candidate.manifest
+    return (
+        f"# {declaration.name} {candidate.version}\n\n"
+        f"{declaration.description}\n\n"
+        f"**Intended use**: to order open {declaration.feature_view.entity}s and to plan with their probabilities, "
+        f"over the horizon of {manifest['horizon_days']} days. **Not intended**: to decide about a person without a "
+        "person, or to say what an action would cause.\n\n"
+        f"**Owner**: {declaration.owner}. **Estimator**: {type(declaration.estimator()).__name__}, "
+        f"{'with' if evaluation.calibration.applied else 'without'} scaled probabilities."
+    )
+
+
+def _data(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evaluation) -> str:
+    manifest, sides = candidate.manifest, candidate.manifest["split"]
+    entity = declaration.feature_view.entity
+    return (
+        "## Data\n\n"
+        f"{manifest['rows']:,} observations of {manifest['entities']:,} {entity}s, `{AS_OF}` from "
+        f"{manifest['first_as_of'][:10]} to {manifest['last_as_of'][:10]}, {len(manifest['features'])} features; "
+        f"labels matured by {manifest['as_of'][:10]}."
+        + labelled_since(manifest)
+        + f"\n\nSplit (temporal, cut {sides['cut'][:10]}): learnt from {sides['train_rows']:,} rows of "
+        f"{sides['train_entities']:,} {entity}s, measured on {sides['test_rows']:,} rows of "
+        f"{sides['test_entities']:,}; {sides['rows_on_neither_side']:,} rows on neither side. The published pipeline "
+        f"learnt from all rows.\n\n"
+        f"Intervals hold 95 of 100 resamples of the {entity}s ({RESAMPLES} of them, on {evaluation.interval_rows:,} "
+        f"held-out rows); the linear model learnt from {evaluation.linear_rows:,} rows."
+    )
+
+
+def labelled_since(manifest: Mapping[str, Any]) -> str:
+    """Say where the labels begin later than the history; nothing where they do not."""
+    since = manifest.get("labelled_since")
+    if since is None:
+        return ""
+    return (
+        f" The source records outcomes from about **{since[:10]}** on: earlier observations have no label, and nothing "
+        "was learnt from them."
+    )
+
+
+def _metrics(evaluation: Evaluation) -> str:
+    undefined = "".join(f"\n\n{name} is undefined: {plain(reason)}." for name, reason in evaluation.undefined.items())
+    return f"## Metrics\n\n{metrics_table(evaluation)}{undefined}"
+
+
+def _classes(evaluation: Evaluation) -> str:
+    if not evaluation.classes:
+        return ""
+    measures = ("share", "precision", "recall", "f1", "auc")
+    rows = [
+        (outcome, *(_interval(measured[name]) for name in measures)) for outcome, measured in evaluation.classes.items()
+    ]
+    return "## By class\n\n" + markdown_table(("class", *measures), rows)
+
+
+def _segments(evaluation: Evaluation) -> str:
+    if not evaluation.segments:
+        return ""
+    binary = evaluation.task == "binary"
+    rows = [
+        (
+            each.column,
+            each.value,
+            f"{each.rows:,}",
+            f"{each.entities:,}",
+            "too few" if each.primary is None else _interval(each.primary),
+            "" if each.log_loss is None else _interval(each.log_loss),
+            *((_share(each.predicted), _share(each.observed)) if binary else ()),
+        )
+        for each in evaluation.segments
+    ]
+    columns = ("column", "value", "rows", "leads", evaluation.primary_metric, "log_loss")
+    return (
+        "## By segment\n\n"
+        + markdown_table((*columns, "predicted", "observed") if binary else columns, rows)
+        + f"\n\nToo few: fewer than {SEGMENT_ROWS} rows, or one class. Of each column the most frequent values. The "
+        "rep (assigned_to) is the one of today: the CRM overwrites it, and no model learns from it."
+    )
+
+
+def _calibration(evaluation: Evaluation) -> str:
+    measured = evaluation.calibration
+    scaling = measured.scaling
+    if scaling is None:
+        fitted = "No scaling was fitted"
+    elif scaling.method == "temperature":
+        fitted = f"Temperature {1 / scaling.slope:.3f}"
+    else:
+        fitted = f"Slope {scaling.slope:.3f}, intercept {scaling.intercept:.3f}"
+    return (
+        "## Calibration\n\n"
+        f"{fitted} ({measured.rows:,} out-of-fold rows of the training side): "
+        f"**{'applied' if measured.applied else 'not applied'}**, {measured.reason}. Expected calibration error on the "
+        f"held-out rows: {_interval(measured.error_before)} before, {_interval(measured.error_after)} after."
+    )
+
+
+def _gains(evaluation: Evaluation) -> str:
+    if not evaluation.gains:
+        return ""
+    shares = list(evaluation.gains[0].lift)
+    rows = [(each.outcome, *(f"{each.lift[share]:.2f}" for share in shares)) for each in evaluation.gains]
+    return "## Lift\n\n" + markdown_table(("outcome", *(f"first {share} of the rows" for share in shares)), rows)
+
+
+def _validation(evaluation: Evaluation) -> str:
+    validation, crossed = evaluation.validation, evaluation.validation.cross_validation
+    if crossed is None:
+        folds = f"No cross-validation: {plain(validation.note)}."
+    else:
+        folds = (
+            f"Cross-validation by lead ({crossed.rows:,} training rows of {crossed.entities:,} leads): "
+            f"{evaluation.primary_metric} {crossed.mean:.4f} ± {crossed.std:.4f}, a spread of {crossed.spread:.1%}."
+        )
+    rows = [
+        (f"{point.entities:,}", f"{point.rows:,}", _number(point.primary), _number(point.log_loss))
+        for point in validation.learning_curve
+    ]
+    return (
+        f"## Validation\n\n{folds} Importance: the rise of the log-loss of {validation.importance_rows:,} held-out "
+        "rows when a feature is shuffled among them; features that say the same cover for each other.\n\n"
+        + markdown_table(("leads learnt from", "rows", evaluation.primary_metric, "log_loss"), rows)
+        + "\n\nThe last line is of all training rows, the others of a sample with fewer rows of each lead."
+    )
+
+
+def _limits(declaration: ModelDeclaration) -> str:
+    limits = [
+        "The figures are of leads that were created later than those learnt from, in one company's history; another "
+        "company, or a changed one, is another question, which the drift checks ask.",
+        "The published pipeline learnt from the held-out rows as well, so it was not itself measured.",
+        "Numbers beyond the 0.1 % and 99.9 % quantiles of the training rows count as those quantiles.",
+        "The metrics are of decision points, of which busy leads have more; the census is of what is scored.",
+    ]
+    if declaration.success_weight != 1:
+        limits.append(
+            f"Rows of leads that succeeded count {declaration.success_weight:g} times in learning, so probabilities "
+            "lean away from plain frequencies."
+        )
+    return "## Limits\n\n" + bullets(limits)
+
+
+def _interval(figure: Figure) -> str:
+    if figure.value is None:
+        return "undefined"
+    if figure.lower is None or figure.upper is None:
+        return _number(figure.value)
+    return f"{figure.value:.3f} ({figure.lower:.3f} to {figure.upper:.3f})"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,1 @@
+"""The UI behind its guard, and the reports beside it."""

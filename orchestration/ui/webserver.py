@@ -1,0 +1,75 @@
+"""Dagster's own services, with its web server behind the guard.
+
+``python -m orchestration.ui.webserver dev …`` is ``dagster dev …``, which starts the web server by
+``python -m orchestration.ui.webserver …`` in place of ``python -m dagster_webserver …``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from orchestration.ui.guard import Application, Guard
+from store.settings import settings
+
+if TYPE_CHECKING:
+    import subprocess
+
+SERVICES = {"dagster_webserver": "orchestration.ui.webserver"}
+"""What ``dagster dev`` starts, and what starts in its place; the daemon listens to nobody and starts as it is."""
+
+DAEMON = "dagster._daemon"
+
+
+class UnknownServiceError(RuntimeError):
+    """Dagster starts something that is not known here, and may stand before no guard."""
+
+
+def behind_guard(command: Sequence[str]) -> list[str]:
+    """Return the command of a service of ``dagster dev`` with the guarded web server in place of Dagster's.
+
+    Raises
+    ------
+    UnknownServiceError
+        If it is neither the web server nor the daemon.
+    """
+    python, option, module, *arguments = command
+    if option != "-m" or module not in (*SERVICES, DAEMON):
+        raise UnknownServiceError(
+            f"dagster dev: expected it to start {' and '.join((*SERVICES, DAEMON))} with python -m, found "
+            f"{' '.join(command[:3])!r}. Install the dagster of requirements.lock, or adapt "
+            "orchestration/ui/webserver.py."
+        )
+    return [python, option, SERVICES.get(module, module), *arguments]
+
+
+def _dev(arguments: list[str]) -> None:
+    dev: Any = import_module("dagster._cli.dev")
+    start = dev.open_ipc_subprocess
+
+    def started(parts: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        return start(behind_guard(parts), **options)
+
+    dev.open_ipc_subprocess = started
+    dev.dev_command(arguments)
+
+
+def _serve(arguments: list[str]) -> None:
+    cli: Any = import_module("dagster_webserver.cli")
+    addresses = settings().ui_addresses
+    create = cli.create_app_from_workspace_process_context
+
+    def guarded(*given: Any, **options: Any) -> Application:
+        return Guard(create(*given, **options), addresses)
+
+    cli.create_app_from_workspace_process_context = guarded
+    cli.cli(arguments)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["dev"]:
+        _dev(sys.argv[2:])
+    else:
+        _serve(sys.argv[1:])

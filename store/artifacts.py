@@ -1,0 +1,39 @@
+"""Where frozen training sets, versions and reports lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactStore:
+    """Folders of what is frozen, training sets and model versions, and of reports, by model."""
+
+    root: str
+    reports_port: int
+
+    def training_sets(self, model: str) -> Path:
+        """Folder of a model's training sets."""
+        return Path(self.root) / "training_sets" / model
+
+    def versions(self, model: str) -> Path:
+        """Folder of a model's trained versions."""
+        return Path(self.root) / "models" / model
+
+    def answers(self, model: str) -> Path:
+        """Folder of the answers to questions for training rows."""
+        return Path(self.root) / "answers" / model
+
+    def reports(self, model: str) -> Path:
+        """Folder of a model's drift reports."""
+        return Path(self.root) / "reports" / model
+
+    @property
+    def docs(self) -> Path:
+        """The page of the dbt docs, beside the folders of the models."""
+        return Path(self.root) / "reports" / "dbt_docs" / "index.html"
+
+    def report_address(self, report: Path) -> str:
+        """Where a report is served while the UI runs."""
+        return f"http://127.0.0.1:{self.reports_port}/{report.relative_to(Path(self.root) / 'reports').as_posix()}"

@@ -1,0 +1,156 @@
+"""How the feature store is built: as a whole, or as an increment on the last build. A pure decision, and its evidence.
+
+An increment computes the observations since the last build and, of the leads that the extractions since then have
+touched, those after the first change, however late that comes. It gives the rows of a whole build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from models.declared.registry import DECLARATIONS
+from models.declaring.declaration import Horizons
+from models.training.outcome_history import OutcomesBegin
+from store.features.dbt_project import DBT_PROJECT, feature_code, manifest_path, settings_of
+from store.features.kept import CompiledSql
+from store.features.outcome_history import measure_outcomes, variable_of
+from store.warehouse.extraction import FEATURE_CLOCK
+from store.warehouse.tables import Connection, columns_of, table_exists
+from store.warehouse.warehouse import Warehouse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What the feature store was built from.
+
+    Attributes
+    ----------
+    as_of : datetime
+        The clock, UTC.
+    load_number : int
+        The extraction.
+    code : str
+        Hash of the SQL and the settings.
+    """
+
+    as_of: datetime
+    load_number: int
+    code: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildEvidence:
+    """What is known before a build.
+
+    Attributes
+    ----------
+    last : Built or None
+        The last build; None where there is none.
+    now : Built
+        What is to be built.
+    missing : tuple of str
+        What an increment rests on and is not there: tables to which it would add, the SQL of the last whole build.
+    outcomes : OutcomesBegin or None
+        From when on observations can be labelled: a setting of the build that the data decide, so that the build is
+        whole where it has moved.
+    """
+
+    last: Built | None
+    now: Built
+    missing: tuple[str, ...] = ()
+    outcomes: OutcomesBegin | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildPlan:
+    """A decision with its reason.
+
+    Attributes
+    ----------
+    since : Built or None
+        The build on which the increment rests; None for a whole build.
+    reason : str
+    """
+
+    since: Built | None
+    reason: str
+
+
+def plan_build(evidence: BuildEvidence) -> BuildPlan:
+    """Decide whether a build is whole or an increment: whole wherever an increment might give other rows."""
+    last, now = evidence.last, evidence.now
+    if last is None:
+        return BuildPlan(since=None, reason="Whole: there is no build to add to.")
+    if evidence.missing:
+        return BuildPlan(since=None, reason=f"Whole: {', '.join(evidence.missing)} of the last build is missing.")
+    if last.code != now.code:
+        return BuildPlan(since=None, reason="Whole: the SQL or the settings have changed since the last build.")
+    if now.as_of < last.as_of:
+        return BuildPlan(
+            since=None,
+            reason=f"Whole: the clock has gone back, from {last.as_of.isoformat()} to {now.as_of.isoformat()}.",
+        )
+    return BuildPlan(
+        since=last,
+        reason=f"Increment on the build of {last.as_of.isoformat()}.",
+    )
+
+
+def gather_build_evidence(warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql) -> BuildEvidence:
+    """Gather what a build is decided on."""
+    extraction = warehouse.extraction()
+    with warehouse.connect() as connection:
+        outcomes = measure_outcomes(connection, extraction)
+    now = Built(
+        as_of=extraction.as_of,
+        load_number=extraction.load_number,
+        code=build_code({**settings_of(extraction, horizons), **variable_of(outcomes)}),
+    )
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    added_to = [
+        (node["config"]["schema"], node["name"])
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+        and node["config"]["materialized"] == "incremental"
+        and node["config"]["schema"] != "marts"
+    ]
+    with warehouse.connect() as connection:
+        last = _last(connection)
+        missing = [
+            f"{schema}.{name}" for schema, name in sorted(added_to) if not table_exists(connection, schema, name)
+        ]
+    # an increment is proved by the SQL of the whole build that it rests on
+    if last is not None and not compiled.has(last.as_of):
+        missing.append(str(compiled.path))
+    return BuildEvidence(last=last, now=now, missing=tuple(missing), outcomes=outcomes)
+
+
+def forget_build(warehouse: Warehouse) -> None:
+    """Forget what the store was built from, so that the next build is whole unless this one comes to its end."""
+    with warehouse.connect() as connection:
+        if table_exists(connection, *FEATURE_CLOCK):
+            connection.execute(f"delete from {'.'.join(FEATURE_CLOCK)}")
+
+
+def build_code(settings: dict[str, Any]) -> str:
+    """Return a hash of the SQL of features and labels, and of the settings that it is built with."""
+    views = {declaration.feature_view.name for declaration in DECLARATIONS.values()}
+    labels = {declaration.label for declaration in DECLARATIONS.values()}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    # the defaults of the variables stand there
+    digest.update((DBT_PROJECT / "dbt_project.yml").read_bytes())
+    for name in sorted(views | labels):
+        digest.update(feature_code(name).encode())
+    return digest.hexdigest()
+
+
+def _last(connection: Connection) -> Built | None:
+    # a warehouse of an earlier version has a clock alone
+    if not {"as_of", "load_number", "build_code"} <= set(columns_of(connection, *FEATURE_CLOCK)):
+        return None
+    row = connection.execute("select as_of, load_number, build_code from features.feature_clock").fetchone()
+    return None if row is None else Built(as_of=row[0], load_number=row[1], code=row[2])

@@ -1,0 +1,82 @@
+"""The catalogue of features, in ``features.catalogue``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.declared.registry import DECLARATIONS
+from models.declaring.feature_view import FeatureView
+from models.versions.candidate import evaluate
+from store.artifacts import ArtifactStore
+from store.ledger.champions import load_champion
+from store.warehouse.tables import Connection, insert_rows
+
+COLUMNS = {
+    "feature_view": "text",
+    "feature": "text",
+    "feature_group": "text",
+    "description": "text",
+    "data_type": "text",
+    "unit": "text",
+    "feature_window": "text",
+    "null_means": "text",
+    "null_rate": "double precision",
+    "constant": "boolean",
+    "most_correlated_with": "text",
+    "correlation": "double precision",
+    "redundant": "boolean",
+    "dropped_for": "text",
+    **{f"importance_{name}": "double precision" for name in DECLARATIONS},
+}
+"""The columns of the table, with their types."""
+
+
+def described(
+    view: FeatureView,
+    columns: Mapping[str, Mapping[str, Any]],
+    measured: Mapping[tuple[str, str], list[Any]],
+    importance: Mapping[str, Mapping[str, float]],
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a view, in the order of its columns.
+
+    Parameters
+    ----------
+    view : FeatureView
+    columns : mapping of str to mapping
+        Of the dbt model, as its manifest has them.
+    measured : mapping of (str, str) to list
+        By view and feature: share of nulls, constant, closest feature, correlation, redundant. A feature that was not
+        measured has nulls there.
+    importance : mapping of str to mapping of str to float
+        By model and feature: the rise of the log-loss of the held-out rows when the feature is shuffled among them.
+    """
+    return [
+        (
+            view.name, name, column["meta"]["group"], column["description"].strip(), column["data_type"],
+            column["meta"]["unit"], column["meta"]["window"], column["meta"]["null_means"],
+            *measured.get((view.name, name), [None] * 5),
+            column["meta"].get("dropped"),
+            *(importance[model].get(name) for model in DECLARATIONS),
+        )
+        for name, column in columns.items()
+        if "group" in column["meta"]
+    ]  # fmt: skip
+
+
+def replace(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    """Write the rows in place of all that are there, in one transaction."""
+    connection.begin()
+    connection.execute("drop table if exists features.catalogue")
+    connection.execute(
+        f"create table features.catalogue ({', '.join(f'{name} {kind}' for name, kind in COLUMNS.items())}, "
+        "primary key (feature_view, feature))"
+    )
+    insert_rows(connection, "features", "catalogue", list(COLUMNS), rows)
+    connection.commit()
+
+
+def importance_of(connection: Connection, artifacts: ArtifactStore, model: str) -> dict[str, float]:
+    """Return how much the log-loss of the champion of a model rises by feature, where it is shuffled."""
+    champion = load_champion(connection, artifacts, model)
+    if champion is None:
+        return {}
+    return {each.feature: each.rise for each in evaluate(champion).validation.importance}

@@ -1,0 +1,131 @@
+"""The dbt project as files: its manifest, the code of a feature view, and its variables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from models.artifacts import make_folder, set_aside, sha256
+from models.declared.registry import DECLARATIONS, label_horizons
+from models.declaring.declaration import Horizons
+from store.places import PROJECT
+from store.settings import dbt_target
+from store.warehouse.extraction import Extraction
+
+DBT_PROJECT = PROJECT / "dbt_project"
+DBT = str(Path(sys.executable).with_name("dbt"))
+"""The dbt beside this interpreter: PATH may lead to another."""
+
+INPUTS = (".sql", ".yml", ".md")
+
+GENERATED = ("target", "logs")
+
+
+class DbtParseError(RuntimeError):
+    """The dbt project does not parse, or reads what is made of it; the message says where."""
+
+
+def manifest_path() -> Path:
+    """Return the path of the manifest for the engine of this process; parses the project where it has changed.
+
+    Raises
+    ------
+    DbtParseError
+        If the project does not parse.
+    """
+    target = DBT_PROJECT / "target" / dbt_target()
+    manifest, stamp = target / "manifest.json", target / "manifest.sha256"
+    fingerprint = _fingerprint()
+    if manifest.is_file() and stamp.is_file() and stamp.read_bytes() == _stamped(fingerprint, manifest):
+        return manifest
+    # several processes may load the code location at once: parse beside, then swap in
+    make_folder(target)
+    beside = target / f"parse-{os.getpid()}"
+    parsed = subprocess.run(
+        [DBT, "--quiet", "--no-use-colors", "parse", "--profiles-dir", str(DBT_PROJECT),
+         "--target-path", str(beside), "--log-path", str(beside)],
+        cwd=DBT_PROJECT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if parsed.returncode != 0:
+        raise DbtParseError(f"{DBT_PROJECT}: dbt could not parse the project.\n{parsed.stdout}{parsed.stderr}")
+    for damaged in (each for each in (manifest, stamp) if each.is_dir()):
+        set_aside(damaged)
+    stamped = _stamped(fingerprint, beside / "manifest.json")
+    (beside / "manifest.json").replace(manifest)
+    stamp.write_bytes(stamped)
+    for leftover in beside.iterdir():
+        leftover.unlink()
+    beside.rmdir()
+    return manifest
+
+
+def feature_code(view: str) -> str:
+    """Return a hash of the SQL that makes a feature view: its own, that of every model it reads, and their macros.
+
+    Parameters
+    ----------
+    view : str
+        The name of the dbt model.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. A changed comment changes them as well.
+    """
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    digest = hashlib.sha256()
+    seen: set[str] = set()
+    ahead = [f"model.leadline.{view}"]
+    while ahead:
+        unique_id = ahead.pop()
+        if unique_id in seen or unique_id.startswith("source."):
+            continue
+        seen.add(unique_id)
+        node = manifest["macros" if unique_id.startswith("macro.") else "nodes"][unique_id]
+        # macros of dbt and its adapters change with their versions, not with this project
+        if node["package_name"] == "leadline":
+            depends_on = node["depends_on"]
+            ahead += sorted([*depends_on.get("nodes", []), *depends_on.get("macros", [])])
+            digest.update(f"{unique_id}\0{node.get('raw_code') or node.get('macro_sql')}\0".encode())
+    return digest.hexdigest()
+
+
+def settings_of(extraction: Extraction, horizons: Horizons) -> dict[str, Any]:
+    """Return the variables of the dbt project that an extraction and the settings decide, without its clock.
+
+    Raises
+    ------
+    DeclarationError
+        If models that learn from one label have different horizons.
+    """
+    applied = [horizons.applied(declaration, extraction.horizon_days) for declaration in DECLARATIONS.values()]
+    return {
+        "closing_outcomes": extraction.closing_outcomes,
+        "closing_lead_statuses": extraction.closing_lead_statuses,
+        "closing_project_statuses": extraction.closing_project_statuses,
+        "silence_closes_after_days": extraction.silence_closes_after_days,
+        **{f"{label}_horizon_days": days for label, days in label_horizons(applied).items()},
+    }
+
+
+def _stamped(fingerprint: str, manifest: Path) -> bytes:
+    """Return what stands for a manifest and what it was made of: one that is damaged is made again."""
+    return f"{fingerprint} {sha256(manifest)}".encode()
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    files: list[Path] = []
+    for folder, folders, names in os.walk(DBT_PROJECT):
+        # not even looked into: another process may be removing what is in there
+        folders[:] = [name for name in folders if name not in GENERATED]
+        files += [Path(folder, name) for name in names if name.endswith(INPUTS)]
+    for path in sorted(files):
+        digest.update(f"{path.relative_to(DBT_PROJECT)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

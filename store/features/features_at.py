@@ -1,0 +1,342 @@
+"""Features and labels of any leads at any times: a question of (lead_id, as_of), answered row by row in its order.
+
+The compiled SQL of the last build answers it, with the question in place of the observations: there is no second way to
+compute a feature, and nothing is computed that was not asked for. From Python::
+
+    from store.features.features_at import features_at
+    rows = features_at("question.csv", labels=["conversion"])
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.declared.registry import DECLARATIONS
+from models.declaring.columns import AS_OF
+from store.features.compiled import OBSERVATIONS, Build, read
+from store.home import refuse_other_warehouse
+from store.places import OWN_SERVER, SettingError
+from store.settings import settings
+from store.source.reading.tables import first_line
+from store.source.values.functions import create_functions
+from store.warehouse.extraction import CLOCKS, StaleFeaturesError
+from store.warehouse.scratch import Scratch
+from store.warehouse.tables import Connection, columns_of
+from store.warehouse.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAD_ID = "lead_id"
+
+STATE = "lead_state"
+"""What is known of the lead at ``as_of``; see `answer`."""
+
+VIEW = ("features", "lead_features")
+
+NOT_ANSWERED = ("observation_kind",)
+"""Columns of the view that say how an observation of the store came about."""
+
+_ASKED = "leadline_asked"
+
+_TABLE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
+
+
+class QuestionError(ValueError):
+    """A question that cannot be answered; the message says what was expected, what was found, and where."""
+
+
+def features_at(
+    entities: pd.DataFrame | str | Path,
+    *,
+    labels: Sequence[str] = (),
+    warehouse: Warehouse | None = None,
+    compiled: Path | None = None,
+) -> pd.DataFrame:
+    """Answer a question for features, and labels, of leads at times.
+
+    Parameters
+    ----------
+    entities : DataFrame or str or Path
+        The question: a frame, a CSV or Parquet file, or ``schema.table`` of the warehouse, with the columns ``lead_id``
+        and ``as_of`` (with a zone). Others are handed back as they are.
+    labels : sequence of str
+        Label models, such as ``conversion``.
+    warehouse : Warehouse, optional
+        By default that of the settings.
+    compiled : Path, optional
+        The SQL of its last build; by default that of the settings.
+
+    Returns
+    -------
+    DataFrame
+        As `answer` returns it.
+
+    Raises
+    ------
+    QuestionError
+        If the question cannot be answered.
+    NotCompiledError, StaleFeaturesError
+        If the store has to be built first.
+    WarehouseUnavailableError
+        If the database does not answer, or the connection to it is lost; in a step of a run, the latter raises
+        an error of its `when_lost` instead.
+    """
+    if warehouse is None or compiled is None:
+        current = settings()
+        refuse_other_warehouse(current)
+        if warehouse is None and current.warehouse == OWN_SERVER:
+            raise SettingError(
+                f"LEADLINE_WAREHOUSE: expected the address of a database, found {OWN_SERVER}. Start that server with "
+                "`make ui WAREHOUSE=postgres`, which prints its address, and set that or pass `warehouse`."
+            )
+        warehouse = warehouse or Warehouse(address=current.warehouse)
+        compiled = compiled or current.compiled / "feature_store.json"
+    build = read(compiled)
+    with warehouse.connect() as connection:
+        frame = asked(entities, connection)
+        with connection.scratch("asked", {*build.relations, *CLOCKS}) as space:
+            clock = warehouse.built_extraction(connection).as_of
+            if build.as_of != clock:
+                raise StaleFeaturesError(
+                    f"{compiled}: expected the SQL of the features in {warehouse.shown}, whose clock is "
+                    f"{clock.isoformat()}, found that of {build.as_of.isoformat()}. "
+                    "Materialize staging, intermediate, features and labels again."
+                )
+            return answer(connection, space, build, checked(frame, clock), labels)
+
+
+def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.DataFrame:
+    """Return a question as a frame, whatever it came as.
+
+    Raises
+    ------
+    QuestionError
+        If it is neither a CSV or Parquet file nor a table of the warehouse.
+    """
+    import pandas as pd
+
+    if isinstance(entities, pd.DataFrame):
+        return entities
+    if not isinstance(entities, str | Path):
+        raise QuestionError(
+            f"question: expected a data frame, a file or a table of the warehouse, found {type(entities).__name__}."
+        )
+    path, text = Path(entities), str(entities)
+    if path.suffix.lower() in (".csv", ".parquet"):
+        if not path.is_file():
+            raise QuestionError(f"{path}: expected a file with the columns {LEAD_ID} and {AS_OF}, found none.")
+        try:
+            if path.suffix.lower() == ".parquet":
+                return pd.read_parquet(path)
+            # as they are written: identifiers such as 007 and NA, and what is handed back
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, header=None, index_col=False)
+        except pd.errors.EmptyDataError:
+            raise QuestionError(
+                f"{path}: expected the columns {LEAD_ID} and {AS_OF}, found an empty file. Write these at least."
+            ) from None
+        except (ValueError, OSError) as error:
+            kind = "CSV file in UTF-8 with as many fields in each row as it has columns"
+            raise QuestionError(
+                f"{path}: expected a {kind if path.suffix.lower() == '.csv' else 'Parquet file'}, found "
+                f"{first_line(error)}. Write it again."
+            ) from None
+        # pandas would rename the second of two columns of one name
+        frame = frame.iloc[1:].set_axis(list(frame.iloc[0]), axis="columns").reset_index(drop=True)
+        asked_for = [name for name in (LEAD_ID, AS_OF) if list(frame.columns).count(name) == 1]
+        return frame.assign(**{name: frame[name].mask(frame[name] == "") for name in asked_for})
+    schema, _, table = text.partition(".")
+    if not _TABLE.fullmatch(text) or not columns_of(connection, schema, table):
+        raise QuestionError(
+            f"{text}: expected a .csv or .parquet file, or a table of the warehouse as schema.table; found neither."
+        )
+    found: pd.DataFrame = connection.execute(f"select * from {text}").df()
+    return found
+
+
+def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
+    """Return a question with its identifiers as text and its times in UTC.
+
+    Raises
+    ------
+    QuestionError
+        If a column is missing, is there twice or has no value somewhere, or a time has no zone or lies after the clock.
+    """
+    import pandas as pd
+
+    missing = [name for name in (LEAD_ID, AS_OF) if name not in question.columns]
+    if missing:
+        raise QuestionError(
+            f"question: expected the columns {LEAD_ID} and {AS_OF}, found {list(question.columns)}; "
+            f"{' and '.join(missing)} is missing."
+        )
+    if twice := [name for name in (LEAD_ID, AS_OF) if list(question.columns).count(name) > 1]:
+        raise QuestionError(
+            f"question: expected one column {LEAD_ID} and one {AS_OF}, found {list(question.columns)}. "
+            f"Drop or rename those of {' and '.join(twice)} that are not meant."
+        )
+    for name in (LEAD_ID, AS_OF):
+        _refuse(question, question[name].isna(), f"a value in {name} in every row", "none", "Fill it, or drop the row.")
+    ids = question[LEAD_ID]
+    numbers = pd.api.types.is_float_dtype(ids.dtype)
+    _refuse(question, pd.Series(numbers, index=ids.index), f"text in {LEAD_ID}", "decimals", "Pass them as text.")
+    times = _utc(question)
+    late = times > pd.Timestamp(clock)
+    _refuse(
+        question, late, f"times up to the clock of the store, {clock.isoformat()}", "later ones",
+        "What will be known then is not known yet: extract and build first, or ask for earlier times.",
+    )  # fmt: skip
+    return question.assign(**{LEAD_ID: ids.map(str), AS_OF: times})
+
+
+def answer(
+    connection: Connection, space: Scratch, build: Build, question: pd.DataFrame, labels: Sequence[str]
+) -> pd.DataFrame:
+    """Answer a question that has been checked.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the warehouse that holds the build.
+    space : Scratch
+        Of this connection.
+    build : Build
+    question : DataFrame
+        As `checked` returns it.
+    labels : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        As many rows as the question, in its order: its columns; ``lead_state``, what is known of the lead at ``as_of``
+        (``open``, ``closed``, ``not_created`` yet, or ``unknown`` at all: no features for the last two); the features;
+        and of each label its columns and ``<label>_matures_at``, null where it has not matured or the lead is not open.
+
+    Raises
+    ------
+    QuestionError
+        If there is no such label, one is asked for twice, or a column of the question is named as one of the answer.
+    """
+    import pandas as pd
+
+    if isinstance(labels, str):
+        raise QuestionError(f"labels: expected a list such as [{labels!r}], found {labels!r}.")
+    known = {declaration.label for declaration in DECLARATIONS.values()}
+    if unknown := sorted(set(labels) - known):
+        raise QuestionError(f"labels: expected some of {sorted(known)}, found {unknown}.")
+    if len(set(labels)) < len(labels):
+        raise QuestionError(f"labels: expected each once, found {list(labels)}.")
+    tables = [VIEW, *(("labels", label) for label in labels)]
+    selected = {STATE: STATE}
+    for table in tables:
+        for name in columns_of(connection, *table):
+            if name in (LEAD_ID, AS_OF, *NOT_ANSWERED):
+                continue
+            value = f"{table[1]}.{name}"
+            if table == VIEW:
+                selected[name] = value
+            else:
+                # what becomes of a closed lead is no outcome of a decision
+                shown = f"{table[1]}_{name}" if name == "matures_at" else name
+                selected[shown] = f"case when {STATE} = 'open' then {value} end"
+    if clash := sorted(selected.keys() & set(question.columns)):
+        raise QuestionError(
+            f"question: expected columns of other names than those of the answer, found {clash}. Rename them."
+        )
+    connection.register(_ASKED, _as_rows(question))
+    with space.place() as place:
+        place.make(OBSERVATIONS, _OBSERVED)
+        place.run(build.affected_by([OBSERVATIONS], tables))
+        joined = " ".join(
+            f"left join {place.relation(table)} as {table[1]} on states.{LEAD_ID} = {table[1]}.{LEAD_ID} "
+            f"and states.as_of = {table[1]}.as_of"
+            for table in tables
+        )
+        listed = ", ".join(f"{value} as {name}" for name, value in selected.items())
+        states = place.translated(_STATES)
+        found = connection.execute(
+            f"with states as ({states}) select {listed} from states {joined} order by place"
+        ).df()
+    connection.unregister(_ASKED)
+    return pd.concat([question.reset_index(drop=True), found], axis="columns").set_index(question.index)
+
+
+def _as_rows(question: pd.DataFrame) -> pd.DataFrame:
+    """Return the question as the SQL reads it: its rows by their place."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "place": range(len(question)),
+            LEAD_ID: stored_ids(question[LEAD_ID].astype("str")).array,
+            AS_OF: question[AS_OF].array,
+            "as_of_us": question[AS_OF].astype("int64").array,
+        }
+    )
+
+
+def stored_ids(ids: pd.Series[Any]) -> pd.Series[Any]:
+    """Return identifiers as the extraction has stored them: cleaned, and a pseudonym where they are contact data."""
+    stored = _of_source(ids, "contact_free(cleaned(v))")
+    return ids.map(lambda text: stored[text][0])
+
+
+def _of_source(texts: pd.Series[Any], columns: str) -> dict[str, tuple[Any, ...]]:
+    """Return what the source's functions make of each text ``v``."""
+    import duckdb
+
+    with duckdb.connect() as door:
+        door.execute("set TimeZone = 'UTC'")
+        create_functions(door)
+        door.register("asked_texts", texts.drop_duplicates().astype("str").to_frame("v"))
+        return {text: tuple(made) for text, *made in door.execute(f"select v, {columns} from asked_texts").fetchall()}
+
+
+_LEADS, _CLOSINGS = '"warehouse"."staging"."stg_leads"', '"warehouse"."intermediate"."lead_closings"'
+
+_OBSERVED = (
+    f"select distinct asked.lead_id, asked.as_of, asked.as_of_us, 'asked' as observation_kind, "
+    f"leads.created_at as lead_created_at from {_ASKED} as asked inner join {_LEADS} as leads "
+    "on asked.lead_id = leads.lead_id where leads.known_us < asked.as_of_us"
+)
+"""The question as observations, each once: of leads that exist."""
+
+_STATES = (
+    "select asked.place, asked.lead_id, asked.as_of, case when leads.lead_id is null then 'unknown' "
+    "when leads.known_us >= asked.as_of_us then 'not_created' "
+    f"when closings.closed_us < asked.as_of_us then 'closed' else 'open' end as {STATE} "
+    f"from {_ASKED} as asked left join {_LEADS} as leads on asked.lead_id = leads.lead_id "
+    f"left join {_CLOSINGS} as closings on asked.lead_id = closings.lead_id"
+)
+
+
+def _utc(question: pd.DataFrame) -> pd.Series[Any]:
+    import pandas as pd
+
+    times = question[AS_OF]
+    wanted = f"times with a zone in {AS_OF}, such as 2026-01-31T00:00:00Z"
+    if pd.api.types.is_datetime64_dtype(times.dtype):
+        _refuse(question, times.notna(), wanted, "times without one", "Say which: frame['as_of'].dt.tz_localize(…).")
+    if isinstance(times.dtype, pd.DatetimeTZDtype):
+        return times.dt.tz_convert("UTC").dt.as_unit("us")
+    texts = times.map(str)
+    read = _of_source(texts, "iso_moment(plain(cleaned(v)))::varchar, iso_wall(plain(cleaned(v))) is not null")
+    _refuse(question, texts.map(lambda text: read[text][1]), wanted, "times without one", "Add it.")
+    _refuse(question, texts.map(lambda text: read[text][0] is None), wanted, "other text", "Correct it.")
+    parsed = pd.to_datetime(texts.map(lambda text: read[text][0]), utc=True, format="ISO8601", errors="coerce")
+    _refuse(question, parsed.isna(), wanted, "times beyond all years", "Correct it.")
+    return parsed.dt.as_unit("us")
+
+
+def _refuse(question: pd.DataFrame, wrong: pd.Series[Any], expected: str, found: str, remedy: str) -> None:
+    if wrong.any():
+        place = int(wrong.to_numpy().argmax())
+        row = question.iloc[place][[name for name in (LEAD_ID, AS_OF) if name in question.columns]].to_dict()
+        raise QuestionError(
+            f"question: expected {expected}, found {found} in {int(wrong.sum()):,} of {len(question):,} rows, "
+            f"the first being row {place + 1}: {row}. {remedy}"
+        )

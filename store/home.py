@@ -1,0 +1,130 @@
+"""The home: whose it is, which warehouse it belongs to, and how this process and its children find it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from models.artifacts import make_folder, replace_file
+from store import permissions
+from store.addresses import (
+    is_database,
+    same_place,
+)
+from store.faults import explained
+from store.places import OWN_SERVER, SettingError
+from store.settings import Settings
+from store.warehouse.engines import engine_of, is_address
+
+
+def refuse_other_warehouse(chosen: Settings) -> None:
+    """Refuse a home of another warehouse, to which its models and its compiled SQL belong, or of another user.
+
+    Raises
+    ------
+    SettingError
+        If it does.
+    """
+    belongs_to = _belongs_to(chosen)
+    if belongs_to is not None and not same_place(belongs_to, chosen.warehouse_of_home):
+        raise SettingError(
+            f"LEADLINE_WAREHOUSE: expected {belongs_to}, the warehouse of the home {chosen.home}, found "
+            f"{chosen.warehouse_of_home}. Give another home (HOME_DIR=<folder> with make, else LEADLINE_HOME), or that "
+            f"warehouse; if it is the same at a new place, delete {chosen.belonging}."
+        )
+
+
+def make_home(chosen: Settings) -> None:
+    """Make the home, and have this process and its children write files that their owner alone can read.
+
+    Raises
+    ------
+    SettingError
+        If the home cannot be closed to others.
+    """
+    os.umask(permissions.OTHERS)
+    try:
+        permissions.close_home(chosen.home)
+    except permissions.AccessError as error:
+        raise SettingError(f"LEADLINE_HOME: {error}") from None
+
+
+def _belongs_to(chosen: Settings) -> str | None:
+    """Return the warehouse that the home remembers; None where it has none yet.
+
+    A warehouse that lies in the home is its own, whatever has become of the file that says so.
+    """
+    try:
+        text = chosen.belonging.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError:
+        raise SettingError(
+            f"LEADLINE_HOME: expected a home of yours, found {chosen.home}, which is closed to all but its owner. "
+            "Give another home (HOME_DIR=<folder> with make, else LEADLINE_HOME)."
+        ) from None
+    except (IsADirectoryError, UnicodeDecodeError):
+        text = ""
+    said = text.strip()
+    is_warehouse = said == OWN_SERVER or is_address(said)
+    # a file that was cut short may name another one
+    if is_warehouse and (text.endswith("\n") or same_place(said, chosen.warehouse_of_home)):
+        return said
+    if any(path.exists() for path in _in_home(chosen)):
+        return None
+    raise SettingError(
+        f"{chosen.belonging}: expected the warehouse of the home {chosen.home}, found a damaged file. Write "
+        f"{chosen.warehouse_of_home} into it if that is the one that has filled this home; else give that one."
+    )
+
+
+def _in_home(chosen: Settings) -> list[Path]:
+    """Return where the warehouse that was chosen lies in the home, if it does."""
+    if chosen.warehouse_of_home == OWN_SERVER:
+        return [chosen.own_server / "PG_VERSION"]
+    engine = engine_of(chosen.warehouse)
+    path = Path(engine.shown)
+    return [path] if engine.is_file and path.is_relative_to(chosen.home) else []
+
+
+def point_at_home(chosen: Settings) -> None:
+    """Make the home and tell this process and its children (Dagster, dbt) where it is.
+
+    Raises
+    ------
+    SettingError
+        As `refuse_other_warehouse` and `make_home`; if the home cannot be written; or if the folder of the published
+        file cannot be given to its group.
+    """
+    refuse_other_warehouse(chosen)
+    make_home(chosen)
+    if chosen.published_in is not None:
+        try:
+            permissions.prepare_published(
+                chosen.published, chosen.published_group, chosen.home, is_new=not chosen.publication_record.exists()
+            )
+        except permissions.AccessError as error:
+            raise SettingError(f"LEADLINE_PUBLISHED: {error}") from None
+        os.environ["LEADLINE_PUBLISHED"] = str(chosen.published_in)
+    try:
+        make_folder(chosen.dagster_home)
+        replace_file(chosen.belonging, chosen.warehouse_of_home + "\n")
+    except OSError as error:
+        raise SettingError(
+            explained(str(error), chosen.home)
+            or f"LEADLINE_HOME: expected a folder that can be written, found {chosen.home} ({error}). Name another."
+        ) from error
+    os.environ.update(
+        {
+            "LEADLINE_HOME": str(chosen.home),
+            "DAGSTER_HOME": str(chosen.dagster_home),
+            "LEADLINE_WAREHOUSE": chosen.warehouse,
+            **engine_of(chosen.warehouse).environment(),
+        }
+    )
+    if chosen.source is not None and is_database(chosen.source):
+        os.environ["LEADLINE_SOURCE"] = chosen.source
+    if chosen.dagster_storage is not None:
+        # which driver a plain address means depends on the version of SQLAlchemy
+        url = chosen.dagster_storage.replace("postgresql://", "postgresql+psycopg2://", 1)
+        os.environ.update({"LEADLINE_DAGSTER_STORAGE": chosen.dagster_storage, "LEADLINE_DAGSTER_URL": url})

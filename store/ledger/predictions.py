@@ -1,0 +1,179 @@
+"""What champions predicted, the grades of their predictions, and which version has scored a clock, or why none has."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from models.grades import GradesInForce
+from models.learning.ranges import named
+from models.versions.candidate import Candidate
+from store.ledger.table import Key, put, table
+from store.warehouse.tables import Connection, insert_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+PREDICTIONS = table(
+    "ml_predictions",
+    model=str,
+    version=str,
+    lead_id=str,
+    as_of=datetime,
+    outcome=str,
+    probability=float,
+    score=int | None,
+    grade=str | None,
+    reasons=str | None,
+    scored_at=datetime,
+    outside_training=str | None,
+)
+"""Its rows are only added, by `add_predictions`."""
+
+GRADES = table(
+    "ml_grades",
+    model=Key[str],
+    set_at=Key[datetime],
+    grade=Key[str],
+    quantile=float,
+    lower_bound=float | None,
+    horizon_days=int,
+    version=str,
+    reason=str,
+)
+
+SCORINGS = table(
+    "ml_scoring_logs",
+    model=Key[str],
+    as_of=Key[datetime],
+    version=str | None,
+    open_leads=int,
+    scored=int,
+    unscored_reason=str | None,
+    scored_at=datetime,
+    outside_training=int | None,
+)
+
+
+def add_predictions(connection: "Connection", predictions: "pd.DataFrame", scored_at: datetime) -> int:
+    """Add the predictions that are not there yet.
+
+    Parameters
+    ----------
+    connection : Connection
+    predictions : DataFrame
+        As `models.scoring.scoring.explained` returns them.
+    scored_at : datetime
+
+    Returns
+    -------
+    int
+        The number of rows added.
+    """
+    added = (
+        "from new_predictions as new where not exists (select 1 from ml.ml_predictions as old where "
+        "old.model = new.model and old.version = new.version and old.lead_id = new.lead_id and old.as_of = new.as_of "
+        "and old.outcome = new.outcome)"
+    )
+    # a column without any value has no type of its own
+    values = ", ".join(
+        f"cast({'$1' if name == 'scored_at' else name} as {kind})" for name, kind in PREDICTIONS.columns.items()
+    )
+    connection.register("new_predictions", predictions)
+    connection.begin()
+    rows: int = connection.execute(f"select count(*) {added}").fetchall()[0][0]
+    connection.execute(
+        f"insert into ml.ml_predictions ({', '.join(PREDICTIONS.columns)}) select {values} {added}", [scored_at]
+    )
+    connection.commit()
+    connection.unregister("new_predictions")
+    return rows
+
+
+def record_scoring(
+    connection: "Connection",
+    model: str,
+    as_of: datetime,
+    *,
+    version: str | None,
+    open_leads: int,
+    unscored_reason: str | None,
+    scored_at: datetime,
+    outside_training: int | None = None,
+) -> None:
+    """Log which version has scored the open leads of a clock, or why none has; what says the same stays as it is."""
+    found = {
+        "version": version, "open_leads": open_leads, "scored": 0 if version is None else open_leads,
+        "unscored_reason": unscored_reason, "outside_training": outside_training,
+    }  # fmt: skip
+    of_key = "from ml.ml_scoring_logs where model = $1 and as_of = $2"
+    known = connection.execute(f"select {', '.join(found)} {of_key}", [model, as_of])
+    if known.fetchall() != [tuple(found.values())]:
+        put(connection, SCORINGS, {"model": model, "as_of": as_of, **found, "scored_at": scored_at})
+
+
+def grades_in_force(connection: "Connection", model: str) -> GradesInForce | None:
+    """Return the grades of a model that were set last, or None where none ever were."""
+    rows = connection.execute(
+        "select grade, quantile, lower_bound, horizon_days from ml.ml_grades where model = $1 and set_at = "
+        "(select max(set_at) from ml.ml_grades where model = $1) order by quantile desc",
+        [model],
+    ).fetchall()
+    if not rows:
+        return None
+    return GradesInForce(
+        horizon_days=rows[0][3],
+        quantiles={grade: quantile for grade, quantile, *_ in rows},
+        bounds={grade: bound for grade, _, bound, _ in rows if bound is not None},
+    )
+
+
+def record_grades(
+    connection: "Connection",
+    version: "Candidate",
+    quantiles: Mapping[str, float],
+    bounds: Mapping[str, float],
+    reason: str,
+    set_at: datetime,
+) -> None:
+    """Write new grades of a model; one whose quantile ties with that of a worse one has no bound, and is not given."""
+    rows = [
+        (version.model, set_at, grade, quantile, bounds.get(grade), version.manifest["horizon_days"], version.version,
+         reason)
+        for grade, quantile in quantiles.items()
+    ]  # fmt: skip
+    insert_rows(connection, "ml", GRADES.name, list(GRADES.columns), rows)
+
+
+def regrade(connection: "Connection", model: str, version: str, as_of: datetime, bounds: Mapping[str, float]) -> None:
+    """Give the predictions of a clock the grades in force, where they were written under others."""
+    names = list(bounds)
+    places = {name: place for place, name in enumerate(names, start=4)}
+    grade = " ".join(f"when probability >= ${places[name]} then '{name}'" for name in names)
+    connection.execute(
+        f"update ml.ml_predictions set grade = case {grade} end where model = $1 and version = $2 and as_of = $3 "
+        f"and grade is distinct from case {grade} end",
+        [model, version, as_of, *bounds.values()],
+    )
+
+
+def outside_training(connection: "Connection", model: str, version: str, as_of: datetime) -> int:
+    """Count the entities that a version has scored at a clock and whose like it has not learnt from."""
+    counted: int = connection.execute(
+        "select count(distinct lead_id) from ml.ml_predictions "
+        "where model = $1 and version = $2 and as_of = $3 and outside_training is not null",
+        [model, version, as_of],
+    ).fetchall()[0][0]
+    return counted
+
+
+def outside_by_feature(connection: "Connection", model: str) -> dict[str, int]:
+    """Count the entities that are marked as `outside_training` at the present clock by feature, the commonest first."""
+    remarks = connection.execute(
+        "select distinct lead_id, predictions.outside_training from ml.ml_predictions as predictions "
+        "inner join ml.ml_scoring_logs using (model, version, as_of) where model = $1 "
+        "and as_of = (select as_of from raw.extraction) and predictions.outside_training is not null",
+        [model],
+    ).fetchall()
+    return dict(Counter(sorted(feature for _, remark in remarks for feature in named(remark))).most_common())

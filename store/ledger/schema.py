@@ -1,0 +1,75 @@
+"""The tables of the ledger, and how a ledger of an earlier release becomes one of this release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from store.ledger import champions, decisions, measurements, predictions, versions
+from store.warehouse.tables import Connection
+from store.warehouse.warehouse import Warehouse
+
+TABLES = (
+    versions.VERSIONS,
+    versions.TRAININGS,
+    decisions.DECISIONS,
+    champions.HISTORY,
+    predictions.PREDICTIONS,
+    predictions.GRADES,
+    predictions.SCORINGS,
+    measurements.FEATURE_QUALITY,
+    measurements.DRIFT,
+    measurements.SOURCE_HEALTH,
+    measurements.SOURCE_DELIVERIES,
+    measurements.LATENESS,
+)
+
+
+@contextmanager
+def ledger(warehouse: Warehouse) -> Iterator[Connection]:
+    """Open a warehouse as `Warehouse.connect` does, with the tables of the ledger as this release has them."""
+    with warehouse.connect() as connection:
+        ensure(connection)
+        yield connection
+
+
+def ensure(connection: Connection) -> None:
+    """Create the tables that are missing, and give those of an earlier release the columns and keys that they lack.
+
+    That is one transaction: one that was killed has changed nothing, and the next one completes it.
+    """
+    there = _by_table(connection, "columns")
+    keys = _by_table(connection, "key_column_usage")
+    if all(
+        {*each.columns} <= {*there.get(each.name, ())} and keys.get(each.name, []) == [*each.key] for each in TABLES
+    ):
+        return
+    connection.begin()
+    connection.execute("create schema if not exists ml")
+    for table in TABLES:
+        connection.execute(f"create table if not exists ml.{table.name} ({table.definition()})")
+        for column in table.nullable:
+            connection.execute(f"alter table ml.{table.name} add column if not exists {column} {table.columns[column]}")
+        if table.name in there and keys.get(table.name, []) != [*table.key]:
+            connection.change_key("ml", table.name, table.key, table.definition())
+    if champions.HISTORY.name not in there and "ml_champions" in there:
+        # champions of an earlier release have no predecessors
+        connection.execute(
+            f"insert into ml.ml_champion_history ({', '.join(champions.HISTORY.columns)}) "
+            f"select model, 1, '{champions.PROMOTED}', version, artifact, manifest_sha256, promoted_at, promoted_at "
+            "from ml.ml_champions"
+        )
+        connection.execute("drop table ml.ml_champions")
+    connection.execute(f"create or replace view ml.ml_champions as {champions.PRESENT}")
+    connection.commit()
+
+
+def _by_table(connection: Connection, view: str) -> dict[str, list[str]]:
+    """Return the columns of the tables of schema ``ml`` that a view of the information schema lists, in order."""
+    found: dict[str, list[str]] = {}
+    for table, column in connection.execute(
+        f"select table_name, column_name from information_schema.{view} where table_schema = 'ml' "
+        "and table_catalog = current_database() order by ordinal_position"
+    ).fetchall():
+        found.setdefault(table, []).append(column)
+    return found

@@ -1,0 +1,1 @@
+"""Measurements of source, features, drift and outcomes."""

@@ -1,0 +1,199 @@
+"""How far a champion's world lies from that of its training."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from models.decisions.drift import (
+    DriftEvidence,
+    Performance,
+    Reference,
+    measure_performance,
+)
+from models.declaring.declaration import ModelDeclaration
+from models.versions.candidate import PROBABILITY, TRUTH, Candidate
+from store.measuring.distributions import distances
+from store.warehouse.scratch import Readable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from duckdb import DuckDBPyConnection
+
+OBSERVATION_KIND = "observation_kind"
+
+
+def reference(declaration: ModelDeclaration, champion: Candidate) -> Reference:
+    """Return what a champion is compared with: its training, and how good it was on its held-out rows."""
+    held_out = champion.held_out()
+    return Reference(
+        trained_at=datetime.fromisoformat(champion.manifest["as_of"]),
+        last_as_of=datetime.fromisoformat(champion.manifest["last_as_of"]),
+        performance=_performance(declaration, champion, held_out, held_out[TRUTH], PROBABILITY + "{}"),
+    )
+
+
+def measure_drift(
+    connection: "DuckDBPyConnection",
+    declaration: ModelDeclaration,
+    champion: Candidate,
+    *,
+    clock: datetime,
+    reference: Reference,
+) -> DriftEvidence:
+    """Measure a champion's world at a clock.
+
+    Predictions are kept in a temporary table of the connection, so that a caller who looks at day after day predicts
+    each observation once; the features must not be built anew while it is open.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        Of a warehouse whose features and labels were built at `clock` or later. Only temporary tables are written.
+    declaration : ModelDeclaration
+    champion : Candidate
+    clock : datetime
+        UTC; what is later is not looked at.
+    reference : Reference
+        Of this champion.
+
+    Returns
+    -------
+    DriftEvidence
+    """
+    view, window = declaration.feature_view, declaration.drift.window_days
+    _gather(connection, declaration, champion, clock, reference)
+    predictions = _predict(connection, declaration, champion)
+    connection.execute(
+        f"create or replace temp table drift_predicted as select is_reference, is_current, observed, predicted.* "
+        f"from drift_rows inner join {predictions} as predicted using ({view.key}, as_of)"
+    )
+    rows = connection.execute(
+        "select count(*) filter (where is_reference), count(*) filter (where is_current), "
+        f"count(distinct {view.key}) filter (where is_reference), count(distinct {view.key}) filter (where is_current) "
+        "from drift_rows"
+    ).fetchall()[0]
+    matured = connection.execute(
+        f"select * from drift_predicted where observed is not null order by {view.key}, as_of"
+    ).df()
+    return DriftEvidence(
+        model=champion.model,
+        version=champion.version,
+        as_of=clock,
+        window_days=window,
+        reference=reference,
+        rows_reference=rows[0],
+        rows_current=rows[1],
+        entities_reference=rows[2],
+        entities_current=rows[3],
+        features=tuple(distances(connection, "drift_rows", champion.features)),
+        predictions=tuple(
+            distances(connection, "drift_predicted", dict.fromkeys(_probability_columns(champion), "number"))
+        ),
+        performance=_performance(declaration, champion, matured, matured["observed"], "{}_probability"),
+        new_labels=matured_labels(connection, declaration, champion, since=reference.last_as_of, clock=clock),
+    )
+
+
+def matured_labels(
+    connection: "Readable",
+    declaration: ModelDeclaration,
+    champion: Candidate,
+    *,
+    since: datetime,
+    clock: datetime,
+) -> int:
+    """Count the labels of observations after `since`, over the champion's horizon, that have matured by the clock."""
+    counted: int = connection.execute(
+        f"select count(*) from labels.{declaration.label} "
+        "where as_of > $1 and matures_at <= $2 and matures_at = as_of + $3 * interval '1 day'",
+        [since, clock, champion.manifest["horizon_days"]],
+    ).fetchall()[0][0]
+    return counted
+
+
+def _gather(
+    connection: "DuckDBPyConnection",
+    declaration: ModelDeclaration,
+    champion: Candidate,
+    clock: datetime,
+    reference: Reference,
+) -> None:
+    """Make ``drift_rows``: the observations of both windows and those whose outcome is known and was not learnt from.
+
+    The observations at the clock itself are a census of the open leads rather than decision points, and no other
+    moment has one.
+    """
+    view = declaration.feature_view
+    features = ", ".join(f'features."{name}"' for name in champion.features)
+    census = f"and {OBSERVATION_KIND} <> 'clock'" if OBSERVATION_KIND in view.not_features else ""
+    outcome = f"labels.{declaration.label_column}"
+    observed = f"cast({outcome} as integer)" if declaration.task == "binary" else outcome
+    connection.execute(
+        f"""
+        create or replace temp table drift_rows as
+        select
+            features.{view.key}, features.as_of,
+            features.as_of > $trained_at - to_days($window) and features.as_of <= $trained_at as is_reference,
+            features.as_of > $clock - to_days($window) and features.as_of <= $clock as is_current,
+            cast({observed} as varchar) as observed, {features}
+        from {view.schema}.{view.name} as features
+        left join labels.{declaration.label} as labels
+            on features.{view.key} = labels.{view.key} and features.as_of = labels.as_of
+            and labels.as_of >= $trained_at and labels.matures_at <= $clock
+            and labels.matures_at > $clock - to_days($window)
+            and labels.matures_at - labels.as_of = to_days($horizon)
+        where features.as_of <= $clock {census}
+            and (is_reference or is_current or observed is not null)
+        """,
+        {
+            "trained_at": reference.trained_at,
+            "clock": clock,
+            "window": declaration.drift.window_days,
+            "horizon": champion.manifest["horizon_days"],
+        },
+    )
+
+
+def _predict(connection: "DuckDBPyConnection", declaration: ModelDeclaration, champion: Candidate) -> str:
+    """Predict the rows of ``drift_rows`` that have not been predicted on this connection; return the table's name."""
+    import pandas as pd
+
+    from models.learning.fitting import predict
+    from models.learning.frames import model_input
+
+    view = declaration.feature_view
+    table = f'"drift_predictions_{champion.model}_{champion.version}"'
+    columns = ", ".join(f"{name} double" for name in _probability_columns(champion))
+    connection.execute(f"create temp table if not exists {table} ({view.key} varchar, as_of timestamptz, {columns})")
+    missing = connection.execute(
+        f"select * from drift_rows anti join {table} using ({view.key}, as_of) order by {view.key}, as_of"
+    ).df()
+    if missing.empty:
+        return table
+    probabilities = predict(champion.pipeline, model_input(missing, champion.features), champion.outcomes)
+    predicted = pd.DataFrame(probabilities, columns=_probability_columns(champion))
+    predicted.insert(0, view.key, missing[view.key])
+    predicted.insert(1, "as_of", missing["as_of"])
+    connection.register("drift_predicted_now", predicted)
+    connection.execute(f"insert into {table} select * from drift_predicted_now")
+    connection.unregister("drift_predicted_now")
+    return table
+
+
+def _probability_columns(champion: Candidate) -> list[str]:
+    return [f"{name}_probability" for name in champion.outcomes]
+
+
+def _performance(
+    declaration: ModelDeclaration, champion: Candidate, rows: "pd.DataFrame", observed: "pd.Series", column: str
+) -> Performance:
+    import numpy as np
+
+    positive = ("1",) if declaration.task == "binary" else champion.outcomes
+    happened = np.column_stack([observed.astype(str) == name for name in positive]).astype(bool)
+    return measure_performance(
+        rows[champion.key].to_numpy(),
+        happened,
+        rows[[column.format(name) for name in champion.outcomes]].to_numpy(dtype=float),
+        champion.outcomes,
+        declaration.drift.min_positives,
+    )

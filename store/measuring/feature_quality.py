@@ -1,0 +1,169 @@
+"""What each feature of a view is worth."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from models.learning.fitting import threads
+from store.features.dbt_project import manifest_path
+from store.ledger.measurements import FeatureQuality
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from duckdb import DuckDBPyConnection
+
+MIN_COMPLETENESS = 0.95
+
+MAX_CORRELATION = 0.95
+
+SAMPLE_ROWS = 10_000
+"""Rows from which correlations and outlier bounds are taken."""
+
+MIN_PAIRS = 50
+"""Rows in which both features must have a value for their correlation to say anything."""
+
+OUTLIER_BOUNDS = (0.001, 0.999)
+"""Quantiles beyond which a value counts as an outlier."""
+
+
+def feature_groups(view: str) -> dict[str, str]:
+    """Return the features of a view with their groups, as the dbt project declares them (``meta.group``)."""
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    columns = manifest["nodes"][f"model.leadline.{view}"]["columns"]
+    return {name: column["meta"]["group"] for name, column in columns.items() if "group" in column["meta"]}
+
+
+def measure_features(
+    connection: "DuckDBPyConnection", relation: str, key: str, groups: Mapping[str, str]
+) -> list[FeatureQuality]:
+    """Measure the features of a relation.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+    relation : str
+        A table or view with one row per observation.
+    key : str
+        The column that, with ``as_of``, identifies an observation.
+    groups : mapping of str to str
+        The features, with their groups.
+
+    Returns
+    -------
+    list of FeatureQuality
+        In the order of `groups`. The same rows give the same figures, in whatever order they are stored.
+    """
+    described = connection.execute(f"describe select * from {relation}").fetchall()
+    texts = {row[0] for row in described if row[1] == "VARCHAR"}
+    numbers = [name for name in groups if name not in texts]
+    sample = _sample(connection, relation, key, numbers)
+    partners = _partners(sample)
+    bounds = {name: _bounds(sample[name]) for name in numbers}
+
+    rows = connection.execute(f"select count(*) from {relation}").fetchall()[0][0]
+    aggregates, parameters = [], []
+    for name in groups:
+        lower, upper = bounds.get(name, (None, None))
+        number = f'cast("{name}" as double)' if name in bounds else "cast(null as double)"
+        aggregates.append(
+            f'count("{name}"), count("{name}") = 0 or (count("{name}") = count(*) and min("{name}") = max("{name}")), '
+            f"min({number}), max({number}), count(case when {number} < ? or {number} > ? then 1 end)"
+        )
+        parameters += [lower, upper]
+    figures = connection.execute(f"select {', '.join(aggregates)} from {relation}", parameters).fetchall()[0]
+
+    measured = []
+    for position, (name, group) in enumerate(groups.items()):
+        present, constant, minimum, maximum, outliers = figures[5 * position : 5 * position + 5]
+        partner, correlation = partners.get(name, (None, None))
+        lower, upper = bounds.get(name, (None, None))
+        completeness = present / rows if rows else 1.0
+        measured.append(
+            FeatureQuality(
+                feature=name,
+                feature_group=group,
+                rows=rows,
+                completeness=completeness,
+                incomplete=completeness < MIN_COMPLETENESS,
+                constant=constant,
+                most_correlated_with=partner,
+                correlation=correlation,
+                redundant=correlation is not None and abs(correlation) > MAX_CORRELATION,
+                minimum=minimum,
+                maximum=maximum,
+                lower_bound=lower,
+                upper_bound=upper,
+                outlier_share=None if lower is None else outliers / present,
+            )
+        )
+    return measured
+
+
+def rank_correlations(values: "pd.DataFrame") -> "np.ndarray":
+    """Correlate every column with every other by rank (Spearman), over the rows in which both have a value.
+
+    Ranks, because counts and money are skewed, so that one huge value makes or hides a linear correlation, and because
+    trees see nothing but the order. A column is ranked once, among all its own values, and not anew for each pair:
+    that is one product of matrices for all pairs, and with missing values an approximation.
+
+    Parameters
+    ----------
+    values : DataFrame of shape (n_rows, n_columns)
+        Numbers, with NaN where there is no value.
+
+    Returns
+    -------
+    ndarray of shape (n_columns, n_columns)
+        Rounded to six digits. NaN where fewer than `MIN_PAIRS` rows have both values, or where one column is constant
+        in them.
+    """
+    import numpy as np
+
+    ranks = values.rank().to_numpy(dtype="float64")
+    present = (~np.isnan(ranks)).astype("float64")
+    # centred, so that no digits are lost between large sums
+    ranks = np.nan_to_num(ranks - (present.sum(axis=0) + 1) / 2)
+    pairs = present.T @ present
+    sums = ranks.T @ present
+    squares = (ranks**2).T @ present
+    with np.errstate(divide="ignore", invalid="ignore"):
+        covariance = ranks.T @ ranks - sums * sums.T / pairs
+        variance = squares - sums**2 / pairs
+        correlation = covariance / np.sqrt(variance * variance.T)
+    # ranks differ by a half at least: less than a tenth is what rounding leaves of nothing
+    defined = (pairs >= MIN_PAIRS) & (variance > 0.1) & (variance.T > 0.1)
+    return np.where(defined, correlation, np.nan).clip(-1, 1).round(6)
+
+
+def _sample(connection: "DuckDBPyConnection", relation: str, key: str, columns: Sequence[str]) -> "pd.DataFrame":
+    """Return `SAMPLE_ROWS` rows at most, those whose hashed keys come first: as good as chance, and always the same."""
+    listed = ", ".join(f'cast("{name}" as double) as "{name}"' for name in columns)
+    return connection.execute(
+        f"select {listed} from {relation} order by md5({key} || ' ' || epoch_us(as_of)) limit {SAMPLE_ROWS}"
+    ).df()
+
+
+def _partners(sample: "pd.DataFrame") -> dict[str, tuple[str, float]]:
+    """Return the strongest correlation of each column that has one, with the other column; of equal ones the first."""
+    import numpy as np
+
+    # small products: the threads of the linear algebra would wait for each other longer than they work
+    with threads(1):
+        correlations = rank_correlations(sample)
+    np.fill_diagonal(correlations, np.nan)
+    names = list(sample.columns)
+    strongest = np.nan_to_num(np.abs(correlations), nan=-1.0).argmax(axis=1)
+    return {
+        name: (names[other], float(correlations[position, other]))
+        for position, (name, other) in enumerate(zip(names, strongest, strict=True))
+        if not np.isnan(correlations[position, other])
+    }
+
+
+def _bounds(values: "pd.Series") -> tuple[float | None, float | None]:
+    present = values.dropna()
+    if present.empty:
+        return None, None
+    lower, upper = present.quantile(list(OUTLIER_BOUNDS))
+    return float(lower), float(upper)

@@ -1,0 +1,61 @@
+"""The rows in which hindsight is looked for: observations of the last months, with when their entity was settled."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from models.declaring.declaration import ModelDeclaration
+from models.evaluation.hindsight import RECENT_DAYS
+from models.evaluation.one_sided import SETTLED_AT
+from store.features.compiled import microseconds
+from store.source.sql import literals
+from store.warehouse.extraction import Extraction
+from store.warehouse.tables import Connection
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS_READ = 100_000
+"""Observations, about: those of some entities, chosen by a hash, where there are more."""
+
+
+def recent_rows(connection: Connection, declaration: ModelDeclaration, extraction: Extraction) -> pd.DataFrame | None:
+    """Read the observations of the last months as `models.evaluation.one_sided.measure_one_sided` takes them.
+
+    Parameters
+    ----------
+    connection : Connection
+        To a warehouse whose features are those of the extraction.
+    declaration : ModelDeclaration
+    extraction : Extraction
+
+    Returns
+    -------
+    DataFrame or None
+        The columns of the feature view, and ``settled_at``. None where the view does not say what settles an entity.
+    """
+    import pandas as pd
+
+    view = declaration.feature_view
+    if not view.settles:
+        return None
+    source, since = f"{view.schema}.{view.name}", extraction.as_of - timedelta(days=RECENT_DAYS)
+    rows = connection.execute(f"select count(*) from {source} where as_of >= $1", [since]).fetchall()[0][0]
+    share = min(1.0, ROWS_READ / max(1, rows))
+    chosen = "" if share == 1 else f"and substr(md5({view.key}), 1, 3) < '{round(share * 16**3):03x}'"
+    settling = [
+        f"select {view.key}, known_us from {view.facts} "
+        f"where {view.settles.format(closing_outcomes=literals(extraction.closing_outcomes))}"
+    ]
+    if view.settling_statuses and extraction.closing_lead_statuses:
+        settling.append(view.settling_statuses.format(closing_lead_statuses=literals(extraction.closing_lead_statuses)))
+    frame: pd.DataFrame = connection.execute(
+        f"with settled as (select {view.key}, min(known_us) as settled_us from ({' union all '.join(settling)}) "
+        f"as settling where known_us < $1 group by {view.key}) "
+        f"select features.*, settled.settled_us from {source} as features left join settled using ({view.key}) "
+        f"where as_of >= $2 {chosen}",
+        [microseconds(extraction.as_of), since],
+    ).df()
+    settled = pd.to_datetime(frame.pop("settled_us").astype("Int64"), unit="us", utc=True)
+    return frame.assign(**{SETTLED_AT: settled})

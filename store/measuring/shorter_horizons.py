@@ -1,0 +1,75 @@
+"""Shorter horizons, tried after a refusal: labels over each, by the SQL of the last build, in a scratch place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from models.decisions.horizons import HorizonTrial, ShorterHorizons
+from models.declaring.declaration import ModelDeclaration
+from models.learning.frames import ObservationError
+from models.training.trial import try_horizon
+from models.untrainable import UntrainableError
+from store.features.census import census_in
+from store.features.compiled import Build, NotCompiledError
+from store.features.training_rows import training_rows
+from store.settings import horizon_setting
+from store.warehouse.extraction import Extraction
+from store.warehouse.tables import Connection
+
+CANDIDATES = (60, 30, 14, 7, 3, 1)
+
+ENOUGH = 2
+"""Horizons that pass, after which none is tried any more."""
+
+OBSERVATIONS_READ = 40_000
+"""Observations of a trial, about: those of some leads, chosen by a hash, where there are more."""
+
+
+def try_shorter(
+    connection: Connection, build: Callable[[], Build], extraction: Extraction, declaration: ModelDeclaration
+) -> ShorterHorizons | None:
+    """Try horizons below that of the declaration, the longest first; None where there is none.
+
+    Where the build or its rows do not allow a trial the answer says why: advice must not cost the refusal its record.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the warehouse, from which is read; nothing is written there.
+    build : callable
+        Returns the last build, of this extraction.
+    extraction : Extraction
+    declaration : ModelDeclaration
+        Over the horizon that was refused.
+    """
+    tried = partial(ShorterHorizons, setting=horizon_setting(declaration.name), metric=declaration.primary_metric)
+    try:
+        trials = _trials(connection, build(), extraction, declaration)
+    except (NotCompiledError, ObservationError, UntrainableError) as error:
+        return tried(trials=(), failure=str(error))
+    return tried(trials=tuple(trials)) if trials else None
+
+
+def _trials(
+    connection: Connection, build: Build, extraction: Extraction, declaration: ModelDeclaration
+) -> list[HorizonTrial]:
+    import pandas as pd
+
+    view = declaration.feature_view
+    label = ("labels", declaration.label)
+    trials: list[HorizonTrial] = []
+    rows = connection.execute(f"select count(*) from {view.schema}.{view.name}").fetchall()[0][0]
+    share = min(1.0, OBSERVATIONS_READ / max(1, rows))
+    chosen = "" if share == 1 else f"where substr(md5({view.key}), 1, 3) < '{round(share * 16**3):03x}'"
+    with connection.scratch("horizons", build.relations) as space:
+        for days in (days for days in CANDIDATES if days < declaration.horizon_days):
+            over, shorter = build.over(declaration.label, days), declaration.with_horizon(days)
+            with space.place() as place:
+                place.run(over.needed_for([label], build.relations - {label}))
+                frame = training_rows(connection, declaration, place.relation(label), chosen)
+            of_clocks = partial(census_in, connection, space, over, shorter)
+            trials.append(try_horizon(shorter, frame, pd.Timestamp(extraction.as_of), of_clocks))
+            if sum(each.passes for each in trials) == ENOUGH:
+                break
+    return trials

@@ -1,0 +1,193 @@
+"""Where the settings say that things lie: the home, the source, the warehouse, the mapping, and what is published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from store import permissions
+from store.addresses import (
+    AddressError,
+    canonical,
+    is_database,
+    refuse_characters,
+    without_password,
+)
+from store.warehouse.engines import engine_of, is_address
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+OWN_SERVER = "postgres"
+"""The warehouse that is a PostgreSQL server of Leadline's own."""
+
+OWN_NAMES = frozenset(
+    {
+        "artifacts", "compiled", "dagster", "errors.log", "extraction", "on_postgres", "postgres",
+        "postgres.unfinished", "postgres_password", "publication.json", "published", "simulated_crm",
+        "warehouse.duckdb", "warehouse_of_this_home",
+    }
+)  # fmt: skip
+"""What lies in a home; the homes of other sources lie beside it in the default one."""
+
+NOT_IN_PATHS = "?\\'%="
+"""What DuckDB and dlt take for parameters, quotes, templates and partitions in the paths that they write."""
+
+
+class SettingError(ValueError):
+    """A setting that cannot be used; the message names it, what was expected, what was found, and what to do."""
+
+
+def published_in(value: str | None, warehouse: str, home: Path) -> Path | None:
+    """Return the folder of the published file (``LEADLINE_PUBLISHED``); None for one in the home."""
+    if value is None:
+        return None
+    if not engine_of(warehouse).is_file:
+        raise SettingError(
+            f"LEADLINE_PUBLISHED: expected a warehouse that is a DuckDB file, found {without_password(warehouse)}, "
+            "whose readers find the marts in its schema marts. Unset the variable."
+        )
+    folder = path_of("LEADLINE_PUBLISHED", value, "a folder")
+    refuse_path("LEADLINE_PUBLISHED", str(folder), "?\\")
+    own = [home / name for name in sorted(OWN_NAMES - {"published"})]
+    if folder == home or any(folder.is_relative_to(each) for each in own):
+        raise SettingError(
+            f"LEADLINE_PUBLISHED: expected a folder for the published file alone, found {folder}, which is one of "
+            f"Leadline's own in the home {home}. Name one outside of the home, or unset the variable."
+        )
+    return folder
+
+
+def group_of_published(value: str | None, folder: Path | None, home: Path) -> str | None:
+    """Return the group that may read the published file (``LEADLINE_PUBLISHED_GROUP``)."""
+    if value is None:
+        return None
+    if folder is None or folder.is_relative_to(home):
+        raise SettingError(
+            f"LEADLINE_PUBLISHED_GROUP: expected LEADLINE_PUBLISHED with a folder outside of the home {home}, which "
+            f"its owner alone can enter, found {'none' if folder is None else folder}. Set it as well."
+        )
+    try:
+        permissions.group_number(value)
+    except permissions.AccessError as error:
+        raise SettingError(f"LEADLINE_PUBLISHED_GROUP: {error}") from None
+    return value
+
+
+def default_home(source: str | None, warehouse: str | None = None) -> Path:
+    """Return the home of a source where none is set; with a warehouse in PostgreSQL it is another one.
+
+    Raises
+    ------
+    SettingError
+        If the source is a folder with a name that Leadline needs there itself.
+    """
+    default = PROJECT / ".leadline"
+    on_postgres = warehouse is not None and (warehouse == OWN_SERVER or is_database(warehouse))
+    if source is None or "://" in source:
+        return default / "on_postgres" if on_postgres else default
+    name = Path(source).name
+    if name in OWN_NAMES:
+        raise SettingError(
+            f"LEADLINE_SOURCE: expected a folder whose name can name its home under {default}, found {name!r}, "
+            "which is a name of Leadline's own there. Set LEADLINE_HOME, or rename the folder."
+        )
+    ending = "_on_postgres" if on_postgres else ""
+    # where somebody else owns the default home, it is closed, and that is said when it is used
+    with suppress(PermissionError):
+        if (default / f"{name}{ending}").exists():
+            return default / f"{name}{ending}"
+    return default / f"{name.translate(dict.fromkeys(map(ord, NOT_IN_PATHS), '_'))}{ending}"
+
+
+def source_of(value: str | None, environment: Mapping[str, str]) -> str | None:
+    """Return the source (``LEADLINE_SOURCE``): a folder or the address of a database."""
+    if value is None:
+        return None
+    if is_database(value):
+        return database_address("LEADLINE_SOURCE", value, environment, by_libpq=True)
+    return str(path_of("LEADLINE_SOURCE", value, "a folder of CSV or Parquet files, or postgresql://<a database>"))
+
+
+def path_of(name: str, value: str, expected: str) -> Path:
+    """Return the path that a setting names, and refuse an address that was meant for another setting."""
+    path = Path(value).expanduser().resolve()
+    shown = without_password(value)
+    # what names nothing that is there may be an address that is written wrongly, and a folder would be named after it
+    if "://" in value or (shown != value and not path.exists()):
+        raise SettingError(f"{name}: expected {expected}, found {shown!r}. Correct it.")
+    return path
+
+
+def mapping_of(value: str | None) -> str | None:
+    """Return the mapping (``LEADLINE_MAPPING``): a name or a path."""
+    if value is not None:
+        path_of("LEADLINE_MAPPING", value, "the name of a shipped mapping, or a file")
+    return value
+
+
+def warehouse_of(value: str | None, home: Path, environment: Mapping[str, str]) -> str:
+    """Return the address of the warehouse (``LEADLINE_WAREHOUSE``)."""
+    if value is None:
+        return f"duckdb:{home / 'warehouse.duckdb'}"
+    if value == OWN_SERVER:
+        return value
+    if not is_address(value) or value == "duckdb:":
+        raise SettingError(
+            f"LEADLINE_WAREHOUSE: expected duckdb:<path of a file>, postgresql://<address of a database>, or "
+            f"{OWN_SERVER} for a server that Leadline starts itself, found {without_password(value)!r}. Unset the "
+            "variable to use the DuckDB file under LEADLINE_HOME."
+        )
+    try:
+        return engine_of(value).canonical(environment)
+    except AddressError as error:
+        raise SettingError(f"LEADLINE_WAREHOUSE: {error}") from None
+
+
+def refuse_path(name: str, path: str, characters: str) -> None:
+    """Refuse a path with characters that a library takes for something else."""
+    try:
+        refuse_characters(path, characters)
+    except AddressError as error:
+        raise SettingError(f"{name}: {error}") from None
+
+
+def storage_of(value: str | None, warehouse: str, environment: Mapping[str, str]) -> str | None:
+    """Return where Dagster's own storage lies (``LEADLINE_DAGSTER_STORAGE``)."""
+    if value is None:
+        return None
+    if is_database(value):
+        return database_address("LEADLINE_DAGSTER_STORAGE", value, environment)
+    if value != "warehouse":
+        raise SettingError(
+            f"LEADLINE_DAGSTER_STORAGE: expected postgresql://<address of a database>, or warehouse, found "
+            f"{without_password(value)!r}. Unset the variable to keep Dagster's storage in files under LEADLINE_HOME."
+        )
+    if engine_of(warehouse).is_file:
+        raise SettingError(
+            "LEADLINE_DAGSTER_STORAGE: expected postgresql://<address of a database>, found warehouse, which is a "
+            "DuckDB file. Set LEADLINE_WAREHOUSE to a PostgreSQL database as well, or unset this variable."
+        )
+    return warehouse
+
+
+def database_address(name: str, value: str, environment: Mapping[str, str], *, by_libpq: bool = False) -> str:
+    """Return the address of a PostgreSQL database in a setting as every client reads it alike.
+
+    Parameters
+    ----------
+    name, value : str
+        The setting.
+    environment : mapping of str to str
+    by_libpq : bool
+        Whether libpq alone reads it.
+
+    Raises
+    ------
+    SettingError
+        If there is no such form.
+    """
+    try:
+        return canonical(value, environment, by_libpq=by_libpq)
+    except AddressError as error:
+        raise SettingError(f"{name}: {error}") from None

@@ -1,0 +1,1 @@
+"""The proof that features hold nothing of what came later."""

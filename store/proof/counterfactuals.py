@@ -1,0 +1,362 @@
+"""Schema ``raw`` as it was at a moment, and as it might have been: queries that change what must not matter.
+
+A row is a fact with the moment at which it was known, and *parts* that were added to it later by overwriting it: an
+e-mail is sent at one time and answered at another. The source contract declares both, and how the rows of each table
+are changed (`Counterfactual`). Changed rows take values that the data have, the rarest among them, and values that they
+may lack; rows are added as well, so that each lead has facts of kinds that it never had. The queries are the same text
+on both engines, and chance comes from hashes of keys: the same seed gives the same rows.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from store.features.compiled import timestamp_literal
+from store.source.contract import SUCCESS, TABLES, texts
+from store.source.record import Table
+
+Columns = Mapping[str, str]
+"""The columns of a table in order, with their types."""
+
+Query = Callable[[str, Columns], str]
+"""From a table of schema ``raw`` and its columns to the query that stands in for it."""
+
+EDGE = timedelta(microseconds=1)
+
+DAY = timedelta(days=1)
+
+ADDED = 3
+"""Rows that each lead gets in a table."""
+
+OWN_VALUES = 32
+"""Values of a column that are taken from the data: half of them the rarest, half the most frequent ones."""
+
+
+class UndeclaredTableError(LookupError):
+    """The feature store reads a table of which nothing says when its rows were known."""
+
+
+def records_of(table: str) -> Table:
+    """Return the record of a table.
+
+    Raises
+    ------
+    UndeclaredTableError
+        If there is none.
+    """
+    if table not in TABLES:
+        raise UndeclaredTableError(
+            f"raw.{table}: expected a table of {sorted(TABLES)}, found another that the feature store reads. Say in "
+            "store/source/contract.py when its rows are known; without that nothing can be proved of it."
+        )
+    return TABLES[table]
+
+
+def groups_of(table: str) -> list[tuple[str, ...]]:
+    """Return the columns of a table whose values are drawn: each alone, but for those that are added together."""
+    records = records_of(table)
+    together = tuple(dict.fromkeys(name for each in records.proof.added for name in each))
+    alone: list[tuple[str, ...]] = [(name,) for name in records.proof.drawn if name not in together]
+    return [*alone, together] if together else alone
+
+
+def own_values(table: str, group: Sequence[str]) -> str:
+    """Return the query of what columns hold together, as text: the rarest and the most frequent."""
+    listed, half = ", ".join(group), OWN_VALUES // 2
+    among = f"partition by {group[0]} " if len(group) > 1 else ""
+    counted = (
+        f"select {listed}, count(*) as rows_count from {_raw(table)} where {group[-1]} is not null group by {listed}"
+    )
+    # where each is there once, the smallest and the largest
+    descending = ", ".join(f"{name} desc" for name in group)
+    ranked = (
+        f"select {listed}, row_number() over ({among}order by rows_count, {listed}) as rare, "
+        f"row_number() over ({among}order by rows_count desc, {descending}) as frequent from ({counted}) as counted"
+    )
+    texts = ", ".join(f"cast({name} as text)" for name in group)
+    return f"select {texts} from ({ranked}) as ranked where rare <= {half} or frequent <= {half} order by {listed}"
+
+
+def facts_by_kind(table: str, seed: str) -> str:
+    """Return the query of how many facts there are of each kind, and when one of them was known, the rarest kind first.
+
+    Kinds are the values of the columns that tell facts apart, and the parts.
+    """
+    records = records_of(table)
+    told = [
+        (f"'{table}.{name} ' || coalesce(cast({name} as text), '')", "1 = 1", records.known)
+        for name in records.proof.kinds
+    ]
+    told += [
+        (f"'{table}.{part.time}'", f"{part.time} is not null", f"greatest({records.known}, {part.time})")
+        for part in records.parts
+    ]
+    listed = " union all ".join(
+        f"select {kind} as kind, {known} as known, md5({records.key} || '{seed}') as place from {_raw(table)} "
+        f"where {condition}"
+        for kind, condition, known in told
+    )
+    return (
+        "select kind, facts, known from (select kind, known, count(*) over (partition by kind) as facts, "
+        f"row_number() over (partition by kind order by place) as number from ({listed}) as told) as numbered "
+        "where number = 1 order by facts, kind"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counterfactuals:
+    """Queries for what schema ``raw`` was, and might have been, around one moment.
+
+    Attributes
+    ----------
+    moment : datetime
+    seed : str
+        Of the chance.
+    of_leads : str
+        A relation with a ``moment`` of each of some leads (``of_lead``), as SQL. `scrambled` takes it in place of the
+        moment, and returns the rows of these leads alone. Empty for none.
+    own : mapping of str to sequence of mapping
+        What the data hold, as SQL, by table: of each group of columns the values that `own_values` finds.
+    added_to : str
+        Condition on ``lead_id``: which leads get rows besides those that they have.
+    """
+
+    moment: datetime
+    seed: str
+    own: Mapping[str, Sequence[Mapping[str, str]]]
+    added_to: str
+    of_leads: str = ""
+
+    def removed(self, table: str, columns: Columns) -> str:
+        """Return a table as it was just before the moment: no fact, and no part of one, known then or later."""
+        records, at = records_of(table), timestamp_literal(self.moment)
+        then: dict[str, str] = dict(records.proof.overwritten)
+        for part in records.parts:
+            early = f"{part.time} < {at}"
+            then[part.time] = f"case when {early} then {part.time} end"
+            then |= {name: f"case when {early} then {name} else {value} end" for name, value in part.before.items()}
+        return f"select {_selected(columns, then)} from {_raw(table)} where {records.known} < {at}"
+
+    def scrambled(self, table: str, columns: Columns) -> str:
+        """Return a table with another future from the moment on: other times, kinds, values, ends, and states of today.
+
+        What is known before the moment is as it was. Of the facts that are not, a good quarter is known exactly then,
+        some a moment later, and some say that they happened days before. Facts are added to leads that are there.
+        """
+        records, at = records_of(table), self._at
+        draw = _Draw()
+        later = [f"({at} + {draw.time()})" for _ in range(2 + len(records.parts))]
+        future = f"{records.known} >= {at}"
+
+        def changed(name: str, value: str) -> str:
+            return f"case when {future} then {value} else {name} end"
+
+        then = {name: changed(name, draw.one_of(self._values(table, name))) for name in records.proof.drawn}
+        occurred = later[0]
+        if records.recorded is not None:
+            # as if stored long after it happened
+            early = f"({at} - {draw.time()})"
+            occurred = f"case when {draw.digit()} < 5 then {early} else {later[0]} end"
+            then[records.recorded] = changed(records.recorded, later[1])
+        then[records.occurred] = changed(records.occurred, occurred)
+        for part, time in zip(records.parts, later[2:], strict=True):
+            open_then = f"({future} or {part.time} is null or {part.time} >= {at})"
+            drawn = f"{draw.digit()} < 10"
+            then[part.time] = f"case when not {open_then} then {part.time} when {drawn} then {time} end"
+            then |= {
+                name: f"case when not {open_then} then {name} when {drawn} then {draw.one_of(values)} "
+                f"else {part.before[name]} end"
+                for name, values in part.drawn.items()
+            }
+        for name in records.proof.overwritten:
+            then[name] = _overwritten(name, draw, at)
+        return self._with_added(
+            f"select {_selected(columns, then)} from {self._hashed(table, columns)}",
+            table, columns, lambda draw: f"({at} + {draw.time()})", closing=True,
+        )  # fmt: skip
+
+    def past_changed(self, table: str, columns: Columns) -> str:
+        """Return a table with another past up to the moment, and with the same leads, open as long as they were.
+
+        Kinds and values of what was known and over before the moment change, but for those that close a lead, and a
+        quarter of it moves to the last microsecond. Facts are added that close no lead.
+        """
+        records, at = records_of(table), timestamp_literal(self.moment)
+        draw = _Draw()
+        past = f"{records.last_known} < {at}"
+        then = {
+            name: f"case when {past} then {draw.one_of(self._values(table, name))} else {name} end"
+            for name in records.proof.drawn
+            if name not in records.proof.kept
+        }
+        if table == "leads":
+            return f"select {_selected(columns, then)} from {self._hashed(table, columns)}"
+        for part in records.parts:
+            for name, values in part.drawn.items():
+                # a success is what closes a lead
+                other = draw.one_of([value for value in values if value != SUCCESS])
+                over = f"{past} and {part.time} is not null and {name} <> {SUCCESS}"
+                then[name] = f"case when {over} then {other} else {name} end"
+        edge = timestamp_literal(self.moment - EDGE)
+        then |= _moved_to(edge, records, f"{past} and {draw.digit()} < 4")
+        return self._with_added(
+            f"select {_selected(columns, then)} from {self._hashed(table, columns)}",
+            table, columns, lambda draw: f"({edge} - {draw.time()})", closing=False,
+        )  # fmt: skip
+
+    def forgotten(self, days: int, table: str, columns: Columns) -> str:
+        """Return a table with what was known in the days before the moment, and nothing that was known before or later.
+
+        Leads stay, a quarter of what was known before these days moves to the microsecond before they begin, and facts
+        are added there and before.
+        """
+        records = records_of(table)
+        end, start = timestamp_literal(self.moment), timestamp_literal(self.moment - days * DAY)
+        if table == "leads":
+            return f"select {_selected(columns, {})} from {_raw(table)}"
+        edge = timestamp_literal(self.moment - days * DAY - EDGE)
+        over = f"{records.last_known} < {start}"
+        then = _moved_to(edge, records, over)
+        return self._with_added(
+            f"select {_selected(columns, then)} from {self._hashed(table, columns)} "
+            f"where {records.known} < {end} and ({records.last_known} >= {start} or {_Draw().digit()} < 4)",
+            table, columns, lambda draw: f"({edge} - {draw.time()})", closing=False,
+        )  # fmt: skip
+
+    def _with_added(
+        self, query: str, table: str, columns: Columns, time: "Callable[[_Draw], str]", *, closing: bool
+    ) -> str:
+        """Return a query with rows added to each of some leads that are there at the moment, `ADDED` to each."""
+        if table == "leads":
+            return query
+        records, draw = records_of(table), _Draw()
+        at = self._at
+        then = {"lead_id": "lead_id", records.key: f"'proof ' || lead_id || ' {table} ' || cast(number as text)"}
+        for group in groups_of(table):
+            held = self._held(table, group)
+            picked = draw.one_of_many(len(held))
+            for name in group:
+                cases = " ".join(f"when {place} then {each[name]}" for place, each in enumerate(held))
+                if closing or name not in records.proof.kept:
+                    then[name] = f"case {picked} {cases} end"
+        then[records.occurred] = time(draw)
+        if records.recorded is not None:
+            then[records.recorded] = then[records.occurred]
+        for part in records.parts:
+            drawn = f"{draw.digit()} < 8"
+            then[part.time] = f"case when {drawn} then {time(draw)} end"
+            for name, values in part.drawn.items():
+                allowed = [value for value in values if closing or value != SUCCESS]
+                then[name] = f"case when {drawn} then {draw.one_of(allowed)} else {part.before[name]} end"
+        for name, value in records.proof.overwritten.items():
+            then[name] = then.get(value, value)
+        selected = ", ".join(f"cast({then.get(name, 'null')} as {kind}) as {name}" for name, kind in columns.items())
+        numbers = ", ".join(f"({number})" for number in range(1, ADDED + 1))
+        leads = (
+            f"select lead_id, number, md5(lead_id || '{self.seed} {table} ' || cast(number as text)) as drawn"
+            f"{self._with_moment} from {self._rows('leads')} cross join (values {numbers}) as numbers (number) "
+            f"where created_at < {at} and {self.added_to}"
+        )
+        return f"{query} union all select {selected} from (select *, {_DIGITS} from ({leads}) as hashed) as added"
+
+    def _values(self, table: str, name: str) -> list[str]:
+        """Return what a column may hold in place of what it does: what is declared, and values of its own."""
+        alone = (name,) in groups_of(table)
+        own = [each[name] for each in self.own.get(table, ()) if name in each] if alone else []
+        return list(dict.fromkeys([*records_of(table).proof.drawn[name], *own]))
+
+    def _held(self, table: str, group: Sequence[str]) -> list[Mapping[str, str]]:
+        """Return what the columns of a row that is added may hold together."""
+        if len(group) == 1:
+            return [{group[0]: value} for value in self._values(table, group[0])]
+        return [*records_of(table).proof.added, *(each for each in self.own.get(table, ()) if set(each) == set(group))]
+
+    def _hashed(self, table: str, columns: Columns) -> str:
+        key = records_of(table).key
+        listed = ", ".join(columns) + self._with_moment
+        hashed = f"select {listed}, md5({key} || '{self.seed}') as drawn from {self._rows(table)}"
+        return f"(select {listed}, {_DIGITS} from ({hashed}) as hashed) as changed"
+
+    @property
+    def _at(self) -> str:
+        return "moment" if self.of_leads else timestamp_literal(self.moment)
+
+    @property
+    def _with_moment(self) -> str:
+        return ", moment" if self.of_leads else ""
+
+    def _rows(self, table: str) -> str:
+        return f"{_raw(table)} as rows_of_source" + (
+            f" inner join {self.of_leads} on lead_id = of_lead" if self.of_leads else ""
+        )
+
+
+_DIGITS = ", ".join(
+    f"position(substr(drawn, {place}, 1) in '0123456789abcdef') - 1 as digit_{place}" for place in range(1, 33)
+)
+"""The digits of the hash of a row, as numbers."""
+
+
+class _Draw:
+    """Chance as SQL: digits of the hash of a row, each used once before it is used again."""
+
+    def __init__(self) -> None:
+        self._used = 0
+
+    def digit(self) -> str:
+        """Return a number from 0 to 15."""
+        self._used += 1
+        return f"digit_{(self._used - 1) % 32 + 1}"
+
+    def time(self) -> str:
+        """Return a length of time: none in a good quarter of the rows, or from a microsecond to ten days."""
+        digit, other = self.digit(), f"(1 + {self.digit()})"
+        return (
+            f"((case when {digit} < 6 then 0 when {digit} = 6 then 59 when {digit} = 7 then {other} * 1200 "
+            f"else {digit} * {other} * 3600 end) * interval '1 second' "
+            f"+ (case when {digit} = 5 then 1 else 0 end) * interval '1 microsecond')"
+        )
+
+    def one_of(self, values: Sequence[str]) -> str:
+        """Return one of some values."""
+        cases = " ".join(f"when {place} then {value}" for place, value in enumerate(values))
+        return f"case {self.one_of_many(len(values))} {cases} end"
+
+    def one_of_many(self, count: int) -> str:
+        """Return a number from 0 to `count` - 1, of at most 256."""
+        return f"mod({self.digit()} * 16 + {self.digit()}, {count})"
+
+
+def _moved_to(edge: str, records: Table, condition: str) -> dict[str, str]:
+    """Return the times of the rows for which the condition holds, moved to the edge."""
+    then = {
+        time: f"case when {condition} then {edge} else {time} end"
+        for time in (records.occurred, records.recorded)
+        if time is not None
+    }
+    for part in records.parts:
+        then[part.time] = f"case when {condition} and {part.time} is not null then {edge} else {part.time} end"
+    return then
+
+
+def _overwritten(name: str, draw: _Draw, at: str) -> str:
+    if name.endswith("_at"):
+        return f"({at} + {draw.time()})"
+    is_number = name in ("cost", "property_value")
+    return draw.one_of(("null", "12345") if is_number else texts("won", "lost", "new", "proof"))
+
+
+def _selected(columns: Columns, then: Mapping[str, str]) -> str:
+    """Return what is selected for the columns; bookkeeping of the extraction, which the future overwrites, is null."""
+    expressions = {name: "null" if name in BOOKKEEPING else then.get(name, name) for name in columns}
+    # a bare null has no type, or another than the column
+    typed = {name: f"nullif({name}, {name})" if value == "null" else value for name, value in expressions.items()}
+    return ", ".join(name if value == name else f"{value} as {name}" for name, value in typed.items())
+
+
+BOOKKEEPING = ("row_hash", "extracted_at", "load_number")
+"""Columns of the extraction, which tell of a row's latest state."""
+
+
+def _raw(table: str) -> str:
+    return f'"raw"."{table}"'

@@ -1,0 +1,362 @@
+"""The replays of one build, each compared with the store or with a replay of copies that nobody has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from store.features.certificate import Comparison, Difference
+from store.features.compiled import CLOSINGS, LEADS, OBSERVATIONS, Build, microseconds, open_at, timestamp_literal
+from store.proof.counterfactuals import Columns, Counterfactuals, Query
+from store.proof.row_differences import ROW, Selected, in_memory, paired
+from store.proof.sample import GROUPS, OWN, Sample, common_moments, own_moments, quoted, relation_of
+from store.warehouse.scratch import Name, Scratch, World
+from store.warehouse.tables import column_types
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+EXAMPLES = 3
+"""Rows that a failure shows of each column."""
+
+
+class Replays:
+    """The replays of one build.
+
+    Parameters
+    ----------
+    sample : Sample
+    space : Scratch
+        Of the connection of the sample.
+    memory : DuckDBPyConnection
+        Where rows are compared.
+    """
+
+    def __init__(self, sample: Sample, space: Scratch, memory: DuckDBPyConnection) -> None:
+        self._sample = sample
+        self._space = space
+        self._memory = memory
+        self._moments = common_moments(sample)
+        # moments of single leads, and the relation that holds them, as SQL
+        self._own_moments = own_moments(sample, self._moments)
+        self._moments_by_lead = relation_of(self._own_moments, sample.build.as_of)
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """Replay, and compare."""
+        view, clock = self._sample.subject.view, self._sample.build.as_of
+        self._memory.execute(f"create table own_moments as select * from {self._moments_by_lead}")
+        with self._space.world() as unchanged:
+            self._fill(unchanged, _unchanged)
+            base = self._ran(unchanged, self._sample.build, self._moments, each_lead=True)
+            yield from self._as_in_the_store(base)
+            if self._sample.copied < GROUPS:
+                yield from self._tables_between(unchanged)
+            if self._own_moments:
+                yield from self._staggered(base)
+            windows = sorted(set(self._sample.windows.values()))
+            for place, moment in enumerate((*self._moments, clock)):
+                around = Counterfactuals(
+                    moment=moment,
+                    seed=f"{clock.isoformat()} {moment.isoformat()}",
+                    own=self._sample.own,
+                    added_to=self._sample.among(self._sample.observed),
+                )
+                yield from self._future(base, moment, "scrambled", around.scrambled)
+                if moment == clock:
+                    # nothing is known after the clock, so that nothing can be removed
+                    continue
+                yield from self._future(base, moment, "removed", around.removed)
+                # each window is replayed at one moment, at which all open leads are asked for
+                for days in windows[place :: len(self._moments)]:
+                    held = {view: [name for name, window in self._sample.windows.items() if window == days]}
+                    query = partial(around.forgotten, days)
+                    yield from self._asked(unchanged, base, moment, f"forgotten_{days}d", query, held)
+                held = {label: self._sample.compared(label) for label in self._sample.subject.labels}
+                if moment == self._moments[-1]:
+                    # the last moment has most facts: features that another past moves there are noted
+                    held[view] = []
+                yield from self._asked(unchanged, base, moment, "past", around.past_changed, held)
+
+    def _fill(self, place: World, query: Query) -> None:
+        """Fill schema ``raw`` of a world, of the sampled leads."""
+        for name in self._sample.sources:
+            columns = self._sample.columns[name]
+            listed = ", ".join(columns)
+            among = self._sample.among(self._sample.copied)
+            place.fill(name, columns, f"select {listed} from ({query(name[1], columns)}) as changed where {among}")
+
+    def _ran(
+        self,
+        place: World,
+        build: Build,
+        moments: Sequence[datetime],
+        *,
+        each_lead: bool = False,
+        condition: str = "1 = 1",
+    ) -> dict[Name, pa.Table]:
+        """Run a build in a world, with observations of its own that meet a condition, and of leads open at moments.
+
+        Returns what is compared, its own observations included.
+        """
+        for model in build.needed_for(self._sample.subject.tables):
+            if model.relation == OBSERVATIONS:
+                among = self._sample.among(self._sample.observed)
+                place.make(OWN, f"select * from ({model.sql}) as all_of_them where {among} and {condition}")
+                place.make(OBSERVATIONS, self._own_and_asked(place, moments, each_lead))
+            else:
+                place.run([model])
+        return {table: self._rows(place, table) for table in (*self._sample.subject.tables, OWN)}
+
+    def _own_and_asked(self, place: World, moments: Sequence[datetime], each_lead: bool) -> str:
+        """Return the query of observations of a build, and in their place of leads that are asked for."""
+        among = self._sample.among(self._sample.observed, "leads.")
+        asked = [f"{open_at(place, each)} and {among}" for each in moments]
+        if each_lead:
+            asked.append(
+                "select leads.lead_id, moment as as_of, moment_us as as_of_us, 'asked' as observation_kind, "
+                f"leads.created_at as lead_created_at from {place.relation(LEADS)} as leads "
+                f"inner join {self._moments_by_lead} on leads.lead_id = of_lead "
+                f"left join {place.relation(CLOSINGS)} as closings on leads.lead_id = closings.lead_id "
+                "where leads.known_us < moment_us and (closings.closed_us is null or closings.closed_us >= moment_us)"
+            )
+        if not asked:
+            return f"select * from {place.relation(OWN)}"
+        return (
+            f"with asked as ({' union all '.join(asked)}) select * from asked union all "
+            f"select * from {place.relation(OWN)} as own where not exists "
+            "(select 1 from asked where own.lead_id = asked.lead_id and own.as_of_us = asked.as_of_us)"
+        )
+
+    def _staggered(self, base: Mapping[Name, pa.Table]) -> Iterator[Comparison]:
+        """Compare what was known of half of the leads before a moment of each with what another future makes of it."""
+        began = time.perf_counter()
+        clock = self._sample.build.as_of
+        around = Counterfactuals(
+            moment=clock,
+            seed=f"{clock.isoformat()} staggered",
+            own=self._sample.own,
+            added_to=self._sample.among(self._sample.observed),
+            of_leads=self._moments_by_lead,
+        )
+        others = f"not exists (select 1 from {self._moments_by_lead} where of_lead = lead_id)"
+        until = f"not exists (select 1 from {self._moments_by_lead} where of_lead = lead_id and moment_us < as_of_us)"
+
+        def of_some(table: str, columns: Columns) -> str:
+            cut = around.scrambled(table, columns)
+            return f"select * from ({cut}) as cut union all {_unchanged(table, columns)} where {others}"
+
+        with self._space.world() as replay:
+            self._fill(replay, of_some)
+            rows = self._ran(replay, self._sample.build, [], each_lead=True, condition=until)
+        moment = "(select moment from own_moments where of_lead = lead_id)"
+        known = "".join(f" and as_of <> {timestamp_literal(each)}" for each in self._moments)
+        for table in (self._sample.subject.view, *self._sample.subject.labels, OWN):
+            elsewhere = self._compared(
+                "staggered", clock, table, base[table], rows[table], f"{moment} is null{known}", held=(), began=began
+            )
+            held = [name for name in self._sample.compared(table) if name not in elsewhere.moved]
+            by = "matures_at" if table in self._sample.subject.labels else "as_of"
+            yield self._compared(
+                "staggered", clock, table, base[table], rows[table], f"{by} <= {moment}{known}",
+                held=held, began=began, until=clock, until_sql=moment,
+            )  # fmt: skip
+            began = time.perf_counter()
+
+    def _as_in_the_store(self, base: Mapping[Name, pa.Table]) -> Iterator[Comparison]:
+        """Compare the store with what the SQL makes of its sources."""
+        among = self._sample.among(self._sample.observed)
+        began = time.perf_counter()
+        made = base if self._sample.copied == GROUPS else self._on_the_live_tables(among)
+        asked = _without_asked(self._moments, "own_moments")
+        for table in self._sample.subject.tables:
+            listed = ", ".join(self._sample.columns[table])
+            stored = self._sample.connection.arrow(f"select {listed} from {quoted(table)} where {among}")
+            yield self._compared(
+                "store", self._sample.build.as_of, table, stored, made[table], f"1 = 1{asked}", began=began
+            )
+            began = time.perf_counter()
+
+    def _tables_between(self, unchanged: World) -> Iterator[Comparison]:
+        """Compare tables on which the store rests, and a sample cannot be made anew, with what the SQL makes of raw."""
+        affected = {
+            model.relation for model in self._sample.build.affected_by([OBSERVATIONS], self._sample.subject.tables)
+        }
+        for model in self._sample.build.needed_for(self._sample.subject.tables):
+            columns = column_types(self._sample.connection, *model.relation)
+            if model.materialized != "table" or model.relation in affected or self._sample.subject.key not in columns:
+                continue
+            began = time.perf_counter()
+            among = self._sample.among(self._sample.copied)
+            if model.relation == OBSERVATIONS:
+                among = (
+                    f"{self._sample.among(self._sample.observed)}{_without_asked(self._moments, self._moments_by_lead)}"
+                )
+            query = f"select {', '.join(columns)} from {{0}} where {among}"
+            stored = self._sample.connection.arrow(query.format(quoted(model.relation)))
+            made = unchanged.rows(query.format(unchanged.relation(model.relation)))
+            with in_memory(stored=stored, made=made) as connection:
+                key = self._sample.subject.key
+                (rows, digest), (differing, example) = (
+                    connection.execute(text).fetchall()[0]
+                    for text in (
+                        "select count(*), bit_xor(hash(stored)) from stored",
+                        f"select count(*), min({key}) from ((from stored except all from made) union all "
+                        "(from made except all from stored))",
+                    )
+                )
+            table = ".".join(model.relation)
+            differences = [
+                Difference(
+                    variant="store", moment=self._sample.build.as_of, table=table, column=ROW, rows=differing,
+                    key=example, as_of=self._sample.build.as_of, stored="other rows", replayed="those of the sources",
+                )
+            ]  # fmt: skip
+            yield Comparison(
+                variant="store", moment=self._sample.build.as_of, table=table, rows=rows, digest=str(digest),
+                seconds=time.perf_counter() - began, differences=tuple(differences if differing else ()),
+            )  # fmt: skip
+
+    def _on_the_live_tables(self, among: str) -> dict[Name, pa.Table]:
+        """Return what the SQL makes of the sampled leads with the facts of all: features may be about other leads."""
+        with self._space.place() as place:
+            place.make(OBSERVATIONS, f"select * from {place.relation(OBSERVATIONS)} where {among}")
+            place.run(self._sample.build.affected_by([OBSERVATIONS], self._sample.subject.tables))
+            return {
+                table: self._sample.connection.arrow(
+                    f"select {', '.join(self._sample.columns[table])} from {place.relation(table)}"
+                )
+                for table in self._sample.subject.tables
+            }
+
+    def _future(
+        self, base: Mapping[Name, pa.Table], moment: datetime, variant: str, query: Query
+    ) -> Iterator[Comparison]:
+        """Compare what was known before a moment, and what is answered then, with what another future makes of it."""
+        began = time.perf_counter()
+        at = timestamp_literal(moment)
+        # without a future the SQL runs with that day as its clock, and observes the open leads itself
+        is_then = variant == "removed" or moment == self._sample.build.as_of
+        build = self._sample.build.at(moment) if is_then else self._sample.build
+        with self._space.world() as replay:
+            self._fill(replay, query)
+            asked = [] if is_then else [moment]
+            until = f"as_of_us <= {microseconds(moment)}"
+            rows = self._ran(replay, build, asked, condition=until)
+        others = _without_asked([each for each in self._moments if each != moment], "own_moments")
+        conditions = {self._sample.subject.view: f"as_of <= {at}{others}"}
+        conditions |= dict.fromkeys(self._sample.subject.labels, f"matures_at <= {at}{others}")
+        conditions |= dict.fromkeys(self._sample.subject.at_census, f"as_of = {at}")
+        if not is_then:
+            conditions[OWN] = f"as_of <= {at}"
+        for table, condition in conditions.items():
+            yield self._compared(
+                variant, moment, table, base[table], rows[table], condition,
+                began=began, until=moment, all_of_replay=f"1 = 1{others}" if is_then else "",
+            )  # fmt: skip
+            began = time.perf_counter()
+
+    def _asked(
+        self,
+        unchanged: World,
+        base: Mapping[Name, pa.Table],
+        moment: datetime,
+        variant: str,
+        query: Query,
+        held: Mapping[Name, Collection[str]],
+    ) -> Iterator[Comparison]:
+        """Compare what is answered at a moment with answers on other sources, for the same leads.
+
+        Columns of `held` must be as they were; of the others it is noted which have moved.
+        """
+        began = time.perf_counter()
+        at = f"as_of = {timestamp_literal(moment)}"
+        with self._space.world() as replay:
+            self._fill(replay, query)
+            # another past might close some leads earlier
+            replay.take(OBSERVATIONS, unchanged, at)
+            replay.run(self._sample.build.needed_for(held, given=[OBSERVATIONS]))
+            rows = {table: self._rows(replay, table) for table in held}
+        for table, columns in held.items():
+            yield self._compared(variant, moment, table, base[table], rows[table], at, held=columns, began=began)
+            began = time.perf_counter()
+
+    def _compared(
+        self,
+        variant: str,
+        moment: datetime,
+        table: Name,
+        expected: pa.Table,
+        replayed: pa.Table,
+        condition: str,
+        *,
+        began: float,
+        held: Collection[str] | None = None,
+        until: datetime | None = None,
+        until_sql: str = "",
+        all_of_replay: str = "",
+    ) -> Comparison:
+        shown = ".".join(OBSERVATIONS if table == OWN else table)
+        columns = self._sample.compared(table)
+        values = {name: self._value_of(table, name, moment, until) for name in columns}
+        if until_sql:
+            values = {name: value.replace(timestamp_literal(moment), until_sql) for name, value in values.items()}
+        made = known = Selected(values, condition)
+        if all_of_replay:
+            # this replay must have neither rows nor values of a later time
+            made = Selected({name: self._value_of(table, name, moment, None) for name in columns}, all_of_replay)
+        with paired(self._memory, expected, replayed, self._sample.subject.key, known, made) as pair:
+            rows, differing, digest = pair.by_hash()
+            counts = pair.counts() if differing else {}
+            wrong = {name: found for name, found in counts.items() if held is None or name in held or name == ROW}
+            differences = [
+                Difference(
+                    variant=variant, table=shown, column=column,
+                    moment=self._own_moments.get(key, moment) if variant == "staggered" else moment,
+                    rows=found, key=key, as_of=as_of, stored=then, replayed=now,
+                )
+                for column, found in wrong.items()
+                for key, as_of, then, now in pair.examples(column, EXAMPLES)
+            ]  # fmt: skip
+        return Comparison(
+            variant=variant,
+            moment=moment,
+            table=shown,
+            rows=rows,
+            digest=digest,
+            seconds=time.perf_counter() - began,
+            differences=tuple(differences),
+            moved=tuple(name for name in counts if name not in wrong),
+        )
+
+    def _value_of(self, table: Name, column: str, moment: datetime, until: datetime | None) -> str:
+        """Return what is compared of a column, as SQL; of times in labels those before a moment, where one is given."""
+        if column == "observation_kind" and table != OWN:
+            # rows at the moment itself were asked for, whatever kind the store gave them
+            return f"case when as_of < {timestamp_literal(moment)} then {column} end"
+        is_time = self._sample.columns[table][column].lower().startswith("timestamp")
+        if (
+            until is not None
+            and table in self._sample.subject.labels
+            and is_time
+            and column not in ("as_of", "matures_at")
+        ):
+            # a time at the moment or later was not known before it
+            return f"case when {column} < {timestamp_literal(until)} then {column} end"
+        return column
+
+    def _rows(self, place: World, table: Name) -> pa.Table:
+        return place.rows(f"select {', '.join(self._sample.columns[table])} from {place.relation(table)}")
+
+
+def _unchanged(table: str, columns: Columns) -> str:
+    return f'select {", ".join(columns)} from "raw"."{table}"'
+
+
+def _without_asked(moments: Sequence[datetime], own_moments: str) -> str:
+    """Return the end of a condition: that a row is at none of the moments at which it was asked for."""
+    common = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
+    return f"{common} and (lead_id, as_of) not in (select of_lead, moment from {own_moments})"

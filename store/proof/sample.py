@@ -1,0 +1,250 @@
+"""The part of a store that the proof replays: its relations, some of its leads, and moments.
+
+Leads and moments are chosen by chance, the same ones for the same clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import accumulate
+
+from store.features.compiled import SOURCE, Build, microseconds, timestamp_literal
+from store.proof.counterfactuals import DAY, facts_by_kind, groups_of, own_values, records_of
+from store.source.sql import literal
+from store.warehouse.scratch import Name
+from store.warehouse.tables import Connection, column_types
+
+OWN = ("intermediate", "own_observations")
+"""What the SQL makes of observations, in a world in which leads are asked for besides."""
+
+GROUPS = 4096
+"""Groups of leads, by three digits of a hash, of which some are the sample."""
+
+AROUND = timedelta(hours=6)
+"""A moment around a rare fact lies at most so long before or after it."""
+
+_WINDOW = re.compile(r"_(\d+)d$")
+
+
+class NothingToProveError(RuntimeError):
+    """The store has no observations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is proved: a feature view by its key, the labels of its observations, and what is known at a census alone.
+
+    Attributes
+    ----------
+    view : tuple
+    key : str
+    labels : tuple of tuple
+    at_census : tuple of tuple
+        Relations with rows at the clock, and at other moments that are asked for.
+    """
+
+    view: Name
+    key: str
+    labels: tuple[Name, ...]
+    at_census: tuple[Name, ...] = ()
+
+    @property
+    def tables(self) -> tuple[Name, ...]:
+        """All that is compared."""
+        return (self.view, *self.labels, *self.at_census)
+
+
+class Sample:
+    """What is replayed of a store.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the warehouse that holds the build.
+    build : Build
+    subject : Subject
+    max_facts, max_observations : int
+        Rows of schema ``raw``, and observations, beyond which those of some leads are replayed.
+
+    Raises
+    ------
+    NothingToProveError
+        If there are no observations.
+    """
+
+    def __init__(
+        self, connection: Connection, build: Build, subject: Subject, max_facts: int, max_observations: int
+    ) -> None:
+        self.connection = connection
+        self.build = build
+        self.subject = subject
+        models = build.needed_for(subject.tables)
+        self.sources = sorted({name for each in models for name in each.reads if name[0] == SOURCE})
+        for name in self.sources:
+            records_of(name[1])
+        self.columns = {name: column_types(connection, *name) for name in (*self.sources, *subject.tables)}
+        self.columns[OWN] = dict.fromkeys((subject.key, "as_of", "observation_kind"), "text")
+        if missing := [name for name, columns in self.columns.items() if not columns]:
+            raise NothingToProveError(
+                f"{', '.join('.'.join(name) for name in missing)}: expected tables of the feature store, found none. "
+                "Materialize staging, intermediate, features and labels."
+            )
+        self.features = [
+            name
+            for name in self.columns[subject.view]
+            if name not in (subject.key, "as_of", "observation_kind", "lead_created_at")
+        ]
+        self.windows = {name: int(found[1]) for name in self.features if (found := _WINDOW.search(name))}
+        facts = sum(self.value(f"select count(*) from {quoted(name)}") for name in self.sources)
+        observations = self.value(f"select count(*) from {quoted(subject.view)}")
+        if not observations:
+            raise NothingToProveError(
+                f"{'.'.join(subject.view)}: expected observations up to the clock {build.as_of.isoformat()}, found "
+                "none. Load more history."
+            )
+        self.copied = min(GROUPS, max(1, GROUPS * max_facts // max(facts, 1)))
+        self.observed = min(self.copied, max(1, GROUPS * max_observations // max(observations, 1)))
+        # values that counterfactuals are made of: the rarest ones of each group of columns
+        self.own: dict[str, list[dict[str, str]]] = {}
+        for schema, table in self.sources:
+            for group in groups_of(table):
+                rows = self.connection.execute(own_values(table, group)).fetchall()
+                types = [self.columns[schema, table][name] for name in group]
+                held = [dict(zip(group, map(_cast, row, types), strict=True)) for row in rows]
+                self.own.setdefault(table, []).extend(held)
+
+    @property
+    def share(self) -> float:
+        """The share of the leads whose observations are replayed."""
+        return self.observed / GROUPS
+
+    def leads(self) -> int:
+        """Count the leads whose observations are replayed."""
+        return self.value(f'select count(*) from "raw"."leads" where {self.among(self.observed)}')
+
+    def compared(self, table: Name) -> list[str]:
+        """Return the columns of a table that are compared."""
+        return [name for name in self.columns[table] if name not in (self.subject.key, "as_of")]
+
+    def among(self, groups: int, of: str = "") -> str:
+        """Return the condition that a lead is in some of the groups; the fewer are among the more."""
+        if groups == GROUPS:
+            return "1 = 1"
+        # each clock chooses other leads, so that every lead is replayed on some night
+        return f"substr(md5({of}{self.subject.key} || '{self.build.as_of.isoformat()}'), 1, 3) < '{groups:03x}'"
+
+    def value(self, query: str) -> int:
+        """Return the one number that a query gives."""
+        return int(self.connection.execute(query).fetchall()[0][0])
+
+
+def chosen(counted: Sequence[tuple[datetime, int]], seed: str) -> datetime:
+    """Choose one of some moments by chance: the more rows one has, the more likely it is."""
+    ends = list(accumulate(rows for _, rows in counted))
+    return counted[bisect_right(ends, _chance(seed) % ends[-1])][0]
+
+
+def _chance(seed: str) -> int:
+    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8])
+
+
+def common_moments(sample: Sample) -> list[datetime]:
+    """Choose moments before the clock: a midnight, one around a fact of a rare kind, and an odd one."""
+    clock = sample.build.as_of
+    view = quoted(sample.subject.view)
+    counted = sample.connection.execute(
+        f"select as_of, count(*) from {view} where as_of < $1 group by as_of order by as_of", [clock]
+    ).fetchall()
+    if not counted:
+        return []
+    # moments end where the label that matures slowest has its last row
+    ends = [
+        sample.connection.execute(f"select max(as_of) from {quoted(label)} where as_of < $1", [clock]).fetchall()
+        for label in sample.subject.labels
+    ]
+    first = counted[0][0]
+    last = min((end for ((end,),) in ends if end is not None), default=counted[-1][0])
+    labelled = [(as_of, rows) for as_of, rows in counted if as_of <= last]
+    # a midnight at which labels mature (the slowest ones, if there are any), which must not depend on what comes later
+    matured = [
+        sample.connection.execute(
+            f"select matures_at, count(*) from {quoted(label)} where matures_at < $1 "
+            "group by matures_at order by matures_at",
+            [clock],
+        ).fetchall()
+        for label in sample.subject.labels
+    ]
+    slowest = max((each for each in matured if each), default=counted, key=lambda each: each[0][0])
+    picked = [chosen(slowest, f"midnight {clock.isoformat()}")]
+    microsecond = timedelta(microseconds=1)
+    if rare := _rare(sample, first, last):
+        around = 2 * AROUND // microsecond
+        hours = _chance(f"hours {clock.isoformat()}") % around * microsecond - AROUND
+        known = rare[_chance(f"rare {clock.isoformat()}") % len(rare)]
+        # within the days on which leads were open
+        picked.append(min(max(known + hours, first), last))
+    if sample.observed == GROUPS or not rare:
+        # a replayed sample is large, so that two moments suffice
+        odd = _chance(f"microsecond {clock.isoformat()}") % (DAY // microsecond)
+        picked.append(chosen(labelled, f"odd {clock.isoformat()}") + odd * microsecond)
+    return sorted({each for each in picked if each < clock})
+
+
+def _rare(sample: Sample, first: datetime, last: datetime) -> list[datetime]:
+    """Return when facts of the rarer half of the kinds were known."""
+    seed = sample.build.as_of.isoformat()
+    kinds = [
+        (facts, kind, known)
+        for _, table in sample.sources
+        for kind, facts, known in sample.connection.execute(facts_by_kind(table, seed)).fetchall()
+        if known is not None and first <= known <= last
+    ]
+    kinds.sort()
+    return [known for *_, known in kinds[: (len(kinds) + 1) // 2]]
+
+
+def own_moments(sample: Sample, moments: Sequence[datetime]) -> dict[str, datetime]:
+    """Choose a moment of its own for half of the leads: one of its observations, or any second."""
+    clock = sample.build.as_of
+    others = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
+    drawn = f"row_number() over (partition by lead_id order by md5(cast(as_of as text) || lead_id || '{clock}'))"
+    found = sample.connection.execute(
+        f"select lead_id, as_of, first_of_all from (select lead_id, as_of, {drawn} as number, "
+        f"min(as_of) over () as first_of_all from {quoted(sample.subject.view)} "
+        f"where as_of < $1 and {sample.among(sample.observed)}{others}) as numbered where number = 1 "
+        "order by lead_id",
+        [clock],
+    ).fetchall()
+    chosen_for: dict[str, datetime] = {}
+    for lead, as_of, first in found:
+        chance = _chance(f"{lead} {clock.isoformat()}")
+        if chance % 4 == 0:
+            chosen_for[lead] = as_of
+        elif chance % 4 == 1:
+            # a microsecond that no other moment has
+            seconds = chance // 4 % max(1, int((clock - first).total_seconds()))
+            chosen_for[lead] = first + timedelta(seconds=seconds, microseconds=123_457)
+    return chosen_for
+
+
+def relation_of(own: Mapping[str, datetime], clock: datetime) -> str:
+    """Return the moments of leads as a relation of SQL; without any, one row of no lead."""
+    rows = ", ".join(
+        f"({literal(lead)}, {timestamp_literal(moment)}, cast({microseconds(moment)} as bigint))"
+        for lead, moment in (own or {"": clock}).items()
+    )
+    return f"(values {rows}) as own_moments (of_lead, moment, moment_us)"
+
+
+def quoted(name: Name) -> str:
+    """Return a relation of the warehouse as SQL names it."""
+    return f'"{name[0]}"."{name[1]}"'
+
+
+def _cast(value: str, kind: str) -> str:
+    return f"cast({literal(value)} as {kind})"

@@ -1,0 +1,353 @@
+"""The environment: `settings` is the one function that reads it, and what is set for other libraries is set here."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from models.declared.registry import DECLARATIONS
+from models.evaluation.suspicion import CONFIRMED_FEATURES
+from store.addresses import (
+    AddressError,
+    hidden,
+    is_database,
+    parsed,
+    without_password,
+    without_secrets,
+)
+from store.places import (
+    NOT_IN_PATHS,
+    OWN_SERVER,
+    SettingError,
+    default_home,
+    group_of_published,
+    mapping_of,
+    path_of,
+    published_in,
+    refuse_path,
+    source_of,
+    storage_of,
+    warehouse_of,
+)
+from store.warehouse.engines import engine_of
+
+
+def dbt_target() -> str:
+    """Return the target of dbt's profile: the engine of this process, once `point_at_home` has been called."""
+    return os.environ.get("LEADLINE_DBT_TARGET", "duckdb")
+
+
+_ADDRESS = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+"""An origin as browsers send it: scheme, host and port, the last where it is not the scheme's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment says, checked and resolved.
+
+    Attributes
+    ----------
+    home : Path
+        Where everything lies that a run writes (``LEADLINE_HOME``).
+    warehouse : str
+        Address of the warehouse (``LEADLINE_WAREHOUSE``): ``duckdb:<path>``, ``postgresql://…``, or ``postgres`` for a
+        server of Leadline's own, whose files lie in the home. Addresses of databases, here and below, are as
+        `canonical` writes them.
+    dagster_storage : str or None
+        ``postgresql://`` address of the database for Dagster's own storage (``LEADLINE_DAGSTER_STORAGE``), or
+        ``warehouse`` for that of the warehouse; None for files in the home.
+    source : str or None
+        Folder or ``postgresql://`` address of the CRM (``LEADLINE_SOURCE``); None for the simulated one.
+    mapping : str or None
+        Name or path of the source mapping (``LEADLINE_MAPPING``); None to choose it by the source.
+    as_of : datetime or None
+        The clock (``LEADLINE_AS_OF``); None for the present of a database and the last fact of a folder.
+    accept_new_source : bool
+        Whether the warehouse may go on with another source than the one that it was filled from
+        (``LEADLINE_ACCEPT_NEW_SOURCE``).
+    accept_extraction : str
+        The beginning of the hash of what an extraction would lose, which goes on all the same
+        (``LEADLINE_ACCEPT_EXTRACTION``); empty for none.
+    new_grades : bool
+        Whether the grades of this run's champions are cut anew, in place of those in force (``LEADLINE_NEW_GRADES``).
+    accept_proof : str
+        The beginning of the hash of a build's SQL, which goes on although its proof has failed
+        (``LEADLINE_ACCEPT_PROOF``); empty for none.
+    accept_publication : str
+        The beginning of the hash of what a publication would lose, which is published all the same
+        (``LEADLINE_ACCEPT_PUBLICATION``); empty for none.
+    confirmed_features : mapping of str to tuple of str
+        Features of which a person says that they were known at the time, by model (``LEADLINE_CONFIRMED_FEATURES``).
+    source_accepted_since : datetime or None
+        From when on the source counts as it should be (``LEADLINE_SOURCE_ACCEPTED_SINCE``): a change that was meant is
+        no broken feed.
+    horizon_days : mapping of str to int
+        Horizons that replace those of the declarations, by model (``LEADLINE_<MODEL>_HORIZON_DAYS``).
+    reports_port : int
+        Where drift reports and dbt docs are served while the UI runs (``LEADLINE_REPORTS_PORT``).
+    ui_addresses : tuple of str
+        At which browsers reach the UI and the reports through a proxy (``LEADLINE_UI_ADDRESSES``).
+    published_in : Path or None
+        The folder of the file that readers open (``LEADLINE_PUBLISHED``); None for one in the home.
+    published_group : str or None
+        The group that may read it (``LEADLINE_PUBLISHED_GROUP``); None for its owner alone.
+    simulation_leads, simulation_months, simulation_seed : int
+        The simulated CRM (``LEADLINE_SIMULATION_LEADS``, ``_MONTHS``, ``_SEED``).
+    """
+
+    home: Path
+    warehouse: str
+    dagster_storage: str | None
+    source: str | None
+    mapping: str | None
+    as_of: datetime | None
+    accept_new_source: bool
+    accept_extraction: str
+    new_grades: bool
+    accept_proof: str
+    accept_publication: str
+    confirmed_features: Mapping[str, tuple[str, ...]]
+    source_accepted_since: datetime | None
+    horizon_days: Mapping[str, int]
+    reports_port: int
+    ui_addresses: tuple[str, ...]
+    published_in: Path | None
+    published_group: str | None
+    simulation_leads: int
+    simulation_months: int
+    simulation_seed: int
+
+    @property
+    def shown_source(self) -> str:
+        """The source, fit to be shown: without a password."""
+        return "the simulated CRM" if self.source is None else without_password(self.source)
+
+    @property
+    def warehouse_of_home(self) -> str:
+        """The warehouse as the home remembers it: what lies in it moves with it, and no password is written."""
+        if self.warehouse == OWN_SERVER or self._is_on_own_server:
+            return OWN_SERVER
+        path = Path(self.warehouse.removeprefix("duckdb:"))
+        if path.is_relative_to(self.home):
+            return f"duckdb:{path.relative_to(self.home)}"
+        return without_password(self.warehouse) if is_database(self.warehouse) else self.warehouse
+
+    @property
+    def _is_on_own_server(self) -> bool:
+        if not is_database(self.warehouse):
+            return False
+        sockets = {str(self.own_server)}
+        running = self.own_server / "postmaster.pid"
+        if running.is_file():
+            # its socket lies elsewhere where the path of the home is too long for one
+            sockets.update(running.read_text(encoding="utf-8", errors="replace").splitlines()[4:5])
+        return parsed(self.warehouse).get("host") in sockets
+
+    @property
+    def belonging(self) -> Path:
+        """The file in which the home remembers its warehouse."""
+        return self.home / "warehouse_of_this_home"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Home of the Dagster instance."""
+        return self.home / "dagster"
+
+    @property
+    def artifacts(self) -> Path:
+        """What is frozen, and reports."""
+        return self.home / "artifacts"
+
+    @property
+    def compiled(self) -> Path:
+        """The SQL of the last build of the feature store, and its certificate."""
+        return self.home / "compiled"
+
+    @property
+    def own_server(self) -> Path:
+        """Files of the PostgreSQL server of Leadline's own."""
+        return self.home / "postgres"
+
+    @property
+    def published(self) -> Path:
+        """The snapshot that readers open, of a warehouse that is a DuckDB file."""
+        return (self.published_in or self.home / "published") / "leadline.duckdb"
+
+    @property
+    def publication_record(self) -> Path:
+        """What the home remembers of its last publication."""
+        return self.home / "publication.json"
+
+
+def settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    environment : mapping of str to str, optional
+        By default that of the process. Empty values count as unset.
+
+    Raises
+    ------
+    SettingError
+        If a value cannot be used.
+    """
+    given = os.environ if environment is None else environment
+    values = {name: value.strip() for name, value in given.items() if value.strip()}
+    source = source_of(values.get("LEADLINE_SOURCE"), given)
+    home = (
+        path_of("LEADLINE_HOME", values["LEADLINE_HOME"], "a folder")
+        if "LEADLINE_HOME" in values
+        else default_home(source, values.get("LEADLINE_WAREHOUSE"))
+    )
+    warehouse = warehouse_of(values.get("LEADLINE_WAREHOUSE"), home, given)
+    if engine_of(warehouse).is_file:
+        refuse_path("LEADLINE_HOME", str(home), NOT_IN_PATHS)
+    published = published_in(values.get("LEADLINE_PUBLISHED"), warehouse, home)
+    return Settings(
+        home=home,
+        warehouse=warehouse,
+        dagster_storage=storage_of(values.get("LEADLINE_DAGSTER_STORAGE"), warehouse, given),
+        source=source,
+        mapping=mapping_of(values.get("LEADLINE_MAPPING")),
+        as_of=_moment("LEADLINE_AS_OF", values.get("LEADLINE_AS_OF")),
+        accept_new_source=_switch("LEADLINE_ACCEPT_NEW_SOURCE", values.get("LEADLINE_ACCEPT_NEW_SOURCE", "0")),
+        accept_extraction=_hash(
+            "LEADLINE_ACCEPT_EXTRACTION",
+            values.get("LEADLINE_ACCEPT_EXTRACTION", ""),
+            of="what an extraction would lose, as its refusal names it",
+        ),
+        new_grades=_switch("LEADLINE_NEW_GRADES", values.get("LEADLINE_NEW_GRADES", "0")),
+        accept_proof=_hash(
+            "LEADLINE_ACCEPT_PROOF",
+            values.get("LEADLINE_ACCEPT_PROOF", ""),
+            of="a build's SQL, as the failure of its proof names it",
+        ),
+        accept_publication=_hash(
+            "LEADLINE_ACCEPT_PUBLICATION",
+            values.get("LEADLINE_ACCEPT_PUBLICATION", ""),
+            of="what a publication would lose, as its refusal names it",
+        ),
+        confirmed_features=_confirmed(values.get(CONFIRMED_FEATURES, "")),
+        source_accepted_since=_moment("LEADLINE_SOURCE_ACCEPTED_SINCE", values.get("LEADLINE_SOURCE_ACCEPTED_SINCE")),
+        horizon_days={
+            name: _whole_number(variable, values[variable], least=1)
+            for name in DECLARATIONS
+            if (variable := _horizon_variable(name)) in values
+        },
+        reports_port=_whole_number("LEADLINE_REPORTS_PORT", values.get("LEADLINE_REPORTS_PORT", "3001"), least=1),
+        ui_addresses=_addresses("LEADLINE_UI_ADDRESSES", values.get("LEADLINE_UI_ADDRESSES", "")),
+        published_in=published,
+        published_group=group_of_published(values.get("LEADLINE_PUBLISHED_GROUP"), published, home),
+        simulation_leads=_whole_number(
+            "LEADLINE_SIMULATION_LEADS", values.get("LEADLINE_SIMULATION_LEADS", "10000"), least=1
+        ),
+        simulation_months=_whole_number(
+            "LEADLINE_SIMULATION_MONTHS", values.get("LEADLINE_SIMULATION_MONTHS", "18"), least=1
+        ),
+        simulation_seed=_whole_number(
+            "LEADLINE_SIMULATION_SEED", values.get("LEADLINE_SIMULATION_SEED", "22"), least=0
+        ),
+    )
+
+
+def _shown(value: str) -> str:
+    """Return a value fit to be shown: an address that was meant for another setting may hold a password."""
+    return without_password(value) if "://" in value or "@" in value else value
+
+
+def _hash(variable: str, value: str, *, of: str) -> str:
+    if value and not re.fullmatch("[0-9a-f]{12,64}", value):
+        raise SettingError(
+            f"{variable}: expected the beginning of the hash of {of}, 12 digits or more of 0 to 9 and a to f, "
+            f"found {_shown(value)!r}."
+        )
+    return value
+
+
+def session_options() -> str:
+    """Return what libpq sets for every session (``PGOPTIONS``), for a client that would leave it out."""
+    return os.environ.get("PGOPTIONS", "")
+
+
+def language_and_paths() -> dict[str, str]:
+    """Return the environment of a program that shall know none of the settings, for they may hold passwords."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PATH", "LANG", "LANGUAGE", "TZ") or name.startswith("LC_")
+    }
+
+
+def shown(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return a text without the passwords that the environment holds."""
+    given = os.environ if environment is None else environment
+    for name in ("LEADLINE_SOURCE", "LEADLINE_WAREHOUSE", "LEADLINE_DAGSTER_STORAGE"):
+        if is_database(address := given.get(name, "").strip()):
+            with suppress(AddressError):
+                text = without_secrets(text, address)
+    return hidden(text, given.get("PGPASSWORD", ""))
+
+
+def horizon_setting(model: str) -> str:
+    """Return the name by which the horizon of a model is set: that of the Makefile, where it has one."""
+    return "HORIZON" if model == "conversion" else _horizon_variable(model)
+
+
+def _horizon_variable(model: str) -> str:
+    return f"LEADLINE_{model.upper()}_HORIZON_DAYS"
+
+
+def _moment(name: str, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise SettingError(
+            f"{name}: expected a date or time such as 2026-01-31 or 2026-01-31T12:00:00Z, found {_shown(value)!r}."
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _whole_number(name: str, value: str, *, least: int) -> int:
+    if not value.isdecimal() or int(value) < least:
+        raise SettingError(f"{name}: expected a whole number of {least} or more, found {_shown(value)!r}.")
+    return int(value)
+
+
+def _confirmed(value: str) -> dict[str, tuple[str, ...]]:
+    """Return features by model; whether a model learns from them is known once it is trained."""
+    confirmed: dict[str, tuple[str, ...]] = {}
+    for each in filter(None, (part.strip() for part in value.split(","))):
+        model, _, feature = each.partition(".")
+        if model not in DECLARATIONS or not feature:
+            raise SettingError(
+                f"{CONFIRMED_FEATURES}: expected <model>.<feature>, separated by commas, with one of the models "
+                f"{', '.join(DECLARATIONS)}, found {_shown(each)!r}."
+            )
+        confirmed[model] = tuple(dict.fromkeys((*confirmed.get(model, ()), feature)))
+    return confirmed
+
+
+def _addresses(name: str, value: str) -> tuple[str, ...]:
+    addresses = tuple(each for part in value.split(",") if (each := part.strip().lower()))
+    for each in addresses:
+        # browsers leave out the port of the scheme
+        if not _ADDRESS.fullmatch(each) or re.fullmatch("http:.*:80|https:.*:443", each):
+            raise SettingError(
+                f"{name}: expected addresses as a browser shows them, without a path, such as "
+                f"https://leadline.example.com, separated by commas, found {without_password(each)!r}."
+            )
+    return addresses
+
+
+def _switch(name: str, value: str) -> bool:
+    if value not in ("0", "1"):
+        raise SettingError(f"{name}: expected 0 or 1, found {_shown(value)!r}.")
+    return value == "1"

@@ -1,0 +1,1 @@
+"""The source contract: what a CRM must deliver, and how its records reach schema ``raw``."""

@@ -1,0 +1,166 @@
+"""The checks on a row: what is asked of each column, and what to do where a row does not fit."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from store.source.checking.numbers import Points, is_ambiguous
+from store.source.checking.times import (
+    stated,
+    unless_missing,
+)
+from store.source.contract import CLOSED_STATUSES, OVERWRITTEN, TABLES
+from store.source.mapping.binding import TableBinding
+from store.source.mapping.forms import Flag, Substitute
+from store.source.record import Column
+from store.source.sql import literals
+from store.source.values.formats import ISO
+
+TRUE = ("true", "t", "yes", "y", "1", "1.0", "x", "on", "ja", "j", "wahr", "oui", "vrai", "si", "s\u00ed", "sim")
+
+FALSE = ("false", "f", "no", "n", "0", "0.0", "off", "nein", "falsch", "non", "faux", "nee", "n\u00e3o", "falso")
+
+NUMBERS_OF_LEADS = tuple(name for name in OVERWRITTEN if TABLES["leads"].column(name).kind == "number")
+
+EARLIEST = "1970-01-01"
+
+LATEST = "2200-01-01"
+
+FAR = "far_from_others"
+
+REMEDIES: Mapping[str, str] = {
+    "missing_required": "Fill it in the CRM, or supply it in the mapping",
+    "unparsable_time": "Export times as ISO 8601 in UTC, such as 2026-01-31T09:30:00Z, or state their format in the "
+    "mapping (times)",
+    "time_out_of_range": "Correct the time in the CRM; leave it empty when it is not known",
+    "time_in_future": "Correct the time in the CRM, or the time zone of the export",
+    "unparsable_number": "Export numbers with a decimal point and without unit or thousands separator, or state their "
+    "signs in the mapping (numbers)",
+    "ambiguous_number": "State the signs in the mapping, such as numbers: {value: {decimal: ',', thousands: '.'}}, or "
+    "{decimal: '.'} if it is a decimal point",
+    "negative_number": "Correct the number in the CRM",
+    "unknown_type": "Map the value in the source mapping (values)",
+    "unknown_direction": "Map the value in the source mapping (values)",
+    "unknown_status": "Map the value in the source mapping (values)",
+    "unknown_flag": "Export the flag as true or false",
+    "closed_without_time": "Enter the day of the closing in the CRM",
+    "end_before_start": "Correct one of the two times in the CRM",
+    "conflicting_duplicate": "Remove all but one of the rows in the CRM; until then none of them is loaded, and what "
+    "was loaded of this key before stays as it was",
+    "rewritten_history": "A change that was stated_names once stays; enter what is true now as a change of its own",
+    FAR: "Correct the time in the CRM; if it is right, set a clock after it (AS_OF=…)",
+    "orphan": "Export the lead as well, or mend the lead if it was rejected itself",
+    "malformed_row": "Correct the row, or quote fields that hold the delimiter",
+}
+"""What to do about each reason, by its code."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One way in which a row may not fit.
+
+    Attributes
+    ----------
+    reason : str
+        Code, a key of `REMEDIES`.
+    column : str
+        The column at fault.
+    expected : str
+        What the column should have held.
+    condition : str
+        SQL over the typed row, true when it does not fit.
+    """
+
+    reason: str
+    column: str
+    expected: str
+    condition: str
+
+
+def checks_of(
+    binding: TableBinding, latest: datetime, stated_names: frozenset[str], points: Mapping[str, Points]
+) -> Iterator[Check]:
+    """Yield the checks on a table, in the order in which they are asked.
+
+    The first is the key's; the last ones (conflicting duplicate, orphan, rewritten history, far from others) compare
+    rows and have no condition here. A time is checked as the source states it.
+    """
+    table = binding.table
+    for column in table.columns:
+        yield from _column_checks(column, binding, stated(stated_names, column.name), points.get(column.name))
+    # a flag or a substitute supplies the time later, from the clock
+    if table.name == "projects" and isinstance(binding.forms["closed_at"], str | None):
+        yield Check(
+            "closed_without_time",
+            "closed_at",
+            f"the time at which the project was closed, as its status is {' or '.join(CLOSED_STATUSES)}",
+            f"status in ({literals(CLOSED_STATUSES)}) and closed_at is null",
+        )
+    for column in table.columns:
+        if column.kind != "time" or not binding.reads(column.name):
+            continue
+        if (start := column.not_before) is not None and binding.reads(start):
+            # a start that is a date is some moment of its day
+            before = f"{column.name} < {stated(stated_names, start)}"
+            yield Check("end_before_start", column.name, f"a time not before {start}", before)
+        if not column.planned:
+            yield Check(
+                "time_in_future",
+                column.name,
+                f"a time no later than a day after the present ({latest:%Y-%m-%dT%H:%M:%SZ})",
+                f"{column.name} is not null and {stated(stated_names, column.name)} > "
+                f"timestamptz '{(latest + timedelta(days=1)).isoformat()}'",
+            )
+    yield Check("conflicting_duplicate", table.key, "one content for each key", "false")
+    if table.name != "leads":
+        yield Check("orphan", "lead_id", "the lead_id of a lead of the export or of an earlier one", "false")
+    if binding.leads is not None:
+        yield Check("rewritten_history", table.key, "what was stated_names under this key before", "false")
+    for name in binding.fact_times:
+        yield Check(FAR, name, "a time that other facts come near to", "false")
+
+
+def _column_checks(column: Column, binding: TableBinding, time: str, points: Points | None) -> Iterator[Check]:
+    form, name, raw = binding.forms[column.name], column.name, f"raw_{column.name}"
+    if isinstance(form, Flag):
+        is_other = f"{raw} is not null and folded({raw}) not in ({literals(TRUE + FALSE)})"
+        yield Check("unknown_flag", name, "true or false", is_other)
+        return
+    is_derived = bool(binding.derive_from) and name == binding.table.key
+    if isinstance(form, Substitute) or (form is None and not is_derived):
+        return
+    if column.required:
+        # a value map may map a text to nothing
+        unless_read = "" if column.kind == "text" else f" and {raw} is null"
+        yield Check("missing_required", name, "a value", f"{name} is null{unless_read}")
+    if column.kind == "time":
+        expected = " or ".join("in ISO 8601" if each == ISO else f"as {each}" for each in binding.formats(name))
+        yield Check("unparsable_time", name, f"a time {expected}", f"{raw} is not null and {time} is null")
+        yield Check(
+            "time_out_of_range",
+            name,
+            f"a time after {EARLIEST} and before {LATEST}",
+            # zero seconds since 1970 is how many systems export a time that they do not have
+            f"not (isfinite({time}) and {time} > timestamptz '{EARLIEST}' and {time} < timestamptz '{LATEST}')",
+        )
+    elif column.kind == "number":
+        yield Check("unparsable_number", name, "a number", f"{raw} is not null and {name} is null")
+        yield from _ambiguous(name, points)
+        yield Check("negative_number", name, "a number that is not negative", f"{name} < 0")
+    elif column.of_lead and binding.leads is not None:
+        said = unless_missing(binding.leads, NUMBERS_OF_LEADS[0], raw)
+        is_number = f"{said} is not null and column_name in ({literals(NUMBERS_OF_LEADS)})"
+        yield Check("unparsable_number", name, "a number", f"{is_number} and {name} is null")
+        is_negative = f"{is_number} and starts_with({name}, '-')"
+        yield Check("negative_number", name, "a number that is not negative", is_negative)
+        yield from _ambiguous(name, points, f"{is_number} and ")
+    elif column.vocabulary and not column.selects:
+        allowed = literals(column.vocabulary)
+        yield Check(f"unknown_{name}", name, f"one of {', '.join(column.vocabulary)}", f"{name} not in ({allowed})")
+
+
+def _ambiguous(name: str, points: Points | None, condition: str = "") -> Iterator[Check]:
+    if points is not None and points.is_ambiguous:
+        others = f"{points.commas:,} others of the column have a decimal comma"
+        expected = f"a number that can be read in one way, as {others}"
+        yield Check("ambiguous_number", name, expected, f"{condition}{is_ambiguous(f'text_{name}')}")

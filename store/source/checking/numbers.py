@@ -1,0 +1,133 @@
+"""The spelling of numbers: a decimal point unless the mapping says otherwise; what may be a comma is not guessed."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from duckdb import DuckDBPyConnection
+
+from store.source.mapping.binding import TableBinding
+from store.source.mapping.forms import NumberForm
+from store.source.record import Column
+from store.source.sql import literal, of_source, one_row
+from store.source.values.words import plain
+
+NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+           "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
+"""How the types of DuckDB begin that hold numbers."""
+
+_PLAIN = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?"
+
+_COMMON = r"\d+(?:\.\d{1,2})?|\d{4,}\.\d+"
+
+_GROUP = r"[+-]?\d{1,3}\.\d{3}"
+
+_COMMA = r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d{1,2}|[+-]?\d{1,3}(?:\.\d{3})+,\d+|[+-]?\d{1,3}(?:\.\d{3}){2,}"
+
+
+@dataclass(frozen=True)
+class Points:
+    """What the numbers of a column say of their decimal sign, where the mapping says nothing.
+
+    Attributes
+    ----------
+    commas : int
+        Numbers that have a decimal comma, or points between groups of digits.
+    groups : int
+        Numbers such as 250.000, which would then be another one.
+    others : int
+        Numbers with other decimals after a point.
+    """
+
+    commas: int
+    groups: int
+    others: int
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether a number such as 250.000 can be two numbers."""
+        return self.commas > 0 and self.groups > 0
+
+    @property
+    def sentence(self) -> str | None:
+        """What is assumed of them, or None."""
+        if self.commas or self.others or not self.groups:
+            return None
+        return (
+            f"has three digits after the point in each number with one ({self.groups:,}): they are decimals. If they "
+            "are groups of digits, say so in the mapping (numbers: {decimal: ',', thousands: '.'})."
+        )
+
+
+def number_text(form: NumberForm | None, text: str) -> str:
+    """Return SQL for a text as the text of a number with a decimal point; null where it is no number.
+
+    Parameters
+    ----------
+    form : NumberForm or None
+        Of the mapping.
+    text : str
+        SQL of the text, in plain characters.
+    """
+    if form is None:
+        return f"case when regexp_full_match({text}, {literal(_PLAIN)}) then {text} end"
+    if form.strip:
+        text = _stripped(form.strip, text)
+    text = f"trim({text})"
+    decimal, thousands = re.escape(form.decimal), form.thousands
+    whole = r"\d+"
+    if thousands is not None:
+        sign = re.escape(thousands)
+        whole = rf"(?:\d{{1,3}}(?:{sign}\d{{2,3}})*{sign}\d{{3}}|\d+)"
+        if thousands == "'":
+            text = f"replace({text}, chr(8217), '''')"
+    pattern = rf"[+-]? ?(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d{{1,2}})?"
+    digits = text if thousands is None else f"replace({text}, {literal(thousands)}, '')"
+    digits = f"replace({digits}, {literal(form.decimal)}, '.')"
+    return f"case when regexp_full_match({text}, {literal(pattern)}) then replace({digits}, ' ', '') end"
+
+
+def _stripped(signs: Sequence[str], text: str) -> str:
+    """Return SQL for a text without signs and units at its ends; a point after a letter belongs to it (Rs. 500)."""
+    listed = [
+        re.escape(each) + (r"\.?" if each[-1].isalpha() else "")
+        for each in sorted(map(plain, signs), key=len, reverse=True)
+    ]
+    either = f"(?:{'|'.join(listed)})"
+    before, after = rf"(?i)^([+-]?)\s*(?:{either}\s*)+", rf"(?i)(?:\s*{either})+$"
+    return f"regexp_replace(regexp_replace({text}, {literal(before)}, '\\1'), {literal(after)}, '')"
+
+
+def is_ambiguous(text: str) -> str:
+    """Return SQL that says whether a text is a number that would be another one with a decimal comma."""
+    return f"regexp_full_match({text}, {literal(_GROUP)})"
+
+
+def measure_points(
+    connection: DuckDBPyConnection, binding: TableBinding, types: Mapping[str, str]
+) -> dict[str, Points]:
+    """Return what the numbers of ``source_<table>`` say of their decimal sign, where the mapping says nothing."""
+    points: dict[str, Points] = {}
+    for column in binding.table.columns:
+        form = binding.forms[column.name]
+        if not isinstance(form, str) or types[form].startswith(NUMERIC) or not _is_open(column, binding):
+            continue
+        # most numbers are plain: only the others are looked at, without what stands around them, such as a currency
+        bare = "regexp_replace(plain(v), '^[^\\d+.,-]+|[^\\d]+$', '', 'g')"
+        commas, groups, others = one_row(
+            connection,
+            f"select count(*) filter (case when is_odd then regexp_full_match({bare}, {literal(_COMMA)}) end), "
+            f"count(*) filter (case when is_odd then regexp_full_match({bare}, {literal(_GROUP)}) end), "
+            f"count(*) filter (not is_odd and contains(v, '.')) from (select v, "
+            f"not regexp_full_match(v, {literal(_COMMON)}) as is_odd "
+            f"from (select cleaned({of_source(form)}) as v from source_{binding.table.name})) where v is not null",
+        )
+        points[column.name] = Points(commas, groups, others)
+    return points
+
+
+def _is_open(column: Column, binding: TableBinding) -> bool:
+    """Say whether a column has numbers, and the mapping does not say how they are written."""
+    if column.of_lead:
+        return binding.leads is not None and not binding.leads.numbers
+    return column.kind == "number" and column.name not in binding.numbers

@@ -1,0 +1,166 @@
+"""The rejects: every row that does not fit, with its place, the reason, and what to do."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from duckdb import DuckDBPyConnection
+
+from store.source.checking.checks import REMEDIES
+from store.source.checking.times import (
+    stated,
+)
+from store.source.checking.validation import Validated
+from store.source.contract import TABLES
+from store.source.mapping.binding import TableBinding
+from store.source.mapping.forms import FirstOf, Flag
+from store.source.reading.tables import Reading
+from store.source.sql import literal, of_source, one_row, quoted
+
+
+def rejects_by_reason(connection: DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    """Return how many rejects there are, by table and reason."""
+    reasons: dict[str, dict[str, int]] = {name: {} for name in TABLES}
+    for name, reason, count in connection.execute(
+        "select table_name, reason, count(*) from rejects group by all order by table_name, reason"
+    ).fetchall():
+        reasons[name][reason] = count
+    return reasons
+
+
+def write_new_rejects(connection: DuckDBPyConnection) -> bool:
+    """Create ``new_rejects``: a reject seen before keeps the clock of the extraction that saw it first.
+
+    Returns
+    -------
+    bool
+        Whether they are others than those that are stored.
+    """
+    columns = ", ".join(
+        "coalesce(k.extracted_at, r.extracted_at) as extracted_at" if name == "extracted_at" else f"r.{quoted(name)}"
+        for name in REJECT_COLUMNS
+    )
+    connection.execute(
+        f"create table new_rejects as select {columns} from rejects r "
+        "left join known_rejects k on k.reject_id = r.reject_id"
+    )
+    (differing,) = one_row(
+        connection,
+        "select count(*) from rejects r full join known_rejects k on k.reject_id = r.reject_id "
+        "where r.reject_id is null or k.reject_id is null",
+    )
+    return bool(differing)
+
+
+def write_rejects(connection: DuckDBPyConnection, validated: Sequence[Validated], clock: datetime) -> None:
+    """Create the relation ``rejects`` from all tables, without anything but contract columns in it."""
+    connection.execute(
+        "create table rejected (table_name varchar, file varchar, line bigint, key varchar, column_name varchar, "
+        "value varchar, reason varchar, expected varchar, found varchar, row varchar)"
+    )
+    for one in validated:
+        table, name = one.binding.table, one.binding.table.name
+        connection.execute(f"create table malformed_{name} (line bigint, found varchar)")
+        if one.reading.malformed:
+            connection.executemany(
+                f"insert into malformed_{name} values (?, ?)", [[row.line, row.found] for row in one.reading.malformed]
+            )
+        connection.execute(
+            f"insert into rejected select {literal(name)}, {literal(one.place)}, line, null, null, null, "
+            f"'malformed_row', 'as many fields as the header has', found, null from malformed_{name}"
+        )
+        connection.execute(
+            f"create table checks_{name} (check_no smallint, reason varchar, col varchar, expected varchar)"
+        )
+        connection.executemany(
+            f"insert into checks_{name} values (?, ?, ?, ?)",
+            [[number, check.reason, check.column, check.expected] for number, check in enumerate(one.checks)],
+        )
+        if not one_row(connection, f"select count(*) from typed_{name} where check_no is not null")[0]:
+            continue
+        row_json, said = _row_json(one.binding, one.stated)
+        connection.execute(
+            f"insert into rejected with failed as (select t.*, {row_json} as row_json from "
+            f"(select {', '.join(['t.*', *said])} from typed_{name} t join source_{name} s on s.record = t.record "
+            "where t.check_no is not null) t) "
+            f"select {literal(name)}, {literal(one.place)}, {_line(one.reading, name)}, shown({table.key}), col, "
+            "json_extract_string(row_json, '$.' || col), reason, expected, null, row_json "
+            f"from failed join checks_{name} using (check_no)"
+        )
+    remedies = " ".join(f"when {literal(code)} then {literal(remedy)}" for code, remedy in REMEDIES.items())
+    connection.execute(
+        "create table rejects as with worded as (select *, "
+        "file || coalesce(', line ' || line, '') || coalesce(', column ' || column_name, '') "
+        "|| ': expected ' || expected "
+        "|| ', found ' || coalesce(found, '\"' || value || '\"', 'nothing') || '. ' "
+        f"|| case reason {remedies} end || '.' as message, "
+        "concat_ws(chr(31), table_name, file, coalesce(line::varchar, ''), coalesce(key, ''), "
+        "coalesce(column_name, ''), coalesce(value, ''), reason, coalesce(row, '')) as content from rejected) "
+        "select md5(content || chr(31) || row_number() over (partition by content)) as reject_id, table_name, file, "
+        f"line, key, column_name, value, reason, message, timestamptz '{clock.isoformat()}' as extracted_at, row "
+        "from worded"
+    )
+
+
+def _row_json(binding: TableBinding, stated_names: frozenset[str]) -> tuple[str, list[str]]:
+    """Return SQL for the row as the source has it, by contract column, over ``t``, a typed row with more columns.
+
+    These are returned as well, over ``s`` (source).
+    """
+    fields: list[str] = []
+    said: list[str] = []
+    for column in binding.table.columns:
+        form = binding.forms[column.name]
+        if binding.derive_from and column.name == binding.table.key:
+            value = f"t.{column.name}"
+        elif isinstance(form, str):
+            said.append(f"cleaned(s.{of_source(form)}) as said_{column.name}")
+            value = f"t.said_{column.name}"
+            if column.kind == "text":
+                # as typed: the pseudonym that the accepted rows carry
+                value = f"contact_free_postal({value})" if column.postal else value
+        elif isinstance(form, Flag):
+            said.append(f"cleaned(s.{of_source(form.flag)}) as said_{column.name}")
+            value = f"t.said_{column.name}"
+        elif isinstance(form, FirstOf):
+            first = ", ".join(f"cleaned(s.{of_source(name)})" for name in form.first_of)
+            said.append(f"coalesce({first}, null) as said_{column.name}")
+            value = f"t.said_{column.name}"
+        else:
+            value = "null"
+        # a number or a time is never mistaken for a telephone number, what could not be read as one may be
+        if isinstance(form, str) and column.kind != "text":
+            time = stated(stated_names, column.name)
+            value = f"case when t.{time} is not null then {value} else shown_figure({value}) end"
+        elif not column.postal:
+            value = f"shown({value})"
+        fields.append(f"{literal(column.name)}, {value}")
+    return f"json_object({', '.join(fields)})::varchar", said
+
+
+def _line(reading: Reading, name: str) -> str:
+    """Return SQL for the line of ``record``, counting the malformed records before it."""
+    if reading.first_line is None:
+        return "null"
+    if not reading.malformed:
+        return f"record + {reading.first_line}"
+    # the i-th malformed line (from 0) precedes a row when that row's line, counted without it, is not below line - i
+    return (
+        f"record + {reading.first_line} + (select count(*) from "
+        f"(select line - row_number() over (order by line) + 1 as threshold from malformed_{name}) "
+        f"where threshold <= record + {reading.first_line})"
+    )
+
+
+REJECT_COLUMNS = {
+    "reject_id": "varchar",
+    "table_name": "varchar",
+    "file": "varchar",
+    "line": "bigint",
+    "key": "varchar",
+    "column_name": "varchar",
+    "value": "varchar",
+    "reason": "varchar",
+    "message": "varchar",
+    "extracted_at": "timestamptz",
+    "row": "varchar",
+}

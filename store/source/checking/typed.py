@@ -1,0 +1,248 @@
+"""The typed rows of a table, as SQL: raw values, then types, then what times mean, then the check that fails."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from store.source.checking.checks import TRUE, Check
+from store.source.checking.numbers import NUMERIC, number_text
+from store.source.checking.times import (
+    TIMES,
+    Dates,
+    has_happened,
+    meant,
+    said_time,
+    stated,
+    stated_columns,
+    unless_missing,
+)
+from store.source.contract import OVERWRITTEN
+from store.source.mapping.binding import TableBinding
+from store.source.mapping.forms import EXTRACTION, FirstOf, Flag, Substitute, digits_of
+from store.source.reading.tables import Reading
+from store.source.record import SQL_TYPES, Column
+from store.source.sql import literal, literals, of_source
+from store.source.values.contacts import is_contact
+
+
+def typed_rows(
+    binding: TableBinding,
+    reading: Reading,
+    checks: Sequence[Check],
+    types: Mapping[str, str],
+    dates: Mapping[str, Dates],
+    known_by: datetime | None,
+) -> str:
+    """Compose the SELECT of a typed table."""
+    table, stated_names = binding.table, stated_columns(binding, dates)
+    read: list[str] = []
+    raw: list[str] = []
+    worked: list[str] = []
+    typed: list[str] = []
+    pseudonyms: list[str] = []
+    free_texts: list[str] = []
+    missing: list[str] = []
+    for place, column in enumerate(table.columns):
+        name = column.name
+        read_value, value, contact = _column(column, binding, types)
+        read.append(f"{read_value} as read_{name}")
+        is_text = isinstance(form := binding.forms[name], str | Flag) and not _is_typed(column, form, types)
+        raw_value = unless_missing(binding, name, f"read_{name}") if is_text and not column.of_lead else f"read_{name}"
+        raw.append(f"{raw_value} as raw_{name}")
+        if raw_value != f"read_{name}":
+            missing.append(f"case when read_{name} is not null and raw_{name} is null then {1 << place} else 0 end")
+            raw.append(f"read_{name}")
+        if column.of_lead and binding.leads is not None:
+            missing.append(f"case when {_is_missing_of_lead(binding.leads, name)} then {1 << place} else 0 end")
+        worked += _worked(column, form, types)
+        if column.default is not None:
+            typed.append(f"{value} is null as is_default_{name}")
+            value = f"coalesce({value}, {literal(column.default)})"
+        typed.append(f"{value} as {stated(stated_names, name)}")
+        if isinstance(form, Flag):
+            typed.append(f"folded(raw_{name}) in ({literals(TRUE)}) as flag_{name}")
+        if contact is not None:
+            pseudonyms.append(f"(raw_{name} is distinct from {contact})::smallint")
+        if column.free_text_limit is not None:
+            free_texts.append(f"coalesce(length(raw_{name}) > {column.free_text_limit}, false)::smallint")
+    for column in table.columns:
+        if column.name in stated_names:
+            value = meant(binding, column, dates, types.get(str(binding.forms[column.name])), known_by)
+            typed.append(f"{value} as {column.name}")
+    conditions = " ".join(
+        f"when {check.condition} then {number}" for number, check in enumerate(checks) if check.condition != "false"
+    )
+    ordinal = ""
+    if binding.derive_from:
+        equal = identity(binding.derive_from)
+        # a database returns its rows in any order, and in another one after an update
+        order = "record" if reading.first_line is not None else ", ".join(map(of_source, binding.source_columns))
+        ordinal = f", {equal} || '-' || row_number() over (partition by {equal} order by {order}) as derived_key"
+    return (
+        f"select record, {', '.join(typed)}, {' + '.join(pseudonyms) or '0'} as pseudonyms, "
+        f"{' + '.join(free_texts) or '0'} as free_texts, ({' + '.join(missing) or '0'})::bigint as missing_words, "
+        # each step has its own SELECT: an expression would be planned anew in each place of the next one
+        f"case {conditions} end::smallint as check_no from (select {', '.join(['*', *worked])} from "
+        f"(select record, {', '.join(raw)} from "
+        f"(select record, {', '.join(read)} from (select *{ordinal} from source_{table.name}))))"
+    )
+
+
+def identity(columns: Sequence[str], cleaned: str = "cleaned") -> str:
+    """Return SQL for the hash of the columns that a key is derived from, the same for files and databases."""
+    texts = [f"{cleaned}({of_source(column)})" for column in columns]
+    # one moment has many spellings: a CSV file and a database must agree
+    parts = ", ".join(
+        f"coalesce(epoch_us(try_cast({text} as timestamptz))::varchar, {text}, chr(30))" for text in texts
+    )
+    return f"left(sha256(concat_ws(chr(31), {parts})), 24)"
+
+
+def _is_typed(column: Column, form: str | Flag, types: Mapping[str, str]) -> bool:
+    """Say whether a column has times or numbers in the source, and no texts."""
+    if isinstance(form, Flag):
+        return False
+    return types[form].startswith({"time": TIMES, "number": NUMERIC}.get(column.kind, ("nothing",)))
+
+
+def _worked(column: Column, form: str | Substitute | Flag | FirstOf | None, types: Mapping[str, str]) -> list[str]:
+    """Return the texts that are made of a raw value: in plain characters, and without contact data."""
+    name = column.name
+    if isinstance(form, str) and column.kind != "text":
+        return [] if _is_typed(column, form, types) else [f"plain(raw_{name}) as text_{name}"]
+    if column.of_lead:
+        return [
+            f"plain(raw_{name}) as text_{name}",
+            f"contact_free(raw_{name}) as free_{name}",
+            f"contact_free_postal(raw_{name}) as postal_{name}",
+        ]
+    if isinstance(form, str | FirstOf):
+        return [f"contact_free{'_postal' if column.postal else ''}(raw_{name}) as free_{name}"]
+    return []
+
+
+def _text(column: str) -> str:
+    return f"cleaned({of_source(column)})"
+
+
+def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> tuple[str, str, str | None]:
+    """Return SQL for a column's value as read, for its typed value, and for its raw value without contact data."""
+    form, sql_type = binding.forms[column.name], SQL_TYPES[column.kind]
+    raw, free = f"raw_{column.name}", f"free_{column.name}"
+    if binding.derive_from and column.name == binding.table.key:
+        return "derived_key", raw, None
+    if form is None or isinstance(form, Substitute):
+        return "null::varchar", f"null::{sql_type}", None
+    if isinstance(form, Flag):
+        return _text(form.flag), f"null::{sql_type}", None
+    if isinstance(form, FirstOf):
+        listed = literals(sorted(binding.known_words(column.name)))
+        first = "".join(f"when folded({_text(name)}) in ({listed}) then {_text(name)} " for name in form.first_of)
+        rest = ", ".join(unless_missing(binding, column.name, _text(name)) for name in form.first_of)
+        raw_value = f"case {first}else coalesce({rest}, null) end"
+        return raw_value, _vocabulary(column, binding, raw, free), _contact_free(column, binding, raw, free)
+    source_type = types[form]
+    if column.kind == "time":
+        read = of_source(form) if source_type.startswith(TIMES) else _text(form)
+        text = raw if source_type.startswith(TIMES) else f"text_{column.name}"
+        return read, said_time(binding, column.name, source_type, text).value, None
+    if column.kind == "number":
+        if source_type.startswith(NUMERIC):
+            # some writers of Parquet store a missing number as NaN
+            read = f"nullif({of_source(form)}, 'nan')" if source_type in ("FLOAT", "DOUBLE") else of_source(form)
+            return read, _number_of(column, binding, raw), None
+        text = number_text(binding.numbers.get(column.name), f"text_{column.name}")
+        return _text(form), _number_of(column, binding, text), None
+    if column.of_lead and binding.leads is not None:
+        return _text(form), *_value_of_lead(binding.leads, column.name)
+    value = _vocabulary(column, binding, raw, free)
+    if column.free_text_limit is not None:
+        value = f"case when length({raw}) <= {column.free_text_limit} then {value} end"
+    return _text(form), value, _contact_free(column, binding, raw, free)
+
+
+def _number_of(column: Column, binding: TableBinding, raw: str) -> str:
+    sql_type = SQL_TYPES[column.kind]
+    if (factor := binding.units.get(column.name)) is not None:
+        digits, decimals = digits_of(factor)
+        # exact, in the 38 digits that DuckDB has for both: 16 before the point of the number, and at most 10 after it
+        number = f"try_cast({raw} as decimal({38 - digits},{min(10, 22 - digits)}))"
+        return f"try_cast({number} * {factor:f}::decimal({digits},{decimals}) as {sql_type})"
+    return f"try_cast({raw} as {sql_type})"
+
+
+def _value_of_lead(leads: TableBinding, name: str) -> tuple[str, str]:
+    """Return SQL for a value of the column of leads that ``column_name`` names, as text, and without contact data.
+
+    ``text_<name>``, ``free_<name>`` and ``postal_<name>`` are made of it.
+
+    Units and value maps are those of the leads: else a lead and its history would differ where they say the same.
+    """
+    values, free = [], []
+    for column in map(leads.table.column, OVERWRITTEN):
+        if column.kind == "number":
+            text = number_text(leads.numbers.get(column.name), unless_missing(leads, column.name, f"text_{name}"))
+            without_contact, typed = f"raw_{name}", f"cast({_number_of(column, leads, text)} as varchar)"
+        else:
+            free_text = f"postal_{name}" if column.postal else f"free_{name}"
+            without_contact = _contact_free(column, leads, f"raw_{name}", free_text)
+            typed = unless_missing(leads, column.name, f"raw_{name}")
+            typed = f"case when {typed} is not null then {_vocabulary(column, leads, f'raw_{name}', free_text)} end"
+        values.append(f"when {literal(column.name)} then {typed}")
+        free.append(f"when {literal(column.name)} then {without_contact}")
+    return f"case column_name {' '.join(values)} end", f"case column_name {' '.join(free)} else raw_{name} end"
+
+
+def _is_missing_of_lead(leads: TableBinding, name: str) -> str:
+    """Return SQL for whether a value of the column of leads that ``column_name`` names says that there is none."""
+    cases = " ".join(
+        f"when {literal(each)} then {unless_missing(leads, each, f'raw_{name}')} is null" for each in OVERWRITTEN
+    )
+    return f"raw_{name} is not null and case column_name {cases} else false end"
+
+
+def _vocabulary(column: Column, binding: TableBinding, raw: str, free: str) -> str:
+    """Return SQL for a word as the value map has it, or without contact data where that does not know it."""
+    spelling = f"folded({free})" if column.vocabulary else free
+    if not (mapped := binding.values.get(column.name)):
+        return spelling
+    cases = " ".join(f"when {literal(found)} then {_meant(meant)}" for found, meant in mapped.items())
+    return f"case folded({raw}) {cases} else {spelling} end"
+
+
+def _meant(word: str | None) -> str:
+    meant = literal(word)
+    return f"pseudonym({meant})" if word is not None and is_contact(word) else meant
+
+
+def _contact_free(column: Column, binding: TableBinding, raw: str, free: str) -> str:
+    """Return SQL for a raw value without contact data: a word that the value map knows is none any more."""
+    known = [word for word in binding.values.get(column.name, ()) if is_contact(word)]
+    return f"case when folded({raw}) in ({literals(known)}) then {raw} else {free} end" if known else free
+
+
+def resolved(binding: TableBinding, seen_at: datetime) -> str:
+    """Return the SELECT of the accepted rows of a table, where what has no time of its own is known from ``seen_at``.
+
+    A time that an earlier extraction gave to a row stays, whatever else of the row has changed since: what was known
+    then cannot become known later.
+    """
+    table, now = binding.table, f"timestamptz '{seen_at.isoformat()}'"
+    columns: list[str] = []
+    for column in table.columns:
+        form, seen = binding.forms[column.name], f"coalesce(k.{column.name}, {now})"
+        if isinstance(form, Substitute):
+            times = [seen if name == EXTRACTION else f"t.{name}" for name in form.of]
+            earliest = f"least({', '.join(times)})"
+            if column.fact_when:
+                earliest = f"case when {has_happened(column)} then {earliest} end"
+            columns.append(f"{earliest} as {column.name}")
+        elif isinstance(form, Flag):
+            known = seen
+            if not isinstance(form.known, str):
+                delayed = f"t.{form.known.after} + to_microseconds({round(form.known.hours * 3_600_000_000)})"
+                known = f"least({delayed}, {seen})"
+            columns.append(f"case when t.flag_{column.name} then {known} end as {column.name}")
+        else:
+            columns.append(f"t.{column.name}")
+    earlier = f" left join known_{table.name} k on k.{table.key} = t.{table.key}" if binding.clock_times else ""
+    return f"select {', '.join(columns)} from typed_{table.name} t{earlier} where t.check_no is null"

@@ -1,0 +1,299 @@
+"""Validation: each source table typed, its duplicates collapsed, and what does not fit set aside with its reason.
+
+All in SQL over the scratch DuckDB, so that the cost is that of a few scans. A row has at most one reject: the first
+check that it fails, in the order of `checks_of`.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from duckdb import DuckDBPyConnection
+
+from store.source.checking.checks import FAR, Check, checks_of
+from store.source.checking.numbers import Points, measure_points
+from store.source.checking.times import (
+    Dates,
+    Walls,
+    has_happened,
+    measure_dates,
+    measure_walls,
+    stated_columns,
+)
+from store.source.checking.typed import typed_rows
+from store.source.mapping.binding import TableBinding
+from store.source.reading.tables import Reading
+from store.source.record import Table
+from store.source.sql import literals, of_source, one_row, source_types
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A table after validation, as relation ``typed_<table>``: rows whose ``check_no`` is null are accepted.
+
+    Attributes
+    ----------
+    binding : TableBinding
+        Where its columns come from.
+    reading : Reading
+        How it was read.
+    place : str
+        File or database table.
+    checks : tuple of Check
+        What ``check_no`` counts.
+    rows_read, duplicates_collapsed, pseudonymised, free_text_dropped : int
+        Records read (malformed ones included); identical rows beyond the first; values replaced by a pseudonym;
+        values left behind as free text.
+    stated : frozenset of str
+        Time columns whose value in the source stands in ``stated_<column>``, beside what it means.
+    dates : mapping of str to Dates
+        The time columns that have dates without a time of day.
+    plans : mapping of str to mapping of str to int
+        By column, how many times of accepted rows are plans, by the status of their rows.
+    walls : mapping of str to Walls
+        The time columns whose values name no time zone, where the mapping states one.
+    points : mapping of str to Points
+        What the numbers of a column say of their decimal sign.
+    missing_words : mapping of str to int
+        By column, the values that say that there is none, such as N/A.
+    defaults : mapping of str to int
+        By column, the accepted rows without a value, for which another stands.
+    left_behind : tuple of str
+        Values of a selecting column whose rows were not taken.
+    """
+
+    binding: TableBinding
+    reading: Reading
+    place: str
+    checks: tuple[Check, ...]
+    rows_read: int
+    duplicates_collapsed: int
+    pseudonymised: int
+    free_text_dropped: int
+    stated: frozenset[str] = frozenset()
+    dates: Mapping[str, Dates] = field(default_factory=dict)
+    plans: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    walls: Mapping[str, Walls] = field(default_factory=dict)
+    points: Mapping[str, Points] = field(default_factory=dict)
+    missing_words: Mapping[str, int] = field(default_factory=dict)
+    defaults: Mapping[str, int] = field(default_factory=dict)
+    left_behind: tuple[str, ...] = ()
+
+
+def validate(
+    connection: DuckDBPyConnection,
+    binding: TableBinding,
+    reading: Reading,
+    *,
+    place: str,
+    present: datetime,
+    known_by: datetime | None,
+    earlier_dates: Collection[str] = (),
+) -> Validated:
+    """Type and check ``source_<table>`` into ``typed_<table>``.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        The scratch database, with its functions; for tables other than leads it holds
+        ``typed_leads`` and ``known_leads`` (the leads already loaded).
+    binding : TableBinding
+        The table's columns.
+    reading : Reading
+        What reading it came to.
+    place : str
+        File or database table, for messages.
+    present : datetime
+        The time beyond which no fact can lie, by more than a day.
+    known_by : datetime or None
+        For a database, the last moment before the extraction: all of its facts have happened by then.
+    earlier_dates : collection of str
+        Columns whose values at midnight were dates at an earlier extraction.
+    """
+    table = binding.table
+    types = types_read(connection, table, reading)
+    dates = measure_dates(connection, binding, types, earlier_dates, in_part=reading.part is not None)
+    stated_names = stated_columns(binding, dates)
+    points = measure_points(connection, binding, types)
+    checks = tuple(checks_of(binding, present, stated_names, points))
+    connection.execute(
+        f"create table typed_{table.name} as {typed_rows(binding, reading, checks, types, dates, known_by)}"
+    )
+    left_behind = _leave_behind(connection, table)
+    duplicates = _settle_duplicates(connection, binding, _number(checks, "conflicting_duplicate"))
+    _mark_orphans(connection, table, checks)
+    if binding.leads is not None:
+        # a stored change was used already: to alter it would alter what was known in the past
+        rewritten = " or ".join(
+            # the moment that stands for a date depends on when the date was read
+            f"coalesce(k.{name} not between t.stated_{name} and t.{name}, k.{name} is distinct from t.{name})"
+            if name in dates
+            else f"k.{name} is distinct from t.{name}"
+            for name in table.column_names
+            if binding.reads(name)
+        )
+        connection.execute(
+            f"update typed_{table.name} t set check_no = {_number(checks, 'rewritten_history')} "
+            f"from known_{table.name} k where t.check_no is null and k.{table.key} = t.{table.key} and ({rewritten})"
+        )
+    figures = _figures(connection, table, dates)
+    return Validated(
+        binding=binding,
+        reading=reading,
+        place=place,
+        checks=checks,
+        rows_read=figures["rows"] + duplicates + len(reading.malformed),
+        duplicates_collapsed=duplicates,
+        pseudonymised=figures["pseudonyms"],
+        free_text_dropped=figures["free texts"],
+        stated=stated_names,
+        # counted again, of the facts of accepted rows
+        dates={
+            name: replace(found, values=figures[f"values {name}"], dates=of_day)
+            for name, found in dates.items()
+            if (of_day := figures[f"dates {name}"])
+        },
+        plans=_plans(connection, binding),
+        walls=measure_walls(connection, binding, types),
+        points=points,
+        missing_words={name: count for name in table.column_names if (count := figures[f"missing {name}"])},
+        defaults={name: count for name in table.column_names if (count := figures.get(f"default {name}", 0))},
+        left_behind=left_behind,
+    )
+
+
+def types_read(connection: DuckDBPyConnection, table: Table, reading: Reading) -> dict[str, str]:
+    """Return the types of the source columns of a table that was read; the numbers of a database are read as texts."""
+    return source_types(connection, table.name) | dict.fromkeys(reading.numeric, "DECIMAL")
+
+
+def _mark_orphans(connection: DuckDBPyConnection, table: Table, checks: Sequence[Check]) -> None:
+    if table.name != "leads":
+        connection.execute(
+            f"update typed_{table.name} set check_no = {_number(checks, 'orphan')} "
+            "where check_no is null and lead_id not in "
+            "(select lead_id from typed_leads where check_no is null union all select lead_id from known_leads)"
+        )
+
+
+def _figures(connection: DuckDBPyConnection, table: Table, dates: Collection[str]) -> dict[str, int]:
+    """Count in ``typed_<table>`` the rows, what was replaced in them, and by column what stands for something else."""
+    counted = {
+        "rows": "count(*)",
+        "pseudonyms": "coalesce(sum(pseudonyms), 0)::bigint",
+        "free texts": "coalesce(sum(free_texts), 0)::bigint",
+    }
+    for bit, column in enumerate(table.columns):
+        counted[f"missing {column.name}"] = f"count(*) filter ((missing_words >> {bit}) & 1 = 1)"
+        if column.default is not None:
+            counted[f"default {column.name}"] = f"count(*) filter (check_no is null and is_default_{column.name})"
+    for name in dates:
+        counted[f"values {name}"] = f"count({name}) filter (check_no is null)"
+        counted[f"dates {name}"] = f"count(*) filter (check_no is null and {name} <> stated_{name})"
+    row = one_row(connection, f"select {', '.join(counted.values())} from typed_{table.name}")
+    return dict(zip(counted, row, strict=True))
+
+
+def _plans(connection: DuckDBPyConnection, binding: TableBinding) -> dict[str, dict[str, int]]:
+    """Count the times of accepted rows that have not happened, by column and status."""
+    return {
+        column.name: dict(found)
+        for column in binding.table.columns
+        if column.fact_when
+        and binding.reads(column.name)
+        and (
+            found := connection.execute(
+                f"select coalesce(status, 'none'), count(*) from typed_{binding.table.name} where check_no is null "
+                f"and stated_{column.name} is not null and not {has_happened(column)} group by all order by 2 desc, 1"
+            ).fetchall()
+        )
+    }
+
+
+def set_far_facts_aside(connection: DuckDBPyConnection, validated: Mapping[str, Validated], after: datetime) -> int:
+    """Reject the rows with a fact after a moment, and what belongs to leads among them; returns the rows with a fact.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        The scratch database with the typed tables.
+    validated : mapping of str to Validated
+        The tables, leads first.
+    after : datetime
+        The moment; the clock follows the facts up to it.
+    """
+    far = 0
+    for one in validated.values():
+        table = one.binding.table
+        for number, check in enumerate(one.checks):
+            if check.reason == FAR:
+                marked = connection.execute(
+                    f"update typed_{table.name} set check_no = {number} where check_no is null "
+                    f"and {check.column} > timestamptz '{after.isoformat()}' returning 1"
+                ).fetchall()
+                far += len(marked)
+        _mark_orphans(connection, table, one.checks)
+    return far
+
+
+def _leave_behind(connection: DuckDBPyConnection, table: Table) -> tuple[str, ...]:
+    """Drop the typed rows that no selecting column takes, and return the values that these have there."""
+    found: list[str] = []
+    for column in table.columns:
+        if column.selects:
+            others = f"{column.name} not in ({literals(column.vocabulary)})"
+            found += [
+                value
+                for (value,) in connection.execute(
+                    f"select distinct shown({column.name}) from typed_{table.name} where {others} order by all"
+                ).fetchall()
+            ]
+            # before any other check: a history can hold names and telephone numbers as well
+            connection.execute(f"delete from typed_{table.name} where {others}")
+    return tuple(found)
+
+
+def _number(checks: Sequence[Check], reason: str) -> int:
+    return next(number for number, check in enumerate(checks) if check.reason == reason)
+
+
+def _settle_duplicates(connection: DuckDBPyConnection, binding: TableBinding, conflict: int) -> int:
+    """Collapse identical rows of one key and mark conflicting ones; returns the number of rows collapsed."""
+    table = binding.table
+    name, key = f"typed_{table.name}", table.key
+    # most keys are unique: only the others are compared
+    connection.execute(
+        f"create table repeated_{table.name} as select {key} from {name} where {key} is not null "
+        f"group by {key} having count(*) > 1"
+    )
+    if one_row(connection, f"select count(*) from repeated_{table.name}")[0] == 0:
+        return 0
+    # a row that was rejected may differ from another in what could not be typed
+    raw = ", ".join(f"coalesce(cleaned(s.{of_source(column)}), chr(30))" for column in binding.source_columns)
+    connection.execute(
+        f"create table compared_{table.name} as with contents as (select t.record, t.{key}, "
+        f"md5(case when t.check_no is null then {_content(connection, table)} "
+        f"else concat_ws(chr(31), {raw}) end) as content from {name} t "
+        f"semi join repeated_{table.name} r on r.{key} = t.{key} join source_{table.name} s on s.record = t.record) "
+        f"select record, row_number() over (partition by {key}, content order by record) > 1 as is_copy, "
+        f"min(content) over (partition by {key}) <> max(content) over (partition by {key}) as is_conflict from contents"
+    )
+    connection.execute(
+        f"update {name} set check_no = {conflict} where record in "
+        f"(select record from compared_{table.name} where is_conflict)"
+    )
+    connection.execute(f"delete from {name} where record in (select record from compared_{table.name} where is_copy)")
+    copies: int = one_row(connection, f"select count(*) from compared_{table.name} where is_copy")[0]
+    return copies
+
+
+def _content(connection: DuckDBPyConnection, table: Table) -> str:
+    """Return SQL for all that a typed row ``t`` says, flags included."""
+    unsaid = ("record", "check_no", "pseudonyms", "free_texts", "missing_words")
+    described = connection.execute(f"describe typed_{table.name}").fetchall()
+    parts = [
+        f"coalesce(t.{name}::varchar, chr(30))"
+        for name, *_ in described
+        if name not in unsaid and not name.startswith("is_default_")
+    ]
+    return f"concat_ws(chr(31), {', '.join(parts)})"

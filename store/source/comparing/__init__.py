@@ -1,0 +1,1 @@
+"""Comparing: what an extraction would lose of what is stored, before anything is overwritten."""

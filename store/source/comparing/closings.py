@@ -1,0 +1,127 @@
+"""The words with which a lead closes, as the source spells them.
+
+A mapping says them in any case. The store compares text as it is, on every engine alike: so each spelling that the
+source has of a word is listed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from duckdb import DuckDBPyConnection
+
+from store.source.checking.validation import Validated
+from store.source.comparing.evidence import Earlier
+from store.source.contract import CHANGES
+from store.source.mapping.forms import Closes
+from store.source.sql import literals, one_row
+from store.source.values.words import folded
+
+CLOSING_COLUMNS: Mapping[str, tuple[str, str]] = {
+    "outcomes": ("interactions", "outcome"),
+    "lead_status": ("leads", "status"),
+    "project_status": ("projects", "status"),
+}
+"""Where the words stand that close a lead, by the key of ``closes`` in a mapping."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closings:
+    """What closes a lead, beside a won project and silence.
+
+    Attributes
+    ----------
+    words : mapping of str to tuple of str
+        By the key of ``closes`` in the mapping, as that says them, and every other spelling of them that the source
+        has.
+    sentences : tuple of str
+        On the words of the mapping that the source does not have.
+    """
+
+    words: Mapping[str, tuple[str, ...]]
+    sentences: tuple[str, ...]
+
+
+def closings_of(
+    connection: DuckDBPyConnection,
+    closes: Closes,
+    own: Closes,
+    validated: Mapping[str, Validated],
+    earlier: Earlier,
+) -> Closings:
+    """Look the closing words of a mapping up in what was read and in what is stored.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        The scratch database, with ``typed_<table>``, ``known_changes`` and ``known_words``.
+    closes, own : Closes
+        Of the mapping, and what somebody has written of it.
+    validated : mapping of str to Validated
+        By contract table.
+    earlier : Earlier
+    """
+    words = {
+        "outcomes": [
+            *_words(connection, "interactions", "outcome", validated),
+            # a seldom word may stand in rows that are not read again
+            *earlier.closes["outcomes"],
+        ],
+        "lead_status": [
+            *_words(connection, "leads", "status", validated),
+            *_column(connection, f"select distinct value from known_{CHANGES} where column_name = 'status'"),
+            *(
+                _column(connection, f"select distinct value from typed_{CHANGES} where column_name = 'status'")
+                if CHANGES in validated
+                else ()
+            ),
+        ],
+        "project_status": _words(connection, "projects", "status", validated),
+    }
+    sentences = []
+    for key, (table, column) in CLOSING_COLUMNS.items():
+        found = {folded(word) for word in words[key]}
+        in_part = table in validated and validated[table].reading.part is not None
+        mapped = validated[table].binding.values.get(column, {}) if table in validated else {}
+        lost = [word for word in getattr(own, key) if folded(word) not in found]
+        for word in [word for word in lost if folded(word) in mapped]:
+            lost.remove(word)
+            sentences.append(
+                f"The mapping's closes.{key} has {word!r}, which the value map of {table}.{column} reads as "
+                f"{mapped[folded(word)]!r}: it closes nothing. Write the latter, if that is meant."
+            )
+        if lost and not in_part:
+            sentences.append(
+                f"The mapping's closes.{key} has {len(lost)} word{'' if len(lost) == 1 else 's'} that no row of "
+                f"{table} has: {', '.join(map(repr, lost))}. Check the spelling."
+            )
+    spelt = {key: _spelt(getattr(closes, key), words[key]) for key in CLOSING_COLUMNS}
+    if "projects" in validated and spelt["project_status"]:
+        (rows,) = one_row(
+            connection,
+            "select count(*) from typed_projects where check_no is null and closed_at is null "
+            f"and status in ({literals(spelt['project_status'])})",
+        )
+        if rows:
+            sentences.append(
+                f"projects.closed_at is empty in {rows:,} row{'' if rows == 1 else 's'} whose status closes a lead: "
+                "nobody knows from when on, so they close none."
+            )
+    return Closings(words=spelt, sentences=tuple(sentences))
+
+
+def _words(connection: DuckDBPyConnection, table: str, column: str, validated: Mapping[str, Validated]) -> list[str]:
+    stored = _column(
+        connection, f"select word from known_words where table_name = '{table}' and column_name = '{column}'"
+    )
+    read = f"select distinct {column} from typed_{table} where check_no is null"
+    return [*stored, *(_column(connection, read) if table in validated else ())]
+
+
+def _column(connection: DuckDBPyConnection, query: str) -> list[str]:
+    return [value for (value,) in connection.execute(query).fetchall() if value is not None]
+
+
+def _spelt(closing: Sequence[str], words: Iterable[str]) -> tuple[str, ...]:
+    meant = {folded(word) for word in closing}
+    others = sorted({word for word in words if folded(word) in meant} - set(closing))
+    return (*closing, *others)

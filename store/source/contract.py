@@ -1,0 +1,234 @@
+"""The source contract as data: one record per source table, from which everything that lists tables derives."""
+
+from collections.abc import Mapping
+
+from store.source.record import Column, Counterfactual, Part, Table
+
+
+class SourceContractError(Exception):
+    """The source cannot be extracted; the message says what was expected, found, where, and what to do."""
+
+
+def texts(*values: str) -> tuple[str, ...]:
+    """Return text literals."""
+    return tuple(f"'{value}'" for value in values)
+
+
+OVERWRITTEN = ("status", "assigned_to", "property_value", "zip_code")
+"""The columns of leads that a CRM overwrites, and whose history is kept."""
+
+FROM_CREATION = ("property_value", "zip_code")
+"""Those that are mostly entered with the lead: what its first extraction shows is assumed known from its creation."""
+
+SUCCESS = "'won'"
+"""The end of a project that closes its lead, as SQL."""
+
+_TYPES = ("call", "email", "sms", "meeting", "web", "proposal", "note")
+
+_ENDS = ("completed", "no_show", "cancelled", "rescheduled")
+
+TABLES: Mapping[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            name="leads",
+            description="One row per lead of the CRM that fits the source contract.",
+            called=("account", "compan", "contact", "customer", "person"),
+            columns=(
+                Column(name="lead_id", required=True),
+                Column(
+                    name="source",
+                    default="unknown",
+                    words_kept=True,
+                    staged="lead_source",
+                    watched=True,
+                    categories=True,
+                ),
+                Column(name="created_at", kind="time", required=True),
+                Column(name="assigned_to", altered="with_people"),
+                Column(name="property_value", kind="number", altered="often", watched=True),
+                Column(name="zip_code", postal=True, altered="often", watched=True),
+                Column(name="status", words_kept=True, altered="freely"),
+                Column(name="updated_at", kind="time", altered="freely"),
+            ),
+            occurred="created_at",
+            history="changes",
+            feed="'leads'",
+            proof=Counterfactual(
+                drawn={"source": texts("proof")},
+                kinds=("source",),
+                overwritten={
+                    "status": "null",
+                    "assigned_to": "null",
+                    "updated_at": "created_at",
+                    "property_value": "null",
+                    "zip_code": "null",
+                },
+            ),
+        ),
+        Table(
+            name="interactions",
+            description="One row per call, e-mail, message, meeting, web event, proposal message or note.",
+            called=("activit", "call", "email", "event", "note", "task"),
+            columns=(
+                Column(name="interaction_id", required=True),
+                Column(name="lead_id", required=True),
+                Column(
+                    name="type",
+                    required=True,
+                    vocabulary=_TYPES,
+                    words_kept=True,
+                    staged="interaction_type",
+                    categories=True,
+                ),
+                Column(
+                    name="direction", required=True, vocabulary=("inbound", "outbound", "internal"), words_kept=True
+                ),
+                Column(name="occurred_at", kind="time", required=True),
+                Column(name="recorded_at", kind="time"),
+                Column(name="performed_by", altered="with_people", watched=True),
+                Column(name="outcome", free_text_limit=64, words_kept=True, watched=True, categories=True),
+                Column(name="opened_at", kind="time", not_before="occurred_at"),
+                Column(name="responded_at", kind="time", not_before="occurred_at"),
+            ),
+            occurred="occurred_at",
+            recorded="recorded_at",
+            parts=(Part(time="opened_at", feed="openings"), Part(time="responded_at", feed="answers")),
+            ages=True,
+            type="type",
+            feed="'interactions: ' || concat_ws(' ', interaction_type, direction)",
+            proof=Counterfactual(
+                drawn={
+                    "type": texts(*_TYPES),
+                    # as often as they are in a CRM
+                    "direction": texts("inbound", "outbound", "outbound", "internal"),
+                    "performed_by": texts("proof", "another_proof"),
+                    "outcome": ("null", "'proof'"),
+                },
+                kept=("outcome",),
+                kinds=("type", "direction", "outcome"),
+            ),
+        ),
+        Table(
+            name="appointments",
+            description="One row per appointment.",
+            called=("booking", "meeting"),
+            columns=(
+                Column(name="appointment_id", required=True),
+                Column(name="lead_id", required=True),
+                Column(name="booked_at", kind="time", required=True),
+                Column(name="scheduled_at", kind="time", required=True, planned=True),
+                Column(
+                    name="status",
+                    vocabulary=("scheduled", *_ENDS),
+                    words_kept=True,
+                    words_left=("scheduled", "rescheduled"),
+                ),
+                Column(name="ended_at", kind="time", not_before="booked_at", fact_when=_ENDS, plan="scheduled_at"),
+                Column(name="rescheduled_from"),
+            ),
+            occurred="booked_at",
+            parts=(
+                Part(
+                    time="ended_at",
+                    feed="appointment ends",
+                    before={"status": "'scheduled'"},
+                    drawn={"status": texts(*_ENDS)},
+                ),
+            ),
+            staged_known="booked_us",
+            ages=True,
+            feed="'appointments'",
+            proof=Counterfactual(overwritten={"scheduled_at": "booked_at"}, kinds=("status",)),
+        ),
+        Table(
+            name="projects",
+            description="One row per project (deal).",
+            called=("deal", "offer", "opportunit", "quote"),
+            columns=(
+                Column(name="project_id", required=True),
+                Column(name="lead_id", required=True),
+                Column(name="value", kind="number", altered="often", watched=True),
+                Column(name="cost", kind="number", altered="often"),
+                Column(
+                    name="status",
+                    vocabulary=("open", "won", "lost", "cancelled"),
+                    words_kept=True,
+                    words_left=("open",),
+                ),
+                Column(name="proposed_at", kind="time", required=True),
+                Column(
+                    name="closed_at",
+                    kind="time",
+                    not_before="proposed_at",
+                    fact_when=("won", "lost", "cancelled"),
+                    plan="expected_close_at",
+                ),
+                Column(name="expected_close_at", kind="time", planned=True, added=True),
+            ),
+            occurred="proposed_at",
+            parts=(
+                Part(
+                    time="closed_at",
+                    feed="project ends",
+                    before={"status": "'open'"},
+                    drawn={"status": (SUCCESS, SUCCESS, *texts("lost", "cancelled"))},
+                ),
+            ),
+            staged_known="proposed_us",
+            feed="'projects'",
+            proof=Counterfactual(
+                drawn={"value": ("null", "77", "123456")},
+                overwritten={"cost": "null", "expected_close_at": "null"},
+                kinds=("status",),
+            ),
+        ),
+        Table(
+            name="changes",
+            description=(
+                "One row per lead, overwritten column and moment at which a value became known: told by the CRM's own "
+                "history, or seen by an extraction."
+            ),
+            optional=True,
+            called=("histor",),
+            columns=(
+                Column(name="change_id", required=True),
+                Column(name="lead_id", required=True),
+                Column(name="column_name", required=True, vocabulary=OVERWRITTEN, selects=True),
+                Column(name="value", of_lead=True),
+                Column(name="changed_at", kind="time", required=True),
+            ),
+            occurred="known_at",
+            told="origin = 'source'",
+            proof=Counterfactual(
+                # of all columns that a CRM overwrites; the value of a property is a number
+                drawn={"value": ("null", *texts("1", "77", "123456"))},
+                kinds=("column_name",),
+                added=[
+                    {"column_name": f"'{column}'", "value": value}
+                    for column, values in {
+                        "status": texts("proof", "won", "lost"),
+                        "assigned_to": texts("proof", "another_proof"),
+                        "property_value": texts("1", "77", "123456"),
+                        "zip_code": texts("99999", "11111"),
+                    }.items()
+                    for value in values
+                ],
+            ),
+        ),
+    )
+}
+"""The tables by name; leads come first, because the others refer to them.
+
+They are read in the opposite order. A history that is read before the leads can lack their last change, which the
+comparison then adds; one read after them would seem to be contradicted by older values.
+"""
+
+CHANGES = "changes"
+"""The table with the history of the leads."""
+
+EARLIER_NAMES: Mapping[str, str] = {"changes": "lead_changes"}
+"""Names of tables in an earlier state of the contract, by their present ones: sources and warehouses may have them."""
+
+CLOSED_STATUSES = ("won", "lost")
+"""The project statuses that are worth nothing to a label without the time of the closing."""

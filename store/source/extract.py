@@ -1,0 +1,331 @@
+"""The extraction: the one entry of this package, from a source to schema ``raw``.
+
+The order of the steps, the clock, and the report; each step's own rules are in the module that it calls.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from duckdb import DuckDBPyConnection
+
+from models.artifacts import make_folder, replace_file
+from store.source.checking.clock import default_clock
+from store.source.checking.orphans import refuse_no_leads, refuse_orphans
+from store.source.checking.rejects import rejects_by_reason, write_new_rejects, write_rejects
+from store.source.checking.validation import Validated, validate
+from store.source.comparing.closings import closings_of
+from store.source.comparing.comparison import compare, hash_of, refusal
+from store.source.comparing.evidence import Earlier, delivered
+from store.source.comparing.measuring import measure_evidence, wanted
+from store.source.comparing.watermarks import Watermark, overlap_sentences, rows_by_overlap, watermark_of
+from store.source.contract import CHANGES, TABLES, SourceContractError
+from store.source.loading.deltas import write_deltas, write_history
+from store.source.loading.load import load, open_warehouse
+from store.source.loading.stored import Delta
+from store.source.mapping.binding import TableBinding, bind, is_another, missing_table
+from store.source.mapping.choosing import choose_mapping, with_earlier_tables
+from store.source.mapping.forms import ChosenMapping, TableMapping
+from store.source.marker import ACCEPTED, noted, raw_is_ahead, write_marker
+from store.source.reading.sources import Source, open_source
+from store.source.record import Table
+from store.source.report import (
+    ExtractionReport,
+    changes_to_come,
+    deleted_sentences,
+    deletion_marks,
+    mapping_sentences,
+    missing_row_sentences,
+    table_report,
+    unread_file_sentences,
+    value_sentences,
+)
+from store.source.sql import one_row
+from store.source.unmatched import unmatched
+from store.source.values.functions import create_functions
+
+EDGE = timedelta(microseconds=1)
+
+
+def extract(
+    *,
+    source: str,
+    warehouse: str,
+    state_dir: Path,
+    as_of: datetime | None,
+    present: datetime,
+    models: Collection[str],
+    mapping: str | None = None,
+    accept: str = "",
+    log: Callable[[str], None] | None = None,
+) -> ExtractionReport:
+    """Bring a CRM's records into schema ``raw`` of the warehouse; a rerun on the same source changes nothing.
+
+    Parameters
+    ----------
+    source : str
+        Folder of CSV or Parquet files, or a ``postgresql://`` address.
+    warehouse : str
+        ``duckdb:<path>`` or a ``postgresql://`` address.
+    state_dir : Path
+        Folder for working files.
+    as_of : datetime or None
+        The clock. None for the default: of a folder the first whole second after the last accepted fact, which is
+        none that lies far from the others, of a database the present.
+    present : datetime
+        The present time; a fact more than a day after it is rejected.
+    models : collection of str
+        Names of the models, for which a mapping may set a horizon.
+    mapping : str or None
+        Name of a shipped mapping or path of a mapping file; None to choose one (`choose_mapping`).
+    accept : str
+        The beginning of the hash of findings (`hash_of`) with which the extraction may go on; empty for none.
+    log : callable or None
+        Receives one line per step.
+
+    Raises
+    ------
+    SourceContractError
+        When the source cannot be extracted, or what it delivered before is gone; the warehouse is then as it was.
+    """
+    say = log or (lambda _: None)
+    present, as_of = _utc(present, "present"), None if as_of is None else _utc(as_of, "as_of")
+    if as_of is not None and as_of > present + timedelta(days=1):
+        raise SourceContractError(
+            f"as_of: expected a clock no later than a day after the present ({present:%Y-%m-%dT%H:%M:%SZ}), found "
+            f"{as_of:%Y-%m-%dT%H:%M:%SZ}. Nothing is known of then. Correct AS_OF."
+        )
+    target = open_warehouse(warehouse)
+    chosen, reader = _choose(source, mapping, models)
+    chosen = with_earlier_tables(chosen, reader.columns())
+    say(f"source {reader.description}: mapping {chosen.mapping.name} ({chosen.reason})")
+    bindings = _bindings(chosen, reader)
+    with _scratch(state_dir) as connection, ExitStack() as until_loaded:
+        existing = until_loaded.enter_context(target.known(connection, wanted(bindings)))
+        earlier = Earlier.of(connection)
+        marks = {
+            name: mark
+            for name, binding in bindings.items()
+            if binding is not None and (mark := watermark_of(connection, binding, earlier)) is not None
+        }
+        validated = _validated(connection, reader, bindings, marks, present, earlier, say)
+        refuse_no_leads(connection, reader, validated["leads"], present)
+        refuse_orphans(connection, validated)
+        default, far_facts = default_clock(connection, reader, validated, present, as_of)
+        clock = as_of or default
+        # facts that only this export shows are not known earlier because somebody asks for an earlier clock
+        seen = max(clock, default)
+        load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
+        deltas, counts = write_deltas(connection, bindings, clock, seen, load_number, existing)
+        closings = closings_of(connection, chosen.mapping.closes, chosen.own.closes, validated, earlier)
+        history, counts[CHANGES], changes_seen = write_history(
+            connection,
+            validated["leads"].binding,
+            bindings[CHANGES],
+            clock,
+            seen,
+            load_number,
+            existing,
+            closings.words["lead_status"],
+        )
+        write_rejects(connection, list(validated.values()), clock)
+        evidence = measure_evidence(
+            connection,
+            bindings,
+            validated,
+            reader.columns(),
+            earlier,
+            closings,
+            chosen.mapping.silence_closes_after_days,
+            None if reader.folder is None else default,
+            partial(target.stored_rows, connection),
+        )
+        findings = compare(evidence)
+        if findings and not (accept and hash_of(findings, earlier).startswith(accept)):
+            raise SourceContractError(refusal(findings, earlier, reader.description, accept))
+        is_ahead = raw_is_ahead(connection)
+        accepted = [each.sentence for each in findings]
+        note = state_dir / ACCEPTED
+        if is_ahead:
+            accepted = list(dict.fromkeys([*noted(note, load_number), *accepted]))
+        reasons = rejects_by_reason(connection)
+        if write_new_rejects(connection) or "rejects" not in existing:
+            deltas.append(Delta("rejects", "new_rejects", "replace"))
+        assumptions = [*mapping_sentences(chosen, bindings), *value_sentences(validated), *far_facts]
+        assumptions += [*unread_file_sentences(reader, bindings), *deleted_sentences(connection, reader, validated)]
+        assumptions += missing_row_sentences(evidence)
+        by_overlap = rows_by_overlap(connection, bindings, marks)
+        assumptions += overlap_sentences(bindings, by_overlap)
+        assumptions += [*unmatched(connection, chosen.own, bindings, validated, reader), *closings.sentences]
+        if as_of is None:
+            assumptions += changes_to_come(connection, clock)
+        loaded = bool(deltas or history) or is_ahead
+        marker = write_marker(
+            connection,
+            clock,
+            load_number,
+            reader,
+            chosen,
+            closings,
+            assumptions,
+            loaded,
+            delivered=delivered(evidence),
+            accepted=accepted,
+        )
+        # the warehouse must be closed before dlt opens it
+        until_loaded.close()
+        if accepted:
+            replace_file(note, json.dumps({"load_number": load_number, "accepted": accepted}))
+        # The history comes first. A lead that is in `raw` but not in the history would pass for one that was always
+        # without values; one that is in the history alone is new to the next extraction, and finds its changes there.
+        target.rename_earlier()
+        say(f"history: {sum(changes_seen.values()):,} changes seen, {counts[CHANGES].new:,} told by the source")
+        load(connection, target, state_dir, history)
+        say(f"loading {', '.join(delta.table for delta in deltas) or 'nothing: every row is known'}")
+        load(connection, target, state_dir, deltas)
+        # the row that says what `raw` holds comes last: a killed run leaves the one of the run before
+        say(f"clock {clock:%Y-%m-%dT%H:%M:%SZ}{'' if marker else ' (as before)'}")
+        load(connection, target, state_dir, marker)
+        note.unlink(missing_ok=True)
+    return ExtractionReport(
+        as_of=clock,
+        source=reader.description,
+        mapping_name=chosen.mapping.name,
+        mapping_reason=chosen.reason,
+        closing_outcomes=list(closings.words["outcomes"]),
+        closing_lead_statuses=list(closings.words["lead_status"]),
+        closing_project_statuses=list(closings.words["project_status"]),
+        silence_closes_after_days=chosen.mapping.silence_closes_after_days,
+        horizon_days=dict(chosen.mapping.horizon_days),
+        assumptions=assumptions,
+        tables={
+            name: table_report(
+                name, reader, bindings[name], validated.get(name), counts[name], reasons, by_overlap.get(name, (0,))[0]
+            )
+            for name in TABLES
+        },
+        changes_seen=changes_seen,
+        accepted=accepted,
+        notices=list(chosen.notices),
+    )
+
+
+def _utc(moment: datetime, name: str) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError(f"{name}: expected a time with its zone, found {moment.isoformat()}. Pass a time in UTC.")
+    return moment.astimezone(UTC)
+
+
+def _choose(source: str, mapping: str | None, models: Collection[str]) -> tuple[ChosenMapping, Source]:
+    if "://" in source and mapping is not None:
+        # the schema of a database stands in the mapping, which therefore comes first
+        chosen = choose_mapping(argument=mapping, folder=None, found={}, models=models)
+        is_named = "schema_" in chosen.own.model_fields_set
+        return chosen, open_source(source, schema=chosen.mapping.schema_ if is_named else None)
+    reader = open_source(source)
+    return choose_mapping(argument=mapping, folder=reader.folder, found=reader.columns(), models=models), reader
+
+
+def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding | None]:
+    bindings: dict[str, TableBinding | None] = {}
+    faults: list[SourceContractError] = []
+    for name, table in TABLES.items():
+        try:
+            bindings[name] = _bound(chosen, table, reader)
+        except SourceContractError as fault:
+            faults.append(fault)
+    if faults:
+        raise SourceContractError("\n".join(map(str, faults)))
+    if (history := bindings[CHANGES]) is not None:
+        bindings[CHANGES] = replace(history, leads=bindings["leads"])
+    return bindings
+
+
+def _bound(chosen: ChosenMapping, table: Table, reader: Source) -> TableBinding | None:
+    """Tie a contract table to its source; None where the source need not have it, and has not."""
+    spec, found = chosen.mapping.tables.get(table.name, TableMapping()), reader.columns()
+    source_table = spec.table or table.name
+    if spec.absent or (table.optional and spec.table is None and source_table not in found):
+        return None
+    if source_table not in found:
+        raise missing_table(table.name, source_table, found)
+    if table.name not in chosen.own.tables and is_another(table, found[source_table]):
+        return None
+    place = reader.place(source_table)
+    bound = bind(chosen, table, found=found, place=place)
+    # a folder is always read whole
+    mark = bound.watermark if reader.folder is None else None
+    if mark is not None and isinstance(form := bound.forms[mark], str):
+        kind = reader.type_of(source_table, form)
+        if kind is not None and not kind.startswith(("timestamp", "date")):
+            raise SourceContractError(
+                f"table {table.name}, {place}: expected a watermark that is a time in the database, found {form}, "
+                f"which is {kind}. Name another column in the mapping, or leave the watermark out: the table is then "
+                "read in full."
+            )
+    return bound
+
+
+@contextmanager
+def _scratch(state_dir: Path) -> Iterator[DuckDBPyConnection]:
+    import duckdb
+
+    spill = state_dir / "spill"
+    make_folder(state_dir)
+    # the leavings of a killed run
+    shutil.rmtree(spill, ignore_errors=True)
+    make_folder(spill)
+    connection = duckdb.connect(
+        config={"threads": len(os.sched_getaffinity(0)), "temp_directory": str(spill)},
+    )
+    try:
+        connection.execute("set global TimeZone = 'UTC'")
+        create_functions(connection)
+        yield connection
+    finally:
+        connection.close()
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def _validated(
+    connection: DuckDBPyConnection,
+    reader: Source,
+    bindings: Mapping[str, TableBinding | None],
+    marks: Mapping[str, Watermark],
+    present: datetime,
+    earlier: Earlier,
+    say: Callable[[str], None],
+) -> dict[str, Validated]:
+    readings = {}
+    # leads come last: a lead that a live database gains in between is then read before it is missed
+    for name, binding in reversed(list(bindings.items())):
+        if binding is not None:
+            readings[name] = reader.read(
+                connection,
+                table=name,
+                source_table=binding.source_table,
+                columns=[*binding.source_columns, *deletion_marks(reader, binding)],
+                since=(marks[name].column, marks[name].since) if name in marks else None,
+            )
+    validated: dict[str, Validated] = {}
+    for name, binding in bindings.items():
+        if binding is not None:
+            one = validate(
+                connection,
+                binding,
+                readings[name],
+                place=reader.place(binding.source_table),
+                present=present,
+                # a database is read at the present: its facts have happened by then
+                known_by=None if reader.folder is not None else present.replace(microsecond=0) - EDGE,
+                earlier_dates=[column for column, midnights in earlier.dates(name).items() if midnights],
+            )
+            say(f"{name}: {one.rows_read:,} rows read from {one.place}")
+            validated[name] = one
+    return validated

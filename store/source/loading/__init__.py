@@ -1,0 +1,1 @@
+"""Loading: what schema ``raw`` holds, what is new, and how it gets there."""

@@ -1,0 +1,140 @@
+"""What schema ``raw`` of the warehouse holds already, and how it is asked, on any engine."""
+
+import logging
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from duckdb import DuckDBPyConnection
+
+from store.source.contract import EARLIER_NAMES
+from store.source.sql import literal, quoted
+
+BATCH_ROWS = 100_000
+
+
+def quiet_dlt() -> None:
+    """Switch dlt's chatter off. What it logs as an error, with a traceback, it also raises."""
+    # dlt sets its logger up anew from this variable, over what its own configuration or the logger was told
+    os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
+    logging.getLogger("dlt").setLevel(logging.CRITICAL)
+
+
+RAW = "raw"
+
+EXTRACTION_COLUMNS = {
+    "as_of": "timestamptz",
+    "load_number": "bigint",
+    "source": "varchar",
+    "mapping": "varchar",
+    "closing_outcomes": "varchar",
+    "closing_lead_statuses": "varchar",
+    "closing_project_statuses": "varchar",
+    "silence_closes_after_days": "bigint",
+    "horizon_days": "varchar",
+    "assumptions": "varchar",
+    "delivered": "varchar",
+    "accepted": "varchar",
+}
+
+WORD_COLUMNS = {"table_name": "varchar", "column_name": "varchar", "word": "varchar", "rows": "bigint"}
+
+MOST_WORDS = 1_000
+"""Words of a column that are counted, the most frequent ones: it may hold a text of its own in every row."""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A relation of the scratch database that goes into schema ``raw``.
+
+    Attributes
+    ----------
+    table : str
+        Table of schema ``raw``.
+    relation : str
+        Relation with the same columns.
+    write : {"merge", "replace"}
+        Merge by key, or replace the table as a whole.
+    """
+
+    table: str
+    relation: str
+    write: Literal["merge", "replace"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is wanted of a table of schema ``raw``.
+
+    Attributes
+    ----------
+    columns : mapping of str to str
+        Columns and their types.
+    filled : tuple of str
+        Columns of which it is wanted whether they have a value: bit ``i`` of column ``filled`` for the ``i``-th.
+    words : tuple of str
+        Columns whose words are counted, in ``known_words``.
+    defaults : mapping of str to str
+        By column, what stands for a missing value, and is none.
+    """
+
+    columns: Mapping[str, str]
+    filled: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def definition(self) -> str:
+        """The columns of ``known_<table>``."""
+        return definition_of({**self.columns, **({"filled": "bigint"} if self.filled else {})})
+
+    def mask(self, stored: Collection[str]) -> str:
+        """Return the SQL of ``filled``, for both engines; what a table lacks is not filled."""
+        bits = [
+            f"case when {self._is_filled(name)} then {1 << bit} else 0 end"
+            for bit, name in enumerate(self.filled)
+            if name in stored
+        ]
+        return f"cast({' + '.join(bits) or '0'} as bigint)"
+
+    def _is_filled(self, name: str) -> str:
+        if name in self.defaults:
+            # null is not filled either
+            return f"{quoted(name)} <> {literal(self.defaults[name])}"
+        return f"{quoted(name)} is not null"
+
+
+def counted_words(table: str, column: str) -> str:
+    """Return the SQL that counts the words of a column, for both engines."""
+    name = quoted(column)
+    return (
+        f"select {name}, count(*) from {table} where {name} is not null group by {name} "
+        f"order by count(*) desc, {name} limit {MOST_WORDS}"
+    )
+
+
+def keep_words(connection: DuckDBPyConnection, table: str, column: str, words: Sequence[Sequence[object]]) -> None:
+    """Add the words of a column to ``known_words``."""
+    if words:
+        connection.executemany(
+            "insert into known_words values (?, ?, ?, ?)", [[table, column, *each] for each in words]
+        )
+
+
+def renames() -> Iterator[tuple[str, list[str]]]:
+    """Yield the earlier name of a table, and the statements that rename it, for both engines."""
+    for name, earlier in EARLIER_NAMES.items():
+        yield (
+            earlier,
+            [
+                f"alter table {RAW}.{earlier} rename to {name}",
+                # dbt's view of it, which the next build makes under the present name
+                f"drop view if exists staging.stg_{earlier} cascade",
+            ],
+        )
+
+
+def definition_of(columns: Mapping[str, str]) -> str:
+    """Return the columns of a table that is created."""
+    return ", ".join(f"{quoted(name)} {sql_type}" for name, sql_type in columns.items())

@@ -1,0 +1,1 @@
+"""Source mappings: how another CRM's tables and columns become those of the contract."""

@@ -1,0 +1,241 @@
+"""A contract table tied to the columns that its source has."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from difflib import get_close_matches
+
+from store.source.contract import TABLES, SourceContractError
+from store.source.mapping.forms import (
+    ChosenMapping,
+    ColumnForm,
+    FirstOf,
+    Flag,
+    NumberForm,
+    Substitute,
+    TableMapping,
+    TimeForm,
+)
+from store.source.reading.tables import Tables, find_column, has_no_header, shown_columns
+from store.source.record import Table
+from store.source.values.formats import ISO, UTC_ZONE
+from store.source.values.words import folded
+
+MOST_OTHERS = 20
+"""Files that are no table and that a message lists at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableBinding:
+    """A contract table tied to the columns that its source really has.
+
+    Attributes
+    ----------
+    table : Table
+        The contract table.
+    source_table : str
+        File stem or database table.
+    forms : dict of str to ColumnForm or None
+        By contract column: the source column, or how it comes about; None where the source has nothing.
+    derive_from : tuple of str
+        Source columns that the key is derived from; empty when the source has a key.
+    values, units, watermark, overlap_minutes, times, time_zone, numbers, missing
+        As in the mapping.
+    leads : TableBinding or None
+        Of a table with values of leads: how those are read.
+    """
+
+    table: Table
+    source_table: str
+    forms: Mapping[str, ColumnForm | None]
+    derive_from: tuple[str, ...]
+    values: Mapping[str, Mapping[str, str | None]]
+    units: Mapping[str, Decimal]
+    watermark: str | None
+    overlap_minutes: int
+    times: Mapping[str, TimeForm] = field(default_factory=dict)
+    time_zone: str = UTC_ZONE
+    numbers: Mapping[str, NumberForm] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    leads: "TableBinding | None" = None
+
+    def reads(self, column: str) -> bool:
+        """Say whether a column is one of the source, whose values are read as they are."""
+        return isinstance(self.forms[column], str)
+
+    def formats(self, column: str) -> tuple[str, ...]:
+        """Return the formats that the texts of a time column have."""
+        return self.times[column].formats if column in self.times else (ISO,)
+
+    def zone(self, column: str) -> str:
+        """Return the time zone of the values of a time column that name none."""
+        return (self.times[column].zone if column in self.times else None) or self.time_zone
+
+    def known_words(self, column: str) -> set[str]:
+        """Return the words that the vocabulary or the value map of a column knows."""
+        return {*self.table.column(column).vocabulary, *self.values.get(column, {})}
+
+    def missing_words(self, column: str) -> tuple[str, ...]:
+        """Return the words that stand for a missing value of a column: not those that it knows."""
+        return tuple(sorted(set(self.missing) - self.known_words(column)))
+
+    @property
+    def clock_times(self) -> tuple[str, ...]:
+        """The time columns that are made from the clock of the extraction rather than read."""
+        return tuple(name for name, form in self.forms.items() if isinstance(form, Flag | Substitute))
+
+    @property
+    def fact_times(self) -> tuple[str, ...]:
+        """The time columns that are read from the source and say when something happened."""
+        return tuple(
+            column.name
+            for column in self.table.columns
+            if column.kind == "time" and not column.planned and self.reads(column.name)
+        )
+
+    @property
+    def source_columns(self) -> tuple[str, ...]:
+        """The source columns that are read, each once, in the order of the contract."""
+        named: list[str] = []
+        for form in self.forms.values():
+            if isinstance(form, str):
+                named.append(form)
+            elif isinstance(form, Flag):
+                named.append(form.flag)
+            elif isinstance(form, FirstOf):
+                named.extend(form.first_of)
+        return tuple(dict.fromkeys([*named, *self.derive_from]))
+
+
+def is_another(table: Table, columns: Iterable[str]) -> bool:
+    """Say whether an optional table of the contract's name is one of the source's own.
+
+    It has no required column but the key of the lead, which any table of a CRM may have.
+    """
+    found = {folded(column) for column in columns} - {"lead_id"}
+    return table.optional and not any(column.required and folded(column.name) in found for column in table.columns)
+
+
+def missing_table(table: str, source_table: str, found: Iterable[str]) -> SourceContractError:
+    """Return the error for a contract table that the source does not have."""
+    others = found.others if isinstance(found, Tables) else ()
+    beside = f" (not read: {', '.join(others[:MOST_OTHERS])})" if others else ""
+    return SourceContractError(
+        f"table {table}: expected {source_table!r} (a file {source_table}.csv or {source_table}.parquet, or a "
+        f"table of the database), found {', '.join(sorted(found)) or 'no table'}{beside}. "
+        "Export it, name its counterpart in a mapping.yml"
+        + ("." if table == "leads" else ", or declare it absent there.")
+    )
+
+
+def missing_columns(chosen: ChosenMapping, table: str, found: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the required columns that a table lacks, as the source would call them."""
+    spec = chosen.mapping.tables.get(table, TableMapping())
+    _, faults = _forms(chosen, TABLES[table], found[spec.table or table])
+    return [f"{spec.table or table}.{column}" for column, required in faults.items() if required]
+
+
+def _forms(
+    chosen: ChosenMapping, table: Table, found: Sequence[str]
+) -> tuple[dict[str, ColumnForm | None], dict[str, bool]]:
+    """Tie the forms of a table to the columns found; also the source columns missing, and whether each is required."""
+    spec = chosen.mapping.tables.get(table.name, TableMapping())
+    own = chosen.own.tables.get(table.name, TableMapping())
+    forms: dict[str, ColumnForm | None] = {}
+    missing: dict[str, bool] = {}
+
+    def lookup(name: str, *, required: bool, named: bool) -> str | None:
+        if (column := find_column(name, found, table.name)) is None and (required or named):
+            missing[name] = missing.get(name, False) or required
+        return column
+
+    for column in table.columns:
+        form = spec.columns.get(column.name, column.name)
+        named = column.name in own.columns
+        if column.name == table.key and spec.id is not None:
+            forms[column.name] = None
+            for name in spec.id.derive_from:
+                lookup(name, required=True, named=True)
+        elif isinstance(form, str):
+            # a history without its values would say that every column was emptied
+            forms[column.name] = lookup(form, required=column.required or column.of_lead, named=named)
+        elif isinstance(form, Substitute):
+            forms[column.name] = form
+        elif isinstance(form, Flag):
+            flag = lookup(form.flag, required=column.required, named=named)
+            forms[column.name] = None if flag is None else Flag(flag=flag, known=form.known)
+        else:
+            candidates = [lookup(name, required=False, named=named) for name in form.first_of]
+            present = [name for name in candidates if name is not None]
+            if not present and column.required:
+                missing[form.first_of[0]] = True
+            forms[column.name] = FirstOf(first_of=present) if present else None
+    return forms, missing
+
+
+def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[str]], place: str) -> TableBinding:
+    """Tie one contract table to the columns of its source.
+
+    Parameters
+    ----------
+    chosen : ChosenMapping
+        The mapping of the source.
+    table : Table
+        The contract table.
+    found : mapping of str to sequence of str
+        Columns by table of the source; holds the table.
+    place : str
+        The file or database table, for messages.
+
+    Raises
+    ------
+    SourceContractError
+        When a required column is not there, or the mapping names one that is not; the message has all of them.
+    """
+    spec = chosen.mapping.tables.get(table.name, TableMapping())
+    source_table = spec.table or table.name
+    columns = found[source_table]
+    forms, missing = _forms(chosen, table, columns)
+    if missing:
+        raise SourceContractError(_missing_columns(chosen, table, place, missing, columns))
+    derive_from = spec.id.derive_from if spec.id is not None else []
+    return TableBinding(
+        table=table,
+        source_table=source_table,
+        forms=forms,
+        derive_from=tuple(
+            column for name in derive_from if (column := find_column(name, columns, table.name)) is not None
+        ),
+        values=spec.values,
+        units=spec.units,
+        watermark=spec.watermark,
+        overlap_minutes=spec.overlap_minutes,
+        times=spec.times,
+        time_zone=chosen.mapping.time_zone,
+        numbers=spec.numbers,
+        missing=tuple(chosen.mapping.missing),
+    )
+
+
+def _missing_columns(
+    chosen: ChosenMapping, table: Table, place: str, missing: Mapping[str, bool], columns: Sequence[str]
+) -> str:
+    required = [name for name, needed in missing.items() if needed]
+    named = [name for name, needed in missing.items() if not needed]
+    wanted = [
+        f"the {what}column{'' if len(names) == 1 else 's'} {', '.join(names)}{which}"
+        for what, names, which in (("required ", required, ""), ("", named, ", which the mapping names"))
+        if names
+    ]
+    near = [
+        f"{name!r} may be {match[0]!r}"
+        for name in missing
+        if not has_no_header(columns)
+        and (match := get_close_matches(name.strip().lower(), [each.strip().lower() for each in columns], n=1))
+    ]
+    return (
+        f"table {table.name}, {place}: expected {' and '.join(wanted)} (mapping {chosen.mapping.name!r}), found the "
+        f"columns {shown_columns(columns)}. "
+        + "Export the column, or name its counterpart in a mapping.yml (docs/source-contract.md)"
+        + (f"; {', '.join(near)}." if near else ".")
+    )

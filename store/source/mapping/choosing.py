@@ -1,0 +1,265 @@
+"""The mapping of a source: which one applies, what it inherits, and the earlier names in it."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from store.source.contract import EARLIER_NAMES, TABLES, SourceContractError
+from store.source.mapping.binding import is_another, missing_columns, missing_table
+from store.source.mapping.faults import faults_of, repeated_words
+from store.source.mapping.forms import (
+    EXPECTED_FORMS,
+    SHIPPED,
+    ChosenMapping,
+    Closes,
+    SourceMapping,
+    TableMapping,
+    shipped_names,
+)
+from store.source.mapping.yaml_file import Document, Fault, read_yaml, validated
+from store.source.reading.tables import shown_columns
+
+# the order in which shipped mappings are tried on the columns of a source
+TRIED = ("contract", "plain")
+
+LIKE_A_MAPPING = re.compile(r".*mappings?([^a-z].*)?\.(ya?ml|json|toml)(\W.*)?|\.?mappings?(\.(txt|cfg|ini))?")
+"""Names, in lower case, of files that somebody means to be a mapping."""
+
+READ = ("mapping.yml", "mapping.yaml")
+
+NO_MAPPING = re.compile(r"^\._|~$|\.(bak|old|orig|rej|save|sw[a-p])$", re.IGNORECASE)
+"""Names of copies that a Mac or an editor leaves beside a file."""
+
+
+def _read(path: Path, models: Collection[str]) -> tuple[SourceMapping, Document]:
+    try:
+        document = _with_present_names(read_yaml(path.read_bytes()))
+    except OSError as error:
+        raise SourceContractError(
+            f"{path}: expected a source mapping, found that it cannot be read ({error.strerror}). Check the file."
+        ) from error
+    mapping, faults = validated(SourceMapping, document, EXPECTED_FORMS)
+    found = [*repeated_words(document.content), *(() if mapping is None else faults_of(mapping, models))]
+    faults += [Fault(document.line(place), place, sentence) for place, sentence in found]
+    if mapping is None or faults:
+        raise _not_valid(path, faults)
+    return _renamed(mapping), document
+
+
+def _renamed(mapping: SourceMapping) -> SourceMapping:
+    """Return a mapping in which everything has its present name."""
+    if "closing_outcomes" in mapping.model_fields_set:
+        closes = mapping.closes.model_copy(update={"outcomes": mapping.closing_outcomes})
+        mapping = mapping.model_copy(update={"closes": closes})
+    return mapping
+
+
+def _with_present_names(document: Document) -> Document:
+    """Return a mapping in which tables have their present names; one that has both names is at fault."""
+    tables = document.content.get("tables") if isinstance(document.content, dict) else None
+    for name, earlier in EARLIER_NAMES.items():
+        if isinstance(tables, dict) and earlier in tables:
+            place = ("tables", earlier)
+            if name in tables:
+                sentence = f"expected tables.{name} alone, found {earlier}, its earlier name, as well. Remove one."
+                document.faults.append(Fault(document.line(place), place, sentence))
+            tables = {name if each == earlier else each: spec for each, spec in tables.items() if each != name}
+            document.content["tables"] = tables
+            moved = {("tables", name, *each[2:]): line for each, line in document.lines.items() if each[:2] == place}
+            document.lines.update(moved)
+    return document
+
+
+def _notices(own: SourceMapping, path: Path, document: Document) -> Iterator[str]:
+    """Yield notices on earlier names in a mapping."""
+    for name, earlier in EARLIER_NAMES.items():
+        if ("tables", earlier) in document.lines:
+            yield f"{path}: the table {earlier} is called {name} now: rename it under tables."
+    if "closing_outcomes" in own.model_fields_set:
+        listed = ", ".join(own.closing_outcomes)
+        yield f"{path}: closing_outcomes is called closes now: write closes: {{outcomes: [{listed}]}}."
+
+
+def _not_valid(path: Path, faults: Sequence[Fault]) -> SourceContractError:
+    ordered = sorted(dict.fromkeys(faults), key=lambda fault: (fault.line or 0, list(map(str, fault.place))))
+    listed = "\n".join(f"- {fault}" for fault in ordered)
+    return SourceContractError(
+        f"{path}: the source mapping is not valid. Its format is in docs/source-contract.md.\n{listed}"
+    )
+
+
+def _inherit(own: SourceMapping, document: Document, path: Path, models: Collection[str]) -> SourceMapping:
+    if own.based_on is None:
+        return own
+    base_path = SHIPPED / f"{own.based_on}.yml"
+    base = _inherit(*_read(base_path, models), base_path, models)
+    tables: dict[str, TableMapping] = {}
+    for name, table in TABLES.items():
+        below, above = base.tables.get(name, TableMapping()), own.tables.get(name, TableMapping())
+        tables[name] = TableMapping(
+            table=above.table or below.table,
+            absent=above.absent or below.absent,
+            columns={**below.columns, **above.columns},
+            values={
+                column: {**below.values.get(column, {}), **above.values.get(column, {})}
+                for column in {**below.values, **above.values}
+            },
+            units={**below.units, **above.units},
+            times={**below.times, **above.times},
+            numbers={**below.numbers, **above.numbers},
+            # a key that the refining mapping names is not derived any more
+            id=above.id or (None if table.key in above.columns else below.id),
+            watermark=above.watermark or below.watermark,
+            overlap_minutes=(above if "overlap_minutes" in above.model_fields_set else below).overlap_minutes,
+        )
+    said = own.model_fields_set
+    merged = SourceMapping(
+        name=own.name,
+        based_on=own.based_on,
+        schema=own.schema_ if "schema_" in said else base.schema_,
+        tables=tables,
+        closes=Closes(
+            **{
+                name: getattr((own if name in own.closes.model_fields_set else base).closes, name)
+                for name in Closes.model_fields
+            }
+        ),
+        **{
+            name: getattr(own if name in said else base, name)
+            for name in ("time_zone", "missing", "silence_closes_after_days", "horizon_days")
+        },
+    )
+    # a mapping that is right by itself may not fit the one that it refines
+    if found := [Fault(document.line(place), place, sentence) for place, sentence in faults_of(merged, models)]:
+        raise _not_valid(path, found)
+    return merged
+
+
+def _named(path: Path, reason: str, models: Collection[str]) -> ChosenMapping:
+    own, document = _read(path, models)
+    # a shipped mapping fits a family of CRMs, so an optional column that it names may be missing; a typing error in a
+    # mapping of one's own must not go unnoticed
+    noticed = SourceMapping(name=own.name) if path.parent == SHIPPED else own
+    mapping = _inherit(own, document, path, models)
+    return ChosenMapping(mapping=mapping, own=noticed, reason=reason, notices=tuple(_notices(own, path, document)))
+
+
+def _in_folder(folder: Path) -> Path | None:
+    """Return the mapping of a source folder: ``mapping.yml`` or ``mapping.yaml``, in any case.
+
+    A file that somebody means to be one and that is not read would let the source be read without it.
+    """
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if LIKE_A_MAPPING.fullmatch(path.name.casefold())
+        and not NO_MAPPING.search(path.name)
+        and (path.is_file() or path.suffix)
+    )
+    if len(found) > 1:
+        raise SourceContractError(
+            f"source {folder}: expected one mapping, found {', '.join(path.name for path in found)}. "
+            "Remove all but one."
+        )
+    if found and not (found[0].is_file() and found[0].name.casefold() in READ):
+        raise SourceContractError(
+            f"source {folder}: expected a file mapping.yml (or mapping.yaml), found {found[0].name}, which is not "
+            "read. Rename it, or move it to another folder."
+        )
+    return found[0] if found else None
+
+
+def with_earlier_tables(chosen: ChosenMapping, found: Mapping[str, Sequence[str]]) -> ChosenMapping:
+    """Return a mapping that reads the tables of a source under their earlier names, where it has no other.
+
+    Raises
+    ------
+    SourceContractError
+        When the source has a table under both names, and the mapping does not say which is meant.
+    """
+    for name, earlier in EARLIER_NAMES.items():
+        spec = chosen.mapping.tables.get(name, TableMapping())
+        if spec.absent or spec.table is not None or earlier not in found:
+            continue
+        if name in found and not is_another(TABLES[name], found[name]):
+            raise SourceContractError(
+                f"table {name}: expected one table, found {name} and {earlier}, its earlier name. Remove one, or say "
+                f"in a mapping.yml which is meant (tables: {{{name}: {{table: {earlier}}}}})."
+            )
+        tables = {**chosen.mapping.tables, name: spec.model_copy(update={"table": earlier})}
+        notice = f"the table {earlier} of the source is called {name} now: it is read, and may be renamed."
+        chosen = replace(
+            chosen,
+            mapping=chosen.mapping.model_copy(update={"tables": tables}),
+            notices=(*chosen.notices, notice),
+        )
+    return chosen
+
+
+def choose_mapping(
+    *,
+    argument: str | None,
+    folder: Path | None,
+    found: Mapping[str, Sequence[str]],
+    models: Collection[str],
+) -> ChosenMapping:
+    """Choose the mapping of a source and say why.
+
+    In this order: the argument (the name of a shipped mapping, or a path); the mapping in the source folder; the
+    shipped mapping with the folder's name; the first shipped mapping whose required columns are all there.
+
+    Parameters
+    ----------
+    argument : str or None
+        What the caller asks for.
+    folder : Path or None
+        The source folder; None for a database.
+    found : mapping of str to sequence of str
+        Columns by table (file stem) of the source.
+    models : collection of str
+        Names of the models, for which a mapping may set a horizon.
+
+    Raises
+    ------
+    SourceContractError
+        When the named mapping is missing or invalid, or none fits; the message lists what each one misses. When the
+        folder has several mappings, or one under a name that is not read.
+    """
+    shipped = shipped_names()
+    if argument is not None:
+        if argument in shipped:
+            return _named(SHIPPED / f"{argument}.yml", f"asked for by name: the shipped mapping {argument!r}", models)
+        if not Path(argument).is_file():
+            raise SourceContractError(
+                f"mapping {argument!r}: expected a file or the name of a shipped mapping ({', '.join(shipped)}), "
+                "found neither. Correct the name or the path."
+            )
+        return _named(Path(argument), f"asked for by path: {argument}", models)
+    if folder is not None:
+        if (own := _in_folder(folder)) is not None:
+            return _named(own, f"{own.name} in the source folder", models)
+        if folder.name in shipped:
+            return _named(SHIPPED / f"{folder.name}.yml", "the shipped mapping with the folder's name", models)
+    if absent := [name for name, table in TABLES.items() if name not in found and not table.optional]:
+        # every shipped mapping needs each table under its own name
+        raise SourceContractError("\n".join(str(missing_table(name, name, found)) for name in absent))
+    misses: list[str] = []
+    for name in TRIED:
+        candidate = _named(
+            SHIPPED / f"{name}.yml", f"the shipped mapping {name!r}, whose required columns are all there", models
+        )
+        missing = [
+            fault
+            for contract, table in TABLES.items()
+            if contract in found and not is_another(table, found[contract])
+            for fault in missing_columns(candidate, contract, found)
+        ]
+        if not missing:
+            return candidate
+        misses.append(f"{name} misses {', '.join(missing)}")
+    listing = "; ".join(f"{table} ({shown_columns(found[table])})" for table in sorted(TABLES) if table in found)
+    raise SourceContractError(
+        f"no shipped mapping fits the source: {'; '.join(misses)}. Found: {listing}. "
+        "Write a mapping.yml for this source (docs/source-contract.md)."
+    )

@@ -1,0 +1,1 @@
+"""Reading: the tables of a folder or a database, as relations of one scratch DuckDB."""

@@ -1,0 +1,225 @@
+"""The rows of a CSV file, in whatever form exports come."""
+
+import csv
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import duckdb
+
+from store.source.contract import SourceContractError
+from store.source.reading.csv_form import HEAD_BYTES, Csv, as_text, errors_of, not_text, noted_lines, unpacked
+from store.source.reading.files import FilePart, linked
+from store.source.reading.tables import MalformedRow, first_line
+from store.source.sql import literal, one_row
+
+MAX_LINE_BYTES = 64_000_000
+"""The longest line of a CSV file: a note may be long, but one of this size is a quote that nobody has closed."""
+
+SHOWN_OF_A_LINE = 10_000
+"""Characters of a broken line that DuckDB keeps."""
+
+BLOCK_BYTES = 1 << 22
+
+MESSAGES = {
+    "MISSING COLUMNS": "fewer fields",
+    "TOO MANY COLUMNS": "more fields",
+    "UNQUOTED VALUE": "text after a closing quote",
+}
+
+NOT_CLOSED = "a quote that is not closed"
+
+
+def read_csv(
+    connection: duckdb.DuckDBPyConnection, table: str, number: int, part: FilePart, columns: Sequence[str]
+) -> list[MalformedRow]:
+    """Append the rows of a part to ``file_<table>``; returns the records that are no rows.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+    table : str
+        Of the contract.
+    number : int
+        Of the part.
+    part : FilePart
+    columns : sequence of str
+
+    Raises
+    ------
+    SourceContractError
+        When the file cannot be read.
+    """
+    form, shown = part.csv, part.shown
+    if form is None:
+        raise AssertionError(f"{shown} is no CSV file")
+    every = ", ".join(f"{literal(f'c{place}')}: 'VARCHAR'" for place in range(len(form.names)))
+    places = {column: place for place, column in enumerate(part.names)}
+    selected = ", ".join(f"c{places[column.lower()]}" for column in columns)
+    # the dialect is given and not sniffed: a sniffer takes broken lines for another dialect
+    dialect = (
+        f"auto_detect = false, header = true, delim = {literal(form.delimiter)}, quote = '\"', escape = '\"', "
+        f"compression = 'none', hive_partitioning = false, max_line_size = {MAX_LINE_BYTES}"
+    )
+
+    def scan(path: Path, errors: str) -> None:
+        with linked(path, "table.csv") as link:
+            connection.execute(
+                f"insert into file_{table} select {selected} from read_csv({literal(link)}, {dialect}, "
+                f"columns = {{{every}}}, store_rejects = true, rejects_table = '{errors}', "
+                f"rejects_scan = 'scans_{errors}')"
+            )
+
+    def has_surplus(path: Path, malformed: Sequence[MalformedRow]) -> bool:
+        """Say whether records have more fields than the header: DuckDB drops one at the end that is empty."""
+        rows, fields = one_row(connection, f"select count(*) from file_{table}")[0] - before, len(form.names)
+        if not malformed and _count(path, form.delimiter.encode()) == (fields - 1) * (rows + 1):
+            return False
+        with linked(path, "table.csv") as link:
+            wider = f"{every}, {literal(f'c{fields}')}: 'VARCHAR'"
+            options = f"{dialect}, columns = {{{wider}}}, ignore_errors = true"
+            return bool(one_row(connection, f"select count(*) from read_csv({literal(link)}, {options})")[0])
+
+    def start_anew() -> None:
+        # rows are numbered without a gap
+        connection.execute(f"create or replace table file_{table} as from file_{table} limit {before}")
+
+    def read(path: Path, errors: str) -> list[MalformedRow]:
+        scan(path, errors)
+        malformed = _malformed(connection, errors, shown, form)
+        if has_surplus(path, malformed) and _mark_surplus(path, form, marked):
+            start_anew()
+            scan(marked, f"{errors}_marked")
+            malformed = _malformed(connection, f"{errors}_marked", shown, form)
+        return malformed
+
+    before, errors = one_row(connection, f"select count(*) from file_{table}")[0], f"errors_{table}_{number}"
+    with tempfile.TemporaryDirectory(dir=_spill(connection)) as folder:
+        copy, marked = Path(folder) / "copy", Path(folder) / "marked"
+        try:
+            if not form.plain:
+                _write_plain(part.path, form, copy, shown)
+            return read(part.path if form.plain else copy, errors)
+        except duckdb.InvalidInputException:
+            # a header and rows, or rows from two systems, may end in their own ways
+            _write_plain(part.path, form, copy, shown, one_ending=True)
+            start_anew()
+            try:
+                return read(copy, f"{errors}_copy")
+            except duckdb.Error as error:
+                where, found = "", first_line(error)
+                if (line := _carriage_return(copy, form)) is not None:
+                    where, found = f", line {line}", "another kind within the line"
+                raise SourceContractError(
+                    f"{shown}{where}: expected CSV in UTF-8 with one kind of line ending, found {found}. "
+                    "Save it again with line endings of one kind."
+                ) from error
+        except duckdb.Error as error:
+            raise SourceContractError(
+                f"{shown}: expected a CSV file that can be read, found {first_line(error)}. Export the table again."
+            ) from error
+
+
+def _spill(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """Return the folder for temporary files of the scratch database, if there is one."""
+    found: str = one_row(connection, "select current_setting('temp_directory')")[0]
+    return found if found and Path(found).is_dir() else None
+
+
+def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: bool = False) -> None:
+    """Write a CSV file anew as UTF-8, from its header on."""
+    try:
+        with (
+            unpacked(path) as file,
+            as_text(file, form.encoding) as text,
+            copy.open("w", encoding="utf-8", errors=errors_of(form.encoding), newline="") as written,
+        ):
+            for _ in range(form.lines_before):
+                text.readline()
+            header: list[str] = []
+            # a line break within a name would be taken for the kind of line ending
+            next(csv.reader(noted_lines(text, header), delimiter=form.delimiter), [])
+            ending = re.sub(r".*[^\r\n]", "", header[-1], flags=re.DOTALL) or "\n"
+            written.write(form.delimiter.join(map(str, range(len(form.names)))))
+            written.write("\n" if one_ending and ending == "\r\n" else ending)
+            if one_ending:
+                for line in text:
+                    written.write(f"{line[:-2]}\n" if line.endswith("\r\n") else line)
+            else:
+                shutil.copyfileobj(text, written, HEAD_BYTES)
+    except UnicodeError as error:
+        raise not_text(shown, "some lines", form.encoding) from error
+
+
+def _count(path: Path, delimiter: bytes) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(delimiter) for block in iter(partial(file.read, BLOCK_BYTES), b""))
+
+
+def _mark_surplus(path: Path, form: Csv, marked: Path) -> bool:
+    """Write a CSV file anew, in which empty fields are not empty where other records have none; says if there are any.
+
+    A delimiter in a value without quotes moves all values after it by one, until an empty one falls out at the end.
+    What each record has, beyond the header, is a habit of the export.
+    """
+    csv.field_size_limit(MAX_LINE_BYTES)
+
+    def records() -> Iterator[tuple[int, str]]:
+        with path.open(encoding="utf-8", errors=errors_of("utf-8"), newline="") as text:
+            lines: list[str] = []
+            for record in csv.reader(noted_lines(text, lines), delimiter=form.delimiter):
+                yield len(record), "".join(lines)
+                lines.clear()
+
+    fields = len(form.names)
+    widths = {width for width, _ in islice(records(), 1, None) if width >= fields}
+    if len(widths) == 1:
+        return False
+    with marked.open("w", encoding="utf-8", errors=errors_of("utf-8"), newline="") as written:
+        for number, (width, text) in enumerate(records()):
+            if number and width > min(widths):
+                line = text.rstrip("\r\n")
+                text = f"{line}{form.delimiter}surplus{text[len(line) :]}"
+            written.write(text)
+    return True
+
+
+def _carriage_return(copy: Path, form: Csv) -> int | None:
+    """Return the line of the first carriage return within a line, or None."""
+    with copy.open(encoding="utf-8", errors=errors_of(form.encoding), newline="\n") as text:
+        return next((number for number, line in enumerate(text, start=1 + form.lines_before) if "\r" in line), None)
+
+
+def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, shown: str, form: Csv) -> list[MalformedRow]:
+    found: list[tuple[int, str, bool, bool]] = connection.execute(
+        "select line, min_by(error_type::varchar, coalesce(column_idx, -1)), "
+        # the part of a line that is cut off may hold the end of another
+        f"bool_or(contains(csv_line, chr(10)) or length(csv_line) >= {SHOWN_OF_A_LINE}), "
+        "bool_or(length(replace(csv_line, '\"', '')) % 2 <> length(csv_line) % 2) "
+        f"from {errors} group by line order by line"
+    ).fetchall()
+    by_kind = connection.execute(f"select error_type::varchar, min(line) from {errors} group by all").fetchall()
+    lines: dict[str, int] = dict(by_kind)
+    if (line := lines.get("INVALID ENCODING")) is not None:
+        raise not_text(shown, f"line {line + form.lines_before}", form.encoding)
+    if (line := lines.get("LINE SIZE OVER MAXIMUM")) is not None:
+        raise SourceContractError(
+            f"{shown}, line {line + form.lines_before}: expected a line of at most {MAX_LINE_BYTES:,} bytes, found a "
+            "longer one, as where a quote is opened and not closed. Correct the line, or leave its long column out of "
+            "the export."
+        )
+    for line, kind, several_lines, _ in found:
+        # a quote that is not closed swallows an unknown number of the rows after it
+        if kind == "UNQUOTED VALUE" and several_lines:
+            raise SourceContractError(
+                f"{shown}, line {line + form.lines_before}: expected a closing quote, found none before the end of the "
+                "row; the rows after it cannot be told apart. Correct the line, or export with quotes doubled."
+            )
+    return [
+        MalformedRow(line, NOT_CLOSED if is_open and kind == "UNQUOTED VALUE" else MESSAGES.get(kind, kind.lower()))
+        for line, kind, _, is_open in found
+    ]

@@ -1,0 +1,303 @@
+"""PostgreSQL databases as sources: read as libpq reads the address, with all that it sets, each column as text."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from duckdb import DuckDBPyConnection
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Engine,
+    NullPool,
+    Text,
+    bindparam,
+    cast,
+    column,
+    create_engine,
+    event,
+    func,
+    or_,
+    quoted_name,
+    select,
+    text,
+)
+from sqlalchemy import (
+    table as relation,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from store.addresses import parsed, session_settings, without_secrets
+from store.source.contract import TABLES, SourceContractError
+from store.source.reading.tables import Part, Reading, Tables, cleaned_names, first_line
+from store.source.sql import of_source, quoted
+
+CHUNK_ROWS = 50_000
+
+CONNECT_TIMEOUT_SECONDS = 15
+
+RELATIONS = """
+select c.relname, c.oid, n.nspname = :schema as here,
+       has_schema_privilege(n.oid, 'usage') as schema_usable, n.nspname as schema_name
+from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname not in ('pg_catalog', 'information_schema')
+    and n.nspname not like 'pg\\_t%'
+"""
+"""Tables, partitioned and foreign ones, views and materialized views: a CRM is often read through one of them."""
+
+COLUMNS = """
+select a.attname, has_column_privilege(a.attrelid, a.attnum, 'select') as allowed,
+       coalesce(nullif(t.typbasetype, 0), t.oid)::regtype::text as kind
+from pg_catalog.pg_attribute as a join pg_catalog.pg_type as t on t.oid = a.atttypid
+where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped order by a.attnum
+"""
+
+# as PostgreSQL names them
+NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
+
+
+class DatabaseSource:
+    """A schema of a PostgreSQL database.
+
+    Parameters
+    ----------
+    address : str
+        ``postgresql://…``.
+    description : str
+        The address, fit to be shown and stored.
+    schema : str or None
+        None for the first of a ``search_path`` that is set, be it by the address, for the user or for the database, and
+        else ``public``.
+
+    Raises
+    ------
+    SourceContractError
+        When the database does not answer, or the schema is not there or may not be used.
+    """
+
+    folder: Path | None = None
+
+    def __init__(self, address: str, *, description: str, schema: str | None) -> None:
+        self._address = address
+        self.description = description
+        self._engine = _engine(address, session_settings(address))
+        with self._asked("the names of its tables") as opened:
+            self._schema = schema or _set_schema(opened) or "public"
+            self._user, found, usable = self._schema_rights(opened)
+            rows = _rows(opened, RELATIONS, schema=self._schema)
+            near = _rows(
+                opened,
+                "select nspname from pg_catalog.pg_namespace where lower(nspname) = lower(:schema) order by 1",
+                schema=self._schema,
+            )
+        if not found:
+            other = f", but {' and '.join(row.nspname for row in near)}, in another case" if near else ""
+            raise SourceContractError(
+                f"source {self.description}: expected the schema {self._schema}, found none of this name{other}. "
+                "Name the schema of the tables in a mapping.yml (schema: …)."
+            )
+        if not usable:
+            raise SourceContractError(
+                f"source {self.description}: expected the right USAGE on the schema {self._schema} for "
+                f"{self._user}, found none. Run as its owner: "
+                f"GRANT USAGE ON SCHEMA {quoted(self._schema)} TO {quoted(self._user)};"
+            )
+        self._oids = {row.relname: row.oid for row in rows if row.here}
+        elsewhere = sorted(f"{row.schema_name}.{row.relname}" for row in rows if not row.here and row.relname in TABLES)
+        # by table, the rows of `COLUMNS` by the cleaned names of the columns
+        self._found: dict[str, dict[str, Any]] = {}
+        self._tables = Tables(self.description, list(self._oids), elsewhere, self._columns)
+
+    def columns(self) -> Tables:
+        """Return the columns by table of the schema."""
+        return self._tables
+
+    def place(self, source_table: str) -> str:
+        """Return the table with its schema."""
+        return f"{self._schema}.{self._tables.find(source_table) or source_table}"
+
+    def type_of(self, source_table: str, column: str) -> str | None:
+        """Return the type of a column in the database; None of one that may not be read."""
+        found = self._found[self._tables.find(source_table) or source_table][column]
+        return found.kind if found.allowed else None
+
+    def read(
+        self,
+        connection: DuckDBPyConnection,
+        *,
+        table: str,
+        source_table: str,
+        columns: Sequence[str],
+        since: tuple[str, datetime] | None,
+    ) -> Reading:
+        """Create ``source_<table>`` from the table's rows, or from those with ``column >= time`` (or without one)."""
+        import pyarrow as pa
+
+        name = self._tables.find(source_table) or source_table
+        found = self._found[name]
+        real = {name: row.attname for name, row in found.items()}
+        source = relation(
+            quoted_name(name, quote=True),
+            *(column(quoted_name(each, quote=True)) for each in real.values()),
+            schema=quoted_name(self._schema, quote=True),
+        )
+        self._refuse_denied(name, [found[column] for column in columns])
+        # text for every column: one validation for files and databases, whatever the column's type
+        texts: list[Any] = [cast(source.c[real[column]], Text) for column in columns]
+        numeric = frozenset(column for column in columns if found[column].kind in NUMBERS)
+        texts = [
+            (func.nullif(each, "NaN") if column in numeric else each).label(f"c{place}")
+            for place, (column, each) in enumerate(zip(columns, texts, strict=True))
+        ]
+        query: Any = select(*texts)
+        names = [f"c{place}" for place in range(len(columns))]
+        definition = "".join(f", {of_source(column)} varchar" for column in columns)
+        connection.execute(f"create table database_{table} (record bigint{definition})")
+        read = 0
+        with self._asked(f"rows of {self.place(name)}") as opened:
+            if since is not None:
+                # a time without a zone is compared in that of the session, which may be another one than UTC
+                in_utc = _rows(opened, "select current_setting('timezone') = 'UTC' as found")[0].found
+                first = since[1] if in_utc else since[1] - timedelta(days=1)
+                moment, watermark = bindparam("since", first, DateTime(timezone=True)), source.c[real[since[0]]]
+                query = query.where(or_(watermark >= moment, watermark.is_(None)))
+            streaming = {"stream_results": True, "max_row_buffer": CHUNK_ROWS}
+            result = opened.execute(query, execution_options=streaming)
+            for rows in result.partitions(CHUNK_ROWS):
+                arrays = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
+                connection.register("batch", pa.table(dict(zip(names, arrays, strict=True))))
+                connection.execute(
+                    f"insert into database_{table} select {read} + row_number() over () - 1, * from batch"
+                )
+                connection.unregister("batch")
+                read += len(rows)
+            part = None if since is None else self._in_all(opened, source, [real[column] for column in columns])
+        connection.execute(f"create view source_{table} as from database_{table}")
+        return Reading(
+            first_line=None,
+            part=None if part is None else Part(part[0], dict(zip(columns, part[1:], strict=True))),
+            numeric=numeric,
+        )
+
+    def _columns(self, name: str) -> list[str]:
+        with self._asked(f"the columns of {self._schema}.{name}") as opened:
+            rows = _rows(opened, COLUMNS, oid=self._oids[name])
+        cleaned = cleaned_names([row.attname for row in rows], f"{self._schema}.{name}")
+        self._found[name] = dict(zip(cleaned, rows, strict=True))
+        return cleaned
+
+    def _schema_rights(self, opened: Connection) -> tuple[str, bool, bool]:
+        """Return the user, whether the schema is there, and whether the user may use it."""
+        (row,) = _rows(
+            opened,
+            "select current_user::text as name, n.oid is not null as found, "
+            "coalesce(has_schema_privilege(n.oid, 'usage'), false) as usable "
+            "from (select 1) as one left join pg_catalog.pg_namespace as n on n.nspname = :schema",
+            schema=self._schema,
+        )
+        return row.name, row.found, row.usable
+
+    def _refuse_denied(self, name: str, columns: Sequence[Any]) -> None:
+        if denied := [row.attname for row in columns if not row.allowed]:
+            table = f"{quoted(self._schema)}.{quoted(name)}"
+            of = "" if len(denied) == len(columns) else f" ({', '.join(map(quoted, denied))})"
+            where = f"on {self._schema}.{name}" if not of else f"on {', '.join(denied)} of {self._schema}.{name}"
+            raise SourceContractError(
+                f"source {self.description}: expected the right SELECT {where} for {self._user}, found none. "
+                f"Run as its owner: GRANT SELECT{of} ON {table} TO {quoted(self._user)};"
+            )
+
+    @staticmethod
+    def _in_all(opened: Connection, source: Any, columns: Sequence[str]) -> tuple[int, ...]:
+
+        counts = [func.count(), *(func.count(source.c[name]) for name in columns)]
+        return tuple(opened.execute(select(*counts).select_from(source)).one())
+
+    @contextmanager
+    def _asked(self, what: str) -> Iterator[Connection]:
+        """Connect for one question; what goes wrong is said with the question, and without the password.
+
+        Raises
+        ------
+        SourceContractError
+            When the database does not answer, or refuses.
+        """
+        try:
+            with self._engine.connect() as opened:
+                yield opened
+        except UnicodeError as error:
+            encoding = getattr(error, "encoding", "unknown")
+            raise SourceContractError(
+                f"source {self.description}: expected {what} as text, found bytes that are not in the encoding of the "
+                f"session ({encoding}), as of a database in SQL_ASCII. Name the encoding that they have in the "
+                "address, such as client_encoding=UTF8 or client_encoding=LATIN1."
+            ) from None
+        except SQLAlchemyError as error:
+            cause = getattr(error, "orig", None) or error
+            found = without_secrets(first_line(cause), self._address)
+            code = getattr(cause, "pgcode", None)
+            if code is None or code.startswith(("08", "57P")):
+                raise SourceContractError(
+                    f"source {self.description}: expected a PostgreSQL database that answers, found {found}. "
+                    "Check the address, the password and that the server can be reached."
+                ) from None
+            raise SourceContractError(
+                f"source {self.description}: expected {what}, found {found}. Correct it in the database, or in the "
+                "address, and run again."
+            ) from None
+
+
+def _engine(address: str, settings: Sequence[tuple[str, str]]) -> Engine:
+    """Return an engine for a source, of which libpq reads the address itself.
+
+    What the session is set to is set again with each transaction: a pooler may refuse or ignore what a client says at
+    the start, and may give each transaction another session.
+    """
+    import psycopg2
+
+    parts: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, **parsed(address)}
+
+    def connect() -> Any:
+        try:
+            return psycopg2.connect(**parts)
+        except psycopg2.OperationalError as error:
+            if "unsupported startup parameter" not in str(error):
+                raise
+            return psycopg2.connect(**{**parts, "options": ""})
+
+    engine = create_engine("postgresql+psycopg2://", creator=connect, poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def begin(opened: Connection) -> None:
+        for name, value in settings:
+            opened.exec_driver_sql(
+                "select set_config(%s, %s, true) where current_setting(%s, true) is distinct from %s",
+                (name, value, name, value),
+            )
+        # the text of a time depends on the session: the contract's times are UTC in ISO 8601. A zone that somebody has
+        # set is kept, for views may depend on it; the text of a time names it
+        if "timezone" not in dict(settings):
+            opened.exec_driver_sql(
+                "select set_config('timezone', 'UTC', true) from pg_catalog.pg_settings "
+                "where name = 'TimeZone' and source <> 'client'"
+            )
+        opened.exec_driver_sql("set local datestyle = 'ISO'")
+
+    return engine
+
+
+def _set_schema(opened: Connection) -> str | None:
+    """Return the first schema of a ``search_path`` that the address, the user or the database has, or None."""
+    found: str | None = _rows(
+        opened,
+        "select case when source <> 'default' then coalesce(current_schema(), setting) end as found "
+        "from pg_catalog.pg_settings where name = 'search_path'",
+    )[0].found
+    return found
+
+
+def _rows(opened: Connection, query: str, **parameters: Any) -> Sequence[Any]:
+
+    return opened.execute(text(query), parameters).all()

@@ -1,0 +1,203 @@
+"""What a reader hands over: the names of the tables of a source, and what reading one of them came to."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from store.source.contract import SourceContractError
+from store.source.values.contacts import is_contact
+from store.source.values.words import folded
+
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*")
+
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]|$)|\d{1,2}[./]\d{1,2}[./]\d{4}\b")
+
+INVISIBLE = "\x00\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
+"""Characters at the ends of a name that nobody sees: byte order marks, spaces of no width, marks of direction."""
+
+
+@dataclass(frozen=True)
+class MalformedRow:
+    """A record that is no row: its line in the file and what was found instead."""
+
+    line: int
+    found: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a table of a database holds of which some rows were read: rows, and values by column."""
+
+    rows: int
+    values: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What reading a table came to, besides the relation itself.
+
+    Attributes
+    ----------
+    first_line : int or None
+        The number of the first row, as a person would look it up; None in a database, whose rows have no order.
+    malformed : sequence of MalformedRow
+        Records of a CSV file that are no rows, in the order of the file.
+    part : Part or None
+        Of a table that was read in part: what it holds in all.
+    numeric : frozenset of str
+        Columns that are numbers in the source, and texts of these numbers here.
+    """
+
+    first_line: int | None
+    malformed: Sequence[MalformedRow] = ()
+    part: Part | None = None
+    numeric: frozenset[str] = frozenset()
+
+
+class Tables(Mapping[str, Sequence[str]]):
+    """The columns of the tables of a source, by table.
+
+    A table is opened when its columns are asked for: a table that is not read need not be in order. Its name is found
+    whatever its case, if no other is spelt exactly so.
+
+    Parameters
+    ----------
+    place : str
+        The folder or the database, for messages.
+    names : sequence of str
+        The tables.
+    others : sequence of str
+        What else lies there, as a person would look for it.
+    columns : callable
+        Returns the columns of a table.
+    """
+
+    def __init__(
+        self, place: str, names: Sequence[str], others: Sequence[str], columns: Callable[[str], Sequence[str]]
+    ) -> None:
+        self.place = place
+        self.others = others
+        self._names = sorted(names)
+        self._open = columns
+        self._columns: dict[str, Sequence[str]] = {}
+
+    def find(self, name: str) -> str | None:
+        """Return the name of a table as the source spells it, or None.
+
+        Raises
+        ------
+        SourceContractError
+            When several differ in nothing but their case, and none is spelt exactly so.
+        """
+        if name in self._names:
+            return name
+        found = [each for each in self._names if _folded(each) == _folded(name)]
+        if len(found) > 1:
+            raise SourceContractError(
+                f"source {self.place}: expected one table {name!r}, found {' and '.join(found)}, which differ in their "
+                f"case alone. Rename one of them, or name one exactly as it is spelt in a mapping.yml (table: …)."
+            )
+        return found[0] if found else None
+
+    def __getitem__(self, name: str) -> Sequence[str]:
+        """Return the columns of a table, whatever the case of its name."""
+        if (found := self.find(name)) is None:
+            raise KeyError(name)
+        if found not in self._columns:
+            self._columns[found] = self._open(found)
+        return self._columns[found]
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether there is a table of this name, which is not opened for it."""
+        return isinstance(name, str) and self.find(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the tables as the source spells them."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Return the number of tables."""
+        return len(self._names)
+
+
+def find_column(name: str, columns: Iterable[str], table: str) -> str | None:
+    """Return the name of a column as the source spells it, or None; the table is for messages.
+
+    Raises
+    ------
+    SourceContractError
+        When several look alike, and none is spelt so.
+    """
+    listed = list(columns)
+    found = [each for each in listed if each.strip().lower() == name.strip().lower()]
+    found = found or [each for each in listed if folded(each) == folded(name)]
+    if len(found) > 1:
+        raise SourceContractError(
+            f"table {table}: expected one column {name!r}, found {' and '.join(map(repr, found))}, which look alike. "
+            "Rename one of them, or name one exactly as it is spelt in a mapping.yml (columns: …)."
+        )
+    return found[0] if found else None
+
+
+def shown_column(name: str) -> str:
+    """Return the name of a column as it may be shown: where a file has no header, it may be a contact."""
+    return "…" if is_contact(name) else name
+
+
+def has_no_header(names: Sequence[str]) -> bool:
+    """Say whether the names of columns look like the values of a row: contacts or times, or numbers mostly."""
+    numbers = sum(_NUMBER.fullmatch(name) is not None for name in names)
+    return numbers * 2 > len(names) or any(is_contact(name) or _TIME.match(name) for name in names)
+
+
+def shown_columns(names: Sequence[str]) -> str:
+    """Return the names of columns as a message may list them: none of what seems to be a row, perhaps a person's."""
+    if has_no_header(names):
+        return f"without a header, it seems: {len(names)} names that look like values"
+    return ", ".join(names) or "none"
+
+
+def _folded(name: str) -> str:
+    # a Mac writes the names of files in another form of Unicode
+    return unicodedata.normalize("NFC", name).strip().casefold()
+
+
+def cleaned_names(names: Sequence[str], place: str) -> list[str]:
+    """Return the names of columns without invisible characters at their ends.
+
+    Raises
+    ------
+    SourceContractError
+        When two of them are the same, in whatever case.
+    """
+    cleaned = []
+    for number, name in enumerate(names, start=1):
+        before, visible = None, name
+        while visible != before:
+            before, visible = visible, visible.strip().strip(INVISIBLE)
+        # a nameless column (a trailing delimiter in the header) cannot be mapped, but has to be counted
+        cleaned.append(visible or f"column {number}")
+    lowered = [name.lower() for name in cleaned]
+    if twice := dict.fromkeys(name for name, key in zip(cleaned, lowered, strict=True) if lowered.count(key) > 1):
+        if has_no_header(cleaned):
+            raise SourceContractError(
+                f"{place}: expected a header line with the names of the columns, found {len(cleaned)} names that look "
+                "like values. Export the table with its header."
+            )
+        raise SourceContractError(
+            f"{place}: expected each column once, in whatever case, found {', '.join(map(repr, twice))} more than "
+            "once. Rename all but one, or leave them out."
+        )
+    return cleaned
+
+
+def first_line(error: object) -> str:
+    """Return the first line of an error's message, without a full stop; its kind where it has none.
+
+    A database quotes the value that it cannot read: contact data is left out.
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return re.sub(
+        r"""(["'])(.*)\1""", lambda quote: f"{quote[1]}…{quote[1]}" if is_contact(quote[2]) else quote[0], line
+    )

@@ -1,0 +1,310 @@
+"""The report of an extraction: what became of each table, and sentences on what was assumed and what was left out."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from duckdb import DuckDBPyConnection
+
+from store.source.checking.checks import FALSE
+from store.source.checking.times import plan_sentence
+from store.source.checking.validation import Validated
+from store.source.comparing.evidence import Evidence
+from store.source.contract import CHANGES, TABLES
+from store.source.loading.deltas import Counts
+from store.source.loading.history import history_assumptions
+from store.source.mapping.binding import TableBinding
+from store.source.mapping.forms import ChosenMapping, Flag, Substitute
+from store.source.reading.sources import Source
+from store.source.reading.tables import shown_column
+from store.source.sql import literals, of_source, one_row
+from store.source.values.words import MISSING
+
+DELETION_MARKS = (
+    "deleted", "isdeleted", "deletedat", "deletedon", "deleteddate", "datedeleted", "deletedflag", "isremoved",
+    "removedat", "fivetrandeleted", "abcdcdeletedat", "sdcdeletedat", "dltdeletedat", "hsdeleted",
+)  # fmt: skip
+"""Names, with their letters alone, of columns by which CRMs and pipelines mark rows that are deleted."""
+
+NESTED = ("struct", "list", "large_list", "fixed_size", "map", "binary", "large_binary", "extension")
+"""How the types of Parquet begin that may be no values."""
+
+COPY = re.compile(
+    r"(copy|kopie|copie|copia) (of|von|de|di) |[ _.\-]*\(?(part|page|teil)?[ _\-]?\d+([ _\-]?of[ _\-]?\d+)?\)?|"
+    r"[ _\-]*\(?(copy|kopie|copie|copia|new|neu)\)?( ?\(?\d+\)?)?"
+)
+"""By what the names of files differ, in lower case, that a browser or an export has written one after the other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableReport:
+    """What became of one table.
+
+    ``rows_read`` is the sum of new, changed, unchanged, collapsed and rejected rows.
+
+    Attributes
+    ----------
+    rows_read, rows_new, rows_changed, rows_unchanged, duplicates_collapsed, rows_rejected : int
+        Rows of the source, and what became of them.
+    rejects_by_reason : dict of str to int
+        Rejected rows by reason code.
+    columns_ignored : list of str
+        Source columns that were not read.
+    pseudonymised : int
+        Values that looked like an e-mail address or a telephone number and were replaced.
+    free_text_dropped : int
+        Values that were taken for message text and left behind.
+    missing_words : dict of str to int
+        By column, values such as N/A, which say that there is none.
+    defaults : dict of str to int
+        By column, accepted rows without a value, for which another stands.
+    plans : dict of str to int
+        By column, its times that are plans, as the status of their rows says.
+    dates_only : list of str
+        Columns that have dates without a time of day alone.
+    rows_by_overlap : int
+        New and changed rows before the last watermark that was loaded: the overlap has brought them.
+    rows_total : int
+        Rows of the table in schema ``raw`` afterwards.
+    """
+
+    rows_read: int
+    rows_new: int
+    rows_changed: int
+    rows_unchanged: int
+    duplicates_collapsed: int
+    rows_rejected: int
+    rejects_by_reason: dict[str, int]
+    columns_ignored: list[str]
+    pseudonymised: int
+    free_text_dropped: int
+    missing_words: dict[str, int]
+    defaults: dict[str, int]
+    plans: dict[str, int]
+    dates_only: list[str]
+    rows_by_overlap: int
+    rows_total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionReport:
+    """What an extraction did.
+
+    Attributes
+    ----------
+    as_of : datetime
+        The clock of the extraction, UTC.
+    source : str
+        The folder, or the address of the database without its password.
+    mapping_name, mapping_reason : str
+        The source mapping and why it was chosen.
+    closing_outcomes, closing_lead_statuses, closing_project_statuses : list of str
+        Interaction outcomes, and statuses of leads and projects, that end a lead, in every spelling of the source.
+    silence_closes_after_days : int or None
+        Days of silence after which a lead counts as closed; None for never.
+    horizon_days : dict of str to int
+        Default horizon by model, in days.
+    assumptions : list of str
+        Sentences on every time that the source does not keep, that is a plan, or that is too far from the others, and
+        on what the mapping says and the source does not have.
+    tables : dict of str to TableReport
+        By contract table.
+    changes_seen : dict of str to int
+        Changes of leads that the extraction itself saw, by column: they are among the rows of ``changes``, and
+        not among those that were read.
+    accepted : list of str
+        Sentences on what the source delivers no more, which a person has accepted.
+    notices : list of str
+        Sentences on names of an earlier state, which are still read.
+    """
+
+    as_of: datetime
+    source: str
+    mapping_name: str
+    mapping_reason: str
+    closing_outcomes: list[str]
+    closing_lead_statuses: list[str]
+    closing_project_statuses: list[str]
+    silence_closes_after_days: int | None
+    horizon_days: dict[str, int]
+    assumptions: list[str]
+    tables: dict[str, TableReport]
+    changes_seen: dict[str, int]
+    accepted: list[str]
+    notices: list[str]
+
+
+def table_report(
+    name: str,
+    reader: Source,
+    binding: TableBinding | None,
+    validated: Validated | None,
+    counts: Counts,
+    reasons: Mapping[str, dict[str, int]],
+    by_overlap: int,
+) -> TableReport:
+    """Return what became of a table."""
+    ignored: list[str] = []
+    if binding is not None:
+        read = set(binding.source_columns)
+        ignored = [shown_column(column) for column in reader.columns()[binding.source_table] if column not in read]
+    if validated is not None:
+        ignored += [f"changes of {column}" for column in validated.left_behind]
+    return TableReport(
+        rows_read=validated.rows_read if validated else 0,
+        rows_new=counts.new,
+        rows_changed=counts.changed,
+        rows_unchanged=counts.unchanged,
+        duplicates_collapsed=validated.duplicates_collapsed if validated else 0,
+        rows_rejected=sum(reasons[name].values()),
+        rejects_by_reason=reasons[name],
+        columns_ignored=ignored,
+        pseudonymised=validated.pseudonymised if validated else 0,
+        free_text_dropped=validated.free_text_dropped if validated else 0,
+        missing_words=dict(validated.missing_words) if validated else {},
+        defaults=dict(validated.defaults) if validated else {},
+        plans={name: sum(by.values()) for name, by in validated.plans.items()} if validated else {},
+        dates_only=[name for name, found in validated.dates.items() if found.dates == found.values]
+        if validated
+        else [],
+        rows_by_overlap=by_overlap,
+        rows_total=counts.total,
+    )
+
+
+def value_sentences(validated: Mapping[str, Validated]) -> list[str]:
+    """Return sentences on assumptions about values: words for a missing one, dates, times without a zone, numbers."""
+    sentences = []
+    for name, one in validated.items():
+        sentences += [
+            f"{name}.{column} says in {count:,} values that there is none (missing): they are left out."
+            for column, count in one.missing_words.items()
+        ]
+        sentences += [
+            f"{name}.{column} has no value in {count:,} rows: they count as {one.binding.table.column(column).default}."
+            for column, count in one.defaults.items()
+        ]
+        sentences += [
+            f"{name}.{column} {sentence}" for column, points in one.points.items() if (sentence := points.sentence)
+        ]
+        sentences += [f"{name}.{column} {walls.sentence}" for column, walls in one.walls.items()]
+        sentences += [f"{name}.{column} {dates.sentence}" for column, dates in one.dates.items()]
+        sentences += [
+            plan_sentence(name, one.binding.table.column(column), statuses) for column, statuses in one.plans.items()
+        ]
+    return sentences
+
+
+def mapping_sentences(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | None]) -> list[str]:
+    """Return sentences on what a mapping assumes: tables that are absent, times and flags, and silence."""
+    sentences: list[str] = []
+    for name, binding in bindings.items():
+        if binding is None:
+            if not TABLES[name].optional:
+                sentences.append(f"The source has no {name}.")
+            continue
+        for column, form in binding.forms.items():
+            where = f"{name}.{column}"
+            if isinstance(form, Substitute):
+                times = " and ".join(
+                    "the extraction that first saw the row" if t == "extraction" else t for t in form.of
+                )
+                sentences.append(f"{where} is not in the source: the earliest of {times} stands in for it.")
+            elif isinstance(form, Flag) and isinstance(form.known, str):
+                sentences.append(
+                    f"{where} is a flag without a time ({form.flag}): it counts as known from the extraction that "
+                    "first saw it, so it is empty for the past."
+                )
+            elif isinstance(form, Flag) and not isinstance(form.known, str):
+                sentences.append(
+                    f"{where} is a flag without a time ({form.flag}): it is assumed known {form.known.hours:g} hours "
+                    f"after {form.known.after}."
+                )
+    if (leads := bindings["leads"]) is not None:
+        sentences += history_assumptions(leads, bindings[CHANGES])
+    if (days := chosen.mapping.silence_closes_after_days) is not None:
+        sentences.append(f"A lead counts as closed after {days} days without a fact.")
+    return sentences
+
+
+def missing_row_sentences(evidence: Evidence) -> list[str]:
+    """Return sentences on the stored rows that the source has no more."""
+    return [
+        f"{each.table}: {each.missing:,} of {each.stored:,} rows that were read before are not in the source any more. "
+        "They count as they were when they were last read."
+        for each in evidence.tables
+        if each.missing > 0
+    ] + [
+        f"{each.table}: {each.unseen:,} rows have come to {each.place} with a watermark before the last one that was "
+        "loaded. The next extraction reads the table whole."
+        for each in evidence.tables
+        if each.unseen > 0
+    ]
+
+
+def changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> list[str]:
+    """Return a sentence on changes of leads that extractions saw at a clock that was ahead of this one."""
+    rows, last = one_row(
+        connection,
+        f"select count(*), max(known_at) from known_{CHANGES} where origin = 'extraction' "
+        f"and known_at > timestamptz '{clock.isoformat()}'",
+    )
+    if not rows:
+        return []
+    return [
+        f"{rows:,} changes of leads were seen by extractions whose clock was ahead of this one, at the latest "
+        f"{last.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}: each counts once the clock has come to the time at which it was "
+        "seen."
+    ]
+
+
+def deletion_marks(reader: Source, binding: TableBinding) -> list[str]:
+    """Return the columns without a mapping by which a source marks rows as deleted."""
+    return [
+        column
+        for column in reader.columns()[binding.source_table]
+        if column not in binding.source_columns
+        and re.sub(r"[^a-z]", "", column.lower()) in DELETION_MARKS
+        and (kind := reader.type_of(binding.source_table, column)) is not None
+        and not kind.startswith(NESTED)
+    ]
+
+
+def deleted_sentences(
+    connection: DuckDBPyConnection, reader: Source, validated: Mapping[str, Validated]
+) -> Iterator[str]:
+    """Yield sentences on rows that the source marks as deleted."""
+    no = literals([*FALSE, *MISSING])
+    for name, one in validated.items():
+        for column in deletion_marks(reader, one.binding):
+            marked, rows = one_row(
+                connection,
+                f"select count(*) filter (folded(cleaned({of_source(column)})) not in ({no})), count(*) "
+                f"from source_{name}",
+            )
+            if marked:
+                yield (
+                    f"{name}: {marked:,} of {rows:,} rows that were read are marked as deleted ({column} of "
+                    f"{one.place}), and count as all others do. Leave them out of the export, or name a view without "
+                    "them in the mapping (table: …)."
+                )
+
+
+def unread_file_sentences(reader: Source, bindings: Mapping[str, TableBinding | None]) -> Iterator[str]:
+    """Yield sentences on files that are not read, and whose names differ from those of tables by a number or so."""
+    if reader.folder is None:
+        return
+    read = {one.source_table.casefold(): name for name, one in bindings.items() if one is not None}
+    for table, name in read.items():
+        others = [
+            reader.place(each)
+            for each in reader.columns()
+            if each.casefold() not in read and COPY.fullmatch(each.casefold().replace(table, "", 1)) is not None
+        ]
+        if others:
+            yield (
+                f"{name}: {reader.place(table)} is read, and {', '.join(others)} beside it "
+                f"{'is' if len(others) == 1 else 'are'} not. If they have more of its rows, put the files, and nothing "
+                f"else, into a folder {table}.csv (or {table}.parquet)."
+            )

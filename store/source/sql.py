@@ -1,0 +1,47 @@
+"""Small helpers for composing SQL text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+_OF_SOURCE = "source "
+
+
+def one_row(connection: DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
+    """Return the only row of an aggregate."""
+    row: tuple[Any, ...] = connection.execute(query, parameters).fetchall()[0]
+    return row
+
+
+def quoted(identifier: str) -> str:
+    """Return an identifier in double quotes."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def of_source(column: str) -> str:
+    """Return the name, quoted, of a column of the source in ``source_<table>``.
+
+    It has a prefix, so that a source may have columns called ``record``, ``rowid`` or ``derived_key``.
+    """
+    return quoted(_OF_SOURCE + column)
+
+
+def source_types(connection: DuckDBPyConnection, table: str) -> dict[str, str]:
+    """Return the types of the columns of ``source_<table>`` by their names in the source."""
+    described = connection.execute(f"describe source_{table}").fetchall()
+    return {name.removeprefix(_OF_SOURCE): kind for name, kind, *_ in described if name.startswith(_OF_SOURCE)}
+
+
+def literal(text: str | None) -> str:
+    """Return a text literal, or ``null``."""
+    return "null" if text is None else "'" + text.replace("'", "''") + "'"
+
+
+def literals(texts: Iterable[str]) -> str:
+    """Return text literals for a list in SQL, which is never empty."""
+    return ", ".join(map(literal, texts)) or "''"

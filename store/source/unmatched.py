@@ -1,0 +1,198 @@
+"""What a mapping says and this source does not have: entries that match no row, word or column.
+
+A word that is misspelt in a mapping does nothing, and nothing fails. So each entry that somebody has written is looked
+for in what was read. Entries of shipped mappings are not: they fit a family of CRMs.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+
+from duckdb import DuckDBPyConnection
+
+from store.source.checking.numbers import NUMERIC
+from store.source.checking.validation import Validated, types_read
+from store.source.contract import CHANGES, OVERWRITTEN
+from store.source.mapping.binding import TableBinding
+from store.source.mapping.forms import FirstOf, SourceMapping, TableMapping
+from store.source.reading.sources import Source
+from store.source.sql import literal, literals, of_source, one_row
+from store.source.values.words import folded
+
+WORDS_LISTED = 5
+"""Words of a column that are named, the most frequent first."""
+
+
+def unmatched(
+    connection: DuckDBPyConnection,
+    own: SourceMapping,
+    bindings: Mapping[str, TableBinding | None],
+    validated: Mapping[str, Validated],
+    reader: Source,
+) -> list[str]:
+    """Return sentences on the entries of a mapping that match nothing, and on words that its value maps lack.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        The scratch database, with ``source_<table>`` and ``typed_<table>``.
+    own : SourceMapping
+        What somebody has written, without what it is based on.
+    bindings, validated
+        By contract table.
+    reader : Source
+    """
+    sentences = []
+    if "schema_" in own.model_fields_set and reader.folder is not None:
+        sentences.append(f"The mapping's schema {own.schema_!r} is not used: a folder has none.")
+    for name, spec in own.tables.items():
+        binding = bindings[name]
+        if binding is None:
+            sentences += _absent(name, spec, reader)
+        else:
+            sentences += _unused(connection, name, spec, binding, reader)
+            sentences += _typed_numbers(connection, spec, validated[name])
+            sentences += _of_words(connection, spec, binding, bindings[CHANGES], validated[name])
+    if "missing" in own.model_fields_set:
+        sentences += _of_missing(connection, own.missing, validated.values())
+    return sentences
+
+
+def _absent(name: str, spec: TableMapping, reader: Source) -> Iterator[str]:
+    if spec.absent and (spec.table or name) in reader.columns():
+        yield f"The mapping declares {name} absent, and {reader.place(spec.table or name)} is there: it is not read."
+    if spec.model_fields_set - {"absent"}:
+        why = "it declares the table absent" if spec.absent else "the source has no such table"
+        yield f"The mapping's entries of {name} are not used: {why}."
+
+
+def _unused(
+    connection: DuckDBPyConnection, name: str, spec: TableMapping, binding: TableBinding, reader: Source
+) -> Iterator[str]:
+    for column in spec.units:
+        if not binding.reads(column):
+            yield f"The mapping's unit of {name}.{column} is not used: the source has no such column."
+        elif not one_row(connection, f"select count({column}) from typed_{name}")[0]:
+            yield f"The mapping's unit of {name}.{column} is not used: no row that was read has a number."
+        elif not one_row(connection, f"select count(nullif({column}, 0)) from typed_{name}")[0]:
+            yield f"{name}.{column} is 0 in all rows, by the mapping's unit or as it was read: it has two decimals."
+    for what, columns in (("format of times", spec.times), ("form of numbers", spec.numbers)):
+        for column in columns:
+            if not binding.reads(column):
+                yield f"The mapping's {what} of {name}.{column} is not used: the source has no such column."
+    if "overlap_minutes" in spec.model_fields_set and binding.watermark is None:
+        yield f"The mapping's overlap_minutes of {name} is not used: the table has no watermark."
+    if spec.watermark is not None:
+        if reader.folder is not None:
+            yield f"The mapping's watermark of {name} is not used: a folder is always read whole."
+        elif not binding.reads(spec.watermark):
+            yield (
+                f"The mapping's watermark of {name} is not used: the source has no column for {spec.watermark}, so the "
+                "table is read whole."
+            )
+
+
+def _typed_numbers(connection: DuckDBPyConnection, spec: TableMapping, one: Validated) -> Iterator[str]:
+    table = one.binding.table
+    types = types_read(connection, table, one.reading)
+    for column in spec.numbers:
+        if isinstance(form := one.binding.forms[column], str) and types[form].startswith(NUMERIC):
+            of = f"{table.name}.{column}"
+            yield f"The mapping's form of numbers of {of} is not used: its values are numbers already."
+
+
+def _of_words(
+    connection: DuckDBPyConnection,
+    spec: TableMapping,
+    binding: TableBinding,
+    history: TableBinding | None,
+    validated: Validated,
+) -> Iterator[str]:
+    # of a table read in part, rows that are not read again may have the words
+    if validated.reading.part is not None:
+        return
+    table = binding.table
+    for column, values in spec.values.items():
+        words = _words(connection, binding, column, history)
+        where = f"{table.name}.{column}"
+        if words is None:
+            yield f"The mapping's value map of {where} is not used: the column is not read from words of the source."
+            continue
+        found = {folded(word) for word, _ in words}
+        if lost := [word for word in values if folded(word) not in found]:
+            yield (
+                f"The mapping's value map of {where} has {_counted(lost, 'word')} that no row has: "
+                f"{_listed(map(repr, lost))}. Check the spelling."
+            )
+        if table.column(column).vocabulary or not table.column(column).words_kept:
+            continue
+        mapped = binding.values.get(column, {})
+        known = {folded(word) for word in (*mapped, *filter(None, mapped.values()), *binding.missing_words(column))}
+        if rest := [(word, rows) for word, rows in words if folded(word) not in known]:
+            rows = sum(rows for _, rows in rest)
+            one = len(rest) == 1
+            stays = (
+                f"{'stays as it is' if one else 'stay as they are'}, for the value map lacks {'it' if one else 'them'}"
+            )
+            shown = [
+                f"{one_row(connection, f'select shown({literal(word)})')[0]!r} ({rows:,})"
+                for word, rows in rest[:WORDS_LISTED]
+            ]
+            yield (
+                f"{where}: {_counted(rest, 'word')} in {_counted(range(rows), 'row')} {stays}: "
+                f"{_listed(shown, len(rest))}."
+            )
+
+
+def _of_missing(
+    connection: DuckDBPyConnection, words: Sequence[str], validated: Collection[Validated]
+) -> Iterator[str]:
+    # of a table read in part, rows that are not read again may have the words
+    if not words or any(one.reading.part is not None for one in validated):
+        return
+    wanted = literals(sorted(set(map(folded, words))))
+    selects = [
+        f"select folded(cleaned({of_source(column)})) as word from source_{one.binding.table.name}"
+        for one in validated
+        for column in one.binding.source_columns
+    ]
+    found = {
+        word
+        for (word,) in connection.execute(
+            f"select distinct word from ({' union all '.join(selects)}) where word in ({wanted})"
+        ).fetchall()
+    }
+    if lost := [word for word in words if folded(word) not in found]:
+        yield (
+            f"The mapping's list of missing has {_counted(lost, 'word')} that no row has: {_listed(map(repr, lost))}. "
+            "Check the spelling."
+        )
+
+
+def _words(
+    connection: DuckDBPyConnection, binding: TableBinding, column: str, history: TableBinding | None
+) -> list[tuple[str, int]] | None:
+    """Return the words that rows have before they are mapped, and how many rows, the most frequent first."""
+    form = binding.forms[column]
+    names = [form] if isinstance(form, str) else list(form.first_of) if isinstance(form, FirstOf) else []
+    selects = [f"select cleaned({of_source(name)}) as word from source_{binding.table.name}" for name in names]
+    if not selects:
+        return None
+    if binding.table.name == "leads" and column in OVERWRITTEN and history is not None:
+        value = history.forms["value"]
+        if isinstance(value, str):
+            # the history of a lead is read by the value maps of leads
+            selects.append(f"select cleaned({of_source(value)}) as word from source_{CHANGES}")
+    return connection.execute(
+        f"select word, count(*) from ({' union all '.join(selects)}) where word is not null "
+        "group by word order by 2 desc, 1"
+    ).fetchall()
+
+
+def _counted(items: Sized, noun: str) -> str:
+    return f"{len(items):,} {noun}{'' if len(items) == 1 else 's'}"
+
+
+def _listed(words: Iterable[str], of: int | None = None) -> str:
+    listed = list(words)
+    total = len(listed) if of is None else of
+    shown = listed[:WORDS_LISTED]
+    return ", ".join(shown) + (f" and {total - len(shown):,} more" if total > len(shown) else "")

@@ -1,0 +1,121 @@
+"""Contact data in a text: e-mail addresses and telephone numbers, as people write them.
+
+A country is known of no text: a row of digits is a telephone number if it is written like one.
+"""
+
+import re
+from functools import lru_cache
+from html import unescape
+from urllib.parse import unquote
+
+from store.source.values.words import plain
+
+# Telephone numbers as people write them. A bare row of digits is not taken for one unless it starts like a national
+# number (0, then not 0, ten or eleven digits): it cannot be told from an id.
+PHONES = (
+    r"\+\s?\d[\d\s().\-/]{5,22}\d",
+    r"(?:[0178][\s.\-]*)?\(\d{2,5}\)[\d\s.\-/]{4,14}\d",
+    r"0[1-9]\d{8,9}",
+    r"00[1-9]\d{9,12}",
+    r"00[1-9][\d\s().\-/]{9,18}",
+    r"0(?:\d{1,4}|\s\d{2,4})(?:\s?[./\-]\s?|\s)\d[\d\s./\-]{4,12}\d",
+    r"(1[\s.\-])?\d{3}[\s.\-]\d{3}[\s.\-]\d{4}",
+)
+
+EMAIL = r"[^\s@<>,;]+@[^\s@<>,;]+\.[A-Za-z]{2,}"
+
+_PHONE = re.compile("|".join(PHONES))
+
+# in a text of several words a number needs more than a leading zero
+_IN_TEXT = re.compile("|".join((*PHONES[:2], *PHONES[3:5], PHONES[6], r"0\d{1,4}(?:[\s./\-]\d{2,4}){2,5}")))
+
+_HINTED = re.compile(r"[+(]?\d[\d\s().\-/]{5,20}\d")
+
+_ADDRESS = re.compile(
+    r"[^\s@<>,;:=?&/]+(?:@|@\s|\s@)(?:[^\W_]|-)+(?:\.(?:[^\W_]|-)+)*\.[^\W\d_](?:[^\W_]|-)+"
+    r"|[^\s@<>,;:=?&/]+@(?:[^\W_]|-)+(?:\.(?:[^\W_]|-)+)+"
+    r"|[^\s@<>,;:=?&/]+@\[[\d.]+\]"
+    r"|^(?:mailto:)?[\w.+\-]+@[\w\-]+$"
+    r"|[\w.+\-]+\s+at\s+[\w\-]+\s+dot\s+(?:com|org|net|edu|gov|info|biz|[a-z]{2})\b"
+    r"|[\w.+\-]+\s*[(\[{]\s*(?:at|@)\s*[)\]}]\s*[\w\-]+\s*(?:\.|[(\[{]\s*(?:dot|\.)\s*[)\]}])\s*\w{2,}",
+    re.IGNORECASE,
+)
+
+_RUN = re.compile(r"[+(]*\d[\d\s().\-/]*")
+
+_HINT = re.compile(
+    r"(?:t[e\u00e9]l(?:efono?|ephone|efone|\u00e9phone|\u00e9fono|f)?|phone|ph|mob(?:ile?|il)?|cell(?:ulare)?|fon|"
+    r"handy|fax|tlf|cep|gsm|movil|m\u00f3vil|portable|whats\s?app|wa\.me|call(?:\s?to)?|sms|"
+    r"\u260e|\u260f|\U0001f4de|\U0001f4f1)(?:\W?(?:nr|no|num(?:mer|ber|ero)?))?\W*$",
+    re.IGNORECASE,
+)
+
+_HINT_AFTER = re.compile(
+    r"\W*(?:x\W?\d|ext\b|(?:mobile?|mobil|cell|tel|phone|fax|handy|whats\s?app|home|work|office|private?)\b)",
+    re.IGNORECASE,
+)
+
+_REFERENCE = re.compile(
+    r"(?:#|\b(?:no|nr|num|number|id|ref|reference|order|invoice|inv|case|ticket|iban|bic|account|acct|contract|policy|"
+    r"isbn|ean|vat|version|v|auftrag|rechnung|vertrag|konto|kunde|customer|zip|plz)\b)\W*$",
+    re.IGNORECASE,
+)
+
+_DATE = re.compile(r"(?:\d{1,2}[./\-]\d{1,2}[./\-]\d{2}(?:\d{2})?|\d{4}[./\-]\d{1,2}[./\-]\d{1,2})(?!\d)")
+
+_ATTACHED = re.compile(r"(?:[^\W_][^\w\s:;,=(\[{<\"']*|_)$")
+
+_DRAWN_OUT = re.compile(r"(?<=\d)\u30fc+(?=\d)")
+
+_QUOTES = "='\"`\u00b4\u2018\u2019\u201a\u201c\u201d\u201e "
+
+_MIN_DIGITS = 7
+
+
+@lru_cache(maxsize=1 << 16)
+def is_contact(text: str) -> bool:
+    """Say whether a text holds an e-mail address or a telephone number."""
+    # a sign of Japanese that draws a vowel out stands for a dash between digits
+    return is_address(text) or _holds_number(_DRAWN_OUT.sub("-", plain(_decoded(text))).strip(_QUOTES))
+
+
+def is_address(text: str) -> bool:
+    """Say whether a text holds an e-mail address."""
+    seen = plain(_decoded(text)).strip(_QUOTES).replace("\u3002", ".")
+    return ("@" in seen or "at" in seen.lower()) and _ADDRESS.search(seen) is not None
+
+
+def _decoded(text: str) -> str:
+    """Return a text as a browser shows it: entities of HTML and percent-encoded characters are what they stand for."""
+    shown = unescape(text) if "&" in text else text
+    return unquote(shown) if "%" in shown else shown
+
+
+def _holds_number(text: str) -> bool:
+    if sum(map(str.isdigit, text)) < _MIN_DIGITS:
+        return False
+    if _PHONE.fullmatch(text) and not _DATE.match(text):
+        return True
+    return any(_is_number(text, run) for run in _RUN.finditer(text))
+
+
+def _is_number(text: str, run: re.Match[str]) -> bool:
+    """Say whether a row of digits within a text is a telephone number, or holds one."""
+    digits = run.group().rstrip("\t\n ()./-")
+    before, after = text[: run.start()], text[run.start() + len(digits) :]
+    is_hinted = bool(_HINT.search(before) or _HINT_AFTER.match(after))
+    # part of a longer sign, such as an id
+    if not is_hinted and (_ATTACHED.search(before) or re.match(r"\w", after)):
+        return False
+    is_reference = not is_hinted and bool(_REFERENCE.search(before))
+    # there may be two numbers in one text
+    for part in (digits, *re.split(r"(?=\+)|\s/\s|\s-\s", digits)):
+        number = part.strip(" ./-")
+        number = number if number.count("(") == number.count(")") else number.strip("()")
+        if _DATE.match(number) or sum(map(str.isdigit, number)) < _MIN_DIGITS:
+            continue
+        if is_hinted and _HINTED.fullmatch(number):
+            return True
+        if (number.startswith("+") or not is_reference) and _IN_TEXT.fullmatch(number):
+            return True
+    return False

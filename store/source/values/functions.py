@@ -1,0 +1,138 @@
+"""Functions on one value, which every table's validation uses: texts without contact data, words, and ISO 8601."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from store.source.sql import literal
+from store.source.values.contacts import EMAIL, PHONES, is_address, is_contact
+from store.source.values.words import ASCII_BLANKS, folded, plain
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+# a number of seven digits or more that is not part of a longer sign, such as an id
+_NUMBER_WITHIN = r"(^|[^\dA-Za-z_\-])[+(]*\d[\d\s().\-/]{5,}\d([^\dA-Za-z_.\-]|x|$)"
+
+_BLANK = r"[\p{Z}\p{Cc}\p{Cf}]"
+
+_DATE = r"\d{1,4}[./\- ]\d{1,2}[./\- ]\d{1,4}([T ,]+[\d:.]+ ?([AaPp][Mm])?)?"
+
+_NUMBER = r"-?\d{1,3}([ .,']\d{3})*([.,]\d+)?"
+
+_CLOCK = r"(?:[01]\d|2[0-3])"
+
+_USUAL_WALL = rf"\d{{4}}-\d\d-\d\d(?:[T ]{_CLOCK}:[0-5]\d(?::[0-5]\d(?:\.\d+)?)?)?"
+
+_USUAL_MOMENT = (
+    rf"\d{{4}}-\d\d-\d\d[T ]{_CLOCK}:[0-5]\d(?::[0-5]\d(?:\.\d+)?)?(?:Z| UTC|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)"
+)
+
+ISO_DAY = r"(?:\d{4}-\d\d-\d\d|\d{8})"
+
+_TIME = rf"[Tt ]{_CLOCK}(?::?[0-5]\d(?::?[0-5]\d(?:[.,]\d+)?)?)?"
+
+_OFFSET = r" ?(?:[Zz]|UTC|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)"
+
+_PARTS = (
+    r"^(\d{4})-?(\d\d)-?(\d\d)(?:[Tt ](\d\d)(?::?(\d\d)(?::?(\d\d)(?:[.,](\d+))?)?)?"
+    r"(?: ?(?:[Zz]|UTC|([+-])(\d\d)(?::?(\d\d))?))?)?$"
+)
+
+_NAMES = "['y', 'm', 'd', 'h', 'mi', 's', 'f', 'sign', 'oh', 'om']"
+
+# PostgreSQL writes so what lies outside all bounds: it is a time, and refused as such
+_FAR = r"-?infinity|\d{5,6}-\d\d-\d\d.*|\d{4}-\d\d-\d\d.* BC"
+
+_MACROS = (
+    "create macro is_ascii(v) as strlen(v) = length(v)",
+    # PostgreSQL cannot store a NUL
+    (
+        "create macro cleaned_text(v) as nullif(case when is_ascii(v) then trim(replace(v, chr(0), ''), "
+        f"{literal(ASCII_BLANKS)}) else regexp_replace(nfc_normalize(replace(v, chr(0), '')), "
+        f"{literal(f'^{_BLANK}+|{_BLANK}+$')}, '', 'g') end, '')"
+    ),
+    "create macro cleaned(v) as cleaned_text(cast(v as varchar))",
+    # what follows asks Python of texts that are not plain alone, which are few
+    "create macro plain(v) as case when is_ascii(v) then v else plain_of(v) end",
+    "create macro folded(v) as case when is_ascii(v) then lower(v) else folded_of(v) end",
+    f"create macro holds_email(v) as contains(v, '@') and regexp_matches(v, {literal(EMAIL)})",
+    f"create macro is_phone(v) as regexp_full_match(v, {literal('|'.join(PHONES))})",
+    (
+        "create macro may_hold_address(v) as not is_ascii(v) or regexp_matches(v, '[@%&]') "
+        r"or regexp_matches(v, '(?i)[(\[{]\s*at\s*[)\]}]|\sat\s.+\sdot\s')"
+    ),
+    (
+        f"create macro may_hold_number(v) as regexp_matches(v, {literal(_NUMBER_WITHIN)}) "
+        r"and not regexp_full_match(v, '[\d.\-]+')"
+    ),
+    (
+        "create macro holds_address(v) as case when holds_email(v) then true when may_hold_address(v) "
+        "then found_address(v) else false end"
+    ),
+    (
+        "create macro holds_contact(v) as case when holds_email(v) or is_phone(v) then true "
+        "when may_hold_address(v) or may_hold_number(v) then found_contact(v) else false end"
+    ),
+    "create macro pseudonym(v) as 'pseudonym-' || left(sha256(v), 12)",
+    # a stable pseudonym, so that keys still join
+    "create macro contact_free(v) as case when holds_contact(v) then pseudonym(v) else v end",
+    "create macro contact_free_postal(v) as case when holds_address(v) then pseudonym(v) else v end",
+    # what goes into a reject: a misplaced message must not come in by that door
+    (
+        "create macro shown(v) as case when length(v) > 64 then '(text of ' || length(v) || ' characters)' "
+        "else contact_free(v) end"
+    ),
+    # of a time or a number that could not be read: a date is written like a telephone number
+    (
+        "create macro shown_figure(v) as case when length(v) <= 64 and "
+        f"regexp_full_match(v, {literal(f'{_DATE}|{_NUMBER}')}) then v else shown(v) end"
+    ),
+    # the key under which an earlier version stored a value
+    (
+        "create macro cleaned_before(v) as nullif(trim(replace(cast(v as varchar), chr(0), ''), "
+        "' ' || chr(9) || chr(10) || chr(13)), '')"
+    ),
+    "create macro contact_free_before(v) as case when holds_email(v) or is_phone(v) then pseudonym(v) else v end",
+    # ISO 8601: of a text that names its zone the moment, of another one what the clock on the wall shows
+    # (a list of one, so that the parts are taken once)
+    f"create macro iso_parts(v) as regexp_extract(v, {literal(_PARTS)}, {_NAMES})",
+    (
+        "create macro clock_of(p) as try_cast(p.y || '-' || p.m || '-' || p.d || ' ' || lpad(p.h, 2, '0') || ':' || "
+        "lpad(p.mi, 2, '0') || ':' || lpad(p.s, 2, '0') || '.' || rpad(left(p.f, 6), 6, '0') as timestamp)"
+    ),
+    (
+        "create macro offset_of(p) as to_minutes(case when p.sign = '-' then -1 else 1 end * "
+        "(coalesce(try_cast(p.oh as integer), 0) * 60 + coalesce(try_cast(p.om as integer), 0)))"
+    ),
+    (
+        f"create macro iso_moment(v) as case when regexp_full_match(v, {literal(_USUAL_MOMENT)}) "
+        "then try_cast(v as timestamptz) "
+        f"when regexp_full_match(v, {literal(ISO_DAY + _TIME + _OFFSET)}) "
+        "then list_transform([iso_parts(v)], lambda p: timezone('UTC', clock_of(p) - offset_of(p)))[1] "
+        f"when regexp_full_match(v, {literal(_FAR)}) "
+        "then case when starts_with(v, '-') or ends_with(v, 'BC') then '-infinity' else 'infinity' end::timestamptz end"
+    ),
+    (
+        f"create macro iso_wall(v) as case when regexp_full_match(v, {literal(_USUAL_WALL)}) "
+        "then try_cast(v as timestamp) "
+        f"when regexp_full_match(v, {literal(f'{ISO_DAY}(?:{_TIME})?')}) "
+        "then list_transform([iso_parts(v)], lambda p: clock_of(p))[1] end"
+    ),
+    # most times need no more than one look
+    (
+        f"create macro iso_utc(v) as case when regexp_full_match(v, {literal(f'{_USUAL_MOMENT}|{_USUAL_WALL}')}) "
+        "then try_cast(v as timestamptz) else coalesce(iso_moment(v), timezone('UTC', iso_wall(v))) end"
+    ),
+)
+
+
+def create_functions(connection: DuckDBPyConnection) -> None:
+    """Create the functions on one value in a scratch database."""
+    connection.create_function("plain_of", plain, ["varchar"], "varchar")
+    connection.create_function("folded_of", folded, ["varchar"], "varchar")
+    connection.create_function("found_address", is_address, ["varchar"], "boolean")
+    connection.create_function("found_contact", is_contact, ["varchar"], "boolean")
+    for macro in _MACROS:
+        connection.execute(macro)

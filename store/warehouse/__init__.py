@@ -1,0 +1,1 @@
+"""The database that the pipeline writes, behind one interface for all engines."""

@@ -1,0 +1,1 @@
+"""DuckDB: a file that one process holds at a time."""

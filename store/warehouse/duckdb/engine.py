@@ -1,0 +1,299 @@
+"""A DuckDB file as a warehouse, which one process holds at a time; its scratch space is databases in memory."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from store.addresses import refuse_characters
+from store.faults import WarehouseDamagedError, damaged_warehouse
+from store.warehouse.duckdb.marts import FileReaders
+from store.warehouse.engine import Engine, Excerpt, WarehouseBusyError
+from store.warehouse.readers import Readers
+from store.warehouse.scratch import Name, Place, Readable, Scratch, World, refused
+from store.warehouse.tables import Connection
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+LOG = logging.getLogger(__name__)
+Opened = TypeVar("Opened")
+
+LOG_BEGINS = b"\x64\x00\x62"
+"""How a log of DuckDB's (``.wal``) begins: with an entry that states its version."""
+
+PATIENCE_SECONDS = 120
+"""How long a file is waited for that another process holds: so long may the dbt of a killed run live on."""
+
+
+class _Place(Place):
+    """A database in memory that is attached to a connection."""
+
+    def __init__(self, connection: Readable, name: str, prefix: str) -> None:
+        super().__init__(connection, name, prefix)
+        connection.execute(f"attach ':memory:' as \"{name}\"")
+
+    def schema(self, name: str) -> str:
+        return f'"{self.name}"."{name}"'
+
+    def drop(self) -> None:
+        self.connection.execute(f'detach "{self.name}"')
+
+
+class _World(World):
+    """A database of its own in memory, which reaches neither files nor other databases.
+
+    It is named as that of the warehouse, so that compiled SQL runs as it is.
+    """
+
+    def __init__(self, warehouse: DuckDBPyConnection) -> None:
+        import duckdb
+
+        self._warehouse = warehouse
+        self._name: str = warehouse.execute("select current_database()").fetchall()[0][0]
+        self._world: DuckDBPyConnection = duckdb.connect(
+            ":memory:",
+            config={
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "enable_external_access": "false",
+            },
+        )
+        for statement in (
+            f"attach ':memory:' as \"{self._name}\"",
+            f'use "{self._name}"',
+            "set TimeZone = 'UTC'",
+            "set enable_progress_bar = false",
+            # variables of this process are no tables
+            "set python_enable_replacements = false",
+            "set lock_configuration = true",
+        ):
+            self._world.execute(statement)
+
+    def fill(self, name: Name, columns: Mapping[str, str], query: str) -> None:
+        types = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
+        self._create(name, f"table {self.relation(name)} ({types})")
+        self._world.register("incoming", self._warehouse.sql(query).to_arrow_table())
+        self._world.execute(f"insert into {self.relation(name)} select * from incoming")
+        self._world.unregister("incoming")
+
+    def make(self, name: Name, query: str, *, kind: str = "table") -> None:
+        import duckdb
+
+        try:
+            self._create(name, f"{kind} {self.relation(name)} as {query}")
+        except (
+            duckdb.DataError, duckdb.IntegrityError, duckdb.NotSupportedError, duckdb.ProgrammingError,
+            duckdb.PermissionException,
+        ) as error:  # fmt: skip
+            raise refused(name, error) from error
+
+    def take(self, name: Name, other: World, condition: str) -> None:
+        rows = other.rows(f"select * from {other.relation(name)} where {condition}")
+        self._world.register("incoming", rows)
+        self._create(name, f"table {self.relation(name)} as select * from incoming")
+        self._world.unregister("incoming")
+
+    def relation(self, name: Name) -> str:
+        return f'"{self._name}"."{name[0]}"."{name[1]}"'
+
+    def rows(self, query: str) -> pa.Table:
+        return self._world.sql(query).to_arrow_table()
+
+    def close(self) -> None:
+        self._world.close()
+
+    def _create(self, name: Name, what: str) -> None:
+        self._world.execute(f'create schema if not exists "{name[0]}"')
+        self._world.execute(f"create {what}")
+
+
+class MemoryScratch(Scratch):
+    """Databases in memory."""
+
+    dialect = "duckdb"
+    max_facts = 400_000
+    places = _Place
+
+    def __init__(self, connection: DuckDBPyConnection, prefix: str) -> None:
+        super().__init__(connection, prefix)
+        self.opened = connection
+
+    @contextmanager
+    def world(self) -> Iterator[World]:
+        """Make a database that nothing else reaches."""
+        own = _World(self.opened)
+        try:
+            yield own
+        finally:
+            own.close()
+
+
+class DuckDBConnection:
+    """A connection of DuckDB's own, with what every `Connection` has besides.
+
+    Parameters
+    ----------
+    opened : DuckDBPyConnection
+    """
+
+    def __init__(self, opened: DuckDBPyConnection) -> None:
+        self.opened = opened
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.opened, name)
+
+    def append(self, schema: str, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Append rows by one statement."""
+        places = ", ".join(f"({', '.join('?' * len(row))})" for row in rows)
+        self.opened.execute(
+            f"insert into {schema}.{table} ({', '.join(columns)}) values {places}",
+            [value for row in rows for value in row],
+        )
+
+    def change_key(self, schema: str, table: str, key: Sequence[str], definition: str) -> None:
+        """Make the table anew, for DuckDB cannot change the key of one."""
+        del key
+        self.opened.execute(f"create table {schema}.{table}_anew ({definition})")
+        self.opened.execute(f"insert into {schema}.{table}_anew by name select * from {schema}.{table}")
+        self.opened.execute(f"drop table {schema}.{table}")
+        self.opened.execute(f"alter table {schema}.{table}_anew rename to {table}")
+
+    def arrow(self, query: str) -> pa.Table:
+        """Return the rows of a query as Arrow has them."""
+        return self.opened.sql(query).to_arrow_table()
+
+    @contextmanager
+    def scratch(self, prefix: str, reads: Collection[Name] = ()) -> Iterator[Scratch]:
+        """Make databases in memory: nobody else writes what is read meanwhile."""
+        del reads
+        yield MemoryScratch(self.opened, prefix)
+
+
+def opened(path: str = ":memory:") -> DuckDBPyConnection:
+    """Open a file, or a database in memory, with its session in UTC."""
+    import duckdb
+
+    connection = duckdb.connect(path)
+    connection.execute("set TimeZone = 'UTC'")
+    # the bar would be drawn between the lines of a run
+    connection.execute("set enable_progress_bar = false")
+    return connection
+
+
+def patiently(path: str, open_it: Callable[[], Opened]) -> Opened:
+    """Open a DuckDB file, and wait while another process holds it.
+
+    Raises
+    ------
+    WarehouseBusyError
+        If another process still holds the file after two minutes.
+    WarehouseDamagedError
+        If it is damaged.
+    """
+    import duckdb
+
+    _refuse_unlike(path)
+    for second in range(PATIENCE_SECONDS + 1):
+        if second:
+            time.sleep(1)
+        try:
+            return open_it()
+        except duckdb.Error as error:
+            if "lock on file" not in str(error):
+                _refuse_damaged(path, error)
+                raise
+            busy = error
+        if second == 1:
+            LOG.warning(f"{path} is held by another process, waiting for {PATIENCE_SECONDS} seconds: {busy}")
+    raise WarehouseBusyError(
+        f"{path}: expected to open the warehouse, found it held by another process. Close that process; readers should "
+        f"open the published snapshot, which never blocks and is never blocked. DuckDB says: {busy}"
+    ) from busy
+
+
+@dataclass(frozen=True)
+class DuckDB(Engine):
+    """The engine of ``duckdb:<path>``."""
+
+    is_file = True
+    marts = "marts"
+
+    @property
+    def shown(self) -> str:
+        """The path of the file."""
+        return self.address.partition(":")[2]
+
+    def canonical(self, environment: Mapping[str, str]) -> str:
+        """Return the address with the whole path."""
+        del environment
+        path = str(Path(self.shown).expanduser().resolve())
+        refuse_characters(path, "?\\")
+        return f"duckdb:{path}"
+
+    def environment(self) -> dict[str, str]:
+        """Return the target, and its path."""
+        return {"LEADLINE_DBT_TARGET": "duckdb", "LEADLINE_DUCKDB_PATH": self.shown}
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Open the file, once nobody else holds it."""
+        with self._open() as connection:
+            yield DuckDBConnection(connection)
+
+    def analyze(self, excerpts: Sequence[Excerpt]) -> AbstractContextManager[DuckDBPyConnection]:
+        """Open the file itself, with all that is in it; of what is written, temporary tables alone may be."""
+        del excerpts
+        return self._open()
+
+    @contextmanager
+    def _open(self) -> Iterator[DuckDBPyConnection]:
+        import duckdb
+
+        Path(self.shown).parent.mkdir(parents=True, exist_ok=True)
+        connection = patiently(self.shown, partial(opened, self.shown))
+        try:
+            yield connection
+        except duckdb.Error as error:
+            _refuse_damaged(self.shown, error)
+            raise
+        except RuntimeError as error:
+            # which DuckDB raises in place of what the handler of a signal does
+            if str(error) == "Query interrupted":
+                raise KeyboardInterrupt from error
+            raise
+        finally:
+            connection.close()
+
+    def readers(self, published: Path, group: str | None = None) -> Readers:
+        """Return the file that readers open."""
+        return FileReaders(published, group)
+
+
+def _refuse_unlike(path: str) -> None:
+    """Refuse what DuckDB would wait for without end, and a log of it that it would drop without a word."""
+    said, log = None, Path(f"{path}.wal")
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        said = f"{path} is not a valid DuckDB database file, but a pipe or a device"
+    else:
+        begins = b""
+        # it may go meanwhile, of a process that writes
+        with suppress(FileNotFoundError, IsADirectoryError), log.open("rb") as file:
+            begins = file.read(len(LOG_BEGINS))
+        if begins and begins != LOG_BEGINS:
+            said = f"failure while replaying WAL file {log}: it does not begin as one"
+    if said is not None:
+        raise WarehouseDamagedError(damaged_warehouse(path, said))
+
+
+def _refuse_damaged(path: str, error: Exception) -> None:
+    damaged = damaged_warehouse(path, str(error))
+    if damaged is not None:
+        raise WarehouseDamagedError(damaged) from error

@@ -1,0 +1,258 @@
+"""The marts of a DuckDB file: the copy that readers open, and what a warehouse that was lost takes back from it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from models.artifacts import make_folder, set_aside
+from store.permissions import open_to_group
+from store.warehouse.readers import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
+from store.warehouse.tables import Connection, column_types, columns_of, table_exists
+
+READABLE_FROM = "v1.2.0"
+"""The earliest DuckDB that reads the published file. By default DuckDB 2 writes what no earlier version can open."""
+
+PUBLISHED = "leadline_published"
+"""The name of the published file in a connection to the warehouse, unlike that of any warehouse."""
+
+_NOT_OF_THIS_LEDGER = """(
+    not exists (select 1 from ml.ml_scoring_logs as logs where logs.as_of = published.as_of)
+    or (published.conversion_model_version is not null and not exists (
+        select 1 from ml.ml_models as versions
+        where versions.model = 'conversion' and versions.version = published.conversion_model_version
+    ))
+    or (published.action_model_version is not null and not exists (
+        select 1 from ml.ml_models as versions
+        where versions.model = 'next_best_action' and versions.version = published.action_model_version
+    ))
+)"""
+"""A published row of the history that this warehouse cannot have written: it has not scored then, or with others."""
+
+
+@contextmanager
+def attached(connection: Connection, path: Path) -> Iterator[str | None]:
+    """Attach the published file, to read, as `PUBLISHED`; yields why it cannot be read, or None.
+
+    A copy serves where somebody has opened the file to write, for readers never block the pipeline.
+    """
+    copy = path.with_name(f".{path.name}.compared")
+    problem = _attach(connection, path, copy)
+    try:
+        yield problem
+    finally:
+        if problem is None:
+            connection.execute(f"detach {PUBLISHED}")
+        copy.unlink(missing_ok=True)
+
+
+def _attach(connection: Connection, path: Path, copy: Path) -> str | None:
+    import duckdb
+
+    if not (path.is_file() or path.is_dir()):
+        return f"{path}: expected what was published last, found no file."
+    attach = f"attach ? as {PUBLISHED} (read_only)"
+    try:
+        try:
+            connection.execute(attach, [str(path)])
+        except duckdb.IOException as error:
+            if "lock on file" not in str(error):
+                raise
+            shutil.copyfile(path, copy)
+            connection.execute(attach, [str(copy)])
+    except duckdb.Error as error:
+        return _unreadable(path, error)
+    return None
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"{path}: expected what was published last, found a file that cannot be read ({error})."
+
+
+class FileReaders(Readers):
+    """Readers who open a file, and keep what they have opened while the next one takes its place.
+
+    Parameters
+    ----------
+    path : Path
+    group : str, optional
+        The group that may read it; by default its owner alone.
+    """
+
+    after_loss = "the history of scores there is taken back"
+
+    def __init__(self, path: Path, group: str | None = None) -> None:
+        self.place = self.where = str(path)
+        self._path = path
+        self._group = group
+
+    def found(self, connection: Connection, names: Sequence[str], last: Standing) -> Found:
+        """Measure the published file beside the warehouse; lost are rows whose key the history there lacks."""
+        import duckdb
+
+        del last
+        with attached(connection, self._path) as problem:
+            if problem is not None:
+                return Found(standing=Standing(), problem=problem)
+            try:
+                found = measure_standing(connection, names, catalog=PUBLISHED)
+                both = HISTORY in found.rows and table_exists(connection, "marts", HISTORY)
+                return Found(standing=found, lost=_lost_rows(connection) if both else None)
+            except duckdb.Error as error:
+                return Found(standing=Standing(), problem=_unreadable(self._path, error))
+
+    def replace(
+        self,
+        connection: Connection,
+        names: Sequence[str],
+        last: Standing,
+        review: Callable[[Connection, Found, Standing], None],
+        warn: Callable[[str], None],
+    ) -> tuple[Standing, Mapping[str, Any]]:
+        """Swap the file for a copy of the marts."""
+        import duckdb
+
+        del warn
+        make_folder(self._path.parent)
+        unfinished = self._path.with_name(f".{self._path.name}.unfinished")
+        _remove(unfinished)
+        built = measure_standing(connection, names)
+        review(connection, self.found(connection, names, last), built)
+        try:
+            copy_marts(connection, names, unfinished)
+        except duckdb.Error:
+            # a half-written copy takes up room on a full disk
+            _remove(unfinished)
+            raise
+        open_to_group(unfinished, self._group)
+        if self._path.is_dir():
+            set_aside(self._path)
+        # whoever has opened the file keeps it; the next one to open gets this
+        unfinished.replace(self._path)
+        return built, {"path": self._path, "size_bytes": self._path.stat().st_size}
+
+    def take_back(
+        self, connection: Connection, required: Callable[[], Sequence[str]], warn: Callable[[str], None]
+    ) -> int:
+        """Add rows of the published file, if it can be read; where it cannot, that is said when it is replaced."""
+        import duckdb
+
+        with attached(connection, self._path) as problem:
+            try:
+                return 0 if problem is not None else take_back(connection, required())
+            except duckdb.Error as error:
+                warn(f"{self._path}: expected the published history, found that it cannot be read ({error}).")
+                return 0
+
+
+def _remove(unfinished: Path) -> None:
+    for leftover in (unfinished, *unfinished.parent.glob(f"{unfinished.name}.wal*")):
+        if leftover.is_dir():
+            set_aside(leftover)
+        leftover.unlink(missing_ok=True)
+
+
+def take_back(connection: Connection, required: Sequence[str]) -> int:
+    """Add rows of the published history, attached, to that of a warehouse which has lost them.
+
+    A warehouse without any history takes all. Else, as one that was brought back from a backup, it takes what its
+    ledger knows nothing of. What the ledger does know and the history lacks was removed, and stays so.
+
+    Parameters
+    ----------
+    connection : Connection
+    required : sequence of str
+        The columns that are never null.
+
+    Returns
+    -------
+    int
+        The number of rows added.
+    """
+    connection.begin()
+    try:
+        taken = _take_back(connection, required)
+    except Exception:
+        connection.rollback()
+        raise
+    connection.commit()
+    return taken
+
+
+def _take_back(connection: Connection, required: Sequence[str]) -> int:
+    published = column_types(connection, "marts", HISTORY, catalog=PUBLISHED)
+    there = columns_of(connection, "marts", HISTORY)
+    if not published:
+        return 0
+    if not there:
+        connection.execute("create schema if not exists marts")
+        connection.execute(f"create table marts.{HISTORY} as from {PUBLISHED}.marts.{HISTORY}")
+        for column in required:
+            connection.execute(f'alter table marts.{HISTORY} alter column "{column}" set not null')
+        return _count(connection)
+    before = _count(connection)
+    lost = f"{_LACKING} and {_NOT_OF_THIS_LEDGER}" if before else _LACKING
+    if not _lost_rows(connection) or connection.execute(f"select 1 {lost} limit 1").fetchone() is None:
+        return 0
+    for column, kind in published.items():
+        if column not in there:
+            connection.execute(f'alter table marts.{HISTORY} add column "{column}" {kind}')
+    connection.execute(f"insert into marts.{HISTORY} by name select published.* {lost}")
+    return _count(connection) - before
+
+
+_LACKING = (
+    f"from {PUBLISHED}.marts.{HISTORY} as published "
+    f"where not exists (select 1 from marts.{HISTORY} as built where {APPEND_ONLY[HISTORY]})"
+)
+
+
+def _lost_rows(connection: Connection) -> int:
+    of_each = (
+        "select as_of, conversion_model_version, action_model_version, count(*), bit_xor(hash(lead_id)) "
+        f"from {{}}.{HISTORY} group by all"
+    )
+    # most nights no clock has changed, and comparing counts and hashes takes a tenth of the time
+    differ = f"{of_each.format(f'{PUBLISHED}.marts')} except {of_each.format('marts')} limit 1"
+    if connection.execute(differ).fetchone() is None:
+        return 0
+    return int(connection.execute(f"select count(*) {_LACKING}").fetchall()[0][0])
+
+
+def _count(connection: Connection) -> int:
+    return int(connection.execute(f"select count(*) from marts.{HISTORY}").fetchall()[0][0])
+
+
+def copy_marts(connection: Connection, names: Sequence[str], path: Path) -> None:
+    """Copy marts with their comments into a new file for readers.
+
+    Parameters
+    ----------
+    connection : Connection
+    names : sequence of str
+        The marts. What else lies in the schema is left alone: a dbt that was killed may have left some.
+    path : Path
+    """
+    described = (
+        "schema_name = 'marts' and database_name = current_database() and comment is not null "
+        "and list_contains($1, table_name)"
+    )
+    comments = connection.execute(
+        f"select 'table', table_name, null, comment from duckdb_tables() where {described} union all "
+        f"select 'column', table_name, column_name, comment from duckdb_columns() where {described}",
+        [names],
+    ).fetchall()
+    connection.execute(f"attach ? as snapshot (storage_version '{READABLE_FROM}')", [str(path)])
+    try:
+        connection.execute("create schema snapshot.marts")
+        for name in names:
+            connection.execute(f'create table snapshot.marts."{name}" as from marts."{name}"')
+        for kind, table, column, comment in comments:
+            name = f'"{table}"' if column is None else f'"{table}"."{column}"'
+            text = comment.replace("'", "''")
+            connection.execute(f"comment on {kind} snapshot.marts.{name} is '{text}'")
+    finally:
+        connection.execute("detach snapshot")

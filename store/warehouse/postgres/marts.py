@@ -1,0 +1,334 @@
+"""The marts of a PostgreSQL database: how a build reaches its readers, and the role by which they read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from store.warehouse.readers import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
+from store.warehouse.tables import Connection
+
+READER = "leadline_reader"
+"""A role without login that can read the published tables and nothing else; give it to those who log in."""
+
+OTHER_DATABASES = (
+    "revoke connect, temporary on database postgres from public",
+    "revoke connect, temporary on database template1 from public",
+)
+"""What keeps readers of Leadline's own server in its database."""
+
+
+def confined(database: str) -> tuple[str, ...]:
+    """Return statements that revoke, in one database, the rights that PostgreSQL grants to every user.
+
+    Leadline runs it in the database of its own server. In one of somebody's, whoever administers it decides.
+    """
+    return (
+        f"revoke temporary on database {database} from public",
+        "revoke create on schema public from public",
+        "revoke execute on function lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) from public",
+        "revoke execute on function pg_logical_emit_message(boolean, text, text, boolean), "
+        "pg_logical_emit_message(boolean, text, bytea, boolean) from public",
+    )
+
+
+LOCK_ATTEMPTS, LOCK_SECONDS, PAUSE_SECONDS = 15, 3, 5
+"""How often a publication tries to lock its tables, how long each attempt may take, and the pause between two: two
+minutes in all. Readers who come during an attempt wait until it ends."""
+
+_HELD = ("55P03", "40P01")
+"""Codes of PostgreSQL: no lock in time, and a deadlock, for who waits for two tables may hold one of them."""
+
+
+class MartsHeldError(RuntimeError):
+    """Others hold tables that are to be replaced; the message says who, and what to do."""
+
+
+class MartsRefusedError(RuntimeError):
+    """What was built cannot take the place of what is published; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mart:
+    """A mart as readers have it, and as dbt has built it.
+
+    Attributes
+    ----------
+    name : str
+    published, built : mapping of str to str
+        The SQL type of each column; empty where there is no such table.
+    views : sequence of str
+        The views that others have built on the published table.
+    """
+
+    name: str
+    published: Mapping[str, str]
+    built: Mapping[str, str]
+    views: Sequence[str]
+
+    @property
+    def stays(self) -> bool:
+        """Whether the published table gets rows instead of a successor: a swap would drop views, or old rows."""
+        return bool(self.published) and (self.name in APPEND_ONLY or bool(self.views))
+
+    @property
+    def added(self) -> dict[str, str]:
+        """The built columns that the published table lacks."""
+        return {column: kind for column, kind in self.built.items() if column not in self.published}
+
+
+def refusal(mart: Mart) -> str | None:
+    """Say why a mart cannot be published, and what to do; None where it can.
+
+    A table that stays can gain columns. Values of another type would be cast to that of the published column, in
+    silence. What a view selects cannot go; a history keeps the columns that are built no more, as dbt does.
+    """
+    if not mart.built:
+        return f"marts.{mart.name}: expected that dbt has built it, found no such table. Materialize the marts again."
+    if not mart.stays:
+        return None
+    retyped = {column: kind for column, kind in mart.built.items() if mart.published.get(column, kind) != kind}
+    differences = [f"{column} is {mart.published[column]} and was built as {kind}" for column, kind in retyped.items()]
+    if mart.name not in APPEND_ONLY:
+        differences += [f"{column} is built no more" for column in mart.published if column not in mart.built]
+    if not differences:
+        return None
+    views = ", ".join(mart.views)
+    if mart.name in APPEND_ONLY:
+        why = "to which rows are added"
+        changed = ", ".join(f'alter column "{column}" type {kind}' for column, kind in retyped.items())
+        mend = f"Run `alter table marts.{mart.name} {changed}`" + (f", for which {views} must go" if views else "")
+    else:
+        why = f"because {views} would go with it"
+        mend = f"Drop {views}"
+    return (
+        f"marts.{mart.name}: expected columns of the types of the published table, which cannot be swapped, {why}; "
+        f"found that {'; '.join(differences)}. {mend}, and publish again"
+        + (", then create the views anew." if views else ".")
+    )
+
+
+class DatabaseReaders(Readers):
+    """Readers of schema ``marts`` of a database.
+
+    Parameters
+    ----------
+    shown : str
+        The database, fit to be shown.
+    built : str
+        The schema in which dbt builds the marts.
+    """
+
+    role = READER
+    after_loss = "new scores are added to its history"
+
+    def __init__(self, shown: str, built: str) -> None:
+        self.place = "schema marts"
+        self.where = f"{shown}, schema marts"
+        self._shown = shown
+        self._built = built
+
+    def found(self, connection: Connection, names: Sequence[str], last: Standing) -> Found:
+        """Measure schema ``marts``, where a history that is there only gains rows and columns."""
+        found = measure_standing(connection, names)
+        missing = [name for name in found.completed_by(last).rows if name not in found.rows]
+        problem = (
+            f"{self._shown}: expected what was published last, found no {' and no '.join(missing)} in schema marts."
+        )
+        return Found(standing=found, lost=0 if HISTORY in found.rows else None, problem=problem if missing else None)
+
+    def replace(
+        self,
+        connection: Connection,
+        names: Sequence[str],
+        last: Standing,
+        review: Callable[[Connection, Found, Standing], None],
+        warn: Callable[[str], None],
+    ) -> tuple[Standing, Mapping[str, Any]]:
+        """Replace the tables by those that dbt has built, in one transaction.
+
+        A table is swapped for its successor. Where somebody has built a view on it, its rows are replaced instead, for
+        a swap would drop the view; an append-only table gets the rows that it lacks. A swap waits for the open
+        transactions that have read the table, and is tried again where they last. Where the role of the readers cannot
+        be made, or a table is held, that is said.
+
+        Raises
+        ------
+        MartsRefusedError
+            If a table that others build on has changed in a way that they would not survive; nothing has changed.
+        MartsHeldError
+            If a table is still held after two minutes; nothing has changed.
+        """
+        from adbc_driver_manager import Error
+
+        can_read = _ensure_reader(connection, warn)
+        # the driver's own transactions end with their first error, and know no savepoints
+        connection.execute("begin")
+        marts = [
+            Mart(
+                name=name,
+                published=_types(connection, f"marts.{name}"),
+                built=_types(connection, f"{self._built}.{name}"),
+                views=_views_on(connection, name),
+            )
+            for name in sorted(names)
+        ]
+        refused = [reason for mart in marts if (reason := refusal(mart)) is not None]
+        if refused:
+            raise MartsRefusedError("\n".join([*refused, "Nothing has changed: readers see the marts of before."]))
+        found = self.found(connection, names, last)
+        built = measure_standing(connection, names, schema=self._built)
+        stays = HISTORY in found.standing.rows
+        review(connection, found, built.with_columns_of(found.standing, HISTORY) if stays else built)
+        try:
+            _replace(connection, self._built, marts, warn)
+            if can_read:
+                _grant(connection, marts)
+            connection.execute("commit")
+        except Error as error:
+            if error.sqlstate not in _HELD:
+                raise
+            connection.execute("rollback")
+            raise MartsHeldError(
+                f"{_held(connection)} Nothing has changed: readers see the marts of before. Let these sessions end "
+                "their transactions, or end them by `select pg_terminate_backend(<pid>)`, and publish again."
+            ) from error
+        return measure_standing(connection, names), {"schema": self.where}
+
+
+def _replace(connection: Connection, built: str, marts: Sequence[Mart], warn: Callable[[str], None]) -> None:
+    connection.execute("create schema if not exists marts")
+    # readers are not blocked while this waits to write rows, so it may wait for all attempts at once
+    connection.execute(f"set local lock_timeout = '{LOCK_ATTEMPTS * LOCK_SECONDS}s'")
+    # tables are filled first, so that readers are shut out only for the swap
+    for mart in marts:
+        if not mart.stays:
+            connection.execute(f"create table marts.{mart.name}__next (like {built}.{mart.name} including all)")
+            connection.execute(f"insert into marts.{mart.name}__next select * from {built}.{mart.name}")
+        elif not mart.added:
+            _bring_rows(connection, built, mart)
+    _shut_out_readers(
+        connection, [mart.name for mart in marts if mart.published and (mart.added or not mart.stays)], warn
+    )
+    for mart in marts:
+        if not mart.stays:
+            connection.execute(f"drop table if exists marts.{mart.name}")
+            connection.execute(f"alter table marts.{mart.name}__next rename to {mart.name}")
+        elif mart.added:
+            columns = ", ".join(f'add column "{column}" {kind}' for column, kind in mart.added.items())
+            connection.execute(f"alter table marts.{mart.name} {columns}")
+            _bring_rows(connection, built, mart)
+        _describe(connection, built, mart.name)
+
+
+def _shut_out_readers(connection: Connection, names: Sequence[str], warn: Callable[[str], None]) -> None:
+    """Lock tables against readers; an attempt that fails undoes nothing that was filled before."""
+    from adbc_driver_manager import Error
+
+    if not names:
+        return
+    listed = ", ".join(f"marts.{name}" for name in names)
+    # PostgreSQL applies it to each table
+    connection.execute(f"set local lock_timeout = '{LOCK_SECONDS * 1000 // len(names)}ms'")
+    # the database may have a limit that ends idle transactions of readers
+    connection.execute("set local idle_in_transaction_session_timeout = 0")
+    connection.execute("savepoint filled")
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            connection.execute(f"lock table {listed} in access exclusive mode")
+            return
+        except Error as error:
+            if error.sqlstate not in _HELD or attempt == LOCK_ATTEMPTS:
+                raise
+            connection.execute("rollback to savepoint filled")
+        if attempt == 1:
+            warn(f"{_held(connection)} Trying {LOCK_ATTEMPTS - 1} times more, {PAUSE_SECONDS} seconds apart.")
+        time.sleep(PAUSE_SECONDS)
+
+
+def _bring_rows(connection: Connection, built: str, mart: Mart) -> None:
+    columns = ", ".join(f'"{column}"' for column in mart.built)
+    rows = f"insert into marts.{mart.name} ({columns}) select {columns} from {built}.{mart.name} as built"
+    if mart.name in APPEND_ONLY:
+        connection.execute(
+            f"{rows} where not exists (select 1 from marts.{mart.name} as published where {APPEND_ONLY[mart.name]})"
+        )
+    else:
+        connection.execute(f"delete from marts.{mart.name}")
+        connection.execute(rows)
+
+
+def _describe(connection: Connection, built: str, name: str) -> None:
+    published = _comments(connection, f"marts.{name}")
+    for column, comment in _comments(connection, f"{built}.{name}").items():
+        if published[column] != comment:
+            described = f'column marts.{name}."{column}"' if column else f"table marts.{name}"
+            text = "null" if comment is None else "'" + comment.replace("'", "''") + "'"
+            connection.execute(f"comment on {described} is {text}")
+
+
+def _comments(connection: Connection, relation: str) -> dict[str, str | None]:
+    """Return the comment of each column of a table, and that of the table itself under an empty name."""
+    found = connection.execute(
+        "select '', obj_description(to_regclass($1), 'pg_class') union all "
+        "select cast(attname as text), col_description(attrelid, attnum) from pg_attribute "
+        "where attrelid = to_regclass($1) and attnum > 0 and not attisdropped",
+        [relation],
+    ).fetchall()
+    return dict(found)
+
+
+def _types(connection: Connection, relation: str) -> dict[str, str]:
+    found = connection.execute(
+        "select cast(attname as text), format_type(atttypid, atttypmod) from pg_attribute "
+        "where attrelid = to_regclass($1) and attnum > 0 and not attisdropped order by attnum",
+        [relation],
+    ).fetchall()
+    return dict(found)
+
+
+def _views_on(connection: Connection, name: str) -> list[str]:
+    found = connection.execute(
+        "select distinct n.nspname || '.' || v.relname from pg_depend as d "
+        "inner join pg_rewrite as r on d.objid = r.oid inner join pg_class as v on r.ev_class = v.oid "
+        "inner join pg_namespace as n on v.relnamespace = n.oid "
+        "where d.refobjid = to_regclass($1) and d.classid = 'pg_rewrite'::regclass and v.oid <> d.refobjid order by 1",
+        [f"marts.{name}"],
+    ).fetchall()
+    return [view for (view,) in found]
+
+
+def _held(connection: Connection) -> str:
+    found = connection.execute(
+        "select distinct activity.pid, cast(activity.usename as text) from pg_locks as locks "
+        "inner join pg_class as c on locks.relation = c.oid inner join pg_namespace as n on c.relnamespace = n.oid "
+        "inner join pg_stat_activity as activity on locks.pid = activity.pid "
+        "where n.nspname = 'marts' and locks.granted and activity.datname = current_database() "
+        "and activity.pid <> pg_backend_pid() order by 1"
+    ).fetchall()
+    holders = ", ".join(f"pid {pid} ({user})" for pid, user in found) or "sessions that have ended meanwhile"
+    return f"schema marts: expected to replace its tables, found them held by {holders}."
+
+
+def _grant(connection: Connection, marts: Sequence[Mart]) -> None:
+    connection.execute(f"grant usage on schema marts to {READER}")
+    # the schema may hold tables of others, who grant rights on them themselves
+    for mart in marts:
+        connection.execute(f"grant select on marts.{mart.name} to {READER}")
+
+
+def _ensure_reader(connection: Connection, warn: Callable[[str], None]) -> bool:
+    """Create the role where it is missing; say whether it is there."""
+    if connection.execute("select 1 from pg_roles where rolname = $1", [READER]).fetchone() is not None:
+        return True
+    allowed = connection.execute("select rolcreaterole or rolsuper from pg_roles where rolname = current_user")
+    if not allowed.fetchall()[0][0]:
+        warn(
+            f"expected the role {READER}, found none, and the user of the pipeline may not create roles: let an "
+            f"administrator run `create role {READER} nologin`; the next run grants it schema marts."
+        )
+        return False
+    connection.execute(f"create role {READER} nologin")
+    return True

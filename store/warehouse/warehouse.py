@@ -1,0 +1,181 @@
+"""The warehouse: connections to it, and what the last extraction left for everything after it to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from store.warehouse.engine import Engine, Excerpt, WarehouseUnavailableError
+from store.warehouse.engines import engine_of
+from store.warehouse.extraction import FEATURE_CLOCK, Extraction, NoExtractionError, StaleFeaturesError, tables_ahead
+from store.warehouse.tables import Connection, columns_of, table_exists
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warehouse:
+    """The database that the pipeline writes: a DuckDB file, or a PostgreSQL database.
+
+    Parameters
+    ----------
+    address : str
+        ``duckdb:<path>`` or ``postgresql://…``.
+    when_lost : callable
+        Is given the error of a connection that was lost, and may raise another one in its place.
+    """
+
+    address: str
+    when_lost: Callable[[Exception], object] = lambda _: None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine."""
+        return engine_of(self.address)
+
+    @property
+    def shown(self) -> str:
+        """The warehouse, fit to be shown: without a password."""
+        return self.engine.shown
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Open the warehouse as its engine does.
+
+        Raises
+        ------
+        WarehouseBusyError, WarehouseDamagedError
+            As `store.warehouse.engine.Engine.connect`.
+        WarehouseUnavailableError
+            If the database does not answer, or the connection to it is lost.
+        """
+        with self.engine.connect() as opened, self._may_be_lost():
+            yield opened
+
+    @contextmanager
+    def analyze(self, *excerpts: Excerpt) -> Iterator[DuckDBPyConnection]:
+        """Open tables of the warehouse for analysis in DuckDB's SQL, under their names.
+
+        A DuckDB file is opened itself, with all that is in it. Of a PostgreSQL database the excerpts are copied into
+        memory, and nothing else is there. Nothing that is written is kept but in temporary tables of the connection.
+
+        Raises
+        ------
+        WarehouseBusyError, WarehouseDamagedError, WarehouseUnavailableError
+            As `connect`; a connection is there to be lost while the excerpts are copied.
+        """
+        with ExitStack() as stack:
+            with self._may_be_lost():
+                opened = stack.enter_context(self.engine.analyze(excerpts))
+            yield opened
+
+    @contextmanager
+    def _may_be_lost(self) -> Iterator[None]:
+        """Say what to do where a connection is lost."""
+        try:
+            yield
+        except Exception as error:
+            if self.engine.is_interrupted(error):
+                raise KeyboardInterrupt from error
+            if not self.engine.is_lost(error):
+                raise
+            self.when_lost(error)
+            raise WarehouseUnavailableError(
+                f"warehouse {self.shown}: expected a connection that lasts, found it lost: {str(error).strip()}. "
+                "Check that the server runs and can be reached, and ask again."
+            ) from error
+
+    def extraction(self, within: Connection | None = None) -> Extraction:
+        """Return what the last extraction left.
+
+        Parameters
+        ----------
+        within : Connection, optional
+            A connection to this warehouse that is open, to read in its transaction.
+
+        Raises
+        ------
+        NoExtractionError
+            If nothing has been extracted.
+        """
+        with self.connect() if within is None else nullcontext(within) as connection:
+            if not table_exists(connection, "raw", "extraction"):
+                raise NoExtractionError(
+                    f"{self.shown}: expected an extraction in raw.extraction, found none. "
+                    "Materialize the crm assets first, or run `make run`."
+                )
+            columns = columns_of(connection, "raw", "extraction")
+            # a warehouse of an earlier version lacks these
+            added = ("load_number", "accepted", "closing_lead_statuses", "closing_project_statuses")
+            listed = ", ".join(name if name in columns else "null" for name in added)
+            row = connection.execute(
+                "select as_of, source, mapping, closing_outcomes, silence_closes_after_days, horizon_days, "
+                f"assumptions, {listed} from raw.extraction"
+            ).fetchone()
+        if row is None:
+            raise NoExtractionError(
+                f"{self.shown}: raw.extraction is empty, so the last extraction did not finish. "
+                "Materialize the crm assets again; nothing that was loaded is lost."
+            )
+        return Extraction(
+            as_of=row[0],
+            load_number=row[7] or 0,
+            source=row[1],
+            mapping=row[2],
+            closing_outcomes=json.loads(row[3]),
+            silence_closes_after_days=row[4],
+            horizon_days=json.loads(row[5]),
+            assumptions=json.loads(row[6]),
+            accepted=json.loads(row[8] or "[]"),
+            closing_lead_statuses=json.loads(row[9] or "[]"),
+            closing_project_statuses=json.loads(row[10] or "[]"),
+        )
+
+    def built_extraction(self, within: Connection | None = None) -> Extraction:
+        """Return what the last extraction left, once features and labels are built from it.
+
+        Parameters
+        ----------
+        within : Connection, optional
+            A connection to this warehouse that is open, to read in its transaction.
+
+        Raises
+        ------
+        StaleFeaturesError
+            If they were built from another extraction or not at all, or a later one has begun to bring rows: views of
+            these would stand beside tables without them.
+        """
+        with self.connect() if within is None else nullcontext(within) as connection:
+            extraction = self.extraction(connection)
+            built = None
+            if columns := columns_of(connection, *FEATURE_CLOCK):
+                counted = "load_number" if "load_number" in columns else "0"
+                built = connection.execute(f"select as_of, {counted} from features.feature_clock").fetchone()
+            ahead = tables_ahead(connection, extraction.load_number)
+        expected = (
+            f"{self.shown}: expected features and labels built from the last extraction, number "
+            f"{extraction.load_number} as of {extraction.as_of.isoformat()}, found"
+        )
+        if built is None or (built[0], built[1] or 0) != (extraction.as_of, extraction.load_number):
+            found = "none" if built is None else f"those of number {built[1] or 0} as of {built[0].isoformat()}"
+            raise StaleFeaturesError(f"{expected} {found}. Materialize features and labels again.")
+        if ahead:
+            raise StaleFeaturesError(
+                f"{expected} rows of a later one in {', '.join(f'raw.{name}' for name in ahead)}: it is under way, or "
+                "did not end. Wait until its run has ended, or materialize the crm assets, features and labels again."
+            )
+        return extraction
+
+    def row_counts(self, tables: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Count the rows of the tables that dbt built, each a layer and a name."""
+        with self.connect() as connection:
+            return {
+                (layer, name): connection.execute(
+                    f'select count(*) from "{self.engine.marts if layer == "marts" else layer}"."{name}"'
+                ).fetchall()[0][0]
+                for layer, name in tables
+            }

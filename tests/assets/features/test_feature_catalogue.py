@@ -1,0 +1,79 @@
+"""The catalogue: what is said, what was measured and what it is worth, of every feature, on both engines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from models.declared.lead_features import LEAD_FEATURES
+from store.features.catalogue import COLUMNS, described, replace
+from store.warehouse.tables import columns_of
+from store.warehouse.warehouse import Warehouse
+from tests.postgres import database, server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from store.warehouse.tables import Connection
+    from tests.homes import Home
+
+META = {"group": "temporal", "unit": "days", "window": "as_of", "null_means": "never"}
+DESCRIBED = {
+    "lead_id": {"description": "The lead.", "data_type": "text", "meta": {}},
+    "age": {"description": "Its age. ", "data_type": "double precision", "meta": META},
+    "twin": {"description": "The same.", "data_type": "double precision", "meta": {**META, "dropped": "age"}},
+}
+MEASURED = {("lead_features", "age"): [0.25, False, "twin", 0.99, True]}
+IMPORTANCE = {"conversion": {"age": 0.5}, "next_best_action": {}}
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def connection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connection]:
+    if request.param == "duckdb":
+        with Warehouse(address="duckdb::memory:").connect() as opened:
+            yield opened
+        return
+    with (
+        server(tmp_path / "server") as running,
+        database(running) as address,
+        Warehouse(address=address).connect() as opened,
+    ):
+        yield opened
+
+
+def test_rows_carry_what_is_said_measured_and_learnt(connection: Connection) -> None:
+    rows = described(LEAD_FEATURES, DESCRIBED, MEASURED, IMPORTANCE)
+    connection.execute("create schema features")
+    for _ in range(2):
+        replace(connection, rows)
+    assert columns_of(connection, "features", "catalogue") == list(COLUMNS)
+    found = connection.execute("select * from features.catalogue order by feature").fetchall()
+    said = ("temporal", "{}", "double precision", "days", "as_of", "never")
+    assert found == [
+        ("lead_features", "age", *(each.format("Its age.") for each in said), 0.25, False, "twin", 0.99, True, None,
+         0.5, None),
+        ("lead_features", "twin", *(each.format("The same.") for each in said), None, None, None, None, None, "age",
+         None, None),
+    ]  # fmt: skip
+
+
+def test_a_run_catalogues_every_feature(filled: Home) -> None:
+    features = (
+        {
+            name
+            for (name,) in filled.ask(
+                "select column_name from information_schema.columns where table_name = 'lead_features' "
+                "and table_schema = 'features'"
+            )
+        }
+        - set(LEAD_FEATURES.not_features)
+        - {"lead_id", "as_of"}
+    )
+    rows = filled.ask("select feature, null_rate, description, importance_conversion from features.catalogue")
+    assert {feature for feature, *_ in rows} == features
+    assert len(rows) >= 80
+    assert all(null_rate is not None and description for _, null_rate, description, _ in rows)
+    learnt = {feature for feature, *_, importance in rows if importance is not None}
+    assert learnt == features - set(LEAD_FEATURES.dropped)

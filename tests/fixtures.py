@@ -1,0 +1,70 @@
+"""What tests of assets start from: empty warehouses, stores, and a champion of the small world."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from assets.platform.resources import retry_step
+from store.ledger.schema import ensure
+from store.warehouse.warehouse import Warehouse
+from tests.dbt.warehouses import DuckDB, Postgres
+from tests.drifting import trained
+from tests.postgres import database, server
+from tests.replayed import Store, built
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+    from models.versions.candidate import Candidate
+
+
+@pytest.fixture(scope="session")
+def champion(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
+    """Return a model trained before the small world changes; do not change its files."""
+    return trained(tmp_path_factory.mktemp("champion"))
+
+
+@pytest.fixture
+def connection() -> Iterator[DuckDBPyConnection]:
+    """Return a warehouse with the tables of schema ``ml``, still empty."""
+    with Warehouse(address="duckdb::memory:").connect() as opened:
+        ensure(opened)
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def dbt_scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder for what dbt writes beside the tables; shared, so that the project is parsed once."""
+    return tmp_path_factory.mktemp("dbt")
+
+
+@pytest.fixture(scope="session")
+def random_store(tmp_path_factory: pytest.TempPathFactory, dbt_scratch: Path) -> Store:
+    """Return a store on DuckDB; change only copies."""
+    return built(DuckDB(tmp_path_factory.mktemp("store")), dbt_scratch)
+
+
+@pytest.fixture(scope="session")
+def postgres_store(tmp_path_factory: pytest.TempPathFactory, dbt_scratch: Path) -> Iterator[Store]:
+    """Return a store on PostgreSQL in which silence closes leads; change only copies."""
+    with server(tmp_path_factory.mktemp("postgres")) as running, database(running) as address:
+        yield built(Postgres(address), dbt_scratch, leads=200, silence_closes_after_days=30)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a PostgreSQL server."""
+    with server(tmp_path_factory.mktemp("postgres")) as address:
+        yield address
+
+
+@pytest.fixture
+def warehouse(running: str) -> Iterator[Warehouse]:
+    """Return an empty PostgreSQL database as a warehouse."""
+    with database(running) as address:
+        yield Warehouse(address=address, when_lost=retry_step)

@@ -1,0 +1,151 @@
+"""Homes that the code of commit 2684a4b has filled become homes of this state by themselves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import psycopg2
+import pytest
+
+from orchestration.commands.summary import summarize
+from store.ledger.schema import TABLES, ensure, ledger
+from store.settings import settings
+from store.warehouse.tables import columns_of
+from store.warehouse.warehouse import Warehouse
+from tests.homes import REPOSITORY, Home, ask, contents
+from tests.old_home.make import ARCHIVE, DUMP, SETTINGS
+from tests.postgres import database, server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from store.warehouse.tables import Connection
+
+COUNTS = {"ml_models": 2, "ml_training_logs": 2, "ml_champions": 2, "ml_decisions": 4}
+
+KILLED = """
+import os, sys
+from store.ledger import schema
+from store.warehouse.warehouse import Warehouse
+class Dying:
+    def __init__(self, connection):
+        self.connection = connection
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+    def change_key(self, *arguments):
+        self.connection.change_key(*arguments)
+        os._exit(9)
+with Warehouse(address=sys.argv[1]).connect() as connection:
+    schema.ensure(Dying(connection))
+"""
+"""The first key is changed, and nothing after it."""
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Home:
+    """Return the home that the earlier code has filled, at a new place."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path / "home", filter="data")
+    home = Home(tmp_path / "home", dict(SETTINGS))
+    with duckdb.connect(str(home.warehouse)) as connection:
+        # where it was made the simulated CRM had another address
+        folder = Path(connection.execute("select source from raw.extraction").fetchall()[0][0]).name
+        connection.execute("update raw.extraction set source = $1", [str(home.path / "simulated_crm" / folder)])
+    return home
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def warehouse(request: pytest.FixtureRequest, old: Home, tmp_path: Path) -> Iterator[Warehouse]:
+    """Return a warehouse of the earlier code, of each engine."""
+    if request.param == "duckdb":
+        yield Warehouse(address=f"duckdb:{old.warehouse}")
+        return
+    with server(tmp_path / "postgres") as running, database(running) as address:
+        with closing(psycopg2.connect(address)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute((old.path / DUMP).read_text(encoding="utf-8"))
+        yield Warehouse(address=address)
+
+
+def test_a_ledger_of_an_earlier_state_gets_keys_columns_and_a_history_and_keeps_its_rows(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        earlier = _keys(connection)
+        columns = {name: columns_of(connection, "ml", name) for name in (*earlier, "ml_predictions")}
+        before = {name: _rows(connection, name, listed) for name, listed in columns.items()}
+    assert earlier["ml_decisions"] == ["run_id", "model", "kind"]
+    assert earlier["ml_champions"] == ["model"]
+    assert {name: len(rows) for name, rows in before.items() if name in COUNTS} == COUNTS
+    killed = subprocess.run([sys.executable, "-c", KILLED, warehouse.address], cwd=REPOSITORY, check=False)
+    assert killed.returncode == 9
+    with warehouse.connect() as connection:
+        assert _keys(connection) == earlier, "nothing was changed"
+
+    with ledger(warehouse) as connection:
+        assert {name: _rows(connection, name, listed) for name, listed in columns.items()} == before
+        keys = _keys(connection)
+        assert keys == {each.name: list(each.key) for each in TABLES if each.key}
+        assert keys["ml_decisions"] == ["run_id", "model", "kind", "version"]
+        assert keys["ml_training_logs"] == ["run_id", "model", "version"]
+        for table in TABLES:
+            assert {*columns_of(connection, "ml", table.name)} == {*table.columns}, table.name
+        history = connection.execute(
+            "select model, number, event, version, artifact, manifest_sha256, promoted_at, happened_at = promoted_at "
+            "from ml.ml_champion_history order by model"
+        ).fetchall()
+        assert [(model, number, event, same) for model, number, event, *_, same in history] == [
+            (model, 1, "promoted", True) for model in ("conversion", "next_best_action")
+        ]
+        ensure(connection)
+        assert {name: _rows(connection, name, listed) for name, listed in columns.items()} == before
+
+
+def _keys(connection: Connection) -> dict[str, list[str]]:
+    """Return the columns of the primary keys of schema ``ml``, by table."""
+    keys: dict[str, list[str]] = {}
+    for table, column in connection.execute(
+        "select table_name, column_name from information_schema.key_column_usage where table_schema = 'ml' "
+        "order by ordinal_position"
+    ).fetchall():
+        keys.setdefault(table, []).append(column)
+    return keys
+
+
+def _rows(connection: Connection, name: str, columns: list[str]) -> list[tuple[Any, ...]]:
+    return sorted(connection.execute(f"select {', '.join(columns)} from ml.{name}").fetchall(), key=repr)
+
+
+@pytest.mark.slow(240)
+def test_champions_that_do_not_load_any_more_keep_their_scores_published_until_a_run_trains_anew(old: Home) -> None:
+    published = contents(old.published, "marts")
+    history = (
+        "select lead_id, as_of, conversion_model_version, conversion_probability, grade from marts.lead_score_history"
+    )
+    earlier, champions = set(old.ask(history)), dict(old.ask("select model, version from ml.ml_champions"))
+
+    score = old.run("score_leads")
+
+    assert score.code == 1, score.err[-3000:]
+    assert "Run the job whole_loop once (`make run`): it trains anew. What is published stays as it is" in score.err
+    assert "train a new version by the job whole_loop (`make run`)" in score.err
+    assert score.err.count("Nothing that was published has changed.") == 1
+    assert contents(old.published, "marts") == published
+    said = summarize(settings(old.environment()))
+    for version in champions.values():
+        assert f"the champion {version} does not load any more: `make run` trains anew" in said
+
+    run = old.run()
+
+    assert run.code == 0, run.err[-3000:]
+    assert "does not load" not in run.out
+    assert ask(old.published, "select count(*) from marts.lead_scores")[0][0] > 0
+    assert earlier <= set(ask(old.published, history))
+    told = old.ask("select model, version, event from ml.ml_champion_history order by model, number")
+    for model, version in champions.items():
+        first, *rest = [each[1:] for each in told if each[0] == model]
+        assert first == (version, "promoted")
+        assert rest in ([(version, "retired")], [(each, "promoted") for each, _ in rest if each != version]), told

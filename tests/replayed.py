@@ -1,0 +1,32 @@
+"""A store built by dbt from a random CRM on either engine; `benchmarks.planting` plants leaks into copies of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.planting import Store
+from store.features.compiled import of_run
+from store.warehouse.warehouse import Warehouse
+from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, random_crm
+from tests.dbt.warehouses import DuckDB, Postgres
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LEADS = 300
+VARIABLES = {
+    "as_of": CLOCK.isoformat(timespec="microseconds"),
+    "closing_outcomes": CLOSING_OUTCOMES,
+    "silence_closes_after_days": None,
+    "conversion_horizon_days": 30,
+    "next_action_horizon_days": 7,
+}
+
+
+def built(kind: DuckDB | Postgres, scratch: Path, *, leads: int = LEADS, **variables: object) -> Store:
+    """Fill a warehouse with a random CRM, and let dbt build features and labels."""
+    given = {**VARIABLES, **variables}
+    kind.load(random_crm(seed=7, leads=leads))
+    kind.dbt("run", scratch, given, "--select", "+lead_features +conversion +next_action +lead_values")
+    address = f"duckdb:{kind.path}" if isinstance(kind, DuckDB) else kind.address
+    return Store(Warehouse(address=address), of_run(scratch / kind.target, given))

@@ -1,0 +1,83 @@
+"""The manifest of the dbt project: made when the project has changed, and only then."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from dagster_dbt import DbtCliResource
+
+from assets.platform.dbt import Dbt, Translator
+from models.declared.registry import DECLARATIONS
+from models.declaring.declaration import Horizons
+from models.declaring.feature_view import DeclarationError
+from store.features import dbt_project
+from store.features.dbt_project import DBT, DBT_PROJECT, DbtParseError, manifest_path, settings_of
+from store.places import PROJECT
+from store.warehouse.extraction import Extraction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the dbt project that has never been parsed, in the place of the real one."""
+    folder = tmp_path / "dbt_project"
+    shutil.copytree(PROJECT / "dbt_project", folder, ignore=shutil.ignore_patterns("target", "logs"))
+    monkeypatch.setattr(dbt_project, "DBT_PROJECT", folder)
+    return folder
+
+
+def test_a_changed_project_is_parsed_once(project: Path) -> None:
+    first = manifest_path()
+    made = first.stat().st_mtime_ns
+    assert "model.leadline.lead_scores" in json.loads(first.read_text())["nodes"]
+    assert manifest_path().stat().st_mtime_ns == made
+
+    model = project / "models/intermediate/lead_closings.sql"
+    model.write_text(model.read_text() + "\n-- changed\n")
+    assert manifest_path().stat().st_mtime_ns != made
+    assert [path.name for path in (project / "target").glob("parse-*")] == []
+
+
+def test_a_project_that_does_not_parse_is_refused_with_what_dbt_says(project: Path) -> None:
+    (project / "models/intermediate/lead_closings.sql").write_text("select * from {{ ref('no_such_model') }}")
+    with pytest.raises(DbtParseError, match="dbt could not parse the project") as caught:
+        manifest_path()
+    assert "no_such_model" in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_settings_under_which_two_models_need_two_labels_in_one_table_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    conversion = DECLARATIONS["conversion"]
+    other = replace(conversion, name="other", outcomes=("won",))
+    monkeypatch.setattr(dbt_project, "DECLARATIONS", {each.name: each for each in (conversion, other)})
+    extraction = Extraction(
+        as_of=datetime(2026, 1, 1, tzinfo=UTC), load_number=1, source="crm", mapping="mine", closing_outcomes=[],
+        silence_closes_after_days=None, horizon_days={"other": 60}, assumptions=[],
+    )  # fmt: skip
+    with pytest.raises(DeclarationError, match="'conversion' over 30 days and 'other' over 60"):
+        settings_of(extraction, Horizons(overrides={"conversion": 30}))
+    assert settings_of(extraction, Horizons(overrides={"conversion": 60}))["conversion_horizon_days"] == 60
+
+
+def test_a_feature_that_reads_what_is_made_of_features_is_refused_by_name() -> None:
+    manifest = json.loads(manifest_path().read_text())
+    source = next(name for name in manifest["sources"] if name.startswith("source.leadline.ml."))
+    name = "model.leadline.lead_features"
+    manifest["nodes"][name]["depends_on"]["nodes"].append(source)
+    with pytest.raises(DbtParseError, match=r"features\.lead_features: expected no table of schema ml.*found"):
+        Translator().get_asset_spec(manifest, name, None)
+
+
+def test_what_dbt_overrides_is_there_to_be_overridden():
+    """Both are private to dagster-dbt: under another name dbt would be started twice more, and nobody would notice."""
+    assert {"_cli_version", "_initialize_dbt_core_adapter"} <= vars(DbtCliResource).keys()
+    assert Dbt(project_dir=str(DBT_PROJECT), dbt_executable=DBT)._cli_version.release[:2] == (1, 11)
