@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import dbt_assets
 
 from assets.features.feature_history import added_days
-from assets.platform.dbt import MODELS, Dbt, Translator, build
-from assets.platform.resources import WAREHOUSE_POOL
+from assets.platform.dbt import Dbt, build, layer_assets
 from models.declaring.declaration import Horizons
 from store.features.builds import forget_build, gather_build_evidence, plan_build
 from store.features.compiled import microseconds
@@ -31,14 +29,7 @@ def feature_store_assets(manifest: Path) -> dg.AssetsDefinition:
         Of the dbt project.
     """
 
-    @dbt_assets(
-        manifest=manifest,
-        project=MODELS,
-        select="staging intermediate features labels",
-        name="feature_store",
-        dagster_dbt_translator=Translator(),
-        pool=WAREHOUSE_POOL,
-    )
+    @layer_assets(manifest, "feature_store", select="staging intermediate features labels")
     def feature_store(
         context: dg.AssetExecutionContext,
         dbt: Dbt,

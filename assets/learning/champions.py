@@ -74,7 +74,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         applied = horizons.applied(declaration, extraction.horizon_days)
         with ledger(warehouse) as connection:
 
-            def shorter() -> "ShorterHorizons | None":
+            def shorter() -> ShorterHorizons | None:
                 return try_shorter(connection, lambda: compiled.build(extraction.as_of), extraction, applied)
 
             evidence: PromotionEvidence | UntrainableEvidence
@@ -115,14 +115,14 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
 
 
 def decide_and_record(
-    connection: "Connection",
+    connection: Connection,
     declaration: ModelDeclaration,
     artifacts: ArtifactStore,
     version: Candidate,
     *,
     run_id: str,
     decided_at: datetime,
-    shorter: "Callable[[], ShorterHorizons | None]" = lambda: None,
+    shorter: Callable[[], ShorterHorizons | None] = lambda: None,
     new_grades: bool = False,
     confirmed: tuple[str, ...] = (),
 ) -> tuple[PromotionEvidence, Decision]:
@@ -154,13 +154,13 @@ def decide_and_record(
 
 
 def refuse_and_record(
-    connection: "Connection",
+    connection: Connection,
     declaration: ModelDeclaration,
     untrainable: Untrainable,
     *,
     run_id: str,
     decided_at: datetime,
-    shorter: "Callable[[], ShorterHorizons | None]" = lambda: None,
+    shorter: Callable[[], ShorterHorizons | None] = lambda: None,
 ) -> tuple[UntrainableEvidence, Decision]:
     """Write to the ledger that a model could not be trained; the pointer stays where it is."""
     evidence = UntrainableEvidence(
@@ -177,7 +177,7 @@ def refuse_and_record(
     return evidence, decision
 
 
-def _retiring(connection: "Connection", model: str, refusal: Decision, decided_at: datetime) -> Decision:
+def _retiring(connection: Connection, model: str, refusal: Decision, decided_at: datetime) -> Decision:
     """Take a champion of an earlier recipe out of service after a refusal, and say so in its reason.
 
     It was never measured on a census, and nothing takes its place: its scores are not known to be true. The same goes
@@ -195,14 +195,14 @@ def _retiring(connection: "Connection", model: str, refusal: Decision, decided_a
     return refusal
 
 
-def _tried(shorter: "ShorterHorizons | None") -> dict[str, Any]:
+def _tried(shorter: ShorterHorizons | None) -> dict[str, Any]:
     if shorter is None:
         return {}
     tried = bullets(f"{shorter.setting}={each.horizon_days}: {each.reason}" for each in shorter.trials)
     return {"shorter_horizons": dg.MetadataValue.md(tried if shorter.trials else plain(shorter.advice))}
 
 
-def _champion(connection: "Connection", artifacts: ArtifactStore, candidate: Candidate) -> ChampionEvidence | None:
+def _champion(connection: Connection, artifacts: ArtifactStore, candidate: Candidate) -> ChampionEvidence | None:
     row = connection.execute(
         "select champions.version, versions.metrics, versions.baseline, versions.horizon_days, versions.census "
         "from ml.ml_champions as champions inner join ml.ml_models as versions using (model, version) "

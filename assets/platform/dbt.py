@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from packaging.version import Version
 
 from assets.platform import keys
+from assets.platform.resources import WAREHOUSE_POOL
 from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons
 from store.features.dbt_project import DBT_PROJECT, DbtParseError, settings_of
@@ -74,6 +75,30 @@ class Translator(DagsterDbtTranslator):
         # what names no model reads all of them
         named = [name for name in DECLARATIONS if f"'{name}'" in node["raw_code"]] or DECLARATIONS
         return spec.replace_attributes(deps=[*kept, *(keys.scores(name) for name in named)])
+
+
+def layer_assets(
+    manifest: Path, name: str, *, select: str
+) -> Callable[[Callable[..., Iterator[Any]]], dg.AssetsDefinition]:
+    """Return the decorator of the function that builds some models of the dbt project, one asset per model.
+
+    Parameters
+    ----------
+    manifest : Path
+        Of the dbt project.
+    name : str
+        Of the step.
+    select : str
+        The models, as dbt selects them.
+    """
+    return dbt_assets(
+        manifest=manifest,
+        project=MODELS,
+        select=select,
+        name=name,
+        dagster_dbt_translator=Translator(),
+        pool=WAREHOUSE_POOL,
+    )
 
 
 def build(

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import dbt_assets
 
 from assets.platform import keys
-from assets.platform.dbt import MODELS, Dbt, Translator, build
+from assets.platform.dbt import Dbt, build, layer_assets
 from assets.platform.resources import WAREHOUSE_POOL
 from assets.publishing.last_publication import recorded
 from models.declared.registry import FEATURE_VIEWS
@@ -34,14 +33,7 @@ def mart_assets(manifest: Path) -> dg.AssetsDefinition:
         Of the dbt project.
     """
 
-    @dbt_assets(
-        manifest=manifest,
-        project=MODELS,
-        select="marts",
-        name="marts",
-        dagster_dbt_translator=Translator(),
-        pool=WAREHOUSE_POOL,
-    )
+    @layer_assets(manifest, "marts", select="marts")
     def marts(
         context: dg.AssetExecutionContext,
         dbt: Dbt,
@@ -113,7 +105,7 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         readers = warehouse.engine.readers(Path(publication.path), publication.group)
         losses: list[str] = []
 
-        def review(connection: "Connection", found: "Found", built: Standing) -> None:
+        def review(connection: Connection, found: Found, built: Standing) -> None:
             published = found.standing.completed_by(last)
             if found.problem is not None and published.rows:
                 counts = ", ".join(f"{rows:,} rows of {name}" for name, rows in published.rows.items())

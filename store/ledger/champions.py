@@ -36,7 +36,7 @@ PRESENT = f"""
 _NEXT = "(select coalesce(max(number), 0) + 1 from ml.ml_champion_history where model = $1)"
 
 
-def load_champion(connection: "Connection", artifacts: "ArtifactStore", model: str) -> Candidate | None:
+def load_champion(connection: Connection, artifacts: ArtifactStore, model: str) -> Candidate | None:
     """Load the champion of a model, or return None where it has none.
 
     Raises
@@ -53,7 +53,7 @@ def load_champion(connection: "Connection", artifacts: "ArtifactStore", model: s
     return load(artifacts.versions(model) / artifact, recorded)
 
 
-def promote(connection: "Connection", version: Candidate, manifest_sha256: str, promoted_at: datetime) -> None:
+def promote(connection: Connection, version: Candidate, manifest_sha256: str, promoted_at: datetime) -> None:
     """Make a version the champion of its model, unless it is."""
     connection.execute(
         f"insert into ml.ml_champion_history select cast($1 as text), {_NEXT}, '{PROMOTED}', cast($2 as text), "
@@ -64,7 +64,7 @@ def promote(connection: "Connection", version: Candidate, manifest_sha256: str, 
 
 
 def follow(
-    connection: "Connection",
+    connection: Connection,
     model: str,
     version: str,
     event: str,
@@ -83,7 +83,7 @@ def follow(
     )
 
 
-def unmeasured_champion(connection: "Connection", model: str, measure: str = "census") -> str | None:
+def unmeasured_champion(connection: Connection, model: str, measure: str = "census") -> str | None:
     """Return the version of a champion that was never measured so (``census`` or ``hindsight``), or None."""
     row = connection.execute(
         "select champions.version from ml.ml_champions as champions "

@@ -24,10 +24,10 @@ DECISIONS = table(
 
 
 def record_decision(
-    connection: "Connection",
+    connection: Connection,
     run_id: str,
-    evidence: "PromotionEvidence | UntrainableEvidence | RetrainEvidence",
-    decision: "Decision | RetrainDecision",
+    evidence: PromotionEvidence | UntrainableEvidence | RetrainEvidence,
+    decision: Decision | RetrainDecision,
     decided_at: datetime,
 ) -> None:
     """Write a decision to the ledger, also a refusal."""
@@ -48,7 +48,7 @@ def record_decision(
     )
 
 
-def why_no_champion(connection: "Connection", model: str) -> str:
+def why_no_champion(connection: Connection, model: str) -> str:
     """Return the reason of the last promotion decision of a model that has no champion."""
     row = connection.execute(
         "select reason from ml.ml_decisions where model = $1 and kind = 'promotion' order by decided_at desc limit 1",

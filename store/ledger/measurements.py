@@ -41,7 +41,7 @@ class Delivery:
     Attributes
     ----------
     table_name : str
-        Name of a `SourceTable`.
+        Name of a `store.measuring.source_deliveries.Watched`.
     subject : str
         A feed, or a column of categories.
     column_name : str
@@ -175,7 +175,7 @@ LATENESS = table("ml_lateness", run_id=str, as_of=Key[datetime], **fields_of(Lat
 
 
 def record_source_health(
-    connection: "Connection", run_id: str, as_of: datetime, figures: Iterable[SourceFigure], measured_at: datetime
+    connection: Connection, run_id: str, as_of: datetime, figures: Iterable[SourceFigure], measured_at: datetime
 ) -> None:
     """Write the figures of the source at a clock.
 
@@ -190,10 +190,10 @@ def record_source_health(
 
 
 def record_drift(
-    connection: "Connection",
+    connection: Connection,
     run_id: str,
-    evidence: "DriftEvidence",
-    verdicts: "Iterable[Verdict]",
+    evidence: DriftEvidence,
+    verdicts: Iterable[Verdict],
     measured_at: datetime,
 ) -> None:
     """Write every figure of a measurement of a champion at a clock.

@@ -56,7 +56,7 @@ SCORINGS = table(
 )
 
 
-def add_predictions(connection: "Connection", predictions: "pd.DataFrame", scored_at: datetime) -> int:
+def add_predictions(connection: Connection, predictions: "pd.DataFrame", scored_at: datetime) -> int:
     """Add the predictions that are not there yet.
 
     Parameters
@@ -92,7 +92,7 @@ def add_predictions(connection: "Connection", predictions: "pd.DataFrame", score
 
 
 def record_scoring(
-    connection: "Connection",
+    connection: Connection,
     model: str,
     as_of: datetime,
     *,
@@ -113,7 +113,7 @@ def record_scoring(
         put(connection, SCORINGS, {"model": model, "as_of": as_of, **found, "scored_at": scored_at})
 
 
-def grades_in_force(connection: "Connection", model: str) -> GradesInForce | None:
+def grades_in_force(connection: Connection, model: str) -> GradesInForce | None:
     """Return the grades of a model that were set last, or None where none ever were."""
     rows = connection.execute(
         "select grade, quantile, lower_bound, horizon_days from ml.ml_grades where model = $1 and set_at = "
@@ -130,8 +130,8 @@ def grades_in_force(connection: "Connection", model: str) -> GradesInForce | Non
 
 
 def record_grades(
-    connection: "Connection",
-    version: "Candidate",
+    connection: Connection,
+    version: Candidate,
     quantiles: Mapping[str, float],
     bounds: Mapping[str, float],
     reason: str,
@@ -146,7 +146,7 @@ def record_grades(
     insert_rows(connection, "ml", GRADES.name, list(GRADES.columns), rows)
 
 
-def regrade(connection: "Connection", model: str, version: str, as_of: datetime, bounds: Mapping[str, float]) -> None:
+def regrade(connection: Connection, model: str, version: str, as_of: datetime, bounds: Mapping[str, float]) -> None:
     """Give the predictions of a clock the grades in force, where they were written under others."""
     names = list(bounds)
     places = {name: place for place, name in enumerate(names, start=4)}
@@ -158,7 +158,7 @@ def regrade(connection: "Connection", model: str, version: str, as_of: datetime,
     )
 
 
-def outside_training(connection: "Connection", model: str, version: str, as_of: datetime) -> int:
+def outside_training(connection: Connection, model: str, version: str, as_of: datetime) -> int:
     """Count the entities that a version has scored at a clock and whose like it has not learnt from."""
     counted: int = connection.execute(
         "select count(distinct lead_id) from ml.ml_predictions "
@@ -168,7 +168,7 @@ def outside_training(connection: "Connection", model: str, version: str, as_of: 
     return counted
 
 
-def outside_by_feature(connection: "Connection", model: str) -> dict[str, int]:
+def outside_by_feature(connection: Connection, model: str) -> dict[str, int]:
     """Count the entities that are marked as `outside_training` at the present clock by feature, the commonest first."""
     remarks = connection.execute(
         "select distinct lead_id, predictions.outside_training from ml.ml_predictions as predictions "

@@ -56,13 +56,13 @@ TRAININGS = table(
 )
 
 
-def recorded_versions(connection: "Connection", model: str) -> dict[str, str]:
+def recorded_versions(connection: Connection, model: str) -> dict[str, str]:
     """Return the versions of a model that the ledger has, with the SHA-256 of their manifests."""
     found = connection.execute("select version, manifest_sha256 from ml.ml_models where model = $1", [model])
     return dict(found.fetchall())
 
 
-def load_version(connection: "Connection", artifacts: "ArtifactStore", model: str, version: str) -> Candidate:
+def load_version(connection: Connection, artifacts: ArtifactStore, model: str, version: str) -> Candidate:
     """Load a version of a model.
 
     Raises
@@ -75,11 +75,11 @@ def load_version(connection: "Connection", artifacts: "ArtifactStore", model: st
 
 
 def record_version(
-    connection: "Connection",
+    connection: Connection,
     candidate: Candidate,
-    evaluation: "Evaluation",
+    evaluation: Evaluation,
     missed_gates: list[str],
-    training_set: "TrainingSet",
+    training_set: TrainingSet,
     manifest_sha256: str,
     created_at: datetime,
 ) -> None:
@@ -122,10 +122,10 @@ def record_version(
 
 
 def record_training(
-    connection: "Connection",
+    connection: Connection,
     run_id: str,
     candidate: Candidate,
-    training_set: "TrainingSet",
+    training_set: TrainingSet,
     reason: str,
     started_at: datetime,
     finished_at: datetime,

@@ -94,7 +94,7 @@ def measure_drift(
 
 
 def matured_labels(
-    connection: "Readable",
+    connection: Readable,
     declaration: ModelDeclaration,
     champion: Candidate,
     *,

@@ -19,7 +19,7 @@ class MeasurementMissingError(RuntimeError):
 
 
 def gather_retrain_evidence(
-    connection: "Connection",
+    connection: Connection,
     declaration: ModelDeclaration,
     champion: Candidate | None,
     *,
@@ -107,7 +107,7 @@ def gather_retrain_evidence(
     )
 
 
-def _looks(connection: "Connection", query: str, parameters: list[Any]) -> Looks:
+def _looks(connection: Connection, query: str, parameters: list[Any]) -> Looks:
     """Return the looks of a query for clock, check, and whether it failed."""
     found: dict[datetime, list[str]] = {}
     for moment, check, failed in connection.execute(query, parameters).fetchall():
@@ -119,7 +119,7 @@ def _failed_at(looks: Looks, clock: datetime) -> tuple[str, ...]:
     return next((checks for moment, checks in looks if moment == clock), ())
 
 
-def _evaluated_rows(connection: "Connection", champion: Candidate, clock: datetime) -> int:
+def _evaluated_rows(connection: Connection, champion: Candidate, clock: datetime) -> int:
     rows: int = connection.execute(
         "select coalesce(max(rows_current), 0) from ml.ml_drift_logs "
         "where model = $1 and version = $2 and as_of = $3 and check_name = $4",

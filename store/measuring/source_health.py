@@ -141,7 +141,7 @@ def judge_source_health(figures: list[SourceFigure]) -> tuple[Verdict, ...]:
     return tuple(_verdict(name, [each for each in figures if each.check == name]) for name in CHECKS)
 
 
-def oldest_training(connection: "Connection") -> datetime | None:
+def oldest_training(connection: Connection) -> datetime | None:
     """Return the clock at which the oldest champion was last trained, or None while there is no champion.
 
     To train a model anew, also where it gives the same version, says that the source is fit to learn from.

@@ -208,7 +208,7 @@ def test_an_address_that_dbt_and_adbc_would_take_for_different_databases_is_refu
         ("me:s3cret://x@h", "***"),
         # no address, but perhaps meant as one
         ("duckdb:md:x?motherduck_token=s3cret", "duckdb:***"),
-        ("/work/md:x?motherduck_token=s3cret", "/work/md:x?motherduck_token=***"),
+        ("/srv/md:x?motherduck_token=s3cret", "/srv/md:x?motherduck_token=***"),
         ("host=h user=bob pwd=s3cret", "host=h user=bob pwd=***"),
         ("me/s3cret@h:1521/crm", "me/***@h:1521/crm"),
         ("me:s3cret/crm", "me:***"),
