@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.declaring.columns import AS_OF
-from models.declaring.policies import RECALL
+from models.tasks.classification import RECALL
 from models.versions.candidate import TRUTH
 
 if TYPE_CHECKING:

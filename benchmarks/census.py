@@ -20,11 +20,12 @@ from benchmarks.measuring import Figure, Report, clean_environment, measured, ta
 from benchmarks.real_funnel import FUNNEL
 from models.declared.registry import DECLARATIONS
 from models.declaring.columns import AS_OF
-from models.evaluation.census import NORMAL_95, NORMAL_99, frequency_loss, totals
-from models.evaluation.measures import Predictions, losses, metrics, once
+from models.evaluation.census import NORMAL_95, NORMAL_99, totals
 from models.learning.fitting import fit, predict
 from models.learning.frames import feature_kinds, model_input
 from models.learning.splitting import sample_weights
+from models.tasks.measures import once
+from models.tasks.task import Predictions
 from simulation import simulate
 from store.features.census import census_in
 from store.features.compiled import Build, in_order
@@ -118,13 +119,10 @@ def _scored(
 ) -> Scored:
     import numpy as np
 
-    binary = declared.task == "binary"
     kinds = feature_kinds(known, declared.not_features)
-    label = known[declared.label_column].astype("int64" if binary else str)
+    label = declared.task.cast(known[declared.label_column])
     fitted = fit(declared, model_input(known, kinds), label, sample_weights(known, declared, clock))
-    outcomes = (0, 1) if binary else declared.outcomes
-    position = {outcome: place for place, outcome in enumerate(outcomes)}
-    truth = census[declared.label_column].map(position).to_numpy(dtype="int64")
+    truth = declared.task.truth(declared.task.cast(census[declared.label_column]))
     silence = census[SILENCE].to_numpy(dtype="float64")
     return Scored(
         clock=clock.to_pydatetime(),
@@ -132,15 +130,15 @@ def _scored(
         silence=silence,
         trivial=_trivial(
             _place(known[SILENCE].to_numpy(dtype="float64")),
-            known[declared.label_column].map(position).to_numpy(dtype="int64"),
+            declared.task.truth(label),
             _place(silence),
             truth,
         ),
         predictions=Predictions(
+            task=declared.task,
             truth=truth,
-            probability=predict(fitted, model_input(census, kinds), declared.outcomes),
+            predicted=predict(fitted, model_input(census, kinds), declared.task),
             group=np.arange(len(census)),
-            outcomes=declared.outcomes,
         ),
     )
 
@@ -178,10 +176,10 @@ def _pooled(scored: Sequence[Scored], model: str, clock: datetime) -> tuple[Pred
     rows = sum(map(len, predictions))
     return (
         Predictions(
+            task=predictions[0].task,
             truth=np.concatenate([each.truth for each in predictions]),
-            probability=np.concatenate([each.probability for each in predictions]),
+            predicted=np.concatenate([each.predicted for each in predictions]),
             group=np.arange(rows),
-            outcomes=predictions[0].outcomes,
         ),
         _place(np.concatenate([each.silence for each in those])),
     )
@@ -191,7 +189,7 @@ def _conversion(clock: datetime, scored: Sequence[Scored], details: list[str]) -
     now, band = _pooled(scored, "conversion", clock)
     before, _ = _pooled(scored, "before", clock)
     whole, whole_before = totals(now)[0], totals(before)[0]
-    measures = {name: metrics(each, once(each.groups)) for name, each in (("now", now), ("before", before))}
+    measures = {name: each.measured(once(each.groups)) for name, each in (("now", now), ("before", before))}
     lines = [("silent for", "leads", "expected", "before", "happened", "within", "")]
     beyond = 0
     for place in range(len(BANDS)):
@@ -232,7 +230,11 @@ def _actions(clock: datetime, scored: Sequence[Scored], details: list[str]) -> l
     worse = {"its own frequencies": 0, "frequencies known before": 0}
     for place in range(len(BANDS)):
         inside = actions.rows(band == place)
-        loss, own, known = float(losses(inside).mean()), frequency_loss(inside), float(before[band == place].mean())
+        loss, own, known = (
+            float(inside.losses().mean()),
+            inside.task.trivial_loss(inside),
+            float(before[band == place].mean()),
+        )
         worse["its own frequencies"] += loss >= own
         worse["frequencies known before"] += loss >= known
         lines.append((_band(place), f"{len(inside):,}", f"{loss:.4f}", f"{own:.4f}", f"{known:.4f}"))
@@ -270,7 +272,7 @@ def _of_funnel(model: str, census: dict[str, Any], details: list[str]) -> list[F
     happened = {total["outcome"]: total["actual"] for total in census["totals"]}
     beyond = worse = 0
     for each in slices:
-        worse += each["rows"] >= ENOUGH and each["log_loss"] >= each["trivial_log_loss"]
+        worse += each["rows"] >= ENOUGH and each["loss"] >= each["trivial_loss"]
         for total in each["totals"]:
             difference = total["expected"] - total["actual"]
             half = (total["upper"] - total["lower"]) / 2 * NORMAL_99 / NORMAL_95
@@ -286,7 +288,7 @@ def _of_funnel(model: str, census: dict[str, Any], details: list[str]) -> list[F
         Figure(name=f"real funnel, {model}: total most off, of all", value=abs(most["expected"] - most["actual"])
                / sum(happened.values()), digits=3),
         Figure(name=f"real funnel, {model}: census log-loss", value=census["metrics"]["log_loss"]["value"],
-               bound=census["trivial_log_loss"], digits=4),
+               bound=census["trivial_loss"], digits=4),
         Figure(name=f"real funnel, {model}: bands of age and silence off beyond chance", value=beyond, bound=0,
                digits=0),
         Figure(name=f"real funnel, {model}: bands no better than their own frequencies", value=worse, bound=0,

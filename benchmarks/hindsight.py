@@ -29,7 +29,7 @@ from models.evaluation.suspicion import MAX_AUC, SELDOM, quality, suspicions
 from models.evaluation.validation import Observed, importance
 from models.learning.fitting import fit, predict
 from models.learning.frames import feature_kinds, model_input
-from models.learning.splitting import baseline_of, row_weights, sample_weights, temporal_split
+from models.learning.splitting import row_weights, sample_weights, temporal_split
 from simulation import simulate
 from store.features.census import census_in
 from store.features.compiled import Build, in_order
@@ -225,7 +225,7 @@ def _extremes(model: str, looked: Sequence[Looked], details: list[str]) -> list[
     """Return what comes closest to a suspicion, of each kind."""
     declared = DECLARATIONS[model]
     alone, where = max(((each.hindsight.alone[0], each.source) for each in looked), key=lambda pair: pair[0].skill)
-    area = max(one.auc for each in looked for one in each.hindsight.alone)
+    area = max(one.auc or 0 for each in looked for one in each.hindsight.alone)
     value, there = min(
         ((each.hindsight.one_sided[0], each.source) for each in looked), key=lambda pair: pair[0].seen
     )  # fmt: skip
@@ -292,7 +292,7 @@ def _look(connection: Connection, whole: Build, declared: ModelDeclaration, sour
     kinds, sides = feature_kinds(frame, declared.not_features), temporal_split(frame, declared)
     rows = Observed(
         features=model_input(frame, kinds),
-        label=frame[declared.label_column].astype("int64" if declared.task == "binary" else str),
+        label=declared.task.cast(frame[declared.label_column]),
         weights=sample_weights(frame, declared, sides.cut),
         stands_for=row_weights(frame, declared),
         entities=pd.factorize(frame[view.key])[0],
@@ -305,11 +305,11 @@ def _look(connection: Connection, whole: Build, declared: ModelDeclaration, sour
     census = None
     if len(open_then):
         of_clocks = census_rows(declared, open_then, kinds)
-        expected = predict(fitted, of_clocks.features, declared.outcomes)
-        census = measure_census(declared, of_clocks.predicted(expected, declared.outcomes), open_then)
-    predicted = test.predicted(predict(fitted, test.features, declared.outcomes), declared.outcomes)
-    plain = test.predicted(np.tile(baseline_of(train.label, declared), (len(test), 1)), declared.outcomes)
-    ranked, shuffled = importance(fitted, test, declared.outcomes, declared.seed)
+        expected = predict(fitted, of_clocks.features, declared.task)
+        census = measure_census(declared, of_clocks.predicted(expected, declared.task), open_then)
+    predicted = test.predicted(predict(fitted, test.features, declared.task), declared.task)
+    plain = test.predicted(np.tile(declared.task.baseline(train.label), (len(test), 1)), declared.task)
+    ranked, shuffled = importance(fitted, test, declared.task, declared.seed)
     extraction = Extraction(
         as_of=END, load_number=1, source=source, mapping="contract", closing_outcomes=["not_interested"],
         silence_closes_after_days=None, horizon_days={}, assumptions=[],
@@ -331,7 +331,7 @@ def _look(connection: Connection, whole: Build, declared: ModelDeclaration, sour
         ),
         census,
         Hindsight(
-            alone=measure_alone(train, test, declared.outcomes),
+            alone=measure_alone(train, test, declared.task),
             one_sided=measure_one_sided(recent, declared, kinds, clock),
         ),
     )  # fmt: skip
@@ -361,7 +361,7 @@ def _trained(folder: Path, name: str, source: Path) -> list[Looked]:
     for model, metrics, baseline, census, hindsight, evidence in found:
         skill = [1 - json.loads(metrics)["log_loss"] / json.loads(baseline)["log_loss"]]
         of_census = json.loads(census)
-        skill.append(1 - of_census["metrics"]["log_loss"]["value"] / of_census["trivial_log_loss"])
+        skill.append(1 - of_census["metrics"]["log_loss"]["value"] / of_census["trivial_loss"])
         named = dict.fromkeys(each["feature"] for each in json.loads(evidence)["suspected"])
         looked.append(
             Looked(

@@ -185,12 +185,12 @@ def predictions(
     of_that_time = (features["lead_created_at"] < first) & (features["as_of"] + horizon <= first)
     silences = features.index[silent & of_that_time].intersection(labels.index)
     train = features.loc[rows.index[rows[target.split] == "train"].append(silences)]
-    label = labels.loc[train.index].astype("int64" if declared.task == "binary" else "str")
+    label = declared.task.cast(labels.loc[train.index])
     kinds = feature_kinds(train, declared.not_features)
     fitted = fit(declared, model_input(train, kinds), label, row_weights(train, declared))
-    probabilities = predict(fitted, model_input(test, kinds), declared.outcomes)
+    probabilities = predict(fitted, model_input(test, kinds), declared.task)
     published = test[["lead_id", "as_of"]].reset_index(drop=True)
-    if declared.task == "binary":
+    if len(declared.outcomes) == 1:
         return published.assign(p=probabilities[:, 0])
     positions = {name: declared.outcomes.index(name) for name in SCORED_ACTIONS}
     return published.assign(**{name: probabilities[:, position] for name, position in positions.items()})

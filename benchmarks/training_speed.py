@@ -59,7 +59,7 @@ def rows_of(declared: ModelDeclaration) -> tuple[pd.DataFrame, np.ndarray]:
     frame = pd.DataFrame(numbers, columns=[f"number_{n}" for n in range(NUMBERS)])
     for text in TEXTS:
         frame[text] = random.choice(["a", "b", "c", "d", "e"], ROWS)
-    if declared.task == "binary":
+    if len(declared.outcomes) == 1:
         return frame, (score > np.quantile(score, 0.7)).astype(int)
     bins = np.digitize(score, np.quantile(score, np.linspace(0, 1, len(declared.outcomes) + 1)[1:-1]))
     return frame, np.array(declared.outcomes)[bins]
@@ -92,12 +92,12 @@ def time_pipeline(name: str) -> tuple[float, float, float, float, int]:
     pipeline = fit(declared, inputs, pd.Series(label), np.ones(ROWS))
     fitted = time.perf_counter() - before
     before = time.perf_counter()
-    predict(pipeline, inputs, declared.outcomes)
+    predict(pipeline, inputs, declared.task)
     many = time.perf_counter() - before
     singles = []
     for row in range(SINGLE_ROWS):
         before = time.perf_counter()
-        predict(pipeline, inputs.iloc[[row]], declared.outcomes)
+        predict(pipeline, inputs.iloc[[row]], declared.task)
         singles.append(time.perf_counter() - before)
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
         path = Path(folder) / "pipeline.joblib"

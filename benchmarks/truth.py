@@ -124,7 +124,7 @@ def with_more_leads(home: Path, version: Candidate, details: list[str]) -> Figur
         more[declared.label_column],
         sample_weights(more, declared, cut),  # type: ignore[arg-type]
     )
-    probability = predict(fitted, model_input(later, features), declared.outcomes)[:, 0]
+    probability = predict(fitted, model_input(later, features), declared.task)[:, 0]
     much = float(roc_auc_score(later[declared.label_column], probability))
     own = float(roc_auc_score(held_out[TRUTH].astype(int), held_out[f"probability_{declared.outcomes[0]}"]))
     details.append(f"conversion learnt from {len(more):,} rows of {more['lead_id'].nunique():,} leads: AUC {much:.4f}")

@@ -214,8 +214,8 @@ def _champion(connection: Connection, artifacts: ArtifactStore, candidate: Candi
     evidence = ChampionEvidence(
         version=row[0],
         horizon_days=row[3],
-        log_loss=json.loads(row[1])["log_loss"],
-        baseline_log_loss=json.loads(row[2])["log_loss"],
+        loss=json.loads(row[1])[candidate.task.loss],
+        baseline_loss=json.loads(row[2])[candidate.task.loss],
         on_census=row[4] is not None,
     )
     if evidence.version == candidate.version or evidence.horizon_days != candidate.manifest["horizon_days"]:

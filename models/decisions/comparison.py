@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from models.decisions.promotion import SharedRows
 from models.declaring.columns import AS_OF
 from models.evaluation.held_out import RESAMPLES
-from models.evaluation.measures import Predictions, losses, mean_losses, resampled
 from models.learning.fitting import predict
 from models.learning.frames import model_input
-from models.versions.candidate import PROBABILITY, TRUTH, Candidate
+from models.tasks.measures import means, resampled
+from models.tasks.task import Predictions
+from models.versions.candidate import TRUTH, Candidate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,31 +50,26 @@ def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFram
     last_learnt = datetime.fromisoformat(champion.manifest["last_as_of"])
     first = frame.groupby(candidate.key)[AS_OF].min()
     later = held_out[held_out[candidate.key].isin(first.index[first > last_learnt])]
-    if (
-        len(later) < LEAST_ROWS
-        or candidate.outcomes != champion.outcomes
-        or not set(champion.features) <= set(frame.columns)
-    ):
+    if len(later) < LEAST_ROWS or candidate.task != champion.task or not set(champion.features) <= set(frame.columns):
         return None
     rows = later.merge(frame, on=[candidate.key, AS_OF], how="left", validate="one_to_one", suffixes=("", "_"))
-    binary = len(candidate.outcomes) == 1
-    position = {"0": 0, "1": 1} if binary else {name: number for number, name in enumerate(candidate.outcomes)}
+    task = candidate.task
     model = Predictions(
-        truth=rows[TRUTH].map(position).to_numpy(dtype="int64"),
-        probability=rows[[PROBABILITY + name for name in candidate.outcomes]].to_numpy(dtype="float64"),
+        task=task,
+        truth=task.truth(rows[TRUTH]),
+        predicted=rows[task.stored_columns].to_numpy(dtype="float64"),
         group=rows[candidate.key].factorize()[0],
-        outcomes=candidate.outcomes,
     )
-    champions_probability = predict(champion.pipeline, model_input(rows, champion.features), champion.outcomes)
+    by_champion = predict(champion.pipeline, model_input(rows, champion.features), task)
     baseline = np.tile(candidate.manifest["baseline"], (len(rows), 1))
     own, champions, trivial = (
-        losses(replace(model, probability=each)) for each in (model.probability, champions_probability, baseline)
+        replace(model, predicted=each).losses() for each in (model.predicted, by_champion, baseline)
     )
-    lost = mean_losses(model, (own - champions) / trivial.mean(), resampled(model.groups, RESAMPLES, SEED))
+    lost = means(model, (own - champions) / trivial.mean(), resampled(model.groups, RESAMPLES, SEED))
     return SharedRows(
         rows=len(rows),
-        candidate_log_loss=float(own.mean()),
-        champion_log_loss=float(champions.mean()),
-        baseline_log_loss=float(trivial.mean()),
+        candidate_loss=float(own.mean()),
+        champion_loss=float(champions.mean()),
+        baseline_loss=float(trivial.mean()),
         lost_at_least=float(np.quantile(lost, 0.025)),
     )

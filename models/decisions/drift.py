@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from models.declaring.columns import Kind
 from models.declaring.policies import DriftPolicy
-
-if TYPE_CHECKING:
-    import numpy as np
+from models.tasks.task import Predictions
 
 CHECKS: Mapping[str, str] = {
     "features": "No feature is distributed otherwise than when the champion was trained.",
@@ -81,17 +78,17 @@ class Performance:
     Attributes
     ----------
     rows : int
-    positives : int
-        Entities with the commonest outcome.
-    auc : dict of str to float
-        Area under the ROC curve by outcome, without the outcomes that have too few positives.
+    entities : int
+        With the commonest outcome; where that has no meaning, all.
+    ranking : dict of str to float
+        `Task.rank_quality` by outcome, without the outcomes of too few entities.
     bias : dict of str to float
-        By outcome: mean probability less observed rate.
+        `Task.bias` by outcome.
     """
 
     rows: int
-    positives: int
-    auc: dict[str, float]
+    entities: int
+    ranking: dict[str, float]
     bias: dict[str, float]
 
 
@@ -129,11 +126,13 @@ class DriftEvidence:
     rows_reference, rows_current, entities_reference, entities_current : int
         Of the two windows.
     features, predictions : tuple of Distance
-        Of each feature, and of the probability of each outcome.
+        Of each feature, and of each published column of the predictions.
     performance : Performance
         On observations after the training whose labels have matured, of as many days as a window has.
     new_labels : int
         Observations later than any of the training whose labels have matured.
+    ranking : str
+        What the ranking of the task is called.
     """
 
     model: str
@@ -149,6 +148,7 @@ class DriftEvidence:
     predictions: tuple[Distance, ...]
     performance: Performance
     new_labels: int
+    ranking: str = "AUC"
 
     @property
     def days_since_training(self) -> float:
@@ -238,25 +238,25 @@ def _judge_distances(
 
 def _judge_performance(evidence: DriftEvidence, policy: DriftPolicy) -> Verdict:
     now, then = evidence.performance, evidence.reference.performance
-    check, bound = MEASURED_ON_LABELS, policy.max_auc_drop
+    check, bound = MEASURED_ON_LABELS, policy.max_ranking_drop
     if now.rows < policy.min_performance_rows:
         return _not_enough(check, now.rows, policy.min_performance_rows, "matured observations since training")
-    common = [name for name in now.auc if name in then.auc]
+    common = [name for name in now.ranking if name in then.ranking]
     if not common:
-        return _not_enough(check, now.positives, policy.min_positives, "entities with an outcome since training")
-    area, held_out = (sum(each.auc[name] for name in common) / len(common) for each in (now, then))
-    drop = held_out - area
+        return _not_enough(check, now.entities, policy.min_positives, "entities with an outcome since training")
+    ranked, held_out = (sum(each.ranking[name] for name in common) / len(common) for each in (now, then))
+    drop = held_out - ranked
     gaps = {name: abs(bias - then.bias.get(name, 0.0)) for name, bias in now.bias.items()}
     worst = max(gaps, key=lambda name: (gaps[name], name))
     figures = {
-        "auc": area, "auc_held_out": held_out, "auc_drop": drop,
+        "ranking": ranked, "ranking_held_out": held_out, "ranking_drop": drop,
         "calibration_gap": gaps[worst], "max_calibration_gap": policy.max_calibration_gap,
-        "rows": now.rows, "positives": now.positives,
+        "rows": now.rows, "entities": now.entities,
     }  # fmt: skip
     statement = (
-        f"On {now.rows:,} matured observations the AUC is {area:.3f}, {abs(drop):.3f} "
-        f"{'below' if drop > 0 else 'above'} that of the held-out rows (bound {bound:g}); the mean probability of "
-        f"{worst} has moved {gaps[worst]:.3f} away from its observed rate (bound {policy.max_calibration_gap:g})."
+        f"On {now.rows:,} matured observations the {evidence.ranking} is {ranked:.3f}, {abs(drop):.3f} "
+        f"{'below' if drop > 0 else 'above'} that of the held-out rows (bound {bound:g}); the mean prediction of "
+        f"{worst} has moved {gaps[worst]:.3f} away from what came (bound {policy.max_calibration_gap:g})."
     )
     # of the two the one that is further beyond its bound stands for the check
     if gaps[worst] / policy.max_calibration_gap > drop / bound:
@@ -266,7 +266,7 @@ def _judge_performance(evidence: DriftEvidence, policy: DriftPolicy) -> Verdict:
         )  # fmt: skip
     return Verdict(
         check=check, failed=drop > bound, statement=statement,
-        value=drop, threshold=bound, subject="auc", figures=figures,
+        value=drop, threshold=bound, subject=evidence.ranking, figures=figures,
     )  # fmt: skip
 
 
@@ -287,34 +287,28 @@ def _not_enough(check: str, found: int, needed: int, what: str) -> Verdict:
     return Verdict(check=check, failed=False, statement=f"Not enough evidence: {found:,} of {needed:,} {what}.")
 
 
-def measure_performance(
-    entities: np.ndarray, happened: np.ndarray, probability: np.ndarray, outcomes: tuple[str, ...], min_positives: int
-) -> Performance:
-    """Measure predictions against what happened.
+def measure_performance(predictions: Predictions, least: int) -> Performance:
+    """Measure predictions against what came.
 
     Parameters
     ----------
-    entities : ndarray, shape (n_rows,)
-        The entity of each row; rows of one entity are not independent, so positives are counted by entity.
-    happened : ndarray of bool, shape (n_rows, n_outcomes)
-    probability : ndarray of float, shape (n_rows, n_outcomes)
-    outcomes : tuple of str
-    min_positives : int
-        Entities with an outcome below which its AUC is left out: it would be mostly chance.
+    predictions : Predictions
+    least : int
+        Entities with an outcome below which its ranking is left out: it would be mostly chance. Rows of one entity
+        are not independent, so entities are counted.
     """
-    from sklearn.metrics import roc_auc_score
-
-    rows = len(entities)
-    positives, areas = [0], {}
-    for column, name in enumerate(outcomes):
-        known = happened[:, column]
-        positives.append(len(set(entities[known])))
-        if positives[-1] >= min_positives and not known.all():
-            areas[name] = float(roc_auc_score(known, probability[:, column]))
-    bias = probability.mean(axis=0) - happened.mean(axis=0) if rows else []
+    task, of_outcome = predictions.task, predictions.task.entities_of(predictions)
+    ranking, bias = {}, {}
+    for column, name in enumerate(task.outcomes if len(predictions) else ()):
+        actual, predicted = predictions.actual(column), predictions.predicted[:, column]
+        bias[name] = task.bias(actual, predicted)
+        if of_outcome.get(name, predictions.groups) >= least:
+            ranked = task.rank_quality(actual, predicted)
+            if ranked is not None:
+                ranking[name] = ranked
     return Performance(
-        rows=rows,
-        positives=max(positives),
-        auc=areas,
-        bias=dict(zip(outcomes, map(float, bias), strict=False)),
+        rows=len(predictions),
+        entities=max(of_outcome.values(), default=predictions.groups),
+        ranking=ranking,
+        bias=bias,
     )

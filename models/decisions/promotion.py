@@ -15,16 +15,16 @@ from models.untrainable import Untrainable
 
 @dataclass(frozen=True, kw_only=True)
 class SharedRows:
-    """Log-losses of candidate, champion and trivial baseline on the same rows, from which none has learnt.
+    """Losses of candidate, champion and trivial baseline on the same rows, from which none has learnt.
 
     `lost_at_least` is the lower end of the 95 % interval, over resampled entities, of the skill by which the candidate
     lies below the champion; below 0 where it may as well lie above.
     """
 
     rows: int
-    candidate_log_loss: float
-    champion_log_loss: float
-    baseline_log_loss: float
+    candidate_loss: float
+    champion_loss: float
+    baseline_loss: float
     lost_at_least: float
 
 
@@ -36,7 +36,7 @@ class ChampionEvidence:
     ----------
     version : str
     horizon_days : int
-    log_loss, baseline_log_loss : float or None
+    loss, baseline_loss : float or None
         Its own and its baseline's, on its own held-out rows.
     on_census : bool
         Whether it was measured on a census; versions of recipes before 4 were not.
@@ -46,8 +46,8 @@ class ChampionEvidence:
 
     version: str
     horizon_days: int
-    log_loss: float | None
-    baseline_log_loss: float | None
+    loss: float | None
+    baseline_loss: float | None
     on_census: bool = True
     shared: SharedRows | None = None
 
@@ -62,11 +62,12 @@ class PromotionEvidence:
         The candidate.
     horizon_days : int
         The horizon that it was trained over.
-    primary_metric : str
+    primary_metric, loss : str
+        Two metrics, which may be one: a candidate must beat the baseline in both.
     metrics, baseline : dict of str to float or None
         Of the candidate and of the trivial baseline, on the candidate's held-out rows.
     over_baseline : dict of str to Figure
-        By how much the candidate is better than the baseline, in the primary metric and in log-loss: the interval is
+        By how much the candidate is better than the baseline, in the primary metric and in the loss: the interval is
         that of the difference, over resampled entities.
     census : tuple of Total
         Of the candidate, by outcome; empty where it was not measured on a census.
@@ -87,6 +88,7 @@ class PromotionEvidence:
     version: str
     horizon_days: int
     primary_metric: str
+    loss: str
     metrics: dict[str, float | None]
     baseline: dict[str, float | None]
     over_baseline: dict[str, Figure]
@@ -157,9 +159,12 @@ def promotion_evidence(
         version=evaluation.version,
         horizon_days=declaration.horizon_days,
         primary_metric=declaration.primary_metric,
+        loss=declaration.task.loss,
         metrics=evaluation.metrics,
         baseline=evaluation.baseline,
-        over_baseline={name: evaluation.over_baseline[name] for name in (declaration.primary_metric, "log_loss")},
+        over_baseline={
+            name: evaluation.over_baseline[name] for name in (declaration.primary_metric, declaration.task.loss)
+        },
         census=() if census is None else census.totals,
         silence=tuple(each for each in slices if each.column == declaration.feature_view.silence),
         max_census_off=declaration.max_census_off,
@@ -174,10 +179,10 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
     """Decide whether a candidate becomes the champion.
 
     Rows chosen at random flatter, so a candidate that was measured on such rows is refused. Every candidate must beat
-    the trivial baseline in the primary metric and in log-loss beyond the interval of the difference: a model that ranks
-    well and misstates probabilities would mislead the expected values that are published. A later candidate has also
-    seen later data, which is worth having for its own sake, so it need not beat the champion; it must not lose more
-    than `max_skill_loss` of skill, 1 - log-loss / baseline log-loss.
+    the trivial baseline in the primary metric and in the loss of its task beyond the interval of the difference: a
+    model that ranks well and misstates probabilities would mislead the expected values that are published. A later
+    candidate has also seen later data, which is worth having for its own sake, so it need not beat the champion; it
+    must not lose more than `max_skill_loss` of skill, 1 - loss / loss of the baseline.
 
     A candidate whose total over a census (`models.evaluation.census`) lies further from what happened than
     `max_census_off`, beyond chance, is refused: the sum of its probabilities is what people plan with. So is one that
@@ -220,7 +225,7 @@ def _decide(evidence: PromotionEvidence) -> Decision:
             "refuse", "hindsight", f"{evidence.version} is not promoted. {why_suspected(evidence.model, unclear)}"
         )
 
-    for name in dict.fromkeys((evidence.primary_metric, "log_loss")):
+    for name in dict.fromkeys((evidence.primary_metric, evidence.loss)):
         value, trivial, better = evidence.metrics[name], evidence.baseline[name], evidence.over_baseline[name]
         if value is None or trivial is None or better.value is None or better.lower is None:
             return Decision(
@@ -252,7 +257,7 @@ def _decide(evidence: PromotionEvidence) -> Decision:
             f"{evidence.max_census_off:.0%}, and by more than chance: {'; '.join(off)}.",
         )
 
-    skill = _skill(evidence.metrics["log_loss"], evidence.baseline["log_loss"])
+    skill = _skill(evidence.metrics[evidence.loss], evidence.baseline[evidence.loss])
     if champion is not None and not champion.on_census:
         return Decision(
             "promote",
@@ -274,12 +279,12 @@ def _decide(evidence: PromotionEvidence) -> Decision:
             f"asked now, over {evidence.horizon_days} days; the champion {champion.version} answers one over "
             f"{champion.horizon_days} days.",
         )
-    champion_skill = _skill(champion.log_loss, champion.baseline_log_loss)
+    champion_skill = _skill(champion.loss, champion.baseline_loss)
     where = "each on its own held-out rows"
     if champion.shared is not None:
         shared = champion.shared
-        skill = _skill(shared.candidate_log_loss, shared.baseline_log_loss)
-        champion_skill = _skill(shared.champion_log_loss, shared.baseline_log_loss)
+        skill = _skill(shared.candidate_loss, shared.baseline_loss)
+        champion_skill = _skill(shared.champion_loss, shared.baseline_loss)
         where = (
             f"both on the {shared.rows:,} held-out rows of entities that the champion has not seen, a loss of at least "
             f"{shared.lost_at_least:.4f}"
@@ -334,12 +339,12 @@ def _off_census(evidence: PromotionEvidence) -> list[str]:
     ]
 
 
-def _skill(log_loss: float | None, baseline: float | None) -> float | None:
-    return None if log_loss is None or not baseline else 1 - log_loss / baseline
+def _skill(loss: float | None, baseline: float | None) -> float | None:
+    return None if loss is None or not baseline else 1 - loss / baseline
 
 
 def _figures(evidence: PromotionEvidence) -> str:
     return ", ".join(
         f"{name} {evidence.metrics[name]:.4f} against {evidence.baseline[name]:.4f}"
-        for name in dict.fromkeys((evidence.primary_metric, "log_loss"))
+        for name in dict.fromkeys((evidence.primary_metric, evidence.loss))
     )

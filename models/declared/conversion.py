@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from models.declared.lead_features import LEAD_FEATURES, OWN_HISTORY, SEASONAL, SILENCE
 from models.declaring.declaration import ModelDeclaration, RequiredFacts
 from models.declaring.policies import COST_GATES, DriftPolicy
+from models.tasks.classification import Binary
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -48,8 +49,7 @@ CONVERSION = ModelDeclaration(
     label="conversion",
     label_column="converted",
     horizon_days=90,
-    task="binary",
-    outcomes=("converted",),
+    task=Binary(("converted",)),
     estimator=estimator,
     row_weight=SILENCE,
     primary_metric="auc",

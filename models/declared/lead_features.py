@@ -50,6 +50,7 @@ LEAD_FEATURES = FeatureView(
         "urgency_score",
     ),
     segments=("lead_source", "property_value_tier", "assigned_to"),
+    segment_notes=("The rep (assigned_to) is the one of today: the CRM overwrites it, and no model learns from it.",),
     entity_table="staging.stg_leads",
     entity_columns=MappingProxyType({"assigned_to": "current_assigned_to"}),
     bands=MappingProxyType(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from models.declared.lead_features import LEAD_FEATURES, OWN_HISTORY, SEASONAL, SILENCE
 from models.declaring.declaration import ModelDeclaration, RequiredFacts
-from models.declaring.policies import COST_GATES, RECALL, DriftPolicy
+from models.declaring.policies import COST_GATES, DriftPolicy
+from models.tasks.classification import RECALL, Multiclass
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -53,8 +54,7 @@ NEXT_BEST_ACTION = ModelDeclaration(
     label="next_action",
     label_column="next_action",
     horizon_days=7,
-    task="multiclass",
-    outcomes=("call_immediate", "email_nurture", "schedule_appointment", "send_proposal", "no_action"),
+    task=Multiclass(("call_immediate", "email_nurture", "schedule_appointment", "send_proposal", "no_action")),
     estimator=estimator,
     row_weight=SILENCE,
     primary_metric="macro_auc",

@@ -24,8 +24,7 @@ def register(declarations: Iterable[ModelDeclaration]) -> Mapping[str, ModelDecl
     for each in declarations:
         if each.name in registered:
             raise DeclarationError(f"two models are named {each.name!r}; rename one of them")
-        for outcome in each.outcomes:
-            column = f"{outcome}_probability"
+        for column in each.task.columns:
             if column in publishers:
                 raise DeclarationError(
                     f"models {publishers[column]!r} and {each.name!r} both publish {column!r}; rename the "

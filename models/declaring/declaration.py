@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from models.declaring.columns import LABEL_MODEL_COLUMNS
 from models.declaring.feature_view import DeclarationError, FeatureView
-from models.declaring.policies import COST_GATES, METRICS, RECALL, DriftPolicy, RetrainPolicy
+from models.declaring.policies import COST_GATES, DriftPolicy, RetrainPolicy
+from models.tasks.task import Task
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -60,16 +61,15 @@ class ModelDeclaration:
     feature_view : FeatureView
         Where the features come from, in training and in scoring alike.
     label, label_column : str
-        The dbt label model and its outcome column: 0/1 or boolean for a binary task, a class name for a multiclass one.
+        The dbt label model and the column of it from which the task learns.
     horizon_days : int
         The outcome is what happens in ``[as_of, as_of + horizon_days)``.
-    task : {"binary", "multiclass"}
-    outcomes : tuple of str
-        The classes for which probabilities are published; for a binary task the one name of the positive outcome.
+    task : Task
+        What is predicted (`models.tasks`), with the names of its outcomes.
     estimator : callable
-        Returns an unfitted scikit-learn classifier. It receives numeric columns with missing values (an estimator
-        that cannot take them is declared as a pipeline with its own imputer). Every ``random_state`` in it is set
-        from `seed`.
+        Returns an unfitted scikit-learn classifier, or regressor. It receives numeric columns with missing values (an
+        estimator that cannot take them is declared as a pipeline with its own imputer). Every ``random_state`` in it is
+        set from `seed`.
     row_weight : RowWeight or None
         What the training rows weigh beside that; None for 1.
     success_weight : float
@@ -79,17 +79,17 @@ class ModelDeclaration:
     primary_metric : str
         The metric in which a first champion must beat the trivial baseline.
     gates : mapping of str to float
-        Bounds shown beside their values: a minimum, or a maximum where less is better. The names are the metrics of
-        the task, ``recall`` (of each outcome) for a multiclass one, and those of `COST_GATES`. A missed gate is a
-        warning to people; what decides promotion is the comparison with the baseline and the champion.
+        Bounds shown beside their values: a minimum, or a maximum where less is better. The names are the metrics of the
+        task, its gates of each outcome, and those of `COST_GATES`. A missed gate is a warning to people; what decides
+        promotion is the comparison with the baseline and the champion.
     grades : mapping of str to float
-        For a binary task: grade to the quantile of the predictions of a census at which it begins, from the best to
-        the worst, which begins at 0.
+        For a task that is graded: grade to the quantile of the predictions of a census at which it begins, from the
+        best to the worst, which begins at 0.
     max_census_off : float
         By which share of what happened a candidate may expect more or less over a census, and in a band of silence
         by which share of what happened over all of it; beyond that, and beyond chance, it is not promoted.
     max_skill_loss : float
-        How far a candidate's skill (1 - log-loss / log-loss of the baseline) may lie below the champion's for it
+        How far a candidate's skill (1 - loss / loss of the baseline) may lie below the champion's for it
         still to be promoted.
     max_skill : float
         The skill, on held-out rows or on a census, from which on the model is too good to be believed.
@@ -111,8 +111,7 @@ class ModelDeclaration:
     label: str
     label_column: str
     horizon_days: int
-    task: Literal["binary", "multiclass"]
-    outcomes: tuple[str, ...]
+    task: Task
     estimator: Callable[[], BaseEstimator]
     primary_metric: str
     row_weight: RowWeight | None = None
@@ -131,23 +130,14 @@ class ModelDeclaration:
 
     def __post_init__(self) -> None:
         """Refuse a declaration that cannot be right, naming every field that is wrong."""
-        known = METRICS.get(self.task, ())
-        gated = {*known, *COST_GATES, *((RECALL,) if self.task == "multiclass" else ())}
+        known = self.task.metrics
+        gated = {*known, *COST_GATES, *self.task.by_outcome_gates}
         quantiles = list(self.grades.values())
         problems = [
             problem
             for wrong, problem in (
                 (not re.fullmatch(r"[a-z][a-z0-9_]*", self.name), "name must be a lower-case identifier"),
-                (self.task not in METRICS, f"task must be one of {list(METRICS)}, found {self.task!r}"),
-                (
-                    self.task == "binary" and len(self.outcomes) != 1,
-                    f"a binary task has one outcome, found {self.outcomes}",
-                ),
-                (
-                    self.task == "multiclass" and len(self.outcomes) < 3,
-                    f"a multiclass task has three or more outcomes, found {self.outcomes}",
-                ),
-                (len(set(self.outcomes)) != len(self.outcomes), f"outcomes must differ, found {self.outcomes}"),
+                *((True, problem) for problem in self.task.problems()),
                 (self.label_column in LABEL_MODEL_COLUMNS, f"label_column must be none of {LABEL_MODEL_COLUMNS}"),
                 (self.horizon_days < 1, f"horizon_days must be 1 or more, found {self.horizon_days}"),
                 (not self.success_weight > 0, f"success_weight must be above 0, found {self.success_weight}"),
@@ -174,7 +164,7 @@ class ModelDeclaration:
                 ),
                 (not set(self.gates) <= gated, f"gates must be among {sorted(gated)}, found {sorted(self.gates)}"),
                 (bool(self.requires) and not self.feature_view.facts, "requires needs the facts of the feature view"),
-                (self.task == "multiclass" and bool(quantiles), "grades are for binary tasks"),
+                (bool(quantiles) and not self.task.graded, f"a {self.task.name} task has no grades"),
                 (
                     bool(quantiles)
                     and (quantiles != sorted(set(quantiles), reverse=True) or quantiles[-1] != 0 or quantiles[0] >= 1),
@@ -185,6 +175,11 @@ class ModelDeclaration:
         ]
         if problems:
             raise DeclarationError(f"model {self.name!r}: {'; '.join(problems)}")
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The names of what is predicted."""
+        return self.task.outcomes
 
     @property
     def not_features(self) -> frozenset[str]:

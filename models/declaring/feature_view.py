@@ -33,6 +33,8 @@ class FeatureView:
         (``meta.dropped``). They stay in the view, for people, and are not learnt from.
     segments : tuple of str
         Columns by whose values held-out rows are measured apart, where they are there.
+    segment_notes : tuple of str
+        Sentences that the card sets under these figures.
     entity_table : str
         Table with one row per entity as it is today, by `key`.
     entity_columns : mapping of str to str
@@ -66,6 +68,7 @@ class FeatureView:
     not_features: tuple[str, ...]
     dropped: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
+    segment_notes: tuple[str, ...] = ()
     entity_table: str = ""
     entity_columns: Mapping[str, str] = field(default_factory=dict)
     bands: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

@@ -1,21 +1,10 @@
-"""What a model is held to: the metrics of its task, the costs of a version, and when it drifts or is trained anew."""
+"""What a model is held to: the costs of a version, and when it drifts or is trained anew."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-
-METRICS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "binary": ("auc", "pr_auc", "brier", "log_loss", "ece_10", "base_rate"),
-        "multiclass": ("accuracy", "weighted_f1", "macro_f1", "macro_auc", "log_loss"),
-    }
-)
-"""The metrics of each task, in the order in which they are shown."""
-
-RECALL = "recall"
-"""A gate on the recall of each outcome of a multiclass task."""
 
 COST_GATES: Mapping[str, float] = MappingProxyType(
     {
@@ -29,7 +18,8 @@ COST_GATES: Mapping[str, float] = MappingProxyType(
 """What every model is held to beside its metrics: entities that the source has, std / mean of the primary
 metric in cross-validation, the time to train it and to predict one row, and the size of its file."""
 
-LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece_10", *COST_GATES} - {"leads"})
+COST_AT_LEAST = frozenset({"leads"})
+"""Those of them that are minimums."""
 
 BINS = 10
 """Bins of the population stability index of a number."""
@@ -58,16 +48,16 @@ class DriftPolicy:
         above the bound is enough: a world that moves in one column that matters (the value of what is sold, where
         leads come from) has moved. What moves with the season is for `shown_only`.
     max_prediction_psi : float
-        The same for the probability of each outcome.
+        The same for the predictions of each outcome.
     min_rows, min_entities : int
         Observations and entities that each window needs. With 500 entities the bound lies six standard deviations
         above what chance gives on average.
-    max_auc_drop : float
-        How far the area under the ROC curve (the mean over the outcomes of a multiclass task) may lie below that of
-        the champion's held-out rows.
+    max_ranking_drop : float
+        How far the ranking of the task (the area under the ROC curve of classes), as the mean over the outcomes, may
+        lie below that of the champion's held-out rows.
     max_calibration_gap : float
-        How far the mean probability of an outcome may have moved from its observed rate, beyond the distance that
-        it had on the held-out rows (weighted training rows shift probabilities on purpose).
+        How far the bias of an outcome (the mean probability less the observed rate of classes) may have moved from
+        that of the held-out rows (weighted training rows shift probabilities on purpose).
     min_performance_rows, min_positives : int
         Matured observations, and entities with an outcome, that the performance needs. The standard error of an area
         of .75 is about sqrt(.08 / positives): .028 for 100.
@@ -79,7 +69,7 @@ class DriftPolicy:
     max_prediction_psi: float = 0.12
     min_rows: int = 500
     min_entities: int = 500
-    max_auc_drop: float = 0.07
+    max_ranking_drop: float = 0.07
     max_calibration_gap: float = 0.07
     min_performance_rows: int = 500
     min_positives: int = 100

@@ -54,7 +54,7 @@ def assess(
     version : str
     train, test : Observed
     baseline : list of float
-        The frequency of each outcome in the training rows.
+        What the trivial model predicts everywhere.
     segments : DataFrame
         The columns of the held-out rows by which figures are told apart.
     census : tuple of (Observed, DataFrame), optional
@@ -66,13 +66,13 @@ def assess(
     Returns
     -------
     tuple of (Evaluation, ndarray of shape (n_rows, n_outcomes))
-        What was measured, and the probabilities of the held-out rows.
+        What was measured, and the predictions of the held-out rows.
     """
     import numpy as np
 
-    outcomes = declaration.outcomes
+    task = declaration.task
     pipeline = fit(declaration, train.features, train.label, train.weights)
-    before = predict(pipeline, test.features, outcomes)
+    before = predict(pipeline, test.features, task)
 
     crossed = cross_validate(declaration, train)
     evidence: CalibrationEvidence | None = None
@@ -90,31 +90,35 @@ def assess(
             resamples=RESAMPLES,
             seed=declaration.seed,
         )
-        decision = decide_calibration(evidence)
+        decision = (
+            CalibrationDecision(applied=False, reason=f"{task.quantity} of a {task.name} are not scaled")
+            if evidence is None
+            else decide_calibration(evidence)
+        )
     after = before if evidence is None else evidence.scaling.apply(before)
     published = after if decision.applied else before
 
     measured_census: Census | None = None
     if census is not None:
         rows, columns = census
-        expected = predict(pipeline, rows.features, outcomes)
+        expected = predict(pipeline, rows.features, task)
         if evidence is not None and decision.applied:
             expected = evidence.scaling.apply(expected)
-        measured_census = measure_census(declaration, rows.predicted(expected, outcomes), columns)
+        measured_census = measure_census(declaration, rows.predicted(expected, task), columns)
 
     linear, linear_rows = _linear(declaration, train, test)
     curve_rows = some_rows(len(test), SAMPLED_ROWS, declaration.seed)
-    unscaled = test.predicted(before, outcomes)
-    ranked, shuffled_rows = importance(pipeline, test, outcomes, declaration.seed)
+    unscaled = test.predicted(before, task)
+    ranked, shuffled_rows = importance(pipeline, test, task, declaration.seed)
     evaluation = measure_held_out(
         declaration,
         version,
         HeldOut(
-            model=test.predicted(published, outcomes),
+            model=test.predicted(published, task),
             before_scaling=unscaled,
-            after_scaling=test.predicted(after, outcomes),
-            linear=test.predicted(linear, outcomes),
-            baseline=test.predicted(np.tile(baseline, (len(test), 1)), outcomes),
+            after_scaling=test.predicted(after, task),
+            linear=test.predicted(linear, task),
+            baseline=test.predicted(np.tile(baseline, (len(test), 1)), task),
             segments=segments,
             linear_rows=linear_rows,
         ),
@@ -129,7 +133,7 @@ def assess(
             importance_rows=shuffled_rows,
         ),
         measured_census,
-        Hindsight(alone=measure_alone(train, test, outcomes), one_sided=one_sided),
+        Hindsight(alone=measure_alone(train, test, task), one_sided=one_sided),
     )
     return evaluation, published
 
@@ -137,11 +141,11 @@ def assess(
 def _linear(declaration: ModelDeclaration, train: Observed, test: Observed) -> tuple[np.ndarray, int]:
     sample = train.rows(some_rows(len(train), LINEAR_ROWS, declaration.seed))
     if sample.label.nunique() < 2:
-        # the rows of the other class are so few that the sample has none
+        # the rows of the other values are so few that the sample has none
         sample = train
     # one thread: sums in another order would give another last digit
     with threads(1):
         fitted = build_linear_pipeline(declaration).fit(
             sample.features, sample.label, estimator__sample_weight=sample.weights
         )
-    return predict(fitted, test.features, declaration.outcomes, cores=1), len(sample)
+    return predict(fitted, test.features, declaration.task, cores=1), len(sample)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from models.evaluation.measures import Predictions, losses, mean_losses, resampled
-from models.pickled.scaling import SMALLEST, Scaling, logit
+from models.pickled.scaling import Scaling
+from models.tasks.measures import means, resampled
+from models.tasks.task import Predictions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,42 +46,9 @@ class CalibrationDecision:
     reason: str
 
 
-def fit_scaling(predictions: Predictions, weights: np.ndarray) -> Scaling:
-    """Fit the scaling of the lowest log-loss, with a weight for each row.
-
-    Notes
-    -----
-    scikit-learn's `CalibratedClassifierCV` would fit the estimator anew on every row that the scaling is learnt from,
-    and keeps the two numbers to itself.
-    """
-    import numpy as np
-
-    if len(predictions.outcomes) == 1:
-        from sklearn.linear_model import LogisticRegression
-
-        logistic = LogisticRegression(C=1e6, solver="newton-cholesky").fit(
-            logit(predictions.probability), predictions.truth, sample_weight=weights / weights.mean()
-        )
-        return Scaling(method="sigmoid", slope=float(logistic.coef_[0, 0]), intercept=float(logistic.intercept_[0]))
-
-    from scipy.optimize import minimize_scalar
-
-    rows = np.arange(len(predictions))
-    logits = np.log(np.clip(predictions.probability, SMALLEST, 1))
-
-    def log_loss(log_slope: float) -> float:
-        scaled = np.exp(log_slope) * logits
-        highest = scaled.max(axis=1)
-        normaliser = highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1))
-        return float(np.average(normaliser - scaled[rows, predictions.truth], weights=weights))
-
-    found = minimize_scalar(log_loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-6})
-    return Scaling(method="temperature", slope=float(np.exp(found.x)), intercept=0.0)
-
-
 def calibration_evidence(
     predictions: Predictions, folds: np.ndarray, weights: np.ndarray, *, learnt_share: float, resamples: int, seed: int
-) -> CalibrationEvidence:
+) -> CalibrationEvidence | None:
     """Fit a scaling on out-of-fold predictions, and measure what it is worth on folds that it was not fitted on.
 
     Parameters
@@ -95,18 +63,34 @@ def calibration_evidence(
         As in `CalibrationEvidence`.
     resamples, seed : int
         Of the entities, for the interval.
+
+    Returns
+    -------
+    CalibrationEvidence or None
+        None for a task without a scaling.
+
+    Notes
+    -----
+    scikit-learn's `CalibratedClassifierCV` would fit the estimator anew on every row that the scaling is learnt from,
+    and keeps the two numbers to itself.
     """
     import numpy as np
 
-    scaled = np.empty_like(predictions.probability)
+    task = predictions.task
+    scaling = task.fit_scaling(predictions, weights)
+    if scaling is None:
+        return None
+    scaled = np.empty_like(predictions.predicted)
     for fold in np.unique(folds):
         inside = folds == fold
-        scaled[inside] = fit_scaling(predictions.rows(~inside), weights[~inside]).apply(predictions.probability[inside])
-    gained = (losses(predictions) - losses(replace(predictions, probability=scaled))) * weights
+        of_others = task.fit_scaling(predictions.rows(~inside), weights[~inside])
+        if of_others is not None:
+            scaled[inside] = of_others.apply(predictions.predicted[inside])
+    gained = (predictions.losses() - replace(predictions, predicted=scaled).losses()) * weights
     drawn = resampled(predictions.groups, resamples, seed)
-    spread = mean_losses(predictions, gained, drawn) / mean_losses(predictions, weights, drawn)
+    spread = means(predictions, gained, drawn) / means(predictions, weights, drawn)
     return CalibrationEvidence(
-        scaling=fit_scaling(predictions, weights),
+        scaling=scaling,
         gain=float(gained.sum() / weights.sum()),
         lower=float(np.quantile(spread, 0.025)),
         learnt_share=learnt_share,

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from models.declaring.columns import AS_OF, VALUE, Kind
 from models.declaring.declaration import ModelDeclaration
-from models.evaluation.held_out import INTERVAL_ROWS, RESAMPLES, figure, happened_to
-from models.evaluation.measures import Predictions, losses, metrics, once, resampled
+from models.evaluation.held_out import INTERVAL_ROWS, RESAMPLES, figure
 from models.evaluation.records import Census, CensusSlice, Total
 from models.evaluation.validation import Observed, some_rows
 from models.grades import grade_bounds, grades_of
 from models.learning.frames import model_input
+from models.tasks.measures import once, resampled
+from models.tasks.task import Predictions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +69,7 @@ def census_rows(declaration: ModelDeclaration, census: pd.DataFrame, features: M
     once_each = np.ones(len(census))
     return Observed(
         features=model_input(census, features),
-        label=census[declaration.label_column].astype("int64" if declaration.task == "binary" else str),
+        label=declaration.task.cast(census[declaration.label_column]),
         weights=once_each,
         stands_for=once_each,
         entities=census[declaration.feature_view.key].factorize()[0],
@@ -88,30 +89,30 @@ def measure_census(declaration: ModelDeclaration, predictions: Predictions, rows
     """
     import numpy as np
 
-    probability = predictions.probability[:, 0]
+    task, first = declaration.task, predictions.predicted[:, 0]
     clocks = rows[AS_OF].factorize(sort=True)[0]
-    bounds = grade_bounds(declaration, probability)
+    bounds = grade_bounds(declaration, first)
     sample = predictions.rows(some_rows(len(predictions), INTERVAL_ROWS, declaration.seed))
-    resamples = metrics(sample, resampled(sample.groups, RESAMPLES, declaration.seed))
-    value_expected = value_actual = None
-    if declaration.task == "binary" and VALUE in rows.columns and rows[VALUE].notna().any():
-        value = np.nan_to_num(rows[VALUE].to_numpy(dtype="float64", na_value=np.nan))
-        value_expected, value_actual = float(probability @ value), float(predictions.truth @ value)
+    resamples = sample.measured(resampled(sample.groups, RESAMPLES, declaration.seed))
+    worth = None
+    if VALUE in rows.columns and rows[VALUE].notna().any():
+        worth = task.worth(predictions, np.nan_to_num(rows[VALUE].to_numpy(dtype="float64", na_value=np.nan)))
+    value_expected, value_actual = worth or (None, None)
     return Census(
         clocks=tuple(f"{each:%Y-%m-%d}" for each in sorted(rows[AS_OF].unique())),
         rows=len(predictions),
         entities=predictions.groups,
         metrics={
             name: figure(found[0], resamples[name])
-            for name, found in metrics(predictions, once(predictions.groups)).items()
+            for name, found in predictions.measured(once(predictions.groups)).items()
         },
-        trivial_log_loss=frequency_loss(predictions),
+        trivial_loss=task.trivial_loss(predictions),
         totals=totals(predictions, clocks),
         value_expected=value_expected,
         value_actual=value_actual,
-        slices=tuple(_slices(predictions, clocks, _banded(declaration, rows, grades_of(probability, bounds)))),
+        slices=tuple(_slices(predictions, clocks, _banded(declaration, rows, grades_of(first, bounds)))),
         grades=bounds,
-        happened_to=happened_to(predictions),
+        happened_to=task.entities_of(predictions),
     )
 
 
@@ -128,8 +129,8 @@ def totals(predictions: Predictions, clocks: np.ndarray | None = None) -> tuple[
     """Sum what was expected of each outcome beside how often it happened, with and without the clock that is most off.
 
     The variance of the difference is the larger of two: that of the differences of the entities, and that which the
-    probabilities themselves say of them, with the rows of an entity moving together. The former alone would call every
-    small total without an event certain.
+    predictions themselves say of them (`Task.spread`), with the rows of an entity moving together. The former alone
+    would call every small total without an event certain.
 
     What happens in one week (a holiday, a campaign) moves all entities, of which these variances know nothing; so the
     clock that differs most is left out in `Total.rest`. The last clock never is: it is nearest to what is scored.
@@ -145,7 +146,7 @@ def totals(predictions: Predictions, clocks: np.ndarray | None = None) -> tuple[
     of_clock = np.zeros(len(predictions), dtype=int) if clocks is None else clocks
     found = []
     for column in range(len(predictions.outcomes)):
-        gaps = np.bincount(of_clock, weights=predictions.probability[:, column] - predictions.happened(column))
+        gaps = np.bincount(of_clock, weights=predictions.predicted[:, column] - predictions.actual(column))
         odd = int(np.abs(gaps).argmax())
         rest = None if odd == len(gaps) - 1 else _total(predictions.rows(of_clock != odd), column)
         found.append(replace(_total(predictions, column), rest=rest))
@@ -155,11 +156,12 @@ def totals(predictions: Predictions, clocks: np.ndarray | None = None) -> tuple[
 def _total(predictions: Predictions, column: int) -> Total:
     import numpy as np
 
-    p, did = predictions.probability[:, column], predictions.happened(column)
-    by_entity = np.bincount(predictions.group, weights=p - did)
-    chance = np.bincount(predictions.group, weights=np.sqrt(np.clip(p * (1 - p), 0, None)))
+    p, came = predictions.predicted[:, column], predictions.actual(column)
+    by_entity = np.bincount(predictions.group, weights=p - came)
+    chance = np.bincount(predictions.group, weights=predictions.task.spread(p))
     spread = NORMAL_95 * float(np.sqrt(max((by_entity**2).sum(), (chance**2).sum())))
-    expected, actual = float(p.sum()), int(did.sum())
+    # how often something happened is counted, values are summed
+    expected, actual = float(p.sum()), came.sum().item()
     return Total(
         outcome=predictions.outcomes[column],
         expected=expected,
@@ -211,16 +213,6 @@ def is_band_off(total: Total, least: float) -> bool:
     return off and (total.rest is None or is_band_off(total.rest, least))
 
 
-def frequency_loss(predictions: Predictions) -> float:
-    """Return the log-loss of predicting the rows' own frequencies, which no constant surpasses."""
-    import numpy as np
-
-    binary = len(predictions.outcomes) == 1
-    share = np.bincount(predictions.truth, minlength=2 if binary else len(predictions.outcomes)) / len(predictions)
-    occurring = share[share > 0]
-    return float(-(occurring * np.log(occurring)).sum())
-
-
 def _slices(
     predictions: Predictions, clocks: np.ndarray, banded: Iterable[tuple[str, list[str], np.ndarray]]
 ) -> Iterator[CensusSlice]:
@@ -235,8 +227,8 @@ def _slices(
                     rows=len(inside),
                     entities=inside.groups,
                     totals=totals(inside, clocks[chosen]),
-                    log_loss=float(losses(inside).mean()),
-                    trivial_log_loss=frequency_loss(inside),
+                    loss=float(inside.losses().mean()),
+                    trivial_loss=inside.task.trivial_loss(inside),
                 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from models.declaring.policies import LOWER_IS_BETTER, RECALL
+from models.declaring.policies import COST_AT_LEAST, COST_GATES
 from models.evaluation.records import Evaluation
 
 
@@ -53,7 +53,7 @@ def gates(
     evaluation: Evaluation,
     cost: Mapping[str, float],
 ) -> tuple[Gate, ...]:
-    """Hold what was measured to the declared bounds; that on recall holds for each outcome that occurs.
+    """Hold what was measured to the declared bounds; a gate of each outcome holds for those that occur.
 
     Parameters
     ----------
@@ -69,11 +69,16 @@ def gates(
         "cv_spread": (None, evaluation.validation.note) if crossed is None else (crossed.spread, ""),
         **{name: (value, "") for name, value in cost.items()},
     }
+    at_most = {*evaluation.kind.less_is_better, *COST_GATES} - COST_AT_LEAST
     measured = []
     for name, bound in declared.items():
         values: Mapping[str, tuple[float | None, str]] = (
-            {f"{RECALL}_{outcome}": (value, "") for outcome, value in evaluation.recall.items() if value is not None}
-            if name == RECALL
+            {
+                f"{name}_{outcome}": (each[name].value, "")
+                for outcome, each in evaluation.classes.items()
+                if each[name].value is not None
+            }
+            if name in evaluation.kind.by_outcome_gates
             else {name: found[name]}
         )
         measured += [
@@ -81,7 +86,7 @@ def gates(
                 name=each,
                 value=value,
                 bound=bound,
-                at_most=name in LOWER_IS_BETTER,
+                at_most=name in at_most,
                 undefined=undefined,
             )
             for each, (value, undefined) in values.items()

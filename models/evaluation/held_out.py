@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from models.declaring.declaration import ModelDeclaration
-from models.declaring.policies import LOWER_IS_BETTER
 from models.evaluation.calibration import CalibrationDecision, CalibrationEvidence
 from models.evaluation.hindsight import Hindsight
-from models.evaluation.measures import (
-    BINS,
-    Predictions,
-    bins,
-    calibration_error,
-    class_measures,
-    metrics,
-    once,
-    resampled,
-)
 from models.evaluation.records import (
     Calibration,
     CalibrationBin,
@@ -31,6 +22,8 @@ from models.evaluation.records import (
     Validation,
 )
 from models.evaluation.validation import some_rows
+from models.tasks.measures import calibration_error, once, resampled
+from models.tasks.task import Predictions, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,15 +96,15 @@ def measure_held_out(
     hindsight : Hindsight
         What was measured of each feature.
     """
-    model, binary = held_out.model, declaration.task == "binary"
+    model, task = held_out.model, declaration.task
     sample = some_rows(len(model), INTERVAL_ROWS, declaration.seed)
     weights = resampled(model.rows(sample).groups, RESAMPLES, declaration.seed)
-    measured = {} if binary else class_measures(model, once(model.groups))
-    measured_again = {} if binary else class_measures(model.rows(sample), weights)
+    measured = task.by_outcome(model, once(model.groups))
+    measured_again = task.by_outcome(model.rows(sample), weights)
     compared = {
-        "model": (metrics(model, once(model.groups), measured), metrics(model.rows(sample), weights, measured_again)),
+        "model": (model.measured(once(model.groups), measured), model.rows(sample).measured(weights, measured_again)),
         **{
-            name: (metrics(each, once(each.groups)), metrics(each.rows(sample), weights))
+            name: (each.measured(once(each.groups)), each.rows(sample).measured(weights))
             for name, each in (("linear", held_out.linear), ("baseline", held_out.baseline))
         },
     }
@@ -126,12 +119,12 @@ def measure_held_out(
         outcome: {name: figure(v[0], measured_again[outcome][name]) for name, v in of_outcome.items()}
         for outcome, of_outcome in measured.items()
     }
-    only = (str(int(model.truth[0])) if binary else repr(model.outcomes[model.truth[0]])) if len(model) else ""
+    only = task.named(model.truth[0]) if len(model) else ""
     reason = f"all {len(model)} held-out rows have the outcome {only}"
     return Evaluation(
         model=declaration.name,
         version=version,
-        task=declaration.task,
+        task=task.name,
         primary_metric=declaration.primary_metric,
         n=len(model),
         entities=model.groups,
@@ -141,17 +134,17 @@ def measure_held_out(
         intervals=intervals["model"],
         linear_intervals=intervals["linear"],
         baseline_intervals=intervals["baseline"],
-        over_linear=_improvement(compared["model"], compared["linear"]),
-        over_baseline=_improvement(compared["model"], compared["baseline"]),
+        over_linear=_improvement(task, compared["model"], compared["linear"]),
+        over_baseline=_improvement(task, compared["model"], compared["baseline"]),
         interval_rows=int(sample.sum()),
         linear_rows=held_out.linear_rows,
         undefined={name: reason for name, value in values["model"].items() if value is None}
         if (model.truth == model.truth[:1]).all()
         else {},
-        recall={outcome: each["recall"].value for outcome, each in classes.items()},
+        recall={outcome: each["recall"].value for outcome, each in classes.items() if "recall" in each},
         classes=classes,
         segments=segments(declaration, model, held_out.segments),
-        confusion=confusion(model, threshold=float(held_out.baseline.probability[0, 0])),
+        confusion=confusion(model, [*map(float, held_out.baseline.predicted[0])]),
         gains=tuple(gains(model)),
         calibration=Calibration(
             scaling=None if scaling is None else scaling.scaling,
@@ -166,7 +159,7 @@ def measure_held_out(
         validation=validation,
         census=census,
         hindsight=hindsight,
-        happened_to=happened_to(model),
+        happened_to=task.entities_of(model),
     )
 
 
@@ -176,14 +169,14 @@ def beside_baseline(
     """Measure predictions beside the trivial baseline alone: the metrics of both, and by how much it is beaten."""
     import numpy as np
 
-    trivial = replace(model, probability=np.tile(baseline, (len(model), 1)))
+    trivial = replace(model, predicted=np.tile(baseline, (len(model), 1)))
     sample = some_rows(len(model), INTERVAL_ROWS, declaration.seed)
     weights = resampled(model.rows(sample).groups, RESAMPLES, declaration.seed)
     of_model, of_trivial = (
-        (metrics(each, once(each.groups)), metrics(each.rows(sample), weights)) for each in (model, trivial)
+        (each.measured(once(each.groups)), each.rows(sample).measured(weights)) for each in (model, trivial)
     )
     values = [{name: _defined(value[0]) for name, value in each[0].items()} for each in (of_model, of_trivial)]
-    return values[0], values[1], _improvement(of_model, of_trivial)
+    return values[0], values[1], _improvement(declaration.task, of_model, of_trivial)
 
 
 def figure(value: float, resamples: np.ndarray) -> Figure:
@@ -202,62 +195,55 @@ def figure(value: float, resamples: np.ndarray) -> Figure:
 
 
 def calibration_table(predictions: Predictions) -> tuple[CalibrationBin, ...]:
-    """Compare predicted probabilities with observed rates, outcome by outcome.
+    """Compare predictions with what came, outcome by outcome.
 
     Returns
     -------
     tuple of CalibrationBin
-        Ten bins of equal width for each outcome, without the empty ones and the outcomes that neither occur nor are
+        The bins of the task for each outcome, without the empty ones and the outcomes that neither occur nor are
         predicted.
     """
     table = []
     for column, outcome in enumerate(predictions.outcomes):
-        p, did = predictions.probability[:, column], predictions.happened(column)
+        p, did = predictions.predicted[:, column], predictions.actual(column)
         if not (p.any() or did.any()):
             continue
-        numbers = bins(p)
-        for number in range(BINS):
+        numbers, bounds = predictions.task.bins(p)
+        for number, (lower, upper) in enumerate(pairwise(bounds)):
             inside = numbers == number
             if inside.any():
                 table.append(
                     CalibrationBin(
                         outcome=outcome,
-                        lower=number / BINS,
-                        upper=(number + 1) / BINS,
+                        lower=lower,
+                        upper=upper,
                         n=int(inside.sum()),
-                        mean_probability=float(p[inside].mean()),
-                        observed_rate=float(did[inside].mean()),
+                        mean_predicted=float(p[inside].mean()),
+                        mean_actual=float(did[inside].mean()),
                     )
                 )
     return tuple(table)
 
 
-def confusion(predictions: Predictions, threshold: float) -> Confusion:
-    """Count rows by what happened and what was predicted; a binary outcome counts as predicted from a threshold on."""
-    import numpy as np
-
-    if len(predictions.outcomes) == 1:
-        labels: tuple[str, ...] = (f"not {predictions.outcomes[0]}", predictions.outcomes[0])
-        named = (predictions.probability[:, 0] >= threshold).astype(int)
-    else:
-        labels, named = predictions.outcomes, predictions.probability.argmax(axis=1)
-    counts = np.bincount(predictions.truth * len(labels) + named, minlength=len(labels) ** 2)
-    return Confusion(labels=labels, rows=tuple(tuple(map(int, row)) for row in counts.reshape(len(labels), -1)))
+def confusion(predictions: Predictions, baseline: Sequence[float]) -> Confusion:
+    """Count rows by what happened and what was predicted, as far as the task names either."""
+    labels, counts = predictions.task.confusion(predictions, baseline)
+    return Confusion(labels=labels, rows=tuple(tuple(map(int, row)) for row in counts))
 
 
 def gains(predictions: Predictions) -> list[Gains]:
-    """Measure for each outcome that occurs how much of it the highest probabilities find.
+    """Measure for each outcome that occurs how much of it the highest predictions find.
 
-    Rows of equal probability are found in the proportion in which they hold the outcome.
+    Rows of equal prediction are found in the proportion in which they hold the outcome.
     """
     import numpy as np
 
     measured = []
     for column, outcome in enumerate(predictions.outcomes):
-        did = predictions.happened(column)
-        if not did.any():
+        did = predictions.actual(column)
+        if not did.any() or did.min() < 0:
             continue
-        score = predictions.probability[:, column]
+        score = predictions.predicted[:, column]
         order = np.argsort(-score, kind="stable")
         ordered = score[order]
         ends = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True]) + 1
@@ -275,7 +261,7 @@ def gains(predictions: Predictions) -> list[Gains]:
 
 
 def segments(declaration: ModelDeclaration, predictions: Predictions, columns: pd.DataFrame) -> tuple[Segment, ...]:
-    """Measure the most frequent values of each column apart, those with few rows or one class without figures."""
+    """Measure the most frequent values of each column apart; those with few rows or one label have no figures."""
     import numpy as np
 
     measured = []
@@ -285,16 +271,16 @@ def segments(declaration: ModelDeclaration, predictions: Predictions, columns: p
         for name in names[np.lexsort((names, -counts))][:SEGMENTS_SHOWN]:
             inside = predictions.rows(values == name)
             told = len(inside) >= SEGMENT_ROWS and len(np.unique(inside.truth)) > 1
-            primary = log_loss = None
+            primary = loss = None
             if told:
                 sample = inside.rows(some_rows(len(inside), SEGMENT_INTERVAL_ROWS, declaration.seed))
-                all_rows = metrics(inside, once(inside.groups))
-                resamples = metrics(sample, resampled(sample.groups, RESAMPLES, declaration.seed))
-                primary, log_loss = (
+                all_rows = inside.measured(once(inside.groups))
+                resamples = sample.measured(resampled(sample.groups, RESAMPLES, declaration.seed))
+                primary, loss = (
                     figure(all_rows[metric][0], resamples[metric])
-                    for metric in (declaration.primary_metric, "log_loss")
+                    for metric in (declaration.primary_metric, declaration.task.loss)
                 )
-            rates = told and declaration.task == "binary"
+            rates = told and len(predictions.outcomes) == 1
             measured.append(
                 Segment(
                     column=str(column),
@@ -302,8 +288,8 @@ def segments(declaration: ModelDeclaration, predictions: Predictions, columns: p
                     rows=len(inside),
                     entities=inside.groups,
                     primary=primary,
-                    log_loss=log_loss,
-                    predicted=float(inside.probability.mean()) if rates else None,
+                    loss=loss,
+                    predicted=float(inside.predicted.mean()) if rates else None,
                     observed=float(inside.truth.mean()) if rates else None,
                 )
             )
@@ -311,12 +297,13 @@ def segments(declaration: ModelDeclaration, predictions: Predictions, columns: p
 
 
 def _improvement(
-    model: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
-    other: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
+    task: Task,
+    model: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
+    other: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
 ) -> dict[str, Figure]:
     improvements = {}
     for metric, value in model[0].items():
-        sign = -1 if metric in LOWER_IS_BETTER else 1
+        sign = -1 if metric in task.less_is_better else 1
         improvements[metric] = figure(
             sign * (value[0] - other[0][metric][0]), sign * (model[1][metric] - other[1][metric])
         )
@@ -326,16 +313,6 @@ def _improvement(
 def _calibration_error(predictions: Predictions, sample: np.ndarray, weights: np.ndarray) -> Figure:
     value = calibration_error(predictions, once(predictions.groups))[0]
     return figure(value, calibration_error(predictions.rows(sample), weights))
-
-
-def happened_to(predictions: Predictions) -> dict[str, int]:
-    """Count the entities to which each outcome happened."""
-    import numpy as np
-
-    return {
-        outcome: len(np.unique(predictions.group[predictions.happened(column)]))
-        for column, outcome in enumerate(predictions.outcomes)
-    }
 
 
 def _defined(value: float) -> float | None:

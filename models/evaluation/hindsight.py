@@ -9,13 +9,10 @@ never in those that are still open.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from models.evaluation.one_sided import ENOUGH, Groups, OneSided
 from models.evaluation.validation import Observed
-
-if TYPE_CHECKING:
-    import numpy as np
+from models.tasks.task import Task
 
 RECENT_DAYS = 180
 """How far back recent rows reach: long enough for sales that take months, and short enough for the world to be one."""
@@ -33,14 +30,15 @@ class Alone:
     feature, outcome : str
         The outcome that it predicts best.
     skill : float
-        1 - log-loss / log-loss of the plain frequency of these rows: 0 says nothing, 1 says everything.
-    auc : float
+        1 - loss / loss of the best constant on these rows: 0 says nothing, 1 says everything.
+    auc : float or None
+        None where a task has none.
     """
 
     feature: str
     outcome: str
     skill: float
-    auc: float
+    auc: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +57,14 @@ class Hindsight:
     one_sided: tuple[OneSided, ...]
 
 
-def measure_alone(train: Observed, test: Observed, outcomes: tuple[str, ...]) -> tuple[Alone, ...]:
-    """Predict each outcome from each feature alone: by its rate among the training rows of a group of values.
+def measure_alone(train: Observed, test: Observed, task: Task) -> tuple[Alone, ...]:
+    """Predict each outcome from each feature alone: by its mean among the training rows of a group of values.
 
     Parameters
     ----------
     train, test : Observed
-        The rates are those of `train`, and what they are worth is measured on `test`.
-    outcomes : tuple of str
-        For a binary task the one positive outcome.
+        The means are those of `train`, and what they are worth is measured on `test`.
+    task : Task
 
     Returns
     -------
@@ -77,55 +74,27 @@ def measure_alone(train: Observed, test: Observed, outcomes: tuple[str, ...]) ->
     """
     import numpy as np
 
-    binary = len(outcomes) == 1
-    happened = {}
-    for outcome in outcomes:
-        sides = [(side.label == (1 if binary else outcome)).to_numpy() for side in (train, test)]
-        whom = [len(np.unique(rows.entities[side])) for rows, side in zip((train, test), sides, strict=True)]
-        if all(ENOUGH <= side.sum() < len(side) for side in sides) and min(whom) >= ENOUGH_HAPPENED:
-            happened[outcome] = sides
+    there_is = {}
+    for column, outcome in enumerate(task.outcomes):
+        sides = [task.actual(task.truth(side.label), column) for side in (train, test)]
+        if all(
+            task.tells(actual, side.entities, rows=ENOUGH, happened=ENOUGH_HAPPENED)
+            for actual, side in zip(sides, (train, test), strict=True)
+        ):
+            there_is[outcome] = sides
     found = []
     for feature in map(str, train.features.columns):
         groups = Groups(train.features[feature])
         there, here = groups.of(train.features[feature]), groups.of(test.features[feature])
         known = np.bincount(there, train.stands_for, len(groups))
-        rows = np.bincount(here, test.stands_for, len(groups))
         measured = []
-        for outcome, (learnt, occurred) in happened.items():
-            hits = np.bincount(there, train.stands_for * learnt, len(groups))
-            base = hits.sum() / known.sum()
-            # a group of few rows says little: as if as many rows as are enough had been added to it at the plain rate
+        for outcome, (learnt, came) in there_is.items():
+            sums = np.bincount(there, train.stands_for * learnt, len(groups))
+            base = sums.sum() / known.sum()
+            # a group of few rows says little: as if as many rows as are enough had been added to it at the plain mean
             added = ENOUGH * train.stands_for.mean()
-            rate = (hits + added * base) / (known + added)
-            positive = np.bincount(here, test.stands_for * occurred, len(groups))
-            measured.append(
-                Alone(
-                    feature=feature,
-                    outcome=outcome,
-                    skill=_skill(rate, positive, rows - positive),
-                    auc=_area(rate, positive, rows - positive),
-                )
-            )
+            skill, auc = task.alone((sums + added * base) / (known + added), here, came, test.stands_for)
+            measured.append(Alone(feature=feature, outcome=outcome, skill=skill, auc=auc))
         if measured:
             found.append(max(measured, key=lambda each: each.skill))
     return tuple(sorted(found, key=lambda each: (-each.skill, each.feature)))
-
-
-def _skill(rate: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> float:
-    """Return the skill of predicting a rate in each group, of what happened there and what did not."""
-    import numpy as np
-
-    base = positive.sum() / (positive.sum() + negative.sum())
-    trivial = -(positive.sum() * np.log(base) + negative.sum() * np.log(1 - base))
-    loss = -(positive * np.log(rate) + negative * np.log(1 - rate)).sum()
-    return float(1 - loss / trivial)
-
-
-def _area(rate: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> float:
-    """Return the area under the ROC curve of groups in the order of their rate."""
-    import numpy as np
-
-    _, place = np.unique(rate, return_inverse=True)
-    positive, negative = np.bincount(place, positive), np.bincount(place, negative)
-    below = negative.cumsum() - negative / 2
-    return float((positive * below).sum() / (positive.sum() * negative.sum()))

@@ -9,6 +9,8 @@ from pathlib import Path
 from models.evaluation.hindsight import Hindsight
 from models.evaluation.validation import CrossValidation, CurvePoint, Importance
 from models.pickled.scaling import Scaling
+from models.tasks.registry import TASKS
+from models.tasks.task import Task
 
 EVALUATION = "evaluation.json"
 
@@ -27,19 +29,19 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationBin:
-    """Held-out rows whose probability of an outcome lies in ``[lower, upper)``; the last bin holds 1 as well."""
+    """Held-out rows whose prediction of an outcome lies in ``[lower, upper)``; the last bin holds its upper bound."""
 
     outcome: str
     lower: float
     upper: float
     n: int
-    mean_probability: float
-    observed_rate: float
+    mean_predicted: float
+    mean_actual: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How far the probabilities of held-out rows agree with what happened, before and after scaling.
+    """How far the predictions of held-out rows agree with what came, before and after scaling.
 
     Attributes
     ----------
@@ -51,7 +53,7 @@ class Calibration:
     rows : int
         From which the scaling was learnt.
     error_before, error_after : Figure
-        The expected calibration error (`models.evaluation.measures.calibration_error`).
+        The expected calibration error (`models.tasks.measures.calibration_error`).
     bins_before, bins_after : tuple of CalibrationBin
     """
 
@@ -69,8 +71,8 @@ class Calibration:
 class Segment:
     """The held-out rows with one value of a column; figures are None where there are too few rows or one class.
 
-    `primary` is the primary metric; `predicted` and `observed` are the mean probability and the rate of the outcome,
-    for a binary task.
+    `primary` is the primary metric and `loss` that of the task; `predicted` and `observed` are the mean prediction and
+    the mean of what came, for a task of one outcome.
     """
 
     column: str
@@ -78,14 +80,14 @@ class Segment:
     rows: int
     entities: int
     primary: Figure | None
-    log_loss: Figure | None
+    loss: Figure | None
     predicted: float | None
     observed: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gains:
-    """What is found of an outcome by looking at the rows of its highest probabilities first.
+    """What is found of an outcome by looking at the rows of its highest predictions first.
 
     Attributes
     ----------
@@ -125,7 +127,7 @@ class Validation:
 
 @dataclass(frozen=True, kw_only=True)
 class Total:
-    """How often an outcome was expected, the sum of its probabilities, and how often it happened.
+    """What was expected of an outcome, the sum of its predictions, and what came: how often it happened, or its sum.
 
     `lower` and `upper` are the 95 % interval of expected less actual, over entities. `rest` is the same without the
     clock at which the two differ most; None where that is the last one.
@@ -133,7 +135,7 @@ class Total:
 
     outcome: str
     expected: float
-    actual: int
+    actual: int | float
     lower: float
     upper: float
     rest: Total | None = None
@@ -141,15 +143,15 @@ class Total:
 
 @dataclass(frozen=True, kw_only=True)
 class CensusSlice:
-    """The rows of a census in one band of a column; `trivial_log_loss` is that of the frequencies of these rows."""
+    """The rows of a census in one band of a column; `trivial_loss` is that of the best constant on these rows."""
 
     column: str
     band: str
     rows: int
     entities: int
     totals: tuple[Total, ...]
-    log_loss: float
-    trivial_log_loss: float
+    loss: float
+    trivial_loss: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,13 +164,13 @@ class Census:
         Midnights, UTC.
     rows, entities : int
     metrics : dict of str to Figure
-    trivial_log_loss : float
-        Of the frequencies of these rows.
+    trivial_loss : float
+        Of the best constant on these rows.
     totals : tuple of Total
         One per outcome.
     value_expected, value_actual : float or None
-        For a binary task: the values of the entities by their probability, and of those to which it happened. None
-        where no value is known.
+        The values of the entities by their probability, and of those to which the outcome happened. None where no
+        value is known, or the task has no such sum.
     slices : tuple of CensusSlice
         By clock, by band and by grade.
     grades : dict of str to float
@@ -181,7 +183,7 @@ class Census:
     rows: int
     entities: int
     metrics: dict[str, Figure]
-    trivial_log_loss: float
+    trivial_loss: float
     totals: tuple[Total, ...]
     value_expected: float | None
     value_actual: float | None
@@ -200,8 +202,8 @@ class Evaluation:
     n, entities : int
         Held-out rows, and whose they are.
     metrics, linear, baseline : dict of str to float or None
-        For the model, for a linear model that was fitted on `linear_rows` of the training rows, and for predicting the
-        frequencies of the training rows everywhere. None where a metric is undefined.
+        For the model, for a linear model that was fitted on `linear_rows` of the training rows, and for the trivial
+        model. None where a metric is undefined.
     intervals, linear_intervals, baseline_intervals : dict of str to Figure
     over_linear, over_baseline : dict of str to Figure
         By how much the model is better, on the same resamples; above 0 is better for every metric.
@@ -209,12 +211,11 @@ class Evaluation:
     undefined : dict of str to str
         Why a metric is None.
     recall : dict of str to float or None
-        By outcome, for a multiclass task; None where the outcome does not occur.
+        By outcome, where classes are told apart; None where the outcome does not occur.
     classes : dict of str to dict of str to Figure
-        By outcome of a multiclass task: share, precision, recall, f1, auc.
+        By outcome, where a task measures each: share, precision, recall, f1, auc.
     segments : tuple of Segment
     confusion : Confusion
-        A binary outcome counts as predicted where it is at least as probable as in the training rows on average.
     gains : tuple of Gains
     calibration : Calibration
     validation : Validation
@@ -253,6 +254,11 @@ class Evaluation:
     census: Census | None = None
     hindsight: Hindsight | None = None
     happened_to: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> type[Task]:
+        """The kind of task."""
+        return TASKS[self.task]
 
     def write(self, directory: Path) -> None:
         """Write the evaluation: the same bytes for the same figures, whatever the number of threads."""

@@ -76,10 +76,11 @@ def suspicions(declaration: ModelDeclaration, evaluation: Evaluation) -> tuple[S
             feature=each.feature,
             kind="alone",
             figures=f"alone predicts {each.outcome} with a skill of {each.skill:.2f} (at most "
-            f"{declaration.max_skill_alone:g} is believed) and an AUC of {each.auc:.3f}",
+            f"{declaration.max_skill_alone:g} is believed)"
+            + ("" if each.auc is None else f" and an AUC of {each.auc:.3f}"),
         )
         for each in evaluation.hindsight.alone
-        if each.skill > declaration.max_skill_alone or each.auc > MAX_AUC
+        if each.skill > declaration.max_skill_alone or (each.auc or 0) > MAX_AUC
     ]
     too_good = _too_good(declaration, evaluation)
     if too_good and not found:
@@ -147,7 +148,7 @@ def _too_good(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
             ("an AUC", each.area, MAX_AUC, 3),
         ):
             if figure.value is not None and figure.lower is not None and figure.lower > bound:
-                counted = declaration.task == "binary" and each.happened is not None
+                counted = len(declaration.outcomes) == 1 and each.happened is not None
                 leads = f" with {each.happened:,} {entity}s to which it happened" if counted else ""
                 said.append(
                     f"{name} of {figure.value:.{digits}f} on {each.where}{leads} (beyond chance at least "
@@ -168,12 +169,13 @@ class Quality:
 
 def quality(evaluation: Evaluation) -> list[Quality]:
     """Return how good a model is on held-out rows and, where there is one, on its census."""
-    measured = [("held-out rows", evaluation.intervals, evaluation.baseline["log_loss"], evaluation.happened_to)]
+    task = evaluation.kind
+    measured = [("held-out rows", evaluation.intervals, evaluation.baseline[task.loss], evaluation.happened_to)]
     if (census := evaluation.census) is not None:
-        measured.append(("the census", census.metrics, census.trivial_log_loss, census.happened_to))
+        measured.append(("the census", census.metrics, census.trivial_loss, census.happened_to))
     undefined, found = Figure(value=None, lower=None, upper=None), []
     for where, figures, trivial, happened_to in measured:
-        loss, skill = figures["log_loss"], undefined
+        loss, skill = figures[task.loss], undefined
         if trivial and loss.value is not None and loss.lower is not None and loss.upper is not None:
             skill = Figure(
                 value=1 - loss.value / trivial, lower=1 - loss.upper / trivial, upper=1 - loss.lower / trivial
@@ -183,7 +185,7 @@ def quality(evaluation: Evaluation) -> list[Quality]:
             Quality(
                 where=where,
                 skill=skill,
-                area=figures.get("auc") or figures.get("macro_auc") or undefined,
+                area=undefined if task.area is None else figures[task.area],
                 happened=sum(counts if len(counts) == 1 else counts[:-1]) if counts else None,
             )
         )

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.declaring.declaration import ModelDeclaration
-from models.evaluation.measures import Predictions, losses, metrics, once
 from models.learning.fitting import fit, predict, predict_each, side_by_side
 from models.pickled.columns import FilledNumbers, TextColumns
+from models.tasks.measures import once
+from models.tasks.task import Predictions, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,12 +71,9 @@ class Observed:
             entities=entities,
         )
 
-    def predicted(self, probability: np.ndarray, outcomes: tuple[str, ...]) -> Predictions:
-        """Set predictions of the rows beside what happened."""
-        label = self.label if len(outcomes) == 1 else self.label.map(outcomes.index)
-        return Predictions(
-            truth=label.to_numpy(dtype="int64"), probability=probability, group=self.entities, outcomes=outcomes
-        )
+    def predicted(self, predicted: np.ndarray, task: Task) -> Predictions:
+        """Set predictions of the rows beside what came of them."""
+        return Predictions(task=task, truth=task.truth(self.label), predicted=predicted, group=self.entities)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,17 +101,17 @@ class CrossValidation:
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """The held-out figures after learning from so many rows: the primary metric and log-loss."""
+    """The held-out figures after learning from so many rows: the primary metric and the loss of the task."""
 
     rows: int
     entities: int
     primary: float | None
-    log_loss: float | None
+    loss: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """By how much the log-loss of held-out rows rises when one feature is shuffled among them."""
+    """By how much the loss of held-out rows rises when one feature is shuffled among them."""
 
     feature: str
     rise: float
@@ -173,17 +171,17 @@ def cross_validate(
 
     lacking = [number for number in range(FOLDS) if not _learnable(sample.rows(folds != number))]
     if lacking:
-        return f"{len(lacking)} of {FOLDS} folds leave one class or no feature to learn from"
+        return f"{len(lacking)} of {FOLDS} folds leave one value of the label or no feature to learn from"
 
     def out_of_fold(number: int) -> np.ndarray:
         train, test = sample.rows(folds != number), sample.rows(folds == number)
         fitted = fit(declaration, train.features, train.label, train.weights, cores=1)
-        return predict(fitted, test.features, declaration.outcomes, cores=1)
+        return predict(fitted, test.features, declaration.task, cores=1)
 
     probability = np.empty((len(sample), len(declaration.outcomes)))
     for number, predicted in enumerate(side_by_side(out_of_fold, range(FOLDS), rows=len(sample))):
         probability[folds == number] = predicted
-    predictions = sample.predicted(probability, declaration.outcomes)
+    predictions = sample.predicted(probability, declaration.task)
     figures = [_primary(declaration, predictions.rows(folds == number)) for number in range(FOLDS)]
     values = np.array([value for value in figures if value is not None])
     if len(values) < FOLDS:
@@ -218,17 +216,15 @@ def learning_curve(
 
     def point(sample: Observed) -> CurvePoint:
         if not _learnable(sample):
-            return CurvePoint(rows=len(sample), entities=len(np.unique(sample.entities)), primary=None, log_loss=None)
+            return CurvePoint(rows=len(sample), entities=len(np.unique(sample.entities)), primary=None, loss=None)
         fitted = fit(declaration, sample.features, sample.label, sample.weights, cores=1)
-        probability = predict(fitted, test.features, declaration.outcomes, cores=1)
-        return _point(declaration, sample, test.predicted(probability, declaration.outcomes))
+        predicted = predict(fitted, test.features, declaration.task, cores=1)
+        return _point(declaration, sample, test.predicted(predicted, declaration.task))
 
     return (*side_by_side(point, samples, rows=len(sampled)), _point(declaration, train, measured))
 
 
-def importance(
-    pipeline: Pipeline, observed: Observed, outcomes: tuple[str, ...], seed: int
-) -> tuple[tuple[Importance, ...], int]:
+def importance(pipeline: Pipeline, observed: Observed, task: Task, seed: int) -> tuple[tuple[Importance, ...], int]:
     """Shuffle each feature among held-out rows, and measure what that costs [1]_.
 
     Features that say the same cover for each other, so that each of them looks less important than what they say.
@@ -251,11 +247,11 @@ def importance(
     sample = observed.rows(some_rows(len(observed), SHUFFLED_ROWS, seed))
     order = np.random.default_rng(seed).permutation(len(sample))
     names = [str(name) for name in sample.features.columns]
-    undisturbed = _log_loss(sample, predict(pipeline, sample.features, outcomes), outcomes)
+    undisturbed = _loss(sample, predict(pipeline, sample.features, task), task)
     shuffled = (sample.features.assign(**{name: sample.features[name].to_numpy()[order]}) for name in names)
     rises = [
-        Importance(feature=name, rise=_log_loss(sample, probability, outcomes) - undisturbed)
-        for name, probability in zip(names, predict_each(pipeline, shuffled, outcomes), strict=True)
+        Importance(feature=name, rise=_loss(sample, predicted, task) - undisturbed)
+        for name, predicted in zip(names, predict_each(pipeline, shuffled, task), strict=True)
     ]
     # equal rises, those of features that the model does not use above all, by name
     ranked = sorted(rises, key=lambda each: (-each.rise, each.feature))
@@ -266,12 +262,12 @@ def _learnable(observed: Observed) -> bool:
     return observed.label.nunique() > 1 and bool(FilledNumbers()(observed.features) or TextColumns()(observed.features))
 
 
-def _log_loss(observed: Observed, probability: np.ndarray, outcomes: tuple[str, ...]) -> float:
-    return float(losses(observed.predicted(probability, outcomes)).mean())
+def _loss(observed: Observed, predicted: np.ndarray, task: Task) -> float:
+    return float(observed.predicted(predicted, task).losses().mean())
 
 
 def _primary(declaration: ModelDeclaration, predictions: Predictions) -> float | None:
-    value = float(metrics(predictions, once(predictions.groups))[declaration.primary_metric][0])
+    value = float(predictions.measured(once(predictions.groups))[declaration.primary_metric][0])
     return None if value != value else value
 
 
@@ -282,5 +278,5 @@ def _point(declaration: ModelDeclaration, learnt_from: Observed, predictions: Pr
         rows=len(learnt_from),
         entities=len(np.unique(learnt_from.entities)),
         primary=_primary(declaration, predictions),
-        log_loss=float(losses(predictions).mean()),
+        loss=float(predictions.losses().mean()),
     )

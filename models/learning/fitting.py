@@ -1,4 +1,4 @@
-"""Learning: the one pipeline from raw features to probabilities, and the threads that it may use."""
+"""Learning: the one pipeline from raw features to predictions, and the threads that it may use."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from models.declaring.declaration import ModelDeclaration
 from models.learning.pipelines import build_pipeline, splits_on_categories
 from models.pickled.columns import FilledNumbers, TextColumns
+from models.tasks.task import Task
 from models.untrainable import UntrainableError
 
 if TYPE_CHECKING:
@@ -69,10 +70,8 @@ def fit(
         return pipeline.fit(features, label, estimator__sample_weight=sample_weight)
 
 
-def predict(
-    pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...], *, cores: int | None = None
-) -> np.ndarray:
-    """Predict the probability of each outcome.
+def predict(pipeline: Pipeline, features: pd.DataFrame, task: Task, *, cores: int | None = None) -> np.ndarray:
+    """Predict each outcome.
 
     Parameters
     ----------
@@ -80,31 +79,23 @@ def predict(
         Fitted.
     features : DataFrame of shape (n_rows, n_features)
         A model input.
-    outcomes : tuple of str
-        One name for a binary model, whose classes are 0 and 1; the class names otherwise.
+    task : Task
     cores : int, optional
         By default all, or one where more gain nothing.
 
     Returns
     -------
     ndarray of shape (n_rows, n_outcomes)
-        An outcome that did not occur in training has probability 0.
     """
     import numpy as np
 
-    probabilities = np.zeros((len(features), len(outcomes)))
     if features.empty:
-        return probabilities
+        return np.zeros((0, len(task.outcomes)))
     with threads(cores or (1 if len(features) <= FEW_ROWS else _cores())):
-        predicted = pipeline.predict_proba(features)
-    classes: list[int | str] = [1] if len(outcomes) == 1 else list(outcomes)
-    for position, name in enumerate(pipeline.classes_):
-        if name in classes:
-            probabilities[:, classes.index(name)] = predicted[:, position]
-    return probabilities
+        return task.predict(pipeline, features)
 
 
-def predict_each(pipeline: Pipeline, frames: Iterable[pd.DataFrame], outcomes: tuple[str, ...]) -> Iterator[np.ndarray]:
+def predict_each(pipeline: Pipeline, frames: Iterable[pd.DataFrame], task: Task) -> Iterator[np.ndarray]:
     """Predict many small frames, as `predict` would one by one, in few predictions of many rows.
 
     A prediction of few rows is mostly overhead, and uses one thread.
@@ -116,7 +107,7 @@ def predict_each(pipeline: Pipeline, frames: Iterable[pd.DataFrame], outcomes: t
 
     def together() -> list[np.ndarray]:
         ends = np.cumsum([len(frame) for frame in waiting])[:-1]
-        return np.split(predict(pipeline, pd.concat(waiting), outcomes), ends)
+        return np.split(predict(pipeline, pd.concat(waiting), task), ends)
 
     for frame in frames:
         waiting.append(frame)

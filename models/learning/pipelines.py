@@ -41,24 +41,20 @@ def build_pipeline(declaration: ModelDeclaration) -> Pipeline:
 
 
 def build_linear_pipeline(declaration: ModelDeclaration) -> Pipeline:
-    """Build the unfitted linear model that stands beside every model: regularised (multinomial) logistic regression.
+    """Build the unfitted linear model that stands beside every model.
 
     Text becomes indicator columns; numbers are clipped, filled with their median beside an indicator of what was
     missing, and scaled.
     """
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline, make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     from models.pickled.estimators import QuantileClipper
 
     numbers = make_pipeline(QuantileClipper(), SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-    # strong enough to converge among features that nearly repeat each other
-    estimator = LogisticRegression(C=0.1, max_iter=500, tol=1e-3)
-    return _seeded(
-        Pipeline([("columns", _columns(_indicators(), numbers)), ("estimator", estimator)]), declaration.seed
-    )
+    steps = [("columns", _columns(_indicators(), numbers)), ("estimator", declaration.task.linear())]
+    return _seeded(Pipeline(steps), declaration.seed)
 
 
 def _columns(text: BaseEstimator, numbers: BaseEstimator) -> ColumnTransformer:
@@ -130,7 +126,7 @@ def fingerprint(declaration: ModelDeclaration) -> str:
             declaration.label,
             declaration.label_column,
             declaration.horizon_days,
-            declaration.task,
+            declaration.task.name,
             list(declaration.outcomes),
         ],
         "weights": [declaration.success_weight, weight and [weight.column, weight.at_least]],

@@ -44,7 +44,7 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
     Raises
     ------
     UntrainableError
-        If a side has no rows or a single class.
+        If a side has no rows or a single value of the label.
     """
     import pandas as pd
 
@@ -68,7 +68,7 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
         if len(counts) < 2:
             found = ", ".join(f"{int(n)} of {name}" for name, n in counts.items()) or "none"
             raise UntrainableError(
-                f"The {side} rows need two classes of {declaration.label_column}, found {found}: "
+                f"The {side} rows need two values of {declaration.label_column}, found {found}: "
                 f"{len(created)} {view.entity}s with matured labels were created from {created.iloc[0]:%Y-%m-%d} to "
                 f"{created.iloc[-1]:%Y-%m-%d}, {held_out} of them are held out from {cut:%Y-%m-%d %H:%M} on, and "
                 f"labels mature after {declaration.horizon_days} days. Load more history."
@@ -80,13 +80,6 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
         train_entities=int(frame.loc[train, view.key].nunique()),
         test_entities=held_out,
     )
-
-
-def baseline_of(label: pd.Series, declaration: ModelDeclaration) -> list[float]:
-    """Return what the trivial model predicts everywhere: the frequency of each outcome in the training rows."""
-    counts = label.value_counts(normalize=True)
-    names = (1,) if declaration.task == "binary" else declaration.outcomes
-    return [float(counts.get(name, 0.0)) for name in names]
 
 
 def row_weights(frame: pd.DataFrame, declaration: ModelDeclaration) -> np.ndarray:

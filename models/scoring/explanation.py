@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING
 
 from models.learning.fitting import predict, predict_each
 from models.learning.frames import model_input
+from models.tasks.task import Task
 from models.versions.candidate import Candidate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SMALLEST_EFFECT = 0.005
-"""Below half a percentage point an effect would read as 0.00 or 0.01, and is no reason."""
-
 
 def reasons(candidate: Candidate, frame: pd.DataFrame, outcome: str, top: int = 3) -> pd.Series:
-    """Name the features that move the probability of an outcome most.
+    """Name the features that move the prediction of an outcome most.
 
     Each feature in turn is replaced by its typical value (in training: the median, missing where most values are,
     or the most frequent category), and the effect is the prediction less the prediction so changed [1]_. Features
@@ -53,10 +51,12 @@ def reasons(candidate: Candidate, frame: pd.DataFrame, outcome: str, top: int = 
             f"{candidate.model} {candidate.version}: expected one of the outcomes {candidate.outcomes}, "
             f"found {outcome!r}"
         )
-    position = candidate.outcomes.index(outcome)
+    task = candidate.task
+    position = task.outcomes.index(outcome)
+    smallest = task.smallest_effect(candidate.manifest["baseline"], outcome)
     features = model_input(frame, candidate.features).reset_index(drop=True)
     names = sorted(candidate.features)
-    predicted = predict(candidate.pipeline, features, candidate.outcomes)[:, position]
+    predicted = predict(candidate.pipeline, features, task)[:, position]
     effects = np.zeros((len(features), len(names)))
     changed: list[tuple[int, np.ndarray, float | str]] = []
     for column, name in enumerate(names):
@@ -67,28 +67,28 @@ def reasons(candidate: Candidate, frame: pd.DataFrame, outcome: str, top: int = 
         if differs.any():
             changed.append((column, differs, replacement))
     frames = (features.loc[rows].assign(**{names[column]: value}) for column, rows, value in changed)
-    probabilities = predict_each(candidate.pipeline, frames, candidate.outcomes)
-    for (column, rows, _), probability in zip(changed, probabilities, strict=True):
-        effects[rows, column] = predicted[rows] - probability[:, position]
+    predictions = predict_each(candidate.pipeline, frames, task)
+    for (column, rows, _), changed_prediction in zip(changed, predictions, strict=True):
+        effects[rows, column] = predicted[rows] - changed_prediction[:, position]
     columns = [features[name].to_numpy() for name in names]
     # names are sorted and the sort is stable, so equal effects come out by name; rounded, or noise would decide
     order = np.argsort(-np.abs(effects).round(9), axis=1, kind="stable")[:, :top]
     found = [
         [
-            _sentence(names[k], columns[k][row], effects[row, k])
+            _sentence(task, names[k], columns[k][row], effects[row, k])
             for k in strongest
-            if abs(effects[row, k]) >= SMALLEST_EFFECT
+            if abs(effects[row, k]) >= smallest
         ]
         for row, strongest in enumerate(order)
     ]
     return pd.Series(found, index=frame.index, dtype=object, name="reasons")
 
 
-def _sentence(name: str, value: float | str, effect: float) -> str:
+def _sentence(task: Task, name: str, value: float | str, effect: float) -> str:
     if isinstance(value, str):
         shown = value
     elif value != value:
         shown = "missing"
     else:
         shown = f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
-    return f"{name} = {shown} {'raises' if effect > 0 else 'lowers'} it by {abs(effect):.2f}"
+    return f"{name} = {shown} {'raises' if effect > 0 else 'lowers'} it by {task.amount(abs(effect))}"

@@ -44,18 +44,16 @@ def score(candidate: Candidate, frame: pd.DataFrame, bounds: Mapping[str, float]
     import pandas as pd
 
     check_observations(frame, candidate.key)
-    outcomes = candidate.outcomes
+    task, outcomes = candidate.task, candidate.outcomes
     features = model_input(frame, candidate.features)
-    probabilities = predict(candidate.pipeline, features, outcomes)
+    predicted = predict(candidate.pipeline, features, task)
     n = len(outcomes)
-    if probabilities.shape != (len(frame), n) or not np.isfinite(probabilities).all():
+    if predicted.shape != (len(frame), n) or not np.isfinite(predicted).all():
         raise ValueError(
-            f"{candidate.model} {candidate.version}: expected {len(frame)} x {n} probabilities, found "
-            f"{int(np.isfinite(probabilities).sum())}; this version is not fit for use: roll back to an earlier one"
+            f"{candidate.model} {candidate.version}: expected {len(frame)} x {n} {task.quantity}, found "
+            f"{int(np.isfinite(predicted).sum())}; this version is not fit for use: roll back to an earlier one"
         )
-    probability = probabilities.reshape(-1)
-    is_binary = candidate.manifest["task"] == "binary"
-    per_cent = np.clip(np.rint(100 * probability), 1, 99) if is_binary else [pd.NA] * len(probability)
+    probability = predicted.reshape(-1)
     # versions of an earlier recipe do not say what they learnt from
     beyond = outside(features, candidate.manifest.get("ranges", {}))
     return pd.DataFrame(
@@ -66,7 +64,7 @@ def score(candidate: Candidate, frame: pd.DataFrame, bounds: Mapping[str, float]
             AS_OF: frame[AS_OF].repeat(n).reset_index(drop=True),
             "outcome": pd.Series(list(outcomes) * len(frame), dtype=object),
             "probability": probability,
-            "score": pd.array(per_cent, dtype="Int64"),
+            "score": pd.array(task.score(probability), dtype="Int64"),
             "grade": pd.Series(grades_of(probability, bounds or {}), dtype=object),
             "outside_training": pd.Series(beyond, dtype=object).repeat(n).reset_index(drop=True),
         }

@@ -28,7 +28,8 @@ from models.learning.fitting import fit, predict
 from models.learning.frames import model_input
 from models.learning.pipelines import fingerprint as fingerprint_of
 from models.learning.ranges import learnt_ranges
-from models.learning.splitting import baseline_of, row_weights, sample_weights, temporal_split
+from models.learning.splitting import row_weights, sample_weights, temporal_split
+from models.tasks.task import Task
 from models.training.training_set import TrainingSet
 from models.versions.candidate import (
     COST,
@@ -36,7 +37,6 @@ from models.versions.candidate import (
     NOT_RECORDED,
     PIPELINE,
     PREDICTIONS,
-    PROBABILITY,
     RECIPE,
     STORED_PREDICTIONS,
     TIMED_PREDICTIONS,
@@ -63,7 +63,7 @@ def train(
     """Train a version of a model.
 
     The declared pipeline is fitted on the training side of the split, to be measured on the held-out rows; then on
-    all rows, to be published. Both are the same declaration, and both scale their probabilities or neither does: the
+    all rows, to be published. Both are the same declaration, and both scale their predictions or neither does: the
     published pipeline has seen more, and later, leads than the one that was measured.
 
     Parameters
@@ -127,9 +127,10 @@ def train(
         stands_for=row_weights(frame, declaration),
         entities=frame[view.key].factorize()[0],
     )
-    baseline = baseline_of(label[sides.train], declaration)
+    task = declaration.task
+    baseline = task.baseline(label[sides.train])
     segments = frame.loc[sides.test, [name for name in view.segments if name in frame.columns]]
-    evaluation, probability = assess(
+    evaluation, predicted = assess(
         declaration,
         version,
         rows.rows(sides.train),
@@ -141,12 +142,12 @@ def train(
     )
 
     held_out = frame.loc[sides.test, [view.key, AS_OF]].assign(**{TRUTH: label[sides.test].astype(str)})
-    held_out = _with_probabilities(held_out, probability, declaration.outcomes)
+    held_out = _with_predictions(held_out, predicted, task)
     published = fit(declaration, features, label, sample_weights(frame, declaration, clock))
     if evaluation.calibration.applied and evaluation.calibration.scaling is not None:
         published = scale(published, evaluation.calibration.scaling)
     sample = features.iloc[:: max(1, math.ceil(len(features) / STORED_PREDICTIONS))]
-    reproduced = _with_probabilities(sample, predict(published, sample, declaration.outcomes), declaration.outcomes)
+    reproduced = _with_predictions(sample, predict(published, sample, task), task)
     trained = perf_counter()
 
     with new_directory(target) as unfinished:
@@ -168,7 +169,7 @@ def train(
                 "libraries": libraries,
                 "recipe": RECIPE,
                 "key": view.key,
-                "task": declaration.task,
+                "task": task.name,
                 "horizon_days": declaration.horizon_days,
                 "outcomes": list(declaration.outcomes),
                 "features": training_set.features,
@@ -189,7 +190,7 @@ def train(
         )
         cost = {
             "training_minutes": (trained - started) / 60,
-            "prediction_milliseconds": _milliseconds_of_one(published, features, declaration.outcomes),
+            "prediction_milliseconds": _milliseconds_of_one(published, features, task),
         }
         (unfinished / COST).write_text(json.dumps(cost) + "\n", encoding="utf-8")
     return Candidate(model=declaration.name, version=version, directory=target, manifest=manifest)
@@ -210,19 +211,18 @@ def _census(
     return census_rows(declaration, census, training_set.features), census
 
 
-def _with_probabilities(rows: pd.DataFrame, probabilities: np.ndarray, outcomes: tuple[str, ...]) -> pd.DataFrame:
+def _with_predictions(rows: pd.DataFrame, predicted: np.ndarray, task: Task) -> pd.DataFrame:
     import pandas as pd
 
     # not column by column: a model input has a block of memory for each, and pandas warns of a hundred of them
-    columns = [PROBABILITY + name for name in outcomes]
-    return pd.concat([rows, pd.DataFrame(probabilities, index=rows.index, columns=columns)], axis=1)
+    return pd.concat([rows, pd.DataFrame(predicted, index=rows.index, columns=task.stored_columns)], axis=1)
 
 
-def _milliseconds_of_one(pipeline: Pipeline, features: pd.DataFrame, outcomes: tuple[str, ...]) -> float:
+def _milliseconds_of_one(pipeline: Pipeline, features: pd.DataFrame, task: Task) -> float:
     took = []
     for row in range(min(len(features), TIMED_PREDICTIONS)):
         started = perf_counter()
-        predict(pipeline, features.iloc[[row]], outcomes)
+        predict(pipeline, features.iloc[[row]], task)
         took.append(1000 * (perf_counter() - started))
     return median(took)
 

@@ -175,9 +175,7 @@ def freeze(
                 "horizon_days": declaration.horizon_days,
                 "label": declaration.label,
                 "labelled_since": None if labelled_since is None else labelled_since.isoformat(),
-                "outcome_counts": {
-                    str(k): int(n) for k, n in rows[declaration.label_column].value_counts().sort_index().items()
-                },
+                "outcome_counts": declaration.task.summary(rows[declaration.label_column]),
                 "features": features,
                 "census": [] if open_rows is None else [each.isoformat() for each in sorted(open_rows[AS_OF].unique())],
                 "one_sided": one_sided,
@@ -198,9 +196,7 @@ def _stored(
         rows[name] = rows[name].dt.tz_convert("UTC").dt.as_unit("us")
     if VALUE in also and VALUE in rows.columns:
         rows[VALUE] = rows[VALUE].astype("float64")
-    rows[declaration.label_column] = rows[declaration.label_column].astype(
-        "int64" if declaration.task == "binary" else str
-    )
+    rows[declaration.label_column] = declaration.task.cast(rows[declaration.label_column])
     return rows
 
 
@@ -263,12 +259,11 @@ def _check_labels(frame: pd.DataFrame, declaration: ModelDeclaration, as_of: pd.
 
     label = frame[declaration.label_column]
     refuse(label.isna(), f"null label {declaration.label_column!r}", "leave out rows without a matured label")
-    known = (0, 1) if declaration.task == "binary" else declaration.outcomes
-    unknown = ~label.isin(known)
+    unknown, expected = declaration.task.unknown(label)
     found = sorted(map(str, label[unknown].unique()))
     refuse(
         unknown,
-        f"unknown outcomes {found}, expected {list(known)},",
+        f"unknown outcomes {found}, expected {expected},",
         "correct the label model or the declared outcomes",
     )
     unmatured = frame[AS_OF] + pd.Timedelta(days=declaration.horizon_days) > as_of

@@ -15,7 +15,7 @@ from models.evaluation.records import CensusSlice, Total
 from models.evaluation.validation import Observed, some_rows
 from models.learning.fitting import fit, predict
 from models.learning.frames import feature_kinds, model_input
-from models.learning.splitting import baseline_of, row_weights, sample_weights, temporal_split
+from models.learning.splitting import row_weights, sample_weights, temporal_split
 from models.untrainable import UntrainableError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def try_horizon(
 ) -> HorizonTrial:
     """Measure the declared model over its horizon as a training would, and hold it to the rule of a first promotion.
 
-    What a training does beyond that is left out: cross-validation, and the scaling of probabilities that may follow
+    What a training does beyond that is left out: cross-validation, and the scaling of predictions that may follow
     from it.
 
     Parameters
@@ -46,7 +46,7 @@ def try_horizon(
     census : callable
         Returns the open entities of past clocks, as `models.training.training_set.freeze` takes them.
     """
-    days = declaration.horizon_days
+    days, task = declaration.horizon_days, declaration.task
     if frame.empty:
         return HorizonTrial(horizon_days=days, passes=False, primary=None, reason="No label has matured.")
     # in the order of a training set, so that a rerun says the same
@@ -56,7 +56,7 @@ def try_horizon(
         sides = temporal_split(frame, declaration)
         rows = Observed(
             features=model_input(frame, kinds),
-            label=frame[declaration.label_column].astype("int64" if declaration.task == "binary" else str),
+            label=task.cast(frame[declaration.label_column]),
             weights=sample_weights(frame, declaration, sides.cut),
             stands_for=row_weights(frame, declaration),
             entities=frame[declaration.feature_view.key].factorize()[0],
@@ -66,8 +66,8 @@ def try_horizon(
         fitted = fit(declaration, learnt.features, learnt.label, learnt.weights)
     except UntrainableError as error:
         return HorizonTrial(horizon_days=days, passes=False, primary=None, reason=str(error))
-    predicted = test.predicted(predict(fitted, test.features, declaration.outcomes), declaration.outcomes)
-    metrics, trivial, over_baseline = beside_baseline(declaration, predicted, baseline_of(train.label, declaration))
+    predicted = test.predicted(predict(fitted, test.features, task), task)
+    metrics, trivial, over_baseline = beside_baseline(declaration, predicted, task.baseline(train.label))
     clocks = census_clocks(sides.cut, clock, days)
     of_clocks = census(clocks) if clocks else None
     measured: tuple[Total, ...] = ()
@@ -75,7 +75,7 @@ def try_horizon(
     # as a training, which freezes no census where no entity was open
     if of_clocks is not None and len(of_clocks):
         expected = census_rows(declaration, of_clocks, kinds)
-        predictions = expected.predicted(predict(fitted, expected.features, declaration.outcomes), declaration.outcomes)
+        predictions = expected.predicted(predict(fitted, expected.features, task), task)
         measured = totals(predictions, of_clocks[AS_OF].factorize(sort=True)[0])
         silence = slices_of_silence(declaration, predictions, of_clocks)
     decision = decide_promotion(
@@ -84,6 +84,7 @@ def try_horizon(
             version=f"A version over {days} days",
             horizon_days=days,
             primary_metric=declaration.primary_metric,
+            loss=task.loss,
             metrics=metrics,
             baseline=trivial,
             over_baseline=over_baseline,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import platform
 import warnings
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from models.declaring.columns import Kind
 from models.evaluation.records import EVALUATION, Evaluation
 from models.learning.fitting import predict
 from models.learning.frames import model_input
+from models.tasks.registry import task_of
+from models.tasks.task import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +62,13 @@ NOT_RECORDED = ""
 
 TRUTH = "truth"
 
-PROBABILITY = "probability_"
+_RENAMED = {
+    "log_loss": "loss",
+    "trivial_log_loss": "trivial_loss",
+    "mean_probability": "mean_predicted",
+    "observed_rate": "mean_actual",
+}
+"""Fields of the evaluations of earlier states, in records that count rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +97,14 @@ class Candidate:
         return str(self.manifest["key"])
 
     @property
+    def task(self) -> Task:
+        """What it predicts."""
+        return task_of(self.manifest["task"], self.manifest["outcomes"])
+
+    @property
     def outcomes(self) -> tuple[str, ...]:
-        """The outcomes for which it gives probabilities."""
-        return tuple(self.manifest["outcomes"])
+        """The names of what it predicts."""
+        return self.task.outcomes
 
     @property
     def features(self) -> dict[str, Kind]:
@@ -136,7 +150,7 @@ class Candidate:
         return {**cost, "file_megabytes": (self.directory / PIPELINE).stat().st_size / 1e6}
 
     def held_out(self) -> pd.DataFrame:
-        """Read the held-out predictions: key, ``as_of``, ``truth`` and one ``probability_<outcome>`` per outcome."""
+        """Read the held-out predictions: key, ``as_of``, ``truth`` and `Task.stored_columns`."""
         import pandas as pd
 
         return pd.read_parquet(self.directory / HELD_OUT)
@@ -191,7 +205,7 @@ def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
 
     path = candidate.directory / PREDICTIONS
     stored = pd.read_parquet(path)
-    expected = stored[[PROBABILITY + name for name in candidate.outcomes]].to_numpy()
+    expected = stored[candidate.task.stored_columns].to_numpy()
     then = f"{candidate.manifest['libraries']} by recipe {candidate.manifest.get('recipe', 2)}"
     libraries = f"trained with {then}, running with {found} by recipe {RECIPE}"
     remedy = (
@@ -202,7 +216,7 @@ def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
         with warnings.catch_warnings():
             # scikit-learn warns that other versions may predict otherwise, which is what is being verified here
             warnings.simplefilter("ignore")
-            predicted = predict(candidate.pipeline, model_input(stored, candidate.features), candidate.outcomes)
+            predicted = predict(candidate.pipeline, model_input(stored, candidate.features), candidate.task)
     except Exception as error:
         raise ArtifactMismatchError(f"{path}: {libraries}, and predicting failed with {error!r}", remedy) from error
     difference = float(abs(predicted - expected).max())
@@ -218,4 +232,10 @@ def evaluate(candidate: Candidate) -> Evaluation:
     """Read what was measured of a candidate when it was trained."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Evaluation).validate_json((candidate.directory / EVALUATION).read_bytes())
+    content = json.loads((candidate.directory / EVALUATION).read_bytes(), object_hook=_as_named_now)
+    return TypeAdapter(Evaluation).validate_python(content)
+
+
+def _as_named_now(fields: dict[str, Any]) -> dict[str, Any]:
+    counts_rows = "rows" in fields or "n" in fields
+    return {_RENAMED.get(name, name): value for name, value in fields.items()} if counts_rows else fields

@@ -14,7 +14,6 @@ from typing import Any
 
 from models.declaring.columns import AS_OF
 from models.declaring.declaration import ModelDeclaration
-from models.declaring.policies import LOWER_IS_BETTER
 from models.evaluation.gates import Gate
 from models.evaluation.held_out import RESAMPLES, SEGMENT_ROWS
 from models.evaluation.records import Evaluation, Figure, Total
@@ -94,18 +93,13 @@ def model_card(
         _metrics(evaluation),
         gates_table(gates),
         _classes(evaluation),
-        _segments(evaluation),
+        _segments(declaration, evaluation),
         "![calibration, gain and confusion](card_predictions.png)",
-        "Confusion: shares are of the line. "
-        + (
-            "Predicted is the most probable class."
-            if evaluation.classes
-            else "Predicted are the rows at least as probable as the training rows on average."
-        ),
+        evaluation.confusion.labels and f"Confusion: shares are of the line. {declaration.task.predicted_is}",
         _calibration(evaluation),
         _gains(evaluation),
         "![importance, learning curve and cross-validation](card_validation.png)",
-        _validation(evaluation),
+        _validation(declaration, evaluation),
         _limits(declaration),
     )
     return Card(
@@ -135,7 +129,7 @@ def metrics_table(evaluation: Evaluation) -> str:
     """Return the metrics of the model, the linear model and the trivial baseline, as Markdown."""
     rows = [
         (
-            f"{name}{' (less is better)' if name in LOWER_IS_BETTER else ''}",
+            f"{name}{' (less is better)' if name in evaluation.kind.less_is_better else ''}",
             _interval(evaluation.intervals[name]),
             _interval(evaluation.linear_intervals[name]),
             _interval(evaluation.baseline_intervals[name]),
@@ -151,8 +145,11 @@ def census_table(evaluation: Evaluation) -> str:
     census = evaluation.census
     if census is None:
         return "## Census\n\nNot measured on a census."
-    shown = ("auc", "macro_auc", "brier", "log_loss")
-    figures = ", ".join(f"{name} {_interval(census.metrics[name])}" for name in shown if name in census.metrics)
+    task = evaluation.kind
+    shown = (task.area, evaluation.primary_metric, "brier", task.loss)
+    figures = ", ".join(
+        f"{name} {_interval(census.metrics[name])}" for name in dict.fromkeys(shown) if name in census.metrics
+    )
     worth = ""
     if census.value_expected is not None and census.value_actual is not None:
         worth = (
@@ -167,17 +164,17 @@ def census_table(evaluation: Evaluation) -> str:
         if len(census.totals) == 1 or each.column == "clock"
     ]
     losses = [
-        (each.column, each.band, f"{each.rows:,}", _number(each.log_loss), _number(each.trivial_log_loss))
+        (each.column, each.band, f"{each.rows:,}", _number(each.loss), _number(each.trivial_loss))
         for each in census.slices
         if each.column != "grade"
     ]
     return (
         f"## Census\n\nEverything that was open at {', '.join(census.clocks)} ({census.rows:,} rows of "
-        f"{census.entities:,}), by a pipeline that knew nothing of what came after: {figures}; log-loss of the plain "
-        f"frequencies {_number(census.trivial_log_loss)}.{worth}\n\n"
+        f"{census.entities:,}), by a pipeline that knew nothing of what came after: {figures}; "
+        f"{task.loss_words} of the best constant {_number(census.trivial_loss)}.{worth}\n\n"
         + markdown_table(("by", "", "rows", "outcome", "expected", "happened", "difference"), rows)
         + "\n\n"
-        + markdown_table(("by", "", "rows", "log-loss", "of its own frequencies"), losses)
+        + markdown_table(("by", "", "rows", task.loss_words, "of its own best constant"), losses)
     )
 
 
@@ -194,7 +191,7 @@ def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confi
         for each in sentences([each for each in found if each not in unclear])
     ]
     alone = [
-        (each.feature, each.outcome, f"{each.skill:.3f}", f"{each.auc:.3f}")
+        (each.feature, each.outcome, f"{each.skill:.3f}", "" if each.auc is None else f"{each.auc:.3f}")
         for each in measured.alone[:HINDSIGHT_SHOWN]
     ]
     one_sided = [
@@ -221,7 +218,12 @@ def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confi
 
 def _total(total: Total) -> tuple[str, str, str, str]:
     difference = f"{total.expected - total.actual:+.1f} ({total.lower:+.1f} to {total.upper:+.1f})"
-    return total.outcome, f"{total.expected:,.1f}", f"{total.actual:,}", difference
+    return (
+        total.outcome,
+        f"{total.expected:,.1f}",
+        f"{total.actual:,.{0 if float(total.actual).is_integer() else 1}f}",
+        difference,
+    )
 
 
 def _head(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evaluation) -> str:
@@ -229,11 +231,11 @@ def _head(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evalu
     return (
         f"# {declaration.name} {candidate.version}\n\n"
         f"{declaration.description}\n\n"
-        f"**Intended use**: to order open {declaration.feature_view.entity}s and to plan with their probabilities, "
-        f"over the horizon of {manifest['horizon_days']} days. **Not intended**: to decide about a person without a "
-        "person, or to say what an action would cause.\n\n"
+        f"**Intended use**: to order open {declaration.feature_view.entity}s and to plan with their "
+        f"{declaration.task.quantity}, over the horizon of {manifest['horizon_days']} days. **Not intended**: to decide "
+        "about a person without a person, or to say what an action would cause.\n\n"
         f"**Owner**: {declaration.owner}. **Estimator**: {type(declaration.estimator()).__name__}, "
-        f"{'with' if evaluation.calibration.applied else 'without'} scaled probabilities."
+        f"{'with' if evaluation.calibration.applied else 'without'} scaled {declaration.task.quantity}."
     )
 
 
@@ -281,10 +283,10 @@ def _classes(evaluation: Evaluation) -> str:
     return "## By class\n\n" + markdown_table(("class", *measures), rows)
 
 
-def _segments(evaluation: Evaluation) -> str:
+def _segments(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
     if not evaluation.segments:
         return ""
-    binary = evaluation.task == "binary"
+    means = len(declaration.outcomes) == 1
     rows = [
         (
             each.column,
@@ -292,23 +294,35 @@ def _segments(evaluation: Evaluation) -> str:
             f"{each.rows:,}",
             f"{each.entities:,}",
             "too few" if each.primary is None else _interval(each.primary),
-            "" if each.log_loss is None else _interval(each.log_loss),
-            *((_share(each.predicted), _share(each.observed)) if binary else ()),
+            "" if each.loss is None else _interval(each.loss),
+            *((_share(each.predicted), _share(each.observed)) if means else ()),
         )
         for each in evaluation.segments
     ]
-    columns = ("column", "value", "rows", "leads", evaluation.primary_metric, "log_loss")
+    columns = (
+        "column",
+        "value",
+        "rows",
+        f"{declaration.feature_view.entity}s",
+        evaluation.primary_metric,
+        evaluation.kind.loss,
+    )
     return (
         "## By segment\n\n"
-        + markdown_table((*columns, "predicted", "observed") if binary else columns, rows)
-        + f"\n\nToo few: fewer than {SEGMENT_ROWS} rows, or one class. Of each column the most frequent values. The "
-        "rep (assigned_to) is the one of today: the CRM overwrites it, and no model learns from it."
+        + markdown_table((*columns, "predicted", "observed") if means else columns, rows)
+        + f"\n\nToo few: fewer than {SEGMENT_ROWS} rows, or one value of the label. Of each column the most frequent "
+        "values." + "".join(f" {sentence}" for sentence in declaration.feature_view.segment_notes)
     )
 
 
 def _calibration(evaluation: Evaluation) -> str:
     measured = evaluation.calibration
     scaling = measured.scaling
+    if not evaluation.kind.scaled:
+        return (
+            f"## Calibration\n\nMean distance of the {evaluation.kind.quantity} from what came, in bins of as many "
+            f"rows: {_interval(measured.error_before)}."
+        )
     if scaling is None:
         fitted = "No scaling was fitted"
     elif scaling.method == "temperature":
@@ -331,39 +345,41 @@ def _gains(evaluation: Evaluation) -> str:
     return "## Lift\n\n" + markdown_table(("outcome", *(f"first {share} of the rows" for share in shares)), rows)
 
 
-def _validation(evaluation: Evaluation) -> str:
+def _validation(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
+    entity, loss = declaration.feature_view.entity, evaluation.kind.loss_words
     validation, crossed = evaluation.validation, evaluation.validation.cross_validation
     if crossed is None:
         folds = f"No cross-validation: {plain(validation.note)}."
     else:
         folds = (
-            f"Cross-validation by lead ({crossed.rows:,} training rows of {crossed.entities:,} leads): "
+            f"Cross-validation by {entity} ({crossed.rows:,} training rows of {crossed.entities:,} {entity}s): "
             f"{evaluation.primary_metric} {crossed.mean:.4f} ± {crossed.std:.4f}, a spread of {crossed.spread:.1%}."
         )
     rows = [
-        (f"{point.entities:,}", f"{point.rows:,}", _number(point.primary), _number(point.log_loss))
+        (f"{point.entities:,}", f"{point.rows:,}", _number(point.primary), _number(point.loss))
         for point in validation.learning_curve
     ]
     return (
-        f"## Validation\n\n{folds} Importance: the rise of the log-loss of {validation.importance_rows:,} held-out "
+        f"## Validation\n\n{folds} Importance: the rise of the {loss} of {validation.importance_rows:,} held-out "
         "rows when a feature is shuffled among them; features that say the same cover for each other.\n\n"
-        + markdown_table(("leads learnt from", "rows", evaluation.primary_metric, "log_loss"), rows)
-        + "\n\nThe last line is of all training rows, the others of a sample with fewer rows of each lead."
+        + markdown_table((f"{entity}s learnt from", "rows", evaluation.primary_metric, loss), rows)
+        + f"\n\nThe last line is of all training rows, the others of a sample with fewer rows of each {entity}."
     )
 
 
 def _limits(declaration: ModelDeclaration) -> str:
+    entity = declaration.feature_view.entity
     limits = [
-        "The figures are of leads that were created later than those learnt from, in one company's history; another "
-        "company, or a changed one, is another question, which the drift checks ask.",
+        f"The figures are of {entity}s that were created later than those learnt from, in one company's history; "
+        "another company, or a changed one, is another question, which the drift checks ask.",
         "The published pipeline learnt from the held-out rows as well, so it was not itself measured.",
         "Numbers beyond the 0.1 % and 99.9 % quantiles of the training rows count as those quantiles.",
-        "The metrics are of decision points, of which busy leads have more; the census is of what is scored.",
+        f"The metrics are of decision points, of which busy {entity}s have more; the census is of what is scored.",
     ]
     if declaration.success_weight != 1:
         limits.append(
-            f"Rows of leads that succeeded count {declaration.success_weight:g} times in learning, so probabilities "
-            "lean away from plain frequencies."
+            f"Rows of {entity}s that succeeded count {declaration.success_weight:g} times in learning, so "
+            f"{declaration.task.quantity} lean away from what is observed."
         )
     return "## Limits\n\n" + bullets(limits)
 

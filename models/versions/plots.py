@@ -26,23 +26,26 @@ def prediction_plots(evaluation: Evaluation) -> bytes:
         A PNG.
     """
     figure = _figure()
-    calibration, gain, confusion = figure.subplots(1, 3)
+    names = evaluation.confusion.labels
+    calibration, gain, *confusion = figure.subplots(1, 3 if names else 2)
     measured = evaluation.calibration
     outcomes = dict.fromkeys(each.outcome for each in measured.bins_before)
     colours = {name: f"C{number}" for number, name in enumerate(outcomes)}
 
-    calibration.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+    lowest, highest = evaluation.kind.range_shown(measured.bins_before)
+    calibration.plot([lowest, highest], [lowest, highest], color="0.6", linestyle="--", linewidth=1)
     for table, published in (
         (measured.bins_before, not measured.applied),
         (measured.bins_after, measured.applied),
     ):
         _draw_calibration(calibration, table, colours, published=published)
+    dotted = "without the scaling" if measured.applied else "if it were scaled"
     calibration.set(
-        title="calibration (dotted: " + ("without the scaling)" if measured.applied else "if it were scaled)"),
-        xlabel="predicted probability",
-        ylabel="observed rate",
-        xlim=(0, 1),
-        ylim=(0, 1),
+        title=f"calibration (dotted: {dotted})" if evaluation.kind.scaled else "calibration",
+        xlabel="mean of the predictions",
+        ylabel="mean of what came",
+        xlim=(lowest, highest),
+        ylim=(lowest, highest),
     )
     calibration.legend(loc="upper left", fontsize="small")
 
@@ -50,9 +53,12 @@ def prediction_plots(evaluation: Evaluation) -> bytes:
     for each in evaluation.gains:
         steps = len(each.found) - 1
         gain.plot([step / steps for step in range(steps + 1)], each.found, color=colours.get(each.outcome))
-    gain.set(title="gain", xlabel="rows looked at, most probable first", ylabel="share found", xlim=(0, 1), ylim=(0, 1))
+    gain.set(
+        title="gain", xlabel="rows looked at, highest prediction first", ylabel="share found", xlim=(0, 1), ylim=(0, 1)
+    )
 
-    _draw_confusion(confusion, evaluation)
+    for axes in confusion:
+        _draw_confusion(axes, evaluation)
     for axes in (calibration, gain):
         axes.grid(alpha=0.3)
     return _png(figure)
@@ -72,12 +78,12 @@ def validation_plots(evaluation: Evaluation) -> bytes:
 
     ranked = validation.importance[:SHOWN_FEATURES][::-1]
     importance.barh([each.feature for each in ranked], [each.rise for each in ranked], color="C0")
-    importance.set(title="importance", xlabel="rise of the log-loss when shuffled")
+    importance.set(title="importance", xlabel="rise of the loss when shuffled")
     importance.tick_params(axis="y", labelsize="small")
 
     points = [point for point in validation.learning_curve if point.primary is not None]
     curve.plot([point.entities for point in points], [point.primary for point in points], marker="o")
-    curve.set(title="learning curve", xlabel="leads learnt from", ylabel=evaluation.primary_metric)
+    curve.set(title="learning curve", xlabel="entities learnt from", ylabel=evaluation.primary_metric)
     curve.set_xscale("log")
     curve.set_xticks(
         [point.entities for point in points], [f"{point.entities:,}" for point in points], fontsize="small"
@@ -100,8 +106,8 @@ def _draw_calibration(
     for outcome, colour in colours.items():
         bins = [each for each in table if each.outcome == outcome]
         axes.plot(
-            [each.mean_probability for each in bins],
-            [each.observed_rate for each in bins],
+            [each.mean_predicted for each in bins],
+            [each.mean_actual for each in bins],
             color=colour,
             marker="o" if published else None,
             markersize=4,

@@ -10,7 +10,8 @@ from models.decisions.drift import (
     measure_performance,
 )
 from models.declaring.declaration import ModelDeclaration
-from models.versions.candidate import PROBABILITY, TRUTH, Candidate
+from models.tasks.task import Predictions
+from models.versions.candidate import TRUTH, Candidate
 from store.measuring.distributions import distances
 from store.warehouse.scratch import Readable
 
@@ -27,7 +28,7 @@ def reference(declaration: ModelDeclaration, champion: Candidate) -> Reference:
     return Reference(
         trained_at=datetime.fromisoformat(champion.manifest["as_of"]),
         last_as_of=datetime.fromisoformat(champion.manifest["last_as_of"]),
-        performance=_performance(declaration, champion, held_out, held_out[TRUTH], PROBABILITY + "{}"),
+        performance=_performance(declaration, champion, held_out, held_out[TRUTH], champion.task.stored_columns),
     )
 
 
@@ -85,10 +86,9 @@ def measure_drift(
         entities_reference=rows[2],
         entities_current=rows[3],
         features=tuple(distances(connection, "drift_rows", champion.features)),
-        predictions=tuple(
-            distances(connection, "drift_predicted", dict.fromkeys(_probability_columns(champion), "number"))
-        ),
-        performance=_performance(declaration, champion, matured, matured["observed"], "{}_probability"),
+        predictions=tuple(distances(connection, "drift_predicted", dict.fromkeys(champion.task.columns, "number"))),
+        performance=_performance(declaration, champion, matured, matured["observed"], champion.task.columns),
+        ranking=champion.task.ranking,
         new_labels=matured_labels(connection, declaration, champion, since=reference.last_as_of, clock=clock),
     )
 
@@ -125,8 +125,7 @@ def _gather(
     view = declaration.feature_view
     features = ", ".join(f'features."{name}"' for name in champion.features)
     census = f"and {OBSERVATION_KIND} <> 'clock'" if OBSERVATION_KIND in view.not_features else ""
-    outcome = f"labels.{declaration.label_column}"
-    observed = f"cast({outcome} as integer)" if declaration.task == "binary" else outcome
+    observed = declaration.task.observed_sql(f"labels.{declaration.label_column}")
     connection.execute(
         f"""
         create or replace temp table drift_rows as
@@ -162,15 +161,15 @@ def _predict(connection: "DuckDBPyConnection", declaration: ModelDeclaration, ch
 
     view = declaration.feature_view
     table = f'"drift_predictions_{champion.model}_{champion.version}"'
-    columns = ", ".join(f"{name} double" for name in _probability_columns(champion))
+    columns = ", ".join(f"{name} double" for name in champion.task.columns)
     connection.execute(f"create temp table if not exists {table} ({view.key} varchar, as_of timestamptz, {columns})")
     missing = connection.execute(
         f"select * from drift_rows anti join {table} using ({view.key}, as_of) order by {view.key}, as_of"
     ).df()
     if missing.empty:
         return table
-    probabilities = predict(champion.pipeline, model_input(missing, champion.features), champion.outcomes)
-    predicted = pd.DataFrame(probabilities, columns=_probability_columns(champion))
+    values = predict(champion.pipeline, model_input(missing, champion.features), champion.task)
+    predicted = pd.DataFrame(values, columns=champion.task.columns)
     predicted.insert(0, view.key, missing[view.key])
     predicted.insert(1, "as_of", missing["as_of"])
     connection.register("drift_predicted_now", predicted)
@@ -179,21 +178,17 @@ def _predict(connection: "DuckDBPyConnection", declaration: ModelDeclaration, ch
     return table
 
 
-def _probability_columns(champion: Candidate) -> list[str]:
-    return [f"{name}_probability" for name in champion.outcomes]
-
-
 def _performance(
-    declaration: ModelDeclaration, champion: Candidate, rows: "pd.DataFrame", observed: "pd.Series", column: str
+    declaration: ModelDeclaration,
+    champion: Candidate,
+    rows: "pd.DataFrame",
+    observed: "pd.Series",
+    columns: list[str],
 ) -> Performance:
-    import numpy as np
-
-    positive = ("1",) if declaration.task == "binary" else champion.outcomes
-    happened = np.column_stack([observed.astype(str) == name for name in positive]).astype(bool)
-    return measure_performance(
-        rows[champion.key].to_numpy(),
-        happened,
-        rows[[column.format(name) for name in champion.outcomes]].to_numpy(dtype=float),
-        champion.outcomes,
-        declaration.drift.min_positives,
+    predictions = Predictions(
+        task=champion.task,
+        truth=champion.task.truth(observed),
+        predicted=rows[columns].to_numpy(dtype="float64"),
+        group=rows[champion.key].factorize()[0],
     )
+    return measure_performance(predictions, declaration.drift.min_positives)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from models.evaluation.measures import Predictions
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -17,7 +18,6 @@ from models.evaluation.calibration import (
     fit_scaling,
     scale,
 )
-from models.evaluation.measures import Predictions
 from models.pickled.scaling import Scaling
 
 ROWS = 6000

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 import pytest
+from models.evaluation.measures import Predictions
 from pydantic import TypeAdapter
 
 from models.declared.registry import DECLARATIONS
@@ -20,7 +21,6 @@ from models.evaluation.census import (
     slices_of_silence,
     totals,
 )
-from models.evaluation.measures import Predictions
 from models.evaluation.records import Census, CensusSlice, Total
 
 CONVERSION, NEXT = DECLARATIONS["conversion"], DECLARATIONS["next_best_action"]

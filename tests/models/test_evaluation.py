@@ -8,12 +8,12 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 import pytest
+from models.evaluation.measures import Predictions
 
 from models.declared.registry import DECLARATIONS
 from models.evaluation.calibration import CalibrationDecision
 from models.evaluation.held_out import HeldOut, calibration_table, confusion, gains, measure_held_out, segments
 from models.evaluation.hindsight import Hindsight
-from models.evaluation.measures import Predictions
 from models.evaluation.records import EVALUATION, Validation
 from models.versions.candidate import evaluate
 

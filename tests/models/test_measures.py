@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from models.evaluation.measures import Predictions, calibration_error, class_measures, metrics, once, resampled
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -14,8 +15,6 @@ from sklearn.metrics import (
     recall_score,
     roc_auc_score,
 )
-
-from models.evaluation.measures import Predictions, calibration_error, class_measures, metrics, once, resampled
 
 OUTCOMES = ("walk", "call", "mail")
 

@@ -1,0 +1,299 @@
+"""A task: what a model predicts, as an object that supplies all that depends on the kind of target."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from models.pickled.scaling import Scaling
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from sklearn.base import BaseEstimator
+    from sklearn.pipeline import Pipeline
+
+ByOutcome = dict[str, dict[str, "np.ndarray"]]
+"""Figures by outcome and measure, each of shape (n_weightings,)."""
+
+
+class Bin(Protocol):
+    """Predictions that lie near each other, and what came of them."""
+
+    @property
+    def mean_predicted(self) -> float:
+        """Their mean."""
+
+    @property
+    def mean_actual(self) -> float:
+        """The mean of what came."""
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """What a model predicts.
+
+    Attributes
+    ----------
+    outcomes : tuple of str
+        Names of what is predicted, one for each column of the predictions.
+    name : str
+        Of the kind, as versions keep it.
+    metrics : tuple of str
+        In the order in which they are shown.
+    less_is_better : frozenset of str
+        Those of them that fall where a model gets better.
+    loss, loss_words : str
+        The metric that is the mean of `losses`, and how people call it.
+    area : str or None
+        The metric that is an area under the ROC curve.
+    by_outcome_gates : tuple of str
+        Names of gates that hold for each outcome.
+    graded, scaled : bool
+        Whether predictions can have grades, and whether they may be scaled to agree with what comes.
+    predicted_is : str
+        What counts as predicted in `confusion`, for people.
+    quantity : str
+        What is predicted, for people, in the plural.
+    prefix, suffix : str
+        What stands before the name of an outcome in the files of a version, and after it among published columns.
+    ranking : str
+        What `rank_quality` measures, for people.
+    """
+
+    outcomes: tuple[str, ...]
+
+    name: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    less_is_better: ClassVar[frozenset[str]]
+    loss: ClassVar[str]
+    loss_words: ClassVar[str]
+    area: ClassVar[str | None] = None
+    by_outcome_gates: ClassVar[tuple[str, ...]] = ()
+    graded: ClassVar[bool] = False
+    scaled: ClassVar[bool] = False
+    predicted_is: ClassVar[str] = ""
+    quantity: ClassVar[str]
+    prefix: ClassVar[str]
+    suffix: ClassVar[str]
+    ranking: ClassVar[str]
+
+    @property
+    def columns(self) -> list[str]:
+        """Return the published columns of the predictions."""
+        return [name + self.suffix for name in self.outcomes]
+
+    @property
+    def stored_columns(self) -> list[str]:
+        """Return the columns of the predictions in the files of a version."""
+        return [self.prefix + name for name in self.outcomes]
+
+    # labels
+
+    @abstractmethod
+    def problems(self) -> list[str]:
+        """Say what is wrong with the outcomes of a declaration."""
+
+    @abstractmethod
+    def cast(self, label: pd.Series) -> pd.Series:
+        """Return labels as they are learnt from."""
+
+    @abstractmethod
+    def unknown(self, label: pd.Series) -> tuple[pd.Series, str]:
+        """Say of each label whether it is none of this task, and what was expected."""
+
+    @abstractmethod
+    def truth(self, label: pd.Series) -> np.ndarray:
+        """Return labels, also as text, as `Predictions` have them: shape (n_rows,)."""
+
+    @abstractmethod
+    def named(self, truth: float) -> str:
+        """Return how one of them is called."""
+
+    def summary(self, label: pd.Series) -> dict[str, float]:
+        """Return what labels come to, for people: how many there are of each."""
+        return {str(name): int(count) for name, count in label.value_counts().sort_index().items()}
+
+    def observed_sql(self, column: str) -> str:
+        """Return the SQL of a label as `truth` takes it."""
+        return column
+
+    # learning
+
+    @abstractmethod
+    def baseline(self, label: pd.Series) -> list[float]:
+        """Return what the trivial model predicts everywhere, by outcome, from the labels to learn from."""
+
+    @abstractmethod
+    def linear(self) -> BaseEstimator:
+        """Return the unfitted linear estimator that stands beside every model."""
+
+    @abstractmethod
+    def predict(self, pipeline: Pipeline, features: pd.DataFrame) -> np.ndarray:
+        """Predict some rows with a fitted pipeline: shape (n_rows, n_outcomes)."""
+
+    def fit_scaling(self, predictions: Predictions, weights: np.ndarray) -> Scaling | None:  # noqa: ARG002
+        """Fit the scaling of the lowest loss, with a weight for each row; None where this task has none."""
+        return None
+
+    # measuring
+
+    @abstractmethod
+    def actual(self, truth: np.ndarray, column: int) -> np.ndarray:
+        """Return what came of the outcome of a column in each row: whether it happened, or its value."""
+
+    @abstractmethod
+    def losses(self, predictions: Predictions) -> np.ndarray:
+        """Return the loss of each row, on which contests are decided: less is better, shape (n_rows,)."""
+
+    @abstractmethod
+    def trivial_loss(self, predictions: Predictions) -> float:
+        """Return the mean loss of the best constant on these rows."""
+
+    @abstractmethod
+    def measure(
+        self, predictions: Predictions, weights: np.ndarray, by_outcome: ByOutcome | None = None
+    ) -> dict[str, np.ndarray]:
+        """Measure predictions under each weighting of the entities.
+
+        Parameters
+        ----------
+        predictions : Predictions
+        weights : ndarray of float, shape (n_weightings, n_groups)
+        by_outcome : dict of str to dict, optional
+            What `by_outcome` returns for the same arguments, of a caller who has it.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n_weightings,)
+            The metrics; NaN where one is undefined.
+        """
+
+    def by_outcome(self, predictions: Predictions, weights: np.ndarray) -> ByOutcome:  # noqa: ARG002
+        """Measure each outcome by itself; empty where `measure` says all."""
+        return {}
+
+    @abstractmethod
+    def bins(self, predicted: np.ndarray) -> tuple[np.ndarray, Sequence[float]]:
+        """Return the bin of each prediction of an outcome, and the bounds of the bins, one more than bins."""
+
+    @classmethod
+    @abstractmethod
+    def range_shown(cls, bins: Sequence[Bin]) -> tuple[float, float]:
+        """Return the ends of the axis on which predictions are drawn."""
+
+    @abstractmethod
+    def confusion(self, predictions: Predictions, baseline: Sequence[float]) -> tuple[tuple[str, ...], np.ndarray]:
+        """Count rows by what happened (one line each) and what was predicted, with the names; no names for nothing."""
+
+    @abstractmethod
+    def entities_of(self, predictions: Predictions) -> dict[str, int]:
+        """Count the entities to which each outcome happened; empty where that has no meaning."""
+
+    @abstractmethod
+    def spread(self, predicted: np.ndarray) -> np.ndarray:
+        """Return the standard deviation that a prediction itself says of what will come: shape (n_rows,)."""
+
+    def worth(self, predictions: Predictions, value: np.ndarray) -> tuple[float, float] | None:  # noqa: ARG002
+        """Return the value that was expected and the one that came; None where the task has no such sum."""
+        return None
+
+    # hindsight
+
+    @abstractmethod
+    def alone(
+        self, mean: np.ndarray, group: np.ndarray, actual: np.ndarray, weights: np.ndarray
+    ) -> tuple[float, float | None]:
+        """Measure what one feature tells of an outcome alone.
+
+        Parameters
+        ----------
+        mean : ndarray of float, shape (n_groups,)
+            What is predicted for each group of values of the feature.
+        group, actual, weights : ndarray, shape (n_rows,)
+
+        Returns
+        -------
+        tuple of (float, float or None)
+            The skill, 1 - loss / loss of the best constant, and the area under the ROC curve.
+        """
+
+    @abstractmethod
+    def tells(self, actual: np.ndarray, entities: np.ndarray, *, rows: int, happened: int) -> bool:
+        """Say whether rows are enough to measure `alone`: `rows` of an outcome, of `happened` entities."""
+
+    # scoring and drift
+
+    def score(self, predicted: np.ndarray) -> list[int | None]:
+        """Return the scores of predictions, 1 to 99; None where this task has none."""
+        return [None] * len(predicted)
+
+    @abstractmethod
+    def smallest_effect(self, baseline: Sequence[float], outcome: str) -> float:
+        """Return the effect below which a feature is no reason."""
+
+    @abstractmethod
+    def amount(self, effect: float) -> str:
+        """Return the amount of an effect, for people."""
+
+    @abstractmethod
+    def rank_quality(self, actual: np.ndarray, predicted: np.ndarray) -> float | None:
+        """Measure how well predictions of an outcome order rows: 1 is right; None where nothing tells."""
+
+    @abstractmethod
+    def bias(self, actual: np.ndarray, predicted: np.ndarray) -> float:
+        """Return the mean prediction of an outcome less what came, in a unit that suits all models of the task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Predictions beside what came of them.
+
+    Attributes
+    ----------
+    task : Task
+    truth : ndarray, shape (n_rows,)
+        As `Task.truth` returns it.
+    predicted : ndarray of float, shape (n_rows, n_outcomes)
+    group : ndarray of int, shape (n_rows,)
+        The entity of each row, numbered from 0.
+    """
+
+    task: Task
+    truth: np.ndarray
+    predicted: np.ndarray
+    group: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The names of the columns of what was predicted."""
+        return self.task.outcomes
+
+    @property
+    def groups(self) -> int:
+        """How many entities there are."""
+        return int(self.group.max()) + 1 if len(self) else 0
+
+    def rows(self, chosen: np.ndarray) -> Predictions:
+        """Return those of the chosen rows, whose entities are numbered anew."""
+        import numpy as np
+
+        _, group = np.unique(self.group[chosen], return_inverse=True)
+        return Predictions(task=self.task, truth=self.truth[chosen], predicted=self.predicted[chosen], group=group)
+
+    def actual(self, column: int) -> np.ndarray:
+        """Return what came of the outcome of a column in each row: whether it happened, or its value."""
+        return self.task.actual(self.truth, column)
+
+    def measured(self, weights: np.ndarray, by_outcome: ByOutcome | None = None) -> Mapping[str, np.ndarray]:
+        """Return the metrics under each weighting of the entities."""
+        return self.task.measure(self, weights, by_outcome)
+
+    def losses(self) -> np.ndarray:
+        """Return the loss of each row."""
+        return self.task.losses(self)
