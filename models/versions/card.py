@@ -232,8 +232,8 @@ def _head(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evalu
         f"# {declaration.name} {candidate.version}\n\n"
         f"{declaration.description}\n\n"
         f"**Intended use**: to order open {declaration.feature_view.entity}s and to plan with their "
-        f"{declaration.task.quantity}, over the horizon of {manifest['horizon_days']} days. **Not intended**: to decide "
-        "about a person without a person, or to say what an action would cause.\n\n"
+        f"{declaration.task.quantity}, over the horizon of {manifest['horizon_days']} days. **Not intended**: to "
+        "decide about a person without a person, or to say what an action would cause.\n\n"
         f"**Owner**: {declaration.owner}. **Estimator**: {type(declaration.estimator()).__name__}, "
         f"{'with' if evaluation.calibration.applied else 'without'} scaled {declaration.task.quantity}."
     )

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from models.evaluation.measures import Predictions
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -15,10 +14,11 @@ from models.evaluation.calibration import (
     CalibrationEvidence,
     calibration_evidence,
     decide_calibration,
-    fit_scaling,
     scale,
 )
 from models.pickled.scaling import Scaling
+from models.tasks.classification import Binary, Multiclass
+from models.tasks.task import Predictions
 
 ROWS = 6000
 
@@ -29,7 +29,7 @@ def binary(slope: float, intercept: float) -> Predictions:
     logit = rng.normal(size=ROWS)
     truth = (rng.random(ROWS) < 1 / (1 + np.exp(-(slope * logit + intercept)))).astype(int)
     probability = 1 / (1 + np.exp(-logit))
-    return Predictions(truth=truth, probability=probability[:, None], group=np.arange(ROWS) // 3, outcomes=("won",))
+    return Predictions(truth=truth, predicted=probability[:, None], group=np.arange(ROWS) // 3, task=Binary(("won",)))
 
 
 def multiclass(slope: float) -> Predictions:
@@ -37,17 +37,23 @@ def multiclass(slope: float) -> Predictions:
     logits = rng.normal(size=(ROWS, 3))
     true, stated = (np.exp(k * logits) / np.exp(k * logits).sum(axis=1, keepdims=True) for k in (slope, 1))
     truth = (true.cumsum(axis=1) < rng.random((ROWS, 1))).sum(axis=1).clip(0, 2)
-    return Predictions(truth=truth, probability=stated, group=np.arange(ROWS) // 3, outcomes=("a", "b", "c"))
+    return Predictions(truth=truth, predicted=stated, group=np.arange(ROWS) // 3, task=Multiclass(("a", "b", "c")))
+
+
+def _scaling(predictions: Predictions, weights: np.ndarray) -> Scaling:
+    found = predictions.task.fit_scaling(predictions, weights)
+    assert found is not None
+    return found
 
 
 def test_a_sigmoid_finds_slope_and_intercept():
-    found = fit_scaling(binary(0.5, -1.0), np.ones(ROWS))
+    found = _scaling(binary(0.5, -1.0), np.ones(ROWS))
     assert found.method == "sigmoid"
     assert (found.slope, found.intercept) == (pytest.approx(0.5, abs=0.08), pytest.approx(-1, abs=0.08))
 
 
 def test_a_temperature_finds_its_slope():
-    found = fit_scaling(multiclass(2.0), np.ones(ROWS))
+    found = _scaling(multiclass(2.0), np.ones(ROWS))
     assert (found.method, found.intercept) == ("temperature", 0)
     assert found.slope == pytest.approx(2, abs=0.1)
 
@@ -78,17 +84,17 @@ def test_the_scaling_follows_the_weights(made):
     sharp, flat = made(2.0), made(0.5)
     both = Predictions(
         truth=np.r_[sharp.truth, flat.truth],
-        probability=np.concatenate([sharp.probability, flat.probability]),
+        predicted=np.concatenate([sharp.predicted, flat.predicted]),
         group=np.r_[sharp.group, flat.group + sharp.groups],
-        outcomes=sharp.outcomes,
+        task=sharp.task,
     )
     for weights, slope in ((np.repeat([1_000.0, 1], ROWS), 2.0), (np.repeat([1, 1_000.0], ROWS), 0.5)):
-        assert fit_scaling(both, weights).slope == pytest.approx(slope, rel=0.15)
+        assert _scaling(both, weights).slope == pytest.approx(slope, rel=0.15)
         evidence = calibration_evidence(both, both.group % 5, weights, learnt_share=0.8, resamples=50, seed=1)
-        assert evidence.scaling == fit_scaling(both, weights)
+        assert evidence.scaling == _scaling(both, weights)
         assert evidence.gain > evidence.lower > 0
     # weights are shares: their unit changes nothing
-    assert fit_scaling(sharp, np.full(ROWS, 7.0)).slope == pytest.approx(fit_scaling(sharp, np.ones(ROWS)).slope, 1e-4)
+    assert _scaling(sharp, np.full(ROWS, 7.0)).slope == pytest.approx(_scaling(sharp, np.ones(ROWS)).slope, 1e-4)
 
 
 def test_rules():

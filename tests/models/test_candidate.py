@@ -19,6 +19,7 @@ from models.evaluation.records import EVALUATION
 from models.learning.fitting import predict
 from models.learning.frames import model_input
 from models.learning.pipelines import fingerprint
+from models.tasks.classification import Multiclass
 from models.training import training
 from models.training.training import train
 from models.training.training_set import freeze
@@ -51,7 +52,7 @@ def test_probabilities_of_many_outcomes_stand_beside_many_features_without_a_war
     rows = model_input(many, dict.fromkeys(many, "number")).iloc[::1]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        beside = training._with_probabilities(rows, np.array([[0.25, 0.75], [0.5, 0.5]]), ("call", "none"))
+        beside = training._with_predictions(rows, np.array([[0.25, 0.75], [0.5, 0.5]]), Multiclass(("call", "none")))
     assert list(beside.columns[-2:]) == ["probability_call", "probability_none"]
     assert beside.iloc[1, -4:].tolist() == [1, 1, 0.5, 0.5]
 
@@ -97,7 +98,7 @@ def test_a_scaling_is_published_where_it_is_measured(conversion, conversion_set,
     )
     rows = model_input(after, scaled.features)
     np.testing.assert_array_equal(
-        predict(load(scaled.directory).pipeline, rows, scaled.outcomes)[:, 0], after["probability_converted"]
+        predict(load(scaled.directory).pipeline, rows, scaled.task)[:, 0], after["probability_converted"]
     )
 
 
@@ -126,7 +127,7 @@ def test_held_out_leads_are_the_last_and_were_not_learnt_from(converter, convers
 def test_the_published_pipeline_has_seen_all_rows(converter, conversion_set):
     held_out = converter.held_out()
     rows = conversion_set.frame().merge(held_out[["lead_id", "as_of"]])
-    published = predict(converter.pipeline, model_input(rows, converter.features), converter.outcomes)[:, 0]
+    published = predict(converter.pipeline, model_input(rows, converter.features), converter.task)[:, 0]
     assert not np.allclose(published, held_out["probability_converted"])
 
 
@@ -138,7 +139,7 @@ def test_the_census_is_measured_by_what_knew_nothing_of_it(converter, conversion
     (total,) = census.totals
     assert total.actual == rows["converted"].sum()
     assert total.expected == pytest.approx(total.actual, rel=0.1)
-    published = predict(converter.pipeline, model_input(rows, converter.features), converter.outcomes)[:, 0]
+    published = predict(converter.pipeline, model_input(rows, converter.features), converter.task)[:, 0]
     assert abs(total.expected - published.sum()) > 0.1, "the published pipeline has learnt from more"
     assert census.value_actual == pytest.approx((rows["value"] * rows["converted"]).sum())
     assert list(census.grades) == ["A", "B", "C", "D"]
@@ -183,7 +184,7 @@ def test_typical_values_are_those_of_the_rows(converter, conversion_set):
 def test_stored_predictions_are_those_of_the_published_pipeline(converter):
     stored = pd.read_parquet(converter.directory / PREDICTIONS)
     assert 100 <= len(stored) <= 200
-    predicted = predict(converter.pipeline, model_input(stored, converter.features), converter.outcomes)
+    predicted = predict(converter.pipeline, model_input(stored, converter.features), converter.task)
     np.testing.assert_allclose(predicted[:, 0], stored["probability_converted"], rtol=0, atol=1e-12)
 
 

@@ -54,7 +54,7 @@ def test_what_the_data_say_is_shown_as_it_is_written(described):
     declaration, candidate, evaluation, measured = described
     said = "<img src=x onerror=run()> [x](javascript:run()) ![](card_predictions.png) | `{{ }}`"
     segment = Segment(
-        column="lead_source", value=said, rows=1, entities=1, primary=None, log_loss=None, predicted=None, observed=None
+        column="lead_source", value=said, rows=1, entities=1, primary=None, loss=None, predicted=None, observed=None
     )
     one_sided = OneSided(
         feature="status", value=said, side="settled", having=90, others=90, expected_now=50.0, seen_now=0.0,

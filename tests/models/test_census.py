@@ -8,20 +8,20 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 import pytest
-from models.evaluation.measures import Predictions
 from pydantic import TypeAdapter
 
 from models.declared.registry import DECLARATIONS
 from models.evaluation.census import (
     census_clocks,
     departures,
-    frequency_loss,
     is_off,
     measure_census,
     slices_of_silence,
     totals,
 )
 from models.evaluation.records import Census, CensusSlice, Total
+from models.tasks.classification import Multiclass
+from models.tasks.task import Predictions
 
 CONVERSION, NEXT = DECLARATIONS["conversion"], DECLARATIONS["next_best_action"]
 
@@ -33,9 +33,9 @@ def utc(text: str) -> pd.Timestamp:
 def binary(truth: list[int], probability: list[float], group: list[int] | None = None) -> Predictions:
     return Predictions(
         truth=np.array(truth),
-        probability=np.array(probability, dtype=float)[:, None],
+        predicted=np.array(probability, dtype=float)[:, None],
         group=np.array(group if group is not None else range(len(truth))),
-        outcomes=("converted",),
+        task=CONVERSION.task,
     )
 
 
@@ -170,16 +170,19 @@ def test_off_is_beyond_the_bound_and_beyond_chance(lower, upper, off):
 
 def test_the_loss_of_frequencies_is_that_of_the_best_constant():
     truth = [1, 0, 0, 0]
-    found = frequency_loss(binary(truth, [0.9] * 4))
+    found = CONVERSION.task.trivial_loss(binary(truth, [0.9] * 4))
     assert found == pytest.approx(-(0.25 * np.log(0.25) + 0.75 * np.log(0.75)))
     constants = np.linspace(0.01, 0.99, 99)
     losses = -(0.25 * np.log(constants) + 0.75 * np.log(1 - constants))
     assert found == pytest.approx(losses.min())
-    assert frequency_loss(binary([0, 0], [0.5, 0.5])) == 0
+    assert CONVERSION.task.trivial_loss(binary([0, 0], [0.5, 0.5])) == 0
     three = Predictions(
-        truth=np.array([0, 0, 2, 2]), probability=np.full((4, 3), 1 / 3), group=np.arange(4), outcomes=("a", "b", "c")
+        truth=np.array([0, 0, 2, 2]),
+        predicted=np.full((4, 3), 1 / 3),
+        group=np.arange(4),
+        task=Multiclass(("a", "b", "c")),
     )
-    assert frequency_loss(three) == pytest.approx(np.log(2))
+    assert three.task.trivial_loss(three) == pytest.approx(np.log(2))
 
 
 @pytest.fixture
@@ -204,7 +207,7 @@ def test_a_census_is_measured_as_a_whole(rows):
     # by time: the rows of January come second
     assert found.totals == totals(PREDICTED, np.array([1, 0] * 6))
     assert found.totals[0].expected == pytest.approx(3.5)
-    assert found.trivial_log_loss == pytest.approx(frequency_loss(PREDICTED))
+    assert found.trivial_loss == pytest.approx(CONVERSION.task.trivial_loss(PREDICTED))
     assert found.metrics["auc"].value == 1
     # a value that is not known counts nothing
     assert (found.value_expected, found.value_actual) == (pytest.approx(340), pytest.approx(100))
@@ -226,8 +229,8 @@ def test_every_band_holds_its_rows_in_order(rows):
     assert silence[0].totals[0].expected == pytest.approx(1.7)
     assert silence[0].totals[0].actual == 1
     assert silence[0].entities == 1
-    assert silence[0].log_loss == pytest.approx(-(np.log(0.9) + np.log(0.2)) / 2)
-    assert silence[0].trivial_log_loss == pytest.approx(np.log(2))
+    assert silence[0].loss == pytest.approx(-(np.log(0.9) + np.log(0.2)) / 2)
+    assert silence[0].trivial_loss == pytest.approx(np.log(2))
     assert [(each.band, each.rows) for each in of(found, "clock")] == [("2025-01-01", 6), ("2025-02-01", 6)]
     assert [each.band for each in of(found, "grade")] == ["A", "B", "C"], "from the best to the worst; D has no row"
     assert {each.band: each.rows for each in of(found, "lead_source")} == {"web": 6, "fair": 3, "(missing)": 2, "ad": 1}
@@ -238,8 +241,8 @@ def test_every_band_holds_its_rows_in_order(rows):
 
 
 def test_the_slices_of_silence_are_those_of_the_whole_measurement(rows):
-    for model, predicted in ((CONVERSION, PREDICTED), (NEXT, replace(PREDICTED, outcomes=NEXT.outcomes,
-                                                              probability=np.full((12, 5), 0.2)))):  # fmt: skip
+    for model, predicted in ((CONVERSION, PREDICTED), (NEXT, replace(PREDICTED, task=NEXT.task,
+                                                              predicted=np.full((12, 5), 0.2)))):  # fmt: skip
         found = measure_census(model, predicted, rows)
         assert slices_of_silence(model, predicted, rows) == of(found, "days_since_last_fact") != ()
 
@@ -271,9 +274,7 @@ def test_without_values_none_is_expected(rows):
 def test_a_census_of_many_outcomes_has_a_total_of_each(rows):
     rng = np.random.default_rng(1)
     probability = rng.dirichlet(np.ones(5), 12)
-    predicted = Predictions(
-        truth=rng.integers(4, size=12), probability=probability, group=np.arange(12), outcomes=NEXT.outcomes
-    )
+    predicted = Predictions(truth=rng.integers(4, size=12), predicted=probability, group=np.arange(12), task=NEXT.task)
     found = measure_census(NEXT, predicted, rows)
     assert [each.outcome for each in found.totals] == list(NEXT.outcomes)
     np.testing.assert_allclose([each.expected for each in found.totals], probability.sum(axis=0))
@@ -286,19 +287,19 @@ def test_a_census_of_many_outcomes_has_a_total_of_each(rows):
 def test_one_outcome_everywhere_is_measured_without_nan(rows):
     found = measure_census(CONVERSION, replace(PREDICTED, truth=np.zeros(12, dtype=int)), rows)
     assert found.metrics["auc"].value is None
-    assert found.trivial_log_loss == 0
-    json.dumps([each.log_loss for each in found.slices], allow_nan=False)
+    assert found.trivial_loss == 0
+    json.dumps([each.loss for each in found.slices], allow_nan=False)
 
 
 def sliced(*bands: Total) -> Census:
     """Return a census whose total holds, with bands."""
     return Census(
-        clocks=("2025-01-01",), rows=1_000, entities=1_000, metrics={}, trivial_log_loss=0.5,
+        clocks=("2025-01-01",), rows=1_000, entities=1_000, metrics={}, trivial_loss=0.5,
         totals=(Total(outcome="converted", expected=205.0, actual=200, lower=-20.0, upper=30.0),),
         value_expected=None, value_actual=None, grades={},
         slices=tuple(
-            CensusSlice(column="silence", band=f"band {n}", rows=10, entities=10, totals=(total,), log_loss=0.1,
-                        trivial_log_loss=0.1)
+            CensusSlice(column="silence", band=f"band {n}", rows=10, entities=10, totals=(total,), loss=0.1,
+                        trivial_loss=0.1)
             for n, total in enumerate(bands)
         ),
     )  # fmt: skip

@@ -87,17 +87,17 @@ def test_the_losses_are_those_of_the_same_rows(versions):
     found = on_shared_rows(candidate, champion, frame)
 
     assert found.rows == len(later)
-    assert found.candidate_log_loss == pytest.approx(
+    assert found.candidate_loss == pytest.approx(
         loss(later[[f"probability_{name}" for name in candidate.outcomes]].to_numpy())
     )
-    assert found.champion_log_loss == pytest.approx(loss(predicted))
-    assert found.baseline_log_loss == pytest.approx(
+    assert found.champion_loss == pytest.approx(loss(predicted))
+    assert found.baseline_loss == pytest.approx(
         loss(np.tile(candidate.manifest["baseline"], (len(later), 1)).astype(float))
     )
-    lost = (found.candidate_log_loss - found.champion_log_loss) / found.baseline_log_loss
+    lost = (found.candidate_loss - found.champion_loss) / found.baseline_loss
     assert lost - 0.5 < found.lost_at_least < lost
-    assert found.candidate_log_loss < found.baseline_log_loss
-    assert found.champion_log_loss < found.baseline_log_loss
+    assert found.candidate_loss < found.baseline_loss
+    assert found.champion_loss < found.baseline_loss
 
 
 def test_rows_that_the_champion_knows_are_not_shared(versions):
@@ -145,8 +145,8 @@ def test_a_candidate_of_the_changed_world_replaces_a_champion_whose_record_is_be
     recorded = ChampionEvidence(
         version=champion.version,
         horizon_days=3,
-        log_loss=record.metrics["log_loss"],
-        baseline_log_loss=record.baseline["log_loss"],
+        loss=record.metrics["log_loss"],
+        baseline_loss=record.baseline["log_loss"],
     )
     shared = on_shared_rows(candidate, champion, frame)
 

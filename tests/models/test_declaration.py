@@ -14,6 +14,8 @@ from models.declared.registry import DECLARATIONS, label_horizons, register
 from models.declaring.feature_view import DeclarationError, FeatureView
 from models.declaring.policies import RetrainPolicy
 from models.learning.pipelines import fingerprint
+from models.tasks.classification import Binary, Multiclass
+from models.tasks.regression import Regression
 
 ROOT = Path(__file__).parents[2]
 CONVERSION = DECLARATIONS["conversion"]
@@ -43,8 +45,9 @@ def test_declarations_import_nothing_heavy():
     ("changes", "message"),
     [
         ({"name": "Lead Score"}, "lower-case identifier"),
-        ({"task": "regression"}, "found 'regression'"),
-        ({"outcomes": ("won", "lost")}, "one outcome"),
+        ({"task": Binary(("won", "lost"))}, "one outcome"),
+        ({"task": Regression(("worth", "cost"))}, "one outcome"),
+        ({"task": Regression(("worth",))}, "primary_metric must be one of .*'mae'.*, found 'auc'"),
         ({"label_column": "succeeded_at"}, "label_column"),
         ({"horizon_days": 0}, "horizon_days must be 1 or more, found 0"),
         ({"success_weight": 0}, "success_weight"),
@@ -69,9 +72,9 @@ def test_a_wrong_field_is_named(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"outcomes": ("a", "b")}, "three or more"),
-        ({"outcomes": ("a", "b", "b")}, "must differ"),
-        ({"grades": {"A": 0.0}}, "binary"),
+        ({"task": Multiclass(("a", "b"))}, "three or more"),
+        ({"task": Multiclass(("a", "b", "b"))}, "must differ"),
+        ({"grades": {"A": 0.0}}, "a multiclass task has no grades"),
     ],
 )
 def test_a_wrong_multiclass_field_is_named(changes, message):
@@ -105,7 +108,7 @@ def test_registry_refuses_duplicates():
 
 def test_models_that_learn_from_one_label_have_its_horizon():
     """Its table has one: the model with another one would find none of its labels."""
-    other = replace(CONVERSION, name="other", outcomes=("won",))
+    other = replace(CONVERSION, name="other", task=Binary(("won",)))
     horizons = label_horizons(register((CONVERSION, other, NEXT)).values())
     assert horizons == {"conversion": 90, "next_action": 7}
     with pytest.raises(DeclarationError, match=r"'conversion' over 90 days and 'other' over 30\. Give both the same"):

@@ -19,10 +19,13 @@ from models.decisions.drift import (
     measure_performance,
 )
 from models.declaring.policies import DriftPolicy
+from models.tasks.classification import Binary, Multiclass
+from models.tasks.regression import Regression
+from models.tasks.task import Predictions
 
 POLICY = DriftPolicy()
 TRAINED = datetime(2026, 1, 1, tzinfo=UTC)
-HELD_OUT = Performance(rows=9_000, positives=400, auc={"won": 0.75}, bias={"won": 0.01})
+HELD_OUT = Performance(rows=9_000, entities=400, ranking={"won": 0.75}, bias={"won": 0.01})
 
 
 def _moved(column: str, psi: float | None) -> Distance:
@@ -95,12 +98,12 @@ def test_overlapping_windows_say_so() -> None:
 
 
 def test_a_loss_of_ranking_is_a_loss_of_performance() -> None:
-    worse = replace(QUIET, performance=replace(QUIET.performance, auc={"won": 0.67}))
+    worse = replace(QUIET, performance=replace(QUIET.performance, ranking={"won": 0.67}))
     verdict = _verdicts(worse)["performance"]
     assert _failed(worse) == ["performance"]
-    assert (verdict.subject, verdict.threshold) == ("auc", POLICY.max_auc_drop)
+    assert (verdict.subject, verdict.threshold) == ("AUC", POLICY.max_ranking_drop)
     assert verdict.value == pytest.approx(0.08)
-    assert _failed(replace(QUIET, performance=replace(QUIET.performance, auc={"won": 0.69}))) == []
+    assert _failed(replace(QUIET, performance=replace(QUIET.performance, ranking={"won": 0.69}))) == []
 
 
 def test_of_the_calibration_counts_what_it_has_moved_since_the_held_out_rows() -> None:
@@ -111,17 +114,17 @@ def test_of_the_calibration_counts_what_it_has_moved_since_the_held_out_rows() -
 
 
 def test_performance_is_compared_on_outcomes_that_both_sides_have() -> None:
-    then = replace(HELD_OUT, auc={"won": 0.75, "rare": 0.99})
+    then = replace(HELD_OUT, ranking={"won": 0.75, "rare": 0.99})
     evidence = replace(QUIET, reference=replace(QUIET.reference, performance=then))
     assert _failed(evidence) == []
-    assert _verdicts(evidence)["performance"].figures["auc_drop"] == pytest.approx(0)
-    neither = replace(QUIET, performance=replace(QUIET.performance, auc={"rare": 0.5}, positives=7))
+    assert _verdicts(evidence)["performance"].figures["ranking_drop"] == pytest.approx(0)
+    neither = replace(QUIET, performance=replace(QUIET.performance, ranking={"rare": 0.5}, entities=7))
     assert _failed(neither) == []
     assert "7 of 100" in _verdicts(neither)["performance"].statement
 
 
 def test_few_matured_rows_prove_nothing() -> None:
-    few = replace(QUIET, performance=Performance(rows=499, positives=50, auc={"won": 0.1}, bias={"won": 0.9}))
+    few = replace(QUIET, performance=Performance(rows=499, entities=50, ranking={"won": 0.1}, bias={"won": 0.9}))
     assert _failed(few) == []
     assert "499 of 500" in _verdicts(few)["performance"].statement
 
@@ -133,20 +136,36 @@ def test_age_counts_only_where_there_is_something_new_to_learn() -> None:
     assert _failed(replace(QUIET, as_of=TRAINED + timedelta(days=180))) == []
 
 
-def test_performance_counts_positives_by_entity_and_leaves_out_the_rare_outcomes() -> None:
-    entities = np.array(["a", "a", "a", "b", "c", "d"])
-    happened = np.array([[1, 0], [1, 0], [0, 0], [1, 0], [0, 1], [0, 0]], dtype=bool)
+def test_performance_counts_entities_and_leaves_out_the_rare_outcomes() -> None:
+    task = Multiclass(("won", "rare", "lost"))
+    entities = np.array([0, 0, 0, 1, 2, 3])
+    truth = np.array([0, 0, 2, 0, 1, 2])
     probability = np.array([[0.9, 0.1], [0.8, 0.1], [0.1, 0.1], [0.7, 0.1], [0.2, 0.1], [0.3, 0.1]])
-    found = measure_performance(entities, happened, probability, ("won", "rare"), min_positives=2)
-    assert (found.rows, found.positives) == (6, 2)
-    assert found.auc == {"won": 1.0}
+    predicted = np.column_stack([probability, 1 - probability.sum(axis=1)])
+    found = measure_performance(Predictions(task=task, truth=truth, predicted=predicted, group=entities), 2)
+    assert (found.rows, found.entities) == (6, 2)
+    assert found.ranking["won"] == 1
+    assert "rare" not in found.ranking
     assert found.bias["won"] == pytest.approx(0.5 - 0.5)
     assert found.bias["rare"] == pytest.approx(0.1 - 1 / 6)
 
 
-def test_without_rows_there_is_no_performance() -> None:
-    nothing = measure_performance(np.array([]), np.zeros((0, 1), dtype=bool), np.zeros((0, 1)), ("won",), 1)
-    assert nothing == Performance(rows=0, positives=0, auc={}, bias={})
+def test_performance_of_values_is_their_order_and_their_mean() -> None:
+    truth = np.array([1.0, 2.0, 3.0, 6.0])
+    values = Predictions(
+        task=Regression(("worth",)), truth=truth, predicted=np.array([[2.0], [1.0], [4.0], [8.0]]), group=np.arange(4)
+    )
+    found = measure_performance(values, 4)
+    assert (found.rows, found.entities) == (4, 4)
+    assert found.ranking == {"worth": pytest.approx(0.8)}
+    assert found.bias == {"worth": pytest.approx(0.25)}
+    assert measure_performance(values, 5).ranking == {}
+
+
+@pytest.mark.parametrize("task", [Binary(("won",)), Regression(("worth",))])
+def test_without_rows_there_is_no_performance(task) -> None:
+    nothing = Predictions(task=task, truth=np.zeros(0), predicted=np.zeros((0, 1)), group=np.zeros(0, dtype=int))
+    assert measure_performance(nothing, 1) == Performance(rows=0, entities=0, ranking={}, bias={})
 
 
 def test_a_policy_without_sense_is_refused() -> None:

@@ -8,13 +8,14 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 import pytest
-from models.evaluation.measures import Predictions
 
 from models.declared.registry import DECLARATIONS
 from models.evaluation.calibration import CalibrationDecision
 from models.evaluation.held_out import HeldOut, calibration_table, confusion, gains, measure_held_out, segments
 from models.evaluation.hindsight import Hindsight
 from models.evaluation.records import EVALUATION, Validation
+from models.tasks.classification import Multiclass
+from models.tasks.task import Predictions
 from models.versions.candidate import evaluate
 
 CONVERSION, NEXT = DECLARATIONS["conversion"], DECLARATIONS["next_best_action"]
@@ -25,15 +26,15 @@ UNSUSPECTED = Hindsight(alone=(), one_sided=())
 def binary(truth: list[int], probability: list[float], group: list[int] | None = None) -> Predictions:
     return Predictions(
         truth=np.array(truth),
-        probability=np.array(probability, dtype=float)[:, None],
+        predicted=np.array(probability, dtype=float)[:, None],
         group=np.array(group if group is not None else range(len(truth))),
-        outcomes=("converted",),
+        task=CONVERSION.task,
     )
 
 
 def measured(model: Predictions, baseline: float | list[float], declared=CONVERSION, segmented=None):
     """Return the evaluation of predictions beside a baseline that gives every row the same."""
-    constant = replace(model, probability=np.tile(baseline, (len(model), 1)))
+    constant = replace(model, predicted=np.tile(baseline, (len(model), 1)))
     held_out = HeldOut(
         model=model,
         before_scaling=model,
@@ -67,7 +68,7 @@ def test_the_interval_of_a_difference_is_paired():
     rng = np.random.default_rng(1)
     p = rng.uniform(0.1, 0.9, 600)
     model = binary((rng.random(600) < p).astype(int).tolist(), p.tolist(), (np.arange(600) // 3).tolist())
-    worse = replace(model, probability=model.probability + 0.01)
+    worse = replace(model, predicted=model.predicted + 0.01)
     held_out = HeldOut(
         model=model, before_scaling=model, after_scaling=model, linear=worse, baseline=worse,
         segments=pd.DataFrame(index=range(600)), linear_rows=0,
@@ -86,8 +87,8 @@ def test_undefined_metrics_are_none_with_a_reason():
     assert evaluation.metrics["auc"] is None
     assert evaluation.undefined == {"auc": "all 2 held-out rows have the outcome 1"}
     only = Predictions(
-        truth=np.zeros(2, dtype=int), probability=np.tile([0.6, 0.1, 0.1, 0.1, 0.1], (2, 1)), group=np.arange(2),
-        outcomes=NEXT.outcomes,
+        truth=np.zeros(2, dtype=int), predicted=np.tile([0.6, 0.1, 0.1, 0.1, 0.1], (2, 1)), group=np.arange(2),
+        task=NEXT.task,
     )  # fmt: skip
     evaluation = measured(only, [0.2] * 5, NEXT)
     assert evaluation.undefined == {"macro_auc": "all 2 held-out rows have the outcome 'call_immediate'"}
@@ -98,14 +99,14 @@ def test_undefined_metrics_are_none_with_a_reason():
 def test_calibration_bins_hold_every_row_once():
     predictions = Predictions(
         truth=np.array([0, 1, 0, 1]),
-        probability=np.array([[0.05, 0.95, 0], [0.05, 0.95, 0], [1.0, 0.0, 0], [0.31, 0.69, 0]]),
+        predicted=np.array([[0.05, 0.95, 0], [0.05, 0.95, 0], [1.0, 0.0, 0], [0.31, 0.69, 0]]),
         group=np.arange(4),
-        outcomes=("a", "b", "never"),
+        task=Multiclass(("a", "b", "never")),
     )
     table = calibration_table(predictions)
     first = table[0]
     assert (first.outcome, first.lower, first.upper, first.n) == ("a", 0.0, 0.1, 2)
-    assert (first.mean_probability, first.observed_rate) == (pytest.approx(0.05), 0.5)
+    assert (first.mean_predicted, first.mean_actual) == (pytest.approx(0.05), 0.5)
     assert {name: sum(each.n for each in table if each.outcome == name) for name in ("a", "b", "never")} == {
         "a": 4, "b": 4, "never": 0
     }  # fmt: skip
@@ -113,10 +114,10 @@ def test_calibration_bins_hold_every_row_once():
 
 
 def test_confusion_by_hand():
-    counted = confusion(binary([1, 0, 1, 0], [0.9, 0.8, 0.3, 0.1]), threshold=0.5)
+    counted = confusion(binary([1, 0, 1, 0], [0.9, 0.8, 0.3, 0.1]), [0.5])
     assert counted.labels == ("not converted", "converted")
     assert counted.rows == ((1, 1), (1, 1))
-    assert confusion(binary([1, 0, 1, 0], [0.9, 0.8, 0.3, 0.1]), threshold=0.3).rows == ((1, 1), (0, 2))
+    assert confusion(binary([1, 0, 1, 0], [0.9, 0.8, 0.3, 0.1]), [0.3]).rows == ((1, 1), (0, 2))
 
 
 def test_gains_by_hand():

@@ -9,7 +9,7 @@ import pytest
 
 from models.learning.fitting import predict
 from models.learning.frames import model_input
-from models.scoring.explanation import SMALLEST_EFFECT, reasons
+from models.scoring.explanation import reasons
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_the_effect_is_that_of_the_typical_value(converter, rows):
     row = rows[rows["calls_count_7d"] >= 4].head(1)
     features = model_input(row, converter.features)
     changed = features.assign(calls_count_7d=converter.manifest["typical"]["calls_count_7d"])
-    before, after = (predict(converter.pipeline, each, converter.outcomes)[0, 0] for each in (features, changed))
+    before, after = (predict(converter.pipeline, each, converter.task)[0, 0] for each in (features, changed))
     assert reasons(converter, row, "converted").iloc[0][0].endswith(f"raises it by {before - after:.2f}")
 
 
@@ -45,7 +45,7 @@ def test_at_most_so_many_and_none_without_effect(converter, rows):
     told = reasons(converter, rows, "converted", top=1)
     assert {len(sentences) for sentences in told} <= {0, 1}
     effects = [float(s.rsplit(" ", 1)[1]) for each in reasons(converter, rows, "converted", top=9) for s in each]
-    assert min(effects) >= SMALLEST_EFFECT
+    assert min(effects) >= converter.task.smallest_effect(converter.manifest["baseline"], "converted")
 
 
 def test_reasons_do_not_depend_on_the_other_rows(converter, rows):

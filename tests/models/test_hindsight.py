@@ -16,12 +16,15 @@ from models.evaluation.hindsight import measure_alone
 from models.evaluation.one_sided import SETTLED_AT, Groups, OneSided, measure_one_sided
 from models.evaluation.validation import Observed
 from models.learning.frames import MISSING, feature_kinds
+from models.tasks.classification import Binary, Multiclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONVERSION = DECLARATIONS["conversion"]
 CLOCK = pd.Timestamp("2026-01-01 12:00", tz="UTC")
+
+CONVERTED = Binary(("converted",))
 
 
 def in_words(column: pd.Series, value: object) -> set[str]:
@@ -91,7 +94,7 @@ def test_a_feature_that_tells_the_outcome_stands_before_one_that_tells_nothing()
             "stage": pd.Series(np.where(won == 1, "contract", "talk"), dtype=object),
         }
     )
-    found = {each.feature: each for each in measure_alone(*both_sides(observed(features, won)), ("converted",))}
+    found = {each.feature: each for each in measure_alone(*both_sides(observed(features, won)), CONVERTED)}
     assert list(found)[-1] == "noise"
     assert abs(found["noise"].skill) < 0.02
     assert abs(found["noise"].auc - 0.5) < 0.05
@@ -107,7 +110,7 @@ def test_what_a_feature_predicts_counts_as_much_as_its_row_stands_for():
     calls, weights = rng.integers(0, 4, 3_000).astype(float), rng.uniform(7, 100, 3_000)
     won = (rng.random(3_000) < 0.1 + 0.2 * calls).astype(int)
     train, test = both_sides(observed(pd.DataFrame({"calls": calls}), won, weights))
-    (found,) = measure_alone(train, test, ("converted",))
+    (found,) = measure_alone(train, test, CONVERTED)
 
     known = pd.DataFrame(
         {"calls": train.features["calls"], "w": train.stands_for, "hit": train.stands_for * train.label}
@@ -126,7 +129,7 @@ def test_of_many_outcomes_the_one_that_is_told_best_is_named():
     rng = np.random.default_rng(3)
     action = rng.choice(["call", "mail", "none"], 1_500)
     features = pd.DataFrame({"booked": (action == "mail") * 1.0})
-    (found,) = measure_alone(*both_sides(observed(features, action)), ("call", "mail", "none", "proposal"))
+    (found,) = measure_alone(*both_sides(observed(features, action)), Multiclass(("call", "mail", "none", "proposal")))
     assert found.outcome == "mail"
     assert found.skill > 0.9
 
@@ -135,14 +138,14 @@ def test_too_few_rows_of_an_outcome_tell_nothing():
     won = np.zeros(200, dtype=int)
     won[:38] = 1
     features = pd.DataFrame({"leak": won * 1.0})
-    assert measure_alone(*both_sides(observed(features, won)), ("converted",)) == ()
+    assert measure_alone(*both_sides(observed(features, won)), CONVERTED) == ()
     won[:40] = 1
-    assert len(measure_alone(*both_sides(observed(features, won)), ("converted",))) == 1
-    assert measure_alone(*both_sides(observed(features, np.ones(200, dtype=int))), ("converted",)) == ()
+    assert len(measure_alone(*both_sides(observed(features, won)), CONVERTED)) == 1
+    assert measure_alone(*both_sides(observed(features, np.ones(200, dtype=int))), CONVERTED) == ()
     # rows of nine leads on each side, and of ten
     for leads, measurable in ((9, 0), (10, 1)):
         rows = replace(observed(features, won), entities=np.where(won == 1, np.arange(200) % (2 * leads), 1_000))
-        assert len(measure_alone(*both_sides(rows), ("converted",))) == measurable
+        assert len(measure_alone(*both_sides(rows), CONVERTED)) == measurable
 
 
 def recent(leads: int = 900, seed: int = 4) -> pd.DataFrame:

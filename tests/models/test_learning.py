@@ -13,7 +13,10 @@ from models.declared.registry import DECLARATIONS
 from models.learning import fitting
 from models.learning.fitting import fit, free_cores, predict, predict_each, threads
 from models.learning.frames import MISSING
+from models.tasks.classification import Binary, Multiclass
 from models.untrainable import UntrainableError
+
+CONVERTED = Binary(("converted",))
 
 
 def learnable(rows: int = 400) -> tuple[pd.DataFrame, pd.Series]:
@@ -27,9 +30,9 @@ def learnable(rows: int = 400) -> tuple[pd.DataFrame, pd.Series]:
 def test_every_declared_estimator_learns_the_same_twice(name):
     features, label = learnable()
     each = DECLARATIONS[name]
-    if each.task == "multiclass":
+    if isinstance(each.task, Multiclass):
         label = label.map({0: "no_action", 1: "send_proposal"})
-    first, second = (predict(fit(each, features, label, np.ones(400)), features, each.outcomes) for _ in range(2))
+    first, second = (predict(fit(each, features, label, np.ones(400)), features, each.task) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert first.std() > 0
 
@@ -39,7 +42,7 @@ def test_columns_without_values_do_not_stop_learning():
     features = features.assign(empty=np.nan, constant=1.0, empty_text=MISSING, one_value_or_none=[1.0, np.nan] * 200)
     model = fit(DECLARATIONS["conversion"], features, label, np.ones(400))
     assert model.named_steps["columns"].named_transformers_["numbers"].n_features_in_ == 2
-    assert predict(model, features, ("converted",)).shape == (400, 1)
+    assert predict(model, features, CONVERTED).shape == (400, 1)
 
 
 def test_a_column_with_a_single_value_among_many_rows_does_not_stop_learning():
@@ -61,11 +64,11 @@ def test_small_frames_are_predicted_as_one_by_one(monkeypatch):
     model = fit(DECLARATIONS["conversion"], features, label, np.ones(400))
     monkeypatch.setattr(fitting, "ROWS_AT_A_TIME", 6)
     frames = [features.iloc[:5], features.iloc[5:5], features.iloc[5:9], features.iloc[9:30], features.iloc[30:31]]
-    together = list(predict_each(model, iter(frames), ("converted",)))
+    together = list(predict_each(model, iter(frames), CONVERTED))
     assert len(together) == len(frames)
     for frame, found in zip(frames, together, strict=True):
-        np.testing.assert_array_equal(found, predict(model, frame, ("converted",)))
-    assert list(predict_each(model, iter(()), ("converted",))) == []
+        np.testing.assert_array_equal(found, predict(model, frame, CONVERTED))
+    assert list(predict_each(model, iter(()), CONVERTED)) == []
 
 
 def test_features_that_tell_nothing_are_refused():
@@ -78,7 +81,7 @@ def test_features_that_tell_nothing_are_refused():
 def test_a_category_that_was_not_seen_is_scored():
     features, label = learnable()
     model = fit(DECLARATIONS["conversion"], features, label, np.ones(400))
-    unseen = predict(model, features.assign(source="carrier pigeon"), ("converted",))
+    unseen = predict(model, features.assign(source="carrier pigeon"), CONVERTED)
     assert np.isfinite(unseen).all()
 
 
@@ -86,7 +89,7 @@ def test_outcomes_that_did_not_occur_have_no_probability():
     features, label = learnable()
     each = DECLARATIONS["next_best_action"]
     model = fit(each, features, label.map({0: "no_action", 1: "send_proposal"}), np.ones(400))
-    probabilities = predict(model, features, each.outcomes)
+    probabilities = predict(model, features, each.task)
     seen = [name in ("no_action", "send_proposal") for name in each.outcomes]
     assert (probabilities[:, ~np.array(seen)] == 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
@@ -97,14 +100,14 @@ def test_outcomes_that_did_not_occur_have_no_probability():
 def test_no_rows_no_probabilities():
     features, label = learnable()
     model = fit(DECLARATIONS["conversion"], features, label, np.ones(400))
-    assert predict(model, features.head(0), ("converted",)).shape == (0, 1)
+    assert predict(model, features.head(0), CONVERTED).shape == (0, 1)
 
 
 def test_weights_are_learnt_from():
     features, label = learnable()
     even = fit(DECLARATIONS["conversion"], features, label, np.ones(400))
     tilted = fit(DECLARATIONS["conversion"], features, label, np.where(label == 1, 20.0, 1.0))
-    assert predict(tilted, features, ("converted",)).mean() > predict(even, features, ("converted",)).mean()
+    assert predict(tilted, features, CONVERTED).mean() > predict(even, features, CONVERTED).mean()
 
 
 def test_threads_are_bounded():

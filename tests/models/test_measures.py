@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from models.evaluation.measures import Predictions, calibration_error, class_measures, metrics, once, resampled
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -15,6 +14,10 @@ from sklearn.metrics import (
     recall_score,
     roc_auc_score,
 )
+
+from models.tasks.classification import Binary, Multiclass
+from models.tasks.measures import calibration_error, once, resampled
+from models.tasks.task import Predictions
 
 OUTCOMES = ("walk", "call", "mail")
 
@@ -30,11 +33,12 @@ def drawn(outcomes: tuple[str, ...], rows: int = 300, seed: int = 4) -> Predicti
     else:
         probability = rng.dirichlet([1] * len(outcomes), rows)
         truth = np.array([rng.choice(len(outcomes), p=p) for p in probability])
-    return Predictions(truth=truth, probability=probability, group=group, outcomes=outcomes)
+    task = Binary(outcomes) if len(outcomes) == 1 else Multiclass(outcomes)
+    return Predictions(task=task, truth=truth, predicted=probability, group=group)
 
 
 def expected_binary(each: Predictions, weight: np.ndarray) -> dict[str, float]:
-    p = each.probability[:, 0]
+    p = each.predicted[:, 0]
     return {
         "auc": roc_auc_score(each.truth, p, sample_weight=weight),
         "pr_auc": average_precision_score(each.truth, p, sample_weight=weight),
@@ -45,16 +49,16 @@ def expected_binary(each: Predictions, weight: np.ndarray) -> dict[str, float]:
 
 
 def expected_multiclass(each: Predictions, weight: np.ndarray) -> dict[str, float]:
-    chosen = each.probability.argmax(axis=1)
+    chosen = each.predicted.argmax(axis=1)
     areas = [
-        roc_auc_score(each.truth == k, each.probability[:, k], sample_weight=weight) for k in range(len(each.outcomes))
+        roc_auc_score(each.truth == k, each.predicted[:, k], sample_weight=weight) for k in range(len(each.outcomes))
     ]
     return {
         "accuracy": accuracy_score(each.truth, chosen, sample_weight=weight),
         "weighted_f1": f1_score(each.truth, chosen, average="weighted", sample_weight=weight),
         "macro_f1": f1_score(each.truth, chosen, average="macro", sample_weight=weight),
         "macro_auc": np.mean(areas),
-        "log_loss": log_loss(each.truth, each.probability, sample_weight=weight),
+        "log_loss": log_loss(each.truth, each.predicted, sample_weight=weight),
     }
 
 
@@ -62,7 +66,7 @@ def expected_multiclass(each: Predictions, weight: np.ndarray) -> dict[str, floa
 def test_metrics_are_those_of_scikit_learn_under_every_weighting(outcomes, expected):
     each = drawn(outcomes)
     weights = np.vstack([once(each.groups), resampled(each.groups, 4, seed=1)])
-    found = metrics(each, weights)
+    found = each.measured(weights)
     for number, weighting in enumerate(weights):
         for name, value in expected(each, weighting[each.group]).items():
             assert found[name][number] == pytest.approx(value, abs=1e-12), (name, number)
@@ -70,8 +74,8 @@ def test_metrics_are_those_of_scikit_learn_under_every_weighting(outcomes, expec
 
 def test_class_measures_are_those_of_scikit_learn():
     each = drawn(OUTCOMES)
-    chosen = each.probability.argmax(axis=1)
-    found = class_measures(each, once(each.groups))
+    chosen = each.predicted.argmax(axis=1)
+    found = each.task.by_outcome(each, once(each.groups))
     for name, score in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
         expected = score(each.truth, chosen, average=None)
         assert [found[outcome][name][0] for outcome in OUTCOMES] == pytest.approx(expected)
@@ -91,21 +95,21 @@ def test_rows_of_one_entity_widen_the_interval():
     one = drawn(("won",), rows=40)
     alike = Predictions(
         truth=np.repeat(one.truth, 25),
-        probability=np.repeat(one.probability, 25, axis=0),
+        predicted=np.repeat(one.predicted, 25, axis=0),
         group=np.repeat(np.arange(40), 25),
-        outcomes=one.outcomes,
+        task=one.task,
     )
-    apart = Predictions(truth=alike.truth, probability=alike.probability, group=np.arange(1000), outcomes=one.outcomes)
-    spreads = [metrics(each, resampled(each.groups, 300, seed=1))["brier"].std() for each in (alike, apart)]
+    apart = Predictions(truth=alike.truth, predicted=alike.predicted, group=np.arange(1000), task=one.task)
+    spreads = [each.measured(resampled(each.groups, 300, seed=1))["brier"].std() for each in (alike, apart)]
     assert spreads[0] == pytest.approx(5 * spreads[1], rel=0.2)
 
 
 def test_calibration_error_by_hand():
     binary = Predictions(
         truth=np.array([1, 0, 1, 0]),
-        probability=np.array([[0.9], [0.8], [0.6], [0.1]]),
+        predicted=np.array([[0.9], [0.8], [0.6], [0.1]]),
         group=np.arange(4),
-        outcomes=("won",),
+        task=Binary(("won",)),
     )
     assert calibration_error(binary, once(4))[0] == pytest.approx((0.1 + 0.8 + 0.4 + 0.1) / 4)
     # the first row counts twice, the last not at all
@@ -114,28 +118,33 @@ def test_calibration_error_by_hand():
 
 def test_what_is_undefined_is_nan_and_nothing_else():
     one_class = Predictions(
-        truth=np.array([1, 1]), probability=np.array([[0.9], [0.8]]), group=np.arange(2), outcomes=("won",)
+        truth=np.array([1, 1]), predicted=np.array([[0.9], [0.8]]), group=np.arange(2), task=Binary(("won",))
     )
-    found = metrics(one_class, once(2))
+    found = one_class.measured(once(2))
     assert [name for name, value in found.items() if np.isnan(value[0])] == ["auc"]
     never = Predictions(
         truth=np.array([0, 1]),
-        probability=np.array([[0.6, 0.4, 0], [0.3, 0.7, 0]]),
+        predicted=np.array([[0.6, 0.4, 0], [0.3, 0.7, 0]]),
         group=np.arange(2),
-        outcomes=OUTCOMES,
+        task=Multiclass(OUTCOMES),
     )
-    assert {name: value[0] for name, value in metrics(never, once(2)).items()} == {
+    assert {name: value[0] for name, value in never.measured(once(2)).items()} == {
         "accuracy": 1,
         "weighted_f1": 1,
         "macro_f1": 1,
         "macro_auc": 1,
         "log_loss": pytest.approx(-(np.log(0.6) + np.log(0.7)) / 2),
     }
-    assert all(np.isnan(value[0]) for name, value in class_measures(never, once(2))["mail"].items() if name != "share")
+    assert all(
+        np.isnan(value[0]) for name, value in never.task.by_outcome(never, once(2))["mail"].items() if name != "share"
+    )
 
 
 def test_an_outcome_of_probability_zero_that_occurs_leaves_log_loss_finite():
     sure = Predictions(
-        truth=np.array([0, 2]), probability=np.array([[1.0, 0, 0], [1, 0, 0]]), group=np.arange(2), outcomes=OUTCOMES
+        truth=np.array([0, 2]),
+        predicted=np.array([[1.0, 0, 0], [1, 0, 0]]),
+        group=np.arange(2),
+        task=Multiclass(OUTCOMES),
     )
-    assert metrics(sure, once(2))["log_loss"][0] == pytest.approx(-np.log(np.finfo(float).eps) / 2)
+    assert sure.measured(once(2))["log_loss"][0] == pytest.approx(-np.log(np.finfo(float).eps) / 2)

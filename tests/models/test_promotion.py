@@ -26,7 +26,7 @@ from models.training.training_set import freeze
 from models.untrainable import Untrainable
 from models.versions.candidate import evaluate
 
-CHAMPION = ChampionEvidence(version="old", horizon_days=90, log_loss=0.5, baseline_log_loss=0.625)  # skill 0.2
+CHAMPION = ChampionEvidence(version="old", horizon_days=90, loss=0.5, baseline_loss=0.625)  # skill 0.2
 GOOD = {"auc": 0.8, "log_loss": 0.5}
 TRIVIAL = {"auc": 0.5, "log_loss": 0.6}
 BETTER = {
@@ -40,6 +40,7 @@ FIRST = PromotionEvidence(
     version="new",
     horizon_days=90,
     primary_metric="auc",
+    loss="log_loss",
     metrics=GOOD,
     baseline=TRIVIAL,
     over_baseline=BETTER,
@@ -58,8 +59,8 @@ def silent(total: Total) -> tuple[CensusSlice, ...]:
     """Return a census by silence, with the total of its longest band."""
     return tuple(
         CensusSlice(
-            column="days_since_last_fact", band=band, rows=500, entities=300, totals=(each,), log_loss=0.1,
-            trivial_log_loss=0.1,
+            column="days_since_last_fact", band=band, rows=500, entities=300, totals=(each,), loss=0.1,
+            trivial_loss=0.1,
         )
         for band, each in (("below 7", HOLDS), ("28 and more", total))
     )  # fmt: skip
@@ -70,7 +71,7 @@ DORMANT = Total(outcome="converted", expected=39.3, actual=0, lower=20.0, upper=
 PRICE = Suspicion(feature="price", kind="alone", figures="alone predicts too well")
 ADDRESS = Suspicion(feature="address", kind="one_sided", figures="is filled in settled leads")
 SHARED = SharedRows(  # skill .1 and .2
-    rows=1_234, candidate_log_loss=0.54, champion_log_loss=0.48, baseline_log_loss=0.6, lost_at_least=0.04
+    rows=1_234, candidate_loss=0.54, champion_loss=0.48, baseline_loss=0.6, lost_at_least=0.04
 )
 
 
@@ -138,12 +139,12 @@ def lost(at_least: float) -> PromotionEvidence:
             "baseline 0.6000",
         ),
         (
-            replace(LATER, champion=replace(CHAMPION, log_loss=None)),
+            replace(LATER, champion=replace(CHAMPION, loss=None)),
             "refuse",
             "skill_undefined",
             "evaluate the champion",
         ),
-        (replace(LATER, champion=replace(CHAMPION, baseline_log_loss=0.0)), "refuse", "skill_undefined", "old"),
+        (replace(LATER, champion=replace(CHAMPION, baseline_loss=0.0)), "refuse", "skill_undefined", "old"),
         (replace(LATER, metrics={**GOOD, "log_loss": 0.49}), "promote", "skill_held", "each on its own held-out rows."),
         # the candidate's record is better than the champion's, and on the same rows it is worse
         (
@@ -157,8 +158,8 @@ def lost(at_least: float) -> PromotionEvidence:
         (
             on_shared(
                 replace(LATER, metrics={**GOOD, "log_loss": 0.59}),
-                candidate_log_loss=0.48,
-                champion_log_loss=0.6,
+                candidate_loss=0.48,
+                champion_loss=0.6,
                 lost_at_least=-0.25,
             ),
             "promote",
@@ -170,15 +171,15 @@ def lost(at_least: float) -> PromotionEvidence:
         (lost(0.0201), "refuse", "skill_lost", "a loss of at least 0.0201"),
         # a champion without a record can be compared on rows
         (
-            on_shared(replace(LATER, champion=replace(CHAMPION, log_loss=None)), lost_at_least=0.0),
+            on_shared(replace(LATER, champion=replace(CHAMPION, loss=None)), lost_at_least=0.0),
             "promote",
             "skill_held",
             "champion old 0.2000",
         ),
-        (on_shared(LATER, baseline_log_loss=0.0), "refuse", "skill_undefined", "evaluate the champion"),
+        (on_shared(LATER, baseline_loss=0.0), "refuse", "skill_undefined", "evaluate the champion"),
         # shared rows replace neither the comparison with the baseline nor that of the horizons
         (
-            on_shared(replace(LATER, over_baseline={**BETTER, "auc": WITHIN_NOISE}), candidate_log_loss=0.1),
+            on_shared(replace(LATER, over_baseline={**BETTER, "auc": WITHIN_NOISE}), candidate_loss=0.1),
             "refuse",
             "baseline_not_beaten",
             "auc 0.8000",

@@ -119,7 +119,7 @@ def figures(world: History, base: History, folder: Path, *, tried: bool = True) 
             **{f"{name}: {part}": joblib.hash(fitted) for part, fitted in each.pipeline.named_steps.items()},
         }
         if name in ("measured pipeline", "linear model"):
-            found[LEARNT][f"{name}: probabilities"] = predict(each.pipeline, asked, world.declaration.outcomes).tolist()
+            found[LEARNT][f"{name}: probabilities"] = predict(each.pipeline, asked, world.declaration.task).tolist()
     return found
 
 
@@ -153,7 +153,7 @@ def _measured(version: Candidate) -> dict[str, dict[str, Any]]:
             # it decides how many rows count as predicted
             "threshold": confusion.sum(axis=0).tolist(),
             "bins": [
-                [(each.outcome, each.lower, each.n, each.mean_probability) for each in bins if each.mean_probability]
+                [(each.outcome, each.lower, each.n, each.mean_predicted) for each in bins if each.mean_predicted]
                 for bins in (calibration.bins_before, calibration.bins_after)
             ],
             "segments": [(each.column, each.value, each.rows, each.entities) for each in evaluation.segments],
@@ -339,8 +339,8 @@ LEAKS = {
     ),
     "baseline of all rows": Leak(
         step=training.train,
-        code="baseline_of(label[sides.train], declaration)",
-        instead="baseline_of(label, declaration)",
+        code="task.baseline(label[sides.train])",
+        instead="task.baseline(label)",
         change=with_other_rows,
         moves="baseline",
     ),
@@ -363,7 +363,7 @@ LEAKS = {
                 "trees, loss = pipeline.named_steps['estimator'], {}",
                 "grown = trees._predictors",
                 "for trees._predictors in (grown[:1], grown):",
-                "    found = predict(pipeline, test.features, outcomes)[:, 0]",
+                "    found = predict(pipeline, test.features, task)[:, 0]",
                 "    loss[((found - test.label) ** 2).mean()] = trees._predictors",
                 "trees._predictors = loss[min(loss)]",
             )
@@ -384,7 +384,7 @@ LEAKS = {
         code="cross_validation, out_of_fold, folds, stands_for = crossed",
         instead="\n".join(
             (
-                "cross_validation, out_of_fold = crossed[0], test.predicted(before, outcomes)",
+                "cross_validation, out_of_fold = crossed[0], test.predicted(before, task)",
                 "folds, stands_for = test.entities % FOLDS, test.stands_for",
             )
         ),
@@ -427,10 +427,10 @@ LEAKS = {
     # the census
     "a fit on the census": Leak(
         step=assessment.assess,
-        code="expected = predict(pipeline, rows.features, outcomes)",
+        code="expected = predict(pipeline, rows.features, task)",
         instead=(
             "of_census = fit(declaration, rows.features, rows.label, rows.weights)\n"
-            "expected = predict(of_census, rows.features, outcomes)"
+            "expected = predict(of_census, rows.features, task)"
         ),
         change=with_other_outcomes,
         moves="expected",
@@ -451,10 +451,10 @@ LEAKS = {
     ),
     "grades by held-out rows": Leak(
         step=assessment.assess,
-        code="measured_census = measure_census(declaration, rows.predicted(expected, outcomes), columns)",
+        code="measured_census = measure_census(declaration, rows.predicted(expected, task), columns)",
         instead="\n".join(
             (
-                "measured_census = measure_census(declaration, rows.predicted(expected, outcomes), columns)",
+                "measured_census = measure_census(declaration, rows.predicted(expected, task), columns)",
                 "measured_census.grades['A'] = float(np.quantile(published, 0.9))",
             )
         ),

@@ -14,7 +14,7 @@ from models.declared.lead_features import SILENCE
 from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import RowWeight
 from models.learning.frames import ObservationError
-from models.learning.splitting import baseline_of, row_weights, sample_weights, temporal_split
+from models.learning.splitting import row_weights, sample_weights, temporal_split
 from models.untrainable import UntrainableError
 
 CONVERSION = DECLARATIONS["conversion"].with_horizon(10)
@@ -67,7 +67,7 @@ def test_no_lead_on_both_sides_and_nothing_learnt_from_the_future(created, share
     [
         (
             leads([0, 1, 2, 3]),
-            r"The training rows need two classes of converted, found none: .* 10 days\. Load more history",
+            r"The training rows need two values of converted, found none: .* 10 days\. Load more history",
         ),
         (
             leads([0, 5, 40, 60]).assign(converted=0),
@@ -75,7 +75,7 @@ def test_no_lead_on_both_sides_and_nothing_learnt_from_the_future(created, share
         ),
         (
             leads([0, 5, 40, 60]).assign(converted=[0, 1] * 3 + [0] * 6),
-            r"held-out rows need two classes of converted, found 6 of 0: .* 10 days\. Load more history",
+            r"held-out rows need two values of converted, found 6 of 0: .* 10 days\. Load more history",
         ),
     ],
 )
@@ -86,9 +86,9 @@ def test_too_few_rows_come_with_figures_and_remedy(frame, message):
 
 
 def test_the_trivial_baseline_is_what_the_training_rows_show():
-    assert baseline_of(pd.Series([0, 0, 1, 0]), CONVERSION) == [0.25]
+    assert CONVERSION.task.baseline(pd.Series([0, 0, 1, 0])) == [0.25]
     actions = DECLARATIONS["next_best_action"]
-    assert baseline_of(pd.Series(["no_action", "call_immediate"] * 2), actions) == [0.5, 0.0, 0.0, 0.0, 0.5]
+    assert actions.task.baseline(pd.Series(["no_action", "call_immediate"] * 2)) == [0.5, 0.0, 0.0, 0.0, 0.5]
 
 
 def test_only_success_that_was_known_weighs_more():

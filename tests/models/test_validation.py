@@ -67,26 +67,26 @@ def test_what_cannot_be_cross_validated_says_why(conversion):
     assert cross_validate(conversion, observed(entities=4)) == "4 entities are too few for 5 folds"
     rows = observed()
     rare = replace(rows, label=pd.Series((rows.entities == 3).astype(int)))
-    assert cross_validate(conversion, rare) == "1 of 5 folds leave one class or no feature to learn from"
+    assert cross_validate(conversion, rare) == "1 of 5 folds leave one value of the label or no feature to learn from"
 
 
 def test_the_learning_curve_ends_with_all_rows(conversion, monkeypatch):
     monkeypatch.setattr(validation, "SAMPLED_ROWS", 400)
     train, test = observed(), observed(seed=2)
     fitted = fit(conversion, train.features, train.label, train.weights)
-    measured = test.predicted(predict(fitted, test.features, ("converted",)), ("converted",))
+    measured = test.predicted(predict(fitted, test.features, conversion.task), conversion.task)
     curve = learning_curve(conversion, train, test, measured)
     sampled = len(np.unique(train.entities[some_rows(800, 400, conversion.seed)]))
     assert [point.entities for point in curve] == [int(sampled * share) for share in (0.125, 0.25, 0.5)] + [200]
     assert curve[-1].rows == 800
     assert curve[0].primary < curve[-1].primary
-    assert curve[0].log_loss > curve[-1].log_loss
+    assert curve[0].loss > curve[-1].loss
 
 
 def test_importance_is_what_shuffling_costs(conversion):
     train, test = observed(), observed(seed=2)
     fitted = fit(conversion, train.features, train.label, train.weights)
-    ranked, rows = importance(fitted, test, ("converted",), seed=1)
+    ranked, rows = importance(fitted, test, conversion.task, seed=1)
     assert rows == 800
     assert ranked[0].feature == "x"
     assert ranked[0].rise > 10 * abs(ranked[1].rise)

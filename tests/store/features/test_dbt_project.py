@@ -15,6 +15,7 @@ from assets.platform.dbt import Dbt, Translator
 from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons
 from models.declaring.feature_view import DeclarationError
+from models.tasks.classification import Binary
 from store.features import dbt_project
 from store.features.dbt_project import DBT, DBT_PROJECT, DbtParseError, manifest_path, settings_of
 from store.places import PROJECT
@@ -57,7 +58,7 @@ def test_settings_under_which_two_models_need_two_labels_in_one_table_are_refuse
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     conversion = DECLARATIONS["conversion"]
-    other = replace(conversion, name="other", outcomes=("won",))
+    other = replace(conversion, name="other", task=Binary(("won",)))
     monkeypatch.setattr(dbt_project, "DECLARATIONS", {each.name: each for each in (conversion, other)})
     extraction = Extraction(
         as_of=datetime(2026, 1, 1, tzinfo=UTC), load_number=1, source="crm", mapping="mine", closing_outcomes=[],
