@@ -90,11 +90,9 @@ def assess(
             resamples=RESAMPLES,
             seed=declaration.seed,
         )
-        decision = (
-            CalibrationDecision(applied=False, reason=f"{task.quantity} of a {task.name} are not scaled")
-            if evidence is None
-            else decide_calibration(evidence)
-        )
+        decision = CalibrationDecision(applied=False, reason=f"{task.quantity} of a {task.name} are not scaled")
+        if evidence is not None:
+            decision = decide_calibration(evidence)
     after = before if evidence is None else evidence.scaling.apply(before)
     published = after if decision.applied else before
 

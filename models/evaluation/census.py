@@ -89,14 +89,15 @@ def measure_census(declaration: ModelDeclaration, predictions: Predictions, rows
     """
     import numpy as np
 
-    task, first = declaration.task, predictions.predicted[:, 0]
+    task, predicted = declaration.task, predictions.predicted[:, 0]
     clocks = rows[AS_OF].factorize(sort=True)[0]
-    bounds = grade_bounds(declaration, first)
+    bounds = grade_bounds(declaration, predicted)
     sample = predictions.rows(some_rows(len(predictions), INTERVAL_ROWS, declaration.seed))
     resamples = sample.measured(resampled(sample.groups, RESAMPLES, declaration.seed))
     worth = None
     if VALUE in rows.columns and rows[VALUE].notna().any():
-        worth = task.worth(predictions, np.nan_to_num(rows[VALUE].to_numpy(dtype="float64", na_value=np.nan)))
+        value = np.nan_to_num(rows[VALUE].to_numpy(dtype="float64", na_value=np.nan))
+        worth = task.worth(predictions, value)
     value_expected, value_actual = worth or (None, None)
     return Census(
         clocks=tuple(f"{each:%Y-%m-%d}" for each in sorted(rows[AS_OF].unique())),
@@ -110,7 +111,7 @@ def measure_census(declaration: ModelDeclaration, predictions: Predictions, rows
         totals=totals(predictions, clocks),
         value_expected=value_expected,
         value_actual=value_actual,
-        slices=tuple(_slices(predictions, clocks, _banded(declaration, rows, grades_of(first, bounds)))),
+        slices=tuple(_slices(predictions, clocks, _banded(declaration, rows, grades_of(predicted, bounds)))),
         grades=bounds,
         happened_to=task.entities_of(predictions),
     )

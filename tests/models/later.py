@@ -111,7 +111,7 @@ def features(rng: np.random.Generator, rows: int, busy: np.ndarray) -> dict[str,
 
 def outcomes(rng: np.random.Generator, rows: pd.DataFrame, declaration: ModelDeclaration, won: pd.Series) -> pd.Series:
     """Return labels: whether a lead was won, or what was done next."""
-    if declaration.task == "binary":
+    if declaration.task.name == "binary":
         return won.astype("int64")
     call, email, _, proposal, nothing = declaration.outcomes
     usual = rows["lead_source"].map({"web": call, "referral": proposal, "event": nothing}).fillna(email)
@@ -174,7 +174,7 @@ def _with_later_successes(base: History, rng: np.random.Generator) -> pd.DataFra
 
 def _others(label: pd.Series, declaration: ModelDeclaration, rng: np.random.Generator) -> pd.Series:
     """Return other outcomes: also classes that had never occurred."""
-    if declaration.task == "binary":
+    if declaration.task.name == "binary":
         return (1 - label).where(rng.random(len(label)) < 0.7, label)
     return pd.Series(rng.choice(declaration.outcomes, len(label)), index=label.index)
 
