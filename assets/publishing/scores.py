@@ -1,4 +1,4 @@
-"""Layer `scores`: the champions' predictions for the open leads at the clock, in ``ml.ml_predictions``.
+"""Layer `scores`: the champions' predictions for what is open at the clock, in ``ml.ml_predictions``.
 
 ``ml.ml_scoring_logs`` says of each clock which version has scored, or why none has.
 """
@@ -22,12 +22,12 @@ from store.ledger.schema import ledger
 from store.warehouse.warehouse import Warehouse
 
 MOST_OUTSIDE = 1 / 3
-"""Share of the scored leads that may lie outside of what training has seen before a person should look. The oldest
+"""Share of the scored entities that may lie outside of what training has seen before a person should look. The oldest
 always do, for their age is one at which no outcome is known yet."""
 
 
 def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
-    """Return the asset that scores the open leads with the champion of a model."""
+    """Return the asset that scores what is open with the champion of a model."""
     view = declaration.feature_view
 
     @dg.asset(
@@ -37,14 +37,16 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         kinds={"scikitlearn", "duckdb"},
         owners=[declaration.owner],
         description=(
-            "The champion's probabilities for every open lead at the clock, with reasons. Keyed by model, version, "
-            "lead, as_of and outcome: what was scored already is not scored again."
+            f"The champion's {declaration.task.quantity} for every open {view.entity} at the clock, with reasons. "
+            f"Keyed by model, version, {view.entity}, as_of and target: what was scored already is not scored again."
         ),
         check_specs=[
             dg.AssetCheckSpec(
                 "inside_training",
                 asset=keys.scores(declaration.name),
-                description=f"At most {MOST_OUTSIDE:.0%} of the scored leads lie where training has (almost) nothing.",
+                description=(
+                    f"At most {MOST_OUTSIDE:.0%} of the scored {view.entity}s lie where training has (almost) nothing."
+                ),
             )
         ],
         pool=WAREHOUSE_POOL,
@@ -64,19 +66,19 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 raise dg.Failure(
                     description=(
                         f"{declaration.name}: expected a champion that was measured on a census, found {unmeasured}, "
-                        "which an earlier recipe trained and whose probabilities of silent leads are too high. Run the "
+                        "which an earlier recipe trained and whose predictions of what is silent are too high. Run the "
                         "job whole_loop once (`make run`): it trains anew. What is published stays as it is until then."
                     ),
                     allow_retries=False,
                 )
             champion = load_champion(connection, artifacts, declaration.name)
-            open_leads = connection.execute(
+            open_entities = connection.execute(
                 f"select count(*) from {view.schema}.{view.name} where as_of = $1", [as_of]
             ).fetchall()[0][0]
             unscored = connection.execute(
                 f"select features.* from {view.schema}.{view.name} as features where as_of = $1 and not exists "
                 "(select 1 from ml.ml_predictions as scored where scored.model = $2 and scored.version = $3 "
-                f"and scored.lead_id = features.{view.key} and scored.as_of = features.as_of) order by {view.key}",
+                f"and scored.entity_id = features.{view.key} and scored.as_of = features.as_of) order by {view.key}",
                 [as_of, declaration.name, champion.version if champion else ""],
             ).df()
             in_force = grades_in_force(connection, declaration.name)
@@ -85,48 +87,50 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 reason = why_no_champion(connection, declaration.name)
                 record_scoring(
                     connection, declaration.name, as_of,
-                    version=None, open_leads=open_leads, unscored_reason=reason, scored_at=clock.present(),
+                    version=None, open_entities=open_entities, unscored_reason=reason, scored_at=clock.present(),
                 )  # fmt: skip
         if champion is None:
-            context.log.warning(f"{declaration.name} has no champion, so no lead is scored by it. {reason}")
+            context.log.warning(f"{declaration.name} has no champion, so no {view.entity} is scored by it. {reason}")
             yield dg.MaterializeResult(
-                metadata={"champion": "none", "rows_added": 0, "open_leads": open_leads, "unscored_reason": reason},
+                metadata={
+                    "champion": "none",
+                    "rows_added": 0,
+                    "open_entities": open_entities,
+                    "unscored_reason": reason,
+                },
                 check_results=[
                     dg.AssetCheckResult(check_name="inside_training", passed=True, description="Nothing is scored.")
                 ],
             )
             return
-        predictions = explained(champion, unscored, bounds)
+        predictions = explained(champion, unscored, view.entity, bounds)
         with warehouse.connect() as connection:
             added = add_predictions(connection, predictions, clock.present())
             if bounds:
                 regrade(connection, declaration.name, champion.version, as_of, bounds)
             outside = outside_training(connection, declaration.name, champion.version, as_of)
             record_scoring(
-                connection, declaration.name, as_of, version=champion.version, open_leads=open_leads,
+                connection, declaration.name, as_of, version=champion.version, open_entities=open_entities,
                 unscored_reason=None, scored_at=clock.present(), outside_training=outside,
             )  # fmt: skip
         yield dg.MaterializeResult(
             check_results=[
                 dg.AssetCheckResult(
                     check_name="inside_training",
-                    passed=outside <= MOST_OUTSIDE * open_leads,
+                    passed=outside <= MOST_OUTSIDE * open_entities,
                     severity=dg.AssetCheckSeverity.WARN,
-                    metadata={"outside_training": outside, "open_leads": open_leads, "at_most": MOST_OUTSIDE},
+                    metadata={"outside_training": outside, "open_entities": open_entities, "at_most": MOST_OUTSIDE},
                 )
             ],
             metadata={
                 "champion": champion.version,
-                "open_leads": open_leads,
+                "open_entities": open_entities,
                 "outside_training": outside,
-                "leads_scored": len(unscored),
+                "entities_scored": len(unscored),
                 "rows_added": added,
                 "clock": dg.MetadataValue.timestamp(as_of),
-                "mean_probability": dg.MetadataValue.json(
-                    {
-                        str(name): round(mean, 6)
-                        for name, mean in predictions.groupby("outcome")["probability"].mean().items()
-                    }
+                "mean_value": dg.MetadataValue.json(
+                    {str(name): round(mean, 6) for name, mean in predictions.groupby("target")["value"].mean().items()}
                 ),
             },
         )

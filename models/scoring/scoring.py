@@ -1,4 +1,4 @@
-"""Scoring: the probabilities of a version, with reasons, in the long form in which they are kept."""
+"""Scoring: the predictions of a version, with reasons, in the long form in which they are kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def score(candidate: Candidate, frame: pd.DataFrame, bounds: Mapping[str, float] | None = None) -> pd.DataFrame:
+def score(
+    candidate: Candidate, frame: pd.DataFrame, entity: str, bounds: Mapping[str, float] | None = None
+) -> pd.DataFrame:
     """Score observations.
 
     Parameters
@@ -25,15 +27,19 @@ def score(candidate: Candidate, frame: pd.DataFrame, bounds: Mapping[str, float]
     candidate : Candidate
     frame : DataFrame of shape (n_rows, n_columns)
         Rows of the feature view that the candidate was trained on; columns that it did not learn from are ignored.
+    entity : str
+        What the rows are about.
     bounds : mapping of str to float, optional
-        The lowest probability of each grade, from the best grade to the worst.
+        The lowest prediction of each grade, from the best grade to the worst.
 
     Returns
     -------
-    DataFrame of shape (n_rows * n_outcomes, 9)
-        model, version, the key, as_of, outcome, probability, for a binary model score (1 to 99: the probability in per
-        cent) and grade, which are null otherwise, and outside_training: in what a row lies where training has seen
-        (almost) nothing, or null. In the order of `frame`, the outcomes of a row together.
+    DataFrame of shape (n_rows * n_outcomes, 12)
+        model, version, entity, entity_id, as_of, target (the outcome), value (its probability, or the number that is
+        predicted), lower and upper (within which nine of ten came on held-out rows; null for probabilities), score
+        (1 to 99: a probability in per cent) and grade, which are null for other tasks, and outside_training: in what
+        a row lies where training has seen (almost) nothing, or null. In the order of `frame`, the outcomes of a row
+        together.
 
     Raises
     ------
@@ -53,39 +59,45 @@ def score(candidate: Candidate, frame: pd.DataFrame, bounds: Mapping[str, float]
             f"{candidate.model} {candidate.version}: expected {len(frame)} x {n} {task.quantity}, found "
             f"{int(np.isfinite(predicted).sum())}; this version is not fit for use: roll back to an earlier one"
         )
-    probability = predicted.reshape(-1)
+    value = predicted.reshape(-1)
+    lower, upper = task.interval(value, candidate.manifest.get("interval"))
     # versions of an earlier recipe do not say what they learnt from
     beyond = outside(features, candidate.manifest.get("ranges", {}))
     return pd.DataFrame(
         {
-            "model": pd.Series([candidate.model] * len(probability), dtype=object),
-            "version": pd.Series([candidate.version] * len(probability), dtype=object),
-            candidate.key: frame[candidate.key].repeat(n).reset_index(drop=True),
+            "model": pd.Series([candidate.model] * len(value), dtype=object),
+            "version": pd.Series([candidate.version] * len(value), dtype=object),
+            "entity": pd.Series([entity] * len(value), dtype=object),
+            "entity_id": frame[candidate.key].repeat(n).reset_index(drop=True),
             AS_OF: frame[AS_OF].repeat(n).reset_index(drop=True),
-            "outcome": pd.Series(list(outcomes) * len(frame), dtype=object),
-            "probability": probability,
-            "score": pd.array(task.score(probability), dtype="Int64"),
-            "grade": pd.Series(grades_of(probability, bounds or {}), dtype=object),
+            "target": pd.Series(list(outcomes) * len(frame), dtype=object),
+            "value": value,
+            "lower": lower,
+            "upper": upper,
+            "score": pd.array(task.score(value), dtype="Int64"),
+            "grade": pd.Series(grades_of(value, bounds or {}), dtype=object),
             "outside_training": pd.Series(beyond, dtype=object).repeat(n).reset_index(drop=True),
         }
     )
 
 
-def explained(champion: Candidate, open_leads: pd.DataFrame, bounds: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """Score leads, grade them by `bounds` and give reasons for each lead's most probable outcome.
+def explained(
+    champion: Candidate, rows: pd.DataFrame, entity: str, bounds: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """Score entities, grade them by `bounds` and give reasons for the highest prediction of each.
 
     Returns
     -------
     DataFrame
         That of `score`, with a column ``reasons``: text, or None for the outcomes that were not chosen.
     """
-    predictions = score(champion, open_leads, bounds).assign(reasons=None)
-    if open_leads.empty:
+    predictions = score(champion, rows, entity, bounds).assign(reasons=None)
+    if rows.empty:
         return predictions
-    # of equally probable outcomes the first by name, as in marts.lead_scores
-    ranked = predictions.sort_values(["probability", "outcome"], ascending=[False, True], kind="stable")
-    keyed = open_leads.set_index(champion.key, drop=False)
-    for outcome, rows in ranked.drop_duplicates(champion.key).groupby("outcome"):
-        named = reasons(champion, keyed.loc[rows[champion.key]], str(outcome))
-        predictions.loc[rows.index, "reasons"] = ["; ".join(each) or None for each in named]
+    # of equal predictions the first by name, as in the marts
+    ranked = predictions.sort_values(["value", "target"], ascending=[False, True], kind="stable")
+    keyed = rows.set_index(champion.key, drop=False)
+    for target, of_target in ranked.drop_duplicates("entity_id").groupby("target"):
+        named = reasons(champion, keyed.loc[of_target["entity_id"]], str(target))
+        predictions.loc[of_target.index, "reasons"] = ["; ".join(each) or None for each in named]
     return predictions

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.tasks.measures import totals
-from models.tasks.task import Bin, ByOutcome, Predictions, Task
+from models.tasks.task import Bin, ByOutcome, Interval, Predictions, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 PARTS = 10
 """Parts of as many predictions each, in which these are held to what came."""
+
+MOST_PARTS, LEAST_IN_A_PART = 5, 100
+"""Parts of the held-out rows in which intervals are measured, for errors grow with values; and rows of a part."""
+
+OUTSIDE = (0.05, 0.95)
+"""Quantiles that an interval lies between."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,23 @@ class Regression(Task):
         bounds = np.unique(np.quantile(predicted, np.linspace(0, 1, PARTS + 1)))
         numbers = np.clip(np.searchsorted(bounds, predicted, side="right") - 1, 0, max(0, len(bounds) - 2))
         return numbers, [*map(float, bounds)] if len(bounds) > 1 else [float(bounds[0])] * 2
+
+    def residuals(self, predictions: Predictions) -> Interval | None:
+        """Return the quantiles of what came less what was predicted, in up to five parts of as many rows each."""
+        import numpy as np
+
+        p, off = predictions.predicted[:, 0], predictions.truth - predictions.predicted[:, 0]
+        parts = min(MOST_PARTS, len(p) // LEAST_IN_A_PART)
+        if not parts:
+            return None
+        bounds = np.unique(np.quantile(p, np.linspace(0, 1, parts + 1)[1:-1]))
+        part = np.searchsorted(bounds, p, side="right")
+        ends = [np.quantile(off[part == number], OUTSIDE) for number in range(len(bounds) + 1)]
+        return {
+            "bounds": [*map(float, bounds)],
+            "lower": [float(each[0]) for each in ends],
+            "upper": [float(each[1]) for each in ends],
+        }
 
     @classmethod
     def range_shown(cls, bins: Sequence[Bin]) -> tuple[float, float]:

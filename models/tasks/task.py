@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
     from sklearn.pipeline import Pipeline
 
+Interval = dict[str, list[float]]
+"""As JSON keeps it: ``bounds`` between parts of the predictions, and what is to be added to a prediction of each part
+for the ``lower`` and the ``upper`` end."""
+
 ByOutcome = dict[str, dict[str, "np.ndarray"]]
 """Figures by outcome and measure, each of shape (n_weightings,)."""
 
@@ -229,6 +233,19 @@ class Task(ABC):
     def score(self, predicted: np.ndarray) -> list[int | None]:
         """Return the scores of predictions, 1 to 99; None where this task has none."""
         return [None] * len(predicted)
+
+    def residuals(self, predictions: Predictions) -> Interval | None:  # noqa: ARG002
+        """Measure how far nine of ten held-out rows lie from their prediction; None where this task says nothing."""
+        return None
+
+    def interval(self, predicted: np.ndarray, residuals: Interval | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lower and the upper end of an interval around each prediction, from `residuals`; NaN for none."""
+        import numpy as np
+
+        if residuals is None:
+            return np.full(len(predicted), np.nan), np.full(len(predicted), np.nan)
+        part = np.searchsorted(residuals["bounds"], predicted, side="right")
+        return predicted + np.array(residuals["lower"])[part], predicted + np.array(residuals["upper"])[part]
 
     @abstractmethod
     def smallest_effect(self, baseline: Sequence[float], outcome: str) -> float:

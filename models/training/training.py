@@ -175,6 +175,7 @@ def train(
                 "features": training_set.features,
                 "typical": {name: _typical(features[name], kind) for name, kind in training_set.features.items()},
                 "baseline": baseline,
+                "interval": task.residuals(rows.rows(sides.test).predicted(predicted, task)),
                 "ranges": learnt_ranges(features, rows.entities, view.ranges, declaration.row_weight),
                 "rows": len(frame),
                 "entities": training_set.manifest["entities"],

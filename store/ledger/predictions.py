@@ -15,19 +15,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+BATCH = "batch"
+"""The origin of predictions that a run made of a whole census."""
+
 PREDICTIONS = table(
     "ml_predictions",
     model=str,
     version=str,
-    lead_id=str,
+    entity_id=str,
     as_of=datetime,
-    outcome=str,
-    probability=float,
+    target=str,
+    value=float,
     score=int | None,
     grade=str | None,
     reasons=str | None,
     scored_at=datetime,
     outside_training=str | None,
+    entity=str | None,
+    lower=float | None,
+    upper=float | None,
+    origin=str | None,
 )
 """Its rows are only added, by `add_predictions`."""
 
@@ -48,7 +55,7 @@ SCORINGS = table(
     model=Key[str],
     as_of=Key[datetime],
     version=str | None,
-    open_leads=int,
+    open_entities=int,
     scored=int,
     unscored_reason=str | None,
     scored_at=datetime,
@@ -73,13 +80,12 @@ def add_predictions(connection: Connection, predictions: "pd.DataFrame", scored_
     """
     added = (
         "from new_predictions as new where not exists (select 1 from ml.ml_predictions as old where "
-        "old.model = new.model and old.version = new.version and old.lead_id = new.lead_id and old.as_of = new.as_of "
-        "and old.outcome = new.outcome)"
+        "old.model = new.model and old.version = new.version and old.entity_id = new.entity_id "
+        "and old.as_of = new.as_of and old.target = new.target)"
     )
+    given = {"scored_at": "$1", "origin": f"'{BATCH}'"}
     # a column without any value has no type of its own
-    values = ", ".join(
-        f"cast({'$1' if name == 'scored_at' else name} as {kind})" for name, kind in PREDICTIONS.columns.items()
-    )
+    values = ", ".join(f"cast({given.get(name, name)} as {kind})" for name, kind in PREDICTIONS.columns.items())
     connection.register("new_predictions", predictions)
     connection.begin()
     rows: int = connection.execute(f"select count(*) {added}").fetchall()[0][0]
@@ -97,14 +103,14 @@ def record_scoring(
     as_of: datetime,
     *,
     version: str | None,
-    open_leads: int,
+    open_entities: int,
     unscored_reason: str | None,
     scored_at: datetime,
     outside_training: int | None = None,
 ) -> None:
-    """Log which version has scored the open leads of a clock, or why none has; what says the same stays as it is."""
+    """Log which version has scored the open entities of a clock, or why none has; what says the same stays as it is."""
     found = {
-        "version": version, "open_leads": open_leads, "scored": 0 if version is None else open_leads,
+        "version": version, "open_entities": open_entities, "scored": 0 if version is None else open_entities,
         "unscored_reason": unscored_reason, "outside_training": outside_training,
     }  # fmt: skip
     of_key = "from ml.ml_scoring_logs where model = $1 and as_of = $2"
@@ -150,7 +156,7 @@ def regrade(connection: Connection, model: str, version: str, as_of: datetime, b
     """Give the predictions of a clock the grades in force, where they were written under others."""
     names = list(bounds)
     places = {name: place for place, name in enumerate(names, start=4)}
-    grade = " ".join(f"when probability >= ${places[name]} then '{name}'" for name in names)
+    grade = " ".join(f"when value >= ${places[name]} then '{name}'" for name in names)
     connection.execute(
         f"update ml.ml_predictions set grade = case {grade} end where model = $1 and version = $2 and as_of = $3 "
         f"and grade is distinct from case {grade} end",
@@ -161,7 +167,7 @@ def regrade(connection: Connection, model: str, version: str, as_of: datetime, b
 def outside_training(connection: Connection, model: str, version: str, as_of: datetime) -> int:
     """Count the entities that a version has scored at a clock and whose like it has not learnt from."""
     counted: int = connection.execute(
-        "select count(distinct lead_id) from ml.ml_predictions "
+        "select count(distinct entity_id) from ml.ml_predictions "
         "where model = $1 and version = $2 and as_of = $3 and outside_training is not null",
         [model, version, as_of],
     ).fetchall()[0][0]
@@ -171,7 +177,7 @@ def outside_training(connection: Connection, model: str, version: str, as_of: da
 def outside_by_feature(connection: Connection, model: str) -> dict[str, int]:
     """Count the entities that are marked as `outside_training` at the present clock by feature, the commonest first."""
     remarks = connection.execute(
-        "select distinct lead_id, predictions.outside_training from ml.ml_predictions as predictions "
+        "select distinct entity_id, predictions.outside_training from ml.ml_predictions as predictions "
         "inner join ml.ml_scoring_logs using (model, version, as_of) where model = $1 "
         "and as_of = (select as_of from raw.extraction) and predictions.outside_training is not null",
         [model],

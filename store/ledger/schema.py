@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from models.declared import earlier
 from store.ledger import champions, decisions, measurements, predictions, versions
 from store.warehouse.tables import Connection
 from store.warehouse.warehouse import Warehouse
@@ -46,12 +47,20 @@ def ensure(connection: Connection) -> None:
         return
     connection.begin()
     connection.execute("create schema if not exists ml")
+    for name, renamed in earlier.COLUMNS.items():
+        for old, new in renamed.items():
+            if old in there.get(name, ()):
+                connection.execute(f"alter table ml.{name} rename column {old} to {new}")
     for table in TABLES:
         connection.execute(f"create table if not exists ml.{table.name} ({table.definition()})")
         for column in table.nullable:
             connection.execute(f"alter table ml.{table.name} add column if not exists {column} {table.columns[column]}")
         if table.name in there and keys.get(table.name, []) != [*table.key]:
             connection.change_key("ml", table.name, table.key, table.definition())
+    connection.execute(
+        "update ml.ml_predictions set entity = $1, origin = $2 where entity is null",
+        [earlier.ENTITY, predictions.BATCH],
+    )
     if champions.HISTORY.name not in there and "ml_champions" in there:
         # champions of an earlier release have no predecessors
         connection.execute(

@@ -290,7 +290,7 @@ def _predictions(leads: Sequence[str], clock: datetime) -> list[Row]:
         for version, as_of in (("v1", clock), ("v2", clock), ("v2", clock - DAY)):
             if rng.random() < 0.1:
                 continue
-            key = (version, lead, as_of)
+            key = (version, "lead", lead, as_of)
             probability = rng.random()
             score = max(1, min(99, round(100 * probability)))
             outside = rng.choice((None, "too old"))

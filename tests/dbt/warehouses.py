@@ -78,9 +78,9 @@ class Warehouse(ABC):
         self.execute(
             "drop schema if exists ml cascade",
             "create schema ml",
-            "create table ml.ml_predictions (model text, version text, lead_id text, as_of timestamptz, outcome text, "
-            "probability double precision, score bigint, grade text, reasons text, scored_at timestamptz, "
-            "outside_training text)",
+            "create table ml.ml_predictions (model text, version text, entity text, entity_id text, "
+            "as_of timestamptz, target text, value double precision, score bigint, grade text, reasons text, "
+            "scored_at timestamptz, outside_training text)",
             "create table ml.ml_scoring_logs (model text, as_of timestamptz, unscored_reason text)",
             "create table ml.ml_champions (model text, version text, promoted_at timestamptz)",
         )

@@ -13,6 +13,7 @@ import duckdb
 import psycopg2
 import pytest
 
+from models.declared import earlier as earlier_names
 from orchestration.commands.summary import summarize
 from store.ledger.schema import TABLES, ensure, ledger
 from store.settings import settings
@@ -85,8 +86,15 @@ def test_a_ledger_of_an_earlier_state_gets_keys_columns_and_a_history_and_keeps_
     with warehouse.connect() as connection:
         assert _keys(connection) == earlier, "nothing was changed"
 
+    renamed = {
+        name: [earlier_names.COLUMNS.get(name, {}).get(each, each) for each in listed]
+        for name, listed in columns.items()
+    }
     with ledger(warehouse) as connection:
-        assert {name: _rows(connection, name, listed) for name, listed in columns.items()} == before
+        assert {name: _rows(connection, name, listed) for name, listed in renamed.items()} == before
+        assert connection.execute("select distinct entity, lower, upper, origin from ml.ml_predictions").fetchall() == [
+            ("lead", None, None, "batch")
+        ]
         keys = _keys(connection)
         assert keys == {each.name: list(each.key) for each in TABLES if each.key}
         assert keys["ml_decisions"] == ["run_id", "model", "kind", "version"]
@@ -101,7 +109,7 @@ def test_a_ledger_of_an_earlier_state_gets_keys_columns_and_a_history_and_keeps_
             (model, 1, "promoted", True) for model in ("conversion", "next_best_action")
         ]
         ensure(connection)
-        assert {name: _rows(connection, name, listed) for name, listed in columns.items()} == before
+        assert {name: _rows(connection, name, listed) for name, listed in renamed.items()} == before
 
 
 def _keys(connection: Connection) -> dict[str, list[str]]:

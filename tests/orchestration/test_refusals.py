@@ -93,7 +93,7 @@ def test_to_score_with_a_model_file_that_was_changed(own: Home) -> None:
 @pytest.mark.slow(45)
 def test_to_publish_scores_that_fail_a_test(own: Home) -> None:
     with duckdb.connect(str(own.warehouse)) as connection:
-        connection.execute("update ml.ml_predictions set probability = 1.5 where model = 'conversion'")
+        connection.execute("update ml.ml_predictions set value = 1.5 where model = 'conversion'")
 
     run = _failed(own, "score_leads")
 

@@ -300,7 +300,7 @@ def test_the_check_of_what_lies_outside_of_training_fails_above_its_bound(tmp_pa
             connection.execute("delete from ml.ml_predictions")
         check = check_of(made.score(at_the_clock(frame, 9, unlike=unlike)), "inside_training")
         assert (check.passed, check.metadata["outside_training"].value) == (passes, unlike)
-        assert check.metadata["open_leads"].value == 9
+        assert check.metadata["open_entities"].value == 9
         assert made.ask("select scored, outside_training from ml.ml_scoring_logs") == [(9, unlike)]
     assert check.severity == dg.AssetCheckSeverity.WARN
 
@@ -309,8 +309,10 @@ def test_an_entity_outside_of_training_counts_once_for_its_version_and_clock(tmp
     mars, old = "lead_source = mars (seldom or never learnt from)", "lead_age_days = 512 (learnt from up to 455)"
     predictions = pd.DataFrame(
         {
-            "model": "next_best_action", "version": "v1", "lead_id": ["L1", "L1", "L2", "L3"], "as_of": AS_OF,
-            "outcome": ["no_action", "call_immediate", "no_action", "no_action"], "probability": 0.5, "score": None,
+            "model": "next_best_action", "version": "v1", "entity": "lead",
+            "entity_id": ["L1", "L1", "L2", "L3"], "as_of": AS_OF,
+            "target": ["no_action", "call_immediate", "no_action", "no_action"], "value": 0.5, "lower": None,
+            "upper": None, "score": None,
             "grade": None, "reasons": None,
             "outside_training": [*[f"{mars}; {old}"] * 2, None, old],
         }
@@ -326,7 +328,7 @@ def test_an_entity_outside_of_training_counts_once_for_its_version_and_clock(tmp
         connection.execute("create table raw.extraction as select $1 as as_of", [AS_OF.to_pydatetime()])
         connection.execute(
             "insert into ml.ml_scoring_logs by name select 'next_best_action' as model, 'v1' as version, as_of, "
-            "3 as open_leads, 3 as scored, as_of as scored_at from raw.extraction"
+            "3 as open_entities, 3 as scored, as_of as scored_at from raw.extraction"
         )
         assert outside_by_feature(connection, "next_best_action") == {"lead_age_days": 2, "lead_source": 1}
 
@@ -364,8 +366,8 @@ def test_what_was_scored_already_gets_the_grades_in_force(tmp_path: Path, frame:
 def made_grades(connection: Any) -> list[tuple[str, float, str, bool]]:
     """Return lead, probability and grade of each prediction, and whether it is of the clock."""
     rows: list[tuple[str, float, str, bool]] = connection.execute(
-        "select lead_id, probability, grade, as_of = (select as_of from raw.extraction) from ml.ml_predictions "
-        "order by as_of, lead_id"
+        "select entity_id, value, grade, as_of = (select as_of from raw.extraction) from ml.ml_predictions "
+        "order by as_of, entity_id"
     ).fetchall()
     return rows
 
@@ -498,7 +500,7 @@ def test_tables_of_an_earlier_release_gain_the_new_columns(tmp_path: Path) -> No
 
 
 def test_what_was_scored_and_why_not_is_logged_once(tmp_path: Path) -> None:
-    said = {"version": None, "open_leads": 7, "unscored_reason": "Nothing was won."}
+    said = {"version": None, "open_entities": 7, "unscored_reason": "Nothing was won."}
     with Warehouse(address=f"duckdb:{tmp_path / 'warehouse.duckdb'}").connect() as connection:
         ensure(connection)
         assert "never been trained" in why_no_champion(connection, "conversion")

@@ -1,0 +1,11 @@
+"""Names in the ledgers of earlier releases, in which every entity was a lead."""
+
+from __future__ import annotations
+
+ENTITY = "lead"
+
+COLUMNS = {
+    "ml_predictions": {"lead_id": "entity_id", "outcome": "target", "probability": "value"},
+    "ml_scoring_logs": {"open_leads": "open_entities"},
+}
+"""Columns by table: the earlier name, and the present one."""
