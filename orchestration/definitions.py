@@ -2,19 +2,19 @@
 
 import dagster as dg
 
-from assets.features import feature_catalogue, proof
-from assets.features.feature_history import by_day_asset
+from assets.features import feature_catalogue
 from assets.features.feature_store import feature_store_assets
 from assets.ingest import crm
-from assets.learning import candidates, champions, training_sets
-from assets.monitoring import drift, feature_quality, retrain_decisions, source_health
+from assets.monitoring import source_health
 from assets.platform.dbt import Dbt
 from assets.platform.resources import Clock, CrmSource, Proving, retry_step
 from assets.platform.values import JsonValues
-from assets.publishing import documentation, scores
+from assets.publishing import documentation
 from assets.publishing.marts import mart_assets, snapshot_asset
+from models.declared.registry import DECLARATIONS, FEATURE_VIEWS
 from models.declaring.declaration import Horizons
-from orchestration.jobs import recompute_days, retrain_jobs, score_leads, whole_loop
+from orchestration.jobs import recompute_days, score_leads, whole_loop
+from orchestration.models import model_definitions, view_definitions
 from orchestration.progress import progress_logger
 from orchestration.schedules import nightly_scores
 from orchestration.sensors import retrain_sensor
@@ -51,20 +51,15 @@ def defs() -> dg.Definitions:
     point_at_home(chosen)
     manifest = manifest_path()
     marts = mart_assets(manifest)
-    layers = [
-        crm, feature_quality, training_sets, candidates, champions, feature_catalogue, scores,
-        documentation, source_health, drift, retrain_decisions,
-    ]  # fmt: skip
-    return dg.Definitions(
+    shared = [crm, feature_catalogue, documentation, source_health]
+    common = dg.Definitions(
         assets=[
-            *dg.load_assets_from_modules(layers, include_specs=True),
+            *dg.load_assets_from_modules(shared, include_specs=True),
             feature_store_assets(manifest),
-            by_day_asset(),
             marts,
             snapshot_asset(marts),
         ],
-        asset_checks=dg.load_asset_checks_from_modules([proof]),
-        jobs=[whole_loop, score_leads, recompute_days, *retrain_jobs],
+        jobs=[whole_loop, score_leads, recompute_days],
         schedules=[nightly_scores],
         sensors=[retrain_sensor],
         # a step in a process of its own costs eight seconds, and DuckDB admits one writing process
@@ -101,6 +96,11 @@ def defs() -> dg.Definitions:
             "dbt": Dbt(project_dir=str(DBT_PROJECT), dbt_executable=DBT),
             "io_manager": JsonValues(root=str(chosen.home / "artifacts" / "values")),
         },
+    )
+    return dg.Definitions.merge(
+        common,
+        *(view_definitions(each) for each in FEATURE_VIEWS.values()),
+        *(model_definitions(each) for each in DECLARATIONS.values()),
     )
 
 

@@ -1,13 +1,14 @@
 """Jobs: the whole loop, scoring and checking alone, and the retraining of one model."""
 
+from typing import Any
+
 import dagster as dg
 
 from assets.monitoring.retrain_decisions import retrain_job_name
 from assets.platform import keys
-from models.declared.lead_features import LEAD_FEATURES
-from models.declared.registry import DECLARATIONS
+from models.declared.registry import DECLARATIONS, FEATURE_VIEWS
 
-_by_day = dg.AssetSelection.assets(keys.by_day(LEAD_FEATURES))
+_by_day = dg.AssetSelection.assets(*(keys.by_day(each) for each in FEATURE_VIEWS.values() if each.by_day))
 
 whole_loop = dg.define_asset_job(
     "whole_loop",
@@ -34,16 +35,21 @@ _retrained = (
     keys.training_set, keys.candidate, keys.champion, keys.scores, keys.drift, keys.retrain_decision,
 )  # fmt: skip
 
-retrain_jobs = [
-    dg.define_asset_job(
+
+def _retrain_job(model: str) -> Any:
+    """Return the job that trains a model anew.
+
+    It measures the champion that comes of it, so that the check which asked for it does not stay red until night.
+    """
+    return dg.define_asset_job(
         retrain_job_name(model),
         selection=dg.AssetSelection.assets(*(key(model) for key in _retrained))
         | (dg.AssetSelection.assets(keys.scores(model)).downstream() & dg.AssetSelection.groups("marts")),
-        # it measures the champion that comes of it, so that the check which asked for it does not stay red until night
         description=(
             f"Train {model} anew on the features of the last build, decide on promotion, score, publish, and measure "
             "again. retrain_sensor starts it."
         ),
     )
-    for model in DECLARATIONS
-]
+
+
+RETRAIN_JOBS = {model: _retrain_job(model) for model in DECLARATIONS}

@@ -23,11 +23,11 @@ from assets.platform.event_log import (
 from models.decisions.drift import CHECKS
 from models.decisions.training_run import TrainingRunEvidence, decide_run
 from models.declared.registry import DECLARATIONS
-from orchestration.jobs import retrain_jobs, whole_loop
+from orchestration.jobs import RETRAIN_JOBS, whole_loop
 
 
 @dg.sensor(
-    jobs=retrain_jobs,
+    jobs=[*RETRAIN_JOBS.values()],
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(

@@ -16,8 +16,8 @@ import dagster as dg
 from assets.platform import keys
 from assets.platform.dbt import Dbt
 from assets.platform.resources import WAREHOUSE_POOL
-from models.declared.lead_features import LEAD_FEATURES
 from models.declaring.declaration import Horizons
+from models.declaring.feature_view import FeatureView
 from store.features.builds import gather_build_evidence
 from store.features.compiled import microseconds
 from store.features.dbt_project import manifest_path, settings_of
@@ -25,20 +25,19 @@ from store.features.kept import CompiledSql
 from store.warehouse.extraction import StaleFeaturesError
 from store.warehouse.warehouse import Warehouse
 
-KEY = keys.by_day(LEAD_FEATURES)
-
 DAYS = dg.DailyPartitionsDefinition(start_date="2010-01-01", timezone="UTC")
 """Days of observation. Partitions need a first one; what lies before is built with the rest, and cannot be picked."""
 
 
-def by_day_asset() -> dg.AssetsDefinition:
+def by_day_asset(view: FeatureView) -> dg.AssetsDefinition:
     """Return the asset that computes the features of a range of days anew."""
     with warnings.catch_warnings():
         # Dagster calls backfill policies beta, and would say so at every start
         warnings.simplefilter("ignore", dg.BetaWarning)
-        asset = dg.asset(
-            key=KEY,
-            deps=[keys.features(LEAD_FEATURES)],
+
+        @dg.asset(
+            key=keys.by_day(view),
+            deps=[keys.features(view)],
             partitions_def=DAYS,
             # one run for a range, whose days are replaced together
             backfill_policy=dg.BackfillPolicy.single_run(),
@@ -46,21 +45,31 @@ def by_day_asset() -> dg.AssetsDefinition:
             kinds={"dbt"},
             owners=["team:data-engineering"],
             description=(
-                "The days of features.lead_features. Materialize a day or a range to compute the features of its "
+                f"The days of {view.schema}.{view.name}. Materialize a day or a range to compute the features of its "
                 "observations anew, from what is extracted now: their rows are replaced in one transaction, and no "
                 "others. Builds report the days that they add; what a whole build computed is not marked here."
             ),
             pool=WAREHOUSE_POOL,
         )
-        return asset(compute_days)
+        def days(
+            context: dg.AssetExecutionContext,
+            dbt: Dbt,
+            warehouse: dg.ResourceParam[Warehouse],
+            horizons: dg.ResourceParam[Horizons],
+            compiled: dg.ResourceParam[CompiledSql],
+        ) -> dg.MaterializeResult[Any]:
+            return _compute(view, context, dbt, warehouse, horizons, compiled)
+
+        return days
 
 
-def compute_days(
+def _compute(
+    view: FeatureView,
     context: dg.AssetExecutionContext,
     dbt: Dbt,
-    warehouse: dg.ResourceParam[Warehouse],
-    horizons: dg.ResourceParam[Horizons],
-    compiled: dg.ResourceParam[CompiledSql],
+    warehouse: Warehouse,
+    horizons: Horizons,
+    compiled: CompiledSql,
 ) -> dg.MaterializeResult[Any]:
     """Compute the features of a range of days.
 
@@ -85,28 +94,30 @@ def compute_days(
         "range_until_us": microseconds(until.astimezone(UTC)),
     }
     finished = dbt.cli(
-        ["run", "--select", "observations_due track_records lead_features", "--vars", json.dumps(variables)],
+        ["run", "--select", " ".join(view.by_day), "--vars", json.dumps(variables)],
         manifest=manifest_path(),
     ).wait()
     shutil.rmtree(finished.target_path)
     with warehouse.connect() as connection:
         rows = connection.execute(
-            "select count(*) from features.lead_features where as_of >= $1 and as_of < $2", [first, until]
+            f"select count(*) from {view.schema}.{view.name} where as_of >= $1 and as_of < $2", [first, until]
         ).fetchall()[0][0]
     return dg.MaterializeResult(
         metadata={"dagster/partition_row_count": rows, "clock": dg.MetadataValue.timestamp(extraction.as_of)}
     )
 
 
-def added_days(warehouse: Warehouse, since: datetime) -> Iterator[dg.AssetMaterialization]:
-    """Yield what a build has added, day by day: the observations since the one before."""
+def added_days(view: FeatureView, warehouse: Warehouse, since: datetime) -> Iterator[dg.AssetMaterialization]:
+    """Yield what a build has added to a view, day by day: the observations since the one before."""
     with warehouse.connect() as connection:
         days = connection.execute(
-            "select cast(as_of as date) as day, count(*) from features.lead_features where as_of > $1 "
+            f"select cast(as_of as date) as day, count(*) from {view.schema}.{view.name} where as_of > $1 "
             "and observation_kind <> 'clock' group by cast(as_of as date) order by day",
             [since],
         ).fetchall()
     for day, rows in days:
         key = day.isoformat()
         if DAYS.has_partition_key(key):
-            yield dg.AssetMaterialization(KEY, partition=key, metadata={"dagster/partition_row_count": rows})
+            yield dg.AssetMaterialization(
+                keys.by_day(view), partition=key, metadata={"dagster/partition_row_count": rows}
+            )

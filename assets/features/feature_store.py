@@ -7,7 +7,9 @@ from typing import Any
 import dagster as dg
 
 from assets.features.feature_history import added_days
+from assets.platform import keys
 from assets.platform.dbt import Dbt, build, layer_assets
+from models.declared.registry import FEATURE_VIEWS
 from models.declaring.declaration import Horizons
 from store.features.builds import forget_build, gather_build_evidence, plan_build
 from store.features.compiled import microseconds
@@ -73,8 +75,9 @@ def build_features(
     variables |= {"built_load_number": plan.since.load_number, "built_us": microseconds(plan.since.as_of)}
     yield from build(context, dbt, warehouse, horizons, variables=variables)
     compiled.advance(evidence.now.as_of)
-    for added in added_days(warehouse, plan.since.as_of):
-        context.log_event(added)
+    for view in (each for each in FEATURE_VIEWS.values() if each.by_day):
+        for added in added_days(view, warehouse, plan.since.as_of):
+            context.log_event(added)
 
 
 def refuse_a_part(picked: Collection[dg.AssetKey], models: Collection[dg.AssetKey]) -> None:
@@ -92,5 +95,5 @@ def refuse_a_part(picked: Collection[dg.AssetKey], models: Collection[dg.AssetKe
             f"{', '.join(left_out[:3])}{' and more' if len(left_out) > 3 else ''} left out. They are built together, "
             "because each adds to the last build what the others found due. Materialize the groups staging, "
             "intermediate, features and labels, or run score_leads; for days of features anew, materialize "
-            "features/lead_features_by_day."
+            f"{' or '.join(keys.by_day(each).to_user_string() for each in FEATURE_VIEWS.values() if each.by_day)}."
         )

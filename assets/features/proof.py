@@ -12,7 +12,7 @@ import dagster as dg
 from assets.platform import keys
 from assets.platform.resources import WAREHOUSE_POOL, Clock, Proving
 from assets.platform.tables import metadata_table
-from models.declared.registry import DECLARATIONS, FEATURE_VIEWS
+from models.declared.registry import DECLARATIONS
 from models.declaring.feature_view import FeatureView
 from models.markdown import bullets, plain
 from store.features.certificate import Certificate, Difference, failed, how_to_accept, sentences
@@ -32,7 +32,7 @@ NAMED = 8
 def subject(view: FeatureView) -> Subject:
     """Return a feature view with the labels of the models that learn from it."""
     learnt = [declaration for declaration in DECLARATIONS.values() if declaration.feature_view == view]
-    schema, _, values = view.value_table.partition(".")
+    schema, _, values = view.entity.values.partition(".")
     return Subject(
         view=(view.schema, view.name),
         key=view.key,
@@ -163,6 +163,3 @@ def _table(differences: Sequence[Difference]) -> dg.TableMetadataValue:
             for each in sorted(first.values(), key=lambda each: (each.table, each.column, each.variant))[:SHOWN]
         ),
     )  # fmt: skip
-
-
-point_in_time = [point_in_time_check(view) for view in FEATURE_VIEWS.values()]

@@ -9,7 +9,6 @@ from assets.platform import keys
 from assets.platform.event_log import EVIDENCE_TAG, REASON_TAG
 from assets.platform.resources import WAREHOUSE_POOL, Clock
 from models.artifacts import MANIFEST, sha256
-from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons, ModelDeclaration
 from models.evaluation.census import departures
 from models.evaluation.gates import Gate, gates
@@ -198,7 +197,7 @@ def _untrained(untrainable: Untrainable) -> Iterator[dg.Output[str | Untrainable
 def _known_entities(warehouse: Warehouse, declaration: ModelDeclaration) -> int:
     """Count the entities that the source has, also those without an observation or a matured label."""
     view = declaration.feature_view
-    table = view.entity_table or f"{view.schema}.{view.name}"
+    table = view.entity.table or f"{view.schema}.{view.name}"
     with warehouse.connect() as connection:
         return int(connection.execute(f"select count(distinct {view.key}) from {table}").fetchall()[0][0])
 
@@ -215,6 +214,3 @@ def _metadata(trained: Candidate, evaluation: Evaluation, measured: tuple[Gate, 
         "card": dg.MetadataValue.md(card.embedded()),
         "artifact": dg.MetadataValue.path(trained.directory),
     }
-
-
-candidates = [candidate_asset(declaration) for declaration in DECLARATIONS.values()]

@@ -24,7 +24,6 @@ from models.decisions.promotion import (
     promotion_evidence,
     with_advice,
 )
-from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons, ModelDeclaration
 from models.grades import why_new_grades
 from models.markdown import bullets, plain
@@ -229,6 +228,3 @@ def _champion(connection: Connection, artifacts: ArtifactStore, candidate: Candi
         return evidence
     learnt = load_training_set(artifacts.training_sets(candidate.model) / candidate.manifest["training_set"])
     return replace(evidence, shared=on_shared_rows(candidate, champion, learnt.frame()))
-
-
-champions = [champion_asset(declaration) for declaration in DECLARATIONS.values()]

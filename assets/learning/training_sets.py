@@ -14,7 +14,6 @@ from pydantic import Field
 from assets.platform import keys
 from assets.platform.resources import WAREHOUSE_POOL
 from models.artifacts import sha256
-from models.declared.registry import DECLARATIONS
 from models.declaring.columns import AS_OF
 from models.declaring.declaration import Horizons, ModelDeclaration
 from models.evaluation.census import census_clocks
@@ -150,6 +149,3 @@ def _answered(
         "first_as_of": str(frame[AS_OF].min()),
         "last_as_of": str(frame[AS_OF].max()),
     }
-
-
-training_sets = [training_set_asset(declaration) for declaration in DECLARATIONS.values()]

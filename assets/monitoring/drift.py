@@ -20,7 +20,6 @@ from models.decisions.drift import (
     Verdict,
     judge,
 )
-from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import ModelDeclaration
 from models.markdown import Markup, bullets, plain
 from models.versions.candidate import Candidate
@@ -203,6 +202,3 @@ def _metadata(evidence: DriftEvidence, verdicts: tuple[Verdict, ...]) -> dict[st
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
-
-
-drifts = [drift_asset(declaration) for declaration in DECLARATIONS.values()]

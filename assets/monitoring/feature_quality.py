@@ -12,7 +12,6 @@ import dagster as dg
 from assets.platform import keys
 from assets.platform.resources import WAREHOUSE_POOL
 from assets.platform.tables import metadata_table
-from models.declared.registry import FEATURE_VIEWS
 from models.declaring.feature_view import FeatureView
 from store.ledger.measurements import FEATURE_QUALITY, FeatureQuality
 from store.ledger.schema import ledger
@@ -123,6 +122,3 @@ def _correlation(measured: Sequence[FeatureQuality]) -> dg.AssetCheckResult:
             "flagged": metadata_table(("feature", "most correlated with", "rank correlation"), rows),
         },
     )
-
-
-feature_quality = [feature_quality_asset(view) for view in FEATURE_VIEWS.values()]

@@ -13,7 +13,6 @@ from assets.platform import keys
 from assets.platform.event_log import runs_in_flight
 from assets.platform.resources import WAREHOUSE_POOL, Clock
 from models.decisions.retraining import decide_retraining
-from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import ModelDeclaration
 from store.artifacts import ArtifactStore
 from store.features.dbt_project import feature_code
@@ -88,6 +87,3 @@ def retrain_decision_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition
         )  # fmt: skip
 
     return retrain_decision
-
-
-retrain_decisions = [retrain_decision_asset(declaration) for declaration in DECLARATIONS.values()]

@@ -10,7 +10,6 @@ import dagster as dg
 
 from assets.platform import keys
 from assets.platform.resources import WAREHOUSE_POOL, Clock
-from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import ModelDeclaration
 from models.scoring.scoring import explained
 from store.artifacts import ArtifactStore
@@ -37,15 +36,17 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         kinds={"scikitlearn", "duckdb"},
         owners=[declaration.owner],
         description=(
-            f"The champion's {declaration.task.quantity} for every open {view.entity} at the clock, with reasons. "
-            f"Keyed by model, version, {view.entity}, as_of and target: what was scored already is not scored again."
+            f"The champion's {declaration.task.quantity} for every open {view.entity.name} at the clock, with reasons. "
+            f"Keyed by model, version, {view.entity.name}, as_of and target: what was scored already is not scored "
+            "again."
         ),
         check_specs=[
             dg.AssetCheckSpec(
                 "inside_training",
                 asset=keys.scores(declaration.name),
                 description=(
-                    f"At most {MOST_OUTSIDE:.0%} of the scored {view.entity}s lie where training has (almost) nothing."
+                    f"At most {MOST_OUTSIDE:.0%} of the scored {view.entity.plural} lie where training has (almost) "
+                    "nothing."
                 ),
             )
         ],
@@ -90,7 +91,9 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                     version=None, open_entities=open_entities, unscored_reason=reason, scored_at=clock.present(),
                 )  # fmt: skip
         if champion is None:
-            context.log.warning(f"{declaration.name} has no champion, so no {view.entity} is scored by it. {reason}")
+            context.log.warning(
+                f"{declaration.name} has no champion, so no {view.entity.name} is scored by it. {reason}"
+            )
             yield dg.MaterializeResult(
                 metadata={
                     "champion": "none",
@@ -103,7 +106,7 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 ],
             )
             return
-        predictions = explained(champion, unscored, view.entity, bounds)
+        predictions = explained(champion, unscored, view.entity.name, bounds)
         with warehouse.connect() as connection:
             added = add_predictions(connection, predictions, clock.present())
             if bounds:
@@ -136,6 +139,3 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         )
 
     return scores
-
-
-scores = [scores_asset(declaration) for declaration in DECLARATIONS.values()]

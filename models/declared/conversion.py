@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.declared.lead_features import LEAD_FEATURES, OWN_HISTORY, SEASONAL, SILENCE
+from models.declared.lead_features import LEAD_FEATURES, SILENCE
 from models.declaring.declaration import ModelDeclaration, RequiredFacts
 from models.declaring.policies import COST_GATES, DriftPolicy
 from models.tasks.classification import Binary
@@ -45,7 +45,7 @@ CONVERSION = ModelDeclaration(
     description="Probability that a project of the lead is won within the horizon.",
     owner="team:sales-analytics",
     feature_view=LEAD_FEATURES,
-    drift=DriftPolicy(shown_only=(*SEASONAL, *OWN_HISTORY)),
+    drift=DriftPolicy(shown_only=LEAD_FEATURES.drifting),
     label="conversion",
     label_column="converted",
     horizon_days=90,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.declared.lead_features import LEAD_FEATURES, OWN_HISTORY, SEASONAL, SILENCE
+from models.declared.lead_features import LEAD_FEATURES, SILENCE
 from models.declaring.declaration import ModelDeclaration, RequiredFacts
 from models.declaring.policies import COST_GATES, DriftPolicy
 from models.tasks.classification import RECALL, Multiclass
@@ -50,7 +50,7 @@ NEXT_BEST_ACTION = ModelDeclaration(
     ),
     owner="team:sales-analytics",
     feature_view=LEAD_FEATURES,
-    drift=DriftPolicy(shown_only=(*SEASONAL, *OWN_HISTORY)),
+    drift=DriftPolicy(shown_only=LEAD_FEATURES.drifting),
     label="next_action",
     label_column="next_action",
     horizon_days=7,

@@ -1,14 +1,15 @@
-"""All models of the project. To add one, declare it in a module of its own and list it here."""
+"""All models of the project. To add one, declare it in a module of its own in this folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 from types import MappingProxyType
 
-from models.declared.conversion import CONVERSION
-from models.declared.next_best_action import NEXT_BEST_ACTION
+import models.declared
 from models.declaring.declaration import ModelDeclaration
-from models.declaring.feature_view import DeclarationError
+from models.declaring.entity import DeclarationError
 
 
 def register(declarations: Iterable[ModelDeclaration]) -> Mapping[str, ModelDeclaration]:
@@ -57,6 +58,14 @@ def label_horizons(declarations: Iterable[ModelDeclaration]) -> dict[str, int]:
     return {label: each.horizon_days for label, each in learners.items()}
 
 
-DECLARATIONS = register((CONVERSION, NEXT_BEST_ACTION))
+def declared() -> list[ModelDeclaration]:
+    """Return the declarations that stand in the modules of this folder, by the names of the modules."""
+    modules = [import_module(f"{__package__}.{each.name}") for each in iter_modules(models.declared.__path__)]
+    found = [each for module in modules for each in vars(module).values() if isinstance(each, ModelDeclaration)]
+    # a module may name the declaration of another one
+    return list({id(each): each for each in found}.values())
+
+
+DECLARATIONS = register(declared())
 
 FEATURE_VIEWS = {each.feature_view.name: each.feature_view for each in DECLARATIONS.values()}

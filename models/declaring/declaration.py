@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from models.declaring.columns import LABEL_MODEL_COLUMNS
-from models.declaring.feature_view import DeclarationError, FeatureView
+from models.declaring.entity import DeclarationError
+from models.declaring.feature_view import FeatureView
 from models.declaring.policies import COST_GATES, DriftPolicy, RetrainPolicy
 from models.tasks.task import Task
 
@@ -39,7 +40,7 @@ class RequiredFacts:
     Parameters
     ----------
     condition : str
-        Which facts, as SQL on the columns of `FeatureView.facts`.
+        Which facts, as SQL on the columns of `Entity.facts`.
     absent : str
         Said where there is none that was known before the clock: what is missing, and what to do.
     """
@@ -163,7 +164,10 @@ class ModelDeclaration:
                     f"primary_metric must be one of {known}, found {self.primary_metric!r}",
                 ),
                 (not set(self.gates) <= gated, f"gates must be among {sorted(gated)}, found {sorted(self.gates)}"),
-                (bool(self.requires) and not self.feature_view.facts, "requires needs the facts of the feature view"),
+                (
+                    bool(self.requires) and not self.feature_view.entity.facts,
+                    "requires needs the facts of the feature view",
+                ),
                 (bool(quantiles) and not self.task.graded, f"a {self.task.name} task has no grades"),
                 (
                     bool(quantiles)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from models.declaring.columns import AS_OF
+from models.declaring.entity import DeclarationError, Entity
 
-
-class DeclarationError(ValueError):
-    """A declaration that cannot be right; the message names the declaration, the field and what was expected."""
+DESCRIPTIONS = Path(__file__).parents[2] / "dbt_project" / "models" / "features"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,26 +21,19 @@ class FeatureView:
     ----------
     name, schema : str
         The table.
-    entity : str
-        What a row is about, in the singular.
-    key : str
-        The column that identifies the entity.
-    created : str
-        The column with the time at which the entity came into being; entities are split by it.
+    entity : Entity
+        What a row is about.
     not_features : tuple of str
         Columns of the view that describe the observation and are not learnt from.
     dropped : tuple of str
-        Features that another one all but repeats, or that tell little but the date. The dbt project says which
-        (``meta.dropped``). They stay in the view, for people, and are not learnt from.
+        Features that another one all but repeats, or that tell little but the date. They stay in the view, for people,
+        and are not learnt from.
+    drifting : tuple of str
+        Features that move with the season or with the age of the records; drift is shown and held to no bound.
     segments : tuple of str
         Columns by whose values held-out rows are measured apart, where they are there.
     segment_notes : tuple of str
         Sentences that the card sets under these figures.
-    entity_table : str
-        Table with one row per entity as it is today, by `key`.
-    entity_columns : mapping of str to str
-        Columns of it that training rows carry to be told apart by, by the name that they get there. They are
-        overwritten, so they must be in `not_features`.
     bands : mapping of str to tuple of float
         Columns by which a census is measured apart: the lower bounds of the bands of a number above the lowest one, or
         nothing for the values of a text.
@@ -48,45 +42,84 @@ class FeatureView:
         a version is promoted.
     ranges : tuple of str
         Features of which training must have seen the like of what is scored; where it has not, the score is marked.
-    value_table : str
-        Table with the column ``value`` by `key` and ``as_of``: what an entity of a census is worth.
-    facts : str
-        Table with one row per fact, with ``known_us``, the microseconds since 1970 from which it was known.
-    settles : str
-        Which facts settle an entity, well or badly, as SQL on the columns of `facts`; ``{closing_outcomes}`` stands for
-        the outcomes of interactions that the source mapping lists as closing.
-    settling_statuses : str
-        Where statuses of the entity itself settle it: the SELECT of the key and ``known_us``, with
-        ``{closing_lead_statuses}`` for those that the source mapping lists.
+    by_day : tuple of str
+        The dbt models that compute the rows of a range of days anew, in their order; empty where none can.
     """
 
     name: str
-    schema: str
-    entity: str
-    key: str
-    created: str
+    entity: Entity
     not_features: tuple[str, ...]
+    schema: str = "features"
     dropped: tuple[str, ...] = ()
+    drifting: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
     segment_notes: tuple[str, ...] = ()
-    entity_table: str = ""
-    entity_columns: Mapping[str, str] = field(default_factory=dict)
     bands: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     silence: str = ""
     ranges: tuple[str, ...] = ()
-    value_table: str = ""
-    facts: str = ""
-    settles: str = ""
-    settling_statuses: str = ""
+    by_day: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a view whose own key, clock or creation time would be learnt from, or that settles without facts."""
-        if self.settles and not self.facts:
-            raise DeclarationError(f"feature view {self.name!r}: settles needs the facts of the view")
-        described = (self.key, AS_OF, self.created, *self.entity_columns)
+        """Refuse a view whose own key, clock or creation time would be learnt from."""
+        described = (self.key, AS_OF, self.created, *self.entity.columns)
         missing = [column for column in described if column not in self.not_features]
         if missing:
             raise DeclarationError(
                 f"feature view {self.name!r}: not_features must hold the key, {AS_OF!r}, the creation time and the "
                 f"columns of the entity; {missing} would become features"
             )
+
+    @property
+    def key(self) -> str:
+        """The column that identifies the entity."""
+        return self.entity.key
+
+    @property
+    def created(self) -> str:
+        """The column with the time by which entities are split."""
+        return self.entity.split_by
+
+
+def described_view(name: str, entity: Entity, **rest: Any) -> FeatureView:
+    """Return a feature view as the YAML file beside its dbt model describes it.
+
+    A column is a feature if its ``meta`` names a ``group``. ``meta.dropped`` names the feature that says the same, and
+    ``meta.drifts`` says why it moves by itself.
+
+    Parameters
+    ----------
+    name : str
+        Of the dbt model, in a file of that name in a folder of ``dbt_project/models/features``.
+    entity : Entity
+    **rest : object
+        What else `FeatureView` takes.
+
+    Raises
+    ------
+    DeclarationError
+        If there is no such file, or it does not describe the model.
+    """
+    import yaml
+
+    found = sorted(DESCRIPTIONS.rglob(f"{name}.yml"))
+    if len(found) != 1:
+        raise DeclarationError(
+            f"feature view {name!r}: expected one file {name}.yml in {DESCRIPTIONS} or a folder of it, found "
+            f"{len(found)}. Describe the columns of the dbt model there."
+        )
+    # many times faster, where libyaml is there
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    content = yaml.load(found[0].read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 (a safe loader)
+    columns = next((each["columns"] for each in content.get("models", []) if each["name"] == name), None)
+    if columns is None:
+        raise DeclarationError(f"{found[0]}: expected a description of the dbt model {name!r} with its columns")
+    meta = {each["name"]: each.get("meta", {}) for each in columns}
+    described = [column for column, said in meta.items() if "group" not in said]
+    return FeatureView(
+        name=name,
+        entity=entity,
+        not_features=(*described, *(column for column in entity.columns if column not in described)),
+        dropped=tuple(column for column, said in meta.items() if "dropped" in said),
+        drifting=tuple(column for column, said in meta.items() if "drifts" in said),
+        **rest,
+    )

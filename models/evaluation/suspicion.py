@@ -67,7 +67,9 @@ def suspicions(declaration: ModelDeclaration, evaluation: Evaluation) -> tuple[S
     if evaluation.hindsight is None:
         return ()
     found = [
-        Suspicion(feature=each.feature, kind="one_sided", figures=_one_sided(each, declaration.feature_view.entity))
+        Suspicion(
+            feature=each.feature, kind="one_sided", figures=_one_sided(each, declaration.feature_view.entity.name)
+        )
         for each in evaluation.hindsight.one_sided
         if each.seen <= SELDOM
     ]
@@ -139,7 +141,7 @@ def _one_sided(value: OneSided, entity: str) -> str:
 
 def _too_good(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
     """Return the figures of a model that no honest source allows, beyond chance, or nothing."""
-    said, entity = [], declaration.feature_view.entity
+    said, entity = [], declaration.feature_view.entity.name
     for each in quality(evaluation):
         if each.happened is not None and each.happened < ENOUGH_HAPPENED:
             continue

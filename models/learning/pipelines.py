@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from models.declaring.declaration import ModelDeclaration
-from models.declaring.feature_view import DeclarationError
+from models.declaring.entity import DeclarationError
 from models.pickled.columns import FilledNumbers, TextColumns
 
 if TYPE_CHECKING:

@@ -53,8 +53,8 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
         # another horizon may help, also where nothing has succeeded: over a shorter one later observations have labels
         raise UntrainableError(
             f"All {len(frame)} rows with a matured label over {declaration.horizon_days} days have {outcomes[0]} as "
-            f"{declaration.label_column}, so nothing tells outcomes apart. Load {declaration.feature_view.entity}s "
-            "of other outcomes as well."
+            f"{declaration.label_column}, so nothing tells outcomes apart. Load "
+            f"{declaration.feature_view.entity.plural} of other outcomes as well."
         )
     view = declaration.feature_view
     created = frame.groupby(view.key, sort=True)[view.created].min().sort_values(kind="stable")
@@ -69,9 +69,9 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
             found = ", ".join(f"{int(n)} of {name}" for name, n in counts.items()) or "none"
             raise UntrainableError(
                 f"The {side} rows need two values of {declaration.label_column}, found {found}: "
-                f"{len(created)} {view.entity}s with matured labels were created from {created.iloc[0]:%Y-%m-%d} to "
-                f"{created.iloc[-1]:%Y-%m-%d}, {held_out} of them are held out from {cut:%Y-%m-%d %H:%M} on, and "
-                f"labels mature after {declaration.horizon_days} days. Load more history."
+                f"{len(created)} {view.entity.plural} with matured labels were created from "
+                f"{created.iloc[0]:%Y-%m-%d} to {created.iloc[-1]:%Y-%m-%d}, {held_out} of them are held out from "
+                f"{cut:%Y-%m-%d %H:%M} on, and labels mature after {declaration.horizon_days} days. Load more history."
             )
     return Split(
         train=train,

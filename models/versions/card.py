@@ -204,7 +204,7 @@ def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confi
         )
         for each in measured.one_sided[:HINDSIGHT_SHOWN]
     ]
-    entity = declaration.feature_view.entity
+    entity = declaration.feature_view.entity.name
     return (
         "## Hindsight\n\n"
         + (bullets(suspected) if suspected else "No feature seems to know the outcome.")
@@ -231,7 +231,7 @@ def _head(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evalu
     return (
         f"# {declaration.name} {candidate.version}\n\n"
         f"{declaration.description}\n\n"
-        f"**Intended use**: to order open {declaration.feature_view.entity}s and to plan with their "
+        f"**Intended use**: to order open {declaration.feature_view.entity.plural} and to plan with their "
         f"{declaration.task.quantity}, over the horizon of {manifest['horizon_days']} days. **Not intended**: to "
         "decide about a person without a person, or to say what an action would cause.\n\n"
         f"**Owner**: {declaration.owner}. **Estimator**: {type(declaration.estimator()).__name__}, "
@@ -241,7 +241,7 @@ def _head(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evalu
 
 def _data(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evaluation) -> str:
     manifest, sides = candidate.manifest, candidate.manifest["split"]
-    entity = declaration.feature_view.entity
+    entity = declaration.feature_view.entity.name
     return (
         "## Data\n\n"
         f"{manifest['rows']:,} observations of {manifest['entities']:,} {entity}s, `{AS_OF}` from "
@@ -303,7 +303,7 @@ def _segments(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
         "column",
         "value",
         "rows",
-        f"{declaration.feature_view.entity}s",
+        f"{declaration.feature_view.entity.plural}",
         evaluation.primary_metric,
         evaluation.kind.loss,
     )
@@ -346,7 +346,7 @@ def _gains(evaluation: Evaluation) -> str:
 
 
 def _validation(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
-    entity, loss = declaration.feature_view.entity, evaluation.kind.loss_words
+    entity, loss = declaration.feature_view.entity.name, evaluation.kind.loss_words
     validation, crossed = evaluation.validation, evaluation.validation.cross_validation
     if crossed is None:
         folds = f"No cross-validation: {plain(validation.note)}."
@@ -368,7 +368,7 @@ def _validation(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
 
 
 def _limits(declaration: ModelDeclaration) -> str:
-    entity = declaration.feature_view.entity
+    entity = declaration.feature_view.entity.name
     limits = [
         f"The figures are of {entity}s that were created later than those learnt from, in one company's history; "
         "another company, or a changed one, is another question, which the drift checks ask.",

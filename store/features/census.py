@@ -66,12 +66,12 @@ def census_in(
     with space.place() as place:
         place.make(OBSERVATIONS, " union all ".join(open_at(place, each.to_pydatetime()) for each in clocks))
         value = joined = ""
-        if view.value_table:
-            schema, table = view.value_table.split(".")
+        if view.entity.values:
+            schema, table = view.entity.values.split(".")
             targets.append((schema, table))
             value = f", worth.{VALUE}"
         place.run(build.affected_by([OBSERVATIONS], targets))
-        if view.value_table:
+        if view.entity.values:
             joined = f"left join {place.relation(targets[-1])} as worth using ({view.key}, {AS_OF})"
         found: pd.DataFrame = connection.execute(
             f"select features.*, labels.{declaration.label_column}{value} from {place.relation(features)} as features "

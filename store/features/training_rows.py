@@ -25,7 +25,8 @@ def require_facts(warehouse: Warehouse, declaration: ModelDeclaration, extractio
     with warehouse.connect() as connection:
         for each in declaration.requires:
             found = connection.execute(
-                f"select 1 from {declaration.feature_view.facts} where known_us < $1 and ({each.condition}) limit 1",
+                f"select 1 from {declaration.feature_view.entity.facts} where known_us < $1 and ({each.condition}) "
+                "limit 1",
                 [microseconds(extraction.as_of)],
             )
             if found.fetchone() is None:
@@ -60,8 +61,8 @@ def training_rows(
 ) -> "pd.DataFrame":
     """Read the observations that a relation has labels of, with the columns of feature view and entity."""
     view = declaration.feature_view
-    entity = "".join(f", entities.{column} as {name}" for name, column in view.entity_columns.items())
-    joined = f"left join {view.entity_table} as entities using ({view.key})" if entity else ""
+    entity = "".join(f", entities.{column} as {name}" for name, column in view.entity.columns.items())
+    joined = f"left join {view.entity.table} as entities using ({view.key})" if entity else ""
     there = columns_of(connection, "labels", declaration.label)
     success = f", labels.{SUCCEEDED_AT}" if SUCCEEDED_AT in there else ""
     frame: pd.DataFrame = connection.execute(

@@ -38,18 +38,20 @@ def recent_rows(connection: Connection, declaration: ModelDeclaration, extractio
     import pandas as pd
 
     view = declaration.feature_view
-    if not view.settles:
+    if not view.entity.settles:
         return None
     source, since = f"{view.schema}.{view.name}", extraction.as_of - timedelta(days=RECENT_DAYS)
     rows = connection.execute(f"select count(*) from {source} where as_of >= $1", [since]).fetchall()[0][0]
     share = min(1.0, ROWS_READ / max(1, rows))
     chosen = "" if share == 1 else f"and substr(md5({view.key}), 1, 3) < '{round(share * 16**3):03x}'"
     settling = [
-        f"select {view.key}, known_us from {view.facts} "
-        f"where {view.settles.format(closing_outcomes=literals(extraction.closing_outcomes))}"
+        f"select {view.key}, known_us from {view.entity.facts} "
+        f"where {view.entity.settles.format(closing_outcomes=literals(extraction.closing_outcomes))}"
     ]
-    if view.settling_statuses and extraction.closing_lead_statuses:
-        settling.append(view.settling_statuses.format(closing_lead_statuses=literals(extraction.closing_lead_statuses)))
+    if view.entity.settling_statuses and extraction.closing_lead_statuses:
+        settling.append(
+            view.entity.settling_statuses.format(closing_lead_statuses=literals(extraction.closing_lead_statuses))
+        )
     frame: pd.DataFrame = connection.execute(
         f"with settled as (select {view.key}, min(known_us) as settled_us from ({' union all '.join(settling)}) "
         f"as settling where known_us < $1 group by {view.key}) "

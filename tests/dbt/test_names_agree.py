@@ -7,7 +7,6 @@ import re
 import pytest
 import yaml
 
-from models.declared.lead_features import OWN_HISTORY
 from models.declared.registry import DECLARATIONS
 from store.source.contract import CHANGES, TABLES
 from store.source.loading.history import CHANGE_COLUMNS
@@ -40,10 +39,11 @@ def test_the_mart_reads_the_declared_models() -> None:
     )
 
 
-def test_every_feature_of_the_own_history_is_named() -> None:
+def test_features_of_the_own_history_drift_by_themselves() -> None:
     (view,) = yaml.safe_load((DBT_PROJECT / "models/features/lead_features.yml").read_text())["models"]
-    grouped = [each["name"] for each in view["columns"] if each.get("meta", {}).get("group") == "own_history"]
-    assert grouped == list(OWN_HISTORY)
+    meta = {each["name"]: each.get("meta", {}) for each in view["columns"]}
+    grouped = [name for name, said in meta.items() if said.get("group") == "own_history"]
+    assert grouped == [name for name, said in meta.items() if said.get("drifts") == "own_history"]
 
 
 def test_every_label_has_its_horizon() -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from models.declared.lead import LEAD
 from models.declared.lead_features import LEAD_FEATURES
 from models.declared.registry import DECLARATIONS, label_horizons, register
-from models.declaring.feature_view import DeclarationError, FeatureView
+from models.declaring.entity import DeclarationError
+from models.declaring.feature_view import FeatureView, described_view
 from models.declaring.policies import RetrainPolicy
 from models.learning.pipelines import fingerprint
 from models.tasks.classification import Binary, Multiclass
@@ -89,14 +91,26 @@ def test_all_problems_are_named_at_once():
 
 def test_a_view_cannot_learn_from_its_own_key():
     with pytest.raises(DeclarationError, match="lead_id"):
-        FeatureView(
-            name="v", schema="s", entity="lead", key="lead_id", created="made_at", not_features=("as_of", "made_at")
-        )
+        FeatureView(name="v", entity=LEAD, not_features=("as_of", "lead_created_at", "assigned_to"))
 
 
-def test_a_view_that_says_what_settles_needs_facts():
-    with pytest.raises(DeclarationError, match="settles needs the facts of the view"):
-        replace(LEAD_FEATURES, facts="")
+def test_an_entity_that_says_what_settles_needs_facts():
+    with pytest.raises(DeclarationError, match="entity 'lead': settles needs facts"):
+        replace(LEAD, facts="")
+
+
+def test_a_view_is_what_its_description_says():
+    assert LEAD_FEATURES.not_features == ("lead_id", "as_of", "observation_kind", "lead_created_at", "assigned_to")
+    assert "urgency_score" in LEAD_FEATURES.dropped
+    assert {"lead_age_days", "status_as_of"} <= set(LEAD_FEATURES.drifting)
+    with pytest.raises(
+        DeclarationError, match=r"expected one file nowhere.yml in .*features or a folder of it, found 0"
+    ):
+        described_view("nowhere", LEAD)
+    with pytest.raises(
+        DeclarationError, match=r"lead_features_unit_tests.yml: expected a description of the dbt model"
+    ):
+        described_view("lead_features_unit_tests", LEAD)
 
 
 def test_registry_refuses_duplicates():

@@ -14,7 +14,7 @@ from dagster_dbt import DbtCliResource
 from assets.platform.dbt import Dbt, Translator
 from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons
-from models.declaring.feature_view import DeclarationError
+from models.declaring.entity import DeclarationError
 from models.tasks.classification import Binary
 from store.features import dbt_project
 from store.features.dbt_project import DBT, DBT_PROJECT, DbtParseError, manifest_path, settings_of

@@ -1,0 +1,41 @@
+"""All that a declared model, and a feature view, is in Dagster: assets, checks and the job that trains it anew."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from assets.features.feature_history import by_day_asset
+from assets.features.proof import point_in_time_check
+from assets.learning.candidates import candidate_asset
+from assets.learning.champions import champion_asset
+from assets.learning.training_sets import training_set_asset
+from assets.monitoring.drift import drift_asset
+from assets.monitoring.feature_quality import feature_quality_asset
+from assets.monitoring.retrain_decisions import retrain_decision_asset
+from assets.publishing.scores import scores_asset
+from models.declaring.declaration import ModelDeclaration
+from models.declaring.feature_view import FeatureView
+from orchestration.jobs import RETRAIN_JOBS
+
+
+def model_definitions(declaration: ModelDeclaration) -> dg.Definitions:
+    """Return the assets of a model, from its training set to the decision to train it anew, with checks and job."""
+    return dg.Definitions(
+        assets=[
+            training_set_asset(declaration),
+            candidate_asset(declaration),
+            champion_asset(declaration),
+            scores_asset(declaration),
+            drift_asset(declaration),
+            retrain_decision_asset(declaration),
+        ],
+        jobs=[RETRAIN_JOBS[declaration.name]],
+    )
+
+
+def view_definitions(view: FeatureView) -> dg.Definitions:
+    """Return what a feature view has beside the dbt model: its proof, its quality and, where it can be, its days."""
+    return dg.Definitions(
+        assets=[feature_quality_asset(view), *([by_day_asset(view)] if view.by_day else [])],
+        asset_checks=[point_in_time_check(view)],
+    )
