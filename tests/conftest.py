@@ -108,13 +108,13 @@ def source_of(home: Home) -> str:
     return str(home.ask("select source from raw.extraction")[0][0])
 
 
-def once(path: Path, prepare: Callable[[Path], Home]) -> Home:
-    """Fill a home by one run, unless another process of this test run has done so; keep what the run said."""
+def once(path: Path, prepare: Callable[[Path], Home], job: str = "whole_loop") -> Home:
+    """Fill a home by one run of a job, unless another process of this test run has done so; keep what the run said."""
     done = path.with_name(f"{path.name}.json")
     with only_one_process(path):
         if not done.exists():
             home = prepare(path)
-            run = home.run(**MEASURED)
+            run = home.run(job, **MEASURED)
             assert run.code == 0, run.err[-3000:]
             path.with_name(f"{path.name}.out").write_text(run.out)
             done.write_text(json.dumps(home.settings))

@@ -1,4 +1,4 @@
-"""A month of daily increments, with facts that come late and rows that change, gives the rows of one whole build."""
+"""Two weeks of daily increments, with facts that come late and rows that change, gives the rows of one whole build."""
 
 from __future__ import annotations
 
@@ -155,18 +155,18 @@ def variables(clock: datetime, load_number: int) -> dict[str, Any]:
     return {**SETTINGS, "as_of": clock.isoformat(), "load_number": load_number}
 
 
-@pytest.fixture(params=[pytest.param("duckdb", marks=pytest.mark.slow(100)), "postgres"])
+@pytest.fixture(params=[pytest.param("duckdb", marks=pytest.mark.slow(60)), "postgres"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Warehouse, Warehouse, int]]:
     """Return two empty warehouses of an engine, and the days of increments that there is time for."""
     if request.param == "duckdb":
         (tmp_path / "whole").mkdir()
-        yield DuckDB(tmp_path), DuckDB(tmp_path / "whole"), 30
+        yield DuckDB(tmp_path), DuckDB(tmp_path / "whole"), 14
         return
     with server(tmp_path / "server") as running, database(running) as one, database(running) as other:
         yield Postgres(one), Postgres(other), 5
 
 
-def test_a_month_of_increments_gives_the_rows_of_a_whole_build(
+def test_days_of_increments_gives_the_rows_of_a_whole_build(
     stores: tuple[Warehouse, Warehouse, int], scratch: Path
 ) -> None:
     store, whole, days = stores

@@ -1,7 +1,9 @@
-"""Runs that are killed: the published snapshot stays, and the next run completes by itself."""
+"""Runs that are killed or interrupted: the published snapshot stays, and the next run completes by itself."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NEXT_DAY = "2026-07-15"
-"""A clock after that of the filled home, so that there is something to train, score and publish."""
+"""A clock after that of the filled home, so that there is something to score and publish."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ def undisturbed(filled: Home, shared_folder: Path) -> Iterator[Home]:
     home = once(
         shared_folder / "undisturbed",
         lambda path: filled.copy(path, LEADLINE_SOURCE=source_of(filled), LEADLINE_AS_OF=NEXT_DAY),
+        "score_leads",
     )
     with never_written(home.warehouse, home.published):
         yield home
@@ -47,21 +50,20 @@ def _scores(home: Home) -> dict[str, list[tuple[object, ...]]]:
 
 KILLS = [
     Kill("… crm", 0.6),
-    Kill("… candidate/conversion", 0.7),
     Kill("… marts", 3.0),
     Kill("… published/snapshot", 0.0),
 ]
 """In the order of the steps: each run must get past the place where the one before was killed."""
 
 
-@pytest.mark.slow(330)
+@pytest.mark.slow(250)
 def test_a_home_with_a_snapshot_survives(own: Home, undisturbed: Home) -> None:
     home = Home(own.path, {**own.settings, "LEADLINE_AS_OF": NEXT_DAY})
     old = contents(home.published, "marts")
     with reading(home.published) as reader, ExitStack() as processes:
         rows = reader.execute("select count(*) from marts.lead_scores").fetchall()
         for kill in KILLS:
-            running = processes.enter_context(home.started())
+            running = processes.enter_context(home.started("score_leads"))
             running.wait_for(kill.line)
             time.sleep(kill.seconds)
             assert running.process.poll() is None, running.text("err")[-3000:]
@@ -71,9 +73,19 @@ def test_a_home_with_a_snapshot_survives(own: Home, undisturbed: Home) -> None:
                 assert contents(home.published, "marts") == old or _scores(home) == _scores(undisturbed)
             else:
                 assert contents(home.published, "marts") == old
-        last = home.run()
+        running = processes.enter_context(home.started("score_leads"))
+        running.wait_for("… feature_store")
+        os.killpg(running.process.pid, signal.SIGINT)
+        interrupted = running.finished()
+        assert interrupted.code == 130, interrupted.err[-3000:]
+        assert "a run was killed before it ended" in interrupted.err
+        assert "Traceback" not in interrupted.err
+        assert interrupted.err.endswith(
+            "\nInterrupted. Nothing that was published has changed. To go on, run the same command again: it takes up "
+            "what is left.\n"
+        )
+        last = home.run("score_leads")
         assert last.code == 0, last.err[-3000:]
-        assert "a run was killed before it ended" in last.err
         assert reader.execute("select count(*) from marts.lead_scores").fetchall() == rows
         assert reader.execute("from marts.lead_score_history order by all").fetchall() != []
     assert _scores(home) == _scores(undisturbed)
@@ -87,7 +99,7 @@ def test_an_empty_home_survives(empty: Home, filled: Home) -> None:
         running.wait_for("loading leads")
         time.sleep(0.3)
         assert running.process.poll() is None, running.text("err")[-3000:]
-    with empty.started() as running:
+    with empty.started() as running, ExitStack() as processes:
         running.wait_for("… feature_store")
         dbt = running.child("dbt")
         time.sleep(1)
@@ -96,6 +108,11 @@ def test_an_empty_home_survives(empty: Home, filled: Home) -> None:
         running.kill()
         assert dbt.is_running()
         assert not empty.published.exists()
+        running = processes.enter_context(empty.started())
+        running.wait_for("… candidate/conversion")
+        time.sleep(0.7)
+        assert running.process.poll() is None, running.text("err")[-3000:]
+        running.kill_group()
         last = empty.run()
     assert last.code == 0, last.err[-3000:]
     assert "a run was killed before it ended" in last.err

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -23,38 +21,14 @@ if TYPE_CHECKING:
     from tests.homes import Home
 
 
-@pytest.mark.slow(85)
-def test_a_lost_model_is_trained_again_to_the_same_bytes(own: Home) -> None:
-    models = own.path / "artifacts/models"
-    before = vouched_for(models)
-    shutil.rmtree(models)
-
-    run = own.run()
-
-    assert run.code == 0, run.err[-3000:]
-    assert vouched_for(models) == before
-
-
-def test_a_run_that_is_interrupted_says_so_and_is_gone_on_with(own: Home) -> None:
-    with own.started("score_leads") as running:
-        running.wait_for("… feature_store")
-        os.killpg(running.process.pid, signal.SIGINT)
-        ended = running.finished()
-    assert ended.code == 130, ended.err[-3000:]
-    assert "Traceback" not in ended.err
-    assert ended.err.endswith(
-        "\nInterrupted. Nothing that was published has changed. To go on, run the same command again: it takes up what "
-        "is left.\n"
-    )
-    again = own.run("score_leads")
-    assert again.code == 0, again.err[-3000:]
-
-
 @pytest.mark.slow(130)
-def test_a_lost_warehouse_is_said_and_built_anew_with_the_history_that_readers_have(own: Home) -> None:
+def test_a_lost_warehouse_and_lost_models_are_said_and_made_anew_with_the_history_that_readers_have(own: Home) -> None:
     before, swapped = contents(own.published, "marts"), own.published.stat().st_mtime_ns
     leads, history = len(before["marts.lead_scores"]), before["marts.lead_score_history"]
     scores = without(own.published, "marts.lead_scores", "scored_at")
+    models = own.path / "artifacts/models"
+    trained = vouched_for(models)
+    shutil.rmtree(models)
     own.warehouse.unlink()
 
     score = own.run("score_leads")
@@ -69,6 +43,7 @@ def test_a_lost_warehouse_is_said_and_built_anew_with_the_history_that_readers_h
     anew = own.run()
 
     assert anew.code == 0, anew.err[-3000:]
+    assert vouched_for(models) == trained
     assert f"marts.lead_score_history: {len(history)} rows that {own.warehouse} did not have" in anew.err
     # as they were published, and not as they were scored again
     assert own.ask("from marts.lead_score_history order by all") == history
