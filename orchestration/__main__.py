@@ -15,6 +15,7 @@ from store.libraries import prepare_process
 from store.places import OWN_SERVER, PROJECT, SettingError
 from store.publishing.publication import has_published
 from store.settings import Settings, settings
+from store.warehouse.engines import engine_of
 
 YOUNG_OBJECTS = 50_000
 """New objects after which a run looks for garbage; Python's 700 are meant for programs that make few."""
@@ -111,7 +112,7 @@ def _of_published(current: Settings, before: tuple[int, int] | None) -> str:
     if has_published(str(current.publication_record)):
         return "What was scored is published: it failed after that."
     after = _published_file(current)
-    if after is None and current.warehouse.startswith("duckdb:"):
+    if after is None and engine_of(current.warehouse).is_file:
         was_there = before is not None or current.publication_record.exists()
         return f"Nothing was published{f', and {current.published} is gone' if was_there else ''}."
     if after != before:

@@ -397,7 +397,7 @@ def _without_what_may_be_a_password(text: str) -> str:
     replaced = [(rf"((?:{names})\w*\s*=).*", r"\1***"), (":.*@", ":***@"), (r"(\?.*?=).*", r"\1***")]
     if not is_path:
         # of what begins with neither, there may be no more than a user and a password
-        replaced += [("/.*@", "/***@"), ("^([^@:]*):[^@]*$", r"\1:***")]
+        replaced += [("/.*@", "/***@"), ("^([^@:]*):[^@]+$", r"\1:***")]
     for pattern, instead in replaced:
         text = re.sub(pattern, instead, text, flags=re.IGNORECASE | re.DOTALL)
     return text

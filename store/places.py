@@ -106,7 +106,8 @@ def source_of(value: str | None, environment: Mapping[str, str]) -> str | None:
         return None
     if is_database(value):
         return database_address("LEADLINE_SOURCE", value, environment, by_libpq=True)
-    return str(path_of("LEADLINE_SOURCE", value, "a folder of CSV or Parquet files, or postgresql://<a database>"))
+    expected = "a folder of CSV or Parquet files, or postgresql://<address of a database>"
+    return str(path_of("LEADLINE_SOURCE", value, expected))
 
 
 def path_of(name: str, value: str, expected: str) -> Path:

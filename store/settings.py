@@ -1,4 +1,4 @@
-"""The environment: `settings` is the one function that reads it, and what is set for other libraries is set here."""
+"""The environment: `settings` reads it, and no other module does."""
 
 from __future__ import annotations
 

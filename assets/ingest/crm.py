@@ -28,7 +28,7 @@ MAX_REJECTED_SHARE = 0.01
 """Rejects above one row in a hundred mean a broken feed or a wrong mapping rather than single mistakes."""
 
 DESCRIPTIONS = {
-    **{name: metadata_table.description for name, metadata_table in TABLES.items()},
+    **{name: table.description for name, table in TABLES.items()},
     "rejects": "One row per record that does not fit the source contract, with its place, the reason, and what to do.",
 }
 

@@ -1,4 +1,4 @@
-"""The model card: what a version is for, what it learnt from, how good it is and how good it could be, for people.
+"""The model card: what a version is for, what it learnt from, and how good it is, for people.
 
 After M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
 """

@@ -36,7 +36,6 @@ from models.training import training, trial
 from models.training.training import train
 from models.training.training_set import freeze
 from models.training.trial import try_horizon
-from models.versions import candidate
 from models.versions.candidate import PREDICTIONS, evaluate
 from tests.models.later import CLOCK, History, history, with_another_census, with_other_outcomes, with_other_rows
 
@@ -95,7 +94,7 @@ def figures(world: History, base: History, folder: Path, *, tried: bool = True) 
         for module in (assessment, census, held_out):
             patch.setattr(module, "RESAMPLES", 20)
         patch.setattr(validation, "SHUFFLED_ROWS", 50)
-        patch.setattr(candidate, "TIMED_PREDICTIONS", 1)
+        patch.setattr(training, "TIMED_PREDICTIONS", 1)
         frozen = freeze(world.rows, world.declaration, folder / "sets", CLOCK, world.census)
         version = train(world.declaration, frozen, folder / "versions")
         if tried:

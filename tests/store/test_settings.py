@@ -207,6 +207,7 @@ def test_an_address_that_dbt_and_adbc_would_take_for_different_databases_is_refu
         ("https://x/?token=s3cret", "https://x/?token=***"),
         ("me:s3cret://x@h", "***"),
         # no address, but perhaps meant as one
+        ("duckdb:", "duckdb:"),
         ("duckdb:md:x?motherduck_token=s3cret", "duckdb:***"),
         ("/srv/md:x?motherduck_token=s3cret", "/srv/md:x?motherduck_token=***"),
         ("host=h user=bob pwd=s3cret", "host=h user=bob pwd=***"),

@@ -47,7 +47,7 @@ REMEDIES: Mapping[str, str] = {
     "end_before_start": "Correct one of the two times in the CRM",
     "conflicting_duplicate": "Remove all but one of the rows in the CRM; until then none of them is loaded, and what "
     "was loaded of this key before stays as it was",
-    "rewritten_history": "A change that was stated_names once stays; enter what is true now as a change of its own",
+    "rewritten_history": "A change that was told once stays; enter what is true now as a change of its own",
     FAR: "Correct the time in the CRM; if it is right, set a clock after it (AS_OF=…)",
     "orphan": "Export the lead as well, or mend the lead if it was rejected itself",
     "malformed_row": "Correct the row, or quote fields that hold the delimiter",
@@ -115,7 +115,7 @@ def checks_of(
     if table.name != "leads":
         yield Check("orphan", "lead_id", "the lead_id of a lead of the export or of an earlier one", "false")
     if binding.leads is not None:
-        yield Check("rewritten_history", table.key, "what was stated_names under this key before", "false")
+        yield Check("rewritten_history", table.key, "what was told under this key before", "false")
     for name in binding.fact_times:
         yield Check(FAR, name, "a time that other facts come near to", "false")
 

@@ -193,7 +193,9 @@ class TableMapping(_Strict):
     )
     times: dict[
         str,
-        Annotated[TimeForm, BeforeValidator(lambda value: {"format": value} if isinstance(value, str | list) else value)],
+        Annotated[
+            TimeForm, BeforeValidator(lambda value: {"format": value} if isinstance(value, str | list) else value)
+        ],
     ] = Field(default_factory=dict, description="contract time column: format of its texts, or {format, zone}")
     numbers: dict[str, NumberForm] = Field(
         default_factory=dict, description="contract number column: {decimal, thousands, strip}"

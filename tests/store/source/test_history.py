@@ -181,6 +181,12 @@ def test_what_a_history_told_once_stays(export: Export, tmp_path: Path, run: Ext
     export["changes"] = [_told(1, "status", "lost", "2024-03-01T08:00:00Z")]
     report = run(write_csv(tmp_path / "crm", export))
     assert report.tables["changes"].rejects_by_reason == {"rewritten_history": 1}
+    assert query("select message from raw.rejects") == [
+        (
+            'changes.csv, line 2, column change_id: expected what was told under this key before, found "H1". '
+            "A change that was told once stays; enter what is true now as a change of its own.",
+        )
+    ]
     assert query(CHANGES) == before
 
 
