@@ -17,8 +17,13 @@ from duckdb import DuckDBPyConnection
 
 from models.artifacts import make_folder, replace_file
 from store.source.checking.clock import default_clock
-from store.source.checking.orphans import refuse_no_leads, refuse_orphans
-from store.source.checking.rejects import rejects_by_reason, write_new_rejects, write_rejects
+from store.source.checking.rejects import (
+    refuse_no_leads,
+    refuse_orphans,
+    rejects_by_reason,
+    write_new_rejects,
+    write_rejects,
+)
 from store.source.checking.validation import Validated, validate
 from store.source.comparing.closings import closings_of
 from store.source.comparing.comparison import compare, hash_of, refusal

@@ -12,14 +12,13 @@ from store.source.checking.times import plan_sentence
 from store.source.checking.validation import Validated
 from store.source.comparing.evidence import Evidence
 from store.source.contract import CHANGES, TABLES
-from store.source.loading.deltas import Counts
-from store.source.loading.history import history_assumptions
+from store.source.loading.deltas import Counts, history_assumptions
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import ChosenMapping, Flag, Substitute
 from store.source.reading.sources import Source
 from store.source.reading.tables import shown_column
 from store.source.sql import literals, of_source, one_row
-from store.source.values.words import MISSING
+from store.source.values.texts import MISSING
 
 DELETION_MARKS = (
     "deleted", "isdeleted", "deletedat", "deletedon", "deleteddate", "datedeleted", "deletedflag", "isremoved",

@@ -15,7 +15,7 @@ from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import FirstOf, SourceMapping, TableMapping
 from store.source.reading.sources import Source
 from store.source.sql import literal, literals, of_source, one_row
-from store.source.values.words import folded
+from store.source.values.texts import folded
 
 WORDS_LISTED = 5
 """Words of a column that are named, the most frequent first."""

@@ -10,7 +10,7 @@ from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import NumberForm
 from store.source.record import Column
 from store.source.sql import literal, of_source, one_row
-from store.source.values.words import plain
+from store.source.values.texts import plain
 
 NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
            "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip

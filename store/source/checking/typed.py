@@ -21,7 +21,7 @@ from store.source.mapping.forms import EXTRACTION, FirstOf, Flag, Substitute, di
 from store.source.reading.tables import Reading
 from store.source.record import SQL_TYPES, Column
 from store.source.sql import literal, literals, of_source
-from store.source.values.contacts import is_contact
+from store.source.values.texts import is_contact
 
 
 def typed_rows(

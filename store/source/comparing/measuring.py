@@ -26,7 +26,7 @@ from store.source.comparing.evidence import (
     rules_of,
 )
 from store.source.contract import CHANGES, EARLIER_NAMES, TABLES
-from store.source.loading.history import CHANGE_COLUMNS
+from store.source.loading.deltas import CHANGE_COLUMNS
 from store.source.loading.stored import EXTRACTION_COLUMNS, Wanted
 from store.source.mapping.binding import TableBinding
 from store.source.reading.tables import shown_column

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from store.source.contract import EARLIER_NAMES, TABLES, SourceContractError
 from store.source.mapping.binding import is_another, missing_columns, missing_table
-from store.source.mapping.faults import faults_of, repeated_words
 from store.source.mapping.forms import (
     EXPECTED_FORMS,
     SHIPPED,
@@ -15,6 +14,8 @@ from store.source.mapping.forms import (
     Closes,
     SourceMapping,
     TableMapping,
+    faults_of,
+    repeated_words,
     shipped_names,
 )
 from store.source.mapping.yaml_file import Document, Fault, read_yaml, validated

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from store.source.contract import SourceContractError
-from store.source.values.contacts import is_contact
-from store.source.values.words import folded
+from store.source.values.texts import folded, is_contact
 
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*")
 

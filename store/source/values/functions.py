@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from store.source.sql import literal
-from store.source.values.contacts import EMAIL, PHONES, is_address, is_contact
-from store.source.values.words import ASCII_BLANKS, folded, plain
+from store.source.values.texts import ASCII_BLANKS, EMAIL, PHONES, folded, is_address, is_contact, plain
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
