@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 from orchestration.commands import faults, foreground, own_server, server_programs
-from orchestration.commands.sockets import NotStartedError
+from orchestration.commands.server_programs import NotStartedError
 from store.home import make_home, point_at_home, refuse_other_warehouse
-from store.libraries import prepare_process
 from store.places import OWN_SERVER, PROJECT, SettingError
 from store.publishing.publication import has_published
-from store.settings import Settings, settings
+from store.settings import Settings, prepare_process, settings
 
 YOUNG_OBJECTS = 50_000
 """New objects after which a run looks for garbage; Python's 700 are meant for programs that make few."""
@@ -80,7 +79,7 @@ def _run(current: Settings, job: str) -> int:
     again = "run the same command again: it takes up what is left."
     before = _published_file(current)
     try:
-        from orchestration.commands.run import run_job
+        from orchestration.commands.instance import run_job
         from orchestration.commands.summary import summarize, ui_command
         from orchestration.progress import for_terminal
 

@@ -14,7 +14,7 @@ from store.addresses import (
 from store.faults import explained
 from store.places import OWN_SERVER, SettingError
 from store.settings import Settings
-from store.warehouse.engines import engine_of, is_address
+from store.warehouse.warehouse import engine_of, is_address
 
 
 def refuse_other_warehouse(chosen: Settings) -> None:

@@ -14,7 +14,7 @@ from store.addresses import (
     refuse_characters,
     without_password,
 )
-from store.warehouse.engines import engine_of, is_address
+from store.warehouse.warehouse import engine_of, is_address
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -21,8 +21,7 @@ from store.ledger.table import replace_measurement
 from store.measuring.lateness import measure_lateness
 from store.publishing.publication import Publication
 from store.source.contract import TABLES, SourceContractError
-from store.warehouse.extraction import NoExtractionError
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import NoExtractionError, Warehouse
 
 MAX_REJECTED_SHARE = 0.01
 """Rejects above one row in a hundred mean a broken feed or a wrong mapping rather than single mistakes."""

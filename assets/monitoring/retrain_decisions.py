@@ -20,7 +20,7 @@ from store.features.dbt_project import feature_code
 from store.ledger.champions import load_champion
 from store.ledger.decisions import record_decision
 from store.ledger.schema import ledger
-from store.measuring.retraining import gather_retrain_evidence
+from store.measuring.drift import gather_retrain_evidence
 from store.warehouse.warehouse import Warehouse
 
 

@@ -29,14 +29,18 @@ import psutil
 from models.artifacts import set_aside
 from orchestration.commands.server_programs import (
     HERE,
+    PORT,
     SYSTEM_USER,
     VERSION,
     as_whom,
+    fits,
+    not_started,
     place_of,
     programs_of_server,
+    remove_sockets,
     run,
+    short_folder,
 )
-from orchestration.commands.sockets import PORT, fits, not_started, remove_sockets, short_folder
 from store.places import OWN_SERVER, SettingError, database_address
 from store.settings import Settings
 from store.warehouse.postgres.engine import PostgresConnection

@@ -11,8 +11,8 @@ from models.declared.lead_features import LEAD_FEATURES
 from models.declared.registry import DECLARATIONS
 from store.addresses import without_password
 from store.artifacts import ArtifactStore
+from store.features.builds import labelled_since
 from store.features.kept import CompiledSql
-from store.features.outcome_history import labelled_since
 from store.ledger.champions import load_champion
 from store.ledger.predictions import outside_by_feature
 from store.ledger.schema import ledger
@@ -20,10 +20,8 @@ from store.measuring.source_health import CHECKS
 from store.places import OWN_SERVER, default_home
 from store.publishing import publications
 from store.settings import Settings, horizon_setting
-from store.warehouse.engines import engine_of
-from store.warehouse.extraction import Extraction
 from store.warehouse.tables import Connection
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import Extraction, Warehouse, engine_of
 
 
 def summarize(current: Settings) -> str:

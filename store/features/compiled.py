@@ -17,7 +17,7 @@ from typing import Any
 
 from models.artifacts import UnreadableFileError, read_object, replace_file
 from store.features.sql_review import refused_templates
-from store.warehouse.scratch import Model, Name, Related
+from store.warehouse.tables import Model, Name, Related
 
 SOURCE = "raw"
 """The schema that the feature store is built from."""

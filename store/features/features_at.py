@@ -23,10 +23,8 @@ from store.places import OWN_SERVER, SettingError
 from store.settings import settings
 from store.source.reading.tables import first_line
 from store.source.values.functions import create_functions
-from store.warehouse.extraction import CLOCKS, StaleFeaturesError
-from store.warehouse.scratch import Scratch
-from store.warehouse.tables import Connection, columns_of
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.tables import Connection, Scratch, columns_of
+from store.warehouse.warehouse import CLOCKS, StaleFeaturesError, Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from models.evaluation.hindsight import RECENT_DAYS
 from models.evaluation.one_sided import SETTLED_AT
 from store.features.compiled import microseconds
 from store.source.sql import literals
-from store.warehouse.extraction import Extraction
 from store.warehouse.tables import Connection
+from store.warehouse.warehouse import Extraction
 
 if TYPE_CHECKING:
     import pandas as pd

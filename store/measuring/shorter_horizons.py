@@ -10,12 +10,11 @@ from models.declaring.declaration import ModelDeclaration
 from models.learning.frames import ObservationError
 from models.training.trial import try_horizon
 from models.untrainable import UntrainableError
-from store.features.census import census_in
 from store.features.compiled import Build, NotCompiledError
-from store.features.training_rows import training_rows
+from store.features.training_rows import census_in, training_rows
 from store.settings import horizon_setting
-from store.warehouse.extraction import Extraction
 from store.warehouse.tables import Connection
+from store.warehouse.warehouse import Extraction
 
 CANDIDATES = (60, 30, 14, 7, 3, 1)
 

@@ -8,13 +8,12 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from store.features.certificate import Comparison, Difference
 from store.features.compiled import CLOSINGS, LEADS, OBSERVATIONS, Build, microseconds, open_at, timestamp_literal
+from store.features.kept import Comparison, Difference
 from store.proof.counterfactuals import Columns, Counterfactuals, Query
 from store.proof.row_differences import ROW, Selected, in_memory, paired
 from store.proof.sample import GROUPS, OWN, Sample, common_moments, own_moments, quoted, relation_of
-from store.warehouse.scratch import Name, Scratch, World
-from store.warehouse.tables import column_types
+from store.warehouse.tables import Name, Scratch, World, column_types
 
 if TYPE_CHECKING:
     import pyarrow as pa

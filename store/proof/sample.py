@@ -16,8 +16,7 @@ from itertools import accumulate
 from store.features.compiled import SOURCE, Build, microseconds, timestamp_literal
 from store.proof.counterfactuals import DAY, facts_by_kind, groups_of, own_values, records_of
 from store.source.sql import literal
-from store.warehouse.scratch import Name
-from store.warehouse.tables import Connection, column_types
+from store.warehouse.tables import Connection, Name, column_types
 
 OWN = ("intermediate", "own_observations")
 """What the SQL makes of observations, in a world in which leads are asked for besides."""

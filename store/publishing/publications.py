@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from models.artifacts import read_object, replace_file
-from store.warehouse.readers import HISTORY, SCORES, Standing
+from store.warehouse.engine import HISTORY, SCORES, Standing
 
 MOST = 1 / 2
 """Share of the leads, or of the scores among them, that a publication may lose before somebody has to say so. From one

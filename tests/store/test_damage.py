@@ -26,8 +26,8 @@ from store.publishing.publications import write as write_record
 from store.settings import settings
 from store.source.loading.load import open_warehouse
 from store.source.marker import noted
-from store.warehouse.readers import Standing
-from store.warehouse.scratch import Model
+from store.warehouse.engine import Standing
+from store.warehouse.tables import Model
 from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:

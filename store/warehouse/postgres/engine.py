@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from store.addresses import FORM, AddressError, canonical, parsed, without_password
 from store.warehouse.duckdb.engine import opened
-from store.warehouse.engine import Engine, Excerpt, WarehouseUnavailableError
+from store.warehouse.engine import Engine, Excerpt, Readers, WarehouseUnavailableError
 from store.warehouse.postgres.marts import DatabaseReaders
 from store.warehouse.postgres.scratch import scratch
-from store.warehouse.readers import Readers
-from store.warehouse.scratch import Name, Scratch
-from store.warehouse.tables import Connection
+from store.warehouse.tables import Connection, Name, Scratch
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store.warehouse.readers import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
+from store.warehouse.engine import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
 from store.warehouse.tables import Connection
 
 READER = "leadline_reader"
