@@ -5,7 +5,7 @@ the comparison of what an extraction shows with what the history says so far. Th
 first: after an extraction the last change of each lead and column says what the lead shows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -146,23 +146,21 @@ def shown_columns(leads: TableBinding) -> list[str]:
     return [name for name in OVERWRITTEN if leads.forms[name] is not None]
 
 
-def history_assumptions(leads: TableBinding, history: TableBinding | None) -> list[str]:
-    """Return sentences on what is not known of the history of the leads."""
+def history_assumptions(leads: TableBinding, history: TableBinding | None) -> Iterator[str]:
+    """Yield sentences on what is not known of the history of the leads."""
     shown = shown_columns(leads)
-    sentences = []
     if shown and history is None:
-        listed = ", ".join(f"leads.{name}" for name in shown)
-        sentences.append(
-            f"The source keeps no history of {listed}: a change counts as known from the extraction that first saw it."
+        yield (
+            f"The source keeps no history of {', '.join(f'leads.{name}' for name in shown)}: a change counts as known "
+            "from the extraction that first saw it."
         )
     if early := [name for name in shown if name in FROM_CREATION]:
         listed = " and ".join(f"leads.{name}" for name in early)
         unless = "" if history is None else ", unless its history tells another"
-        sentences.append(
+        yield (
             f"The value of {listed} that the first extraction of a lead shows is assumed known from the lead's "
             f"creation{unless}."
         )
-    return sentences
 
 
 @dataclass(frozen=True)
