@@ -12,7 +12,7 @@ from store.source.checking.checks import REMEDIES
 from store.source.checking.times import (
     stated,
 )
-from store.source.checking.validation import Validated
+from store.source.checking.validation import Validated, number_of
 from store.source.contract import TABLES, SourceContractError
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import FirstOf, Flag
@@ -242,9 +242,9 @@ def refuse_orphans(connection: DuckDBPyConnection, validated: Mapping[str, Valid
     """
     sentences = []
     for name, one in validated.items():
-        number = next((place for place, check in enumerate(one.checks) if check.reason == "orphan"), None)
-        if number is None:
+        if name == "leads":
             continue
+        number = number_of(one.checks, "orphan")
         orphans, rejected, rows = one_row(
             connection,
             f"select count(*) filter (check_no = {number}), count(*) filter (check_no = {number} and lead_id in "

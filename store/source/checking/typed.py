@@ -99,9 +99,8 @@ def identity(columns: Sequence[str], cleaned: str = "cleaned") -> str:
 
 def _is_typed(column: Column, form: str | Flag, types: Mapping[str, str]) -> bool:
     """Say whether a column has times or numbers in the source, and no texts."""
-    if isinstance(form, Flag):
-        return False
-    return types[form].startswith({"time": TIMES, "number": NUMERIC}.get(column.kind, ("nothing",)))
+    typed = {"time": TIMES, "number": NUMERIC}.get(column.kind, ("nothing",))
+    return isinstance(form, str) and types[form].startswith(typed)
 
 
 def _worked(column: Column, form: str | Substitute | Flag | FirstOf | None, types: Mapping[str, str]) -> list[str]:
@@ -115,9 +114,8 @@ def _worked(column: Column, form: str | Substitute | Flag | FirstOf | None, type
             f"contact_free(raw_{name}) as free_{name}",
             f"contact_free_postal(raw_{name}) as postal_{name}",
         ]
-    if isinstance(form, str | FirstOf):
-        return [f"contact_free{'_postal' if column.postal else ''}(raw_{name}) as free_{name}"]
-    return []
+    free = f"contact_free{'_postal' if column.postal else ''}(raw_{name}) as free_{name}"
+    return [free] if isinstance(form, str | FirstOf) else []
 
 
 def _text(column: str) -> str:

@@ -259,10 +259,8 @@ def _table(
 
 def _unfit(connection: DuckDBPyConnection, name: str) -> dict[str, Any]:
     of = f"table_name in ({literals([name, EARLIER_NAMES.get(name, name)])}) and reason <> 'orphan'"
-    reasons = connection.execute(
-        f"select reason, count(*) from rejects where {of} group by reason order by 2 desc, 1"
-    ).fetchall()
-    if not reasons:
+    counted = f"select reason, count(*) from rejects where {of} group by reason order by 2 desc, 1"
+    if not (reasons := connection.execute(counted).fetchall()):
         return {}
     (before,) = one_row(connection, f"select count(*) from known_rejects where {of}")
     (first,) = one_row(connection, f"select message from rejects where {of} order by line nulls last, key limit 1")
@@ -279,22 +277,20 @@ def _rekeyed(connection: DuckDBPyConnection, binding: TableBinding) -> int:
     form, table = binding.forms[binding.table.key], binding.table
     if binding.derive_from:
         old, new = (identity(binding.derive_from, cleaned) for cleaned in ("cleaned_before", "cleaned"))
-        (rows,) = one_row(
+        return one_row(
             connection,
             f"select count(*) from (select {old} as old, {new} as new from source_{table.name}) "
             f"where old <> new and old || '-1' in (select {table.key} from known_{table.name})",
-        )
-        return int(rows)
+        )[0]
     if not isinstance(form, str):
         return 0
     before = f"contact_free_before(cleaned_before(s.{of_source(form)}))"
-    (rows,) = one_row(
+    return one_row(
         connection,
         f"select count(distinct k.{table.key}) from (select {before} as old, t.{table.key} as new from "
         f"source_{table.name} s join typed_{table.name} t on t.record = s.record where t.check_no is null) "
         f"join known_{table.name} k on k.{table.key} = old where new <> old",
-    )
-    return int(rows)
+    )[0]
 
 
 def _column(

@@ -65,8 +65,7 @@ def rows_by_overlap(
     """Count by table the new or changed rows before the last value that was stored, and how far the first lies back."""
     late = {}
     for name, mark in marks.items():
-        binding = bindings[name]
-        if binding is None:
+        if (binding := bindings[name]) is None:
             continue
         # rows from further back are read again because one was rejected, or for the sake of dates
         overlap = mark.loaded - timedelta(minutes=binding.overlap_minutes)

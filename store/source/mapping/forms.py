@@ -269,27 +269,30 @@ def faults_of(mapping: SourceMapping, models: Iterable[str]) -> Iterator[tuple[P
             ours = next((each.name for each in TABLES.values() if name.casefold().startswith(each.called)), None)
             remedy = nearest(name, TABLES) if ours is None else f"Write {ours!r}, if that is meant."
             yield ("tables", name), f"expected one of {', '.join(TABLES)}, found {name!r}. {remedy}"
-    yield from _unknown(("horizon_days",), mapping.horizon_days, models)
+    yield from _unknown(("horizon_days",), mapping.horizon_days, list(models))
     if "closing_outcomes" in mapping.model_fields_set and mapping.closes.outcomes:
         found = "expected closes.outcomes alone, found closing_outcomes, its earlier name, as well. Remove one."
         yield ("closing_outcomes",), found
-    if mapping.based_on is not None:
-        for _, sentence in _unknown((), [mapping.based_on], shipped_names(), why=" (a shipped mapping)"):
-            yield ("based_on",), sentence
+    yield from _not_one_of(("based_on",), mapping.based_on, shipped_names(), why=" (a shipped mapping)")
     for name, spec in mapping.tables.items():
         if name in TABLES:
             yield from _table_faults(name, spec)
 
 
 def _unknown(
-    place: Place, named: Iterable[str], allowed: Iterable[str], *, why: str = "", item: bool = False
+    place: Place, named: Iterable[str], allowed: Sequence[str], *, why: str = ""
 ) -> Iterator[tuple[Place, str]]:
-    listed = list(allowed)
-    expected = f"one of {', '.join(listed)}" if listed else "no column"
-    for number, name in enumerate(named):
-        if name not in listed:
-            sentence = f"expected {expected}{why}, found {name!r}. {nearest(name, listed)}"
-            yield (*place, number if item else name), sentence
+    """Yield which keys of a map in a place are not allowed."""
+    for name in named:
+        yield from _not_one_of((*place, name), name, allowed, why=why)
+
+
+def _not_one_of(
+    place: Place, name: str | None, allowed: Sequence[str], *, why: str = ""
+) -> Iterator[tuple[Place, str]]:
+    if name is not None and name not in allowed:
+        expected = f"one of {', '.join(allowed)}" if allowed else "no column"
+        yield place, f"expected {expected}{why}, found {name!r}. {nearest(name, allowed)}"
 
 
 def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
@@ -297,28 +300,27 @@ def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
     times = [column.name for column in table.columns if column.kind == "time"]
     if spec.absent and name == "leads":
         yield (*place, "absent"), "expected a table of leads, found that it is absent. Every source has leads."
-    yield from _unknown((*place, "columns"), spec.columns, table.column_names)
     numbers = [column.name for column in table.columns if column.kind == "number"]
-    yield from _unknown((*place, "units"), spec.units, numbers, why=" (a number)")
-    yield from _unknown((*place, "numbers"), spec.numbers, numbers, why=" (a number)")
-    yield from _unknown((*place, "times"), spec.times, times, why=" (a time)")
     # what a history says of a lead is read as the lead is, by the value maps and units of leads
     texts = [column.name for column in table.columns if column.kind == "text" and not column.of_lead]
-    yield from _unknown((*place, "values"), spec.values, texts, why=" (a text)")
+    for key, named, allowed, why in (
+        ("columns", spec.columns, table.column_names, ""),
+        ("units", spec.units, numbers, " (a number)"),
+        ("numbers", spec.numbers, numbers, " (a number)"),
+        ("times", spec.times, times, " (a time)"),
+        ("values", spec.values, texts, " (a text)"),
+    ):
+        yield from _unknown((*place, key), named, allowed, why=why)
     for column, form in spec.columns.items():
         if column in table.column_names:
             yield from _form_faults(table, column, form, times)
     for column, values in spec.values.items():
         if column in texts and (vocabulary := table.column(column).vocabulary):
             for found, meant in values.items():
-                if meant is not None:
-                    yield from (
-                        ((*place, "values", column, found), sentence)
-                        for _, sentence in _unknown((), [meant], vocabulary)
-                    )
+                yield from _not_one_of((*place, "values", column, found), meant, vocabulary)
     if spec.watermark is not None:
         watermark = (*place, "watermark")
-        yield from ((watermark, sentence) for _, sentence in _unknown((), [spec.watermark], times, why=" (a time)"))
+        yield from _not_one_of(watermark, spec.watermark, times, why=" (a time)")
         if not isinstance(form := spec.columns.get(spec.watermark, spec.watermark), str):
             yield (
                 watermark,
@@ -337,8 +339,9 @@ def _form_faults(table: Table, column: str, form: ColumnForm, times: Sequence[st
     place: Place = ("tables", table.name, "columns", column)
     others = [time for time in times if time != column]
     if isinstance(form, Substitute):
-        yield from ((place, sentence) for _, sentence in _unknown((), [column], times, why=" for a substitute"))
-        yield from _unknown((*place, "of"), form.of, [*others, EXTRACTION], item=True)
+        yield from _not_one_of(place, column, times, why=" for a substitute")
+        for number, name in enumerate(form.of):
+            yield from _not_one_of((*place, "of", number), name, [*others, EXTRACTION])
         if table.column(column).required and EXTRACTION not in form.of:
             yield (
                 (*place, "of"),
@@ -347,15 +350,13 @@ def _form_faults(table: Table, column: str, form: ColumnForm, times: Sequence[st
     elif isinstance(form, Flag):
         optional = [time for time in times if not table.column(time).required]
         why = " for a flag, which leaves the time of some rows empty"
-        yield from ((place, sentence) for _, sentence in _unknown((), [column], optional, why=why))
+        yield from _not_one_of(place, column, optional, why=why)
         if isinstance(form.known, Delay):
-            yield from (
-                ((*place, "known", "after"), sentence) for _, sentence in _unknown((), [form.known.after], others)
-            )
+            yield from _not_one_of((*place, "known", "after"), form.known.after, others)
     elif isinstance(form, FirstOf):
         chosen = [known.name for known in table.columns if known.vocabulary]
         why = " for a first_of, which needs a vocabulary"
-        yield from ((place, sentence) for _, sentence in _unknown((), [column], chosen, why=why))
+        yield from _not_one_of(place, column, chosen, why=why)
 
 
 def repeated_words(content: Any) -> Iterator[tuple[Place, str]]:

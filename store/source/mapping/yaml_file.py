@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import takewhile
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -262,11 +263,7 @@ def _is_tag(part: str | int) -> bool:
 
 def _to_leave_out(error: ErrorDetails) -> Place:
     """Return the place without which the rest can be judged: a form, an item or a key goes as a whole."""
-    place: list[str | int] = []
-    for part in error["loc"]:
-        if isinstance(part, int) or _is_tag(part):
-            break
-        place.append(part)
+    place = list(takewhile(lambda part: isinstance(part, str) and not _is_tag(part), error["loc"]))
     if error["type"] == "missing" and len(place) == len(error["loc"]) > 1:
         place = place[:-1]
     return tuple(place)

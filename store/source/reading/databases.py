@@ -211,7 +211,6 @@ class DatabaseSource:
 
     @staticmethod
     def _in_all(opened: Connection, source: Any, columns: Sequence[str]) -> tuple[int, ...]:
-
         counts = [func.count(), *(func.count(source.c[name]) for name in columns)]
         return tuple(opened.execute(select(*counts).select_from(source)).one())
 
@@ -290,14 +289,12 @@ def _engine(address: str, settings: Sequence[tuple[str, str]]) -> Engine:
 
 def _set_schema(opened: Connection) -> str | None:
     """Return the first schema of a ``search_path`` that the address, the user or the database has, or None."""
-    found: str | None = _rows(
+    return _rows(
         opened,
         "select case when source <> 'default' then coalesce(current_schema(), setting) end as found "
         "from pg_catalog.pg_settings where name = 'search_path'",
     )[0].found
-    return found
 
 
 def _rows(opened: Connection, query: str, **parameters: Any) -> Sequence[Any]:
-
     return opened.execute(text(query), parameters).all()

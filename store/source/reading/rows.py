@@ -211,8 +211,9 @@ def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, shown: str, f
         "bool_or(length(replace(csv_line, '\"', '')) % 2 <> length(csv_line) % 2) "
         f"from {errors} group by line order by line"
     ).fetchall()
-    by_kind = connection.execute(f"select error_type::varchar, min(line) from {errors} group by all").fetchall()
-    lines: dict[str, int] = dict(by_kind)
+    lines: dict[str, int] = dict(
+        connection.execute(f"select error_type::varchar, min(line) from {errors} group by all").fetchall()
+    )
     if (line := lines.get("INVALID ENCODING")) is not None:
         raise not_text(shown, f"line {line + form.lines_before}", form.encoding)
     if (line := lines.get("LINE SIZE OVER MAXIMUM")) is not None:

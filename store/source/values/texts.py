@@ -152,9 +152,8 @@ def _decoded(text: str) -> str:
 def _holds_number(text: str) -> bool:
     if sum(map(str.isdigit, text)) < _MIN_DIGITS:
         return False
-    if _PHONE.fullmatch(text) and not _DATE.match(text):
-        return True
-    return any(_is_number(text, run) for run in _RUN.finditer(text))
+    is_number = _PHONE.fullmatch(text) is not None and not _DATE.match(text)
+    return is_number or any(_is_number(text, run) for run in _RUN.finditer(text))
 
 
 def _is_number(text: str, run: re.Match[str]) -> bool:
