@@ -1,7 +1,5 @@
 """The commands behind the Makefile: ``python -m orchestration run`` and ``python -m orchestration ui``."""
 
-from __future__ import annotations
-
 import argparse
 import gc
 import socket

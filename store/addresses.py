@@ -6,8 +6,6 @@ its own where the address says nothing.
 The module is longer than others, because what reads an address, writes it and hides its password must agree.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a machine says when a file cannot be written or read, in one sentence with what to do. Nothing here measures."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The home: whose it is, which warehouse it belongs to, and how this process and its children find it."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Who may read what Leadline writes: its owner alone, and a group that a setting names the published file."""
 
-from __future__ import annotations
-
 import grp
 import os
 import pwd

@@ -1,7 +1,5 @@
 """Where the settings say that things lie: the home, the source, the warehouse, the mapping, and what is published."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The environment: `settings` is the one function that reads it, and what is set for other libraries is set here."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

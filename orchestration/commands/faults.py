@@ -1,7 +1,5 @@
 """What a terminal is told of an error, and the log that keeps what it is not told."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import traceback

@@ -4,8 +4,6 @@ A killed run stays "started" for ever and keeps its place in the pool, so that t
 end. Reconciliation marks such runs failed and frees what they hold.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import signal

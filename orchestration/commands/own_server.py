@@ -4,8 +4,6 @@ Whoever does not own the home can neither enter the folder of its socket nor log
 lets everybody log in, and opens the folders above the home to everybody.
 """
 
-from __future__ import annotations
-
 import atexit
 import fcntl
 import json
@@ -353,19 +351,8 @@ class Server:
         return found.pw_uid, found.pw_gid
 
 
-@contextmanager
-def serving(home: Path) -> Iterator[Server]:
-    """Keep the server of a home running."""
-    server = Server(home)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.leave()
-
-
 def started(chosen: Settings) -> Settings:
-    """Start the server where the settings ask for it, and return them with its address.
+    """Start the server that the settings ask for, and return them with its address.
 
     It listens on a Unix socket alone, and stops with the last process that asked for it. Where that was killed, it
     stops with the next.
@@ -375,8 +362,6 @@ def started(chosen: Settings) -> Settings:
     SettingError
         If it does not start.
     """
-    if chosen.warehouse != OWN_SERVER:
-        return chosen
     server = Server(chosen.home)
     server.start()
     atexit.register(_left, server)

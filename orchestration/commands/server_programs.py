@@ -3,8 +3,6 @@
 A socket lies in a folder that its user alone can enter.
 """
 
-from __future__ import annotations
-
 import getpass
 import os
 import re

@@ -1,7 +1,5 @@
 """The summary at the end of a run: what was scored, how good the models are, where things lie, what to do next."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime
 from typing import Any

@@ -5,8 +5,6 @@ A browser sends requests to 127.0.0.1 for any page that it shows. A page that ha
 that origin as ``Origin``. Neither is answered.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass

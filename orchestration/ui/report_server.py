@@ -4,8 +4,6 @@
 gone.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 import subprocess

@@ -1,7 +1,5 @@
 """The dbt project as files: its manifest, the code of a feature view, and its variables."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -3,8 +3,6 @@
 `assets.features.proof` makes the verdict of the evidence.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

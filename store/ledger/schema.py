@@ -1,7 +1,5 @@
 """The tables of the ledger, and how a ledger of an earlier release becomes one of this release."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Shorter horizons, tried after a refusal: labels over each, by the SQL of the last build, in a scratch place."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

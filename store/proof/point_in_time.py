@@ -29,8 +29,6 @@ before (`store.features.sql_review`). The proof reads and writes nothing else of
 said of it stands in `assets.features.proof`.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from datetime import datetime

@@ -3,8 +3,6 @@
 Leads and moments are chosen by chance, the same ones for the same clock.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from bisect import bisect_right

@@ -1,7 +1,5 @@
 """Where readers find the marts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 _REACHED: set[str] = set()

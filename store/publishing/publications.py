@@ -1,7 +1,5 @@
 """A publication compared with what it replaces: evidence from both, and what of it nobody may lose by mistake."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

@@ -17,9 +17,10 @@ import psycopg2
 import pytest
 
 from orchestration.commands import own_server, server_programs
-from orchestration.commands.own_server import LOGINS, Server, serving, started
+from orchestration.commands.own_server import LOGINS, Server, started
 from store.places import SettingError
 from store.settings import settings
+from tests.postgres import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,6 @@ takes some characters of a path for a pattern and others for its own: it reads t
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from duckdb import DuckDBPyConnection
 
@@ -211,36 +210,7 @@ def _cannot_read(shown: str, error: OSError) -> SourceContractError:
     )
 
 
-class Source(Protocol):
-    """Where the tables come from."""
-
-    @property
-    def description(self) -> str:
-        """The address without its password."""
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder, when it is one."""
-
-    def columns(self) -> Tables:
-        """Return the columns by table."""
-
-    def place(self, source_table: str) -> str:
-        """Return the name of a table as a person would look for it."""
-
-    def type_of(self, source_table: str, column: str) -> str | None:
-        """Return the type of a column, as the source names it; None of one that may not be read."""
-
-    def read(
-        self,
-        connection: DuckDBPyConnection,
-        *,
-        table: str,
-        source_table: str,
-        columns: Sequence[str],
-        since: tuple[str, datetime] | None,
-    ) -> Reading:
-        """Create the relation ``source_<table>``; ``since`` bounds a column of a database from below."""
+Source = FolderSource | DatabaseSource
 
 
 def open_source(address: str, *, schema: str | None = None) -> Source:

@@ -1,7 +1,5 @@
 """The marts of a DuckDB file: the copy that readers open, and what a warehouse that was lost takes back from it."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The marts of a PostgreSQL database: how a build reaches its readers, and the role by which they read."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
