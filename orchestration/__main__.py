@@ -10,7 +10,7 @@ from orchestration.commands import faults, foreground, own_server, server_progra
 from orchestration.commands.server_programs import NotStartedError
 from store.home import make_home, point_at_home, refuse_other_warehouse
 from store.places import OWN_SERVER, PROJECT, SettingError
-from store.publishing.publication import has_published
+from store.publishing.publications import has_published
 from store.settings import Settings, prepare_process, settings
 
 YOUNG_OBJECTS = 50_000

@@ -19,7 +19,7 @@ from store.ledger.measurements import LATENESS, Lateness
 from store.ledger.schema import ledger
 from store.ledger.table import replace_measurement
 from store.measuring.lateness import measure_lateness
-from store.publishing.publication import Publication
+from store.publishing.publications import Publication
 from store.source.contract import TABLES, SourceContractError
 from store.warehouse.warehouse import NoExtractionError, Warehouse
 

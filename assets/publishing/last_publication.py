@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from assets.platform import keys
 from assets.platform.event_log import latest_materialization
-from store.publishing.publication import Publication
-from store.publishing.publications import read
+from store.publishing.publications import Publication, read
 from store.warehouse.engine import HISTORY, SCORES, Standing, known_versions
 from store.warehouse.warehouse import Warehouse
 

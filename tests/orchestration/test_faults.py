@@ -11,7 +11,7 @@ import pytest
 from orchestration.__main__ import main
 from orchestration.commands import instance
 from orchestration.commands.server_programs import NotStartedError
-from store.publishing.publication import Publication
+from store.publishing.publications import Publication
 from store.settings import shown
 
 if TYPE_CHECKING:

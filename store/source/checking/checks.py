@@ -14,7 +14,7 @@ from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import Flag, Substitute
 from store.source.record import Column
 from store.source.sql import literals
-from store.source.values.formats import ISO
+from store.source.values.functions import ISO
 
 TRUE = ("true", "t", "yes", "y", "1", "1.0", "x", "on", "ja", "j", "wahr", "oui", "vrai", "si", "s\u00ed", "sim")
 

@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 from store.source.mapping.binding import TableBinding
 from store.source.record import Column
 from store.source.sql import literal, literals, of_source, one_row
-from store.source.values.formats import ISO, UTC_ZONE, Spelling, spelling, typed_spelling
+from store.source.values.functions import ISO, UTC_ZONE, Spelling, spelling, typed_spelling
 
 TIMES = ("TIMESTAMP", "DATE")
 """How the types of DuckDB begin that hold times."""

@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 from store.source.contract import EARLIER_NAMES
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import ColumnForm, FirstOf, Flag, Substitute
-from store.source.values.formats import ISO, UTC_ZONE
+from store.source.values.functions import ISO, UTC_ZONE
 
 ENDS = "ends"
 """The key under which `delivered` keeps the last fact of a folder."""

@@ -11,7 +11,7 @@ from store.source.comparing.evidence import Earlier, needs_whole
 from store.source.contract import CHANGES, EARLIER_NAMES
 from store.source.mapping.binding import TableBinding
 from store.source.sql import literals, one_row
-from store.source.values.formats import UTC_ZONE
+from store.source.values.functions import UTC_ZONE
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from store.source.mapping.forms import (
 )
 from store.source.reading.tables import Tables, find_column, has_no_header, shown_columns
 from store.source.record import Table
-from store.source.values.formats import ISO, UTC_ZONE
+from store.source.values.functions import ISO, UTC_ZONE
 from store.source.values.texts import folded
 
 MOST_OTHERS = 20

@@ -21,7 +21,7 @@ from pydantic import (
 from store.source.contract import TABLES
 from store.source.mapping.yaml_file import Place, form_tag, nearest
 from store.source.record import Table
-from store.source.values.formats import ISO, UTC_ZONE, fault_of, is_zone
+from store.source.values.functions import ISO, UTC_ZONE, fault_of, is_zone
 from store.source.values.texts import MISSING, folded, plain
 
 SHIPPED = Path(__file__).parent / "shipped"

@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 
 from store.places import PROJECT
-from store.publishing.publication import Publication
+from store.publishing.publications import Publication
 from store.warehouse.engine import Standing
 from store.warehouse.postgres import marts as database_marts
 from store.warehouse.postgres.engine import PostgresConnection

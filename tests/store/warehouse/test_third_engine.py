@@ -13,7 +13,7 @@ from benchmarks.planting import SUBJECT
 from store.ledger.schema import ensure
 from store.places import SettingError
 from store.proof.point_in_time import prove
-from store.publishing.publication import Publication
+from store.publishing.publications import Publication
 from store.settings import settings
 from store.warehouse.engine import HISTORY, Excerpt
 from store.warehouse.tables import columns_of, insert_rows
