@@ -107,8 +107,7 @@ def _of_published(current: Settings, before: tuple[int, int] | None) -> str:
     """Return what readers have after a run that has failed, and had the published file of `before`."""
     if has_published(str(current.publication_record)):
         return "What was scored is published: it failed after that."
-    after = _published_file(current)
-    if after is None and current.warehouse.startswith("duckdb:"):
+    if (after := _published_file(current)) is None and current.warehouse.startswith("duckdb:"):
         was_there = before is not None or current.publication_record.exists()
         return f"Nothing was published{f', and {current.published} is gone' if was_there else ''}."
     if after != before:

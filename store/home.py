@@ -23,8 +23,7 @@ def refuse_other_warehouse(chosen: Settings) -> None:
     SettingError
         If it does.
     """
-    belongs_to = _belongs_to(chosen)
-    if belongs_to is not None and not same_place(belongs_to, chosen.warehouse_of_home):
+    if (belongs_to := _belongs_to(chosen)) is not None and not same_place(belongs_to, chosen.warehouse_of_home):
         raise SettingError(
             f"LEADLINE_WAREHOUSE: expected {belongs_to}, the warehouse of the home {chosen.home}, found "
             f"{chosen.warehouse_of_home}. Give another home (HOME_DIR=<folder> with make, else LEADLINE_HOME), or that "

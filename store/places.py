@@ -47,8 +47,7 @@ def published_in(value: str | None, warehouse: str, home: Path) -> Path | None:
         )
     folder = path_of("LEADLINE_PUBLISHED", value, "a folder")
     refuse_path("LEADLINE_PUBLISHED", str(folder), "?\\")
-    own = [home / name for name in sorted(OWN_NAMES - {"published"})]
-    if folder == home or any(folder.is_relative_to(each) for each in own):
+    if folder == home or any(folder.is_relative_to(home / name) for name in OWN_NAMES - {"published"}):
         raise SettingError(
             f"LEADLINE_PUBLISHED: expected a folder for the published file alone, found {folder}, which is one of "
             f"Leadline's own in the home {home}. Name one outside of the home, or unset the variable."
@@ -84,8 +83,7 @@ def default_home(source: str | None, warehouse: str | None = None) -> Path:
     on_postgres = warehouse is not None and (warehouse == OWN_SERVER or is_database(warehouse))
     if source is None or "://" in source:
         return default / "on_postgres" if on_postgres else default
-    name = Path(source).name
-    if name in OWN_NAMES:
+    if (name := Path(source).name) in OWN_NAMES:
         raise SettingError(
             f"LEADLINE_SOURCE: expected a folder whose name can name its home under {default}, found {name!r}, "
             "which is a name of Leadline's own there. Set LEADLINE_HOME, or rename the folder."

@@ -139,11 +139,10 @@ class Settings:
     def _is_on_own_server(self) -> bool:
         if not is_database(self.warehouse):
             return False
-        sockets = {str(self.own_server)}
-        running = self.own_server / "postmaster.pid"
+        sockets, running = [str(self.own_server)], self.own_server / "postmaster.pid"
         if running.is_file():
             # its socket lies elsewhere where the path of the home is too long for one
-            sockets.update(running.read_text(encoding="utf-8", errors="replace").splitlines()[4:5])
+            sockets += running.read_text(encoding="utf-8", errors="replace").splitlines()[4:5]
         return parsed(self.warehouse).get("host") in sockets
 
     @property

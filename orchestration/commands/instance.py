@@ -106,8 +106,7 @@ def _set_damaged_aside(path: Path, *, whole: bool) -> None:
     """
     if not os.path.lexists(path):
         return
-    problem = _problem(path, whole=whole)
-    if problem is None:
+    if (problem := _problem(path, whole=whole)) is None:
         return
     sys.stderr.write(
         f"  {path}: expected a database of Dagster, found that it is damaged ({problem}): it is now {set_aside(path)}, "
@@ -148,7 +147,9 @@ def _problem(path: Path, *, whole: bool) -> str | None:
                 found = connection.execute("pragma quick_check(1)").fetchall()
             else:
                 found = [("ok",)]
-            if not connection.execute("select 1 from sqlite_schema limit 1").fetchall() and not _is_being_made(path):
+            # one that another process has just begun has no tables for a moment
+            is_new = time.time() - path.stat().st_mtime < NEW_SECONDS
+            if not is_new and not connection.execute("select 1 from sqlite_schema limit 1").fetchall():
                 return "it has no tables"
     except sqlite3.OperationalError:
         # locked, not readable, on a disk that is full: the damage is not in the file
@@ -156,11 +157,6 @@ def _problem(path: Path, *, whole: bool) -> str | None:
     except sqlite3.DatabaseError as error:
         return str(error)
     return None if found == [("ok",)] else " ".join(str(found[0][0]).split())
-
-
-def _is_being_made(path: Path) -> bool:
-    """Say whether another process has just begun a database, which has no tables for a moment."""
-    return time.time() - path.stat().st_mtime < NEW_SECONDS
 
 
 def reconcile(instance: dg.DagsterInstance) -> list[str]:
@@ -174,8 +170,7 @@ def reconcile(instance: dg.DagsterInstance) -> list[str]:
     _set_damaged_logs_aside(instance)
     dead = dead_runs(_evidence(instance), _running_since())
     for run_id in dead:
-        run = instance.get_run_by_id(run_id)
-        if run is not None:
+        if (run := instance.get_run_by_id(run_id)) is not None:
             instance.report_run_failed(
                 run, message="The process of this run is gone: it was killed. Found when the next run was started."
             )
@@ -225,11 +220,11 @@ def _process_ids(instance: dg.DagsterInstance, run: dg.DagsterRun) -> frozenset[
 
 
 def _running_since() -> dict[int, datetime]:
-    running = {}
-    for process in psutil.process_iter(["pid", "create_time", "status"]):
-        if process.info["status"] != psutil.STATUS_ZOMBIE:
-            running[process.info["pid"]] = datetime.fromtimestamp(process.info["create_time"], UTC)
-    return running
+    return {
+        process.info["pid"]: datetime.fromtimestamp(process.info["create_time"], UTC)
+        for process in psutil.process_iter(["pid", "create_time", "status"])
+        if process.info["status"] != psutil.STATUS_ZOMBIE
+    }
 
 
 _OWN_CLASS = re.compile(r"^(?:assets|store|models|orchestration)\.[\w.]+: ")

@@ -135,8 +135,7 @@ class Server:
     @property
     def process_id(self) -> int | None:
         """The process of the server, if it runs; it has started all others of the server."""
-        said = self._said()
-        if not said or not said[0].isdecimal():
+        if not (said := self._said()) or not said[0].isdecimal():
             return None
         process_id = int(said[0])
         # it may end meanwhile

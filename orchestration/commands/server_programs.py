@@ -152,11 +152,9 @@ def run(command: list[Any], folder: Path, account: tuple[int, int] | None, given
 def why_not_started(folder: Path, error: NotStartedError) -> str:
     """Return why a server does not start on a folder, in one sentence with what to do."""
     text = str(error)
-    known = explained(text, folder.parent, room(folder.parent))
-    if known is not None:
+    if (known := explained(text, folder.parent, room(folder.parent))) is not None:
         return known
-    found = _FATAL.findall(text)
-    if not found:
+    if not (found := _FATAL.findall(text)):
         return text
     said = next(each for each in found[-1] if each)
     if _RIGHTS.search(said):

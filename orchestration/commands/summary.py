@@ -78,8 +78,7 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     if by_action:
         lines.append("actions    " + ", ".join(f"{action} {n:,}" for action, n in by_action))
     outside = {name: logs[name][2] for name in scoring}
-    beyond = [f"{n:,} by {name} ({_causes(connection, name)})" for name, n in outside.items() if n]
-    if beyond:
+    if beyond := [f"{n:,} by {name} ({_causes(connection, name)})" for name, n in outside.items() if n]:
         lines.append(f"marked     scored outside of what was learnt from: {', '.join(beyond)} (…_outside_training)")
     return lines, unscored
 
@@ -139,8 +138,7 @@ def _model(connection: Connection, artifacts: ArtifactStore, name: str) -> str:
     lines = [f"model      {name} {version}: {figures}"]
     if census is not None:
         lines.append(f"           census: {_census(json.loads(census))}")
-    confirmed = _confirmed(json.loads(evidence))
-    if confirmed:
+    if confirmed := _confirmed(json.loads(evidence)):
         lines.append(f"           suspected of hindsight, and confirmed by a person: {confirmed}")
     if outcome == "refuse":
         lines.append(f"           not promoted: {why}")
@@ -169,8 +167,7 @@ def _census(census: dict[str, Any]) -> str:
 
 
 def _proof(current: Settings, as_of: datetime) -> list[str]:
-    certificate = CompiledSql(root=str(current.compiled)).certificate(LEAD_FEATURES.name, as_of)
-    if certificate is None:
+    if (certificate := CompiledSql(root=str(current.compiled)).certificate(LEAD_FEATURES.name, as_of)) is None:
         return []
     said = json.loads(certificate)
     if "error" in said:

@@ -103,8 +103,7 @@ class _Reports(BaseHTTPRequestHandler):
         self._answer(whole=False)
 
     def _answer(self, *, whole: bool) -> None:
-        refusal = wrong_host(self.headers.get_all("host", []), self._addresses)
-        if refusal is not None:
+        if (refusal := wrong_host(self.headers.get_all("host", []), self._addresses)) is not None:
             self._say(refusal.status, refusal.reason, whole=whole)
             return
         parts = path_in_folder(self.path)

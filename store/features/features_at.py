@@ -152,8 +152,7 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
         raise QuestionError(
             f"{text}: expected a .csv or .parquet file, or a table of the warehouse as schema.table; found neither."
         )
-    found: pd.DataFrame = connection.execute(f"select * from {text}").df()
-    return found
+    return connection.execute(f"select * from {text}").df()
 
 
 def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
@@ -166,8 +165,7 @@ def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
     """
     import pandas as pd
 
-    missing = [name for name in (LEAD_ID, AS_OF) if name not in question.columns]
-    if missing:
+    if missing := [name for name in (LEAD_ID, AS_OF) if name not in question.columns]:
         raise QuestionError(
             f"question: expected the columns {LEAD_ID} and {AS_OF}, found {list(question.columns)}; "
             f"{' and '.join(missing)} is missing."

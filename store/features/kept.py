@@ -5,7 +5,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -102,10 +101,8 @@ class Certificate:
     @property
     def rows_by_variant(self) -> dict[str, int]:
         """Rows compared of features and labels, by what was changed."""
-        counted: Counter[str] = Counter()
-        for each in self.comparisons:
-            counted[each.variant] += each.rows
-        return dict(counted)
+        variants = dict.fromkeys(each.variant for each in self.comparisons)
+        return {name: sum(each.rows for each in self.comparisons if each.variant == name) for name in variants}
 
     @property
     def differences(self) -> list[Difference]:
@@ -261,8 +258,7 @@ class CompiledSql:
 
     def certificate(self, view: str, as_of: datetime) -> str | None:
         """Return the certificate of a feature view, if the build of a clock has one that can be read."""
-        build = self._last()
-        if build is None:
+        if (build := self._last()) is None:
             return None
         try:
             said = read_object(self._certificate(view))
@@ -280,8 +276,7 @@ class CompiledSql:
             If the build of the clock has no proof, or a failed one that nobody has accepted.
         """
         text = self.certificate(view, as_of)
-        refusal = verdict(None if text is None else json.loads(text))
-        if refusal is not None:
+        if (refusal := verdict(None if text is None else json.loads(text))) is not None:
             raise UnprovedError(f"{view} as of {as_of.isoformat()}: {refusal}")
 
     def _last(self) -> Build | None:

@@ -69,12 +69,11 @@ def training_rows(connection: Connection, declaration: ModelDeclaration, labels:
     joined = f"left join {view.entity_table} as entities using ({view.key})" if entity else ""
     there = columns_of(connection, "labels", declaration.label)
     success = f", labels.{SUCCEEDED_AT}" if SUCCEEDED_AT in there else ""
-    frame: pd.DataFrame = connection.execute(
+    return connection.execute(
         f"select features.*{entity}, labels.{declaration.label_column}{success} "
         f"from {view.schema}.{view.name} as features "
         f"inner join {labels} as labels using ({view.key}, as_of) {joined} {where}"
     ).df()
-    return frame
 
 
 def census(
@@ -129,9 +128,8 @@ def census_in(
         place.run(build.affected_by([OBSERVATIONS], targets))
         if view.value_table:
             joined = f"left join {place.relation(targets[-1])} as worth using ({view.key}, {AS_OF})"
-        found: pd.DataFrame = connection.execute(
+        return connection.execute(
             f"select features.*, labels.{declaration.label_column}{value} from {place.relation(features)} as features "
             f"inner join {place.relation(label)} as labels using ({view.key}, {AS_OF}) {joined} "
             f"order by {view.key}, {AS_OF}"
         ).df()
-    return found

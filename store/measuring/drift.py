@@ -105,12 +105,11 @@ def matured_labels(
     clock: datetime,
 ) -> int:
     """Count the labels of observations after `since`, over the champion's horizon, that have matured by the clock."""
-    counted: int = connection.execute(
+    return connection.execute(
         f"select count(*) from labels.{declaration.label} "
         "where as_of > $1 and matures_at <= $2 and matures_at = as_of + $3 * interval '1 day'",
         [since, clock, champion.manifest["horizon_days"]],
     ).fetchall()[0][0]
-    return counted
 
 
 def _gather(
@@ -312,9 +311,8 @@ def _failed_at(looks: Looks, clock: datetime) -> tuple[str, ...]:
 
 
 def _evaluated_rows(connection: Connection, champion: Candidate, clock: datetime) -> int:
-    rows: int = connection.execute(
+    return connection.execute(
         "select coalesce(max(rows_current), 0) from ml.ml_drift_logs "
         "where model = $1 and version = $2 and as_of = $3 and check_name = $4",
         [champion.model, champion.version, clock, MEASURED_ON_LABELS],
     ).fetchall()[0][0]
-    return rows

@@ -98,8 +98,7 @@ class Sample:
         ]
         self.windows = {name: int(found[1]) for name in self.features if (found := _WINDOW.search(name))}
         facts = sum(self.value(f"select count(*) from {quoted(name)}") for name in self.sources)
-        observations = self.value(f"select count(*) from {quoted(subject.view)}")
-        if not observations:
+        if not (observations := self.value(f"select count(*) from {quoted(subject.view)}")):
             raise NothingToProveError(
                 f"{'.'.join(subject.view)}: expected observations up to the clock {build.as_of.isoformat()}, found "
                 "none. Load more history."

@@ -125,8 +125,7 @@ def findings(replacement: Replacement) -> list[str]:
             f"lost, and {built.rows.get(HISTORY, 0):,} rows would be there"
         )
     for name, columns in published.columns.items():
-        gone = [column for column in columns if name in built.columns and column not in built.columns[name]]
-        if gone:
+        if gone := [column for column in columns if name in built.columns and column not in built.columns[name]]:
             found.append(
                 f"marts.{name}: {len(columns)} columns are published, {', '.join(gone)} among them, which "
                 f"{'is' if len(gone) == 1 else 'are'} not built any more"

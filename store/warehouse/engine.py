@@ -168,7 +168,10 @@ class Readers(ABC):
         """
 
     def take_back(
-        self, connection: Connection, required: Callable[[], Sequence[str]], warn: Callable[[str], None]
+        self,
+        connection: Connection,  # noqa: ARG002 - of the shared interface
+        required: Callable[[], Sequence[str]],  # noqa: ARG002 - of the shared interface
+        warn: Callable[[str], None],  # noqa: ARG002 - of the shared interface
     ) -> int:
         """Add rows of the published history to that of a warehouse which has lost them, and count them.
 
@@ -180,7 +183,6 @@ class Readers(ABC):
         warn : callable
             Receives a sentence for people.
         """
-        del connection, required, warn
         return 0
 
 
@@ -289,6 +291,7 @@ class Engine(ABC):
     def shown(self) -> str:
         """The address, fit to be shown: without a password."""
 
+    @abstractmethod
     def canonical(self, environment: Mapping[str, str]) -> str:
         """Return the address as every client of the warehouse reads it alike.
 
@@ -302,8 +305,6 @@ class Engine(ABC):
         AddressError
             If there is no such form.
         """
-        del environment
-        return self.address
 
     @abstractmethod
     def environment(self) -> dict[str, str]:
@@ -323,14 +324,12 @@ class Engine(ABC):
             If it does not answer.
         """
 
-    def is_lost(self, error: Exception) -> bool:
+    def is_lost(self, error: Exception) -> bool:  # noqa: ARG002 - of the shared interface
         """Say whether an error means that a connection is lost, and may come back."""
-        del error
         return False
 
-    def is_interrupted(self, error: Exception) -> bool:
+    def is_interrupted(self, error: Exception) -> bool:  # noqa: ARG002 - of the shared interface
         """Say whether a driver has raised an error in place of the interruption by Ctrl-C."""
-        del error
         return False
 
     @abstractmethod

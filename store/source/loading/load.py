@@ -51,8 +51,7 @@ class DuckdbTarget:
         """
         existing: set[str] = set()
         stored_as: dict[str, str] = {}
-        attached = self._path.exists()
-        if attached:
+        if attached := self._path.exists():
             attach = f"attach {literal(str(self._path))} as warehouse (read_only)"
             patiently(str(self._path), lambda: connection.execute(attach))
             stored_as = self._stored_as(

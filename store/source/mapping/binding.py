@@ -166,8 +166,7 @@ def _forms(
             forms[column.name] = None if flag is None else Flag(flag=flag, known=form.known)
         else:
             candidates = [lookup(name, required=False, named=named) for name in form.first_of]
-            present = [name for name in candidates if name is not None]
-            if not present and column.required:
+            if not (present := [name for name in candidates if name is not None]) and column.required:
                 missing[form.first_of[0]] = True
             forms[column.name] = FirstOf(first_of=present) if present else None
     return forms, missing

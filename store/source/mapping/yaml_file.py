@@ -161,8 +161,7 @@ class _Reading:
         if any(node is outer for outer in self._within):
             self._fault(node, place, f"expected content, found an alias of what it stands in. Write {node.tag!r} out.")
             return None
-        known = node.tag.removeprefix(TAG)
-        if known not in (*SCALARS, "map", "seq"):
+        if (known := node.tag.removeprefix(TAG)) not in (*SCALARS, "map", "seq"):
             self._fault(node, place, f"expected text without a tag, found the tag {node.tag}. Remove the tag.")
         if isinstance(node, yaml.ScalarNode):
             # in a list `null` is a word as well: there is no key that could be without a value
@@ -215,8 +214,7 @@ def form_tag(model: type[BaseModel] | type[str]) -> str:
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return the remedy for a name that is not allowed: the nearest one that is, where one is near."""
     listed = list(allowed)
-    found = get_close_matches(name.casefold(), listed, n=1)
-    if not found and len(name) > 2:
+    if not (found := get_close_matches(name.casefold(), listed, n=1)) and len(name) > 2:
         found = [each for each in listed if each.startswith(name.casefold())]
     return f"Write {found[0]!r}, if that is meant." if found else "Correct or remove it."
 

@@ -236,8 +236,7 @@ class DatabaseSource:
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
             found = without_secrets(first_line(cause), self._address)
-            code = getattr(cause, "pgcode", None)
-            if code is None or code.startswith(("08", "57P")):
+            if (code := getattr(cause, "pgcode", None)) is None or code.startswith(("08", "57P")):
                 raise SourceContractError(
                     f"source {self.description}: expected a PostgreSQL database that answers, found {found}. "
                     "Check the address, the password and that the server can be reached."

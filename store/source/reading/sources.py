@@ -182,8 +182,7 @@ def _parts(folder: Path, kind: str) -> list[Path]:
     """
     parts = []
     for path in sorted(folder.iterdir()):
-        named = _table_of(path.name)
-        if named is not None and named[1] == kind and path.is_file():
+        if (named := _table_of(path.name)) is not None and named[1] == kind and path.is_file():
             parts.append(path)
         elif path.is_dir() or not (path.name in BESIDE_PARTS or path.name.startswith(".")):
             # a job that has not finished (_temporary), a table with versions (_delta_log), partitions (year=2026)

@@ -87,11 +87,15 @@ class FileReaders(Readers):
         self._path = path
         self._group = group
 
-    def found(self, connection: Connection, names: Sequence[str], last: Standing) -> Found:
+    def found(
+        self,
+        connection: Connection,
+        names: Sequence[str],
+        last: Standing,  # noqa: ARG002 - of the shared interface
+    ) -> Found:
         """Measure the published file beside the warehouse; lost are rows whose key the history there lacks."""
         import duckdb
 
-        del last
         with attached(connection, self._path) as problem:
             if problem is not None:
                 return Found(standing=Standing(), problem=problem)
@@ -108,12 +112,11 @@ class FileReaders(Readers):
         names: Sequence[str],
         last: Standing,
         review: Callable[[Connection, Found, Standing], None],
-        warn: Callable[[str], None],
+        warn: Callable[[str], None],  # noqa: ARG002 - of the shared interface
     ) -> tuple[Standing, Mapping[str, Any]]:
         """Swap the file for a copy of the marts."""
         import duckdb
 
-        del warn
         make_folder(self._path.parent)
         unfinished = self._path.with_name(f".{self._path.name}.unfinished")
         _remove(unfinished)

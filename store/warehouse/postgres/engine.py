@@ -200,9 +200,14 @@ class PostgresConnection:
                 table, pa.table(dict(zip(columns, arrays, strict=True))), mode="append", db_schema_name=schema
             )
 
-    def change_key(self, schema: str, table: str, key: Sequence[str], definition: str) -> None:
+    def change_key(
+        self,
+        schema: str,
+        table: str,
+        key: Sequence[str],
+        definition: str,  # noqa: ARG002 - of the shared interface
+    ) -> None:
         """Swap the constraint of the key."""
-        del definition
         self.execute(f"alter table {schema}.{table} drop constraint {table}_pkey, add primary key ({', '.join(key)})")
 
     def register(self, name: str, frame: pd.DataFrame) -> None:
@@ -300,7 +305,10 @@ class Postgres(Engine):
                     connection.copy_into(memory, each)
             yield memory
 
-    def readers(self, published: Path, group: str | None = None) -> Readers:
+    def readers(
+        self,
+        published: Path,  # noqa: ARG002 - of the shared interface
+        group: str | None = None,  # noqa: ARG002 - of the shared interface
+    ) -> Readers:
         """Return schema ``marts`` of the database."""
-        del published, group
         return DatabaseReaders(self.shown, self.marts)

@@ -173,8 +173,7 @@ class DatabaseReaders(Readers):
             )
             for name in sorted(names)
         ]
-        refused = [reason for mart in marts if (reason := refusal(mart)) is not None]
-        if refused:
+        if refused := [reason for mart in marts if (reason := refusal(mart)) is not None]:
             raise MartsRefusedError("\n".join([*refused, "Nothing has changed: readers see the marts of before."]))
         found = self.found(connection, names, last)
         built = measure_standing(connection, names, schema=self._built)

@@ -64,8 +64,12 @@ class _World(World):
         self._planned = planned
         self._place = place
 
-    def fill(self, name: Name, columns: Mapping[str, str], query: str) -> None:
-        del columns
+    def fill(
+        self,
+        name: Name,
+        columns: Mapping[str, str],  # noqa: ARG002 - of the shared interface
+        query: str,
+    ) -> None:
         self._place.fill(name, query)
 
     def make(self, name: Name, query: str, *, kind: str = "table") -> None:
