@@ -58,7 +58,6 @@ def _chosen(chosen: argparse.Namespace, given: Settings) -> int:
 
 
 def _with_server(given: Settings) -> Settings:
-    """Start the server of Leadline's own where it is asked for."""
     if given.warehouse != OWN_SERVER:
         return given
     try:

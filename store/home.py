@@ -76,7 +76,6 @@ def _belongs_to(chosen: Settings) -> str | None:
 
 
 def _in_home(chosen: Settings) -> list[Path]:
-    """Return where the warehouse that was chosen lies in the home, if it does."""
     if chosen.warehouse_of_home == OWN_SERVER:
         return [chosen.own_server / "PG_VERSION"]
     engine = engine_of(chosen.warehouse)

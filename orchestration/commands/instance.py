@@ -85,7 +85,6 @@ def open_instance(chosen: Settings) -> dg.DagsterInstance:
 
 
 def _databases(dagster_home: Path) -> list[Path]:
-    """Return the databases that every run opens; each run has one of its own beside them."""
     for folder in ("history", "history/runs", "schedules", "storage"):
         make_folder(dagster_home / folder)
     return [

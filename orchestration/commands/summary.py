@@ -98,7 +98,6 @@ def overridden(current: Settings, extraction: Extraction) -> list[str]:
 
 
 def _losses(current: Settings) -> list[str]:
-    """Return what readers have lost by the last publication, which a person has accepted."""
     record = publications.read(current.publication_record)
     return [] if record is None else [f"lost       {each}; a person accepted it" for each in record.accepted]
 

@@ -262,7 +262,6 @@ def answer(
 
 
 def _as_rows(question: pd.DataFrame) -> pd.DataFrame:
-    """Return the question as the SQL reads it: its rows by their place."""
     import pandas as pd
 
     return pd.DataFrame(

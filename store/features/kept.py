@@ -280,7 +280,6 @@ class CompiledSql:
             raise UnprovedError(f"{view} as of {as_of.isoformat()}: {refusal}")
 
     def _last(self) -> Build | None:
-        """Return the last build; None where there is none that can be read."""
         try:
             return compiled.read(self.path)
         except NotCompiledError:

@@ -249,7 +249,6 @@ def _parsed(text: str) -> nodes.Template:
 
 
 def _is_hook(text: str) -> bool:
-    """Say whether a hook is a call of one of `HOOKS` and nothing else."""
     body = _parsed(text.strip()).body
     if len(body) != 1 or not isinstance(body[0], nodes.Output) or len(body[0].nodes) != 1:
         return False
@@ -332,7 +331,6 @@ def _of_clock(tree: nodes.Template, clocks: Collection[str]) -> Iterator[str]:
 
 
 def _clock_macros(macros: Mapping[str, str]) -> set[str]:
-    """Return the macros that give the clock."""
     calls: dict[str, set[str]] = {}
     for name, text in macros.items():
         try:

@@ -299,7 +299,6 @@ def gather_retrain_evidence(
 
 
 def _looks(connection: Connection, query: str, parameters: list[Any]) -> Looks:
-    """Return the looks of a query for clock, check, and whether it failed."""
     found: dict[datetime, list[str]] = {}
     for moment, check, failed in connection.execute(query, parameters).fetchall():
         found.setdefault(moment, []).extend([check] if failed else [])

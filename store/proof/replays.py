@@ -81,7 +81,6 @@ class Replays:
                 yield from self._asked(unchanged, base, moment, "past", around.past_changed, held)
 
     def _fill(self, place: World, query: Query) -> None:
-        """Fill schema ``raw`` of a world, of the sampled leads."""
         for name in self._sample.sources:
             columns = self._sample.columns[name]
             listed = ", ".join(columns)
@@ -111,7 +110,6 @@ class Replays:
         return {table: self._rows(place, table) for table in (*self._sample.subject.tables, OWN)}
 
     def _own_and_asked(self, place: World, moments: Sequence[datetime], each_lead: bool) -> str:
-        """Return the query of observations of a build, and in their place of leads that are asked for."""
         among = self._sample.among(self._sample.observed, "leads.")
         asked = [f"{open_at(place, each)} and {among}" for each in moments]
         if each_lead:

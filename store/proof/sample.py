@@ -192,7 +192,6 @@ def common_moments(sample: Sample) -> list[datetime]:
 
 
 def _rare(sample: Sample, first: datetime, last: datetime) -> list[datetime]:
-    """Return when facts of the rarer half of the kinds were known."""
     seed = sample.build.as_of.isoformat()
     kinds = [
         (facts, kind, known)

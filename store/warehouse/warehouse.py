@@ -162,7 +162,6 @@ class Warehouse:
 
     @contextmanager
     def _may_be_lost(self) -> Iterator[None]:
-        """Say what to do where a connection is lost."""
         try:
             yield
         except Exception as error:

@@ -127,7 +127,6 @@ def measure_points(
 
 
 def _is_open(column: Column, binding: TableBinding) -> bool:
-    """Say whether a column has numbers, and the mapping does not say how they are written."""
     if column.of_lead:
         return binding.leads is not None and not binding.leads.numbers
     return column.kind == "number" and column.name not in binding.numbers

@@ -98,13 +98,11 @@ def identity(columns: Sequence[str], cleaned: str = "cleaned") -> str:
 
 
 def _is_typed(column: Column, form: str | Flag, types: Mapping[str, str]) -> bool:
-    """Say whether a column has times or numbers in the source, and no texts."""
     typed = {"time": TIMES, "number": NUMERIC}.get(column.kind, ("nothing",))
     return isinstance(form, str) and types[form].startswith(typed)
 
 
 def _worked(column: Column, form: str | Substitute | Flag | FirstOf | None, types: Mapping[str, str]) -> list[str]:
-    """Return the texts that are made of a raw value: in plain characters, and without contact data."""
     name = column.name
     if isinstance(form, str) and column.kind != "text":
         return [] if _is_typed(column, form, types) else [f"plain(raw_{name}) as text_{name}"]

@@ -177,7 +177,6 @@ def _mark_orphans(connection: DuckDBPyConnection, table: Table, checks: Sequence
 
 
 def _figures(connection: DuckDBPyConnection, table: Table, dates: Collection[str]) -> dict[str, int]:
-    """Count in ``typed_<table>`` the rows, what was replaced in them, and by column what stands for something else."""
     counted = {
         "rows": "count(*)",
         "pseudonyms": "coalesce(sum(pseudonyms), 0)::bigint",
@@ -287,7 +286,6 @@ def _settle_duplicates(connection: DuckDBPyConnection, binding: TableBinding, co
 
 
 def _content(connection: DuckDBPyConnection, table: Table) -> str:
-    """Return SQL for all that a typed row ``t`` says, flags included."""
     unsaid = ("record", "check_no", "pseudonyms", "free_texts", "missing_words")
     described = connection.execute(f"describe typed_{table.name}").fetchall()
     parts = [

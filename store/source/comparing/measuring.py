@@ -114,7 +114,6 @@ def measure_evidence(
 def _reopened(
     connection: DuckDBPyConnection, key: str, before: Sequence[str], now: Sequence[str]
 ) -> list[tuple[str, int]]:
-    """Count the stored rows with words that closed leads and do so no more."""
     listed = ", ".join(literal(each) for each in before if each not in now) or "null"
     table, column = CLOSING_COLUMNS[key]
     query = (

@@ -232,7 +232,6 @@ def write_history(
 
 
 def _accepted(table: str, binding: TableBinding | None) -> str:
-    """Return SQL for the number of rows of a table that were read and fit."""
     return "0" if binding is None else f"(select count(*) from typed_{table} where check_no is null)"
 
 

@@ -233,7 +233,6 @@ class PostgresTarget(DuckdbTarget):
             engine.dispose()
 
     def _copy(self, connection: DuckDBPyConnection, table: str, relation: str, query: Any) -> None:
-        """Append rows of a table of ``raw`` to a relation; ``query`` makes the SELECT from the reflected table."""
         quiet_dlt()
         from dlt.sources.sql_database import sql_table
 

@@ -49,7 +49,6 @@ def _read(path: Path, models: Collection[str]) -> tuple[SourceMapping, Document]
 
 
 def _renamed(mapping: SourceMapping) -> SourceMapping:
-    """Return a mapping in which everything has its present name."""
     if "closing_outcomes" in mapping.model_fields_set:
         closes = mapping.closes.model_copy(update={"outcomes": mapping.closing_outcomes})
         mapping = mapping.model_copy(update={"closes": closes})
@@ -73,7 +72,6 @@ def _with_present_names(document: Document) -> Document:
 
 
 def _notices(own: SourceMapping, path: Path, document: Document) -> Iterator[str]:
-    """Yield notices on earlier names in a mapping."""
     for name, earlier in EARLIER_NAMES.items():
         if ("tables", earlier) in document.lines:
             yield f"{path}: the table {earlier} is called {name} now: rename it under tables."

@@ -139,8 +139,6 @@ class _TooLargeError(ValueError):
 
 
 class _Reading:
-    """The nodes of one file, as content with lines and faults."""
-
     def __init__(self) -> None:
         self._lines: dict[Place, int] = {}
         self._faults: list[Fault] = []

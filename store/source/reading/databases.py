@@ -189,7 +189,6 @@ class DatabaseSource:
         return cleaned
 
     def _schema_rights(self, opened: Connection) -> tuple[str, bool, bool]:
-        """Return the user, whether the schema is there, and whether the user may use it."""
         (row,) = _rows(
             opened,
             "select current_user::text as name, n.oid is not null as found, "
@@ -287,7 +286,6 @@ def _engine(address: str, settings: Sequence[tuple[str, str]]) -> Engine:
 
 
 def _set_schema(opened: Connection) -> str | None:
-    """Return the first schema of a ``search_path`` that the address, the user or the database has, or None."""
     return _rows(
         opened,
         "select case when source <> 'default' then coalesce(current_schema(), setting) end as found "

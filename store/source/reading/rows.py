@@ -134,13 +134,11 @@ def read_csv(
 
 
 def _spill(connection: duckdb.DuckDBPyConnection) -> str | None:
-    """Return the folder for temporary files of the scratch database, if there is one."""
     found: str = one_row(connection, "select current_setting('temp_directory')")[0]
     return found if found and Path(found).is_dir() else None
 
 
 def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: bool = False) -> None:
-    """Write a CSV file anew as UTF-8, from its header on."""
     try:
         with (
             unpacked(path) as file,
@@ -198,7 +196,6 @@ def _mark_surplus(path: Path, form: Csv, marked: Path) -> bool:
 
 
 def _carriage_return(copy: Path, form: Csv) -> int | None:
-    """Return the line of the first carriage return within a line, or None."""
     with copy.open(encoding="utf-8", errors=errors_of(form.encoding), newline="\n") as text:
         return next((number for number, line in enumerate(text, start=1 + form.lines_before) if "\r" in line), None)
 

@@ -116,7 +116,6 @@ class FolderSource:
         return Reading(first_line=first_line, malformed=malformed)
 
     def _columns(self, name: str) -> list[str]:
-        """Open a table, and return its columns."""
         if len(candidates := self._candidates[name]) > 1:
             listed = " and ".join(path.name for path, _ in candidates)
             raise SourceContractError(
@@ -140,7 +139,6 @@ class FolderSource:
 
 
 def _opened(path: Path, table: Path, kind: str) -> tuple[FilePart, list[str]]:
-    """Open a file of a table; returns it with the names of its columns."""
     shown = path.name if path == table else f"{table.name}/{path.name}"
     state, form = _state(path), None
     if kind == CSV:
@@ -162,7 +160,6 @@ def _shown(path: Path) -> str:
 
 
 def _table_of(name: str) -> tuple[str, str] | None:
-    """Return the table and the kind that the name of a file stands for, or None."""
     lowered = name.lower()
     if name.startswith((".", "~$")):
         return None

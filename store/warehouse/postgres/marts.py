@@ -317,7 +317,6 @@ def _grant(connection: Connection, marts: Sequence[Mart]) -> None:
 
 
 def _ensure_reader(connection: Connection, warn: Callable[[str], None]) -> bool:
-    """Create the role where it is missing; say whether it is there."""
     if connection.execute("select 1 from pg_roles where rolname = $1", [READER]).fetchone() is not None:
         return True
     allowed = connection.execute("select rolcreaterole or rolsuper from pg_roles where rolname = current_user")

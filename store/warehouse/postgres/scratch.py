@@ -38,8 +38,6 @@ full disk and a canceled query are, and say nothing of the models."""
 
 
 class _Place(Place):
-    """Schemas ``<name>_<schema>`` of an open transaction."""
-
     # a log would serve a crash, after which nothing of it is there
     table = "unlogged table"
     # after an error the server refuses everything, and rolls all of it back
@@ -99,8 +97,6 @@ class _World(World):
 
 
 class _Scratch(Scratch):
-    """Schemas of a transaction."""
-
     dialect = "postgres"
     # the same SQL takes several times as long as on DuckDB
     max_facts = 100_000
