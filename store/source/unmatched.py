@@ -11,8 +11,8 @@ from duckdb import DuckDBPyConnection
 from store.source.checking.numbers import NUMERIC
 from store.source.checking.validation import Validated, types_read
 from store.source.contract import CHANGES, OVERWRITTEN
-from store.source.mapping.binding import TableBinding
-from store.source.mapping.forms import FirstOf, SourceMapping, TableMapping
+from store.source.mapping.binding import TableBinding, columns_of
+from store.source.mapping.forms import SourceMapping, TableMapping
 from store.source.reading.sources import Source
 from store.source.sql import literal, literals, of_source, one_row
 from store.source.values.texts import folded
@@ -169,9 +169,10 @@ def _words(
     connection: DuckDBPyConnection, binding: TableBinding, column: str, history: TableBinding | None
 ) -> list[tuple[str, int]] | None:
     """Return the words that rows have before they are mapped, and how many rows, the most frequent first."""
-    form = binding.forms[column]
-    names = [form] if isinstance(form, str) else list(form.first_of) if isinstance(form, FirstOf) else []
-    selects = [f"select cleaned({of_source(name)}) as word from source_{binding.table.name}" for name in names]
+    selects = [
+        f"select cleaned({of_source(name)}) as word from source_{binding.table.name}"
+        for name in columns_of(binding.forms[column])
+    ]
     if not selects:
         return None
     if (

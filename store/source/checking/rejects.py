@@ -14,8 +14,7 @@ from store.source.checking.times import (
 )
 from store.source.checking.validation import Validated, number_of
 from store.source.contract import TABLES, SourceContractError
-from store.source.mapping.binding import TableBinding
-from store.source.mapping.forms import FirstOf, Flag
+from store.source.mapping.binding import TableBinding, columns_of
 from store.source.reading.sources import Source
 from store.source.reading.tables import Reading
 from store.source.sql import literal, of_source, one_row, quoted
@@ -23,12 +22,10 @@ from store.source.sql import literal, of_source, one_row, quoted
 
 def rejects_by_reason(connection: DuckDBPyConnection) -> dict[str, dict[str, int]]:
     """Return how many rejects there are, by table and reason."""
-    reasons: dict[str, dict[str, int]] = {name: {} for name in TABLES}
-    for name, reason, count in connection.execute(
+    counted = connection.execute(
         "select table_name, reason, count(*) from rejects group by all order by table_name, reason"
-    ).fetchall():
-        reasons[name][reason] = count
-    return reasons
+    ).fetchall()
+    return {name: {reason: count for table, reason, count in counted if table == name} for name in TABLES}
 
 
 def write_new_rejects(connection: DuckDBPyConnection) -> bool:
@@ -114,23 +111,16 @@ def _row_json(binding: TableBinding, stated_names: frozenset[str]) -> tuple[str,
     said: list[str] = []
     for column in binding.table.columns:
         form = binding.forms[column.name]
+        value = "null"
         if binding.derive_from and column.name == binding.table.key:
             value = f"t.{column.name}"
-        elif isinstance(form, str):
-            said.append(f"cleaned(s.{of_source(form)}) as said_{column.name}")
+        elif names := columns_of(form):
+            texts = ", ".join(f"cleaned(s.{of_source(name)})" for name in names)
+            said.append(f"coalesce({texts}, null) as said_{column.name}")
             value = f"t.said_{column.name}"
-            if column.kind == "text":
+            if isinstance(form, str) and column.postal:
                 # as typed: the pseudonym that the accepted rows carry
-                value = f"contact_free_postal({value})" if column.postal else value
-        elif isinstance(form, Flag):
-            said.append(f"cleaned(s.{of_source(form.flag)}) as said_{column.name}")
-            value = f"t.said_{column.name}"
-        elif isinstance(form, FirstOf):
-            first = ", ".join(f"cleaned(s.{of_source(name)})" for name in form.first_of)
-            said.append(f"coalesce({first}, null) as said_{column.name}")
-            value = f"t.said_{column.name}"
-        else:
-            value = "null"
+                value = f"contact_free_postal({value})"
         # a number or a time is never mistaken for a telephone number, what could not be read as one may be
         if isinstance(form, str) and column.kind != "text":
             time = stated(stated_names, column.name)

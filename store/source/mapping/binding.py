@@ -96,15 +96,16 @@ class TableBinding:
     @property
     def source_columns(self) -> tuple[str, ...]:
         """The source columns that are read, each once, in the order of the contract."""
-        named: list[str] = []
-        for form in self.forms.values():
-            if isinstance(form, str):
-                named.append(form)
-            elif isinstance(form, Flag):
-                named.append(form.flag)
-            elif isinstance(form, FirstOf):
-                named.extend(form.first_of)
+        named = [name for form in self.forms.values() for name in columns_of(form)]
         return tuple(dict.fromkeys([*named, *self.derive_from]))
+
+
+def columns_of(form: ColumnForm | None) -> list[str]:
+    """Return the source columns that the form of a column names."""
+    if isinstance(form, FirstOf):
+        return form.first_of
+    named = form.flag if isinstance(form, Flag) else form
+    return [named] if isinstance(named, str) else []
 
 
 def is_another(table: Table, columns: Iterable[str]) -> bool:

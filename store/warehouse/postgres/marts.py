@@ -268,13 +268,12 @@ def _describe(connection: Connection, built: str, name: str) -> None:
 
 def _comments(connection: Connection, relation: str) -> dict[str, str | None]:
     """Return the comment of each column of a table, and that of the table itself under an empty name."""
-    found = connection.execute(
+    commented = (
         "select '', obj_description(to_regclass($1), 'pg_class') union all "
         "select cast(attname as text), col_description(attrelid, attnum) from pg_attribute "
-        "where attrelid = to_regclass($1) and attnum > 0 and not attisdropped",
-        [relation],
-    ).fetchall()
-    return dict(found)
+        "where attrelid = to_regclass($1) and attnum > 0 and not attisdropped"
+    )
+    return dict(connection.execute(commented, [relation]).fetchall())
 
 
 def _types(connection: Connection, relation: str) -> dict[str, str]:
