@@ -43,9 +43,8 @@ def describe(record: logging.LogRecord) -> str | None:
         return f"    {message}" if meta.get("step_key") and record.levelno >= logging.INFO else None
     if (mark := _STEP_EVENTS.get(event.event_type_value)) is None:
         return None
-    seconds = ""
-    if event.event_type_value == "STEP_SUCCESS":
-        seconds = f" {event.step_success_data.duration_ms / 1000:.1f} s"
+    is_done = event.event_type_value == "STEP_SUCCESS"
+    seconds = f" {event.step_success_data.duration_ms / 1000:.1f} s" if is_done else ""
     return f"  {mark} {event.step_key.replace('__', '/')}{seconds}"
 
 

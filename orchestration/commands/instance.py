@@ -142,10 +142,8 @@ def _problem(path: Path, *, whole: bool) -> str | None:
         )
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=SQLITE_SECONDS)) as connection:
-            if whole or path.stat().st_size <= SMALL_BYTES:
-                found = connection.execute("pragma quick_check(1)").fetchall()
-            else:
-                found = [("ok",)]
+            is_checked = whole or path.stat().st_size <= SMALL_BYTES
+            found = connection.execute("pragma quick_check(1)").fetchall() if is_checked else [("ok",)]
             # one that another process has just begun has no tables for a moment
             is_new = time.time() - path.stat().st_mtime < NEW_SECONDS
             if not is_new and not connection.execute("select 1 from sqlite_schema limit 1").fetchall():

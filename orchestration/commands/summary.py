@@ -1,6 +1,7 @@
 """The summary at the end of a run: what was scored, how good the models are, where things lie, what to do next."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -171,10 +172,12 @@ def _proof(current: Settings, as_of: datetime) -> list[str]:
     said = json.loads(certificate)
     if "error" in said:
         return [f"proof      did not run, and a person accepted this build: {said['error']}"]
-    verdict = "nothing of what came later was found"
-    if not said["passed"]:
-        names = ", ".join(said["differing_columns"])
-        verdict = f"values that were not known then, and a person accepted this build: {names}"
+    names = ", ".join(said["differing_columns"])
+    verdict = (
+        "nothing of what came later was found"
+        if said["passed"]
+        else f"values that were not known then, and a person accepted this build: {names}"
+    )
     of = "all leads" if said["leads_share"] == 1 else f"{said['leads_share']:.0%} of the leads, others at each clock"
     replayed = f"replayed at {len(said['moments'])} moments for {of}"
     lines = [f"proof      {said['rows']:,} rows of {said['features']} features, {replayed}: {verdict}"]
@@ -228,12 +231,9 @@ def _drift(connection: Connection, name: str) -> str:
         "and as_of = (select as_of from raw.extraction) order by value desc, feature limit 1",
         [name],
     ).fetchone()
-    if worst is None:
-        moved = "nothing to measure"
-    elif worst[1] > 0:
+    moved = "nothing to measure" if worst is None else "no feature has moved"
+    if worst is not None and worst[1] > 0:
         moved = f"{worst[0]} has moved most, by a PSI of {worst[1]:.3f}"
-    else:
-        moved = "no feature has moved"
     return f"drift      {name}: {moved}; {row[0]}: {row[1]}"
 
 
@@ -251,14 +251,11 @@ def _places(current: Settings, warehouse: Warehouse, artifacts: ArtifactStore) -
     ]
 
 
-def _next_steps(current: Settings) -> list[str]:
-    warehouse = _warehouse_argument(current)
-    steps = [f"next       {ui_command(current)}: look at every step, and run it again"]
+def _next_steps(current: Settings) -> Iterator[str]:
+    yield f"next       {ui_command(current)}: look at every step, and run it again"
     if not current.source:
-        steps.append(
-            f"           make run{warehouse} SOURCE=<folder of CSV or Parquet files>: score your own CRM's export"
-        )
-    return steps
+        run = f"make run{_warehouse_argument(current)} SOURCE=<folder of CSV or Parquet files>"
+        yield f"           {run}: score your own CRM's export"
 
 
 def ui_command(current: Settings) -> str:

@@ -187,11 +187,11 @@ class Replays:
             if model.materialized != "table" or model.relation in affected or self._sample.subject.key not in columns:
                 continue
             began = time.perf_counter()
-            among = self._sample.among(self._sample.copied)
-            if model.relation == OBSERVATIONS:
-                among = (
-                    f"{self._sample.among(self._sample.observed)}{_without_asked(self._moments, self._moments_by_lead)}"
-                )
+            among = (
+                f"{self._sample.among(self._sample.observed)}{_without_asked(self._moments, self._moments_by_lead)}"
+                if model.relation == OBSERVATIONS
+                else self._sample.among(self._sample.copied)
+            )
             query = f"select {', '.join(columns)} from {{0}} where {among}"
             stored = self._sample.connection.arrow(query.format(quoted(model.relation)))
             made = unchanged.rows(query.format(unchanged.relation(model.relation)))

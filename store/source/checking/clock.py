@@ -65,9 +65,8 @@ def last_facts(days: Sequence[tuple[date, int]]) -> tuple[date, str | None]:
                 days, before.toordinal() - (days[-1][0] - before).days, key=lambda each: each[0].toordinal()
             )
             beside = totals[place] - totals[first]
-            few = max(ONE_ROW, beside // 100)
-            if gap <= LONG_GAP:
-                few = max(ONE_ROW if beside >= ENOUGH else 0, beside // 5000)
+            one_row_alone = ONE_ROW if gap > LONG_GAP or beside >= ENOUGH else 0
+            few = max(one_row_alone, beside // (100 if gap > LONG_GAP else 5000))
             if after <= few:
                 facts, pause = "fact lies" if after == 1 else "facts lie", "day" if longest == 1 else "days"
                 reason = (

@@ -258,9 +258,8 @@ def meant(
         if known_by is not None:
             end = f"least({end}, greatest({value}, timestamptz '{known_by.isoformat()}'))"
         text = "raw" if str(source_type).startswith(TIMES) else "text"
-        is_date = said_time(binding, column.name, str(source_type), f"{text}_{column.name}").is_date
-        if found.midnights:
-            is_date = is_midnight(value, found.zone)
+        said = said_time(binding, column.name, str(source_type), f"{text}_{column.name}")
+        is_date = is_midnight(value, found.zone) if found.midnights else said.is_date
         # an infinite date has no end of its day, and is refused
         value = f"case when {is_date} and isfinite({value}) then {end} else {value} end"
     if column.fact_when:

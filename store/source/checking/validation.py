@@ -189,8 +189,8 @@ def _figures(connection: DuckDBPyConnection, table: Table, dates: Collection[str
     for name in dates:
         counted[f"values {name}"] = f"count({name}) filter (check_no is null)"
         counted[f"dates {name}"] = f"count(*) filter (check_no is null and {name} <> stated_{name})"
-    row = one_row(connection, f"select {', '.join(counted.values())} from typed_{table.name}")
-    return dict(zip(counted, row, strict=True))
+    figures = f"select {', '.join(counted.values())} from typed_{table.name}"
+    return dict(zip(counted, one_row(connection, figures), strict=True))
 
 
 def _plans(connection: DuckDBPyConnection, binding: TableBinding) -> dict[str, dict[str, int]]:

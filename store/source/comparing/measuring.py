@@ -93,12 +93,11 @@ def measure_evidence(
     stored_rows : callable
         Creates ``stored_<table>`` with some columns of a table of schema ``raw``.
     """
-    tables = tuple(
-        _table(connection, TABLES[name], binding, validated.get(name), found, earlier, stored_rows)
-        for name, binding in bindings.items()
-    )
     return Evidence(
-        tables=tables,
+        tables=tuple(
+            _table(connection, TABLES[name], binding, validated.get(name), found, earlier, stored_rows)
+            for name, binding in bindings.items()
+        ),
         reopened={
             (key, word): rows
             for key, words in closings.words.items()

@@ -86,8 +86,8 @@ def write_changes(
         f"create table delta_{CHANGES} as select *, timestamptz '{clock.isoformat()}' as extracted_at, "
         f"{load_number}::bigint as load_number from (from told_changes union all from seen_changes)"
     )
-    seen_by_column = connection.execute("select column_name, count(*) from seen_changes group by all").fetchall()
-    return dict.fromkeys(shown, 0) | dict(seen_by_column)
+    by_column = "select column_name, count(*) from seen_changes group by all"
+    return dict.fromkeys(shown, 0) | dict(connection.execute(by_column).fetchall())
 
 
 def _seen_changes(shown: Sequence[str], seen: datetime, closing_statuses: Sequence[str]) -> str:

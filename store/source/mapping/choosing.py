@@ -140,8 +140,12 @@ def _named(path: Path, reason: str, models: Collection[str]) -> ChosenMapping:
     # a shipped mapping fits a family of CRMs, so an optional column that it names may be missing; a typing error in a
     # mapping of one's own must not go unnoticed
     noticed = SourceMapping(name=own.name) if path.parent == SHIPPED else own
-    mapping = _inherit(own, document, path, models)
-    return ChosenMapping(mapping=mapping, own=noticed, reason=reason, notices=tuple(_notices(own, path, document)))
+    return ChosenMapping(
+        mapping=_inherit(own, document, path, models),
+        own=noticed,
+        reason=reason,
+        notices=tuple(_notices(own, path, document)),
+    )
 
 
 def _in_folder(folder: Path) -> Path | None:
