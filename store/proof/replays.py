@@ -12,8 +12,8 @@ from store.features.compiled import CLOSINGS, LEADS, OBSERVATIONS, Build, micros
 from store.features.kept import Comparison, Difference
 from store.proof.counterfactuals import Columns, Counterfactuals, Query
 from store.proof.row_differences import ROW, Selected, in_memory, paired
-from store.proof.sample import GROUPS, OWN, Sample, common_moments, own_moments, quoted, relation_of
-from store.warehouse.tables import Name, Scratch, World, column_types
+from store.proof.sample import OWN, Sample, common_moments, own_moments, quoted, relation_of
+from store.warehouse.tables import GROUPS, Name, Scratch, World, column_types
 
 if TYPE_CHECKING:
     import pyarrow as pa

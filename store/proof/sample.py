@@ -14,13 +14,10 @@ from itertools import accumulate
 from store.features.compiled import SOURCE, Build, microseconds, timestamp_literal
 from store.proof.counterfactuals import DAY, facts_by_kind, groups_of, own_values, records_of
 from store.source.sql import literal
-from store.warehouse.tables import Connection, Name, column_types
+from store.warehouse.tables import GROUPS, Connection, Name, column_types, in_groups
 
 OWN = ("intermediate", "own_observations")
 """What the SQL makes of observations, in a world in which leads are asked for besides."""
-
-GROUPS = 4096
-"""Groups of leads, by three digits of a hash, of which some are the sample."""
 
 AROUND = timedelta(hours=6)
 """A moment around a rare fact lies at most so long before or after it."""
@@ -129,10 +126,8 @@ class Sample:
 
     def among(self, groups: int, of: str = "") -> str:
         """Return the condition that a lead is in some of the groups; the fewer are among the more."""
-        if groups == GROUPS:
-            return "1 = 1"
         # each clock chooses other leads, so that every lead is replayed on some night
-        return f"substr(md5({of}{self.subject.key} || '{self.build.as_of.isoformat()}'), 1, 3) < '{groups:03x}'"
+        return in_groups(f"{of}{self.subject.key} || '{self.build.as_of.isoformat()}'", groups)
 
     def value(self, query: str) -> int:
         """Return the one number that a query gives."""

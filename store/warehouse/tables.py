@@ -300,12 +300,20 @@ def column_types(connection: Readable, schema: str, name: str, *, catalog: str |
     catalog : str, optional
         A database that is attached; by default the warehouse itself.
     """
-    found = connection.execute(
+    listed = (
         "select column_name, data_type from information_schema.columns where table_schema = $1 and table_name = $2 "
-        f"and table_catalog = {'current_database()' if catalog is None else repr(catalog)} order by ordinal_position",
-        [schema, name],
-    ).fetchall()
-    return dict(found)
+        f"and table_catalog = {'current_database()' if catalog is None else repr(catalog)} order by ordinal_position"
+    )
+    return dict(connection.execute(listed, [schema, name]).fetchall())
+
+
+GROUPS = 4096
+"""Groups of entities, by three digits of a hash, of which some are a sample."""
+
+
+def in_groups(key: str, groups: int) -> str:
+    """Return the condition that an entity is in some of the groups; the fewer are among the more."""
+    return "1 = 1" if groups >= GROUPS else f"substr(md5({key}), 1, 3) < '{groups:03x}'"
 
 
 def insert_rows(
