@@ -116,14 +116,6 @@ def _set_damaged_aside(path: Path, *, whole: bool) -> None:
             set_aside(beside)
 
 
-def _set_damaged_logs_aside(instance: dg.DagsterInstance) -> None:
-    """Set the damaged logs of runs in progress aside: to mark such a run failed is to write into its log."""
-    for record in instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS))):
-        _set_damaged_aside(
-            Path(instance.root_directory) / "history" / "runs" / f"{record.dagster_run.run_id}.db", whole=True
-        )
-
-
 def _problem(path: Path, *, whole: bool) -> str | None:
     """Return what is wrong with a SQLite database; None where nothing is, or it cannot be told now.
 
@@ -164,8 +156,20 @@ def reconcile(instance: dg.DagsterInstance) -> list[str]:
     list of str
         The identifiers of those runs.
     """
-    _set_damaged_logs_aside(instance)
-    dead = dead_runs(_evidence(instance), _running_since())
+    records = instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS)))
+    for record in records:
+        # to mark a run failed is to write into its log
+        log = Path(instance.root_directory) / "history" / "runs" / f"{record.dagster_run.run_id}.db"
+        _set_damaged_aside(log, whole=True)
+    evidence = [
+        RunEvidence(
+            run_id=record.dagster_run.run_id,
+            updated_at=record.update_timestamp.replace(tzinfo=UTC),
+            process_ids=_process_ids(instance, record.dagster_run),
+        )
+        for record in records
+    ]
+    dead = dead_runs(evidence, _running_since())
     for run_id in dead:
         if (run := instance.get_run_by_id(run_id)) is not None:
             instance.report_run_failed(
@@ -192,17 +196,6 @@ def dead_runs(evidence: Iterable[RunEvidence], running_since: dict[int, datetime
         for run in evidence
         if run.process_ids
         and not any(pid in running_since and running_since[pid] <= run.updated_at for pid in run.process_ids)
-    ]
-
-
-def _evidence(instance: dg.DagsterInstance) -> list[RunEvidence]:
-    return [
-        RunEvidence(
-            run_id=record.dagster_run.run_id,
-            updated_at=record.update_timestamp.replace(tzinfo=UTC),
-            process_ids=_process_ids(instance, record.dagster_run),
-        )
-        for record in instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS)))
     ]
 
 

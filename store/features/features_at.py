@@ -181,9 +181,8 @@ def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
     numbers = pd.api.types.is_float_dtype(ids.dtype)
     _refuse(question, pd.Series(numbers, index=ids.index), f"text in {LEAD_ID}", "decimals", "Pass them as text.")
     times = _utc(question)
-    late = times > pd.Timestamp(clock)
     _refuse(
-        question, late, f"times up to the clock of the store, {clock.isoformat()}", "later ones",
+        question, times > pd.Timestamp(clock), f"times up to the clock of the store, {clock.isoformat()}", "later ones",
         "What will be known then is not known yet: extract and build first, or ask for earlier times.",
     )  # fmt: skip
     return question.assign(**{LEAD_ID: ids.map(str), AS_OF: times})

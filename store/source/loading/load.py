@@ -49,7 +49,6 @@ class DuckdbTarget:
         wanted : mapping of str to Wanted
             By table. A table that does not exist is exposed empty.
         """
-        existing: set[str] = set()
         stored_as: dict[str, str] = {}
         if attached := self._path.exists():
             attach = f"attach {literal(str(self._path))} as warehouse (read_only)"
@@ -63,18 +62,12 @@ class DuckdbTarget:
                     ).fetchall()
                 }
             )
-            existing = set(stored_as)
         try:
             connection.execute(f"create table known_words ({definition_of(WORD_COLUMNS)})")
             for table, want in wanted.items():
-                if table in existing:
-                    stored = {
-                        name
-                        for (name,) in connection.execute(
-                            "select column_name from duckdb_columns() where database_name = 'warehouse' "
-                            f"and schema_name = {literal(RAW)} and table_name = {literal(stored_as[table])}"
-                        ).fetchall()
-                    }
+                if table in stored_as:
+                    place = f"warehouse.{RAW}.{stored_as[table]}"
+                    stored = {name for name, *_ in connection.execute(f"describe {place}").fetchall()}
                     # a warehouse of an earlier version lacks the columns that have been added since
                     listed = [
                         quoted(name) if name in stored else f"cast(null as {kind}) as {quoted(name)}"
@@ -82,7 +75,6 @@ class DuckdbTarget:
                     ]
                     if want.filled:
                         listed.append(f"{want.mask(stored)} as filled")
-                    place = f"warehouse.{RAW}.{stored_as[table]}"
                     connection.execute(f"create view known_{table} as select {', '.join(listed)} from {place}")
                     for column in stored.intersection(want.words):
                         keep_words(
@@ -90,15 +82,9 @@ class DuckdbTarget:
                         )
                 else:
                     connection.execute(f"create table known_{table} ({want.definition})")
-            yield existing
+            yield set(stored_as)
         finally:
-            for (stored,) in connection.execute(
-                "select view_name from duckdb_views() where not internal and starts_with(view_name, 'stored_')"
-            ).fetchall():
-                connection.execute(f"drop view {stored}")
-            for table in wanted:
-                connection.execute(f"drop {'view' if table in existing else 'table'} if exists known_{table}")
-            connection.execute("drop table if exists known_words")
+            # the views of it stay, and cannot be read any more
             if attached:
                 connection.execute("detach warehouse")
 
@@ -203,9 +189,9 @@ class PostgresTarget(DuckdbTarget):
                 self._copy(connection, stored_as[table], f"known_{table}", chosen)
             yield existing
         finally:
+            # the copies take up memory
             for table in wanted:
                 connection.execute(f"drop table if exists known_{table}")
-            connection.execute("drop table if exists known_words")
 
     def stored_rows(self, connection: DuckDBPyConnection, table: str, columns: Sequence[str]) -> None:
         """Copy columns of a table of ``raw`` that exists to ``stored_<table>``."""

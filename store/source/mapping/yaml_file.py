@@ -325,11 +325,8 @@ def _sentence(model: type[BaseModel], error: ErrorDetails, forms: Mapping[str, s
 
 
 def _meaning(models: Sequence[type[BaseModel]], name: str | int) -> str:
-    for each in models:
-        for key, found in each.model_fields.items():
-            if (found.alias or key) == name and found.description:
-                return f" ({found.description})"
-    return ""
+    fields = ((field.alias or key, field) for each in models for key, field in each.model_fields.items())
+    return next((f" ({field.description})" for key, field in fields if key == name and field.description), "")
 
 
 def _models_at(model: type[BaseModel], place: Sequence[str | int]) -> list[type[BaseModel]]:

@@ -150,9 +150,8 @@ def _is_closed(lines: Sequence[str], delimiter: str) -> bool:
 
 def _encoding(head: bytes) -> str:
     """Return the encoding of a file by its byte order mark, or by where its NUL bytes are."""
-    for mark, encoding in BYTE_ORDER_MARKS:
-        if head.startswith(mark):
-            return encoding
+    if found := next((encoding for mark, encoding in BYTE_ORDER_MARKS if head.startswith(mark)), None):
+        return found
     even, odd = head[::2].count(0), head[1::2].count(0)
     # in UTF-16 delimiters, digits and line ends at least are a byte beside a NUL; a stray NUL is no such thing
     enough = max(1, len(head) // 8)

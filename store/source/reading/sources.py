@@ -160,13 +160,10 @@ def _shown(path: Path) -> str:
 
 
 def _table_of(name: str) -> tuple[str, str] | None:
-    lowered = name.lower()
-    if name.startswith((".", "~$")):
+    ending = next((each for each in ENDINGS if name.lower().endswith(each) and len(name) > len(each)), None)
+    if ending is None or name.startswith((".", "~$")):
         return None
-    for ending in ENDINGS:
-        if lowered.endswith(ending) and len(lowered) > len(ending):
-            return name[: -len(ending)], PARQUET if ending == PARQUET else CSV
-    return None
+    return name[: -len(ending)], PARQUET if ending == PARQUET else CSV
 
 
 def _parts(folder: Path, kind: str) -> list[Path]:
