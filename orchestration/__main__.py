@@ -52,9 +52,7 @@ def _chosen(chosen: argparse.Namespace, given: Settings) -> int:
     make_home(given)
     current = _with_server(given)
     point_at_home(current)
-    if chosen.command == "ui":
-        return _ui(current, chosen.port)
-    return _run(current, chosen.job)
+    return _ui(current, chosen.port) if chosen.command == "ui" else _run(current, chosen.job)
 
 
 def _with_server(given: Settings) -> Settings:

@@ -79,9 +79,7 @@ def opened(folder: str, parts: Sequence[str]) -> BinaryIO | None:
             inner = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | kind, dir_fd=held)
             os.close(held)
             held = inner
-        if stat.S_ISREG(os.fstat(held).st_mode):
-            return os.fdopen(os.dup(held), "rb")
-        return None
+        return os.fdopen(os.dup(held), "rb") if stat.S_ISREG(os.fstat(held).st_mode) else None
     except OSError:
         return None
     finally:

@@ -115,9 +115,7 @@ class Place(Related):
 
     def relation(self, name: Name) -> str:
         """Return a relation, quoted: that of this place, where there is one, or that of the warehouse."""
-        if name not in self.made:
-            return f'"{self._warehouse}"."{name[0]}"."{name[1]}"'
-        return self._own(name)
+        return self._own(name) if name in self.made else f'"{self._warehouse}"."{name[0]}"."{name[1]}"'
 
     def translated(self, sql: str) -> str:
         """Return SQL that names relations of the warehouse with those of this place in their stead."""

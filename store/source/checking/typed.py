@@ -206,8 +206,7 @@ def _vocabulary(column: Column, binding: TableBinding, raw: str, free: str) -> s
 
 
 def _meant(word: str | None) -> str:
-    meant = literal(word)
-    return f"pseudonym({meant})" if word is not None and is_contact(word) else meant
+    return f"pseudonym({literal(word)})" if word is not None and is_contact(word) else literal(word)
 
 
 def _contact_free(column: Column, binding: TableBinding, raw: str, free: str) -> str:

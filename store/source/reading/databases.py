@@ -173,13 +173,13 @@ class DatabaseSource:
                 )
                 connection.unregister("batch")
                 read += len(rows)
-            part = None if since is None else self._in_all(opened, source, [real[column] for column in columns])
+            part = None
+            if since is not None:
+                counts = [func.count(), *(func.count(source.c[real[column]]) for column in columns)]
+                rows_in_all, *values = opened.execute(select(*counts).select_from(source)).one()
+                part = Part(rows_in_all, dict(zip(columns, values, strict=True)))
         connection.execute(f"create view source_{table} as from database_{table}")
-        return Reading(
-            first_line=None,
-            part=None if part is None else Part(part[0], dict(zip(columns, part[1:], strict=True))),
-            numeric=numeric,
-        )
+        return Reading(first_line=None, part=part, numeric=numeric)
 
     def _columns(self, name: str) -> list[str]:
         with self._asked(f"the columns of {self._schema}.{name}") as opened:
@@ -207,11 +207,6 @@ class DatabaseSource:
                 f"source {self.description}: expected the right SELECT {where} for {self._user}, found none. "
                 f"Run as its owner: GRANT SELECT{of} ON {table} TO {quoted(self._user)};"
             )
-
-    @staticmethod
-    def _in_all(opened: Connection, source: Any, columns: Sequence[str]) -> tuple[int, ...]:
-        counts = [func.count(), *(func.count(source.c[name]) for name in columns)]
-        return tuple(opened.execute(select(*counts).select_from(source)).one())
 
     @contextmanager
     def _asked(self, what: str) -> Iterator[Connection]:

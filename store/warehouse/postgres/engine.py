@@ -286,9 +286,9 @@ class Postgres(Engine):
         """
         from adbc_driver_manager import OperationalError
 
-        if not isinstance(error, OperationalError):
-            return False
-        return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+        return isinstance(error, OperationalError) and (
+            error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+        )
 
     def is_interrupted(self, error: Exception) -> bool:
         """Say whether a statement was canceled as ADBC does at Ctrl-C."""
