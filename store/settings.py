@@ -34,14 +34,26 @@ from store.places import (
 )
 from store.warehouse.warehouse import engine_of
 
+_ADDRESS = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+"""An origin as browsers send it: scheme, host and port, the last where it is not the scheme's."""
+
+TELEMETRY_OFF = {
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "DO_NOT_TRACK": "1",
+}
+"""Dagster, dbt, dlt and Evidently (which honours DO_NOT_TRACK) each phone home unless told not to."""
+
+IDLE_THREADS_YIELD = {"GOMP_SPINCOUNT": "1000"}
+"""OpenMP threads spin while they wait for each other, by default so long that trees took ten times longer to fit beside
+two other busy processes on four cores. Not spinning at all doubles the time on idle cores; this little costs nothing
+there. Read once, when the OpenMP runtime is loaded."""
+
 
 def dbt_target() -> str:
     """Return the target of dbt's profile: the engine of this process, once `point_at_home` has been called."""
     return os.environ.get("LEADLINE_DBT_TARGET", "duckdb")
-
-
-_ADDRESS = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-"""An origin as browsers send it: scheme, host and port, the last where it is not the scheme's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,20 +360,6 @@ def _switch(name: str, value: str) -> bool:
     if value not in ("0", "1"):
         raise SettingError(f"{name}: expected 0 or 1, found {_shown(value)!r}.")
     return value == "1"
-
-
-TELEMETRY_OFF = {
-    "DAGSTER_DISABLE_TELEMETRY": "yes",
-    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    "RUNTIME__DLTHUB_TELEMETRY": "false",
-    "DO_NOT_TRACK": "1",
-}
-"""Dagster, dbt, dlt and Evidently (which honours DO_NOT_TRACK) each phone home unless told not to."""
-
-IDLE_THREADS_YIELD = {"GOMP_SPINCOUNT": "1000"}
-"""OpenMP threads spin while they wait for each other, by default so long that trees took ten times longer to fit beside
-two other busy processes on four cores. Not spinning at all doubles the time on idle cores; this little costs nothing
-there. Read once, when the OpenMP runtime is loaded."""
 
 
 def prepare_process() -> None:

@@ -48,6 +48,13 @@ SQLITE_SECONDS = 10
 IN_PROGRESS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING)
 
 
+_OWN_CLASS = re.compile(r"^(?:assets|store|models|orchestration)\.[\w.]+: ")
+
+_NOT_STORED = "Exception while writing logger call to event log"
+
+_INTERRUPTED = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunEvidence:
     """What is known of a run in progress.
@@ -215,13 +222,6 @@ def _running_since() -> dict[int, datetime]:
         for process in psutil.process_iter(["pid", "create_time", "status"])
         if process.info["status"] != psutil.STATUS_ZOMBIE
     }
-
-
-_OWN_CLASS = re.compile(r"^(?:assets|store|models|orchestration)\.[\w.]+: ")
-
-_NOT_STORED = "Exception while writing logger call to event log"
-
-_INTERRUPTED = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
 @dataclass(frozen=True, kw_only=True)

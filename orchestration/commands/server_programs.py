@@ -30,6 +30,22 @@ LONGEST_SOCKET = 103
 """Bytes of a socket's path that every system takes."""
 
 
+SYSTEM_USER = "pgserver"
+"""As whom the server runs where root starts it, for PostgreSQL does not run as root."""
+
+VERSION = "18"
+"""That of the programs, and of the files that they make."""
+
+_FATAL = re.compile(r"(?:FATAL|PANIC):\s*(.+)|(initdb: error: .+)")
+"""What the programs say of files on which no server starts."""
+
+_RIGHTS = re.compile("invalid permissions|wrong ownership|permission denied", re.IGNORECASE)
+"""What they say of files of another user, or that all may enter."""
+
+HERE = Path("/proc/self/cwd")
+"""The working directory, for one who may not enter the folders above it. Linux alone has it."""
+
+
 class NotStartedError(SettingError):
     """A server that does not start; the message has what it said."""
 
@@ -80,22 +96,6 @@ def remove_sockets(folder: Path) -> None:
             for each in folder.glob(".s.PGSQL.*"):
                 each.unlink()
             folder.rmdir()
-
-
-SYSTEM_USER = "pgserver"
-"""As whom the server runs where root starts it, for PostgreSQL does not run as root."""
-
-VERSION = "18"
-"""That of the programs, and of the files that they make."""
-
-_FATAL = re.compile(r"(?:FATAL|PANIC):\s*(.+)|(initdb: error: .+)")
-"""What the programs say of files on which no server starts."""
-
-_RIGHTS = re.compile("invalid permissions|wrong ownership|permission denied", re.IGNORECASE)
-"""What they say of files of another user, or that all may enter."""
-
-HERE = Path("/proc/self/cwd")
-"""The working directory, for one who may not enter the folders above it. Linux alone has it."""
 
 
 def programs_of_server() -> Path:

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LABEL = "conversion"
+"""The label that rests on the successes that are counted here."""
+
+DAY = 86_400.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Built:
     """What the feature store was built from.
@@ -160,12 +166,6 @@ def _last(connection: Connection) -> Built | None:
         return None
     row = connection.execute("select as_of, load_number, build_code from features.feature_clock").fetchone()
     return None if row is None else Built(as_of=row[0], load_number=row[1], code=row[2])
-
-
-LABEL = "conversion"
-"""The label that rests on the successes that are counted here."""
-
-DAY = 86_400.0
 
 
 def measure_outcomes(connection: Connection, extraction: Extraction) -> OutcomesBegin:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 OBSERVATION_KIND = "observation_kind"
 
 
+Looks = list[tuple[datetime, tuple[str, ...]]]
+"""Clocks with the checks that failed at each, the earliest first."""
+
+
 def reference(declaration: ModelDeclaration, champion: Candidate) -> Reference:
     """Return what a champion is compared with: its training, and how good it was on its held-out rows."""
     held_out = champion.held_out()
@@ -199,10 +203,6 @@ def _performance(
         champion.outcomes,
         declaration.drift.min_positives,
     )
-
-
-Looks = list[tuple[datetime, tuple[str, ...]]]
-"""Clocks with the checks that failed at each, the earliest first."""
 
 
 class MeasurementMissingError(RuntimeError):

@@ -22,6 +22,10 @@ Name = tuple[str, str]
 RELATION = re.compile(r'"([^"]+)"\."([^"]+)"\."([^"]+)"')
 
 
+GROUPS = 4096
+"""Groups of entities, by three digits of a hash, of which some are a sample."""
+
+
 class Readable(Protocol):
     """What runs statements, whose parameters are ``$1``, ``$2`` …, and whose SQL every engine understands."""
 
@@ -303,10 +307,6 @@ def column_types(connection: Readable, schema: str, name: str, *, catalog: str |
         f"and table_catalog = {'current_database()' if catalog is None else repr(catalog)} order by ordinal_position"
     )
     return dict(connection.execute(listed, [schema, name]).fetchall())
-
-
-GROUPS = 4096
-"""Groups of entities, by three digits of a hash, of which some are a sample."""
 
 
 def in_groups(key: str, groups: int) -> str:

@@ -23,6 +23,12 @@ ENGINES: dict[str, type[Engine]] = {"duckdb:": DuckDB, **dict.fromkeys(SCHEMES, 
 """By the beginning of an address. ``postgres`` alone is Leadline's own server, which has an address once it runs."""
 
 
+FEATURE_CLOCK = ("features", "feature_clock")
+
+CLOCKS = (("raw", "extraction"), FEATURE_CLOCK)
+"""The tables that say of which clock facts and features are."""
+
+
 def engine_of(address: str) -> Engine:
     """Return the engine of a warehouse.
 
@@ -43,12 +49,6 @@ def engine_of(address: str) -> Engine:
 def is_address(text: str) -> bool:
     """Say whether a text is the address of a warehouse."""
     return text.startswith(tuple(scheme for scheme in ENGINES if ":" in scheme))
-
-
-FEATURE_CLOCK = ("features", "feature_clock")
-
-CLOCKS = (("raw", "extraction"), FEATURE_CLOCK)
-"""The tables that say of which clock facts and features are."""
 
 
 class NoExtractionError(RuntimeError):

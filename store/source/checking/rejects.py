@@ -19,6 +19,43 @@ from store.source.reading.sources import Source
 from store.source.reading.tables import Reading
 from store.source.sql import literal, of_source, one_row, quoted
 
+REJECT_COLUMNS = {
+    "reject_id": "varchar",
+    "table_name": "varchar",
+    "file": "varchar",
+    "line": "bigint",
+    "key": "varchar",
+    "column_name": "varchar",
+    "value": "varchar",
+    "reason": "varchar",
+    "message": "varchar",
+    "extracted_at": "timestamptz",
+    "row": "varchar",
+}
+
+MIN_ORPHANS = 10
+
+MIN_SHARE = 0.9
+"""So many rows without a lead, and such a share of the rows of a table, are no matter of single deletions."""
+
+EXAMPLES = 3
+
+CASE = "lower({})"
+
+SALESFORCE = "case when regexp_full_match({0}, '[0-9A-Za-z]{{15}}([0-9A-Z]{{3}})?') then left({0}, 15) else {0} end"
+
+SPELLINGS: Mapping[str, str] = {
+    "regexp_replace({}, '\\.0+$', '')": "one of them is a number with a decimal point, as pandas writes whole numbers "
+    "of a column with gaps: convert it with astype('Int64')",
+    CASE: "they differ in upper and lower case",
+    SALESFORCE: "one of them has the 15 characters of Salesforce, and the other 18, the last three of which are a "
+    "check: export 18 everywhere",
+    "ltrim({}, '0')": "one of them has leading zeros, which a spreadsheet removes: export it as text",
+    "regexp_replace({}, '[^0-9A-Za-z]', '', 'g')": "they differ in signs such as spaces, quotes or braces",
+    "regexp_replace({}, '\\D', '', 'g')": "one of them has letters before or after the number",
+}
+"""What keys may differ in, by the SQL that makes them equal."""
+
 
 def rejects_by_reason(connection: DuckDBPyConnection) -> dict[str, dict[str, int]]:
     """Return how many rejects there are, by table and reason."""
@@ -143,45 +180,6 @@ def _line(reading: Reading, name: str) -> str:
         f"(select line - row_number() over (order by line) + 1 as threshold from malformed_{name}) "
         f"where threshold <= record + {reading.first_line})"
     )
-
-
-REJECT_COLUMNS = {
-    "reject_id": "varchar",
-    "table_name": "varchar",
-    "file": "varchar",
-    "line": "bigint",
-    "key": "varchar",
-    "column_name": "varchar",
-    "value": "varchar",
-    "reason": "varchar",
-    "message": "varchar",
-    "extracted_at": "timestamptz",
-    "row": "varchar",
-}
-
-
-MIN_ORPHANS = 10
-
-MIN_SHARE = 0.9
-"""So many rows without a lead, and such a share of the rows of a table, are no matter of single deletions."""
-
-EXAMPLES = 3
-
-CASE = "lower({})"
-
-SALESFORCE = "case when regexp_full_match({0}, '[0-9A-Za-z]{{15}}([0-9A-Z]{{3}})?') then left({0}, 15) else {0} end"
-
-SPELLINGS: Mapping[str, str] = {
-    "regexp_replace({}, '\\.0+$', '')": "one of them is a number with a decimal point, as pandas writes whole numbers "
-    "of a column with gaps: convert it with astype('Int64')",
-    CASE: "they differ in upper and lower case",
-    SALESFORCE: "one of them has the 15 characters of Salesforce, and the other 18, the last three of which are a "
-    "check: export 18 everywhere",
-    "ltrim({}, '0')": "one of them has leading zeros, which a spreadsheet removes: export it as text",
-    "regexp_replace({}, '[^0-9A-Za-z]', '', 'g')": "they differ in signs such as spaces, quotes or braces",
-    "regexp_replace({}, '\\D', '', 'g')": "one of them has letters before or after the number",
-}
-"""What keys may differ in, by the SQL that makes them equal."""
 
 
 def refuse_no_leads(connection: DuckDBPyConnection, reader: Source, leads: Validated, present: datetime) -> None:

@@ -31,6 +31,10 @@ from store.source.record import SQL_TYPES
 from store.source.sql import literal, quoted
 from store.warehouse.duckdb.engine import patiently
 
+CONNECT_TIMEOUT_SECONDS = 15
+
+PIPELINE = "leadline_crm"
+
 
 class DuckdbTarget:
     """A DuckDB file as a warehouse."""
@@ -135,9 +139,6 @@ class DuckdbTarget:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # replacing from the staging schema is one transaction: a killed run leaves the old rows, not none
         return duckdb(credentials=str(self._path), replace_strategy="insert-from-staging")
-
-
-CONNECT_TIMEOUT_SECONDS = 15
 
 
 class PostgresTarget(DuckdbTarget):
@@ -269,9 +270,6 @@ def database_url(address: str) -> URL:
         ) from None
     # dlt asks for a host even where the query names a socket, which then takes precedence
     return url.set(drivername="postgresql+psycopg2", host=url.host or "localhost")
-
-
-PIPELINE = "leadline_crm"
 
 
 def load(connection: DuckDBPyConnection, warehouse: DuckdbTarget, state_dir: Path, deltas: Sequence[Delta]) -> None:

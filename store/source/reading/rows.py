@@ -43,6 +43,12 @@ MESSAGES = {
 NOT_CLOSED = "a quote that is not closed"
 
 
+MAX_DIGITS = 38
+
+NO_VALUES = ("STRUCT", "MAP", "UNION", "VARIANT", "BLOB", "BIT")
+"""Types, as DuckDB names them, that are neither text nor a number nor a time."""
+
+
 def read_csv(
     connection: duckdb.DuckDBPyConnection, table: str, number: int, part: FilePart, columns: Sequence[str]
 ) -> list[MalformedRow]:
@@ -230,12 +236,6 @@ def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, shown: str, f
         MalformedRow(line, NOT_CLOSED if is_open and kind == "UNQUOTED VALUE" else MESSAGES.get(kind, kind.lower()))
         for line, kind, _, is_open in found
     ]
-
-
-MAX_DIGITS = 38
-
-NO_VALUES = ("STRUCT", "MAP", "UNION", "VARIANT", "BLOB", "BIT")
-"""Types, as DuckDB names them, that are neither text nor a number nor a time."""
 
 
 def parquet_fields(path: Path, shown: str) -> list[tuple[str, str]]:

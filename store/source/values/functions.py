@@ -133,16 +133,6 @@ _MACROS = (
 )
 
 
-def create_functions(connection: DuckDBPyConnection) -> None:
-    """Create the functions on one value in a scratch database."""
-    connection.create_function("plain_of", plain, ["varchar"], "varchar")
-    connection.create_function("folded_of", folded, ["varchar"], "varchar")
-    connection.create_function("found_address", is_address, ["varchar"], "boolean")
-    connection.create_function("found_contact", is_contact, ["varchar"], "boolean")
-    for macro in _MACROS:
-        connection.execute(macro)
-
-
 ISO = "iso"
 
 EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000}
@@ -161,6 +151,16 @@ _FIGURE = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?"
 
 _MOST = 10_000_000
 """Days that a spreadsheet can count, and more."""
+
+
+def create_functions(connection: DuckDBPyConnection) -> None:
+    """Create the functions on one value in a scratch database."""
+    connection.create_function("plain_of", plain, ["varchar"], "varchar")
+    connection.create_function("folded_of", folded, ["varchar"], "varchar")
+    connection.create_function("found_address", is_address, ["varchar"], "boolean")
+    connection.create_function("found_contact", is_contact, ["varchar"], "boolean")
+    for macro in _MACROS:
+        connection.execute(macro)
 
 
 @dataclass(frozen=True)

@@ -26,48 +26,6 @@ _MINUS = "\u2212"
 _DOTLESS = str.maketrans({"\u0131": "i", "\u0307": None})
 
 
-@lru_cache(maxsize=1 << 16)
-def plain(text: str) -> str:
-    """Return a text in the characters of a keyboard, as far as they mean the same.
-
-    Compatible forms are one (full-width digits and signs), format characters are gone, all digits are 0 to 9, all
-    dashes are hyphens, and all spaces are the common one. Raised and lowered signs and fractions stay: 12² is not 122.
-    """
-    if text.isascii():
-        return text.strip()
-    compatible = (
-        "".join(part) if is_raised else unicodedata.normalize("NFKC", "".join(part))
-        for is_raised, part in groupby(
-            text, lambda each: unicodedata.decomposition(each).startswith(("<super>", "<sub>", "<fraction>"))
-        )
-    )
-    return "".join(map(_plain, "".join(compatible))).strip()
-
-
-def _plain(character: str) -> str:
-    if character < "\x80":
-        return " " if character in ASCII_BLANKS else character
-    match unicodedata.category(character):
-        case "Cf":
-            return ""
-        case "Zs" | "Zl" | "Zp":
-            return " "
-        case "Pd":
-            return "-"
-        case "Nd":
-            return str(unicodedata.digit(character))
-    return "-" if character == _MINUS else character
-
-
-@lru_cache(maxsize=1 << 16)
-def folded(text: str) -> str:
-    """Return what two spellings of a word have in common: Unicode's case folding, and one kind of the letter i.
-
-    Turkish has it with and without a dot, in capitals too: İptal, IPTAL and iptal are one word.
-    """
-    return unicodedata.normalize("NFKC", plain(text).casefold().translate(_DOTLESS))
-
-
 # Telephone numbers as people write them. A bare row of digits is not taken for one unless it starts like a national
 # number (0, then not 0, ten or eleven digits): it cannot be told from an id.
 PHONES = (
@@ -128,6 +86,48 @@ _DRAWN_OUT = re.compile(r"(?<=\d)\u30fc+(?=\d)")
 _QUOTES = "='\"`\u00b4\u2018\u2019\u201a\u201c\u201d\u201e "
 
 _MIN_DIGITS = 7
+
+
+@lru_cache(maxsize=1 << 16)
+def plain(text: str) -> str:
+    """Return a text in the characters of a keyboard, as far as they mean the same.
+
+    Compatible forms are one (full-width digits and signs), format characters are gone, all digits are 0 to 9, all
+    dashes are hyphens, and all spaces are the common one. Raised and lowered signs and fractions stay: 12² is not 122.
+    """
+    if text.isascii():
+        return text.strip()
+    compatible = (
+        "".join(part) if is_raised else unicodedata.normalize("NFKC", "".join(part))
+        for is_raised, part in groupby(
+            text, lambda each: unicodedata.decomposition(each).startswith(("<super>", "<sub>", "<fraction>"))
+        )
+    )
+    return "".join(map(_plain, "".join(compatible))).strip()
+
+
+def _plain(character: str) -> str:
+    if character < "\x80":
+        return " " if character in ASCII_BLANKS else character
+    match unicodedata.category(character):
+        case "Cf":
+            return ""
+        case "Zs" | "Zl" | "Zp":
+            return " "
+        case "Pd":
+            return "-"
+        case "Nd":
+            return str(unicodedata.digit(character))
+    return "-" if character == _MINUS else character
+
+
+@lru_cache(maxsize=1 << 16)
+def folded(text: str) -> str:
+    """Return what two spellings of a word have in common: Unicode's case folding, and one kind of the letter i.
+
+    Turkish has it with and without a dot, in capitals too: İptal, IPTAL and iptal are one word.
+    """
+    return unicodedata.normalize("NFKC", plain(text).casefold().translate(_DOTLESS))
 
 
 @lru_cache(maxsize=1 << 16)
