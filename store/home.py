@@ -10,7 +10,7 @@ from store.addresses import (
     same_place,
 )
 from store.faults import explained
-from store.places import OWN_SERVER, SettingError
+from store.places import OWN_SERVER, SettingError, of_setting
 from store.settings import Settings
 from store.warehouse.warehouse import engine_of, is_address
 
@@ -40,10 +40,8 @@ def make_home(chosen: Settings) -> None:
         If the home cannot be closed to others.
     """
     os.umask(permissions.OTHERS)
-    try:
+    with of_setting("LEADLINE_HOME"):
         permissions.close_home(chosen.home)
-    except permissions.AccessError as error:
-        raise SettingError(f"LEADLINE_HOME: {error}") from None
 
 
 def _belongs_to(chosen: Settings) -> str | None:
@@ -95,12 +93,10 @@ def point_at_home(chosen: Settings) -> None:
     refuse_other_warehouse(chosen)
     make_home(chosen)
     if chosen.published_in is not None:
-        try:
+        with of_setting("LEADLINE_PUBLISHED"):
             permissions.prepare_published(
                 chosen.published, chosen.published_group, chosen.home, is_new=not chosen.publication_record.exists()
             )
-        except permissions.AccessError as error:
-            raise SettingError(f"LEADLINE_PUBLISHED: {error}") from None
         os.environ["LEADLINE_PUBLISHED"] = str(chosen.published_in)
     try:
         make_folder(chosen.dagster_home)

@@ -1,7 +1,7 @@
 """Where the settings say that things lie: the home, the source, the warehouse, the mapping, and what is published."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from store import permissions
@@ -36,6 +36,15 @@ class SettingError(ValueError):
     """A setting that cannot be used; the message names it, what was expected, what was found, and what to do."""
 
 
+@contextmanager
+def of_setting(name: str) -> Iterator[None]:
+    """Name the setting, as a `SettingError`, of an address or a folder that cannot be used."""
+    try:
+        yield
+    except (AddressError, permissions.AccessError) as error:
+        raise SettingError(f"{name}: {error}") from None
+
+
 def published_in(value: str | None, warehouse: str, home: Path) -> Path | None:
     """Return the folder of the published file (``LEADLINE_PUBLISHED``); None for one in the home."""
     if value is None:
@@ -46,7 +55,8 @@ def published_in(value: str | None, warehouse: str, home: Path) -> Path | None:
             "whose readers find the marts in its schema marts. Unset the variable."
         )
     folder = path_of("LEADLINE_PUBLISHED", value, "a folder")
-    refuse_path("LEADLINE_PUBLISHED", str(folder), "?\\")
+    with of_setting("LEADLINE_PUBLISHED"):
+        refuse_characters(str(folder), "?\\")
     if folder == home or any(folder.is_relative_to(home / name) for name in OWN_NAMES - {"published"}):
         raise SettingError(
             f"LEADLINE_PUBLISHED: expected a folder for the published file alone, found {folder}, which is one of "
@@ -64,10 +74,8 @@ def group_of_published(value: str | None, folder: Path | None, home: Path) -> st
             f"LEADLINE_PUBLISHED_GROUP: expected LEADLINE_PUBLISHED with a folder outside of the home {home}, which "
             f"its owner alone can enter, found {'none' if folder is None else folder}. Set it as well."
         )
-    try:
+    with of_setting("LEADLINE_PUBLISHED_GROUP"):
         permissions.group_number(value)
-    except permissions.AccessError as error:
-        raise SettingError(f"LEADLINE_PUBLISHED_GROUP: {error}") from None
     return value
 
 
@@ -134,18 +142,8 @@ def warehouse_of(value: str | None, home: Path, environment: Mapping[str, str]) 
             f"{OWN_SERVER} for a server that Leadline starts itself, found {without_password(value)!r}. Unset the "
             "variable to use the DuckDB file under LEADLINE_HOME."
         )
-    try:
+    with of_setting("LEADLINE_WAREHOUSE"):
         return engine_of(value).canonical(environment)
-    except AddressError as error:
-        raise SettingError(f"LEADLINE_WAREHOUSE: {error}") from None
-
-
-def refuse_path(name: str, path: str, characters: str) -> None:
-    """Refuse a path with characters that a library takes for something else."""
-    try:
-        refuse_characters(path, characters)
-    except AddressError as error:
-        raise SettingError(f"{name}: {error}") from None
 
 
 def storage_of(value: str | None, warehouse: str, environment: Mapping[str, str]) -> str | None:
@@ -183,7 +181,5 @@ def database_address(name: str, value: str, environment: Mapping[str, str], *, b
     SettingError
         If there is no such form.
     """
-    try:
+    with of_setting(name):
         return canonical(value, environment, by_libpq=by_libpq)
-    except AddressError as error:
-        raise SettingError(f"{name}: {error}") from None

@@ -15,6 +15,7 @@ from store.addresses import (
     hidden,
     is_database,
     parsed,
+    refuse_characters,
     without_password,
     without_secrets,
 )
@@ -25,9 +26,9 @@ from store.places import (
     default_home,
     group_of_published,
     mapping_of,
+    of_setting,
     path_of,
     published_in,
-    refuse_path,
     source_of,
     storage_of,
     warehouse_of,
@@ -216,7 +217,8 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
     warehouse = warehouse_of(values.get("LEADLINE_WAREHOUSE"), home, given)
     if engine_of(warehouse).is_file:
-        refuse_path("LEADLINE_HOME", str(home), NOT_IN_PATHS)
+        with of_setting("LEADLINE_HOME"):
+            refuse_characters(str(home), NOT_IN_PATHS)
     published = published_in(values.get("LEADLINE_PUBLISHED"), warehouse, home)
     return Settings(
         home=home,
