@@ -53,7 +53,6 @@ class Comparison:
     table: str
     rows: int
     digest: str
-    seconds: float
     differences: tuple[Difference, ...]
     moved: tuple[str, ...] = ()
 

@@ -39,7 +39,6 @@ class Fault:
     sentence: str
 
     def __str__(self) -> str:
-        """Return it as a line of a message."""
         where = [*([] if self.line is None else [f"line {self.line}"]), ".".join(map(str, self.place))]
         return f"{', '.join(filter(None, where)) or 'the file'}: {self.sentence}"
 

@@ -112,11 +112,9 @@ class Tables(Mapping[str, Sequence[str]]):
         return isinstance(name, str) and self.find(name) is not None
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the names of the tables as the source spells them."""
         return iter(self._names)
 
     def __len__(self) -> int:
-        """Return the number of tables."""
         return len(self._names)
 
 
