@@ -215,11 +215,6 @@ def extract(
         source=reader.description,
         mapping_name=chosen.mapping.name,
         mapping_reason=chosen.reason,
-        closing_outcomes=list(closings.words["outcomes"]),
-        closing_lead_statuses=list(closings.words["lead_status"]),
-        closing_project_statuses=list(closings.words["project_status"]),
-        silence_closes_after_days=chosen.mapping.silence_closes_after_days,
-        horizon_days=dict(chosen.mapping.horizon_days),
         assumptions=assumptions,
         tables={
             name: table_report(

@@ -98,12 +98,6 @@ class ExtractionReport:
         The folder, or the address of the database without its password.
     mapping_name, mapping_reason : str
         The source mapping and why it was chosen.
-    closing_outcomes, closing_lead_statuses, closing_project_statuses : list of str
-        Interaction outcomes, and statuses of leads and projects, that end a lead, in every spelling of the source.
-    silence_closes_after_days : int or None
-        Days of silence after which a lead counts as closed; None for never.
-    horizon_days : dict of str to int
-        Default horizon by model, in days.
     assumptions : list of str
         Sentences on every time that the source does not keep, that is a plan, or that is too far from the others, and
         on what the mapping says and the source does not have.
@@ -122,11 +116,6 @@ class ExtractionReport:
     source: str
     mapping_name: str
     mapping_reason: str
-    closing_outcomes: list[str]
-    closing_lead_statuses: list[str]
-    closing_project_statuses: list[str]
-    silence_closes_after_days: int | None
-    horizon_days: dict[str, int]
     assumptions: list[str]
     tables: dict[str, TableReport]
     changes_seen: dict[str, int]
