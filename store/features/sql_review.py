@@ -187,13 +187,10 @@ def _of_cast(cast: exp.Cast) -> Iterator[str]:
         if value.is_string and not _MOMENT.fullmatch(value.name.strip()):
             yield f"the time {cast.sql()}"
         return
-    texts = [each for each in value.find_all(exp.Literal) if each.is_string and not _is_unit(each)]
+    units = exp.Interval | exp.Extract | exp.TimestampTrunc
+    texts = [each for each in value.find_all(exp.Literal) if each.is_string and not isinstance(each.parent, units)]
     if texts or value.find(exp.DPipe, exp.Concat, exp.Replace, exp.Lower, exp.Upper, exp.Trim, exp.Substring):
         yield f"the time {cast.sql()[:80]}, which is made of text"
-
-
-def _is_unit(literal: exp.Literal) -> bool:
-    return isinstance(literal.parent, exp.Interval | exp.Extract | exp.TimestampTrunc)
 
 
 def refused_templates(manifest: Mapping[str, Any], layers: Collection[str]) -> list[str]:

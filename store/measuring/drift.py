@@ -276,7 +276,11 @@ def gather_retrain_evidence(
     last_as_of = datetime.fromisoformat(champion.manifest["last_as_of"])
     labels_since_onset = 0
     if onset is not None and MEASURED_ON_LABELS in failed_checks:
-        labels_since_onset = _evaluated_rows(connection, champion, clock)
+        labels_since_onset = connection.execute(
+            "select coalesce(max(rows_current), 0) from ml.ml_drift_logs "
+            "where model = $1 and version = $2 and as_of = $3 and check_name = $4",
+            [model, champion.version, clock, MEASURED_ON_LABELS],
+        ).fetchall()[0][0]
     elif onset is not None:
         labels_since_onset = matured_labels(connection, declaration, champion, since=onset, clock=clock)
     return RetrainEvidence(
@@ -307,11 +311,3 @@ def _looks(connection: Connection, query: str, parameters: list[Any]) -> Looks:
 
 def _failed_at(looks: Looks, clock: datetime) -> tuple[str, ...]:
     return next((checks for moment, checks in looks if moment == clock), ())
-
-
-def _evaluated_rows(connection: Connection, champion: Candidate, clock: datetime) -> int:
-    return connection.execute(
-        "select coalesce(max(rows_current), 0) from ml.ml_drift_logs "
-        "where model = $1 and version = $2 and as_of = $3 and check_name = $4",
-        [champion.model, champion.version, clock, MEASURED_ON_LABELS],
-    ).fetchall()[0][0]

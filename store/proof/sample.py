@@ -107,8 +107,11 @@ class Sample:
         for schema, table in self.sources:
             for group in groups_of(table):
                 rows = self.connection.execute(own_values(table, group)).fetchall()
-                types = [self.columns[schema, table][name] for name in group]
-                held = [dict(zip(group, map(_cast, row, types), strict=True)) for row in rows]
+                types = self.columns[schema, table]
+                held = [
+                    {name: f"cast({literal(value)} as {types[name]})" for name, value in zip(group, row, strict=True)}
+                    for row in rows
+                ]
                 self.own.setdefault(table, []).extend(held)
 
     @property
@@ -234,7 +237,3 @@ def relation_of(own: Mapping[str, datetime], clock: datetime) -> str:
 def quoted(name: Name) -> str:
     """Return a relation of the warehouse as SQL names it."""
     return f'"{name[0]}"."{name[1]}"'
-
-
-def _cast(value: str, kind: str) -> str:
-    return f"cast({literal(value)} as {kind})"
