@@ -26,8 +26,8 @@ from models.learning.fitting import fit, predict
 from models.learning.frames import feature_kinds, model_input
 from models.learning.splitting import sample_weights
 from simulation import simulate
-from store.features.census import census_in
 from store.features.compiled import Build, in_order
+from store.features.training_rows import census_in
 from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Layer `retrain_decision`: what the measurements of drift and of the source lead to, in the ledger of decisions.
 
-The decision is made here, where the warehouse is open; `orchestration.sensors` reads it from Dagster's event log.
+The decision is made here, where the warehouse is open; `orchestration.jobs` reads it from Dagster's event log.
 """
 
 from dataclasses import asdict
@@ -17,10 +17,9 @@ from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import ModelDeclaration
 from store.artifacts import ArtifactStore
 from store.features.dbt_project import feature_code
-from store.ledger.champions import load_champion
-from store.ledger.decisions import record_decision
 from store.ledger.schema import ledger
-from store.measuring.retraining import gather_retrain_evidence
+from store.ledger.versions import load_champion, record_decision
+from store.measuring.drift import gather_retrain_evidence
 from store.warehouse.warehouse import Warehouse
 
 

@@ -7,7 +7,7 @@ from models.declared.registry import DECLARATIONS
 from models.declaring.feature_view import FeatureView
 from models.versions.candidate import evaluate
 from store.artifacts import ArtifactStore
-from store.ledger.champions import load_champion
+from store.ledger.versions import load_champion
 from store.warehouse.tables import Connection, insert_rows
 
 COLUMNS = {
@@ -76,7 +76,6 @@ def replace(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
 
 def importance_of(connection: Connection, artifacts: ArtifactStore, model: str) -> dict[str, float]:
     """Return how much the log-loss of the champion of a model rises by feature, where it is shuffled."""
-    champion = load_champion(connection, artifacts, model)
-    if champion is None:
+    if (champion := load_champion(connection, artifacts, model)) is None:
         return {}
     return {each.feature: each.rise for each in evaluate(champion).validation.importance}
