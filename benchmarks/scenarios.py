@@ -38,9 +38,11 @@ from models.versions.candidate import evaluate
 from simulation import simulate
 from simulation.scenarios import SCENARIOS
 from store.artifacts import ArtifactStore
+from store.ledger.champions import load_champion
+from store.ledger.decisions import record_decision
 from store.ledger.measurements import record_drift, record_source_health
 from store.ledger.schema import ensure
-from store.ledger.versions import load_champion, record_decision, record_training, record_version
+from store.ledger.versions import record_training, record_version
 from store.measuring import drift, source_health
 from store.measuring.drift import gather_retrain_evidence
 from store.settings import prepare_process

@@ -14,8 +14,9 @@ from assets.platform.values import JsonValues
 from assets.publishing import documentation, scores
 from assets.publishing.marts import mart_assets, snapshot_asset
 from models.declaring.declaration import Horizons
-from orchestration.jobs import nightly_scores, recompute_days, retrain_jobs, retrain_sensor, score_leads, whole_loop
+from orchestration.jobs import nightly_scores, recompute_days, retrain_jobs, score_leads, whole_loop
 from orchestration.progress import progress_logger
+from orchestration.sensors import retrain_sensor
 from store.artifacts import ArtifactStore
 from store.features.dbt_project import DBT, DBT_PROJECT, manifest_path
 from store.features.kept import CompiledSql

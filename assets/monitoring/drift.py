@@ -25,9 +25,9 @@ from models.declaring.declaration import ModelDeclaration
 from models.markdown import Markup, bullets, plain
 from models.versions.candidate import Candidate
 from store.artifacts import ArtifactStore
+from store.ledger.champions import load_champion
 from store.ledger.measurements import record_drift
 from store.ledger.schema import ledger
-from store.ledger.versions import load_champion
 from store.measuring.drift import OBSERVATION_KIND, measure_drift, reference
 from store.measuring.drift_report import SAMPLE, write_report
 from store.warehouse.engine import Excerpt

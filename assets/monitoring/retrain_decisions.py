@@ -17,8 +17,9 @@ from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import ModelDeclaration
 from store.artifacts import ArtifactStore
 from store.features.dbt_project import feature_code
+from store.ledger.champions import load_champion
+from store.ledger.decisions import record_decision
 from store.ledger.schema import ledger
-from store.ledger.versions import load_champion, record_decision
 from store.measuring.drift import gather_retrain_evidence
 from store.warehouse.warehouse import Warehouse
 

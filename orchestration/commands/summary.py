@@ -12,9 +12,9 @@ from store.addresses import without_password
 from store.artifacts import ArtifactStore
 from store.features.builds import labelled_since
 from store.features.kept import CompiledSql
+from store.ledger.champions import load_champion
 from store.ledger.predictions import outside_by_feature
 from store.ledger.schema import ledger
-from store.ledger.versions import load_champion
 from store.measuring.source_health import CHECKS
 from store.places import OWN_SERVER, default_home
 from store.publishing import publications

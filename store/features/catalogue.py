@@ -7,7 +7,7 @@ from models.declared.registry import DECLARATIONS
 from models.declaring.feature_view import FeatureView
 from models.versions.candidate import evaluate
 from store.artifacts import ArtifactStore
-from store.ledger.versions import load_champion
+from store.ledger.champions import load_champion
 from store.warehouse.tables import Connection, insert_rows
 
 COLUMNS = {

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from store.ledger import measurements, predictions, versions
+from store.ledger import champions, decisions, measurements, predictions, versions
 from store.warehouse.tables import Connection
 from store.warehouse.warehouse import Warehouse
 
 TABLES = (
     versions.VERSIONS,
     versions.TRAININGS,
-    versions.DECISIONS,
-    versions.CHAMPION_HISTORY,
+    decisions.DECISIONS,
+    champions.CHAMPION_HISTORY,
     predictions.PREDICTIONS,
     predictions.GRADES,
     predictions.SCORINGS,
@@ -50,15 +50,15 @@ def ensure(connection: Connection) -> None:
             connection.execute(f"alter table ml.{table.name} add column if not exists {column} {table.columns[column]}")
         if table.name in there and keys.get(table.name, []) != [*table.key]:
             connection.change_key("ml", table.name, table.key, table.definition())
-    if versions.CHAMPION_HISTORY.name not in there and "ml_champions" in there:
+    if champions.CHAMPION_HISTORY.name not in there and "ml_champions" in there:
         # champions of an earlier release have no predecessors
         connection.execute(
-            f"insert into ml.ml_champion_history ({', '.join(versions.CHAMPION_HISTORY.columns)}) "
-            f"select model, 1, '{versions.PROMOTED}', version, artifact, manifest_sha256, promoted_at, promoted_at "
+            f"insert into ml.ml_champion_history ({', '.join(champions.CHAMPION_HISTORY.columns)}) "
+            f"select model, 1, '{champions.PROMOTED}', version, artifact, manifest_sha256, promoted_at, promoted_at "
             "from ml.ml_champions"
         )
         connection.execute("drop table ml.ml_champions")
-    connection.execute(f"create or replace view ml.ml_champions as {versions.PRESENT}")
+    connection.execute(f"create or replace view ml.ml_champions as {champions.PRESENT}")
     connection.commit()
 
 

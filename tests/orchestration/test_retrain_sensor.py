@@ -14,7 +14,7 @@ from assets.platform.event_log import EVIDENCE_TAG, MODEL_TAG, REASON_TAG, lates
 from models.decisions.drift import CHECKS
 from models.decisions.training_run import MAX_ATTEMPTS
 from models.declared.registry import DECLARATIONS
-from orchestration.jobs import retrain_sensor
+from orchestration.sensors import retrain_sensor
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -31,6 +31,7 @@ from models.versions.candidate import PIPELINE, load
 from store.artifacts import ArtifactStore
 from store.features.compiled import Build, write
 from store.features.kept import CompiledSql
+from store.ledger.decisions import why_no_champion
 from store.ledger.predictions import (
     add_predictions,
     grades_in_force,
@@ -40,7 +41,6 @@ from store.ledger.predictions import (
     record_scoring,
 )
 from store.ledger.schema import ensure
-from store.ledger.versions import why_no_champion
 from store.warehouse.warehouse import Warehouse
 
 AS_OF = pd.Timestamp("2026-01-01", tz="UTC")

@@ -23,9 +23,9 @@ from models.decisions.drift import DriftEvidence, Verdict, judge
 from models.training.training import train
 from models.training.training_set import freeze
 from store.artifacts import ArtifactStore
+from store.ledger.champions import promote
 from store.ledger.measurements import record_drift
 from store.ledger.schema import ensure
-from store.ledger.versions import promote
 from store.measuring.drift import measure_drift, reference
 from store.measuring.drift_report import KEPT, write_report
 from store.warehouse.warehouse import Warehouse

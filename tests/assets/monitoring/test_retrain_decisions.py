@@ -11,8 +11,8 @@ import pytest
 from models.decisions.drift import judge
 from models.decisions.retraining import RetrainDecision, RetrainEvidence, decide_retraining
 from models.declaring.policies import RetrainPolicy
+from store.ledger.decisions import record_decision
 from store.ledger.measurements import SourceFigure, record_drift, record_source_health
-from store.ledger.versions import record_decision
 from store.measuring.drift import MeasurementMissingError, gather_retrain_evidence, measure_drift, reference
 from tests.drifting import DECLARED, HORIZON, TRAINED_AT, TRAINED_DAY, fill, world
 

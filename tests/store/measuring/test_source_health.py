@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from store.ledger.champions import RETIRED, follow
 from store.ledger.measurements import SOURCE_DELIVERIES, record_source_health
 from store.ledger.schema import ensure
 from store.ledger.table import replace_measurement
-from store.ledger.versions import RETIRED, follow
 from store.measuring.source_deliveries import Delivered, delivered_at_training, measure_deliveries
 from store.measuring.source_health import CHECKS, judge_source_health, measure_source_health, oldest_training, own_clock
 from store.warehouse.warehouse import Warehouse

@@ -15,10 +15,11 @@ from adbc_driver_manager import OperationalError
 
 from models.decisions.retraining import RetrainDecision, RetrainEvidence
 from models.versions.candidate import Candidate
+from store.ledger.champions import RETIRED, VOUCHED_ANEW, follow, promote
+from store.ledger.decisions import record_decision
 from store.ledger.measurements import LOOK, SourceFigure, record_source_health
 from store.ledger.predictions import add_predictions
 from store.ledger.schema import TABLES, ensure
-from store.ledger.versions import RETIRED, VOUCHED_ANEW, follow, promote, record_decision
 from store.warehouse.engine import Excerpt, WarehouseUnavailableError
 from store.warehouse.postgres.engine import PostgresConnection
 from store.warehouse.tables import Connection, columns_of, insert_rows, table_exists

@@ -1,0 +1,94 @@
+"""The sensor that trains a model anew: evidence from the event log, a pure decision, and what is done about it.
+
+Checks run in the jobs, under the pool of the warehouse; a sensor never opens the warehouse. Whether to train anew is
+decided by the asset ``retrain_decision/<model>``; whether a run is started now by
+`models.decisions.training_run.decide_run`.
+"""
+
+import json
+
+import dagster as dg
+
+from assets.monitoring.retrain_decisions import retrain_job_name
+from assets.platform import keys
+from assets.platform.event_log import (
+    EVIDENCE_TAG,
+    MODEL_TAG,
+    REASON_TAG,
+    latest_evaluation,
+    latest_materialization,
+    runs_in_flight,
+    runs_on_evidence,
+)
+from models.decisions.drift import CHECKS
+from models.decisions.training_run import TrainingRunEvidence, decide_run
+from models.declared.registry import DECLARATIONS
+from orchestration.jobs import retrain_jobs, whole_loop
+
+
+@dg.sensor(
+    jobs=retrain_jobs,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Starts the job retrain_<model> where the latest checks of a model's drift or age failed and its "
+        "retrain_decision says retrain: once per piece of evidence, never while the model is being trained. Where the "
+        "decision says quarantine, it logs an error for a person and starts nothing."
+    ),
+)
+def retrain_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Start the runs that are due, and call a person where one is needed."""
+    alerted: dict[str, str] = json.loads(context.cursor or "{}")
+    requests: list[dg.RunRequest] = []
+    said: list[str] = []
+    for model in DECLARATIONS:
+        evidence = gather_run_evidence(context.instance, model)
+        decision = decide_run(evidence)
+        if decision.start:
+            requests.append(_request(model, evidence))
+        else:
+            said.append(f"{model}: {decision.reason}")
+        # once per piece of evidence
+        if decision.alert is not None and alerted.get(model) != evidence.evidence_id:
+            context.log.error(f"{model} needs a person: {decision.alert}")
+            alerted[model] = str(evidence.evidence_id)
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else dg.SkipReason(" ".join(said)),
+        cursor=json.dumps(alerted, sort_keys=True),
+    )
+
+
+def gather_run_evidence(instance: dg.DagsterInstance, model: str) -> TrainingRunEvidence:
+    """Gather what the event log knows of the decision on a model, its checks and its runs."""
+    job = retrain_job_name(model)
+    if (decision := latest_materialization(instance, keys.retrain_decision(model))) is None:
+        return TrainingRunEvidence(job=job)
+    evidence_id = str(decision.metadata["evidence_id"])
+    evaluations = {name: latest_evaluation(instance, dg.AssetCheckKey(keys.drift(model), name)) for name in CHECKS}
+    training = runs_in_flight(instance, [job, whole_loop.name], keys.candidate(model))
+    earlier = runs_on_evidence(instance, job, evidence_id)
+    return TrainingRunEvidence(
+        job=job,
+        outcome=str(decision.metadata["outcome"]),
+        reason=str(decision.metadata["reason"]),
+        evidence_id=evidence_id,
+        run_id=decision.run_id,
+        failed_checks=tuple(
+            name
+            for name, each in evaluations.items()
+            if each is not None and each.failed and each.run_id == decision.run_id
+        ),
+        in_flight=training[0] if training else None,
+        succeeded=dg.DagsterRunStatus.SUCCESS in earlier,
+        failures=earlier.count(dg.DagsterRunStatus.FAILURE),
+    )
+
+
+def _request(model: str, evidence: TrainingRunEvidence) -> dg.RunRequest:
+    return dg.RunRequest(
+        job_name=evidence.job,
+        # a key is used once and for ever: a run that was cancelled, say, is not started again on the same evidence
+        run_key=f"{model}-{evidence.evidence_id}-{evidence.failures}",
+        tags={REASON_TAG: evidence.reason or "", EVIDENCE_TAG: evidence.evidence_id or "", MODEL_TAG: model},
+    )

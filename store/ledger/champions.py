@@ -1,0 +1,94 @@
+"""Which version of a model is its champion: a history that only grows, whose last row says how it stands.
+
+``ml.ml_champions`` is a view of it, with one row per model that has a champion.
+"""
+
+from datetime import datetime
+
+from models.versions.candidate import Candidate, load
+from store.artifacts import ArtifactStore
+from store.ledger.table import Key, table
+from store.warehouse.tables import Connection
+
+PROMOTED, VOUCHED_ANEW, RETIRED = "promoted", "trained_again", "retired"
+"""What happens to a version: the second where a champion was lost and is trained again to other bytes."""
+
+CHAMPION_HISTORY = table(
+    "ml_champion_history",
+    model=Key[str],
+    # counts what happened to the champions of a model: clocks may go back
+    number=Key[int],
+    event=str,
+    version=str,
+    artifact=str,
+    manifest_sha256=str,
+    promoted_at=datetime,
+    happened_at=datetime,
+)
+
+PRESENT = f"""
+    select model, version, artifact, manifest_sha256, promoted_at from ml.ml_champion_history as last
+    where event <> '{RETIRED}'
+        and number = (select max(number) from ml.ml_champion_history as each where each.model = last.model)
+"""
+"""The query of ``ml.ml_champions``."""
+
+_NEXT = "(select coalesce(max(number), 0) + 1 from ml.ml_champion_history where model = $1)"
+
+
+def load_champion(connection: Connection, artifacts: ArtifactStore, model: str) -> Candidate | None:
+    """Load the champion of a model, or return None where it has none.
+
+    Raises
+    ------
+    ArtifactMismatchError
+        If its files are not those that were promoted.
+    """
+    pointer = connection.execute(
+        "select artifact, manifest_sha256 from ml.ml_champions where model = $1", [model]
+    ).fetchone()
+    if pointer is None:
+        return None
+    artifact, recorded = pointer
+    return load(artifacts.versions(model) / artifact, recorded)
+
+
+def promote(connection: Connection, version: Candidate, manifest_sha256: str, promoted_at: datetime) -> None:
+    """Make a version the champion of its model, unless it is."""
+    connection.execute(
+        f"insert into ml.ml_champion_history select cast($1 as text), {_NEXT}, '{PROMOTED}', cast($2 as text), "
+        "cast($3 as text), cast($4 as text), cast($5 as timestamptz), cast($5 as timestamptz) where not exists "
+        "(select 1 from ml.ml_champions where model = $1 and version = $2 and manifest_sha256 = $4)",
+        [version.model, version.version, version.directory.name, manifest_sha256, promoted_at],
+    )
+
+
+def follow(
+    connection: Connection,
+    model: str,
+    version: str,
+    event: str,
+    happened_at: datetime,
+    manifest_sha256: str | None = None,
+) -> None:
+    """Record what has happened to a version, where it is the champion.
+
+    A model whose champion is retired has none; its versions and what they predicted stay.
+    """
+    connection.execute(
+        f"insert into ml.ml_champion_history select model, {_NEXT}, cast($3 as text), version, artifact, "
+        "coalesce(cast($4 as text), manifest_sha256), promoted_at, cast($5 as timestamptz) "
+        "from ml.ml_champions where model = $1 and version = $2",
+        [model, version, event, manifest_sha256, happened_at],
+    )
+
+
+def unmeasured_champion(connection: Connection, model: str, measure: str = "census") -> str | None:
+    """Return the version of a champion that was never measured so (``census`` or ``hindsight``), or None."""
+    row = connection.execute(
+        "select champions.version from ml.ml_champions as champions "
+        "inner join ml.ml_models as versions using (model, version) "
+        f"where champions.model = $1 and versions.{measure} is null",
+        [model],
+    ).fetchone()
+    return None if row is None else str(row[0])

@@ -1,0 +1,57 @@
+"""Decisions on promotion and retraining, also refusals: one row for each version that a run has decided about."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+
+from models.decisions.promotion import Decision, PromotionEvidence, UntrainableEvidence
+from models.decisions.retraining import RetrainDecision, RetrainEvidence
+from store.ledger.table import Key, put, table
+from store.warehouse.tables import Connection
+
+DECISIONS = table(
+    "ml_decisions",
+    run_id=Key[str],
+    model=Key[str],
+    kind=Key[str],
+    version=Key[str],
+    evidence=str,
+    rule=str,
+    outcome=str,
+    reason=str,
+    decided_at=datetime,
+)
+
+
+def record_decision(
+    connection: Connection,
+    run_id: str,
+    evidence: PromotionEvidence | UntrainableEvidence | RetrainEvidence,
+    decision: Decision | RetrainDecision,
+    decided_at: datetime,
+) -> None:
+    """Write a decision to the ledger, also a refusal."""
+    put(
+        connection,
+        DECISIONS,
+        {
+            "run_id": run_id,
+            "model": evidence.model,
+            "kind": decision.kind,
+            "version": evidence.version,
+            "evidence": json.dumps(asdict(evidence), default=str),
+            "rule": decision.rule,
+            "outcome": decision.outcome,
+            "reason": decision.reason,
+            "decided_at": decided_at,
+        },
+    )
+
+
+def why_no_champion(connection: Connection, model: str) -> str:
+    """Return the reason of the last promotion decision of a model that has no champion."""
+    row = connection.execute(
+        "select reason from ml.ml_decisions where model = $1 and kind = 'promotion' order by decided_at desc limit 1",
+        [model],
+    ).fetchone()
+    return "The model has never been trained: run the job whole_loop." if row is None else str(row[0])
