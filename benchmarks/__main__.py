@@ -22,7 +22,7 @@ from benchmarks import (
     whole_loop,
 )
 from benchmarks.measuring import Report, machine, table
-from store.libraries import prepare_process
+from store.settings import prepare_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

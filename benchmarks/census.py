@@ -27,8 +27,8 @@ from models.learning.splitting import sample_weights
 from models.tasks.measures import once
 from models.tasks.task import Predictions
 from simulation import simulate
-from store.features.census import census_in
 from store.features.compiled import Build, in_order
+from store.features.training_rows import census_in
 from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:

@@ -163,13 +163,17 @@ class Server:
 @contextmanager
 def server(folder: Path) -> Iterator[Server]:
     """Start a server with its files in a folder and its default settings, and stop it at the end."""
-    from orchestration.commands.own_server import serving
+    from orchestration.commands.own_server import Server as OwnServer
     from store.warehouse.postgres.engine import PostgresConnection
 
-    with serving(folder) as started:
+    started = OwnServer(folder)
+    started.start()
+    try:
         with closing(PostgresConnection(started.address("postgres"))) as connection:
             connection.execute(f"create database {DATABASE}")
         yield Server(started.address(DATABASE), psutil.Process(started.process_id))
+    finally:
+        started.leave()
 
 
 def _proportional(process: psutil.Process) -> int:

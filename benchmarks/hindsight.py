@@ -31,12 +31,10 @@ from models.learning.fitting import fit, predict
 from models.learning.frames import feature_kinds, model_input
 from models.learning.splitting import row_weights, sample_weights, temporal_split
 from simulation import simulate
-from store.features.census import census_in
 from store.features.compiled import Build, in_order
-from store.features.training_rows import training_rows
+from store.features.training_rows import census_in, training_rows
 from store.measuring.hindsight import recent_rows
-from store.warehouse.extraction import Extraction
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import Extraction, Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -43,9 +43,9 @@ from store.ledger.decisions import record_decision
 from store.ledger.measurements import record_drift, record_source_health
 from store.ledger.schema import ensure
 from store.ledger.versions import record_training, record_version
-from store.libraries import prepare_process
 from store.measuring import drift, source_health
-from store.measuring.retraining import gather_retrain_evidence
+from store.measuring.drift import gather_retrain_evidence
+from store.settings import prepare_process
 from store.warehouse.duckdb.engine import DuckDBConnection, opened
 
 if TYPE_CHECKING:

@@ -1,7 +1,5 @@
 """The commands behind the Makefile: ``python -m orchestration run`` and ``python -m orchestration ui``."""
 
-from __future__ import annotations
-
 import argparse
 import gc
 import socket
@@ -9,13 +7,12 @@ import sys
 from pathlib import Path
 
 from orchestration.commands import faults, foreground, own_server, server_programs
-from orchestration.commands.sockets import NotStartedError
+from orchestration.commands.server_programs import NotStartedError
 from store.home import make_home, point_at_home, refuse_other_warehouse
-from store.libraries import prepare_process
 from store.places import OWN_SERVER, PROJECT, SettingError
-from store.publishing.publication import has_published
-from store.settings import Settings, settings
-from store.warehouse.engines import engine_of
+from store.publishing.publications import has_published
+from store.settings import Settings, prepare_process, settings
+from store.warehouse.warehouse import engine_of
 
 YOUNG_OBJECTS = 50_000
 """New objects after which a run looks for garbage; Python's 700 are meant for programs that make few."""
@@ -56,13 +53,10 @@ def _chosen(chosen: argparse.Namespace, given: Settings) -> int:
     make_home(given)
     current = _with_server(given)
     point_at_home(current)
-    if chosen.command == "ui":
-        return _ui(current, chosen.port)
-    return _run(current, chosen.job)
+    return _ui(current, chosen.port) if chosen.command == "ui" else _run(current, chosen.job)
 
 
 def _with_server(given: Settings) -> Settings:
-    """Start the server of Leadline's own where it is asked for."""
     if given.warehouse != OWN_SERVER:
         return given
     try:
@@ -81,7 +75,7 @@ def _run(current: Settings, job: str) -> int:
     again = "run the same command again: it takes up what is left."
     before = _published_file(current)
     try:
-        from orchestration.commands.run import run_job
+        from orchestration.commands.instance import run_job
         from orchestration.commands.summary import summarize, ui_command
         from orchestration.progress import for_terminal
 

@@ -13,19 +13,17 @@ from assets.publishing import documentation
 from assets.publishing.marts import mart_assets, snapshot_asset
 from models.declared.registry import DECLARATIONS, FEATURE_VIEWS
 from models.declaring.declaration import Horizons
-from orchestration.jobs import recompute_days, score_leads, whole_loop
+from orchestration.jobs import nightly_scores, recompute_days, score_leads, whole_loop
 from orchestration.models import model_definitions, view_definitions
 from orchestration.progress import progress_logger
-from orchestration.schedules import nightly_scores
 from orchestration.sensors import retrain_sensor
 from store.artifacts import ArtifactStore
 from store.features.dbt_project import DBT, DBT_PROJECT, manifest_path
 from store.features.kept import CompiledSql
 from store.home import point_at_home
-from store.libraries import prepare_process
 from store.places import OWN_SERVER, SettingError
-from store.publishing.publication import Publication
-from store.settings import settings
+from store.publishing.publications import Publication
+from store.settings import prepare_process, settings
 from store.warehouse.warehouse import Warehouse
 
 

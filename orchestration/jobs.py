@@ -1,4 +1,4 @@
-"""Jobs: the whole loop, scoring and checking alone, and the retraining of one model."""
+"""Jobs: the whole loop, scoring and checking alone, and the retraining of one model; and what runs by the clock."""
 
 from typing import Any
 
@@ -53,3 +53,15 @@ def _retrain_job(model: str) -> Any:
 
 
 RETRAIN_JOBS = {model: _retrain_job(model) for model in DECLARATIONS}
+
+nightly_scores = dg.ScheduleDefinition(
+    name="nightly_scores",
+    job=score_leads,
+    cron_schedule="30 2 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description=(
+        "Every night at 02:30 UTC: scores the open leads, and checks the source and the drift of each model, on which "
+        "retrain_sensor acts. While `make ui` (or a Dagster daemon) runs."
+    ),
+)

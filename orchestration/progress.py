@@ -18,8 +18,7 @@ class ProgressHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line for a record that a person who waits wants to see."""
         try:
-            line = describe(record)
-            if line is not None:
+            if (line := describe(record)) is not None:
                 sys.stderr.write(f"{for_terminal(line)}\n")
                 sys.stderr.flush()
         except Exception:  # noqa: BLE001 - a logging handler must not fail the run; logging reports it
@@ -33,8 +32,7 @@ def for_terminal(text: str) -> str:
 
 def describe(record: logging.LogRecord) -> str | None:
     """Return the line for a log record, or None where it would only distract."""
-    event = getattr(record, "dagster_event", None)
-    if event is None:
+    if (event := getattr(record, "dagster_event", None)) is None:
         meta: dict[str, Any] = getattr(record, "dagster_meta", None) or {}
         message = meta.get("orig_message") or record.getMessage()
         # of a step that is left out after a failure, the failure itself is said already
@@ -43,12 +41,10 @@ def describe(record: logging.LogRecord) -> str | None:
         if record.levelno >= logging.WARNING:
             return f"    {record.levelname.lower()}: {message}"
         return f"    {message}" if meta.get("step_key") and record.levelno >= logging.INFO else None
-    mark = _STEP_EVENTS.get(event.event_type_value)
-    if mark is None:
+    if (mark := _STEP_EVENTS.get(event.event_type_value)) is None:
         return None
-    seconds = ""
-    if event.event_type_value == "STEP_SUCCESS":
-        seconds = f" {event.step_success_data.duration_ms / 1000:.1f} s"
+    is_done = event.event_type_value == "STEP_SUCCESS"
+    seconds = f" {event.step_success_data.duration_ms / 1000:.1f} s" if is_done else ""
     return f"  {mark} {event.step_key.replace('__', '/')}{seconds}"
 
 

@@ -62,8 +62,7 @@ def retrain_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 def gather_run_evidence(instance: dg.DagsterInstance, model: str) -> TrainingRunEvidence:
     """Gather what the event log knows of the decision on a model, its checks and its runs."""
     job = retrain_job_name(model)
-    decision = latest_materialization(instance, keys.retrain_decision(model))
-    if decision is None:
+    if (decision := latest_materialization(instance, keys.retrain_decision(model))) is None:
         return TrainingRunEvidence(job=job)
     evidence_id = str(decision.metadata["evidence_id"])
     evaluations = {name: latest_evaluation(instance, dg.AssetCheckKey(keys.drift(model), name)) for name in CHECKS}

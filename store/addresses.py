@@ -6,8 +6,6 @@ its own where the address says nothing.
 The module is longer than others, because what reads an address, writes it and hides its password must agree.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -428,8 +426,7 @@ def _is_parameter(name: str) -> bool:
 
 def _without_secret_settings(value: str) -> str:
     settings = _options(unquote(value))
-    secret = [name for name, _ in settings if re.search(_HIDDEN_SETTINGS, name, re.IGNORECASE)]
-    if not secret:
+    if not (secret := [name for name, _ in settings if re.search(_HIDDEN_SETTINGS, name, re.IGNORECASE)]):
         return value
     # a switch that is no setting may be the rest of a secret with a blank
     shown = [

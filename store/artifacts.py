@@ -1,7 +1,5 @@
 """Where frozen training sets, versions and reports lie."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

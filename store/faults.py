@@ -1,7 +1,5 @@
 """What a machine says when a file cannot be written or read, in one sentence with what to do. Nothing here measures."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -63,13 +61,13 @@ def explained(text: str, home: Path, room: int | None = None) -> str | None:
             f"expected room to write where the database lies, found a full disk ({said}). Free some space there, and "
             "run the same command again."
         )
-    elsewhere = None if said is None else re.search(r"""["'](/[^"']+)["']""", said)
-    if elsewhere is not None and not Path(elsewhere[1]).is_relative_to(home):
-        return (
-            f"{Path(elsewhere[1]).parent}: expected room to write, found a full disk ({said}). Free some space there, "
-            "and run the same command again."
-        )
     if said is not None:
+        elsewhere = re.search(r"""["'](/[^"']+)["']""", said)
+        if elsewhere is not None and not Path(elsewhere[1]).is_relative_to(home):
+            return (
+                f"{Path(elsewhere[1]).parent}: expected room to write, found a full disk ({said}). Free some space "
+                "there, and run the same command again."
+            )
         return (
             f"{home}: expected room to write, found a full disk ({said}). Free some space, or give another home "
             "(HOME_DIR=<folder> with make, else LEADLINE_HOME)."
@@ -86,14 +84,12 @@ def explained(text: str, home: Path, room: int | None = None) -> str | None:
             "that runs Leadline write access to all of the home, or give another home (HOME_DIR=<folder> with make, "
             "else LEADLINE_HOME)."
         )
-    said = _first(text, _NOT_OPENED)
-    if said is not None:
+    if (said := _first(text, _NOT_OPENED)) is not None:
         return (
             f"{home / 'dagster'}: expected databases of Dagster that can be opened, found one that cannot ({said}). "
             "Give the user that runs Leadline access to all of the folder, and run the same command again."
         )
-    said = _first(text, _DAMAGED_DATABASE)
-    if said is not None:
+    if (said := _first(text, _DAMAGED_DATABASE)) is not None:
         return (
             f"{home / 'dagster'}: expected databases of Dagster that can be read, found a damaged one ({said}). Run "
             "the same command again: it sets it aside, and begins the history of runs anew."

@@ -1,7 +1,5 @@
 """The home: whose it is, which warehouse it belongs to, and how this process and its children find it."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -12,9 +10,9 @@ from store.addresses import (
     same_place,
 )
 from store.faults import explained
-from store.places import OWN_SERVER, SettingError
+from store.places import OWN_SERVER, SettingError, of_setting
 from store.settings import Settings
-from store.warehouse.engines import engine_of, is_address
+from store.warehouse.warehouse import engine_of, is_address
 
 
 def refuse_other_warehouse(chosen: Settings) -> None:
@@ -25,8 +23,7 @@ def refuse_other_warehouse(chosen: Settings) -> None:
     SettingError
         If it does.
     """
-    belongs_to = _belongs_to(chosen)
-    if belongs_to is not None and not same_place(belongs_to, chosen.warehouse_of_home):
+    if (belongs_to := _belongs_to(chosen)) is not None and not same_place(belongs_to, chosen.warehouse_of_home):
         raise SettingError(
             f"LEADLINE_WAREHOUSE: expected {belongs_to}, the warehouse of the home {chosen.home}, found "
             f"{chosen.warehouse_of_home}. Give another home (HOME_DIR=<folder> with make, else LEADLINE_HOME), or that "
@@ -43,10 +40,8 @@ def make_home(chosen: Settings) -> None:
         If the home cannot be closed to others.
     """
     os.umask(permissions.OTHERS)
-    try:
+    with of_setting("LEADLINE_HOME"):
         permissions.close_home(chosen.home)
-    except permissions.AccessError as error:
-        raise SettingError(f"LEADLINE_HOME: {error}") from None
 
 
 def _belongs_to(chosen: Settings) -> str | None:
@@ -79,7 +74,6 @@ def _belongs_to(chosen: Settings) -> str | None:
 
 
 def _in_home(chosen: Settings) -> list[Path]:
-    """Return where the warehouse that was chosen lies in the home, if it does."""
     if chosen.warehouse_of_home == OWN_SERVER:
         return [chosen.own_server / "PG_VERSION"]
     engine = engine_of(chosen.warehouse)
@@ -99,12 +93,10 @@ def point_at_home(chosen: Settings) -> None:
     refuse_other_warehouse(chosen)
     make_home(chosen)
     if chosen.published_in is not None:
-        try:
+        with of_setting("LEADLINE_PUBLISHED"):
             permissions.prepare_published(
                 chosen.published, chosen.published_group, chosen.home, is_new=not chosen.publication_record.exists()
             )
-        except permissions.AccessError as error:
-            raise SettingError(f"LEADLINE_PUBLISHED: {error}") from None
         os.environ["LEADLINE_PUBLISHED"] = str(chosen.published_in)
     try:
         make_folder(chosen.dagster_home)

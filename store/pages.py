@@ -1,7 +1,5 @@
 """Pages of HTML that are made from data: what a text may be in them, and what a browser may fetch for them."""
 
-from __future__ import annotations
-
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
     "font-src data:; base-uri 'none'; form-action 'none'"

@@ -1,7 +1,5 @@
 """Who may read what Leadline writes: its owner alone, and a group that a setting names the published file."""
 
-from __future__ import annotations
-
 import grp
 import os
 import pwd
@@ -109,7 +107,9 @@ def prepare_published(path: Path, group: str | None, home: Path, *, is_new: bool
         belongs_to = _belongs_to(belonging)
     except OSError as error:
         raise _not_written(folder, error) from None
-    if others := sorted(name for name in there if not _is_own(name, path)):
+    # the published file, what is written beside it, and what was set aside of these
+    own = (path.name, f".{path.name}.", BELONGING)
+    if others := sorted(name for name in there if not name.startswith(own)):
         raise AccessError(
             f"expected a folder for the published file alone, found {others[0]} in {folder}. Name a folder of its own "
             f"({folder / 'leadline'}), which Leadline makes."
@@ -202,11 +202,6 @@ def _give(path: Path, group: str | None, mode: int) -> None:
             f"not. Make that user a member of the group (`usermod --append --groups {group} {_user(os.geteuid())}`, "
             "and log in again), or name a group of that user's."
         ) from None
-
-
-def _is_own(name: str, path: Path) -> bool:
-    """Say whether a file is the published one, what is written beside it, or what was set aside of these."""
-    return name.startswith((path.name, f".{path.name}.", BELONGING))
 
 
 def _mode(path: Path) -> int:

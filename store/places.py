@@ -1,9 +1,7 @@
 """Where the settings say that things lie: the home, the source, the warehouse, the mapping, and what is published."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from store import permissions
@@ -14,7 +12,7 @@ from store.addresses import (
     refuse_characters,
     without_password,
 )
-from store.warehouse.engines import engine_of, is_address
+from store.warehouse.warehouse import engine_of, is_address
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -38,6 +36,15 @@ class SettingError(ValueError):
     """A setting that cannot be used; the message names it, what was expected, what was found, and what to do."""
 
 
+@contextmanager
+def of_setting(name: str) -> Iterator[None]:
+    """Name the setting, as a `SettingError`, of an address or a folder that cannot be used."""
+    try:
+        yield
+    except (AddressError, permissions.AccessError) as error:
+        raise SettingError(f"{name}: {error}") from None
+
+
 def published_in(value: str | None, warehouse: str, home: Path) -> Path | None:
     """Return the folder of the published file (``LEADLINE_PUBLISHED``); None for one in the home."""
     if value is None:
@@ -48,9 +55,9 @@ def published_in(value: str | None, warehouse: str, home: Path) -> Path | None:
             "whose readers find the marts in its schema marts. Unset the variable."
         )
     folder = path_of("LEADLINE_PUBLISHED", value, "a folder")
-    refuse_path("LEADLINE_PUBLISHED", str(folder), "?\\")
-    own = [home / name for name in sorted(OWN_NAMES - {"published"})]
-    if folder == home or any(folder.is_relative_to(each) for each in own):
+    with of_setting("LEADLINE_PUBLISHED"):
+        refuse_characters(str(folder), "?\\")
+    if folder == home or any(folder.is_relative_to(home / name) for name in OWN_NAMES - {"published"}):
         raise SettingError(
             f"LEADLINE_PUBLISHED: expected a folder for the published file alone, found {folder}, which is one of "
             f"Leadline's own in the home {home}. Name one outside of the home, or unset the variable."
@@ -67,10 +74,8 @@ def group_of_published(value: str | None, folder: Path | None, home: Path) -> st
             f"LEADLINE_PUBLISHED_GROUP: expected LEADLINE_PUBLISHED with a folder outside of the home {home}, which "
             f"its owner alone can enter, found {'none' if folder is None else folder}. Set it as well."
         )
-    try:
+    with of_setting("LEADLINE_PUBLISHED_GROUP"):
         permissions.group_number(value)
-    except permissions.AccessError as error:
-        raise SettingError(f"LEADLINE_PUBLISHED_GROUP: {error}") from None
     return value
 
 
@@ -86,8 +91,7 @@ def default_home(source: str | None, warehouse: str | None = None) -> Path:
     on_postgres = warehouse is not None and (warehouse == OWN_SERVER or is_database(warehouse))
     if source is None or "://" in source:
         return default / "on_postgres" if on_postgres else default
-    name = Path(source).name
-    if name in OWN_NAMES:
+    if (name := Path(source).name) in OWN_NAMES:
         raise SettingError(
             f"LEADLINE_SOURCE: expected a folder whose name can name its home under {default}, found {name!r}, "
             "which is a name of Leadline's own there. Set LEADLINE_HOME, or rename the folder."
@@ -139,18 +143,8 @@ def warehouse_of(value: str | None, home: Path, environment: Mapping[str, str]) 
             f"{OWN_SERVER} for a server that Leadline starts itself, found {without_password(value)!r}. Unset the "
             "variable to use the DuckDB file under LEADLINE_HOME."
         )
-    try:
+    with of_setting("LEADLINE_WAREHOUSE"):
         return engine_of(value).canonical(environment)
-    except AddressError as error:
-        raise SettingError(f"LEADLINE_WAREHOUSE: {error}") from None
-
-
-def refuse_path(name: str, path: str, characters: str) -> None:
-    """Refuse a path with characters that a library takes for something else."""
-    try:
-        refuse_characters(path, characters)
-    except AddressError as error:
-        raise SettingError(f"{name}: {error}") from None
 
 
 def storage_of(value: str | None, warehouse: str, environment: Mapping[str, str]) -> str | None:
@@ -188,7 +182,5 @@ def database_address(name: str, value: str, environment: Mapping[str, str], *, b
     SettingError
         If there is no such form.
     """
-    try:
+    with of_setting(name):
         return canonical(value, environment, by_libpq=by_libpq)
-    except AddressError as error:
-        raise SettingError(f"{name}: {error}") from None

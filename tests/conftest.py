@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from store.libraries import prepare_process
+from store.settings import prepare_process
 from tests.homes import MEASURED, Home, never_written
 
 if TYPE_CHECKING:

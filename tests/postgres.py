@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import psycopg2
 
-from orchestration.commands.own_server import serving
+from orchestration.commands.own_server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 
 GIVEN = "LEADLINE_TEST_POSTGRES"
 """Address of a server on which the tests may create databases and roles."""
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[Server]:
+    """Keep the server of a home running."""
+    started = Server(home)
+    started.start()
+    try:
+        yield started
+    finally:
+        started.leave()
 
 
 @contextmanager

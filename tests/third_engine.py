@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.warehouse.duckdb.engine import DuckDBConnection, MemoryScratch, opened
-from store.warehouse.engine import Engine
-from store.warehouse.readers import Found, Readers, measure_standing
-from store.warehouse.scratch import Place
+from store.warehouse.engine import Engine, Found, Readers, measure_standing
+from store.warehouse.tables import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from duckdb import DuckDBPyConnection
 
-    from store.warehouse.engine import Excerpt
-    from store.warehouse.readers import Standing
-    from store.warehouse.scratch import Name, Scratch
-    from store.warehouse.tables import Connection
+    from store.warehouse.engine import Excerpt, Standing
+    from store.warehouse.tables import Connection, Name, Scratch
 
 SCHEME = "folder:"
 

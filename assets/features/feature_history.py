@@ -22,8 +22,7 @@ from store.features.builds import gather_build_evidence
 from store.features.compiled import microseconds
 from store.features.dbt_project import manifest_path, settings_of
 from store.features.kept import CompiledSql
-from store.warehouse.extraction import StaleFeaturesError
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import StaleFeaturesError, Warehouse
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2010-01-01", timezone="UTC")
 """Days of observation. Partitions need a first one; what lies before is built with the rest, and cannot be picked."""

@@ -11,10 +11,9 @@ from assets.platform import keys
 from assets.platform.dbt import Dbt, build, layer_assets
 from models.declared.registry import FEATURE_VIEWS
 from models.declaring.declaration import Horizons
-from store.features.builds import forget_build, gather_build_evidence, plan_build
+from store.features.builds import forget_build, gather_build_evidence, plan_build, variable_of
 from store.features.compiled import microseconds
 from store.features.kept import CompiledSql
-from store.features.outcome_history import variable_of
 from store.warehouse.warehouse import Warehouse
 
 

@@ -19,10 +19,9 @@ from store.ledger.measurements import LATENESS, Lateness
 from store.ledger.schema import ledger
 from store.ledger.table import replace_measurement
 from store.measuring.lateness import measure_lateness
-from store.publishing.publication import Publication
+from store.publishing.publications import Publication
 from store.source.contract import TABLES, SourceContractError
-from store.warehouse.extraction import NoExtractionError
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import NoExtractionError, Warehouse
 
 MAX_REJECTED_SHARE = 0.01
 """Rejects above one row in a hundred mean a broken feed or a wrong mapping rather than single mistakes."""

@@ -1,6 +1,6 @@
 """Layer `retrain_decision`: what the measurements of drift and of the source lead to, in the ledger of decisions.
 
-The decision is made here, where the warehouse is open; `orchestration.sensors` reads it from Dagster's event log.
+The decision is made here, where the warehouse is open; `orchestration.jobs` reads it from Dagster's event log.
 """
 
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from store.features.dbt_project import feature_code
 from store.ledger.champions import load_champion
 from store.ledger.decisions import record_decision
 from store.ledger.schema import ledger
-from store.measuring.retraining import gather_retrain_evidence
+from store.measuring.drift import gather_retrain_evidence
 from store.warehouse.warehouse import Warehouse
 
 

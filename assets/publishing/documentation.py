@@ -17,7 +17,7 @@ from models.artifacts import replace_file
 from store.artifacts import ArtifactStore
 from store.features.dbt_project import manifest_path
 from store.pages import UnknownPageError, in_script, with_policy
-from store.warehouse.readers import HISTORY, SCORES
+from store.warehouse.engine import HISTORY, SCORES
 from store.warehouse.tables import Connection
 from store.warehouse.warehouse import Warehouse
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from assets.platform import keys
 from assets.platform.event_log import latest_materialization
-from store.publishing.publication import Publication
-from store.publishing.publications import read
-from store.warehouse.readers import HISTORY, SCORES, Standing, known_versions
+from store.publishing.publications import Publication, read
+from store.warehouse.engine import HISTORY, SCORES, Standing, known_versions
 from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:

@@ -16,10 +16,18 @@ from models.declaring.declaration import Horizons
 from models.markdown import bullets
 from store.features.dbt_project import manifest_path
 from store.features.kept import CompiledSql
-from store.publishing.publication import Publication
-from store.publishing.publications import Record, Replacement, digest, findings, lost_by_groups, refusal, write
+from store.publishing.publications import (
+    Publication,
+    Record,
+    Replacement,
+    digest,
+    findings,
+    lost_by_groups,
+    refusal,
+    write,
+)
+from store.warehouse.engine import HISTORY, Found, Standing, known_versions
 from store.warehouse.postgres.marts import READER
-from store.warehouse.readers import HISTORY, Found, Standing, known_versions
 from store.warehouse.tables import Connection
 from store.warehouse.warehouse import Warehouse
 

@@ -1,7 +1,7 @@
 """Where the outcomes of a source begin: a CRM that was filled later than it was opened has leads, and no ends of them.
 
 An observation before that time would be labelled as lost although nobody wrote down what came of it. A pure function
-from counts to a verdict; `store.features.outcome_history` counts.
+from counts to a verdict; `store.features.builds` counts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """What a terminal is told of an error, and the log that keeps what it is not told."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import traceback
@@ -32,22 +30,18 @@ def told(error: Exception, home: Path | None) -> str:
     error : Exception
     home : Path or None
     """
-    return for_terminal(_told(error, home))
-
-
-def _told(error: Exception, home: Path | None) -> str:
     kept = "" if home is None else keep(error, home)
     if type(error).__module__.startswith(_OURS):
-        return shown(str(error))
+        return for_terminal(shown(str(error)))
     text = "\n".join(f"{type(each).__name__}: {each}" for each in _chain(error))
     if home is not None and names_damaged_database(text):
         with suppress(OSError):
             (home / "dagster" / SUSPECTED).touch()
     known = None if home is None else explained(text, home, room(home))
     if known is not None:
-        return shown(known)
+        return for_terminal(shown(known))
     first = next(iter(str(error).strip().splitlines()), "")
-    return shown(f"Expected no error, found {type(error).__name__}: {first.rstrip('.')}.{kept}")
+    return for_terminal(shown(f"Expected no error, found {type(error).__name__}: {first.rstrip('.')}.{kept}"))
 
 
 def room(home: Path) -> int | None:

@@ -3,8 +3,6 @@
 Unlike ``exec``, what this process has begun is ended when it exits: the PostgreSQL server of Leadline's own is stopped.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

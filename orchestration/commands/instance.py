@@ -1,28 +1,31 @@
-"""The Dagster instance of a home: its defaults, and the reconciliation of runs whose process is gone.
+"""The Dagster instance of a home: its defaults, runs whose process is gone, and a job that runs to its end.
 
 A killed run stays "started" for ever and keeps its place in the pool, so that the next run would wait for it without
 end. Reconciliation marks such runs failed and frees what they hold.
 """
 
-from __future__ import annotations
-
 import os
+import re
+import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, redirect_stderr
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 import dagster as dg
 import psutil
+from dagster._core.execution import compute_logs
 
 from models.artifacts import make_folder, replace_file, set_aside
-from orchestration.commands.faults import SUSPECTED
+from orchestration.commands.faults import SUSPECTED, room
+from store.faults import damaged_warehouse, explained
 from store.places import SettingError
-from store.settings import Settings
+from store.settings import Settings, shown
 
 PROCESS_TAG = "leadline/process_id"
 """Run tag with the process that executes the run, from its first moment on."""
@@ -43,6 +46,13 @@ SQLITE_SECONDS = 10
 """How long a database is waited for that another process writes."""
 
 IN_PROGRESS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING)
+
+
+_OWN_CLASS = re.compile(r"^(?:assets|store|models|orchestration)\.[\w.]+: ")
+
+_NOT_STORED = "Exception while writing logger call to event log"
+
+_INTERRUPTED = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +92,6 @@ def open_instance(chosen: Settings) -> dg.DagsterInstance:
 
 
 def _databases(dagster_home: Path) -> list[Path]:
-    """Return the databases that every run opens; each run has one of its own beside them."""
     for folder in ("history", "history/runs", "schedules", "storage"):
         make_folder(dagster_home / folder)
     return [
@@ -103,8 +112,7 @@ def _set_damaged_aside(path: Path, *, whole: bool) -> None:
     """
     if not os.path.lexists(path):
         return
-    problem = _problem(path, whole=whole)
-    if problem is None:
+    if (problem := _problem(path, whole=whole)) is None:
         return
     sys.stderr.write(
         f"  {path}: expected a database of Dagster, found that it is damaged ({problem}): it is now {set_aside(path)}, "
@@ -113,14 +121,6 @@ def _set_damaged_aside(path: Path, *, whole: bool) -> None:
     for beside in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
         if beside.exists():
             set_aside(beside)
-
-
-def _set_damaged_logs_aside(instance: dg.DagsterInstance) -> None:
-    """Set the damaged logs of runs in progress aside: to mark such a run failed is to write into its log."""
-    for record in instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS))):
-        _set_damaged_aside(
-            Path(instance.root_directory) / "history" / "runs" / f"{record.dagster_run.run_id}.db", whole=True
-        )
 
 
 def _problem(path: Path, *, whole: bool) -> str | None:
@@ -141,11 +141,11 @@ def _problem(path: Path, *, whole: bool) -> str | None:
         )
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=SQLITE_SECONDS)) as connection:
-            if whole or path.stat().st_size <= SMALL_BYTES:
-                found = connection.execute("pragma quick_check(1)").fetchall()
-            else:
-                found = [("ok",)]
-            if not connection.execute("select 1 from sqlite_schema limit 1").fetchall() and not _is_being_made(path):
+            is_checked = whole or path.stat().st_size <= SMALL_BYTES
+            found = connection.execute("pragma quick_check(1)").fetchall() if is_checked else [("ok",)]
+            # one that another process has just begun has no tables for a moment
+            is_new = time.time() - path.stat().st_mtime < NEW_SECONDS
+            if not is_new and not connection.execute("select 1 from sqlite_schema limit 1").fetchall():
                 return "it has no tables"
     except sqlite3.OperationalError:
         # locked, not readable, on a disk that is full: the damage is not in the file
@@ -153,11 +153,6 @@ def _problem(path: Path, *, whole: bool) -> str | None:
     except sqlite3.DatabaseError as error:
         return str(error)
     return None if found == [("ok",)] else " ".join(str(found[0][0]).split())
-
-
-def _is_being_made(path: Path) -> bool:
-    """Say whether another process has just begun a database, which has no tables for a moment."""
-    return time.time() - path.stat().st_mtime < NEW_SECONDS
 
 
 def reconcile(instance: dg.DagsterInstance) -> list[str]:
@@ -168,11 +163,22 @@ def reconcile(instance: dg.DagsterInstance) -> list[str]:
     list of str
         The identifiers of those runs.
     """
-    _set_damaged_logs_aside(instance)
-    dead = dead_runs(_evidence(instance), _running_since())
+    records = instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS)))
+    for record in records:
+        # to mark a run failed is to write into its log
+        log = Path(instance.root_directory) / "history" / "runs" / f"{record.dagster_run.run_id}.db"
+        _set_damaged_aside(log, whole=True)
+    evidence = [
+        RunEvidence(
+            run_id=record.dagster_run.run_id,
+            updated_at=record.update_timestamp.replace(tzinfo=UTC),
+            process_ids=_process_ids(instance, record.dagster_run),
+        )
+        for record in records
+    ]
+    dead = dead_runs(evidence, _running_since())
     for run_id in dead:
-        run = instance.get_run_by_id(run_id)
-        if run is not None:
+        if (run := instance.get_run_by_id(run_id)) is not None:
             instance.report_run_failed(
                 run, message="The process of this run is gone: it was killed. Found when the next run was started."
             )
@@ -200,17 +206,6 @@ def dead_runs(evidence: Iterable[RunEvidence], running_since: dict[int, datetime
     ]
 
 
-def _evidence(instance: dg.DagsterInstance) -> list[RunEvidence]:
-    return [
-        RunEvidence(
-            run_id=record.dagster_run.run_id,
-            updated_at=record.update_timestamp.replace(tzinfo=UTC),
-            process_ids=_process_ids(instance, record.dagster_run),
-        )
-        for record in instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS)))
-    ]
-
-
 def _process_ids(instance: dg.DagsterInstance, run: dg.DagsterRun) -> frozenset[int]:
     found = {int(run.tags[PROCESS_TAG])} if PROCESS_TAG in run.tags else set()
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
@@ -222,8 +217,126 @@ def _process_ids(instance: dg.DagsterInstance, run: dg.DagsterRun) -> frozenset[
 
 
 def _running_since() -> dict[int, datetime]:
-    running = {}
-    for process in psutil.process_iter(["pid", "create_time", "status"]):
-        if process.info["status"] != psutil.STATUS_ZOMBIE:
-            running[process.info["pid"]] = datetime.fromtimestamp(process.info["create_time"], UTC)
-    return running
+    return {
+        process.info["pid"]: datetime.fromtimestamp(process.info["create_time"], UTC)
+        for process in psutil.process_iter(["pid", "create_time", "status"])
+        if process.info["status"] != psutil.STATUS_ZOMBIE
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    run_id : str
+    failure : str or None
+        What went wrong.
+    interrupted : bool
+        Whether it was told to end, as by Ctrl-C.
+    """
+
+    run_id: str
+    failure: str | None
+    interrupted: bool
+
+
+def run_job(current: Settings, job: str) -> Outcome:
+    """Run a job of the code location on the instance of the home.
+
+    The run is recorded like any other, so the UI shows it and can run it again.
+    """
+    with open_instance(current) as instance:
+        for run_id in reconcile(instance):
+            sys.stderr.write(f"  a run was killed before it ended ({run_id}): marked as failed, its places freed\n")
+        with _quiet_stdout(), _helpers_without_ctrl_c(), redirect_stderr(cast("TextIO", _Terminal(sys.stderr))):
+            result = dg.execute_job(
+                dg.build_reconstructable_job("orchestration.definitions", "job", (job,)),
+                instance=instance,
+                # Dagster uses a logger of the code location only when it is asked for
+                run_config={"loggers": {"console": {}}},
+                tags={PROCESS_TAG: str(os.getpid())},
+                raise_on_error=False,
+            )
+        failures = [
+            f"{event.step_key}: {_cause(event, current)}" for event in result.all_events if event.is_step_failure
+        ] or [event.message or "" for event in result.all_events if event.is_failure]
+    errors = (event.step_failure_data.error for event in result.all_events if event.is_step_failure)
+    return Outcome(
+        run_id=result.run_id,
+        failure=None if result.success else "\n".join(failures),
+        interrupted=any(error is not None and error.cls_name in _INTERRUPTED for error in errors),
+    )
+
+
+def _cause(event: dg.DagsterEvent, current: Settings) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error, messages = data.error, []
+    while error is not None:
+        messages.append(error.message.strip())
+        error = error.cause
+    if not messages:
+        return event.message or ""
+    for message in messages:
+        if _OWN_CLASS.match(message):
+            # the class of an error of ours says nothing that its message does not
+            return shown(_OWN_CLASS.sub("", message))
+    text = "\n".join(messages)
+    of_warehouse = damaged_warehouse(current.warehouse.removeprefix("duckdb:"), text)
+    return shown(of_warehouse or explained(text, current.home, room(current.home)) or messages[-1])
+
+
+class _Terminal:
+    """Standard error without what Dagster writes there when its storage fails: the error itself is told at the end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, unless it is one of these."""
+        return len(text) if text.startswith(_NOT_STORED) else self._stream.write(text)
+
+
+@contextmanager
+def _helpers_without_ctrl_c() -> Iterator[None]:
+    """Have the processes that mirror the output of steps get no Ctrl-C: Dagster ends them, and they would print it."""
+    started = compute_logs.execute_posix_tail
+
+    @contextmanager
+    def start(path: str, stream: Any) -> Iterator[Any]:
+        # a process begins with what its parent blocks
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        with ExitStack() as running:
+            try:
+                pids = running.enter_context(started(path, stream))
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            yield pids
+
+    compute_logs.execute_posix_tail = start
+    try:
+        yield
+    finally:
+        compute_logs.execute_posix_tail = started
+
+
+@contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """Keep what dbt prints out of the terminal; Dagster's compute log of the step has it all the same."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(nowhere)
+        os.close(kept)

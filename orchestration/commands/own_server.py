@@ -4,8 +4,6 @@ Whoever does not own the home can neither enter the folder of its socket nor log
 lets everybody log in, and opens the folders above the home to everybody.
 """
 
-from __future__ import annotations
-
 import atexit
 import fcntl
 import json
@@ -29,14 +27,18 @@ import psutil
 from models.artifacts import set_aside
 from orchestration.commands.server_programs import (
     HERE,
+    PORT,
     SYSTEM_USER,
     VERSION,
     as_whom,
+    fits,
+    not_started,
     place_of,
     programs_of_server,
+    remove_sockets,
     run,
+    short_folder,
 )
-from orchestration.commands.sockets import PORT, fits, not_started, remove_sockets, short_folder
 from store.places import OWN_SERVER, SettingError, database_address
 from store.settings import Settings
 from store.warehouse.postgres.engine import PostgresConnection
@@ -133,8 +135,7 @@ class Server:
     @property
     def process_id(self) -> int | None:
         """The process of the server, if it runs; it has started all others of the server."""
-        said = self._said()
-        if not said or not said[0].isdecimal():
+        if not (said := self._said()) or not said[0].isdecimal():
             return None
         process_id = int(said[0])
         # it may end meanwhile
@@ -349,19 +350,8 @@ class Server:
         return found.pw_uid, found.pw_gid
 
 
-@contextmanager
-def serving(home: Path) -> Iterator[Server]:
-    """Keep the server of a home running."""
-    server = Server(home)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.leave()
-
-
 def started(chosen: Settings) -> Settings:
-    """Start the server where the settings ask for it, and return them with its address.
+    """Start the server that the settings ask for, and return them with its address.
 
     It listens on a Unix socket alone, and stops with the last process that asked for it. Where that was killed, it
     stops with the next.
@@ -371,8 +361,6 @@ def started(chosen: Settings) -> Settings:
     SettingError
         If it does not start.
     """
-    if chosen.warehouse != OWN_SERVER:
-        return chosen
     server = Server(chosen.home)
     server.start()
     atexit.register(_left, server)

@@ -1,8 +1,7 @@
 """The summary at the end of a run: what was scored, how good the models are, where things lie, what to do next."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +10,8 @@ from models.declared.lead_features import LEAD_FEATURES
 from models.declared.registry import DECLARATIONS
 from store.addresses import without_password
 from store.artifacts import ArtifactStore
+from store.features.builds import labelled_since
 from store.features.kept import CompiledSql
-from store.features.outcome_history import labelled_since
 from store.ledger.champions import load_champion
 from store.ledger.predictions import outside_by_feature
 from store.ledger.schema import ledger
@@ -20,10 +19,8 @@ from store.measuring.source_health import CHECKS
 from store.places import OWN_SERVER, default_home
 from store.publishing import publications
 from store.settings import Settings, horizon_setting
-from store.warehouse.engines import engine_of
-from store.warehouse.extraction import Extraction
 from store.warehouse.tables import Connection
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import Extraction, Warehouse, engine_of
 
 
 def summarize(current: Settings) -> str:
@@ -82,8 +79,7 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     if by_action:
         lines.append("actions    " + ", ".join(f"{action} {n:,}" for action, n in by_action))
     outside = {name: logs[name][2] for name in scoring}
-    beyond = [f"{n:,} by {name} ({_causes(connection, name)})" for name, n in outside.items() if n]
-    if beyond:
+    if beyond := [f"{n:,} by {name} ({_causes(connection, name)})" for name, n in outside.items() if n]:
         lines.append(f"marked     scored outside of what was learnt from: {', '.join(beyond)} (…_outside_training)")
     return lines, unscored
 
@@ -103,7 +99,6 @@ def overridden(current: Settings, extraction: Extraction) -> list[str]:
 
 
 def _losses(current: Settings) -> list[str]:
-    """Return what readers have lost by the last publication, which a person has accepted."""
     record = publications.read(current.publication_record)
     return [] if record is None else [f"lost       {each}; a person accepted it" for each in record.accepted]
 
@@ -143,8 +138,7 @@ def _model(connection: Connection, artifacts: ArtifactStore, name: str) -> str:
     lines = [f"model      {name} {version}: {figures}"]
     if census is not None:
         lines.append(f"           census: {_census(json.loads(census))}")
-    confirmed = _confirmed(json.loads(evidence))
-    if confirmed:
+    if confirmed := _confirmed(json.loads(evidence)):
         lines.append(f"           suspected of hindsight, and confirmed by a person: {confirmed}")
     if outcome == "refuse":
         lines.append(f"           not promoted: {why}")
@@ -173,16 +167,17 @@ def _census(census: dict[str, Any]) -> str:
 
 
 def _proof(current: Settings, as_of: datetime) -> list[str]:
-    certificate = CompiledSql(root=str(current.compiled)).certificate(LEAD_FEATURES.name, as_of)
-    if certificate is None:
+    if (certificate := CompiledSql(root=str(current.compiled)).certificate(LEAD_FEATURES.name, as_of)) is None:
         return []
     said = json.loads(certificate)
     if "error" in said:
         return [f"proof      did not run, and a person accepted this build: {said['error']}"]
-    verdict = "nothing of what came later was found"
-    if not said["passed"]:
-        names = ", ".join(said["differing_columns"])
-        verdict = f"values that were not known then, and a person accepted this build: {names}"
+    names = ", ".join(said["differing_columns"])
+    verdict = (
+        "nothing of what came later was found"
+        if said["passed"]
+        else f"values that were not known then, and a person accepted this build: {names}"
+    )
     of = "all leads" if said["leads_share"] == 1 else f"{said['leads_share']:.0%} of the leads, others at each clock"
     replayed = f"replayed at {len(said['moments'])} moments for {of}"
     lines = [f"proof      {said['rows']:,} rows of {said['features']} features, {replayed}: {verdict}"]
@@ -236,12 +231,9 @@ def _drift(connection: Connection, name: str) -> str:
         "and as_of = (select as_of from raw.extraction) order by value desc, feature limit 1",
         [name],
     ).fetchone()
-    if worst is None:
-        moved = "nothing to measure"
-    elif worst[1] > 0:
+    moved = "nothing to measure" if worst is None else "no feature has moved"
+    if worst is not None and worst[1] > 0:
         moved = f"{worst[0]} has moved most, by a PSI of {worst[1]:.3f}"
-    else:
-        moved = "no feature has moved"
     return f"drift      {name}: {moved}; {row[0]}: {row[1]}"
 
 
@@ -259,14 +251,11 @@ def _places(current: Settings, warehouse: Warehouse, artifacts: ArtifactStore) -
     ]
 
 
-def _next_steps(current: Settings) -> list[str]:
-    warehouse = _warehouse_argument(current)
-    steps = [f"next       {ui_command(current)}: look at every step, and run it again"]
+def _next_steps(current: Settings) -> Iterator[str]:
+    yield f"next       {ui_command(current)}: look at every step, and run it again"
     if not current.source:
-        steps.append(
-            f"           make run{warehouse} SOURCE=<folder of CSV or Parquet files>: score your own CRM's export"
-        )
-    return steps
+        run = f"make run{_warehouse_argument(current)} SOURCE=<folder of CSV or Parquet files>"
+        yield f"           {run}: score your own CRM's export"
 
 
 def ui_command(current: Settings) -> str:

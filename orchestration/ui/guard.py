@@ -5,8 +5,6 @@ A browser sends requests to 127.0.0.1 for any page that it shows. A page that ha
 that origin as ``Origin``. Neither is answered.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -130,10 +128,8 @@ def _foreign(request: Request, addresses: Collection[str]) -> Refusal | None:
     """Refuse what a page of another origin has sent; programs that are no browser name no origin."""
     host, origins, sites = request.all("host")[0].lower(), request.all("origin"), request.all("sec-fetch-site")
     ours = {*addresses, *([f"http://{host}"] if _LOCAL.fullmatch(host) else [])}
-    by_browser = bool(origins or sites or request.method == "WEBSOCKET")
-    if not by_browser:
-        return None
-    if len(origins) == 1 and origins[0].lower() in ours and set(sites) <= {"same-origin"}:
+    is_by_browser = origins or sites or request.method == "WEBSOCKET"
+    if not is_by_browser or (len(origins) == 1 and origins[0].lower() in ours and set(sites) <= {"same-origin"}):
         return None
     return Refusal(
         403,
@@ -171,8 +167,7 @@ class Guard:
             path=scope["path"],
             headers=[(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]],
         )
-        refusal = refused(request, self._addresses)
-        if refusal is None:
+        if (refusal := refused(request, self._addresses)) is None:
             await self._application(scope, receive, _with_headers(send))
         elif scope["type"] == "http":
             await _refuse(refusal, send)

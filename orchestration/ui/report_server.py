@@ -4,8 +4,6 @@
 gone.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 import subprocess
@@ -81,9 +79,7 @@ def opened(folder: str, parts: Sequence[str]) -> BinaryIO | None:
             inner = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | kind, dir_fd=held)
             os.close(held)
             held = inner
-        if stat.S_ISREG(os.fstat(held).st_mode):
-            return os.fdopen(os.dup(held), "rb")
-        return None
+        return os.fdopen(os.dup(held), "rb") if stat.S_ISREG(os.fstat(held).st_mode) else None
     except OSError:
         return None
     finally:
@@ -105,8 +101,7 @@ class _Reports(BaseHTTPRequestHandler):
         self._answer(whole=False)
 
     def _answer(self, *, whole: bool) -> None:
-        refusal = wrong_host(self.headers.get_all("host", []), self._addresses)
-        if refusal is not None:
+        if (refusal := wrong_host(self.headers.get_all("host", []), self._addresses)) is not None:
             self._say(refusal.status, refusal.reason, whole=whole)
             return
         parts = path_in_folder(self.path)

@@ -76,7 +76,6 @@ def replace(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
 
 def importance_of(connection: Connection, artifacts: ArtifactStore, model: str) -> dict[str, float]:
     """Return how much the log-loss of the champion of a model rises by feature, where it is shuffled."""
-    champion = load_champion(connection, artifacts, model)
-    if champion is None:
+    if (champion := load_champion(connection, artifacts, model)) is None:
         return {}
     return {each.feature: each.rise for each in evaluate(champion).validation.importance}

@@ -4,8 +4,6 @@ Names of relations are quoted in it (``"database"."schema"."table"``), so that t
 text that made the store reads other tables and writes elsewhere. Nothing here knows Dagster.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -16,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from models.artifacts import UnreadableFileError, read_object, replace_file
-from store.features.sql_review import refused_templates
-from store.warehouse.scratch import Model, Name, Related
+from store.warehouse.tables import Model, Name, Related
 
 SOURCE = "raw"
 """The schema that the feature store is built from."""
@@ -87,7 +84,7 @@ class Build:
         """All that is made or read."""
         return frozenset().union(*({model.relation, *model.reads} for model in self.models))
 
-    def at(self, as_of: datetime) -> Build:
+    def at(self, as_of: datetime) -> "Build":
         """Return the build at another clock, which stands in the SQL as microseconds since 1970."""
         clock = str(microseconds(as_of))
         models = tuple(
@@ -96,7 +93,7 @@ class Build:
         variables = {**self.variables, "as_of": as_of.isoformat(timespec="microseconds")}
         return replace(self, variables=variables, models=models)
 
-    def over(self, label: str, days: int) -> Build:
+    def over(self, label: str, days: int) -> "Build":
         """Return the build with a label over another horizon, which stands in its SQL as days times a day.
 
         Raises
@@ -189,6 +186,8 @@ def of_run(target: Path, variables: Mapping[str, Any], earlier: Build | None = N
         What was kept before. Where it had the same variables, models that did not run now keep its text; otherwise
         they are left out, for they have not been built at this clock.
     """
+    from store.features.sql_review import refused_templates
+
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     results = json.loads((target / "run_results.json").read_text(encoding="utf-8"))["results"]
     ran = {

@@ -1,7 +1,5 @@
 """The dbt project as files: its manifest, the code of a feature view, and its variables."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -15,7 +13,7 @@ from models.declared.registry import DECLARATIONS, label_horizons
 from models.declaring.declaration import Horizons
 from store.places import PROJECT
 from store.settings import dbt_target
-from store.warehouse.extraction import Extraction
+from store.warehouse.warehouse import Extraction
 
 DBT_PROJECT = PROJECT / "dbt_project"
 DBT = str(Path(sys.executable).with_name("dbt"))

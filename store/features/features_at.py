@@ -23,10 +23,8 @@ from store.places import OWN_SERVER, SettingError
 from store.settings import settings
 from store.source.reading.tables import first_line
 from store.source.values.functions import create_functions
-from store.warehouse.extraction import CLOCKS, StaleFeaturesError
-from store.warehouse.scratch import Scratch
-from store.warehouse.tables import Connection, columns_of
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.tables import Connection, Scratch, columns_of
+from store.warehouse.warehouse import CLOCKS, StaleFeaturesError, Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,8 +152,7 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
         raise QuestionError(
             f"{text}: expected a .csv or .parquet file, or a table of the warehouse as schema.table; found neither."
         )
-    found: pd.DataFrame = connection.execute(f"select * from {text}").df()
-    return found
+    return connection.execute(f"select * from {text}").df()
 
 
 def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
@@ -168,8 +165,7 @@ def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
     """
     import pandas as pd
 
-    missing = [name for name in (LEAD_ID, AS_OF) if name not in question.columns]
-    if missing:
+    if missing := [name for name in (LEAD_ID, AS_OF) if name not in question.columns]:
         raise QuestionError(
             f"question: expected the columns {LEAD_ID} and {AS_OF}, found {list(question.columns)}; "
             f"{' and '.join(missing)} is missing."
@@ -185,9 +181,8 @@ def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
     numbers = pd.api.types.is_float_dtype(ids.dtype)
     _refuse(question, pd.Series(numbers, index=ids.index), f"text in {LEAD_ID}", "decimals", "Pass them as text.")
     times = _utc(question)
-    late = times > pd.Timestamp(clock)
     _refuse(
-        question, late, f"times up to the clock of the store, {clock.isoformat()}", "later ones",
+        question, times > pd.Timestamp(clock), f"times up to the clock of the store, {clock.isoformat()}", "later ones",
         "What will be known then is not known yet: extract and build first, or ask for earlier times.",
     )  # fmt: skip
     return question.assign(**{LEAD_ID: ids.map(str), AS_OF: times})
@@ -266,7 +261,6 @@ def answer(
 
 
 def _as_rows(question: pd.DataFrame) -> pd.DataFrame:
-    """Return the question as the SQL reads it: its rows by their place."""
     import pandas as pd
 
     return pd.DataFrame(

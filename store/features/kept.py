@@ -1,18 +1,206 @@
-"""The SQL of the last build as a home keeps it, with what was proved of it."""
+"""What a proof of point-in-time correctness has shown, as evidence, and how a home keeps it beside the SQL it is of.
 
-from __future__ import annotations
+`assets.features.proof` makes the verdict of the evidence.
+"""
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from models.artifacts import read_object, replace_file, set_aside
 from store.features import compiled
-from store.features.certificate import verdict
 from store.features.compiled import Build, NotCompiledError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A value that is another in a replay: in one row, and in how many."""
+
+    variant: str
+    moment: datetime
+    table: str
+    column: str
+    rows: int
+    key: str
+    as_of: datetime
+    stored: str | None
+    replayed: str | None
+
+    @property
+    def sentence(self) -> str:
+        """What was found, in words."""
+        # the replays ask for leads at moments at which the store has no row
+        where = "in the store" if self.variant == "store" else "with the facts as they are"
+        return (
+            f"{self.table}.{self.column}: {self.rows:,} rows differ ({self.variant} at {self.moment.isoformat()}); "
+            f"{self.key} as of {self.as_of.isoformat()} is {self.stored} {where}, {self.replayed} in the replay"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A table of the store beside a replay: rows that were compared, first differences by column, columns that moved.
+
+    `moved` has the columns that may be others in this replay, and were.
+    """
+
+    variant: str
+    moment: datetime
+    table: str
+    rows: int
+    digest: str
+    differences: tuple[Difference, ...]
+    moved: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What a proof has shown.
+
+    Attributes
+    ----------
+    as_of : datetime
+        The clock of the build.
+    sql_sha256 : str
+        The hash of its SQL, as `store.features.compiled.Build` says it.
+    proved_at : datetime
+    seconds : float
+    features : tuple of str
+        Those of the view.
+    leads : int
+        Leads whose observations were replayed.
+    leads_share : float
+        Share of the leads whose observations were replayed.
+    comparisons : tuple of Comparison
+    """
+
+    as_of: datetime
+    sql_sha256: str
+    proved_at: datetime
+    seconds: float
+    features: tuple[str, ...]
+    leads: int
+    leads_share: float
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def moments(self) -> list[datetime]:
+        """The moments, in order."""
+        return sorted({each.moment for each in self.comparisons})
+
+    @property
+    def rows(self) -> int:
+        """Rows compared, over all replays."""
+        return sum(each.rows for each in self.comparisons)
+
+    @property
+    def rows_by_variant(self) -> dict[str, int]:
+        """Rows compared of features and labels, by what was changed."""
+        variants = dict.fromkeys(each.variant for each in self.comparisons)
+        return {name: sum(each.rows for each in self.comparisons if each.variant == name) for name in variants}
+
+    @property
+    def differences(self) -> list[Difference]:
+        """Everything that differs."""
+        return [difference for each in self.comparisons for difference in each.differences]
+
+    @property
+    def not_exercised(self) -> list[str]:
+        """Features that no replay has moved: nothing that was changed reaches them, and nothing is shown of them."""
+        moved = {name for each in self.comparisons for name in each.moved}
+        return [name for name in self.features if name not in moved]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing does."""
+        return not self.differences
+
+    @property
+    def differing_columns(self) -> list[str]:
+        """Features and label columns that differ somewhere, as ``table.column``."""
+        return sorted({f"{each.table}.{each.column}" for each in self.differences})
+
+    def to_json(self, *, accepted: bool) -> str:
+        """Return the certificate as it is kept beside a training; `accepted` says that a person lets a failure pass."""
+        return json.dumps(
+            {
+                "passed": self.passed,
+                "accepted": accepted and not self.passed,
+                "as_of": self.as_of.isoformat(),
+                "sql_sha256": self.sql_sha256,
+                "proved_at": self.proved_at.isoformat(),
+                "seconds": round(self.seconds, 2),
+                "moments": [each.isoformat() for each in self.moments],
+                "features": len(self.features),
+                "not_exercised": self.not_exercised,
+                "leads": self.leads,
+                "leads_share": self.leads_share,
+                "rows": self.rows,
+                "rows_by_variant": self.rows_by_variant,
+                "digest": hashlib.sha256("".join(each.digest for each in self.comparisons).encode()).hexdigest(),
+                "differing_columns": self.differing_columns,
+                "differences": [asdict(each) for each in self.differences],
+            },
+            default=str,
+        )
+
+
+def failed(build: Build, error: str, proved_at: datetime, *, accepted: bool) -> str:
+    """Return, as JSON, what stands for the certificate of a build whose proof could not run."""
+    return json.dumps(
+        {
+            "passed": False,
+            "accepted": accepted,
+            "as_of": build.as_of.isoformat(),
+            "sql_sha256": build.sha256,
+            "proved_at": proved_at.isoformat(),
+            "error": error,
+        }
+    )
+
+
+def sentences(differences: Sequence[Difference], most: int) -> list[str]:
+    """Return in words what differs: of each column the first difference, and how many more there are."""
+    first = {(each.table, each.column): each for each in reversed(differences)}
+    shown = [first[key].sentence for key in sorted(first)[:most]]
+    return [*shown, f"{len(first) - most} more"] if len(first) > most else shown
+
+
+def acceptance(certificate: str | None) -> str:
+    """Return, in words, that a person has let a build go on whose proof failed; empty where it is not so."""
+    said = {} if certificate is None else json.loads(certificate)
+    if not said.get("accepted"):
+        return ""
+    found = said.get("error") or f"{', '.join(said['differing_columns'])} held what was not known at the time."
+    return f"A person accepted the features of this version although their proof had failed: {found}"
+
+
+def how_to_accept(sql_sha256: str, as_of: str) -> str:
+    """Return how a person lets a build go on whose proof has failed: that of a hash, and of a clock in ISO 8601."""
+    return (
+        "Whoever knows better may let this one build go on, by the same command with "
+        f"`LEADLINE_ACCEPT_PROOF={sql_sha256[:12]} LEADLINE_AS_OF={as_of}`; what is then scored says so."
+    )
+
+
+def verdict(said: Mapping[str, Any] | None) -> str | None:
+    """Return why what depends on a feature view may not go on, from its certificate; None where it may."""
+    if said is None:
+        return (
+            "expected a proof that its features hold nothing of what came later, found none of the last build. Run "
+            "the job score_leads, or the check point_in_time of the feature view."
+        )
+    if said["passed"] or said["accepted"]:
+        return None
+    found = said.get("error") or f"other values in {', '.join(said['differing_columns'])}"
+    return (
+        f"expected features that hold nothing of what came later, found that their proof failed: {found}. Correct the "
+        f"dbt models and build them again. {how_to_accept(said['sql_sha256'], said['as_of'])}"
+    )
 
 
 class UnprovedError(RuntimeError):
@@ -69,8 +257,7 @@ class CompiledSql:
 
     def certificate(self, view: str, as_of: datetime) -> str | None:
         """Return the certificate of a feature view, if the build of a clock has one that can be read."""
-        build = self._last()
-        if build is None:
+        if (build := self._last()) is None:
             return None
         try:
             said = read_object(self._certificate(view))
@@ -88,12 +275,10 @@ class CompiledSql:
             If the build of the clock has no proof, or a failed one that nobody has accepted.
         """
         text = self.certificate(view, as_of)
-        refusal = verdict(None if text is None else json.loads(text))
-        if refusal is not None:
+        if (refusal := verdict(None if text is None else json.loads(text))) is not None:
             raise UnprovedError(f"{view} as of {as_of.isoformat()}: {refusal}")
 
     def _last(self) -> Build | None:
-        """Return the last build; None where there is none that can be read."""
         try:
             return compiled.read(self.path)
         except NotCompiledError:

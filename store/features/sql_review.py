@@ -6,15 +6,14 @@ computed while dbt compiled. No replay can vary these, and so the proof refuses 
 lists below is refused, whether or not it does harm; a function that depends on its arguments alone may be added.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import jinja2
-    from sqlglot import exp
+import sqlglot
+from jinja2 import Environment, TemplateSyntaxError, meta, nodes
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 
 def _words(text: str) -> frozenset[str]:
@@ -131,10 +130,6 @@ def refused_sql(about: str, sql: str, relations: Collection[tuple[str, str]], di
     list of str
         Sentences, each with the name of the model; empty if everything is allowed.
     """
-    import sqlglot
-    from sqlglot import exp
-    from sqlglot.errors import SqlglotError
-
     try:
         (tree,) = sqlglot.parse(sql, dialect=dialect)
     except (SqlglotError, ValueError) as error:
@@ -147,8 +142,6 @@ def refused_sql(about: str, sql: str, relations: Collection[tuple[str, str]], di
 
 
 def _of_node(node: exp.Expr, tables: Collection[str], relations: Collection[tuple[str, str]]) -> Iterator[str]:
-    from sqlglot import exp
-
     if isinstance(node, exp.Table):
         yield from _of_table(node, tables, relations)
     elif isinstance(node, exp.Cast):
@@ -175,8 +168,6 @@ def _of_node(node: exp.Expr, tables: Collection[str], relations: Collection[tupl
 
 
 def _of_table(table: exp.Table, tables: Collection[str], relations: Collection[tuple[str, str]]) -> Iterator[str]:
-    from sqlglot import exp
-
     parts = table.parts
     if all(isinstance(part, exp.Identifier) for part in parts):
         if len(parts) == 1 and parts[0].name in tables:
@@ -189,8 +180,6 @@ def _of_table(table: exp.Table, tables: Collection[str], relations: Collection[t
 
 def _of_cast(cast: exp.Cast) -> Iterator[str]:
     """Refuse casts from text to a time, unless the text is one: the text ``now`` is the wall clock."""
-    from sqlglot import exp
-
     if not cast.to.is_type(*exp.DataType.TEMPORAL_TYPES):
         return
     value = cast.this
@@ -198,15 +187,10 @@ def _of_cast(cast: exp.Cast) -> Iterator[str]:
         if value.is_string and not _MOMENT.fullmatch(value.name.strip()):
             yield f"the time {cast.sql()}"
         return
-    texts = [each for each in value.find_all(exp.Literal) if each.is_string and not _is_unit(each)]
+    units = exp.Interval | exp.Extract | exp.TimestampTrunc
+    texts = [each for each in value.find_all(exp.Literal) if each.is_string and not isinstance(each.parent, units)]
     if texts or value.find(exp.DPipe, exp.Concat, exp.Replace, exp.Lower, exp.Upper, exp.Trim, exp.Substring):
         yield f"the time {cast.sql()[:80]}, which is made of text"
-
-
-def _is_unit(literal: exp.Literal) -> bool:
-    from sqlglot import exp
-
-    return isinstance(literal.parent, exp.Interval | exp.Extract | exp.TimestampTrunc)
 
 
 def refused_templates(manifest: Mapping[str, Any], layers: Collection[str]) -> list[str]:
@@ -256,17 +240,12 @@ def refused_templates(manifest: Mapping[str, Any], layers: Collection[str]) -> l
     return sorted(set(found))
 
 
-def _parsed(text: str) -> jinja2.nodes.Template:
-    from jinja2 import Environment
-
+def _parsed(text: str) -> nodes.Template:
     # it is read and never rendered
     return Environment(autoescape=True, extensions=["jinja2.ext.do"]).parse(text)
 
 
 def _is_hook(text: str) -> bool:
-    """Say whether a hook is a call of one of `HOOKS` and nothing else."""
-    from jinja2 import nodes
-
     body = _parsed(text.strip()).body
     if len(body) != 1 or not isinstance(body[0], nodes.Output) or len(body[0].nodes) != 1:
         return False
@@ -278,8 +257,6 @@ def _of_template(
     text: str, model: str, macro: str, macros: Mapping[str, str], clocks: Collection[str], used: dict[str, str]
 ) -> Iterator[str]:
     """Yield what a template of a model, or a macro that it uses, may not hold; note the macros that it calls."""
-    from jinja2 import TemplateSyntaxError, meta, nodes
-
     try:
         tree = _parsed(text)
     except TemplateSyntaxError as error:
@@ -318,10 +295,8 @@ def _of_template(
 
 
 def _of_call(
-    call: jinja2.nodes.Call, model: str, macro: str, macros: Mapping[str, str], used: dict[str, str]
+    call: nodes.Call, model: str, macro: str, macros: Mapping[str, str], used: dict[str, str]
 ) -> Iterator[str]:
-    from jinja2 import nodes
-
     first = call.args[0].value if call.args and isinstance(call.args[0], nodes.Const) else None
     if isinstance(call.node, nodes.Name) and call.node.name == "var":
         if first is None:
@@ -337,10 +312,8 @@ def _of_call(
             yield f"dispatch() of {first}, which is no macro of the project"
 
 
-def _of_clock(tree: jinja2.nodes.Template, clocks: Collection[str]) -> Iterator[str]:
+def _of_clock(tree: nodes.Template, clocks: Collection[str]) -> Iterator[str]:
     """Refuse the clock where a template may compute with it: a replay moves it where it stands in the SQL as it is."""
-    from jinja2 import nodes
-
     written: set[int] = set()
     for output in tree.find_all(nodes.Output):
         for node in output.nodes:
@@ -355,9 +328,6 @@ def _of_clock(tree: jinja2.nodes.Template, clocks: Collection[str]) -> Iterator[
 
 
 def _clock_macros(macros: Mapping[str, str]) -> set[str]:
-    """Return the macros that give the clock."""
-    from jinja2 import TemplateSyntaxError, nodes
-
     calls: dict[str, set[str]] = {}
     for name, text in macros.items():
         try:
@@ -370,8 +340,6 @@ def _clock_macros(macros: Mapping[str, str]) -> set[str]:
     return clocks
 
 
-def _called(call: jinja2.nodes.Call) -> str:
+def _called(call: nodes.Call) -> str:
     """Return the name that is called, empty where it is not one."""
-    from jinja2 import nodes
-
     return call.node.name if isinstance(call.node, nodes.Name) else ""

@@ -1,14 +1,21 @@
-"""The rows that models learn from: observations with matured labels."""
+"""The rows that models learn from and are measured on: observations with matured labels, and censuses of past clocks.
 
+A census has every entity that was open then, with its features, its outcome and its value. The compiled SQL of the last
+build makes it in a scratch place, with the open entities in place of the observations: there is no second way to
+compute a feature, and nothing of it stays in the warehouse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from models.declaring.columns import SUCCEEDED_AT
+from models.declaring.columns import AS_OF, SUCCEEDED_AT, VALUE
 from models.declaring.declaration import ModelDeclaration
 from models.untrainable import UntrainableError
-from store.features.compiled import microseconds
-from store.warehouse.extraction import Extraction, StaleFeaturesError
-from store.warehouse.tables import Connection, columns_of
-from store.warehouse.warehouse import Warehouse
+from store.features.compiled import OBSERVATIONS, Build, microseconds, open_at
+from store.warehouse.tables import Connection, Name, Scratch, columns_of
+from store.warehouse.warehouse import CLOCKS, Extraction, StaleFeaturesError, Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +40,7 @@ def require_facts(warehouse: Warehouse, declaration: ModelDeclaration, extractio
                 raise UntrainableError(each.absent, horizon_matters=False)
 
 
-def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> "pd.DataFrame":
+def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> pd.DataFrame:
     """Read the observations with matured labels: the columns of feature view and entity, and the label.
 
     Raises
@@ -56,18 +63,74 @@ def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Ext
         return training_rows(connection, declaration, f"labels.{declaration.label}")
 
 
-def training_rows(
-    connection: Connection, declaration: ModelDeclaration, labels: str, where: str = ""
-) -> "pd.DataFrame":
+def training_rows(connection: Connection, declaration: ModelDeclaration, labels: str, where: str = "") -> pd.DataFrame:
     """Read the observations that a relation has labels of, with the columns of feature view and entity."""
     view = declaration.feature_view
     entity = "".join(f", entities.{column} as {name}" for name, column in view.entity.columns.items())
     joined = f"left join {view.entity.table} as entities using ({view.key})" if entity else ""
     there = columns_of(connection, "labels", declaration.label)
     success = f", labels.{SUCCEEDED_AT}" if SUCCEEDED_AT in there else ""
-    frame: pd.DataFrame = connection.execute(
+    return connection.execute(
         f"select features.*{entity}, labels.{declaration.label_column}{success} "
         f"from {view.schema}.{view.name} as features "
         f"inner join {labels} as labels using ({view.key}, as_of) {joined} {where}"
     ).df()
-    return frame
+
+
+def census(
+    warehouse: Warehouse, build: Build, declaration: ModelDeclaration, clocks: Sequence[pd.Timestamp]
+) -> pd.DataFrame:
+    """Return the entities that were open at some clocks; see `census_in`."""
+    with (
+        warehouse.connect() as connection,
+        connection.scratch("census", {*build.relations, *CLOCKS}) as space,
+    ):
+        return census_in(connection, space, build, declaration, clocks)
+
+
+def census_in(
+    connection: Connection,
+    space: Scratch,
+    build: Build,
+    declaration: ModelDeclaration,
+    clocks: Sequence[pd.Timestamp],
+) -> pd.DataFrame:
+    """Return the entities that were open at some clocks, with what was known of them then and what came of them.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the warehouse that holds the build.
+    space : Scratch
+        Of this connection.
+    build : Build
+    declaration : ModelDeclaration
+        Over the horizon of the build's labels.
+    clocks : sequence of Timestamp
+        UTC; their labels have matured by the clock of the build.
+
+    Returns
+    -------
+    DataFrame
+        One row per entity and clock: the columns of the feature view, the label and, where the view names a table of
+        values, ``value``.
+    """
+    view = declaration.feature_view
+    features: Name = (view.schema, view.name)
+    label: Name = ("labels", declaration.label)
+    targets = [features, label]
+    with space.place() as place:
+        place.make(OBSERVATIONS, " union all ".join(open_at(place, each.to_pydatetime()) for each in clocks))
+        value = joined = ""
+        if view.entity.values:
+            schema, table = view.entity.values.split(".")
+            targets.append((schema, table))
+            value = f", worth.{VALUE}"
+        place.run(build.affected_by([OBSERVATIONS], targets))
+        if view.entity.values:
+            joined = f"left join {place.relation(targets[-1])} as worth using ({view.key}, {AS_OF})"
+        return connection.execute(
+            f"select features.*, labels.{declaration.label_column}{value} from {place.relation(features)} as features "
+            f"inner join {place.relation(label)} as labels using ({view.key}, {AS_OF}) {joined} "
+            f"order by {view.key}, {AS_OF}"
+        ).df()

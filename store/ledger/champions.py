@@ -13,7 +13,7 @@ from store.warehouse.tables import Connection
 PROMOTED, VOUCHED_ANEW, RETIRED = "promoted", "trained_again", "retired"
 """What happens to a version: the second where a champion was lost and is trained again to other bytes."""
 
-HISTORY = table(
+CHAMPION_HISTORY = table(
     "ml_champion_history",
     model=Key[str],
     # counts what happened to the champions of a model: clocks may go back

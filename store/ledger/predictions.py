@@ -166,12 +166,11 @@ def regrade(connection: Connection, model: str, version: str, as_of: datetime, b
 
 def outside_training(connection: Connection, model: str, version: str, as_of: datetime) -> int:
     """Count the entities that a version has scored at a clock and whose like it has not learnt from."""
-    counted: int = connection.execute(
+    return connection.execute(
         "select count(distinct entity_id) from ml.ml_predictions "
         "where model = $1 and version = $2 and as_of = $3 and outside_training is not null",
         [model, version, as_of],
     ).fetchall()[0][0]
-    return counted
 
 
 def outside_by_feature(connection: Connection, model: str) -> dict[str, int]:

@@ -1,7 +1,5 @@
 """The tables of the ledger, and how a ledger of an earlier release becomes one of this release."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +12,7 @@ TABLES = (
     versions.VERSIONS,
     versions.TRAININGS,
     decisions.DECISIONS,
-    champions.HISTORY,
+    champions.CHAMPION_HISTORY,
     predictions.PREDICTIONS,
     predictions.GRADES,
     predictions.SCORINGS,
@@ -61,10 +59,10 @@ def ensure(connection: Connection) -> None:
         "update ml.ml_predictions set entity = $1, origin = $2 where entity is null",
         [earlier.ENTITY, predictions.BATCH],
     )
-    if champions.HISTORY.name not in there and "ml_champions" in there:
+    if champions.CHAMPION_HISTORY.name not in there and "ml_champions" in there:
         # champions of an earlier release have no predecessors
         connection.execute(
-            f"insert into ml.ml_champion_history ({', '.join(champions.HISTORY.columns)}) "
+            f"insert into ml.ml_champion_history ({', '.join(champions.CHAMPION_HISTORY.columns)}) "
             f"select model, 1, '{champions.PROMOTED}', version, artifact, manifest_sha256, promoted_at, promoted_at "
             "from ml.ml_champions"
         )

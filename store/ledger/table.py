@@ -1,7 +1,5 @@
 """Tables of the ledger, as their fields describe them. Writes are keyed and transactional: a rerun adds nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime

@@ -58,8 +58,8 @@ TRAININGS = table(
 
 def recorded_versions(connection: Connection, model: str) -> dict[str, str]:
     """Return the versions of a model that the ledger has, with the SHA-256 of their manifests."""
-    found = connection.execute("select version, manifest_sha256 from ml.ml_models where model = $1", [model])
-    return dict(found.fetchall())
+    recorded = "select version, manifest_sha256 from ml.ml_models where model = $1"
+    return dict(connection.execute(recorded, [model]).fetchall())
 
 
 def load_version(connection: Connection, artifacts: ArtifactStore, model: str, version: str) -> Candidate:

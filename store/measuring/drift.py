@@ -1,25 +1,32 @@
-"""How far a champion's world lies from that of its training."""
+"""How far a champion's world lies from that of its training, and what a retraining is decided on."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.decisions.drift import (
+    MEASURED_ON_LABELS,
     DriftEvidence,
     Performance,
     Reference,
     measure_performance,
 )
+from models.decisions.retraining import AGE, RetrainEvidence, onset_of
 from models.declaring.declaration import ModelDeclaration
 from models.tasks.task import Predictions
 from models.versions.candidate import TRUTH, Candidate
 from store.measuring.distributions import distances
-from store.warehouse.scratch import Readable
+from store.warehouse.tables import Connection, Readable
 
 if TYPE_CHECKING:
     import pandas as pd
     from duckdb import DuckDBPyConnection
 
+
 OBSERVATION_KIND = "observation_kind"
+
+
+Looks = list[tuple[datetime, tuple[str, ...]]]
+"""Clocks with the checks that failed at each, the earliest first."""
 
 
 def reference(declaration: ModelDeclaration, champion: Candidate) -> Reference:
@@ -102,12 +109,11 @@ def matured_labels(
     clock: datetime,
 ) -> int:
     """Count the labels of observations after `since`, over the champion's horizon, that have matured by the clock."""
-    counted: int = connection.execute(
+    return connection.execute(
         f"select count(*) from labels.{declaration.label} "
         "where as_of > $1 and matures_at <= $2 and matures_at = as_of + $3 * interval '1 day'",
         [since, clock, champion.manifest["horizon_days"]],
     ).fetchall()[0][0]
-    return counted
 
 
 def _gather(
@@ -192,3 +198,111 @@ def _performance(
         group=rows[champion.key].factorize()[0],
     )
     return measure_performance(predictions, declaration.drift.min_positives)
+
+
+class MeasurementMissingError(RuntimeError):
+    """What a decision needs has not been measured at its clock."""
+
+
+def gather_retrain_evidence(
+    connection: Connection,
+    declaration: ModelDeclaration,
+    champion: Candidate | None,
+    *,
+    clock: datetime,
+    feature_code: str | None,
+    in_flight: bool,
+) -> RetrainEvidence:
+    """Gather what a retraining is decided on, from the measurements in schema ``ml`` up to a clock.
+
+    Raises
+    ------
+    MeasurementMissingError
+        If the champion has not been measured at the clock: the decision would rest on another day.
+    """
+    model = declaration.name
+    source = _looks(
+        connection,
+        "select as_of, check_name, bool_or(failed) from ml.ml_source_health where as_of <= $1 "
+        "group by as_of, check_name",
+        [clock],
+    )
+    if not any(moment == clock for moment, _ in source):
+        raise MeasurementMissingError(
+            f"ml.ml_source_health: expected a measurement of the source at {clock.isoformat()}, found "
+            f"{f'the last one at {source[-1][0].isoformat()}' if source else 'none'}. Materialize "
+            "source_health/crm first."
+        )
+    failed_source_checks = _failed_at(source, clock)
+    source_onset = onset_of((moment, bool(checks)) for moment, checks in source)
+    if champion is None:
+        return RetrainEvidence(
+            model=model, version="", as_of=clock, trained_at=None, last_trained_at=None,
+            horizon_days=declaration.horizon_days, failed_source_checks=failed_source_checks,
+            source_onset=source_onset, in_flight=in_flight,
+        )  # fmt: skip
+    trained_at = datetime.fromisoformat(champion.manifest["as_of"])
+    last_trained_at = connection.execute(
+        "select max(as_of) from ml.ml_training_logs where model = $1 and as_of <= $2", [model, clock]
+    ).fetchall()[0][0]
+    code = connection.execute(
+        "select feature_code from ml.ml_training_logs where model = $1 and version = $2 and as_of <= $3 "
+        "and feature_code is not null order by as_of desc limit 1",
+        [model, champion.version, clock],
+    ).fetchone()
+    trained_code = None if code is None else code[0]
+    last_trained_at = max(last_trained_at or trained_at, trained_at)
+    looks = _looks(
+        connection,
+        "select as_of, check_name, bool_or(failed) from ml.ml_drift_logs "
+        "where model = $1 and version = $2 and as_of <= $3 group by as_of, check_name",
+        [model, champion.version, clock],
+    )
+    # a champion whose features were rewritten cannot be measured any more, which is decided on all the same
+    rewritten = trained_code is not None and trained_code != feature_code
+    if not rewritten and not any(moment == clock for moment, _ in looks):
+        raise MeasurementMissingError(
+            f"ml.ml_drift_logs: expected a measurement of {model} {champion.version} at {clock.isoformat()}, found "
+            f"{f'the last one at {looks[-1][0].isoformat()}' if looks else 'none'}. Materialize drift/{model} first."
+        )
+    failed_checks = _failed_at(looks, clock)
+    # what was found before the last training has been answered by it
+    onset = onset_of((moment, bool(set(checks) - {AGE})) for moment, checks in looks if moment > last_trained_at)
+    last_as_of = datetime.fromisoformat(champion.manifest["last_as_of"])
+    labels_since_onset = 0
+    if onset is not None and MEASURED_ON_LABELS in failed_checks:
+        labels_since_onset = connection.execute(
+            "select coalesce(max(rows_current), 0) from ml.ml_drift_logs "
+            "where model = $1 and version = $2 and as_of = $3 and check_name = $4",
+            [model, champion.version, clock, MEASURED_ON_LABELS],
+        ).fetchall()[0][0]
+    elif onset is not None:
+        labels_since_onset = matured_labels(connection, declaration, champion, since=onset, clock=clock)
+    return RetrainEvidence(
+        model=model,
+        version=champion.version,
+        as_of=clock,
+        trained_at=trained_at,
+        last_trained_at=last_trained_at,
+        horizon_days=champion.manifest["horizon_days"],
+        failed_source_checks=failed_source_checks,
+        source_onset=source_onset,
+        feature_code=feature_code,
+        feature_code_trained=trained_code,
+        failed_checks=failed_checks,
+        onset=onset,
+        new_labels=matured_labels(connection, declaration, champion, since=last_as_of, clock=clock),
+        labels_since_onset=labels_since_onset,
+        in_flight=in_flight,
+    )
+
+
+def _looks(connection: Connection, query: str, parameters: list[Any]) -> Looks:
+    found: dict[datetime, list[str]] = {}
+    for moment, check, failed in connection.execute(query, parameters).fetchall():
+        found.setdefault(moment, []).extend([check] if failed else [])
+    return [(moment, tuple(sorted(checks))) for moment, checks in sorted(found.items())]
+
+
+def _failed_at(looks: Looks, clock: datetime) -> tuple[str, ...]:
+    return next((checks for moment, checks in looks if moment == clock), ())

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.artifacts import make_folder
+from models.artifacts import replace_file
 from models.declaring.columns import Kind
 from store.pages import UnknownPageError, in_script, with_policy
 
@@ -79,10 +79,7 @@ def write_report(reference: pd.DataFrame, current: pd.DataFrame, kinds: Mapping[
     # of few rows it would take tests that divide by the share of a value, which is 0 where one side has none
     shapes = DataDriftPreset(num_method="wasserstein", cat_method="jensenshannon")
     snapshot = Report([shapes]).run(current_data=sides[0], reference_data=sides[1])
-    make_folder(path.parent)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(with_policy(safe(snapshot.get_html_str(as_iframe=False))), encoding="utf-8")
-    unfinished.replace(path)
+    replace_file(path, with_policy(safe(snapshot.get_html_str(as_iframe=False))))
     for outdated in sorted(path.parent.glob("*.html"))[:-KEPT]:
         outdated.unlink()
     return True

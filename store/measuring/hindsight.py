@@ -10,8 +10,8 @@ from models.evaluation.hindsight import RECENT_DAYS
 from models.evaluation.one_sided import SETTLED_AT
 from store.features.compiled import microseconds
 from store.source.sql import literals
-from store.warehouse.extraction import Extraction
-from store.warehouse.tables import Connection
+from store.warehouse.tables import GROUPS, Connection, in_groups
+from store.warehouse.warehouse import Extraction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +42,7 @@ def recent_rows(connection: Connection, declaration: ModelDeclaration, extractio
         return None
     source, since = f"{view.schema}.{view.name}", extraction.as_of - timedelta(days=RECENT_DAYS)
     rows = connection.execute(f"select count(*) from {source} where as_of >= $1", [since]).fetchall()[0][0]
-    share = min(1.0, ROWS_READ / max(1, rows))
-    chosen = "" if share == 1 else f"and substr(md5({view.key}), 1, 3) < '{round(share * 16**3):03x}'"
+    chosen = in_groups(view.key, round(GROUPS * ROWS_READ / max(1, rows)))
     settling = [
         f"select {view.key}, known_us from {view.entity.facts} "
         f"where {view.entity.settles.format(closing_outcomes=literals(extraction.closing_outcomes))}"
@@ -56,7 +55,7 @@ def recent_rows(connection: Connection, declaration: ModelDeclaration, extractio
         f"with settled as (select {view.key}, min(known_us) as settled_us from ({' union all '.join(settling)}) "
         f"as settling where known_us < $1 group by {view.key}) "
         f"select features.*, settled.settled_us from {source} as features left join settled using ({view.key}) "
-        f"where as_of >= $2 {chosen}",
+        f"where as_of >= $2 and {chosen}",
         [microseconds(extraction.as_of), since],
     ).df()
     settled = pd.to_datetime(frame.pop("settled_us").astype("Int64"), unit="us", utc=True)

@@ -1,7 +1,5 @@
 """Shorter horizons, tried after a refusal: labels over each, by the SQL of the last build, in a scratch place."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 
@@ -10,12 +8,11 @@ from models.declaring.declaration import ModelDeclaration
 from models.learning.frames import ObservationError
 from models.training.trial import try_horizon
 from models.untrainable import UntrainableError
-from store.features.census import census_in
 from store.features.compiled import Build, NotCompiledError
-from store.features.training_rows import training_rows
+from store.features.training_rows import census_in, training_rows
 from store.settings import horizon_setting
-from store.warehouse.extraction import Extraction
-from store.warehouse.tables import Connection
+from store.warehouse.tables import GROUPS, Connection, in_groups
+from store.warehouse.warehouse import Extraction
 
 CANDIDATES = (60, 30, 14, 7, 3, 1)
 
@@ -60,14 +57,13 @@ def _trials(
     label = ("labels", declaration.label)
     trials: list[HorizonTrial] = []
     rows = connection.execute(f"select count(*) from {view.schema}.{view.name}").fetchall()[0][0]
-    share = min(1.0, OBSERVATIONS_READ / max(1, rows))
-    chosen = "" if share == 1 else f"where substr(md5({view.key}), 1, 3) < '{round(share * 16**3):03x}'"
+    chosen = in_groups(view.key, round(GROUPS * OBSERVATIONS_READ / max(1, rows)))
     with connection.scratch("horizons", build.relations) as space:
         for days in (days for days in CANDIDATES if days < declaration.horizon_days):
             over, shorter = build.over(declaration.label, days), declaration.with_horizon(days)
             with space.place() as place:
                 place.run(over.needed_for([label], build.relations - {label}))
-                frame = training_rows(connection, declaration, place.relation(label), chosen)
+                frame = training_rows(connection, declaration, place.relation(label), f"where {chosen}")
             of_clocks = partial(census_in, connection, space, over, shorter)
             trials.append(try_horizon(shorter, frame, pd.Timestamp(extraction.as_of), of_clocks))
             if sum(each.passes for each in trials) == ENOUGH:

@@ -7,7 +7,7 @@ those of the time at which the champions were trained.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from store.features.compiled import microseconds
 from store.ledger.measurements import Delivery
@@ -143,8 +143,7 @@ def measure_deliveries(
     days : int
         Length of the period, if the source has so many.
     """
-    first = first_fact(connection)
-    if first is None:
+    if (first := bound_of_facts(connection, "min")) is None:
         return []
     if since is not None:
         first = max(first, microseconds(since))
@@ -184,20 +183,10 @@ def _of_table(
                 )  # fmt: skip
 
 
-def first_fact(connection: "DuckDBPyConnection") -> int | None:
-    """Return when the first fact of the source became known, in microseconds since 1970; None without facts."""
-    return _bound(connection, "min")
-
-
-def last_fact(connection: "DuckDBPyConnection") -> int | None:
-    """Return when the last fact of the source became known, in microseconds since 1970; None without facts."""
-    return _bound(connection, "max")
-
-
-def _bound(connection: "DuckDBPyConnection", which: str) -> int | None:
+def bound_of_facts(connection: "DuckDBPyConnection", which: Literal["min", "max"]) -> int | None:
+    """Return when the first or the last fact became known, in microseconds since 1970; None without facts."""
     bounds = " union all ".join(f"select {which}({table.known}) as t from staging.{table.staging}" for table in WATCHED)
-    bound: int | None = connection.execute(f"select {which}(t) from ({bounds})").fetchall()[0][0]
-    return bound
+    return connection.execute(f"select {which}(t) from ({bounds})").fetchall()[0][0]
 
 
 def delivered_at_training(connection: Connection, *, as_of: datetime, load_number: int) -> Delivered | None:

@@ -12,8 +12,7 @@ from store.measuring.source_deliveries import (
     WATCHED,
     Delivered,
     Watched,
-    first_fact,
-    last_fact,
+    bound_of_facts,
 )
 from store.warehouse.tables import Connection
 
@@ -108,8 +107,7 @@ def measure_source_health(
     list of SourceFigure
         What is too small to judge is left out.
     """
-    first = first_fact(connection)
-    if first is None:
+    if (first := bound_of_facts(connection, "min")) is None:
         return []
     if accepted_since is not None:
         earlier = None if earlier is None or earlier.as_of < accepted_since else earlier
@@ -130,8 +128,7 @@ def own_clock(connection: "DuckDBPyConnection", as_of: datetime) -> datetime:
 
     An export that ends is not a feed that has stopped, whenever its leads are scored.
     """
-    last = last_fact(connection)
-    if last is None:
+    if (last := bound_of_facts(connection, "max")) is None:
         return as_of
     return min(as_of, datetime.fromtimestamp(last // 1_000_000 + 1, UTC))
 
@@ -146,12 +143,11 @@ def oldest_training(connection: Connection) -> datetime | None:
 
     To train a model anew, also where it gives the same version, says that the source is fit to learn from.
     """
-    oldest: datetime | None = connection.execute(
+    return connection.execute(
         "select min(trained_at) from (select model, max(coalesce(logs.as_of, versions.last_as_of)) as trained_at "
         "from ml.ml_champions as champions inner join ml.ml_models as versions using (model, version) "
         "left join ml.ml_training_logs as logs using (model, version) group by model) as trainings"
     ).fetchall()[0][0]
-    return oldest
 
 
 @dataclass(frozen=True, kw_only=True)

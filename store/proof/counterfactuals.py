@@ -266,7 +266,6 @@ class Counterfactuals:
         return list(dict.fromkeys([*records_of(table).proof.drawn[name], *own]))
 
     def _held(self, table: str, group: Sequence[str]) -> list[Mapping[str, str]]:
-        """Return what the columns of a row that is added may hold together."""
         if len(group) == 1:
             return [{group[0]: value} for value in self._values(table, group[0])]
         return [*records_of(table).proof.added, *(each for each in self.own.get(table, ()) if set(each) == set(group))]
@@ -328,7 +327,6 @@ class _Draw:
 
 
 def _moved_to(edge: str, records: Table, condition: str) -> dict[str, str]:
-    """Return the times of the rows for which the condition holds, moved to the edge."""
     then = {
         time: f"case when {condition} then {edge} else {time} end"
         for time in (records.occurred, records.recorded)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from store.features.certificate import Comparison, Difference
 from store.features.compiled import CLOSINGS, LEADS, OBSERVATIONS, Build, microseconds, open_at, timestamp_literal
+from store.features.kept import Comparison, Difference
 from store.proof.counterfactuals import Columns, Counterfactuals, Query
 from store.proof.row_differences import ROW, Selected, in_memory, paired
-from store.proof.sample import GROUPS, OWN, Sample, common_moments, own_moments, quoted, relation_of
-from store.warehouse.scratch import Name, Scratch, World
-from store.warehouse.tables import column_types
+from store.proof.sample import OWN, Sample, common_moments, own_moments, quoted, relation_of
+from store.warehouse.tables import GROUPS, Name, Scratch, World, column_types
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,7 +80,6 @@ class Replays:
                 yield from self._asked(unchanged, base, moment, "past", around.past_changed, held)
 
     def _fill(self, place: World, query: Query) -> None:
-        """Fill schema ``raw`` of a world, of the sampled leads."""
         for name in self._sample.sources:
             columns = self._sample.columns[name]
             listed = ", ".join(columns)
@@ -112,7 +109,6 @@ class Replays:
         return {table: self._rows(place, table) for table in (*self._sample.subject.tables, OWN)}
 
     def _own_and_asked(self, place: World, moments: Sequence[datetime], each_lead: bool) -> str:
-        """Return the query of observations of a build, and in their place of leads that are asked for."""
         among = self._sample.among(self._sample.observed, "leads.")
         asked = [f"{open_at(place, each)} and {among}" for each in moments]
         if each_lead:
@@ -133,7 +129,6 @@ class Replays:
 
     def _staggered(self, base: Mapping[Name, pa.Table]) -> Iterator[Comparison]:
         """Compare what was known of half of the leads before a moment of each with what another future makes of it."""
-        began = time.perf_counter()
         clock = self._sample.build.as_of
         around = Counterfactuals(
             moment=clock,
@@ -156,29 +151,24 @@ class Replays:
         known = "".join(f" and as_of <> {timestamp_literal(each)}" for each in self._moments)
         for table in (self._sample.subject.view, *self._sample.subject.labels, OWN):
             elsewhere = self._compared(
-                "staggered", clock, table, base[table], rows[table], f"{moment} is null{known}", held=(), began=began
+                "staggered", clock, table, base[table], rows[table], f"{moment} is null{known}", held=()
             )
             held = [name for name in self._sample.compared(table) if name not in elsewhere.moved]
             by = "matures_at" if table in self._sample.subject.labels else "as_of"
             yield self._compared(
                 "staggered", clock, table, base[table], rows[table], f"{by} <= {moment}{known}",
-                held=held, began=began, until=clock, until_sql=moment,
+                held=held, until=clock, until_sql=moment,
             )  # fmt: skip
-            began = time.perf_counter()
 
     def _as_in_the_store(self, base: Mapping[Name, pa.Table]) -> Iterator[Comparison]:
         """Compare the store with what the SQL makes of its sources."""
         among = self._sample.among(self._sample.observed)
-        began = time.perf_counter()
         made = base if self._sample.copied == GROUPS else self._on_the_live_tables(among)
         asked = _without_asked(self._moments, "own_moments")
         for table in self._sample.subject.tables:
             listed = ", ".join(self._sample.columns[table])
             stored = self._sample.connection.arrow(f"select {listed} from {quoted(table)} where {among}")
-            yield self._compared(
-                "store", self._sample.build.as_of, table, stored, made[table], f"1 = 1{asked}", began=began
-            )
-            began = time.perf_counter()
+            yield self._compared("store", self._sample.build.as_of, table, stored, made[table], f"1 = 1{asked}")
 
     def _tables_between(self, unchanged: World) -> Iterator[Comparison]:
         """Compare tables on which the store rests, and a sample cannot be made anew, with what the SQL makes of raw."""
@@ -189,12 +179,11 @@ class Replays:
             columns = column_types(self._sample.connection, *model.relation)
             if model.materialized != "table" or model.relation in affected or self._sample.subject.key not in columns:
                 continue
-            began = time.perf_counter()
-            among = self._sample.among(self._sample.copied)
-            if model.relation == OBSERVATIONS:
-                among = (
-                    f"{self._sample.among(self._sample.observed)}{_without_asked(self._moments, self._moments_by_lead)}"
-                )
+            among = (
+                f"{self._sample.among(self._sample.observed)}{_without_asked(self._moments, self._moments_by_lead)}"
+                if model.relation == OBSERVATIONS
+                else self._sample.among(self._sample.copied)
+            )
             query = f"select {', '.join(columns)} from {{0}} where {among}"
             stored = self._sample.connection.arrow(query.format(quoted(model.relation)))
             made = unchanged.rows(query.format(unchanged.relation(model.relation)))
@@ -217,7 +206,7 @@ class Replays:
             ]  # fmt: skip
             yield Comparison(
                 variant="store", moment=self._sample.build.as_of, table=table, rows=rows, digest=str(digest),
-                seconds=time.perf_counter() - began, differences=tuple(differences if differing else ()),
+                differences=tuple(differences if differing else ()),
             )  # fmt: skip
 
     def _on_the_live_tables(self, among: str) -> dict[Name, pa.Table]:
@@ -236,7 +225,6 @@ class Replays:
         self, base: Mapping[Name, pa.Table], moment: datetime, variant: str, query: Query
     ) -> Iterator[Comparison]:
         """Compare what was known before a moment, and what is answered then, with what another future makes of it."""
-        began = time.perf_counter()
         at = timestamp_literal(moment)
         # without a future the SQL runs with that day as its clock, and observes the open leads itself
         is_then = variant == "removed" or moment == self._sample.build.as_of
@@ -255,9 +243,8 @@ class Replays:
         for table, condition in conditions.items():
             yield self._compared(
                 variant, moment, table, base[table], rows[table], condition,
-                began=began, until=moment, all_of_replay=f"1 = 1{others}" if is_then else "",
+                until=moment, all_of_replay=f"1 = 1{others}" if is_then else "",
             )  # fmt: skip
-            began = time.perf_counter()
 
     def _asked(
         self,
@@ -272,7 +259,6 @@ class Replays:
 
         Columns of `held` must be as they were; of the others it is noted which have moved.
         """
-        began = time.perf_counter()
         at = f"as_of = {timestamp_literal(moment)}"
         with self._space.world() as replay:
             self._fill(replay, query)
@@ -281,8 +267,7 @@ class Replays:
             replay.run(self._sample.build.needed_for(held, given=[OBSERVATIONS]))
             rows = {table: self._rows(replay, table) for table in held}
         for table, columns in held.items():
-            yield self._compared(variant, moment, table, base[table], rows[table], at, held=columns, began=began)
-            began = time.perf_counter()
+            yield self._compared(variant, moment, table, base[table], rows[table], at, held=columns)
 
     def _compared(
         self,
@@ -293,7 +278,6 @@ class Replays:
         replayed: pa.Table,
         condition: str,
         *,
-        began: float,
         held: Collection[str] | None = None,
         until: datetime | None = None,
         until_sql: str = "",
@@ -327,7 +311,6 @@ class Replays:
             table=shown,
             rows=rows,
             digest=digest,
-            seconds=time.perf_counter() - began,
             differences=tuple(differences),
             moved=tuple(name for name in counts if name not in wrong),
         )

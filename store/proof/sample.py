@@ -3,8 +3,6 @@
 Leads and moments are chosen by chance, the same ones for the same clock.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from bisect import bisect_right
@@ -16,14 +14,10 @@ from itertools import accumulate
 from store.features.compiled import SOURCE, Build, microseconds, timestamp_literal
 from store.proof.counterfactuals import DAY, facts_by_kind, groups_of, own_values, records_of
 from store.source.sql import literal
-from store.warehouse.scratch import Name
-from store.warehouse.tables import Connection, column_types
+from store.warehouse.tables import GROUPS, Connection, Name, column_types, in_groups
 
 OWN = ("intermediate", "own_observations")
 """What the SQL makes of observations, in a world in which leads are asked for besides."""
-
-GROUPS = 4096
-"""Groups of leads, by three digits of a hash, of which some are the sample."""
 
 AROUND = timedelta(hours=6)
 """A moment around a rare fact lies at most so long before or after it."""
@@ -101,8 +95,7 @@ class Sample:
         ]
         self.windows = {name: int(found[1]) for name in self.features if (found := _WINDOW.search(name))}
         facts = sum(self.value(f"select count(*) from {quoted(name)}") for name in self.sources)
-        observations = self.value(f"select count(*) from {quoted(subject.view)}")
-        if not observations:
+        if not (observations := self.value(f"select count(*) from {quoted(subject.view)}")):
             raise NothingToProveError(
                 f"{'.'.join(subject.view)}: expected observations up to the clock {build.as_of.isoformat()}, found "
                 "none. Load more history."
@@ -114,8 +107,11 @@ class Sample:
         for schema, table in self.sources:
             for group in groups_of(table):
                 rows = self.connection.execute(own_values(table, group)).fetchall()
-                types = [self.columns[schema, table][name] for name in group]
-                held = [dict(zip(group, map(_cast, row, types), strict=True)) for row in rows]
+                types = self.columns[schema, table]
+                held = [
+                    {name: f"cast({literal(value)} as {types[name]})" for name, value in zip(group, row, strict=True)}
+                    for row in rows
+                ]
                 self.own.setdefault(table, []).extend(held)
 
     @property
@@ -133,10 +129,8 @@ class Sample:
 
     def among(self, groups: int, of: str = "") -> str:
         """Return the condition that a lead is in some of the groups; the fewer are among the more."""
-        if groups == GROUPS:
-            return "1 = 1"
         # each clock chooses other leads, so that every lead is replayed on some night
-        return f"substr(md5({of}{self.subject.key} || '{self.build.as_of.isoformat()}'), 1, 3) < '{groups:03x}'"
+        return in_groups(f"{of}{self.subject.key} || '{self.build.as_of.isoformat()}'", groups)
 
     def value(self, query: str) -> int:
         """Return the one number that a query gives."""
@@ -196,7 +190,6 @@ def common_moments(sample: Sample) -> list[datetime]:
 
 
 def _rare(sample: Sample, first: datetime, last: datetime) -> list[datetime]:
-    """Return when facts of the rarer half of the kinds were known."""
     seed = sample.build.as_of.isoformat()
     kinds = [
         (facts, kind, known)
@@ -244,7 +237,3 @@ def relation_of(own: Mapping[str, datetime], clock: datetime) -> str:
 def quoted(name: Name) -> str:
     """Return a relation of the warehouse as SQL names it."""
     return f'"{name[0]}"."{name[1]}"'
-
-
-def _cast(value: str, kind: str) -> str:
-    return f"cast({literal(value)} as {kind})"

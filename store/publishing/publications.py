@@ -1,6 +1,7 @@
-"""A publication compared with what it replaces: evidence from both, and what of it nobody may lose by mistake."""
+"""Publications: where readers find the marts, and a publication compared with what it replaces.
 
-from __future__ import annotations
+Evidence from both, and what of it nobody may lose by mistake.
+"""
 
 import hashlib
 import json
@@ -11,7 +12,46 @@ from datetime import datetime
 from pathlib import Path
 
 from models.artifacts import read_object, replace_file
-from store.warehouse.readers import HISTORY, SCORES, Standing
+from store.warehouse.engine import HISTORY, SCORES, Standing
+
+_REACHED: set[str] = set()
+"""The records of the publications that have reached readers from this process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """Where readers find the marts, and which losses a person has accepted.
+
+    Parameters
+    ----------
+    path : str
+        The file that readers open, of a warehouse that is a DuckDB file.
+    group : str or None
+        The group that may read it; None for its owner alone.
+    record : str
+        The file in which the home remembers its last publication.
+    accepted : str
+        The beginning of the hash of what may be lost; empty for none.
+    """
+
+    path: str
+    group: str | None = None
+    record: str
+    accepted: str = ""
+
+    def accepts(self, digest: str) -> bool:
+        """Say whether what would be lost is what a person has accepted."""
+        return self.accepted != "" and digest.startswith(self.accepted)
+
+    def reached_readers(self) -> None:
+        """Remember that readers have the marts of this process, whatever becomes of its run."""
+        _REACHED.add(self.record)
+
+
+def has_published(record: str) -> bool:
+    """Say whether this process has published, by the file in which the home remembers its last publication."""
+    return record in _REACHED
+
 
 MOST = 1 / 2
 """Share of the leads, or of the scores among them, that a publication may lose before somebody has to say so. From one
@@ -85,8 +125,7 @@ def findings(replacement: Replacement) -> list[str]:
             f"lost, and {built.rows.get(HISTORY, 0):,} rows would be there"
         )
     for name, columns in published.columns.items():
-        gone = [column for column in columns if name in built.columns and column not in built.columns[name]]
-        if gone:
+        if gone := [column for column in columns if name in built.columns and column not in built.columns[name]]:
             found.append(
                 f"marts.{name}: {len(columns)} columns are published, {', '.join(gone)} among them, which "
                 f"{'is' if len(gone) == 1 else 'are'} not built any more"

@@ -15,10 +15,15 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
-from models.artifacts import make_folder, replace_file
+from models.artifacts import make_folder, read_object, replace_file
 from store.source.checking.clock import default_clock
-from store.source.checking.orphans import refuse_no_leads, refuse_orphans
-from store.source.checking.rejects import rejects_by_reason, write_new_rejects, write_rejects
+from store.source.checking.rejects import (
+    refuse_no_leads,
+    refuse_orphans,
+    rejects_by_reason,
+    write_new_rejects,
+    write_rejects,
+)
 from store.source.checking.validation import Validated, validate
 from store.source.comparing.closings import closings_of
 from store.source.comparing.comparison import compare, hash_of, refusal
@@ -28,11 +33,10 @@ from store.source.comparing.watermarks import Watermark, overlap_sentences, rows
 from store.source.contract import CHANGES, TABLES, SourceContractError
 from store.source.loading.deltas import write_deltas, write_history
 from store.source.loading.load import load, open_warehouse
-from store.source.loading.stored import Delta
+from store.source.loading.stored import Delta, raw_is_ahead, write_marker
 from store.source.mapping.binding import TableBinding, bind, is_another, missing_table
 from store.source.mapping.choosing import choose_mapping, with_earlier_tables
 from store.source.mapping.forms import ChosenMapping, TableMapping
-from store.source.marker import ACCEPTED, noted, raw_is_ahead, write_marker
 from store.source.reading.sources import Source, open_source
 from store.source.record import Table
 from store.source.report import (
@@ -50,7 +54,8 @@ from store.source.sql import one_row
 from store.source.unmatched import unmatched
 from store.source.values.functions import create_functions
 
-EDGE = timedelta(microseconds=1)
+ACCEPTED = "accepted.json"
+"""The file that keeps what a person has accepted until the extraction is complete, for the case that it is killed."""
 
 
 def extract(
@@ -157,26 +162,38 @@ def extract(
         reasons = rejects_by_reason(connection)
         if write_new_rejects(connection) or "rejects" not in existing:
             deltas.append(Delta("rejects", "new_rejects", "replace"))
-        assumptions = [*mapping_sentences(chosen, bindings), *value_sentences(validated), *far_facts]
-        assumptions += [*unread_file_sentences(reader, bindings), *deleted_sentences(connection, reader, validated)]
-        assumptions += missing_row_sentences(evidence)
         by_overlap = rows_by_overlap(connection, bindings, marks)
-        assumptions += overlap_sentences(bindings, by_overlap)
-        assumptions += [*unmatched(connection, chosen.own, bindings, validated, reader), *closings.sentences]
-        if as_of is None:
-            assumptions += changes_to_come(connection, clock)
-        loaded = bool(deltas or history) or is_ahead
+        assumptions = [
+            *mapping_sentences(chosen, bindings),
+            *value_sentences(validated),
+            *far_facts,
+            *unread_file_sentences(reader, bindings),
+            *deleted_sentences(connection, reader, validated),
+            *missing_row_sentences(evidence),
+            *overlap_sentences(bindings, by_overlap),
+            *unmatched(connection, chosen.own, bindings, validated, reader),
+            *closings.sentences,
+            *(changes_to_come(connection, clock) if as_of is None else ()),
+        ]
+        closing_leads, closing_projects = closings.words["lead_status"], closings.words["project_status"]
         marker = write_marker(
             connection,
-            clock,
-            load_number,
-            reader,
-            chosen,
-            closings,
-            assumptions,
-            loaded,
-            delivered=delivered(evidence),
-            accepted=accepted,
+            {
+                "as_of": clock,
+                "load_number": load_number,
+                "source": reader.description,
+                "mapping": chosen.mapping.name,
+                "closing_outcomes": json.dumps(closings.words["outcomes"]),
+                # null where there is none, as before a mapping could name them
+                "closing_lead_statuses": json.dumps(closing_leads) if closing_leads else None,
+                "closing_project_statuses": json.dumps(closing_projects) if closing_projects else None,
+                "silence_closes_after_days": chosen.mapping.silence_closes_after_days,
+                "horizon_days": json.dumps(chosen.mapping.horizon_days, sort_keys=True),
+                "assumptions": json.dumps(assumptions),
+                "delivered": delivered(evidence),
+                "accepted": json.dumps(accepted) if accepted else None,
+            },
+            loaded=bool(deltas or history) or is_ahead,
         )
         # the warehouse must be closed before dlt opens it
         until_loaded.close()
@@ -198,11 +215,6 @@ def extract(
         source=reader.description,
         mapping_name=chosen.mapping.name,
         mapping_reason=chosen.reason,
-        closing_outcomes=list(closings.words["outcomes"]),
-        closing_lead_statuses=list(closings.words["lead_status"]),
-        closing_project_statuses=list(closings.words["project_status"]),
-        silence_closes_after_days=chosen.mapping.silence_closes_after_days,
-        horizon_days=dict(chosen.mapping.horizon_days),
         assumptions=assumptions,
         tables={
             name: table_report(
@@ -261,14 +273,17 @@ def _bound(chosen: ChosenMapping, table: Table, reader: Source) -> TableBinding 
     bound = bind(chosen, table, found=found, place=place)
     # a folder is always read whole
     mark = bound.watermark if reader.folder is None else None
-    if mark is not None and isinstance(form := bound.forms[mark], str):
-        kind = reader.type_of(source_table, form)
-        if kind is not None and not kind.startswith(("timestamp", "date")):
-            raise SourceContractError(
-                f"table {table.name}, {place}: expected a watermark that is a time in the database, found {form}, "
-                f"which is {kind}. Name another column in the mapping, or leave the watermark out: the table is then "
-                "read in full."
-            )
+    if (
+        mark is not None
+        and isinstance(form := bound.forms[mark], str)
+        and (kind := reader.type_of(source_table, form)) is not None
+        and not kind.startswith(("timestamp", "date"))
+    ):
+        raise SourceContractError(
+            f"table {table.name}, {place}: expected a watermark that is a time in the database, found {form}, which "
+            f"is {kind}. Name another column in the mapping, or leave the watermark out: the table is then read in "
+            "full."
+        )
     return bound
 
 
@@ -296,23 +311,24 @@ def _scratch(state_dir: Path) -> Iterator[DuckDBPyConnection]:
 def _validated(
     connection: DuckDBPyConnection,
     reader: Source,
-    bindings: Mapping[str, TableBinding | None],
+    bindings: dict[str, TableBinding | None],
     marks: Mapping[str, Watermark],
     present: datetime,
     earlier: Earlier,
     say: Callable[[str], None],
 ) -> dict[str, Validated]:
-    readings = {}
-    # leads come last: a lead that a live database gains in between is then read before it is missed
-    for name, binding in reversed(list(bindings.items())):
-        if binding is not None:
-            readings[name] = reader.read(
-                connection,
-                table=name,
-                source_table=binding.source_table,
-                columns=[*binding.source_columns, *deletion_marks(reader, binding)],
-                since=(marks[name].column, marks[name].since) if name in marks else None,
-            )
+    readings = {
+        name: reader.read(
+            connection,
+            table=name,
+            source_table=binding.source_table,
+            columns=[*binding.source_columns, *deletion_marks(reader, binding)],
+            since=(marks[name].column, marks[name].since) if name in marks else None,
+        )
+        # leads come last: a lead that a live database gains in between is then read before it is missed
+        for name, binding in reversed(bindings.items())
+        if binding is not None
+    }
     validated: dict[str, Validated] = {}
     for name, binding in bindings.items():
         if binding is not None:
@@ -323,9 +339,22 @@ def _validated(
                 place=reader.place(binding.source_table),
                 present=present,
                 # a database is read at the present: its facts have happened by then
-                known_by=None if reader.folder is not None else present.replace(microsecond=0) - EDGE,
+                known_by=None
+                if reader.folder is not None
+                else present.replace(microsecond=0) - timedelta(microseconds=1),
                 earlier_dates=[column for column, midnights in earlier.dates(name).items() if midnights],
             )
             say(f"{name}: {one.rows_read:,} rows read from {one.place}")
             validated[name] = one
     return validated
+
+
+def noted(note: Path, load_number: int) -> list[str]:
+    """Return what a person had accepted of the extraction of this number, which was killed."""
+    try:
+        content = read_object(note)
+        return [str(each) for each in content["accepted"]] if content["load_number"] == load_number else []
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError):
+        return [f"What a person accepted of an extraction that was killed cannot be told: {note} is damaged."]

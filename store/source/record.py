@@ -213,9 +213,8 @@ class Table:
     @property
     def known(self) -> str:
         """When the fact of a row of ``raw`` was known, as SQL."""
-        if self.recorded is None:
-            return self.occurred
-        return f"greatest({self.occurred}, coalesce({self.recorded}, {self.occurred}))"
+        stored = f"greatest({self.occurred}, coalesce({self.recorded}, {self.occurred}))"
+        return self.occurred if self.recorded is None else stored
 
     @property
     def last_known(self) -> str:

@@ -12,14 +12,13 @@ from store.source.checking.times import plan_sentence
 from store.source.checking.validation import Validated
 from store.source.comparing.evidence import Evidence
 from store.source.contract import CHANGES, TABLES
-from store.source.loading.deltas import Counts
-from store.source.loading.history import history_assumptions
+from store.source.loading.deltas import Counts, history_assumptions
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import ChosenMapping, Flag, Substitute
 from store.source.reading.sources import Source
 from store.source.reading.tables import shown_column
 from store.source.sql import literals, of_source, one_row
-from store.source.values.words import MISSING
+from store.source.values.texts import MISSING
 
 DELETION_MARKS = (
     "deleted", "isdeleted", "deletedat", "deletedon", "deleteddate", "datedeleted", "deletedflag", "isremoved",
@@ -99,12 +98,6 @@ class ExtractionReport:
         The folder, or the address of the database without its password.
     mapping_name, mapping_reason : str
         The source mapping and why it was chosen.
-    closing_outcomes, closing_lead_statuses, closing_project_statuses : list of str
-        Interaction outcomes, and statuses of leads and projects, that end a lead, in every spelling of the source.
-    silence_closes_after_days : int or None
-        Days of silence after which a lead counts as closed; None for never.
-    horizon_days : dict of str to int
-        Default horizon by model, in days.
     assumptions : list of str
         Sentences on every time that the source does not keep, that is a plan, or that is too far from the others, and
         on what the mapping says and the source does not have.
@@ -123,11 +116,6 @@ class ExtractionReport:
     source: str
     mapping_name: str
     mapping_reason: str
-    closing_outcomes: list[str]
-    closing_lead_statuses: list[str]
-    closing_project_statuses: list[str]
-    silence_closes_after_days: int | None
-    horizon_days: dict[str, int]
     assumptions: list[str]
     tables: dict[str, TableReport]
     changes_seen: dict[str, int]
@@ -173,36 +161,33 @@ def table_report(
     )
 
 
-def value_sentences(validated: Mapping[str, Validated]) -> list[str]:
-    """Return sentences on assumptions about values: words for a missing one, dates, times without a zone, numbers."""
-    sentences = []
+def value_sentences(validated: Mapping[str, Validated]) -> Iterator[str]:
+    """Yield sentences on assumptions about values: words for a missing one, dates, times without a zone, numbers."""
     for name, one in validated.items():
-        sentences += [
-            f"{name}.{column} says in {count:,} values that there is none (missing): they are left out."
-            for column, count in one.missing_words.items()
+        table = one.binding.table
+        said = [
+            *(
+                (column, f"says in {count:,} values that there is none (missing): they are left out.")
+                for column, count in one.missing_words.items()
+            ),
+            *(
+                (column, f"has no value in {count:,} rows: they count as {table.column(column).default}.")
+                for column, count in one.defaults.items()
+            ),
+            *((column, points.sentence) for column, points in one.points.items()),
+            *((column, walls.sentence) for column, walls in one.walls.items()),
+            *((column, dates.sentence) for column, dates in one.dates.items()),
+            *((column, plan_sentence(table.column(column), statuses)) for column, statuses in one.plans.items()),
         ]
-        sentences += [
-            f"{name}.{column} has no value in {count:,} rows: they count as {one.binding.table.column(column).default}."
-            for column, count in one.defaults.items()
-        ]
-        sentences += [
-            f"{name}.{column} {sentence}" for column, points in one.points.items() if (sentence := points.sentence)
-        ]
-        sentences += [f"{name}.{column} {walls.sentence}" for column, walls in one.walls.items()]
-        sentences += [f"{name}.{column} {dates.sentence}" for column, dates in one.dates.items()]
-        sentences += [
-            plan_sentence(name, one.binding.table.column(column), statuses) for column, statuses in one.plans.items()
-        ]
-    return sentences
+        yield from (f"{name}.{column} {sentence}" for column, sentence in said if sentence is not None)
 
 
-def mapping_sentences(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | None]) -> list[str]:
-    """Return sentences on what a mapping assumes: tables that are absent, times and flags, and silence."""
-    sentences: list[str] = []
+def mapping_sentences(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | None]) -> Iterator[str]:
+    """Yield sentences on what a mapping assumes: tables that are absent, times and flags, and silence."""
     for name, binding in bindings.items():
         if binding is None:
             if not TABLES[name].optional:
-                sentences.append(f"The source has no {name}.")
+                yield f"The source has no {name}."
             continue
         for column, form in binding.forms.items():
             where = f"{name}.{column}"
@@ -210,22 +195,21 @@ def mapping_sentences(chosen: ChosenMapping, bindings: Mapping[str, TableBinding
                 times = " and ".join(
                     "the extraction that first saw the row" if t == "extraction" else t for t in form.of
                 )
-                sentences.append(f"{where} is not in the source: the earliest of {times} stands in for it.")
+                yield f"{where} is not in the source: the earliest of {times} stands in for it."
             elif isinstance(form, Flag) and isinstance(form.known, str):
-                sentences.append(
+                yield (
                     f"{where} is a flag without a time ({form.flag}): it counts as known from the extraction that "
                     "first saw it, so it is empty for the past."
                 )
             elif isinstance(form, Flag) and not isinstance(form.known, str):
-                sentences.append(
+                yield (
                     f"{where} is a flag without a time ({form.flag}): it is assumed known {form.known.hours:g} hours "
                     f"after {form.known.after}."
                 )
     if (leads := bindings["leads"]) is not None:
-        sentences += history_assumptions(leads, bindings[CHANGES])
+        yield from history_assumptions(leads, bindings[CHANGES])
     if (days := chosen.mapping.silence_closes_after_days) is not None:
-        sentences.append(f"A lead counts as closed after {days} days without a fact.")
-    return sentences
+        yield f"A lead counts as closed after {days} days without a fact."
 
 
 def missing_row_sentences(evidence: Evidence) -> list[str]:
@@ -243,20 +227,19 @@ def missing_row_sentences(evidence: Evidence) -> list[str]:
     ]
 
 
-def changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> list[str]:
-    """Return a sentence on changes of leads that extractions saw at a clock that was ahead of this one."""
+def changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> Iterator[str]:
+    """Yield a sentence on changes of leads that extractions saw at a clock that was ahead of this one."""
     rows, last = one_row(
         connection,
         f"select count(*), max(known_at) from known_{CHANGES} where origin = 'extraction' "
         f"and known_at > timestamptz '{clock.isoformat()}'",
     )
-    if not rows:
-        return []
-    return [
-        f"{rows:,} changes of leads were seen by extractions whose clock was ahead of this one, at the latest "
-        f"{last.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}: each counts once the clock has come to the time at which it was "
-        "seen."
-    ]
+    if rows:
+        yield (
+            f"{rows:,} changes of leads were seen by extractions whose clock was ahead of this one, at the latest "
+            f"{last.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}: each counts once the clock has come to the time at which it "
+            "was seen."
+        )
 
 
 def deletion_marks(reader: Source, binding: TableBinding) -> list[str]:
@@ -297,12 +280,11 @@ def unread_file_sentences(reader: Source, bindings: Mapping[str, TableBinding | 
         return
     read = {one.source_table.casefold(): name for name, one in bindings.items() if one is not None}
     for table, name in read.items():
-        others = [
+        if others := [
             reader.place(each)
             for each in reader.columns()
             if each.casefold() not in read and COPY.fullmatch(each.casefold().replace(table, "", 1)) is not None
-        ]
-        if others:
+        ]:
             yield (
                 f"{name}: {reader.place(table)} is read, and {', '.join(others)} beside it "
                 f"{'is' if len(others) == 1 else 'are'} not. If they have more of its rows, put the files, and nothing "

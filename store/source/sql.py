@@ -14,8 +14,7 @@ _OF_SOURCE = "source "
 
 def one_row(connection: DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
     """Return the only row of an aggregate."""
-    row: tuple[Any, ...] = connection.execute(query, parameters).fetchall()[0]
-    return row
+    return connection.execute(query, parameters).fetchall()[0]
 
 
 def quoted(identifier: str) -> str:

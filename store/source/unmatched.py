@@ -11,11 +11,11 @@ from duckdb import DuckDBPyConnection
 from store.source.checking.numbers import NUMERIC
 from store.source.checking.validation import Validated, types_read
 from store.source.contract import CHANGES, OVERWRITTEN
-from store.source.mapping.binding import TableBinding
-from store.source.mapping.forms import FirstOf, SourceMapping, TableMapping
+from store.source.mapping.binding import TableBinding, columns_of
+from store.source.mapping.forms import SourceMapping, TableMapping
 from store.source.reading.sources import Source
 from store.source.sql import literal, literals, of_source, one_row
-from store.source.values.words import folded
+from store.source.values.texts import folded
 
 WORDS_LISTED = 5
 """Words of a column that are named, the most frequent first."""
@@ -27,8 +27,8 @@ def unmatched(
     bindings: Mapping[str, TableBinding | None],
     validated: Mapping[str, Validated],
     reader: Source,
-) -> list[str]:
-    """Return sentences on the entries of a mapping that match nothing, and on words that its value maps lack.
+) -> Iterator[str]:
+    """Yield sentences on the entries of a mapping that match nothing, and on words that its value maps lack.
 
     Parameters
     ----------
@@ -40,20 +40,17 @@ def unmatched(
         By contract table.
     reader : Source
     """
-    sentences = []
     if "schema_" in own.model_fields_set and reader.folder is not None:
-        sentences.append(f"The mapping's schema {own.schema_!r} is not used: a folder has none.")
+        yield f"The mapping's schema {own.schema_!r} is not used: a folder has none."
     for name, spec in own.tables.items():
-        binding = bindings[name]
-        if binding is None:
-            sentences += _absent(name, spec, reader)
+        if (binding := bindings[name]) is None:
+            yield from _absent(name, spec, reader)
         else:
-            sentences += _unused(connection, name, spec, binding, reader)
-            sentences += _typed_numbers(connection, spec, validated[name])
-            sentences += _of_words(connection, spec, binding, bindings[CHANGES], validated[name])
+            yield from _unused(connection, name, spec, binding, reader)
+            yield from _typed_numbers(connection, spec, validated[name])
+            yield from _of_words(connection, spec, binding, bindings[CHANGES], validated[name])
     if "missing" in own.model_fields_set:
-        sentences += _of_missing(connection, own.missing, validated.values())
-    return sentences
+        yield from _of_missing(connection, own.missing, validated.values())
 
 
 def _absent(name: str, spec: TableMapping, reader: Source) -> Iterator[str]:
@@ -95,8 +92,9 @@ def _typed_numbers(connection: DuckDBPyConnection, spec: TableMapping, one: Vali
     types = types_read(connection, table, one.reading)
     for column in spec.numbers:
         if isinstance(form := one.binding.forms[column], str) and types[form].startswith(NUMERIC):
-            of = f"{table.name}.{column}"
-            yield f"The mapping's form of numbers of {of} is not used: its values are numbers already."
+            yield (
+                f"The mapping's form of numbers of {table.name}.{column} is not used: its values are numbers already."
+            )
 
 
 def _of_words(
@@ -171,16 +169,20 @@ def _words(
     connection: DuckDBPyConnection, binding: TableBinding, column: str, history: TableBinding | None
 ) -> list[tuple[str, int]] | None:
     """Return the words that rows have before they are mapped, and how many rows, the most frequent first."""
-    form = binding.forms[column]
-    names = [form] if isinstance(form, str) else list(form.first_of) if isinstance(form, FirstOf) else []
-    selects = [f"select cleaned({of_source(name)}) as word from source_{binding.table.name}" for name in names]
+    selects = [
+        f"select cleaned({of_source(name)}) as word from source_{binding.table.name}"
+        for name in columns_of(binding.forms[column])
+    ]
     if not selects:
         return None
-    if binding.table.name == "leads" and column in OVERWRITTEN and history is not None:
-        value = history.forms["value"]
-        if isinstance(value, str):
-            # the history of a lead is read by the value maps of leads
-            selects.append(f"select cleaned({of_source(value)}) as word from source_{CHANGES}")
+    if (
+        binding.table.name == "leads"
+        and column in OVERWRITTEN
+        and history is not None
+        and isinstance(value := history.forms["value"], str)
+    ):
+        # the history of a lead is read by the value maps of leads
+        selects.append(f"select cleaned({of_source(value)}) as word from source_{CHANGES}")
     return connection.execute(
         f"select word, count(*) from ({' union all '.join(selects)}) where word is not null "
         "group by word order by 2 desc, 1"

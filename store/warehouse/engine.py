@@ -1,19 +1,245 @@
-"""What an engine must supply; `store.warehouse.engines` lists those that there are."""
+"""What an engine must supply: connections, and where the readers of a warehouse find the marts and get new ones.
+
+`store.warehouse.warehouse` lists the engines that there are.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from store.warehouse.readers import Readers
-from store.warehouse.tables import Connection
+from store.warehouse.tables import Connection, Readable, column_types, table_exists
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+
+SCORES, HISTORY = "lead_scores", "lead_score_history"
+
+COLUMNS = {
+    "conversion": ("conversion_probability", "conversion_model_version", "conversion_unscored_reason"),
+    "next_best_action": ("action_confidence", "action_model_version", "action_unscored_reason"),
+}
+"""Of each model: the columns of its probability, of its version, and of why it has not scored."""
+
+APPEND_ONLY = {
+    HISTORY: (
+        "published.lead_id = built.lead_id and published.as_of = built.as_of "
+        "and published.conversion_model_version is not distinct from built.conversion_model_version "
+        "and published.action_model_version is not distinct from built.action_model_version"
+    )
+}
+"""Tables to which builds add rows and never change one, and when a row that is published is one that was built."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """The marts of one place.
+
+    Attributes
+    ----------
+    as_of : str or None
+        The latest clock of the scores, in ISO 8601; None where no lead is listed.
+    rows : mapping of str to int
+        Rows by table; those that are not there are left out.
+    columns : mapping of str to list of str
+        Columns by table.
+    scored : mapping of str to int
+        Listed leads that have a score, by model.
+    versions : mapping of str to list of str
+        Versions behind these scores, by model.
+    reasons : mapping of str to str
+        Why a model has not scored, where the leads say so.
+    history : list of [str, str or None, str or None, int]
+        Rows of the history by clock and both versions; None where only their number is known.
+    """
+
+    as_of: str | None = None
+    rows: Mapping[str, int] = field(default_factory=dict)
+    columns: Mapping[str, list[str]] = field(default_factory=dict)
+    scored: Mapping[str, int] = field(default_factory=dict)
+    versions: Mapping[str, list[str]] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    history: list[list[Any]] | None = None
+
+    def completed_by(self, earlier: Standing) -> Standing:
+        """Return the same with what an earlier record knows of the tables that are not there."""
+        scores, history = (earlier if name not in self.rows else self for name in (SCORES, HISTORY))
+        return Standing(
+            as_of=scores.as_of,
+            rows={**earlier.rows, **self.rows},
+            columns={**earlier.columns, **self.columns},
+            scored=scores.scored,
+            versions=scores.versions,
+            reasons=scores.reasons,
+            history=history.history,
+        )
+
+    def with_columns_of(self, other: Standing, name: str) -> Standing:
+        """Return the same with the columns that another standing has of a table as well."""
+        columns = list(dict.fromkeys([*other.columns.get(name, ()), *self.columns.get(name, ())]))
+        return replace(self, columns={**self.columns, name: columns})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What readers have.
+
+    Attributes
+    ----------
+    standing : Standing
+    lost : int or None
+        Rows of its history that a publication would take from them; None where they cannot be counted.
+    problem : str or None
+        What is missing or cannot be read, in a sentence.
+    """
+
+    standing: Standing
+    lost: int | None = None
+    problem: str | None = None
+
+
+class Readers(ABC):
+    """Where the readers of a warehouse find the marts, and how they get new ones.
+
+    Attributes
+    ----------
+    place : str
+        The file or the schema.
+    where : str
+        The same, with the database of a schema.
+    role : str or None
+        The role by which a database lets them read.
+    after_loss : str
+        What becomes of the history that they have when the warehouse is lost, as the end of a sentence.
+    """
+
+    place: str
+    where: str
+    role: ClassVar[str | None] = None
+    after_loss: ClassVar[str]
+
+    @abstractmethod
+    def found(self, connection: Connection, names: Sequence[str], last: Standing) -> Found:
+        """Measure what readers have.
+
+        Parameters
+        ----------
+        connection : Connection
+        names : sequence of str
+            The marts.
+        last : Standing
+            What the home remembers of the last publication.
+        """
+
+    @abstractmethod
+    def replace(
+        self,
+        connection: Connection,
+        names: Sequence[str],
+        last: Standing,
+        review: Callable[[Connection, Found, Standing], None],
+        warn: Callable[[str], None],
+    ) -> tuple[Standing, Mapping[str, Any]]:
+        """Give readers the marts that dbt has built, in one act.
+
+        Parameters
+        ----------
+        connection : Connection
+        names : sequence of str
+            The marts. What else lies beside them is left alone: a dbt that was killed may have left some.
+        last : Standing
+            What the home remembers of the last publication.
+        review : callable
+            Gets the connection, what readers have, and what they would have. What it raises leaves everything as it
+            was.
+        warn : callable
+            Receives a sentence for people.
+
+        Returns
+        -------
+        tuple of Standing and mapping of str to object
+            What readers have now, and where it lies.
+        """
+
+    def take_back(
+        self,
+        connection: Connection,  # noqa: ARG002 - of the shared interface
+        required: Callable[[], Sequence[str]],  # noqa: ARG002 - of the shared interface
+        warn: Callable[[str], None],  # noqa: ARG002 - of the shared interface
+    ) -> int:
+        """Add rows of the published history to that of a warehouse which has lost them, and count them.
+
+        Parameters
+        ----------
+        connection : Connection
+        required : callable
+            Returns the columns that are never null.
+        warn : callable
+            Receives a sentence for people.
+        """
+        return 0
+
+
+def measure_standing(
+    connection: Readable, names: Iterable[str], *, schema: str = "marts", catalog: str | None = None
+) -> Standing:
+    """Count what the marts hold, of the warehouse itself or of a file that is attached to it.
+
+    Tables that are not there are left out.
+    """
+    found = {name: list(column_types(connection, schema, name, catalog=catalog)) for name in names}
+    columns = {name: listed for name, listed in found.items() if listed}
+    place = schema if catalog is None else f"{catalog}.{schema}"
+    rows = {name: connection.execute(f'select count(*) from {place}."{name}"').fetchall()[0][0] for name in columns}
+    scored, versions, reasons = {}, {}, {}
+    listed = columns.get(SCORES, [])
+    for model, (probability, version, reason) in COLUMNS.items():
+        if probability in listed and version in listed:
+            of = f"from {place}.{SCORES}"
+            ((scored[model],),) = connection.execute(f"select count({probability}) {of}").fetchall()
+            behind = connection.execute(f"select distinct {version} {of} where {version} is not null order by 1")
+            versions[model] = [each for (each,) in behind.fetchall()]
+        if reason in listed:
+            ((said,),) = connection.execute(f"select max({reason}) from {place}.{SCORES}").fetchall()
+            if said is not None:
+                reasons[model] = said
+    clock = None
+    if "as_of" in listed:
+        ((clock,),) = connection.execute(f"select max(as_of) from {place}.{SCORES}").fetchall()
+    return Standing(
+        as_of=_in_utc(clock),
+        rows=rows,
+        columns=columns,
+        scored=scored,
+        versions=versions,
+        reasons=reasons,
+        history=_by_clock(connection, place) if HISTORY in columns else None,
+    )
+
+
+def known_versions(connection: Readable) -> frozenset[tuple[str, str]]:
+    """Return the versions that the ledger of a warehouse has, each with its model."""
+    if not table_exists(connection, "ml", "ml_models"):
+        return frozenset()
+    return frozenset(connection.execute("select model, version from ml.ml_models").fetchall())
+
+
+def _by_clock(connection: Readable, place: str) -> list[list[Any]]:
+    found = connection.execute(
+        "select as_of, conversion_model_version, action_model_version, count(*) "
+        f"from {place}.{HISTORY} group by 1, 2, 3 order by 1, 2, 3"
+    ).fetchall()
+    return [[_in_utc(as_of), *rest] for as_of, *rest in found]
+
+
+def _in_utc(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat()
 
 
 class WarehouseBusyError(RuntimeError):
@@ -65,6 +291,7 @@ class Engine(ABC):
     def shown(self) -> str:
         """The address, fit to be shown: without a password."""
 
+    @abstractmethod
     def canonical(self, environment: Mapping[str, str]) -> str:
         """Return the address as every client of the warehouse reads it alike.
 
@@ -78,8 +305,6 @@ class Engine(ABC):
         AddressError
             If there is no such form.
         """
-        del environment
-        return self.address
 
     @abstractmethod
     def environment(self) -> dict[str, str]:
@@ -99,14 +324,12 @@ class Engine(ABC):
             If it does not answer.
         """
 
-    def is_lost(self, error: Exception) -> bool:
+    def is_lost(self, error: Exception) -> bool:  # noqa: ARG002 - of the shared interface
         """Say whether an error means that a connection is lost, and may come back."""
-        del error
         return False
 
-    def is_interrupted(self, error: Exception) -> bool:
+    def is_interrupted(self, error: Exception) -> bool:  # noqa: ARG002 - of the shared interface
         """Say whether a driver has raised an error in place of the interruption by Ctrl-C."""
-        del error
         return False
 
     @abstractmethod

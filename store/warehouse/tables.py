@@ -1,15 +1,235 @@
-"""A connection to a warehouse, and questions that every engine answers alike."""
+"""A connection to a warehouse, questions that every engine answers alike, and scratch space in which models run again.
+
+Scratch space has places, which stand beside the tables of the warehouse, and worlds, where these do not exist.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
-
-from store.warehouse.scratch import Name, Readable, Scratch
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+Name = tuple[str, str]
+"""Schema and name of a relation."""
+
+RELATION = re.compile(r'"([^"]+)"\."([^"]+)"\."([^"]+)"')
+
+
+GROUPS = 4096
+"""Groups of entities, by three digits of a hash, of which some are a sample."""
+
+
+class Readable(Protocol):
+    """What runs statements, whose parameters are ``$1``, ``$2`` …, and whose SQL every engine understands."""
+
+    def execute(self, query: str, parameters: Any = ..., /) -> Any:
+        """Run a statement; what it returns has ``fetchall()``, ``fetchone()`` and ``df()``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A compiled dbt model: where it is written, how, and its query."""
+
+    name: str
+    schema: str
+    materialized: str
+    sql: str
+
+    @property
+    def relation(self) -> Name:
+        """Where it is written."""
+        return self.schema, self.name
+
+    @property
+    def reads(self) -> frozenset[Name]:
+        """The relations that its query names."""
+        return frozenset((schema, name) for _, schema, name in RELATION.findall(self.sql))
+
+
+class ReplayError(RuntimeError):
+    """A model does not run where the warehouse does not exist; the message names it."""
+
+
+class Related(ABC):
+    """Tables and views that models make, and how a query names them."""
+
+    @abstractmethod
+    def relation(self, name: Name) -> str:
+        """Return a relation as a query names it."""
+
+    @abstractmethod
+    def make(self, name: Name, query: str, *, kind: str = "table") -> None:
+        """Make a table or view of a query."""
+
+    def run(self, models: Iterable[Model]) -> None:
+        """Run models here, in their order."""
+        for model in models:
+            self.make(model.relation, model.sql, kind=model.materialized)
+
+
+class Place(Related):
+    """A place beside the tables of a warehouse, in which the compiled SQL finds some tables in place of those.
+
+    Made by `Scratch.place`. An engine says how its schemas are named, and how they go.
+
+    Parameters
+    ----------
+    connection : Readable
+    name : str
+        The place, unlike any other one.
+    prefix : str
+        The beginning of the names of all places of one scratch space.
+
+    Attributes
+    ----------
+    table : str
+        What is created for a model that is a table.
+    outlasts_errors : bool
+        Whether what was made is still there after a statement that failed.
+    """
+
+    table: ClassVar[str] = "table"
+    outlasts_errors: ClassVar[bool] = True
+
+    def __init__(self, connection: Readable, name: str, prefix: str) -> None:
+        self.connection = connection
+        self.name = name
+        self._prefix = prefix
+        self._warehouse: str = connection.execute("select current_database()").fetchall()[0][0]
+        self.made: set[Name] = set()
+        self.schemas: set[str] = set()
+
+    @abstractmethod
+    def schema(self, name: str) -> str:
+        """Return a schema of this place as SQL names it."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Drop everything that was made here."""
+
+    def filled(self, table: str) -> None:
+        """Do what the planner needs once a table has its rows."""
+
+    def relation(self, name: Name) -> str:
+        """Return a relation, quoted: that of this place, where there is one, or that of the warehouse."""
+        return self._own(name) if name in self.made else f'"{self._warehouse}"."{name[0]}"."{name[1]}"'
+
+    def translated(self, sql: str) -> str:
+        """Return SQL that names relations of the warehouse with those of this place in their stead."""
+
+        def found_here(found: re.Match[str]) -> str:
+            # a relation of another place stays what it is
+            return found[0] if found[1].startswith(f"{self._prefix}_") else self.relation((found[2], found[3]))
+
+        return RELATION.sub(found_here, sql)
+
+    def make(self, name: Name, query: str, *, kind: str = "table") -> None:
+        """Make a table or view of a query, whose names are translated; what it makes is read here from now on."""
+        query = self.translated(query)
+        if name[0] not in self.schemas:
+            self.connection.execute(f"create schema {self.schema(name[0])}")
+            self.schemas.add(name[0])
+        self.connection.execute(f"create {self.table if kind == 'table' else kind} {self._own(name)} as {query}")
+        self.made.add(name)
+        if kind == "table":
+            self.filled(self._own(name))
+
+    def fill(self, name: Name, query: str) -> None:
+        """Make a table with the columns of that of the warehouse, and fill it by a query with the same ones."""
+        query = self.translated(query)
+        self.make(name, f"select * from {self.relation(name)} limit 0")
+        self.connection.execute(f"insert into {self._own(name)} {query}")
+        self.filled(self._own(name))
+
+    def _own(self, name: Name) -> str:
+        return f'{self.schema(name[0])}."{name[1]}"'
+
+
+class World(Related):
+    """Some tables of schema ``raw``, and what models made of them, where the warehouse does not exist.
+
+    `make` and `run` raise `ReplayError` if a query names what is not here, or does not run.
+    """
+
+    @abstractmethod
+    def fill(self, name: Name, columns: Mapping[str, str], query: str) -> None:
+        """Make a table with columns of given types, and fill it by a query that reads the warehouse."""
+
+    @abstractmethod
+    def take(self, name: Name, other: World, condition: str) -> None:
+        """Make a table of the rows of one of another world that meet a condition."""
+
+    @abstractmethod
+    def rows(self, query: str) -> pa.Table:
+        """Return the rows of a query that reads this world."""
+
+
+class Scratch(ABC):
+    """Scratch space of a connection.
+
+    Parameters
+    ----------
+    connection : Readable
+    prefix : str
+        The beginning of the names of its places.
+
+    Attributes
+    ----------
+    dialect : str
+        The dialect of its SQL, by its name in sqlglot.
+    max_facts : int
+        Rows of schema ``raw`` that the proof replays in seconds.
+    places : type of Place
+    """
+
+    dialect: ClassVar[str]
+    max_facts: ClassVar[int]
+    places: ClassVar[type[Place]]
+
+    def __init__(self, connection: Readable, prefix: str) -> None:
+        self._connection = connection
+        self._prefix = prefix
+        self._made = 0
+
+    @contextmanager
+    def place(self) -> Iterator[Place]:
+        """Make a place, and drop it at the end."""
+        self._made += 1
+        place = self.places(self._connection, f"{self._prefix}_{self._made}", self._prefix)
+        try:
+            yield place
+        except Exception:
+            if place.outlasts_errors:
+                place.drop()
+            raise
+        place.drop()
+
+    @abstractmethod
+    def world(self) -> AbstractContextManager[World]:
+        """Make a world, and drop it at the end.
+
+        Raises
+        ------
+        ReplayError
+            If nothing can be kept apart from the warehouse here.
+        """
+
+
+def refused(name: Name, error: Exception) -> ReplayError:
+    """Return what is said of a model that does not run in a world."""
+    # PostgreSQL's driver repeats the query before what the server says of it
+    said = " ".join(str(error).rpartition("ERROR:")[2].split())
+    return ReplayError(
+        f"{'.'.join(name)}: expected SQL that runs on the sources and models of the feature store alone, where nothing "
+        f"else exists, found: {said}"
+    )
 
 
 class Connection(Readable, Protocol):
@@ -82,12 +302,16 @@ def column_types(connection: Readable, schema: str, name: str, *, catalog: str |
     catalog : str, optional
         A database that is attached; by default the warehouse itself.
     """
-    found = connection.execute(
+    listed = (
         "select column_name, data_type from information_schema.columns where table_schema = $1 and table_name = $2 "
-        f"and table_catalog = {'current_database()' if catalog is None else repr(catalog)} order by ordinal_position",
-        [schema, name],
-    ).fetchall()
-    return dict(found)
+        f"and table_catalog = {'current_database()' if catalog is None else repr(catalog)} order by ordinal_position"
+    )
+    return dict(connection.execute(listed, [schema, name]).fetchall())
+
+
+def in_groups(key: str, groups: int) -> str:
+    """Return the condition that an entity is in some of the groups; the fewer are among the more."""
+    return "1 = 1" if groups >= GROUPS else f"substr(md5({key}), 1, 3) < '{groups:03x}'"
 
 
 def insert_rows(

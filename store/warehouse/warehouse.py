@@ -1,20 +1,107 @@
-"""The warehouse: connections to it, and what the last extraction left for everything after it to read."""
+"""The warehouse: the engines that there are, connections, and what the last extraction left for all after it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from store.addresses import SCHEMES
+from store.warehouse.duckdb.engine import DuckDB
 from store.warehouse.engine import Engine, Excerpt, WarehouseUnavailableError
-from store.warehouse.engines import engine_of
-from store.warehouse.extraction import FEATURE_CLOCK, Extraction, NoExtractionError, StaleFeaturesError, tables_ahead
+from store.warehouse.postgres.engine import Postgres
 from store.warehouse.tables import Connection, columns_of, table_exists
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+
+ENGINES: dict[str, type[Engine]] = {"duckdb:": DuckDB, **dict.fromkeys(SCHEMES, Postgres), "postgres": Postgres}
+"""By the beginning of an address. ``postgres`` alone is Leadline's own server, which has an address once it runs."""
+
+
+FEATURE_CLOCK = ("features", "feature_clock")
+
+CLOCKS = (("raw", "extraction"), FEATURE_CLOCK)
+"""The tables that say of which clock facts and features are."""
+
+
+def engine_of(address: str) -> Engine:
+    """Return the engine of a warehouse.
+
+    Raises
+    ------
+    ValueError
+        If no engine has such addresses; the message shows the scheme alone, because an address may hold a password.
+    """
+    for scheme, engine in ENGINES.items():
+        if address.startswith(scheme):
+            return engine(address)
+    raise ValueError(
+        f"warehouse: expected duckdb:<path> or postgresql://…, found {address.split(':', 1)[0]!r}. "
+        "Correct the warehouse's address."
+    )
+
+
+def is_address(text: str) -> bool:
+    """Say whether a text is the address of a warehouse."""
+    return text.startswith(tuple(scheme for scheme in ENGINES if ":" in scheme))
+
+
+class NoExtractionError(RuntimeError):
+    """Nothing has been extracted yet."""
+
+
+class StaleFeaturesError(RuntimeError):
+    """Features and labels are not those of the last extraction."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """The commit marker of the last extraction.
+
+    Attributes
+    ----------
+    as_of : datetime
+        The clock, UTC.
+    load_number : int
+        The last extraction that brought something, counted from 1; 0 in a warehouse from before they were counted.
+    source, mapping : str
+    closing_outcomes, closing_lead_statuses, closing_project_statuses : list of str
+        What ends a lead, beside a won project.
+    silence_closes_after_days : int or None
+    horizon_days : dict of str to int
+        The mapping's default horizons by model.
+    assumptions : list of str
+    accepted : list of str
+        What the source delivers no more, and a person has accepted.
+    """
+
+    as_of: datetime
+    load_number: int
+    source: str
+    mapping: str
+    closing_outcomes: list[str]
+    silence_closes_after_days: int | None
+    horizon_days: dict[str, int]
+    assumptions: list[str]
+    accepted: list[str] = field(default_factory=list)
+    closing_lead_statuses: list[str] = field(default_factory=list)
+    closing_project_statuses: list[str] = field(default_factory=list)
+
+
+def tables_ahead(connection: Connection, load_number: int) -> list[str]:
+    """Return the tables of schema ``raw`` to which an extraction after that number has brought rows."""
+    # rows of an earlier version have no number
+    numbered = connection.execute(
+        "select table_name from information_schema.columns where table_schema = 'raw' and column_name = 'load_number' "
+        "and table_name <> 'extraction' and table_catalog = current_database() order by table_name"
+    ).fetchall()
+    later = "select 1 from raw.{} where load_number > $1 limit 1"
+    return [name for (name,) in numbered if connection.execute(later.format(name), [load_number]).fetchone()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +162,6 @@ class Warehouse:
 
     @contextmanager
     def _may_be_lost(self) -> Iterator[None]:
-        """Say what to do where a connection is lost."""
         try:
             yield
         except Exception as error:

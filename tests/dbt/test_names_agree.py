@@ -9,7 +9,7 @@ import yaml
 
 from models.declared.registry import DECLARATIONS
 from store.source.contract import CHANGES, TABLES
-from store.source.loading.history import CHANGE_COLUMNS
+from store.source.loading.deltas import CHANGE_COLUMNS
 from tests.dbt.warehouses import DBT_PROJECT
 
 ACTIONS = set(DECLARATIONS["next_best_action"].outcomes)

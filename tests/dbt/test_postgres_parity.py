@@ -7,6 +7,7 @@ and on a real funnel, where it is there.
 from __future__ import annotations
 
 import csv
+import json
 import random
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -171,9 +172,10 @@ def _built_on_both(
         champions = [("conversion", "v2", report.as_of), ("next_best_action", "v1", report.as_of)]
         unscored = [("conversion", report.as_of, "There is no champion."), ("next_best_action", report.as_of, None)]
         warehouse.load_predictions(_predictions([lead for (lead,) in latest], report.as_of), champions, unscored)
+        ((outcomes,),) = warehouse.rows("select closing_outcomes from raw.extraction")
         variables = {
             "as_of": report.as_of.isoformat(),
-            **({"closing_outcomes": report.closing_outcomes} if closes is None else closes),
+            **({"closing_outcomes": json.loads(outcomes)} if closes is None else closes),
             "conversion_horizon_days": 30,
         }
         warehouse.dbt(command, scratch, variables, parse=command == "build")

@@ -9,6 +9,7 @@ import pytest
 
 from models.declared.registry import DECLARATIONS
 from store.source.extract import extract
+from store.warehouse.warehouse import Warehouse
 from tests.dbt.warehouses import ROOT, DuckDB
 
 if TYPE_CHECKING:
@@ -29,18 +30,20 @@ def test_the_real_funnel_equals_its_reference(tmp_path: Path, scratch: Path) -> 
     The reference has no observations of silent leads.
     """
     warehouse = DuckDB(tmp_path)
-    report = extract(
+    address = f"duckdb:{warehouse.path}"
+    extract(
         source=str(DATA / "bpi2012_crm"),
-        warehouse=f"duckdb:{warehouse.path}",
+        warehouse=address,
         state_dir=tmp_path / "dlt",
         as_of=None,
         present=PRESENT,
         models=DECLARATIONS,
     )
+    extraction = Warehouse(address=address).extraction()
     variables = {
-        "as_of": report.as_of.isoformat(),
-        "closing_outcomes": report.closing_outcomes,
-        "conversion_horizon_days": report.horizon_days["conversion"],
+        "as_of": extraction.as_of.isoformat(),
+        "closing_outcomes": extraction.closing_outcomes,
+        "conversion_horizon_days": extraction.horizon_days["conversion"],
     }
     warehouse.dbt("run", scratch, variables, "--select", "+lead_features +conversion +next_action")
     warehouse.execute(

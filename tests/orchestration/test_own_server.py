@@ -16,10 +16,11 @@ import psutil
 import psycopg2
 import pytest
 
-from orchestration.commands import own_server, sockets
-from orchestration.commands.own_server import LOGINS, Server, serving, started
+from orchestration.commands import own_server, server_programs
+from orchestration.commands.own_server import LOGINS, Server, started
 from store.places import SettingError
 from store.settings import settings
+from tests.postgres import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,6 +189,6 @@ def test_what_keeps_the_server_from_starting_is_said_in_one_sentence(
     (server.data / "kept").rename(server.data / "global" / "pg_control")
     # a folder for the socket that another user could replace is none
     if home.name != "near":
-        monkeypatch.setattr(sockets, "is_safe", lambda *_: False)
+        monkeypatch.setattr(server_programs, "is_safe", lambda *_: False)
         with pytest.raises(SettingError, match="no folder for its socket"):
             Server(home).start()

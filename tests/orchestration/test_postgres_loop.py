@@ -10,10 +10,10 @@ import psycopg2
 import pytest
 
 from models.declared.registry import DECLARATIONS
-from orchestration.commands.own_server import serving
 from tests.conftest import HORIZON, once, only_one_process, source_of
 from tests.homes import Home, ask, filled_in, open_to_others, reading
 from tests.parity import Table, assert_same_rows
+from tests.postgres import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 from store.features.features_at import features_at
-from store.warehouse.extraction import StaleFeaturesError
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import StaleFeaturesError, Warehouse
 from tests.homes import ask, contents, without
 
 if TYPE_CHECKING:

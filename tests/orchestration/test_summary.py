@@ -10,7 +10,7 @@ import pytest
 
 from orchestration.commands.summary import _source, overridden
 from store.settings import settings
-from store.warehouse.extraction import Extraction
+from store.warehouse.warehouse import Extraction
 
 EXTRACTION = Extraction(
     as_of=datetime(2026, 1, 1, tzinfo=UTC), load_number=1, source="crm", mapping="mine", closing_outcomes=[],

@@ -22,6 +22,7 @@ from store.addresses import AddressError, canonical, described, same_place, sess
 from store.home import point_at_home
 from store.places import PROJECT
 from store.settings import settings
+from tests.postgres import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +148,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[s
     home = tmp_path_factory.mktemp("pg")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(own_server, "PORT", PORT)
-        with own_server.serving(home) as server:
+        with serving(home) as server:
             folder = str(server.data)
             (server.data / "pg_hba.conf").write_text("local all me scram-sha-256\nlocal all all trust\n")
             with psycopg2.connect(server.address("postgres")) as connection, connection.cursor() as cursor:

@@ -24,10 +24,10 @@ from store.publishing.publications import Record
 from store.publishing.publications import read as read_record
 from store.publishing.publications import write as write_record
 from store.settings import settings
+from store.source.extract import noted
 from store.source.loading.load import open_warehouse
-from store.source.marker import noted
-from store.warehouse.readers import Standing
-from store.warehouse.scratch import Model
+from store.warehouse.engine import Standing
+from store.warehouse.tables import Model
 from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ import pytest
 
 from store.addresses import without_password
 from store.home import point_at_home, refuse_other_warehouse
-from store.libraries import TELEMETRY_OFF
 from store.places import PROJECT, SettingError
-from store.settings import Settings, settings
+from store.settings import TELEMETRY_OFF, Settings, settings
 from store.source.reading.sources import describe
 
 HOME = {"LEADLINE_HOME": "/somewhere"}
@@ -322,7 +321,7 @@ def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, expected:
 READS_THE_ENVIRONMENT = "store/settings.py"
 WRITE_THE_ENVIRONMENT = {
     "store/home.py": "Dagster and dbt find the home and the warehouse there",
-    "store/libraries.py": "libraries read their switches for telemetry and threads there",
+    "store/settings.py": "libraries read their switches for telemetry and threads there",
     "store/source/loading/stored.py": "dlt takes its data folder, log level and telemetry switch from nowhere else",
 }
 

@@ -14,7 +14,7 @@ from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import Flag, Substitute
 from store.source.record import Column
 from store.source.sql import literals
-from store.source.values.formats import ISO
+from store.source.values.functions import ISO
 
 TRUE = ("true", "t", "yes", "y", "1", "1.0", "x", "on", "ja", "j", "wahr", "oui", "vrai", "si", "s\u00ed", "sim")
 
@@ -151,8 +151,8 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
         said = unless_missing(binding.leads, NUMBERS_OF_LEADS[0], raw)
         is_number = f"{said} is not null and column_name in ({literals(NUMBERS_OF_LEADS)})"
         yield Check("unparsable_number", name, "a number", f"{is_number} and {name} is null")
-        is_negative = f"{is_number} and starts_with({name}, '-')"
-        yield Check("negative_number", name, "a number that is not negative", is_negative)
+        negative = "a number that is not negative"
+        yield Check("negative_number", name, negative, f"{is_number} and starts_with({name}, '-')")
         yield from _ambiguous(name, points, f"{is_number} and ")
     elif column.vocabulary and not column.selects:
         allowed = literals(column.vocabulary)
@@ -161,6 +161,7 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
 
 def _ambiguous(name: str, points: Points | None, condition: str = "") -> Iterator[Check]:
     if points is not None and points.is_ambiguous:
-        others = f"{points.commas:,} others of the column have a decimal comma"
-        expected = f"a number that can be read in one way, as {others}"
+        expected = (
+            f"a number that can be read in one way, as {points.commas:,} others of the column have a decimal comma"
+        )
         yield Check("ambiguous_number", name, expected, f"{condition}{is_ambiguous(f'text_{name}')}")

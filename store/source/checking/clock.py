@@ -2,7 +2,6 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import accumulate
 
@@ -32,23 +31,7 @@ ENOUGH = 100
 """Facts before a gap of less than a summer's pause that let a single row after it pass for mistyped."""
 
 
-@dataclass(frozen=True)
-class LastFacts:
-    """What the days of the facts say of the last of them.
-
-    Attributes
-    ----------
-    last_day : date
-        The last day that the clock follows.
-    reason : str or None
-        Why the facts after it are far from the others; None where there are none.
-    """
-
-    last_day: date
-    reason: str | None = None
-
-
-def last_facts(days: Sequence[tuple[date, int]]) -> LastFacts:
+def last_facts(days: Sequence[tuple[date, int]]) -> tuple[date, str | None]:
     """Decide which facts at the end are mistyped: few, after a gap that is long for this company.
 
     A gap counts when it is three times as long as every pause before it, and the facts after it are next to nothing
@@ -63,6 +46,12 @@ def last_facts(days: Sequence[tuple[date, int]]) -> LastFacts:
     ----------
     days : sequence of (date, int)
         The days on which something happened, in order, and how many facts there are on each; at least one.
+
+    Returns
+    -------
+    tuple of date and str or None
+        The last day that the clock follows, and why the facts after it are far from the others; None where there are
+        none.
     """
     totals = [0, *accumulate(count for _, count in days)]
     longest = 0
@@ -76,18 +65,17 @@ def last_facts(days: Sequence[tuple[date, int]]) -> LastFacts:
                 days, before.toordinal() - (days[-1][0] - before).days, key=lambda each: each[0].toordinal()
             )
             beside = totals[place] - totals[first]
-            few = max(ONE_ROW, beside // 100)
-            if gap <= LONG_GAP:
-                few = max(ONE_ROW if beside >= ENOUGH else 0, beside // 5000)
+            one_row_alone = ONE_ROW if gap > LONG_GAP or beside >= ENOUGH else 0
+            few = max(one_row_alone, beside // (100 if gap > LONG_GAP else 5000))
             if after <= few:
                 facts, pause = "fact lies" if after == 1 else "facts lie", "day" if longest == 1 else "days"
                 reason = (
                     f"{after:,} {facts} after a gap of {gap} days ({before} to {day}); the longest pause before it is "
                     f"{longest} {pause}, and as many days before it have {beside:,} facts."
                 )
-                return LastFacts(before, reason)
+                return before, reason
         longest = max(longest, gap)
-    return LastFacts(days[-1][0])
+    return days[-1][0], None
 
 
 def default_clock(
@@ -123,16 +111,16 @@ def default_clock(
                 "was made, found none in any row. Map a column with times, or set the clock (AS_OF=…): all that the "
                 "export shows is then known from it."
             )
-        found = last_facts(days)
-        end = datetime.combine(found.last_day, time.max, UTC)
-        aside = 0 if found.reason is None else set_far_facts_aside(connection, validated, max(end, as_of or end))
+        last_day, reason = last_facts(days)
+        end = datetime.combine(last_day, time.max, UTC)
+        aside = 0 if reason is None else set_far_facts_aside(connection, validated, max(end, as_of or end))
         last: datetime = one_row(
             connection, f"select max(t) from ({facts}) where t <= timestamptz '{end.isoformat()}'"
         )[0].astimezone(UTC)
         # a date of today ends tonight: what has not come yet is not known
         clock = min(last.replace(microsecond=0) + timedelta(seconds=1), present.replace(microsecond=0))
         sentence = (
-            f"{found.reason} {aside:,} {'row is' if aside == 1 else 'rows are'} set aside for it (far_from_others in "
+            f"{reason} {aside:,} {'row is' if aside == 1 else 'rows are'} set aside for it (far_from_others in "
             f"raw.rejects), and the clock follows the facts before it. If it is right, set a clock after it (AS_OF=…)."
         )
         return clock, [sentence] if aside else []

@@ -10,7 +10,7 @@ from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import NumberForm
 from store.source.record import Column
 from store.source.sql import literal, of_source, one_row
-from store.source.values.words import plain
+from store.source.values.texts import plain
 
 NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
            "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
@@ -127,7 +127,6 @@ def measure_points(
 
 
 def _is_open(column: Column, binding: TableBinding) -> bool:
-    """Say whether a column has numbers, and the mapping does not say how they are written."""
     if column.of_lead:
         return binding.leads is not None and not binding.leads.numbers
     return column.kind == "number" and column.name not in binding.numbers

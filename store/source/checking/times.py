@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 from store.source.mapping.binding import TableBinding
 from store.source.record import Column
 from store.source.sql import literal, literals, of_source, one_row
-from store.source.values.formats import ISO, UTC_ZONE, Spelling, spelling, typed_spelling
+from store.source.values.functions import ISO, UTC_ZONE, Spelling, spelling, typed_spelling
 
 TIMES = ("TIMESTAMP", "DATE")
 """How the types of DuckDB begin that hold times."""
@@ -102,8 +102,7 @@ def measure_dates(
     in_part : bool
         Whether the table was read in part: its rows do not tell what all values of a column are.
     """
-    names = binding.fact_times
-    if not names:
+    if not (names := binding.fact_times):
         return {}
     counts: list[str] = []
     for place, name in enumerate(names):
@@ -171,8 +170,7 @@ def _forms_of(binding: TableBinding, column: str, types: Mapping[str, str], valu
     if source_type.startswith("TIMESTAMP") or zone != UTC_ZONE or binding.formats(column) != (ISO,):
         return f"coalesce({said.is_date}, false)", f"coalesce({is_midnight(said.value, zone)}, false)"
     # most times are not at midnight: only the others are matched
-    midnight = f"substr({value}, 12, 5) = '00:00' and regexp_full_match({value}, {literal(_MIDNIGHT)})"
-    return said.is_date, midnight
+    return said.is_date, f"substr({value}, 12, 5) = '00:00' and regexp_full_match({value}, {literal(_MIDNIGHT)})"
 
 
 def wall_us(moment: str, zone: str) -> str:
@@ -187,13 +185,12 @@ def is_midnight(moment: str, zone: str) -> str:
 
 def measure_walls(connection: DuckDBPyConnection, binding: TableBinding, types: Mapping[str, str]) -> dict[str, Walls]:
     """Return the time columns of ``source_<table>`` whose values name no time zone, where the mapping states one."""
-    names = [
+    walls: dict[str, Walls] = {}
+    for name in (
         column.name
         for column in binding.table.columns
         if column.kind == "time" and binding.reads(column.name) and binding.zone(column.name) != UTC_ZONE
-    ]
-    walls: dict[str, Walls] = {}
-    for name in names:
+    ):
         source_type = types[str(binding.forms[name])]
         wall = said_time(binding, name, source_type, "v0").wall
         zone = literal(binding.zone(name))
@@ -261,9 +258,8 @@ def meant(
         if known_by is not None:
             end = f"least({end}, greatest({value}, timestamptz '{known_by.isoformat()}'))"
         text = "raw" if str(source_type).startswith(TIMES) else "text"
-        is_date = said_time(binding, column.name, str(source_type), f"{text}_{column.name}").is_date
-        if found.midnights:
-            is_date = is_midnight(value, found.zone)
+        said = said_time(binding, column.name, str(source_type), f"{text}_{column.name}")
+        is_date = is_midnight(value, found.zone) if found.midnights else said.is_date
         # an infinite date has no end of its day, and is refused
         value = f"case when {is_date} and isfinite({value}) then {end} else {value} end"
     if column.fact_when:
@@ -279,18 +275,17 @@ def has_happened(column: Column) -> str:
     return f"coalesce(status in ({literals(column.fact_when)}), false)"
 
 
-def plan_sentence(table: str, column: Column, statuses: Mapping[str, int]) -> str:
+def plan_sentence(column: Column, statuses: Mapping[str, int]) -> str:
     """Return what became of the times of a column that are plans.
 
     Parameters
     ----------
-    table : str
     column : Column
     statuses : mapping of str to int
         How many there are, by the status of their rows; without one ``none``.
     """
     by = ", ".join(f"{status} {count:,}" for status, count in statuses.items())
     return (
-        f"{table}.{column.name} is a plan in {sum(statuses.values()):,} rows, by their status ({by}): it stands in "
+        f"is a plan in {sum(statuses.values()):,} rows, by their status ({by}): it stands in "
         f"{column.plan} where that is empty, ends nothing, and does not move the clock."
     )

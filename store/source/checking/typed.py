@@ -21,7 +21,7 @@ from store.source.mapping.forms import EXTRACTION, FirstOf, Flag, Substitute, di
 from store.source.reading.tables import Reading
 from store.source.record import SQL_TYPES, Column
 from store.source.sql import literal, literals, of_source
-from store.source.values.contacts import is_contact
+from store.source.values.texts import is_contact
 
 
 def typed_rows(
@@ -98,14 +98,11 @@ def identity(columns: Sequence[str], cleaned: str = "cleaned") -> str:
 
 
 def _is_typed(column: Column, form: str | Flag, types: Mapping[str, str]) -> bool:
-    """Say whether a column has times or numbers in the source, and no texts."""
-    if isinstance(form, Flag):
-        return False
-    return types[form].startswith({"time": TIMES, "number": NUMERIC}.get(column.kind, ("nothing",)))
+    typed = {"time": TIMES, "number": NUMERIC}.get(column.kind, ("nothing",))
+    return isinstance(form, str) and types[form].startswith(typed)
 
 
 def _worked(column: Column, form: str | Substitute | Flag | FirstOf | None, types: Mapping[str, str]) -> list[str]:
-    """Return the texts that are made of a raw value: in plain characters, and without contact data."""
     name = column.name
     if isinstance(form, str) and column.kind != "text":
         return [] if _is_typed(column, form, types) else [f"plain(raw_{name}) as text_{name}"]
@@ -115,9 +112,8 @@ def _worked(column: Column, form: str | Substitute | Flag | FirstOf | None, type
             f"contact_free(raw_{name}) as free_{name}",
             f"contact_free_postal(raw_{name}) as postal_{name}",
         ]
-    if isinstance(form, str | FirstOf):
-        return [f"contact_free{'_postal' if column.postal else ''}(raw_{name}) as free_{name}"]
-    return []
+    free = f"contact_free{'_postal' if column.postal else ''}(raw_{name}) as free_{name}"
+    return [free] if isinstance(form, str | FirstOf) else []
 
 
 def _text(column: str) -> str:
@@ -210,8 +206,7 @@ def _vocabulary(column: Column, binding: TableBinding, raw: str, free: str) -> s
 
 
 def _meant(word: str | None) -> str:
-    meant = literal(word)
-    return f"pseudonym({meant})" if word is not None and is_contact(word) else meant
+    return f"pseudonym({literal(word)})" if word is not None and is_contact(word) else literal(word)
 
 
 def _contact_free(column: Column, binding: TableBinding, raw: str, free: str) -> str:

@@ -120,7 +120,7 @@ def validate(
         f"create table typed_{table.name} as {typed_rows(binding, reading, checks, types, dates, known_by)}"
     )
     left_behind = _leave_behind(connection, table)
-    duplicates = _settle_duplicates(connection, binding, _number(checks, "conflicting_duplicate"))
+    duplicates = _settle_duplicates(connection, binding, number_of(checks, "conflicting_duplicate"))
     _mark_orphans(connection, table, checks)
     if binding.leads is not None:
         # a stored change was used already: to alter it would alter what was known in the past
@@ -133,7 +133,7 @@ def validate(
             if binding.reads(name)
         )
         connection.execute(
-            f"update typed_{table.name} t set check_no = {_number(checks, 'rewritten_history')} "
+            f"update typed_{table.name} t set check_no = {number_of(checks, 'rewritten_history')} "
             f"from known_{table.name} k where t.check_no is null and k.{table.key} = t.{table.key} and ({rewritten})"
         )
     figures = _figures(connection, table, dates)
@@ -170,14 +170,13 @@ def types_read(connection: DuckDBPyConnection, table: Table, reading: Reading) -
 def _mark_orphans(connection: DuckDBPyConnection, table: Table, checks: Sequence[Check]) -> None:
     if table.name != "leads":
         connection.execute(
-            f"update typed_{table.name} set check_no = {_number(checks, 'orphan')} "
+            f"update typed_{table.name} set check_no = {number_of(checks, 'orphan')} "
             "where check_no is null and lead_id not in "
             "(select lead_id from typed_leads where check_no is null union all select lead_id from known_leads)"
         )
 
 
 def _figures(connection: DuckDBPyConnection, table: Table, dates: Collection[str]) -> dict[str, int]:
-    """Count in ``typed_<table>`` the rows, what was replaced in them, and by column what stands for something else."""
     counted = {
         "rows": "count(*)",
         "pseudonyms": "coalesce(sum(pseudonyms), 0)::bigint",
@@ -190,12 +189,11 @@ def _figures(connection: DuckDBPyConnection, table: Table, dates: Collection[str
     for name in dates:
         counted[f"values {name}"] = f"count({name}) filter (check_no is null)"
         counted[f"dates {name}"] = f"count(*) filter (check_no is null and {name} <> stated_{name})"
-    row = one_row(connection, f"select {', '.join(counted.values())} from typed_{table.name}")
-    return dict(zip(counted, row, strict=True))
+    figures = f"select {', '.join(counted.values())} from typed_{table.name}"
+    return dict(zip(counted, one_row(connection, figures), strict=True))
 
 
 def _plans(connection: DuckDBPyConnection, binding: TableBinding) -> dict[str, dict[str, int]]:
-    """Count the times of accepted rows that have not happened, by column and status."""
     return {
         column.name: dict(found)
         for column in binding.table.columns
@@ -253,7 +251,8 @@ def _leave_behind(connection: DuckDBPyConnection, table: Table) -> tuple[str, ..
     return tuple(found)
 
 
-def _number(checks: Sequence[Check], reason: str) -> int:
+def number_of(checks: Sequence[Check], reason: str) -> int:
+    """Return what ``check_no`` is of rows that the check of a reason sets aside."""
     return next(number for number, check in enumerate(checks) if check.reason == reason)
 
 
@@ -283,12 +282,10 @@ def _settle_duplicates(connection: DuckDBPyConnection, binding: TableBinding, co
         f"(select record from compared_{table.name} where is_conflict)"
     )
     connection.execute(f"delete from {name} where record in (select record from compared_{table.name} where is_copy)")
-    copies: int = one_row(connection, f"select count(*) from compared_{table.name} where is_copy")[0]
-    return copies
+    return one_row(connection, f"select count(*) from compared_{table.name} where is_copy")[0]
 
 
 def _content(connection: DuckDBPyConnection, table: Table) -> str:
-    """Return SQL for all that a typed row ``t`` says, flags included."""
     unsaid = ("record", "check_no", "pseudonyms", "free_texts", "missing_words")
     described = connection.execute(f"describe typed_{table.name}").fetchall()
     parts = [

@@ -79,9 +79,11 @@ def altered_columns(
             )
             altered[name] = {"altered": rows, "zeroed": zeroed, "scaled": scaled, "factor": factor}
             continue
-        differs = f"d.{name} <> s.{name}"
-        if column.kind == "time":
-            differs = _moved(name, binding.zone(name), dates).format(before=f"s.{name}", now=f"d.{name}")
+        differs = (
+            _moved(name, binding.zone(name), dates).format(before=f"s.{name}", now=f"d.{name}")
+            if column.kind == "time"
+            else f"d.{name} <> s.{name}"
+        )
         if column.words_left:
             differs += f" and s.{name} not in ({literals(column.words_left)})"
         (rows,) = one_row(connection, f"select count(*) filter ({differs}) from {joined}")

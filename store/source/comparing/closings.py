@@ -14,7 +14,7 @@ from store.source.comparing.evidence import Earlier
 from store.source.contract import CHANGES
 from store.source.mapping.forms import Closes
 from store.source.sql import literals, one_row
-from store.source.values.words import folded
+from store.source.values.texts import folded
 
 CLOSING_COLUMNS: Mapping[str, tuple[str, str]] = {
     "outcomes": ("interactions", "outcome"),

@@ -381,9 +381,11 @@ def refusal(findings: Sequence[Finding], earlier: Earlier, source: str, accepted
     clock = "" if earlier.as_of is None else f", as of {earlier.as_of:%Y-%m-%dT%H:%M:%SZ}"
     listed = "\n".join(f"- {each.sentence}." for each in findings)
     other = f" (LEADLINE_ACCEPT_EXTRACTION={accepted} is for others)" if accepted else ""
-    expected = f"what the last extraction brought{clock}, found that some of it is gone"
-    if all(each.kind == "rows_unfit" for each in findings):
-        expected = "rows that fit the contract, found tables of which most rows do not"
+    expected = (
+        "rows that fit the contract, found tables of which most rows do not"
+        if all(each.kind == "rows_unfit" for each in findings)
+        else f"what the last extraction brought{clock}, found that some of it is gone"
+    )
     return (
         f"source {source}: expected {expected}. Nothing is loaded.\n{listed}\n"
         "Mend the export or the mapping. If the change is meant, accept it for this extraction alone: "

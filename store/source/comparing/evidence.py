@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 from store.source.contract import EARLIER_NAMES
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import ColumnForm, FirstOf, Flag, Substitute
-from store.source.values.formats import ISO, UTC_ZONE
+from store.source.values.functions import ISO, UTC_ZONE
 
 ENDS = "ends"
 """The key under which `delivered` keeps the last fact of a folder."""
@@ -249,8 +249,7 @@ class Earlier:
 
     def dates(self, table: str) -> Mapping[str, bool]:
         """Return the columns of a table that had dates without a time of day, and whether those at midnight were."""
-        found: Mapping[str, bool] = (self.delivered or {}).get(table, {}).get("dates", {})
-        return found
+        return (self.delivered or {}).get(table, {}).get("dates", {})
 
 
 def _present_names(delivered: dict[str, Any]) -> dict[str, Any]:
@@ -267,9 +266,8 @@ def needs_whole(binding: TableBinding, earlier: Earlier) -> bool:
     columns = [column for column in binding.forms if column != binding.table.key]
     now = {column: said for column in columns if (said := reading_of(column, binding)) is not None}
     before = {column: said for column, said in last.get("columns", {}).items() if column in now}
-    if last.get("unseen") or last.get("rules") != rules_of(binding):
-        return True
-    return bool(before) and any(now[column] != before.get(column) for column in now)
+    is_missed = last.get("unseen") or last.get("rules") != rules_of(binding)
+    return is_missed or (bool(before) and any(now[column] != before.get(column) for column in now))
 
 
 def rules_of(binding: TableBinding) -> str:

@@ -26,7 +26,7 @@ from store.source.comparing.evidence import (
     rules_of,
 )
 from store.source.contract import CHANGES, EARLIER_NAMES, TABLES
-from store.source.loading.history import CHANGE_COLUMNS
+from store.source.loading.deltas import CHANGE_COLUMNS
 from store.source.loading.stored import EXTRACTION_COLUMNS, Wanted
 from store.source.mapping.binding import TableBinding
 from store.source.reading.tables import shown_column
@@ -93,12 +93,11 @@ def measure_evidence(
     stored_rows : callable
         Creates ``stored_<table>`` with some columns of a table of schema ``raw``.
     """
-    tables = tuple(
-        _table(connection, TABLES[name], binding, validated.get(name), found, earlier, stored_rows)
-        for name, binding in bindings.items()
-    )
     return Evidence(
-        tables=tables,
+        tables=tuple(
+            _table(connection, TABLES[name], binding, validated.get(name), found, earlier, stored_rows)
+            for name, binding in bindings.items()
+        ),
         reopened={
             (key, word): rows
             for key, words in closings.words.items()
@@ -114,7 +113,6 @@ def measure_evidence(
 def _reopened(
     connection: DuckDBPyConnection, key: str, before: Sequence[str], now: Sequence[str]
 ) -> list[tuple[str, int]]:
-    """Count the stored rows with words that closed leads and do so no more."""
     listed = ", ".join(literal(each) for each in before if each not in now) or "null"
     table, column = CLOSING_COLUMNS[key]
     query = (
@@ -259,10 +257,8 @@ def _table(
 
 def _unfit(connection: DuckDBPyConnection, name: str) -> dict[str, Any]:
     of = f"table_name in ({literals([name, EARLIER_NAMES.get(name, name)])}) and reason <> 'orphan'"
-    reasons = connection.execute(
-        f"select reason, count(*) from rejects where {of} group by reason order by 2 desc, 1"
-    ).fetchall()
-    if not reasons:
+    counted = f"select reason, count(*) from rejects where {of} group by reason order by 2 desc, 1"
+    if not (reasons := connection.execute(counted).fetchall()):
         return {}
     (before,) = one_row(connection, f"select count(*) from known_rejects where {of}")
     (first,) = one_row(connection, f"select message from rejects where {of} order by line nulls last, key limit 1")
@@ -279,22 +275,20 @@ def _rekeyed(connection: DuckDBPyConnection, binding: TableBinding) -> int:
     form, table = binding.forms[binding.table.key], binding.table
     if binding.derive_from:
         old, new = (identity(binding.derive_from, cleaned) for cleaned in ("cleaned_before", "cleaned"))
-        (rows,) = one_row(
+        return one_row(
             connection,
             f"select count(*) from (select {old} as old, {new} as new from source_{table.name}) "
             f"where old <> new and old || '-1' in (select {table.key} from known_{table.name})",
-        )
-        return int(rows)
+        )[0]
     if not isinstance(form, str):
         return 0
     before = f"contact_free_before(cleaned_before(s.{of_source(form)}))"
-    (rows,) = one_row(
+    return one_row(
         connection,
         f"select count(distinct k.{table.key}) from (select {before} as old, t.{table.key} as new from "
         f"source_{table.name} s join typed_{table.name} t on t.record = s.record where t.check_no is null) "
         f"join known_{table.name} k on k.{table.key} = old where new <> old",
-    )
-    return int(rows)
+    )[0]
 
 
 def _column(

@@ -11,7 +11,7 @@ from store.source.comparing.evidence import Earlier, needs_whole
 from store.source.contract import CHANGES, EARLIER_NAMES
 from store.source.mapping.binding import TableBinding
 from store.source.sql import literals, one_row
-from store.source.values.formats import UTC_ZONE
+from store.source.values.functions import UTC_ZONE
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ def rows_by_overlap(
     """Count by table the new or changed rows before the last value that was stored, and how far the first lies back."""
     late = {}
     for name, mark in marks.items():
-        binding = bindings[name]
-        if binding is None:
+        if (binding := bindings[name]) is None:
             continue
         # rows from further back are read again because one was rejected, or for the sake of dates
         overlap = mark.loaded - timedelta(minutes=binding.overlap_minutes)

@@ -1,18 +1,166 @@
-"""What is new: the rows whose content the warehouse does not hold."""
+"""What is new: the rows whose content the warehouse does not hold, and the history of what a CRM overwrites of leads.
 
-from collections.abc import Mapping, Sequence
+The history is append-only, in ``raw.changes``. It has two origins: the CRM's own history, where the source has one, and
+the comparison of what an extraction shows with what the history says so far. The comparison closes the gaps of the
+first: after an extraction the last change of each lead and column says what the lead shows.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from duckdb import DuckDBPyConnection
 
 from store.source.checking.typed import resolved
-from store.source.contract import CHANGES, TABLES
-from store.source.loading.history import write_changes
+from store.source.contract import CHANGES, FROM_CREATION, OVERWRITTEN, TABLES
 from store.source.loading.stored import Delta
 from store.source.mapping.binding import TableBinding
 from store.source.record import SQL_TYPES, Table
-from store.source.sql import one_row
+from store.source.sql import literal, literals, one_row
+
+CHANGE_COLUMNS = {
+    **{column.name: SQL_TYPES[column.kind] for column in TABLES[CHANGES].columns},
+    "known_at": "timestamptz",
+    "origin": "varchar",
+    "extracted_at": "timestamptz",
+    "load_number": "bigint",
+}
+"""The columns of ``raw.changes``.
+
+Those of the contract (``changed_at`` is null where an extraction saw the change); when the value became known; who
+reported it, ``source`` or ``extraction``; and clock and number of the extraction that wrote it.
+"""
+
+
+def write_changes(
+    connection: DuckDBPyConnection,
+    leads: TableBinding,
+    history: TableBinding | None,
+    clock: datetime,
+    seen: datetime,
+    load_number: int,
+    closing_statuses: Sequence[str] = (),
+) -> dict[str, int]:
+    """Create ``delta_changes``, the changes that ``known_changes`` does not hold.
+
+    Nothing is compared with ``raw.leads``: it is loaded after the history, and a killed extraction may have left the
+    two apart.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        The scratch database, with ``typed_leads``, ``known_leads``, ``known_changes`` and, where the source has a
+        history, ``typed_changes``.
+    leads : TableBinding
+    history : TableBinding or None
+        None where the source has none.
+    clock : datetime
+        Of the extraction.
+    seen : datetime
+        When what the extraction shows counts as known.
+    load_number : int
+        Of the extraction.
+    closing_statuses : sequence of str
+        Statuses that end a lead. What an extraction shows had come about before its clock, and a lead that it shows as
+        ended is not open at that clock.
+
+    Returns
+    -------
+    dict of str to int
+        The changes that the extraction itself saw, by column; columns that the source lacks are left out.
+    """
+    shown = shown_columns(leads)
+    contract = ", ".join(TABLES[CHANGES].column_names)
+    nothing = f"select {contract}, known_at, origin from known_{CHANGES} where false"
+    from_source = nothing
+    if history is not None:
+        from_source = (
+            f"select {contract}, changed_at as known_at, 'source' as origin "
+            f"from ({resolved(history, seen)}) anti join known_{CHANGES} using (change_id)"
+        )
+    connection.execute(f"create table told_changes as {from_source}")
+    connection.execute(
+        f"create table seen_changes as {_seen_changes(shown, seen, closing_statuses) if shown else nothing}"
+    )
+    connection.execute(
+        f"create table delta_{CHANGES} as select *, timestamptz '{clock.isoformat()}' as extracted_at, "
+        f"{load_number}::bigint as load_number from (from told_changes union all from seen_changes)"
+    )
+    by_column = "select column_name, count(*) from seen_changes group by all"
+    return dict.fromkeys(shown, 0) | dict(connection.execute(by_column).fetchall())
+
+
+def _seen_changes(shown: Sequence[str], seen: datetime, closing_statuses: Sequence[str]) -> str:
+    """Compose the SELECT of a change for each lead and column that shows something else than its last change says."""
+    values = " union all ".join(
+        f"select lead_id, created_at, {literal(name)} as column_name, cast({name} as varchar) as value "
+        "from typed_leads where check_no is null"
+        for name in shown
+    )
+    # where there was no history, every lead counts as new
+    first = (
+        f"column_name in ({literals(FROM_CREATION)}) and last_known_at is null and (lead_id not in "
+        "(select lead_id from known_leads) or not exists (select 1 from known_changes))"
+    )
+    now = f"timestamptz '{seen.isoformat()}'"
+    before = f"{now} - to_microseconds(1)"
+    closing = f"(column_name = 'status' and value in ({literals(closing_statuses)}))"
+    return f"""
+        with changes as (
+            select lead_id, column_name, value, known_at, change_id, origin from known_changes
+            union all
+            select lead_id, column_name, value, known_at, change_id, origin from told_changes
+        ),
+        last_changes as (
+            select lead_id, column_name, value as last_value, known_at as last_known_at, origin as last_origin
+            from changes
+            qualify row_number() over (partition by lead_id, column_name order by known_at desc, change_id desc) = 1
+        ),
+        compared as (
+            select * from ({values}) left join last_changes using (lead_id, column_name)
+        ),
+        differing as (
+            select lead_id, column_name, value, case
+                when {first} then created_at
+                -- an extraction with an earlier clock than one before it still comes after it
+                else greatest(case when {closing} then {before} else {now} end, last_known_at + to_microseconds(1))
+            end as known_at
+            from compared where value is distinct from last_value
+            union all
+            -- the mapping says now that this status closes a lead: so it did when the extraction of this clock saw it
+            select lead_id, column_name, value, {before} as known_at
+            from compared where {closing} and value = last_value and last_origin = 'extraction'
+            and last_known_at = {now}
+        )
+        select
+            'extraction-' || md5(
+                concat_ws(chr(31), lead_id, column_name, epoch_us(known_at), coalesce(value, chr(30)))
+            ) as change_id,
+            lead_id, column_name, value, null::timestamptz as changed_at, known_at, 'extraction' as origin
+        from differing
+        where change_id not in (select change_id from known_changes)"""
+
+
+def shown_columns(leads: TableBinding) -> list[str]:
+    """Return the overwritten columns that the source has."""
+    return [name for name in OVERWRITTEN if leads.forms[name] is not None]
+
+
+def history_assumptions(leads: TableBinding, history: TableBinding | None) -> Iterator[str]:
+    """Yield sentences on what is not known of the history of the leads."""
+    shown = shown_columns(leads)
+    if shown and history is None:
+        yield (
+            f"The source keeps no history of {', '.join(f'leads.{name}' for name in shown)}: a change counts as known "
+            "from the extraction that first saw it."
+        )
+    if early := [name for name in shown if name in FROM_CREATION]:
+        listed = " and ".join(f"leads.{name}" for name in early)
+        unless = "" if history is None else ", unless its history tells another"
+        yield (
+            f"The value of {listed} that the first extraction of a lead shows is assumed known from the lead's "
+            f"creation{unless}."
+        )
 
 
 @dataclass(frozen=True)
@@ -84,7 +232,6 @@ def write_history(
 
 
 def _accepted(table: str, binding: TableBinding | None) -> str:
-    """Return SQL for the number of rows of a table that were read and fit."""
     return "0" if binding is None else f"(select count(*) from typed_{table} where check_no is null)"
 
 

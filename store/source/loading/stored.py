@@ -1,4 +1,4 @@
-"""What schema ``raw`` of the warehouse holds already, and how it is asked, on any engine."""
+"""What schema ``raw`` holds already, how it is asked on any engine, and the marker: the row that says what it holds."""
 
 import logging
 import os
@@ -8,8 +8,8 @@ from typing import Literal
 
 from duckdb import DuckDBPyConnection
 
-from store.source.contract import EARLIER_NAMES
-from store.source.sql import literal, quoted
+from store.source.contract import EARLIER_NAMES, TABLES
+from store.source.sql import literal, one_row, quoted
 
 BATCH_ROWS = 100_000
 
@@ -99,10 +99,8 @@ class Wanted:
         return f"cast({' + '.join(bits) or '0'} as bigint)"
 
     def _is_filled(self, name: str) -> str:
-        if name in self.defaults:
-            # null is not filled either
-            return f"{quoted(name)} <> {literal(self.defaults[name])}"
-        return f"{quoted(name)} is not null"
+        # null is not filled either
+        return quoted(name) + (f" <> {literal(self.defaults[name])}" if name in self.defaults else " is not null")
 
 
 def counted_words(table: str, column: str) -> str:
@@ -133,6 +131,38 @@ def renames() -> Iterator[tuple[str, list[str]]]:
                 f"drop view if exists staging.stg_{earlier} cascade",
             ],
         )
+
+
+def write_marker(connection: DuckDBPyConnection, row: Mapping[str, object], *, loaded: bool) -> list[Delta]:
+    """Create ``new_extraction``; return it to be written when something was loaded, or it says something else.
+
+    Where nothing differs but what the next extraction compares with (``delivered``), the extraction keeps its number,
+    and its accepted findings stand.
+    """
+    definition = ", ".join(f"?::{sql_type} as {name}" for name, sql_type in EXTRACTION_COLUMNS.items())
+    values = [row[name] for name in EXTRACTION_COLUMNS]
+    connection.execute(f"create table new_extraction as select {definition}", values)
+    marker = [Delta("extraction", "new_extraction", "replace")]
+    compared = "* exclude (load_number, delivered, accepted)"
+    one, differing = one_row(
+        connection,
+        "select (select count(*) from known_extraction) = 1, (select count(*) from "
+        f"(select {compared} from new_extraction except select {compared} from known_extraction))",
+    )
+    if loaded or row["accepted"] or not one or differing:
+        return marker
+    connection.execute(
+        "update new_extraction set load_number = k.load_number, accepted = k.accepted from known_extraction k"
+    )
+    told = "select (select delivered from known_extraction) is not distinct from ?"
+    return [] if one_row(connection, told, [row["delivered"]])[0] else marker
+
+
+def raw_is_ahead(connection: DuckDBPyConnection) -> bool:
+    """Say whether ``raw`` holds rows of an extraction that was killed before it said so."""
+    numbers = " union all ".join(f"select load_number from known_{name}" for name in TABLES)
+    ahead = f"(select max(load_number) from ({numbers})) > (select max(load_number) from known_extraction)"
+    return bool(one_row(connection, f"select coalesce({ahead}, false)")[0])
 
 
 def definition_of(columns: Mapping[str, str]) -> str:

@@ -18,8 +18,8 @@ from store.source.mapping.forms import (
 )
 from store.source.reading.tables import Tables, find_column, has_no_header, shown_columns
 from store.source.record import Table
-from store.source.values.formats import ISO, UTC_ZONE
-from store.source.values.words import folded
+from store.source.values.functions import ISO, UTC_ZONE
+from store.source.values.texts import folded
 
 MOST_OTHERS = 20
 """Files that are no table and that a message lists at most."""
@@ -96,15 +96,16 @@ class TableBinding:
     @property
     def source_columns(self) -> tuple[str, ...]:
         """The source columns that are read, each once, in the order of the contract."""
-        named: list[str] = []
-        for form in self.forms.values():
-            if isinstance(form, str):
-                named.append(form)
-            elif isinstance(form, Flag):
-                named.append(form.flag)
-            elif isinstance(form, FirstOf):
-                named.extend(form.first_of)
+        named = [name for form in self.forms.values() for name in columns_of(form)]
         return tuple(dict.fromkeys([*named, *self.derive_from]))
+
+
+def columns_of(form: ColumnForm | None) -> list[str]:
+    """Return the source columns that the form of a column names."""
+    if isinstance(form, FirstOf):
+        return form.first_of
+    named = form.flag if isinstance(form, Flag) else form
+    return [named] if isinstance(named, str) else []
 
 
 def is_another(table: Table, columns: Iterable[str]) -> bool:
@@ -166,8 +167,7 @@ def _forms(
             forms[column.name] = None if flag is None else Flag(flag=flag, known=form.known)
         else:
             candidates = [lookup(name, required=False, named=named) for name in form.first_of]
-            present = [name for name in candidates if name is not None]
-            if not present and column.required:
+            if not (present := [name for name in candidates if name is not None]) and column.required:
                 missing[form.first_of[0]] = True
             forms[column.name] = FirstOf(first_of=present) if present else None
     return forms, missing

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from store.source.contract import EARLIER_NAMES, TABLES, SourceContractError
 from store.source.mapping.binding import is_another, missing_columns, missing_table
-from store.source.mapping.faults import faults_of, repeated_words
 from store.source.mapping.forms import (
     EXPECTED_FORMS,
     SHIPPED,
@@ -15,6 +14,8 @@ from store.source.mapping.forms import (
     Closes,
     SourceMapping,
     TableMapping,
+    faults_of,
+    repeated_words,
     shipped_names,
 )
 from store.source.mapping.yaml_file import Document, Fault, read_yaml, validated
@@ -48,7 +49,6 @@ def _read(path: Path, models: Collection[str]) -> tuple[SourceMapping, Document]
 
 
 def _renamed(mapping: SourceMapping) -> SourceMapping:
-    """Return a mapping in which everything has its present name."""
     if "closing_outcomes" in mapping.model_fields_set:
         closes = mapping.closes.model_copy(update={"outcomes": mapping.closing_outcomes})
         mapping = mapping.model_copy(update={"closes": closes})
@@ -72,7 +72,6 @@ def _with_present_names(document: Document) -> Document:
 
 
 def _notices(own: SourceMapping, path: Path, document: Document) -> Iterator[str]:
-    """Yield notices on earlier names in a mapping."""
     for name, earlier in EARLIER_NAMES.items():
         if ("tables", earlier) in document.lines:
             yield f"{path}: the table {earlier} is called {name} now: rename it under tables."
@@ -141,8 +140,12 @@ def _named(path: Path, reason: str, models: Collection[str]) -> ChosenMapping:
     # a shipped mapping fits a family of CRMs, so an optional column that it names may be missing; a typing error in a
     # mapping of one's own must not go unnoticed
     noticed = SourceMapping(name=own.name) if path.parent == SHIPPED else own
-    mapping = _inherit(own, document, path, models)
-    return ChosenMapping(mapping=mapping, own=noticed, reason=reason, notices=tuple(_notices(own, path, document)))
+    return ChosenMapping(
+        mapping=_inherit(own, document, path, models),
+        own=noticed,
+        reason=reason,
+        notices=tuple(_notices(own, path, document)),
+    )
 
 
 def _in_folder(folder: Path) -> Path | None:

@@ -1,10 +1,10 @@
-"""The format of a source mapping: a pydantic model of the YAML file."""
+"""The format of a source mapping: a pydantic model of the YAML file, and what is wrong with the names in one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -18,9 +18,11 @@ from pydantic import (
     model_validator,
 )
 
-from store.source.mapping.yaml_file import form_tag
-from store.source.values.formats import ISO, UTC_ZONE, fault_of, is_zone
-from store.source.values.words import MISSING, folded, plain
+from store.source.contract import TABLES
+from store.source.mapping.yaml_file import Place, form_tag, nearest
+from store.source.record import Table
+from store.source.values.functions import ISO, UTC_ZONE, fault_of, is_zone
+from store.source.values.texts import MISSING, folded, plain
 
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -258,3 +260,117 @@ class ChosenMapping:
 def shipped_names() -> list[str]:
     """Return the names of the mappings that ship with Leadline."""
     return sorted(path.stem for path in SHIPPED.glob("*.yml"))
+
+
+def faults_of(mapping: SourceMapping, models: Iterable[str]) -> Iterator[tuple[Place, str]]:
+    """Yield what is wrong with the names of a mapping, by the names of the models: the place, and a sentence."""
+    for name in mapping.tables:
+        if name not in TABLES:
+            ours = next((each.name for each in TABLES.values() if name.casefold().startswith(each.called)), None)
+            remedy = nearest(name, TABLES) if ours is None else f"Write {ours!r}, if that is meant."
+            yield ("tables", name), f"expected one of {', '.join(TABLES)}, found {name!r}. {remedy}"
+    yield from _unknown(("horizon_days",), mapping.horizon_days, list(models))
+    if "closing_outcomes" in mapping.model_fields_set and mapping.closes.outcomes:
+        found = "expected closes.outcomes alone, found closing_outcomes, its earlier name, as well. Remove one."
+        yield ("closing_outcomes",), found
+    yield from _not_one_of(("based_on",), mapping.based_on, shipped_names(), why=" (a shipped mapping)")
+    for name, spec in mapping.tables.items():
+        if name in TABLES:
+            yield from _table_faults(name, spec)
+
+
+def _unknown(
+    place: Place, named: Iterable[str], allowed: Sequence[str], *, why: str = ""
+) -> Iterator[tuple[Place, str]]:
+    """Yield which keys of a map in a place are not allowed."""
+    for name in named:
+        yield from _not_one_of((*place, name), name, allowed, why=why)
+
+
+def _not_one_of(
+    place: Place, name: str | None, allowed: Sequence[str], *, why: str = ""
+) -> Iterator[tuple[Place, str]]:
+    if name is not None and name not in allowed:
+        expected = f"one of {', '.join(allowed)}" if allowed else "no column"
+        yield place, f"expected {expected}{why}, found {name!r}. {nearest(name, allowed)}"
+
+
+def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
+    table, place = TABLES[name], ("tables", name)
+    times = [column.name for column in table.columns if column.kind == "time"]
+    if spec.absent and name == "leads":
+        yield (*place, "absent"), "expected a table of leads, found that it is absent. Every source has leads."
+    numbers = [column.name for column in table.columns if column.kind == "number"]
+    # what a history says of a lead is read as the lead is, by the value maps and units of leads
+    texts = [column.name for column in table.columns if column.kind == "text" and not column.of_lead]
+    for key, named, allowed, why in (
+        ("columns", spec.columns, table.column_names, ""),
+        ("units", spec.units, numbers, " (a number)"),
+        ("numbers", spec.numbers, numbers, " (a number)"),
+        ("times", spec.times, times, " (a time)"),
+        ("values", spec.values, texts, " (a text)"),
+    ):
+        yield from _unknown((*place, key), named, allowed, why=why)
+    for column, form in spec.columns.items():
+        if column in table.column_names:
+            yield from _form_faults(table, column, form, times)
+    for column, values in spec.values.items():
+        if column in texts and (vocabulary := table.column(column).vocabulary):
+            for found, meant in values.items():
+                yield from _not_one_of((*place, "values", column, found), meant, vocabulary)
+    if spec.watermark is not None:
+        watermark = (*place, "watermark")
+        yield from _not_one_of(watermark, spec.watermark, times, why=" (a time)")
+        if not isinstance(form := spec.columns.get(spec.watermark, spec.watermark), str):
+            yield (
+                watermark,
+                f"expected a time that is a column of the source, found {spec.watermark}, which is made by a "
+                f"{form_tag(type(form)).strip('<>').lower()}. Name another, or read the table in full.",
+            )
+        if (written := spec.times.get(spec.watermark)) is not None and written.formats != (ISO,):
+            yield (
+                watermark,
+                f"expected a time that the database knows as one, found {spec.watermark}, whose texts have a format. "
+                "Name another, or read the table in full.",
+            )
+
+
+def _form_faults(table: Table, column: str, form: ColumnForm, times: Sequence[str]) -> Iterator[tuple[Place, str]]:
+    place: Place = ("tables", table.name, "columns", column)
+    others = [time for time in times if time != column]
+    if isinstance(form, Substitute):
+        yield from _not_one_of(place, column, times, why=" for a substitute")
+        for number, name in enumerate(form.of):
+            yield from _not_one_of((*place, "of", number), name, [*others, EXTRACTION])
+        if table.column(column).required and EXTRACTION not in form.of:
+            yield (
+                (*place, "of"),
+                f"expected {EXTRACTION} among the times, as {column} is required in every row, found none. Add it.",
+            )
+    elif isinstance(form, Flag):
+        optional = [time for time in times if not table.column(time).required]
+        why = " for a flag, which leaves the time of some rows empty"
+        yield from _not_one_of(place, column, optional, why=why)
+        if isinstance(form.known, Delay):
+            yield from _not_one_of((*place, "known", "after"), form.known.after, others)
+    elif isinstance(form, FirstOf):
+        chosen = [known.name for known in table.columns if known.vocabulary]
+        why = " for a first_of, which needs a vocabulary"
+        yield from _not_one_of(place, column, chosen, why=why)
+
+
+def repeated_words(content: Any) -> Iterator[tuple[Place, str]]:
+    """Yield the words of a value map that are one word in another case, and stand for different values."""
+    tables = content.get("tables") if isinstance(content, dict) else None
+    for name, spec in (tables if isinstance(tables, dict) else {}).items():
+        maps = spec.get("values") if isinstance(spec, dict) else None
+        for column, values in (maps if isinstance(maps, dict) else {}).items():
+            first: dict[object, str] = {}
+            for found, meant in (values if isinstance(values, dict) else {}).items():
+                earlier = first.setdefault(as_word(found), found)
+                if values[earlier] != meant:
+                    yield (
+                        ("tables", name, "values", column, found),
+                        f"expected each word once, in any case, found {earlier!r} as well, which stands for "
+                        f"{values[earlier]!r}. Remove one.",
+                    )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import takewhile
 from typing import Any, TypeVar, get_args
 
 import yaml
@@ -38,7 +39,6 @@ class Fault:
     sentence: str
 
     def __str__(self) -> str:
-        """Return it as a line of a message."""
         where = [*([] if self.line is None else [f"line {self.line}"]), ".".join(map(str, self.place))]
         return f"{', '.join(filter(None, where)) or 'the file'}: {self.sentence}"
 
@@ -138,8 +138,6 @@ class _TooLargeError(ValueError):
 
 
 class _Reading:
-    """The nodes of one file, as content with lines and faults."""
-
     def __init__(self) -> None:
         self._lines: dict[Place, int] = {}
         self._faults: list[Fault] = []
@@ -160,8 +158,7 @@ class _Reading:
         if any(node is outer for outer in self._within):
             self._fault(node, place, f"expected content, found an alias of what it stands in. Write {node.tag!r} out.")
             return None
-        known = node.tag.removeprefix(TAG)
-        if known not in (*SCALARS, "map", "seq"):
+        if (known := node.tag.removeprefix(TAG)) not in (*SCALARS, "map", "seq"):
             self._fault(node, place, f"expected text without a tag, found the tag {node.tag}. Remove the tag.")
         if isinstance(node, yaml.ScalarNode):
             # in a list `null` is a word as well: there is no key that could be without a value
@@ -214,8 +211,7 @@ def form_tag(model: type[BaseModel] | type[str]) -> str:
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return the remedy for a name that is not allowed: the nearest one that is, where one is near."""
     listed = list(allowed)
-    found = get_close_matches(name.casefold(), listed, n=1)
-    if not found and len(name) > 2:
+    if not (found := get_close_matches(name.casefold(), listed, n=1)) and len(name) > 2:
         found = [each for each in listed if each.startswith(name.casefold())]
     return f"Write {found[0]!r}, if that is meant." if found else "Correct or remove it."
 
@@ -262,11 +258,7 @@ def _is_tag(part: str | int) -> bool:
 
 def _to_leave_out(error: ErrorDetails) -> Place:
     """Return the place without which the rest can be judged: a form, an item or a key goes as a whole."""
-    place: list[str | int] = []
-    for part in error["loc"]:
-        if isinstance(part, int) or _is_tag(part):
-            break
-        place.append(part)
+    place = list(takewhile(lambda part: isinstance(part, str) and not _is_tag(part), error["loc"]))
     if error["type"] == "missing" and len(place) == len(error["loc"]) > 1:
         place = place[:-1]
     return tuple(place)
@@ -332,11 +324,8 @@ def _sentence(model: type[BaseModel], error: ErrorDetails, forms: Mapping[str, s
 
 
 def _meaning(models: Sequence[type[BaseModel]], name: str | int) -> str:
-    for each in models:
-        for key, found in each.model_fields.items():
-            if (found.alias or key) == name and found.description:
-                return f" ({found.description})"
-    return ""
+    fields = ((field.alias or key, field) for each in models for key, field in each.model_fields.items())
+    return next((f" ({field.description})" for key, field in fields if key == name and field.description), "")
 
 
 def _models_at(model: type[BaseModel], place: Sequence[str | int]) -> list[type[BaseModel]]:

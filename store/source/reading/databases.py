@@ -173,13 +173,13 @@ class DatabaseSource:
                 )
                 connection.unregister("batch")
                 read += len(rows)
-            part = None if since is None else self._in_all(opened, source, [real[column] for column in columns])
+            part = None
+            if since is not None:
+                counts = [func.count(), *(func.count(source.c[real[column]]) for column in columns)]
+                rows_in_all, *values = opened.execute(select(*counts).select_from(source)).one()
+                part = Part(rows_in_all, dict(zip(columns, values, strict=True)))
         connection.execute(f"create view source_{table} as from database_{table}")
-        return Reading(
-            first_line=None,
-            part=None if part is None else Part(part[0], dict(zip(columns, part[1:], strict=True))),
-            numeric=numeric,
-        )
+        return Reading(first_line=None, part=part, numeric=numeric)
 
     def _columns(self, name: str) -> list[str]:
         with self._asked(f"the columns of {self._schema}.{name}") as opened:
@@ -189,7 +189,6 @@ class DatabaseSource:
         return cleaned
 
     def _schema_rights(self, opened: Connection) -> tuple[str, bool, bool]:
-        """Return the user, whether the schema is there, and whether the user may use it."""
         (row,) = _rows(
             opened,
             "select current_user::text as name, n.oid is not null as found, "
@@ -208,12 +207,6 @@ class DatabaseSource:
                 f"source {self.description}: expected the right SELECT {where} for {self._user}, found none. "
                 f"Run as its owner: GRANT SELECT{of} ON {table} TO {quoted(self._user)};"
             )
-
-    @staticmethod
-    def _in_all(opened: Connection, source: Any, columns: Sequence[str]) -> tuple[int, ...]:
-
-        counts = [func.count(), *(func.count(source.c[name]) for name in columns)]
-        return tuple(opened.execute(select(*counts).select_from(source)).one())
 
     @contextmanager
     def _asked(self, what: str) -> Iterator[Connection]:
@@ -237,8 +230,7 @@ class DatabaseSource:
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
             found = without_secrets(first_line(cause), self._address)
-            code = getattr(cause, "pgcode", None)
-            if code is None or code.startswith(("08", "57P")):
+            if (code := getattr(cause, "pgcode", None)) is None or code.startswith(("08", "57P")):
                 raise SourceContractError(
                     f"source {self.description}: expected a PostgreSQL database that answers, found {found}. "
                     "Check the address, the password and that the server can be reached."
@@ -289,15 +281,12 @@ def _engine(address: str, settings: Sequence[tuple[str, str]]) -> Engine:
 
 
 def _set_schema(opened: Connection) -> str | None:
-    """Return the first schema of a ``search_path`` that the address, the user or the database has, or None."""
-    found: str | None = _rows(
+    return _rows(
         opened,
         "select case when source <> 'default' then coalesce(current_schema(), setting) end as found "
         "from pg_catalog.pg_settings where name = 'search_path'",
     )[0].found
-    return found
 
 
 def _rows(opened: Connection, query: str, **parameters: Any) -> Sequence[Any]:
-
     return opened.execute(text(query), parameters).all()

@@ -1,14 +1,234 @@
-"""The files of a table, and paths that DuckDB takes for nothing else: patterns, formats, SQL, partitions."""
+"""The files of a table: how a CSV file is written (compression, encoding, delimiter, header), and paths for DuckDB.
 
+DuckDB takes some paths for patterns, formats, SQL or partitions: it gets links with plain names.
+"""
+
+import csv
+import gzip
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
+from typing import IO, cast
 
 from store.source.contract import SourceContractError
-from store.source.reading.csv_form import Csv
+from store.source.reading.tables import first_line
+
+DELIMITERS = (",", ";", "\t", "|")
+
+HEAD_BYTES = 1 << 16
+
+BYTE_ORDER_MARKS = (
+    (b"\xff\xfe\x00\x00", "utf-32-le"),
+    (b"\x00\x00\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
+
+MAGIC = (
+    (b"PK\x03\x04", "a ZIP archive, such as an Excel workbook"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x1f\x8b", "a gzip file, whose name must end in .gz"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file, whose name must end in .zst"),
+    (b"%PDF", "a PDF file"),
+    (b"SQLite format 3", "an SQLite database"),
+)
+"""How files begin that are not CSV, whatever their names say."""
+
+MARKUP = (
+    (re.compile(rb"\s*<(!doctype|html|head|body|table|\?xml)", re.IGNORECASE), "a page of HTML or XML"),
+    (re.compile(rb"\s*(\{\s*[\"}]|\[\s*[\[{])"), "JSON"),
+)
+"""How texts begin that are not CSV either."""
+
+MARK = "\ufeff"
+
+SEPARATOR = re.compile(r'"?sep=(.*?)"?[\r\n]*', re.IGNORECASE)
+"""The first line of a file that tells spreadsheets the delimiter."""
+
+
+@dataclass(frozen=True)
+class Csv:
+    """How a CSV file is written.
+
+    Attributes
+    ----------
+    encoding : str
+        As Python names it.
+    delimiter : str
+    names : tuple of str
+        The columns, in the order of the file.
+    lines_before : int
+        Lines before the header.
+    plain : bool
+        Whether DuckDB reads the file as it is.
+    """
+
+    encoding: str
+    delimiter: str
+    names: tuple[str, ...]
+    lines_before: int
+    plain: bool
+
+
+def csv_form(path: Path, shown: str) -> Csv:
+    """Return how a CSV file is written; raises ``SourceContractError`` when it has no header."""
+    lines_before = 0
+    with unpacked(path) as file:
+        head = file.read(HEAD_BYTES)
+    if (found := next((kind for magic, kind in MAGIC if head.startswith(magic)), None)) is not None:
+        raise SourceContractError(f"{shown}: expected CSV, found {found}. Export the table as CSV in UTF-8.")
+    text_head = head.removeprefix(MARK.encode())
+    if (found := next((kind for begin, kind in MARKUP if begin.match(text_head)), None)) is not None:
+        raise SourceContractError(
+            f"{shown}: expected CSV, found {found}, as where a server answers with an error or a login. Export the "
+            "table as CSV in UTF-8."
+        )
+    encoding = _encoding(head)
+    try:
+        with unpacked(path) as file, as_text(file, encoding) as text:
+            first = text.readline()
+            marks = len(first) - len(first.lstrip(MARK))
+            first = first[marks:]
+            delimiter = None
+            if (told := SEPARATOR.fullmatch(first)) is not None:
+                lines_before, delimiter = 1, "\t" if told[1] == r"\t" else told[1]
+                if len(delimiter) != 1:
+                    raise SourceContractError(
+                        f"{shown}, line 1: expected one character after sep=, found {delimiter!r}. Export the table "
+                        "with a delimiter of one character."
+                    )
+                first = text.readline()
+            if delimiter is None:
+                unquoted = re.sub('"[^"]*"', "", first)
+                delimiter = max(DELIMITERS, key=unquoted.count)
+            lines: list[str] = []
+            header = next(csv.reader(noted_lines(chain([first], text), lines), delimiter=delimiter), [])
+            if len(lines) > 1 and not _is_closed(lines, delimiter):
+                raise SourceContractError(
+                    f"{shown}, line {1 + lines_before}: expected a closing quote in the header, found none in the "
+                    "line. Correct it, or export the table again."
+                )
+            # bytes that are no text stand for themselves
+            "".join(header).encode()
+    except UnicodeError as error:
+        raise not_text(shown, f"line {1 + lines_before}", encoding) from error
+    except csv.Error as error:
+        raise SourceContractError(
+            f"{shown}, line 1: expected a header line, found {error}. Export the table as CSV in UTF-8."
+        ) from error
+    if not any(column.strip() for column in header):
+        raise SourceContractError(
+            f"{shown}, line {1 + lines_before}: expected a header line with the names of the columns, found an empty "
+            "line. Export the table with its header."
+        )
+    # DuckDB takes one mark away
+    plain = (
+        encoding == "utf-8"
+        and marks <= 1
+        and not lines_before
+        and path.suffix.lower() in (".csv", ".tsv")
+        and not any("\n" in name or "\r" in name for name in header)
+    )
+    return Csv(encoding, delimiter, tuple(header), lines_before, plain)
+
+
+def _is_closed(lines: Sequence[str], delimiter: str) -> bool:
+    """Say whether each quote is closed before a delimiter or the end of the record."""
+    try:
+        next(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return False
+    return True
+
+
+def _encoding(head: bytes) -> str:
+    """Return the encoding of a file by its byte order mark, or by where its NUL bytes are."""
+    if found := next((encoding for mark, encoding in BYTE_ORDER_MARKS if head.startswith(mark)), None):
+        return found
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    # in UTF-16 delimiters, digits and line ends at least are a byte beside a NUL; a stray NUL is no such thing
+    enough = max(1, len(head) // 8)
+    if odd >= enough and even == 0:
+        return "utf-16-le"
+    if even >= enough and odd == 0:
+        return "utf-16-be"
+    return "utf-8"
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, decompressed.
+
+    Raises
+    ------
+    SourceContractError
+        When it is not compressed as its name says, or cut short.
+    """
+    import pyarrow as pa
+
+    ending = path.suffix.lower()
+    try:
+        if ending == ".gz":
+            with gzip.open(path) as file:
+                yield cast("IO[bytes]", file)
+        elif ending == ".zst":
+            with path.open("rb") as raw, pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd") as file:
+                yield cast("IO[bytes]", file)
+        else:
+            with path.open("rb") as file:
+                yield file
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise _broken(path, error) from error
+    except OSError as error:
+        if ending != ".zst" or error.errno is not None:
+            raise
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> SourceContractError:
+    return SourceContractError(
+        f"{path.name}: expected a whole compressed file, found one that cannot be unpacked ({first_line(error)}). "
+        "Export or copy the file again."
+    )
+
+
+def errors_of(encoding: str) -> str:
+    """Return how Python takes bytes that are not of an encoding."""
+    # bytes that are no UTF-8 stay as they are, so that their line can be named
+    return "surrogateescape" if encoding == "utf-8" else "strict"
+
+
+def as_text(file: IO[bytes], encoding: str) -> TextIOWrapper:
+    """Return a file as text, with the ends of its lines as they are."""
+    return TextIOWrapper(file, encoding=encoding, errors=errors_of(encoding), newline="")
+
+
+def noted_lines(lines: Iterable[str], noted: list[str]) -> Iterator[str]:
+    """Yield lines, and note each of them."""
+    for line in lines:
+        noted.append(line)
+        yield line
+
+
+def not_text(shown: str, where: str, encoding: str) -> SourceContractError:
+    """Return the error for bytes that are not of the encoding of the file."""
+    if encoding != "utf-8":
+        return SourceContractError(
+            f"{shown}, {where}: expected text in {encoding.upper()}, as the file begins, found other bytes. "
+            "Export the table as UTF-8 (in a spreadsheet: 'CSV UTF-8')."
+        )
+    return SourceContractError(
+        f"{shown}, {where}: expected text in UTF-8, found other bytes, as of Windows-1252, which nobody can tell for "
+        "certain from its like. Export the table as UTF-8 (in a spreadsheet: 'CSV UTF-8'), or convert the file: "
+        "iconv -f WINDOWS-1252 -t UTF-8."
+    )
 
 
 @dataclass(frozen=True)

@@ -1,43 +1,83 @@
-"""Sources: their tables, as relations of one scratch DuckDB.
+"""Sources: their tables, as relations of one scratch DuckDB; and folders as sources.
 
 A source is a folder of files or a PostgreSQL database. Its reader fetches only the columns that it is asked for, judges
 nothing but the structure of a file, and leaves each table as the relation ``source_<table>``: the running number of the
 row in ``record``, and the columns under the names that `of_source` gives them.
+
+A folder has one table per file, in CSV or Parquet, in whatever form exports come. No path of it reaches DuckDB, which
+takes some characters of a path for a pattern and others for its own: it reads through a link with a plain name.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from duckdb import DuckDBPyConnection
 
-from store.addresses import AddressError, described, is_database
+from store.addresses import AddressError, described, is_database, without_password
 from store.source.contract import SourceContractError
 from store.source.reading.databases import DatabaseSource
-from store.source.reading.folders import FolderSource
-from store.source.reading.tables import Reading, Tables
+from store.source.reading.files import FilePart, csv_form
+from store.source.reading.rows import parquet_fields, read_csv, read_parquet
+from store.source.reading.tables import MalformedRow, Reading, Tables, cleaned_names, first_line, shown_columns
+from store.source.sql import of_source, one_row
+
+CSV, PARQUET = ".csv", ".parquet"
+
+ENDINGS = (".csv", ".csv.gz", ".csv.zst", ".tsv", ".tsv.gz", ".tsv.zst", ".parquet")
+
+BESIDE_PARTS = ("_SUCCESS", "_metadata", "_common_metadata")
+"""Files without rows that writers put beside the parts of a table that is a folder."""
 
 
-class Source(Protocol):
-    """Where the tables come from."""
+class FolderSource:
+    """A folder with one CSV or Parquet file per table.
 
-    @property
-    def description(self) -> str:
-        """The address without its password."""
+    Raises
+    ------
+    SourceContractError
+        When there is no such folder, or it cannot be read.
+    """
 
-    @property
-    def folder(self) -> Path | None:
-        """The folder, when it is one."""
+    def __init__(self, folder: Path) -> None:
+        shown = without_password(str(folder))
+        try:
+            if not folder.is_dir():
+                raise SourceContractError(
+                    f"source {shown}: expected a folder of CSV or Parquet files or a postgresql:// address, found "
+                    f"{'a pipe' if folder.is_fifo() else 'a file' if folder.exists() else 'nothing'}. Correct the path."
+                )
+            self.folder = folder.resolve()
+            found = sorted(self.folder.iterdir())
+            self._candidates: dict[str, list[tuple[Path, str]]] = {}
+            others = []
+            for path in found:
+                if (named := _table_of(path.name)) is not None and (path.is_file() or path.is_dir()):
+                    self._candidates.setdefault(named[0], []).append((path, named[1]))
+                else:
+                    others.append(_shown(path))
+        except OSError as error:
+            raise SourceContractError(
+                f"source {shown}: expected a folder that can be read, found {error.strerror}. Let the user who runs "
+                "Leadline read the folder and its files."
+            ) from error
+        self.description = str(self.folder)
+        self._parts: dict[str, list[FilePart]] = {}
+        self._tables = Tables(shown, list(self._candidates), others, self._columns)
 
     def columns(self) -> Tables:
-        """Return the columns by table."""
+        """Return the columns by file stem."""
+        return self._tables
 
     def place(self, source_table: str) -> str:
-        """Return the name of a table as a person would look for it."""
+        """Return the name of the file, or of the folder."""
+        name = self._tables.find(source_table)
+        return self._candidates[name][0][0].name if name is not None else source_table
 
-    def type_of(self, source_table: str, column: str) -> str | None:
-        """Return the type of a column, as the source names it; None of one that may not be read."""
+    def type_of(self, source_table: str, column: str) -> str:
+        """Return the type of a column of Parquet, as Arrow names it; ``string`` of CSV."""
+        part = self._parts[self._tables.find(source_table) or source_table][0]
+        return part.types.get(part.names[column.lower()], "string")
 
     def read(
         self,
@@ -46,9 +86,124 @@ class Source(Protocol):
         table: str,
         source_table: str,
         columns: Sequence[str],
-        since: tuple[str, datetime] | None,
+        since: tuple[str, datetime] | None,  # noqa: ARG002 - of the shared interface
     ) -> Reading:
-        """Create the relation ``source_<table>``; ``since`` bounds a column of a database from below."""
+        """Create ``source_<table>`` from the files of the table; they are always read whole."""
+        parts = self._parts[self._tables.find(source_table) or source_table]
+        malformed: list[MalformedRow] = []
+        first_line = 1
+        if (form := parts[0].csv) is not None:
+            first_line = 2 + form.lines_before
+            definition = ", ".join(f"{of_source(column)} varchar" for column in columns)
+            connection.execute(f"create table file_{table} ({definition})")
+        for number, part in enumerate(parts):
+            try:
+                if form is None:
+                    read_parquet(connection, table, part, parts[0], columns)
+                else:
+                    before = one_row(connection, f"select count(*) from file_{table}")[0] + len(malformed)
+                    lines = read_csv(connection, table, number, part, columns)
+                    malformed += [MalformedRow(row.line - 2 + before + first_line, row.found) for row in lines]
+                if _state(part.path) != part.state:
+                    raise SourceContractError(
+                        f"{part.shown}: expected a file that stays as it is, found that it has changed while it was "
+                        "read. Run again once the export is complete."
+                    )
+            except OSError as error:
+                raise _cannot_read(part.shown, error) from error
+        # Parquet and CSV alike: rows are numbered in the order of the file
+        connection.execute(f"create view source_{table} as select rowid as record, * from file_{table}")
+        return Reading(first_line=first_line, malformed=malformed)
+
+    def _columns(self, name: str) -> list[str]:
+        if len(candidates := self._candidates[name]) > 1:
+            listed = " and ".join(path.name for path, _ in candidates)
+            raise SourceContractError(
+                f"source {self.description}: expected one file per table, found {listed}. Remove one of them."
+            )
+        ((path, kind),) = candidates
+        try:
+            paths = _parts(path, kind) if path.is_dir() else [path]
+            parts, headers = zip(*(_opened(each, path, kind) for each in paths), strict=True)
+        except OSError as error:
+            raise _cannot_read(path.name, error) from error
+        for part, header in zip(parts, headers, strict=True):
+            if sorted(part.names) != sorted(parts[0].names):
+                raise SourceContractError(
+                    f"{path.name}: expected the same columns in all parts, found {shown_columns(headers[0])} in "
+                    f"{parts[0].path.name} and {shown_columns(header)} in {part.path.name}. Export the table anew, "
+                    "into an empty folder."
+                )
+        self._parts[name] = list(parts)
+        return headers[0]
+
+
+def _opened(path: Path, table: Path, kind: str) -> tuple[FilePart, list[str]]:
+    shown = path.name if path == table else f"{table.name}/{path.name}"
+    state, form = _state(path), None
+    if kind == CSV:
+        form, types = csv_form(path, shown), {}
+        names = list(form.names)
+    else:
+        fields = parquet_fields(path, shown)
+        names, types = [name for name, _ in fields], dict(fields)
+    cleaned = cleaned_names(names, shown)
+    return FilePart(path, shown, state, dict(zip(map(str.lower, cleaned), names, strict=True)), form, types), cleaned
+
+
+def _shown(path: Path) -> str:
+    if path.is_dir():
+        return f"{path.name}/"
+    if path.is_fifo():
+        return f"{path.name} (a pipe)"
+    return path.name if path.exists() else f"{path.name} (a link to nothing)"
+
+
+def _table_of(name: str) -> tuple[str, str] | None:
+    ending = next((each for each in ENDINGS if name.lower().endswith(each) and len(name) > len(each)), None)
+    if ending is None or name.startswith((".", "~$")):
+        return None
+    return name[: -len(ending)], PARQUET if ending == PARQUET else CSV
+
+
+def _parts(folder: Path, kind: str) -> list[Path]:
+    """Return the parts of a table that is a folder.
+
+    Raises
+    ------
+    SourceContractError
+        When it holds something else: it may say which of the rows count.
+    """
+    parts = []
+    for path in sorted(folder.iterdir()):
+        if (named := _table_of(path.name)) is not None and named[1] == kind and path.is_file():
+            parts.append(path)
+        elif path.is_dir() or not (path.name in BESIDE_PARTS or path.name.startswith(".")):
+            # a job that has not finished (_temporary), a table with versions (_delta_log), partitions (year=2026)
+            raise SourceContractError(
+                f"{folder.name}: expected a folder of {kind} files and nothing else, found {path.name}. "
+                f"Export the table as one file, or as a plain folder of parts."
+            )
+    if not parts:
+        raise SourceContractError(
+            f"{folder.name}: expected a folder with {kind} files, found none. Export the table again."
+        )
+    return parts
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _cannot_read(shown: str, error: OSError) -> SourceContractError:
+    return SourceContractError(
+        f"{shown}: expected a file that can be read, found {error.strerror or first_line(error)}. "
+        "Let the user who runs Leadline read it, or export it again."
+    )
+
+
+Source = FolderSource | DatabaseSource
 
 
 def open_source(address: str, *, schema: str | None = None) -> Source:

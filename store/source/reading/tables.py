@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from store.source.contract import SourceContractError
-from store.source.values.contacts import is_contact
-from store.source.values.words import folded
+from store.source.values.texts import folded, is_contact
 
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*")
 
@@ -113,11 +112,9 @@ class Tables(Mapping[str, Sequence[str]]):
         return isinstance(name, str) and self.find(name) is not None
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the names of the tables as the source spells them."""
         return iter(self._names)
 
     def __len__(self) -> int:
-        """Return the number of tables."""
         return len(self._names)
 
 

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from store.addresses import refuse_characters
 from store.faults import WarehouseDamagedError, damaged_warehouse
 from store.warehouse.duckdb.marts import FileReaders
-from store.warehouse.engine import Engine, Excerpt, WarehouseBusyError
-from store.warehouse.readers import Readers
-from store.warehouse.scratch import Name, Place, Readable, Scratch, World, refused
-from store.warehouse.tables import Connection
+from store.warehouse.engine import Engine, Excerpt, Readers, WarehouseBusyError
+from store.warehouse.tables import Connection, Name, Place, Readable, Scratch, World, refused
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -158,9 +156,14 @@ class DuckDBConnection:
             [value for row in rows for value in row],
         )
 
-    def change_key(self, schema: str, table: str, key: Sequence[str], definition: str) -> None:
+    def change_key(
+        self,
+        schema: str,
+        table: str,
+        key: Sequence[str],  # noqa: ARG002 - of the shared interface
+        definition: str,
+    ) -> None:
         """Make the table anew, for DuckDB cannot change the key of one."""
-        del key
         self.opened.execute(f"create table {schema}.{table}_anew ({definition})")
         self.opened.execute(f"insert into {schema}.{table}_anew by name select * from {schema}.{table}")
         self.opened.execute(f"drop table {schema}.{table}")
@@ -171,9 +174,12 @@ class DuckDBConnection:
         return self.opened.sql(query).to_arrow_table()
 
     @contextmanager
-    def scratch(self, prefix: str, reads: Collection[Name] = ()) -> Iterator[Scratch]:
+    def scratch(
+        self,
+        prefix: str,
+        reads: Collection[Name] = (),  # noqa: ARG002 - of the shared interface
+    ) -> Iterator[Scratch]:
         """Make databases in memory: nobody else writes what is read meanwhile."""
-        del reads
         yield MemoryScratch(self.opened, prefix)
 
 
@@ -231,9 +237,8 @@ class DuckDB(Engine):
         """The path of the file."""
         return self.address.partition(":")[2]
 
-    def canonical(self, environment: Mapping[str, str]) -> str:
+    def canonical(self, environment: Mapping[str, str]) -> str:  # noqa: ARG002 - of the shared interface
         """Return the address with the whole path."""
-        del environment
         path = str(Path(self.shown).expanduser().resolve())
         refuse_characters(path, "?\\")
         return f"duckdb:{path}"
@@ -248,9 +253,11 @@ class DuckDB(Engine):
         with self._open() as connection:
             yield DuckDBConnection(connection)
 
-    def analyze(self, excerpts: Sequence[Excerpt]) -> AbstractContextManager[DuckDBPyConnection]:
+    def analyze(
+        self,
+        excerpts: Sequence[Excerpt],  # noqa: ARG002 - of the shared interface
+    ) -> AbstractContextManager[DuckDBPyConnection]:
         """Open the file itself, with all that is in it; of what is written, temporary tables alone may be."""
-        del excerpts
         return self._open()
 
     @contextmanager
@@ -294,6 +301,5 @@ def _refuse_unlike(path: str) -> None:
 
 
 def _refuse_damaged(path: str, error: Exception) -> None:
-    damaged = damaged_warehouse(path, str(error))
-    if damaged is not None:
+    if (damaged := damaged_warehouse(path, str(error))) is not None:
         raise WarehouseDamagedError(damaged) from error

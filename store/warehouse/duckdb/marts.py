@@ -1,7 +1,5 @@
 """The marts of a DuckDB file: the copy that readers open, and what a warehouse that was lost takes back from it."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +8,7 @@ from typing import Any
 
 from models.artifacts import make_folder, set_aside
 from store.permissions import open_to_group
-from store.warehouse.readers import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
+from store.warehouse.engine import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
 from store.warehouse.tables import Connection, column_types, columns_of, table_exists
 
 READABLE_FROM = "v1.2.0"
@@ -89,11 +87,15 @@ class FileReaders(Readers):
         self._path = path
         self._group = group
 
-    def found(self, connection: Connection, names: Sequence[str], last: Standing) -> Found:
+    def found(
+        self,
+        connection: Connection,
+        names: Sequence[str],
+        last: Standing,  # noqa: ARG002 - of the shared interface
+    ) -> Found:
         """Measure the published file beside the warehouse; lost are rows whose key the history there lacks."""
         import duckdb
 
-        del last
         with attached(connection, self._path) as problem:
             if problem is not None:
                 return Found(standing=Standing(), problem=problem)
@@ -110,12 +112,11 @@ class FileReaders(Readers):
         names: Sequence[str],
         last: Standing,
         review: Callable[[Connection, Found, Standing], None],
-        warn: Callable[[str], None],
+        warn: Callable[[str], None],  # noqa: ARG002 - of the shared interface
     ) -> tuple[Standing, Mapping[str, Any]]:
         """Swap the file for a copy of the marts."""
         import duckdb
 
-        del warn
         make_folder(self._path.parent)
         unfinished = self._path.with_name(f".{self._path.name}.unfinished")
         _remove(unfinished)

@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from store.addresses import FORM, AddressError, canonical, parsed, without_password
 from store.warehouse.duckdb.engine import opened
-from store.warehouse.engine import Engine, Excerpt, WarehouseUnavailableError
+from store.warehouse.engine import Engine, Excerpt, Readers, WarehouseUnavailableError
 from store.warehouse.postgres.marts import DatabaseReaders
 from store.warehouse.postgres.scratch import scratch
-from store.warehouse.readers import Readers
-from store.warehouse.scratch import Name, Scratch
-from store.warehouse.tables import Connection
+from store.warehouse.tables import Connection, Name, Scratch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,9 +200,14 @@ class PostgresConnection:
                 table, pa.table(dict(zip(columns, arrays, strict=True))), mode="append", db_schema_name=schema
             )
 
-    def change_key(self, schema: str, table: str, key: Sequence[str], definition: str) -> None:
+    def change_key(
+        self,
+        schema: str,
+        table: str,
+        key: Sequence[str],
+        definition: str,  # noqa: ARG002 - of the shared interface
+    ) -> None:
         """Swap the constraint of the key."""
-        del definition
         self.execute(f"alter table {schema}.{table} drop constraint {table}_pkey, add primary key ({', '.join(key)})")
 
     def register(self, name: str, frame: pd.DataFrame) -> None:
@@ -283,9 +286,9 @@ class Postgres(Engine):
         """
         from adbc_driver_manager import OperationalError
 
-        if not isinstance(error, OperationalError):
-            return False
-        return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+        return isinstance(error, OperationalError) and (
+            error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+        )
 
     def is_interrupted(self, error: Exception) -> bool:
         """Say whether a statement was canceled as ADBC does at Ctrl-C."""
@@ -302,7 +305,10 @@ class Postgres(Engine):
                     connection.copy_into(memory, each)
             yield memory
 
-    def readers(self, published: Path, group: str | None = None) -> Readers:
+    def readers(
+        self,
+        published: Path,  # noqa: ARG002 - of the shared interface
+        group: str | None = None,  # noqa: ARG002 - of the shared interface
+    ) -> Readers:
         """Return schema ``marts`` of the database."""
-        del published, group
         return DatabaseReaders(self.shown, self.marts)

@@ -1,13 +1,11 @@
 """The marts of a PostgreSQL database: how a build reaches its readers, and the role by which they read."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store.warehouse.readers import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
+from store.warehouse.engine import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
 from store.warehouse.tables import Connection
 
 READER = "leadline_reader"
@@ -175,8 +173,7 @@ class DatabaseReaders(Readers):
             )
             for name in sorted(names)
         ]
-        refused = [reason for mart in marts if (reason := refusal(mart)) is not None]
-        if refused:
+        if refused := [reason for mart in marts if (reason := refusal(mart)) is not None]:
             raise MartsRefusedError("\n".join([*refused, "Nothing has changed: readers see the marts of before."]))
         found = self.found(connection, names, last)
         built = measure_standing(connection, names, schema=self._built)
@@ -271,13 +268,12 @@ def _describe(connection: Connection, built: str, name: str) -> None:
 
 def _comments(connection: Connection, relation: str) -> dict[str, str | None]:
     """Return the comment of each column of a table, and that of the table itself under an empty name."""
-    found = connection.execute(
+    commented = (
         "select '', obj_description(to_regclass($1), 'pg_class') union all "
         "select cast(attname as text), col_description(attrelid, attnum) from pg_attribute "
-        "where attrelid = to_regclass($1) and attnum > 0 and not attisdropped",
-        [relation],
-    ).fetchall()
-    return dict(found)
+        "where attrelid = to_regclass($1) and attnum > 0 and not attisdropped"
+    )
+    return dict(connection.execute(commented, [relation]).fetchall())
 
 
 def _types(connection: Connection, relation: str) -> dict[str, str]:
@@ -320,7 +316,6 @@ def _grant(connection: Connection, marts: Sequence[Mart]) -> None:
 
 
 def _ensure_reader(connection: Connection, warn: Callable[[str], None]) -> bool:
-    """Create the role where it is missing; say whether it is there."""
     if connection.execute("select 1 from pg_roles where rolname = $1", [READER]).fetchone() is not None:
         return True
     allowed = connection.execute("select rolcreaterole or rolsuper from pg_roles where rolname = current_user")

@@ -10,8 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from store.warehouse.scratch import Name, Place, ReplayError, Scratch, World, refused
-from store.warehouse.tables import Connection
+from store.warehouse.tables import Connection, Name, Place, ReplayError, Scratch, World, refused
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,8 +38,6 @@ full disk and a canceled query are, and say nothing of the models."""
 
 
 class _Place(Place):
-    """Schemas ``<name>_<schema>`` of an open transaction."""
-
     # a log would serve a crash, after which nothing of it is there
     table = "unlogged table"
     # after an error the server refuses everything, and rolls all of it back
@@ -65,8 +62,12 @@ class _World(World):
         self._planned = planned
         self._place = place
 
-    def fill(self, name: Name, columns: Mapping[str, str], query: str) -> None:
-        del columns
+    def fill(
+        self,
+        name: Name,
+        columns: Mapping[str, str],  # noqa: ARG002 - of the shared interface
+        query: str,
+    ) -> None:
         self._place.fill(name, query)
 
     def make(self, name: Name, query: str, *, kind: str = "table") -> None:
@@ -96,8 +97,6 @@ class _World(World):
 
 
 class _Scratch(Scratch):
-    """Schemas of a transaction."""
-
     dialect = "postgres"
     # the same SQL takes several times as long as on DuckDB
     max_facts = 100_000

@@ -18,8 +18,7 @@ from models.versions.candidate import evaluate
 from store.artifacts import ArtifactStore
 from store.features.kept import CompiledSql
 from store.features.training_rows import matured
-from store.warehouse.extraction import Extraction, StaleFeaturesError
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import Extraction, StaleFeaturesError, Warehouse
 from tests.drifting import DECLARED, HORIZON, LAST_DAY, START, fill, world
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from models.decisions.retraining import RetrainDecision, RetrainEvidence, decide
 from models.declaring.policies import RetrainPolicy
 from store.ledger.decisions import record_decision
 from store.ledger.measurements import SourceFigure, record_drift, record_source_health
-from store.measuring.drift import measure_drift, reference
-from store.measuring.retraining import MeasurementMissingError, gather_retrain_evidence
+from store.measuring.drift import MeasurementMissingError, gather_retrain_evidence, measure_drift, reference
 from tests.drifting import DECLARED, HORIZON, TRAINED_AT, TRAINED_DAY, fill, world
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from store.features import builds
 from store.features.builds import BuildEvidence, Built, forget_build, gather_build_evidence, plan_build
 from store.features.dbt_project import DBT, DBT_PROJECT, manifest_path
 from store.features.kept import CompiledSql
-from store.warehouse.extraction import StaleFeaturesError
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import StaleFeaturesError, Warehouse
 
 if TYPE_CHECKING:
     from tests.homes import Home

@@ -19,7 +19,7 @@ from models.tasks.classification import Binary
 from store.features import dbt_project
 from store.features.dbt_project import DBT, DBT_PROJECT, DbtParseError, manifest_path, settings_of
 from store.places import PROJECT
-from store.warehouse.extraction import Extraction
+from store.warehouse.warehouse import Extraction
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,8 +20,8 @@ from store.artifacts import ArtifactStore
 from store.features.compiled import NotCompiledError, write
 from store.features.features_at import QuestionError, features_at, stored_ids
 from store.features.kept import CompiledSql
-from store.warehouse.extraction import StaleFeaturesError
 from store.warehouse.postgres.engine import PostgresConnection
+from store.warehouse.warehouse import StaleFeaturesError
 from tests.dbt.random_crm import CLOCK
 
 if TYPE_CHECKING:

@@ -12,11 +12,10 @@ import pytest
 
 from models.training.outcome_history import AGES, OutcomesBegin, outcomes_begin
 from simulation import simulate
+from store.features.builds import labelled_since, measure_outcomes, variable_of, weeks_of
 from store.features.compiled import Build, write
 from store.features.kept import CompiledSql
-from store.features.outcome_history import labelled_since, measure_outcomes, variable_of, weeks_of
-from store.warehouse.extraction import Extraction
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import Extraction, Warehouse
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 CLOCK = datetime(2024, 12, 2, 12, tzinfo=UTC)

@@ -13,8 +13,7 @@ from models.evaluation.one_sided import SETTLED_AT
 from store.features.compiled import microseconds
 from store.measuring import hindsight
 from store.measuring.hindsight import recent_rows
-from store.warehouse.extraction import Extraction
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import Extraction, Warehouse
 from tests.postgres import database
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from benchmarks.planted_leaks import CLOCKS, CONTROLS, LEAKS, RELATIONS
 from benchmarks.planting import SUBJECT, Store, copied, planted
 from store.proof.point_in_time import prove
 from store.proof.sample import chosen
-from store.warehouse.scratch import ReplayError
+from store.warehouse.tables import ReplayError
 from store.warehouse.warehouse import Warehouse
 from tests.replayed import LEADS, VARIABLES
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from store.features.certificate import Certificate
+    from store.features.kept import Certificate
     from store.warehouse.tables import Connection
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

@@ -18,11 +18,11 @@ import psycopg2
 import pytest
 
 from store.places import PROJECT
-from store.publishing.publication import Publication
+from store.publishing.publications import Publication
+from store.warehouse.engine import Standing
 from store.warehouse.postgres import marts as database_marts
 from store.warehouse.postgres.engine import PostgresConnection
 from store.warehouse.postgres.marts import READER, MartsHeldError, MartsRefusedError, confined
-from store.warehouse.readers import Standing
 from store.warehouse.warehouse import Warehouse
 from tests.postgres import execute, rows
 from tests.snapshots import published_snapshot

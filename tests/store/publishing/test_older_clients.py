@@ -14,7 +14,7 @@ import duckdb
 import pytest
 import yaml
 
-from store.publishing.publication import Publication
+from store.publishing.publications import Publication
 from store.warehouse.warehouse import Warehouse
 from tests.homes import PATIENCE, REPOSITORY
 from tests.postgres import execute

@@ -17,10 +17,9 @@ import pytest
 from assets.platform.keys import SNAPSHOT
 from assets.publishing.last_publication import recorded, why_lost
 from store.ledger.schema import ensure
-from store.publishing.publication import Publication
-from store.publishing.publications import Replacement, digest, findings, lost_by_groups, read
+from store.publishing.publications import Publication, Replacement, digest, findings, lost_by_groups, read
 from store.warehouse.duckdb.marts import PUBLISHED, attached, take_back
-from store.warehouse.readers import HISTORY, SCORES, Standing
+from store.warehouse.engine import HISTORY, SCORES, Standing
 from store.warehouse.warehouse import Warehouse
 from tests.postgres import database, execute, rows
 from tests.snapshots import published_snapshot

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
 
-from store.source.loading.into_postgres import database_url
+from store.source.loading.load import database_url
 
 
 class Server:

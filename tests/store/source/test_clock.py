@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from store.source.checking.clock import LastFacts, last_facts
+from store.source.checking.clock import last_facts
 
 Days = list[tuple[date, int]]
 START = date(2023, 1, 2)
@@ -43,7 +43,7 @@ SUMMER = every(1, 5, until=180)
     ],
 )
 def test_an_honest_company_is_not_cut(honest: Days) -> None:
-    assert last_facts(honest) == LastFacts(honest[-1][0])
+    assert last_facts(honest) == (honest[-1][0], None)
 
 
 @pytest.mark.parametrize(

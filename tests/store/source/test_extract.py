@@ -446,7 +446,7 @@ def test_writes_nowhere_else_and_calls_nobody(export: Export, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(not FUNNEL.is_dir(), reason="the real funnel is not at ../shared/data/bpi2012_crm")
-def test_the_real_funnel_fits_without_a_reject(run: Extract) -> None:
+def test_the_real_funnel_fits_without_a_reject(run: Extract, query: Query) -> None:
     """Every row is taken, by the mapping with the folder's name, and the clock is the log's end."""
     report = run(FUNNEL)
     assert {name: table.rows_total for name, table in report.tables.items()} == {
@@ -459,8 +459,9 @@ def test_the_real_funnel_fits_without_a_reject(run: Extract) -> None:
     }
     assert sum(table.rows_rejected + table.duplicates_collapsed for table in report.tables.values()) == 0
     assert report.as_of == datetime(2012, 3, 14, 15, 4, 55, tzinfo=UTC)
-    assert (report.mapping_name, report.horizon_days) == ("bpi2012_crm", {"conversion": 30})
-    assert report.closing_outcomes == ["A_APPROVED", "A_DECLINED", "A_CANCELLED"]
+    ((mapping, horizons, outcomes),) = query("select mapping, horizon_days, closing_outcomes from raw.extraction")
+    assert (mapping, json.loads(horizons)) == ("bpi2012_crm", {"conversion": 30})
+    assert json.loads(outcomes) == ["A_APPROVED", "A_DECLINED", "A_CANCELLED"]
 
 
 def test_time_in_future_allows_a_day(export: Export, tmp_path: Path, run: Extract) -> None:

@@ -21,8 +21,7 @@ from store.source.contract import TABLES as CONTRACT
 from store.source.contract import SourceContractError
 from store.source.mapping.binding import bind
 from store.source.mapping.choosing import choose_mapping
-from store.source.reading import csv_rows
-from store.source.reading.folders import FolderSource
+from store.source.reading.sources import FolderSource
 from store.source.sql import of_source
 from tests.store.source.exports import Extract, Query, valid_export, write_csv
 
@@ -195,7 +194,7 @@ def test_what_cannot_be_read_for_certain_stops_with_its_place(form: str, tmp_pat
 
 def test_a_line_beyond_the_bound_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows behind a quote that is never closed would be in it."""
-    monkeypatch.setattr(csv_rows, "MAX_LINE_BYTES", 100_000)
+    monkeypatch.setattr("store.source.reading.rows.MAX_LINE_BYTES", 100_000)
     (tmp_path / "leads.csv").write_text(f"{TEXT}L3,{'x' * 100_001}\n{'L4,' + 'y' * 100_001}\n")
     assert "leads.csv, line 4: expected a line of at most 100,000 bytes, found a longer one" in _refusal(tmp_path)
 

@@ -20,10 +20,8 @@ import pytest
 from store.source.checking.numbers import number_text
 from store.source.contract import SourceContractError
 from store.source.mapping.forms import NumberForm
-from store.source.values.contacts import is_contact
-from store.source.values.formats import spelling
-from store.source.values.functions import create_functions
-from store.source.values.words import folded
+from store.source.values.functions import create_functions, spelling
+from store.source.values.texts import folded, is_contact
 from tests.store.source.exports import PRESENT, Extract, Query, Rows, write_csv
 
 if TYPE_CHECKING:
@@ -445,7 +443,7 @@ def test_a_closing_outcome_is_one_in_any_case(export: Export, tmp_path: Path, ru
     export["interactions"][2] |= {"outcome": "reached"}
     folder = mapped(write_csv(tmp_path / "crm", export), "closing_outcomes: [not_interested]")
     spelled = ["not_interested", "NOT_INTERESTED", "Not_Interested"]
-    assert run(folder).closing_outcomes == spelled
+    run(folder)
     assert query("select outcome from raw.interactions where interaction_id = 'I1'") == [("Not_Interested",)]
     assert [json.loads(row[0]) for row in query("select closing_outcomes from raw.extraction")] == [spelled]
     assert [table.rows_changed for table in run(folder).tables.values()] == [0] * 5

@@ -13,13 +13,11 @@ from benchmarks.planting import SUBJECT
 from store.ledger.schema import ensure
 from store.places import SettingError
 from store.proof.point_in_time import prove
-from store.publishing.publication import Publication
+from store.publishing.publications import Publication
 from store.settings import settings
-from store.warehouse.engine import Excerpt
-from store.warehouse.engines import ENGINES
-from store.warehouse.readers import HISTORY
+from store.warehouse.engine import HISTORY, Excerpt
 from store.warehouse.tables import columns_of, insert_rows
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import ENGINES, Warehouse
 from tests.dbt.random_crm import CLOCK
 from tests.snapshots import published_snapshot
 from tests.third_engine import SCHEME, Folder

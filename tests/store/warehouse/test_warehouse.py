@@ -14,9 +14,8 @@ import pytest
 from store.source.loading.load import open_warehouse
 from store.warehouse.duckdb import engine
 from store.warehouse.engine import WarehouseBusyError
-from store.warehouse.extraction import NoExtractionError
 from store.warehouse.tables import table_exists
-from store.warehouse.warehouse import Warehouse
+from store.warehouse.warehouse import NoExtractionError, Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

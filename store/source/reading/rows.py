@@ -1,10 +1,10 @@
-"""The rows of a CSV file, in whatever form exports come."""
+"""The rows of a file, CSV in whatever form exports come or Parquet."""
 
 import csv
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,10 +12,19 @@ from pathlib import Path
 import duckdb
 
 from store.source.contract import SourceContractError
-from store.source.reading.csv_form import HEAD_BYTES, Csv, as_text, errors_of, not_text, noted_lines, unpacked
-from store.source.reading.files import FilePart, linked
+from store.source.reading.files import (
+    HEAD_BYTES,
+    Csv,
+    FilePart,
+    as_text,
+    errors_of,
+    linked,
+    not_text,
+    noted_lines,
+    unpacked,
+)
 from store.source.reading.tables import MalformedRow, first_line
-from store.source.sql import literal, one_row
+from store.source.sql import literal, of_source, one_row, quoted
 
 MAX_LINE_BYTES = 64_000_000
 """The longest line of a CSV file: a note may be long, but one of this size is a quote that nobody has closed."""
@@ -32,6 +41,12 @@ MESSAGES = {
 }
 
 NOT_CLOSED = "a quote that is not closed"
+
+
+MAX_DIGITS = 38
+
+NO_VALUES = ("STRUCT", "MAP", "UNION", "VARIANT", "BLOB", "BIT")
+"""Types, as DuckDB names them, that are neither text nor a number nor a time."""
 
 
 def read_csv(
@@ -125,13 +140,11 @@ def read_csv(
 
 
 def _spill(connection: duckdb.DuckDBPyConnection) -> str | None:
-    """Return the folder for temporary files of the scratch database, if there is one."""
     found: str = one_row(connection, "select current_setting('temp_directory')")[0]
     return found if found and Path(found).is_dir() else None
 
 
 def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: bool = False) -> None:
-    """Write a CSV file anew as UTF-8, from its header on."""
     try:
         with (
             unpacked(path) as file,
@@ -189,7 +202,6 @@ def _mark_surplus(path: Path, form: Csv, marked: Path) -> bool:
 
 
 def _carriage_return(copy: Path, form: Csv) -> int | None:
-    """Return the line of the first carriage return within a line, or None."""
     with copy.open(encoding="utf-8", errors=errors_of(form.encoding), newline="\n") as text:
         return next((number for number, line in enumerate(text, start=1 + form.lines_before) if "\r" in line), None)
 
@@ -202,8 +214,9 @@ def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, shown: str, f
         "bool_or(length(replace(csv_line, '\"', '')) % 2 <> length(csv_line) % 2) "
         f"from {errors} group by line order by line"
     ).fetchall()
-    by_kind = connection.execute(f"select error_type::varchar, min(line) from {errors} group by all").fetchall()
-    lines: dict[str, int] = dict(by_kind)
+    lines: dict[str, int] = dict(
+        connection.execute(f"select error_type::varchar, min(line) from {errors} group by all").fetchall()
+    )
     if (line := lines.get("INVALID ENCODING")) is not None:
         raise not_text(shown, f"line {line + form.lines_before}", form.encoding)
     if (line := lines.get("LINE SIZE OVER MAXIMUM")) is not None:
@@ -223,3 +236,75 @@ def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, shown: str, f
         MalformedRow(line, NOT_CLOSED if is_open and kind == "UNQUOTED VALUE" else MESSAGES.get(kind, kind.lower()))
         for line, kind, _, is_open in found
     ]
+
+
+def parquet_fields(path: Path, shown: str) -> list[tuple[str, str]]:
+    """Return the columns of a Parquet file with their types."""
+    import pyarrow.parquet as pq  # pyarrow ships no types
+    from pyarrow import ArrowException
+
+    try:
+        with path.open("rb") as file:
+            return [(field.name, str(field.type)) for field in pq.read_schema(file)]
+    except (ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise SourceContractError(
+            f"{shown}: expected a Parquet file, found {first_line(error)}. Export the table again."
+        ) from error
+
+
+def read_parquet(
+    connection: duckdb.DuckDBPyConnection, table: str, part: FilePart, first: FilePart, columns: Sequence[str]
+) -> None:
+    """Create ``file_<table>`` from the first part of a table, or append the rows of another part to it.
+
+    Raises
+    ------
+    SourceContractError
+        When the file cannot be read, a column has no values, or its type is not that of the first part.
+    """
+    shown = part.shown
+    selected = ", ".join(f"{quoted(part.names[column.lower()])} as {of_source(column)}" for column in columns)
+    with linked(part.path, "table.parquet") as link:
+        # the text of some writers is not marked as text
+        relation = f"read_parquet({literal(link)}, hive_partitioning = false, binary_as_string = true)"
+        try:
+            types = dict(zip(columns, _types(connection, f"select {selected} from {relation}"), strict=True))
+            too_long = connection.execute(
+                f"select name from parquet_schema({literal(link)}) where precision > {MAX_DIGITS}"
+            ).fetchall()
+            long_decimal = f"DECIMAL of more than {MAX_DIGITS} digits"
+            _refuse_types(
+                types | {each: long_decimal for each in columns if (part.names[each.lower()],) in too_long}, shown
+            )
+            if part is first:
+                connection.execute(f"create table file_{table} as select {selected} from {relation}")
+                return
+            types_of_first = dict(zip(columns, _types(connection, f"from file_{table}"), strict=True))
+            if types != types_of_first:
+                differing = next(column for column in columns if types[column] != types_of_first[column])
+                raise SourceContractError(
+                    f"{shown}: expected {differing} to be {types_of_first[differing]} as in {first.path.name}, found "
+                    f"{types[differing]}. Export the table anew, with one type for each column."
+                )
+            connection.execute(f"insert into file_{table} select {selected} from {relation}")
+        except duckdb.Error as error:
+            found = first_line(error).replace(link, shown)
+            raise SourceContractError(
+                f"{shown}: expected a Parquet file that can be read, found {found}. Export the table again."
+            ) from error
+
+
+def _types(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
+    return [str(kind) for _, kind, *_ in connection.execute(f"describe {query}").fetchall()]
+
+
+def _refuse_types(types: Mapping[str, str], shown: str) -> None:
+    for column, kind in types.items():
+        # DuckDB makes a DOUBLE of a decimal that is too long for it
+        if kind.endswith(("]", "digits")) or kind.startswith(NO_VALUES):
+            raise SourceContractError(
+                f"{shown}, column {column}: expected text, a number, a time or true and false, found "
+                f"{kind.split('(')[0]}. Export it as text, or map another column."
+            )
