@@ -34,8 +34,8 @@ class GradesInForce:
 def why_new_grades(kept: GradesInForce | None, declaration: ModelDeclaration, *, asked: bool) -> str | None:
     """Say why grades are cut anew for a champion, or None where those in force are kept.
 
-    A grade is a promise about a probability, so it outlives the version that it was cut for: a lead that is as likely
-    to be won as before keeps its grade.
+    A grade is a promise about a probability, so it outlives the version that it was cut for: what is as likely as
+    before keeps its grade.
     """
     if not declaration.grades:
         return None

@@ -1,4 +1,4 @@
-"""Layer `candidate`: freshly trained versions, measured on held-out leads beside a linear and a trivial model."""
+"""Layer `candidate`: freshly trained versions, measured on held-out rows beside a linear and a trivial model."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -99,7 +99,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             yield from _untrained(error.value)
             return
         evaluation = evaluate(trained)
-        cost = {**trained.cost(), "leads": float(_known_entities(warehouse, declaration))}
+        cost = {**trained.cost(), "entities": float(_known_entities(warehouse, declaration))}
         measured = gates(applied.gates, evaluation, cost)
         missed = [gate.sentence for gate in measured if not gate.met]
         proof = compiled.certificate(declaration.feature_view.name, extraction.as_of)

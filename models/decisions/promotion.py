@@ -196,7 +196,7 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
     Both are held against each other on the same rows where there are any that neither learnt from: when the world has
     changed, the skill that the champion had in the old one is no measure of what can be had in the new. There the loss
     counts only beyond its interval, for such rows can be of few entities, and the candidate that was measured has
-    learnt from fewer leads than the one that would be published. Else each brings the skill of its own rows, which
+    learnt from fewer entities than the one that would be published. Else each brings the skill of its own rows, which
     compares models on different rows better than any raw metric. A champion over another horizon answers another
     question, and no figure of it is comparable.
     """

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 COST_GATES: Mapping[str, float] = MappingProxyType(
     {
-        "leads": 10_000,
+        "entities": 10_000,
         "cv_spread": 0.05,
         "training_minutes": 10,
         "prediction_milliseconds": 50,
@@ -18,7 +18,7 @@ COST_GATES: Mapping[str, float] = MappingProxyType(
 """What every model is held to beside its metrics: entities that the source has, std / mean of the primary
 metric in cross-validation, the time to train it and to predict one row, and the size of its file."""
 
-COST_AT_LEAST = frozenset({"leads"})
+COST_AT_LEAST = frozenset({"entities"})
 """Those of them that are minimums."""
 
 BINS = 10
@@ -46,7 +46,7 @@ class DriftPolicy:
         Bound of each feature's population stability index, beyond what chance adds to it (`psi_bound`). Its usual
         reading is: below 0.1 nothing to speak of, from 0.1 a moderate shift, above 0.25 a major one. One feature
         above the bound is enough: a world that moves in one column that matters (the value of what is sold, where
-        leads come from) has moved. What moves with the season is for `shown_only`.
+        they come from) has moved. What moves with the season is for `shown_only`.
     max_prediction_psi : float
         The same for the predictions of each outcome.
     min_rows, min_entities : int

@@ -23,7 +23,7 @@ simulated companies and a real funnel every value of every feature was seen in .
 
 MAX_AUC = 0.99
 """Area under the curve from which on a model is too good, whatever its skill. It says little by itself, for it rises
-where outcomes are rare: of what is won within three days an honest model reached .975 (2,500 simulated leads, seed 2),
+where outcomes are rare: of what is won within three days an honest model reached .975 (2,500 simulated ones, seed 2),
 and one that knew the price of each deal reached .972 over 90 days."""
 
 LEANS = 0.5
@@ -151,9 +151,9 @@ def _too_good(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
         ):
             if figure.value is not None and figure.lower is not None and figure.lower > bound:
                 counted = len(declaration.outcomes) == 1 and each.happened is not None
-                leads = f" with {each.happened:,} {entity}s to which it happened" if counted else ""
+                counts = f" with {each.happened:,} {entity}s to which it happened" if counted else ""
                 said.append(
-                    f"{name} of {figure.value:.{digits}f} on {each.where}{leads} (beyond chance at least "
+                    f"{name} of {figure.value:.{digits}f} on {each.where}{counts} (beyond chance at least "
                     f"{figure.lower:.{digits}f}, at most {bound:g} is believed)"
                 )
     return " and ".join(said)

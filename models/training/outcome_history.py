@@ -1,4 +1,4 @@
-"""Where the outcomes of a source begin: a CRM that was filled later than it was opened has leads, and no ends of them.
+"""Where the outcomes of a source begin: a CRM that was filled later than it was opened has no ends of early entities.
 
 An observation before that time would be labelled as lost although nobody wrote down what came of it. A pure function
 from counts to a verdict; `store.features.builds` counts.
@@ -12,7 +12,7 @@ from datetime import date
 from math import log
 
 AGES = (0, 7, 14, 28, 56, 112, 224)
-"""Lower bounds, in days, of the bands of age in which leads are counted: young ones end at other rates."""
+"""Lower bounds, in days, of the bands of age in which entities are counted: young ones end at other rates."""
 
 MIN_MISSING = 25
 """How many outcomes must be missing: the logarithm of how much less likely so few are than as many as afterwards, which
@@ -33,7 +33,7 @@ class Week:
     ----------
     start : date
     open_days : tuple of float
-        Days on which leads were open, by the bands of `AGES`.
+        Days on which entities were open, by the bands of `AGES`.
     outcomes : tuple of int
         Successes among them, by the same bands.
     """
@@ -45,7 +45,7 @@ class Week:
 
 @dataclass(frozen=True)
 class OutcomesBegin:
-    """From when on a source tells how leads ended.
+    """From when on a source tells how entities ended.
 
     Attributes
     ----------
@@ -61,16 +61,16 @@ class OutcomesBegin:
 def outcomes_begin(weeks: Sequence[Week]) -> OutcomesBegin:
     """Decide from when on outcomes are recorded.
 
-    For each possible beginning, what came before it is held against what the leads that were open then would have
-    brought at the rate of leads of their age afterwards, the busiest week aside. The beginning is the one before which
+    For each possible beginning, what came before it is held against what those that were open then would have
+    brought at the rate of others of their age afterwards, the busiest week aside. The beginning is the one before which
     most is missing, by the likelihood of so few. It counts if that is beyond chance, if at most a fifth of the expected
-    outcomes came, and if these are at most a twentieth of all. A company whose leads take long is none: its early leads
-    are young, and nothing is expected of them.
+    outcomes came, and if these are at most a twentieth of all. A company whose sales take long is none: its early
+    entities are young, and nothing is expected of them.
 
     Parameters
     ----------
     weeks : sequence of Week
-        In order, from the first lead to the clock.
+        In order, from the first entity to the clock.
     """
     import numpy as np
 

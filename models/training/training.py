@@ -64,7 +64,7 @@ def train(
 
     The declared pipeline is fitted on the training side of the split, to be measured on the held-out rows; then on
     all rows, to be published. Both are the same declaration, and both scale their predictions or neither does: the
-    published pipeline has seen more, and later, leads than the one that was measured.
+    published pipeline has seen more, and later, entities than the one that was measured.
 
     Parameters
     ----------

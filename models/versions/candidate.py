@@ -131,7 +131,7 @@ class Candidate:
         return joblib.load(io.BytesIO(content))
 
     def cost(self) -> dict[str, float]:
-        """Return what it is held to beside its metrics: `models.declaring.policies.COST_GATES` without ``leads``.
+        """Return what it is held to beside its metrics: `models.declaring.policies.COST_GATES` without ``entities``.
 
         Raises
         ------

@@ -19,7 +19,7 @@ def described(request, conversion, next_action):
     candidate = request.getfixturevalue(request.param)
     declaration = conversion if candidate.model == "conversion" else next_action
     evaluation = evaluate(candidate)
-    measured = gates(declaration.gates, evaluation, {**candidate.cost(), "leads": 500.0})
+    measured = gates(declaration.gates, evaluation, {**candidate.cost(), "entities": 500.0})
     return declaration, candidate, evaluation, measured
 
 

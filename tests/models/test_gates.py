@@ -9,7 +9,7 @@ import pytest
 from models.evaluation.gates import gates
 from models.versions.candidate import evaluate
 
-COST = {"leads": 500.0, "training_minutes": 0.5, "prediction_milliseconds": 60.0, "file_megabytes": 0.1}
+COST = {"entities": 500.0, "training_minutes": 0.5, "prediction_milliseconds": 60.0, "file_megabytes": 0.1}
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def test_minima_and_maxima(evaluation):
 
 
 def test_what_it_cost_is_held_to_its_bounds(evaluation):
-    found = gates({"leads": 10_000, "prediction_milliseconds": 50, "file_megabytes": 50}, evaluation, COST)
+    found = gates({"entities": 10_000, "prediction_milliseconds": 50, "file_megabytes": 50}, evaluation, COST)
     assert [(gate.name, gate.met) for gate in found] == [
-        ("leads", False),
+        ("entities", False),
         ("prediction_milliseconds", False),
         ("file_megabytes", True),
     ]
