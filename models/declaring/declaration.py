@@ -71,6 +71,9 @@ class ModelDeclaration:
         Returns an unfitted scikit-learn classifier, or regressor. It receives numeric columns with missing values (an
         estimator that cannot take them is declared as a pipeline with its own imputer). Every ``random_state`` in it is
         set from `seed`.
+    estimators : mapping of str to callable
+        Further estimators by name. Each is compared with `estimator` on validation rows inside the training side, and
+        the one that beats it beyond noise is measured on the held-out rows and published in its place.
     row_weight : RowWeight or None
         What the training rows weigh beside that; None for 1.
     success_weight : float
@@ -115,6 +118,7 @@ class ModelDeclaration:
     task: Task
     estimator: Callable[[], BaseEstimator]
     primary_metric: str
+    estimators: Mapping[str, Callable[[], BaseEstimator]] = field(default_factory=dict)
     row_weight: RowWeight | None = None
     success_weight: float = 1.0
     test_share: float = 0.3

@@ -126,6 +126,31 @@ class Validation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """What one of several declared estimators came to on validation rows inside the training side.
+
+    Attributes
+    ----------
+    name : str
+    learnt_rows, rows : int
+        Learnt from, and measured on.
+    loss : float
+        The mean loss of the task.
+    over_first, over_first_at_most : float
+        That less the loss of the first declared one, and the upper end of the 95 % interval of the difference.
+    chosen : bool
+    """
+
+    name: str
+    learnt_rows: int
+    rows: int
+    loss: float
+    over_first: float
+    over_first_at_most: float
+    chosen: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Total:
     """What was expected of an outcome, the sum of its predictions, and what came: how often it happened, or its sum.
 
@@ -225,6 +250,8 @@ class Evaluation:
         None of versions of an earlier recipe.
     happened_to : dict of str to int
         As in `Census`, of the held-out rows.
+    contest : tuple of Contestant
+        Empty where one estimator is declared.
     """
 
     model: str
@@ -254,6 +281,7 @@ class Evaluation:
     census: Census | None = None
     hindsight: Hindsight | None = None
     happened_to: dict[str, int] = field(default_factory=dict)
+    contest: tuple[Contestant, ...] = ()
 
     @property
     def kind(self) -> type[Task]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from models.declaring.declaration import ModelDeclaration
@@ -109,8 +110,11 @@ def fingerprint(declaration: ModelDeclaration) -> str:
     DeclarationError
         If a parameter of the estimator has no stable representation (a lambda, for example).
     """
-    parameters = {name: repr(value) for name, value in build_pipeline(declaration).get_params().items()}
-    unstable = sorted(name for name, value in parameters.items() if " at 0x" in value)
+    parameters = _parameters(declaration)
+    others = {name: _parameters(replace(declaration, estimator=each)) for name, each in declaration.estimators.items()}
+    unstable = sorted(
+        {name for each in (parameters, *others.values()) for name, value in each.items() if " at 0x" in value}
+    )
     if unstable:
         raise DeclarationError(
             f"model {declaration.name!r}: the estimator's parameters {unstable} are represented by their "
@@ -138,5 +142,11 @@ def fingerprint(declaration: ModelDeclaration) -> str:
         "grades": dict(declaration.grades),
         "seed": declaration.seed,
         "pipeline": parameters,
+        # a declaration of one estimator has the fingerprint that it always had
+        **({"estimators": others} if others else {}),
     }
     return hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()
+
+
+def _parameters(declaration: ModelDeclaration) -> dict[str, str]:
+    return {name: repr(value) for name, value in build_pipeline(declaration).get_params().items()}

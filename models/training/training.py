@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -30,6 +31,7 @@ from models.learning.pipelines import fingerprint as fingerprint_of
 from models.learning.ranges import learnt_ranges
 from models.learning.splitting import row_weights, sample_weights, temporal_split
 from models.tasks.task import Task
+from models.training.contest import choose_estimator
 from models.training.training_set import TrainingSet
 from models.versions.candidate import (
     COST,
@@ -129,9 +131,10 @@ def train(
     )
     task = declaration.task
     baseline = task.baseline(label[sides.train])
+    chosen, contest = choose_estimator(declaration, frame[sides.train], rows.rows(sides.train))
     segments = frame.loc[sides.test, [name for name in view.segments if name in frame.columns]]
     evaluation, predicted = assess(
-        declaration,
+        chosen,
         version,
         rows.rows(sides.train),
         rows.rows(sides.test),
@@ -141,9 +144,10 @@ def train(
         training_set.one_sided,
     )
 
+    evaluation = replace(evaluation, contest=contest)
     held_out = frame.loc[sides.test, [view.key, AS_OF]].assign(**{TRUTH: label[sides.test].astype(str)})
     held_out = _with_predictions(held_out, predicted, task)
-    published = fit(declaration, features, label, sample_weights(frame, declaration, clock))
+    published = fit(chosen, features, label, sample_weights(frame, declaration, clock))
     if evaluation.calibration.applied and evaluation.calibration.scaling is not None:
         published = scale(published, evaluation.calibration.scaling)
     sample = features.iloc[:: max(1, math.ceil(len(features) / STORED_PREDICTIONS))]
@@ -170,6 +174,7 @@ def train(
                 "recipe": RECIPE,
                 "key": view.key,
                 "task": task.name,
+                "estimator": type(chosen.estimator()).__name__,
                 "horizon_days": declaration.horizon_days,
                 "outcomes": list(declaration.outcomes),
                 "features": training_set.features,

@@ -91,6 +91,7 @@ def model_card(
         census_table(evaluation),
         hindsight_table(declaration, evaluation, confirmed),
         _metrics(evaluation),
+        _contest(evaluation),
         gates_table(gates),
         _classes(evaluation),
         _segments(declaration, evaluation),
@@ -234,7 +235,8 @@ def _head(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evalu
         f"**Intended use**: to order open {declaration.feature_view.entity.plural} and to plan with their "
         f"{declaration.task.quantity}, over the horizon of {manifest['horizon_days']} days. **Not intended**: to "
         "decide about a person without a person, or to say what an action would cause.\n\n"
-        f"**Owner**: {declaration.owner}. **Estimator**: {type(declaration.estimator()).__name__}, "
+        f"**Owner**: {declaration.owner}. **Estimator**: "
+        f"{manifest.get('estimator') or type(declaration.estimator()).__name__}, "
         f"{'with' if evaluation.calibration.applied else 'without'} scaled {declaration.task.quantity}."
     )
 
@@ -271,6 +273,26 @@ def labelled_since(manifest: Mapping[str, Any]) -> str:
 def _metrics(evaluation: Evaluation) -> str:
     undefined = "".join(f"\n\n{name} is undefined: {plain(reason)}." for name, reason in evaluation.undefined.items())
     return f"## Metrics\n\n{metrics_table(evaluation)}{undefined}"
+
+
+def _contest(evaluation: Evaluation) -> str:
+    if not evaluation.contest:
+        return ""
+    first = evaluation.contest[0]
+    rows = [
+        (
+            each.name,
+            _number(each.loss),
+            "" if each is first else f"{each.over_first:+.4g} (at most {each.over_first_at_most:+.4g})",
+            Markup("**chosen**") if each.chosen else "",
+        )
+        for each in evaluation.contest
+    ]
+    return (
+        f"## Estimators\n\nEach learnt from {first.learnt_rows:,} rows of the training side and was measured on "
+        f"{first.rows:,} later ones of it; one that beats the first beyond noise takes its place.\n\n"
+        + markdown_table(("estimator", evaluation.kind.loss_words, "over the first", ""), rows)
+    )
 
 
 def _classes(evaluation: Evaluation) -> str:

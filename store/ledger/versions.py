@@ -32,6 +32,7 @@ VERSIONS = table(
     created_at=datetime,
     census=str | None,
     hindsight=str | None,
+    estimators=str | None,
 )
 
 TRAININGS = table(
@@ -113,6 +114,7 @@ def record_version(
             "created_at": created_at,
             "census": None if evaluation.census is None else json.dumps(asdict(evaluation.census)),
             "hindsight": None if evaluation.hindsight is None else json.dumps(asdict(evaluation.hindsight)),
+            "estimators": json.dumps([asdict(each) for each in evaluation.contest]) if evaluation.contest else None,
         },
         replace=known != manifest_sha256,
     )

@@ -1,0 +1,95 @@
+"""The contest of the declared estimators, on validation rows inside the training side: held-out rows take no part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from models.declaring.declaration import ModelDeclaration
+from models.declaring.entity import DeclarationError
+from models.evaluation.held_out import RESAMPLES
+from models.evaluation.records import Contestant
+from models.evaluation.validation import Observed, some_rows
+from models.learning.fitting import fit, predict
+from models.learning.splitting import temporal_split
+from models.tasks.measures import means, resampled
+from models.untrainable import UntrainableError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONTEST_ROWS = 20_000
+"""Rows that each estimator learns from, at most."""
+
+
+def choose_estimator(
+    declaration: ModelDeclaration, frame: pd.DataFrame, rows: Observed
+) -> tuple[ModelDeclaration, tuple[Contestant, ...]]:
+    """Return the declaration with the estimator that is measured and published, and how the contest went.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+    frame : DataFrame
+        The training side of a split.
+    rows : Observed
+        The same rows, as they are learnt from.
+
+    Returns
+    -------
+    tuple of (ModelDeclaration, tuple of Contestant)
+        The first declared estimator and no contestants where it is alone, or where the training side cannot be split
+        once more.
+
+    Raises
+    ------
+    DeclarationError
+        If a further estimator has the name of the first one.
+    """
+    import numpy as np
+
+    if not declaration.estimators:
+        return declaration, ()
+    own = type(declaration.estimator()).__name__
+    if own in declaration.estimators:
+        raise DeclarationError(
+            f"model {declaration.name!r}: expected estimators of other names than that of the first one, {own}"
+        )
+    declared = {own: declaration.estimator, **declaration.estimators}
+    try:
+        sides = temporal_split(frame, declaration)
+    except UntrainableError:
+        return declaration, ()
+    train, validation = rows.rows(sides.train), rows.rows(sides.test)
+    learnt = train.rows(some_rows(len(train), CONTEST_ROWS, declaration.seed))
+    losses = {}
+    for name, estimator in declared.items():
+        fitted = fit(replace(declaration, estimator=estimator), learnt.features, learnt.label, learnt.weights)
+        predictions = validation.predicted(predict(fitted, validation.features, declaration.task), declaration.task)
+        losses[name] = predictions.losses()
+    drawn = resampled(predictions.groups, RESAMPLES, declaration.seed)
+    first = next(iter(declared))
+    contestants = []
+    for name, loss in losses.items():
+        lost = means(predictions, loss - losses[first], drawn)
+        contestants.append(
+            Contestant(
+                name=name,
+                learnt_rows=len(learnt),
+                rows=len(validation),
+                loss=float(loss.mean()),
+                over_first=float((loss - losses[first]).mean()),
+                over_first_at_most=float(np.quantile(lost, 0.975)),
+            )
+        )
+    chosen = decide_contest(contestants)
+    return replace(declaration, estimator=declared[chosen]), tuple(
+        replace(each, chosen=each.name == chosen) for each in contestants
+    )
+
+
+def decide_contest(contestants: Sequence[Contestant]) -> str:
+    """Choose the estimator of the lowest loss among those that beat the first one beyond noise, else the first one."""
+    better = [each for each in contestants if each.over_first_at_most < 0]
+    return min(better, key=lambda each: each.loss).name if better else contestants[0].name
