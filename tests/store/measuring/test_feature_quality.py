@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.monitoring.feature_quality import feature_quality
+from assets.monitoring.feature_quality import feature_quality_asset
+from models.declared.lead_features import LEAD_FEATURES
 from store.features.dbt_project import manifest_path
 from store.measuring.feature_quality import feature_groups, measure_features, rank_correlations
 from store.warehouse.warehouse import Warehouse
@@ -170,7 +171,7 @@ def _set_clock(warehouse: Warehouse, clock: str) -> None:
 
 
 def _materialize(warehouse: Warehouse) -> dict[str, dg.AssetCheckEvaluation]:
-    result = dg.materialize(feature_quality, resources={"warehouse": warehouse})
+    result = dg.materialize([feature_quality_asset(LEAD_FEATURES)], resources={"warehouse": warehouse})
     return {each.check_name: each for each in result.get_asset_check_evaluations()}
 
 
