@@ -194,7 +194,7 @@ def test_the_check_shows_value_and_bound_of_each_gate(bench: tuple[Bench, dg.Exe
     for name, bound in DECLARATION.gates.items():
         assert shown[f"{name}_bound"] == bound
         assert isinstance(shown[name], float)
-    assert "leads is 401, its gate at least 10000" in shown["missed"]
+    assert "entities is 401, its gate at least 10000" in shown["missed"]
     (recorded,) = bench[0].ask("select missed_gates from ml.ml_models")
     assert "; ".join(json.loads(recorded[0])) == shown["missed"]
 
