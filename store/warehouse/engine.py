@@ -291,8 +291,7 @@ class Engine(ABC):
     def shown(self) -> str:
         """The address, fit to be shown: without a password."""
 
-    @abstractmethod
-    def canonical(self, environment: Mapping[str, str]) -> str:
+    def canonical(self, environment: Mapping[str, str]) -> str:  # noqa: ARG002 - of the shared interface
         """Return the address as every client of the warehouse reads it alike.
 
         Parameters
@@ -305,6 +304,7 @@ class Engine(ABC):
         AddressError
             If there is no such form.
         """
+        return self.address
 
     @abstractmethod
     def environment(self) -> dict[str, str]:
