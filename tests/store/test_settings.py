@@ -321,7 +321,6 @@ def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, expected:
 READS_THE_ENVIRONMENT = "store/settings.py"
 WRITE_THE_ENVIRONMENT = {
     "store/home.py": "Dagster and dbt find the home and the warehouse there",
-    "store/settings.py": "libraries read their switches for telemetry and threads there",
     "store/source/loading/stored.py": "dlt takes its data folder, log level and telemetry switch from nowhere else",
 }
 
