@@ -19,9 +19,9 @@ from assets.platform.resources import WAREHOUSE_POOL
 from models.declared.lead_features import LEAD_FEATURES
 from models.declaring.declaration import Horizons
 from store.features.builds import gather_build_evidence
+from store.features.certificates import CompiledSql
 from store.features.compiled import microseconds
 from store.features.dbt_project import manifest_path, settings_of
-from store.features.kept import CompiledSql
 from store.warehouse.warehouse import StaleFeaturesError, Warehouse
 
 KEY = keys.by_day(LEAD_FEATURES)

@@ -10,8 +10,8 @@ from assets.features.feature_history import added_days
 from assets.platform.dbt import Dbt, build, layer_assets
 from models.declaring.declaration import Horizons
 from store.features.builds import forget_build, gather_build_evidence, plan_build, variable_of
+from store.features.certificates import CompiledSql
 from store.features.compiled import microseconds
-from store.features.kept import CompiledSql
 from store.warehouse.warehouse import Warehouse
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from store.ledger import champions, decisions, measurements, predictions, versions
-from store.warehouse.tables import Connection
+from store.warehouse.connection import Connection
 from store.warehouse.warehouse import Warehouse
 
 TABLES = (

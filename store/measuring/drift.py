@@ -14,7 +14,7 @@ from models.decisions.retraining import AGE, RetrainEvidence, onset_of
 from models.declaring.declaration import ModelDeclaration
 from models.versions.candidate import PROBABILITY, TRUTH, Candidate
 from store.measuring.distributions import distances
-from store.warehouse.tables import Connection, Readable
+from store.warehouse.connection import Connection, Readable
 
 if TYPE_CHECKING:
     import pandas as pd
