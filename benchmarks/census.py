@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from models.declaring.declaration import ModelDeclaration
-    from store.warehouse.tables import Connection
+    from store.warehouse.connection import Connection
 
 SEEDS = (1009, 1013, 1019, 1021, 1031)
 """Of companies that nothing was chosen on."""

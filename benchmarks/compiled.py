@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.measuring import MeasurementError
 from simulation.world import COMPANIES, Faults
 from store.features.compiled import in_order, model_of
-from store.warehouse.tables import Model as CompiledModel
+from store.warehouse.connection import Model as CompiledModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from store.warehouse.tables import Readable
+    from store.warehouse.connection import Readable
 
 DATABASE = "warehouse"
 """The name under which compiled SQL knows the warehouse: its file must be called ``warehouse.duckdb``."""

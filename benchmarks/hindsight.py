@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from benchmarks.compiled import Model
     from models.declaring.declaration import ModelDeclaration
-    from store.warehouse.tables import Connection
+    from store.warehouse.connection import Connection
 
 SEEDS = tuple(range(1, 21))
 LEADS = 2_500

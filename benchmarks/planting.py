@@ -14,7 +14,7 @@ from store.features.sql_review import RefusedSqlError
 from store.proof.counterfactuals import UndeclaredTableError
 from store.proof.point_in_time import prove
 from store.proof.sample import Subject
-from store.warehouse.tables import ReplayError
+from store.warehouse.connection import ReplayError
 from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.planted_leaks import Leak
-    from store.warehouse.tables import Connection, Model
+    from store.warehouse.connection import Connection, Model
 
 SUBJECT = Subject(
     view=("features", "lead_features"),

@@ -113,7 +113,7 @@ def timeline(usage: Usage, steps: Sequence[Step]) -> list[Part]:
 
 def latest_steps(home: Path) -> list[Step]:
     """Read the steps of the latest run from the event log of a home."""
-    from orchestration.commands.instance import open_instance
+    from orchestration.commands.runs import open_instance
     from store.settings import settings
 
     with open_instance(settings({"LEADLINE_HOME": str(home)})) as instance:

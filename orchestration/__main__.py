@@ -75,7 +75,7 @@ def _run(current: Settings, job: str) -> int:
     again = "run the same command again: it takes up what is left."
     before = _published_file(current)
     try:
-        from orchestration.commands.instance import run_job
+        from orchestration.commands.runs import run_job
         from orchestration.commands.summary import summarize, ui_command
         from orchestration.progress import for_terminal
 
@@ -124,7 +124,7 @@ def _published_file(current: Settings) -> tuple[int, int] | None:
 
 
 def _ui(current: Settings, port: int) -> int:
-    from orchestration.commands.instance import open_instance, reconcile
+    from orchestration.commands.runs import open_instance, reconcile
     from orchestration.ui import report_server
     from store.artifacts import ArtifactStore
 

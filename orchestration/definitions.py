@@ -18,8 +18,8 @@ from orchestration.models import model_definitions, view_definitions
 from orchestration.progress import progress_logger
 from orchestration.sensors import retrain_sensor
 from store.artifacts import ArtifactStore
+from store.features.certificates import CompiledSql
 from store.features.dbt_project import DBT, DBT_PROJECT, manifest_path
-from store.features.kept import CompiledSql
 from store.home import point_at_home
 from store.places import OWN_SERVER, SettingError
 from store.publishing.publications import Publication

@@ -1,4 +1,4 @@
-"""The environment: `settings` reads it, and no other module does."""
+"""The environment: `settings` reads it, and no other module does; and what is set there for other libraries."""
 
 import os
 import re

@@ -21,7 +21,7 @@ from assets.learning.training_sets import training_set_asset
 from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons
 from store.artifacts import ArtifactStore
-from store.features.kept import CompiledSql
+from store.features.certificates import CompiledSql
 from store.warehouse.warehouse import Warehouse
 from tests.homes import PATIENCE, REPOSITORY
 

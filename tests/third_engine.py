@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from store.warehouse.connection import Place
 from store.warehouse.duckdb.engine import DuckDBConnection, MemoryScratch, opened
 from store.warehouse.engine import Engine, Found, Readers, measure_standing
-from store.warehouse.tables import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from duckdb import DuckDBPyConnection
 
+    from store.warehouse.connection import Connection, Name, Scratch
     from store.warehouse.engine import Excerpt, Standing
-    from store.warehouse.tables import Connection, Name, Scratch
 
 SCHEME = "folder:"
 

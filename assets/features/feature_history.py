@@ -19,9 +19,9 @@ from assets.platform.resources import WAREHOUSE_POOL
 from models.declaring.declaration import Horizons
 from models.declaring.feature_view import FeatureView
 from store.features.builds import gather_build_evidence
+from store.features.certificates import CompiledSql
 from store.features.compiled import microseconds
 from store.features.dbt_project import manifest_path, settings_of
-from store.features.kept import CompiledSql
 from store.warehouse.warehouse import StaleFeaturesError, Warehouse
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2010-01-01", timezone="UTC")

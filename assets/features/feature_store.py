@@ -12,8 +12,8 @@ from assets.platform.dbt import Dbt, build, layer_assets
 from models.declared.registry import FEATURE_VIEWS
 from models.declaring.declaration import Horizons
 from store.features.builds import forget_build, gather_build_evidence, plan_build, variable_of
+from store.features.certificates import CompiledSql
 from store.features.compiled import microseconds
-from store.features.kept import CompiledSql
 from store.warehouse.warehouse import Warehouse
 
 

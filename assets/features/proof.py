@@ -15,10 +15,10 @@ from assets.platform.tables import metadata_table
 from models.declared.registry import DECLARATIONS
 from models.declaring.feature_view import FeatureView
 from models.markdown import bullets, plain
-from store.features.kept import Certificate, CompiledSql, Difference, failed, how_to_accept, sentences
+from store.features.certificates import Certificate, CompiledSql, Difference, failed, how_to_accept, sentences
 from store.proof.point_in_time import PROOF_ERRORS, prove
 from store.proof.sample import Subject
-from store.warehouse.tables import Name
+from store.warehouse.connection import Name
 from store.warehouse.warehouse import Warehouse
 
 SHOWN = 50

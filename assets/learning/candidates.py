@@ -21,8 +21,8 @@ from models.untrainable import Untrainable, UntrainableError
 from models.versions.candidate import Candidate, evaluate
 from models.versions.card import Card, census_table, gates_table, hindsight_table, metrics_table, model_card
 from store.artifacts import ArtifactStore
+from store.features.certificates import CompiledSql, acceptance
 from store.features.dbt_project import feature_code
-from store.features.kept import CompiledSql, acceptance
 from store.ledger.schema import ledger
 from store.ledger.versions import record_training, record_version, recorded_versions
 from store.warehouse.warehouse import Warehouse

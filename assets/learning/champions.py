@@ -31,14 +31,14 @@ from models.training.training_set import load as load_training_set
 from models.untrainable import Untrainable
 from models.versions.candidate import Candidate, evaluate
 from store.artifacts import ArtifactStore
-from store.features.kept import CompiledSql
+from store.features.certificates import CompiledSql
 from store.ledger.champions import RETIRED, follow, load_champion, promote, unmeasured_champion
 from store.ledger.decisions import record_decision
 from store.ledger.predictions import grades_in_force, record_grades
 from store.ledger.schema import ledger
 from store.ledger.versions import load_version
 from store.measuring.shorter_horizons import try_shorter
-from store.warehouse.tables import Connection
+from store.warehouse.connection import Connection
 from store.warehouse.warehouse import Warehouse
 
 

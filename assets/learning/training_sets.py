@@ -22,8 +22,8 @@ from models.training.training_set import TrainingDataError, freeze
 from models.untrainable import Untrainable, UntrainableError
 from store.artifacts import ArtifactStore
 from store.features.builds import labelled_since
+from store.features.certificates import CompiledSql
 from store.features.features_at import LEAD_ID, STATE, QuestionError, features_at
-from store.features.kept import CompiledSql
 from store.features.training_rows import census, matured, require_facts
 from store.measuring.hindsight import recent_rows
 from store.warehouse.warehouse import Warehouse

@@ -29,8 +29,8 @@ from store.ledger.measurements import record_drift
 from store.ledger.schema import ledger
 from store.measuring.drift import OBSERVATION_KIND, measure_drift, reference
 from store.measuring.drift_report import SAMPLE, write_report
+from store.warehouse.connection import columns_of
 from store.warehouse.engine import Excerpt
-from store.warehouse.tables import columns_of
 from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Layer `retrain_decision`: what the measurements of drift and of the source lead to, in the ledger of decisions.
 
-The decision is made here, where the warehouse is open; `orchestration.jobs` reads it from Dagster's event log.
+The decision is made here, where the warehouse is open; `orchestration.sensors` reads it from Dagster's event log.
 """
 
 from dataclasses import asdict

@@ -17,8 +17,8 @@ from models.artifacts import replace_file
 from store.artifacts import ArtifactStore
 from store.features.dbt_project import manifest_path
 from store.pages import UnknownPageError, in_script, with_policy
+from store.warehouse.connection import Connection
 from store.warehouse.engine import HISTORY, SCORES
-from store.warehouse.tables import Connection
 from store.warehouse.warehouse import Warehouse
 
 MANIFEST, CATALOG = '"MANIFEST.JSON INLINE DATA"', '"CATALOG.JSON INLINE DATA"'

@@ -14,8 +14,8 @@ from assets.publishing.last_publication import recorded
 from models.declared.registry import FEATURE_VIEWS
 from models.declaring.declaration import Horizons
 from models.markdown import bullets
+from store.features.certificates import CompiledSql
 from store.features.dbt_project import manifest_path
-from store.features.kept import CompiledSql
 from store.publishing.publications import (
     Publication,
     Record,
@@ -26,9 +26,9 @@ from store.publishing.publications import (
     refusal,
     write,
 )
+from store.warehouse.connection import Connection
 from store.warehouse.engine import HISTORY, Found, Standing, known_versions
 from store.warehouse.postgres.marts import READER
-from store.warehouse.tables import Connection
 from store.warehouse.warehouse import Warehouse
 
 

@@ -13,7 +13,7 @@ from assets.platform.resources import WAREHOUSE_POOL, Clock
 from models.declaring.declaration import ModelDeclaration
 from models.scoring.scoring import explained
 from store.artifacts import ArtifactStore
-from store.features.kept import CompiledSql
+from store.features.certificates import CompiledSql
 from store.ledger.champions import load_champion, unmeasured_champion
 from store.ledger.decisions import why_no_champion
 from store.ledger.predictions import add_predictions, grades_in_force, outside_training, record_scoring, regrade

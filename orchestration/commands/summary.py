@@ -11,7 +11,7 @@ from models.declared.registry import DECLARATIONS
 from store.addresses import without_password
 from store.artifacts import ArtifactStore
 from store.features.builds import labelled_since
-from store.features.kept import CompiledSql
+from store.features.certificates import CompiledSql
 from store.ledger.champions import load_champion
 from store.ledger.predictions import outside_by_feature
 from store.ledger.schema import ledger
@@ -19,7 +19,7 @@ from store.measuring.source_health import CHECKS
 from store.places import OWN_SERVER, default_home
 from store.publishing import publications
 from store.settings import Settings, horizon_setting
-from store.warehouse.tables import Connection
+from store.warehouse.connection import Connection
 from store.warehouse.warehouse import Extraction, Warehouse, engine_of
 
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons
 from models.training.outcome_history import AGES, OutcomesBegin, Week, outcomes_begin
+from store.features.certificates import CompiledSql
 from store.features.compiled import microseconds
 from store.features.dbt_project import DBT_PROJECT, feature_code, manifest_path, settings_of
-from store.features.kept import CompiledSql
 from store.source.sql import literals
-from store.warehouse.tables import Connection, columns_of, table_exists
+from store.warehouse.connection import Connection, columns_of, table_exists
 from store.warehouse.warehouse import FEATURE_CLOCK, Extraction, Warehouse
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from models.declaring.feature_view import FeatureView
 from models.versions.candidate import evaluate
 from store.artifacts import ArtifactStore
 from store.ledger.champions import load_champion
-from store.warehouse.tables import Connection, insert_rows
+from store.warehouse.connection import Connection, insert_rows
 
 COLUMNS = {
     "feature_view": "text",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from models.artifacts import UnreadableFileError, read_object, replace_file
-from store.warehouse.tables import Model, Name, Related
+from store.warehouse.connection import Model, Name, Related
 
 SOURCE = "raw"
 """The schema that the feature store is built from."""

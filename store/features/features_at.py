@@ -23,7 +23,7 @@ from store.places import OWN_SERVER, SettingError
 from store.settings import settings
 from store.source.reading.tables import first_line
 from store.source.values.functions import create_functions
-from store.warehouse.tables import Connection, Scratch, columns_of
+from store.warehouse.connection import Connection, Scratch, columns_of
 from store.warehouse.warehouse import CLOCKS, StaleFeaturesError, Warehouse
 
 if TYPE_CHECKING:

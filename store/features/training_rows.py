@@ -14,7 +14,7 @@ from models.declaring.columns import AS_OF, SUCCEEDED_AT, VALUE
 from models.declaring.declaration import ModelDeclaration
 from models.untrainable import UntrainableError
 from store.features.compiled import OBSERVATIONS, Build, microseconds, open_at
-from store.warehouse.tables import Connection, Name, Scratch, columns_of
+from store.warehouse.connection import Connection, Name, Scratch, columns_of
 from store.warehouse.warehouse import CLOCKS, Extraction, StaleFeaturesError, Warehouse
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from datetime import datetime
 from models.versions.candidate import Candidate, load
 from store.artifacts import ArtifactStore
 from store.ledger.table import Key, table
-from store.warehouse.tables import Connection
+from store.warehouse.connection import Connection
 
 PROMOTED, VOUCHED_ANEW, RETIRED = "promoted", "trained_again", "retired"
 """What happens to a version: the second where a champion was lost and is trained again to other bytes."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from models.decisions.promotion import Decision, PromotionEvidence, UntrainableEvidence
 from models.decisions.retraining import RetrainDecision, RetrainEvidence
 from store.ledger.table import Key, put, table
-from store.warehouse.tables import Connection
+from store.warehouse.connection import Connection
 
 DECISIONS = table(
     "ml_decisions",

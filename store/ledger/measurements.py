@@ -6,7 +6,7 @@ from datetime import datetime
 
 from models.decisions.drift import DriftEvidence, Verdict
 from store.ledger.table import Key, fields_of, replace_measurement, table
-from store.warehouse.tables import Connection
+from store.warehouse.connection import Connection
 
 LOOK = "looked_at"
 """Stands for a check in ml.ml_source_health where there is none."""

@@ -9,7 +9,7 @@ from models.grades import GradesInForce
 from models.learning.ranges import named
 from models.versions.candidate import Candidate
 from store.ledger.table import Key, put, table
-from store.warehouse.tables import Connection, insert_rows
+from store.warehouse.connection import Connection, insert_rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from models.declared import earlier
 from store.ledger import champions, decisions, measurements, predictions, versions
-from store.warehouse.tables import Connection
+from store.warehouse.connection import Connection
 from store.warehouse.warehouse import Warehouse
 
 TABLES = (

@@ -7,7 +7,7 @@ from functools import partial
 from types import NoneType
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
-from store.warehouse.tables import Connection, insert_rows
+from store.warehouse.connection import Connection, insert_rows
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from models.versions.candidate import NOT_RECORDED, Candidate, load
 from store.artifacts import ArtifactStore
 from store.ledger.champions import VOUCHED_ANEW, follow
 from store.ledger.table import Key, put, table
-from store.warehouse.tables import Connection
+from store.warehouse.connection import Connection
 
 VERSIONS = table(
     "ml_models",

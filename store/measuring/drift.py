@@ -15,7 +15,7 @@ from models.declaring.declaration import ModelDeclaration
 from models.tasks.task import Predictions
 from models.versions.candidate import TRUTH, Candidate
 from store.measuring.distributions import distances
-from store.warehouse.tables import Connection, Readable
+from store.warehouse.connection import Connection, Readable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from models.evaluation.hindsight import RECENT_DAYS
 from models.evaluation.one_sided import SETTLED_AT
 from store.features.compiled import microseconds
 from store.source.sql import literals
-from store.warehouse.tables import GROUPS, Connection, in_groups
+from store.warehouse.connection import GROUPS, Connection, in_groups
 from store.warehouse.warehouse import Extraction
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ second look. SQL here is what both engines understand, and only figures leave th
 from store.ledger.measurements import Lateness
 from store.source.contract import TABLES
 from store.source.record import Table
-from store.warehouse.tables import Connection
+from store.warehouse.connection import Connection
 
 LATE_DAYS = (1, 7, 30)
 

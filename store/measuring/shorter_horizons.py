@@ -11,7 +11,7 @@ from models.untrainable import UntrainableError
 from store.features.compiled import Build, NotCompiledError
 from store.features.training_rows import census_in, training_rows
 from store.settings import horizon_setting
-from store.warehouse.tables import GROUPS, Connection, in_groups
+from store.warehouse.connection import GROUPS, Connection, in_groups
 from store.warehouse.warehouse import Extraction
 
 CANDIDATES = (60, 30, 14, 7, 3, 1)

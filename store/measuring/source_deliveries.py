@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from store.features.compiled import microseconds
 from store.ledger.measurements import Delivery
 from store.source.contract import TABLES
-from store.warehouse.tables import Connection
+from store.warehouse.connection import Connection
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

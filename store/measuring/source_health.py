@@ -14,7 +14,7 @@ from store.measuring.source_deliveries import (
     Watched,
     bound_of_facts,
 )
-from store.warehouse.tables import Connection
+from store.warehouse.connection import Connection
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

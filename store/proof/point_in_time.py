@@ -1,7 +1,7 @@
 """The proof that features and labels are correct at their time: the SQL that made them, run on data that differ.
 
 What must not matter is changed, and nothing may follow from it. The compiled text runs in worlds of its own
-(`store.warehouse.tables.World`), where neither the warehouse nor anything else exists but copies of schema ``raw``:
+(`store.warehouse.connection.World`), where neither the warehouse nor anything else exists but copies of schema ``raw``:
 
 ``store``
     Copies without a change. The rows are those of the store.
@@ -33,14 +33,14 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
+from store.features.certificates import Certificate
 from store.features.compiled import SOURCE, Build
-from store.features.kept import Certificate
 from store.features.sql_review import RefusedSqlError, refused_sql
 from store.proof.counterfactuals import UndeclaredTableError
 from store.proof.replays import Replays
 from store.proof.row_differences import in_memory
 from store.proof.sample import NothingToProveError, Sample, Subject
-from store.warehouse.tables import Connection, Model, ReplayError
+from store.warehouse.connection import Connection, Model, ReplayError
 
 MAX_OBSERVATIONS = 40_000
 """Observations beyond which those of a sample of the leads are replayed; the facts of all leads are there for them."""

@@ -7,12 +7,12 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from store.features.certificates import Comparison, Difference
 from store.features.compiled import CLOSINGS, LEADS, OBSERVATIONS, Build, microseconds, open_at, timestamp_literal
-from store.features.kept import Comparison, Difference
 from store.proof.counterfactuals import Columns, Counterfactuals, Query
 from store.proof.row_differences import ROW, Selected, in_memory, paired
 from store.proof.sample import OWN, Sample, common_moments, own_moments, quoted, relation_of
-from store.warehouse.tables import GROUPS, Name, Scratch, World, column_types
+from store.warehouse.connection import GROUPS, Name, Scratch, World, column_types
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,7 +14,7 @@ from itertools import accumulate
 from store.features.compiled import SOURCE, Build, microseconds, timestamp_literal
 from store.proof.counterfactuals import DAY, facts_by_kind, groups_of, own_values, records_of
 from store.source.sql import literal
-from store.warehouse.tables import GROUPS, Connection, Name, column_types, in_groups
+from store.warehouse.connection import GROUPS, Connection, Name, column_types, in_groups
 
 OWN = ("intermediate", "own_observations")
 """What the SQL makes of observations, in a world in which leads are asked for besides."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from store.warehouse.tables import Connection, Readable, column_types, table_exists
+from store.warehouse.connection import Connection, Readable, column_types, table_exists
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from store.addresses import SCHEMES
+from store.warehouse.connection import Connection, columns_of, table_exists
 from store.warehouse.duckdb.engine import DuckDB
 from store.warehouse.engine import Engine, Excerpt, WarehouseUnavailableError
 from store.warehouse.postgres.engine import Postgres
-from store.warehouse.tables import Connection, columns_of, table_exists
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestration.__main__ import main
-from orchestration.commands import instance
+from orchestration.commands import runs
 from orchestration.commands.server_programs import NotStartedError
 from store.publishing.publications import Publication
 from store.settings import shown
@@ -35,7 +35,7 @@ def test_an_error_that_nobody_expected_is_one_sentence_and_the_log_has_the_rest(
     def fails(*_: object) -> None:
         raise KeyError("no such thing at open sesame, of-the-environment")
 
-    monkeypatch.setattr(instance, "run_job", fails)
+    monkeypatch.setattr(runs, "run_job", fails)
     assert main(["run"]) == 1
 
     out, err = capsys.readouterr()
@@ -104,7 +104,7 @@ def test_what_is_published_by_a_run_that_breaks_off_is_said(
         happens(published)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(instance, "run_job", fails)
+    monkeypatch.setattr(runs, "run_job", fails)
     main(["run"])
     assert f"The run has ended. {said.format(path=published)}" in capsys.readouterr().err
 

@@ -17,7 +17,7 @@ from dagster._core.events import DagsterEvent, EngineEventData
 
 from assets.platform.resources import WAREHOUSE_POOL
 from orchestration.commands.faults import told
-from orchestration.commands.instance import PROCESS_TAG, RunEvidence, dead_runs, open_instance, reconcile
+from orchestration.commands.runs import PROCESS_TAG, RunEvidence, dead_runs, open_instance, reconcile
 from store.places import SettingError
 from store.settings import settings
 
@@ -148,9 +148,11 @@ def test_a_damaged_database_is_set_aside_and_begun_anew(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert idle.execute_in_process(instance=instance).success
-    # one that is too large to be looked at as a whole is, once a run has found that it is damaged
-    monkeypatch.setattr("orchestration.commands.instance.SMALL_BYTES", 0)
-    told(sqlite3.DatabaseError("database disk image is malformed"), tmp_path)
+    # one that is too large to be looked at as a whole is, once a run has found that it is damaged; what is no database
+    # at all is found without that, also where it was written just now
+    monkeypatch.setattr("orchestration.commands.runs.SMALL_BYTES", 0)
+    if how != "garbage":
+        told(sqlite3.DatabaseError("database disk image is malformed"), tmp_path)
     path = tmp_path / "dagster" / name
     content = path.read_bytes()
     if how == "a folder":
@@ -190,7 +192,7 @@ def test_a_database_that_this_user_may_not_use_is_named(
 def test_a_database_that_another_process_writes_is_not_damaged(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestration.commands.instance.SQLITE_SECONDS", 0)
+    monkeypatch.setattr("orchestration.commands.runs.SQLITE_SECONDS", 0)
     path = tmp_path / "dagster" / "history" / "runs.db"
     with closing(sqlite3.connect(path)) as other:
         other.execute("begin exclusive")

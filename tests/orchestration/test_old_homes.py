@@ -17,7 +17,7 @@ from models.declared import earlier as earlier_names
 from orchestration.commands.summary import summarize
 from store.ledger.schema import TABLES, ensure, ledger
 from store.settings import settings
-from store.warehouse.tables import columns_of
+from store.warehouse.connection import columns_of
 from store.warehouse.warehouse import Warehouse
 from tests.homes import REPOSITORY, Home, ask, contents
 from tests.old_home.make import ARCHIVE, DUMP, SETTINGS
@@ -26,7 +26,7 @@ from tests.postgres import database, server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from store.warehouse.tables import Connection
+    from store.warehouse.connection import Connection
 
 COUNTS = {"ml_models": 2, "ml_training_logs": 2, "ml_champions": 2, "ml_decisions": 4}
 

@@ -16,8 +16,8 @@ import pytest
 
 from models.artifacts import ArtifactMismatchError, read_manifest, write_manifest
 from store.faults import WarehouseDamagedError, explained
+from store.features.certificates import CompiledSql, UnprovedError
 from store.features.compiled import Build, NotCompiledError, read, write
-from store.features.kept import CompiledSql, UnprovedError
 from store.home import refuse_other_warehouse
 from store.places import SettingError
 from store.publishing.publications import Record
@@ -26,8 +26,8 @@ from store.publishing.publications import write as write_record
 from store.settings import settings
 from store.source.extract import noted
 from store.source.loading.load import open_warehouse
+from store.warehouse.connection import Model
 from store.warehouse.engine import Standing
-from store.warehouse.tables import Model
 from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:

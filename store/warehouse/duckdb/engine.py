@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from store.addresses import refuse_characters
 from store.faults import WarehouseDamagedError, damaged_warehouse
+from store.warehouse.connection import Connection, Name, Place, Readable, Scratch, World, refused
 from store.warehouse.duckdb.marts import FileReaders
 from store.warehouse.engine import Engine, Excerpt, Readers, WarehouseBusyError
-from store.warehouse.tables import Connection, Name, Place, Readable, Scratch, World, refused
 
 if TYPE_CHECKING:
     import pyarrow as pa

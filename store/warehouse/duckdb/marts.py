@@ -8,8 +8,8 @@ from typing import Any
 
 from models.artifacts import make_folder, set_aside
 from store.permissions import open_to_group
+from store.warehouse.connection import Connection, column_types, columns_of, table_exists
 from store.warehouse.engine import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
-from store.warehouse.tables import Connection, column_types, columns_of, table_exists
 
 READABLE_FROM = "v1.2.0"
 """The earliest DuckDB that reads the published file. By default DuckDB 2 writes what no earlier version can open."""

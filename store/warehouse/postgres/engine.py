@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store.addresses import FORM, AddressError, canonical, parsed, without_password
+from store.warehouse.connection import Connection, Name, Scratch
 from store.warehouse.duckdb.engine import opened
 from store.warehouse.engine import Engine, Excerpt, Readers, WarehouseUnavailableError
 from store.warehouse.postgres.marts import DatabaseReaders
 from store.warehouse.postgres.scratch import scratch
-from store.warehouse.tables import Connection, Name, Scratch
 
 if TYPE_CHECKING:
     import pandas as pd

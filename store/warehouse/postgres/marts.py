@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from store.warehouse.connection import Connection
 from store.warehouse.engine import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
-from store.warehouse.tables import Connection
 
 READER = "leadline_reader"
 """A role without login that can read the published tables and nothing else; give it to those who log in."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from store.warehouse.tables import Connection, Name, Place, ReplayError, Scratch, World, refused
+from store.warehouse.connection import Connection, Name, Place, ReplayError, Scratch, World, refused
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,7 @@ import pytest
 
 from models.declared.lead_features import LEAD_FEATURES
 from store.features.catalogue import COLUMNS, described, replace
-from store.warehouse.tables import columns_of
+from store.warehouse.connection import columns_of
 from store.warehouse.warehouse import Warehouse
 from tests.postgres import database, server
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from store.warehouse.tables import Connection
+    from store.warehouse.connection import Connection
     from tests.homes import Home
 
 META = {"group": "temporal", "unit": "days", "window": "as_of", "null_means": "never"}

@@ -29,8 +29,8 @@ from models.training.training_set import freeze
 from models.untrainable import Untrainable
 from models.versions.candidate import PIPELINE, load
 from store.artifacts import ArtifactStore
+from store.features.certificates import CompiledSql
 from store.features.compiled import Build, write
-from store.features.kept import CompiledSql
 from store.ledger.decisions import why_no_champion
 from store.ledger.predictions import (
     add_predictions,

@@ -16,7 +16,7 @@ from models.training.training_set import freeze
 from models.untrainable import Untrainable
 from models.versions.candidate import evaluate
 from store.artifacts import ArtifactStore
-from store.features.kept import CompiledSql
+from store.features.certificates import CompiledSql
 from store.features.training_rows import matured
 from store.warehouse.warehouse import Extraction, StaleFeaturesError, Warehouse
 from tests.drifting import DECLARED, HORIZON, LAST_DAY, START, fill, world

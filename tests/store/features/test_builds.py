@@ -16,8 +16,8 @@ from models.declaring.declaration import Horizons
 from models.training.outcome_history import OutcomesBegin
 from store.features import builds
 from store.features.builds import BuildEvidence, Built, forget_build, gather_build_evidence, plan_build
+from store.features.certificates import CompiledSql
 from store.features.dbt_project import DBT, DBT_PROJECT, manifest_path
-from store.features.kept import CompiledSql
 from store.warehouse.warehouse import StaleFeaturesError, Warehouse
 
 if TYPE_CHECKING:

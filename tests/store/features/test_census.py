@@ -10,9 +10,9 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from models.declared.registry import DECLARATIONS
+from store.features.certificates import CompiledSql
 from store.features.compiled import microseconds
 from store.features.features_at import answer
-from store.features.kept import CompiledSql
 from store.features.training_rows import census
 from store.warehouse.warehouse import Warehouse
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from assets.platform.resources import Proving
+from store.features.certificates import CompiledSql, UnprovedError, acceptance, failed
 from store.features.compiled import OBSERVATIONS, Build, NotCompiledError, in_order, of_run, read, write
-from store.features.kept import CompiledSql, UnprovedError, acceptance, failed
 from store.proof.counterfactuals import UndeclaredTableError, records_of
-from store.warehouse.tables import Model, columns_of
+from store.warehouse.connection import Model, columns_of
 from tests.dbt.random_crm import CLOCK
 from tests.replayed import VARIABLES
 

@@ -17,9 +17,9 @@ from assets.learning.training_sets import training_set_asset
 from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons
 from store.artifacts import ArtifactStore
+from store.features.certificates import CompiledSql
 from store.features.compiled import NotCompiledError, write
 from store.features.features_at import QuestionError, features_at, stored_ids
-from store.features.kept import CompiledSql
 from store.warehouse.postgres.engine import PostgresConnection
 from store.warehouse.warehouse import StaleFeaturesError
 from tests.dbt.random_crm import CLOCK

@@ -13,8 +13,8 @@ import pytest
 from models.training.outcome_history import AGES, OutcomesBegin, outcomes_begin
 from simulation import simulate
 from store.features.builds import labelled_since, measure_outcomes, variable_of, weeks_of
+from store.features.certificates import CompiledSql
 from store.features.compiled import Build, write
-from store.features.kept import CompiledSql
 from store.warehouse.warehouse import Extraction, Warehouse
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

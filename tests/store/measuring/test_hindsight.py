@@ -19,7 +19,7 @@ from tests.postgres import database
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from store.warehouse.tables import Connection
+    from store.warehouse.connection import Connection
 
 CONVERSION = DECLARATIONS["conversion"]
 CLOCK = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -17,7 +17,7 @@ from tests.postgres import database, server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from store.warehouse.tables import Connection
+    from store.warehouse.connection import Connection
 
 FIRST, SECOND = datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC)
 """Clocks of the extractions."""

@@ -19,7 +19,7 @@ from benchmarks.planted_leaks import CLOCKS, CONTROLS, LEAKS, RELATIONS
 from benchmarks.planting import SUBJECT, Store, copied, planted
 from store.proof.point_in_time import prove
 from store.proof.sample import chosen
-from store.warehouse.tables import ReplayError
+from store.warehouse.connection import ReplayError
 from store.warehouse.warehouse import Warehouse
 from tests.replayed import LEADS, VARIABLES
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from store.features.kept import Certificate
-    from store.warehouse.tables import Connection
+    from store.features.certificates import Certificate
+    from store.warehouse.connection import Connection
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 CAUGHT_BY = {

@@ -62,8 +62,8 @@ def test_an_honest_company_is_not_cut(honest: Days) -> None:
 )
 def test_few_facts_after_a_gap_are_far_from_the_others(before: Days, after: list[tuple[int, int]]) -> None:
     last = before[-1][0]
-    found = last_facts([*before, *((last + days * DAY, facts) for days, facts in after)])
-    assert found.last_day == last
-    assert (found.reason or "").startswith(f"{sum(facts for _, facts in after):,} fact")
-    assert found.reason is not None
-    assert f"after a gap of {after[0][0]} days ({last} to {last + after[0][0] * DAY})" in found.reason
+    last_day, reason = last_facts([*before, *((last + days * DAY, facts) for days, facts in after)])
+    assert last_day == last
+    assert reason is not None
+    assert reason.startswith(f"{sum(facts for _, facts in after):,} fact")
+    assert f"after a gap of {after[0][0]} days ({last} to {last + after[0][0] * DAY})" in reason

@@ -20,9 +20,9 @@ from store.ledger.decisions import record_decision
 from store.ledger.measurements import LOOK, SourceFigure, record_source_health
 from store.ledger.predictions import add_predictions
 from store.ledger.schema import TABLES, ensure
+from store.warehouse.connection import Connection, columns_of, insert_rows, table_exists
 from store.warehouse.engine import Excerpt, WarehouseUnavailableError
 from store.warehouse.postgres.engine import PostgresConnection
-from store.warehouse.tables import Connection, columns_of, insert_rows, table_exists
 from store.warehouse.warehouse import NoExtractionError, Warehouse
 from tests.postgres import database, execute, rows
 

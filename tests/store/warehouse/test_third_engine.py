@@ -15,8 +15,8 @@ from store.places import SettingError
 from store.proof.point_in_time import prove
 from store.publishing.publications import Publication
 from store.settings import settings
+from store.warehouse.connection import columns_of, insert_rows
 from store.warehouse.engine import HISTORY, Excerpt
-from store.warehouse.tables import columns_of, insert_rows
 from store.warehouse.warehouse import ENGINES, Warehouse
 from tests.dbt.random_crm import CLOCK
 from tests.snapshots import published_snapshot

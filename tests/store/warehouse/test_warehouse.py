@@ -12,9 +12,9 @@ import duckdb
 import pytest
 
 from store.source.loading.load import open_warehouse
+from store.warehouse.connection import table_exists
 from store.warehouse.duckdb import engine
 from store.warehouse.engine import WarehouseBusyError
-from store.warehouse.tables import table_exists
 from store.warehouse.warehouse import NoExtractionError, Warehouse
 
 if TYPE_CHECKING:

@@ -143,9 +143,10 @@ def _problem(path: Path, *, whole: bool) -> str | None:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=SQLITE_SECONDS)) as connection:
             is_checked = whole or path.stat().st_size <= SMALL_BYTES
             found = connection.execute("pragma quick_check(1)").fetchall() if is_checked else [("ok",)]
+            # what is no database at all says so here, however new or large it is
+            is_empty = not connection.execute("select 1 from sqlite_schema limit 1").fetchall()
             # one that another process has just begun has no tables for a moment
-            is_new = time.time() - path.stat().st_mtime < NEW_SECONDS
-            if not is_new and not connection.execute("select 1 from sqlite_schema limit 1").fetchall():
+            if is_empty and time.time() - path.stat().st_mtime >= NEW_SECONDS:
                 return "it has no tables"
     except sqlite3.OperationalError:
         # locked, not readable, on a disk that is full: the damage is not in the file
@@ -163,18 +164,19 @@ def reconcile(instance: dg.DagsterInstance) -> list[str]:
     list of str
         The identifiers of those runs.
     """
-    records = instance.get_run_records(dg.RunsFilter(statuses=list(IN_PROGRESS)))
-    for record in records:
+    in_progress = dg.RunsFilter(statuses=list(IN_PROGRESS))
+    for record in instance.get_run_records(in_progress):
         # to mark a run failed is to write into its log
         log = Path(instance.root_directory) / "history" / "runs" / f"{record.dagster_run.run_id}.db"
         _set_damaged_aside(log, whole=True)
+    # some may have ended while their logs were looked at
     evidence = [
         RunEvidence(
             run_id=record.dagster_run.run_id,
             updated_at=record.update_timestamp.replace(tzinfo=UTC),
             process_ids=_process_ids(instance, record.dagster_run),
         )
-        for record in records
+        for record in instance.get_run_records(in_progress)
     ]
     dead = dead_runs(evidence, _running_since())
     for run_id in dead:
