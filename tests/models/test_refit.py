@@ -463,7 +463,7 @@ LEAKS = {
     # what is published
     "a published fit that learns from the census": Leak(
         step=training.train,
-        code="fit(declaration, features, label, sample_weights(frame, declaration, clock))",
+        code="fit(chosen, features, label, sample_weights(frame, declaration, clock))",
         instead=f"(lambda also: fit(declaration, also.features, also.label, also.weights))({CENSUS})",
         change=with_another_census,
         moves="published pipeline: rows",

@@ -152,8 +152,8 @@ class Place:
             for model, version in KNOWN:
                 connection.execute(
                     "insert into ml.ml_models select $1, $2, 't', 30, 1, 1, timestamptz '2026-01-01', "
-                    "timestamptz '2026-01-01', 'a', 's', '{}', '{}', '[]', '{}', timestamptz '2026-01-01', null, null "
-                    "where not exists (select 1 from ml.ml_models where version = $2)",
+                    "timestamptz '2026-01-01', 'a', 's', '{}', '{}', '[]', '{}', timestamptz '2026-01-01', null, null, "
+                    "null where not exists (select 1 from ml.ml_models where version = $2)",
                     [model, version],
                 )
 
