@@ -131,13 +131,14 @@ def train(
     )
     task = declaration.task
     baseline = task.baseline(label[sides.train])
-    chosen, contest = choose_estimator(declaration, frame[sides.train], rows.rows(sides.train))
+    learnt, tested = rows.rows(sides.train), rows.rows(sides.test)
+    chosen, contest = choose_estimator(declaration, frame[sides.train], learnt)
     segments = frame.loc[sides.test, [name for name in view.segments if name in frame.columns]]
     evaluation, predicted = assess(
         chosen,
         version,
-        rows.rows(sides.train),
-        rows.rows(sides.test),
+        learnt,
+        tested,
         baseline,
         segments,
         _census(declaration, training_set, sides.cut),
@@ -180,7 +181,7 @@ def train(
                 "features": training_set.features,
                 "typical": {name: _typical(features[name], kind) for name, kind in training_set.features.items()},
                 "baseline": baseline,
-                "interval": task.residuals(rows.rows(sides.test).predicted(predicted, task)),
+                "interval": task.residuals(tested.predicted(predicted, task)),
                 "ranges": learnt_ranges(features, rows.entities, view.ranges, declaration.row_weight),
                 "rows": len(frame),
                 "entities": training_set.manifest["entities"],
