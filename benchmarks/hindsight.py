@@ -309,7 +309,7 @@ def _look(connection: Connection, whole: Build, declared: ModelDeclaration, sour
     plain = test.predicted(np.tile(declared.task.baseline(train.label), (len(test), 1)), declared.task)
     ranked, shuffled = importance(fitted, test, declared.task, declared.seed)
     extraction = Extraction(
-        as_of=END, load_number=1, source=source, mapping="contract", closing_outcomes=["not_interested"],
+        as_of=END, load_number=1, source=source, mapping="contract", closing={"closing_outcomes": ["not_interested"]},
         silence_closes_after_days=None, horizon_days={}, assumptions=[],
     )  # fmt: skip
     recent = recent_rows(connection, declared, extraction)

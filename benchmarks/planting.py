@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchmarks.planted_leaks import DUCKDB, POSTGRES
+from models.declared.lead_features import LEAD_FEATURES
 from store.features.compiled import Build, NotCompiledError, microseconds
 from store.features.sql_review import RefusedSqlError
 from store.proof.counterfactuals import UndeclaredTableError
@@ -24,12 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.planted_leaks import Leak
     from store.warehouse.connection import Connection, Model
 
-SUBJECT = Subject(
-    view=("features", "lead_features"),
-    key="lead_id",
-    labels=(("labels", "conversion"), ("labels", "next_action")),
-    at_census=(("intermediate", "lead_values"),),
-)
+SUBJECT = Subject(feature_view=LEAD_FEATURES, labels=(("labels", "conversion"), ("labels", "next_action")))
 _DATABASE = re.compile(r'"[^"]+"(\."[^"]+"\."[^"]+")')
 _LAST = re.compile(r"select \* from (\w+)\s*$")
 

@@ -87,7 +87,7 @@ def set_aside(path: Path) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder where there is none; a file in its place, or a link that leads nowhere, is set aside."""
+    """Make a folder where there is none; a file in its place, or a link that points nowhere, is set aside."""
     if os.path.lexists(path) and not path.is_dir():
         set_aside(path)
     path.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,7 @@ nightly_scores = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description=(
-        "Every night at 02:30 UTC: scores the open leads, and checks the source and the drift of each model, on which "
+        "Every night at 02:30 UTC: scores what is open, and checks the source and the drift of each model, on which "
         "retrain_sensor acts. While `make ui` (or a Dagster daemon) runs."
     ),
 )

@@ -114,8 +114,8 @@ class _Files:
 
 def simulate(
     out: Path,
-    *,
     leads: int = 10_000,
+    *,
     months: int = 18,
     seed: int = 22,
     start: date = date(2025, 1, 1),

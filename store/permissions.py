@@ -25,7 +25,7 @@ class AccessError(ValueError):
 def close_home(home: Path) -> None:
     """Make the home, or one of an earlier state, a folder whose files its owner alone can read.
 
-    What belongs to others, as the files of a server, and what links lead to, are left as they are.
+    What belongs to others, as the files of a server, and what links point to, are left as they are.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def _open_folder(folder: Path, group: str | None) -> None:
 
 
 def _refuse_planted(folder: Path, *files: Path) -> None:
-    """Refuse a folder in which another user could put something, and links, which lead elsewhere."""
+    """Refuse a folder in which another user could put something, and links, which point elsewhere."""
     if (owner := folder.stat().st_uid) != os.geteuid():
         raise AccessError(
             f"expected a folder of the user {_user(os.geteuid())}, who publishes, found {folder} of the user "

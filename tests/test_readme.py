@@ -65,11 +65,11 @@ def test_its_python_runs(folder: Path, own: Home) -> None:
         said.append(done.stdout)
     asked = [row["lead_id"] for row in csv.DictReader(io.StringIO(QUESTION))]
     header, *rows = said[1].splitlines()
-    assert header.split()[:3] == ["lead_id", "as_of", "lead_state"]
+    assert header.split()[:3] == ["lead_id", "as_of", "entity_state"]
     assert re.search("open|closed", said[1])
     # as many rows as the question, in its order
     assert [row.split()[1] for row in rows] == asked
-    (shown,) = (each for each in blocks("") if "lead_state" in each)
+    (shown,) = (each for each in blocks("") if "entity_state" in each)
     assert header.split() == shown.splitlines()[0].split()
 
 

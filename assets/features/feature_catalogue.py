@@ -30,7 +30,7 @@ from store.warehouse.warehouse import Warehouse
     owners=["team:data-engineering"],
     description=(
         "One row per feature: description, unit, group, window, what a null means, the share of nulls, the feature "
-        "that orders leads most alike, and what it is worth to the champion of each model."
+        "that orders the rows most alike, and what it is worth to the champion of each model."
     ),
     pool=WAREHOUSE_POOL,
 )

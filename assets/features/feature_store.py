@@ -11,7 +11,7 @@ from assets.platform import keys
 from assets.platform.dbt import Dbt, build, layer_assets
 from models.declared.registry import FEATURE_VIEWS
 from models.declaring.declaration import Horizons
-from store.features.builds import forget_build, gather_build_evidence, plan_build, variable_of
+from store.features.builds import forget_build, gather_build_evidence, plan_build, variables_of
 from store.features.certificates import CompiledSql
 from store.features.compiled import microseconds
 from store.warehouse.warehouse import Warehouse
@@ -60,10 +60,10 @@ def build_features(
     plan = plan_build(evidence)
     context.log.info(plan.reason)
     variables = {"load_number": evidence.now.load_number, "build_code": evidence.now.code}
-    if evidence.outcomes is not None:
-        variables |= variable_of(evidence.outcomes)
-        if evidence.outcomes.since is not None:
-            context.log.warning(f"labels.conversion: {evidence.outcomes.reason}")
+    variables |= variables_of(evidence.outcomes)
+    for label, outcomes in evidence.outcomes.items():
+        if outcomes.since is not None:
+            context.log.warning(f"labels.{label}: {outcomes.reason}")
     # written again at the end: a build that stops half-way leaves nothing that an increment could rest on
     forget_build(warehouse)
     if plan.since is None:

@@ -31,13 +31,7 @@ NAMED = 8
 def subject(view: FeatureView) -> Subject:
     """Return a feature view with the labels of the models that learn from it."""
     learnt = [declaration for declaration in DECLARATIONS.values() if declaration.feature_view == view]
-    schema, _, values = view.entity.values.partition(".")
-    return Subject(
-        view=(view.schema, view.name),
-        key=view.key,
-        labels=tuple(dict.fromkeys(("labels", each.label) for each in learnt)),
-        at_census=((schema, values),) if values else (),
-    )
+    return Subject(feature_view=view, labels=tuple(dict.fromkeys(("labels", each.label) for each in learnt)))
 
 
 def point_in_time_check(view: FeatureView) -> dg.AssetChecksDefinition:
@@ -122,8 +116,8 @@ def result(certificate: Certificate, view: Name, *, accepted: bool = False) -> d
             "rows_by_variant": dg.MetadataValue.json(certificate.rows_by_variant),
             "features": len(certificate.features),
             "not_exercised": ", ".join(certificate.not_exercised) or "none",
-            "leads": certificate.leads,
-            "leads_share": certificate.leads_share,
+            "entities": certificate.entities,
+            "entities_share": certificate.entities_share,
             "seconds": round(certificate.seconds, 2),
             "proved_at": dg.MetadataValue.timestamp(certificate.proved_at),
             "clock": dg.MetadataValue.timestamp(certificate.as_of),
@@ -151,7 +145,7 @@ def _result(
 
 def _table(differences: Sequence[Difference]) -> dg.TableMetadataValue:
     first = {(each.table, each.column, each.variant): each for each in reversed(differences)}
-    header = ("column", "replay", "T", "rows", "lead", "as of", "in the store", "in the replay")
+    header = ("column", "replay", "T", "rows", "entity", "as of", "in the store", "in the replay")
     return metadata_table(
         header,
         (

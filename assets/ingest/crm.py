@@ -166,7 +166,7 @@ def _refuse_to_score(run: Iterable[dg.AssetKey], lost: str) -> None:
 
 def _last_source(instance: dg.DagsterInstance) -> str | None:
     """Return the source of the last extraction, as Dagster's event log knows it."""
-    last = latest_materialization(instance, keys.crm("leads"))
+    last = latest_materialization(instance, keys.crm(next(iter(TABLES))))
     return None if last is None or "source" not in last.metadata else str(last.metadata["source"])
 
 

@@ -1,7 +1,7 @@
 """Layer `training_set`: frozen, hashed snapshots of observations, features and matured labels, one asset per model.
 
 The same asset answers questions: with ``entities`` in its configuration it writes the features and labels of those
-leads and times, and leaves the training set that models learn from as it is.
+entities and times, and leaves the training set that models learn from as it is.
 """
 
 import os
@@ -23,7 +23,7 @@ from models.untrainable import Untrainable, UntrainableError
 from store.artifacts import ArtifactStore
 from store.features.builds import labelled_since
 from store.features.certificates import CompiledSql
-from store.features.features_at import LEAD_ID, STATE, QuestionError, features_at
+from store.features.features_at import STATE, QuestionError, features_at
 from store.features.training_rows import census, matured, require_facts
 from store.measuring.hindsight import recent_rows
 from store.warehouse.warehouse import Warehouse
@@ -35,9 +35,9 @@ class Question(dg.Config):
     entities: str | None = Field(
         default=None,
         description=(
-            "A CSV or Parquet file, or schema.table of the warehouse, with lead_id and as_of (with a zone). Its "
-            "features and labels are written as a Parquet file with as many rows, in its order. Unset: freeze the "
-            "training set of the model."
+            "A CSV or Parquet file, or schema.table of the warehouse, with the key of the entities and as_of (with a "
+            "zone). Its features and labels are written as a Parquet file with as many rows, in its order. Unset: "
+            "freeze the training set of the model."
         ),
     )
 
@@ -129,7 +129,13 @@ def _answered(
 ) -> dict[str, Any]:
     """Answer a question into a file that is named by its content; return what the UI shows of it."""
     try:
-        frame = features_at(entities, labels=[declaration.label], warehouse=warehouse, compiled=compiled.path)
+        frame = features_at(
+            entities,
+            labels=[declaration.label],
+            view=declaration.feature_view.name,
+            warehouse=warehouse,
+            compiled=compiled.path,
+        )
     except QuestionError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
     folder = artifacts.answers(declaration.name)
@@ -142,9 +148,9 @@ def _answered(
         "dagster/row_count": len(frame),
         "answer": dg.MetadataValue.path(answer),
         "question": entities,
-        "entities": int(frame[LEAD_ID].nunique()),
+        "entities": int(frame[declaration.feature_view.key].nunique()),
         "labelled": int(frame[declaration.label_column].notna().sum()),
-        "lead_states": dg.MetadataValue.json({str(k): int(n) for k, n in frame[STATE].value_counts().items()}),
+        "entity_states": dg.MetadataValue.json({str(k): int(n) for k, n in frame[STATE].value_counts().items()}),
         "first_as_of": str(frame[AS_OF].min()),
         "last_as_of": str(frame[AS_OF].max()),
     }

@@ -1,4 +1,4 @@
-"""Layer `retrain_decision`: what the measurements of drift and of the source lead to, in the ledger of decisions.
+"""Layer `retrain_decision`: what follows from the measurements of drift and of the source, in the ledger of decisions.
 
 The decision is made here, where the warehouse is open; `orchestration.sensors` reads it from Dagster's event log.
 """

@@ -65,7 +65,7 @@ class CrmSource:
         if not folder.exists():
             from simulation import simulate
 
-            simulate(folder, leads=self.simulation_leads, months=self.simulation_months, seed=self.simulation_seed)
+            simulate(folder, self.simulation_leads, months=self.simulation_months, seed=self.simulation_seed)
         return str(folder)
 
 

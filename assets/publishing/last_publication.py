@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from assets.platform import keys
 from assets.platform.event_log import latest_materialization
+from models.declared.registry import SCORED
 from store.publishing.publications import Publication, read
 from store.warehouse.engine import HISTORY, SCORES, Standing, known_versions
 from store.warehouse.warehouse import Warehouse
@@ -51,8 +52,8 @@ def why_lost(warehouse: Warehouse, publication: Publication, instance: dg.Dagste
         else f"What readers had in {readers.place} is gone as well, and comes back with a backup alone"
     )
     return (
-        f"{warehouse.shown}: expected the warehouse that has published {published.rows.get(SCORES, 0):,} leads{clock} "
-        f"and {published.rows[HISTORY]:,} rows of history, found one in which no model was ever trained: it was "
-        f"deleted, emptied, or is another one. {kept}. Lost with it are its ledgers (schema ml), the bounds of the "
-        "grades, and overwritten values that only earlier extractions saw (raw.changes)."
+        f"{warehouse.shown}: expected the warehouse that has published {published.rows.get(SCORES, 0):,} "
+        f"{SCORED.entity.plural}{clock} and {published.rows[HISTORY]:,} rows of history, found one in which no model "
+        f"was ever trained: it was deleted, emptied, or is another one. {kept}. Lost with it are its ledgers (schema "
+        "ml), the bounds of the grades, and overwritten values that only earlier extractions saw (raw.changes)."
     )

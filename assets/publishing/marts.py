@@ -27,7 +27,7 @@ from store.publishing.publications import (
     write,
 )
 from store.warehouse.connection import Connection
-from store.warehouse.engine import HISTORY, Found, Standing, known_versions
+from store.warehouse.engine import HISTORY, SCORES, Found, Standing, known_versions
 from store.warehouse.postgres.marts import READER
 from store.warehouse.warehouse import Warehouse
 
@@ -128,7 +128,7 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
             )
             if replacement.goes_back:
                 context.log.warning(
-                    f"marts.lead_scores: the scores as of {built.as_of} take the place of later ones, as of "
+                    f"marts.{SCORES}: the scores as of {built.as_of} take the place of later ones, as of "
                     f"{published.as_of}. marts.{HISTORY} keeps both."
                 )
             losses.extend(findings(replacement))
@@ -160,7 +160,7 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata={
                 **metadata,
-                "dagster/row_count": standing.rows["lead_scores"],
+                "dagster/row_count": standing.rows[SCORES],
                 "rows": dg.MetadataValue.json(dict(standing.rows)),
                 **({"accepted": dg.MetadataValue.md(bullets(losses))} if losses else {}),
             }

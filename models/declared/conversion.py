@@ -52,6 +52,7 @@ CONVERSION = ModelDeclaration(
     task=Binary(("converted",)),
     estimator=estimator,
     row_weight=SILENCE,
+    since_outcomes=True,
     primary_metric="auc",
     gates={"auc": 0.7, "ece_10": 0.05, **COST_GATES},
     requires=(

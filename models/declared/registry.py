@@ -6,10 +6,14 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
+from typing import TypeVar
 
 import models.declared
 from models.declaring.declaration import ModelDeclaration
 from models.declaring.entity import DeclarationError
+from models.declaring.scored_table import ScoredTable
+
+Declared = TypeVar("Declared")
 
 
 def register(declarations: Iterable[ModelDeclaration]) -> Mapping[str, ModelDeclaration]:
@@ -58,14 +62,19 @@ def label_horizons(declarations: Iterable[ModelDeclaration]) -> dict[str, int]:
     return {label: each.horizon_days for label, each in learners.items()}
 
 
-def declared() -> list[ModelDeclaration]:
-    """Return the declarations that stand in the modules of this folder, by the names of the modules."""
-    modules = [import_module(f"{__package__}.{each.name}") for each in iter_modules(models.declared.__path__)]
-    found = [each for module in modules for each in vars(module).values() if isinstance(each, ModelDeclaration)]
+def declared(kind: type[Declared]) -> list[Declared]:
+    """Return the declarations of a kind that stand in the modules of this folder, by the names of the modules."""
+    # this module may be there under another name as well
+    names = sorted({each.name for each in iter_modules(models.declared.__path__)} - {__name__.rpartition(".")[2]})
+    modules = [import_module(f"{__package__}.{name}") for name in names]
+    found = [each for module in modules for each in vars(module).values() if isinstance(each, kind)]
     # a module may name the declaration of another one
     return list({id(each): each for each in found}.values())
 
 
-DECLARATIONS = register(declared())
+DECLARATIONS = register(declared(ModelDeclaration))
+
+(SCORED,) = declared(ScoredTable)
+"""The published table of scores."""
 
 FEATURE_VIEWS = {each.feature_view.name: each.feature_view for each in DECLARATIONS.values()}

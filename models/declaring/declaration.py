@@ -99,13 +99,16 @@ class ModelDeclaration:
         The skill, on held-out rows or on a census, from which on the model is too good to be believed.
     max_skill_alone : float
         That of a single feature (`models.evaluation.hindsight.Alone`).
+    since_outcomes : bool
+        Whether its label exists only from when the source records how entities end (`Entity.outcomes`). The label model
+        reads the variable ``<label>_since_us``.
     requires : tuple of RequiredFacts
         At least one fact of each must be known before the clock, or the model is not trained.
     seed : int
     drift : DriftPolicy
         When a difference between the champion's world and the present one counts as drift.
     retrain : RetrainPolicy
-        When drift or age lead to a new training.
+        When drift or age ask for a new training.
     """
 
     name: str
@@ -128,6 +131,7 @@ class ModelDeclaration:
     max_skill_loss: float = 0.02
     max_skill: float = 0.7
     max_skill_alone: float = 0.6
+    since_outcomes: bool = False
     requires: tuple[RequiredFacts, ...] = ()
     seed: int = 7
     drift: DriftPolicy = field(default_factory=DriftPolicy)

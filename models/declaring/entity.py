@@ -21,7 +21,15 @@ class Entity:
     key : str
         The column that identifies it everywhere: one text.
     table : str
-        Table with one row per entity as it is today, by `key`.
+        Table with one row per entity as it is today, by `key`, with ``known_us``, the microseconds since 1970 from
+        which it was known.
+    created : str
+        The column of it that its observations have as `split_by`.
+    observations : str
+        Table with one row per observation: `key`, ``as_of``, ``as_of_us``, ``observation_kind`` and `split_by`. Every
+        model that depends on what is observed reads it.
+    closings : str
+        Table with ``closed_us`` by `key`, of those that have closed. Observations end there. Empty where none closes.
     columns : mapping of str to str
         Columns of it that training rows carry to be told apart by, by the name that they get there. They are
         overwritten, so nothing is learnt from them.
@@ -33,22 +41,29 @@ class Entity:
     facts : str
         Table with one row per fact, with ``known_us``, the microseconds since 1970 from which it was known.
     settles : str
-        Which facts settle an entity, well or badly, as SQL on the columns of `facts`; ``{closing_outcomes}`` stands for
-        the outcomes of interactions that the source mapping lists as closing.
+        Which facts settle an entity, well or badly, as SQL on the columns of `facts`. The name of a list of words that
+        close an entity (`store.warehouse.warehouse.Extraction.closing`) stands in it in braces.
     settling_statuses : str
-        Where statuses of the entity itself settle it: the SELECT of the key and ``known_us``, with
-        ``{closing_lead_statuses}`` for those that the source mapping lists.
+        Where statuses of the entity itself settle it: the SELECT of the key and ``known_us``, with such names.
+    outcomes : str
+        How entities ended, for those of which labels exist only from when the source records it: the SELECT on schema
+        ``raw`` of ``created``, ``succeeded`` and ``refused`` (seconds since 1970, or null) of each that was there
+        before ``$1``, with such names.
     """
 
     name: str
     key: str
     table: str
+    created: str
     split_by: str
+    observations: str
+    closings: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     values: str = ""
     facts: str = ""
     settles: str = ""
     settling_statuses: str = ""
+    outcomes: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an entity that settles without facts."""

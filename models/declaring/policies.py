@@ -93,7 +93,7 @@ class DriftPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainPolicy:
-    """When drift or age lead to a new training. Days are days of the data's clock.
+    """When drift or age ask for a new training. Days are days of the data's clock.
 
     Parameters
     ----------

@@ -164,7 +164,7 @@ def measure_one_sided(
 
     A value that a person enters when an entity is settled stands, in the source of today, in all its earlier rows, and
     in no row of an entity that is still open. An honest value occurs in open ones as well: in those of the clock about
-    as often as in earlier rows of the same age and silence, and, unless it leads to the end within days, also in
+    as often as in earlier rows of the same age and silence, and, unless the end follows within days, also in
     earlier rows of entities that are open still. Only a value that is missed in both is a sign of hindsight. Likewise a
     value that is removed when an entity is settled stands in no row of a settled one; there it is asked only whether
     there is a value at all.

@@ -1,15 +1,24 @@
 """Where the outcomes of a source begin: a CRM that was filled later than it was opened has no ends of early entities.
 
 An observation before that time would be labelled as lost although nobody wrote down what came of it. A pure function
-from counts to a verdict; `store.features.builds` counts.
+from when entities began and ended to a verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from math import log
+from typing import TYPE_CHECKING
+
+from models.declaring.entity import Entity
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+DAY = 86_400.0
 
 AGES = (0, 7, 14, 28, 56, 112, 224)
 """Lower bounds, in days, of the bands of age in which entities are counted: young ones end at other rates."""
@@ -58,7 +67,7 @@ class OutcomesBegin:
     reason: str
 
 
-def outcomes_begin(weeks: Sequence[Week]) -> OutcomesBegin:
+def outcomes_begin(weeks: Sequence[Week], entity: Entity) -> OutcomesBegin:
     """Decide from when on outcomes are recorded.
 
     For each possible beginning, what came before it is held against what those that were open then would have
@@ -71,6 +80,7 @@ def outcomes_begin(weeks: Sequence[Week]) -> OutcomesBegin:
     ----------
     weeks : sequence of Week
         In order, from the first entity to the clock.
+    entity : Entity
     """
     import numpy as np
 
@@ -98,5 +108,59 @@ def outcomes_begin(weeks: Sequence[Week]) -> OutcomesBegin:
     return OutcomesBegin(
         since,
         f"Outcomes are recorded from about {since} on: before it {came:,} came, of {expected:,.0f} to be expected of "
-        "leads of the same age. Earlier observations have no label.",
+        f"{entity.plural} of the same age. Earlier observations have no label.",
     )
+
+
+def weeks_of(ends: pd.DataFrame, clock: datetime) -> list[Week]:
+    """Count open entities and successes by week, from the Monday before the first entity, and by age.
+
+    Parameters
+    ----------
+    ends : DataFrame
+        One row per entity: when it was ``created``, ``succeeded`` and ``refused``, in seconds since 1970, or NaN.
+    clock : datetime
+    """
+    import numpy as np
+
+    if ends.empty:
+        return []
+    end = clock.timestamp()
+    # 1970-01-05 was a Monday
+    first = (ends["created"].min() // DAY - 4) // 7 * 7 + 4
+    number = int((end / DAY - first) // 7) + 1
+    created = ends["created"].to_numpy() / DAY - first
+    succeeded = np.maximum(ends["succeeded"].to_numpy() / DAY - first, created)
+    until = np.fmin(
+        np.fmin(succeeded, np.maximum(ends["refused"].to_numpy() / DAY - first, created)), end / DAY - first
+    )
+    until = np.where(np.isnan(until), end / DAY - first, until)
+    is_success = ~np.isnan(succeeded) & (succeeded <= until)
+    open_days = np.zeros((number, len(AGES)))
+    outcomes = np.zeros((number, len(AGES)), dtype=int)
+    edges = np.arange(number + 1) * 7.0
+    for band, low in enumerate(AGES):
+        high = AGES[band + 1] if band + 1 < len(AGES) else np.inf
+        start, stop = created + low, np.fmin(created + high, until)
+        there = stop > start
+        # days that have passed by an edge, summed over intervals: each is a ramp from its start to its stop
+        passed = _ramps(start[there], edges) - _ramps(stop[there], edges)
+        open_days[:, band] = np.diff(passed)
+        age = succeeded - created
+        ended = is_success & (age >= low) & (age < high)
+        outcomes[:, band] = np.bincount((succeeded[ended] // 7).astype(int), minlength=number)[:number]
+    monday = datetime.fromtimestamp(first * DAY, UTC).date()
+    return [
+        Week(monday + timedelta(weeks=week), tuple(open_days[week].tolist()), tuple(outcomes[week].tolist()))
+        for week in range(number)
+    ]
+
+
+def _ramps(points: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return for each edge the sum of how far it lies beyond each point, where it does."""
+    import numpy as np
+
+    ordered = np.sort(points)
+    before = np.searchsorted(ordered, edges)
+    sums = np.concatenate([[0.0], np.cumsum(ordered)])
+    return before * edges - sums[before]

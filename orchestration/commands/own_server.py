@@ -210,7 +210,7 @@ class Server:
             # a crash has left it empty or damaged, with which no server starts
             set_aside(self._said_file)
         if self._password() is None:
-            # no link leads the secret elsewhere
+            # no link takes the secret elsewhere
             with os.fdopen(os.open(self.password_file, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW), "w") as file:
                 file.write(f"*:*:*:{SUPERUSER}:{secrets.token_hex(32)}\n")
         if not (self.data / "PG_VERSION").exists():

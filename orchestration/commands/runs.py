@@ -132,7 +132,7 @@ def _problem(path: Path, *, whole: bool) -> str | None:
         If this user may not use it.
     """
     if not path.is_file():
-        return "a folder" if path.is_dir() else "a link that leads nowhere, a pipe or a device"
+        return "a folder" if path.is_dir() else "a link that points nowhere, a pipe or a device"
     if not os.access(path, os.R_OK | os.W_OK):
         raise SettingError(
             f"{path}: expected a database of Dagster that this user can read and write, found one that it cannot. Give "

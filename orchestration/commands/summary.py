@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from models.artifacts import ArtifactMismatchError
-from models.declared.lead_features import LEAD_FEATURES
-from models.declared.registry import DECLARATIONS
+from models.declared.registry import DECLARATIONS, FEATURE_VIEWS, SCORED
+from models.declaring.declaration import ModelDeclaration
+from models.declaring.feature_view import FeatureView
 from store.addresses import without_password
 from store.artifacts import ArtifactStore
 from store.features.builds import labelled_since
@@ -39,9 +40,9 @@ def summarize(current: Settings) -> str:
             *(f"note       {assumption}" for assumption in extraction.assumptions),
             *overridden(current, extraction),
             *(f"accepted   {sentence}" for sentence in extraction.accepted),
-            *_proof(current, extraction.as_of),
+            *(line for view in FEATURE_VIEWS.values() for line in _proof(current, extraction.as_of, view)),
             *_labels(current, extraction.as_of),
-            *(_model(connection, artifacts, name) for name in DECLARATIONS),
+            *(_model(connection, artifacts, each) for each in DECLARATIONS.values()),
             _source(connection, first=extraction.load_number == 1),
             *(_drift(connection, name) for name in DECLARATIONS),
         ]
@@ -56,28 +57,27 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     ).fetchall()
     logs = {model: log for model, *log in found}
     scoring = [name for name in DECLARATIONS if name in logs and logs[name][0]]
-    open_leads, scored, value = connection.execute(
-        "select count(*), count(coalesce(conversion_model_version, action_model_version)), sum(expected_value) "
-        "from marts.lead_scores"
+    table, of_open = f"marts.{SCORED.name}", f"open {SCORED.entity.plural}"
+    total = f"sum({SCORED.total})" if SCORED.total else "null"
+    listed, scored, value = connection.execute(
+        f"select count(*), count(coalesce({', '.join(SCORED.versions)})), {total} from {table}"
     ).fetchall()[0]
     unscored = [f"unscored   {name}: {reason}" for name, (_, reason, _) in sorted(logs.items()) if reason is not None]
     if not scored:
-        of = f"none of {open_leads:,} open leads has a score" if open_leads else "no lead is open"
+        of = f"none of {listed:,} {of_open} has a score" if listed else f"no {SCORED.entity.name} is open"
         return [], [f"scored     nothing is scored: {of}, as of {clock}", *unscored]
-    by_grade = connection.execute(
-        "select grade, count(*) from marts.lead_scores where grade is not null group by grade order by grade"
-    ).fetchall()
-    by_action = connection.execute(
-        "select next_best_action, count(*) from marts.lead_scores where next_best_action is not null "
-        "group by next_best_action order by 2 desc, 1"
-    ).fetchall()
     by = "" if len(scoring) == len(DECLARATIONS) else f" by {', '.join(scoring)} alone"
-    worth = "" if value is None else f"; expected value {value:,.0f}"
-    lines = [f"scored     {scored:,} of {open_leads:,} open leads{by}, as of {clock}{worth}"]
-    if by_grade:
-        lines.append("grades     " + ", ".join(f"{grade} {n:,}" for grade, n in by_grade))
-    if by_action:
-        lines.append("actions    " + ", ".join(f"{action} {n:,}" for action, n in by_action))
+    worth = "" if value is None else f"; {SCORED.total_words} {value:,.0f}"
+    lines = [f"scored     {scored:,} of {listed:,} {of_open}{by}, as of {clock}{worth}"]
+    grades = {grade for each in DECLARATIONS.values() for grade in each.grades}
+    for heading, column in SCORED.counted.items():
+        counted = connection.execute(
+            f"select {column}, count(*) from {table} where {column} is not null group by 1 order by 1"
+        ).fetchall()
+        if not {value for value, _ in counted} <= grades:
+            counted.sort(key=lambda each: -each[1])
+        if counted:
+            lines.append(f"{heading:<11}" + ", ".join(f"{value} {n:,}" for value, n in counted))
     outside = {name: logs[name][2] for name in scoring}
     if beyond := [f"{n:,} by {name} ({_causes(connection, name)})" for name, n in outside.items() if n]:
         lines.append(f"marked     scored outside of what was learnt from: {', '.join(beyond)} (…_outside_training)")
@@ -113,7 +113,8 @@ def _rejects(connection: Connection) -> str:
     return f"rejects    {sum(n for *_, n in rows):,}: {shown}{', …' if len(rows) > 4 else ''} → raw.rejects"
 
 
-def _model(connection: Connection, artifacts: ArtifactStore, name: str) -> str:
+def _model(connection: Connection, artifacts: ArtifactStore, declaration: ModelDeclaration) -> str:
+    name = declaration.name
     row = connection.execute(
         "select decisions.outcome, decisions.reason, versions.version, versions.metrics, versions.baseline, "
         "versions.missed_gates, champions.version, versions.census, decisions.evidence "
@@ -137,7 +138,7 @@ def _model(connection: Connection, artifacts: ArtifactStore, name: str) -> str:
     )
     lines = [f"model      {name} {version}: {figures}"]
     if census is not None:
-        lines.append(f"           census: {_census(json.loads(census))}")
+        lines.append(f"           census: {_census(json.loads(census), declaration.feature_view.entity.plural)}")
     if confirmed := _confirmed(json.loads(evidence)):
         lines.append(f"           suspected of hindsight, and confirmed by a person: {confirmed}")
     if outcome == "refuse":
@@ -158,16 +159,16 @@ def _confirmed(evidence: dict[str, Any]) -> str:
     return ", ".join(name for name in dict.fromkeys(suspected) if name in evidence.get("confirmed", ()))
 
 
-def _census(census: dict[str, Any]) -> str:
+def _census(census: dict[str, Any], entities: str) -> str:
     totals = ", ".join(
         f"{each['outcome']} expected {each['expected']:,.0f}, happened {each['actual']:,}" for each in census["totals"]
     )
-    # a lead counts once for each clock at which it was open, and so does what happened to it
-    return f"of {census['rows']:,} leads by day, open at {len(census['clocks'])} past clocks: {totals}"
+    # an entity counts once for each clock at which it was open, and so does what happened to it
+    return f"of {census['rows']:,} {entities} by day, open at {len(census['clocks'])} past clocks: {totals}"
 
 
-def _proof(current: Settings, as_of: datetime) -> list[str]:
-    if (certificate := CompiledSql(root=str(current.compiled)).certificate(LEAD_FEATURES.name, as_of)) is None:
+def _proof(current: Settings, as_of: datetime, view: FeatureView) -> list[str]:
+    if (certificate := CompiledSql(root=str(current.compiled)).certificate(view.name, as_of)) is None:
         return []
     said = json.loads(certificate)
     if "error" in said:
@@ -178,7 +179,8 @@ def _proof(current: Settings, as_of: datetime) -> list[str]:
         if said["passed"]
         else f"values that were not known then, and a person accepted this build: {names}"
     )
-    of = "all leads" if said["leads_share"] == 1 else f"{said['leads_share']:.0%} of the leads, others at each clock"
+    share, entities = said["entities_share"], view.entity.plural
+    of = f"all {entities}" if share == 1 else f"{share:.0%} of the {entities}, others at each clock"
     replayed = f"replayed at {len(said['moments'])} moments for {of}"
     lines = [f"proof      {said['rows']:,} rows of {said['features']} features, {replayed}: {verdict}"]
     if said["not_exercised"]:
@@ -244,7 +246,7 @@ def _places(current: Settings, warehouse: Warehouse, artifacts: ArtifactStore) -
     if current.warehouse_of_home == OWN_SERVER:
         readers += f", while `{ui_command(current)}` runs, at the address that it prints"
     return [
-        f"scores     {readers} (marts.lead_scores, marts.lead_score_history; for readers)",
+        f"scores     {readers} (marts.{SCORED.name}, marts.{SCORED.history}; for readers)",
         f"warehouse  {warehouse.shown} (the pipeline's own{alone})",
         f"artifacts  {current.artifacts} (training sets and models, each with its manifest)",
         f"docs       {artifacts.docs} (every table and column; open it in a browser)",

@@ -169,7 +169,7 @@ def serve(folder: str, port: int, addresses: Sequence[str]) -> int:
         server = ReportServer(folder, port, addresses)
     except OSError as error:
         sys.stderr.write(
-            f"Leadline: port {port} is not free ({error.strerror}), so the links to reports lead elsewhere. "
+            f"Leadline: port {port} is not free ({error.strerror}), so the links to reports go elsewhere. "
             f"Set LEADLINE_REPORTS_PORT to another port, or open the files in {folder}.\n"
         )
         return 1

@@ -33,7 +33,7 @@ class Difference:
     @property
     def sentence(self) -> str:
         """What was found, in words."""
-        # the replays ask for leads at moments at which the store has no row
+        # the replays ask for entities at moments at which the store has no row
         where = "in the store" if self.variant == "store" else "with the facts as they are"
         return (
             f"{self.table}.{self.column}: {self.rows:,} rows differ ({self.variant} at {self.moment.isoformat()}); "
@@ -71,10 +71,10 @@ class Certificate:
     seconds : float
     features : tuple of str
         Those of the view.
-    leads : int
-        Leads whose observations were replayed.
-    leads_share : float
-        Share of the leads whose observations were replayed.
+    entities : int
+        Entities whose observations were replayed.
+    entities_share : float
+        Share of the entities whose observations were replayed.
     comparisons : tuple of Comparison
     """
 
@@ -83,8 +83,8 @@ class Certificate:
     proved_at: datetime
     seconds: float
     features: tuple[str, ...]
-    leads: int
-    leads_share: float
+    entities: int
+    entities_share: float
     comparisons: tuple[Comparison, ...]
 
     @property
@@ -137,8 +137,8 @@ class Certificate:
                 "moments": [each.isoformat() for each in self.moments],
                 "features": len(self.features),
                 "not_exercised": self.not_exercised,
-                "leads": self.leads,
-                "leads_share": self.leads_share,
+                "entities": self.entities,
+                "entities_share": self.entities_share,
                 "rows": self.rows,
                 "rows_by_variant": self.rows_by_variant,
                 "digest": hashlib.sha256("".join(each.digest for each in self.comparisons).encode()).hexdigest(),

@@ -14,18 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from models.artifacts import UnreadableFileError, read_object, replace_file
-from store.warehouse.connection import Model, Name, Related
+from models.declaring.entity import Entity
+from store.warehouse.connection import Model, Name, Related, named
 
 SOURCE = "raw"
 """The schema that the feature store is built from."""
-
-OBSERVATIONS: Name = ("intermediate", "observations")
-"""The relation that says for which leads and moments features and labels are made."""
-
-LEADS: Name = ("staging", "stg_leads")
-
-CLOSINGS: Name = ("intermediate", "lead_closings")
-"""The relations that say which leads there are at a moment, and which of them are open."""
 
 DAY_US = 86_400_000_000
 """A day in microseconds, as the SQL has it."""
@@ -162,15 +155,50 @@ def timestamp_literal(moment: datetime) -> str:
     return f"timestamptz '{moment.isoformat(timespec='microseconds')}'"
 
 
-def open_at(place: Related, moment: datetime) -> str:
-    """Return a query for observations of every lead that was open at a moment, in the columns of `OBSERVATIONS`."""
-    at = microseconds(moment)
+def open_at(place: Related, entity: Entity, moment: datetime) -> str:
+    """Return a query for observations of every entity that was open at a moment."""
+    at = f"cast({microseconds(moment)} as bigint)"
+    return f"{observed(place, entity, timestamp_literal(moment), at)} where {is_open(entity, at)}"
+
+
+def observed(place: Related, entity: Entity, as_of: str, as_of_us: str, joined: str = "") -> str:
+    """Return a query for observations of entities, in the columns of `Entity.observations`, without its conditions.
+
+    Parameters
+    ----------
+    place : Related
+    entity : Entity
+    as_of, as_of_us : str
+        The moment, as SQL.
+    joined : str
+        What the entities are joined with, as SQL.
+    """
     return (
-        f"select leads.lead_id, {timestamp_literal(moment)} as as_of, cast({at} as bigint) as as_of_us, "
-        f"'asked' as observation_kind, leads.created_at as lead_created_at from {place.relation(LEADS)} as leads "
-        f"left join {place.relation(CLOSINGS)} as closings on leads.lead_id = closings.lead_id "
-        f"where leads.known_us < {at} and (closings.closed_us is null or closings.closed_us >= {at})"
+        f"select entities.{entity.key}, {as_of} as as_of, {as_of_us} as as_of_us, 'asked' as observation_kind, "
+        f"entities.{entity.created} as {entity.split_by} from {place.relation(named(entity.table))} as entities "
+        f"{joined}{closings_of(place, entity)}"
     )
+
+
+def closings_of(place: Related, entity: Entity) -> str:
+    """Return the join of ``entities`` with their closings; nothing where none closes."""
+    if not entity.closings:
+        return ""
+    closings = place.relation(named(entity.closings))
+    return f" left join {closings} as closings on entities.{entity.key} = closings.{entity.key}"
+
+
+def is_open(entity: Entity, at: str) -> str:
+    """Return the condition that an entity is there at a moment, and has not closed before it.
+
+    Parameters
+    ----------
+    entity : Entity
+    at : str
+        Microseconds since 1970, as SQL.
+    """
+    closed = f" and (closings.closed_us is null or closings.closed_us >= {at})" if entity.closings else ""
+    return f"entities.known_us < {at}{closed}"
 
 
 def of_run(target: Path, variables: Mapping[str, Any], earlier: Build | None = None) -> Build:

@@ -17,7 +17,7 @@ from store.warehouse.warehouse import Extraction
 
 DBT_PROJECT = PROJECT / "dbt_project"
 DBT = str(Path(sys.executable).with_name("dbt"))
-"""The dbt beside this interpreter: PATH may lead to another."""
+"""The dbt beside this interpreter: PATH may name another."""
 
 INPUTS = (".sql", ".yml", ".md")
 
@@ -103,9 +103,7 @@ def settings_of(extraction: Extraction, horizons: Horizons) -> dict[str, Any]:
     """
     applied = [horizons.applied(declaration, extraction.horizon_days) for declaration in DECLARATIONS.values()]
     return {
-        "closing_outcomes": extraction.closing_outcomes,
-        "closing_lead_statuses": extraction.closing_lead_statuses,
-        "closing_project_statuses": extraction.closing_project_statuses,
+        **extraction.closing,
         "silence_closes_after_days": extraction.silence_closes_after_days,
         **{f"{label}_horizon_days": days for label, days in label_horizons(applied).items()},
     }

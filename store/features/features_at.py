@@ -1,4 +1,4 @@
-"""Features and labels of any leads at any times: a question of (lead_id, as_of), answered row by row in its order.
+"""Features and labels of any entities at any times: a question of (key, as_of), answered row by row in its order.
 
 The compiled SQL of the last build answers it, with the question in place of the observations: there is no second way to
 compute a feature, and nothing is computed that was not asked for. From Python::
@@ -15,29 +15,27 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.declared.registry import DECLARATIONS
+from models.declared.registry import DECLARATIONS, FEATURE_VIEWS
 from models.declaring.columns import AS_OF
-from store.features.compiled import OBSERVATIONS, Build, read
+from models.declaring.entity import Entity
+from models.declaring.feature_view import FeatureView
+from store.features.compiled import Build, closings_of, observed, read
 from store.home import refuse_other_warehouse
 from store.places import OWN_SERVER, SettingError
 from store.settings import settings
 from store.source.reading.tables import first_line
 from store.source.values.functions import create_functions
-from store.warehouse.connection import Connection, Scratch, columns_of
+from store.warehouse.connection import Connection, Place, Scratch, columns_of, named
 from store.warehouse.warehouse import CLOCKS, StaleFeaturesError, Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LEAD_ID = "lead_id"
+STATE = "entity_state"
+"""What is known of the entity at ``as_of``; see `answer`."""
 
-STATE = "lead_state"
-"""What is known of the lead at ``as_of``; see `answer`."""
-
-VIEW = ("features", "lead_features")
-
-NOT_ANSWERED = ("observation_kind",)
-"""Columns of the view that say how an observation of the store came about."""
+NOT_ANSWERED = "observation_kind"
+"""The column of a view that says how an observation of the store came about."""
 
 _ASKED = "leadline_asked"
 
@@ -52,18 +50,21 @@ def features_at(
     entities: pd.DataFrame | str | Path,
     *,
     labels: Sequence[str] = (),
+    view: str | None = None,
     warehouse: Warehouse | None = None,
     compiled: Path | None = None,
 ) -> pd.DataFrame:
-    """Answer a question for features, and labels, of leads at times.
+    """Answer a question for features, and labels, of entities at times.
 
     Parameters
     ----------
     entities : DataFrame or str or Path
-        The question: a frame, a CSV or Parquet file, or ``schema.table`` of the warehouse, with the columns ``lead_id``
-        and ``as_of`` (with a zone). Others are handed back as they are.
+        The question: a frame, a CSV or Parquet file, or ``schema.table`` of the warehouse, with the key of the entities
+        and ``as_of`` (with a zone). Other columns are handed back as they are.
     labels : sequence of str
         Label models, such as ``conversion``.
+    view : str, optional
+        The feature view. By default that of the labels, or the only one.
     warehouse : Warehouse, optional
         By default that of the settings.
     compiled : Path, optional
@@ -96,7 +97,9 @@ def features_at(
         compiled = compiled or current.compiled / "feature_store.json"
     build = read(compiled)
     with warehouse.connect() as connection:
-        frame = asked(entities, connection)
+        asked_of = view_of(view, labels)
+        key = asked_of.key
+        frame = asked(entities, connection, key)
         with connection.scratch("asked", {*build.relations, *CLOCKS}) as space:
             clock = warehouse.built_extraction(connection).as_of
             if build.as_of != clock:
@@ -105,11 +108,47 @@ def features_at(
                     f"{clock.isoformat()}, found that of {build.as_of.isoformat()}. "
                     "Materialize staging, intermediate, features and labels again."
                 )
-            return answer(connection, space, build, checked(frame, clock), labels)
+            return answer(connection, space, build, asked_of, checked(frame, clock, key), labels)
 
 
-def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.DataFrame:
+def view_of(view: str | None, labels: Sequence[str]) -> FeatureView:
+    """Return the feature view that a question is about.
+
+    Raises
+    ------
+    QuestionError
+        If there is none, or several could be meant, or a label is of another one or asked for twice.
+    """
+    if isinstance(labels, str):
+        raise QuestionError(f"labels: expected a list such as [{labels!r}], found {labels!r}.")
+    if view is not None and view not in FEATURE_VIEWS:
+        raise QuestionError(f"view: expected one of {sorted(FEATURE_VIEWS)}, found {view!r}.")
+    views: dict[str, set[str]] = {}
+    for each in DECLARATIONS.values():
+        views.setdefault(each.label, set()).add(each.feature_view.name)
+    known = [label for label, of in views.items() if view is None or view in of]
+    if unknown := sorted(set(labels) - set(known)):
+        raise QuestionError(f"labels: expected some of {sorted(known)}, found {unknown}.")
+    if len(set(labels)) < len(labels):
+        raise QuestionError(f"labels: expected each once, found {list(labels)}.")
+    of_all = set(FEATURE_VIEWS).intersection(*(views[label] for label in labels)) if view is None else {view}
+    if len(of_all) != 1:
+        raise QuestionError(
+            f"view: expected the feature view of the question, found {sorted(of_all) or 'none'} for the labels "
+            f"{list(labels)}. Name one of {sorted(FEATURE_VIEWS)}, and labels of the models that learn from it."
+        )
+    return FEATURE_VIEWS[of_all.pop()]
+
+
+def asked(entities: pd.DataFrame | str | Path, connection: Connection, key: str) -> pd.DataFrame:
     """Return a question as a frame, whatever it came as.
+
+    Parameters
+    ----------
+    entities : DataFrame or str or Path
+    connection : Connection
+    key : str
+        The column that identifies an entity.
 
     Raises
     ------
@@ -127,7 +166,7 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
     path, text = Path(entities), str(entities)
     if path.suffix.lower() in (".csv", ".parquet"):
         if not path.is_file():
-            raise QuestionError(f"{path}: expected a file with the columns {LEAD_ID} and {AS_OF}, found none.")
+            raise QuestionError(f"{path}: expected a file with the columns {key} and {AS_OF}, found none.")
         try:
             if path.suffix.lower() == ".parquet":
                 return pd.read_parquet(path)
@@ -135,7 +174,7 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
             frame = pd.read_csv(path, dtype=str, keep_default_na=False, header=None, index_col=False)
         except pd.errors.EmptyDataError:
             raise QuestionError(
-                f"{path}: expected the columns {LEAD_ID} and {AS_OF}, found an empty file. Write these at least."
+                f"{path}: expected the columns {key} and {AS_OF}, found an empty file. Write these at least."
             ) from None
         except (ValueError, OSError) as error:
             kind = "CSV file in UTF-8 with as many fields in each row as it has columns"
@@ -145,7 +184,7 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
             ) from None
         # pandas would rename the second of two columns of one name
         frame = frame.iloc[1:].set_axis(list(frame.iloc[0]), axis="columns").reset_index(drop=True)
-        asked_for = [name for name in (LEAD_ID, AS_OF) if list(frame.columns).count(name) == 1]
+        asked_for = [name for name in (key, AS_OF) if list(frame.columns).count(name) == 1]
         return frame.assign(**{name: frame[name].mask(frame[name] == "") for name in asked_for})
     schema, _, table = text.partition(".")
     if not _TABLE.fullmatch(text) or not columns_of(connection, schema, table):
@@ -155,7 +194,7 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection) -> pd.Dat
     return connection.execute(f"select * from {text}").df()
 
 
-def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
+def checked(question: pd.DataFrame, clock: datetime, key: str) -> pd.DataFrame:
     """Return a question with its identifiers as text and its times in UTC.
 
     Raises
@@ -165,31 +204,45 @@ def checked(question: pd.DataFrame, clock: datetime) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if missing := [name for name in (LEAD_ID, AS_OF) if name not in question.columns]:
+    if missing := [name for name in (key, AS_OF) if name not in question.columns]:
         raise QuestionError(
-            f"question: expected the columns {LEAD_ID} and {AS_OF}, found {list(question.columns)}; "
+            f"question: expected the columns {key} and {AS_OF}, found {list(question.columns)}; "
             f"{' and '.join(missing)} is missing."
         )
-    if twice := [name for name in (LEAD_ID, AS_OF) if list(question.columns).count(name) > 1]:
+    if twice := [name for name in (key, AS_OF) if list(question.columns).count(name) > 1]:
         raise QuestionError(
-            f"question: expected one column {LEAD_ID} and one {AS_OF}, found {list(question.columns)}. "
+            f"question: expected one column {key} and one {AS_OF}, found {list(question.columns)}. "
             f"Drop or rename those of {' and '.join(twice)} that are not meant."
         )
-    for name in (LEAD_ID, AS_OF):
-        _refuse(question, question[name].isna(), f"a value in {name} in every row", "none", "Fill it, or drop the row.")
-    ids = question[LEAD_ID]
+    columns = (key, AS_OF)
+    for name in columns:
+        _refuse(
+            columns,
+            question,
+            question[name].isna(),
+            f"a value in {name} in every row",
+            "none",
+            "Fill it, or drop the row.",
+        )
+    ids = question[key]
     numbers = pd.api.types.is_float_dtype(ids.dtype)
-    _refuse(question, pd.Series(numbers, index=ids.index), f"text in {LEAD_ID}", "decimals", "Pass them as text.")
-    times = _utc(question)
+    _refuse(columns, question, pd.Series(numbers, index=ids.index), f"text in {key}", "decimals", "Pass them as text.")
+    times = _utc(question, columns)
     _refuse(
-        question, times > pd.Timestamp(clock), f"times up to the clock of the store, {clock.isoformat()}", "later ones",
+        columns, question, times > pd.Timestamp(clock),
+        f"times up to the clock of the store, {clock.isoformat()}", "later ones",
         "What will be known then is not known yet: extract and build first, or ask for earlier times.",
     )  # fmt: skip
-    return question.assign(**{LEAD_ID: ids.map(str), AS_OF: times})
+    return question.assign(**{key: ids.map(str), AS_OF: times})
 
 
 def answer(
-    connection: Connection, space: Scratch, build: Build, question: pd.DataFrame, labels: Sequence[str]
+    connection: Connection,
+    space: Scratch,
+    build: Build,
+    view: FeatureView,
+    question: pd.DataFrame,
+    labels: Sequence[str],
 ) -> pd.DataFrame:
     """Answer a question that has been checked.
 
@@ -200,73 +253,70 @@ def answer(
     space : Scratch
         Of this connection.
     build : Build
+    view : FeatureView
     question : DataFrame
         As `checked` returns it.
     labels : sequence of str
+        Of models that learn from the view, each once.
 
     Returns
     -------
     DataFrame
-        As many rows as the question, in its order: its columns; ``lead_state``, what is known of the lead at ``as_of``
-        (``open``, ``closed``, ``not_created`` yet, or ``unknown`` at all: no features for the last two); the features;
-        and of each label its columns and ``<label>_matures_at``, null where it has not matured or the lead is not open.
+        As many rows as the question, in its order: its columns; ``entity_state``, what is known of the entity at
+        ``as_of`` (``open``, ``closed``, ``not_created`` yet, or ``unknown`` at all: no features for the last two); the
+        features; and of each label its columns and ``<label>_matures_at``, null where it has not matured or the entity
+        is not open.
 
     Raises
     ------
     QuestionError
-        If there is no such label, one is asked for twice, or a column of the question is named as one of the answer.
+        If a column of the question is named as one of the answer.
     """
     import pandas as pd
 
-    if isinstance(labels, str):
-        raise QuestionError(f"labels: expected a list such as [{labels!r}], found {labels!r}.")
-    known = {declaration.label for declaration in DECLARATIONS.values()}
-    if unknown := sorted(set(labels) - known):
-        raise QuestionError(f"labels: expected some of {sorted(known)}, found {unknown}.")
-    if len(set(labels)) < len(labels):
-        raise QuestionError(f"labels: expected each once, found {list(labels)}.")
-    tables = [VIEW, *(("labels", label) for label in labels)]
+    key, of_view = view.key, (view.schema, view.name)
+    tables = [of_view, *(("labels", label) for label in labels)]
     selected = {STATE: STATE}
     for table in tables:
         for name in columns_of(connection, *table):
-            if name in (LEAD_ID, AS_OF, *NOT_ANSWERED):
+            if name in (key, AS_OF, NOT_ANSWERED):
                 continue
             value = f"{table[1]}.{name}"
-            if table == VIEW:
+            if table == of_view:
                 selected[name] = value
             else:
-                # what becomes of a closed lead is no outcome of a decision
+                # what becomes of a closed entity is no outcome of a decision
                 shown = f"{table[1]}_{name}" if name == "matures_at" else name
                 selected[shown] = f"case when {STATE} = 'open' then {value} end"
     if clash := sorted(selected.keys() & set(question.columns)):
         raise QuestionError(
             f"question: expected columns of other names than those of the answer, found {clash}. Rename them."
         )
-    connection.register(_ASKED, _as_rows(question))
+    connection.register(_ASKED, _as_rows(question, key))
+    observations = named(view.entity.observations)
     with space.place() as place:
-        place.make(OBSERVATIONS, _OBSERVED)
-        place.run(build.affected_by([OBSERVATIONS], tables))
+        place.make(observations, _observed(place, view.entity))
+        place.run(build.affected_by([observations], tables))
         joined = " ".join(
-            f"left join {place.relation(table)} as {table[1]} on states.{LEAD_ID} = {table[1]}.{LEAD_ID} "
+            f"left join {place.relation(table)} as {table[1]} on states.{key} = {table[1]}.{key} "
             f"and states.as_of = {table[1]}.as_of"
             for table in tables
         )
         listed = ", ".join(f"{value} as {name}" for name, value in selected.items())
-        states = place.translated(_STATES)
         found = connection.execute(
-            f"with states as ({states}) select {listed} from states {joined} order by place"
+            f"with states as ({_states(place, view.entity)}) select {listed} from states {joined} order by place"
         ).df()
     connection.unregister(_ASKED)
     return pd.concat([question.reset_index(drop=True), found], axis="columns").set_index(question.index)
 
 
-def _as_rows(question: pd.DataFrame) -> pd.DataFrame:
+def _as_rows(question: pd.DataFrame, key: str) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(
         {
             "place": range(len(question)),
-            LEAD_ID: stored_ids(question[LEAD_ID].astype("str")).array,
+            key: stored_ids(question[key].astype("str")).array,
             AS_OF: question[AS_OF].array,
             "as_of_us": question[AS_OF].astype("int64").array,
         }
@@ -290,46 +340,54 @@ def _of_source(texts: pd.Series[Any], columns: str) -> dict[str, tuple[Any, ...]
         return {text: tuple(made) for text, *made in door.execute(f"select v, {columns} from asked_texts").fetchall()}
 
 
-_LEADS, _CLOSINGS = '"warehouse"."staging"."stg_leads"', '"warehouse"."intermediate"."lead_closings"'
-
-_OBSERVED = (
-    f"select distinct asked.lead_id, asked.as_of, asked.as_of_us, 'asked' as observation_kind, "
-    f"leads.created_at as lead_created_at from {_ASKED} as asked inner join {_LEADS} as leads "
-    "on asked.lead_id = leads.lead_id where leads.known_us < asked.as_of_us"
-)
-"""The question as observations, each once: of leads that exist."""
-
-_STATES = (
-    "select asked.place, asked.lead_id, asked.as_of, case when leads.lead_id is null then 'unknown' "
-    "when leads.known_us >= asked.as_of_us then 'not_created' "
-    f"when closings.closed_us < asked.as_of_us then 'closed' else 'open' end as {STATE} "
-    f"from {_ASKED} as asked left join {_LEADS} as leads on asked.lead_id = leads.lead_id "
-    f"left join {_CLOSINGS} as closings on asked.lead_id = closings.lead_id"
-)
+def _observed(place: Place, entity: Entity) -> str:
+    """Return the question as observations, each once: of entities that exist."""
+    joined = f"inner join {_ASKED} as asked on entities.{entity.key} = asked.{entity.key}"
+    there = observed(place, entity, "asked.as_of", "asked.as_of_us", joined)
+    return f"select distinct * from ({there} where entities.known_us < asked.as_of_us) as observed"
 
 
-def _utc(question: pd.DataFrame) -> pd.Series[Any]:
+def _states(place: Place, entity: Entity) -> str:
+    closed = "when closings.closed_us < asked.as_of_us then 'closed' " if entity.closings else ""
+    return (
+        f"select asked.place, asked.{entity.key}, asked.as_of, case when entities.{entity.key} is null then 'unknown' "
+        f"when entities.known_us >= asked.as_of_us then 'not_created' {closed}else 'open' end as {STATE} "
+        f"from {_ASKED} as asked left join {place.relation(named(entity.table))} as entities "
+        f"on asked.{entity.key} = entities.{entity.key}{closings_of(place, entity)}"
+    )
+
+
+def _utc(question: pd.DataFrame, columns: Sequence[str]) -> pd.Series[Any]:
     import pandas as pd
 
     times = question[AS_OF]
     wanted = f"times with a zone in {AS_OF}, such as 2026-01-31T00:00:00Z"
     if pd.api.types.is_datetime64_dtype(times.dtype):
-        _refuse(question, times.notna(), wanted, "times without one", "Say which: frame['as_of'].dt.tz_localize(…).")
+        _refuse(
+            columns,
+            question,
+            times.notna(),
+            wanted,
+            "times without one",
+            "Say which: frame['as_of'].dt.tz_localize(…).",
+        )
     if isinstance(times.dtype, pd.DatetimeTZDtype):
         return times.dt.tz_convert("UTC").dt.as_unit("us")
     texts = times.map(str)
     read = _of_source(texts, "iso_moment(plain(cleaned(v)))::varchar, iso_wall(plain(cleaned(v))) is not null")
-    _refuse(question, texts.map(lambda text: read[text][1]), wanted, "times without one", "Add it.")
-    _refuse(question, texts.map(lambda text: read[text][0] is None), wanted, "other text", "Correct it.")
+    _refuse(columns, question, texts.map(lambda text: read[text][1]), wanted, "times without one", "Add it.")
+    _refuse(columns, question, texts.map(lambda text: read[text][0] is None), wanted, "other text", "Correct it.")
     parsed = pd.to_datetime(texts.map(lambda text: read[text][0]), utc=True, format="ISO8601", errors="coerce")
-    _refuse(question, parsed.isna(), wanted, "times beyond all years", "Correct it.")
+    _refuse(columns, question, parsed.isna(), wanted, "times beyond all years", "Correct it.")
     return parsed.dt.as_unit("us")
 
 
-def _refuse(question: pd.DataFrame, wrong: pd.Series[Any], expected: str, found: str, remedy: str) -> None:
+def _refuse(
+    columns: Sequence[str], question: pd.DataFrame, wrong: pd.Series[Any], expected: str, found: str, remedy: str
+) -> None:
     if wrong.any():
         place = int(wrong.to_numpy().argmax())
-        row = question.iloc[place][[name for name in (LEAD_ID, AS_OF) if name in question.columns]].to_dict()
+        row = question.iloc[place][[name for name in columns if name in question.columns]].to_dict()
         raise QuestionError(
             f"question: expected {expected}, found {found} in {int(wrong.sum()):,} of {len(question):,} rows, "
             f"the first being row {place + 1}: {row}. {remedy}"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from models.declaring.columns import AS_OF, SUCCEEDED_AT, VALUE
 from models.declaring.declaration import ModelDeclaration
 from models.untrainable import UntrainableError
-from store.features.compiled import OBSERVATIONS, Build, microseconds, open_at
-from store.warehouse.connection import Connection, Name, Scratch, columns_of
+from store.features.compiled import Build, microseconds, open_at
+from store.warehouse.connection import Connection, Name, Scratch, columns_of, named
 from store.warehouse.warehouse import CLOCKS, Extraction, StaleFeaturesError, Warehouse
 
 if TYPE_CHECKING:
@@ -119,14 +119,16 @@ def census_in(
     features: Name = (view.schema, view.name)
     label: Name = ("labels", declaration.label)
     targets = [features, label]
+    observations = named(view.entity.observations)
     with space.place() as place:
-        place.make(OBSERVATIONS, " union all ".join(open_at(place, each.to_pydatetime()) for each in clocks))
+        place.make(
+            observations, " union all ".join(open_at(place, view.entity, each.to_pydatetime()) for each in clocks)
+        )
         value = joined = ""
         if view.entity.values:
-            schema, table = view.entity.values.split(".")
-            targets.append((schema, table))
+            targets.append(named(view.entity.values))
             value = f", worth.{VALUE}"
-        place.run(build.affected_by([OBSERVATIONS], targets))
+        place.run(build.affected_by([observations], targets))
         if view.entity.values:
             joined = f"left join {place.relation(targets[-1])} as worth using ({view.key}, {AS_OF})"
         return connection.execute(

@@ -125,7 +125,7 @@ def _gather(
 ) -> None:
     """Make ``drift_rows``: the observations of both windows and those whose outcome is known and was not learnt from.
 
-    The observations at the clock itself are a census of the open leads rather than decision points, and no other
+    The observations at the clock itself are a census of what is open rather than decision points, and no other
     moment has one.
     """
     view = declaration.feature_view

@@ -9,7 +9,6 @@ from models.declaring.declaration import ModelDeclaration
 from models.evaluation.hindsight import RECENT_DAYS
 from models.evaluation.one_sided import SETTLED_AT
 from store.features.compiled import microseconds
-from store.source.sql import literals
 from store.warehouse.connection import GROUPS, Connection, in_groups
 from store.warehouse.warehouse import Extraction
 
@@ -44,13 +43,9 @@ def recent_rows(connection: Connection, declaration: ModelDeclaration, extractio
     rows = connection.execute(f"select count(*) from {source} where as_of >= $1", [since]).fetchall()[0][0]
     chosen = in_groups(view.key, round(GROUPS * ROWS_READ / max(1, rows)))
     settling = [
-        f"select {view.key}, known_us from {view.entity.facts} "
-        f"where {view.entity.settles.format(closing_outcomes=literals(extraction.closing_outcomes))}"
+        f"select {view.key}, known_us from {view.entity.facts} where {extraction.with_closing(view.entity.settles)}",
+        *([extraction.with_closing(view.entity.settling_statuses)] if view.entity.settling_statuses else []),
     ]
-    if view.entity.settling_statuses and extraction.closing_lead_statuses:
-        settling.append(
-            view.entity.settling_statuses.format(closing_lead_statuses=literals(extraction.closing_lead_statuses))
-        )
     frame: pd.DataFrame = connection.execute(
         f"with settled as (select {view.key}, min(known_us) as settled_us from ({' union all '.join(settling)}) "
         f"as settling where known_us < $1 group by {view.key}) "

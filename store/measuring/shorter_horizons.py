@@ -20,7 +20,7 @@ ENOUGH = 2
 """Horizons that pass, after which none is tried any more."""
 
 OBSERVATIONS_READ = 40_000
-"""Observations of a trial, about: those of some leads, chosen by a hash, where there are more."""
+"""Observations of a trial, about: those of some entities, chosen by a hash, where there are more."""
 
 
 def try_shorter(

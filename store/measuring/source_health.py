@@ -46,7 +46,7 @@ class SourcePolicy:
     volume_days : int
         Days over which rows are counted: a whole week, for weekends are quiet.
     min_volume_ratio : float
-        Least rows of a feed, as a share of those that its rate in the reference period leads to expect.
+        Least rows of a feed, as a share of those that its rate in the reference period makes one expect.
     min_expected_rows : int
         Rows in `volume_days` that make a feed, or a table, a busy one.
     recent_days : int
@@ -126,7 +126,7 @@ def measure_source_health(
 def own_clock(connection: "DuckDBPyConnection", as_of: datetime) -> datetime:
     """Return the clock of an export: the first whole second after its last fact, if that is before `as_of`.
 
-    An export that ends is not a feed that has stopped, whenever its leads are scored.
+    An export that ends is not a feed that has stopped, whenever its rows are scored.
     """
     if (last := bound_of_facts(connection, "max")) is None:
         return as_of

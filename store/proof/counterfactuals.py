@@ -3,8 +3,8 @@
 A row is a fact with the moment at which it was known, and *parts* that were added to it later by overwriting it: an
 e-mail is sent at one time and answered at another. The source contract declares both, and how the rows of each table
 are changed (`Counterfactual`). Changed rows take values that the data have, the rarest among them, and values that they
-may lack; rows are added as well, so that each lead has facts of kinds that it never had. The queries are the same text
-on both engines, and chance comes from hashes of keys: the same seed gives the same rows.
+may lack; rows are added as well, so that each entity has facts of kinds that it never had. The queries are the same
+text on both engines, and chance comes from hashes of keys: the same seed gives the same rows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ EDGE = timedelta(microseconds=1)
 DAY = timedelta(days=1)
 
 ADDED = 3
-"""Rows that each lead gets in a table."""
+"""Rows that a table gets for each row of the one that it tells of."""
 
 OWN_VALUES = 32
 """Values of a column that are taken from the data: half of them the rarest, half the most frequent ones."""
@@ -112,20 +112,23 @@ class Counterfactuals:
     moment : datetime
     seed : str
         Of the chance.
-    of_leads : str
-        A relation with a ``moment`` of each of some leads (``of_lead``), as SQL. `scrambled` takes it in place of the
-        moment, and returns the rows of these leads alone. Empty for none.
+    key : str
+        The column that tells in all tables which entity a row is about; empty where there is none.
+    moments : str
+        A relation with a ``moment`` of each of some entities (``of_entity``), as SQL. `scrambled` takes it in place of
+        the moment, and returns the rows of these entities alone. Empty for none.
     own : mapping of str to sequence of mapping
         What the data hold, as SQL, by table: of each group of columns the values that `own_values` finds.
     added_to : str
-        Condition on ``lead_id``: which leads get rows besides those that they have.
+        Condition on the rows of a table: which of them get rows in the tables that tell of it.
     """
 
     moment: datetime
     seed: str
     own: Mapping[str, Sequence[Mapping[str, str]]]
     added_to: str
-    of_leads: str = ""
+    key: str = ""
+    moments: str = ""
 
     def removed(self, table: str, columns: Columns) -> str:
         """Return a table as it was just before the moment: no fact, and no part of one, known then or later."""
@@ -141,7 +144,7 @@ class Counterfactuals:
         """Return a table with another future from the moment on: other times, kinds, values, ends, and states of today.
 
         What is known before the moment is as it was. Of the facts that are not, a good quarter is known exactly then,
-        some a moment later, and some say that they happened days before. Facts are added to leads that are there.
+        some a moment later, and some say that they happened days before. Facts are added to what is there.
         """
         records, at = records_of(table), self._at
         draw = _Draw()
@@ -176,10 +179,10 @@ class Counterfactuals:
         )  # fmt: skip
 
     def past_changed(self, table: str, columns: Columns) -> str:
-        """Return a table with another past up to the moment, and with the same leads, open as long as they were.
+        """Return a table with another past up to the moment, and with the same entities, open as long as they were.
 
-        Kinds and values of what was known and over before the moment change, but for those that close a lead, and a
-        quarter of it moves to the last microsecond. Facts are added that close no lead.
+        Kinds and values of what was known and over before the moment change, but for those that close one, and a
+        quarter of it moves to the last microsecond. Facts are added that close none.
         """
         records, at = records_of(table), timestamp_literal(self.moment)
         draw = _Draw()
@@ -189,11 +192,11 @@ class Counterfactuals:
             for name in records.proof.drawn
             if name not in records.proof.kept
         }
-        if table == "leads":
+        if records.of is None:
             return f"select {_selected(columns, then)} from {self._hashed(table, columns)}"
         for part in records.parts:
             for name, values in part.drawn.items():
-                # a success is what closes a lead
+                # a success closes what it is about
                 other = draw.one_of([value for value in values if value != SUCCESS])
                 over = f"{past} and {part.time} is not null and {name} <> {SUCCESS}"
                 then[name] = f"case when {over} then {other} else {name} end"
@@ -207,12 +210,12 @@ class Counterfactuals:
     def forgotten(self, days: int, table: str, columns: Columns) -> str:
         """Return a table with what was known in the days before the moment, and nothing that was known before or later.
 
-        Leads stay, a quarter of what was known before these days moves to the microsecond before they begin, and facts
-        are added there and before.
+        What tells of no other table stays, a quarter of what was known before these days moves to the microsecond
+        before they begin, and facts are added there and before.
         """
         records = records_of(table)
         end, start = timestamp_literal(self.moment), timestamp_literal(self.moment - days * DAY)
-        if table == "leads":
+        if records.of is None:
             return f"select {_selected(columns, {})} from {_raw(table)}"
         edge = timestamp_literal(self.moment - days * DAY - EDGE)
         over = f"{records.last_known} < {start}"
@@ -226,12 +229,13 @@ class Counterfactuals:
     def _with_added(
         self, query: str, table: str, columns: Columns, time: "Callable[[_Draw], str]", *, closing: bool
     ) -> str:
-        """Return a query with rows added to each of some leads that are there at the moment, `ADDED` to each."""
-        if table == "leads":
-            return query
+        """Return a query with `ADDED` rows for each of some rows, there then, of the table that it tells of."""
         records, draw = records_of(table), _Draw()
+        if records.of is None:
+            return query
+        told = records_of(records.of)
         at = self._at
-        then = {"lead_id": "lead_id", records.key: f"'proof ' || lead_id || ' {table} ' || cast(number as text)"}
+        then = {told.key: told.key, records.key: f"'proof ' || {told.key} || ' {table} ' || cast(number as text)"}
         for group in groups_of(table):
             held = self._held(table, group)
             picked = draw.one_of_many(len(held))
@@ -252,12 +256,12 @@ class Counterfactuals:
             then[name] = then.get(value, value)
         selected = ", ".join(f"cast({then.get(name, 'null')} as {kind}) as {name}" for name, kind in columns.items())
         numbers = ", ".join(f"({number})" for number in range(1, ADDED + 1))
-        leads = (
-            f"select lead_id, number, md5(lead_id || '{self.seed} {table} ' || cast(number as text)) as drawn"
-            f"{self._with_moment} from {self._rows('leads')} cross join (values {numbers}) as numbers (number) "
-            f"where created_at < {at} and {self.added_to}"
+        numbered = (
+            f"select {told.key}, number, md5({told.key} || '{self.seed} {table} ' || cast(number as text)) as drawn"
+            f"{self._with_moment} from {self._rows(told.name)} cross join (values {numbers}) as numbers (number) "
+            f"where {told.occurred} < {at} and {self.added_to}"
         )
-        return f"{query} union all select {selected} from (select *, {_DIGITS} from ({leads}) as hashed) as added"
+        return f"{query} union all select {selected} from (select *, {_DIGITS} from ({numbered}) as hashed) as added"
 
     def _values(self, table: str, name: str) -> list[str]:
         """Return what a column may hold in place of what it does: what is declared, and values of its own."""
@@ -278,15 +282,15 @@ class Counterfactuals:
 
     @property
     def _at(self) -> str:
-        return "moment" if self.of_leads else timestamp_literal(self.moment)
+        return "moment" if self.moments else timestamp_literal(self.moment)
 
     @property
     def _with_moment(self) -> str:
-        return ", moment" if self.of_leads else ""
+        return ", moment" if self.moments else ""
 
     def _rows(self, table: str) -> str:
         return f"{_raw(table)} as rows_of_source" + (
-            f" inner join {self.of_leads} on lead_id = of_lead" if self.of_leads else ""
+            f" inner join {self.moments} on {self.key} = of_entity" if self.moments else ""
         )
 
 

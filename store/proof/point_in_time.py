@@ -7,23 +7,24 @@ What must not matter is changed, and nothing may follow from it. The compiled te
     Copies without a change. The rows are those of the store.
 ``removed``
     Without every fact, and every part of one, known at a moment T or later, and with the clock of the SQL at T.
-    Observations before T, their features, what is answered of every lead open at T, and labels that had matured by T
+    Observations before T, their features, what is answered of every entity open at T, and labels that had matured by T
     are as they were.
 ``scrambled``
-    With another future from T on, a good quarter of it known exactly at T, and with facts added to every lead. The same
-    holds.
+    With another future from T on, a good quarter of it known exactly at T, and with facts added to every entity. The
+    same holds.
 ``staggered``
-    As ``scrambled``, for half of the leads, and with a moment of its own for each of them, which is one of its
-    observations or any second: at every time of the history some leads are cut. Features that move in leads of the
-    other half, whose facts are as they were, are about other leads, and are left to the common moments.
+    As ``scrambled``, for half of the entities, and with a moment of its own for each of them, which is one of its
+    observations or any second: at every time of the history some are cut. Features that move in entities of the other
+    half, whose facts are as they were, are about other entities, and are left to the common moments. Left out where the
+    rows of the sources do not tell which entity they are about.
 ``forgotten_<n>d``
-    With nothing but the n days before T, and facts at their very edge. Of every lead that is open at T, features whose
-    name says ``_<n>d`` are as they were.
+    With nothing but the n days before T, and facts at their very edge. Of every entity that is open at T, features
+    whose name says ``_<n>d`` are as they were.
 ``past``
-    With another past up to T and the same open leads. Of every lead that is open at T, labels are as they were.
+    With another past up to T and the same open entities. Of every one that is open at T, labels are as they were.
 
 Moments are a midnight at which labels mature, a microsecond in the hours around a fact of a rare kind, any microsecond
-where all leads are replayed, and the clock itself, which is the moment that is scored. Features that no replay has
+where all entities are replayed, and the clock itself, which is the moment that is scored. Features that no replay has
 moved are listed: of these it has shown nothing. What no replay can vary, such as the wall clock, is refused by name
 before (`store.features.sql_review`). The proof reads and writes nothing else of the store, and measures only; what is
 said of it stands in `assets.features.proof`.
@@ -43,7 +44,7 @@ from store.proof.sample import NothingToProveError, Sample, Subject
 from store.warehouse.connection import Connection, Model, ReplayError
 
 MAX_OBSERVATIONS = 40_000
-"""Observations beyond which those of a sample of the leads are replayed; the facts of all leads are there for them."""
+"""Observations beyond which those of a sample of the entities are replayed; the facts of all are there for them."""
 
 PROOF_ERRORS = (NothingToProveError, RefusedSqlError, ReplayError, UndeclaredTableError)
 """What keeps a proof from running, and is no matter of the machine or the connection."""
@@ -69,10 +70,10 @@ def prove(
     proved_at : datetime
         The present.
     max_facts : int, optional
-        Rows of schema ``raw`` beyond which only those of a sample of the leads are copied; by default as many as the
+        Rows of schema ``raw`` beyond which only those of a sample of the entities are copied; by default as many as the
         engine replays in seconds.
     max_observations : int
-        Observations beyond which those of a sample of the leads are replayed.
+        Observations beyond which those of a sample of the entities are replayed.
 
     Raises
     ------
@@ -89,18 +90,18 @@ def prove(
     """
     began = time.perf_counter()
     with connection.scratch("proof", build.relations) as space, in_memory() as memory:
-        refuse(build, build.needed_for(subject.tables), space.dialect)
+        refuse(build, build.needed_for((*subject.tables, *subject.told)), space.dialect)
         sample = Sample(connection, build, subject, max_facts or space.max_facts, max_observations)
         comparisons = tuple(Replays(sample, space, memory).comparisons())
-        leads = sample.leads()
+        entities = sample.entities()
     return Certificate(
         as_of=build.as_of,
         sql_sha256=build.sha256,
         proved_at=proved_at,
         seconds=time.perf_counter() - began,
         features=tuple(sample.features),
-        leads=leads,
-        leads_share=sample.share,
+        entities=entities,
+        entities_share=sample.share,
         comparisons=comparisons,
     )
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from store.features.certificates import Comparison, Difference
-from store.features.compiled import CLOSINGS, LEADS, OBSERVATIONS, Build, microseconds, open_at, timestamp_literal
+from store.features.compiled import Build, is_open, microseconds, observed, open_at, timestamp_literal
 from store.proof.counterfactuals import Columns, Counterfactuals, Query
 from store.proof.row_differences import ROW, Selected, in_memory, paired
 from store.proof.sample import OWN, Sample, common_moments, own_moments, quoted, relation_of
@@ -39,17 +39,17 @@ class Replays:
         self._space = space
         self._memory = memory
         self._moments = common_moments(sample)
-        # moments of single leads, and the relation that holds them, as SQL
+        # moments of single entities, and the relation that holds them, as SQL
         self._own_moments = own_moments(sample, self._moments)
-        self._moments_by_lead = relation_of(self._own_moments, sample.build.as_of)
+        self._moments_by_entity = relation_of(self._own_moments, sample.build.as_of)
 
     def comparisons(self) -> Iterator[Comparison]:
         """Replay, and compare."""
         view, clock = self._sample.subject.view, self._sample.build.as_of
-        self._memory.execute(f"create table own_moments as select * from {self._moments_by_lead}")
+        self._memory.execute(f"create table own_moments as select * from {self._moments_by_entity}")
         with self._space.world() as unchanged:
             self._fill(unchanged, _unchanged)
-            base = self._ran(unchanged, self._sample.build, self._moments, each_lead=True)
+            base = self._ran(unchanged, self._sample.build, self._moments, each_entity=True)
             yield from self._as_in_the_store(base)
             if self._sample.copied < GROUPS:
                 yield from self._tables_between(unchanged)
@@ -61,14 +61,14 @@ class Replays:
                     moment=moment,
                     seed=f"{clock.isoformat()} {moment.isoformat()}",
                     own=self._sample.own,
-                    added_to=self._sample.among(self._sample.observed),
+                    added_to=self._sample.of_source(self._sample.observed),
                 )
                 yield from self._future(base, moment, "scrambled", around.scrambled)
                 if moment == clock:
                     # nothing is known after the clock, so that nothing can be removed
                     continue
                 yield from self._future(base, moment, "removed", around.removed)
-                # each window is replayed at one moment, at which all open leads are asked for
+                # each window is replayed at one moment, at which all open entities are asked for
                 for days in windows[place :: len(self._moments)]:
                     held = {view: [name for name, window in self._sample.windows.items() if window == days]}
                     query = partial(around.forgotten, days)
@@ -83,7 +83,7 @@ class Replays:
         for name in self._sample.sources:
             columns = self._sample.columns[name]
             listed = ", ".join(columns)
-            among = self._sample.among(self._sample.copied)
+            among = self._sample.of_source(self._sample.copied)
             place.fill(name, columns, f"select {listed} from ({query(name[1], columns)}) as changed where {among}")
 
     def _ran(
@@ -92,53 +92,55 @@ class Replays:
         build: Build,
         moments: Sequence[datetime],
         *,
-        each_lead: bool = False,
+        each_entity: bool = False,
         condition: str = "1 = 1",
     ) -> dict[Name, pa.Table]:
-        """Run a build in a world, with observations of its own that meet a condition, and of leads open at moments.
+        """Run a build in a world, with its own observations that meet a condition, and of entities open at moments.
 
         Returns what is compared, its own observations included.
         """
-        for model in build.needed_for(self._sample.subject.tables):
-            if model.relation == OBSERVATIONS:
+        subject = self._sample.subject
+        # observations are asked of what tells which entities are open
+        told = build.needed_for(subject.told)
+        for model in (*told, *(each for each in build.needed_for(subject.tables) if each not in told)):
+            if model.relation == subject.observations:
                 among = self._sample.among(self._sample.observed)
                 place.make(OWN, f"select * from ({model.sql}) as all_of_them where {among} and {condition}")
-                place.make(OBSERVATIONS, self._own_and_asked(place, moments, each_lead))
+                place.make(subject.observations, self._own_and_asked(place, moments, each_entity))
             else:
                 place.run([model])
         return {table: self._rows(place, table) for table in (*self._sample.subject.tables, OWN)}
 
-    def _own_and_asked(self, place: World, moments: Sequence[datetime], each_lead: bool) -> str:
-        among = self._sample.among(self._sample.observed, "leads.")
-        asked = [f"{open_at(place, each)} and {among}" for each in moments]
-        if each_lead:
+    def _own_and_asked(self, place: World, moments: Sequence[datetime], each_entity: bool) -> str:
+        entity = self._sample.subject.entity
+        among = self._sample.among(self._sample.observed, "entities.")
+        asked = [f"{open_at(place, entity, each)} and {among}" for each in moments]
+        if each_entity:
+            joined = f"inner join {self._moments_by_entity} on entities.{entity.key} = of_entity"
             asked.append(
-                "select leads.lead_id, moment as as_of, moment_us as as_of_us, 'asked' as observation_kind, "
-                f"leads.created_at as lead_created_at from {place.relation(LEADS)} as leads "
-                f"inner join {self._moments_by_lead} on leads.lead_id = of_lead "
-                f"left join {place.relation(CLOSINGS)} as closings on leads.lead_id = closings.lead_id "
-                "where leads.known_us < moment_us and (closings.closed_us is null or closings.closed_us >= moment_us)"
+                f"{observed(place, entity, 'moment', 'moment_us', joined)} where {is_open(entity, 'moment_us')}"
             )
         if not asked:
             return f"select * from {place.relation(OWN)}"
         return (
             f"with asked as ({' union all '.join(asked)}) select * from asked union all "
             f"select * from {place.relation(OWN)} as own where not exists "
-            "(select 1 from asked where own.lead_id = asked.lead_id and own.as_of_us = asked.as_of_us)"
+            f"(select 1 from asked where own.{entity.key} = asked.{entity.key} and own.as_of_us = asked.as_of_us)"
         )
 
     def _staggered(self, base: Mapping[Name, pa.Table]) -> Iterator[Comparison]:
-        """Compare what was known of half of the leads before a moment of each with what another future makes of it."""
-        clock = self._sample.build.as_of
+        """Compare what was known of half of the entities before a moment of each with what another future makes."""
+        clock, key = self._sample.build.as_of, self._sample.subject.key
         around = Counterfactuals(
             moment=clock,
             seed=f"{clock.isoformat()} staggered",
             own=self._sample.own,
             added_to=self._sample.among(self._sample.observed),
-            of_leads=self._moments_by_lead,
+            key=key,
+            moments=self._moments_by_entity,
         )
-        others = f"not exists (select 1 from {self._moments_by_lead} where of_lead = lead_id)"
-        until = f"not exists (select 1 from {self._moments_by_lead} where of_lead = lead_id and moment_us < as_of_us)"
+        others = f"not exists (select 1 from {self._moments_by_entity} where of_entity = {key})"
+        until = f"not exists (select 1 from {self._moments_by_entity} where of_entity = {key} and moment_us < as_of_us)"
 
         def of_some(table: str, columns: Columns) -> str:
             cut = around.scrambled(table, columns)
@@ -146,8 +148,8 @@ class Replays:
 
         with self._space.world() as replay:
             self._fill(replay, of_some)
-            rows = self._ran(replay, self._sample.build, [], each_lead=True, condition=until)
-        moment = "(select moment from own_moments where of_lead = lead_id)"
+            rows = self._ran(replay, self._sample.build, [], each_entity=True, condition=until)
+        moment = f"(select moment from own_moments where of_entity = {key})"
         known = "".join(f" and as_of <> {timestamp_literal(each)}" for each in self._moments)
         for table in (self._sample.subject.view, *self._sample.subject.labels, OWN):
             elsewhere = self._compared(
@@ -164,7 +166,7 @@ class Replays:
         """Compare the store with what the SQL makes of its sources."""
         among = self._sample.among(self._sample.observed)
         made = base if self._sample.copied == GROUPS else self._on_the_live_tables(among)
-        asked = _without_asked(self._moments, "own_moments")
+        asked = self._without_asked(self._moments, "own_moments")
         for table in self._sample.subject.tables:
             listed = ", ".join(self._sample.columns[table])
             stored = self._sample.connection.arrow(f"select {listed} from {quoted(table)} where {among}")
@@ -173,15 +175,19 @@ class Replays:
     def _tables_between(self, unchanged: World) -> Iterator[Comparison]:
         """Compare tables on which the store rests, and a sample cannot be made anew, with what the SQL makes of raw."""
         affected = {
-            model.relation for model in self._sample.build.affected_by([OBSERVATIONS], self._sample.subject.tables)
+            model.relation
+            for model in self._sample.build.affected_by(
+                [self._sample.subject.observations], self._sample.subject.tables
+            )
         }
         for model in self._sample.build.needed_for(self._sample.subject.tables):
             columns = column_types(self._sample.connection, *model.relation)
             if model.materialized != "table" or model.relation in affected or self._sample.subject.key not in columns:
                 continue
             among = (
-                f"{self._sample.among(self._sample.observed)}{_without_asked(self._moments, self._moments_by_lead)}"
-                if model.relation == OBSERVATIONS
+                f"{self._sample.among(self._sample.observed)}"
+                f"{self._without_asked(self._moments, self._moments_by_entity)}"
+                if model.relation == self._sample.subject.observations
                 else self._sample.among(self._sample.copied)
             )
             query = f"select {', '.join(columns)} from {{0}} where {among}"
@@ -210,10 +216,11 @@ class Replays:
             )  # fmt: skip
 
     def _on_the_live_tables(self, among: str) -> dict[Name, pa.Table]:
-        """Return what the SQL makes of the sampled leads with the facts of all: features may be about other leads."""
+        """Return what the SQL makes of the sample with the facts of all: features may be about other entities."""
+        observations = self._sample.subject.observations
         with self._space.place() as place:
-            place.make(OBSERVATIONS, f"select * from {place.relation(OBSERVATIONS)} where {among}")
-            place.run(self._sample.build.affected_by([OBSERVATIONS], self._sample.subject.tables))
+            place.make(observations, f"select * from {place.relation(observations)} where {among}")
+            place.run(self._sample.build.affected_by([observations], self._sample.subject.tables))
             return {
                 table: self._sample.connection.arrow(
                     f"select {', '.join(self._sample.columns[table])} from {place.relation(table)}"
@@ -226,7 +233,7 @@ class Replays:
     ) -> Iterator[Comparison]:
         """Compare what was known before a moment, and what is answered then, with what another future makes of it."""
         at = timestamp_literal(moment)
-        # without a future the SQL runs with that day as its clock, and observes the open leads itself
+        # without a future the SQL runs with that day as its clock, and observes the open entities itself
         is_then = variant == "removed" or moment == self._sample.build.as_of
         build = self._sample.build.at(moment) if is_then else self._sample.build
         with self._space.world() as replay:
@@ -234,7 +241,7 @@ class Replays:
             asked = [] if is_then else [moment]
             until = f"as_of_us <= {microseconds(moment)}"
             rows = self._ran(replay, build, asked, condition=until)
-        others = _without_asked([each for each in self._moments if each != moment], "own_moments")
+        others = self._without_asked([each for each in self._moments if each != moment], "own_moments")
         conditions = {self._sample.subject.view: f"as_of <= {at}{others}"}
         conditions |= dict.fromkeys(self._sample.subject.labels, f"matures_at <= {at}{others}")
         conditions |= dict.fromkeys(self._sample.subject.at_census, f"as_of = {at}")
@@ -255,16 +262,16 @@ class Replays:
         query: Query,
         held: Mapping[Name, Collection[str]],
     ) -> Iterator[Comparison]:
-        """Compare what is answered at a moment with answers on other sources, for the same leads.
+        """Compare what is answered at a moment with answers on other sources, for the same entities.
 
         Columns of `held` must be as they were; of the others it is noted which have moved.
         """
         at = f"as_of = {timestamp_literal(moment)}"
         with self._space.world() as replay:
             self._fill(replay, query)
-            # another past might close some leads earlier
-            replay.take(OBSERVATIONS, unchanged, at)
-            replay.run(self._sample.build.needed_for(held, given=[OBSERVATIONS]))
+            # another past might close some entities earlier
+            replay.take(self._sample.subject.observations, unchanged, at)
+            replay.run(self._sample.build.needed_for(held, given=[self._sample.subject.observations]))
             rows = {table: self._rows(replay, table) for table in held}
         for table, columns in held.items():
             yield self._compared(variant, moment, table, base[table], rows[table], at, held=columns)
@@ -283,7 +290,7 @@ class Replays:
         until_sql: str = "",
         all_of_replay: str = "",
     ) -> Comparison:
-        shown = ".".join(OBSERVATIONS if table == OWN else table)
+        shown = ".".join(self._sample.subject.observations if table == OWN else table)
         columns = self._sample.compared(table)
         values = {name: self._value_of(table, name, moment, until) for name in columns}
         if until_sql:
@@ -331,15 +338,14 @@ class Replays:
             return f"case when {column} < {timestamp_literal(until)} then {column} end"
         return column
 
+    def _without_asked(self, moments: Sequence[datetime], own_moments: str) -> str:
+        """Return the end of a condition: that a row is at none of the moments at which it was asked for."""
+        common = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
+        return f"{common} and ({self._sample.subject.key}, as_of) not in (select of_entity, moment from {own_moments})"
+
     def _rows(self, place: World, table: Name) -> pa.Table:
         return place.rows(f"select {', '.join(self._sample.columns[table])} from {place.relation(table)}")
 
 
 def _unchanged(table: str, columns: Columns) -> str:
     return f'select {", ".join(columns)} from "raw"."{table}"'
-
-
-def _without_asked(moments: Sequence[datetime], own_moments: str) -> str:
-    """Return the end of a condition: that a row is at none of the moments at which it was asked for."""
-    common = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
-    return f"{common} and (lead_id, as_of) not in (select of_lead, moment from {own_moments})"

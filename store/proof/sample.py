@@ -1,6 +1,6 @@
-"""The part of a store that the proof replays: its relations, some of its leads, and moments.
+"""The part of a store that the proof replays: its relations, some of its entities, and moments.
 
-Leads and moments are chosen by chance, the same ones for the same clock.
+Entities and moments are chosen by chance, the same ones for the same clock.
 """
 
 import hashlib
@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 
+from models.declaring.entity import Entity
+from models.declaring.feature_view import FeatureView
 from store.features.compiled import SOURCE, Build, microseconds, timestamp_literal
 from store.proof.counterfactuals import DAY, facts_by_kind, groups_of, own_values, records_of
-from store.source.sql import literal
-from store.warehouse.connection import GROUPS, Connection, Name, column_types, in_groups
+from store.sql import literal
+from store.warehouse.connection import GROUPS, Connection, Name, column_types, in_groups, named
 
 OWN = ("intermediate", "own_observations")
-"""What the SQL makes of observations, in a world in which leads are asked for besides."""
+"""What the SQL makes of observations, in a world in which entities are asked for besides."""
 
 AROUND = timedelta(hours=6)
 """A moment around a rare fact lies at most so long before or after it."""
@@ -31,21 +33,46 @@ class NothingToProveError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is proved: a feature view by its key, the labels of its observations, and what is known at a census alone.
+    """What is proved: a feature view, the labels of its observations, and what its entities are worth at a census.
 
     Attributes
     ----------
-    view : tuple
-    key : str
+    feature_view : FeatureView
     labels : tuple of tuple
-    at_census : tuple of tuple
-        Relations with rows at the clock, and at other moments that are asked for.
     """
 
-    view: Name
-    key: str
+    feature_view: FeatureView
     labels: tuple[Name, ...]
-    at_census: tuple[Name, ...] = ()
+
+    @property
+    def entity(self) -> Entity:
+        """What a row of the view is about."""
+        return self.feature_view.entity
+
+    @property
+    def key(self) -> str:
+        """The column that identifies it."""
+        return self.entity.key
+
+    @property
+    def view(self) -> Name:
+        """The relation of the view."""
+        return self.feature_view.schema, self.feature_view.name
+
+    @property
+    def observations(self) -> Name:
+        """The relation that says for which entities and moments features and labels are made."""
+        return named(self.entity.observations)
+
+    @property
+    def at_census(self) -> tuple[Name, ...]:
+        """Relations with rows at the clock, and at other moments that are asked for."""
+        return (named(self.entity.values),) if self.entity.values else ()
+
+    @property
+    def told(self) -> tuple[Name, ...]:
+        """Relations that say which entities there are at a moment, and which of them are open."""
+        return tuple(named(each) for each in (self.entity.table, self.entity.closings) if each)
 
     @property
     def tables(self) -> tuple[Name, ...]:
@@ -63,7 +90,8 @@ class Sample:
     build : Build
     subject : Subject
     max_facts, max_observations : int
-        Rows of schema ``raw``, and observations, beyond which those of some leads are replayed.
+        Rows of schema ``raw``, and observations, beyond which those of some entities are replayed. Where rows of
+        ``raw`` do not tell which entity they are about, all of them are copied.
 
     Raises
     ------
@@ -77,7 +105,7 @@ class Sample:
         self.connection = connection
         self.build = build
         self.subject = subject
-        models = build.needed_for(subject.tables)
+        models = build.needed_for((*subject.tables, *subject.told))
         self.sources = sorted({name for each in models for name in each.reads if name[0] == SOURCE})
         for name in self.sources:
             records_of(name[1])
@@ -88,11 +116,10 @@ class Sample:
                 f"{', '.join('.'.join(name) for name in missing)}: expected tables of the feature store, found none. "
                 "Materialize staging, intermediate, features and labels."
             )
-        self.features = [
-            name
-            for name in self.columns[subject.view]
-            if name not in (subject.key, "as_of", "observation_kind", "lead_created_at")
-        ]
+        described = subject.feature_view.not_features
+        self.features = [name for name in self.columns[subject.view] if name not in described]
+        # whether each row of the sources tells which entity it is about
+        self.is_keyed = all(subject.key in self.columns[name] for name in self.sources)
         self.windows = {name: int(found[1]) for name in self.features if (found := _WINDOW.search(name))}
         facts = sum(self.value(f"select count(*) from {quoted(name)}") for name in self.sources)
         if not (observations := self.value(f"select count(*) from {quoted(subject.view)}")):
@@ -100,7 +127,7 @@ class Sample:
                 f"{'.'.join(subject.view)}: expected observations up to the clock {build.as_of.isoformat()}, found "
                 "none. Load more history."
             )
-        self.copied = min(GROUPS, max(1, GROUPS * max_facts // max(facts, 1)))
+        self.copied = min(GROUPS, max(1, GROUPS * max_facts // max(facts, 1))) if self.is_keyed else GROUPS
         self.observed = min(self.copied, max(1, GROUPS * max_observations // max(observations, 1)))
         # values that counterfactuals are made of: the rarest ones of each group of columns
         self.own: dict[str, list[dict[str, str]]] = {}
@@ -116,21 +143,27 @@ class Sample:
 
     @property
     def share(self) -> float:
-        """The share of the leads whose observations are replayed."""
+        """The share of the entities whose observations are replayed."""
         return self.observed / GROUPS
 
-    def leads(self) -> int:
-        """Count the leads whose observations are replayed."""
-        return self.value(f'select count(*) from "raw"."leads" where {self.among(self.observed)}')
+    def entities(self) -> int:
+        """Count the entities whose observations are replayed."""
+        return self.value(
+            f"select count(*) from {quoted(named(self.subject.entity.table))} where {self.among(self.observed)}"
+        )
 
     def compared(self, table: Name) -> list[str]:
         """Return the columns of a table that are compared."""
         return [name for name in self.columns[table] if name not in (self.subject.key, "as_of")]
 
     def among(self, groups: int, of: str = "") -> str:
-        """Return the condition that a lead is in some of the groups; the fewer are among the more."""
-        # each clock chooses other leads, so that every lead is replayed on some night
+        """Return the condition that an entity is in some of the groups; the fewer are among the more."""
+        # each clock chooses other entities, so that every one is replayed on some night
         return in_groups(f"{of}{self.subject.key} || '{self.build.as_of.isoformat()}'", groups)
+
+    def of_source(self, groups: int) -> str:
+        """Return the same condition on the rows of the sources; where they do not tell, all are among them."""
+        return self.among(groups) if self.is_keyed else "1 = 1"
 
     def value(self, query: str) -> int:
         """Return the one number that a query gives."""
@@ -180,7 +213,7 @@ def common_moments(sample: Sample) -> list[datetime]:
         around = 2 * AROUND // microsecond
         hours = _chance(f"hours {clock.isoformat()}") % around * microsecond - AROUND
         known = rare[_chance(f"rare {clock.isoformat()}") % len(rare)]
-        # within the days on which leads were open
+        # within the days on which entities were open
         picked.append(min(max(known + hours, first), last))
     if sample.observed == GROUPS or not rare:
         # a replayed sample is large, so that two moments suffice
@@ -202,36 +235,41 @@ def _rare(sample: Sample, first: datetime, last: datetime) -> list[datetime]:
 
 
 def own_moments(sample: Sample, moments: Sequence[datetime]) -> dict[str, datetime]:
-    """Choose a moment of its own for half of the leads: one of its observations, or any second."""
-    clock = sample.build.as_of
+    """Choose a moment of its own for half of the entities: one of its observations, or any second.
+
+    There are none where the rows of the sources do not tell which entity they are about, and so whose moment is theirs.
+    """
+    if not sample.is_keyed:
+        return {}
+    clock, key = sample.build.as_of, sample.subject.key
     others = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
-    drawn = f"row_number() over (partition by lead_id order by md5(cast(as_of as text) || lead_id || '{clock}'))"
+    drawn = f"row_number() over (partition by {key} order by md5(cast(as_of as text) || {key} || '{clock}'))"
     found = sample.connection.execute(
-        f"select lead_id, as_of, first_of_all from (select lead_id, as_of, {drawn} as number, "
+        f"select {key}, as_of, first_of_all from (select {key}, as_of, {drawn} as number, "
         f"min(as_of) over () as first_of_all from {quoted(sample.subject.view)} "
         f"where as_of < $1 and {sample.among(sample.observed)}{others}) as numbered where number = 1 "
-        "order by lead_id",
+        f"order by {key}",
         [clock],
     ).fetchall()
     chosen_for: dict[str, datetime] = {}
-    for lead, as_of, first in found:
-        chance = _chance(f"{lead} {clock.isoformat()}")
+    for entity, as_of, first in found:
+        chance = _chance(f"{entity} {clock.isoformat()}")
         if chance % 4 == 0:
-            chosen_for[lead] = as_of
+            chosen_for[entity] = as_of
         elif chance % 4 == 1:
             # a microsecond that no other moment has
             seconds = chance // 4 % max(1, int((clock - first).total_seconds()))
-            chosen_for[lead] = first + timedelta(seconds=seconds, microseconds=123_457)
+            chosen_for[entity] = first + timedelta(seconds=seconds, microseconds=123_457)
     return chosen_for
 
 
 def relation_of(own: Mapping[str, datetime], clock: datetime) -> str:
-    """Return the moments of leads as a relation of SQL; without any, one row of no lead."""
+    """Return the moments of entities as a relation of SQL; without any, one row of no entity."""
     rows = ", ".join(
-        f"({literal(lead)}, {timestamp_literal(moment)}, cast({microseconds(moment)} as bigint))"
-        for lead, moment in (own or {"": clock}).items()
+        f"({literal(entity)}, {timestamp_literal(moment)}, cast({microseconds(moment)} as bigint))"
+        for entity, moment in (own or {"": clock}).items()
     )
-    return f"(values {rows}) as own_moments (of_lead, moment, moment_us)"
+    return f"(values {rows}) as own_moments (of_entity, moment, moment_us)"
 
 
 def quoted(name: Name) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from models.artifacts import read_object, replace_file
+from models.declared.registry import SCORED
 from store.warehouse.engine import HISTORY, SCORES, Standing
 
 _REACHED: set[str] = set()
@@ -54,11 +55,11 @@ def has_published(record: str) -> bool:
 
 
 MOST = 1 / 2
-"""Share of the leads, or of the scores among them, that a publication may lose before somebody has to say so. From one
-night to the next a company closes a few in a hundred of its open leads, and gets new ones."""
+"""Share of the listed entities, or of the scores among them, that a publication may lose before somebody has to say so.
+From one night to the next a company closes a few in a hundred of its open ones, and gets new ones."""
 
 FEW = 20
-"""Published leads below which half of them may close in a day by chance."""
+"""Listed entities below which half of them may close in a day by chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +94,10 @@ class Replacement:
 def findings(replacement: Replacement) -> list[str]:
     """Return what a publication would lose, each with both counts; empty where it may go on.
 
-    What follows from the records is no loss. A model that the ledger has retired leaves its leads without a score, with
-    the reason beside them; leads that nobody had yet are not there as of an earlier clock.
+    What follows from the records is no loss. A model that the ledger has retired leaves its entities without a score,
+    with the reason beside them; those that nobody had yet are not there as of an earlier clock.
     """
-    published, built = replacement.published, replacement.built
+    published, built, of = replacement.published, replacement.built, SCORED.entity.plural
     found = [
         f"marts.{name}: {rows:,} rows are published, none would take their place"
         for name, rows in published.rows.items()
@@ -106,17 +107,17 @@ def findings(replacement: Replacement) -> list[str]:
     is_night = before >= FEW and not replacement.goes_back
     fewer = after > 0 and is_night and after < MOST * before
     if fewer:
-        found.append(f"marts.{SCORES}: {before:,} leads are published, {after:,} would take their place")
+        found.append(f"marts.{SCORES}: {before:,} {of} are published, {after:,} would take their place")
     for model, scored in published.scored.items() if after else ():
         remain, reason = built.scored.get(model, 0), built.reasons.get(model)
-        # fewer leads have fewer scores: then the share of scored leads counts
+        # fewer entities have fewer scores: then the share of those that are scored counts
         enough = fewer or not is_night or remain >= MOST * scored
         if not scored or (remain / after >= MOST * scored / before and enough):
             continue
         if not remain and reason and not replacement.forgotten(model):
             continue
         found.append(
-            f"marts.{SCORES}: {scored:,} of {before:,} leads are published with a score of {model}, {remain:,} of "
+            f"marts.{SCORES}: {scored:,} of {before:,} {of} are published with a score of {model}, {remain:,} of "
             f"{after:,} would have one" + (f" ({reason.removesuffix('.')})" if reason else "")
         )
     if replacement.lost:

@@ -69,6 +69,7 @@ TABLES: Mapping[str, Table] = {
         Table(
             name="interactions",
             description="One row per call, e-mail, message, meeting, web event, proposal message or note.",
+            of="leads",
             called=("activit", "call", "email", "event", "note", "task"),
             columns=(
                 Column(name="interaction_id", required=True),
@@ -112,6 +113,7 @@ TABLES: Mapping[str, Table] = {
         Table(
             name="appointments",
             description="One row per appointment.",
+            of="leads",
             called=("booking", "meeting"),
             columns=(
                 Column(name="appointment_id", required=True),
@@ -144,6 +146,7 @@ TABLES: Mapping[str, Table] = {
         Table(
             name="projects",
             description="One row per project (deal).",
+            of="leads",
             called=("deal", "offer", "opportunit", "quote"),
             columns=(
                 Column(name="project_id", required=True),
@@ -189,6 +192,7 @@ TABLES: Mapping[str, Table] = {
                 "One row per lead, overwritten column and moment at which a value became known: told by the CRM's own "
                 "history, or seen by an extraction."
             ),
+            of="leads",
             optional=True,
             called=("histor",),
             columns=(

@@ -149,6 +149,8 @@ class Table:
     description : str
         For people.
     columns : tuple of Column
+    of : str or None
+        The table whose rows it tells of, by that one's key; None where it tells of none.
     optional : bool
         Whether a source may be without it.
     called : tuple of str
@@ -179,6 +181,7 @@ class Table:
     columns: tuple[Column, ...]
     occurred: str
     proof: Counterfactual
+    of: str | None = None
     optional: bool = False
     called: tuple[str, ...] = ()
     recorded: str | None = None

@@ -17,8 +17,9 @@ from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import ChosenMapping, Flag, Substitute
 from store.source.reading.sources import Source
 from store.source.reading.tables import shown_column
-from store.source.sql import literals, of_source, one_row
+from store.source.sql import of_source, one_row
 from store.source.values.texts import MISSING
+from store.sql import literals
 
 DELETION_MARKS = (
     "deleted", "isdeleted", "deletedat", "deletedon", "deleteddate", "datedeleted", "deletedflag", "isremoved",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,13 +34,3 @@ def source_types(connection: DuckDBPyConnection, table: str) -> dict[str, str]:
     """Return the types of the columns of ``source_<table>`` by their names in the source."""
     described = connection.execute(f"describe source_{table}").fetchall()
     return {name.removeprefix(_OF_SOURCE): kind for name, kind, *_ in described if name.startswith(_OF_SOURCE)}
-
-
-def literal(text: str | None) -> str:
-    """Return a text literal, or ``null``."""
-    return "null" if text is None else "'" + text.replace("'", "''") + "'"
-
-
-def literals(texts: Iterable[str]) -> str:
-    """Return text literals for a list in SQL, which is never empty."""
-    return ", ".join(map(literal, texts)) or "''"

@@ -14,8 +14,9 @@ from store.source.contract import CHANGES, OVERWRITTEN
 from store.source.mapping.binding import TableBinding, columns_of
 from store.source.mapping.forms import SourceMapping, TableMapping
 from store.source.reading.sources import Source
-from store.source.sql import literal, literals, of_source, one_row
+from store.source.sql import of_source, one_row
 from store.source.values.texts import folded
+from store.sql import literal, literals
 
 WORDS_LISTED = 5
 """Words of a column that are named, the most frequent first."""

@@ -33,6 +33,12 @@ class Readable(Protocol):
         """Run a statement; what it returns has ``fetchall()``, ``fetchone()`` and ``df()``."""
 
 
+def named(relation: str) -> Name:
+    """Return the name of a relation that is written as ``schema.table``."""
+    schema, _, table = relation.partition(".")
+    return schema, table
+
+
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """A compiled dbt model: where it is written, how, and its query."""

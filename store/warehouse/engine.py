@@ -13,25 +13,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from models.declared.registry import SCORED
 from store.warehouse.connection import Connection, Readable, column_types, table_exists
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-SCORES, HISTORY = "lead_scores", "lead_score_history"
-
-COLUMNS = {
-    "conversion": ("conversion_probability", "conversion_model_version", "conversion_unscored_reason"),
-    "next_best_action": ("action_confidence", "action_model_version", "action_unscored_reason"),
-}
-"""Of each model: the columns of its probability, of its version, and of why it has not scored."""
+SCORES, HISTORY = SCORED.name, SCORED.history
 
 APPEND_ONLY = {
-    HISTORY: (
-        "published.lead_id = built.lead_id and published.as_of = built.as_of "
-        "and published.conversion_model_version is not distinct from built.conversion_model_version "
-        "and published.action_model_version is not distinct from built.action_model_version"
+    HISTORY: " and ".join(
+        (
+            f"published.{SCORED.entity.key} = built.{SCORED.entity.key}",
+            "published.as_of = built.as_of",
+            *(f"published.{version} is not distinct from built.{version}" for version in SCORED.versions),
+        )
     )
 }
 """Tables to which builds add rows and never change one, and when a row that is published is one that was built."""
@@ -44,19 +41,19 @@ class Standing:
     Attributes
     ----------
     as_of : str or None
-        The latest clock of the scores, in ISO 8601; None where no lead is listed.
+        The latest clock of the scores, in ISO 8601; None where no entity is listed.
     rows : mapping of str to int
         Rows by table; those that are not there are left out.
     columns : mapping of str to list of str
         Columns by table.
     scored : mapping of str to int
-        Listed leads that have a score, by model.
+        Listed entities that have a score, by model.
     versions : mapping of str to list of str
         Versions behind these scores, by model.
     reasons : mapping of str to str
-        Why a model has not scored, where the leads say so.
-    history : list of [str, str or None, str or None, int]
-        Rows of the history by clock and both versions; None where only their number is known.
+        Why a model has not scored, where the table says so.
+    history : list of [str, str or None, ..., int]
+        Rows of the history by clock and the version of each model; None where only their number is known.
     """
 
     as_of: str | None = None
@@ -199,14 +196,16 @@ def measure_standing(
     rows = {name: connection.execute(f'select count(*) from {place}."{name}"').fetchall()[0][0] for name in columns}
     scored, versions, reasons = {}, {}, {}
     listed = columns.get(SCORES, [])
-    for model, (probability, version, reason) in COLUMNS.items():
-        if probability in listed and version in listed:
+    for model, of_model in SCORED.models.items():
+        if of_model.score in listed and of_model.version in listed:
             of = f"from {place}.{SCORES}"
-            ((scored[model],),) = connection.execute(f"select count({probability}) {of}").fetchall()
-            behind = connection.execute(f"select distinct {version} {of} where {version} is not null order by 1")
+            ((scored[model],),) = connection.execute(f"select count({of_model.score}) {of}").fetchall()
+            behind = connection.execute(
+                f"select distinct {of_model.version} {of} where {of_model.version} is not null order by 1"
+            )
             versions[model] = [each for (each,) in behind.fetchall()]
-        if reason in listed:
-            ((said,),) = connection.execute(f"select max({reason}) from {place}.{SCORES}").fetchall()
+        if of_model.reason in listed:
+            ((said,),) = connection.execute(f"select max({of_model.reason}) from {place}.{SCORES}").fetchall()
             if said is not None:
                 reasons[model] = said
     clock = None
@@ -231,9 +230,9 @@ def known_versions(connection: Readable) -> frozenset[tuple[str, str]]:
 
 
 def _by_clock(connection: Readable, place: str) -> list[list[Any]]:
+    keys = ", ".join(str(number + 1) for number in range(1 + len(SCORED.versions)))
     found = connection.execute(
-        "select as_of, conversion_model_version, action_model_version, count(*) "
-        f"from {place}.{HISTORY} group by 1, 2, 3 order by 1, 2, 3"
+        f"select as_of, {', '.join(SCORED.versions)}, count(*) from {place}.{HISTORY} group by {keys} order by {keys}"
     ).fetchall()
     return [[_in_utc(as_of), *rest] for as_of, *rest in found]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from store.addresses import SCHEMES
+from store.sql import literals
 from store.warehouse.connection import Connection, columns_of, table_exists
 from store.warehouse.duckdb.engine import DuckDB
 from store.warehouse.engine import Engine, Excerpt, WarehouseUnavailableError
@@ -70,8 +72,8 @@ class Extraction:
     load_number : int
         The last extraction that brought something, counted from 1; 0 in a warehouse from before they were counted.
     source, mapping : str
-    closing_outcomes, closing_lead_statuses, closing_project_statuses : list of str
-        What ends a lead, beside a won project.
+    closing : mapping of str to list of str
+        The words that close an entity in the source mapping, by their variable of the dbt project.
     silence_closes_after_days : int or None
     horizon_days : dict of str to int
         The mapping's default horizons by model.
@@ -84,13 +86,16 @@ class Extraction:
     load_number: int
     source: str
     mapping: str
-    closing_outcomes: list[str]
+    closing: Mapping[str, list[str]]
     silence_closes_after_days: int | None
     horizon_days: dict[str, int]
     assumptions: list[str]
     accepted: list[str] = field(default_factory=list)
-    closing_lead_statuses: list[str] = field(default_factory=list)
-    closing_project_statuses: list[str] = field(default_factory=list)
+
+    def with_closing(self, sql: str) -> str:
+        """Return SQL with the lists of words that close an entity in place of their names in braces."""
+        listed = {name: literals(words) for name, words in self.closing.items()}
+        return sql.format_map(defaultdict(lambda: literals([]), listed))
 
 
 def tables_ahead(connection: Connection, load_number: int) -> list[str]:
@@ -195,30 +200,24 @@ class Warehouse:
                     "Materialize the crm assets first, or run `make run`."
                 )
             columns = columns_of(connection, "raw", "extraction")
-            # a warehouse of an earlier version lacks these
-            added = ("load_number", "accepted", "closing_lead_statuses", "closing_project_statuses")
-            listed = ", ".join(name if name in columns else "null" for name in added)
-            row = connection.execute(
-                "select as_of, source, mapping, closing_outcomes, silence_closes_after_days, horizon_days, "
-                f"assumptions, {listed} from raw.extraction"
-            ).fetchone()
+            row = connection.execute(f"select {', '.join(columns)} from raw.extraction").fetchone()
         if row is None:
             raise NoExtractionError(
                 f"{self.shown}: raw.extraction is empty, so the last extraction did not finish. "
                 "Materialize the crm assets again; nothing that was loaded is lost."
             )
+        marker = dict(zip(columns, row, strict=True))
         return Extraction(
-            as_of=row[0],
-            load_number=row[7] or 0,
-            source=row[1],
-            mapping=row[2],
-            closing_outcomes=json.loads(row[3]),
-            silence_closes_after_days=row[4],
-            horizon_days=json.loads(row[5]),
-            assumptions=json.loads(row[6]),
-            accepted=json.loads(row[8] or "[]"),
-            closing_lead_statuses=json.loads(row[9] or "[]"),
-            closing_project_statuses=json.loads(row[10] or "[]"),
+            as_of=marker["as_of"],
+            # a warehouse of an earlier version lacks some columns
+            load_number=marker.get("load_number") or 0,
+            source=marker["source"],
+            mapping=marker["mapping"],
+            closing={name: json.loads(words or "[]") for name, words in marker.items() if name.startswith("closing_")},
+            silence_closes_after_days=marker["silence_closes_after_days"],
+            horizon_days=json.loads(marker["horizon_days"]),
+            assumptions=json.loads(marker["assumptions"]),
+            accepted=json.loads(marker.get("accepted") or "[]"),
         )
 
     def built_extraction(self, within: Connection | None = None) -> Extraction:

@@ -42,7 +42,7 @@ def test_the_real_funnel_equals_its_reference(tmp_path: Path, scratch: Path) -> 
     extraction = Warehouse(address=address).extraction()
     variables = {
         "as_of": extraction.as_of.isoformat(),
-        "closing_outcomes": extraction.closing_outcomes,
+        **extraction.closing,
         "conversion_horizon_days": extraction.horizon_days["conversion"],
     }
     warehouse.dbt("run", scratch, variables, "--select", "+lead_features +conversion +next_action")

@@ -136,7 +136,7 @@ def test_a_run_whose_process_lives_is_left_alone(instance: dg.DagsterInstance, a
         ("history/runs/index.db", "cut"),
         ("schedules/schedules.db", "a folder"),
         ("history/runs.db", "empty"),
-        ("history/runs/index.db", "a link that leads nowhere"),
+        ("history/runs/index.db", "a link that points nowhere"),
     ],
 )
 def test_a_damaged_database_is_set_aside_and_begun_anew(
@@ -158,7 +158,7 @@ def test_a_damaged_database_is_set_aside_and_begun_anew(
     if how == "a folder":
         path.unlink()
         path.mkdir()
-    elif how == "a link that leads nowhere":
+    elif how == "a link that points nowhere":
         path.unlink()
         path.symlink_to(tmp_path / "nowhere" / "at all")
     elif how == "empty":

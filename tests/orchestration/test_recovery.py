@@ -112,7 +112,7 @@ def test_features_are_not_asked_while_raw_holds_more_than_they_were_built_from(o
     def ask() -> pd.DataFrame:
         return features_at(question, warehouse=warehouse, compiled=own.path / "compiled" / "feature_store.json")
 
-    assert ask()["lead_state"].tolist() == ["open"]
+    assert ask()["entity_state"].tolist() == ["open"]
     # as an extraction leaves it that was killed before it said what it had brought
     with warehouse.connect() as connection:
         connection.execute("update raw.leads set load_number = load_number + 1 where lead_id = $1", [lead])

@@ -13,7 +13,7 @@ from store.settings import settings
 from store.warehouse.warehouse import Extraction
 
 EXTRACTION = Extraction(
-    as_of=datetime(2026, 1, 1, tzinfo=UTC), load_number=1, source="crm", mapping="mine", closing_outcomes=[],
+    as_of=datetime(2026, 1, 1, tzinfo=UTC), load_number=1, source="crm", mapping="mine", closing={},
     silence_closes_after_days=None, horizon_days={"conversion": 30}, assumptions=[],
 )  # fmt: skip
 

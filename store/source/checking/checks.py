@@ -13,8 +13,8 @@ from store.source.contract import CLOSED_STATUSES, OVERWRITTEN, TABLES
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import Flag, Substitute
 from store.source.record import Column
-from store.source.sql import literals
 from store.source.values.functions import ISO
+from store.sql import literals
 
 TRUE = ("true", "t", "yes", "y", "1", "1.0", "x", "on", "ja", "j", "wahr", "oui", "vrai", "si", "s\u00ed", "sim")
 

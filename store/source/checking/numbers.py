@@ -9,8 +9,9 @@ from duckdb import DuckDBPyConnection
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import NumberForm
 from store.source.record import Column
-from store.source.sql import literal, of_source, one_row
+from store.source.sql import of_source, one_row
 from store.source.values.texts import plain
+from store.sql import literal
 
 NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
            "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip

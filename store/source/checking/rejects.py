@@ -17,7 +17,8 @@ from store.source.contract import TABLES, SourceContractError
 from store.source.mapping.binding import TableBinding, columns_of
 from store.source.reading.sources import Source
 from store.source.reading.tables import Reading
-from store.source.sql import literal, of_source, one_row, quoted
+from store.source.sql import of_source, one_row, quoted
+from store.sql import literal
 
 REJECT_COLUMNS = {
     "reject_id": "varchar",

@@ -11,8 +11,9 @@ from duckdb import DuckDBPyConnection
 
 from store.source.mapping.binding import TableBinding
 from store.source.record import Column
-from store.source.sql import literal, literals, of_source, one_row
+from store.source.sql import of_source, one_row
 from store.source.values.functions import ISO, UTC_ZONE, Spelling, spelling, typed_spelling
+from store.sql import literal, literals
 
 TIMES = ("TIMESTAMP", "DATE")
 """How the types of DuckDB begin that hold times."""

@@ -20,8 +20,9 @@ from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import EXTRACTION, FirstOf, Flag, Substitute, digits_of
 from store.source.reading.tables import Reading
 from store.source.record import SQL_TYPES, Column
-from store.source.sql import literal, literals, of_source
+from store.source.sql import of_source
 from store.source.values.texts import is_contact
+from store.sql import literal, literals
 
 
 def typed_rows(

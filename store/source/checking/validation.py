@@ -24,7 +24,8 @@ from store.source.checking.typed import typed_rows
 from store.source.mapping.binding import TableBinding
 from store.source.reading.tables import Reading
 from store.source.record import Table
-from store.source.sql import literals, of_source, one_row, source_types
+from store.source.sql import of_source, one_row, source_types
+from store.sql import literals
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from duckdb import DuckDBPyConnection
 
 from store.source.checking.times import wall_us
 from store.source.mapping.binding import TableBinding
-from store.source.sql import literal, literals, one_row
+from store.source.sql import one_row
+from store.sql import literal, literals
 
 SAME_NUMBER = 0.01
 """How far two numbers, or two factors, may be apart as a share to be the same: cents are rounded."""

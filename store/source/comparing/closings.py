@@ -13,8 +13,9 @@ from store.source.checking.validation import Validated
 from store.source.comparing.evidence import Earlier
 from store.source.contract import CHANGES
 from store.source.mapping.forms import Closes
-from store.source.sql import literals, one_row
+from store.source.sql import one_row
 from store.source.values.texts import folded
+from store.sql import literals
 
 CLOSING_COLUMNS: Mapping[str, tuple[str, str]] = {
     "outcomes": ("interactions", "outcome"),

@@ -31,7 +31,8 @@ from store.source.loading.stored import EXTRACTION_COLUMNS, Wanted
 from store.source.mapping.binding import TableBinding
 from store.source.reading.tables import shown_column
 from store.source.record import SQL_TYPES, Table
-from store.source.sql import literal, literals, of_source, one_row
+from store.source.sql import of_source, one_row
+from store.sql import literal, literals
 
 
 def wanted(bindings: Mapping[str, TableBinding | None]) -> dict[str, Wanted]:

@@ -10,8 +10,9 @@ from store.source.checking.times import said_time
 from store.source.comparing.evidence import Earlier, needs_whole
 from store.source.contract import CHANGES, EARLIER_NAMES
 from store.source.mapping.binding import TableBinding
-from store.source.sql import literals, one_row
+from store.source.sql import one_row
 from store.source.values.functions import UTC_ZONE
+from store.sql import literals
 
 
 @dataclass(frozen=True)

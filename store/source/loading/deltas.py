@@ -16,7 +16,8 @@ from store.source.contract import CHANGES, FROM_CREATION, OVERWRITTEN, TABLES
 from store.source.loading.stored import Delta
 from store.source.mapping.binding import TableBinding
 from store.source.record import SQL_TYPES, Table
-from store.source.sql import literal, literals, one_row
+from store.source.sql import one_row
+from store.sql import literal, literals
 
 CHANGE_COLUMNS = {
     **{column.name: SQL_TYPES[column.kind] for column in TABLES[CHANGES].columns},

@@ -28,7 +28,8 @@ from store.source.loading.stored import (
 )
 from store.source.reading.sources import describe
 from store.source.record import SQL_TYPES
-from store.source.sql import literal, quoted
+from store.source.sql import quoted
+from store.sql import literal
 from store.warehouse.duckdb.engine import patiently
 
 CONNECT_TIMEOUT_SECONDS = 15

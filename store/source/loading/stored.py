@@ -9,7 +9,8 @@ from typing import Literal
 from duckdb import DuckDBPyConnection
 
 from store.source.contract import EARLIER_NAMES, TABLES
-from store.source.sql import literal, one_row, quoted
+from store.source.sql import one_row, quoted
+from store.sql import literal
 
 BATCH_ROWS = 100_000
 

@@ -24,7 +24,8 @@ from store.source.reading.files import (
     unpacked,
 )
 from store.source.reading.tables import MalformedRow, first_line
-from store.source.sql import literal, of_source, one_row, quoted
+from store.source.sql import of_source, one_row, quoted
+from store.sql import literal
 
 MAX_LINE_BYTES = 64_000_000
 """The longest line of a CSV file: a note may be long, but one of this size is a quote that nobody has closed."""

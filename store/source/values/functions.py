@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from store.source.sql import literal
 from store.source.values.texts import ASCII_BLANKS, EMAIL, PHONES, folded, is_address, is_contact, plain
+from store.sql import literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

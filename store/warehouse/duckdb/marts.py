@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.artifacts import make_folder, set_aside
+from models.declared.registry import SCORED
 from store.permissions import open_to_group
 from store.warehouse.connection import Connection, column_types, columns_of, table_exists
 from store.warehouse.engine import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
@@ -17,17 +18,18 @@ READABLE_FROM = "v1.2.0"
 PUBLISHED = "leadline_published"
 """The name of the published file in a connection to the warehouse, unlike that of any warehouse."""
 
-_NOT_OF_THIS_LEDGER = """(
-    not exists (select 1 from ml.ml_scoring_logs as logs where logs.as_of = published.as_of)
-    or (published.conversion_model_version is not null and not exists (
-        select 1 from ml.ml_models as versions
-        where versions.model = 'conversion' and versions.version = published.conversion_model_version
-    ))
-    or (published.action_model_version is not null and not exists (
-        select 1 from ml.ml_models as versions
-        where versions.model = 'next_best_action' and versions.version = published.action_model_version
-    ))
-)"""
+_NOT_OF_THIS_LEDGER = "({})".format(
+    " or ".join(
+        (
+            "not exists (select 1 from ml.ml_scoring_logs as logs where logs.as_of = published.as_of)",
+            *(
+                f"(published.{of_model.version} is not null and not exists (select 1 from ml.ml_models as versions "
+                f"where versions.model = '{model}' and versions.version = published.{of_model.version}))"
+                for model, of_model in SCORED.models.items()
+            ),
+        )
+    )
+)
 """A published row of the history that this warehouse cannot have written: it has not scored then, or with others."""
 
 
@@ -213,7 +215,7 @@ _LACKING = (
 
 def _lost_rows(connection: Connection) -> int:
     of_each = (
-        "select as_of, conversion_model_version, action_model_version, count(*), bit_xor(hash(lead_id)) "
+        f"select as_of, {', '.join(SCORED.versions)}, count(*), bit_xor(hash({SCORED.entity.key})) "
         f"from {{}}.{HISTORY} group by all"
     )
     # most nights no clock has changed, and comparing counts and hashes takes a tenth of the time

@@ -30,7 +30,7 @@ REPS = ["R1", "R2", None]
 
 def extraction(clock: datetime) -> Extraction:
     return Extraction(
-        as_of=clock, load_number=1, source="here", mapping="contract", closing_outcomes=[],
+        as_of=clock, load_number=1, source="here", mapping="contract", closing={"closing_outcomes": []},
         silence_closes_after_days=None, horizon_days={}, assumptions=[],
     )  # fmt: skip
 

@@ -58,7 +58,7 @@ def test_what_a_run_built_can_be_added_to_until_another_build_has_begun(
     before = gather_build_evidence(warehouse, *settings)
     assert before.missing == ()
     # the simulated company records how its leads end from its first week on
-    assert before.outcomes == OutcomesBegin(None, "Outcomes are recorded from the beginning.")
+    assert before.outcomes == {"conversion": OutcomesBegin(None, "Outcomes are recorded from the beginning.")}
     assert before.last is not None
     assert before.last.as_of == before.now.as_of == warehouse.built_extraction().as_of
     assert plan_build(replace(before, now=before.last)).since == before.last

@@ -51,9 +51,9 @@ def test_it_is_what_is_answered_of_the_same_leads_and_times(own: Home, model: st
         leads = connection.execute("select lead_id from staging.stg_leads").df()
         question = leads.merge(pd.DataFrame({"as_of": clocks}), how="cross")
         with connection.scratch("asked") as beside:
-            answered = answer(connection, beside, build, question, [declared.label])
+            answered = answer(connection, beside, build, declared.feature_view, question, [declared.label])
         priced = connection.execute(PRICED, [list(map(microseconds, found["as_of"].drop_duplicates()))]).df()
-    still_open = answered[answered["lead_state"] == "open"].sort_values(KEY, ignore_index=True)
+    still_open = answered[answered["entity_state"] == "open"].sort_values(KEY, ignore_index=True)
     assert 0 < len(still_open) < len(answered)
     columns = [name for name in found.columns if name not in ("observation_kind", "value")]
     assert declared.label_column in columns

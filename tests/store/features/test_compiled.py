@@ -11,7 +11,7 @@ import pytest
 
 from assets.platform.resources import Proving
 from store.features.certificates import CompiledSql, UnprovedError, acceptance, failed
-from store.features.compiled import OBSERVATIONS, Build, NotCompiledError, in_order, of_run, read, write
+from store.features.compiled import Build, NotCompiledError, in_order, of_run, read, write
 from store.proof.counterfactuals import UndeclaredTableError, records_of
 from store.warehouse.connection import Model, columns_of
 from tests.dbt.random_crm import CLOCK
@@ -52,7 +52,7 @@ def ran(target: Path, **models: str) -> Path:
 
 def test_what_dbt_ran_is_kept_in_order_and_read_again(random_store: Store, tmp_path: Path) -> None:
     names = [model.relation for model in random_store.build.models]
-    assert set(names) >= {VIEW, OBSERVATIONS, ("staging", "stg_leads"), ("labels", "conversion")}
+    assert set(names) >= {VIEW, ("intermediate", "observations"), ("staging", "stg_leads"), ("labels", "conversion")}
     for place, model in enumerate(random_store.build.models):
         assert all(names.index(read) < place for read in model.reads if read in names)
         assert "{{" not in model.sql

@@ -61,7 +61,7 @@ def test_settings_under_which_two_models_need_two_labels_in_one_table_are_refuse
     other = replace(conversion, name="other", task=Binary(("won",)))
     monkeypatch.setattr(dbt_project, "DECLARATIONS", {each.name: each for each in (conversion, other)})
     extraction = Extraction(
-        as_of=datetime(2026, 1, 1, tzinfo=UTC), load_number=1, source="crm", mapping="mine", closing_outcomes=[],
+        as_of=datetime(2026, 1, 1, tzinfo=UTC), load_number=1, source="crm", mapping="mine", closing={},
         silence_closes_after_days=None, horizon_days={"other": 60}, assumptions=[],
     )  # fmt: skip
     with pytest.raises(DeclarationError, match="'conversion' over 30 days and 'other' over 60"):

@@ -72,9 +72,9 @@ def test_observations_of_the_store_have_the_features_and_labels_of_the_store(sto
 
     answer = ask(store, shuffled[KEY], tmp_path, LABELS)
 
-    assert set(answer["lead_state"]) == {"open"}
+    assert set(answer["entity_state"]) == {"open"}
     columns = [name for name in shuffled.columns if name != "observation_kind"]
-    assert sorted(answer.columns) == sorted([*columns, "lead_state"])
+    assert sorted(answer.columns) == sorted([*columns, "entity_state"])
     assert answer["converted"].notna().any()
     assert answer["converted"].isna().any()
     assert_frame_equal(answer[columns], shuffled[columns])
@@ -101,8 +101,8 @@ def test_the_answer_has_the_rows_of_the_question_in_its_order(store: Store, tmp_
     answer = ask(store, question, tmp_path, ["conversion"])
 
     assert_frame_equal(answer[["mine", *KEY]], question.assign(as_of=question["as_of"].dt.as_unit("us")))
-    assert list(answer["lead_state"].iloc[1:3]) == ["unknown", "not_created"]
-    features = answer.columns.drop([*question.columns, "lead_state"])
+    assert list(answer["entity_state"].iloc[1:3]) == ["unknown", "not_created"]
+    features = answer.columns.drop([*question.columns, "entity_state"])
     assert answer[features].iloc[[1, 2]].isna().all(axis=None)
     assert_frame_equal(answer.iloc[[0]].drop(columns="mine").reset_index(drop=True),
                        answer.iloc[[3]].drop(columns="mine").reset_index(drop=True))  # fmt: skip
@@ -128,7 +128,7 @@ def test_a_closed_lead_has_features_and_no_label(store: Store, tmp_path: Path) -
 
     answer = ask(store, question, tmp_path, ["conversion"])
 
-    assert list(answer["lead_state"]) == ["open"] * 5 + ["closed"] * 5
+    assert list(answer["entity_state"]) == ["open"] * 5 + ["closed"] * 5
     assert list(answer["converted"].notna()) == [True] * 5 + [False] * 5
     assert answer["facts_count_lifetime"].notna().all()
 
@@ -146,7 +146,7 @@ def test_nothing_is_known_of_what_comes_at_the_moment_or_after_it(store: Store, 
         int(((facts["lead_id"] == lead) & (facts["known_us"] < at)).sum())
         for lead, at in zip(some["lead_id"], some["known_us"], strict=True)
     ]
-    there = answer["lead_state"].isin(["open", "closed"]).to_numpy()
+    there = answer["entity_state"].isin(["open", "closed"]).to_numpy()
     assert list(answer["facts_count_lifetime"][there]) == [
         n for n, is_there in zip(earlier, there, strict=True) if is_there
     ]
@@ -354,7 +354,7 @@ def test_the_training_set_asset_answers_from_the_launchpad(random_store: Store, 
     (observed,) = done.get_asset_observation_events()
     shown = observed.asset_observation_data.asset_observation.metadata
     assert shown["dagster/row_count"].value == len(question) == 11
-    assert shown["lead_states"].value == {"open": 10, "unknown": 1}
+    assert shown["entity_states"].value == {"open": 10, "unknown": 1}
     answer = pd.read_parquet(shown["answer"].value)
     assert_frame_equal(answer, expected.reset_index(drop=True), check_dtype=False)
 
@@ -373,7 +373,7 @@ def test_a_question_passes_the_door_of_the_source(store: Store, tmp_path: Path) 
         f"lead_id,as_of,zip,note\n\u200b{lead}\u00a0,{CLOCK.isoformat()},00745,NA\n", encoding="utf-8"
     )
     (row,) = ask(store, path, tmp_path).to_dict("records")
-    assert row["lead_state"] in ("open", "closed")
+    assert row["entity_state"] in ("open", "closed")
     assert (row["lead_id"], row["zip"], row["note"]) == (f"\u200b{lead}\u00a0", "00745", "NA")
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.training.outcome_history import AGES, OutcomesBegin, outcomes_begin
+from models.declared.lead import LEAD
+from models.training.outcome_history import AGES, OutcomesBegin, outcomes_begin, weeks_of
 from simulation import simulate
-from store.features.builds import labelled_since, measure_outcomes, variable_of, weeks_of
+from store.features.builds import labelled_since, measure_outcomes, variables_of
 from store.features.certificates import CompiledSql
 from store.features.compiled import Build, write
 from store.warehouse.warehouse import Extraction, Warehouse
@@ -24,7 +25,8 @@ DAY = 86_400.0
 
 def extraction() -> Extraction:
     return Extraction(
-        as_of=CLOCK, load_number=1, source="here", mapping="contract", closing_outcomes=["gone", "it's over"],
+        as_of=CLOCK, load_number=1, source="here", mapping="contract",
+        closing={"closing_outcomes": ["gone", "it's over"]},
         silence_closes_after_days=None, horizon_days={}, assumptions=[],
     )  # fmt: skip
 
@@ -48,6 +50,9 @@ def test_what_is_counted(engine: str, tmp_path: Path, request: pytest.FixtureReq
             "(lead_id text, outcome text, occurred_at timestamptz, recorded_at timestamptz)"
         )
         connection.execute(
+            "create table raw.changes (lead_id text, column_name text, value text, known_at timestamptz)"
+        )
+        connection.execute(
             "insert into raw.leads select 'L' || week || '-' || lead, timestamptz '2024-01-01 08:00:00+00' "
             "+ week * interval '7 day' from generate_series(0, 47) as weeks (week), "
             "generate_series(1, 40) as numbers (lead)"
@@ -60,7 +65,7 @@ def test_what_is_counted(engine: str, tmp_path: Path, request: pytest.FixtureReq
             "insert into raw.interactions select lead_id, 'it''s over', created_at + interval '3 day', null "
             "from raw.leads where lead_id = 'L30-1'"
         )
-        found = measure_outcomes(connection, extraction())
+        found = measure_outcomes(connection, LEAD, extraction())
     # leads of the week of 6 May are the last whose win is not told; the next ones are won in their second week
     assert found.since == date(2024, 5, 20)
     assert found.reason.startswith("Outcomes are recorded from about 2024-05-20 on: before it 0 came, of ")
@@ -74,7 +79,7 @@ def test_leads_are_counted_by_week_and_age() -> None:
     won = np.where(draws.random(60) < 0.5, created + draws.integers(-48, 24 * 260, 60) * 3600.0, np.nan)
     refused = np.where(draws.random(60) < 0.4, created + draws.integers(0, 24 * 200, 60) * 3600.0, np.nan)
     created[0] = start
-    leads = pd.DataFrame({"created": created, "won": won, "refused": refused})
+    leads = pd.DataFrame({"created": created, "succeeded": won, "refused": refused})
     weeks = weeks_of(leads, CLOCK)
     assert weeks[0].start == date(2024, 1, 1)
     assert weeks[-1].start == date(2024, 12, 2)
@@ -102,14 +107,14 @@ def of_export(folder: Path, ending: str, closing: str, won_from: str = "2000-01-
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         leads = connection.execute(
-            f"select epoch(leads.created_at) as created, epoch(won.t) as won, epoch(refused.t) as refused "
+            f"select epoch(leads.created_at) as created, epoch(won.t) as succeeded, epoch(refused.t) as refused "
             f"from '{folder}/leads.{ending}' as leads left join (select lead_id, min(closed_at) as t from "
             f"'{folder}/projects.{ending}' where status = 'won' and closed_at >= '{won_from}' group by all) as won "
             f"using (lead_id) left join (select lead_id, min(occurred_at) as t from '{folder}/interactions.{ending}' "
             f"where outcome in ({closing}) group by all) as refused using (lead_id)"
         ).df()
         ((end,),) = connection.execute(f"select max(occurred_at) from '{folder}/interactions.{ending}'").fetchall()
-    return outcomes_begin(weeks_of(leads.astype("float64"), end))
+    return outcomes_begin(weeks_of(leads.astype("float64"), end), LEAD)
 
 
 def test_the_simulated_company(tmp_path: Path) -> None:
@@ -131,19 +136,19 @@ def test_public_exports() -> None:
     closed = (deals["close_date"] - pd.Timestamp("1970-01-01")).dt.total_seconds() + DAY - 1e-6
     leads = pd.DataFrame({
         "created": (deals["engage_date"] - pd.Timestamp("1970-01-01")).dt.total_seconds() + DAY - 1e-6,
-        "won": closed.where(deals["deal_stage"] == "Won"),
+        "succeeded": closed.where(deals["deal_stage"] == "Won"),
         "refused": np.nan,
     })  # fmt: skip
-    found = outcomes_begin(weeks_of(leads, datetime(2018, 1, 1, tzinfo=UTC)))
+    found = outcomes_begin(weeks_of(leads, datetime(2018, 1, 1, tzinfo=UTC)), LEAD)
     # the week of the first closing, 2017-03-01
     assert found.since == date(2017, 2, 27)
     assert "before it 0 came" in found.reason
 
 
 def test_the_variable_says_the_moment(tmp_path: Path) -> None:
-    given = variable_of(OutcomesBegin(date(2024, 5, 20), ""))
+    given = variables_of({"conversion": OutcomesBegin(date(2024, 5, 20), "")})
     assert given == {"conversion_since_us": 1_716_163_200_000_000}
-    assert variable_of(OutcomesBegin(None, "")) == {"conversion_since_us": None}
+    assert variables_of({"conversion": OutcomesBegin(None, "")}) == {"conversion_since_us": None}
     compiled = CompiledSql(root=str(tmp_path))
     assert labelled_since(compiled, CLOCK, "conversion") is None
     write(compiled.path, Build(variables={"as_of": CLOCK.isoformat(), **given}, models=()))

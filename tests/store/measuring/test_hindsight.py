@@ -28,7 +28,8 @@ DAY = timedelta(days=1)
 
 def extraction(*closing_outcomes: str) -> Extraction:
     return Extraction(
-        as_of=CLOCK, load_number=1, source="here", mapping="contract", closing_outcomes=[*closing_outcomes],
+        as_of=CLOCK, load_number=1, source="here", mapping="contract",
+        closing={"closing_outcomes": [*closing_outcomes]},
         silence_closes_after_days=30, horizon_days={}, assumptions=[],
     )  # fmt: skip
 
@@ -49,6 +50,8 @@ def connection(request: pytest.FixtureRequest) -> Iterator[Connection]:
 def _fill(connection: Connection) -> None:
     connection.execute("create schema features")
     connection.execute("create schema intermediate")
+    connection.execute("create schema staging")
+    connection.execute("create table staging.stg_changes (lead_id text, lead_column text, value text, known_us bigint)")
     connection.execute("create table features.lead_features (lead_id text, as_of timestamptz, calls bigint)")
     connection.execute("create table intermediate.timeline (lead_id text, fact text, outcome text, known_us bigint)")
     for lead in ("lost", "refused", "silent", "later"):

@@ -86,7 +86,7 @@ def leaking(random_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Ce
 def test_a_store_that_is_right_passes(store: Store, certificate: Certificate) -> None:
     assert certificate.differences == []
     assert certificate.passed
-    assert (certificate.leads, certificate.leads_share) == (LEADS, 1.0)
+    assert (certificate.entities, certificate.entities_share) == (LEADS, 1.0)
     assert certificate.sql_sha256 == store.build.sha256
     rows = certificate.rows_by_variant
     assert set(rows) == {
@@ -131,8 +131,8 @@ def test_of_many_leads_some_are_replayed_and_compared_with_a_replay_of_themselve
     certificate = proved(store, max_facts=800)
 
     assert certificate.passed
-    assert 20 < certificate.leads < LEADS / 2
-    assert 0 < certificate.leads_share < 0.5
+    assert 20 < certificate.entities < LEADS / 2
+    assert 0 < certificate.entities_share < 0.5
     assert certificate.rows_by_variant["removed"] > 100
 
 
@@ -141,8 +141,8 @@ def test_of_many_observations_those_of_some_leads_are_compared_with_the_store(st
     certificate = proved(store, max_observations=300)
 
     assert certificate.passed
-    assert 20 < certificate.leads < LEADS / 2
-    assert 0 < certificate.leads_share < 0.5
+    assert 20 < certificate.entities < LEADS / 2
+    assert 0 < certificate.entities_share < 0.5
     assert 100 < certificate.rows_by_variant["removed"] < whole.rows_by_variant["removed"] / 2
     assert 10 < certificate.rows_by_variant["past"] < whole.rows_by_variant["past"]
     with store.warehouse.connect() as connection:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from store.source.sql import literal
+from store.sql import literal
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -93,7 +93,7 @@ def test_a_sample_of_the_size_that_it_replays_in_seconds_is_proved(warehouse: Wa
     with random_store.warehouse.connect() as connection:
         same = prove(connection, random_store.build, SUBJECT, CLOCK, max_facts=800)
     assert sampled.passed
-    assert 0 < sampled.leads_share < 0.5
+    assert 0 < sampled.entities_share < 0.5
     assert [(each.table, each.rows, each.digest) for each in sampled.comparisons] == [
         (each.table, each.rows, each.digest) for each in same.comparisons
     ]

@@ -1,0 +1,62 @@
+"""A published table of scores: which columns of it belong to which model, and what the summary of a run says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from models.declaring.entity import Entity
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreColumns:
+    """The columns of one model.
+
+    Parameters
+    ----------
+    score : str
+        What it predicts; null where it has not scored.
+    version : str
+        The version behind it.
+    reason : str
+        Why the model has not scored.
+    """
+
+    score: str
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredTable:
+    """A mart with one row per open entity, and the mart that keeps its rows.
+
+    Parameters
+    ----------
+    entity : Entity
+        Its key identifies a row.
+    name : str
+    history : str
+        The mart to which builds add the rows of each clock and never change one.
+    models : mapping of str to ScoreColumns
+        By model.
+    total : str
+        A column whose sum the summary of a run shows; empty for none.
+    total_words : str
+        What that sum is.
+    counted : mapping of str to str
+        Columns whose values the summary counts, by their headings.
+    """
+
+    entity: Entity
+    name: str
+    history: str
+    models: Mapping[str, ScoreColumns]
+    total: str = ""
+    total_words: str = ""
+    counted: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The columns with the versions behind a row."""
+        return tuple(each.version for each in self.models.values())

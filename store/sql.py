@@ -1,0 +1,15 @@
+"""Texts as SQL writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def literal(text: str | None) -> str:
+    """Return a text literal, or ``null``."""
+    return "null" if text is None else "'" + text.replace("'", "''") + "'"
+
+
+def literals(texts: Iterable[str]) -> str:
+    """Return text literals for a list in SQL, which is never empty."""
+    return ", ".join(map(literal, texts)) or "''"
