@@ -12,6 +12,9 @@ from models.declaring.entity import DeclarationError, Entity
 
 DESCRIPTIONS = Path(__file__).parents[2] / "dbt_project" / "models" / "features"
 
+FEATURE_META = ("unit", "window", "null_means")
+"""What ``meta`` says of a feature beside its ``group``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureView:
@@ -83,7 +86,8 @@ class FeatureView:
 def described_view(name: str, entity: Entity, **rest: Any) -> FeatureView:
     """Return a feature view as the YAML file beside its dbt model describes it.
 
-    A column is a feature if its ``meta`` names a ``group``. ``meta.dropped`` names the feature that says the same, and
+    A column is a feature if its ``meta`` names a ``group``, and then a ``unit``, a ``window`` and what null means
+    (``null_means``). ``meta.dropped`` names the feature that says the same, and
     ``meta.drifts`` says why it moves by itself.
 
     Parameters
@@ -114,6 +118,14 @@ def described_view(name: str, entity: Entity, **rest: Any) -> FeatureView:
     if columns is None:
         raise DeclarationError(f"{found[0]}: expected a description of the dbt model {name!r} with its columns")
     meta = {each["name"]: each.get("meta", {}) for each in columns}
+    lacking = {
+        column: [key for key in FEATURE_META if key not in said] for column, said in meta.items() if "group" in said
+    }
+    if short := [f"{column} ({', '.join(keys)})" for column, keys in lacking.items() if keys]:
+        raise DeclarationError(
+            f"{found[0]}: expected meta.{', meta.'.join(FEATURE_META)} of each column that has meta.group, found "
+            f"columns without: {', '.join(short)}. Describe them."
+        )
     described = [column for column, said in meta.items() if "group" not in said]
     return FeatureView(
         name=name,

@@ -47,7 +47,7 @@ def described(
         By view and feature: share of nulls, constant, closest feature, correlation, redundant. A feature that was not
         measured has nulls there.
     importance : mapping of str to mapping of str to float
-        By model and feature: the rise of the log-loss of the held-out rows when the feature is shuffled among them.
+        By model and feature: the rise of the loss of the held-out rows when the feature is shuffled among them.
     """
     return [
         (
@@ -75,7 +75,7 @@ def replace(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
 
 
 def importance_of(connection: Connection, artifacts: ArtifactStore, model: str) -> dict[str, float]:
-    """Return how much the log-loss of the champion of a model rises by feature, where it is shuffled."""
+    """Return how much the loss of the champion of a model rises by feature, where it is shuffled."""
     if (champion := load_champion(connection, artifacts, model)) is None:
         return {}
     return {each.feature: each.rise for each in evaluate(champion).validation.importance}

@@ -23,6 +23,9 @@ INPUTS = (".sql", ".yml", ".md")
 
 GENERATED = ("target", "logs")
 
+FEATURES_AND_LABELS = sorted({name for each in DECLARATIONS.values() for name in (each.feature_view.name, each.label)})
+"""The dbt models that the declared models learn from."""
+
 
 class DbtParseError(RuntimeError):
     """The dbt project does not parse, or reads what is made of it; the message says where."""
@@ -46,6 +49,7 @@ def manifest_path() -> Path:
     beside = target / f"parse-{os.getpid()}"
     parsed = subprocess.run(
         [DBT, "--quiet", "--no-use-colors", "parse", "--profiles-dir", str(DBT_PROJECT),
+         "--vars", json.dumps({"features_and_labels": FEATURES_AND_LABELS}),
          "--target-path", str(beside), "--log-path", str(beside)],
         cwd=DBT_PROJECT, capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -103,6 +107,7 @@ def settings_of(extraction: Extraction, horizons: Horizons) -> dict[str, Any]:
     """
     applied = [horizons.applied(declaration, extraction.horizon_days) for declaration in DECLARATIONS.values()]
     return {
+        "features_and_labels": FEATURES_AND_LABELS,
         **extraction.closing,
         "silence_closes_after_days": extraction.silence_closes_after_days,
         **{f"{label}_horizon_days": days for label, days in label_horizons(applied).items()},
@@ -115,7 +120,7 @@ def _stamped(fingerprint: str, manifest: Path) -> bytes:
 
 
 def _fingerprint() -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256("\0".join(FEATURES_AND_LABELS).encode())
     files: list[Path] = []
     for folder, folders, names in os.walk(DBT_PROJECT):
         # not even looked into: another process may be removing what is in there

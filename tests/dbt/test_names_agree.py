@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from models.declared.registry import DECLARATIONS
+from store.features.dbt_project import FEATURES_AND_LABELS
 from store.source.contract import CHANGES, TABLES
 from store.source.loading.deltas import CHANGE_COLUMNS
 from tests.dbt.warehouses import DBT_PROJECT
@@ -48,6 +49,7 @@ def test_features_of_the_own_history_drift_by_themselves() -> None:
 
 def test_every_label_has_its_horizon() -> None:
     variables = yaml.safe_load((DBT_PROJECT / "dbt_project.yml").read_text())["vars"]
+    assert variables["features_and_labels"] == FEATURES_AND_LABELS
     for each in DECLARATIONS.values():
         assert variables[f"{each.label}_horizon_days"] == each.horizon_days
 

@@ -1,6 +1,6 @@
--- depends_on: {{ ref('lead_features') }}
--- depends_on: {{ ref('conversion') }}
--- depends_on: {{ ref('next_action') }}
+{% for name in var('features_and_labels') -%}
+-- depends_on: {{ ref(name) }}
+{% endfor -%}
 with clock as (
 
     -- written after features and labels: what reads them can tell whether they are those of the last extraction

@@ -16,6 +16,7 @@ _VARIABLES: dict[str, Any] = {
     "as_of": "2026-01-31T00:00:00+00:00",
     "load_number": 4,
     "build_code": "hash",
+    "features_and_labels": ["lead_features"],
     "built_load_number": 3,
     "built_us": 1769817600000000,
     "range_from_us": None,
