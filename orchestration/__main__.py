@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m orchestration", description="Run Leadline, or open its UI.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run a job to its end and sum it up")
-    run.add_argument("--job", choices=["whole_loop", "score_leads"], default="whole_loop")
+    run.add_argument("--job", default="whole_loop", help="whole_loop, score_leads or retrain_<model>")
     ui = commands.add_parser("ui", help="open the Dagster UI, with the schedules running")
     ui.add_argument("--port", type=int, default=3000)
     chosen = parser.parse_args(arguments)
@@ -77,8 +77,12 @@ def _run(current: Settings, job: str) -> int:
     try:
         from orchestration.commands.runs import run_job
         from orchestration.commands.summary import summarize, ui_command
+        from orchestration.jobs import JOBS
         from orchestration.progress import for_terminal
 
+        if job not in JOBS:
+            sys.stderr.write(f"--job: expected one of {', '.join(JOBS)}, found {job}. Nothing was run.\n")
+            return 2
         outcome = run_job(current, job)
     except DbtParseError as error:
         sys.stderr.write(f"\n{error}\n")

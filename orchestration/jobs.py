@@ -54,6 +54,9 @@ def _retrain_job(model: str) -> Any:
 
 RETRAIN_JOBS = {model: _retrain_job(model) for model in DECLARATIONS}
 
+JOBS = {each.name: each for each in (whole_loop, score_leads, *RETRAIN_JOBS.values())}
+"""What can be run without anything else being chosen."""
+
 nightly_scores = dg.ScheduleDefinition(
     name="nightly_scores",
     job=score_leads,
