@@ -54,6 +54,7 @@ class Home:
 
     path: Path
     settings: dict[str, str] = field(default_factory=dict)
+    repository: Path = REPOSITORY
 
     @property
     def warehouse(self) -> Path:
@@ -74,8 +75,10 @@ class Home:
         """
         left_out = ("LEADLINE_", "DAGSTER_", "DBT_", "COVERAGE_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+        # where it is a copy, its modules come before those that are installed
+        found_in = {} if self.repository == REPOSITORY else {"PYTHONPATH": str(self.repository)}
         return {
-            **inherited, **ONE_THREAD, "LEADLINE_HOME": str(self.path), **self.settings, **settings
+            **inherited, **ONE_THREAD, **found_in, "LEADLINE_HOME": str(self.path), **self.settings, **settings
         }  # fmt: skip
 
     def run(self, job: str = "whole_loop", **settings: str) -> Finished:
@@ -88,7 +91,7 @@ class Home:
         """Start a job in a process group of its own, which is gone at the end of the context."""
         process = subprocess.Popen(
             [sys.executable, "-m", "orchestration", "run", "--job", job],
-            cwd=REPOSITORY, env=self.environment(**settings), text=True, start_new_session=True,
+            cwd=self.repository, env=self.environment(**settings), text=True, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         running = Running(process)

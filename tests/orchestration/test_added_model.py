@@ -1,0 +1,169 @@
+"""The worked example of ``docs/add-a-model.md``: a new entity with two models, added to a copy of the project."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+
+from tests.conftest import HORIZON, source_of
+from tests.homes import REPOSITORY, Home, ask
+from tests.postgres import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PAGE = REPOSITORY / "docs" / "add-a-model.md"
+
+FILE = re.compile(r"^`([\w/.]+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""A file of the page: its path alone on a line, and its text."""
+
+PRODUCT = (
+    "assets",
+    "dbt_project",
+    "models",
+    "orchestration",
+    "simulation",
+    "store",
+    "pyproject.toml",
+    "workspace.yaml",
+)
+
+EARLIER = "2026-06-16T12:00:00Z"
+"""The clock of the first night: the second one adds to it."""
+
+VIEW = "dbt_project/models/features/project/project_features.sql"
+
+MODELS = ("project_contacts", "project_engagement")
+
+
+@pytest.fixture(scope="module")
+def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the project to which the files of the page were added, none of them in place of another."""
+    copy = tmp_path_factory.mktemp("project") / "leadline"
+    copy.mkdir()
+    for name in PRODUCT:
+        source = REPOSITORY / name
+        if source.is_file():
+            shutil.copyfile(source, copy / name)
+        else:
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "target", "logs"))
+    files = FILE.findall(PAGE.read_text(encoding="utf-8"))
+    assert len(files) > 5
+    for path, text in files:
+        place = copy / path
+        assert not place.exists(), path
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    return copy
+
+
+def _asked(home: Home, engine: str) -> Callable[[str], list[tuple[Any, ...]]]:
+    def of_database(query: str) -> list[tuple[Any, ...]]:
+        with (
+            serving(home.path) as server,
+            closing(psycopg2.connect(server.address(), options="-c timezone=UTC")) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    return of_database if engine == "postgres" else lambda query: ask(home.warehouse, query)
+
+
+@pytest.mark.slow(110)
+@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
+def test_a_model_of_a_new_entity_touches_no_file_of_the_product(
+    engine: str, filled: Home, added: Path, tmp_path: Path
+) -> None:
+    settings = {"LEADLINE_SOURCE": source_of(filled), **HORIZON}
+    if engine == "postgres":
+        settings["LEADLINE_WAREHOUSE"] = "postgres"
+    home = Home(tmp_path / "home", settings, repository=added)
+    ask_home = _asked(home, engine)
+
+    # the first night, and a training of each model
+    for job in ("score_leads", *(f"retrain_{model}" for model in MODELS)):
+        run = home.run(job, LEADLINE_AS_OF=EARLIER)
+        assert run.code == 0, run.err[-3000:]
+    first = _proved(home)
+
+    # the second night is an increment, scored by the champions of the first
+    run = home.run("score_leads")
+    assert run.code == 0, run.err[-3000:]
+    assert "Increment on the build of" in run.err
+    assert _proved(home)["as_of"] > first["as_of"]
+
+    ((clock, nights),) = ask_home("select max(as_of), count(distinct as_of) from ml.ml_predictions")
+    assert nights == 2
+    open_projects = ask_home(
+        "select project_id from intermediate.projects left join intermediate.project_closings using (project_id) "
+        f"where known_us < {_microseconds(clock)} and coalesce(closed_us, {_microseconds(clock)}) >= "
+        f"{_microseconds(clock)} order by 1"
+    )
+    assert len(open_projects) > 30
+    champions = dict(ask_home("select model, version from ml.ml_champions"))
+    assert set(champions) == set(MODELS)
+    scored = ask_home(
+        "select model, version, entity, target, count(*), count(lower), min(value), max(value) "
+        f"from ml.ml_predictions where as_of = '{clock.isoformat()}' group by 1, 2, 3, 4 order by 1, 4"
+    )
+    assert [each[:6] for each in scored] == [
+        (
+            "project_contacts",
+            champions["project_contacts"],
+            "project",
+            "contacts",
+            len(open_projects),
+            len(open_projects),
+        ),
+        *(
+            ("project_engagement", champions["project_engagement"], "project", target, len(open_projects), 0)
+            for target in ("answered", "quiet", "unanswered")
+        ),
+    ]
+    assert all(low < high for *_, low, high in scored), "no two projects are alike"
+    of_mart = ask_home("select project_id, quiet_probability, expected_contacts from marts.project_scores order by 1")
+    assert [(each[0],) for each in of_mart] == open_projects
+    assert all(None not in each for each in of_mart)
+    # drift was measured of both, and led to a decision that is in the ledger
+    assert {model for (model,) in ask_home("select distinct model from ml.ml_drift_logs")} >= set(MODELS)
+    decided = ask_home("select model, outcome from ml.ml_decisions where kind = 'retraining'")
+    assert {model for model, outcome in decided if outcome == "wait"} >= set(MODELS)
+
+
+def test_the_proof_finds_a_leak_in_a_view_of_a_new_entity(filled: Home, added: Path, tmp_path: Path) -> None:
+    """Of an entity whose key no table of the source has: facts of the lead that came later."""
+    leaking = shutil.copytree(added, tmp_path / "leadline", ignore=shutil.ignore_patterns("__pycache__", "target"))
+    view = leaking / VIEW
+    text = view.read_text(encoding="utf-8")
+    known = "\n            and facts.known_us < observations.as_of_us"
+    assert text.count(known) == 1
+    view.write_text(text.replace(known, ""), encoding="utf-8")
+    home = Home(tmp_path / "home", {"LEADLINE_SOURCE": source_of(filled), **HORIZON}, repository=leaking)
+
+    run = home.run("score_leads")
+
+    assert run.code == 1
+    for column in ("days_since_last_fact", "facts_count_30d", "facts_count_7d"):
+        assert f"features.project_features.{column}: " in run.err
+    assert "Nothing was published." in run.err
+
+
+def _proved(home: Home) -> dict[str, Any]:
+    said = json.loads((home.path / "compiled" / "project_features_point_in_time.json").read_text())
+    assert said["passed"]
+    assert said["rows"] > 1000
+    assert said["not_exercised"] == ["project_age_days"]
+    assert set(said["rows_by_variant"]) == {"store", "scrambled", "removed", "forgotten_7d", "forgotten_30d", "past"}
+    return dict(said)
+
+
+def _microseconds(moment: Any) -> int:
+    return int(moment.timestamp()) * 1_000_000 + int(moment.microsecond)
