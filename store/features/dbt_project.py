@@ -44,6 +44,12 @@ def manifest_path() -> Path:
     fingerprint = _fingerprint()
     if manifest.is_file() and stamp.is_file() and stamp.read_bytes() == _stamped(fingerprint, manifest):
         return manifest
+    there = {path.stem for path in (DBT_PROJECT / "models").rglob("*.sql")}
+    if missing := [name for name in FEATURES_AND_LABELS if name not in there]:
+        raise DbtParseError(
+            f"{DBT_PROJECT}/models: expected a dbt model for each feature view and label of the declared models, found "
+            f"none named {', '.join(missing)}. Write it, or correct its name in models/declared."
+        )
     # several processes may load the code location at once: parse beside, then swap in
     make_folder(target)
     beside = target / f"parse-{os.getpid()}"

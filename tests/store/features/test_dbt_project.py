@@ -54,6 +54,12 @@ def test_a_project_that_does_not_parse_is_refused_with_what_dbt_says(project: Pa
     assert "\x1b" not in str(caught.value)
 
 
+def test_a_declared_label_without_a_dbt_model_is_named(project: Path) -> None:
+    (project / "models/labels/conversion.sql").unlink()
+    with pytest.raises(DbtParseError, match="found none named conversion. Write it, or correct its name"):
+        manifest_path()
+
+
 def test_settings_under_which_two_models_need_two_labels_in_one_table_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
