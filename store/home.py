@@ -60,6 +60,11 @@ def _belongs_to(chosen: Settings) -> str | None:
         ) from None
     except (IsADirectoryError, UnicodeDecodeError):
         text = ""
+    except OSError as error:
+        raise SettingError(
+            f"LEADLINE_HOME: expected a folder that is there or can be made, found {chosen.home}: {error.strerror}. "
+            "Name another."
+        ) from None
     said = text.strip()
     is_warehouse = said == OWN_SERVER or is_address(said)
     # a file that was cut short may name another one

@@ -116,8 +116,14 @@ def source_of(value: str | None, environment: Mapping[str, str]) -> str | None:
 
 def path_of(name: str, value: str, expected: str) -> Path:
     """Return the path that a setting names, and refuse an address that was meant for another setting."""
-    path = Path(value).expanduser().resolve()
     shown = without_password(value)
+    try:
+        path = Path(value).expanduser().resolve()
+    except RuntimeError:
+        raise SettingError(
+            f"{name}: expected {expected}, found {shown!r}, which begins with the home of a user whom this machine "
+            "does not know. Correct it."
+        ) from None
     # what names nothing that is there may be an address that is written wrongly, and a folder would be named after it
     if "://" in value or (shown != value and not path.exists()):
         raise SettingError(f"{name}: expected {expected}, found {shown!r}. Correct it.")

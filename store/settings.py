@@ -35,6 +35,11 @@ from store.places import (
 )
 from store.warehouse.warehouse import engine_of
 
+MOST_DAYS = 36_500
+"""Days that a horizon may have: beyond, the times of labels leave what an engine can hold."""
+
+MOST_MONTHS = 1_200
+
 _ADDRESS = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 """An origin as browsers send it: scheme, host and port, the last where it is not the scheme's."""
 
@@ -247,11 +252,13 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         confirmed_features=_confirmed(values.get(CONFIRMED_FEATURES, "")),
         source_accepted_since=_moment("LEADLINE_SOURCE_ACCEPTED_SINCE", values.get("LEADLINE_SOURCE_ACCEPTED_SINCE")),
         horizon_days={
-            name: _whole_number(variable, values[variable], least=1)
+            name: _whole_number(variable, values[variable], least=1, most=MOST_DAYS)
             for name in DECLARATIONS
             if (variable := _horizon_variable(name)) in values
         },
-        reports_port=_whole_number("LEADLINE_REPORTS_PORT", values.get("LEADLINE_REPORTS_PORT", "3001"), least=1),
+        reports_port=_whole_number(
+            "LEADLINE_REPORTS_PORT", values.get("LEADLINE_REPORTS_PORT", "3001"), least=1, most=65_535
+        ),
         ui_addresses=_addresses("LEADLINE_UI_ADDRESSES", values.get("LEADLINE_UI_ADDRESSES", "")),
         published_in=published,
         published_group=group_of_published(values.get("LEADLINE_PUBLISHED_GROUP"), published, home),
@@ -259,7 +266,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
             "LEADLINE_SIMULATION_LEADS", values.get("LEADLINE_SIMULATION_LEADS", "10000"), least=1
         ),
         simulation_months=_whole_number(
-            "LEADLINE_SIMULATION_MONTHS", values.get("LEADLINE_SIMULATION_MONTHS", "18"), least=1
+            "LEADLINE_SIMULATION_MONTHS", values.get("LEADLINE_SIMULATION_MONTHS", "18"), least=1, most=MOST_MONTHS
         ),
         simulation_seed=_whole_number(
             "LEADLINE_SIMULATION_SEED", values.get("LEADLINE_SIMULATION_SEED", "22"), least=0
@@ -319,17 +326,18 @@ def _moment(name: str, value: str | None) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise SettingError(
             f"{name}: expected a date or time such as 2026-01-31 or 2026-01-31T12:00:00Z, found {_shown(value)!r}."
         ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _whole_number(name: str, value: str, *, least: int) -> int:
-    if not value.isdecimal() or int(value) < least:
-        raise SettingError(f"{name}: expected a whole number of {least} or more, found {_shown(value)!r}.")
-    return int(value)
+def _whole_number(name: str, value: str, *, least: int, most: int | None = None) -> int:
+    if value.isdecimal() and least <= int(value) and (most is None or int(value) <= most):
+        return int(value)
+    bound = "" if most is None else f" and at most {most}"
+    raise SettingError(f"{name}: expected a whole number of {least} or more{bound}, found {_shown(value)!r}.")
 
 
 def _confirmed(value: str) -> dict[str, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-# The calls that only exist below the public surface stand in this module and nowhere else.
+# What of the event log exists only below the public surface is asked for in this module and nowhere else.
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
     AssetCheckExecutionRecordStatus,

@@ -294,7 +294,7 @@ def _decide(evidence: PromotionEvidence) -> Decision:
             "refuse",
             "skill_undefined",
             f"The skill of {evidence.version} or of the champion {champion.version} is undefined, so they cannot be "
-            "compared; evaluate the champion again, or promote by hand.",
+            "compared. Train again once there are more labels.",
         )
     figures = (
         f"skill {skill:.4f}, champion {champion.version} {champion_skill:.4f}, "

@@ -208,9 +208,15 @@ def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
     expected = stored[candidate.task.stored_columns].to_numpy()
     then = f"{candidate.manifest['libraries']} by recipe {candidate.manifest.get('recipe', 2)}"
     libraries = f"trained with {then}, running with {found} by recipe {RECIPE}"
+    # of an earlier recipe no library is at fault
+    or_libraries = (
+        ""
+        if candidate.manifest["libraries"] == found
+        else f", or install the libraries that {candidate.version} was trained with"
+    )
     remedy = (
-        "train a new version by the job whole_loop (`make run`), or install the libraries that "
-        f"{candidate.version} was trained with: the scores published so far stay as they are"
+        f"train a new version by the job whole_loop (`make run`){or_libraries}: the scores published so far stay as "
+        "they are"
     )
     try:
         with warnings.catch_warnings():

@@ -142,7 +142,7 @@ def lost(at_least: float) -> PromotionEvidence:
             replace(LATER, champion=replace(CHAMPION, loss=None)),
             "refuse",
             "skill_undefined",
-            "evaluate the champion",
+            "Train again once there are more labels",
         ),
         (replace(LATER, champion=replace(CHAMPION, baseline_loss=0.0)), "refuse", "skill_undefined", "old"),
         (replace(LATER, metrics={**GOOD, "log_loss": 0.49}), "promote", "skill_held", "each on its own held-out rows."),
@@ -176,7 +176,7 @@ def lost(at_least: float) -> PromotionEvidence:
             "skill_held",
             "champion old 0.2000",
         ),
-        (on_shared(LATER, baseline_loss=0.0), "refuse", "skill_undefined", "evaluate the champion"),
+        (on_shared(LATER, baseline_loss=0.0), "refuse", "skill_undefined", "Train again once there are more labels"),
         # shared rows replace neither the comparison with the baseline nor that of the horizons
         (
             on_shared(replace(LATER, over_baseline={**BETTER, "auc": WITHIN_NOISE}), candidate_loss=0.1),

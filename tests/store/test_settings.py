@@ -307,6 +307,14 @@ def test_horizons_are_set_by_model() -> None:
         ("LEADLINE_SIMULATION_LEADS", "many", "expected a whole number of 1 or more"),
         ("LEADLINE_SIMULATION_MONTHS", "0", "expected a whole number of 1 or more"),
         ("LEADLINE_SIMULATION_SEED", "-1", "expected a whole number of 0 or more"),
+        # what no clock, calendar or machine holds
+        ("LEADLINE_AS_OF", "9999-12-31T23:59:59-12:00", "expected a date or time such as 2026-01-31"),
+        ("LEADLINE_SOURCE_ACCEPTED_SINCE", "0001-01-01T00:00:00+10:00", "expected a date or time such as 2026-01-31"),
+        ("LEADLINE_CONVERSION_HORIZON_DAYS", "9" * 21, "expected a whole number of 1 or more and at most 36500"),
+        ("LEADLINE_SIMULATION_MONTHS", "99999999", "expected a whole number of 1 or more and at most 1200"),
+        ("LEADLINE_REPORTS_PORT", "65536", "expected a whole number of 1 or more and at most 65535"),
+        ("LEADLINE_WAREHOUSE", "duckdb:~nobody-of-this-name/x", "expected duckdb:<path of a file>"),
+        ("LEADLINE_HOME", "~nobody-of-this-name/x", "expected a folder, found '~nobody-of-this-name/x'"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(name: str, value: str, expected: str) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from store.addresses import refuse_characters
+from store.addresses import AddressError, refuse_characters
 from store.faults import WarehouseDamagedError, damaged_warehouse
 from store.warehouse.connection import Connection, Name, Place, Readable, Scratch, World, refused
 from store.warehouse.duckdb.marts import FileReaders
@@ -239,7 +239,13 @@ class DuckDB(Engine):
 
     def canonical(self, environment: Mapping[str, str]) -> str:  # noqa: ARG002 - of the shared interface
         """Return the address with the whole path."""
-        path = str(Path(self.shown).expanduser().resolve())
+        try:
+            path = str(Path(self.shown).expanduser().resolve())
+        except RuntimeError:
+            raise AddressError(
+                f"expected duckdb:<path of a file>, found {self.address}, which begins with the home of a user whom "
+                "this machine does not know. Correct it."
+            ) from None
         refuse_characters(path, "?\\")
         return f"duckdb:{path}"
 
