@@ -56,7 +56,7 @@ def test_a_project_that_does_not_parse_is_refused_with_what_dbt_says(project: Pa
 
 def test_a_declared_label_without_a_dbt_model_is_named(project: Path) -> None:
     (project / "models/labels/conversion.sql").unlink()
-    with pytest.raises(DbtParseError, match="found none named conversion. Write it, or correct its name"):
+    with pytest.raises(DbtParseError, match="found none named conversion"):
         manifest_path()
 
 
