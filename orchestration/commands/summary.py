@@ -161,7 +161,8 @@ def _confirmed(evidence: dict[str, Any]) -> str:
 
 def _census(census: dict[str, Any], entities: str) -> str:
     totals = ", ".join(
-        f"{each['outcome']} expected {each['expected']:,.0f}, happened {each['actual']:,}" for each in census["totals"]
+        f"{each['outcome']} expected {each['expected']:,.0f}, happened {each['actual']:,.0f}"
+        for each in census["totals"]
     )
     # an entity counts once for each clock at which it was open, and so does what happened to it
     return f"of {census['rows']:,} {entities} by day, open at {len(census['clocks'])} past clocks: {totals}"

@@ -40,7 +40,7 @@ EARLIER = "2026-06-16T12:00:00Z"
 
 VIEW = "dbt_project/models/features/project/project_features.sql"
 
-MODELS = ("project_contacts", "project_engagement")
+MODELS = ("days_to_contact", "project_engagement")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_model_of_a_new_entity_touches_no_file_of_the_product(
         ),
     ]
     assert all(low < high for *_, low, high in scored), "no two projects are alike"
-    of_mart = ask_home("select project_id, quiet_probability, expected_contacts from marts.project_scores order by 1")
+    of_mart = ask_home("select project_id, quiet_probability, days_to_contact from marts.project_scores order by 1")
     assert [(each[0],) for each in of_mart] == open_projects
     assert all(None not in each for each in of_mart)
     # drift was measured of both, and led to a decision that is in the ledger
