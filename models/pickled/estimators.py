@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from models.pickled.scaling import Scaling
@@ -115,3 +115,77 @@ class ScaledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+
+class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier that learns with a weight for each class, and whose probabilities are true nevertheless.
+
+    What learns from rows of which those of class k weigh w_k sees that class w_k times as often as it occurs, and says
+    so in its probabilities q_k. Divided by the weights and made to add up to 1 they are those of the rows as they are
+    [1]_: p_k = (q_k / w_k) / Σ (q_j / w_j). A weighted fit differs only in where it looks more closely.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Unfitted; its ``fit`` takes ``sample_weight``.
+    weights : dict
+        By class; only their proportions count. In learning, all rows together weigh what they weighed before, so that a
+        regularisation stays as strong.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted one.
+
+    References
+    ----------
+    .. [1] C. Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001, theorem 2; M. Saerens et al., "Adjusting
+       the Outputs of a Classifier to New a Priori Probabilities", Neural Computation 14, 2002.
+
+    Notes
+    -----
+    ``class_weight`` of scikit-learn's classifiers does the same to the fit, where they have it, and leaves the
+    probabilities shifted.
+    """
+
+    def __init__(self, estimator: Any, weights: dict[Any, float]) -> None:
+        self.estimator = estimator
+        self.weights = weights
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The classes, in the order of the columns of ``predict_proba``."""
+        return self.estimator_.classes_
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ClassWeighted:  # noqa: N803 (scikit-learn's interface)
+        """Fit the estimator, with the weights of the rows times those of their classes."""
+        given = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype="float64")
+        classes, places = np.unique(np.asarray(y), return_inverse=True)
+        weight = given * self._weights_of(classes)[places]
+        self.estimator_ = clone(self.estimator).fit(X, y, sample_weight=weight * (given.sum() / weight.sum()))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803 (scikit-learn's interface)
+        """Return the most probable class of each row."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803 (scikit-learn's interface)
+        """Return the probabilities without the weights: shape (n_rows, n_classes)."""
+        relative = self.estimator_.predict_proba(X) / self._weights_of(self.classes_)
+        return relative / relative.sum(axis=1, keepdims=True)
+
+    def _weights_of(self, classes: np.ndarray) -> np.ndarray:
+        return np.array([self.weights[each] for each in classes.tolist()], dtype="float64")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "estimator_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.estimator.__sklearn_tags__().input_tags.allow_nan
+        return tags
+
+
+def learner(estimator: Any) -> Any:
+    """Return the estimator that learns: the one that is weighted, or the given one."""
+    return estimator.estimator if isinstance(estimator, ClassWeighted) else estimator

@@ -1,23 +1,30 @@
-"""The contest of the declared estimators, on validation rows inside the training side: held-out rows take no part."""
+"""The contest of the declared estimators, and of weights by costs, on validation rows inside the training side.
+
+Held-out rows take no part.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from models.declaring.declaration import ModelDeclaration
 from models.declaring.entity import DeclarationError
+from models.evaluation.costs import Rehearsal, declared, try_weights
 from models.evaluation.held_out import RESAMPLES
 from models.evaluation.records import Contestant
 from models.evaluation.validation import Observed, some_rows
 from models.learning.fitting import fit, predict
 from models.learning.splitting import temporal_split
 from models.tasks.measures import means, resampled
+from models.tasks.task import Predictions
 from models.untrainable import UntrainableError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sklearn.base import BaseEstimator
 
 CONTEST_ROWS = 20_000
 """Rows that each estimator learns from, at most."""
@@ -56,7 +63,7 @@ def choose_estimator(
         raise DeclarationError(
             f"model {declaration.name!r}: expected estimators of other names than that of the first one, {own}"
         )
-    declared = {own: declaration.estimator, **declaration.estimators}
+    entered = {own: declaration.estimator, **declaration.estimators}
     try:
         sides = temporal_split(frame, declaration)
     except UntrainableError:
@@ -64,12 +71,12 @@ def choose_estimator(
     train, validation = rows.rows(sides.train), rows.rows(sides.test)
     learnt = train.rows(some_rows(len(train), CONTEST_ROWS, declaration.seed))
     losses = {}
-    for name, estimator in declared.items():
+    for name, estimator in entered.items():
         fitted = fit(replace(declaration, estimator=estimator), learnt.features, learnt.label, learnt.weights)
         predictions = validation.predicted(predict(fitted, validation.features, declaration.task), declaration.task)
         losses[name] = predictions.losses()
     drawn = resampled(predictions.groups, RESAMPLES, declaration.seed)
-    first = next(iter(declared))
+    first = next(iter(entered))
     contestants = []
     for name, loss in losses.items():
         lost = means(predictions, loss - losses[first], drawn)
@@ -84,7 +91,7 @@ def choose_estimator(
             )
         )
     chosen = decide_contest(contestants)
-    return replace(declaration, estimator=declared[chosen]), tuple(
+    return replace(declaration, estimator=entered[chosen]), tuple(
         replace(each, chosen=each.name == chosen) for each in contestants
     )
 
@@ -93,3 +100,60 @@ def decide_contest(contestants: Sequence[Contestant]) -> str:
     """Choose the estimator of the lowest loss among those that beat the first one beyond noise, else the first one."""
     better = [each for each in contestants if each.over_first_at_most < 0]
     return min(better, key=lambda each: each.loss).name if better else contestants[0].name
+
+
+def rehearse(
+    declaration: ModelDeclaration, frame: pd.DataFrame, rows: Observed
+) -> tuple[ModelDeclaration, Rehearsal | None]:
+    """Return the declaration that learns as errors cost least, and validation rows as it predicts them.
+
+    The estimator learns without and with weights of the classes by their costs, from the same rows, and chooses on the
+    same later ones. Where there are more rows than a contest learns from, what is chosen learns once more from all of
+    them, for a threshold is to be one for the model of all rows.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+        With the estimator that `choose_estimator` chose.
+    frame, rows
+        As there.
+
+    Returns
+    -------
+    tuple of (ModelDeclaration, Rehearsal or None)
+        The given one and None where no costs are declared, or where the training side cannot be split once more.
+    """
+    task = declared(declaration.task)
+    if task is None:
+        return declaration, None
+    try:
+        sides = temporal_split(frame, declaration)
+    except UntrainableError:
+        return declaration, None
+    train, validation = rows.rows(sides.train), rows.rows(sides.test)
+    learnt = train.rows(some_rows(len(train), CONTEST_ROWS, declaration.seed))
+    weighted = replace(declaration, estimator=partial(_weighted, declaration.estimator, task.class_weights()))
+
+    def predictions(each: ModelDeclaration, from_rows: Observed) -> Predictions:
+        fitted = fit(each, from_rows.features, from_rows.label, from_rows.weights)
+        return validation.predicted(predict(fitted, validation.features, task), task)
+
+    without, with_weights = predictions(declaration, learnt), predictions(weighted, learnt)
+    tried = try_weights(
+        task, without, with_weights, validation.stands_for, learnt_rows=len(learnt), seed=declaration.seed
+    )
+    chosen, shown = (weighted, with_weights) if tried.applied else (declaration, without)
+    if len(learnt) < len(train):
+        shown = predictions(chosen, train)
+    return chosen, Rehearsal(
+        predictions=shown,
+        stands_for=validation.stands_for,
+        learnt_share=len(train) / len(rows),
+        weights=tried,
+    )
+
+
+def _weighted(estimator: Callable[[], BaseEstimator], weights: dict[int | str, float]) -> BaseEstimator:
+    from models.pickled.estimators import ClassWeighted
+
+    return ClassWeighted(estimator(), weights)
