@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from models.evaluation.calibration import COMPARABLE
+from models.declaring.declaration import ModelDeclaration
+from models.evaluation.calibration import COMPARABLE, scaled_by_others
+from models.evaluation.census import is_off, totals
 from models.evaluation.held_out import INTERVAL_ROWS, RESAMPLES, figure
 from models.evaluation.records import CostsOfErrors, ThresholdTried, Way, WeightsTried
 from models.evaluation.validation import FOLDS, some_rows
@@ -33,21 +35,18 @@ SAME = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """Validation rows inside the training side, as the chosen way to learn predicts them before any scaling.
+    """Validation rows inside the training side, as the chosen way to learn predicts them.
 
     Attributes
     ----------
     predictions : Predictions
     stands_for : ndarray of float, shape (n_rows,)
         How much of a census each row stands for: costs are weighted by it, as scalings are.
-    learnt_share : float
-        Rows that were learnt from, as a share of those that the measured pipeline learns from.
     weights : WeightsTried
     """
 
     predictions: Predictions
     stands_for: np.ndarray
-    learnt_share: float
     weights: WeightsTried
 
 
@@ -63,58 +62,99 @@ def cost_of(task: Classification, predictions: Predictions, choice: Choice) -> n
 
 
 def try_weights(
-    task: Classification,
+    declaration: ModelDeclaration,
     without: Predictions,
     with_weights: Predictions,
     stands_for: np.ndarray,
     *,
     learnt_rows: int,
-    seed: int,
+    learnt_share: float,
 ) -> WeightsTried:
     """Measure predictions of the same rows after learning without and with weights of the classes.
 
-    Both choose as the costs alone say: no threshold is chosen for either, so neither is flattered.
+    Both are scaled as the other folds of these entities ask for, so that what a scaling alone would save is not put
+    down to the weights. Both choose as the costs alone say: no threshold is chosen for either, so neither is flattered.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+        Of a task that declares costs.
+    without, with_weights : Predictions
+    stands_for : ndarray of float, shape (n_rows,)
+    learnt_rows : int
+    learnt_share : float
+        As in `WeightsTried`.
     """
     import numpy as np
 
-    costs = [cost_of(task, each, task.choice()) * stands_for for each in (without, with_weights)]
-    losses = (with_weights.losses() - without.losses()) * stands_for
-    drawn = resampled(without.groups, RESAMPLES, seed)
-    of_rows = means(without, stands_for, drawn)
-    more_costs, more_loss = (means(without, each, drawn) / of_rows for each in (costs[1] - costs[0], losses))
-    total = stands_for.sum()
+    task = declared(declaration.task)
+    if task is None:
+        raise ValueError(f"model {declaration.name!r} declares no costs of errors")
+    fold = folds(without, declaration.seed)
+    both = [scaled_by_others(each, fold, stands_for) for each in (without, with_weights)]
+    costs = [cost_of(task, each, task.choice()) * stands_for for each in both]
+    drawn = resampled(without.groups, RESAMPLES, declaration.seed)
+    spread = means(without, costs[1] - costs[0], drawn) / means(without, stands_for, drawn)
+    off = [
+        {each.outcome for each in totals(predictions) if is_off(each, declaration.max_census_off)}
+        for predictions in both
+    ]
+    sums = [float(each.sum() / stands_for.sum()) for each in costs]
     tried = WeightsTried(
         weights={str(name): weight for name, weight in task.class_weights().items()},
         learnt_rows=learnt_rows,
         rows=len(without),
-        without=float(costs[0].sum() / total),
-        with_weights=float(costs[1].sum() / total),
-        costs_more=float((costs[1] - costs[0]).sum() / total),
-        costs_more_at_most=float(np.quantile(more_costs, 0.975)),
-        loses_more=float(losses.sum() / total),
-        loses_more_at_least=float(np.quantile(more_loss, 0.025)),
+        without=sums[0],
+        with_weights=sums[1],
+        costs_more=sums[1] - sums[0],
+        costs_more_at_most=float(np.quantile(spread, 0.975)),
+        skill_lost=float((both[1].losses() - both[0].losses()).mean()) / task.trivial_loss(without),
+        off=tuple(sorted(off[1] - off[0])),
+        learnt_share=learnt_share,
+        scaling=task.fit_scaling(with_weights, stands_for),
         applied=False,
         reason="",
     )
-    applied, reason = decide_weights(tried)
+    applied, reason = decide_weights(tried, declaration.max_skill_loss)
     return replace(tried, applied=applied, reason=reason)
 
 
-def decide_weights(tried: WeightsTried) -> tuple[bool, str]:
+def decide_weights(tried: WeightsTried, max_skill_loss: float) -> tuple[bool, str]:
     """Decide whether classes are weighted: only if that saves costs beyond noise and leaves probabilities as true.
 
     Probabilities are published beside what is chosen by them. A fit that chooses better and says worse how likely
-    something is would be paid for by every other reader.
+    something is would be paid for by every other reader, so it may lose no more skill than a version may that takes the
+    place of another. It needs a scaling, and that must come from a model that learnt from rows enough (as in
+    `models.evaluation.calibration.decide_calibration`).
+
+    Parameters
+    ----------
+    tried : WeightsTried
+    max_skill_loss : float
+        That of the declaration.
     """
-    saved = (
-        f"weights change the cost of a row by {tried.costs_more:+.4g} (at most {tried.costs_more_at_most:+.4g})"
-        f" and its loss by {tried.loses_more:+.4g} (at least {tried.loses_more_at_least:+.4g})"
+    figures = (
+        f"weights change the cost of a row by {tried.costs_more:+.4g} (at most {tried.costs_more_at_most:+.4g}) and "
+        f"the skill by {-tried.skill_lost:+.4f}"
     )
     if tried.costs_more_at_most >= 0:
-        return False, f"{saved}: no saving beyond noise"
-    if tried.loses_more_at_least > 0:
-        return False, f"{saved}: the probabilities would be worse"
-    return True, saved
+        return False, f"{figures}: no saving beyond noise"
+    if tried.skill_lost > max_skill_loss:
+        return False, f"{figures}: the probabilities would be worse"
+    if tried.off:
+        return False, f"{figures}, and more or less would be expected than happens of {', '.join(tried.off)}"
+    if tried.scaling is None or tried.scaling.slope <= 0:
+        return False, f"{figures}, but no scaling makes them true"
+    if tried.learnt_share < COMPARABLE:
+        return False, f"{figures}, by a model that learnt from {tried.learnt_share:.0%} of the training rows only"
+    return True, figures
+
+
+def folds(predictions: Predictions, seed: int) -> np.ndarray:
+    """Return a fold for each row, all rows of an entity in one."""
+    import numpy as np
+
+    return (np.random.default_rng(seed).permutation(predictions.groups) % FOLDS)[predictions.group]
 
 
 def cheapest_threshold(task: Classification, predictions: Predictions, stands_for: np.ndarray) -> float:
@@ -179,7 +219,7 @@ def try_threshold(
         predictions = replace(predictions, predicted=scaling.apply(predictions.predicted))
     cost = cost_of(task, predictions, task.choice())
     of_others = np.empty_like(cost)
-    fold = (np.random.default_rng(seed).permutation(predictions.groups) % FOLDS)[predictions.group]
+    fold = folds(predictions, seed)
     for number in np.unique(fold):
         inside = fold == number
         chosen = cheapest_threshold(task, predictions.rows(~inside), stands_for[~inside])
@@ -196,7 +236,7 @@ def try_threshold(
         threshold=of_costs,
         reason="",
     )
-    threshold, reason = decide_threshold(tried, rehearsal.learnt_share)
+    threshold, reason = decide_threshold(tried, rehearsal.weights.learnt_share)
     return replace(tried, threshold=threshold, reason=reason)
 
 
@@ -209,7 +249,10 @@ def decide_threshold(tried: ThresholdTried, learnt_share: float) -> tuple[float,
     """
     if tried.of_rows is None or tried.saves is None or tried.saves_at_least is None:
         return tried.of_costs, tried.reason
-    figures = f"one chosen on other entities saves {tried.saves:.4g} a row (at least {tried.saves_at_least:.4g})"
+    figures = (
+        f"thresholds chosen on other entities change the cost of a row by {-tried.saves:+.4g} (at most "
+        f"{-tried.saves_at_least:+.4g})"
+    )
     if learnt_share < COMPARABLE:
         return tried.of_costs, f"{figures}, by a model that learnt from {learnt_share:.0%} of the training rows only"
     if tried.saves_at_least > 0:

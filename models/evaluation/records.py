@@ -161,11 +161,18 @@ class WeightsTried:
     learnt_rows, rows : int
         Learnt from, and measured on.
     without, with_weights : float
-        The mean cost of the errors, each row weighted by what it stands for.
+        The mean cost of the errors, each row weighted by what it stands for, and both scaled as entities of the other
+        folds ask for.
     costs_more, costs_more_at_most : float
         The latter less the former, and the upper end of its 95 % interval.
-    loses_more, loses_more_at_least : float
-        By how much the loss of the task is higher with weights, and the lower end of its 95 % interval.
+    skill_lost : float
+        By how much the loss of the task is higher with weights, as a part of that of the best constant.
+    off : tuple of str
+        Outcomes of which more or less is expected than happened, with weights alone.
+    learnt_share : float
+        Rows that were learnt from, as a share of those that the measured pipeline learns from.
+    scaling : Scaling or None
+        What a weighted fit is scaled by, from these rows.
     applied : bool
     reason : str
     """
@@ -177,8 +184,10 @@ class WeightsTried:
     with_weights: float
     costs_more: float
     costs_more_at_most: float
-    loses_more: float
-    loses_more_at_least: float
+    skill_lost: float
+    off: tuple[str, ...]
+    learnt_share: float
+    scaling: Scaling | None
     applied: bool
     reason: str
 

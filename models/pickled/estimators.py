@@ -107,14 +107,17 @@ class ScaledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803 (scikit-learn's interface)
         """Return the scaled probabilities: shape (n_rows, n_classes)."""
-        probability = self.estimator.predict_proba(X)
-        if self.scaling.method == "temperature":
-            return self.scaling.apply(probability)
-        happening = self.scaling.apply(probability[:, 1:])
-        return np.column_stack([1 - happening, happening])
+        return _scaled(self.estimator.predict_proba(X), self.scaling)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+
+def _scaled(probability: np.ndarray, scaling: Scaling) -> np.ndarray:
+    if scaling.method == "temperature":
+        return scaling.apply(probability)
+    happening = scaling.apply(probability[:, 1:])
+    return np.column_stack([1 - happening, happening])
 
 
 class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -122,7 +125,8 @@ class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     What learns from rows of which those of class k weigh w_k sees that class w_k times as often as it occurs, and says
     so in its probabilities q_k. Divided by the weights and made to add up to 1 they are those of the rows as they are
-    [1]_: p_k = (q_k / w_k) / Σ (q_j / w_j). A weighted fit differs only in where it looks more closely.
+    [1]_: p_k = (q_k / w_k) / Σ (q_j / w_j). That holds as far as the fit has converged to what it sees: one that is
+    regularised stays behind, which a scaling mends that was fitted on other rows.
 
     Parameters
     ----------
@@ -131,6 +135,8 @@ class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     weights : dict
         By class; only their proportions count. In learning, all rows together weigh what they weighed before, so that a
         regularisation stays as strong.
+    scaling : Scaling, optional
+        Of the probabilities without the weights.
 
     Attributes
     ----------
@@ -148,9 +154,10 @@ class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     probabilities shifted.
     """
 
-    def __init__(self, estimator: Any, weights: dict[Any, float]) -> None:
+    def __init__(self, estimator: Any, weights: dict[Any, float], scaling: Scaling | None = None) -> None:
         self.estimator = estimator
         self.weights = weights
+        self.scaling = scaling
 
     @property
     def classes_(self) -> np.ndarray:
@@ -170,9 +177,10 @@ class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803 (scikit-learn's interface)
-        """Return the probabilities without the weights: shape (n_rows, n_classes)."""
+        """Return the probabilities without the weights, scaled if there is a scaling: shape (n_rows, n_classes)."""
         relative = self.estimator_.predict_proba(X) / self._weights_of(self.classes_)
-        return relative / relative.sum(axis=1, keepdims=True)
+        probability = relative / relative.sum(axis=1, keepdims=True)
+        return probability if self.scaling is None else _scaled(probability, self.scaling)
 
     def _weights_of(self, classes: np.ndarray) -> np.ndarray:
         return np.array([self.weights[each] for each in classes.tolist()], dtype="float64")

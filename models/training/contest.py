@@ -18,6 +18,7 @@ from models.evaluation.records import Contestant
 from models.evaluation.validation import Observed, some_rows
 from models.learning.fitting import fit, predict
 from models.learning.splitting import temporal_split
+from models.pickled.scaling import Scaling
 from models.tasks.measures import means, resampled
 from models.tasks.task import Predictions
 from models.untrainable import UntrainableError
@@ -108,8 +109,7 @@ def rehearse(
     """Return the declaration that learns as errors cost least, and validation rows as it predicts them.
 
     The estimator learns without and with weights of the classes by their costs, from the same rows, and chooses on the
-    same later ones. Where there are more rows than a contest learns from, what is chosen learns once more from all of
-    them, for a threshold is to be one for the model of all rows.
+    same later ones. It learns from all earlier rows, for scaling and threshold are to suit the model of all rows.
 
     Parameters
     ----------
@@ -131,29 +131,33 @@ def rehearse(
     except UntrainableError:
         return declaration, None
     train, validation = rows.rows(sides.train), rows.rows(sides.test)
-    learnt = train.rows(some_rows(len(train), CONTEST_ROWS, declaration.seed))
-    weighted = replace(declaration, estimator=partial(_weighted, declaration.estimator, task.class_weights()))
 
-    def predictions(each: ModelDeclaration, from_rows: Observed) -> Predictions:
-        fitted = fit(each, from_rows.features, from_rows.label, from_rows.weights)
+    def weighted(scaling: Scaling | None) -> ModelDeclaration:
+        make = partial(_weighted, declaration.estimator, task.class_weights(), scaling)
+        return replace(declaration, estimator=make)
+
+    def predicted(each: ModelDeclaration) -> Predictions:
+        fitted = fit(each, train.features, train.label, train.weights)
         return validation.predicted(predict(fitted, validation.features, task), task)
 
-    without, with_weights = predictions(declaration, learnt), predictions(weighted, learnt)
+    without, with_weights = predicted(declaration), predicted(weighted(None))
     tried = try_weights(
-        task, without, with_weights, validation.stands_for, learnt_rows=len(learnt), seed=declaration.seed
-    )
-    chosen, shown = (weighted, with_weights) if tried.applied else (declaration, without)
-    if len(learnt) < len(train):
-        shown = predictions(chosen, train)
-    return chosen, Rehearsal(
-        predictions=shown,
-        stands_for=validation.stands_for,
+        declaration,
+        without,
+        with_weights,
+        validation.stands_for,
+        learnt_rows=len(train),
         learnt_share=len(train) / len(rows),
-        weights=tried,
     )
+    if not tried.applied or tried.scaling is None:
+        return declaration, Rehearsal(predictions=without, stands_for=validation.stands_for, weights=tried)
+    scaled = replace(with_weights, predicted=tried.scaling.apply(with_weights.predicted))
+    return weighted(tried.scaling), Rehearsal(predictions=scaled, stands_for=validation.stands_for, weights=tried)
 
 
-def _weighted(estimator: Callable[[], BaseEstimator], weights: dict[int | str, float]) -> BaseEstimator:
+def _weighted(
+    estimator: Callable[[], BaseEstimator], weights: dict[int | str, float], scaling: Scaling | None
+) -> BaseEstimator:
     from models.pickled.estimators import ClassWeighted
 
-    return ClassWeighted(estimator(), weights)
+    return ClassWeighted(estimator(), weights, scaling)

@@ -313,7 +313,7 @@ def costs_table(evaluation: Evaluation) -> str:
             f"**Weights of the classes** ({named}): **{'applied' if tried.applied else 'not applied'}**. Learnt from "
             f"{tried.learnt_rows:,} rows of the training side and measured on {tried.rows:,} later ones of it, errors "
             f"cost {_number(tried.without)} a row without weights and {_number(tried.with_weights)} with them; "
-            f"{tried.reason}. What a weighted fit predicts is corrected for the weights."
+            f"{tried.reason}. What a weighted fit predicts is corrected for the weights, and scaled."
         )
     threshold = "**What is chosen** is what costs least by the probabilities of a row."
     at = measured.threshold
