@@ -30,7 +30,6 @@ from models.evaluation.costs import (
     try_weights,
     ways,
 )
-from models.evaluation.held_out import calibration_table
 from models.evaluation.records import ThresholdTried, WeightsTried
 from models.learning.pipelines import fingerprint
 from models.pickled.estimators import ClassWeighted
@@ -38,6 +37,7 @@ from models.pickled.scaling import Scaling
 from models.scoring.scoring import explained, score
 from models.tasks.classification import Binary, Multiclass
 from models.tasks.costs import CostMatrix, ErrorCosts
+from models.tasks.measures import calibration_error, once
 from models.tasks.regression import Regression
 from models.tasks.task import Predictions
 from models.training import contest
@@ -45,6 +45,7 @@ from models.training.training import train
 from models.training.training_set import freeze
 from models.versions.candidate import evaluate
 from models.versions.card import model_card
+from tests.models import later
 from tests.models.conftest import CENSUS_CLOCKS, CLOCK, observations, open_at
 
 COSTS = ErrorCosts(false_positive=2, false_negative=18)
@@ -327,8 +328,7 @@ def test_weights_that_save_costs_are_applied_and_what_is_expected_happens():
     assert cost_of(task, found, task.choice()).mean() < 0.9 * cost_of(task, without, task.choice()).mean()
     (total,) = totals(found)
     assert total.lower < 0 < total.upper
-    for part in calibration_table(found):
-        assert abs(part.mean_predicted - part.mean_actual) < 3 * 0.5 / np.sqrt(part.n)
+    assert calibration_error(found, once(8_000))[0] < 0.02
     # of the weighted tree itself several times as much would be expected
     shifted = ClassWeighted(tree, weights).fit(x[learnt], y[learnt]).estimator_.predict_proba(x[others])[:, 1]
     assert shifted.sum() > 3 * y[others].sum()
@@ -496,6 +496,22 @@ def test_a_training_side_that_cannot_be_split_once_more_gives_the_threshold_of_t
     assert version.manifest["choice"] == {"threshold": 0.1}
     assert evaluate(version).costs.weights is None
     assert "were not tried" in model_card(declared, version, evaluate(version), ()).text
+
+
+def test_weights_and_threshold_know_nothing_of_held_out_rows_and_census(conversion, tmp_path, monkeypatch):
+    monkeypatch.setattr("models.evaluation.costs.decide_weights", lambda tried, most: (True, "as asked"))
+    monkeypatch.setattr("models.evaluation.costs.COMPARABLE", 0)
+    base = later.history(replace(conversion, task=replace(conversion.task, costs=COSTS)))
+    found = []
+    for number, world in enumerate((base, later.with_other_outcomes(base), later.with_other_rows(base))):
+        folder = tmp_path / str(number)
+        frozen = freeze(world.rows, world.declaration, folder / "sets", later.CLOCK, world.census)
+        version = train(world.declaration, frozen, folder / "versions")
+        found.append((version.manifest["choice"], evaluate(version).costs))
+    for choice, costs in found[1:]:
+        assert choice == found[0][0]
+        assert (costs.weights, costs.threshold) == (found[0][1].weights, found[0][1].threshold)
+        assert costs.held_out != found[0][1].held_out
 
 
 def test_many_outcomes_are_chosen_by_a_matrix_and_the_chosen_one_has_the_reasons(next_action, tmp_path, new_leads):
