@@ -90,7 +90,7 @@ def try_weights(
     task = declared(declaration.task)
     if task is None:
         raise ValueError(f"model {declaration.name!r} declares no costs of errors")
-    fold = folds(without, declaration.seed)
+    fold = folds(without.group, declaration.seed)
     both = [scaled_by_others(each, fold, stands_for) for each in (without, with_weights)]
     costs = [cost_of(task, each, task.choice()) * stands_for for each in both]
     drawn = resampled(without.groups, RESAMPLES, declaration.seed)
@@ -150,11 +150,11 @@ def decide_weights(tried: WeightsTried, max_skill_loss: float) -> tuple[bool, st
     return True, figures
 
 
-def folds(predictions: Predictions, seed: int) -> np.ndarray:
-    """Return a fold for each row, all rows of an entity in one."""
+def folds(entities: np.ndarray, seed: int) -> np.ndarray:
+    """Return a fold for each row, all rows of an entity, numbered from 0, in one."""
     import numpy as np
 
-    return (np.random.default_rng(seed).permutation(predictions.groups) % FOLDS)[predictions.group]
+    return (np.random.default_rng(seed).permutation(int(entities.max()) + 1) % FOLDS)[entities]
 
 
 def cheapest_threshold(task: Classification, predictions: Predictions, stands_for: np.ndarray) -> float:
@@ -212,14 +212,14 @@ def try_threshold(
     if rehearsal is None:
         return ThresholdTried(
             of_costs=of_costs, of_rows=None, rows=0, saves=None, saves_at_least=None, threshold=of_costs,
-            reason="the training side cannot be split once more",
+            reason="the training side has too few rows to be split once more",
         )  # fmt: skip
     predictions, stands_for = rehearsal.predictions, rehearsal.stands_for
     if scaling is not None:
         predictions = replace(predictions, predicted=scaling.apply(predictions.predicted))
     cost = cost_of(task, predictions, task.choice())
     of_others = np.empty_like(cost)
-    fold = folds(predictions, seed)
+    fold = folds(predictions.group, seed)
     for number in np.unique(fold):
         inside = fold == number
         chosen = cheapest_threshold(task, predictions.rows(~inside), stands_for[~inside])

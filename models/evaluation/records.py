@@ -245,7 +245,7 @@ class CostsOfErrors:
     costs : tuple of tuple of float
         By what happens (one line each) and what is chosen.
     weights : WeightsTried or None
-        None where the training side cannot be split once more.
+        None where the training side has too few rows to be split once more.
     threshold : ThresholdTried or None
         None of a task whose classes have none of their own.
     held_out, census : tuple of Way

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from models.declaring.declaration import ModelDeclaration
 from models.declaring.entity import DeclarationError
-from models.evaluation.costs import Rehearsal, declared, try_weights
+from models.evaluation.costs import Rehearsal, declared, folds, try_weights
 from models.evaluation.held_out import RESAMPLES
 from models.evaluation.records import Contestant
-from models.evaluation.validation import Observed, some_rows
+from models.evaluation.validation import FOLDS, Observed, some_rows
 from models.learning.fitting import fit, predict
 from models.learning.splitting import temporal_split
 from models.pickled.scaling import Scaling
@@ -121,26 +121,36 @@ def rehearse(
     Returns
     -------
     tuple of (ModelDeclaration, Rehearsal or None)
-        The given one and None where no costs are declared, or where the training side cannot be split once more.
+        The given one and None where no costs are declared, or where the training side has too few rows to be split once
+        more.
     """
     task = declared(declaration.task)
     if task is None:
         return declaration, None
+    weights = task.class_weights()
     try:
         sides = temporal_split(frame, declaration)
     except UntrainableError:
         return declaration, None
     train, validation = rows.rows(sides.train), rows.rows(sides.test)
+    fold = folds(validation.entities, declaration.seed)
+    if any(validation.label[fold != number].nunique() < 2 for number in range(FOLDS)):
+        return declaration, None
 
     def weighted(scaling: Scaling | None) -> ModelDeclaration:
-        make = partial(_weighted, declaration.estimator, task.class_weights(), scaling)
+        make = partial(_weighted, declaration.estimator, weights, scaling)
         return replace(declaration, estimator=make)
 
     def predicted(each: ModelDeclaration) -> Predictions:
         fitted = fit(each, train.features, train.label, train.weights)
         return validation.predicted(predict(fitted, validation.features, task), task)
 
-    without, with_weights = predicted(declaration), predicted(weighted(None))
+    try:
+        without = predicted(declaration)
+        # equal weights are none
+        with_weights = without if len({*weights.values()}) == 1 else predicted(weighted(None))
+    except UntrainableError:
+        return declaration, None
     tried = try_weights(
         declaration,
         without,

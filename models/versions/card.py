@@ -306,7 +306,7 @@ def costs_table(evaluation: Evaluation) -> str:
     ]
     tried = measured.weights
     if tried is None:
-        weights = "**Weights of the classes** were not tried: the training side cannot be split once more."
+        weights = "**Weights of the classes** were not tried: the training side has too few rows to be split once more."
     else:
         named = ", ".join(f"{plain(name)} {weight:g}" for name, weight in tried.weights.items())
         weights = (

@@ -31,7 +31,10 @@ from models.evaluation.costs import (
     ways,
 )
 from models.evaluation.records import ThresholdTried, WeightsTried
+from models.evaluation.validation import Observed
+from models.learning.frames import model_input
 from models.learning.pipelines import fingerprint
+from models.learning.splitting import temporal_split
 from models.pickled.estimators import ClassWeighted
 from models.pickled.scaling import Scaling
 from models.scoring.scoring import explained, score
@@ -252,7 +255,7 @@ def test_false_ones_are_chosen_by_the_rows_unless_a_scaling_makes_them_true():
 def test_without_validation_rows_the_threshold_is_that_of_the_costs():
     tried = try_threshold(BINARY, None, None, seed=7)
     assert (tried.threshold, tried.rows) == (BINARY.threshold(), 0)
-    assert "cannot be split once more" in tried.reason
+    assert "too few rows to be split once more" in tried.reason
 
 
 @pytest.mark.parametrize(("at_least", "share", "chosen"), [(0.01, 0.5, 0.3), (0.0, 0.5, 0.1), (0.01, 0.49, 0.1)])
@@ -496,6 +499,31 @@ def test_a_training_side_that_cannot_be_split_once_more_gives_the_threshold_of_t
     assert version.manifest["choice"] == {"threshold": 0.1}
     assert evaluate(version).costs.weights is None
     assert "were not tried" in model_card(declared, version, evaluate(version), ()).text
+
+
+def test_equal_costs_weigh_nothing_and_few_rows_are_not_split(conversion, conversion_set):
+    """One lead of which something happens is not enough for folds that all have both outcomes."""
+    even = replace(conversion, task=replace(conversion.task, costs=ErrorCosts(false_positive=3, false_negative=3)))
+    frame = conversion_set.frame()
+    side = frame[temporal_split(frame, even).train].reset_index(drop=True)
+    later_half = temporal_split(side, even).test
+    alone = side.assign(converted=side["converted"].where(~later_half, 0))
+    alone.loc[np.flatnonzero(later_half)[0], "converted"] = 1
+
+    def rehearsed(rows: pd.DataFrame):
+        observed = Observed(
+            features=model_input(rows, conversion_set.features),
+            label=rows["converted"],
+            weights=one(len(rows)),
+            stands_for=one(len(rows)),
+            entities=rows["lead_id"].factorize()[0],
+        )
+        return contest.rehearse(even, rows, observed)
+
+    chosen, found = rehearsed(side)
+    assert chosen is even
+    assert (found.weights.costs_more, found.weights.costs_more_at_most, found.weights.applied) == (0, 0, False)
+    assert rehearsed(alone) == (even, None)
 
 
 def test_weights_and_threshold_know_nothing_of_held_out_rows_and_census(conversion, tmp_path, monkeypatch):
