@@ -66,7 +66,7 @@ class ModelDeclaration:
     horizon_days : int
         The outcome is what happens in ``[as_of, as_of + horizon_days)``.
     task : Task
-        What is predicted (`models.tasks`), with the names of its outcomes.
+        What is predicted (`models.tasks`), with the names of its outcomes and, if it says so, what errors cost.
     estimator : callable
         Returns an unfitted scikit-learn classifier, or regressor. It receives numeric columns with missing values (an
         estimator that cannot take them is declared as a pipeline with its own imputer). Every ``random_state`` in it is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from models.declaring.declaration import ModelDeclaration
@@ -12,6 +13,7 @@ from models.evaluation.calibration import (
     decide_calibration,
 )
 from models.evaluation.census import measure_census
+from models.evaluation.costs import Rehearsal, measure_costs
 from models.evaluation.held_out import RESAMPLES, HeldOut, measure_held_out
 from models.evaluation.hindsight import Hindsight, measure_alone
 from models.evaluation.one_sided import OneSided
@@ -27,6 +29,7 @@ from models.evaluation.validation import (
 )
 from models.learning.fitting import fit, predict, threads
 from models.learning.pipelines import build_linear_pipeline
+from models.tasks.task import Predictions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +48,7 @@ def assess(
     segments: pd.DataFrame,
     census: tuple[Observed, pd.DataFrame] | None = None,
     one_sided: tuple[OneSided, ...] = (),
+    rehearsal: Rehearsal | None = None,
 ) -> tuple[Evaluation, np.ndarray]:
     """Fit a model on training rows and measure it on held-out rows, beside a linear model and the trivial baseline.
 
@@ -62,6 +66,8 @@ def assess(
         are measured apart.
     one_sided : tuple of OneSided
         What the training set says of its features.
+    rehearsal : Rehearsal, optional
+        Rows inside the training side on which the threshold of costs is chosen.
 
     Returns
     -------
@@ -71,6 +77,7 @@ def assess(
     import numpy as np
 
     task = declaration.task
+    of_census: Predictions | None = None
     pipeline = fit(declaration, train.features, train.label, train.weights)
     before = predict(pipeline, test.features, task)
 
@@ -102,7 +109,8 @@ def assess(
         expected = predict(pipeline, rows.features, task)
         if evidence is not None and decision.applied:
             expected = evidence.scaling.apply(expected)
-        measured_census = measure_census(declaration, rows.predicted(expected, task), columns)
+        of_census = rows.predicted(expected, task)
+        measured_census = measure_census(declaration, of_census, columns)
 
     linear, linear_rows = _linear(declaration, train, test)
     curve_rows = some_rows(len(test), SAMPLED_ROWS, declaration.seed)
@@ -133,7 +141,15 @@ def assess(
         measured_census,
         Hindsight(alone=measure_alone(train, test, task), one_sided=one_sided),
     )
-    return evaluation, published
+    costs = measure_costs(
+        task,
+        test.predicted(published, task),
+        of_census,
+        rehearsal,
+        evidence.scaling if evidence is not None and decision.applied else None,
+        declaration.seed,
+    )
+    return replace(evaluation, costs=costs), published
 
 
 def _linear(declaration: ModelDeclaration, train: Observed, test: Observed) -> tuple[np.ndarray, int]:

@@ -76,17 +76,11 @@ def calibration_evidence(
     """
     import numpy as np
 
-    task = predictions.task
-    scaling = task.fit_scaling(predictions, weights)
+    scaling = predictions.task.fit_scaling(predictions, weights)
     if scaling is None:
         return None
-    scaled = np.empty_like(predictions.predicted)
-    for fold in np.unique(folds):
-        inside = folds == fold
-        of_others = task.fit_scaling(predictions.rows(~inside), weights[~inside])
-        if of_others is not None:
-            scaled[inside] = of_others.apply(predictions.predicted[inside])
-    gained = (predictions.losses() - replace(predictions, predicted=scaled).losses()) * weights
+    scaled = scaled_by_others(predictions, folds, weights)
+    gained = (predictions.losses() - scaled.losses()) * weights
     drawn = resampled(predictions.groups, resamples, seed)
     spread = means(predictions, gained, drawn) / means(predictions, weights, drawn)
     return CalibrationEvidence(
@@ -95,6 +89,19 @@ def calibration_evidence(
         lower=float(np.quantile(spread, 0.025)),
         learnt_share=learnt_share,
     )
+
+
+def scaled_by_others(predictions: Predictions, folds: np.ndarray, weights: np.ndarray) -> Predictions:
+    """Scale the predictions of each fold as is best for those of the other folds."""
+    import numpy as np
+
+    scaled = predictions.predicted.copy()
+    for fold in np.unique(folds):
+        inside = folds == fold
+        of_others = predictions.task.fit_scaling(predictions.rows(~inside), weights[~inside])
+        if of_others is not None:
+            scaled[inside] = of_others.apply(predictions.predicted[inside])
+    return replace(predictions, predicted=scaled)
 
 
 def decide_calibration(evidence: CalibrationEvidence) -> CalibrationDecision:

@@ -151,6 +151,116 @@ class Contestant:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightsTried:
+    """What weights of the classes by the costs of errors came to on validation rows inside the training side.
+
+    Attributes
+    ----------
+    weights : dict of str to float
+        By class, of which only the proportions count.
+    learnt_rows, rows : int
+        Learnt from, and measured on.
+    without, with_weights : float
+        The mean cost of the errors, each row weighted by what it stands for, and both scaled as entities of the other
+        folds ask for.
+    costs_more, costs_more_at_most : float
+        The latter less the former, and the upper end of its 95 % interval.
+    skill_lost : float
+        By how much the loss of the task is higher with weights, as a part of that of the best constant.
+    off : tuple of str
+        Outcomes of which more or less is expected than happened, with weights alone.
+    learnt_share : float
+        Rows that were learnt from, as a share of those that the measured pipeline learns from.
+    scaling : Scaling or None
+        What a weighted fit is scaled by, from these rows.
+    applied : bool
+    reason : str
+    """
+
+    weights: dict[str, float]
+    learnt_rows: int
+    rows: int
+    without: float
+    with_weights: float
+    costs_more: float
+    costs_more_at_most: float
+    skill_lost: float
+    off: tuple[str, ...]
+    learnt_share: float
+    scaling: Scaling | None
+    applied: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdTried:
+    """The threshold that follows from the costs, and the one that was cheapest on validation rows.
+
+    Attributes
+    ----------
+    of_costs : float
+    of_rows : float or None
+        None where there are no such rows.
+    rows : int
+    saves, saves_at_least : float or None
+        By how much thresholds that were chosen on other entities lower the mean cost, and the lower end of the 95 %
+        interval of that.
+    threshold : float
+        The one that is used.
+    reason : str
+    """
+
+    of_costs: float
+    of_rows: float | None
+    rows: int
+    saves: float | None
+    saves_at_least: float | None
+    threshold: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """What a way to choose costs per row: as the predictions say, and by what happened.
+
+    `shares` are of the rows, by what is chosen; `over_this` is the cost less that of the first way, by which the
+    version chooses.
+    """
+
+    name: str
+    shares: tuple[float, ...]
+    expected: float
+    cost: Figure
+    over_this: Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostsOfErrors:
+    """What follows from declared costs of errors.
+
+    Attributes
+    ----------
+    choices : tuple of str
+        What happens and what can be chosen, in the order of `costs`.
+    costs : tuple of tuple of float
+        By what happens (one line each) and what is chosen.
+    weights : WeightsTried or None
+        None where the training side has too few rows to be split once more.
+    threshold : ThresholdTried or None
+        None of a task whose classes have none of their own.
+    held_out, census : tuple of Way
+        That of the version first, then each class chosen everywhere. No census where there is none.
+    """
+
+    choices: tuple[str, ...]
+    costs: tuple[tuple[float, ...], ...]
+    weights: WeightsTried | None
+    threshold: ThresholdTried | None
+    held_out: tuple[Way, ...]
+    census: tuple[Way, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Total:
     """What was expected of an outcome, the sum of its predictions, and what came: how often it happened, or its sum.
 
@@ -252,6 +362,8 @@ class Evaluation:
         As in `Census`, of the held-out rows.
     contest : tuple of Contestant
         Empty where one estimator is declared.
+    costs : CostsOfErrors or None
+        None where none are declared.
     """
 
     model: str
@@ -282,6 +394,7 @@ class Evaluation:
     hindsight: Hindsight | None = None
     happened_to: dict[str, int] = field(default_factory=dict)
     contest: tuple[Contestant, ...] = ()
+    costs: CostsOfErrors | None = None
 
     @property
     def kind(self) -> type[Task]:

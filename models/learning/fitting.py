@@ -55,6 +55,8 @@ def fit(
     UntrainableError
         If no feature tells the rows apart.
     """
+    from models.pickled.estimators import learner
+
     categories = TextColumns()(features)
     if not (FilledNumbers()(features) or categories):
         raise UntrainableError(
@@ -63,9 +65,10 @@ def fit(
             horizon_matters=False,
         )
     pipeline = build_pipeline(declaration)
-    if splits_on_categories(pipeline.named_steps["estimator"]):
+    learns = learner(pipeline.named_steps["estimator"])
+    if splits_on_categories(learns):
         # the categories are the first columns
-        pipeline.set_params(estimator__categorical_features=list(range(len(categories))))
+        learns.set_params(categorical_features=list(range(len(categories))))
     with threads(cores or (1 if len(features) <= FEW_ROWS else free_cores())):
         return pipeline.fit(features, label, estimator__sample_weight=sample_weight)
 

@@ -31,12 +31,13 @@ def build_pipeline(declaration: ModelDeclaration) -> Pipeline:
     """
     from sklearn.pipeline import Pipeline
 
-    from models.pickled.estimators import QuantileClipper
+    from models.pickled.estimators import QuantileClipper, learner
 
     estimator = declaration.estimator()
+    learns = learner(estimator)
     columns = _columns(
-        _categories() if splits_on_categories(estimator) else _indicators(),
-        QuantileClipper(levels=estimator.get_params(deep=False).get("max_bins")),
+        _categories() if splits_on_categories(learns) else _indicators(),
+        QuantileClipper(levels=learns.get_params(deep=False).get("max_bins")),
     )
     return _seeded(Pipeline([("columns", columns), ("estimator", estimator)]), declaration.seed)
 
@@ -142,8 +143,9 @@ def fingerprint(declaration: ModelDeclaration) -> str:
         "grades": dict(declaration.grades),
         "seed": declaration.seed,
         "pipeline": parameters,
-        # a declaration of one estimator has the fingerprint that it always had
+        # a declaration of one estimator, and of no costs, has the fingerprint that it always had
         **({"estimators": others} if others else {}),
+        **({"costs": declaration.task.costs.matrix(declaration.outcomes).tolist()} if declaration.task.costs else {}),
     }
     return hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from models.pickled.scaling import Scaling
@@ -107,11 +107,93 @@ class ScaledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803 (scikit-learn's interface)
         """Return the scaled probabilities: shape (n_rows, n_classes)."""
-        probability = self.estimator.predict_proba(X)
-        if self.scaling.method == "temperature":
-            return self.scaling.apply(probability)
-        happening = self.scaling.apply(probability[:, 1:])
-        return np.column_stack([1 - happening, happening])
+        return _scaled(self.estimator.predict_proba(X), self.scaling)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+
+def _scaled(probability: np.ndarray, scaling: Scaling) -> np.ndarray:
+    if scaling.method == "temperature":
+        return scaling.apply(probability)
+    happening = scaling.apply(probability[:, 1:])
+    return np.column_stack([1 - happening, happening])
+
+
+class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier that learns with a weight for each class, and whose probabilities are true nevertheless.
+
+    What learns from rows of which those of class k weigh w_k sees that class w_k times as often as it occurs, and says
+    so in its probabilities q_k. Divided by the weights and made to add up to 1 they are those of the rows as they are
+    [1]_: p_k = (q_k / w_k) / Σ (q_j / w_j). That holds as far as the fit has converged to what it sees: one that is
+    regularised stays behind, which a scaling mends that was fitted on other rows.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Unfitted; its ``fit`` takes ``sample_weight``.
+    weights : dict
+        By class; only their proportions count. In learning, all rows together weigh what they weighed before, so that a
+        regularisation stays as strong.
+    scaling : Scaling, optional
+        Of the probabilities without the weights.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted one.
+
+    References
+    ----------
+    .. [1] C. Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001, theorem 2; M. Saerens et al., "Adjusting
+       the Outputs of a Classifier to New a Priori Probabilities", Neural Computation 14, 2002.
+
+    Notes
+    -----
+    ``class_weight`` of scikit-learn's classifiers does the same to the fit, where they have it, and leaves the
+    probabilities shifted.
+    """
+
+    def __init__(self, estimator: Any, weights: dict[Any, float], scaling: Scaling | None = None) -> None:
+        self.estimator = estimator
+        self.weights = weights
+        self.scaling = scaling
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The classes, in the order of the columns of ``predict_proba``."""
+        return self.estimator_.classes_
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ClassWeighted:  # noqa: N803 (scikit-learn's interface)
+        """Fit the estimator, with the weights of the rows times those of their classes."""
+        given = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype="float64")
+        classes, places = np.unique(np.asarray(y), return_inverse=True)
+        weight = given * self._weights_of(classes)[places]
+        self.estimator_ = clone(self.estimator).fit(X, y, sample_weight=weight * (given.sum() / weight.sum()))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803 (scikit-learn's interface)
+        """Return the most probable class of each row."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803 (scikit-learn's interface)
+        """Return the probabilities without the weights, scaled if there is a scaling: shape (n_rows, n_classes)."""
+        relative = self.estimator_.predict_proba(X) / self._weights_of(self.classes_)
+        probability = relative / relative.sum(axis=1, keepdims=True)
+        return probability if self.scaling is None else _scaled(probability, self.scaling)
+
+    def _weights_of(self, classes: np.ndarray) -> np.ndarray:
+        return np.array([self.weights[each] for each in classes.tolist()], dtype="float64")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "estimator_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.estimator.__sklearn_tags__().input_tags.allow_nan
+        return tags
+
+
+def learner(estimator: Any) -> Any:
+    """Return the estimator that learns: the one that is weighted, or the given one."""
+    return estimator.estimator if isinstance(estimator, ClassWeighted) else estimator

@@ -34,12 +34,12 @@ def score(
 
     Returns
     -------
-    DataFrame of shape (n_rows * n_outcomes, 12)
+    DataFrame of shape (n_rows * n_outcomes, 13)
         model, version, entity, entity_id, as_of, target (the outcome), value (its probability, or the number that is
         predicted), lower and upper (within which nine of ten came on held-out rows; null for probabilities), score
-        (1 to 99: a probability in per cent) and grade, which are null for other tasks, and outside_training: in what
-        a row lies where training has seen (almost) nothing, or null. In the order of `frame`, the outcomes of a row
-        together.
+        (1 to 99: a probability in per cent) and grade, which are null for other tasks, chosen (whether the declared
+        costs of errors choose this target; null without costs), and outside_training: in what a row lies where training
+        has seen (almost) nothing, or null. In the order of `frame`, the outcomes of a row together.
 
     Raises
     ------
@@ -61,6 +61,7 @@ def score(
         )
     value = predicted.reshape(-1)
     lower, upper = task.interval(value, candidate.manifest.get("interval"))
+    chosen = task.chosen(predicted, candidate.manifest.get("choice"))
     # versions of an earlier recipe do not say what they learnt from
     beyond = outside(features, candidate.manifest.get("ranges", {}))
     return pd.DataFrame(
@@ -76,6 +77,7 @@ def score(
             "upper": upper,
             "score": pd.array(task.score(value), dtype="Int64"),
             "grade": pd.Series(grades_of(value, bounds or {}), dtype=object),
+            "chosen": pd.array([None] * len(value) if chosen is None else chosen.reshape(-1), dtype="boolean"),
             "outside_training": pd.Series(beyond, dtype=object).repeat(n).reset_index(drop=True),
         }
     )
@@ -84,18 +86,23 @@ def score(
 def explained(
     champion: Candidate, rows: pd.DataFrame, entity: str, bounds: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
-    """Score entities, grade them by `bounds` and give reasons for the highest prediction of each.
+    """Score entities, grade them by `bounds` and give reasons for the chosen or the highest prediction of each.
+
+    Where costs of errors choose one of several targets, that has the reasons; else the one of the highest value.
 
     Returns
     -------
     DataFrame
-        That of `score`, with a column ``reasons``: text, or None for the outcomes that were not chosen.
+        That of `score`, with a column ``reasons``: text, or None for the other outcomes.
     """
     predictions = score(champion, rows, entity, bounds).assign(reasons=None)
     if rows.empty:
         return predictions
     # of equal predictions the first by name, as in the marts
-    ranked = predictions.sort_values(["value", "target"], ascending=[False, True], kind="stable")
+    first = predictions["chosen"].fillna(False)
+    ranked = predictions.assign(chosen=first).sort_values(
+        ["chosen", "value", "target"], ascending=[False, False, True], kind="stable"
+    )
     keyed = rows.set_index(champion.key, drop=False)
     for target, of_target in ranked.drop_duplicates("entity_id").groupby("target"):
         named = reasons(champion, keyed.loc[of_target["entity_id"]], str(target))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from models.pickled.scaling import SMALLEST, Scaling, logit
+from models.tasks.costs import CostMatrix, Costs, ErrorCosts
 from models.tasks.measures import calibration_error, means, ranking, totals
-from models.tasks.task import Bin, ByOutcome, Predictions, Task
+from models.tasks.task import Bin, ByOutcome, Choice, Predictions, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 BINS = 10
 """Bins of equal width in which probabilities are held to frequencies."""
+
+EQUAL = 1e-12
+"""Expected costs that differ by less, as a part of the highest cost, are equal."""
 
 RECALL = "recall"
 """A gate on the recall of each outcome of a multiclass task."""
@@ -35,11 +39,76 @@ class Classification(Task):
     suffix = "_probability"
     ranking = "AUC"
     scaled = True
+    takes: ClassVar[type[Costs]]
+    """The costs that can be declared."""
 
     @property
     @abstractmethod
     def classes(self) -> tuple[int | str, ...]:
         """The classes of a fitted pipeline whose probabilities are predicted, by column."""
+
+    # costs of errors
+
+    @property
+    @abstractmethod
+    def labels(self) -> tuple[int | str, ...]:
+        """All classes, by the numbers of `truth`; each can be chosen, too."""
+
+    @property
+    @abstractmethod
+    def choices(self) -> tuple[str, ...]:
+        """How people call them."""
+
+    @property
+    @abstractmethod
+    def constants(self) -> tuple[str, ...]:
+        """How people call the choice of each class everywhere."""
+
+    @property
+    def cost_matrix(self) -> np.ndarray:
+        """The declared costs by the number of the class that happens and of the one that is chosen."""
+        if self.costs is None:
+            raise ValueError(f"this {self.name} task declares no costs of errors")
+        return self.costs.matrix(self.outcomes)
+
+    def class_weights(self) -> dict[int | str, float]:
+        """Return what a row of each class weighs in learning by costs: what it costs to miss it [1]_, over all errors.
+
+        References
+        ----------
+        .. [1] C. Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001, and for more than two classes
+           K. Ting, "An Instance-Weighting Method to Induce Cost-Sensitive Trees", IEEE TKDE 14, 2002.
+        """
+        return dict(zip(self.labels, map(float, self.cost_matrix.sum(axis=1)), strict=True))
+
+    @abstractmethod
+    def choice(self, threshold: float | None = None) -> Choice:
+        """Return how is chosen at the least expected cost, of probabilities that are true.
+
+        Parameters
+        ----------
+        threshold : float, optional
+            Of a binary task, another one than that of the costs.
+        """
+
+    @abstractmethod
+    def choose(self, predicted: np.ndarray, choice: Choice) -> np.ndarray:
+        """Return the number of the class that is chosen in each row: shape (n_rows,)."""
+
+    @abstractmethod
+    def of_all(self, predicted: np.ndarray) -> np.ndarray:
+        """Return the probability of each class from predictions: shape (n_rows, n_classes)."""
+
+    @abstractmethod
+    def threshold(self) -> float | None:
+        """Return the threshold that follows from the costs; None where classes have none of their own."""
+
+    def _cost_problems(self) -> list[str]:
+        if self.costs is None:
+            return []
+        if not isinstance(self.costs, self.takes):
+            return [f"a {self.name} task takes its costs as {self.takes.__name__}, found {type(self.costs).__name__}"]
+        return self.costs.problems(self.outcomes)
 
     def baseline(self, label: pd.Series) -> list[float]:
         """Return the frequency of each outcome."""
@@ -160,15 +229,56 @@ class Binary(Classification):
     area = "auc"
     graded = True
     predicted_is = "Predicted are the rows at least as probable as the training rows on average."
+    takes = ErrorCosts
 
     @property
     def classes(self) -> tuple[int | str, ...]:
         """The positive one."""
         return (1,)
 
+    @property
+    def labels(self) -> tuple[int | str, ...]:
+        """Whether the outcome happens."""
+        return (0, 1)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Whether the outcome happens, in words."""
+        return f"not {self.outcomes[0]}", self.outcomes[0]
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """To act on nothing, and on everything."""
+        return ("never act", "always act")
+
+    def threshold(self) -> float | None:
+        """Return the probability from which on a missed chance is dearer than a wasted action."""
+        wasted, missed = self.cost_matrix[[0, 1], [1, 0]]
+        return float(wasted / (wasted + missed))
+
+    def choice(self, threshold: float | None = None) -> Choice:
+        """Return the threshold."""
+        return {"threshold": self.threshold() if threshold is None else threshold}
+
+    def choose(self, predicted: np.ndarray, choice: Choice) -> np.ndarray:
+        """Return 1 where the probability is the threshold or more."""
+        picked: np.ndarray = (predicted[:, 0] >= choice["threshold"]).astype("int64")
+        return picked
+
+    def chosen(self, predicted: np.ndarray, choice: Choice | None) -> np.ndarray | None:
+        """Say of each probability whether it is the threshold or more."""
+        return None if choice is None else self.choose(predicted, choice)[:, None] == 1
+
+    def of_all(self, predicted: np.ndarray) -> np.ndarray:
+        """Return the probability that the outcome does not happen, and that it does."""
+        import numpy as np
+
+        return np.column_stack([1 - predicted[:, 0], predicted[:, 0]])
+
     def problems(self) -> list[str]:
-        """Demand one outcome."""
-        return [] if len(self.outcomes) == 1 else [f"a binary task has one outcome, found {self.outcomes}"]
+        """Demand one outcome, and costs of its two errors if there are any."""
+        found = [] if len(self.outcomes) == 1 else [f"a binary task has one outcome, found {self.outcomes}"]
+        return found + self._cost_problems()
 
     def cast(self, label: pd.Series) -> pd.Series:
         """Return 0 and 1."""
@@ -228,7 +338,7 @@ class Binary(Classification):
 
         predicted = (predictions.predicted[:, 0] >= baseline[0]).astype(int)
         counts = np.bincount(predictions.truth * 2 + predicted, minlength=4).reshape(2, 2)
-        return (f"not {self.outcomes[0]}", self.outcomes[0]), counts
+        return self.choices, counts
 
     def worth(self, predictions: Predictions, value: np.ndarray) -> tuple[float, float] | None:
         """Return the values by their probability, and those of the entities to which it happened."""
@@ -257,20 +367,65 @@ class Multiclass(Classification):
     area = "macro_auc"
     predicted_is = "Predicted is the most probable class."
     by_outcome_gates = (RECALL,)
+    takes = CostMatrix
 
     @property
     def classes(self) -> tuple[int | str, ...]:
         """The outcomes."""
         return self.outcomes
 
+    @property
+    def labels(self) -> tuple[int | str, ...]:
+        """The outcomes."""
+        return self.outcomes
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The outcomes."""
+        return self.outcomes
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """To choose the same outcome everywhere."""
+        return tuple(f"always {name}" for name in self.outcomes)
+
+    def threshold(self) -> float | None:
+        """Return None: what is chosen depends on all probabilities of a row."""
+        return None
+
+    def choice(self, threshold: float | None = None) -> Choice:  # noqa: ARG002
+        """Return the costs."""
+        return {"costs": self.cost_matrix.tolist()}
+
+    def choose(self, predicted: np.ndarray, choice: Choice) -> np.ndarray:
+        """Return the outcome of the least expected cost; of equal ones the first declared."""
+        import numpy as np
+
+        costs = np.array(choice["costs"])
+        # term by term: a product of matrices may round equal sums differently from row to row
+        expected = sum(predicted[:, [number]] * line for number, line in enumerate(costs))
+        # what differs by rounding alone is equal
+        near: np.ndarray = expected <= expected.min(axis=1, keepdims=True) + EQUAL * costs.max()
+        return near.argmax(axis=1)
+
+    def chosen(self, predicted: np.ndarray, choice: Choice | None) -> np.ndarray | None:
+        """Say of each outcome of a row whether it is the chosen one."""
+        import numpy as np
+
+        return None if choice is None else self.choose(predicted, choice)[:, None] == np.arange(len(self.outcomes))
+
+    def of_all(self, predicted: np.ndarray) -> np.ndarray:
+        """Return them as they are."""
+        return predicted
+
     def problems(self) -> list[str]:
-        """Demand three outcomes that differ."""
+        """Demand three outcomes that differ, and costs of all their errors if there are any."""
         found = []
         if len(self.outcomes) < 3:
             found.append(f"a multiclass task has three or more outcomes, found {self.outcomes}")
         if len(set(self.outcomes)) != len(self.outcomes):
             found.append(f"outcomes must differ, found {self.outcomes}")
-        return found
+        return found + self._cost_problems()
 
     def cast(self, label: pd.Series) -> pd.Series:
         """Return texts."""

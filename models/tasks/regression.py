@@ -40,8 +40,14 @@ class Regression(Task):
     ranking = "rank correlation"
 
     def problems(self) -> list[str]:
-        """Demand one name."""
-        return [] if len(self.outcomes) == 1 else [f"a regression has one outcome, found {self.outcomes}"]
+        """Demand one name, and no costs."""
+        found = [] if len(self.outcomes) == 1 else [f"a regression has one outcome, found {self.outcomes}"]
+        if self.costs is not None:
+            found.append(
+                "a regression takes no costs of errors, for it chooses nothing: declare a binary task of what is to be "
+                "acted on"
+            )
+        return found
 
     def cast(self, label: pd.Series) -> pd.Series:
         """Return floating-point numbers."""

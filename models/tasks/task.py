@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from models.pickled.scaling import Scaling
+from models.tasks.costs import Costs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 Interval = dict[str, list[float]]
 """As JSON keeps it: ``bounds`` between parts of the predictions, and what is to be added to a prediction of each part
 for the ``lower`` and the ``upper`` end."""
+
+Choice = dict[str, Any]
+"""As JSON keeps it: how a task that declares costs of errors chooses, from predictions alone."""
 
 ByOutcome = dict[str, dict[str, "np.ndarray"]]
 """Figures by outcome and measure, each of shape (n_weightings,)."""
@@ -43,6 +47,10 @@ class Task(ABC):
     ----------
     outcomes : tuple of str
         Names of what is predicted, one for each column of the predictions.
+    costs : Costs or None
+        What errors cost, where a classification says so: `ErrorCosts` of a binary task, `CostMatrix` of a multiclass
+        one. From them follow weights of the classes in learning, where these save costs beyond noise, and for each
+        prediction whether it is acted on (`models.evaluation.costs`).
     name : str
         Of the kind, as versions keep it.
     metrics : tuple of str
@@ -68,6 +76,7 @@ class Task(ABC):
     """
 
     outcomes: tuple[str, ...]
+    costs: Costs | None = field(default=None, hash=False)
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
@@ -246,6 +255,10 @@ class Task(ABC):
             return np.full(len(predicted), np.nan), np.full(len(predicted), np.nan)
         part = np.searchsorted(residuals["bounds"], predicted, side="right")
         return predicted + np.array(residuals["lower"])[part], predicted + np.array(residuals["upper"])[part]
+
+    def chosen(self, predicted: np.ndarray, choice: Choice | None) -> np.ndarray | None:  # noqa: ARG002
+        """Say of each prediction, shape (n_rows, n_outcomes), whether it is chosen; None without a choice."""
+        return None
 
     @abstractmethod
     def smallest_effect(self, baseline: Sequence[float], outcome: str) -> float:

@@ -24,6 +24,7 @@ from models.declaring.declaration import ModelDeclaration
 from models.evaluation.assessment import assess
 from models.evaluation.calibration import scale
 from models.evaluation.census import census_rows
+from models.evaluation.costs import choice_of
 from models.evaluation.validation import Observed
 from models.learning.fitting import fit, predict
 from models.learning.frames import model_input
@@ -31,7 +32,7 @@ from models.learning.pipelines import fingerprint as fingerprint_of
 from models.learning.ranges import learnt_ranges
 from models.learning.splitting import row_weights, sample_weights, temporal_split
 from models.tasks.task import Task
-from models.training.contest import choose_estimator
+from models.training.contest import choose_estimator, rehearse
 from models.training.training_set import TrainingSet
 from models.versions.candidate import (
     COST,
@@ -93,6 +94,8 @@ def train(
     import joblib
     import pandas as pd
 
+    from models.pickled.estimators import learner
+
     found = (training_set.manifest["model"], training_set.manifest["horizon_days"])
     if found != (declaration.name, declaration.horizon_days):
         raise ValueError(
@@ -133,6 +136,7 @@ def train(
     baseline = task.baseline(label[sides.train])
     learnt, tested = rows.rows(sides.train), rows.rows(sides.test)
     chosen, contest = choose_estimator(declaration, frame[sides.train], learnt)
+    chosen, rehearsal = rehearse(chosen, frame[sides.train], learnt)
     segments = frame.loc[sides.test, [name for name in view.segments if name in frame.columns]]
     evaluation, predicted = assess(
         chosen,
@@ -143,9 +147,11 @@ def train(
         segments,
         _census(declaration, training_set, sides.cut),
         training_set.one_sided,
+        rehearsal,
     )
 
     evaluation = replace(evaluation, contest=contest)
+    choice = choice_of(task, evaluation.costs)
     held_out = frame.loc[sides.test, [view.key, AS_OF]].assign(**{TRUTH: label[sides.test].astype(str)})
     held_out = _with_predictions(held_out, predicted, task)
     published = fit(chosen, features, label, sample_weights(frame, declaration, clock))
@@ -175,12 +181,14 @@ def train(
                 "recipe": RECIPE,
                 "key": view.key,
                 "task": task.name,
-                "estimator": type(chosen.estimator()).__name__,
+                "estimator": type(learner(chosen.estimator())).__name__,
                 "horizon_days": declaration.horizon_days,
                 "outcomes": list(declaration.outcomes),
                 "features": training_set.features,
                 "typical": {name: _typical(features[name], kind) for name, kind in training_set.features.items()},
                 "baseline": baseline,
+                # a version without costs has the manifest that it always had
+                **({"choice": choice} if choice else {}),
                 "interval": task.residuals(tested.predicted(predicted, task)),
                 "ranges": learnt_ranges(features, rows.entities, view.ranges, declaration.row_weight),
                 "rows": len(frame),

@@ -92,6 +92,7 @@ def model_card(
         hindsight_table(declaration, evaluation, confirmed),
         _metrics(evaluation),
         _contest(evaluation),
+        costs_table(evaluation),
         gates_table(gates),
         _classes(evaluation),
         _segments(declaration, evaluation),
@@ -292,6 +293,54 @@ def _contest(evaluation: Evaluation) -> str:
         f"## Estimators\n\nEach learnt from {first.learnt_rows:,} rows of the training side and was measured on "
         f"{first.rows:,} later ones of it; one that beats the first beyond noise takes its place.\n\n"
         + markdown_table(("estimator", evaluation.kind.loss_words, "over the first", ""), rows)
+    )
+
+
+def costs_table(evaluation: Evaluation) -> str:
+    """Return the declared costs of errors and what followed from them, as Markdown; nothing where there are none."""
+    measured = evaluation.costs
+    if measured is None:
+        return ""
+    declared = [
+        (name, *(f"{cost:g}" for cost in line)) for name, line in zip(measured.choices, measured.costs, strict=True)
+    ]
+    tried = measured.weights
+    if tried is None:
+        weights = "**Weights of the classes** were not tried: the training side has too few rows to be split once more."
+    else:
+        named = ", ".join(f"{plain(name)} {weight:g}" for name, weight in tried.weights.items())
+        weights = (
+            f"**Weights of the classes** ({named}): **{'applied' if tried.applied else 'not applied'}**. Learnt from "
+            f"{tried.learnt_rows:,} rows of the training side and measured on {tried.rows:,} later ones of it, errors "
+            f"cost {_number(tried.without)} a row without weights and {_number(tried.with_weights)} with them; "
+            f"{tried.reason}. What a weighted fit predicts is corrected for the weights, and scaled."
+        )
+    threshold = "**What is chosen** is what costs least by the probabilities of a row."
+    at = measured.threshold
+    if at is not None:
+        of_rows = "" if at.of_rows is None else f", cheapest on {at.rows:,} validation rows {at.of_rows:.4g}"
+        threshold = (
+            f"**Threshold {at.threshold:.4g}**: acted on is what is as probable or more. That of the costs is "
+            f"{at.of_costs:.4g}{of_rows}; {at.reason}."
+        )
+    rows = [
+        (
+            of,
+            each.name,
+            ", ".join(f"{share:.1%}" for share in each.shares),
+            _number(each.expected),
+            _interval(each.cost),
+            "" if number == 0 else _interval(each.over_this),
+        )
+        for of, ways in (("held-out rows", measured.held_out), ("census", measured.census))
+        for number, each in enumerate(ways)
+    ]
+    columns = ("of", "way", f"chosen: {', '.join(measured.choices)}", "expected cost", "cost", "over this version")
+    return (
+        "## Costs of errors\n\nBy what happens (one line each) and what is chosen:\n\n"
+        + markdown_table(("", *measured.choices), declared)
+        + f"\n\n{weights}\n\n{threshold}\n\nCosts per row:\n\n"
+        + markdown_table(columns, rows)
     )
 
 

@@ -35,6 +35,7 @@ PREDICTIONS = table(
     lower=float | None,
     upper=float | None,
     origin=str | None,
+    chosen=bool | None,
 )
 """Its rows are only added, by `add_predictions`."""
 

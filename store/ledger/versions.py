@@ -33,6 +33,7 @@ VERSIONS = table(
     census=str | None,
     hindsight=str | None,
     estimators=str | None,
+    costs=str | None,
 )
 
 TRAININGS = table(
@@ -115,6 +116,7 @@ def record_version(
             "census": None if evaluation.census is None else json.dumps(asdict(evaluation.census)),
             "hindsight": None if evaluation.hindsight is None else json.dumps(asdict(evaluation.hindsight)),
             "estimators": json.dumps([asdict(each) for each in evaluation.contest]) if evaluation.contest else None,
+            "costs": None if evaluation.costs is None else json.dumps(asdict(evaluation.costs)),
         },
         replace=known != manifest_sha256,
     )

@@ -450,10 +450,10 @@ LEAKS = {
     ),
     "grades by held-out rows": Leak(
         step=assessment.assess,
-        code="measured_census = measure_census(declaration, rows.predicted(expected, task), columns)",
+        code="measured_census = measure_census(declaration, of_census, columns)",
         instead="\n".join(
             (
-                "measured_census = measure_census(declaration, rows.predicted(expected, task), columns)",
+                "measured_census = measure_census(declaration, of_census, columns)",
                 "measured_census.grades['A'] = float(np.quantile(published, 0.9))",
             )
         ),

@@ -22,7 +22,7 @@ def test_binary_scores(converter, open_leads):
     scored = score(converter, open_leads, "lead", bounds)
     assert scored.columns.tolist() == [
         "model", "version", "entity", "entity_id", "as_of", "target", "value", "lower", "upper", "score", "grade",
-        "outside_training",
+        "chosen", "outside_training",
     ]  # fmt: skip
     assert scored["entity_id"].tolist() == open_leads["lead_id"].tolist()
     assert scored["as_of"].tolist() == open_leads["as_of"].tolist()

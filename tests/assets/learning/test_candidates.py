@@ -25,6 +25,7 @@ from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons
 from models.evaluation.one_sided import SETTLED_AT
 from models.learning.frames import ObservationError
+from models.tasks.costs import ErrorCosts
 from models.training.training_set import freeze
 from models.untrainable import Untrainable
 from models.versions.candidate import PIPELINE, load
@@ -313,7 +314,7 @@ def test_an_entity_outside_of_training_counts_once_for_its_version_and_clock(tmp
             "entity_id": ["L1", "L1", "L2", "L3"], "as_of": AS_OF,
             "target": ["no_action", "call_immediate", "no_action", "no_action"], "value": 0.5, "lower": None,
             "upper": None, "score": None,
-            "grade": None, "reasons": None,
+            "grade": None, "reasons": None, "chosen": None,
             "outside_training": [*[f"{mars}; {old}"] * 2, None, old],
         }
     )  # fmt: skip
@@ -361,6 +362,27 @@ def test_what_was_scored_already_gets_the_grades_in_force(tmp_path: Path, frame:
         assert all(grade == ("A" if probability >= likely else "D") for probability, grade in today)
         assert {grade for _, grade in today} == {"A", "D"}
     assert {grade for *_, grade, of_now in before if of_now} - {"A", "D"}, "others than were given before"
+
+
+def test_costs_of_errors_are_recorded_and_what_they_choose_is_published(
+    tmp_path: Path, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs = ErrorCosts(false_positive=1, false_negative=1.5)
+    monkeypatch.setitem(globals(), "DECLARATION", replace(DECLARATION, task=replace(DECLARATION.task, costs=costs)))
+    made = Bench(tmp_path, frame)
+    result = made.run()
+    ((recorded,),) = made.ask("select costs from ml.ml_models")
+    measured = json.loads(recorded)
+    assert measured["costs"] == [[0, 1], [1.5, 0]]
+    threshold = measured["threshold"]["threshold"]
+    assert threshold == pytest.approx(0.4)
+    assert [each["name"] for each in measured["census"]] == ["this version", "never act", "always act"]
+    (card,) = (each.metadata["card"].value for each in result.asset_materializations_for_node("candidate__conversion"))
+    assert "## Costs of errors" in card
+    made.score(frame.drop(columns="converted").drop_duplicates("lead_id").assign(as_of=AS_OF))
+    chosen = made.ask("select chosen, count(*), min(value), max(value) from ml.ml_predictions group by 1 order by 1")
+    assert [(each[0], each[1] > 0) for each in chosen] == [(False, True), (True, True)]
+    assert chosen[0][3] < threshold <= chosen[1][2]
 
 
 def made_grades(connection: Any) -> list[tuple[str, float, str, bool]]:

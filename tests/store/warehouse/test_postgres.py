@@ -267,17 +267,18 @@ def test_predictions_are_added_once(connection: Connection) -> None:
             "as_of": pd.Timestamp(CLOCK), "target": "converted", "value": [0.25, 0.5], "lower": None,
             "upper": [None, 0.75], "score": [25, None], "grade": None,
             "reasons": ["calls", None], "outside_training": [None, "lead_age_days = 512"],
+            "chosen": pd.array([True, None], dtype="boolean"),
         }
     )  # fmt: skip
     assert add_predictions(connection, predictions, CLOCK) == 2
     assert add_predictions(connection, predictions, CLOCK + timedelta(days=1)) == 0
     found = connection.execute(
-        "select entity, entity_id, as_of, value, upper, score, grade, reasons, scored_at, outside_training, origin "
-        "from ml.ml_predictions order by entity_id"
+        "select entity, entity_id, as_of, value, upper, score, grade, reasons, scored_at, outside_training, origin, "
+        "chosen from ml.ml_predictions order by entity_id"
     ).fetchall()
     assert found == [
-        ("lead", "L1", CLOCK, 0.25, None, 25, None, "calls", CLOCK, None, "batch"),
-        ("lead", "L2", CLOCK, 0.5, 0.75, None, None, None, CLOCK, "lead_age_days = 512", "batch"),
+        ("lead", "L1", CLOCK, 0.25, None, 25, None, "calls", CLOCK, None, "batch", True),
+        ("lead", "L2", CLOCK, 0.5, 0.75, None, None, None, CLOCK, "lead_age_days = 512", "batch", None),
     ]
 
 

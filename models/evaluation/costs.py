@@ -1,0 +1,339 @@
+"""Costs of errors: whether classes are weighted by them, which threshold is used, and what the choices come to.
+
+Evidence is measured on validation rows inside the training side, and decided upon by pure functions. Held-out rows and
+the census have no part in either: there the costs are only measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from models.declaring.declaration import ModelDeclaration
+from models.evaluation.calibration import COMPARABLE, scaled_by_others
+from models.evaluation.census import is_off, totals
+from models.evaluation.held_out import INTERVAL_ROWS, RESAMPLES, figure
+from models.evaluation.records import CostsOfErrors, ThresholdTried, Way, WeightsTried
+from models.evaluation.validation import FOLDS, some_rows
+from models.pickled.scaling import Scaling
+from models.tasks.classification import Classification
+from models.tasks.measures import means, resampled
+from models.tasks.task import Choice, Predictions, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DIGITS = 6
+"""Decimals of a threshold that was chosen on rows."""
+
+THIS = "this version"
+"""How people call the way in which a version chooses."""
+
+SAME = 1e-9
+"""Costs that differ by less, as a part of the costs of all errors, are equal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """Validation rows inside the training side, as the chosen way to learn predicts them.
+
+    Attributes
+    ----------
+    predictions : Predictions
+    stands_for : ndarray of float, shape (n_rows,)
+        How much of a census each row stands for: costs are weighted by it, as scalings are.
+    weights : WeightsTried
+    """
+
+    predictions: Predictions
+    stands_for: np.ndarray
+    weights: WeightsTried
+
+
+def declared(task: Task) -> Classification | None:
+    """Return a task that declares costs of errors, or None."""
+    return task if isinstance(task, Classification) and task.costs is not None else None
+
+
+def cost_of(task: Classification, predictions: Predictions, choice: Choice) -> np.ndarray:
+    """Return what the errors of a choice cost in each row: shape (n_rows,)."""
+    cost: np.ndarray = task.cost_matrix[predictions.truth, task.choose(predictions.predicted, choice)]
+    return cost
+
+
+def try_weights(
+    declaration: ModelDeclaration,
+    without: Predictions,
+    with_weights: Predictions,
+    stands_for: np.ndarray,
+    *,
+    learnt_rows: int,
+    learnt_share: float,
+) -> WeightsTried:
+    """Measure predictions of the same rows after learning without and with weights of the classes.
+
+    Both are scaled as the other folds of these entities ask for, so that what a scaling alone would save is not put
+    down to the weights. Both choose as the costs alone say: no threshold is chosen for either, so neither is flattered.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+        Of a task that declares costs.
+    without, with_weights : Predictions
+    stands_for : ndarray of float, shape (n_rows,)
+    learnt_rows : int
+    learnt_share : float
+        As in `WeightsTried`.
+    """
+    import numpy as np
+
+    task = declared(declaration.task)
+    if task is None:
+        raise ValueError(f"model {declaration.name!r} declares no costs of errors")
+    fold = folds(without.group, declaration.seed)
+    both = [scaled_by_others(each, fold, stands_for) for each in (without, with_weights)]
+    costs = [cost_of(task, each, task.choice()) * stands_for for each in both]
+    drawn = resampled(without.groups, RESAMPLES, declaration.seed)
+    spread = means(without, costs[1] - costs[0], drawn) / means(without, stands_for, drawn)
+    off = [
+        {each.outcome for each in totals(predictions) if is_off(each, declaration.max_census_off)}
+        for predictions in both
+    ]
+    sums = [float(each.sum() / stands_for.sum()) for each in costs]
+    tried = WeightsTried(
+        weights={str(name): weight for name, weight in task.class_weights().items()},
+        learnt_rows=learnt_rows,
+        rows=len(without),
+        without=sums[0],
+        with_weights=sums[1],
+        costs_more=sums[1] - sums[0],
+        costs_more_at_most=float(np.quantile(spread, 0.975)),
+        skill_lost=float((both[1].losses() - both[0].losses()).mean()) / task.trivial_loss(without),
+        off=tuple(sorted(off[1] - off[0])),
+        learnt_share=learnt_share,
+        scaling=task.fit_scaling(with_weights, stands_for),
+        applied=False,
+        reason="",
+    )
+    applied, reason = decide_weights(tried, declaration.max_skill_loss)
+    return replace(tried, applied=applied, reason=reason)
+
+
+def decide_weights(tried: WeightsTried, max_skill_loss: float) -> tuple[bool, str]:
+    """Decide whether classes are weighted: only if that saves costs beyond noise and leaves probabilities as true.
+
+    Probabilities are published beside what is chosen by them. A fit that chooses better and says worse how likely
+    something is would be paid for by every other reader, so it may lose no more skill than a version may that takes the
+    place of another. It needs a scaling, and that must come from a model that learnt from rows enough (as in
+    `models.evaluation.calibration.decide_calibration`).
+
+    Parameters
+    ----------
+    tried : WeightsTried
+    max_skill_loss : float
+        That of the declaration.
+    """
+    figures = (
+        f"weights change the cost of a row by {tried.costs_more:+.4g} (at most {tried.costs_more_at_most:+.4g}) and "
+        f"the skill by {-tried.skill_lost:+.4f}"
+    )
+    if tried.costs_more_at_most >= 0:
+        return False, f"{figures}: no saving beyond noise"
+    if tried.skill_lost > max_skill_loss:
+        return False, f"{figures}: the probabilities would be worse"
+    if tried.off:
+        return False, f"{figures}, and more or less would be expected than happens of {', '.join(tried.off)}"
+    if tried.scaling is None or tried.scaling.slope <= 0:
+        return False, f"{figures}, but no scaling makes them true"
+    if tried.learnt_share < COMPARABLE:
+        return False, f"{figures}, by a model that learnt from {tried.learnt_share:.0%} of the training rows only"
+    return True, figures
+
+
+def folds(entities: np.ndarray, seed: int) -> np.ndarray:
+    """Return a fold for each row, all rows of an entity, numbered from 0, in one."""
+    import numpy as np
+
+    return (np.random.default_rng(seed).permutation(int(entities.max()) + 1) % FOLDS)[entities]
+
+
+def cheapest_threshold(task: Classification, predictions: Predictions, stands_for: np.ndarray) -> float:
+    """Return the threshold at which rows cost least.
+
+    Tried are the threshold of the costs and the middles between predictions that follow each other, also below the
+    lowest and above the highest one. Of equally cheap ones the nearest to that of the costs is returned, of equally
+    near ones the lower.
+
+    Notes
+    -----
+    scikit-learn's `TunedThresholdClassifierCV` fits the estimator itself, on folds of rows, and tries a grid; a test
+    holds this to it.
+    """
+    import numpy as np
+
+    of_costs = task.threshold()
+    if of_costs is None:
+        raise ValueError(f"a {task.name} task has no threshold")
+    wasted, missed = task.cost_matrix[[0, 1], [1, 0]]
+    p, happened = predictions.predicted[:, 0], predictions.truth == 1
+    order = np.argsort(p, kind="stable")
+    ordered = p[order]
+    ends = np.r_[0.0, np.unique(ordered), 1.0]
+    tried = np.unique(np.r_[of_costs, ((ends[1:] + ends[:-1]) / 2).round(DIGITS)])
+    below = np.searchsorted(ordered, tried, side="left")
+    missed_below = np.r_[0, np.cumsum((stands_for * happened)[order])][below]
+    right_below = np.r_[0, np.cumsum((stands_for * ~happened)[order])][below]
+    cost = missed * missed_below + wasted * (stands_for[~happened].sum() - right_below)
+    everything = missed * stands_for[happened].sum() + wasted * stands_for[~happened].sum()
+    cheap = tried[cost <= cost.min() + SAME * everything]
+    # of equally near ones argmin takes the first, which is the lower
+    return float(cheap[np.abs(cheap - of_costs).argmin()])
+
+
+def try_threshold(
+    task: Classification, rehearsal: Rehearsal | None, scaling: Scaling | None, seed: int
+) -> ThresholdTried:
+    """Measure what a threshold chosen on validation rows saves, on entities that it was not chosen on.
+
+    Parameters
+    ----------
+    task : Classification
+        With a threshold.
+    rehearsal : Rehearsal or None
+    scaling : Scaling or None
+        The one that is applied to the published probabilities, which the threshold is for.
+    seed : int
+    """
+    import numpy as np
+
+    of_costs = task.threshold()
+    if of_costs is None:
+        raise ValueError(f"a {task.name} task has no threshold")
+    if rehearsal is None:
+        return ThresholdTried(
+            of_costs=of_costs, of_rows=None, rows=0, saves=None, saves_at_least=None, threshold=of_costs,
+            reason="the training side has too few rows to be split once more",
+        )  # fmt: skip
+    predictions, stands_for = rehearsal.predictions, rehearsal.stands_for
+    if scaling is not None:
+        predictions = replace(predictions, predicted=scaling.apply(predictions.predicted))
+    cost = cost_of(task, predictions, task.choice())
+    of_others = np.empty_like(cost)
+    fold = folds(predictions.group, seed)
+    for number in np.unique(fold):
+        inside = fold == number
+        chosen = cheapest_threshold(task, predictions.rows(~inside), stands_for[~inside])
+        of_others[inside] = cost_of(task, predictions.rows(inside), task.choice(chosen))
+    saved = (cost - of_others) * stands_for
+    drawn = resampled(predictions.groups, RESAMPLES, seed)
+    spread = means(predictions, saved, drawn) / means(predictions, stands_for, drawn)
+    tried = ThresholdTried(
+        of_costs=of_costs,
+        of_rows=cheapest_threshold(task, predictions, stands_for),
+        rows=len(predictions),
+        saves=float(saved.sum() / stands_for.sum()),
+        saves_at_least=float(np.quantile(spread, 0.025)),
+        threshold=of_costs,
+        reason="",
+    )
+    threshold, reason = decide_threshold(tried, rehearsal.weights.learnt_share)
+    return replace(tried, threshold=threshold, reason=reason)
+
+
+def decide_threshold(tried: ThresholdTried, learnt_share: float) -> tuple[float, str]:
+    """Decide which threshold is used: that of the rows only if it saves costs beyond noise, else that of the costs.
+
+    Of true probabilities the threshold of the costs is the best one. Another one is cheaper only where they are not
+    true around it; and a model that learnt from far less errs in another way than the one that is published (as for
+    scalings: `models.evaluation.calibration.decide_calibration`).
+    """
+    if tried.of_rows is None or tried.saves is None or tried.saves_at_least is None:
+        return tried.of_costs, tried.reason
+    figures = (
+        f"thresholds chosen on other entities change the cost of a row by {-tried.saves:+.4g} (at most "
+        f"{-tried.saves_at_least:+.4g})"
+    )
+    if learnt_share < COMPARABLE:
+        return tried.of_costs, f"{figures}, by a model that learnt from {learnt_share:.0%} of the training rows only"
+    if tried.saves_at_least > 0:
+        return tried.of_rows, figures
+    return tried.of_costs, f"{figures}: not beyond noise"
+
+
+def ways(task: Classification, predictions: Predictions, choice: Choice, seed: int) -> tuple[Way, ...]:
+    """Measure what the errors of a choice cost per row, beside the choice of each class everywhere."""
+    import numpy as np
+
+    if not len(predictions):
+        return ()
+    matrix, all_classes = task.cost_matrix, task.of_all(predictions.predicted)
+    sample = some_rows(len(predictions), INTERVAL_ROWS, seed)
+    sampled = predictions.rows(sample)
+    drawn = resampled(sampled.groups, RESAMPLES, seed)
+    n = len(predictions)
+    choices = {
+        THIS: task.choose(predictions.predicted, choice),
+        **{name: np.full(n, number) for number, name in enumerate(task.constants)},
+    }
+    cost = {name: matrix[predictions.truth, picked] for name, picked in choices.items()}
+    of_this = cost[THIS]
+    return tuple(
+        Way(
+            name=name,
+            shares=tuple(map(float, np.bincount(picked, minlength=len(matrix)) / n)),
+            expected=float((all_classes * matrix[:, picked].T).sum() / n),
+            cost=figure(float(cost[name].mean()), means(sampled, cost[name][sample], drawn)),
+            over_this=figure(
+                float((cost[name] - of_this).mean()), means(sampled, (cost[name] - of_this)[sample], drawn)
+            ),
+        )
+        for name, picked in choices.items()
+    )
+
+
+def measure_costs(
+    kind: Task,
+    held_out: Predictions,
+    census: Predictions | None,
+    rehearsal: Rehearsal | None,
+    scaling: Scaling | None,
+    seed: int,
+) -> CostsOfErrors | None:
+    """Settle how a version chooses, on validation rows, and measure that on others.
+
+    Parameters
+    ----------
+    kind : Task
+    held_out, census : Predictions
+        As they would be published.
+    rehearsal : Rehearsal or None
+    scaling : Scaling or None
+        The one that is applied.
+    seed : int
+
+    Returns
+    -------
+    CostsOfErrors or None
+        None where the task declares no costs.
+    """
+    task = declared(kind)
+    if task is None:
+        return None
+    threshold = None if task.threshold() is None else try_threshold(task, rehearsal, scaling, seed)
+    choice = task.choice(None if threshold is None else threshold.threshold)
+    return CostsOfErrors(
+        choices=task.choices,
+        costs=tuple(tuple(map(float, line)) for line in task.cost_matrix),
+        weights=None if rehearsal is None else rehearsal.weights,
+        threshold=threshold,
+        held_out=ways(task, held_out, choice, seed),
+        census=() if census is None else ways(task, census, choice, seed),
+    )
+
+
+def choice_of(kind: Task, costs: CostsOfErrors | None) -> Choice | None:
+    """Return how a version chooses, as it keeps it; None without costs."""
+    task = declared(kind)
+    if task is None or costs is None:
+        return None
+    return task.choice(None if costs.threshold is None else costs.threshold.threshold)
