@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from models.declared.registry import DECLARATIONS
 from tests.conftest import only_one_process
 from tests.homes import REPOSITORY, Home
 
@@ -186,9 +187,8 @@ def test_a_job_of_each_model_trains_it_anew_and_publishes(location: dict[str, An
 
 
 def test_the_sensor_is_on_and_looks_every_minute(location: dict[str, Any]) -> None:
-    assert location["sensors"] == {
-        "retrain_sensor": [["retrain_conversion", "retrain_next_best_action"], 60, "RUNNING"]
-    }
+    jobs = sorted(f"retrain_{model}" for model in DECLARATIONS)
+    assert location["sensors"] == {"retrain_sensor": [jobs, 60, "RUNNING"]}
 
 
 def test_loading_switches_telemetry_off_and_leaves_heavy_libraries_for_later(location: dict[str, Any]) -> None:
