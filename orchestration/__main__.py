@@ -76,7 +76,7 @@ def _run(current: Settings, job: str) -> int:
     before = _published_file(current)
     try:
         from orchestration.commands.runs import run_job
-        from orchestration.commands.summary import summarize, ui_command
+        from orchestration.commands.summary import command, summarize
         from orchestration.jobs import JOBS
         from orchestration.progress import for_terminal
 
@@ -96,9 +96,15 @@ def _run(current: Settings, job: str) -> int:
         if outcome.interrupted:
             sys.stderr.write(f"\nInterrupted. {published} To go on, {again}\n")
             return INTERRUPTED
+        then = f"; when the cause is mended, {again}"
+        if outcome.lost_champion:
+            then = (
+                f".\n\nA champion does not load, so nothing was scored: `{command(current, 'run')}` trains anew, and "
+                "what is published stays as it is until then."
+            )
         sys.stderr.write(
-            f"\n{for_terminal(outcome.failure)}\n\n{published} The run's log: `{ui_command(current)}`, run "
-            f"{outcome.run_id}; when the cause is mended, {again}\n"
+            f"\n{for_terminal(outcome.failure)}\n\n{published} The run's log: `{command(current, 'ui')}`, run "
+            f"{outcome.run_id}{then}\n"
         )
         return 1
     sys.stdout.write(for_terminal(summarize(current)))

@@ -10,7 +10,7 @@ import dagster as dg
 
 from assets.platform import keys
 from assets.platform.resources import WAREHOUSE_POOL, Clock
-from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
+from models.artifacts import MANIFEST, sha256
 from models.decisions.comparison import on_shared_rows
 from models.decisions.horizons import ShorterHorizons
 from models.decisions.promotion import (
@@ -32,7 +32,14 @@ from models.untrainable import Untrainable
 from models.versions.candidate import Candidate, evaluate
 from store.artifacts import ArtifactStore
 from store.features.certificates import CompiledSql
-from store.ledger.champions import RETIRED, follow, load_champion, promote, unmeasured_champion
+from store.ledger.champions import (
+    RETIRED,
+    ChampionMismatchError,
+    follow,
+    load_champion,
+    promote,
+    unmeasured_champion,
+)
 from store.ledger.decisions import record_decision
 from store.ledger.predictions import grades_in_force, record_grades
 from store.ledger.schema import ledger
@@ -216,7 +223,7 @@ def _unloadable(connection: Connection, artifacts: ArtifactStore, model: str) ->
     """Return a champion that does not load, and why it does not."""
     try:
         load_champion(connection, artifacts, model)
-    except ArtifactMismatchError as error:
+    except ChampionMismatchError as error:
         ((version,),) = connection.execute("select version from ml.ml_champions where model = $1", [model]).fetchall()
         # readers of the marts see the reason, and have no home
         return version, f" does not load any more ({error.found.replace(f'{artifacts.root}/', '')})"
@@ -250,7 +257,7 @@ def _champion(connection: Connection, artifacts: ArtifactStore, candidate: Candi
         return evidence
     try:
         champion = load_champion(connection, artifacts, candidate.model)
-    except ArtifactMismatchError:
+    except ChampionMismatchError:
         # a champion whose files are damaged scores nothing, and must not stand in the way of its successor
         return evidence
     if champion is None:

@@ -24,6 +24,7 @@ from dagster._core.execution import compute_logs
 from models.artifacts import make_folder, replace_file, set_aside
 from orchestration.commands.faults import SUSPECTED, room
 from store.faults import damaged_warehouse, explained
+from store.ledger.champions import ChampionMismatchError
 from store.places import SettingError
 from store.settings import Settings, shown
 
@@ -237,11 +238,14 @@ class Outcome:
         What went wrong.
     interrupted : bool
         Whether it was told to end, as by Ctrl-C.
+    lost_champion : bool
+        Whether a step failed because a champion does not load.
     """
 
     run_id: str
     failure: str | None
     interrupted: bool
+    lost_champion: bool = False
 
 
 def run_job(current: Settings, job: str) -> Outcome:
@@ -264,11 +268,20 @@ def run_job(current: Settings, job: str) -> Outcome:
         failures = [
             f"{event.step_key}: {_cause(event, current)}" for event in result.all_events if event.is_step_failure
         ] or [event.message or "" for event in result.all_events if event.is_failure]
-    errors = (event.step_failure_data.error for event in result.all_events if event.is_step_failure)
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
     return Outcome(
         run_id=result.run_id,
         failure=None if result.success else "\n".join(failures),
         interrupted=any(error is not None and error.cls_name in _INTERRUPTED for error in errors),
+        lost_champion=lost_champion(errors),
+    )
+
+
+def lost_champion(errors: Iterable[Any]) -> bool:
+    """Say whether one of the errors of steps, or of their causes, is that of a champion that does not load."""
+    return any(
+        error is not None and (error.cls_name == ChampionMismatchError.__name__ or lost_champion([error.cause]))
+        for error in errors
     )
 
 
