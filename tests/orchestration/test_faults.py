@@ -65,8 +65,8 @@ def test_a_run_whose_champion_does_not_load_ends_with_what_to_do(
     if lost:
         assert log.startswith("Nothing was published. The run's log: `make ui ")
         assert last == (
-            f"A champion does not load, so nothing was scored: `make run SOURCE=… HOME_DIR={home}` trains anew, and what "
-            "is published stays as it is until then."
+            f"A champion does not load, so nothing was scored: `make run SOURCE=… HOME_DIR={home}` trains anew, and "
+            "what is published stays as it is until then."
         )
     else:
         assert last.endswith("run r1; when the cause is mended, run the same command again: it takes up what is left.")
