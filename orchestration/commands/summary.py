@@ -13,6 +13,7 @@ from store.artifacts import ArtifactStore
 from store.features.builds import labelled_since
 from store.features.certificates import CompiledSql
 from store.ledger.champions import ChampionMismatchError, load_champion
+from store.ledger.decisions import LAST
 from store.ledger.predictions import outside_by_feature
 from store.ledger.schema import ledger
 from store.measuring.source_health import CHECKS
@@ -117,10 +118,9 @@ def _model(connection: Connection, artifacts: ArtifactStore, declaration: ModelD
     row = connection.execute(
         "select decisions.outcome, decisions.reason, versions.version, versions.metrics, versions.baseline, "
         "versions.missed_gates, champions.version, versions.census, decisions.evidence "
-        "from ml.ml_decisions as decisions "
+        f"from (select * from ml.ml_decisions where model = $1 and kind = 'promotion' {LAST}) as decisions "
         "left join ml.ml_models as versions using (model, version) "
-        "left join ml.ml_champions as champions on decisions.model = champions.model "
-        "where decisions.model = $1 and decisions.kind = 'promotion' order by decisions.decided_at desc limit 1",
+        "left join ml.ml_champions as champions on decisions.model = champions.model",
         [name],
     ).fetchone()
     if row is None:
@@ -220,9 +220,7 @@ def _source(connection: Connection, *, first: bool) -> str:
 
 def _drift(connection: Connection, name: str) -> str:
     row = connection.execute(
-        "select outcome, reason from ml.ml_decisions where model = $1 and kind = 'retraining' "
-        "order by decided_at desc limit 1",
-        [name],
+        f"select outcome, reason from ml.ml_decisions where model = $1 and kind = 'retraining' {LAST}", [name]
     ).fetchone()
     if row is None:
         return f"drift      {name}: not measured yet"

@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 from adbc_driver_manager import OperationalError
 
+from models.decisions.promotion import SAME_VERSION, Decision, UntrainableEvidence
 from models.decisions.retraining import RetrainDecision, RetrainEvidence
+from models.untrainable import Untrainable
 from models.versions.candidate import Candidate
 from store.ledger.champions import RETIRED, VOUCHED_ANEW, follow, promote
-from store.ledger.decisions import record_decision
+from store.ledger.decisions import record_decision, why_no_champion
 from store.ledger.measurements import LOOK, SourceFigure, record_source_health
 from store.ledger.predictions import add_predictions
 from store.ledger.schema import TABLES, ensure
@@ -219,6 +221,23 @@ def test_a_decision_replaces_that_of_the_same_run_and_version(connection: Connec
         record_decision(connection, "run", evidence, decision, CLOCK)
     found = connection.execute("select version, reason, decided_at from ml.ml_decisions order by version").fetchall()
     assert found == [("v1", "second", CLOCK), ("v2", "of another candidate", CLOCK)]
+
+
+def test_a_step_that_runs_again_keeps_its_promotion(connection: Connection) -> None:
+    ensure(connection)
+    untrainable = Untrainable(reason="", horizon_matters=False)
+    evidence = UntrainableEvidence(model="conversion", horizon_days=90, untrainable=untrainable)
+    promoted, same = (
+        Decision("promote", "first_champion", "It is good."),
+        Decision("keep", SAME_VERSION, "It is there."),
+    )
+    for run, decision in (("a", promoted), ("a", same), ("b", same), ("c", same)):
+        # all at one moment
+        record_decision(connection, run, evidence, decision, CLOCK)
+    found = connection.execute("select run_id, rule from ml.ml_decisions order by run_id").fetchall()
+    assert found == [("a", "first_champion"), ("b", SAME_VERSION), ("c", SAME_VERSION)]
+    connection.execute("update ml.ml_decisions set reason = run_id")
+    assert why_no_champion(connection, "conversion") == "c", "the last of those of one moment is always the same"
 
 
 def test_the_history_of_champions_only_grows_and_its_last_row_is_the_champion(connection: Connection) -> None:
