@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestration.commands import faults, foreground, own_server, server_programs
 from orchestration.commands.server_programs import NotStartedError
+from store.addresses import is_database
 from store.home import make_home, point_at_home, refuse_other_warehouse
 from store.places import OWN_SERVER, PROJECT, SettingError
 from store.publishing.publications import has_published
@@ -52,6 +53,10 @@ def _chosen(chosen: argparse.Namespace, given: Settings) -> int:
     refuse_other_warehouse(given)
     make_home(given)
     current = _with_server(given)
+    if is_database(current.warehouse) and not current.belonging.exists():
+        # a home is that of a warehouse which has answered: the address may be written wrongly
+        with engine_of(current.warehouse).connect():
+            pass
     point_at_home(current)
     return _ui(current, chosen.port) if chosen.command == "ui" else _run(current, chosen.job)
 

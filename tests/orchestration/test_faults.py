@@ -7,14 +7,16 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from orchestration.__main__ import main
 from orchestration.commands import runs
 from orchestration.commands.server_programs import NotStartedError
+from store.home import refuse_other_warehouse
 from store.ledger.champions import ChampionMismatchError
 from store.publishing.publications import Publication
-from store.settings import shown
+from store.settings import settings, shown
+from store.warehouse.postgres import engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +54,22 @@ def test_an_error_that_nobody_expected_is_one_sentence_and_the_log_has_the_rest(
     assert "in fails" in kept
     assert "sesame" not in kept + err
     assert "of-the-environment" not in kept + err
+
+
+SILENT = "postgresql://me:of-the-environment@127.0.0.1:1/leadline"
+
+
+def test_a_warehouse_that_does_not_answer_is_not_remembered(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LEADLINE_WAREHOUSE", SILENT)
+    monkeypatch.setattr(engine, "ATTEMPTS", 1)
+    assert main(["run"]) == 1
+    said = capsys.readouterr().err
+    assert "127.0.0.1:1/leadline: expected a PostgreSQL database that answers" in said
+    assert "of-the-environment" not in said
+    monkeypatch.setenv("LEADLINE_WAREHOUSE", "")
+    refuse_other_warehouse(settings())
 
 
 @pytest.mark.parametrize("lost", [False, True])
