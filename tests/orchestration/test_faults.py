@@ -72,6 +72,20 @@ def test_a_warehouse_that_does_not_answer_is_not_remembered(
     refuse_other_warehouse(settings())
 
 
+def test_a_storage_of_dagster_that_does_not_answer_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LEADLINE_DAGSTER_STORAGE", SILENT)
+    assert main(["run"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "\nLEADLINE_DAGSTER_STORAGE: expected a PostgreSQL database that answers, found "
+        "postgresql://me:***@127.0.0.1:1/leadline (" in said
+    )
+    assert "Correct the address, start the server, or unset the variable" in said
+    assert "of-the-environment" not in said
+
+
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_run_whose_champion_does_not_load_ends_with_what_to_do(
     lost: bool, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
