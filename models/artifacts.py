@@ -36,6 +36,7 @@ class ArtifactMismatchError(RuntimeError):
     def __init__(self, found: str, remedy: str) -> None:
         super().__init__(f"{found}; {remedy}")
         self.found = found
+        self.remedy = remedy
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestration.commands import faults, foreground, own_server, server_programs
 from orchestration.commands.server_programs import NotStartedError
+from store.addresses import is_database
 from store.home import make_home, point_at_home, refuse_other_warehouse
 from store.places import OWN_SERVER, PROJECT, SettingError
 from store.publishing.publications import has_published
@@ -52,6 +53,10 @@ def _chosen(chosen: argparse.Namespace, given: Settings) -> int:
     refuse_other_warehouse(given)
     make_home(given)
     current = _with_server(given)
+    if is_database(current.warehouse) and not current.belonging.exists():
+        # a home is that of a warehouse which has answered: the address may be written wrongly
+        with engine_of(current.warehouse).connect():
+            pass
     point_at_home(current)
     return _ui(current, chosen.port) if chosen.command == "ui" else _run(current, chosen.job)
 
@@ -76,7 +81,7 @@ def _run(current: Settings, job: str) -> int:
     before = _published_file(current)
     try:
         from orchestration.commands.runs import run_job
-        from orchestration.commands.summary import summarize, ui_command
+        from orchestration.commands.summary import command, summarize
         from orchestration.jobs import JOBS
         from orchestration.progress import for_terminal
 
@@ -96,9 +101,15 @@ def _run(current: Settings, job: str) -> int:
         if outcome.interrupted:
             sys.stderr.write(f"\nInterrupted. {published} To go on, {again}\n")
             return INTERRUPTED
+        then = f"; when the cause is mended, {again}"
+        if outcome.lost_champion:
+            then = (
+                f".\n\nA champion does not load, so nothing was scored: `{command(current, 'run')}` trains anew, and "
+                "what is published stays as it is until then."
+            )
         sys.stderr.write(
-            f"\n{for_terminal(outcome.failure)}\n\n{published} The run's log: `{ui_command(current)}`, run "
-            f"{outcome.run_id}; when the cause is mended, {again}\n"
+            f"\n{for_terminal(outcome.failure)}\n\n{published} The run's log: `{command(current, 'ui')}`, run "
+            f"{outcome.run_id}{then}\n"
         )
         return 1
     sys.stdout.write(for_terminal(summarize(current)))

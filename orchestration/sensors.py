@@ -15,6 +15,7 @@ from assets.platform.event_log import (
     EVIDENCE_TAG,
     MODEL_TAG,
     REASON_TAG,
+    failed_before,
     latest_evaluation,
     latest_materialization,
     runs_in_flight,
@@ -33,7 +34,8 @@ from orchestration.jobs import RETRAIN_JOBS, whole_loop
     description=(
         "Starts the job retrain_<model> where the latest checks of a model's drift or age failed and its "
         "retrain_decision says retrain: once per piece of evidence, never while the model is being trained. Where the "
-        "decision says quarantine, it logs an error for a person and starts nothing."
+        "decision says quarantine, or a later run failed before it could decide, it logs an error for a person and "
+        "starts nothing."
     ),
 )
 def retrain_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -48,10 +50,11 @@ def retrain_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             requests.append(_request(model, evidence))
         else:
             said.append(f"{model}: {decision.reason}")
-        # once per piece of evidence
-        if decision.alert is not None and alerted.get(model) != evidence.evidence_id:
+        # a run that failed does not make the evidence before it new
+        alerts = model if evidence.undecided_run is None else f"{model}, undecided"
+        if decision.alert is not None and alerted.get(alerts) != decision.alert_about:
             context.log.error(f"{model} needs a person: {decision.alert}")
-            alerted[model] = str(evidence.evidence_id)
+            alerted[alerts] = str(decision.alert_about)
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else dg.SkipReason(" ".join(said)),
@@ -62,8 +65,10 @@ def retrain_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 def gather_run_evidence(instance: dg.DagsterInstance, model: str) -> TrainingRunEvidence:
     """Gather what the event log knows of the decision on a model, its checks and its runs."""
     job = retrain_job_name(model)
+    undecided = failed_before(instance, keys.retrain_decision(model), but=job)
+    run, step = (None, None) if undecided is None else (undecided.run_id, undecided.step)
     if (decision := latest_materialization(instance, keys.retrain_decision(model))) is None:
-        return TrainingRunEvidence(job=job)
+        return TrainingRunEvidence(job=job, undecided_run=run, undecided_step=step)
     evidence_id = str(decision.metadata["evidence_id"])
     evaluations = {name: latest_evaluation(instance, dg.AssetCheckKey(keys.drift(model), name)) for name in CHECKS}
     training = runs_in_flight(instance, [job, whole_loop.name], keys.candidate(model))
@@ -82,6 +87,8 @@ def gather_run_evidence(instance: dg.DagsterInstance, model: str) -> TrainingRun
         in_flight=training[0] if training else None,
         succeeded=dg.DagsterRunStatus.SUCCESS in earlier,
         failures=earlier.count(dg.DagsterRunStatus.FAILURE),
+        undecided_run=run,
+        undecided_step=step,
     )
 
 

@@ -150,7 +150,26 @@ def warehouse_of(value: str | None, home: Path, environment: Mapping[str, str]) 
             "variable to use the DuckDB file under LEADLINE_HOME."
         )
     with of_setting("LEADLINE_WAREHOUSE"):
-        return engine_of(value).canonical(environment)
+        address = engine_of(value).canonical(environment)
+    if engine_of(address).is_file:
+        _refuse_no_file(value, Path(engine_of(address).shown), home)
+    return address
+
+
+def _refuse_no_file(value: str, path: Path, home: Path) -> None:
+    """Refuse what can be no warehouse, unless it lies where that of the home does: that one is damaged."""
+    found = None
+    if value == "duckdb::memory:":
+        found = "which would be a warehouse that is gone at the end of each step"
+    elif path.is_dir():
+        found = "which is a folder"
+    elif path.exists() and not path.is_file():
+        found = "which is a device or a pipe"
+    if found is not None and path != home / "warehouse.duckdb":
+        raise SettingError(
+            f"LEADLINE_WAREHOUSE: expected duckdb:<path of a file>, found {value}, {found}. Name a file, or unset the "
+            "variable to use the one under LEADLINE_HOME."
+        )
 
 
 def storage_of(value: str | None, warehouse: str, environment: Mapping[str, str]) -> str | None:

@@ -10,7 +10,7 @@ import dagster as dg
 
 from assets.platform import keys
 from assets.platform.resources import WAREHOUSE_POOL, Clock
-from models.artifacts import MANIFEST, ArtifactMismatchError, sha256
+from models.artifacts import MANIFEST, sha256
 from models.decisions.comparison import on_shared_rows
 from models.decisions.horizons import ShorterHorizons
 from models.decisions.promotion import (
@@ -32,7 +32,14 @@ from models.untrainable import Untrainable
 from models.versions.candidate import Candidate, evaluate
 from store.artifacts import ArtifactStore
 from store.features.certificates import CompiledSql
-from store.ledger.champions import RETIRED, follow, load_champion, promote, unmeasured_champion
+from store.ledger.champions import (
+    RETIRED,
+    ChampionMismatchError,
+    follow,
+    load_champion,
+    promote,
+    unmeasured_champion,
+)
 from store.ledger.decisions import record_decision
 from store.ledger.predictions import grades_in_force, record_grades
 from store.ledger.schema import ledger
@@ -79,7 +86,13 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             evidence: PromotionEvidence | UntrainableEvidence
             if isinstance(candidate, Untrainable):
                 evidence, decision = refuse_and_record(
-                    connection, applied, candidate, run_id=context.run_id, decided_at=clock.present(), shorter=shorter
+                    connection,
+                    applied,
+                    artifacts,
+                    candidate,
+                    run_id=context.run_id,
+                    decided_at=clock.present(),
+                    shorter=shorter,
                 )
             else:
                 evidence, decision = decide_and_record(
@@ -140,7 +153,7 @@ def decide_and_record(
         decision = with_advice(decision, evidence.shorter)
     connection.begin()
     if decision.outcome == "refuse":
-        decision = _retiring(connection, evidence.model, decision, decided_at)
+        decision = _retiring(connection, artifacts, evidence.model, decision, decided_at)
     record_decision(connection, run_id, evidence, decision, decided_at)
     if decision.outcome == "promote":
         promote(connection, version, sha256(version.directory / MANIFEST), decided_at)
@@ -155,13 +168,14 @@ def decide_and_record(
 def refuse_and_record(
     connection: Connection,
     declaration: ModelDeclaration,
+    artifacts: ArtifactStore,
     untrainable: Untrainable,
     *,
     run_id: str,
     decided_at: datetime,
     shorter: Callable[[], ShorterHorizons | None] = lambda: None,
 ) -> tuple[UntrainableEvidence, Decision]:
-    """Write to the ledger that a model could not be trained; the pointer stays where it is."""
+    """Write to the ledger that a model could not be trained; a champion that can score goes on."""
     evidence = UntrainableEvidence(
         model=declaration.name,
         horizon_days=declaration.horizon_days,
@@ -170,28 +184,50 @@ def refuse_and_record(
     )
     connection.begin()
     refusal = with_advice(decide_untrainable(evidence), evidence.shorter)
-    decision = _retiring(connection, evidence.model, refusal, decided_at)
+    decision = _retiring(connection, artifacts, evidence.model, refusal, decided_at)
     record_decision(connection, run_id, evidence, decision, decided_at)
     connection.commit()
     return evidence, decision
 
 
-def _retiring(connection: Connection, model: str, refusal: Decision, decided_at: datetime) -> Decision:
-    """Take a champion of an earlier recipe out of service after a refusal, and say so in its reason.
+def _retiring(
+    connection: Connection, artifacts: ArtifactStore, model: str, refusal: Decision, decided_at: datetime
+) -> Decision:
+    """Take a champion that must not or cannot score out of service after a refusal, and say so in its reason.
 
-    It was never measured on a census, and nothing takes its place: its scores are not known to be true. The same goes
-    for one of which nobody has looked whether its features know the outcome, where those of the candidate seem to.
+    One of an earlier recipe was never measured on a census, and nothing takes its place: its scores are not known to be
+    true. The same goes for one of which nobody has looked whether its features know the outcome, where those of the
+    candidate seem to. One that does not load would stop every later run.
     """
+    retired = _unmeasured(connection, model, refusal) or _unloadable(connection, artifacts, model)
+    if retired is None:
+        return refusal
+    version, why = retired
+    follow(connection, model, version, RETIRED, decided_at)
+    return replace(refusal, reason=f"{refusal.reason} The champion {version}{why} and scores no longer.")
+
+
+def _unmeasured(connection: Connection, model: str, refusal: Decision) -> tuple[str, str] | None:
+    """Return a champion that was never measured, and what it lacks."""
     lacking = {"census": "was never measured on a census"}
     if refusal.rule == "hindsight":
         lacking["hindsight"] = "was never looked at for hindsight"
     for measure, what in lacking.items():
-        unmeasured = unmeasured_champion(connection, model, measure)
-        if unmeasured is not None:
-            follow(connection, model, unmeasured, RETIRED, decided_at)
-            reason = f"{refusal.reason} The champion {unmeasured}, of an earlier recipe, {what} and scores no longer."
-            return replace(refusal, reason=reason)
-    return refusal
+        version = unmeasured_champion(connection, model, measure)
+        if version is not None:
+            return version, f", of an earlier recipe, {what}"
+    return None
+
+
+def _unloadable(connection: Connection, artifacts: ArtifactStore, model: str) -> tuple[str, str] | None:
+    """Return a champion that does not load, and why it does not."""
+    try:
+        load_champion(connection, artifacts, model)
+    except ChampionMismatchError as error:
+        ((version,),) = connection.execute("select version from ml.ml_champions where model = $1", [model]).fetchall()
+        # readers of the marts see the reason, and have no home
+        return version, f" does not load any more ({error.found.replace(f'{artifacts.root}/', '')})"
+    return None
 
 
 def _tried(shorter: ShorterHorizons | None) -> dict[str, Any]:
@@ -221,7 +257,7 @@ def _champion(connection: Connection, artifacts: ArtifactStore, candidate: Candi
         return evidence
     try:
         champion = load_champion(connection, artifacts, candidate.model)
-    except ArtifactMismatchError:
+    except ChampionMismatchError:
         # a champion whose files are damaged scores nothing, and must not stand in the way of its successor
         return evidence
     if champion is None:

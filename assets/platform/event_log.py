@@ -41,6 +41,14 @@ class Materialization:
     run_id: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class FailedRun:
+    """A run that failed, and the first of its steps that did; None where it failed outside of them."""
+
+    run_id: str
+    step: str | None
+
+
 def latest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> CheckEvaluation | None:
     """Return the latest *finished* evaluation of a check, or None if there is none.
 
@@ -65,6 +73,22 @@ def latest_materialization(instance: dg.DagsterInstance, key: dg.AssetKey) -> Ma
         metadata={name: entry.value for name, entry in event.asset_materialization.metadata.items()},
         run_id=event.run_id,
     )
+
+
+def failed_before(instance: dg.DagsterInstance, key: dg.AssetKey, *, but: str) -> FailedRun | None:
+    """Return the last run that was to materialize an asset if it failed before it could, unless it is of the job `but`.
+
+    A run that goes on or was canceled says nothing.
+    """
+    planned = instance.event_log_storage.get_latest_planned_materialization_info(key)
+    run = None if planned is None else instance.get_run_by_id(planned.run_id)
+    if run is None or run.status != dg.DagsterRunStatus.FAILURE or run.job_name == but:
+        return None
+    made = latest_materialization(instance, key)
+    if made is not None and made.run_id == run.run_id:
+        return None
+    failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    return FailedRun(run_id=run.run_id, step=failures[0].step_key if failures else None)
 
 
 def runs_in_flight(

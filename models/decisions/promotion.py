@@ -211,7 +211,7 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
 def _decide(evidence: PromotionEvidence) -> Decision:
     champion = evidence.champion
     if champion is not None and champion.version == evidence.version:
-        return Decision("keep", "same_version", f"{evidence.version} is the champion of {evidence.model} already.")
+        return Decision("keep", SAME_VERSION, f"{evidence.version} is the champion of {evidence.model} already.")
 
     if evidence.suspected is None:
         return Decision(
@@ -312,6 +312,9 @@ def decide_untrainable(evidence: UntrainableEvidence) -> Decision:
     """Refuse a model that could not be trained; a champion that exists stays."""
     return Decision("refuse", "untrainable", evidence.untrainable.reason)
 
+
+SAME_VERSION = "same_version"
+"""The rule of a candidate that is the champion already."""
 
 HORIZON_MATTERS = frozenset({"metric_undefined", "baseline_not_beaten", "census_off"})
 """Rules of a refusal that may have come out otherwise over a shorter horizon."""

@@ -26,6 +26,9 @@ class TrainingRunEvidence:
         Whether a run on this evidence has succeeded.
     failures : int
         Runs on this evidence that have failed.
+    undecided_run, undecided_step : str or None
+        A run after that decision that was to make another one and failed before it could, and the first of its steps
+        that failed; no training is one.
     """
 
     job: str
@@ -37,6 +40,8 @@ class TrainingRunEvidence:
     in_flight: str | None = None
     succeeded: bool = False
     failures: int = 0
+    undecided_run: str | None = None
+    undecided_step: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,20 +54,39 @@ class TrainingRunDecision:
         Whether a run is started.
     reason : str
     alert : str or None
-        What a person is told, once per piece of evidence.
+        What a person is told.
+    alert_about : str or None
+        What it is about: of one thing a person is told once.
     """
 
     start: bool
     reason: str
     alert: str | None = None
+    alert_about: str | None = None
 
 
 def decide_run(evidence: TrainingRunEvidence) -> TrainingRunDecision:
-    """Decide whether a run is started: once per piece of evidence, and never while the model is being trained."""
+    """Decide whether a run is started: once per piece of evidence, and never while the model is being trained.
+
+    Nothing is started on a decision since which the checks have failed to run: nobody knows whether it would be made
+    again.
+    """
+    if evidence.undecided_run is not None:
+        at = "" if evidence.undecided_step is None else f" at {evidence.undecided_step}"
+        failed = f"run {evidence.undecided_run} failed{at}, before it could decide whether to train anew"
+        last = "no decision yet" if evidence.run_id is None else f"the last decision is that of run {evidence.run_id}"
+        return TrainingRunDecision(
+            start=False,
+            reason=f"{last}: {failed}.",
+            alert=f"{failed}. Look at it, mend the cause and run the job again; until then nothing is trained anew.",
+            alert_about=evidence.undecided_run,
+        )
     if evidence.outcome is None or evidence.reason is None:
         return TrainingRunDecision(start=False, reason="no decision yet; the checks have not run.")
     if evidence.outcome == "quarantine":
-        return TrainingRunDecision(start=False, reason=evidence.reason, alert=evidence.reason)
+        return TrainingRunDecision(
+            start=False, reason=evidence.reason, alert=evidence.reason, alert_about=evidence.evidence_id
+        )
     if evidence.outcome != "retrain":
         return TrainingRunDecision(start=False, reason=evidence.reason)
     if not evidence.failed_checks:
@@ -84,5 +108,6 @@ def decide_run(evidence: TrainingRunEvidence) -> TrainingRunDecision:
             start=False,
             reason=f"{evidence.failures} runs of {evidence.job} failed; a person has been called.",
             alert=f"{evidence.failures} runs of {evidence.job} failed; look at the last one. {evidence.reason}",
+            alert_about=evidence.evidence_id,
         )
     return TrainingRunDecision(start=True, reason=evidence.reason)

@@ -1,1 +1,1 @@
-"""Classes that stored versions name. They keep their places: a version that names another one loads no more."""
+"""Classes that stored versions name. They keep their places: one that moves is named in `loading.MOVED`."""

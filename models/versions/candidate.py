@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import platform
 import warnings
@@ -120,7 +119,7 @@ class Candidate:
         ArtifactMismatchError
             If its file is not the one of the manifest: to unpickle a file is to run what is in it.
         """
-        import joblib
+        from models.pickled.loading import unpickled
 
         content = (self.directory / PIPELINE).read_bytes()
         expected, found = self.manifest["files"].get(PIPELINE, "no such file"), hashlib.sha256(content).hexdigest()
@@ -128,7 +127,7 @@ class Candidate:
             raise ArtifactMismatchError(
                 f"{self.directory / PIPELINE}: expected SHA-256 {expected}, found {found}", _remedy(self.directory)
             )
-        return joblib.load(io.BytesIO(content))
+        return unpickled(content)
 
     def cost(self) -> dict[str, float]:
         """Return what it is held to beside its metrics: `models.declaring.policies.COST_GATES` without ``entities``.

@@ -23,9 +23,12 @@ from dagster._core.execution import compute_logs
 
 from models.artifacts import make_folder, replace_file, set_aside
 from orchestration.commands.faults import SUSPECTED, room
+from store.addresses import without_password, without_secrets
 from store.faults import damaged_warehouse, explained
+from store.ledger.champions import ChampionMismatchError
 from store.places import SettingError
 from store.settings import Settings, shown
+from store.warehouse.postgres.engine import CONNECT_TIMEOUT_SECONDS
 
 PROCESS_TAG = "leadline/process_id"
 """Run tag with the process that executes the run, from its first moment on."""
@@ -77,6 +80,11 @@ def open_instance(chosen: Settings) -> dg.DagsterInstance:
     """Return the instance of a home, with the project's defaults written into it.
 
     Databases that are damaged are set aside, and begun anew: they hold what has run, and nothing that is published.
+
+    Raises
+    ------
+    SettingError
+        If this user may not use them, or the database that is set does not answer.
     """
     make_folder(chosen.dagster_home)
     if chosen.dagster_storage is None:
@@ -84,11 +92,28 @@ def open_instance(chosen: Settings) -> dg.DagsterInstance:
         for path in _databases(chosen.dagster_home):
             _set_damaged_aside(path, whole=suspected.exists())
         suspected.unlink(missing_ok=True)
+    else:
+        _refuse_silent(chosen.dagster_storage)
     defaults = Path(__file__).with_name("dagster.yaml").read_text(encoding="utf-8")
     # the address may hold a password, and stays in the environment
     storage = "" if chosen.dagster_storage is None else DATABASE_STORAGE
     replace_file(chosen.dagster_home / "dagster.yaml", defaults + storage)
     return dg.DagsterInstance.from_config(str(chosen.dagster_home))
+
+
+def _refuse_silent(address: str) -> None:
+    import psycopg2
+
+    try:
+        with closing(psycopg2.connect(address, connect_timeout=CONNECT_TIMEOUT_SECONDS)):
+            pass
+    except psycopg2.OperationalError as error:
+        said = next(iter(str(error).strip().splitlines()), "no answer").rstrip(".")
+        raise SettingError(
+            f"LEADLINE_DAGSTER_STORAGE: expected a PostgreSQL database that answers, found {without_password(address)} "
+            f"({without_secrets(said, address)}). Correct the address, start the server, or unset the variable to keep "
+            "Dagster's storage in files under LEADLINE_HOME."
+        ) from None
 
 
 def _databases(dagster_home: Path) -> list[Path]:
@@ -237,11 +262,14 @@ class Outcome:
         What went wrong.
     interrupted : bool
         Whether it was told to end, as by Ctrl-C.
+    lost_champion : bool
+        Whether a step failed because a champion does not load.
     """
 
     run_id: str
     failure: str | None
     interrupted: bool
+    lost_champion: bool = False
 
 
 def run_job(current: Settings, job: str) -> Outcome:
@@ -264,11 +292,20 @@ def run_job(current: Settings, job: str) -> Outcome:
         failures = [
             f"{event.step_key}: {_cause(event, current)}" for event in result.all_events if event.is_step_failure
         ] or [event.message or "" for event in result.all_events if event.is_failure]
-    errors = (event.step_failure_data.error for event in result.all_events if event.is_step_failure)
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
     return Outcome(
         run_id=result.run_id,
         failure=None if result.success else "\n".join(failures),
         interrupted=any(error is not None and error.cls_name in _INTERRUPTED for error in errors),
+        lost_champion=lost_champion(errors),
+    )
+
+
+def lost_champion(errors: Iterable[Any]) -> bool:
+    """Say whether one of the errors of steps, or of their causes, is that of a champion that does not load."""
+    return any(
+        error is not None and (error.cls_name == ChampionMismatchError.__name__ or lost_champion([error.cause]))
+        for error in errors
     )
 
 

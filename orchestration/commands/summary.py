@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from models.artifacts import ArtifactMismatchError
 from models.declared.registry import DECLARATIONS, FEATURE_VIEWS, SCORED
 from models.declaring.declaration import ModelDeclaration
 from models.declaring.feature_view import FeatureView
@@ -13,7 +12,8 @@ from store.addresses import without_password
 from store.artifacts import ArtifactStore
 from store.features.builds import labelled_since
 from store.features.certificates import CompiledSql
-from store.ledger.champions import load_champion
+from store.ledger.champions import ChampionMismatchError, load_champion
+from store.ledger.decisions import LAST
 from store.ledger.predictions import outside_by_feature
 from store.ledger.schema import ledger
 from store.measuring.source_health import CHECKS
@@ -118,10 +118,9 @@ def _model(connection: Connection, artifacts: ArtifactStore, declaration: ModelD
     row = connection.execute(
         "select decisions.outcome, decisions.reason, versions.version, versions.metrics, versions.baseline, "
         "versions.missed_gates, champions.version, versions.census, decisions.evidence "
-        "from ml.ml_decisions as decisions "
+        f"from (select * from ml.ml_decisions where model = $1 and kind = 'promotion' {LAST}) as decisions "
         "left join ml.ml_models as versions using (model, version) "
-        "left join ml.ml_champions as champions on decisions.model = champions.model "
-        "where decisions.model = $1 and decisions.kind = 'promotion' order by decisions.decided_at desc limit 1",
+        "left join ml.ml_champions as champions on decisions.model = champions.model",
         [name],
     ).fetchone()
     if row is None:
@@ -146,7 +145,7 @@ def _model(connection: Connection, artifacts: ArtifactStore, declaration: ModelD
     lines += [f"           gate missed: {each}" for each in json.loads(missed)]
     try:
         load_champion(connection, artifacts, name)
-    except ArtifactMismatchError:
+    except ChampionMismatchError:
         lines.append(
             f"           the champion {champion} does not load any more: `make run` trains anew, and what is published "
             "stays as it is until then"
@@ -222,9 +221,7 @@ def _source(connection: Connection, *, first: bool) -> str:
 
 def _drift(connection: Connection, name: str) -> str:
     row = connection.execute(
-        "select outcome, reason from ml.ml_decisions where model = $1 and kind = 'retraining' "
-        "order by decided_at desc limit 1",
-        [name],
+        f"select outcome, reason from ml.ml_decisions where model = $1 and kind = 'retraining' {LAST}", [name]
     ).fetchone()
     if row is None:
         return f"drift      {name}: not measured yet"
@@ -263,11 +260,16 @@ def _next_steps(current: Settings) -> Iterator[str]:
 
 def ui_command(current: Settings) -> str:
     """Return the command that opens the UI of a home."""
+    return command(current, "ui")
+
+
+def command(current: Settings, target: str) -> str:
+    """Return the command that makes a target of the Makefile for a home."""
     # an address may hold a password
     source = "" if current.source is None else f" SOURCE={'…' if '://' in current.source else current.source}"
     default = default_home(current.source, current.warehouse)
     home = "" if current.home == default else f" HOME_DIR={current.home}"
-    return f"make ui{source}{_warehouse_argument(current)}{home}"
+    return f"make {target}{source}{_warehouse_argument(current)}{home}"
 
 
 def _warehouse_argument(current: Settings) -> str:

@@ -5,6 +5,7 @@
 
 from datetime import datetime
 
+from models.artifacts import ArtifactMismatchError
 from models.versions.candidate import Candidate, load
 from store.artifacts import ArtifactStore
 from store.ledger.table import Key, table
@@ -36,12 +37,16 @@ PRESENT = f"""
 _NEXT = "(select coalesce(max(number), 0) + 1 from ml.ml_champion_history where model = $1)"
 
 
+class ChampionMismatchError(ArtifactMismatchError):
+    """The files of a champion are not what was promoted, or do not predict what they predicted."""
+
+
 def load_champion(connection: Connection, artifacts: ArtifactStore, model: str) -> Candidate | None:
     """Load the champion of a model, or return None where it has none.
 
     Raises
     ------
-    ArtifactMismatchError
+    ChampionMismatchError
         If its files are not those that were promoted.
     """
     pointer = connection.execute(
@@ -50,7 +55,10 @@ def load_champion(connection: Connection, artifacts: ArtifactStore, model: str) 
     if pointer is None:
         return None
     artifact, recorded = pointer
-    return load(artifacts.versions(model) / artifact, recorded)
+    try:
+        return load(artifacts.versions(model) / artifact, recorded)
+    except ArtifactMismatchError as error:
+        raise ChampionMismatchError(error.found, error.remedy) from error
 
 
 def promote(connection: Connection, version: Candidate, manifest_sha256: str, promoted_at: datetime) -> None:

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from datetime import datetime
 
-from models.decisions.promotion import Decision, PromotionEvidence, UntrainableEvidence
+from models.decisions.promotion import SAME_VERSION, Decision, PromotionEvidence, UntrainableEvidence
 from models.decisions.retraining import RetrainDecision, RetrainEvidence
 from store.ledger.table import Key, put, table
 from store.warehouse.connection import Connection
@@ -22,6 +22,9 @@ DECISIONS = table(
     decided_at=datetime,
 )
 
+LAST = "order by decided_at desc, run_id desc, version desc limit 1"
+"""Which decision of a model and kind is the last one, also where two were made at one moment."""
+
 
 def record_decision(
     connection: Connection,
@@ -30,7 +33,10 @@ def record_decision(
     decision: Decision | RetrainDecision,
     decided_at: datetime,
 ) -> None:
-    """Write a decision to the ledger, also a refusal."""
+    """Write a decision to the ledger, also a refusal.
+
+    A step that runs again in its run replaces what it decided, unless it finds its own promotion: that one stays.
+    """
     put(
         connection,
         DECISIONS,
@@ -45,13 +51,13 @@ def record_decision(
             "reason": decision.reason,
             "decided_at": decided_at,
         },
+        replace=decision.rule != SAME_VERSION,
     )
 
 
 def why_no_champion(connection: Connection, model: str) -> str:
     """Return the reason of the last promotion decision of a model that has no champion."""
     row = connection.execute(
-        "select reason from ml.ml_decisions where model = $1 and kind = 'promotion' order by decided_at desc limit 1",
-        [model],
+        f"select reason from ml.ml_decisions where model = $1 and kind = 'promotion' {LAST}", [model]
     ).fetchone()
     return "The model has never been trained: run the job whole_loop." if row is None else str(row[0])

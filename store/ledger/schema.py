@@ -36,6 +36,11 @@ def ensure(connection: Connection) -> None:
     """Create the tables that are missing, and give those of an earlier release the columns and keys that they lack.
 
     That is one transaction: one that was killed has changed nothing, and the next one completes it.
+
+    Raises
+    ------
+    AlterationRefusedError
+        If others have built on what goes, or hold a table.
     """
     there = _by_table(connection, "columns")
     keys = _by_table(connection, "key_column_usage")
@@ -43,32 +48,35 @@ def ensure(connection: Connection) -> None:
         {*each.columns} <= {*there.get(each.name, ())} and keys.get(each.name, []) == [*each.key] for each in TABLES
     ):
         return
-    connection.begin()
-    connection.execute("create schema if not exists ml")
-    for name, renamed in earlier.COLUMNS.items():
-        for old, new in renamed.items():
-            if old in there.get(name, ()):
-                connection.execute(f"alter table ml.{name} rename column {old} to {new}")
-    for table in TABLES:
-        connection.execute(f"create table if not exists ml.{table.name} ({table.definition()})")
-        for column in table.nullable:
-            connection.execute(f"alter table ml.{table.name} add column if not exists {column} {table.columns[column]}")
-        if table.name in there and keys.get(table.name, []) != [*table.key]:
-            connection.change_key("ml", table.name, table.key, table.definition())
-    connection.execute(
-        "update ml.ml_predictions set entity = $1, origin = $2 where entity is null",
-        [earlier.ENTITY, predictions.BATCH],
-    )
-    if champions.CHAMPION_HISTORY.name not in there and "ml_champions" in there:
-        # champions of an earlier release have no predecessors
+    mine = [each.name for each in TABLES if each.name in there]
+    # champions of an earlier release have no predecessors
+    begun = champions.CHAMPION_HISTORY.name not in there and "ml_champions" in there
+    rekeyed = [each.name for each in TABLES if each.name in there and keys.get(each.name, []) != [*each.key]]
+    with connection.altering("ml", mine, replaced=["ml_champions"] if begun else [], rekeyed=rekeyed):
+        connection.execute("create schema if not exists ml")
+        for name, renamed in earlier.COLUMNS.items():
+            for old, new in renamed.items():
+                if old in there.get(name, ()):
+                    connection.execute(f"alter table ml.{name} rename column {old} to {new}")
+        for table in TABLES:
+            connection.execute(f"create table if not exists ml.{table.name} ({table.definition()})")
+            for column in table.nullable:
+                kind = table.columns[column]
+                connection.execute(f"alter table ml.{table.name} add column if not exists {column} {kind}")
+            if table.name in rekeyed:
+                connection.change_key("ml", table.name, table.key, table.definition())
         connection.execute(
-            f"insert into ml.ml_champion_history ({', '.join(champions.CHAMPION_HISTORY.columns)}) "
-            f"select model, 1, '{champions.PROMOTED}', version, artifact, manifest_sha256, promoted_at, promoted_at "
-            "from ml.ml_champions"
+            "update ml.ml_predictions set entity = $1, origin = $2 where entity is null",
+            [earlier.ENTITY, predictions.BATCH],
         )
-        connection.execute("drop table ml.ml_champions")
-    connection.execute(f"create or replace view ml.ml_champions as {champions.PRESENT}")
-    connection.commit()
+        if begun:
+            connection.execute(
+                f"insert into ml.ml_champion_history ({', '.join(champions.CHAMPION_HISTORY.columns)}) "
+                f"select model, 1, '{champions.PROMOTED}', version, artifact, manifest_sha256, promoted_at, "
+                "promoted_at from ml.ml_champions"
+            )
+            connection.execute("drop table ml.ml_champions")
+        connection.execute(f"create or replace view ml.ml_champions as {champions.PRESENT}")
 
 
 def _by_table(connection: Connection, view: str) -> dict[str, list[str]]:

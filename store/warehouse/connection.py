@@ -259,6 +259,27 @@ class Connection(Readable, Protocol):
     def append(self, schema: str, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Append rows, of which there are some, to a table."""
 
+    def altering(
+        self, schema: str, tables: Collection[str], replaced: Collection[str] = (), rekeyed: Collection[str] = ()
+    ) -> AbstractContextManager[None]:
+        """Alter tables of a schema, in one transaction.
+
+        Parameters
+        ----------
+        schema : str
+        tables : collection of str
+            Tables that are there and may be altered.
+        replaced : collection of str
+            Tables that make room for views of their names; whoever may read a table may read the view.
+        rekeyed : collection of str
+            Tables that get another key.
+
+        Raises
+        ------
+        AlterationRefusedError
+            If others have built on what goes, or hold a table for minutes; nothing has changed.
+        """
+
     def change_key(self, schema: str, table: str, key: Sequence[str], definition: str) -> None:
         """Give a table another primary key, in the transaction that is open; no row is lost.
 

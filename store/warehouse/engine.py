@@ -245,6 +245,10 @@ class WarehouseBusyError(RuntimeError):
     """The warehouse is held by another process; the message names it and says what to do."""
 
 
+class AlterationRefusedError(RuntimeError):
+    """Tables cannot be altered, for others build on them or hold them; the message says who, and what to do."""
+
+
 class WarehouseUnavailableError(RuntimeError):
     """The database does not answer; the message names it, without its password, and says what to do."""
 

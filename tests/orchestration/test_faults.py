@@ -7,12 +7,16 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from dagster_shared.error import SerializableErrorInfo
 
 from orchestration.__main__ import main
 from orchestration.commands import runs
 from orchestration.commands.server_programs import NotStartedError
+from store.home import refuse_other_warehouse
+from store.ledger.champions import ChampionMismatchError
 from store.publishing.publications import Publication
-from store.settings import shown
+from store.settings import settings, shown
+from store.warehouse.postgres import engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +54,63 @@ def test_an_error_that_nobody_expected_is_one_sentence_and_the_log_has_the_rest(
     assert "in fails" in kept
     assert "sesame" not in kept + err
     assert "of-the-environment" not in kept + err
+
+
+SILENT = "postgresql://me:of-the-environment@127.0.0.1:1/leadline"
+
+
+def test_a_warehouse_that_does_not_answer_is_not_remembered(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LEADLINE_WAREHOUSE", SILENT)
+    monkeypatch.setattr(engine, "ATTEMPTS", 1)
+    assert main(["run"]) == 1
+    said = capsys.readouterr().err
+    assert "127.0.0.1:1/leadline: expected a PostgreSQL database that answers" in said
+    assert "of-the-environment" not in said
+    monkeypatch.setenv("LEADLINE_WAREHOUSE", "")
+    refuse_other_warehouse(settings())
+
+
+def test_a_storage_of_dagster_that_does_not_answer_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LEADLINE_DAGSTER_STORAGE", SILENT)
+    assert main(["run"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "\nLEADLINE_DAGSTER_STORAGE: expected a PostgreSQL database that answers, found "
+        "postgresql://me:***@127.0.0.1:1/leadline (" in said
+    )
+    assert "Correct the address, start the server, or unset the variable" in said
+    assert "of-the-environment" not in said
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_run_whose_champion_does_not_load_ends_with_what_to_do(
+    lost: bool, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = runs.Outcome(run_id="r1", failure="scores__conversion: it fails", interrupted=False, lost_champion=lost)
+    monkeypatch.setattr(runs, "run_job", lambda *_: ended)
+    assert main(["run", "--job", "score_leads"]) == 1
+    *_, log, _, last = ["", *capsys.readouterr().err.splitlines()]
+    if lost:
+        assert log.startswith("Nothing was published. The run's log: `make ui ")
+        assert last == (
+            f"A champion does not load, so nothing was scored: `make run SOURCE=… HOME_DIR={home}` trains anew, and "
+            "what is published stays as it is until then."
+        )
+    else:
+        assert last.endswith("run r1; when the cause is mended, run the same command again: it takes up what is left.")
+
+
+def test_a_cause_that_is_a_champion_that_does_not_load_is_found() -> None:
+    def error(name: str, cause: SerializableErrorInfo | None = None) -> SerializableErrorInfo:
+        return SerializableErrorInfo(message="", stack=[], cls_name=name, cause=cause)
+
+    lost = error("DagsterExecutionStepExecutionError", error(ChampionMismatchError.__name__, error("KeyError")))
+    assert runs.lost_champion([None, error("KeyError"), lost])
+    assert not runs.lost_champion([None, error("ArtifactMismatchError")])
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 
 from models.declared import earlier as earlier_names
+from models.versions.candidate import PIPELINE, load
 from orchestration.commands.summary import summarize
 from store.ledger.schema import TABLES, ensure, ledger
 from store.settings import settings
@@ -127,6 +128,12 @@ def _rows(connection: Connection, name: str, columns: list[str]) -> list[tuple[A
     return sorted(connection.execute(f"select {', '.join(columns)} from ml.{name}").fetchall(), key=repr)
 
 
+def test_versions_of_an_earlier_state_load_and_predict_what_they_predicted(old: Home) -> None:
+    versions = [path.parent for path in old.path.glob("artifacts/models/*/*/manifest.json")]
+    # an earlier recipe is loaded only if it predicts the same
+    assert [load(version).manifest["recipe"] for version in versions] == [3, 3]
+
+
 @pytest.mark.slow(240)
 def test_champions_that_do_not_load_any_more_keep_their_scores_published_until_a_run_trains_anew(old: Home) -> None:
     published = contents(old.published, "marts")
@@ -134,17 +141,24 @@ def test_champions_that_do_not_load_any_more_keep_their_scores_published_until_a
         "select lead_id, as_of, conversion_model_version, conversion_probability, grade from marts.lead_score_history"
     )
     earlier, champions = set(old.ask(history)), dict(old.ask("select model, version from ml.ml_champions"))
+    damaged = champions["next_best_action"]
+    with (old.path / "artifacts/models/next_best_action" / damaged / PIPELINE).open("ab") as file:
+        file.write(b"more")
 
     score = old.run("score_leads")
 
     assert score.code == 1, score.err[-3000:]
     assert "Run the job whole_loop once (`make run`): it trains anew. What is published stays as it is" in score.err
-    assert "train a new version by the job whole_loop (`make run`)" in score.err
+    assert f"{damaged}/{PIPELINE}: expected SHA-256" in score.err
     assert score.err.count("Nothing that was published has changed.") == 1
+    assert score.err.splitlines()[-1] == (
+        f"A champion does not load, so nothing was scored: `make run HOME_DIR={old.path}` trains anew, and what is "
+        "published stays as it is until then."
+    ), score.err[-3000:]
     assert contents(old.published, "marts") == published
     said = summarize(settings(old.environment()))
-    for version in champions.values():
-        assert f"the champion {version} does not load any more: `make run` trains anew" in said
+    assert f"the champion {damaged} does not load any more: `make run` trains anew" in said
+    assert said.count("does not load") == 1
 
     run = old.run()
 

@@ -32,9 +32,9 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 def checked(
     instance: dg.DagsterInstance, outcome: str = "retrain", *, failed: tuple[str, ...] = ("features",),
-    evidence: str = "e1", crash: bool = False, decide: bool = True,
-) -> None:  # fmt: skip
-    """Record a run of the checks and of the decision, as the assets do."""
+    evidence: str = "e1", crash: bool = False, crash_later: bool = False, decide: bool = True, job: str = "score_leads",
+) -> str:  # fmt: skip
+    """Record a run of the checks and of the decision, as the assets do, and return its identifier."""
 
     @dg.asset(key=DRIFT, check_specs=[dg.AssetCheckSpec(name, asset=DRIFT) for name in CHECKS])
     def drift() -> Iterator[Any]:
@@ -50,7 +50,14 @@ def checked(
             metadata={"outcome": outcome, "reason": f"Because of {evidence}.", "evidence_id": evidence}
         )
 
-    dg.materialize([drift, retrain_decision] if decide else [drift], instance=instance, raise_on_error=not crash)
+    @dg.asset(deps=[DECISION])
+    def published() -> None:
+        if crash_later:
+            raise RuntimeError("the disk is full")
+
+    made = [drift, retrain_decision, published] if decide else [drift]
+    run = dg.Definitions(assets=made, jobs=[dg.define_asset_job(job)]).resolve_job_def(job)
+    return run.execute_in_process(instance=instance, raise_on_error=False).run_id
 
 
 def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult:
@@ -141,16 +148,41 @@ def test_quarantine_calls_a_person_once_and_starts_nothing(
 def test_a_crashed_check_is_not_a_failed_one(instance: dg.DagsterInstance) -> None:
     checked(instance, crash=True)
     assert latest_evaluation(instance, dg.AssetCheckKey(dg.AssetKey(DRIFT), "features")) is None
-    assert "no decision yet" in skipped(tick(instance))
+    assert "conversion: no decision yet: run " in skipped(tick(instance))
 
 
-def test_a_crash_does_not_hide_what_was_found_before(instance: dg.DagsterInstance) -> None:
+def test_a_run_that_failed_before_it_could_decide_calls_a_person_and_starts_nothing(
+    instance: dg.DagsterInstance, capsys: pytest.CaptureFixture[str]
+) -> None:
     checked(instance)
-    checked(instance, crash=True)
+    failed = checked(instance, crash=True)
     found = latest_evaluation(instance, dg.AssetCheckKey(dg.AssetKey(DRIFT), "features"))
     assert found is not None
-    assert found.failed
+    assert found.failed, "a crash does not hide what was found before"
+    result = tick(instance)
+    assert f"conversion: the last decision is that of run {found.run_id}: run {failed} failed" in skipped(result)
+    said = f"conversion needs a person: run {failed} failed at drift__conversion, before it could decide"
+    assert capsys.readouterr().err.count(said) == 1
+    # a person is told once
+    assert skipped(tick(instance, result.cursor))
+    assert "needs a person" not in capsys.readouterr().err
+    again = checked(instance, crash=True)
+    result = tick(instance, result.cursor)
+    assert f"run {again} failed at drift__conversion" in capsys.readouterr().err
+    # the next run that decides is believed
+    checked(instance)
+    assert keys(tick(instance, result.cursor)) == ["conversion-e1-0"]
+
+
+def test_a_failed_training_is_no_failed_check(instance: dg.DagsterInstance) -> None:
+    checked(instance)
+    checked(instance, crash=True, job=JOB)
     assert keys(tick(instance)) == ["conversion-e1-0"]
+
+
+def test_a_run_that_failed_after_it_had_decided_is_believed(instance: dg.DagsterInstance) -> None:
+    checked(instance, "wait", crash_later=True)
+    assert "conversion: Because of e1." in skipped(tick(instance))
 
 
 def test_a_decision_needs_a_check_of_the_same_run_that_failed(instance: dg.DagsterInstance) -> None:

@@ -144,6 +144,29 @@ def test_a_home_belongs_to_one_warehouse(
     refuse_other_warehouse(chosen(moved, first))
 
 
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("duckdb::memory:", "which would be a warehouse that is gone"),
+        ("duckdb:{there}", "which is a folder"),
+        ("duckdb:/dev/null", "which is a device or a pipe"),
+    ],
+)
+def test_a_warehouse_that_is_no_file_is_refused_as_what_it_is(address: str, found: str, tmp_path: Path) -> None:
+    address = address.format(there=tmp_path)
+    with pytest.raises(SettingError) as refused:
+        settings({"LEADLINE_WAREHOUSE": address, "LEADLINE_HOME": str(tmp_path / "home")})
+    assert str(refused.value).startswith(
+        f"LEADLINE_WAREHOUSE: expected duckdb:<path of a file>, found {address}, {found}"
+    )
+
+
+def test_a_folder_in_the_place_of_the_homes_warehouse_is_damage(tmp_path: Path) -> None:
+    address = f"duckdb:{tmp_path / 'warehouse.duckdb'}"
+    (tmp_path / "warehouse.duckdb").mkdir()
+    assert settings({"LEADLINE_WAREHOUSE": address, "LEADLINE_HOME": str(tmp_path)}).warehouse == address
+
+
 def test_what_a_home_belongs_to_is_written_when_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LEADLINE_HOME", "LEADLINE_WAREHOUSE", "DAGSTER_HOME", "LEADLINE_DBT_TARGET", "LEADLINE_DUCKDB_PATH"):
         monkeypatch.setenv(name, "")

@@ -156,6 +156,19 @@ class DuckDBConnection:
             [value for row in rows for value in row],
         )
 
+    @contextmanager
+    def altering(
+        self,
+        schema: str,  # noqa: ARG002 - of the shared interface
+        tables: Collection[str],  # noqa: ARG002 - of the shared interface
+        replaced: Collection[str] = (),  # noqa: ARG002 - of the shared interface
+        rekeyed: Collection[str] = (),  # noqa: ARG002 - of the shared interface
+    ) -> Iterator[None]:
+        """Run a transaction: nobody else holds the file, and what others have in it does not depend on a table."""
+        self.begin()
+        yield
+        self.commit()
+
     def change_key(
         self,
         schema: str,

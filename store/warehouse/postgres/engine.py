@@ -18,6 +18,7 @@ from store.addresses import FORM, AddressError, canonical, parsed, without_passw
 from store.warehouse.connection import Connection, Name, Scratch
 from store.warehouse.duckdb.engine import opened
 from store.warehouse.engine import Engine, Excerpt, Readers, WarehouseUnavailableError
+from store.warehouse.postgres.altering import altering
 from store.warehouse.postgres.marts import DatabaseReaders
 from store.warehouse.postgres.scratch import scratch
 
@@ -199,6 +200,12 @@ class PostgresConnection:
             cursor.adbc_ingest(
                 table, pa.table(dict(zip(columns, arrays, strict=True))), mode="append", db_schema_name=schema
             )
+
+    def altering(
+        self, schema: str, tables: Collection[str], replaced: Collection[str] = (), rekeyed: Collection[str] = ()
+    ) -> AbstractContextManager[None]:
+        """Lock the tables, once nobody else holds them, and keep the rights on what is replaced."""
+        return altering(self, schema, tables, replaced, rekeyed)
 
     def change_key(
         self,

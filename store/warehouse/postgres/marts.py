@@ -1,12 +1,12 @@
 """The marts of a PostgreSQL database: how a build reaches its readers, and the role by which they read."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from store.warehouse.connection import Connection
 from store.warehouse.engine import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
+from store.warehouse.postgres import locks
 
 READER = "leadline_reader"
 """A role without login that can read the published tables and nothing else; give it to those who log in."""
@@ -30,14 +30,6 @@ def confined(database: str) -> tuple[str, ...]:
         "revoke execute on function pg_logical_emit_message(boolean, text, text, boolean), "
         "pg_logical_emit_message(boolean, text, bytea, boolean) from public",
     )
-
-
-LOCK_ATTEMPTS, LOCK_SECONDS, PAUSE_SECONDS = 15, 3, 5
-"""How often a publication tries to lock its tables, how long each attempt may take, and the pause between two: two
-minutes in all. Readers who come during an attempt wait until it ends."""
-
-_HELD = ("55P03", "40P01")
-"""Codes of PostgreSQL: no lock in time, and a deadlock, for who waits for two tables may hold one of them."""
 
 
 class MartsHeldError(RuntimeError):
@@ -185,12 +177,13 @@ class DatabaseReaders(Readers):
                 _grant(connection, marts)
             connection.execute("commit")
         except Error as error:
-            if error.sqlstate not in _HELD:
+            if error.sqlstate not in locks.HELD:
                 raise
             connection.execute("rollback")
             raise MartsHeldError(
-                f"{_held(connection)} Nothing has changed: readers see the marts of before. Let these sessions end "
-                "their transactions, or end them by `select pg_terminate_backend(<pid>)`, and publish again."
+                f"{locks.held_by(connection, 'marts')} Nothing has changed: readers see the marts of before. Let "
+                "these sessions end their transactions, or end them by `select pg_terminate_backend(<pid>)`, and "
+                "publish again."
             ) from error
         return measure_standing(connection, names), {"schema": self.where}
 
@@ -198,7 +191,7 @@ class DatabaseReaders(Readers):
 def _replace(connection: Connection, built: str, marts: Sequence[Mart], warn: Callable[[str], None]) -> None:
     connection.execute("create schema if not exists marts")
     # readers are not blocked while this waits to write rows, so it may wait for all attempts at once
-    connection.execute(f"set local lock_timeout = '{LOCK_ATTEMPTS * LOCK_SECONDS}s'")
+    connection.execute(f"set local lock_timeout = '{locks.LOCK_ATTEMPTS * locks.LOCK_SECONDS}s'")
     # tables are filled first, so that readers are shut out only for the swap
     for mart in marts:
         if not mart.stays:
@@ -206,8 +199,8 @@ def _replace(connection: Connection, built: str, marts: Sequence[Mart], warn: Ca
             connection.execute(f"insert into marts.{mart.name}__next select * from {built}.{mart.name}")
         elif not mart.added:
             _bring_rows(connection, built, mart)
-    _shut_out_readers(
-        connection, [mart.name for mart in marts if mart.published and (mart.added or not mart.stays)], warn
+    locks.shut_out_readers(
+        connection, "marts", [mart.name for mart in marts if mart.published and (mart.added or not mart.stays)], warn
     )
     for mart in marts:
         if not mart.stays:
@@ -218,31 +211,6 @@ def _replace(connection: Connection, built: str, marts: Sequence[Mart], warn: Ca
             connection.execute(f"alter table marts.{mart.name} {columns}")
             _bring_rows(connection, built, mart)
         _describe(connection, built, mart.name)
-
-
-def _shut_out_readers(connection: Connection, names: Sequence[str], warn: Callable[[str], None]) -> None:
-    """Lock tables against readers; an attempt that fails undoes nothing that was filled before."""
-    from adbc_driver_manager import Error
-
-    if not names:
-        return
-    listed = ", ".join(f"marts.{name}" for name in names)
-    # PostgreSQL applies it to each table
-    connection.execute(f"set local lock_timeout = '{LOCK_SECONDS * 1000 // len(names)}ms'")
-    # the database may have a limit that ends idle transactions of readers
-    connection.execute("set local idle_in_transaction_session_timeout = 0")
-    connection.execute("savepoint filled")
-    for attempt in range(1, LOCK_ATTEMPTS + 1):
-        try:
-            connection.execute(f"lock table {listed} in access exclusive mode")
-            return
-        except Error as error:
-            if error.sqlstate not in _HELD or attempt == LOCK_ATTEMPTS:
-                raise
-            connection.execute("rollback to savepoint filled")
-        if attempt == 1:
-            warn(f"{_held(connection)} Trying {LOCK_ATTEMPTS - 1} times more, {PAUSE_SECONDS} seconds apart.")
-        time.sleep(PAUSE_SECONDS)
 
 
 def _bring_rows(connection: Connection, built: str, mart: Mart) -> None:
@@ -294,18 +262,6 @@ def _views_on(connection: Connection, name: str) -> list[str]:
         [f"marts.{name}"],
     ).fetchall()
     return [view for (view,) in found]
-
-
-def _held(connection: Connection) -> str:
-    found = connection.execute(
-        "select distinct activity.pid, cast(activity.usename as text) from pg_locks as locks "
-        "inner join pg_class as c on locks.relation = c.oid inner join pg_namespace as n on c.relnamespace = n.oid "
-        "inner join pg_stat_activity as activity on locks.pid = activity.pid "
-        "where n.nspname = 'marts' and locks.granted and activity.datname = current_database() "
-        "and activity.pid <> pg_backend_pid() order by 1"
-    ).fetchall()
-    holders = ", ".join(f"pid {pid} ({user})" for pid, user in found) or "sessions that have ended meanwhile"
-    return f"schema marts: expected to replace its tables, found them held by {holders}."
 
 
 def _grant(connection: Connection, marts: Sequence[Mart]) -> None:

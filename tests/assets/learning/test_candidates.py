@@ -470,6 +470,30 @@ def test_a_champion_without_a_census_scores_nothing_and_goes_with_the_next_refus
     )
 
 
+def test_a_champion_that_does_not_load_goes_with_the_next_refusal(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    (version,) = made.store.versions("conversion").iterdir()
+    made.run(training_set=UNTRAINABLE)
+    assert made.ask("select count(*) from ml.ml_champions") == [(1,)], "it loads"
+    with (version / PIPELINE).open("ab") as file:
+        file.write(b"more")
+
+    refused = made.run(training_set=UNTRAINABLE)
+    scored = made.score(at_the_clock(frame, 5, unlike=0))
+
+    assert refused.success
+    assert scored.success
+    assert made.ask("select event from ml.ml_champion_history order by number") == [("promoted",), ("retired",)]
+    ((reason,),) = made.ask("select unscored_reason from ml.ml_scoring_logs")
+    assert reason.startswith(
+        f"Nothing was won. The champion {version.name} does not load any more (models/conversion/{version.name}/"
+        f"{PIPELINE}: expected SHA-256 "
+    )
+    assert reason.endswith(") and scores no longer.")
+    assert made.ask("select reason from ml.ml_decisions order by decided_at desc limit 1") == [(reason,)]
+
+
 def test_advice_that_cannot_be_given_costs_no_refusal_its_record(
     tmp_path: Path, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:

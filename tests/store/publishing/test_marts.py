@@ -20,7 +20,7 @@ import pytest
 from store.places import PROJECT
 from store.publishing.publications import Publication
 from store.warehouse.engine import Standing
-from store.warehouse.postgres import marts as database_marts
+from store.warehouse.postgres import locks
 from store.warehouse.postgres.engine import PostgresConnection
 from store.warehouse.postgres.marts import READER, MartsHeldError, MartsRefusedError, confined
 from store.warehouse.warehouse import Warehouse
@@ -194,9 +194,9 @@ def test_the_docs_say_how_somebody_closes_a_database_of_theirs() -> None:
 
 def wait_for_readers(monkeypatch: pytest.MonkeyPatch, *, attempts: int) -> None:
     """Have a publication that readers hold up tried so often, each for a second and at once."""
-    monkeypatch.setattr(database_marts, "LOCK_ATTEMPTS", attempts)
-    monkeypatch.setattr(database_marts, "LOCK_SECONDS", 1)
-    monkeypatch.setattr(database_marts, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(locks, "LOCK_ATTEMPTS", attempts)
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(locks, "PAUSE_SECONDS", 0)
 
 
 def test_marts_are_published_with_comments_and_grants_that_outlast_the_swap(warehouse: Warehouse) -> None:

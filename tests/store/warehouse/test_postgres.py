@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import dagster as dg
 import duckdb
@@ -13,15 +14,18 @@ import pandas as pd
 import pytest
 from adbc_driver_manager import OperationalError
 
+from models.decisions.promotion import SAME_VERSION, Decision, UntrainableEvidence
 from models.decisions.retraining import RetrainDecision, RetrainEvidence
+from models.untrainable import Untrainable
 from models.versions.candidate import Candidate
 from store.ledger.champions import RETIRED, VOUCHED_ANEW, follow, promote
-from store.ledger.decisions import record_decision
+from store.ledger.decisions import record_decision, why_no_champion
 from store.ledger.measurements import LOOK, SourceFigure, record_source_health
 from store.ledger.predictions import add_predictions
 from store.ledger.schema import TABLES, ensure
 from store.warehouse.connection import Connection, columns_of, insert_rows, table_exists
-from store.warehouse.engine import Excerpt, WarehouseUnavailableError
+from store.warehouse.engine import AlterationRefusedError, Excerpt, WarehouseUnavailableError
+from store.warehouse.postgres import locks
 from store.warehouse.postgres.engine import PostgresConnection
 from store.warehouse.warehouse import NoExtractionError, Warehouse
 from tests.postgres import database, execute, rows
@@ -84,6 +88,69 @@ def test_an_excerpt_is_copied_with_its_types(warehouse: Warehouse, count: int) -
         if kept:
             first = analysis.execute("select value from features.view where lead_id = 'lead 1'").fetchall()
             assert first == [(Decimal("0.25"),)]
+
+
+EARLIER = (
+    "create schema ml",
+    "create table ml.ml_champions (model text primary key, version text not null, artifact text not null, "
+    "manifest_sha256 text not null, promoted_at timestamptz not null)",
+    "insert into ml.ml_champions values ('conversion', 'v1', 'v1', 'a', timestamptz '2026-01-01')",
+    "create table ml.ml_decisions (run_id text, model text, kind text, version text, evidence text, rule text, "
+    "outcome text, reason text, decided_at timestamptz, primary key (run_id, model, kind))",
+)
+"""A part of a ledger as an earlier state made it."""
+
+
+def test_what_others_have_built_on_an_earlier_ledger_is_named_and_nothing_is_changed(warehouse: Warehouse) -> None:
+    execute(
+        warehouse, *EARLIER, "create schema bi", "create view bi.champions as select * from ml.ml_champions",
+        "create view bi.decisions as select run_id, reason from ml.ml_decisions group by run_id, model, kind",
+    )  # fmt: skip
+    before = rows(warehouse, "select table_name, table_type from information_schema.tables where table_schema = 'ml'")
+    for blocked, table in (("bi.champions", "ml_champions"), ("bi.decisions", "ml_decisions")):
+        with warehouse.connect() as connection, pytest.raises(AlterationRefusedError) as refused:
+            ensure(connection)
+        assert str(refused.value).startswith(f"ml.{table}: expected nothing of others that is built on it")
+        assert f"found {blocked}. Keep the definition" in str(refused.value)
+        found = "select table_name, table_type from information_schema.tables where table_schema = 'ml'"
+        assert rows(warehouse, found) == before
+        execute(warehouse, f"drop view {blocked}")
+    with warehouse.connect() as connection:
+        ensure(connection)
+    assert rows(warehouse, "select model, version from ml.ml_champions") == [("conversion", "v1")]
+
+
+def test_who_could_read_a_table_can_read_the_view_that_takes_its_place(warehouse: Warehouse) -> None:
+    role = f"reader_{uuid4().hex[:12]}"
+    execute(
+        warehouse, *EARLIER, f"create role {role}", f"grant select (model) on ml.ml_champions to {role}",
+        "grant select on ml.ml_champions to public",
+    )  # fmt: skip
+    with warehouse.connect() as connection:
+        ensure(connection)
+    may = "has_table_privilege('{0}', 'ml.{1}', 'select'), has_column_privilege('{0}', 'ml.{1}', 'model', 'select')"
+    assert rows(warehouse, f"select {may.format(role, 'ml_champions')}") == [(True, True)]
+    assert rows(warehouse, f"select {may.format(role, 'ml_champion_history')}") == [(False, False)]
+    execute(warehouse, "revoke select on ml.ml_champions from public")
+    assert rows(warehouse, f"select {may.format(role, 'ml_champions')}") == [(False, True)]
+    execute(warehouse, f"drop owned by {role}", f"drop role {role}")
+
+
+def test_an_earlier_ledger_that_others_hold_is_refused_in_time(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "LOCK_ATTEMPTS", 2)
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(locks, "PAUSE_SECONDS", 0)
+    execute(warehouse, *EARLIER)
+    with warehouse.connect() as reader, warehouse.connect() as connection:
+        reader.begin()
+        ((pid,),) = reader.execute("select pg_backend_pid() from ml.ml_champions").fetchall()
+        with pytest.raises(AlterationRefusedError, match=f"found them held by pid {pid} .* Nothing has changed"):
+            ensure(connection)
+        reader.rollback()
+        ensure(connection)
+        assert connection.execute("select version from ml.ml_champions").fetchall() == [("v1",)]
 
 
 def test_what_is_not_committed_is_not_there(warehouse: Warehouse) -> None:
@@ -219,6 +286,23 @@ def test_a_decision_replaces_that_of_the_same_run_and_version(connection: Connec
         record_decision(connection, "run", evidence, decision, CLOCK)
     found = connection.execute("select version, reason, decided_at from ml.ml_decisions order by version").fetchall()
     assert found == [("v1", "second", CLOCK), ("v2", "of another candidate", CLOCK)]
+
+
+def test_a_step_that_runs_again_keeps_its_promotion(connection: Connection) -> None:
+    ensure(connection)
+    untrainable = Untrainable(reason="", horizon_matters=False)
+    evidence = UntrainableEvidence(model="conversion", horizon_days=90, untrainable=untrainable)
+    promoted, same = (
+        Decision("promote", "first_champion", "It is good."),
+        Decision("keep", SAME_VERSION, "It is there."),
+    )
+    for run, decision in (("a", promoted), ("a", same), ("b", same), ("c", same)):
+        # all at one moment
+        record_decision(connection, run, evidence, decision, CLOCK)
+    found = connection.execute("select run_id, rule from ml.ml_decisions order by run_id").fetchall()
+    assert found == [("a", "first_champion"), ("b", SAME_VERSION), ("c", SAME_VERSION)]
+    connection.execute("update ml.ml_decisions set reason = run_id")
+    assert why_no_champion(connection, "conversion") == "c", "the last of those of one moment is always the same"
 
 
 def test_the_history_of_champions_only_grows_and_its_last_row_is_the_champion(connection: Connection) -> None:
