@@ -142,8 +142,10 @@ def fingerprint(declaration: ModelDeclaration) -> str:
         "grades": dict(declaration.grades),
         "seed": declaration.seed,
         "pipeline": parameters,
-        # a declaration of one estimator has the fingerprint that it always had
+        # a declaration of one estimator and of all observations has the fingerprint that it always had
         **({"estimators": others} if others else {}),
+        **({"scope": declaration.scope} if declaration.scope else {}),
+        **({"rule": declaration.rule} if declaration.rule else {}),
     }
     return hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()
 

@@ -43,7 +43,7 @@ def summarize(current: Settings) -> str:
             *_labels(current, extraction.as_of),
             *(_model(connection, artifacts, name) for name in DECLARATIONS),
             _source(connection, first=extraction.load_number == 1),
-            *(_drift(connection, name) for name in DECLARATIONS),
+            *(line for name in DECLARATIONS for line in _drift(connection, name)),
         ]
     return "\n".join(["", *parts, "", *_places(current, warehouse, artifacts), "", *_next_steps(current), ""])
 
@@ -51,16 +51,21 @@ def summarize(current: Settings) -> str:
 def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     """Return what was scored, if anything, and why the rest was not; of nothing scored the latter says so first."""
     found = connection.execute(
-        "select model, scored, unscored_reason, outside_training from ml.ml_scoring_logs "
+        "select model, version, unscored_reason, outside_training from ml.ml_scoring_logs "
         "where as_of = (select as_of from raw.extraction)"
     ).fetchall()
     logs = {model: log for model, *log in found}
-    scoring = [name for name in DECLARATIONS if name in logs and logs[name][0]]
+    scoring = [name for name in DECLARATIONS if name in logs and logs[name][0] is not None]
     open_leads, scored, value = connection.execute(
         "select count(*), count(coalesce(conversion_model_version, action_model_version)), sum(expected_value) "
         "from marts.lead_scores"
     ).fetchall()[0]
-    unscored = [f"unscored   {name}: {reason}" for name, (_, reason, _) in sorted(logs.items()) if reason is not None]
+    unscored = [
+        f"unscored   {name}: {reason}"
+        for name, (_, reason, _) in sorted(logs.items())
+        # where a rule does without the model, nothing is missing
+        if reason is not None and not DECLARATIONS[name].rule
+    ]
     if not scored:
         of = f"none of {open_leads:,} open leads has a score" if open_leads else "no lead is open"
         return [], [f"scored     nothing is scored: {of}, as of {clock}", *unscored]
@@ -71,7 +76,8 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
         "select next_best_action, count(*) from marts.lead_scores where next_best_action is not null "
         "group by next_best_action order by 2 desc, 1"
     ).fetchall()
-    by = "" if len(scoring) == len(DECLARATIONS) else f" by {', '.join(scoring)} alone"
+    needed = {name for name, each in DECLARATIONS.items() if not each.rule}
+    by = "" if needed <= set(scoring) else f" by {', '.join(scoring)} alone"
     worth = "" if value is None else f"; expected value {value:,.0f}"
     lines = [f"scored     {scored:,} of {open_leads:,} open leads{by}, as of {clock}{worth}"]
     if by_grade:
@@ -126,12 +132,14 @@ def _model(connection: Connection, artifacts: ArtifactStore, name: str) -> str:
     if row is None:
         return f"model      {name}: never trained; run the job whole_loop"
     outcome, reason, version, metrics, baseline, missed, champion, census, evidence = row
+    if not champion and DECLARATIONS[name].rule:
+        return f"model      {' '.join(filter(None, (name, version)))}: not taken: {reason}"
     why = f"{reason} The champion is {champion}." if champion else "see unscored above. There is no champion."
     if version is None:
         return f"model      {name}: not trained: {why}"
     measured, trivial = json.loads(metrics), json.loads(baseline)
     figures = ", ".join(
-        f"{metric} {value:.3f} (baseline {trivial[metric]:.3f})"
+        f"{metric} {_figure(value)} (baseline {_figure(trivial[metric])})"
         for metric, value in measured.items()
         if isinstance(value, float) and isinstance(trivial.get(metric), float) and value != trivial[metric]
     )
@@ -151,6 +159,10 @@ def _model(connection: Connection, artifacts: ArtifactStore, name: str) -> str:
             "stays as it is until then"
         )
     return "\n".join(lines)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
 
 
 def _confirmed(evidence: dict[str, Any]) -> str:
@@ -217,14 +229,16 @@ def _source(connection: Connection, *, first: bool) -> str:
     return f"health     the source delivers what it delivered before{without}"
 
 
-def _drift(connection: Connection, name: str) -> str:
+def _drift(connection: Connection, name: str) -> list[str]:
     row = connection.execute(
-        "select outcome, reason from ml.ml_decisions where model = $1 and kind = 'retraining' "
+        "select outcome, reason, rule from ml.ml_decisions where model = $1 and kind = 'retraining' "
         "order by decided_at desc limit 1",
         [name],
     ).fetchone()
     if row is None:
-        return f"drift      {name}: not measured yet"
+        return [f"drift      {name}: not measured yet"]
+    if row[2] == "no_champion" and DECLARATIONS[name].rule:
+        return []
     worst = connection.execute(
         "select feature, value from ml.ml_drift_logs "
         "where model = $1 and check_name = 'features' and statistic = 'psi' "
@@ -234,7 +248,7 @@ def _drift(connection: Connection, name: str) -> str:
     moved = "nothing to measure" if worst is None else "no feature has moved"
     if worst is not None and worst[1] > 0:
         moved = f"{worst[0]} has moved most, by a PSI of {worst[1]:.3f}"
-    return f"drift      {name}: {moved}; {row[0]}: {row[1]}"
+    return [f"drift      {name}: {moved}; {row[0]}: {row[1]}"]
 
 
 def _places(current: Settings, warehouse: Warehouse, artifacts: ArtifactStore) -> list[str]:

@@ -25,16 +25,33 @@ COLUMNS = {
     "conversion": ("conversion_probability", "conversion_model_version", "conversion_unscored_reason"),
     "next_best_action": ("action_confidence", "action_model_version", "action_unscored_reason"),
 }
-"""Of each model: the columns of its probability, of its version, and of why it has not scored."""
+"""Of each model without which leads have no score: the columns of its probability, of its version, and of why it has
+not scored. Where `deal_value` says nothing a rule does, so that nothing is lost."""
 
 APPEND_ONLY = {
     HISTORY: (
-        "published.lead_id = built.lead_id and published.as_of = built.as_of "
-        "and published.conversion_model_version is not distinct from built.conversion_model_version "
-        "and published.action_model_version is not distinct from built.action_model_version"
+        ("lead_id", "as_of"),
+        ("conversion_model_version", "action_model_version", "value_model_version"),
     )
 }
-"""Tables to which builds add rows and never change one, and when a row that is published is one that was built."""
+"""Tables to which builds add rows and never change one, and the columns by which a row is known: those that are never
+null, which an engine can hash, and the others."""
+
+
+def is_same_row(name: str, columns: Iterable[str]) -> str:
+    """Return when a row of an append-only table that is published is one that was built, as a condition in SQL.
+
+    Parameters
+    ----------
+    name : str
+    columns : iterable of str
+        Those that both have: an earlier state may lack one.
+    """
+    there, (never_null, others) = set(columns), APPEND_ONLY[name]
+    return " and ".join(
+        [f"published.{each} = built.{each}" for each in never_null]
+        + [f"published.{each} is not distinct from built.{each}" for each in others if each in there]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

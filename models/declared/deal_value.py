@@ -1,0 +1,70 @@
+"""The declaration of the deal value model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.declared.lead_features import LEAD_FEATURES, SILENCE
+from models.declaring.declaration import ModelDeclaration, RequiredFacts
+from models.declaring.policies import COST_GATES, DriftPolicy
+from models.tasks.regression import Regression
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+
+def estimator() -> BaseEstimator:
+    """Return small boosted trees, which learn the squared error: what is predicted is added up, so the mean must hold.
+
+    Of nine settings (squared error and gamma deviance; 7 and 15 leaves; leaves of 20 and 50 rows; 100 to 300 trees; all
+    features and three tenths of them per split) this one had the lowest mean absolute error, or all but the lowest, in
+    cross-validation of three folds by lead, over the observations with an open proposal of two simulated companies
+    (seeds 7 and 101: 6,900 rows of 1,378 leads, 6,500 of 1,313). So it had on seed 7 where amounts were cut by up to two
+    fifths at random when they were won. A heavier tail than that of these companies was not tried. Where amounts are won
+    as they were stated, no setting came near the rule: 10,300 and 9,600 against its 4,600 and 4,500. A ridge regression
+    lies between them there (9,000 on seed 7), and about level with the trees where amounts were cut, so it earns nothing
+    where a model may be taken.
+    """
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return HistGradientBoostingRegressor(
+        learning_rate=0.1,
+        max_iter=100,
+        max_leaf_nodes=7,
+        min_samples_leaf=20,
+        l2_regularization=1.0,
+        early_stopping=False,
+    )
+
+
+DEAL_VALUE = ModelDeclaration(
+    name="deal_value",
+    description="Amount of the project that is won, where one is, of leads with an open proposal.",
+    owner="team:sales-analytics",
+    feature_view=LEAD_FEATURES,
+    scope="open_proposals_count > 0",
+    rule="the amount of the latest open project",
+    drift=DriftPolicy(shown_only=LEAD_FEATURES.drifting),
+    label="deal_value",
+    label_column="deal_value",
+    horizon_days=90,
+    task=Regression(("deal_value",)),
+    estimator=estimator,
+    row_weight=SILENCE,
+    primary_metric="mae",
+    # few leads in many folds: the spread of an error in money is wider than that of an area under a curve
+    gates={"r2": 0.5, **COST_GATES, "cv_spread": 0.2},
+    requires=(
+        RequiredFacts(
+            condition="fact = 'project_closed' and outcome = 'won' and value > 0",
+            absent=(
+                "No project was won for an amount in the whole source, so nothing tells what a win is worth. Map the "
+                "value of projects."
+            ),
+        ),
+    ),
+    # the amount of an open proposal may be the very amount that is won, honestly: what a model may gain by an amount
+    # that was entered later, the rule beside it gains as well
+    max_skill=1.0,
+    max_skill_alone=1.0,
+)
