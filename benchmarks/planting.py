@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SUBJECT = Subject(
     view=("features", "lead_features"),
     key="lead_id",
-    labels=(("labels", "conversion"), ("labels", "next_action")),
+    labels=(("labels", "conversion"), ("labels", "deal_value"), ("labels", "next_action")),
     at_census=(("intermediate", "lead_values"),),
 )
 _DATABASE = re.compile(r'"[^"]+"(\."[^"]+"\."[^"]+")')

@@ -37,9 +37,9 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         kinds={"scikitlearn", "duckdb"},
         owners=[declaration.owner],
         description=(
-            f"The champion's {declaration.task.quantity} for every open {view.entity.name} {about}at the clock, with reasons. "
-            f"Keyed by model, version, {view.entity.name}, as_of and target: what was scored already is not scored "
-            "again."
+            f"The champion's {declaration.task.quantity} for every open {view.entity.name} {about}at the clock, with "
+            f"reasons. Keyed by model, version, {view.entity.name}, as_of and target: what was scored already is not "
+            "scored again."
         ),
         check_specs=[
             dg.AssetCheckSpec(

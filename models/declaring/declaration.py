@@ -76,8 +76,8 @@ class ModelDeclaration:
         What is predicted (`models.tasks`), with the names of its outcomes.
     estimator : callable
         Returns an unfitted scikit-learn classifier, or regressor. It receives numeric columns with missing values (an
-        estimator that cannot take them is declared as a pipeline with its own imputer). Every ``random_state`` in it is
-        set from `seed`.
+        estimator that cannot take them is declared as a `models.pickled.estimators.WeightedPipeline` with its own
+        imputer). Every ``random_state`` in it is set from `seed`.
     estimators : mapping of str to callable
         Further estimators by name. Each is compared with `estimator` on validation rows inside the training side, and
         the one that beats it beyond noise is measured on the held-out rows and published in its place.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from models.pickled.scaling import Scaling
@@ -115,3 +116,17 @@ class ScaledClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+
+class WeightedPipeline(Pipeline):  # type: ignore[misc]
+    """A pipeline whose last step weighs rows, for estimators that cannot take missing values as they are."""
+
+    def fit(
+        self,
+        X: Any,  # noqa: N803 (scikit-learn's interface)
+        y: Any = None,
+        sample_weight: np.ndarray | None = None,
+    ) -> WeightedPipeline:
+        """Fit all steps, the last one with the weights."""
+        super().fit(X, y, **{f"{self.steps[-1][0]}__sample_weight": sample_weight})
+        return self

@@ -19,10 +19,12 @@ VARIABLES = {
     **CLOSES,
     "silence_closes_after_days": 30,
     "conversion_horizon_days": 30,
+    "deal_value_horizon_days": 30,
 }
 PAST = {
     "features.lead_features": f"select * from features.lead_features where as_of <= '{T}'",
     "labels.conversion": f"select * from labels.conversion where matures_at <= '{T}'",
+    "labels.deal_value": f"select * from labels.deal_value where matures_at <= '{T}'",
     # a success after T is no part of the past
     "labels.next_action": "select lead_id, as_of, matures_at, next_action, "
     f"case when succeeded_at < '{T}' then succeeded_at end as succeeded_at "
@@ -118,5 +120,5 @@ def _past_rows(crm: Crm, folder: Path, scratch: Path) -> dict[str, list[Any]]:
     folder.mkdir()
     warehouse = DuckDB(folder)
     warehouse.load(crm)
-    warehouse.dbt("run", scratch, VARIABLES, "--select", "+lead_features +conversion +next_action")
+    warehouse.dbt("run", scratch, VARIABLES, "--select", "+lead_features +conversion +deal_value +next_action")
     return {table: sorted(warehouse.rows(query), key=lambda row: row[:2]) for table, query in PAST.items()}

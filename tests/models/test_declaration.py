@@ -130,7 +130,7 @@ def test_models_that_learn_from_one_label_have_its_horizon():
 
 
 def test_registry_names_what_is_declared():
-    assert list(DECLARATIONS) == ["conversion", "next_best_action"]
+    assert list(DECLARATIONS) == ["conversion", "deal_value", "next_best_action"]
 
 
 def test_fingerprint_is_equal_in_every_process():
