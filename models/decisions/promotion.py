@@ -386,8 +386,8 @@ def _rule_stays(evidence: PromotionEvidence) -> Decision | None:
                 RULE_NOT_BEATEN,
                 f"The rule, {evidence.rule}, is as good or better: {evidence.words.get(name, name)} "
                 f"{_amount(beside.rule[name].value)} against {_amount(beside.model[name].value)} of "
-                f"{evidence.version} on {beside.rows:,} rows of the census (the version is better by "
-                f"{_amount(better.value)}, {_amount(better.lower)} to {_amount(better.upper)}); {stays}.",
+                f"{evidence.version} on {beside.rows:,} rows of the census, better by {_amount(better.value)} "
+                f"({_amount(better.lower)} to {_amount(better.upper)}); {stays}.",
             )
     return None
 

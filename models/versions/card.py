@@ -171,8 +171,8 @@ def census_table(evaluation: Evaluation) -> str:
     ]
     beside = census.beside_rule
     return (
-        f"## Census\n\nEverything that was open at {', '.join(census.clocks)} ({census.rows:,} rows of "
-        f"{census.entities:,}), by a pipeline that knew nothing of what came after: {figures}; "
+        f"## Census\n\nAll in scope that was open at {', '.join(census.clocks)} and has a label ({census.rows:,} "
+        f"rows of {census.entities:,}), by a pipeline that knew nothing of what came after: {figures}; "
         f"{task.loss_words} of the best constant {_number(census.trivial_loss)}.{worth}\n\n"
         + markdown_table(("by", "", "rows", "outcome", "expected", "happened", "difference"), rows)
         + "\n\n"

@@ -25,8 +25,8 @@ COLUMNS = {
     "conversion": ("conversion_probability", "conversion_model_version", "conversion_unscored_reason"),
     "next_best_action": ("action_confidence", "action_model_version", "action_unscored_reason"),
 }
-"""Of each model without which leads have no score: the columns of its probability, of its version, and of why it has
-not scored. Where `deal_value` says nothing a rule does, so that nothing is lost."""
+"""Of each model that no rule can stand in for: the columns of its probability, of its version, and of why it has not
+scored."""
 
 APPEND_ONLY = {
     HISTORY: (
