@@ -60,11 +60,12 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
         "select count(*), count(coalesce(conversion_model_version, action_model_version)), sum(expected_value) "
         "from marts.lead_scores"
     ).fetchall()[0]
+    # where a rule does without a model, nothing is missing
+    needed = {name for name, each in DECLARATIONS.items() if not each.rule}
     unscored = [
         f"unscored   {name}: {reason}"
         for name, (_, reason, _) in sorted(logs.items())
-        # where a rule does without the model, nothing is missing
-        if reason is not None and not DECLARATIONS[name].rule
+        if reason is not None and name in needed
     ]
     if not scored:
         of = f"none of {open_leads:,} open leads has a score" if open_leads else "no lead is open"
@@ -76,7 +77,6 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
         "select next_best_action, count(*) from marts.lead_scores where next_best_action is not null "
         "group by next_best_action order by 2 desc, 1"
     ).fetchall()
-    needed = {name for name, each in DECLARATIONS.items() if not each.rule}
     by = "" if needed <= set(scoring) else f" by {', '.join(scoring)} alone"
     worth = "" if value is None else f"; expected value {value:,.0f}"
     lines = [f"scored     {scored:,} of {open_leads:,} open leads{by}, as of {clock}{worth}"]
