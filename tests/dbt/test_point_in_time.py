@@ -112,7 +112,8 @@ def test_the_future_does_not_reach_the_past(tmp_path: Path, scratch: Path) -> No
         assert changed != crm
         found = _past_rows(changed, tmp_path / change.__name__, scratch)
         for table, rows in expected.items():
-            assert len(rows) > 100, f"{table}: too few past rows to tell"
+            # few of the observations are won
+            assert len(rows) > (20 if table == "labels.deal_value" else 100), f"{table}: too few past rows to tell"
             assert found[table] == rows, f"{table}: {change.__name__} facts known at {T} or later changed the past"
 
 

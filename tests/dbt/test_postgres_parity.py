@@ -187,7 +187,7 @@ def _built_on_both(
     found, expected = tables(postgres, map(_on_postgres, SCHEMAS)), tables(duck, SCHEMAS)
     found = {table.replace(_on_postgres("marts"), "marts"): columns for table, columns in found.items()}
     assert _kinds(found) == _kinds(expected)
-    assert len(expected) == 6
+    assert len(expected) == 7
     raw = [Table(f"raw.{name}", [_key(name)], list(columns)) for name, columns in COLUMNS.items()]
     built = [
         Table(

@@ -58,7 +58,8 @@ def test_nothing_else_is_learnt_from_or_measured_on(own: Home, warehouse: Wareho
     assert recent[0] is not None
     assert recent[1] is not None
     for whole, scoped in (learnt, open_then, [in_order(each) for each in recent if each is not None]):
-        assert_frame_equal(scoped, inside(whole))
+        # which column is null somewhere decides how pandas holds its integers
+        assert_frame_equal(scoped, inside(whole), check_dtype=False)
 
 
 def test_nothing_else_is_watched(own: Home, warehouse: Warehouse) -> None:
