@@ -25,7 +25,7 @@ from store.features.compiled import microseconds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MODELS = "+lead_features +conversion +next_action +feature_clock"
+MODELS = "+lead_features +conversion +deal_value +next_action +feature_clock"
 DAY = timedelta(days=1)
 COMPARED = "features.lead_features"
 KNOWN = {

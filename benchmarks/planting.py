@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from benchmarks.planted_leaks import Leak
     from store.warehouse.connection import Connection, Model
 
-SUBJECT = Subject(feature_view=LEAD_FEATURES, labels=(("labels", "conversion"), ("labels", "next_action")))
+SUBJECT = Subject(
+    feature_view=LEAD_FEATURES,
+    labels=(("labels", "conversion"), ("labels", "deal_value"), ("labels", "next_action")),
+)
 _DATABASE = re.compile(r'"[^"]+"(\."[^"]+"\."[^"]+")')
 _LAST = re.compile(r"select \* from (\w+)\s*$")
 

@@ -68,9 +68,11 @@ END = datetime(2026, 10, 1, tzinfo=UTC)
 LOOKS = ((30, 3), (60, 5), (240, 15))
 """Until which day after the change is looked how often, in days. Quiet days are looked at one by one."""
 
+WATCHED = {name: each for name, each in DECLARATIONS.items() if not each.rule}
+"""The models that have a champion in every company: none that a rule does without."""
+
 WITHOUT_AGE = {
-    name: replace(each, retrain=replace(each.retrain, max_champion_age_days=3650))
-    for name, each in DECLARATIONS.items()
+    name: replace(each, retrain=replace(each.retrain, max_champion_age_days=3650)) for name, each in WATCHED.items()
 }
 """The declarations, whose champions do not grow too old."""
 
@@ -109,8 +111,8 @@ class Watch:
     seed: int
     scenario: str | None
     failed: dict[str, int] = field(default_factory=dict)
-    retrained: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in DECLARATIONS})
-    promoted: dict[str, list[bool]] = field(default_factory=lambda: {name: [] for name in DECLARATIONS})
+    retrained: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in WATCHED})
+    promoted: dict[str, list[bool]] = field(default_factory=lambda: {name: [] for name in WATCHED})
     quarantined: int | None = None
     without_champion: tuple[str, ...] = ()
     subjects: dict[str, str] = field(default_factory=dict)
@@ -120,7 +122,7 @@ class Watch:
 
 def run() -> Report:
     """Watch every scenario with every seed."""
-    return report(watch_all(range(FIRST_SEED, FIRST_SEED + SEEDS), SCENARIOS, tuple(DECLARATIONS)))
+    return report(watch_all(range(FIRST_SEED, FIRST_SEED + SEEDS), SCENARIOS, tuple(WATCHED)))
 
 
 def watch_all(seeds: Iterable[int], scenarios: Sequence[str], names: Sequence[str]) -> list[Watch]:
@@ -220,7 +222,7 @@ class Company:
 
         frame = self.connection.execute(
             f"select features.*, labels.{declaration.label_column}{_success(declaration)} "
-            f"from features.{declaration.feature_view.name} as features "
+            f"from {declaration.observations} as features "
             f"inner join labels.{declaration.label} as labels using (lead_id, as_of) where labels.matures_at <= $clock",
             {"clock": clock},
         ).df()
@@ -336,7 +338,7 @@ def report(watches: Sequence[Watch]) -> Report:
         subjects = Counter(f"{name} ({subject})" for watch in seen for name, subject in watch.subjects.items())
         details.append("  moved most: " + ", ".join(f"{name} {n}" for name, n in subjects.most_common(6)))
         expected = 1 if scenario in ASKS_FOR_TRAINING else 0
-        for name in DECLARATIONS:
+        for name in WATCHED:
             trained = [len(watch.retrained[name]) for watch in seen]
             details.append(f"  {name}: trainings by seed {_counts(trained)}")
         kept = sum(_as_expected(watch, expected) for watch in seen)
@@ -363,7 +365,7 @@ def _rows_of(seen: Sequence[Watch]) -> list[str]:
     rows = [(f"  {name}", *_spread([watch.failed[name] for watch in seen if name in watch.failed])) for name in names]
     rows += [
         (f"  {name}: retrained", *_spread([day for watch in seen for day in watch.retrained[name]]))
-        for name in DECLARATIONS
+        for name in WATCHED
         if any(watch.retrained[name] for watch in seen)
     ]
     stopped = [watch.quarantined for watch in seen if watch.quarantined is not None]
@@ -399,7 +401,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scenarios", description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="how many (default: %(default)s)")
     parser.add_argument("--scenarios", nargs="*", choices=SCENARIOS, default=SCENARIOS)
-    parser.add_argument("--models", nargs="*", choices=DECLARATIONS, default=tuple(DECLARATIONS))
+    parser.add_argument("--models", nargs="*", choices=WATCHED, default=tuple(WATCHED))
     chosen = parser.parse_args(arguments)
     found = report(watch_all(range(FIRST_SEED, FIRST_SEED + chosen.seeds), chosen.scenarios, chosen.models))
     sys.stdout.write("\n".join([*found.details, "", *table([figure.cells() for figure in found.figures])]) + "\n")

@@ -19,6 +19,7 @@ VARIABLES = {
     "closing_outcomes": CLOSING_OUTCOMES,
     "silence_closes_after_days": None,
     "conversion_horizon_days": 30,
+    "deal_value_horizon_days": 30,
     "next_action_horizon_days": 7,
 }
 
@@ -27,6 +28,6 @@ def built(kind: DuckDB | Postgres, scratch: Path, *, leads: int = LEADS, **varia
     """Fill a warehouse with a random CRM, and let dbt build features and labels."""
     given = {**VARIABLES, **variables}
     kind.load(random_crm(seed=7, leads=leads))
-    kind.dbt("run", scratch, given, "--select", "+lead_features +conversion +next_action +lead_values")
+    kind.dbt("run", scratch, given, "--select", "+lead_features +conversion +deal_value +next_action +lead_values")
     address = f"duckdb:{kind.path}" if isinstance(kind, DuckDB) else kind.address
     return Store(Warehouse(address=address), of_run(scratch / kind.target, given))

@@ -109,7 +109,9 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             pointer = connection.execute(
                 "select version from ml.ml_champions where model = $1", [declaration.name]
             ).fetchone()
-        log = context.log.warning if decision.outcome == "refuse" else context.log.info
+        # where a rule does without the model, a refusal costs nothing
+        lacks = decision.outcome == "refuse" and not declaration.rule
+        log = context.log.warning if lacks else context.log.info
         log(f"{declaration.name}: {decision.outcome}. {decision.reason}")
         return dg.MaterializeResult(
             metadata={

@@ -3,6 +3,7 @@
 Observations are point-in-time, so one build of the features can be measured at every clock up to its own.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -84,7 +85,7 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             )
             return
         compared = reference(declaration, champion)
-        with warehouse.analyze(*_read(declaration, champion, compared, as_of)) as analysis:
+        with warehouse.analyze(*_read(declaration, champion, compared, as_of, there)) as analysis:
             evidence = measure_drift(analysis, declaration, champion, clock=as_of, reference=compared)
             sample = _sample(analysis, declaration, evidence)
         verdicts = judge(evidence, declaration.drift, max_age_days=declaration.retrain.max_champion_age_days)
@@ -124,15 +125,26 @@ def _nothing_to_measure(declaration: ModelDeclaration, champion: Candidate | Non
 
 
 def _read(
-    declaration: ModelDeclaration, champion: Candidate, compared: Reference, clock: datetime
+    declaration: ModelDeclaration, champion: Candidate, compared: Reference, clock: datetime, columns: Sequence[str]
 ) -> tuple[Excerpt, Excerpt]:
-    """Return what `measure` reads: both windows, and the observations since the training with their labels."""
+    """Return what `measure` reads: both windows, and the observations since the training with their labels.
+
+    Where a model has a scope, also by which columns it is known, and of which observations labels may be new.
+    """
     view = declaration.feature_view
     first = min(compared.trained_at, clock) - timedelta(days=declaration.drift.window_days)
+    of_scope = [name for name in columns if re.search(rf"\b{re.escape(name)}\b", declaration.scope)]
+    if declaration.scope:
+        first = min(first, compared.last_as_of)
     since = f"as_of > timestamp with time zone '{first.isoformat()}'"
     kind = [name for name in view.not_features if name == OBSERVATION_KIND]
     return (
-        Excerpt(view.schema, view.name, [view.key, "as_of", *kind, *champion.features], since),
+        Excerpt(
+            view.schema,
+            view.name,
+            [*dict.fromkeys((view.key, "as_of", *kind, *champion.features, *of_scope))],
+            since,
+        ),
         Excerpt("labels", declaration.label),
     )
 

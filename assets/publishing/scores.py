@@ -28,6 +28,7 @@ always do, for their age is one at which no outcome is known yet."""
 def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
     """Return the asset that scores what is open with the champion of a model."""
     view = declaration.feature_view
+    about = f"with {declaration.scope} " if declaration.scope else ""
 
     @dg.asset(
         key=keys.scores(declaration.name),
@@ -36,9 +37,9 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         kinds={"scikitlearn", "duckdb"},
         owners=[declaration.owner],
         description=(
-            f"The champion's {declaration.task.quantity} for every open {view.entity.name} at the clock, with reasons. "
-            f"Keyed by model, version, {view.entity.name}, as_of and target: what was scored already is not scored "
-            "again."
+            f"The champion's {declaration.task.quantity} for every open {view.entity.name} {about}at the clock, with "
+            f"reasons. Keyed by model, version, {view.entity.name}, as_of and target: what was scored already is not "
+            "scored again."
         ),
         check_specs=[
             dg.AssetCheckSpec(
@@ -74,10 +75,10 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 )
             champion = load_champion(connection, artifacts, declaration.name)
             open_entities = connection.execute(
-                f"select count(*) from {view.schema}.{view.name} where as_of = $1", [as_of]
+                f"select count(*) from {declaration.observations} as features where as_of = $1", [as_of]
             ).fetchall()[0][0]
             unscored = connection.execute(
-                f"select features.* from {view.schema}.{view.name} as features where as_of = $1 and not exists "
+                f"select features.* from {declaration.observations} as features where as_of = $1 and not exists "
                 "(select 1 from ml.ml_predictions as scored where scored.model = $2 and scored.version = $3 "
                 f"and scored.entity_id = features.{view.key} and scored.as_of = features.as_of) order by {view.key}",
                 [as_of, declaration.name, champion.version if champion else ""],
@@ -91,7 +92,8 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                     version=None, open_entities=open_entities, unscored_reason=reason, scored_at=clock.present(),
                 )  # fmt: skip
         if champion is None:
-            context.log.warning(
+            # where a rule does without the model, nothing is lost
+            (context.log.info if declaration.rule else context.log.warning)(
                 f"{declaration.name} has no champion, so no {view.entity.name} is scored by it. {reason}"
             )
             yield dg.MaterializeResult(

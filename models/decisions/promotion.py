@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from models.decisions.horizons import ShorterHorizons
 from models.declaring.declaration import ModelDeclaration
 from models.evaluation.census import is_band_off, is_off
-from models.evaluation.records import CensusSlice, Evaluation, Figure, Total
+from models.evaluation.records import BesideRule, CensusSlice, Evaluation, Figure, Total
 from models.evaluation.suspicion import Suspicion, suspicions, unconfirmed, why_suspected
 from models.untrainable import Untrainable
 
@@ -74,6 +74,12 @@ class PromotionEvidence:
     silence : tuple of CensusSlice
         The census by silence.
     max_census_off, max_skill_loss : float
+    rule : str
+        The rule that must be beaten, in words; empty where there is none.
+    beside_rule : BesideRule or None
+        The candidate beside it, on the census; None where that was not measured.
+    words : dict of str to str
+        How people call metrics whose names do not say it.
     suspected : tuple of Suspicion or None
         The features that seem to know the outcome; None where nobody has looked.
     confirmed : tuple of str
@@ -97,6 +103,9 @@ class PromotionEvidence:
     max_skill_loss: float
     champion: ChampionEvidence | None
     silence: tuple[CensusSlice, ...] = ()
+    rule: str = ""
+    beside_rule: BesideRule | None = None
+    words: dict[str, str] = field(default_factory=dict)
     suspected: tuple[Suspicion, ...] | None = ()
     confirmed: tuple[str, ...] = ()
     shorter: ShorterHorizons | None = None
@@ -168,6 +177,9 @@ def promotion_evidence(
         census=() if census is None else census.totals,
         silence=tuple(each for each in slices if each.column == declaration.feature_view.silence),
         max_census_off=declaration.max_census_off,
+        rule=declaration.rule,
+        beside_rule=None if census is None else census.beside_rule,
+        words=dict(declaration.task.words),
         max_skill_loss=declaration.max_skill_loss,
         champion=champion,
         suspected=None if evaluation.hindsight is None else suspicions(declaration, evaluation),
@@ -183,6 +195,9 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
     model that ranks well and misstates probabilities would mislead the expected values that are published. A later
     candidate has also seen later data, which is worth having for its own sake, so it need not beat the champion; it
     must not lose more than `max_skill_loss` of skill, 1 - loss / loss of the baseline.
+
+    Where a rule does without the model, the candidate must beat it in both as well, on the census and beyond chance.
+    That is asked before what concerns the candidate alone: a rule that is as good is simpler, and no failure.
 
     A candidate whose total over a census (`models.evaluation.census`) lies further from what happened than
     `max_census_off`, beyond chance, is refused: the sum of its probabilities is what people plan with. So is one that
@@ -224,6 +239,11 @@ def _decide(evidence: PromotionEvidence) -> Decision:
         return Decision(
             "refuse", "hindsight", f"{evidence.version} is not promoted. {why_suspected(evidence.model, unclear)}"
         )
+
+    if evidence.rule:
+        stays = _rule_stays(evidence)
+        if stays is not None:
+            return stays
 
     for name in dict.fromkeys((evidence.primary_metric, evidence.loss)):
         value, trivial, better = evidence.metrics[name], evidence.baseline[name], evidence.over_baseline[name]
@@ -316,6 +336,9 @@ def decide_untrainable(evidence: UntrainableEvidence) -> Decision:
 SAME_VERSION = "same_version"
 """The rule of a candidate that is the champion already."""
 
+RULE_NOT_BEATEN, RULE_UNMEASURED = "rule_not_beaten", "rule_unmeasured"
+"""Rules of a refusal after which the rule beside the model goes on."""
+
 HORIZON_MATTERS = frozenset({"metric_undefined", "baseline_not_beaten", "census_off"})
 """Rules of a refusal that may have come out otherwise over a shorter horizon."""
 
@@ -336,10 +359,46 @@ def _off_census(evidence: PromotionEvidence) -> list[str]:
         if is_band_off(total, bound * whole.actual)
     ]
     return [
-        f"{total.outcome}{where} expected {total.expected:,.0f} times, happened {total.actual:,} times (difference "
-        f"{total.lower:,.0f} to {total.upper:,.0f})"
+        f"{total.outcome}{where} expected {total.expected:,.0f}{_times(total)}, happened {total.actual:,.0f}"
+        f"{_times(total)} (difference {total.lower:,.0f} to {total.upper:,.0f})"
         for where, total in off
     ]
+
+
+def _times(total: Total) -> str:
+    # what happened is counted, values are summed
+    return " times" if isinstance(total.actual, int) else ""
+
+
+def _rule_stays(evidence: PromotionEvidence) -> Decision | None:
+    """Refuse a candidate that does not beat the rule beside it; None where it does."""
+    stays = "the rule stays" if evidence.champion is None else f"the champion {evidence.champion.version} stays"
+    beside = evidence.beside_rule
+    if beside is None:
+        return Decision(
+            "refuse",
+            RULE_UNMEASURED,
+            f"On no census was {evidence.version} measured beside the rule, {evidence.rule}, so nothing says that it "
+            f"is better; {stays}.",
+        )
+    for name in dict.fromkeys((evidence.primary_metric, evidence.loss)):
+        better = beside.over_rule[name]
+        if better.value is None or better.lower is None or better.upper is None or not better.lower > 0:
+            return Decision(
+                "refuse",
+                RULE_NOT_BEATEN,
+                f"The rule, {evidence.rule}, is as good or better: {evidence.words.get(name, name)} "
+                f"{_amount(beside.rule[name].value)} against {_amount(beside.model[name].value)} of "
+                f"{evidence.version} on {beside.rows:,} rows of the census, better by {_amount(better.value)} "
+                f"({_amount(better.lower)} to {_amount(better.upper)}); {stays}.",
+            )
+    return None
+
+
+def _amount(value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _skill(loss: float | None, baseline: float | None) -> float | None:

@@ -23,6 +23,7 @@ LEAD_SCORES = ScoredTable(
             ),
         }
     ),
+    further_versions=("value_model_version",),
     total="expected_value",
     total_words="expected value",
     counted=MappingProxyType({"grades": "grade", "actions": "next_best_action"}),

@@ -61,6 +61,13 @@ class ModelDeclaration:
         For people: what is predicted, and who answers for it (an e-mail address, or ``team:name``).
     feature_view : FeatureView
         Where the features come from, in training and in scoring alike.
+    scope : str
+        Which observations the model is about, as a condition in SQL on the columns of the feature view; empty for all.
+        Of the others none is learnt from, measured on, watched or scored.
+    rule : str
+        The rule by which people do without the model, in words that go on after "the rule,": it says ``value`` of
+        `Entity.values`. It stands beside every version on the census, and one that does not beat it beyond chance is
+        not promoted. Empty where there is none.
     label, label_column : str
         The dbt label model and the column of it from which the task learns.
     horizon_days : int
@@ -69,8 +76,8 @@ class ModelDeclaration:
         What is predicted (`models.tasks`), with the names of its outcomes and, if it says so, what errors cost.
     estimator : callable
         Returns an unfitted scikit-learn classifier, or regressor. It receives numeric columns with missing values (an
-        estimator that cannot take them is declared as a pipeline with its own imputer). Every ``random_state`` in it is
-        set from `seed`.
+        estimator that cannot take them is declared as a `models.pickled.estimators.WeightedPipeline` with its own
+        imputer). Every ``random_state`` in it is set from `seed`.
     estimators : mapping of str to callable
         Further estimators by name. Each is compared with `estimator` on validation rows inside the training side, and
         the one that beats it beyond noise is measured on the held-out rows and published in its place.
@@ -121,6 +128,8 @@ class ModelDeclaration:
     task: Task
     estimator: Callable[[], BaseEstimator]
     primary_metric: str
+    scope: str = ""
+    rule: str = ""
     estimators: Mapping[str, Callable[[], BaseEstimator]] = field(default_factory=dict)
     row_weight: RowWeight | None = None
     success_weight: float = 1.0
@@ -176,6 +185,11 @@ class ModelDeclaration:
                     bool(self.requires) and not self.feature_view.entity.facts,
                     "requires needs the facts of the feature view",
                 ),
+                (bool(self.rule) and not self.task.ruled, f"a {self.task.name} task has no rule beside it"),
+                (
+                    bool(self.rule) and not self.feature_view.entity.values,
+                    "rule needs the values of the entity",
+                ),
                 (bool(quantiles) and not self.task.graded, f"a {self.task.name} task has no grades"),
                 (
                     bool(quantiles)
@@ -192,6 +206,15 @@ class ModelDeclaration:
     def outcomes(self) -> tuple[str, ...]:
         """The names of what is predicted."""
         return self.task.outcomes
+
+    @property
+    def observations(self) -> str:
+        """The rows of the feature view that the model is about, as a relation in SQL, which needs an alias."""
+        return self.in_scope(f"{self.feature_view.schema}.{self.feature_view.name}")
+
+    def in_scope(self, relation: str) -> str:
+        """Return the rows of a relation with the columns of the feature view that the model is about, likewise."""
+        return f"(select * from {relation} where {self.scope})" if self.scope else relation
 
     @property
     def not_features(self) -> frozenset[str]:

@@ -39,7 +39,9 @@ class ScoredTable:
     history : str
         The mart to which builds add the rows of each clock and never change one.
     models : mapping of str to ScoreColumns
-        By model.
+        Of each model that no rule can stand in for. A score that is lost is a loss to readers.
+    further_versions : tuple of str
+        Columns with the versions of other models behind a row.
     total : str
         A column whose sum the summary of a run shows; empty for none.
     total_words : str
@@ -52,11 +54,12 @@ class ScoredTable:
     name: str
     history: str
     models: Mapping[str, ScoreColumns]
+    further_versions: tuple[str, ...] = ()
     total: str = ""
     total_words: str = ""
     counted: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """The columns with the versions behind a row."""
+        """The columns with the versions of `models`."""
         return tuple(each.version for each in self.models.values())

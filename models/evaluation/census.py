@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from models.declaring.columns import AS_OF, VALUE, Kind
 from models.declaring.declaration import ModelDeclaration
-from models.evaluation.held_out import INTERVAL_ROWS, RESAMPLES, figure
-from models.evaluation.records import Census, CensusSlice, Total
+from models.evaluation.held_out import INTERVAL_ROWS, RESAMPLES, figure, improvement
+from models.evaluation.records import BesideRule, Census, CensusSlice, Total
 from models.evaluation.validation import Observed, some_rows
 from models.grades import grade_bounds, grades_of
 from models.learning.frames import model_input
@@ -114,6 +114,53 @@ def measure_census(declaration: ModelDeclaration, predictions: Predictions, rows
         slices=tuple(_slices(predictions, clocks, _banded(declaration, rows, grades_of(predicted, bounds)))),
         grades=bounds,
         happened_to=task.entities_of(predictions),
+        beside_rule=measure_beside_rule(declaration, predictions, rows),
+    )
+
+
+def measure_beside_rule(
+    declaration: ModelDeclaration, predictions: Predictions, rows: pd.DataFrame
+) -> BesideRule | None:
+    """Hold a version to the rule beside it, on the rows of which the rule says something.
+
+    Parameters
+    ----------
+    declaration : ModelDeclaration
+    predictions : Predictions
+        Of the rows.
+    rows : DataFrame
+        As for `measure_census`.
+
+    Returns
+    -------
+    BesideRule or None
+        None where no rule is declared, or it says nothing of any row.
+    """
+    import numpy as np
+
+    if not declaration.rule or VALUE not in rows.columns:
+        return None
+    said = rows[VALUE].to_numpy(dtype="float64", na_value=np.nan)
+    known = ~np.isnan(said)
+    if not known.any():
+        return None
+    model = predictions.rows(known)
+    rule = replace(model, predicted=said[known].reshape(-1, 1))
+    sample = some_rows(len(model), INTERVAL_ROWS, declaration.seed)
+    drawn = resampled(model.rows(sample).groups, RESAMPLES, declaration.seed)
+    of_model, of_rule = (
+        (each.measured(once(each.groups)), each.rows(sample).measured(drawn)) for each in (model, rule)
+    )
+    figures = [
+        {name: figure(value[0], resamples[name]) for name, value in found.items()}
+        for found, resamples in (of_model, of_rule)
+    ]
+    return BesideRule(
+        rows=len(model),
+        entities=model.groups,
+        model=figures[0],
+        rule=figures[1],
+        over_rule=improvement(declaration.task, of_model, of_rule),
     )
 
 

@@ -134,8 +134,8 @@ def measure_held_out(
         intervals=intervals["model"],
         linear_intervals=intervals["linear"],
         baseline_intervals=intervals["baseline"],
-        over_linear=_improvement(task, compared["model"], compared["linear"]),
-        over_baseline=_improvement(task, compared["model"], compared["baseline"]),
+        over_linear=improvement(task, compared["model"], compared["linear"]),
+        over_baseline=improvement(task, compared["model"], compared["baseline"]),
         interval_rows=int(sample.sum()),
         linear_rows=held_out.linear_rows,
         undefined={name: reason for name, value in values["model"].items() if value is None}
@@ -176,7 +176,7 @@ def beside_baseline(
         (each.measured(once(each.groups)), each.rows(sample).measured(weights)) for each in (model, trivial)
     )
     values = [{name: _defined(value[0]) for name, value in each[0].items()} for each in (of_model, of_trivial)]
-    return values[0], values[1], _improvement(declaration.task, of_model, of_trivial)
+    return values[0], values[1], improvement(declaration.task, of_model, of_trivial)
 
 
 def figure(value: float, resamples: np.ndarray) -> Figure:
@@ -296,11 +296,12 @@ def segments(declaration: ModelDeclaration, predictions: Predictions, columns: p
     return tuple(measured)
 
 
-def _improvement(
+def improvement(
     task: Task,
     model: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
     other: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
 ) -> dict[str, Figure]:
+    """Return by how much a model is better than another, from the figures of all rows and of the resamples of both."""
     improvements = {}
     for metric, value in model[0].items():
         sign = -1 if metric in task.less_is_better else 1

@@ -290,6 +290,26 @@ class CensusSlice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BesideRule:
+    """A version and the rule beside it, on the rows of a census of which the rule says something.
+
+    Attributes
+    ----------
+    rows, entities : int
+    model, rule : dict of str to Figure
+        The metrics of both.
+    over_rule : dict of str to Figure
+        By how much the model is better, on the same resamples; above 0 is better for every metric.
+    """
+
+    rows: int
+    entities: int
+    model: dict[str, Figure]
+    rule: dict[str, Figure]
+    over_rule: dict[str, Figure]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Census:
     """What was expected of all entities that were open at past clocks, beside what happened.
 
@@ -312,6 +332,8 @@ class Census:
         The bounds that divide these rows as declared.
     happened_to : dict of str to int
         To how many entities each outcome happened; empty of versions of an earlier state.
+    beside_rule : BesideRule or None
+        None where no rule is declared, or it says nothing of any row.
     """
 
     clocks: tuple[str, ...]
@@ -325,6 +347,7 @@ class Census:
     slices: tuple[CensusSlice, ...]
     grades: dict[str, float]
     happened_to: dict[str, int] = field(default_factory=dict)
+    beside_rule: BesideRule | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,9 +143,11 @@ def fingerprint(declaration: ModelDeclaration) -> str:
         "grades": dict(declaration.grades),
         "seed": declaration.seed,
         "pipeline": parameters,
-        # a declaration of one estimator, and of no costs, has the fingerprint that it always had
+        # a declaration of one estimator, of all observations and of no costs has the fingerprint that it always had
         **({"estimators": others} if others else {}),
         **({"costs": declaration.task.costs.matrix(declaration.outcomes).tolist()} if declaration.task.costs else {}),
+        **({"scope": declaration.scope} if declaration.scope else {}),
+        **({"rule": declaration.rule} if declaration.rule else {}),
     }
     return hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()
 

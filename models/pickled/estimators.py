@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from models.pickled.scaling import Scaling
@@ -197,3 +198,17 @@ class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def learner(estimator: Any) -> Any:
     """Return the estimator that learns: the one that is weighted, or the given one."""
     return estimator.estimator if isinstance(estimator, ClassWeighted) else estimator
+
+
+class WeightedPipeline(Pipeline):  # type: ignore[misc]
+    """A pipeline whose last step weighs rows, for estimators that cannot take missing values as they are."""
+
+    def fit(
+        self,
+        X: Any,  # noqa: N803 (scikit-learn's interface)
+        y: Any = None,
+        sample_weight: np.ndarray | None = None,
+    ) -> WeightedPipeline:
+        """Fit all steps, the last one with the weights."""
+        super().fit(X, y, **{f"{self.steps[-1][0]}__sample_weight": sample_weight})
+        return self

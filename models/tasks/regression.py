@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from models.tasks.measures import totals
@@ -34,6 +35,8 @@ class Regression(Task):
     less_is_better = frozenset({"mae", "squared_error"})
     loss = "squared_error"
     loss_words = "squared error"
+    words = MappingProxyType({"mae": "mean absolute error", "squared_error": "squared error"})
+    ruled = True
     quantity = "values"
     prefix = "value_"
     suffix = ""

@@ -63,8 +63,11 @@ class Task(ABC):
         The metric that is an area under the ROC curve.
     by_outcome_gates : tuple of str
         Names of gates that hold for each outcome.
-    graded, scaled : bool
-        Whether predictions can have grades, and whether they may be scaled to agree with what comes.
+    words : mapping of str to str
+        How people call metrics whose names do not say it.
+    graded, scaled, ruled : bool
+        Whether predictions can have grades, whether they may be scaled to agree with what comes, and whether they are
+        in the unit of the values of entities, so that a rule may stand beside them.
     predicted_is : str
         What counts as predicted in `confusion`, for people.
     quantity : str
@@ -85,8 +88,10 @@ class Task(ABC):
     loss_words: ClassVar[str]
     area: ClassVar[str | None] = None
     by_outcome_gates: ClassVar[tuple[str, ...]] = ()
+    words: ClassVar[Mapping[str, str]] = {}
     graded: ClassVar[bool] = False
     scaled: ClassVar[bool] = False
+    ruled: ClassVar[bool] = False
     predicted_is: ClassVar[str] = ""
     quantity: ClassVar[str]
     prefix: ClassVar[str]

@@ -181,7 +181,9 @@ def train(
                 "recipe": RECIPE,
                 "key": view.key,
                 "task": task.name,
-                "estimator": type(learner(chosen.estimator())).__name__,
+                "estimator": next(
+                    (each.name for each in contest if each.chosen), type(learner(chosen.estimator())).__name__
+                ),
                 "horizon_days": declaration.horizon_days,
                 "outcomes": list(declaration.outcomes),
                 "features": training_set.features,

@@ -116,8 +116,9 @@ def freeze(
     """
     view = declaration.feature_view
     if frame.empty:
+        where = f"where {declaration.scope} " if declaration.scope else ""
         raise UntrainableError(
-            f"There are no rows to learn from: no label over {declaration.horizon_days} days has matured by "
+            f"There are no rows to learn from: no label over {declaration.horizon_days} days {where}has matured by "
             f"{as_of:%Y-%m-%d %H:%M}. Load more history."
         )
     missing = [name for name in (view.key, AS_OF, view.created, declaration.label_column) if name not in frame.columns]

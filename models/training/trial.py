@@ -9,9 +9,9 @@ from models.decisions.horizons import HorizonTrial
 from models.decisions.promotion import PromotionEvidence, decide_promotion
 from models.declaring.columns import AS_OF
 from models.declaring.declaration import ModelDeclaration
-from models.evaluation.census import census_clocks, census_rows, slices_of_silence, totals
+from models.evaluation.census import census_clocks, census_rows, measure_beside_rule, slices_of_silence, totals
 from models.evaluation.held_out import beside_baseline
-from models.evaluation.records import CensusSlice, Total
+from models.evaluation.records import BesideRule, CensusSlice, Total
 from models.evaluation.validation import Observed, some_rows
 from models.learning.fitting import fit, predict
 from models.learning.frames import feature_kinds, model_input
@@ -72,12 +72,14 @@ def try_horizon(
     of_clocks = census(clocks) if clocks else None
     measured: tuple[Total, ...] = ()
     silence: tuple[CensusSlice, ...] = ()
+    beside_rule: BesideRule | None = None
     # as a training, which freezes no census where no entity was open
     if of_clocks is not None and len(of_clocks):
         expected = census_rows(declaration, of_clocks, kinds)
         predictions = expected.predicted(predict(fitted, expected.features, task), task)
         measured = totals(predictions, of_clocks[AS_OF].factorize(sort=True)[0])
         silence = slices_of_silence(declaration, predictions, of_clocks)
+        beside_rule = measure_beside_rule(declaration, predictions, of_clocks)
     decision = decide_promotion(
         PromotionEvidence(
             model=declaration.name,
@@ -90,6 +92,9 @@ def try_horizon(
             over_baseline=over_baseline,
             census=measured,
             silence=silence,
+            rule=declaration.rule,
+            beside_rule=beside_rule,
+            words=dict(task.words),
             max_census_off=declaration.max_census_off,
             max_skill_loss=declaration.max_skill_loss,
             champion=None,

@@ -16,7 +16,7 @@ from models.declaring.columns import AS_OF
 from models.declaring.declaration import ModelDeclaration
 from models.evaluation.gates import Gate
 from models.evaluation.held_out import RESAMPLES, SEGMENT_ROWS
-from models.evaluation.records import Evaluation, Figure, Total
+from models.evaluation.records import BesideRule, Evaluation, Figure, Total
 from models.evaluation.suspicion import sentences, suspicions, unconfirmed
 from models.markdown import Markup, bullets, markdown_table, plain
 from models.versions.candidate import Candidate
@@ -170,13 +170,33 @@ def census_table(evaluation: Evaluation) -> str:
         for each in census.slices
         if each.column != "grade"
     ]
+    beside = census.beside_rule
     return (
-        f"## Census\n\nEverything that was open at {', '.join(census.clocks)} ({census.rows:,} rows of "
-        f"{census.entities:,}), by a pipeline that knew nothing of what came after: {figures}; "
+        f"## Census\n\nAll in scope that was open at {', '.join(census.clocks)} and has a label ({census.rows:,} "
+        f"rows of {census.entities:,}), by a pipeline that knew nothing of what came after: {figures}; "
         f"{task.loss_words} of the best constant {_number(census.trivial_loss)}.{worth}\n\n"
         + markdown_table(("by", "", "rows", "outcome", "expected", "happened", "difference"), rows)
         + "\n\n"
         + markdown_table(("by", "", "rows", task.loss_words, "of its own best constant"), losses)
+        + ("" if beside is None else f"\n\n{_beside_rule(evaluation, beside)}")
+    )
+
+
+def _beside_rule(evaluation: Evaluation, beside: BesideRule) -> str:
+    kind = evaluation.kind
+    rows = [
+        (
+            kind.words.get(name, name),
+            _interval(beside.rule[name]),
+            _interval(beside.model[name]),
+            _interval(beside.over_rule[name]),
+        )
+        for name in dict.fromkeys((evaluation.primary_metric, kind.loss))
+    ]
+    return (
+        f"Beside the rule, on the {beside.rows:,} rows ({beside.entities:,} entities) of which it says something; the "
+        "amount that it goes by may be the one of today, which flatters it:\n\n"
+        + markdown_table(("", "the rule", "the version", "better than the rule by"), rows)
     )
 
 
@@ -230,13 +250,15 @@ def _total(total: Total) -> tuple[str, str, str, str]:
 
 def _head(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evaluation) -> str:
     manifest = candidate.manifest
+    scope = f"**Scope**: observations with `{declaration.scope}`, and no others.\n\n" if declaration.scope else ""
+    rule = f"**Rule**, in force where this version is not better: {declaration.rule}.\n\n" if declaration.rule else ""
     return (
         f"# {declaration.name} {candidate.version}\n\n"
         f"{declaration.description}\n\n"
         f"**Intended use**: to order open {declaration.feature_view.entity.plural} and to plan with their "
         f"{declaration.task.quantity}, over the horizon of {manifest['horizon_days']} days. **Not intended**: to "
         "decide about a person without a person, or to say what an action would cause.\n\n"
-        f"**Owner**: {declaration.owner}. **Estimator**: "
+        f"{scope}{rule}**Owner**: {declaration.owner}. **Estimator**: "
         f"{manifest.get('estimator') or type(declaration.estimator()).__name__}, "
         f"{'with' if evaluation.calibration.applied else 'without'} scaled {declaration.task.quantity}."
     )
@@ -460,6 +482,8 @@ def _interval(figure: Figure) -> str:
         return "undefined"
     if figure.lower is None or figure.upper is None:
         return _number(figure.value)
+    if abs(figure.value) >= 1000:
+        return f"{figure.value:,.0f} ({figure.lower:,.0f} to {figure.upper:,.0f})"
     return f"{figure.value:.3f} ({figure.lower:.3f} to {figure.upper:.3f})"
 
 

@@ -44,7 +44,7 @@ def summarize(current: Settings) -> str:
             *_labels(current, extraction.as_of),
             *(_model(connection, artifacts, each) for each in DECLARATIONS.values()),
             _source(connection, first=extraction.load_number == 1),
-            *(_drift(connection, name) for name in DECLARATIONS),
+            *(line for name in DECLARATIONS for line in _drift(connection, name)),
         ]
     return "\n".join(["", *parts, "", *_places(current, warehouse, artifacts), "", *_next_steps(current), ""])
 
@@ -52,21 +52,27 @@ def summarize(current: Settings) -> str:
 def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     """Return what was scored, if anything, and why the rest was not; of nothing scored the latter says so first."""
     found = connection.execute(
-        "select model, scored, unscored_reason, outside_training from ml.ml_scoring_logs "
+        "select model, version, unscored_reason, outside_training from ml.ml_scoring_logs "
         "where as_of = (select as_of from raw.extraction)"
     ).fetchall()
     logs = {model: log for model, *log in found}
-    scoring = [name for name in DECLARATIONS if name in logs and logs[name][0]]
+    scoring = [name for name in DECLARATIONS if name in logs and logs[name][0] is not None]
     table, of_open = f"marts.{SCORED.name}", f"open {SCORED.entity.plural}"
     total = f"sum({SCORED.total})" if SCORED.total else "null"
     listed, scored, value = connection.execute(
         f"select count(*), count(coalesce({', '.join(SCORED.versions)})), {total} from {table}"
     ).fetchall()[0]
-    unscored = [f"unscored   {name}: {reason}" for name, (_, reason, _) in sorted(logs.items()) if reason is not None]
+    # where a rule does without a model, nothing is missing
+    needed = {name for name, each in DECLARATIONS.items() if not each.rule}
+    unscored = [
+        f"unscored   {name}: {reason}"
+        for name, (_, reason, _) in sorted(logs.items())
+        if reason is not None and name in needed
+    ]
     if not scored:
         of = f"none of {listed:,} {of_open} has a score" if listed else f"no {SCORED.entity.name} is open"
         return [], [f"scored     nothing is scored: {of}, as of {clock}", *unscored]
-    by = "" if len(scoring) == len(DECLARATIONS) else f" by {', '.join(scoring)} alone"
+    by = "" if needed <= set(scoring) else f" by {', '.join(scoring)} alone"
     worth = "" if value is None else f"; {SCORED.total_words} {value:,.0f}"
     lines = [f"scored     {scored:,} of {listed:,} {of_open}{by}, as of {clock}{worth}"]
     grades = {grade for each in DECLARATIONS.values() for grade in each.grades}
@@ -126,12 +132,14 @@ def _model(connection: Connection, artifacts: ArtifactStore, declaration: ModelD
     if row is None:
         return f"model      {name}: never trained; run the job whole_loop"
     outcome, reason, version, metrics, baseline, missed, champion, census, evidence = row
+    if not champion and DECLARATIONS[name].rule:
+        return f"model      {' '.join(filter(None, (name, version)))}: not taken: {reason}"
     why = f"{reason} The champion is {champion}." if champion else "see unscored above. There is no champion."
     if version is None:
         return f"model      {name}: not trained: {why}"
     measured, trivial = json.loads(metrics), json.loads(baseline)
     figures = ", ".join(
-        f"{metric} {value:.3f} (baseline {trivial[metric]:.3f})"
+        f"{metric} {_figure(value)} (baseline {_figure(trivial[metric])})"
         for metric, value in measured.items()
         if isinstance(value, float) and isinstance(trivial.get(metric), float) and value != trivial[metric]
     )
@@ -151,6 +159,10 @@ def _model(connection: Connection, artifacts: ArtifactStore, declaration: ModelD
             "stays as it is until then"
         )
     return "\n".join(lines)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
 
 
 def _confirmed(evidence: dict[str, Any]) -> str:
@@ -219,12 +231,14 @@ def _source(connection: Connection, *, first: bool) -> str:
     return f"health     the source delivers what it delivered before{without}"
 
 
-def _drift(connection: Connection, name: str) -> str:
+def _drift(connection: Connection, name: str) -> list[str]:
     row = connection.execute(
-        f"select outcome, reason from ml.ml_decisions where model = $1 and kind = 'retraining' {LAST}", [name]
+        f"select outcome, reason, rule from ml.ml_decisions where model = $1 and kind = 'retraining' {LAST}", [name]
     ).fetchone()
     if row is None:
-        return f"drift      {name}: not measured yet"
+        return [f"drift      {name}: not measured yet"]
+    if row[2] == "no_champion" and DECLARATIONS[name].rule:
+        return []
     worst = connection.execute(
         "select feature, value from ml.ml_drift_logs "
         "where model = $1 and check_name = 'features' and statistic = 'psi' "
@@ -234,7 +248,7 @@ def _drift(connection: Connection, name: str) -> str:
     moved = "nothing to measure" if worst is None else "no feature has moved"
     if worst is not None and worst[1] > 0:
         moved = f"{worst[0]} has moved most, by a PSI of {worst[1]:.3f}"
-    return f"drift      {name}: {moved}; {row[0]}: {row[1]}"
+    return [f"drift      {name}: {moved}; {row[0]}: {row[1]}"]
 
 
 def _places(current: Settings, warehouse: Warehouse, artifacts: ArtifactStore) -> list[str]:

@@ -64,7 +64,7 @@ def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Ext
 
 
 def training_rows(connection: Connection, declaration: ModelDeclaration, labels: str, where: str = "") -> pd.DataFrame:
-    """Read the observations that a relation has labels of, with the columns of feature view and entity."""
+    """Read the observations in scope that a relation has labels of, with the columns of feature view and entity."""
     view = declaration.feature_view
     entity = "".join(f", entities.{column} as {name}" for name, column in view.entity.columns.items())
     joined = f"left join {view.entity.table} as entities using ({view.key})" if entity else ""
@@ -72,7 +72,7 @@ def training_rows(connection: Connection, declaration: ModelDeclaration, labels:
     success = f", labels.{SUCCEEDED_AT}" if SUCCEEDED_AT in there else ""
     return connection.execute(
         f"select features.*{entity}, labels.{declaration.label_column}{success} "
-        f"from {view.schema}.{view.name} as features "
+        f"from {declaration.observations} as features "
         f"inner join {labels} as labels using ({view.key}, as_of) {joined} {where}"
     ).df()
 
@@ -112,8 +112,8 @@ def census_in(
     Returns
     -------
     DataFrame
-        One row per entity and clock: the columns of the feature view, the label and, where the view names a table of
-        values, ``value``.
+        One row per entity in scope, clock and label: the columns of the feature view, the label and, where the view
+        names a table of values, ``value``.
     """
     view = declaration.feature_view
     features: Name = (view.schema, view.name)
@@ -132,7 +132,8 @@ def census_in(
         if view.entity.values:
             joined = f"left join {place.relation(targets[-1])} as worth using ({view.key}, {AS_OF})"
         return connection.execute(
-            f"select features.*, labels.{declaration.label_column}{value} from {place.relation(features)} as features "
+            f"select features.*, labels.{declaration.label_column}{value} "
+            f"from {declaration.in_scope(place.relation(features))} as features "
             f"inner join {place.relation(label)} as labels using ({view.key}, {AS_OF}) {joined} "
             f"order by {view.key}, {AS_OF}"
         ).df()

@@ -39,7 +39,7 @@ def recent_rows(connection: Connection, declaration: ModelDeclaration, extractio
     view = declaration.feature_view
     if not view.entity.settles:
         return None
-    source, since = f"{view.schema}.{view.name}", extraction.as_of - timedelta(days=RECENT_DAYS)
+    source, since = f"{declaration.observations} as features", extraction.as_of - timedelta(days=RECENT_DAYS)
     rows = connection.execute(f"select count(*) from {source} where as_of >= $1", [since]).fetchall()[0][0]
     chosen = in_groups(view.key, round(GROUPS * ROWS_READ / max(1, rows)))
     settling = [
@@ -49,7 +49,7 @@ def recent_rows(connection: Connection, declaration: ModelDeclaration, extractio
     frame: pd.DataFrame = connection.execute(
         f"with settled as (select {view.key}, min(known_us) as settled_us from ({' union all '.join(settling)}) "
         f"as settling where known_us < $1 group by {view.key}) "
-        f"select features.*, settled.settled_us from {source} as features left join settled using ({view.key}) "
+        f"select features.*, settled.settled_us from {source} left join settled using ({view.key}) "
         f"where as_of >= $2 and {chosen}",
         [microseconds(extraction.as_of), since],
     ).df()

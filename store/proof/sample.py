@@ -189,13 +189,16 @@ def common_moments(sample: Sample) -> list[datetime]:
     ).fetchall()
     if not counted:
         return []
-    # moments end where the label that matures slowest has its last row
-    ends = [
-        sample.connection.execute(f"select max(as_of) from {quoted(label)} where as_of < $1", [clock]).fetchall()
+    # moments end with the last observation whose slowest label has matured; its own rows may be of few observations
+    firsts = [
+        sample.connection.execute(
+            f"select as_of, matures_at from {quoted(label)} where as_of < $1 order by as_of limit 1", [clock]
+        ).fetchall()
         for label in sample.subject.labels
     ]
+    horizons = [max((matures_at - as_of for as_of, matures_at in found), default=timedelta(0)) for found in firsts]
     first = counted[0][0]
-    last = min((end for ((end,),) in ends if end is not None), default=counted[-1][0])
+    last = max(as_of for as_of, _ in counted if as_of == first or as_of + max(horizons, default=timedelta(0)) <= clock)
     labelled = [(as_of, rows) for as_of, rows in counted if as_of <= last]
     # a midnight at which labels mature (the slowest ones, if there are any), which must not depend on what comes later
     matured = [
@@ -206,7 +209,15 @@ def common_moments(sample: Sample) -> list[datetime]:
         ).fetchall()
         for label in sample.subject.labels
     ]
-    slowest = max((each for each in matured if each), default=counted, key=lambda each: each[0][0])
+    # of labels over one horizon the one that has most rows
+    _, _, slowest = max(
+        (
+            (horizon, sum(rows for _, rows in each), each)
+            for horizon, each in zip(horizons, matured, strict=True)
+            if each
+        ),
+        default=(None, None, counted),
+    )
     picked = [chosen(slowest, f"midnight {clock.isoformat()}")]
     microsecond = timedelta(microseconds=1)
     if rare := _rare(sample, first, last):

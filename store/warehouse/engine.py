@@ -22,16 +22,25 @@ if TYPE_CHECKING:
 
 SCORES, HISTORY = SCORED.name, SCORED.history
 
-APPEND_ONLY = {
-    HISTORY: " and ".join(
-        (
-            f"published.{SCORED.entity.key} = built.{SCORED.entity.key}",
-            "published.as_of = built.as_of",
-            *(f"published.{version} is not distinct from built.{version}" for version in SCORED.versions),
-        )
+APPEND_ONLY = {HISTORY: ((SCORED.entity.key, "as_of"), (*SCORED.versions, *SCORED.further_versions))}
+"""Tables to which builds add rows and never change one, and the columns by which a row is known: those that are never
+null, which an engine can hash, and the others."""
+
+
+def is_same_row(name: str, columns: Iterable[str]) -> str:
+    """Return when a row of an append-only table that is published is one that was built, as a condition in SQL.
+
+    Parameters
+    ----------
+    name : str
+    columns : iterable of str
+        Those that both have: an earlier state may lack one.
+    """
+    there, (never_null, others) = set(columns), APPEND_ONLY[name]
+    return " and ".join(
+        [f"published.{each} = built.{each}" for each in never_null]
+        + [f"published.{each} is not distinct from built.{each}" for each in others if each in there]
     )
-}
-"""Tables to which builds add rows and never change one, and when a row that is published is one that was built."""
 
 
 @dataclass(frozen=True, kw_only=True)

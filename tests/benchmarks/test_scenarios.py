@@ -10,7 +10,6 @@ import pytest
 
 from benchmarks import scenarios
 from benchmarks.scenarios import Company, Watch, report
-from models.declared.registry import DECLARATIONS
 from simulation.scenarios import SCENARIOS
 from store.artifacts import ArtifactStore
 
@@ -117,7 +116,7 @@ def test_a_look_measures_the_source_as_of_its_clock_and_keeps_the_first_day_of_a
     assert all(name.startswith("source: ") for name in seen.failed), "there is no champion whose drift were measured"
     looks = company.connection.execute("select count(distinct run_id) from ml.ml_source_health").fetchall()
     assert looks == [(3,)]
-    assert seen.retrained == {name: [] for name in DECLARATIONS}
+    assert seen.retrained == {name: [] for name in scenarios.WATCHED}
 
 
 def test_a_scenario_begins_with_what_is_known_of_the_quiet_days(

@@ -25,12 +25,13 @@ pytestmark = pytest.mark.no_cover
 SETTINGS: dict[str, Any] = {
     **CLOSES,
     "conversion_horizon_days": 30,
+    "deal_value_horizon_days": 30,
     # long enough that open leads are silent for months, and short enough that some close
     "silence_closes_after_days": 130,
     # the source records outcomes from some weeks before the increments on
     "conversion_since_us": (CLOCK - 60 * DAY - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1),
 }
-MODELS = "+lead_features +conversion +next_action +feature_clock"
+MODELS = "+lead_features +conversion +deal_value +next_action +feature_clock"
 KEYS = {
     "leads": "lead_id",
     "interactions": "interaction_id",
@@ -46,6 +47,7 @@ COMPARED = {
     "intermediate.observations": ("lead_id", "as_of"),
     "features.lead_features": ("lead_id", "as_of"),
     "labels.conversion": ("lead_id", "as_of"),
+    "labels.deal_value": ("lead_id", "as_of"),
     "labels.next_action": ("lead_id", "as_of"),
 }
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

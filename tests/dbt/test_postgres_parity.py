@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SCHEMAS = ("features", "labels", "marts")
 ACTIONS = ("call_immediate", "email_nurture", "no_action", "schedule_appointment", "send_proposal")
+CHAMPIONS = {"conversion": "v2", "deal_value": "v1", "next_best_action": "v1"}
 PRESENT = datetime(2026, 11, 1, tzinfo=UTC)
 FUNNEL = ROOT.parent / "shared" / "data" / "bpi2012_crm"
 FAULTY = replace(
@@ -169,8 +170,10 @@ def _built_on_both(
         reports.append(report)
         # the latest leads, of which most are open, and some have closed
         latest = duck.rows("select lead_id from raw.leads order by created_at desc, lead_id limit 600")
-        champions = [("conversion", "v2", report.as_of), ("next_best_action", "v1", report.as_of)]
-        unscored = [("conversion", report.as_of, "There is no champion."), ("next_best_action", report.as_of, None)]
+        champions = [(model, version, report.as_of) for model, version in CHAMPIONS.items()]
+        unscored = [
+            (model, report.as_of, "There is no champion." if model == "conversion" else None) for model in CHAMPIONS
+        ]
         warehouse.load_predictions(_predictions([lead for (lead,) in latest], report.as_of), champions, unscored)
         ((outcomes,),) = warehouse.rows("select closing_outcomes from raw.extraction")
         variables = {
@@ -184,7 +187,7 @@ def _built_on_both(
     found, expected = tables(postgres, map(_on_postgres, SCHEMAS)), tables(duck, SCHEMAS)
     found = {table.replace(_on_postgres("marts"), "marts"): columns for table, columns in found.items()}
     assert _kinds(found) == _kinds(expected)
-    assert len(expected) == 6
+    assert len(expected) == 7
     raw = [Table(f"raw.{name}", [_key(name)], list(columns)) for name, columns in COLUMNS.items()]
     built = [
         Table(
@@ -299,6 +302,8 @@ def _predictions(leads: Sequence[str], clock: datetime) -> list[Row]:
             rows.append(
                 ("conversion", *key, "converted", probability, score, rng.choice("ABCD"), "calls", clock, outside)
             )
+            amount = rng.uniform(-100, 100_000)
+            rows.append(("deal_value", *key, "deal_value", amount, None, None, "value", clock + 2 * DAY, outside))
             weights = rng.choice(([1.0, 0, 0, 0, 1.0], [rng.random() for _ in ACTIONS]))
             for action, weight in zip(ACTIONS, weights, strict=True):
                 share = weight / sum(weights)

@@ -130,7 +130,7 @@ def test_models_that_learn_from_one_label_have_its_horizon():
 
 
 def test_registry_names_what_is_declared():
-    assert {"conversion", "next_best_action"} <= set(DECLARATIONS)
+    assert {"conversion", "deal_value", "next_best_action"} <= set(DECLARATIONS)
 
 
 def test_fingerprint_is_equal_in_every_process():

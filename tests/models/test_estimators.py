@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 
-from models.pickled.estimators import QuantileClipper
+from models.pickled.estimators import QuantileClipper, WeightedPipeline
 
 
 def test_bounds_are_quantiles_that_occur():
@@ -80,3 +82,19 @@ def test_trees_split_between_levels_and_nowhere_else():
         for each in (clone(trees), make_pipeline(levels, clone(trees)))
     ]
     assert losses[1] == pytest.approx(losses[0], rel=0.01)
+
+
+def test_a_pipeline_weighs_the_rows_of_its_last_step() -> None:
+    rng = np.random.default_rng(4)
+    x, weights = rng.normal(size=(60, 2)), rng.integers(1, 4, 60)
+    y = x @ [2.0, -1.0] + rng.normal(size=60)
+    x[::7, 1] = np.nan
+
+    def fitted(**weighted: np.ndarray) -> WeightedPipeline:
+        steps = [("fill", SimpleImputer(strategy="constant", fill_value=0)), ("ridge", Ridge())]
+        return WeightedPipeline(steps).fit(x, y, **weighted)
+
+    filled, of_rows = np.nan_to_num(x), fitted(sample_weight=weights).predict(x)
+    assert np.allclose(of_rows, Ridge().fit(filled, y, sample_weight=weights).predict(filled))
+    assert np.allclose(fitted().predict(x), Ridge().fit(filled, y).predict(filled))
+    assert not np.allclose(of_rows, fitted().predict(x))

@@ -15,6 +15,7 @@ from tests.conftest import only_one_process
 from tests.homes import REPOSITORY, Home
 
 HEAVY = {"sklearn", "dlt", "evidently", "matplotlib", "duckdb", "pyarrow", "simulation"}
+MODELS = ("conversion", "deal_value", "next_best_action")
 DESCRIBE = """
 import json, os, sys
 import dagster, dagster_dbt
@@ -46,7 +47,8 @@ print(json.dumps({
     "jobs": {
         name: sorted("/".join(key.path) for key in repository.get_job(name).asset_layer.executable_asset_keys)
         for name in (
-            "whole_loop", "score_leads", "recompute_days", "retrain_conversion", "retrain_next_best_action"
+            "whole_loop", "score_leads", "recompute_days", "retrain_conversion", "retrain_deal_value",
+            "retrain_next_best_action"
         )
     },
     "telemetry": {name: os.environ.get(name) for name in (
@@ -134,7 +136,11 @@ def test_every_step_that_opens_the_warehouse_takes_its_turn(location: dict[str, 
 
 def test_the_assets_follow_the_flow(location: dict[str, Any]) -> None:
     parents = {name: set(asset["parents"]) for name, asset in location["assets"].items()}
-    for model, label in (("conversion", "conversion"), ("next_best_action", "next_action")):
+    for model, label in (
+        ("conversion", "conversion"),
+        ("deal_value", "deal_value"),
+        ("next_best_action", "next_action"),
+    ):
         assert parents[f"training_set/{model}"] == {"features/lead_features", f"labels/{label}"}
         assert parents[f"candidate/{model}"] == {f"training_set/{model}"}
         assert parents[f"champion/{model}"] == {f"candidate/{model}"}
@@ -152,14 +158,14 @@ def test_the_assets_follow_the_flow(location: dict[str, Any]) -> None:
 
 def test_data_tests_are_checks_and_gates_stand_beside_candidates(location: dict[str, Any]) -> None:
     checks = {name: asset["checks"] for name, asset in location["assets"].items()}
-    for model in ("conversion", "next_best_action"):
+    for model in MODELS:
         assert checks[f"candidate/{model}"] == ["census", "gates", "hindsight"]
         assert checks[f"scores/{model}"] == ["inside_training"]
     assert "few_rejects" in checks["crm/leads"]
     assert "point_in_time" in checks["features/lead_features"]
     assert "unique_lead_scores_lead_id" in checks["marts/lead_scores"]
     assert "action_probabilities_sum_to_one" in checks["marts/lead_scores"]
-    for model in ("conversion", "next_best_action"):
+    for model in MODELS:
         assert checks[f"drift/{model}"] == ["champion_age", "features", "performance", "predictions"]
     assert checks["source_health/crm"] == ["categories", "data_age", "nulls", "volume"]
     # a test of two models names the one that it is a check of
@@ -172,13 +178,13 @@ def test_one_job_does_everything_and_the_other_trains_nothing(location: dict[str
     everything = set(location["assets"]) - {by_day}
     assert set(location["jobs"]["whole_loop"]) == everything
     trained = {name for name in everything if name.startswith(("training_set/", "candidate/", "champion/"))}
-    assert len(trained) == 6
+    assert len(trained) == 9
     assert set(location["jobs"]["score_leads"]) == everything - trained
     assert location["schedules"] == {"nightly_scores": ["score_leads", "30 2 * * *", "RUNNING"]}
 
 
 def test_a_job_of_each_model_trains_it_anew_and_publishes(location: dict[str, Any]) -> None:
-    for model in ("conversion", "next_best_action"):
+    for model in MODELS:
         layers = ("training_set", "candidate", "champion", "scores", "drift", "retrain_decision")
         assert set(location["jobs"][f"retrain_{model}"]) == {
             *(f"{layer}/{model}" for layer in layers),

@@ -117,4 +117,4 @@ def test_an_empty_home_survives(empty: Home, filled: Home) -> None:
     assert last.code == 0, last.err[-3000:]
     assert "a run was killed before it ended" in last.err
     assert _scores(empty) == _scores(filled)
-    assert ask(empty.warehouse, "select count(*) from ml.ml_models") == [(2,)]
+    assert ask(empty.warehouse, "select count(*) from ml.ml_models") == [(3,)]

@@ -151,7 +151,7 @@ def test_to_train_without_a_matured_label_keeps_the_champion_and_the_other_model
         "select model, outcome, rule, version from ml.ml_decisions where kind = 'promotion' "
         "qualify row_number() over (partition by model order by decided_at desc) = 1 order by model"
     )
-    (conversion, action) = own.ask(last)
+    (conversion, _, action) = own.ask(last)
     assert conversion == ("conversion", "refuse", "untrainable", "none")
     assert action[:3] == ("next_best_action", "keep", "same_version")
     assert own.ask("from ml.ml_champions order by all") == champions

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from models.declared.registry import DECLARATIONS
 from tests.homes import Home, ask, contents, open_to_others
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ def test_the_summary_names_scores_rejects_metrics_places_and_the_next_step(fille
     assert re.search(proved, summary, re.MULTILINE)
     for model, metrics, baseline, census in filled.ask("select model, metrics, baseline, census from ml.ml_models"):
         line = next(line for line in summary.splitlines() if line.startswith(f"model      {model} "))
+        if DECLARATIONS[model].rule:
+            # amounts are won as they were stated: one line says that the rule stays, and none calls for anybody
+            assert re.search(r": not taken: The rule, the amount of the latest .*; the rule stays\.$", line)
+            assert [other for other in summary.splitlines() if f" {model}" in other and other != line] == []
+            continue
         measured, trivial = json.loads(metrics)["log_loss"], json.loads(baseline)["log_loss"]
         assert f"log_loss {measured:.3f} (baseline {trivial:.3f})" in line
         total = json.loads(census)["totals"][0]
@@ -90,6 +96,9 @@ def test_every_promised_column_is_there_and_filled(filled: Home) -> None:
     scores = _records(filled, "marts.lead_scores")
     assert set(scores[0]) >= PROMISED
     assert {(each["conversion_unscored_reason"], each["action_unscored_reason"]) for each in scores} == {(None, None)}
+    (why,) = {each["value_unscored_reason"] for each in scores}
+    assert why.endswith("; the rule stays.")
+    assert {(each["value_model_version"], each["value_outside_training"]) for each in scores} == {(None, None)}
     missing = {name for each in scores for name in PROMISED if each[name] is None}
     assert missing == set()
 
@@ -135,18 +144,22 @@ def test_expected_value_is_probability_times_the_value_of_the_named_source(fille
 
 
 def test_the_history_remembers_each_published_score(filled: Home) -> None:
-    scores = "from (select * exclude (conversion_unscored_reason, action_unscored_reason) from marts.lead_scores)"
+    reasons = ", ".join(f"{name}_unscored_reason" for name in ("conversion", "action", "value"))
+    scores = f"from (select * exclude ({reasons}) from marts.lead_scores)"
     assert filled.ask("from marts.lead_score_history order by all") == filled.ask(f"{scores} order by all")
 
 
 def test_the_ledgers_tell_how_the_scores_came_about(filled: Home) -> None:
     models = ["conversion", "next_best_action"]
-    for table in ("ml_models", "ml_training_logs", "ml_champions"):
-        assert [row for (row,) in filled.ask(f"select model from ml.{table} order by 1")] == models, table
-    assert filled.ask("select model, kind, outcome, rule from ml.ml_decisions order by kind, model") == [
-        *((model, "promotion", "promote", "first_champion") for model in models),
-        *((model, "retraining", "wait", "nothing_failed") for model in models),
-    ]
+    trained = sorted([*models, "deal_value"])
+    for table, there in (("ml_models", trained), ("ml_training_logs", trained), ("ml_champions", models)):
+        assert [row for (row,) in filled.ask(f"select model from ml.{table} order by 1")] == there, table
+    assert filled.ask("select kind, model, outcome, rule from ml.ml_decisions order by kind, model") == sorted([
+        *(("promotion", model, "promote", "first_champion") for model in models),
+        *(("retraining", model, "wait", "nothing_failed") for model in models),
+        ("promotion", "deal_value", "refuse", "rule_not_beaten"),
+        ("retraining", "deal_value", "wait", "no_champion"),
+    ])  # fmt: skip
     assert filled.ask("select count(distinct run_id) from (from ml.ml_training_logs select run_id)") == [(1,)]
     leads = filled.ask("select count(*) from marts.lead_scores")[0][0]
     assert filled.ask("select model, count(*) from ml.ml_predictions group by 1 order by 1") == [
@@ -159,7 +172,7 @@ def test_the_ledgers_tell_how_the_scores_came_about(filled: Home) -> None:
 
 def test_each_training_has_the_certificate_of_the_features_that_it_learnt_from(filled: Home, clock: datetime) -> None:
     proofs = [json.loads(proof) for (proof,) in filled.ask("select proof from ml.ml_training_logs")]
-    assert len(proofs) == 2
+    assert len(proofs) == 3
     for each in proofs:
         assert each["passed"]
         assert each["as_of"] == clock.isoformat()
@@ -206,7 +219,7 @@ def test_a_second_run_adds_nothing(own: Home) -> None:
     after = kept()
     assert [name for name in before if before[name] != after.get(name)] == []
     assert after.keys() == before.keys()
-    assert own.ask("select reused, count(*) from ml.ml_training_logs group by 1 order by 1") == [(False, 2), (True, 2)]
+    assert own.ask("select reused, count(*) from ml.ml_training_logs group by 1 order by 1") == [(False, 3), (True, 3)]
 
 
 @pytest.mark.slow(120)

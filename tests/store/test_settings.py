@@ -454,5 +454,5 @@ def test_no_text_is_a_formula_in_what_the_docs_export_for_a_spreadsheet(tmp_path
 
 @pytest.mark.parametrize("wrong", ["zip_prefix", "churn.zip_prefix", "conversion."])
 def test_a_confirmation_names_a_model_and_a_feature(wrong: str) -> None:
-    with pytest.raises(SettingError, match=f"of the models conversion, next_best_action, found '{wrong}'"):
+    with pytest.raises(SettingError, match=f"of the models conversion, deal_value, next_best_action, found '{wrong}'"):
         settings({**HOME, "LEADLINE_CONFIRMED_FEATURES": f"conversion.a,{wrong}"})

@@ -37,9 +37,11 @@ with scored as (
         action_model,
         action_model_version,
         conversion_outside_training,
-        action_outside_training
+        action_outside_training,
+        value_model_version,
+        value_outside_training
     from {{ ref('lead_scores') }}
-    where conversion_model_version is not null or action_model_version is not null
+    where conversion_model_version is not null or action_model_version is not null or value_model_version is not null
 
 ),
 
@@ -56,6 +58,7 @@ new_scores as (
                 and history.as_of = scored.as_of
                 and history.conversion_model_version is not distinct from scored.conversion_model_version
                 and history.action_model_version is not distinct from scored.action_model_version
+                and history.value_model_version is not distinct from scored.value_model_version
         )
     {%- endif %}
 

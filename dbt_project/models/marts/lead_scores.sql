@@ -80,6 +80,20 @@ best_action as (
 
 ),
 
+deal_value as (
+
+    select
+        lead_id,
+        version,
+        -- no amount is negative; engines round halves of doubles differently, and take the same floor
+        cast(cast(floor(greatest(probability, 0) * 100 + 0.5) as bigint) * 0.01 as decimal(18, 2)) as value,
+        outside_training,
+        scored_at
+    from champion_predictions
+    where model = 'deal_value' and outcome = 'deal_value'
+
+),
+
 unscored as (
 
     select
@@ -95,14 +109,19 @@ valued as (
     select
         open_leads.lead_id,
         open_leads.as_of,
-        worth.value,
-        worth.value_source,
+        -- the rule, where the model that must beat it does not say otherwise
+        coalesce(deal_value.value, worth.value) as value,
+        case when deal_value.value is not null then 'deal_value' else worth.value_source end as value_source,
+        deal_value.version as value_model_version,
+        deal_value.outside_training as value_outside_training,
+        deal_value.scored_at as value_scored_at,
         leads.created_at as lead_created_at,
         leads.lead_source,
         leads.current_assigned_to
     from open_leads
     inner join {{ ref('stg_leads') }} as leads on open_leads.lead_id = leads.lead_id
     inner join {{ ref('lead_values') }} as worth on open_leads.lead_id = worth.lead_id
+    left join deal_value on open_leads.lead_id = deal_value.lead_id
 
 ),
 
@@ -111,7 +130,7 @@ scored as (
     select
         valued.lead_id,
         valued.as_of,
-        greatest(conversion.scored_at, actions.scored_at) as scored_at,
+        greatest(conversion.scored_at, actions.scored_at, valued.value_scored_at) as scored_at,
         valued.lead_created_at,
         valued.lead_source,
         valued.current_assigned_to,
@@ -139,13 +158,17 @@ scored as (
         conversion.outside_training as conversion_outside_training,
         best_action.outside_training as action_outside_training,
         case when conversion.version is null then conversion_unscored.unscored_reason end as conversion_unscored_reason,
-        case when actions.version is null then action_unscored.unscored_reason end as action_unscored_reason
+        case when actions.version is null then action_unscored.unscored_reason end as action_unscored_reason,
+        valued.value_model_version,
+        valued.value_outside_training,
+        case when valued.value_model_version is null then value_unscored.unscored_reason end as value_unscored_reason
     from valued
     left join conversion on valued.lead_id = conversion.lead_id
     left join actions on valued.lead_id = actions.lead_id
     left join best_action on valued.lead_id = best_action.lead_id and best_action.action_rank = 1
     left join unscored as conversion_unscored on conversion_unscored.model = 'conversion'
     left join unscored as action_unscored on action_unscored.model = 'next_best_action'
+    left join unscored as value_unscored on value_unscored.model = 'deal_value'
 
 )
 

@@ -10,7 +10,7 @@ from models.artifacts import make_folder, set_aside
 from models.declared.registry import SCORED
 from store.permissions import open_to_group
 from store.warehouse.connection import Connection, column_types, columns_of, table_exists
-from store.warehouse.engine import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
+from store.warehouse.engine import HISTORY, Found, Readers, Standing, is_same_row, measure_standing
 
 READABLE_FROM = "v1.2.0"
 """The earliest DuckDB that reads the published file. By default DuckDB 2 writes what no earlier version can open."""
@@ -197,7 +197,7 @@ def _take_back(connection: Connection, required: Sequence[str]) -> int:
             connection.execute(f'alter table marts.{HISTORY} alter column "{column}" set not null')
         return _count(connection)
     before = _count(connection)
-    lost = f"{_LACKING} and {_NOT_OF_THIS_LEDGER}" if before else _LACKING
+    lost = f"{_lacking(connection)} and {_NOT_OF_THIS_LEDGER}" if before else _lacking(connection)
     if not _lost_rows(connection) or connection.execute(f"select 1 {lost} limit 1").fetchone() is None:
         return 0
     for column, kind in published.items():
@@ -207,10 +207,13 @@ def _take_back(connection: Connection, required: Sequence[str]) -> int:
     return _count(connection) - before
 
 
-_LACKING = (
-    f"from {PUBLISHED}.marts.{HISTORY} as published "
-    f"where not exists (select 1 from marts.{HISTORY} as built where {APPEND_ONLY[HISTORY]})"
-)
+def _lacking(connection: Connection) -> str:
+    published = column_types(connection, "marts", HISTORY, catalog=PUBLISHED)
+    both = [column for column in columns_of(connection, "marts", HISTORY) if column in published]
+    return (
+        f"from {PUBLISHED}.marts.{HISTORY} as published "
+        f"where not exists (select 1 from marts.{HISTORY} as built where {is_same_row(HISTORY, both)})"
+    )
 
 
 def _lost_rows(connection: Connection) -> int:
@@ -222,7 +225,7 @@ def _lost_rows(connection: Connection) -> int:
     differ = f"{of_each.format(f'{PUBLISHED}.marts')} except {of_each.format('marts')} limit 1"
     if connection.execute(differ).fetchone() is None:
         return 0
-    return int(connection.execute(f"select count(*) {_LACKING}").fetchall()[0][0])
+    return int(connection.execute(f"select count(*) {_lacking(connection)}").fetchall()[0][0])
 
 
 def _count(connection: Connection) -> int:

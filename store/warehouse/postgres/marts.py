@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.warehouse.connection import Connection
-from store.warehouse.engine import APPEND_ONLY, HISTORY, Found, Readers, Standing, measure_standing
+from store.warehouse.engine import APPEND_ONLY, HISTORY, Found, Readers, Standing, is_same_row, measure_standing
 from store.warehouse.postgres import locks
 
 READER = "leadline_reader"
@@ -218,7 +218,8 @@ def _bring_rows(connection: Connection, built: str, mart: Mart) -> None:
     rows = f"insert into marts.{mart.name} ({columns}) select {columns} from {built}.{mart.name} as built"
     if mart.name in APPEND_ONLY:
         connection.execute(
-            f"{rows} where not exists (select 1 from marts.{mart.name} as published where {APPEND_ONLY[mart.name]})"
+            f"{rows} where not exists (select 1 from marts.{mart.name} as published "
+            f"where {is_same_row(mart.name, mart.built)})"
         )
     else:
         connection.execute(f"delete from marts.{mart.name}")

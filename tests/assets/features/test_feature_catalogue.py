@@ -26,7 +26,7 @@ DESCRIBED = {
     "twin": {"description": "The same.", "data_type": "double precision", "meta": {**META, "dropped": "age"}},
 }
 MEASURED = {("lead_features", "age"): [0.25, False, "twin", 0.99, True]}
-IMPORTANCE = {"conversion": {"age": 0.5}, "next_best_action": {}}
+IMPORTANCE: dict[str, dict[str, float]] = {"conversion": {"age": 0.5}, "deal_value": {}, "next_best_action": {}}
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
@@ -53,9 +53,9 @@ def test_rows_carry_what_is_said_measured_and_learnt(connection: Connection) -> 
     said = ("temporal", "{}", "double precision", "days", "as_of", "never")
     assert found == [
         ("lead_features", "age", *(each.format("Its age.") for each in said), 0.25, False, "twin", 0.99, True, None,
-         0.5, None),
+         0.5, None, None),
         ("lead_features", "twin", *(each.format("The same.") for each in said), None, None, None, None, None, "age",
-         None, None),
+         None, None, None),
     ]  # fmt: skip
 
 

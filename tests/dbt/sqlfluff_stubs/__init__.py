@@ -27,6 +27,7 @@ _VARIABLES: dict[str, Any] = {
     "silence_closes_after_days": 90,
     "conversion_since_us": 1735689600000000,
     "conversion_horizon_days": 90,
+    "deal_value_horizon_days": 90,
     "next_action_horizon_days": 7,
     "property_value_tier_bounds": [10000, 50000],
     "track_record_prior_leads": 20,

@@ -243,6 +243,26 @@ def test_scores_that_go_with_a_ledger_are_kept_until_a_person_says_that_it_is_me
     assert read_record(place) == []
 
 
+def test_a_column_that_an_earlier_state_lacks_makes_no_row_another_one(place: Place) -> None:
+    """A history that readers have without `value_model_version` gains it, and a version of it makes rows of its own."""
+    place.build(1)
+    place.publish()
+    marts = place.warehouse.engine.marts
+    for table in (SCORES, HISTORY):
+        execute(place.warehouse, f"alter table {marts}.{table} add column value_model_version text")
+    place.publish()
+    assert place.published() == (30, 30, [(1, 30)])
+
+    execute(
+        place.warehouse,
+        f"create table raw.again as select * from {marts}.{HISTORY}",
+        "update raw.again set value_model_version = 'd1'",
+        f"insert into {marts}.{HISTORY} select * from raw.again where lead_id in ('L1', 'L2')",
+    )
+    place.publish()
+    assert place.published() == (30, 30, [(1, 32)])
+
+
 def read_record(place: Place) -> list[str]:
     record = read(Path(place.publication.record))
     assert record is not None

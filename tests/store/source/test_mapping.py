@@ -143,7 +143,10 @@ def test_required_column_that_the_mapping_does_not_supply() -> None:
         ("name: x\ntables: {leads: {times: {created_at: '%d/%m/%Y %'}}}", "it cannot be read: each % needs a letter"),
         ("name: x\ntime_zone: localtime", "expected a time zone of the IANA database"),
         ("name: x\ncloses: {project_status: [Verloren]}", "(statuses of a project that has ended, as the value map"),
-        ("name: x\nhorizon_days: {converison: 30}", "expected one of conversion, next_best_action, found 'converison'"),
+        (
+            "name: x\nhorizon_days: {converison: 30}",
+            "expected one of conversion, deal_value, next_best_action, found 'converison'",
+        ),
     ],
 )
 def test_invalid_mappings_are_refused(content: str, words: str, tmp_path: Path) -> None:

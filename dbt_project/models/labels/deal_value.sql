@@ -1,0 +1,63 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        on_schema_change='append_new_columns',
+        pre_hook="{{ forget(epoch_us('matures_at') ~ ' > ' ~ (var('built_us') or 0) ~ ' or lead_id in (select lead_id from ' ~ ref('touched_leads') ~ ')') }}"
+    )
+}}
+
+{%- set horizon_us = var('deal_value_horizon_days') ~ ' * ' ~ day_us() -%}
+
+-- A label exists only once it has matured. While the source records no outcomes nothing is won, so there is none either.
+with matured as (
+
+    select
+        lead_id,
+        as_of,
+        as_of_us,
+        as_of_us + {{ horizon_us }} as matures_us
+    from {{ ref('observations') }}
+    where as_of_us + {{ horizon_us }} <= {{ clock_us() }}
+    {%- if is_increment() %}
+    and (
+        as_of_us + {{ horizon_us }} > {{ var('built_us') }}
+        or lead_id in (select touched.lead_id from {{ ref('touched_leads') }} as touched)
+    )
+    {%- endif %}
+
+),
+
+won as (
+
+    select
+        matured.lead_id,
+        matured.as_of,
+        matured.matures_us,
+        facts.value,
+        row_number() over (partition by matured.lead_id, matured.as_of_us order by facts.fact_number) as win_rank
+    from matured
+    inner join {{ ref('timeline') }} as facts
+        on matured.lead_id = facts.lead_id
+            and facts.fact = 'project_closed'
+            and facts.outcome = 'won'
+            -- it happened after as_of and was known before the label matured, so no later fact can change the label
+            and facts.occurred_us >= matured.as_of_us
+            and facts.known_us < matured.matures_us
+
+),
+
+labelled as (
+
+    select
+        lead_id,
+        as_of,
+        {{ timestamp_from_us('matures_us') }} as matures_at,
+        value as deal_value
+    from won
+    -- an amount that nobody has entered is null, or 0
+    where win_rank = 1 and value > 0
+
+)
+
+select * from labelled
