@@ -196,7 +196,7 @@ def with_templates(project: Path, leaks: Sequence[Leak]) -> None:
     for leak in leaks:
         if leak.place:
             schema, name = leak.place.split(".")
-            path = project / "models" / schema / f"{name}.sql"
+            (path,) = (project / "models" / schema).rglob(f"{name}.sql")
             text = leak.head + path.read_text(encoding="utf-8").rstrip()
             if leak.column:
                 text, places = _LAST.subn(r"select \1.*, {planted} as planted from \1", text)

@@ -19,9 +19,9 @@ ACTIONS = set(DECLARATIONS["next_best_action"].outcomes)
 @pytest.mark.parametrize(
     ("path", "unsaid"),
     [
-        ("models/marts/lead_scores.sql", set()),
+        ("models/marts/lead/lead_scores.sql", set()),
         # what is left where there was none of the others
-        ("models/labels/next_action.sql", {"no_action"}),
+        ("models/labels/lead/next_action.sql", {"no_action"}),
     ],
 )
 def test_actions(path: str, unsaid: set[str]) -> None:
@@ -33,7 +33,7 @@ def test_actions(path: str, unsaid: set[str]) -> None:
 
 
 def test_the_mart_reads_the_declared_models() -> None:
-    text = (DBT_PROJECT / "models/marts/lead_scores.sql").read_text()
+    text = (DBT_PROJECT / "models/marts/lead/lead_scores.sql").read_text()
     assert set(re.findall(r"model = '(\w+)'", text)) == set(SCORED.models)
     assert set(re.findall(r"model = 'conversion' and outcome = '(\w+)'", text)) == set(
         DECLARATIONS["conversion"].outcomes
@@ -41,7 +41,7 @@ def test_the_mart_reads_the_declared_models() -> None:
 
 
 def test_features_of_the_own_history_drift_by_themselves() -> None:
-    (view,) = yaml.safe_load((DBT_PROJECT / "models/features/lead_features.yml").read_text())["models"]
+    (view,) = yaml.safe_load((DBT_PROJECT / "models/features/lead/lead_features.yml").read_text())["models"]
     meta = {each["name"]: each.get("meta", {}) for each in view["columns"]}
     grouped = [name for name, said in meta.items() if said.get("group") == "own_history"]
     assert grouped == [name for name, said in meta.items() if said.get("drifts") == "own_history"]

@@ -300,15 +300,27 @@ def _predictions(leads: Sequence[str], clock: datetime) -> list[Row]:
             score = max(1, min(99, round(100 * probability)))
             outside = rng.choice((None, "too old"))
             rows.append(
-                ("conversion", *key, "converted", probability, score, rng.choice("ABCD"), "calls", clock, outside)
+                ("conversion", *key, "converted", probability, score, rng.choice("ABCD"), "calls", clock, outside, None)
             )
             amount = rng.uniform(-100, 100_000)
-            rows.append(("deal_value", *key, "deal_value", amount, None, None, "value", clock + 2 * DAY, outside))
+            rows.append(("deal_value", *key, "deal_value", amount, None, None, "value", clock + 2 * DAY, outside, None))
             weights = rng.choice(([1.0, 0, 0, 0, 1.0], [rng.random() for _ in ACTIONS]))
+            chosen = rng.choice(ACTIONS)
             for action, weight in zip(ACTIONS, weights, strict=True):
                 share = weight / sum(weights)
                 rows.append(
-                    ("next_best_action", *key, action, share, None, None, f"{action} reasons", clock + DAY, outside)
+                    (
+                        "next_best_action",
+                        *key,
+                        action,
+                        share,
+                        None,
+                        None,
+                        f"{action} reasons",
+                        clock + DAY,
+                        outside,
+                        chosen == action,
+                    )
                 )
     return rows
 

@@ -80,7 +80,7 @@ class Warehouse(ABC):
             "create schema ml",
             "create table ml.ml_predictions (model text, version text, entity text, entity_id text, "
             "as_of timestamptz, target text, value double precision, score bigint, grade text, reasons text, "
-            "scored_at timestamptz, outside_training text)",
+            "scored_at timestamptz, outside_training text, chosen boolean)",
             "create table ml.ml_scoring_logs (model text, as_of timestamptz, unscored_reason text)",
             "create table ml.ml_champions (model text, version text, promoted_at timestamptz)",
         )

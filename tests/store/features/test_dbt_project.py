@@ -40,14 +40,14 @@ def test_a_changed_project_is_parsed_once(project: Path) -> None:
     assert "model.leadline.lead_scores" in json.loads(first.read_text())["nodes"]
     assert manifest_path().stat().st_mtime_ns == made
 
-    model = project / "models/intermediate/lead_closings.sql"
+    model = project / "models/intermediate/lead/lead_closings.sql"
     model.write_text(model.read_text() + "\n-- changed\n")
     assert manifest_path().stat().st_mtime_ns != made
     assert [path.name for path in (project / "target").glob("parse-*")] == []
 
 
 def test_a_project_that_does_not_parse_is_refused_with_what_dbt_says(project: Path) -> None:
-    (project / "models/intermediate/lead_closings.sql").write_text("select * from {{ ref('no_such_model') }}")
+    (project / "models/intermediate/lead/lead_closings.sql").write_text("select * from {{ ref('no_such_model') }}")
     with pytest.raises(DbtParseError, match="dbt could not parse the project") as caught:
         manifest_path()
     assert "no_such_model" in str(caught.value)
@@ -55,7 +55,7 @@ def test_a_project_that_does_not_parse_is_refused_with_what_dbt_says(project: Pa
 
 
 def test_a_declared_label_without_a_dbt_model_is_named(project: Path) -> None:
-    (project / "models/labels/conversion.sql").unlink()
+    (project / "models/labels/lead/conversion.sql").unlink()
     with pytest.raises(DbtParseError, match="found none named conversion"):
         manifest_path()
 

@@ -95,7 +95,7 @@ def assert_reads_alike(path: Path, client: tuple[str, Path]) -> dict[str, Any]:
 
 
 def test_an_older_client_reads_every_type_of_the_marts(client: tuple[str, Path], tmp_path: Path) -> None:
-    declared = yaml.safe_load((REPOSITORY / "dbt_project/models/marts/marts.yml").read_text(encoding="utf-8"))
+    declared = yaml.safe_load((REPOSITORY / "dbt_project/models/marts/lead/marts.yml").read_text(encoding="utf-8"))
     warehouse = Warehouse(address=f"duckdb:{tmp_path / 'warehouse.duckdb'}")
     execute(warehouse, "create schema marts")
     for model in declared["models"]:

@@ -23,6 +23,7 @@ champion_predictions as (
         predictions.grade,
         predictions.reasons,
         predictions.outside_training,
+        predictions.chosen,
         predictions.scored_at
     from {{ source('ml', 'ml_predictions') }} as predictions
     inner join {{ source('ml', 'ml_champions') }} as champions
@@ -74,7 +75,11 @@ best_action as (
         reasons,
         -- the same for every outcome
         outside_training,
-        row_number() over (partition by lead_id order by probability desc nulls last, {{ byte_order('outcome') }}) as action_rank
+        row_number() over (
+            partition by lead_id
+            -- what the costs of errors choose, where the model has any, else what is most probable
+            order by case when chosen then 0 else 1 end, probability desc nulls last, {{ byte_order('outcome') }}
+        ) as action_rank
     from champion_predictions
     where model = 'next_best_action'
 
