@@ -1,7 +1,9 @@
 """The commands behind the Makefile: ``python -m orchestration run`` and ``python -m orchestration ui``."""
 
 import argparse
+import atexit
 import gc
+import os
 import socket
 import sys
 from pathlib import Path
@@ -173,5 +175,13 @@ def _refuse_taken(port: int) -> None:
             ) from None
 
 
+def end_quietly() -> None:
+    """Have nothing written after the last sentence: as a process ends, DuckDB lists what failed steps hold of it."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 if __name__ == "__main__":
+    # what is registered first is called last
+    atexit.register(end_quietly)
     sys.exit(main())

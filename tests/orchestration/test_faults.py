@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +19,7 @@ from store.ledger.champions import ChampionMismatchError
 from store.publishing.publications import Publication
 from store.settings import settings, shown
 from store.warehouse.postgres import engine
+from tests.homes import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +57,27 @@ def test_an_error_that_nobody_expected_is_one_sentence_and_the_log_has_the_rest(
     assert "in fails" in kept
     assert "sesame" not in kept + err
     assert "of-the-environment" not in kept + err
+
+
+ENDS = """
+import atexit, ctypes, sys
+import duckdb
+from orchestration.__main__ import end_quietly
+{}
+atexit.register(sys.stderr.write, "last")
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(duckdb.connect()))
+"""
+
+
+def test_nothing_is_written_after_the_last_sentence() -> None:
+    first, then = (
+        subprocess.run(
+            [sys.executable, "-c", ENDS.format(each)], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        ).stderr
+        for each in ("", "atexit.register(end_quietly)")
+    )
+    assert "leaked" in first, "DuckDB writes no more: this is not needed any more"
+    assert then == "last"
 
 
 SILENT = "postgresql://me:of-the-environment@127.0.0.1:1/leadline"
