@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
@@ -72,9 +72,25 @@ def declared(kind: type[Declared]) -> list[Declared]:
     return list({id(each): each for each in found}.values())
 
 
+def the_one(tables: Sequence[ScoredTable]) -> ScoredTable:
+    """Return the only one of the declared tables of scores.
+
+    Raises
+    ------
+    DeclarationError
+        If there is none, or another one.
+    """
+    if len(tables) != 1:
+        raise DeclarationError(
+            f"models/declared: expected one table of scores, found {[each.name for each in tables]}. A mart of another "
+            "entity needs no declaration."
+        )
+    return tables[0]
+
+
 DECLARATIONS = register(declared(ModelDeclaration))
 
-(SCORED,) = declared(ScoredTable)
+SCORED = the_one(declared(ScoredTable))
 """The published table of scores."""
 
 FEATURE_VIEWS = {each.feature_view.name: each.feature_view for each in DECLARATIONS.values()}

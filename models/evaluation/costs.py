@@ -50,8 +50,8 @@ class Rehearsal:
     weights: WeightsTried
 
 
-def declared(task: Task) -> Classification | None:
-    """Return a task that declares costs of errors, or None."""
+def with_costs(task: Task) -> Classification | None:
+    """Return the task if it declares costs of errors, else None."""
     return task if isinstance(task, Classification) and task.costs is not None else None
 
 
@@ -87,7 +87,7 @@ def try_weights(
     """
     import numpy as np
 
-    task = declared(declaration.task)
+    task = with_costs(declaration.task)
     if task is None:
         raise ValueError(f"model {declaration.name!r} declares no costs of errors")
     fold = folds(without.group, declaration.seed)
@@ -316,7 +316,7 @@ def measure_costs(
     CostsOfErrors or None
         None where the task declares no costs.
     """
-    task = declared(kind)
+    task = with_costs(kind)
     if task is None:
         return None
     threshold = None if task.threshold() is None else try_threshold(task, rehearsal, scaling, seed)
@@ -333,7 +333,7 @@ def measure_costs(
 
 def choice_of(kind: Task, costs: CostsOfErrors | None) -> Choice | None:
     """Return how a version chooses, as it keeps it; None without costs."""
-    task = declared(kind)
+    task = with_costs(kind)
     if task is None or costs is None:
         return None
     return task.choice(None if costs.threshold is None else costs.threshold.threshold)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from models.declaring.declaration import ModelDeclaration
 from models.declaring.entity import DeclarationError
-from models.evaluation.costs import Rehearsal, declared, folds, try_weights
+from models.evaluation.costs import Rehearsal, folds, try_weights, with_costs
 from models.evaluation.held_out import RESAMPLES
 from models.evaluation.records import Contestant
 from models.evaluation.validation import FOLDS, Observed, some_rows
@@ -124,7 +124,7 @@ def rehearse(
         The given one and None where no costs are declared, or where the training side has too few rows to be split once
         more.
     """
-    task = declared(declaration.task)
+    task = with_costs(declaration.task)
     if task is None:
         return declaration, None
     weights = task.class_weights()

@@ -72,7 +72,9 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     if not scored:
         of = f"none of {listed:,} {of_open} has a score" if listed else f"no {SCORED.entity.name} is open"
         return [], [f"scored     nothing is scored: {of}, as of {clock}", *unscored]
-    by = "" if needed <= set(scoring) else f" by {', '.join(scoring)} alone"
+    # models of other entities score no row of this table
+    of_table = [name for name in scoring if name in SCORED.models]
+    by = "" if set(SCORED.models) <= set(of_table) else f" by {', '.join(of_table)} alone"
     worth = "" if value is None else f"; {SCORED.total_words} {value:,.0f}"
     lines = [f"scored     {scored:,} of {listed:,} {of_open}{by}, as of {clock}{worth}"]
     grades = {grade for each in DECLARATIONS.values() for grade in each.grades}
@@ -191,8 +193,10 @@ def _proof(current: Settings, as_of: datetime, view: FeatureView) -> list[str]:
         if said["passed"]
         else f"values that were not known then, and a person accepted this build: {names}"
     )
-    share, entities = said["entities_share"], view.entity.plural
-    of = f"all {entities}" if share == 1 else f"{share:.0%} of the {entities}, others at each clock"
+    # a proof by an earlier state names the share otherwise
+    share, entities = said.get("entities_share"), view.entity.plural
+    some = f"some {entities}" if share is None else f"{share:.0%} of the {entities}, others at each clock"
+    of = f"all {entities}" if share == 1 else some
     replayed = f"replayed at {len(said['moments'])} moments for {of}"
     lines = [f"proof      {said['rows']:,} rows of {said['features']} features, {replayed}: {verdict}"]
     if said["not_exercised"]:
@@ -203,10 +207,10 @@ def _proof(current: Settings, as_of: datetime, view: FeatureView) -> list[str]:
 def _labels(current: Settings, as_of: datetime) -> list[str]:
     compiled = CompiledSql(root=str(current.compiled))
     return [
-        f"labels     {each.label}: the source records outcomes from about {since:%Y-%m-%d} on; earlier observations "
-        "have no label"
-        for each in DECLARATIONS.values()
-        if (since := labelled_since(compiled, as_of, each.label)) is not None
+        f"labels     {label}: the source records outcomes from about {since:%Y-%m-%d} on; earlier observations have "
+        "no label"
+        for label in dict.fromkeys(each.label for each in DECLARATIONS.values())
+        if (since := labelled_since(compiled, as_of, label)) is not None
     ]
 
 

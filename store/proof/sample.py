@@ -6,7 +6,7 @@ Entities and moments are chosen by chance, the same ones for the same clock.
 import hashlib
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -118,8 +118,11 @@ class Sample:
             )
         described = subject.feature_view.not_features
         self.features = [name for name in self.columns[subject.view] if name not in described]
-        # whether each row of the sources tells which entity it is about
-        self.is_keyed = all(subject.key in self.columns[name] for name in self.sources)
+        # whether each row of the sources, and of those that they tell of, tells which entity it is about
+        self.is_keyed = all(
+            subject.key in (self.columns.get(name) or column_types(connection, *name))
+            for name in with_told(name for _, name in self.sources)
+        )
         self.windows = {name: int(found[1]) for name in self.features if (found := _WINDOW.search(name))}
         facts = sum(self.value(f"select count(*) from {quoted(name)}") for name in self.sources)
         if not (observations := self.value(f"select count(*) from {quoted(subject.view)}")):
@@ -178,6 +181,12 @@ def chosen(counted: Sequence[tuple[datetime, int]], seed: str) -> datetime:
 
 def _chance(seed: str) -> int:
     return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8])
+
+
+def with_told(sources: Iterable[str]) -> list[Name]:
+    """Return tables of the source, and those whose rows they tell of: replays add rows to them for each of these."""
+    records = [records_of(name) for name in sources]
+    return sorted({(SOURCE, name) for each in records for name in (each.name, each.of) if name is not None})
 
 
 def common_moments(sample: Sample) -> list[datetime]:

@@ -93,9 +93,12 @@ class Extraction:
     accepted: list[str] = field(default_factory=list)
 
     def with_closing(self, sql: str) -> str:
-        """Return SQL with the lists of words that close an entity in place of their names in braces."""
-        listed = {name: literals(words) for name, words in self.closing.items()}
-        return sql.format_map(defaultdict(lambda: literals([]), listed))
+        """Return SQL with the lists of words that close an entity in place of their names in braces.
+
+        A list that is empty, or that the last extraction did not know, holds nothing, and no empty text either.
+        """
+        listed = {name: literals(words) for name, words in self.closing.items() if words}
+        return sql.format_map(defaultdict(lambda: "null", listed))
 
 
 def tables_ahead(connection: Connection, load_number: int) -> list[str]:

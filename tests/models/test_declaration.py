@@ -11,7 +11,7 @@ import pytest
 
 from models.declared.lead import LEAD
 from models.declared.lead_features import LEAD_FEATURES
-from models.declared.registry import DECLARATIONS, label_horizons, register
+from models.declared.registry import DECLARATIONS, SCORED, label_horizons, register, the_one
 from models.declaring.entity import DeclarationError
 from models.declaring.feature_view import FeatureView, described_view
 from models.declaring.policies import RetrainPolicy
@@ -178,3 +178,9 @@ def test_fingerprint_refuses_a_parameter_without_a_stable_representation():
 
     with pytest.raises(DeclarationError, match="functiontransformer__func"):
         fingerprint(replace(CONVERSION, estimator=estimator))
+
+
+def test_a_second_table_of_scores_is_refused_by_name():
+    assert the_one([SCORED]) is SCORED
+    with pytest.raises(DeclarationError, match=r"found \['lead_scores', 'project_scores'\]"):
+        the_one([SCORED, replace(SCORED, name="project_scores")])

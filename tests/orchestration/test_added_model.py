@@ -116,10 +116,10 @@ def test_a_model_of_a_new_entity_touches_no_file_of_the_product(
     )
     assert [each[:6] for each in scored] == [
         (
-            "project_contacts",
-            champions["project_contacts"],
+            "days_to_contact",
+            champions["days_to_contact"],
             "project",
-            "contacts",
+            "days_to_contact",
             len(open_projects),
             len(open_projects),
         ),

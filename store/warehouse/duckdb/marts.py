@@ -208,17 +208,23 @@ def _take_back(connection: Connection, required: Sequence[str]) -> int:
 
 
 def _lacking(connection: Connection) -> str:
-    published = column_types(connection, "marts", HISTORY, catalog=PUBLISHED)
-    both = [column for column in columns_of(connection, "marts", HISTORY) if column in published]
     return (
         f"from {PUBLISHED}.marts.{HISTORY} as published "
-        f"where not exists (select 1 from marts.{HISTORY} as built where {is_same_row(HISTORY, both)})"
+        f"where not exists (select 1 from marts.{HISTORY} as built where {is_same_row(HISTORY, _both(connection))})"
     )
 
 
+def _both(connection: Connection) -> list[str]:
+    """Return the columns that the built and the published history have."""
+    published = column_types(connection, "marts", HISTORY, catalog=PUBLISHED)
+    return [column for column in columns_of(connection, "marts", HISTORY) if column in published]
+
+
 def _lost_rows(connection: Connection) -> int:
+    both = _both(connection)
+    versions = [name for name in (*SCORED.versions, *SCORED.further_versions) if name in both]
     of_each = (
-        f"select as_of, {', '.join(SCORED.versions)}, count(*), bit_xor(hash({SCORED.entity.key})) "
+        f"select as_of, {', '.join(versions)}, count(*), bit_xor(hash({SCORED.entity.key})) "
         f"from {{}}.{HISTORY} group by all"
     )
     # most nights no clock has changed, and comparing counts and hashes takes a tenth of the time

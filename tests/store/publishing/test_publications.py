@@ -27,6 +27,8 @@ from tests.snapshots import published_snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from store.warehouse.connection import Connection
+
 PUBLISHED_SCORES = Standing(
     as_of="2026-06-30T00:00:00+00:00",
     rows={SCORES: 193, HISTORY: 373},
@@ -151,9 +153,11 @@ class Place:
             ensure(connection)
             for model, version in KNOWN:
                 connection.execute(
-                    "insert into ml.ml_models select $1, $2, 't', 30, 1, 1, timestamptz '2026-01-01', "
-                    "timestamptz '2026-01-01', 'a', 's', '{}', '{}', '[]', '{}', timestamptz '2026-01-01', null, null, "
-                    "null where not exists (select 1 from ml.ml_models where version = $2)",
+                    "insert into ml.ml_models (model, version, training_set_id, horizon_days, rows, entities, "
+                    "first_as_of, last_as_of, artifact, manifest_sha256, metrics, baseline, missed_gates, libraries, "
+                    "created_at) select $1, $2, 't', 30, 1, 1, timestamptz '2026-01-01', "
+                    "timestamptz '2026-01-01', 'a', 's', '{}', '{}', '[]', '{}', timestamptz '2026-01-01' "
+                    "where not exists (select 1 from ml.ml_models where version = $2)",
                     [model, version],
                 )
 
@@ -261,6 +265,18 @@ def test_a_column_that_an_earlier_state_lacks_makes_no_row_another_one(place: Pl
     )
     place.publish()
     assert place.published() == (30, 30, [(1, 32)])
+
+
+def test_a_row_of_another_version_of_the_value_does_not_stand_in_for_a_lost_one(file: Place) -> None:
+    file.build(1)
+    for table in (SCORES, HISTORY):
+        execute(file.warehouse, f"alter table marts.{table} add column value_model_version text")
+    execute(file.warehouse, f"update marts.{HISTORY} set value_model_version = 'd1' where lead_id in ('L1', 'L2')")
+    file.publish()
+
+    execute(file.warehouse, f"update marts.{HISTORY} set value_model_version = 'd2' where lead_id in ('L1', 'L2')")
+
+    assert "30 rows are published, 2 of them would be lost, and 30 rows would be there" in file.refused()
 
 
 def read_record(place: Place) -> list[str]:
@@ -380,8 +396,8 @@ def test_an_earlier_clock_takes_the_place_of_a_later_one_and_that_is_said(
 
 
 @contextmanager
-def beside_what_is_published(place: Place) -> Iterator[duckdb.DuckDBPyConnection]:
-    with place.warehouse.analyze() as connection, attached(connection, _folder(place) / "leadline.duckdb") as problem:
+def beside_what_is_published(place: Place) -> Iterator[Connection]:
+    with place.warehouse.connect() as connection, attached(connection, _folder(place) / "leadline.duckdb") as problem:
         assert problem is None
         yield connection
 

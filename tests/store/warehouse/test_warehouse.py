@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from store.source.loading.load import open_warehouse
 from store.warehouse.connection import table_exists
 from store.warehouse.duckdb import engine
 from store.warehouse.engine import WarehouseBusyError
-from store.warehouse.warehouse import NoExtractionError, Warehouse
+from store.warehouse.warehouse import Extraction, NoExtractionError, Warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,3 +92,15 @@ def test_a_warehouse_without_an_extraction_says_what_to_do(warehouse: Warehouse)
         )
     with pytest.raises(NoExtractionError, match="did not finish"):
         warehouse.extraction()
+
+
+def test_a_list_that_closes_nothing_does_not_close_by_an_empty_text() -> None:
+    extraction = Extraction(
+        as_of=datetime(2026, 1, 1, tzinfo=UTC), load_number=1, source="crm", mapping="mine",
+        closing={"closing_outcomes": ["it's over"], "closing_lead_statuses": []},
+        silence_closes_after_days=None, horizon_days={}, assumptions=[],
+    )  # fmt: skip
+    assert (
+        extraction.with_closing("({closing_outcomes}) ({closing_lead_statuses}) ({closing_words_of_tomorrow})")
+        == "('it''s over') (null) (null)"
+    )
