@@ -15,6 +15,7 @@ from models.decisions.comparison import on_shared_rows
 from models.decisions.horizons import ShorterHorizons
 from models.decisions.promotion import (
     HORIZON_MATTERS,
+    RULE_NOT_BEATEN,
     ChampionEvidence,
     Decision,
     PromotionEvidence,
@@ -199,9 +200,14 @@ def _retiring(
 
     One of an earlier recipe was never measured on a census, and nothing takes its place: its scores are not known to be
     true. The same goes for one of which nobody has looked whether its features know the outcome, where those of the
-    candidate seem to. One that does not load would stop every later run.
+    candidate seem to. Where a rule is as good as what was learnt last, it takes the place of what was learnt before as
+    well. One that does not load would stop every later run.
     """
-    retired = _unmeasured(connection, model, refusal) or _unloadable(connection, artifacts, model)
+    retired = (
+        _unmeasured(connection, model, refusal)
+        or _beaten(connection, model, refusal)
+        or _unloadable(connection, artifacts, model)
+    )
     if retired is None:
         return refusal
     version, why = retired
@@ -219,6 +225,14 @@ def _unmeasured(connection: Connection, model: str, refusal: Decision) -> tuple[
         if version is not None:
             return version, f", of an earlier recipe, {what}"
     return None
+
+
+def _beaten(connection: Connection, model: str, refusal: Decision) -> tuple[str, str] | None:
+    """Return a champion whose successor does not beat the rule beside the model."""
+    if refusal.rule != RULE_NOT_BEATEN:
+        return None
+    row = connection.execute("select version from ml.ml_champions where model = $1", [model]).fetchone()
+    return None if row is None else (row[0], " learnt from earlier rows")
 
 
 def _unloadable(connection: Connection, artifacts: ArtifactStore, model: str) -> tuple[str, str] | None:

@@ -16,7 +16,14 @@ from store.artifacts import ArtifactStore
 from store.features.certificates import CompiledSql
 from store.ledger.champions import load_champion, unmeasured_champion
 from store.ledger.decisions import why_no_champion
-from store.ledger.predictions import add_predictions, grades_in_force, outside_training, record_scoring, regrade
+from store.ledger.predictions import (
+    add_predictions,
+    forget_out_of_scope,
+    grades_in_force,
+    outside_training,
+    record_scoring,
+    regrade,
+)
 from store.ledger.schema import ledger
 from store.warehouse.warehouse import Warehouse
 
@@ -63,6 +70,7 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         as_of = warehouse.built_extraction().as_of
         compiled.require_proof(view.name, as_of)
         with ledger(warehouse) as connection:
+            forget_out_of_scope(connection, declaration, as_of)
             unmeasured = unmeasured_champion(connection, declaration.name)
             if unmeasured is not None:
                 raise dg.Failure(

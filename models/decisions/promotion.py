@@ -372,14 +372,13 @@ def _times(total: Total) -> str:
 
 def _rule_stays(evidence: PromotionEvidence) -> Decision | None:
     """Refuse a candidate that does not beat the rule beside it; None where it does."""
-    stays = "the rule stays" if evidence.champion is None else f"the champion {evidence.champion.version} stays"
     beside = evidence.beside_rule
     if beside is None:
         return Decision(
             "refuse",
             RULE_UNMEASURED,
             f"On no census was {evidence.version} measured beside the rule, {evidence.rule}, so nothing says that it "
-            f"is better; {stays}.",
+            "is better; the rule stays.",
         )
     for name in dict.fromkeys((evidence.primary_metric, evidence.loss)):
         better = beside.over_rule[name]
@@ -390,7 +389,7 @@ def _rule_stays(evidence: PromotionEvidence) -> Decision | None:
                 f"The rule, {evidence.rule}, is as good or better: {evidence.words.get(name, name)} "
                 f"{_amount(beside.rule[name].value)} against {_amount(beside.model[name].value)} of "
                 f"{evidence.version} on {beside.rows:,} rows of the census, better by {_amount(better.value)} "
-                f"({_amount(better.lower)} to {_amount(better.upper)}); {stays}.",
+                f"({_amount(better.lower)} to {_amount(better.upper)}); the rule stays.",
             )
     return None
 

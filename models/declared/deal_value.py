@@ -65,6 +65,8 @@ DEAL_VALUE = ModelDeclaration(
     label="deal_value",
     label_column="deal_value",
     horizon_days=90,
+    # probability and value are multiplied
+    horizon_of="conversion",
     task=Regression(("deal_value",)),
     estimator=estimator,
     estimators={"Ridge": linear},

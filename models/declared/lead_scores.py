@@ -23,8 +23,9 @@ LEAD_SCORES = ScoredTable(
             ),
         }
     ),
-    further_versions=("value_model_version",),
+    further_versions=MappingProxyType({"deal_value": "value_model_version"}),
     total="expected_value",
     total_words="expected value",
-    counted=MappingProxyType({"grades": "grade", "actions": "next_best_action"}),
+    counted=MappingProxyType({"actions": "next_best_action"}),
+    counted_in_order=MappingProxyType({"grades": "grade"}),
 )

@@ -22,7 +22,8 @@ def register(declarations: Iterable[ModelDeclaration]) -> Mapping[str, ModelDecl
     Raises
     ------
     DeclarationError
-        If two share a name, would publish the same column, or learn from one label over different horizons.
+        If two share a name, would publish the same column, or learn from one label over different horizons, or if one
+        takes the horizon of a model that is not there.
     """
     registered: dict[str, ModelDeclaration] = {}
     publishers: dict[str, str] = {}
@@ -37,6 +38,11 @@ def register(declarations: Iterable[ModelDeclaration]) -> Mapping[str, ModelDecl
                 )
             publishers[column] = each.name
         registered[each.name] = each
+    for each in registered.values():
+        if each.horizon_of and each.horizon_of not in registered:
+            raise DeclarationError(
+                f"model {each.name!r}: horizon_of must be one of {sorted(registered)}, found {each.horizon_of!r}"
+            )
     label_horizons(registered.values())
     return MappingProxyType(registered)
 

@@ -72,6 +72,8 @@ class ModelDeclaration:
         The dbt label model and the column of it from which the task learns.
     horizon_days : int
         The outcome is what happens in ``[as_of, as_of + horizon_days)``.
+    horizon_of : str
+        The model whose horizon it takes where a setting or a mapping gives that one another, and this one none.
     task : Task
         What is predicted (`models.tasks`), with the names of its outcomes and, if it says so, what errors cost.
     estimator : callable
@@ -130,6 +132,7 @@ class ModelDeclaration:
     primary_metric: str
     scope: str = ""
     rule: str = ""
+    horizon_of: str = ""
     estimators: Mapping[str, Callable[[], BaseEstimator]] = field(default_factory=dict)
     row_weight: RowWeight | None = None
     success_weight: float = 1.0
@@ -235,5 +238,8 @@ class Horizons:
 
     def applied(self, declaration: ModelDeclaration, source_defaults: Mapping[str, int]) -> ModelDeclaration:
         """Return the declaration over the horizon that applies: a setting's, else the mapping's, else its own."""
-        days = self.overrides.get(declaration.name, source_defaults.get(declaration.name, declaration.horizon_days))
-        return declaration.with_horizon(days)
+        for given in (self.overrides, source_defaults):
+            for name in (declaration.name, declaration.horizon_of):
+                if name in given:
+                    return declaration.with_horizon(given[name])
+        return declaration

@@ -18,6 +18,8 @@ class Entity:
     ----------
     name : str
         In the singular.
+    several : str
+        In the plural; by default with an s.
     key : str
         The column that identifies it everywhere: one text.
     table : str
@@ -64,6 +66,7 @@ class Entity:
     settles: str = ""
     settling_statuses: str = ""
     outcomes: str = ""
+    several: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an entity that settles without facts."""
@@ -73,4 +76,4 @@ class Entity:
     @property
     def plural(self) -> str:
         """The name for several of them."""
-        return f"{self.name}s"
+        return self.several or f"{self.name}s"

@@ -40,24 +40,32 @@ class ScoredTable:
         The mart to which builds add the rows of each clock and never change one.
     models : mapping of str to ScoreColumns
         Of each model that no rule can stand in for. A score that is lost is a loss to readers.
-    further_versions : tuple of str
-        Columns with the versions of other models behind a row.
+    further_versions : mapping of str to str
+        Columns with the versions of other models behind a row, by model.
     total : str
         A column whose sum the summary of a run shows; empty for none.
     total_words : str
         What that sum is.
     counted : mapping of str to str
-        Columns whose values the summary counts, by their headings.
+        Columns whose values the summary counts, by their headings, the most frequent value first.
+    counted_in_order : mapping of str to str
+        The same, in the order of the values.
     """
 
     entity: Entity
     name: str
     history: str
     models: Mapping[str, ScoreColumns]
-    further_versions: tuple[str, ...] = ()
+    further_versions: Mapping[str, str] = field(default_factory=dict)
     total: str = ""
     total_words: str = ""
     counted: Mapping[str, str] = field(default_factory=dict)
+    counted_in_order: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all_versions(self) -> dict[str, str]:
+        """The columns with the versions behind a row, by model."""
+        return {**{model: each.version for model, each in self.models.items()}, **self.further_versions}
 
     @property
     def versions(self) -> tuple[str, ...]:

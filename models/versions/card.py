@@ -155,8 +155,8 @@ def census_table(evaluation: Evaluation) -> str:
     worth = ""
     if census.value_expected is not None and census.value_actual is not None:
         worth = (
-            f" Value: {census.value_expected:,.0f} expected, {census.value_actual:,.0f} happened, projects at their "
-            "amount of today."
+            f" Value: {census.value_expected:,.0f} expected, {census.value_actual:,.0f} happened, by what "
+            "is known of values today."
         )
     rows = [("all", "", f"{census.rows:,}", *_total(total)) for total in census.totals]
     rows += [

@@ -77,12 +77,11 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     by = "" if set(SCORED.models) <= set(of_table) else f" by {', '.join(of_table)} alone"
     worth = "" if value is None else f"; {SCORED.total_words} {value:,.0f}"
     lines = [f"scored     {scored:,} of {listed:,} {of_open}{by}, as of {clock}{worth}"]
-    grades = {grade for each in DECLARATIONS.values() for grade in each.grades}
-    for heading, column in SCORED.counted.items():
+    for heading, column in {**SCORED.counted_in_order, **SCORED.counted}.items():
         counted = connection.execute(
             f"select {column}, count(*) from {table} where {column} is not null group by 1 order by 1"
         ).fetchall()
-        if not {value for value, _ in counted} <= grades:
+        if heading in SCORED.counted:
             counted.sort(key=lambda each: -each[1])
         if counted:
             lines.append(f"{heading:<11}" + ", ".join(f"{value} {n:,}" for value, n in counted))

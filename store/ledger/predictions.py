@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from models.declaring.declaration import ModelDeclaration
 from models.grades import GradesInForce
 from models.learning.ranges import named
 from models.versions.candidate import Candidate
@@ -62,6 +63,16 @@ SCORINGS = table(
     scored_at=datetime,
     outside_training=int | None,
 )
+
+
+def forget_out_of_scope(connection: Connection, declaration: ModelDeclaration, as_of: datetime) -> None:
+    """Remove the predictions of a clock of entities that the model is not about, since the source was corrected."""
+    if declaration.scope:
+        connection.execute(
+            "delete from ml.ml_predictions where model = $1 and as_of = $2 and entity_id not in "
+            f"(select {declaration.feature_view.key} from {declaration.observations} as observations where as_of = $2)",
+            [declaration.name, as_of],
+        )
 
 
 def add_predictions(connection: Connection, predictions: "pd.DataFrame", scored_at: datetime) -> int:

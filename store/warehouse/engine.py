@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SCORES, HISTORY = SCORED.name, SCORED.history
 
-APPEND_ONLY = {HISTORY: ((SCORED.entity.key, "as_of"), (*SCORED.versions, *SCORED.further_versions))}
+APPEND_ONLY = {HISTORY: ((SCORED.entity.key, "as_of"), tuple(SCORED.all_versions.values()))}
 """Tables to which builds add rows and never change one, and the columns by which a row is known: those that are never
 null, which an engine can hash, and the others."""
 

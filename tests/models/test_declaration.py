@@ -12,6 +12,7 @@ import pytest
 from models.declared.lead import LEAD
 from models.declared.lead_features import LEAD_FEATURES
 from models.declared.registry import DECLARATIONS, SCORED, label_horizons, register, the_one
+from models.declaring.declaration import Horizons
 from models.declaring.entity import DeclarationError
 from models.declaring.feature_view import FeatureView, described_view
 from models.declaring.policies import RetrainPolicy
@@ -127,6 +128,15 @@ def test_models_that_learn_from_one_label_have_its_horizon():
     assert horizons == {"conversion": 90, "next_action": 7}
     with pytest.raises(DeclarationError, match=r"'conversion' over 90 days and 'other' over 30\. Give both the same"):
         register((CONVERSION, replace(other, horizon_days=30)))
+
+
+def test_a_horizon_is_that_of_another_model_where_that_one_alone_is_set():
+    value = DECLARATIONS["deal_value"]
+    given = ({}, {}), ({"conversion": 30}, {}), ({"deal_value": 20, "conversion": 30}, {}), ({}, {"conversion": 60})
+    applied = [Horizons(overrides=of).applied(value, mapping).horizon_days for of, mapping in given]
+    assert applied == [90, 30, 20, 60]
+    with pytest.raises(DeclarationError, match="horizon_of must be one of"):
+        register((value,))
 
 
 def test_registry_names_what_is_declared():

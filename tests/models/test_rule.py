@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter
 
-from models.decisions.promotion import ChampionEvidence, PromotionEvidence, decide_promotion
+from models.decisions.promotion import PromotionEvidence, decide_promotion
 from models.declared.conversion import CONVERSION
 from models.declared.deal_value import DEAL_VALUE
 from models.declaring.entity import DeclarationError
@@ -67,13 +67,6 @@ def test_who_does_not_is_refused_and_the_rule_stays(mae: Figure, squared: Figure
     named = "mean absolute error 1,500 against 1,000" if mae is not CLEAR else "squared_error 3,000 against 2,000"
     assert f"The rule, what the sign says, is as good or better: {named} of new on 1,234 rows" in decision.reason
     assert decision.reason.endswith("; the rule stays.")
-
-
-def test_a_champion_that_has_beaten_the_rule_goes_on_after_a_refusal() -> None:
-    champion = ChampionEvidence(version="old", horizon_days=90, loss=1.0, baseline_loss=2.0)
-    decision = decide_promotion(evidence(NOISE, CLEAR, champion=champion))
-    assert decision.rule == "rule_not_beaten"
-    assert decision.reason.endswith("; the champion old stays.")
 
 
 def test_where_nobody_has_looked_the_rule_stays() -> None:

@@ -166,7 +166,11 @@ class DuckDBConnection:
     ) -> Iterator[None]:
         """Run a transaction: nobody else holds the file, and what others have in it does not depend on a table."""
         self.begin()
-        yield
+        try:
+            yield
+        except BaseException:
+            self.rollback()
+            raise
         self.commit()
 
     def change_key(

@@ -18,20 +18,6 @@ READABLE_FROM = "v1.2.0"
 PUBLISHED = "leadline_published"
 """The name of the published file in a connection to the warehouse, unlike that of any warehouse."""
 
-_NOT_OF_THIS_LEDGER = "({})".format(
-    " or ".join(
-        (
-            "not exists (select 1 from ml.ml_scoring_logs as logs where logs.as_of = published.as_of)",
-            *(
-                f"(published.{of_model.version} is not null and not exists (select 1 from ml.ml_models as versions "
-                f"where versions.model = '{model}' and versions.version = published.{of_model.version}))"
-                for model, of_model in SCORED.models.items()
-            ),
-        )
-    )
-)
-"""A published row of the history that this warehouse cannot have written: it has not scored then, or with others."""
-
 
 @contextmanager
 def attached(connection: Connection, path: Path) -> Iterator[str | None]:
@@ -197,7 +183,7 @@ def _take_back(connection: Connection, required: Sequence[str]) -> int:
             connection.execute(f'alter table marts.{HISTORY} alter column "{column}" set not null')
         return _count(connection)
     before = _count(connection)
-    lost = f"{_lacking(connection)} and {_NOT_OF_THIS_LEDGER}" if before else _lacking(connection)
+    lost = f"{_lacking(connection)} and {_not_of_this_ledger(connection)}" if before else _lacking(connection)
     if not _lost_rows(connection) or connection.execute(f"select 1 {lost} limit 1").fetchone() is None:
         return 0
     for column, kind in published.items():
@@ -220,9 +206,22 @@ def _both(connection: Connection) -> list[str]:
     return [column for column in columns_of(connection, "marts", HISTORY) if column in published]
 
 
+def _not_of_this_ledger(connection: Connection) -> str:
+    """Return when this warehouse cannot have written a published row: it has not scored then, or with others."""
+    both = _both(connection)
+    others = (
+        f"(published.{version} is not null and not exists (select 1 from ml.ml_models as versions "
+        f"where versions.model = '{model}' and versions.version = published.{version}))"
+        for model, version in SCORED.all_versions.items()
+        if version in both
+    )
+    scored = "not exists (select 1 from ml.ml_scoring_logs as logs where logs.as_of = published.as_of)"
+    return f"({' or '.join([scored, *others])})"
+
+
 def _lost_rows(connection: Connection) -> int:
     both = _both(connection)
-    versions = [name for name in (*SCORED.versions, *SCORED.further_versions) if name in both]
+    versions = [name for name in SCORED.all_versions.values() if name in both]
     of_each = (
         f"select as_of, {', '.join(versions)}, count(*), bit_xor(hash({SCORED.entity.key})) "
         f"from {{}}.{HISTORY} group by all"
