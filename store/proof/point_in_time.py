@@ -18,8 +18,8 @@ What must not matter is changed, and nothing may follow from it. The compiled te
     half, whose facts are as they were, are about other entities, and are left to the common moments. Left out where the
     rows of the sources do not tell which entity they are about.
 ``forgotten_<n>d``
-    With nothing but the n days before T, and facts at their very edge. Of every entity that is open at T, features
-    whose name says ``_<n>d`` are as they were.
+    With nothing but the entities and the n days before T, and facts at their very edge. Of every entity that is open
+    at T, features whose name says ``_<n>d`` are as they were.
 ``past``
     With another past up to T and the same open entities. Of every one that is open at T, labels are as they were.
 

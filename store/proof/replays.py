@@ -12,7 +12,7 @@ from store.features.compiled import Build, is_open, microseconds, observed, open
 from store.proof.counterfactuals import Columns, Counterfactuals, Query
 from store.proof.row_differences import ROW, Selected, in_memory, paired
 from store.proof.sample import OWN, Sample, common_moments, own_moments, quoted, relation_of
-from store.warehouse.connection import GROUPS, Name, Scratch, World, column_types
+from store.warehouse.connection import GROUPS, Name, Scratch, World, column_types, named
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,7 +72,9 @@ class Replays:
                 for days in windows[place :: len(self._moments)]:
                     held = {view: [name for name, window in self._sample.windows.items() if window == days]}
                     query = partial(around.forgotten, days)
-                    yield from self._asked(unchanged, base, moment, f"forgotten_{days}d", query, held)
+                    # an entity does not end where a window begins
+                    stays = [named(self._sample.subject.entity.table)]
+                    yield from self._asked(unchanged, base, moment, f"forgotten_{days}d", query, held, stays)
                 held = {label: self._sample.compared(label) for label in self._sample.subject.labels}
                 if moment == self._moments[-1]:
                     # the last moment has most facts: features that another past moves there are noted
@@ -261,17 +263,21 @@ class Replays:
         variant: str,
         query: Query,
         held: Mapping[Name, Collection[str]],
+        stays: Sequence[Name] = (),
     ) -> Iterator[Comparison]:
         """Compare what is answered at a moment with answers on other sources, for the same entities.
 
-        Columns of `held` must be as they were; of the others it is noted which have moved.
+        Columns of `held` must be as they were; of the others it is noted which have moved. The relations of `stays` are
+        those of the sources as they are.
         """
         at = f"as_of = {timestamp_literal(moment)}"
         with self._space.world() as replay:
             self._fill(replay, query)
             # another past might close some entities earlier
             replay.take(self._sample.subject.observations, unchanged, at)
-            replay.run(self._sample.build.needed_for(held, given=[self._sample.subject.observations]))
+            for name in stays:
+                replay.take(name, unchanged, "1 = 1")
+            replay.run(self._sample.build.needed_for(held, given=[self._sample.subject.observations, *stays]))
             rows = {table: self._rows(replay, table) for table in held}
         for table, columns in held.items():
             yield self._compared(variant, moment, table, base[table], rows[table], at, held=columns)

@@ -38,8 +38,6 @@ PRODUCT = (
 EARLIER = "2026-06-16T12:00:00Z"
 """The clock of the first night: the second one adds to it."""
 
-VIEW = "dbt_project/models/features/project/project_features.sql"
-
 MODELS = ("days_to_contact", "project_engagement")
 
 
@@ -136,24 +134,6 @@ def test_a_model_of_a_new_entity_touches_no_file_of_the_product(
     assert {model for (model,) in ask_home("select distinct model from ml.ml_drift_logs")} >= set(MODELS)
     decided = ask_home("select model, outcome from ml.ml_decisions where kind = 'retraining'")
     assert {model for model, outcome in decided if outcome == "wait"} >= set(MODELS)
-
-
-def test_the_proof_finds_a_leak_in_a_view_of_a_new_entity(filled: Home, added: Path, tmp_path: Path) -> None:
-    """Of an entity whose key no table of the source has: facts of the lead that came later."""
-    leaking = shutil.copytree(added, tmp_path / "leadline", ignore=shutil.ignore_patterns("__pycache__", "target"))
-    view = leaking / VIEW
-    text = view.read_text(encoding="utf-8")
-    known = "\n            and facts.known_us < observations.as_of_us"
-    assert text.count(known) == 1
-    view.write_text(text.replace(known, ""), encoding="utf-8")
-    home = Home(tmp_path / "home", {"LEADLINE_SOURCE": source_of(filled), **HORIZON}, repository=leaking)
-
-    run = home.run("score_leads")
-
-    assert run.code == 1
-    for column in ("days_since_last_fact", "facts_count_30d", "facts_count_7d"):
-        assert f"features.project_features.{column}: " in run.err
-    assert "Nothing was published." in run.err
 
 
 def _proved(home: Home) -> dict[str, Any]:
