@@ -91,6 +91,22 @@ def filled(shared_folder: Path) -> Iterator[Home]:
         yield home
 
 
+NEXT_DAY = "2026-07-15"
+"""A clock after that of the filled home, so that there is something to score and publish."""
+
+
+@pytest.fixture(scope="session")
+def undisturbed(filled: Home, shared_folder: Path) -> Iterator[Home]:
+    """Return the filled home after a further run, which scores alone, at the next clock."""
+    home = once(
+        shared_folder / "undisturbed",
+        lambda path: filled.copy(path, LEADLINE_SOURCE=source_of(filled), LEADLINE_AS_OF=NEXT_DAY),
+        "score_leads",
+    )
+    with never_written(home.warehouse, home.published):
+        yield home
+
+
 @pytest.fixture
 def own(filled: Home, tmp_path: Path) -> Home:
     """Return a copy of the filled home for this test alone, which still reads the CRM of the original."""

@@ -92,7 +92,7 @@ def test_a_real_funnel(
 ) -> None:
     (tmp_path / "export").symlink_to(FUNNEL)
     duck, cells = _built_on_both(tmp_path, address, scratch)
-    _assert_scores_of_every_kind(duck, value_sources=2)
+    _assert_scores_of_every_kind(duck, value_sources=3)
     record_property("summary", _counted("a real funnel", cells))
 
 

@@ -7,19 +7,11 @@ import signal
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import once, source_of
-from tests.homes import Home, ask, contents, never_written, reading, without
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-NEXT_DAY = "2026-07-15"
-"""A clock after that of the filled home, so that there is something to score and publish."""
+from tests.conftest import NEXT_DAY
+from tests.homes import Home, ask, contents, reading, without
 
 
 @dataclass(frozen=True)
@@ -28,18 +20,6 @@ class Kill:
 
     line: str
     seconds: float
-
-
-@pytest.fixture(scope="session")
-def undisturbed(filled: Home, shared_folder: Path) -> Iterator[Home]:
-    """Return a home with a further run at the next clock, which nobody killed."""
-    home = once(
-        shared_folder / "undisturbed",
-        lambda path: filled.copy(path, LEADLINE_SOURCE=source_of(filled), LEADLINE_AS_OF=NEXT_DAY),
-        "score_leads",
-    )
-    with never_written(home.warehouse, home.published):
-        yield home
 
 
 def _scores(home: Home) -> dict[str, list[tuple[object, ...]]]:
