@@ -36,6 +36,7 @@ where leads.created_at < $1
 
 LEAD = Entity(
     name="lead",
+    description="A lead is a possible customer, from the moment at which the CRM has it until it is won or lost.",
     key="lead_id",
     table="staging.stg_leads",
     created="created_at",

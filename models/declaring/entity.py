@@ -20,6 +20,8 @@ class Entity:
         In the singular.
     several : str
         In the plural; by default with an s.
+    description : str
+        What one is, in a sentence for people.
     key : str
         The column that identifies it everywhere: one text.
     table : str
@@ -67,6 +69,7 @@ class Entity:
     settling_statuses: str = ""
     outcomes: str = ""
     several: str = ""
+    description: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an entity that settles without facts."""

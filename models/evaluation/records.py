@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -307,6 +308,10 @@ class BesideRule:
     model: dict[str, Figure]
     rule: dict[str, Figure]
     over_rule: dict[str, Figure]
+
+    def beaten(self, metrics: Iterable[str]) -> list[str]:
+        """Return those of some metrics in which the version is better beyond the interval."""
+        return [name for name in metrics if (lower := self.over_rule[name].lower) is not None and lower > 0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ def suspicions(declaration: ModelDeclaration, evaluation: Evaluation) -> tuple[S
         return ()
     found = [
         Suspicion(
-            feature=each.feature, kind="one_sided", figures=_one_sided(each, declaration.feature_view.entity.name)
+            feature=each.feature, kind="one_sided", figures=_one_sided(each, declaration.feature_view.entity.plural)
         )
         for each in evaluation.hindsight.one_sided
         if each.seen <= SELDOM
@@ -126,22 +126,22 @@ def unknown_confirmations(model: str, confirmed: Iterable[str], features: Mappin
     )
 
 
-def _one_sided(value: OneSided, entity: str) -> str:
+def _one_sided(value: OneSided, entities: str) -> str:
     expected = f"{value.seen_now:,.0f}, where {value.expected_now:,.0f} were to be expected"
     if value.side == "settled":
         return (
-            f"is {value.value} in {value.having:,} {entity}s before they were settled; of the {value.others:,} open "
+            f"is {value.value} in {value.having:,} {entities} before they were settled; of the {value.others:,} open "
             f"ones it is so in {expected}"
         )
     return (
-        f"is {value.value} in {value.having:,} open {entity}s; of the {value.others:,} settled ones it was so, before "
+        f"is {value.value} in {value.having:,} open {entities}; of the {value.others:,} settled ones it was so, before "
         f"they were settled, in {expected}"
     )
 
 
 def _too_good(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
     """Return the figures of a model that no honest source allows, beyond chance, or nothing."""
-    said, entity = [], declaration.feature_view.entity.name
+    said, entities = [], declaration.feature_view.entity.plural
     for each in quality(evaluation):
         if each.happened is not None and each.happened < ENOUGH_HAPPENED:
             continue
@@ -151,7 +151,7 @@ def _too_good(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
         ):
             if figure.value is not None and figure.lower is not None and figure.lower > bound:
                 counted = len(declaration.outcomes) == 1 and each.happened is not None
-                counts = f" with {each.happened:,} {entity}s to which it happened" if counted else ""
+                counts = f" with {each.happened:,} {entities} to which it happened" if counted else ""
                 said.append(
                     f"{name} of {figure.value:.{digits}f} on {each.where}{counts} (beyond chance at least "
                     f"{figure.lower:.{digits}f}, at most {bound:g} is believed)"

@@ -184,6 +184,12 @@ def census_table(evaluation: Evaluation) -> str:
 
 def _beside_rule(evaluation: Evaluation, beside: BesideRule) -> str:
     kind = evaluation.kind
+    names = list(dict.fromkeys((evaluation.primary_metric, kind.loss)))
+    stays = (
+        "The version is better in both, beyond the intervals."
+        if beside.beaten(names) == names
+        else "The version is not better in both, beyond the intervals: **the rule stays**."
+    )
     rows = [
         (
             kind.words.get(name, name),
@@ -191,12 +197,13 @@ def _beside_rule(evaluation: Evaluation, beside: BesideRule) -> str:
             _interval(beside.model[name]),
             _interval(beside.over_rule[name]),
         )
-        for name in dict.fromkeys((evaluation.primary_metric, kind.loss))
+        for name in names
     ]
     return (
         f"Beside the rule, on the {beside.rows:,} rows ({beside.entities:,} entities) of which it says something; the "
         "amount that it goes by may be the one of today, which flatters it:\n\n"
         + markdown_table(("", "the rule", "the version", "better than the rule by"), rows)
+        + f"\n\n{stays}"
     )
 
 
@@ -226,15 +233,15 @@ def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confi
         )
         for each in measured.one_sided[:HINDSIGHT_SHOWN]
     ]
-    entity = declaration.feature_view.entity.name
+    entities = declaration.feature_view.entity.plural
     return (
         "## Hindsight\n\n"
         + (bullets(suspected) if suspected else "No feature seems to know the outcome.")
         + "\n\nThe features that predict best alone:\n\n"
         + markdown_table(("feature", "outcome", "skill", "AUC"), alone)
-        + f"\n\nThe values that most divide {entity}s that were settled from those that are open: seen on the other "
+        + f"\n\nThe values that most divide {entities} that were settled from those that are open: seen on the other "
         "side, of what was to be expected by the rows of the clock and by earlier rows:\n\n"
-        + markdown_table(("feature", "value", f"{entity}s with it", "by now", "by earlier rows"), one_sided)
+        + markdown_table(("feature", "value", f"{entities} with it", "by now", "by earlier rows"), one_sided)
     )
 
 
@@ -249,12 +256,12 @@ def _total(total: Total) -> tuple[str, str, str, str]:
 
 
 def _head(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evaluation) -> str:
-    manifest = candidate.manifest
+    manifest, about = candidate.manifest, declaration.feature_view.entity.description
     scope = f"**Scope**: observations with `{declaration.scope}`, and no others.\n\n" if declaration.scope else ""
     rule = f"**Rule**, in force where this version is not better: {declaration.rule}.\n\n" if declaration.rule else ""
     return (
         f"# {declaration.name} {candidate.version}\n\n"
-        f"{declaration.description}\n\n"
+        f"{declaration.description}{f' {about}' if about else ''}\n\n"
         f"**Intended use**: to order open {declaration.feature_view.entity.plural} and to plan with their "
         f"{declaration.task.quantity}, over the horizon of {manifest['horizon_days']} days. **Not intended**: to "
         "decide about a person without a person, or to say what an action would cause.\n\n"
@@ -266,18 +273,18 @@ def _head(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evalu
 
 def _data(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evaluation) -> str:
     manifest, sides = candidate.manifest, candidate.manifest["split"]
-    entity = declaration.feature_view.entity.name
+    entities = declaration.feature_view.entity.plural
     return (
         "## Data\n\n"
-        f"{manifest['rows']:,} observations of {manifest['entities']:,} {entity}s, `{AS_OF}` from "
+        f"{manifest['rows']:,} observations of {manifest['entities']:,} {entities}, `{AS_OF}` from "
         f"{manifest['first_as_of'][:10]} to {manifest['last_as_of'][:10]}, {len(manifest['features'])} features; "
         f"labels matured by {manifest['as_of'][:10]}."
         + labelled_since(manifest)
         + f"\n\nSplit (temporal, cut {sides['cut'][:10]}): learnt from {sides['train_rows']:,} rows of "
-        f"{sides['train_entities']:,} {entity}s, measured on {sides['test_rows']:,} rows of "
+        f"{sides['train_entities']:,} {entities}, measured on {sides['test_rows']:,} rows of "
         f"{sides['test_entities']:,}; {sides['rows_on_neither_side']:,} rows on neither side. The published pipeline "
         f"learnt from all rows.\n\n"
-        f"Intervals hold 95 of 100 resamples of the {entity}s ({RESAMPLES} of them, on {evaluation.interval_rows:,} "
+        f"Intervals hold 95 of 100 resamples of the {entities} ({RESAMPLES} of them, on {evaluation.interval_rows:,} "
         f"held-out rows); the linear model learnt from {evaluation.linear_rows:,} rows."
     )
 
@@ -439,13 +446,14 @@ def _gains(evaluation: Evaluation) -> str:
 
 
 def _validation(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
-    entity, loss = declaration.feature_view.entity.name, evaluation.kind.loss_words
+    entity, loss = declaration.feature_view.entity, evaluation.kind.loss_words
+    entities = entity.plural
     validation, crossed = evaluation.validation, evaluation.validation.cross_validation
     if crossed is None:
         folds = f"No cross-validation: {plain(validation.note)}."
     else:
         folds = (
-            f"Cross-validation by {entity} ({crossed.rows:,} training rows of {crossed.entities:,} {entity}s): "
+            f"Cross-validation by {entity.name} ({crossed.rows:,} training rows of {crossed.entities:,} {entities}): "
             f"{evaluation.primary_metric} {crossed.mean:.4f} ± {crossed.std:.4f}, a spread of {crossed.spread:.1%}."
         )
     rows = [
@@ -455,23 +463,23 @@ def _validation(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
     return (
         f"## Validation\n\n{folds} Importance: the rise of the {loss} of {validation.importance_rows:,} held-out "
         "rows when a feature is shuffled among them; features that say the same cover for each other.\n\n"
-        + markdown_table((f"{entity}s learnt from", "rows", evaluation.primary_metric, loss), rows)
-        + f"\n\nThe last line is of all training rows, the others of a sample with fewer rows of each {entity}."
+        + markdown_table((f"{entities} learnt from", "rows", evaluation.primary_metric, loss), rows)
+        + f"\n\nThe last line is of all training rows, the others of a sample with fewer rows of each {entity.name}."
     )
 
 
 def _limits(declaration: ModelDeclaration) -> str:
-    entity = declaration.feature_view.entity.name
+    entities = declaration.feature_view.entity.plural
     limits = [
-        f"The figures are of {entity}s that were created later than those learnt from, in one company's history; "
+        f"The figures are of {entities} that were created later than those learnt from, in one company's history; "
         "another company, or a changed one, is another question, which the drift checks ask.",
         "The published pipeline learnt from the held-out rows as well, so it was not itself measured.",
         "Numbers beyond the 0.1 % and 99.9 % quantiles of the training rows count as those quantiles.",
-        f"The metrics are of decision points, of which busy {entity}s have more; the census is of what is scored.",
+        f"The metrics are of decision points, of which busy {entities} have more; the census is of what is scored.",
     ]
     if declaration.success_weight != 1:
         limits.append(
-            f"Rows of {entity}s that succeeded count {declaration.success_weight:g} times in learning, so "
+            f"Rows of {entities} that succeeded count {declaration.success_weight:g} times in learning, so "
             f"{declaration.task.quantity} lean away from what is observed."
         )
     return "## Limits\n\n" + bullets(limits)
