@@ -1,9 +1,11 @@
+{#- The column by which rows are told apart is added first where an earlier state has made the table. -#}
 {{
     config(
         materialized='incremental',
         incremental_strategy='append',
         full_refresh=false,
-        on_schema_change='append_new_columns'
+        on_schema_change='append_new_columns',
+        pre_hook="{% if is_incremental() %}alter table {{ this }} add column if not exists value_model_version text{% endif %}"
     )
 }}
 
