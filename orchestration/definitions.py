@@ -19,7 +19,7 @@ from orchestration.progress import progress_logger
 from orchestration.sensors import retrain_sensor
 from store.artifacts import ArtifactStore
 from store.features.certificates import CompiledSql
-from store.features.dbt_project import DBT, DBT_PROJECT, manifest_path
+from store.features.dbt_project import DBT, DBT_PROJECT, check_labels, manifest_path
 from store.home import point_at_home
 from store.places import OWN_SERVER, SettingError
 from store.publishing.publications import Publication
@@ -48,6 +48,7 @@ def defs() -> dg.Definitions:
         )
     point_at_home(chosen)
     manifest = manifest_path()
+    check_labels(manifest)
     marts = mart_assets(manifest)
     shared = [crm, feature_catalogue, documentation, source_health]
     common = dg.Definitions(

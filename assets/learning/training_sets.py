@@ -21,7 +21,7 @@ from models.learning.splitting import temporal_split
 from models.training.training_set import TrainingDataError, freeze
 from models.untrainable import Untrainable, UntrainableError
 from store.artifacts import ArtifactStore
-from store.features.builds import labelled_since
+from store.features.builds import labelled_since, require_present_code
 from store.features.certificates import CompiledSql
 from store.features.features_at import STATE, QuestionError, features_at
 from store.features.training_rows import census, matured, require_facts
@@ -81,6 +81,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             )
             return
         extraction = warehouse.built_extraction()
+        require_present_code(warehouse, horizons, compiled)
         applied = horizons.applied(declaration, extraction.horizon_days)
         frame = matured(warehouse, applied, extraction)
         try:

@@ -23,7 +23,7 @@ from store.features.certificates import CompiledSql
 from store.features.compiled import microseconds
 from store.features.dbt_project import DBT_PROJECT, feature_code, manifest_path, settings_of
 from store.warehouse.connection import Connection, columns_of, table_exists
-from store.warehouse.warehouse import FEATURE_CLOCK, Extraction, Warehouse
+from store.warehouse.warehouse import FEATURE_CLOCK, Extraction, StaleFeaturesError, Warehouse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +134,23 @@ def gather_build_evidence(warehouse: Warehouse, horizons: Horizons, compiled: Co
     if last is not None and not compiled.has(last.as_of):
         missing.append(str(compiled.path))
     return BuildEvidence(last=last, now=now, missing=tuple(missing), outcomes=outcomes)
+
+
+def require_present_code(warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql) -> None:
+    """Refuse features and labels that other SQL or other settings have built than those that are there now.
+
+    Raises
+    ------
+    StaleFeaturesError
+        If they were.
+    """
+    evidence = gather_build_evidence(warehouse, horizons, compiled)
+    if evidence.last is None or evidence.last.code != evidence.now.code:
+        raise StaleFeaturesError(
+            f"{warehouse.shown}: expected features and labels of the SQL and the settings that are there now, found "
+            "those of others: the SQL, a declared horizon or a setting has changed since they were built. Run "
+            "`make run` or the job score_leads, which build them anew."
+        )
 
 
 def forget_build(warehouse: Warehouse) -> None:

@@ -15,6 +15,9 @@ from models.artifacts import read_object, replace_file, set_aside
 from store.features import compiled
 from store.features.compiled import Build, NotCompiledError
 
+ROW = "(row)"
+"""Stands for a column where a row is missing, or where there is one too many."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
@@ -38,6 +41,11 @@ class Difference:
         return (
             f"{self.table}.{self.column}: {self.rows:,} rows differ ({self.variant} at {self.moment.isoformat()}); "
             f"{self.key} as of {self.as_of.isoformat()} is {self.stored} {where}, {self.replayed} in the replay"
+            + (
+                ". A label has a row from when it has matured, and not before"
+                if self.table.startswith("labels.") and self.column == ROW
+                else ""
+            )
         )
 
 

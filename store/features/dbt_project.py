@@ -72,6 +72,31 @@ def manifest_path() -> Path:
     return manifest
 
 
+def check_labels(manifest: Path) -> None:
+    """Refuse declarations whose label model lacks what they learn from, or does not read their horizon.
+
+    Raises
+    ------
+    DbtParseError
+        If one does.
+    """
+    nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"]
+    for each in DECLARATIONS.values():
+        node = nodes[f"model.leadline.{each.label}"]
+        described, variable = list(node["columns"]), f"{each.label}_horizon_days"
+        if each.label_column not in described:
+            raise DbtParseError(
+                f"model {each.name!r}: expected label_column to be a column in the description of labels.{each.label} "
+                f"({', '.join(described)}), found {each.label_column!r}. Correct it in models/declared, or describe it "
+                "in the yml beside the label."
+            )
+        if variable not in node["raw_code"]:
+            raise DbtParseError(
+                f"dbt_project/{node['original_file_path']}: expected the variable {variable!r}, by which the horizon "
+                f"of model {each.name!r} comes into its label, found none. Read it as the other labels do."
+            )
+
+
 def feature_code(view: str) -> str:
     """Return a hash of the SQL that makes a feature view: its own, that of every model it reads, and their macros.
 

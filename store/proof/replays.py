@@ -7,10 +7,10 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from store.features.certificates import Comparison, Difference
+from store.features.certificates import ROW, Comparison, Difference
 from store.features.compiled import Build, is_open, microseconds, observed, open_at, timestamp_literal
 from store.proof.counterfactuals import Columns, Counterfactuals, Query
-from store.proof.row_differences import ROW, Selected, in_memory, paired
+from store.proof.row_differences import Selected, in_memory, paired
 from store.proof.sample import OWN, Sample, common_moments, own_moments, quoted, relation_of
 from store.warehouse.connection import GROUPS, Name, Scratch, World, column_types, named
 

@@ -7,14 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from store.features.certificates import ROW
 from store.warehouse.duckdb.engine import opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
-
-ROW = "(row)"
-"""Stands for a column where a row is missing, or where there is one too many."""
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,10 @@ def _dispatch(macro: str, _package: str) -> Callable[..., str]:
     return lambda *arguments: f"{macro}({', '.join(str(each) for each in arguments)})"
 
 
-def var(name: str) -> object:
+def var(name: str, default: object = None) -> object:
     """Return a value for a variable of ``dbt_project.yml``, such that every branch of the templates is rendered."""
-    return _VARIABLES[name]
+    # the label of a model that was added has its horizon there
+    return _VARIABLES[name] if default is None else default
 
 
 def _get_relation(database: str, schema: str, identifier: str) -> str:

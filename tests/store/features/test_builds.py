@@ -15,7 +15,14 @@ from assets.platform.dbt import Dbt
 from models.declaring.declaration import Horizons
 from models.training.outcome_history import OutcomesBegin
 from store.features import builds
-from store.features.builds import BuildEvidence, Built, forget_build, gather_build_evidence, plan_build
+from store.features.builds import (
+    BuildEvidence,
+    Built,
+    forget_build,
+    gather_build_evidence,
+    plan_build,
+    require_present_code,
+)
 from store.features.certificates import CompiledSql
 from store.features.dbt_project import DBT, DBT_PROJECT, manifest_path
 from store.warehouse.warehouse import StaleFeaturesError, Warehouse
@@ -67,6 +74,9 @@ def test_what_a_run_built_can_be_added_to_until_another_build_has_begun(
         # where the beginning of the outcomes has moved, labels vanish or appear
         patched.setattr(builds, "measure_outcomes", lambda *_: OutcomesBegin(date(2025, 3, 3), ""))
         moved = plan_build(gather_build_evidence(warehouse, *settings))
+        with pytest.raises(StaleFeaturesError, match="the SQL, a declared horizon or a setting has changed"):
+            require_present_code(warehouse, *settings)
+    require_present_code(warehouse, *settings)
     assert moved.reason == "Whole: the SQL or the settings have changed since the last build."
 
     forget_build(warehouse)

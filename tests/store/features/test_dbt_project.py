@@ -17,7 +17,7 @@ from models.declaring.declaration import Horizons
 from models.declaring.entity import DeclarationError
 from models.tasks.classification import Binary
 from store.features import dbt_project
-from store.features.dbt_project import DBT, DBT_PROJECT, DbtParseError, manifest_path, settings_of
+from store.features.dbt_project import DBT, DBT_PROJECT, DbtParseError, check_labels, manifest_path, settings_of
 from store.places import PROJECT
 from store.warehouse.warehouse import Extraction
 
@@ -58,6 +58,33 @@ def test_a_declared_label_without_a_dbt_model_is_named(project: Path) -> None:
     (project / "models/labels/lead/conversion.sql").unlink()
     with pytest.raises(DbtParseError, match="found none named conversion"):
         manifest_path()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"label_column": "convertd"},
+            r"model 'conversion': expected label_column to be .*matures_at, converted\), found",
+        ),
+        ({"label": "deal_value"}, r"expected label_column to be .*labels.deal_value"),
+    ],
+)
+def test_a_label_without_what_a_model_learns_from_is_refused(
+    change: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dbt_project, "DECLARATIONS", {"conversion": replace(DECLARATIONS["conversion"], **change)})
+    with pytest.raises(DbtParseError, match=message):
+        check_labels(manifest_path())
+
+
+def test_a_label_that_does_not_read_its_horizon_is_refused(project: Path) -> None:
+    label = project / "models/labels/lead/conversion.sql"
+    label.write_text(label.read_text().replace("conversion_horizon_days", "conversions_horizon_days"))
+    variables = project / "dbt_project.yml"
+    variables.write_text(variables.read_text().replace("  conversion_horizon_days", "  conversions_horizon_days"))
+    with pytest.raises(DbtParseError, match="expected the variable 'conversion_horizon_days'"):
+        check_labels(manifest_path())
 
 
 def test_settings_under_which_two_models_need_two_labels_in_one_table_are_refused(
