@@ -29,8 +29,12 @@ HORIZON = {"LEADLINE_CONVERSION_HORIZON_DAYS": "30"}
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return a worker for each core that the tests may use; pytest-xdist would count those of the machine."""
-    return len(os.sched_getaffinity(0))
+    """Return a worker more than the tests may use cores; pytest-xdist would count the cores of the machine.
+
+    Tests of whole runs wait for processes that start, for locks and for the disk: two workers used two thirds of two
+    cores.
+    """
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
