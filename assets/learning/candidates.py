@@ -19,7 +19,8 @@ from models.training.training import train
 from models.training.training_set import load as load_training_set
 from models.untrainable import Untrainable, UntrainableError
 from models.versions.candidate import Candidate, evaluate
-from models.versions.card import Card, census_table, gates_table, hindsight_table, metrics_table, model_card
+from models.versions.card import Card, metrics_table, model_card
+from models.versions.card_tables import census_table, gates_table, hindsight_table
 from store.artifacts import ArtifactStore
 from store.features.certificates import CompiledSql, acceptance
 from store.features.dbt_project import feature_code

@@ -1,4 +1,7 @@
-"""Promotion: from what was measured to whether a candidate becomes champion. Pure; its caller measures and acts."""
+"""Promotion: from what was measured to whether a candidate becomes champion. Pure; its caller measures and acts.
+
+The rules stand in one file, in the order in which they are asked.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from models.declared.lead_features import LEAD_FEATURES, SILENCE
 from models.declaring.declaration import ModelDeclaration, RequiredFacts
 from models.declaring.policies import COST_GATES, DriftPolicy
-from models.tasks.classification import Binary
+from models.tasks.binary import Binary
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from models.declared.lead_features import LEAD_FEATURES, SILENCE
 from models.declaring.declaration import ModelDeclaration, RequiredFacts
 from models.declaring.policies import COST_GATES, DriftPolicy
-from models.tasks.classification import RECALL, Multiclass
+from models.tasks.classification import RECALL
+from models.tasks.multiclass import Multiclass
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator

@@ -1,4 +1,7 @@
-"""Evaluation: what was measured of a version on its held-out rows, beside a linear model and the trivial baseline."""
+"""Evaluation: what was measured of a version on its held-out rows, beside a linear model and the trivial baseline.
+
+All its records stand in one file, for `Evaluation` is read and written as one.
+"""
 
 from __future__ import annotations
 

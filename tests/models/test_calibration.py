@@ -17,7 +17,8 @@ from models.evaluation.calibration import (
     scale,
 )
 from models.pickled.scaling import Scaling
-from models.tasks.classification import Binary, Multiclass
+from models.tasks.binary import Binary
+from models.tasks.multiclass import Multiclass
 from models.tasks.task import Predictions
 
 ROWS = 6000

@@ -19,7 +19,7 @@ from models.evaluation.records import EVALUATION
 from models.learning.fitting import predict
 from models.learning.frames import model_input
 from models.learning.pipelines import fingerprint
-from models.tasks.classification import Multiclass
+from models.tasks.multiclass import Multiclass
 from models.training import training
 from models.training.training import train
 from models.training.training_set import freeze

@@ -20,7 +20,7 @@ from models.evaluation.census import (
     totals,
 )
 from models.evaluation.records import Census, CensusSlice, Total
-from models.tasks.classification import Multiclass
+from models.tasks.multiclass import Multiclass
 from models.tasks.task import Predictions
 
 CONVERSION, NEXT = DECLARATIONS["conversion"], DECLARATIONS["next_best_action"]

@@ -38,9 +38,10 @@ from models.learning.splitting import temporal_split
 from models.pickled.estimators import ClassWeighted
 from models.pickled.scaling import Scaling
 from models.scoring.scoring import explained, score
-from models.tasks.classification import Binary, Multiclass
+from models.tasks.binary import Binary
 from models.tasks.costs import CostMatrix, ErrorCosts
 from models.tasks.measures import calibration_error, once
+from models.tasks.multiclass import Multiclass
 from models.tasks.regression import Regression
 from models.tasks.task import Predictions
 from models.training import contest

@@ -17,7 +17,8 @@ from models.declaring.entity import DeclarationError
 from models.declaring.feature_view import FeatureView, described_view
 from models.declaring.policies import RetrainPolicy
 from models.learning.pipelines import fingerprint
-from models.tasks.classification import Binary, Multiclass
+from models.tasks.binary import Binary
+from models.tasks.multiclass import Multiclass
 from models.tasks.regression import Regression
 
 ROOT = Path(__file__).parents[2]

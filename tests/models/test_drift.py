@@ -19,7 +19,8 @@ from models.decisions.drift import (
     measure_performance,
 )
 from models.declaring.policies import DriftPolicy
-from models.tasks.classification import Binary, Multiclass
+from models.tasks.binary import Binary
+from models.tasks.multiclass import Multiclass
 from models.tasks.regression import Regression
 from models.tasks.task import Predictions
 

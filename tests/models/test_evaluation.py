@@ -14,7 +14,7 @@ from models.evaluation.calibration import CalibrationDecision
 from models.evaluation.held_out import HeldOut, calibration_table, confusion, gains, measure_held_out, segments
 from models.evaluation.hindsight import Hindsight
 from models.evaluation.records import EVALUATION, Validation
-from models.tasks.classification import Multiclass
+from models.tasks.multiclass import Multiclass
 from models.tasks.task import Predictions
 from models.versions.candidate import evaluate
 

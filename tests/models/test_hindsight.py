@@ -16,7 +16,8 @@ from models.evaluation.hindsight import measure_alone
 from models.evaluation.one_sided import SETTLED_AT, Groups, OneSided, measure_one_sided
 from models.evaluation.validation import Observed
 from models.learning.frames import MISSING, feature_kinds
-from models.tasks.classification import Binary, Multiclass
+from models.tasks.binary import Binary
+from models.tasks.multiclass import Multiclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,8 @@ from models.declared.registry import DECLARATIONS
 from models.learning import fitting
 from models.learning.fitting import fit, free_cores, predict, predict_each, threads
 from models.learning.frames import MISSING
-from models.tasks.classification import Binary, Multiclass
+from models.tasks.binary import Binary
+from models.tasks.multiclass import Multiclass
 from models.untrainable import UntrainableError
 
 CONVERTED = Binary(("converted",))

@@ -15,8 +15,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from models.tasks.classification import Binary, Multiclass
+from models.tasks.binary import Binary
 from models.tasks.measures import calibration_error, once, resampled
+from models.tasks.multiclass import Multiclass
 from models.tasks.task import Predictions
 
 OUTCOMES = ("walk", "call", "mail")

@@ -15,7 +15,7 @@ from assets.platform.dbt import Dbt, Translator
 from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons
 from models.declaring.entity import DeclarationError
-from models.tasks.classification import Binary
+from models.tasks.binary import Binary
 from store.features import dbt_project
 from store.features.dbt_project import DBT, DBT_PROJECT, DbtParseError, check_labels, manifest_path, settings_of
 from store.places import PROJECT
