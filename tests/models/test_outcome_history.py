@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from models.declared.lead import LEAD
 from models.training.outcome_history import AGES, OutcomesBegin, Week, outcomes_begin
 
 START = date(2024, 1, 1)
@@ -30,7 +31,7 @@ def weeks(outcomes: list[int], open_leads: int = 100, band: int = 0) -> list[Wee
     ],
 )
 def test_a_history_that_begins_late(outcomes: list[int], since: int) -> None:
-    found = outcomes_begin(weeks(outcomes))
+    found = outcomes_begin(weeks(outcomes), LEAD)
     assert found.since == START + since * WEEK
     afterwards = sorted(outcomes[since:])[:-1]
     rate = sum(afterwards) / len(afterwards)
@@ -52,7 +53,7 @@ def test_a_history_that_begins_late(outcomes: list[int], since: int) -> None:
     ],
 )
 def test_others_keep_their_labels(outcomes: list[int]) -> None:
-    assert outcomes_begin(weeks(outcomes)) == ALL
+    assert outcomes_begin(weeks(outcomes), LEAD) == ALL
 
 
 def test_of_young_leads_nothing_is_expected_that_only_old_ones_bring() -> None:
@@ -60,4 +61,4 @@ def test_of_young_leads_nothing_is_expected_that_only_old_ones_bring() -> None:
     nothing = weeks([0] * 8, open_leads=1000, band=0)
     later = weeks([50] * 20, open_leads=1000, band=4)
     young = [Week(START + place * WEEK, each.open_days, each.outcomes) for place, each in enumerate([*nothing, *later])]
-    assert outcomes_begin(young) == ALL
+    assert outcomes_begin(young, LEAD) == ALL

@@ -460,7 +460,7 @@ def test_the_real_funnel_fits_without_a_reject(run: Extract, query: Query) -> No
     assert sum(table.rows_rejected + table.duplicates_collapsed for table in report.tables.values()) == 0
     assert report.as_of == datetime(2012, 3, 14, 15, 4, 55, tzinfo=UTC)
     ((mapping, horizons, outcomes),) = query("select mapping, horizon_days, closing_outcomes from raw.extraction")
-    assert (mapping, json.loads(horizons)) == ("bpi2012_crm", {"conversion": 30, "deal_value": 30})
+    assert (mapping, json.loads(horizons)) == ("bpi2012_crm", {"conversion": 30})
     assert json.loads(outcomes) == ["A_APPROVED", "A_DECLINED", "A_CANCELLED"]
 
 
