@@ -222,7 +222,7 @@ class Company:
 
         frame = self.connection.execute(
             f"select features.*, labels.{declaration.label_column}{_success(declaration)} "
-            f"from {declaration.observations} as features "
+            f"from {declaration.scoped_view} as features "
             f"inner join labels.{declaration.label} as labels using (lead_id, as_of) where labels.matures_at <= $clock",
             {"clock": clock},
         ).df()

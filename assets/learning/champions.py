@@ -36,6 +36,7 @@ from store.features.certificates import CompiledSql
 from store.ledger.champions import (
     RETIRED,
     ChampionMismatchError,
+    champion_version,
     follow,
     load_champion,
     promote,
@@ -107,16 +108,14 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                     new_grades=new_grades,
                     confirmed=confirmed_features.get(declaration.name, ()),
                 )
-            pointer = connection.execute(
-                "select version from ml.ml_champions where model = $1", [declaration.name]
-            ).fetchone()
+            pointer = champion_version(connection, declaration.name)
         # where a rule does without the model, a refusal costs nothing
         lacks = decision.outcome == "refuse" and not declaration.rule
         log = context.log.warning if lacks else context.log.info
         log(f"{declaration.name}: {decision.outcome}. {decision.reason}")
         return dg.MaterializeResult(
             metadata={
-                "champion": pointer[0] if pointer else "none",
+                "champion": pointer or "none",
                 "candidate": evidence.version,
                 "decision": decision.outcome,
                 "rule": decision.rule,
@@ -231,8 +230,8 @@ def _beaten(connection: Connection, model: str, refusal: Decision) -> tuple[str,
     """Return a champion whose successor does not beat the rule beside the model."""
     if refusal.rule != RULE_NOT_BEATEN:
         return None
-    row = connection.execute("select version from ml.ml_champions where model = $1", [model]).fetchone()
-    return None if row is None else (row[0], " learnt from earlier rows")
+    version = champion_version(connection, model)
+    return None if version is None else (version, " learnt from earlier rows")
 
 
 def _unloadable(connection: Connection, artifacts: ArtifactStore, model: str) -> tuple[str, str] | None:
@@ -240,9 +239,9 @@ def _unloadable(connection: Connection, artifacts: ArtifactStore, model: str) ->
     try:
         load_champion(connection, artifacts, model)
     except ChampionMismatchError as error:
-        ((version,),) = connection.execute("select version from ml.ml_champions where model = $1", [model]).fetchall()
         # readers of the marts see the reason, and have no home
-        return version, f" does not load any more ({error.found.replace(f'{artifacts.root}/', '')})"
+        found = error.found.replace(f"{artifacts.root}/", "")
+        return str(champion_version(connection, model)), f" does not load any more ({found})"
     return None
 
 

@@ -83,10 +83,10 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 )
             champion = load_champion(connection, artifacts, declaration.name)
             open_entities = connection.execute(
-                f"select count(*) from {declaration.observations} as features where as_of = $1", [as_of]
+                f"select count(*) from {declaration.scoped_view} as features where as_of = $1", [as_of]
             ).fetchall()[0][0]
             unscored = connection.execute(
-                f"select features.* from {declaration.observations} as features where as_of = $1 and not exists "
+                f"select features.* from {declaration.scoped_view} as features where as_of = $1 and not exists "
                 "(select 1 from ml.ml_predictions as scored where scored.model = $2 and scored.version = $3 "
                 f"and scored.entity_id = features.{view.key} and scored.as_of = features.as_of) order by {view.key}",
                 [as_of, declaration.name, champion.version if champion else ""],

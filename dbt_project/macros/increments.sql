@@ -40,3 +40,25 @@
         delete from {{ this }} where {{ condition }}
     {%- endif -%}
 {%- endmacro %}
+
+{#- The observations of leads whose label has matured: unmatured ones have none. In an increment those whose label may
+    differ from the last build. -#}
+{% macro matured_leads(horizon_days, since_us=0) -%}
+    {%- set matures_us = 'as_of_us + ' ~ horizon_days ~ ' * ' ~ day_us() -%}
+    select
+        lead_id,
+        as_of,
+        as_of_us,
+        {{ matures_us }} as matures_us
+    from {{ ref('observations') }}
+    where {{ matures_us }} <= {{ clock_us() }}
+    {%- if since_us %}
+    and as_of_us >= {{ since_us }}
+    {%- endif %}
+    {%- if is_increment() %}
+    and (
+        {{ matures_us }} > {{ var('built_us') }}
+        or lead_id in (select touched.lead_id from {{ ref('touched_leads') }} as touched)
+    )
+    {%- endif %}
+{%- endmacro %}

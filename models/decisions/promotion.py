@@ -383,18 +383,18 @@ def _rule_stays(evidence: PromotionEvidence) -> Decision | None:
             f"On no census was {evidence.version} measured beside the rule, {evidence.rule}, so nothing says that it "
             "is better; the rule stays.",
         )
-    for name in dict.fromkeys((evidence.primary_metric, evidence.loss)):
-        better = beside.over_rule[name]
-        if better.value is None or better.lower is None or better.upper is None or not better.lower > 0:
-            return Decision(
-                "refuse",
-                RULE_NOT_BEATEN,
-                f"The rule, {evidence.rule}, is as good or better: {evidence.words.get(name, name)} "
-                f"{_amount(beside.rule[name].value)} against {_amount(beside.model[name].value)} of "
-                f"{evidence.version} on {beside.rows:,} rows of the census, better by {_amount(better.value)} "
-                f"({_amount(better.lower)} to {_amount(better.upper)}); the rule stays.",
-            )
-    return None
+    name = beside.unbeaten(evidence.primary_metric, evidence.loss)
+    if name is None:
+        return None
+    better = beside.over_rule[name]
+    return Decision(
+        "refuse",
+        RULE_NOT_BEATEN,
+        f"The rule, {evidence.rule}, is as good or better: {evidence.words.get(name, name)} "
+        f"{_amount(beside.rule[name].value)} against {_amount(beside.model[name].value)} of {evidence.version} on "
+        f"{beside.rows:,} rows of the census, better by {_amount(better.value)} ({_amount(better.lower)} to "
+        f"{_amount(better.upper)}); the rule stays.",
+    )
 
 
 def _amount(value: float | None) -> str:

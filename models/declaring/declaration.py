@@ -211,7 +211,7 @@ class ModelDeclaration:
         return self.task.outcomes
 
     @property
-    def observations(self) -> str:
+    def scoped_view(self) -> str:
         """The rows of the feature view that the model is about, as a relation in SQL, which needs an alias."""
         return self.in_scope(f"{self.feature_view.schema}.{self.feature_view.name}")
 

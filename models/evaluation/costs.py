@@ -320,7 +320,7 @@ def measure_costs(
     if task is None:
         return None
     threshold = None if task.threshold() is None else try_threshold(task, rehearsal, scaling, seed)
-    choice = task.choice(None if threshold is None else threshold.threshold)
+    choice = _choice(task, threshold)
     return CostsOfErrors(
         choices=task.choices,
         costs=tuple(tuple(map(float, line)) for line in task.cost_matrix),
@@ -336,4 +336,8 @@ def choice_of(kind: Task, costs: CostsOfErrors | None) -> Choice | None:
     task = with_costs(kind)
     if task is None or costs is None:
         return None
-    return task.choice(None if costs.threshold is None else costs.threshold.threshold)
+    return _choice(task, costs.threshold)
+
+
+def _choice(task: Classification, threshold: ThresholdTried | None) -> Choice:
+    return task.choice(None if threshold is None else threshold.threshold)

@@ -6,7 +6,6 @@ All its records stand in one file, for `Evaluation` is read and written as one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -312,9 +311,10 @@ class BesideRule:
     rule: dict[str, Figure]
     over_rule: dict[str, Figure]
 
-    def beaten(self, metrics: Iterable[str]) -> list[str]:
-        """Return those of some metrics in which the version is better beyond the interval."""
-        return [name for name in metrics if (lower := self.over_rule[name].lower) is not None and lower > 0]
+    def unbeaten(self, *metrics: str) -> str | None:
+        """Return the first of some metrics in which the version is not better beyond the interval, or None."""
+        lowers = ((name, self.over_rule[name].lower) for name in metrics)
+        return next((name for name, lower in lowers if lower is None or not lower > 0), None)
 
 
 @dataclass(frozen=True, kw_only=True)

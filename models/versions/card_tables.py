@@ -73,7 +73,7 @@ def _beside_rule(evaluation: Evaluation, beside: BesideRule) -> str:
     names = list(dict.fromkeys((evaluation.primary_metric, kind.loss)))
     stays = (
         "The version is better in both, beyond the intervals."
-        if beside.beaten(names) == names
+        if beside.unbeaten(*names) is None
         else "The version is not better in both, beyond the intervals: **the rule stays**."
     )
     rows = [

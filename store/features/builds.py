@@ -188,7 +188,7 @@ def measure_outcomes(connection: Connection, entity: Entity, extraction: Extract
 
 def variables_of(outcomes: Mapping[str, OutcomesBegin]) -> dict[str, Any]:
     """Return the variables of the dbt project that say from when on labels exist."""
-    days = {label: None if each.since is None else each.since for label, each in outcomes.items()}
+    days = {label: each.since for label, each in outcomes.items()}
     return {
         f"{label}_since_us": None if day is None else microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
         for label, day in days.items()

@@ -72,7 +72,7 @@ def training_rows(connection: Connection, declaration: ModelDeclaration, labels:
     success = f", labels.{SUCCEEDED_AT}" if SUCCEEDED_AT in there else ""
     return connection.execute(
         f"select features.*{entity}, labels.{declaration.label_column}{success} "
-        f"from {declaration.observations} as features "
+        f"from {declaration.scoped_view} as features "
         f"inner join {labels} as labels using ({view.key}, as_of) {joined} {where}"
     ).df()
 

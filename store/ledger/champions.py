@@ -41,6 +41,12 @@ class ChampionMismatchError(ArtifactMismatchError):
     """The files of a champion are not what was promoted, or do not predict what they predicted."""
 
 
+def champion_version(connection: Connection, model: str) -> str | None:
+    """Return the version that is the champion of a model, or None where it has none."""
+    row = connection.execute("select version from ml.ml_champions where model = $1", [model]).fetchone()
+    return None if row is None else str(row[0])
+
+
 def load_champion(connection: Connection, artifacts: ArtifactStore, model: str) -> Candidate | None:
     """Load the champion of a model, or return None where it has none.
 

@@ -70,7 +70,7 @@ def forget_out_of_scope(connection: Connection, declaration: ModelDeclaration, a
     if declaration.scope:
         connection.execute(
             "delete from ml.ml_predictions where model = $1 and as_of = $2 and entity_id not in "
-            f"(select {declaration.feature_view.key} from {declaration.observations} as observations where as_of = $2)",
+            f"(select {declaration.feature_view.key} from {declaration.scoped_view} as observations where as_of = $2)",
             [declaration.name, as_of],
         )
 

@@ -109,7 +109,7 @@ def matured_labels(
     clock: datetime,
 ) -> int:
     """Count the labels of observations after `since`, over the champion's horizon, that have matured by the clock."""
-    of_scope = f"inner join {declaration.observations} as features using ({declaration.feature_view.key}, as_of) "
+    of_scope = f"inner join {declaration.scoped_view} as features using ({declaration.feature_view.key}, as_of) "
     return connection.execute(
         f"select count(*) from labels.{declaration.label} as labels {of_scope if declaration.scope else ''}"
         "where as_of > $1 and matures_at <= $2 and matures_at = as_of + $3 * interval '1 day'",
@@ -141,7 +141,7 @@ def _gather(
             features.as_of > $trained_at - to_days($window) and features.as_of <= $trained_at as is_reference,
             features.as_of > $clock - to_days($window) and features.as_of <= $clock as is_current,
             cast({observed} as varchar) as observed, {features}
-        from {declaration.observations} as features
+        from {declaration.scoped_view} as features
         left join labels.{declaration.label} as labels
             on features.{view.key} = labels.{view.key} and features.as_of = labels.as_of
             and labels.as_of >= $trained_at and labels.matures_at <= $clock

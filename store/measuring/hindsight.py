@@ -39,7 +39,7 @@ def recent_rows(connection: Connection, declaration: ModelDeclaration, extractio
     view = declaration.feature_view
     if not view.entity.settles:
         return None
-    source, since = f"{declaration.observations} as features", extraction.as_of - timedelta(days=RECENT_DAYS)
+    source, since = f"{declaration.scoped_view} as features", extraction.as_of - timedelta(days=RECENT_DAYS)
     rows = connection.execute(f"select count(*) from {source} where as_of >= $1", [since]).fetchall()[0][0]
     chosen = in_groups(view.key, round(GROUPS * ROWS_READ / max(1, rows)))
     settling = [

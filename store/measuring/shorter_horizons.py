@@ -56,7 +56,7 @@ def _trials(
     view = declaration.feature_view
     label = ("labels", declaration.label)
     trials: list[HorizonTrial] = []
-    rows = connection.execute(f"select count(*) from {declaration.observations} as features").fetchall()[0][0]
+    rows = connection.execute(f"select count(*) from {declaration.scoped_view} as features").fetchall()[0][0]
     chosen = in_groups(view.key, round(GROUPS * OBSERVATIONS_READ / max(1, rows)))
     with connection.scratch("horizons", build.relations) as space:
         for days in (days for days in CANDIDATES if days < declaration.horizon_days):

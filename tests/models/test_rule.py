@@ -146,8 +146,8 @@ def test_scope_and_rule_make_another_version_only_where_they_are_set() -> None:
     plain = replace(DEAL_VALUE, scope="", rule="")
     others = (replace(plain, scope="a > 0"), replace(plain, rule="r"), DEAL_VALUE)
     assert len({fingerprint(each) for each in (plain, *others)}) == 4
-    assert plain.observations == "features.lead_features"
-    assert DEAL_VALUE.observations == "(select * from features.lead_features where open_proposals_count > 0)"
+    assert plain.scoped_view == "features.lead_features"
+    assert DEAL_VALUE.scoped_view == "(select * from features.lead_features where open_proposals_count > 0)"
 
 
 def test_a_rule_needs_a_task_in_its_unit_and_values_of_the_entity() -> None:

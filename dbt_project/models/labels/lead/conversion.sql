@@ -7,25 +7,10 @@
     )
 }}
 
-{%- set horizon_us = var('conversion_horizon_days') ~ ' * ' ~ day_us() -%}
-
--- A label exists only once it has matured: unmatured observations have no row here.
+-- While the source records no outcomes, a lead that is won looks like one that is not.
 with matured as (
 
-    select
-        lead_id,
-        as_of,
-        as_of_us,
-        as_of_us + {{ horizon_us }} as matures_us
-    from {{ ref('observations') }}
-    -- while the source records no outcomes, a lead that is won looks like one that is not
-    where as_of_us >= {{ var('conversion_since_us') or 0 }} and as_of_us + {{ horizon_us }} <= {{ clock_us() }}
-    {%- if is_increment() %}
-    and (
-        as_of_us + {{ horizon_us }} > {{ var('built_us') }}
-        or lead_id in (select touched.lead_id from {{ ref('touched_leads') }} as touched)
-    )
-    {%- endif %}
+    {{ matured_leads(var('conversion_horizon_days'), var('conversion_since_us')) }}
 
 ),
 

@@ -7,24 +7,10 @@
     )
 }}
 
-{%- set horizon_us = var('deal_value_horizon_days') ~ ' * ' ~ day_us() -%}
-
--- A label exists only once it has matured. While the source records no outcomes nothing is won, so there is none either.
+-- While the source records no outcomes nothing is won, so there is no label either.
 with matured as (
 
-    select
-        lead_id,
-        as_of,
-        as_of_us,
-        as_of_us + {{ horizon_us }} as matures_us
-    from {{ ref('observations') }}
-    where as_of_us + {{ horizon_us }} <= {{ clock_us() }}
-    {%- if is_increment() %}
-    and (
-        as_of_us + {{ horizon_us }} > {{ var('built_us') }}
-        or lead_id in (select touched.lead_id from {{ ref('touched_leads') }} as touched)
-    )
-    {%- endif %}
+    {{ matured_leads(var('deal_value_horizon_days')) }}
 
 ),
 

@@ -7,25 +7,12 @@
     )
 }}
 
-{%- set horizon_us = var('next_action_horizon_days') ~ ' * ' ~ day_us() -%}
 {#- In the order that decides where two actions have the same time: what moves the lead further counts. -#}
 {%- set actions = ['send_proposal', 'schedule_appointment', 'call_immediate', 'email_nurture'] -%}
 
 with matured as (
 
-    select
-        lead_id,
-        as_of,
-        as_of_us,
-        as_of_us + {{ horizon_us }} as matures_us
-    from {{ ref('observations') }}
-    where as_of_us + {{ horizon_us }} <= {{ clock_us() }}
-    {%- if is_increment() %}
-    and (
-        as_of_us + {{ horizon_us }} > {{ var('built_us') }}
-        or lead_id in (select touched.lead_id from {{ ref('touched_leads') }} as touched)
-    )
-    {%- endif %}
+    {{ matured_leads(var('next_action_horizon_days')) }}
 
 ),
 
