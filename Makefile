@@ -1,6 +1,7 @@
 # One environment (.venv), made from the lock; each target makes what it needs.
 #
 #   make run    score the simulated CRM        make run SOURCE=<folder or postgresql://…>   score your own
+#   make recompute DAYS=2026-03-01...2026-03-07   compute the features of these days anew
 #   make ui     open the Dagster UI            make test, make lint, make bench [BENCH=<name>]
 #
 # Settings: SOURCE, MAPPING, AS_OF, HORIZON (days of the conversion model), WAREHOUSE (a postgresql:// address, or
@@ -38,13 +39,16 @@ ifdef PUBLISHED_GROUP
 export LEADLINE_PUBLISHED_GROUP := $(PUBLISHED_GROUP)
 endif
 
-.PHONY: run score ui test coverage lint format bench lock clean
+.PHONY: run score recompute ui test coverage lint format bench lock clean
 
 run: $(READY)
 	@$(BIN)/python -m orchestration run
 
 score: $(READY)
 	@$(BIN)/python -m orchestration run --job score_leads
+
+recompute: $(READY)
+	@$(BIN)/python -m orchestration recompute "$(DAYS)"
 
 ui: $(READY)
 	@$(BIN)/python -m orchestration ui --port $(PORT)

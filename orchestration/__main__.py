@@ -30,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run a job to its end and sum it up")
     run.add_argument("--job", default="whole_loop", help="whole_loop, score_leads or retrain_<model>")
+    recompute = commands.add_parser("recompute", help="compute the features of a range of days anew")
+    recompute.add_argument("days", help="the first and the last day, as 2026-03-01...2026-03-07, or one day")
     ui = commands.add_parser("ui", help="open the Dagster UI, with the schedules running")
     ui.add_argument("--port", type=int, default=3000)
     chosen = parser.parse_args(arguments)
@@ -60,7 +62,11 @@ def _chosen(chosen: argparse.Namespace, given: Settings) -> int:
         with engine_of(current.warehouse).connect():
             pass
     point_at_home(current)
-    return _ui(current, chosen.port) if chosen.command == "ui" else _run(current, chosen.job)
+    if chosen.command == "ui":
+        return _ui(current, chosen.port)
+    if chosen.command == "recompute":
+        return _recompute(current, chosen.days)
+    return _run(current, chosen.job)
 
 
 def _with_server(given: Settings) -> Settings:
@@ -71,6 +77,18 @@ def _with_server(given: Settings) -> Settings:
     except NotStartedError as error:
         faults.keep(error, given.home)
         raise SettingError(server_programs.why_not_started(given.own_server, error)) from error
+
+
+def _recompute(current: Settings, days: str) -> int:
+    from orchestration.commands.runs import run_job
+    from orchestration.progress import for_terminal
+
+    sys.stderr.write(f"Leadline: features of {days} → {current.home}\n")
+    outcome = run_job(current, "recompute_days", {"ops": {"recompute_days": {"config": {"days": days}}}})
+    if outcome.failure is not None:
+        sys.stderr.write(f"\n{for_terminal(outcome.failure)}\n")
+        return INTERRUPTED if outcome.interrupted else 1
+    return 0
 
 
 def _run(current: Settings, job: str) -> int:

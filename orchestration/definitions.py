@@ -3,7 +3,9 @@
 import dagster as dg
 
 from assets.features import feature_catalogue
+from assets.features.feature_history import recompute_days
 from assets.features.feature_store import feature_store_assets
+from assets.features.questions import question_job
 from assets.ingest import crm
 from assets.monitoring import source_health
 from assets.platform.dbt import Dbt
@@ -13,8 +15,8 @@ from assets.publishing import documentation
 from assets.publishing.marts import mart_assets, snapshot_asset
 from models.declared.registry import DECLARATIONS, FEATURE_VIEWS
 from models.declaring.declaration import Horizons
-from orchestration.jobs import nightly_scores, recompute_days, score_leads, whole_loop
-from orchestration.models import model_definitions, view_definitions
+from orchestration.jobs import nightly_scores, score_leads, whole_loop
+from orchestration.models import model_definitions, view_definitions, with_code
 from orchestration.progress import progress_logger
 from orchestration.sensors import retrain_sensor
 from store.artifacts import ArtifactStore
@@ -52,13 +54,13 @@ def defs() -> dg.Definitions:
     marts = mart_assets(manifest)
     shared = [crm, feature_catalogue, documentation, source_health]
     common = dg.Definitions(
-        assets=[
+        assets=with_code(
             *dg.load_assets_from_modules(shared, include_specs=True),
             feature_store_assets(manifest),
             marts,
             snapshot_asset(marts),
-        ],
-        jobs=[whole_loop, score_leads, recompute_days],
+        ),
+        jobs=[whole_loop, score_leads, recompute_days, question_job],
         schedules=[nightly_scores],
         sensors=[retrain_sensor],
         # a step in a process of its own costs eight seconds, and DuckDB admits one writing process

@@ -6,29 +6,21 @@ import dagster as dg
 
 from assets.monitoring.retrain_decisions import retrain_job_name
 from assets.platform import keys
-from models.declared.registry import DECLARATIONS, FEATURE_VIEWS
-
-_by_day = dg.AssetSelection.assets(*(keys.by_day(each) for each in FEATURE_VIEWS.values() if each.by_day))
+from models.declared.registry import DECLARATIONS
 
 whole_loop = dg.define_asset_job(
     "whole_loop",
-    selection=dg.AssetSelection.all() - _by_day,
+    selection=dg.AssetSelection.all(),
     description="Extract, build features, train, decide on promotion, score, publish, and measure source and drift.",
 )
 
 score_leads = dg.define_asset_job(
     "score_leads",
-    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("training_sets", "candidates", "champions") - _by_day,
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("training_sets", "candidates", "champions"),
     description=(
         "Extract, build features, score with the champions as they are, publish, and check: the health of the source, "
         "the drift of each model, and whether it should be trained anew. Trains nothing itself."
     ),
-)
-
-recompute_days = dg.define_asset_job(
-    "recompute_days",
-    selection=_by_day,
-    description="Compute the features of a range of observation days anew. Pick the range as partitions.",
 )
 
 _retrained = (

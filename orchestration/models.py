@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import dagster as dg
 
-from assets.features.feature_history import by_day_asset
+from assets.features.feature_history import by_day_spec
 from assets.features.proof import point_in_time_check
 from assets.learning.candidates import candidate_asset
 from assets.learning.champions import champion_asset
@@ -21,14 +24,14 @@ from orchestration.jobs import RETRAIN_JOBS
 def model_definitions(declaration: ModelDeclaration) -> dg.Definitions:
     """Return the assets of a model, from its training set to the decision to train it anew, with checks and job."""
     return dg.Definitions(
-        assets=[
+        assets=with_code(
             training_set_asset(declaration),
             candidate_asset(declaration),
             champion_asset(declaration),
             scores_asset(declaration),
             drift_asset(declaration),
             retrain_decision_asset(declaration),
-        ],
+        ),
         jobs=[RETRAIN_JOBS[declaration.name]],
     )
 
@@ -36,6 +39,14 @@ def model_definitions(declaration: ModelDeclaration) -> dg.Definitions:
 def view_definitions(view: FeatureView) -> dg.Definitions:
     """Return what a feature view has beside the dbt model: its proof, its quality and, where it can be, its days."""
     return dg.Definitions(
-        assets=[feature_quality_asset(view), *([by_day_asset(view)] if view.by_day else [])],
+        assets=with_code(feature_quality_asset(view), *([by_day_spec(view)] if view.by_day else [])),
         asset_checks=[point_in_time_check(view)],
     )
+
+
+def with_code(*assets: Any) -> list[Any]:
+    """Return assets with references to the code that makes them."""
+    with warnings.catch_warnings():
+        # Dagster calls references to code beta, and would say so for every asset
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return list(dg.with_source_code_references(assets))

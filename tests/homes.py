@@ -39,6 +39,12 @@ ONE_THREAD = {"LOKY_MAX_CPU_COUNT": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_T
 Rows = list[tuple[Any, ...]]
 
 
+def documentation() -> str:
+    """Return the text of README and all pages of the documentation."""
+    pages = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+    return "\n".join(page.read_text(encoding="utf-8") for page in pages)
+
+
 @dataclass(frozen=True)
 class Finished:
     """A command that has ended."""

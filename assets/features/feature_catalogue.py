@@ -25,7 +25,7 @@ from store.warehouse.warehouse import Warehouse
         *(keys.feature_quality(view) for view in FEATURE_VIEWS.values()),
         *(keys.champion(name) for name in DECLARATIONS),
     ],
-    group_name="features",
+    group_name="feature_quality",
     kinds={"sql"},
     owners=["team:data-engineering"],
     description=(

@@ -1,21 +1,21 @@
-"""Layer `features`, by day: the features of the observations of any days, computed anew.
+"""Layer `features`, by day: which days of a feature view were computed when, and the job that computes days anew.
 
-The builds of `assets.features.feature_store` keep the features up to date and compute what may have changed. A backfill
-of this asset replaces the rows of the picked days in the same table, and no others.
+The builds of `assets.features.feature_store` keep the features up to date and compute what may have changed. The asset
+of the days is written by these builds and by the job, and cannot be materialized itself.
 """
 
 import json
 import shutil
-import warnings
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
+from pydantic import Field
 
 from assets.platform import keys
 from assets.platform.dbt import Dbt
+from assets.platform.event_log import PARTITION_ROWS, reported_rows
 from assets.platform.resources import WAREHOUSE_POOL
+from models.declared.registry import FEATURE_VIEWS
 from models.declaring.declaration import Horizons
 from models.declaring.feature_view import FeatureView
 from store.features.builds import gather_build_evidence
@@ -24,59 +24,67 @@ from store.features.compiled import microseconds
 from store.features.dbt_project import manifest_path, settings_of
 from store.warehouse.warehouse import StaleFeaturesError, Warehouse
 
-DAYS = dg.DailyPartitionsDefinition(start_date="2010-01-01", timezone="UTC")
-"""Days of observation. Partitions need a first one; what lies before is built with the rest, and cannot be picked."""
+
+class DaysError(ValueError):
+    """The days that were asked for cannot be computed; the message says what was expected and found."""
 
 
-def by_day_asset(view: FeatureView) -> dg.AssetsDefinition:
-    """Return the asset that computes the features of a range of days anew."""
-    with warnings.catch_warnings():
-        # Dagster calls backfill policies beta, and would say so at every start
-        warnings.simplefilter("ignore", dg.BetaWarning)
+class Days(dg.Config):
+    """The days to compute anew."""
 
-        @dg.asset(
-            key=keys.by_day(view),
-            deps=[keys.features(view)],
-            partitions_def=DAYS,
-            # one run for a range, whose days are replaced together
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            group_name="features",
-            kinds={"dbt"},
-            owners=["team:data-engineering"],
-            description=(
-                f"The days of {view.schema}.{view.name}. Materialize a day or a range to compute the features of its "
-                "observations anew, from what is extracted now: their rows are replaced in one transaction, and no "
-                "others. Builds report the days that they add; what a whole build computed is not marked here."
-            ),
-            pool=WAREHOUSE_POOL,
-        )
-        def days(
-            context: dg.AssetExecutionContext,
-            dbt: Dbt,
-            warehouse: dg.ResourceParam[Warehouse],
-            horizons: dg.ResourceParam[Horizons],
-            compiled: dg.ResourceParam[CompiledSql],
-        ) -> dg.MaterializeResult[Any]:
-            return _compute(view, context, dbt, warehouse, horizons, compiled)
-
-        return days
+    days: str = Field(description="The first and the last day, as 2026-03-01...2026-03-07, or one day. Days are UTC.")
+    view: str | None = Field(default=None, description="The feature view; it need not be named where there is one.")
 
 
-def _compute(
-    view: FeatureView,
-    context: dg.AssetExecutionContext,
+def days_of(view: FeatureView) -> dg.DynamicPartitionsDefinition:
+    """Return the days of a feature view, which are those that have observations."""
+    return dg.DynamicPartitionsDefinition(name=f"{view.name}_days")
+
+
+def by_day_spec(view: FeatureView) -> dg.AssetSpec:
+    """Return the asset that shows the days of a feature view."""
+    return dg.AssetSpec(
+        key=keys.by_day(view),
+        deps=[keys.features(view)],
+        partitions_def=days_of(view),
+        group_name="features",
+        kinds={"dbt"},
+        owners=["team:data-engineering"],
+        description=(
+            f"The days of {view.schema}.{view.name}, each with its number of observations and the run that computed "
+            "them last, without the observations at the clock. Builds report the days that they compute. To compute "
+            "days anew from what is extracted now, run the job recompute_days."
+        ),
+    )
+
+
+@dg.op(
+    name="recompute_days",
+    pool=WAREHOUSE_POOL,
+    description=(
+        "Compute the features of a range of days anew. Their rows are replaced in one transaction, and no others."
+    ),
+    out=dg.Out(dg.Nothing),
+)
+def recompute(
+    context: dg.OpExecutionContext,
+    config: Days,
     dbt: Dbt,
-    warehouse: Warehouse,
-    horizons: Horizons,
-    compiled: CompiledSql,
-) -> dg.MaterializeResult[Any]:
+    warehouse: dg.ResourceParam[Warehouse],
+    horizons: dg.ResourceParam[Horizons],
+    compiled: dg.ResourceParam[CompiledSql],
+) -> None:
     """Compute the features of a range of days.
 
     Raises
     ------
+    DaysError
+        If the days or the view cannot be read.
     StaleFeaturesError
         If the store was built from other rows, settings or SQL than there are now: days of two builds would mix.
     """
+    view = _view_of(config.view)
+    first, last = first_and_last(config.days)
     extraction = warehouse.built_extraction()
     evidence = gather_build_evidence(warehouse, horizons, compiled)
     if evidence.last != evidence.now:
@@ -85,38 +93,100 @@ def _compute(
             f"settings of now, found {evidence.last}. Materialize the feature store first: it computes whatever has "
             "changed, so that there may be nothing left to compute by day."
         )
-    first, until = context.partition_time_window
+    begin = datetime(first.year, first.month, first.day, tzinfo=UTC)
     variables = {
         "as_of": extraction.as_of.isoformat(timespec="microseconds"),
         **settings_of(extraction, horizons),
-        "range_from_us": microseconds(first.astimezone(UTC)),
-        "range_until_us": microseconds(until.astimezone(UTC)),
+        "range_from_us": microseconds(begin),
+        "range_until_us": microseconds(begin + (last - first + timedelta(days=1))),
     }
     finished = dbt.cli(
         ["run", "--select", " ".join(view.by_day), "--vars", json.dumps(variables)],
         manifest=manifest_path(),
     ).wait()
     shutil.rmtree(finished.target_path)
-    with warehouse.connect() as connection:
-        rows = connection.execute(
-            f"select count(*) from {view.schema}.{view.name} where as_of >= $1 and as_of < $2", [first, until]
-        ).fetchall()[0][0]
-    return dg.MaterializeResult(
-        metadata={"dagster/partition_row_count": rows, "clock": dg.MetadataValue.timestamp(extraction.as_of)}
-    )
+    rows = report_days(context, view, warehouse, computed=(first, last))
+    context.log.info(f"{view.schema}.{view.name}: {rows:,} rows of {first} to {last} were computed anew.")
 
 
-def added_days(view: FeatureView, warehouse: Warehouse, since: datetime) -> Iterator[dg.AssetMaterialization]:
-    """Yield what a build has added to a view, day by day: the observations since the one before."""
+@dg.job(
+    name="recompute_days",
+    description="Compute the features of a range of observation days anew. The configuration names the days.",
+)
+def recompute_days() -> None:
+    """Run `recompute`."""
+    recompute()
+
+
+def first_and_last(days: str) -> tuple[date, date]:
+    """Return the first and the last of a range of days.
+
+    Raises
+    ------
+    DaysError
+        If it is none.
+    """
+    begin, dots, end = days.strip().partition("...")
+    try:
+        first = date.fromisoformat(begin)
+        last = date.fromisoformat(end) if dots else first
+    except ValueError:
+        raise DaysError(
+            f"days: expected a first and a last day, as 2026-03-01...2026-03-07, or one day, found {days!r}."
+        ) from None
+    if last < first:
+        raise DaysError(f"days: expected a last day that is not before the first, found {days!r}.")
+    return first, last
+
+
+def report_days(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
+    view: FeatureView,
+    warehouse: Warehouse,
+    *,
+    computed: tuple[date, date] | None,
+) -> int:
+    """Report the days of a view that were computed, and those that have another number of rows than reported before.
+
+    Parameters
+    ----------
+    context : AssetExecutionContext or OpExecutionContext
+        Of the step that computed them.
+    view : FeatureView
+    warehouse : Warehouse
+    computed : tuple of date, optional
+        The first and the last day that were computed; by default all.
+
+    Returns
+    -------
+    int
+        The rows of the days that were computed.
+    """
     with warehouse.connect() as connection:
-        days = connection.execute(
-            f"select cast(as_of as date) as day, count(*) from {view.schema}.{view.name} where as_of > $1 "
-            "and observation_kind <> 'clock' group by cast(as_of as date) order by day",
-            [since],
-        ).fetchall()
-    for day, rows in days:
-        key = day.isoformat()
-        if DAYS.has_partition_key(key):
-            yield dg.AssetMaterialization(
-                keys.by_day(view), partition=key, metadata={"dagster/partition_row_count": rows}
+        rows: dict[date, int] = dict(
+            connection.execute(
+                f"select cast(as_of as date) as day, count(*) from {view.schema}.{view.name} "
+                "where observation_kind <> 'clock' group by cast(as_of as date) order by day"
+            ).fetchall()
+        )
+    first, last = computed or (date.min, date.max)
+    definition, key = str(days_of(view).name), keys.by_day(view)
+    known = reported_rows(context.instance, key)
+    for gone in sorted(known.keys() - {day.isoformat() for day in rows}):
+        context.instance.delete_dynamic_partition(definition, gone)
+    context.instance.add_dynamic_partitions(definition, [day.isoformat() for day in rows])
+    for day, number in rows.items():
+        if first <= day <= last or known.get(day.isoformat()) != number:
+            context.log_event(
+                dg.AssetMaterialization(key, partition=day.isoformat(), metadata={PARTITION_ROWS: number})
             )
+    return sum(number for day, number in rows.items() if first <= day <= last)
+
+
+def _view_of(name: str | None) -> FeatureView:
+    views = {each.name: each for each in FEATURE_VIEWS.values() if each.by_day}
+    if name is None and len(views) == 1:
+        return next(iter(views.values()))
+    if name not in views:
+        raise DaysError(f"view: expected one of {', '.join(sorted(views))}, found {name or 'none'}.")
+    return views[name]

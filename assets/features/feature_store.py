@@ -1,14 +1,13 @@
 """Layers `staging`, `intermediate`, `features` and `labels`: the point-in-time feature store, built by dbt."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from assets.features.feature_history import added_days
-from assets.platform import keys
-from assets.platform.dbt import Dbt, build, layer_assets
+from assets.features.feature_history import report_days
+from assets.platform.dbt import Dbt, build, whole_layers
 from models.declared.registry import FEATURE_VIEWS
 from models.declaring.declaration import Horizons
 from store.features.builds import forget_build, gather_build_evidence, plan_build, variables_of
@@ -16,13 +15,14 @@ from store.features.certificates import CompiledSql
 from store.features.compiled import microseconds
 from store.warehouse.warehouse import Warehouse
 
-
-class PartialBuildError(RuntimeError):
-    """Some models of the feature store were picked and not all; the message says what to do."""
+LAYERS = "staging intermediate features labels"
+"""The layers of the dbt project that are built together."""
 
 
 def feature_store_assets(manifest: Path) -> dg.AssetsDefinition:
     """Return the assets of the feature store, one per dbt model.
+
+    They are built together or not at all: each adds to the last build what the others found due.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def feature_store_assets(manifest: Path) -> dg.AssetsDefinition:
         Of the dbt project.
     """
 
-    @layer_assets(manifest, "feature_store", select="staging intermediate features labels")
+    @whole_layers(manifest, "feature_store", select=LAYERS)
     def feature_store(
         context: dg.AssetExecutionContext,
         dbt: Dbt,
@@ -38,11 +38,6 @@ def feature_store_assets(manifest: Path) -> dg.AssetsDefinition:
         horizons: dg.ResourceParam[Horizons],
         compiled: dg.ResourceParam[CompiledSql],
     ) -> Iterator[Any]:
-        # checks alone: tests change nothing
-        if not context.selected_asset_keys:
-            yield from build(context, dbt, warehouse, horizons)
-            return
-        refuse_a_part(context.selected_asset_keys, feature_store.keys)
         yield from build_features(context, dbt, warehouse, horizons, compiled)
 
     return feature_store
@@ -67,32 +62,17 @@ def build_features(
     # written again at the end: a build that stops half-way leaves nothing that an increment could rest on
     forget_build(warehouse)
     if plan.since is None:
-        yield from build(
-            context, dbt, warehouse, horizons, variables=variables, options=["--full-refresh"], keep=compiled.keep
-        )
-        return
-    variables |= {"built_load_number": plan.since.load_number, "built_us": microseconds(plan.since.as_of)}
-    yield from build(context, dbt, warehouse, horizons, variables=variables)
-    compiled.advance(evidence.now.as_of)
+        options, keep = ["--full-refresh"], compiled.keep
+    else:
+        options, keep = [], None
+        variables |= {"built_load_number": plan.since.load_number, "built_us": microseconds(plan.since.as_of)}
+    yield from build(
+        context, dbt, warehouse, horizons,
+        select=LAYERS, variables=variables, options=options, code=evidence.now.code, keep=keep,
+    )  # fmt: skip
+    if plan.since is not None:
+        compiled.advance(evidence.now.as_of)
+    # an increment also computes earlier days, of leads that were touched; all that it adds lies after the last clock
+    computed = None if plan.since is None else (plan.since.as_of.date(), evidence.now.as_of.date())
     for view in (each for each in FEATURE_VIEWS.values() if each.by_day):
-        for added in added_days(view, warehouse, plan.since.as_of):
-            context.log_event(added)
-
-
-def refuse_a_part(picked: Collection[dg.AssetKey], models: Collection[dg.AssetKey]) -> None:
-    """Refuse to build some models of the feature store: they add to each other what is due, and would not agree.
-
-    Raises
-    ------
-    PartialBuildError
-        If not all models are picked.
-    """
-    left_out = sorted(key.to_user_string() for key in set(models) - set(picked))
-    if left_out:
-        raise PartialBuildError(
-            f"Expected all {len(models)} models of staging, intermediate, features and labels, found {len(picked)}; "
-            f"{', '.join(left_out[:3])}{' and more' if len(left_out) > 3 else ''} left out. They are built together, "
-            "because each adds to the last build what the others found due. Materialize the groups staging, "
-            "intermediate, features and labels, or run score_leads; for days of features anew, materialize "
-            f"{' or '.join(keys.by_day(each).to_user_string() for each in FEATURE_VIEWS.values() if each.by_day)}."
-        )
+        report_days(context, view, warehouse, computed=computed)

@@ -1,45 +1,22 @@
-"""Layer `training_set`: frozen, hashed snapshots of observations, features and matured labels, one asset per model.
+"""Layer `training_set`: frozen, hashed snapshots of observations, features and matured labels, one asset per model."""
 
-The same asset answers questions: with ``entities`` in its configuration it writes the features and labels of those
-entities and times, and leaves the training set that models learn from as it is.
-"""
-
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 from assets.platform import keys
 from assets.platform.resources import WAREHOUSE_POOL
-from models.artifacts import sha256
-from models.declaring.columns import AS_OF
 from models.declaring.declaration import Horizons, ModelDeclaration
 from models.evaluation.census import census_clocks
 from models.learning.splitting import temporal_split
 from models.training.training_set import TrainingDataError, freeze
-from models.untrainable import Untrainable, UntrainableError
+from models.untrainable import UntrainableError
 from store.artifacts import ArtifactStore
 from store.features.builds import labelled_since, require_present_code
 from store.features.certificates import CompiledSql
-from store.features.features_at import STATE, QuestionError, features_at
 from store.features.training_rows import census, matured, require_facts
 from store.measuring.hindsight import recent_rows
 from store.warehouse.warehouse import Warehouse
-
-
-class Question(dg.Config):
-    """A question for training rows, asked from the launchpad."""
-
-    entities: str | None = Field(
-        default=None,
-        description=(
-            "A CSV or Parquet file, or schema.table of the warehouse, with the key of the entities and as_of (with a "
-            "zone). Its features and labels are written as a Parquet file with as many rows, in its order. Unset: "
-            "freeze the training set of the model."
-        ),
-    )
 
 
 def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
@@ -61,25 +38,16 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             "again, beside their manifest and hashes."
         ),
         pool=WAREHOUSE_POOL,
-        # a question yields no training set, and what depends on one is skipped
-        output_required=False,
     )
     def training_set(
         context: dg.AssetExecutionContext,
-        config: Question,
         warehouse: dg.ResourceParam[Warehouse],
         artifacts: dg.ResourceParam[ArtifactStore],
         compiled: dg.ResourceParam[CompiledSql],
         horizons: dg.ResourceParam[Horizons],
-    ) -> Iterator[dg.Output[str | Untrainable] | dg.AssetObservation]:
+    ) -> dg.Output[Any]:  # str or Untrainable: Dagster has no type for either of two
         import pandas as pd
 
-        if config.entities is not None:
-            yield dg.AssetObservation(
-                context.asset_key,
-                metadata=_answered(config.entities, declaration, warehouse, compiled, artifacts),
-            )
-            return
         extraction = warehouse.built_extraction()
         require_present_code(warehouse, horizons, compiled)
         applied = horizons.applied(declaration, extraction.horizon_days)
@@ -100,12 +68,11 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             )  # fmt: skip
         except UntrainableError as error:
             context.log.warning(f"{declaration.name} cannot be trained. {error}")
-            yield dg.Output(error.value, metadata={"dagster/row_count": len(frame), "untrainable": str(error)})
-            return
+            return dg.Output(error.value, metadata={"dagster/row_count": len(frame), "untrainable": str(error)})
         except TrainingDataError as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         manifest = frozen.manifest
-        yield dg.Output(
+        return dg.Output(
             frozen.id,
             metadata={
                 "dagster/row_count": manifest["rows"],
@@ -123,35 +90,3 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         )
 
     return training_set
-
-
-def _answered(
-    entities: str, declaration: ModelDeclaration, warehouse: Warehouse, compiled: CompiledSql, artifacts: ArtifactStore
-) -> dict[str, Any]:
-    """Answer a question into a file that is named by its content; return what the UI shows of it."""
-    try:
-        frame = features_at(
-            entities,
-            labels=[declaration.label],
-            view=declaration.feature_view.name,
-            warehouse=warehouse,
-            compiled=compiled.path,
-        )
-    except QuestionError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
-    folder = artifacts.answers(declaration.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{os.getpid()}.tmp"
-    frame.to_parquet(unfinished, index=False)
-    answer = folder / f"{sha256(unfinished)[:16]}.parquet"
-    unfinished.replace(answer)
-    return {
-        "dagster/row_count": len(frame),
-        "answer": dg.MetadataValue.path(answer),
-        "question": entities,
-        "entities": int(frame[declaration.feature_view.key].nunique()),
-        "labelled": int(frame[declaration.label_column].notna().sum()),
-        "entity_states": dg.MetadataValue.json({str(k): int(n) for k, n in frame[STATE].value_counts().items()}),
-        "first_as_of": str(frame[AS_OF].min()),
-        "last_as_of": str(frame[AS_OF].max()),
-    }

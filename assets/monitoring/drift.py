@@ -50,7 +50,7 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=key,
-        deps=[keys.champion(declaration.name), keys.features(view), keys.label(declaration)],
+        deps=[keys.champion(declaration.name), keys.features(view), keys.label(declaration), keys.CLOCK],
         group_name="drift",
         kinds={"duckdb", "evidently"},
         owners=[declaration.owner],

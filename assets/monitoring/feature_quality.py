@@ -1,11 +1,12 @@
-"""Layer `feature_quality`: what each feature of a view is worth, in ``ml.ml_feature_quality``, and checks that say so.
+"""Layer `feature_quality`: what each feature of a view is worth, in ``ml.ml_feature_quality``.
 
-Flags are information: no feature is dropped for one. What counts as missing is what is missing *after* imputation by
+Flags are information: no feature is dropped for one, and none is a fault, so no check is made of them. What counts as missing is what is missing *after* imputation by
 the view itself, which fills counts with 0 and categories with ``unknown``; what is null there, such as the days since
 something that never happened, the models learn from as missing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -32,7 +33,7 @@ def feature_quality_asset(view: FeatureView) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=keys.feature_quality(view),
-        deps=[keys.features(view)],
+        deps=[keys.features(view), keys.CLOCK],
         group_name="feature_quality",
         kinds={"duckdb"},
         owners=["team:data-engineering"],
@@ -41,84 +42,56 @@ def feature_quality_asset(view: FeatureView) -> dg.AssetsDefinition:
             "feature and clock; the rows of a clock are replaced as a whole. Flags are information: no feature is "
             "dropped for one."
         ),
-        check_specs=[
-            dg.AssetCheckSpec(
-                "completeness",
-                asset=keys.feature_quality(view),
-                description=(
-                    f"No feature has a value in fewer than {MIN_COMPLETENESS:.0%} of the rows, or the same in all. "
-                    "Counts are 0 and categories `unknown` where there is nothing; what is null after that is missing."
-                ),
-            ),
-            dg.AssetCheckSpec(
-                "correlation",
-                asset=keys.feature_quality(view),
-                description=f"No two features have a rank correlation beyond {MAX_CORRELATION} or -{MAX_CORRELATION}.",
-            ),
-        ],
         pool=WAREHOUSE_POOL,
     )
-    def feature_quality(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.Output[None] | dg.AssetCheckResult]:
+    def feature_quality(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[Any]:
         as_of = warehouse.built_extraction().as_of
         groups = feature_groups(view.name)
         with warehouse.analyze(Excerpt(view.schema, view.name, [view.key, "as_of", *groups])) as analysis:
             measured = measure_features(analysis, f"{view.schema}.{view.name}", view.key, groups)
         with ledger(warehouse) as connection:
             replace_measurement(connection, FEATURE_QUALITY, {"feature_view": view.name, "as_of": as_of}, measured)
-        yield dg.Output(
-            None,
+        return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": len(measured),
-                "observations": measured[0].rows,
-                "sample_rows": min(SAMPLE_ROWS, measured[0].rows),
+                "seldom_filled": _seldom_filled(measured),
+                "correlated": _correlated(measured),
+                "features": len(measured),
+                "features_incomplete": sum(each.incomplete for each in measured),
+                "features_constant": sum(each.constant for each in measured),
+                "features_redundant": sum(each.redundant for each in measured),
+                "incomplete_below": MIN_COMPLETENESS,
+                "redundant_beyond": MAX_CORRELATION,
                 "features_by_group": dg.MetadataValue.json(
                     {group: list(groups.values()).count(group) for group in sorted(set(groups.values()))}
                 ),
+                "dagster/row_count": len(measured),
+                "observations": measured[0].rows,
+                "sample_rows": min(SAMPLE_ROWS, measured[0].rows),
                 "clock": dg.MetadataValue.timestamp(as_of),
-            },
+            }
         )
-        yield _completeness(measured)
-        yield _correlation(measured)
 
     return feature_quality
 
 
-def _completeness(measured: Sequence[FeatureQuality]) -> dg.AssetCheckResult:
+def _seldom_filled(measured: Sequence[FeatureQuality]) -> dg.TableMetadataValue:
+    """Return the features that seldom have a value, or have the same everywhere."""
     flagged = sorted(
         (each for each in measured if each.incomplete or each.constant), key=lambda each: each.completeness
     )
-    rows = [
-        (each.feature, each.feature_group, f"{each.completeness:.3f}", "yes" if each.constant else "")
-        for each in flagged
-    ]
-    return dg.AssetCheckResult(
-        check_name="completeness",
-        passed=not flagged,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "least_completeness": min(each.completeness for each in measured),
-            "threshold": MIN_COMPLETENESS,
-            "features_incomplete": sum(each.incomplete for each in measured),
-            "features_constant": sum(each.constant for each in measured),
-            "features": len(measured),
-            "flagged": metadata_table(("feature", "group", "completeness", "constant"), rows),
-        },
+    return metadata_table(
+        ("feature", "group", "completeness", "constant"),
+        [
+            (each.feature, each.feature_group, f"{each.completeness:.3f}", "yes" if each.constant else "")
+            for each in flagged
+        ],
     )
 
 
-def _correlation(measured: Sequence[FeatureQuality]) -> dg.AssetCheckResult:
-    amounts = {each.feature: abs(each.correlation or 0.0) for each in measured}
-    flagged = sorted((each for each in measured if each.redundant), key=lambda each: -amounts[each.feature])
-    rows = [(each.feature, each.most_correlated_with, f"{each.correlation:.3f}") for each in flagged]
-    return dg.AssetCheckResult(
-        check_name="correlation",
-        passed=not flagged,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "strongest_correlation": max(amounts.values()),
-            "threshold": MAX_CORRELATION,
-            "features_redundant": len(flagged),
-            "features": len(measured),
-            "flagged": metadata_table(("feature", "most correlated with", "rank correlation"), rows),
-        },
+def _correlated(measured: Sequence[FeatureQuality]) -> dg.TableMetadataValue:
+    """Return the features that order the rows almost as another one does."""
+    flagged = sorted((each for each in measured if each.redundant), key=lambda each: -abs(each.correlation or 0.0))
+    return metadata_table(
+        ("feature", "most correlated with", "rank correlation"),
+        [(each.feature, each.most_correlated_with, f"{each.correlation:.3f}") for each in flagged],
     )

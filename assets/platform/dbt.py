@@ -1,27 +1,63 @@
-"""The dbt project as Dagster sees it: its manifest, the asset specs of its models, and how a part of it is built."""
+"""The dbt project as Dagster sees it: the asset specs of its models, and how a part of the project is built."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt.asset_utils import build_dbt_specs
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from packaging.version import Version
 
 from assets.platform import keys
+from assets.platform.lineage import column_lineage, compiled_sql
 from assets.platform.resources import WAREHOUSE_POOL
+from assets.platform.tables import metadata_table
 from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons
-from store.features.dbt_project import DBT_PROJECT, DbtParseError, settings_of
+from models.markdown import printable
+from store.features.dbt_project import DBT_PROJECT, FEATURES_AND_LABELS, DbtParseError, manifest_path, settings_of
 from store.warehouse.warehouse import Warehouse
 
+if TYPE_CHECKING:
+    from dagster_dbt.core.dbt_cli_invocation import DbtCliInvocation
+
 MODELS = DbtProject(project_dir=DBT_PROJECT, profiles_dir=DBT_PROJECT)
+
+BOOKKEEPING = "bookkeeping"
+"""The dbt tag of models that only say what an increment has to compute. They are no assets of their own."""
+
+SHOWN_ROWS = 10
+"""Rows that a failed data test shows."""
+
+SHOWN_COLUMNS = 4
+"""Columns of these rows that are shown beside the tested one: the key comes first in every model."""
+
+_ROW_COUNT = re.compile(r"rows (\d+)")
+"""What the macro ``report_row_count`` writes into dbt's log."""
+
+_HOLDS = {
+    "not_null": "`{column_name}` is never null.",
+    "unique": "No two rows have the same `{column_name}`.",
+    "unique_combination": "No two rows have the same {columns}.",
+    "accepted_values": "`{column_name}` is one of {values}.",
+    "between": "`{column_name}` is null or lies between {low} and {high}.",
+    "relationships": "Every `{column_name}` is a `{field}` of {to}.",
+    "rows_equal_to": "There are as many rows as in {relation}.",
+}
+"""What a generic data test asks, by its name."""
+
+
+class DataTestError(RuntimeError):
+    """Data tests of dbt models failed; the message says which, what they ask, and the first rows that do not fit."""
 
 
 class Dbt(DbtCliResource):
@@ -40,7 +76,14 @@ class Dbt(DbtCliResource):
 
 
 class Translator(DagsterDbtTranslator):
-    """Groups by layer, owners from ``meta.owner``, and the scores as the origin of the sources in schema ``ml``."""
+    """Groups by layer, owners from ``meta.owner``, and the scores as the origin of the sources in schema ``ml``.
+
+    A model that depends on a bookkeeping model depends, as an asset, on what that model reads.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(DagsterDbtTranslatorSettings(enable_code_references=True))
+        self._specs: dict[str, dg.AssetSpec] = {}
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """Return the layer, which is the schema."""
@@ -60,27 +103,133 @@ class Translator(DagsterDbtTranslator):
         DbtParseError
             If a model reads it from which the scores are made.
         """
-        spec = super().get_asset_spec(manifest, unique_id, project)
-        node = self.get_resource_props(manifest, unique_id)
-        reads = node.get("depends_on", {}).get("nodes", [])
-        predictions = {manifest["sources"][each]["name"] for each in reads if each.startswith("source.leadline.ml.")}
-        if not predictions:
+        if unique_id not in self._specs:
+            self._specs[unique_id] = self._asset_spec(manifest, unique_id, project)
+        return self._specs[unique_id]
+
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetCheckSpec | None:
+        """Return the spec of a data test, with a description in words; it depends on no bookkeeping model."""
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        if spec is None:
+            return None
+        node = manifest["nodes"][unique_id]
+        parents = {
+            self.get_asset_spec(manifest, each, project).key
+            for each in node["depends_on"]["nodes"]
+            if not is_bookkeeping(manifest, each)
+        }
+        return dg.AssetCheckSpec(
+            name=spec.name,
+            asset=asset_spec.key,
+            description=described_test(node),
+            additional_deps=sorted(parents - {asset_spec.key}),
+            metadata=spec.metadata,
+            blocking=spec.blocking,
+        )
+
+    def _asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        with warnings.catch_warnings():
+            # Dagster calls references to code beta, and would say so for every model
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            spec = super().get_asset_spec(manifest, unique_id, project)
+        if unique_id.startswith("source."):
             return spec
-        if (layer := node["fqn"][1]) != "marts":
+        node = manifest["nodes"][unique_id]
+        read = _read_assets(manifest, unique_id)
+        predictions = {manifest["sources"][each]["name"] for each in read if each.startswith("source.leadline.ml.")}
+        if predictions and (layer := node["fqn"][1]) != "marts":
             raise DbtParseError(
                 f"{layer}.{node['name']}: expected no table of schema ml, which is made of features and labels, found "
                 f"{', '.join(sorted(predictions))}. Read it in models/marts."
             )
-        kept = [dep for dep in spec.deps if dep.asset_key.path[-1] not in predictions]
-        # what names no model reads all of them
-        named = [name for name in DECLARATIONS if f"'{name}'" in node["raw_code"]] or DECLARATIONS
-        return spec.replace_attributes(deps=[*kept, *(keys.scores(name) for name in named)])
+        parents = {
+            self.get_asset_spec(manifest, each, project).key
+            for each in read
+            if not each.startswith("source.leadline.ml.")
+        }
+        if predictions:
+            # a model that names none of the declared models reads the scores of all
+            named = [name for name in DECLARATIONS if f"'{name}'" in node["raw_code"]] or DECLARATIONS
+            parents |= {keys.scores(name) for name in named}
+        return spec.replace_attributes(deps=sorted(parents))
 
 
-def layer_assets(
-    manifest: Path, name: str, *, select: str
-) -> Callable[[Callable[..., Iterator[Any]]], dg.AssetsDefinition]:
-    """Return the decorator of the function that builds some models of the dbt project, one asset per model.
+TRANSLATOR = Translator()
+
+
+def is_bookkeeping(manifest: Mapping[str, Any], unique_id: str) -> bool:
+    """Say whether a model only says what an increment has to compute."""
+    return BOOKKEEPING in manifest["nodes"].get(unique_id, {}).get("tags", ())
+
+
+def _read_assets(manifest: Mapping[str, Any], unique_id: str) -> set[str]:
+    """Return the models and sources from which a model has its rows.
+
+    A bookkeeping view hands on the rows of what it reads; a bookkeeping table only says which rows are due.
+    """
+    found: set[str] = set()
+    for each in manifest["nodes"][unique_id]["depends_on"]["nodes"]:
+        if not is_bookkeeping(manifest, each):
+            found.add(each)
+        elif manifest["nodes"][each]["config"]["materialized"] == "view":
+            found |= _read_assets(manifest, each)
+    return found
+
+
+def described_test(node: Mapping[str, Any]) -> str:
+    """Return what a data test asks, in words: its description, or a sentence for a generic test."""
+    if node.get("description"):
+        return str(node["description"])
+    asked = node.get("test_metadata")
+    if asked is None or asked["name"] not in _HOLDS:
+        return f"The data test `{node['name']}` of the dbt project finds no row."
+    given = {
+        name: ", ".join(f"`{each}`" for each in value) if isinstance(value, list) else value
+        for name, value in asked["kwargs"].items()
+    }
+    return _HOLDS[asked["name"]].format_map({**given, **_named_relations(given)})
+
+
+def _named_relations(given: Mapping[str, Any]) -> dict[str, str]:
+    # as dbt keeps them: "ref('observations')"
+    return {name: f"`{str(given[name]).split(chr(39))[1]}`" for name in ("to", "relation") if name in given}
+
+
+def whole_layers(manifest: Path, name: str, *, select: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Return the decorator of the function that builds models which are built together or not at all.
+
+    Parameters
+    ----------
+    manifest : Path
+        Of the dbt project.
+    name : str
+        Of the step.
+    select : str
+        The models, as dbt selects them. Bookkeeping models among them are built and are no assets.
+    """
+    specs, check_specs = build_dbt_specs(
+        translator=TRANSLATOR,
+        manifest=json.loads(manifest.read_text(encoding="utf-8")),
+        select=select,
+        exclude=f"tag:{BOOKKEEPING}",
+        selector="",
+        io_manager_key=None,
+        project=MODELS,
+    )
+    return dg.multi_asset(
+        name=name,
+        specs=specs,
+        check_specs=check_specs,
+        can_subset=False,
+        pool=WAREHOUSE_POOL,
+        allow_arbitrary_check_specs=True,
+    )
+
+
+def layer_assets(manifest: Path, name: str, *, select: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Return the decorator of the function that builds some models of the dbt project, any of them alone.
 
     Parameters
     ----------
@@ -96,7 +245,7 @@ def layer_assets(
         project=MODELS,
         select=select,
         name=name,
-        dagster_dbt_translator=Translator(),
+        dagster_dbt_translator=TRANSLATOR,
         pool=WAREHOUSE_POOL,
     )
 
@@ -107,13 +256,13 @@ def build(
     warehouse: Warehouse,
     horizons: Horizons,
     *,
+    select: str | None = None,
     variables: Mapping[str, Any] | None = None,
     options: Sequence[str] = (),
+    code: str | None = None,
     keep: Callable[[Path, Mapping[str, Any]], None] | None = None,
 ) -> Iterator[Any]:
-    """Build the selected models at the clock of the last extraction and run their data tests as checks.
-
-    Row counts are read when dbt has ended, because neither can open the file while the other holds it.
+    """Build models at the clock of the last extraction and run their data tests as checks, each reported as it ends.
 
     Parameters
     ----------
@@ -121,12 +270,24 @@ def build(
     dbt : Dbt
     warehouse : Warehouse
     horizons : Horizons
+    select : str, optional
+        The models, as dbt selects them; by default those of the assets and checks that the step is to make.
     variables : mapping of str to object, optional
         Further variables of the dbt project.
     options : sequence of str
         Further options of ``dbt build``.
+    code : str, optional
+        A hash of the SQL and the settings. It is the data version of the features and labels that models learn from,
+        so that a training set is out of date when this changes, and not because a night has passed.
     keep : callable, optional
         Gets the folder that dbt wrote and the variables, also of a build that failed later on: what it ran is there.
+
+    Raises
+    ------
+    DataTestError
+        If nothing but data tests failed.
+    DagsterDbtCliRuntimeError
+        If dbt failed otherwise.
     """
     extraction = warehouse.extraction()
     clock = extraction.as_of.isoformat(timespec="microseconds")
@@ -134,32 +295,121 @@ def build(
     # "buildable": a test of several models runs in the part that builds the last of them
     arguments = ["build", "--exclude-resource-type", "unit_test", "--indirect-selection", "buildable",
                  "--vars", json.dumps(given), *options]  # fmt: skip
-    events: list[Any] = []
+    if select is None:
+        invocation = dbt.cli(arguments, context=context)
+    else:
+        invocation = dbt.cli(
+            [*arguments, "--select", select],
+            manifest=json.loads(manifest_path().read_text(encoding="utf-8")),
+            dagster_dbt_translator=TRANSLATOR,
+            target_path=DBT_PROJECT / "target" / f"{context.op_execution_context.op.name}-{context.run_id}",
+        )
+    failed: dict[str, dg.AssetCheckResult] = {}
     failure: DagsterDbtCliRuntimeError | None = None
-    invocation = dbt.cli(arguments, context=context)
     try:
-        for event in invocation.stream():
-            events.append(event)  # noqa: PERF402 - extend() would lose them all at the failure
+        yield from _reported(context, invocation, clock, code, failed)
     except DagsterDbtCliRuntimeError as error:
-        # what was built before the failure is built, and is reported so
+        # a model that was built before the failure is reported all the same
         failure = error
+    written = invocation.target_path / "run_results.json"
     # a project that does not compile has no results
-    if keep is not None and (invocation.target_path / "run_results.json").exists():
+    results = (
+        {each["unique_id"]: each for each in json.loads(written.read_text())["results"]} if written.exists() else {}
+    )
+    if keep is not None and results:
         keep(invocation.target_path, given)
-    tables = {
-        event.output_name: tuple(context.asset_key_for_output(event.output_name).path[-2:])
-        for event in events
-        if isinstance(event, dg.Output)
-    }
-    counts = warehouse.row_counts(set(tables.values()))
-    for event in events:
-        if isinstance(event, dg.Output):
-            yield event.with_metadata(
-                {**event.metadata, "dagster/row_count": counts[tables[event.output_name]], "clock": clock}
-            )
-        else:
-            yield event
+    sentences: list[str] = []
+    for unique_id, event in failed.items():
+        shown, sentence = _with_rows(event, invocation.manifest["nodes"][unique_id], results[unique_id], warehouse)
+        yield shown
+        if event.severity == dg.AssetCheckSeverity.ERROR:
+            sentences.append(sentence)
     if failure is not None:
+        if sentences and not any(each["status"] == "error" for each in results.values()):
+            raise DataTestError("\n".join(sentences)) from failure
         raise failure
     # each step has a folder of its own; that of a failed one is left to be looked at
     shutil.rmtree(invocation.target_path)
+
+
+def _reported(
+    context: dg.AssetExecutionContext,
+    invocation: DbtCliInvocation,
+    clock: str,
+    code: str | None,
+    failed: dict[str, dg.AssetCheckResult],
+) -> Iterator[Any]:
+    """Yield what dbt reports while it runs; a failed test goes into `failed`, for its rows cannot be read yet."""
+    manifest, rows = invocation.manifest, dict[str, int]()
+    for message in invocation.stream_raw_events():
+        unique_id = message.raw_event["data"].get("node_info", {}).get("unique_id", "")
+        if (counted := _ROW_COUNT.fullmatch(message.raw_event["info"]["msg"])) is not None:
+            rows[unique_id] = int(counted[1])
+        if is_bookkeeping(manifest, unique_id) or is_bookkeeping(manifest, _tested(manifest, unique_id)):
+            continue
+        for event in message.to_default_asset_events(manifest, TRANSLATOR, context, invocation.target_path, MODELS):
+            if isinstance(event, dg.Output):
+                learnt_from = manifest["nodes"][unique_id]["name"] in FEATURES_AND_LABELS
+                yield dg.Output(
+                    None,
+                    output_name=event.output_name,
+                    metadata={
+                        **({"dagster/row_count": rows[unique_id]} if unique_id in rows else {}),
+                        "clock": clock,
+                        **event.metadata,
+                        **_of_compiled(manifest, unique_id, invocation.target_path / "compiled"),
+                    },
+                    data_version=dg.DataVersion(code) if code is not None and learnt_from else None,
+                )
+            elif isinstance(event, dg.AssetCheckResult) and not event.passed:
+                failed[unique_id] = event
+            else:
+                yield event
+
+
+def _tested(manifest: Mapping[str, Any], unique_id: str) -> str:
+    """Return the model that a generic test is of; empty where the node is none."""
+    return manifest["nodes"].get(unique_id, {}).get("attached_node") or ""
+
+
+def _of_compiled(manifest: Mapping[str, Any], unique_id: str, compiled: Path) -> dict[str, Any]:
+    """Return the SQL that dbt ran for a model, and from which columns its columns are made."""
+
+    def asset_of(parent: str) -> dg.AssetKey | None:
+        if parent.startswith("source.leadline.ml.") or is_bookkeeping(manifest, parent):
+            return None
+        return TRANSLATOR.get_asset_spec(manifest, parent, MODELS).key
+
+    sql = compiled_sql(manifest, unique_id, compiled)
+    return {
+        "dagster/column_lineage": column_lineage(manifest, unique_id, compiled, asset_of),
+        "compiled_sql": dg.MetadataValue.md(f"```sql\n{sql}\n```"),
+    }
+
+
+def _with_rows(
+    event: dg.AssetCheckResult, test: Mapping[str, Any], result: Mapping[str, Any], warehouse: Warehouse
+) -> tuple[dg.AssetCheckResult, str]:
+    """Return a failed data test with the first rows that do not fit, and a sentence about them."""
+    with warehouse.connect() as connection:
+        found = connection.execute(f"select * from ({result['compiled_code']}) as failing limit {SHOWN_ROWS}").df()
+    tested = (test.get("test_metadata") or {}).get("kwargs", {}).get("column_name")
+    columns = [name for i, name in enumerate(found.columns) if i < SHOWN_COLUMNS or name == tested]
+    rows = found[columns].to_numpy(object).tolist()
+    first = ", ".join(f"{name} {value}" for name, value in zip(columns, rows[0], strict=True)) if rows else "none"
+    asks, number = (
+        described_test(test),
+        f"{result['failures']:,} {'row does' if result['failures'] == 1 else 'rows do'}",
+    )
+    of = event.asset_key.to_user_string() if event.asset_key is not None else ""
+    return (
+        dg.AssetCheckResult(
+            passed=False,
+            asset_key=event.asset_key,
+            check_name=event.check_name,
+            severity=event.severity,
+            description=f"{asks} {number} not fit; the first are below.",
+            metadata={"first_rows": metadata_table(columns, rows), **(event.metadata or {})},
+        ),
+        f"{of}, data test {event.check_name}: {asks.replace('`', '')} {number} not fit; the first: {printable(first)}.",
+    )

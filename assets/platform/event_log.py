@@ -24,6 +24,9 @@ EVIDENCE_TAG = "leadline/evidence"
 MODEL_TAG = "leadline/model"
 """Run tag with the model that a training is of."""
 
+PARTITION_ROWS = "dagster/partition_row_count"
+"""Metadata of the materialization of a partition: how many rows it has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckEvaluation:
@@ -73,6 +76,22 @@ def latest_materialization(instance: dg.DagsterInstance, key: dg.AssetKey) -> Ma
         metadata={name: entry.value for name, entry in event.asset_materialization.metadata.items()},
         run_id=event.run_id,
     )
+
+
+def reported_rows(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, int]:
+    """Return the number of rows that each partition of an asset was last reported with."""
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    latest = instance.event_log_storage.get_latest_storage_id_by_partition(key, kind)
+    if not latest:
+        return {}
+    found = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=key, storage_ids=list(latest.values())), limit=len(latest)
+    )
+    return {
+        str(each.partition_key): int(str(each.asset_materialization.metadata[PARTITION_ROWS].value))
+        for each in found.records
+        if each.asset_materialization is not None and PARTITION_ROWS in each.asset_materialization.metadata
+    }
 
 
 def failed_before(instance: dg.DagsterInstance, key: dg.AssetKey, *, but: str) -> FailedRun | None:

@@ -12,6 +12,8 @@ from models.declaring.feature_view import FeatureView
 SOURCE_HEALTH = dg.AssetKey(["source_health", "crm"])
 CATALOGUE = dg.AssetKey(["features", "catalogue"])
 SNAPSHOT = dg.AssetKey(["published", "snapshot"])
+CLOCK = dg.AssetKey(["features", "feature_clock"])
+"""The clock of the last build of the feature store, which is new after each build."""
 DBT_DOCS = dg.AssetKey(["reports", "dbt_docs"])
 
 

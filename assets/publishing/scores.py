@@ -39,7 +39,7 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=keys.scores(declaration.name),
-        deps=[keys.champion(declaration.name), keys.features(view)],
+        deps=[keys.champion(declaration.name), keys.features(view), keys.CLOCK],
         group_name="scores",
         kinds={"scikitlearn", "duckdb"},
         owners=[declaration.owner],

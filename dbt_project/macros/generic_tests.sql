@@ -22,7 +22,23 @@ having count(*) > 1
 
 {#- Values lie in [low, high]; null passes. -#}
 {% test between(model, column_name, low, high) %}
-select {{ column_name }}
+select *
 from {{ model }}
 where {{ column_name }} < {{ low }} or {{ column_name }} > {{ high }}
 {% endtest %}
+
+{#- As dbt's own tests, but whole rows: a failure shows the keys of the rows that do not fit. -#}
+{% macro default__test_not_null(model, column_name) %}
+select *
+from {{ model }}
+where {{ column_name }} is null
+{% endmacro %}
+
+{% macro default__test_accepted_values(model, column_name, values, quote=True) %}
+select *
+from {{ model }}
+where
+    {{ column_name }} not in (
+        {%- for value in values %}{{ "'" ~ value ~ "'" if quote else value }}{{ ", " if not loop.last }}{% endfor -%}
+    )
+{% endmacro %}

@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, redirect_stderr
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -272,10 +272,17 @@ class Outcome:
     lost_champion: bool = False
 
 
-def run_job(current: Settings, job: str) -> Outcome:
+def run_job(current: Settings, job: str, config: Mapping[str, Any] | None = None) -> Outcome:
     """Run a job of the code location on the instance of the home.
 
     The run is recorded like any other, so the UI shows it and can run it again.
+
+    Parameters
+    ----------
+    current : Settings
+    job : str
+    config : mapping, optional
+        The configuration of its steps.
     """
     with open_instance(current) as instance:
         for run_id in reconcile(instance):
@@ -285,7 +292,7 @@ def run_job(current: Settings, job: str) -> Outcome:
                 dg.build_reconstructable_job("orchestration.definitions", "job", (job,)),
                 instance=instance,
                 # Dagster uses a logger of the code location only when it is asked for
-                run_config={"loggers": {"console": {}}},
+                run_config={"loggers": {"console": {}}, **(config or {})},
                 tags={PROCESS_TAG: str(os.getpid())},
                 raise_on_error=False,
             )

@@ -91,12 +91,15 @@ CLOCK_MACRO, CLOCK_VARIABLE = "clock_us", "as_of"
 CLOCK_WRITER = "timestamp_from_us"
 """The macro that writes a time of it."""
 
-HOOKS = frozenset({"count_rows_for_the_planner", "forget", "plan_for_whole_tables"})
+COUNTING_HOOK = "report_row_count"
+
+HOOKS = frozenset({"count_rows_for_the_planner", "forget", "plan_for_whole_tables", COUNTING_HOOK})
 """The macros that may run before or after a model: none of them writes a row."""
 
 ALLOWED_IN = {
     CLOCK_MACRO: frozenset({"modules", "datetime", "fromisoformat", "tzinfo", "days", "seconds", "microseconds"}),
     **dict.fromkeys(HOOKS, frozenset({"target", "type", "model", "config", "materialized"})),
+    COUNTING_HOOK: frozenset({"log", "run_query", "rows"}),
 }
 """What these macros alone may ask."""
 

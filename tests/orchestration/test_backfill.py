@@ -1,25 +1,32 @@
-"""Days of feature history, computed anew as the UI does it, by partitions of an asset, with the README's command."""
+"""Days of feature history: builds report them, and the command of the documentation computes some of them anew."""
 
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import sys
-from pathlib import Path
+from datetime import date
 from typing import TYPE_CHECKING
 
+import dagster as dg
 import duckdb
+import pytest
 
-from tests.homes import PATIENCE, REPOSITORY
+from assets.features.feature_history import DaysError, first_and_last
+from tests.homes import PATIENCE, REPOSITORY, documentation
 
 if TYPE_CHECKING:
     from tests.homes import Home
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
 ROWS = "select * exclude (interactions_count_7d) from features.lead_features order by lead_id, as_of"
 COUNTS = "select lead_id, as_of, interactions_count_7d from features.lead_features where as_of {} order by all"
 INSIDE = ">= '2026-03-01' and as_of < '2026-03-08'"
+
+
+BY_DAY = """
+    select cast(cast(as_of as date) as varchar), count(*) from features.lead_features where observation_kind <> 'clock'
+    group by all
+"""
 
 
 def test_a_range_of_days_is_computed_anew_in_one_run(own: Home) -> None:
@@ -27,15 +34,40 @@ def test_a_range_of_days_is_computed_anew_in_one_run(own: Home) -> None:
     assert len(counts) > 100
     with duckdb.connect(str(own.warehouse)) as connection:
         connection.execute("update features.lead_features set interactions_count_7d = -1")
-    (line,) = re.findall(r"^DAGSTER_HOME=\$PWD/\.leadline/dagster \.venv/bin/dagster (.*)$", README, re.MULTILINE)
-    backfill = subprocess.run(
-        [Path(sys.executable).with_name("dagster"), *shlex.split(line)],
-        cwd=REPOSITORY, env=own.environment(DAGSTER_HOME=str(own.path / "dagster")), text=True, capture_output=True,
-        timeout=PATIENCE, check=False,
+    reported = _reported(own)
+    assert {day: number for day, (number, _) in reported.items()} == dict(own.ask(BY_DAY))
+    (days,) = set(re.findall(r"make recompute DAYS=(\S+\.\.\.\S+?)`?(?=[\s`,;])", documentation()))
+    recomputed = subprocess.run(
+        [sys.executable, "-m", "orchestration", "recompute", days],
+        cwd=REPOSITORY, env=own.environment(), text=True, capture_output=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
-    assert backfill.returncode == 0, backfill.stderr[-3000:]
+    assert recomputed.returncode == 0, recomputed.stderr[-3000:]
     assert own.ask(COUNTS.format(INSIDE)) == counts
     assert own.ask(ROWS) == rows
     assert own.ask(f"select distinct interactions_count_7d from features.lead_features where not (as_of {INSIDE})") == [
         (-1,)
     ]
+    again = _reported(own)
+    assert {day: number for day, (number, _) in again.items()} == {day: number for day, (number, _) in reported.items()}
+    assert {day for day in again if again[day] != reported[day]} == {f"2026-03-0{day}" for day in range(1, 8)}
+
+
+@pytest.mark.parametrize("days", ["yesterday", "2026-03-07...2026-03-01", "2026-03-01..2026-03-07", ""])
+def test_days_that_cannot_be_read_are_refused(days: str) -> None:
+    with pytest.raises(DaysError, match=re.escape(repr(days))):
+        first_and_last(days)
+    assert first_and_last("2026-03-01") == (date(2026, 3, 1), date(2026, 3, 1))
+
+
+def _reported(home: Home) -> dict[str, tuple[int, str]]:
+    """Return the rows of each day of the features as they were last reported, and the run that did."""
+    key = dg.AssetKey(["features", "lead_features_by_day"])
+    with dg.DagsterInstance.from_config(str(home.path / "dagster")) as instance:
+        days = instance.get_dynamic_partitions("lead_features_days")
+        assert set(days) == instance.get_materialized_partitions(key)
+        found = {}
+        for record in instance.fetch_materializations(key, limit=10_000, ascending=True).records:
+            assert record.asset_materialization is not None
+            rows = record.asset_materialization.metadata["dagster/partition_row_count"].value
+            found[str(record.partition_key)] = (rows, record.run_id)
+    return found

@@ -6,12 +6,8 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import dagster as dg
-import duckdb
 import pytest
 
-from assets.features.feature_store import PartialBuildError, feature_store_assets, refuse_a_part
-from assets.platform.dbt import Dbt
 from models.declaring.declaration import Horizons
 from models.training.outcome_history import OutcomesBegin
 from store.features import builds
@@ -24,7 +20,6 @@ from store.features.builds import (
     require_present_code,
 )
 from store.features.certificates import CompiledSql
-from store.features.dbt_project import DBT, DBT_PROJECT, manifest_path
 from store.warehouse.warehouse import StaleFeaturesError, Warehouse
 
 if TYPE_CHECKING:
@@ -84,42 +79,3 @@ def test_what_a_run_built_can_be_added_to_until_another_build_has_begun(
     assert plan_build(gather_build_evidence(warehouse, *settings)).reason == "Whole: there is no build to add to."
     with pytest.raises(StaleFeaturesError, match="Materialize features and labels again"):
         warehouse.built_extraction()
-
-
-@pytest.fixture(scope="module")
-def feature_store() -> dg.AssetsDefinition:
-    return feature_store_assets(manifest_path())
-
-
-def test_some_models_alone_are_refused(feature_store: dg.AssetsDefinition) -> None:
-    refuse_a_part(feature_store.keys, feature_store.keys)
-    some = [key for key in feature_store.keys if key != dg.AssetKey(["features", "lead_features"])]
-    with pytest.raises(PartialBuildError, match="features/lead_features left out") as refused:
-        refuse_a_part(some, feature_store.keys)
-    assert f"expected all {len(feature_store.keys)} models" in str(refused.value).lower()
-    assert "features/lead_features_by_day" in str(refused.value)
-
-
-def test_checks_alone_look_at_what_is_there_and_build_nothing(
-    own: Home, monkeypatch: pytest.MonkeyPatch, feature_store: dg.AssetsDefinition
-) -> None:
-    (check,) = [key for key in feature_store.check_keys if key.name.startswith("unique_combination_lead_features")]
-    with duckdb.connect(str(own.warehouse)) as connection:
-        connection.execute("insert into features.lead_features from features.lead_features limit 1")
-    before = own.contents("features", "labels")
-    monkeypatch.setenv("LEADLINE_DUCKDB_PATH", str(own.warehouse))
-    looked = dg.materialize(
-        [feature_store],
-        selection=dg.AssetSelection.checks(check),
-        resources={
-            "dbt": Dbt(project_dir=str(DBT_PROJECT), dbt_executable=DBT),
-            "warehouse": Warehouse(address=f"duckdb:{own.warehouse}"),
-            "horizons": Horizons(overrides={"conversion": 30}),
-            "compiled": CompiledSql(root=str(own.path / "compiled")),
-        },
-        raise_on_error=False,
-    )
-    (evaluation,) = looked.get_asset_check_evaluations()
-    assert (evaluation.asset_check_key, evaluation.passed) == (check, False)
-    assert looked.get_asset_materialization_events() == []
-    assert own.contents("features", "labels") == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,11 +12,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pandas as pd
 import pytest
+import yaml
 from pandas.testing import assert_frame_equal
 
-from assets.learning.training_sets import training_set_asset
-from models.declared.registry import DECLARATIONS
-from models.declaring.declaration import Horizons
+from assets.features.questions import question_job
 from store.artifacts import ArtifactStore
 from store.features.certificates import CompiledSql
 from store.features.compiled import NotCompiledError, write
@@ -23,6 +23,7 @@ from store.features.features_at import QuestionError, features_at, stored_ids
 from store.warehouse.postgres.engine import PostgresConnection
 from store.warehouse.warehouse import StaleFeaturesError
 from tests.dbt.random_crm import CLOCK
+from tests.homes import documentation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -328,38 +329,37 @@ def test_a_view_that_a_build_drops_meanwhile_is_no_failure_of_the_question(postg
         build.execute("drop schema elsewhere cascade")
 
 
-def test_the_training_set_asset_answers_from_the_launchpad(random_store: Store, tmp_path: Path) -> None:
+def test_the_job_answers_from_the_launchpad(random_store: Store, tmp_path: Path) -> None:
     question = frame(random_store, "select lead_id, as_of from features.lead_features order by as_of, lead_id limit 9")
     question = pd.concat([question, question.head(1), pd.DataFrame({"lead_id": ["nobody"], "as_of": [AT]})])
     question.to_parquet(tmp_path / "question.parquet", index=False)
     expected = ask(random_store, question, tmp_path, ["conversion"])
-    asset = training_set_asset(DECLARATIONS["conversion"])
+    block = re.search(r"```yaml\n(ops:\n  answer_question:.*?)```", documentation(), re.DOTALL)
+    assert block is not None
 
-    def materialized(entities: Path) -> dg.ExecuteInProcessResult:
-        return dg.materialize(
-            [asset],
+    def asked(entities: Path) -> dg.ExecuteInProcessResult:
+        return question_job.execute_in_process(
             resources={
                 "warehouse": random_store.warehouse,
                 "artifacts": ArtifactStore(root=str(tmp_path), reports_port=3001),
                 "compiled": CompiledSql(root=str(tmp_path)),
-                "horizons": Horizons(overrides={}),
             },
-            run_config={"ops": {"training_set__conversion": {"config": {"entities": str(entities)}}}},
+            run_config=yaml.safe_load(block[1].replace("/path/to/question.csv", str(entities))),
             raise_on_error=False,
         )
 
-    done = materialized(tmp_path / "question.parquet")
+    done = asked(tmp_path / "question.parquet")
 
     assert done.success
-    assert done.get_asset_materialization_events() == [], "the training set of the model stays as it is"
-    (observed,) = done.get_asset_observation_events()
-    shown = observed.asset_observation_data.asset_observation.metadata
+    (output,) = [event for event in done.all_events if event.event_type == dg.DagsterEventType.STEP_OUTPUT]
+    shown = output.step_output_data.metadata
     assert shown["dagster/row_count"].value == len(question) == 11
     assert shown["entity_states"].value == {"open": 10, "unknown": 1}
+    assert shown["labelled"].value == {"conversion": int(expected["converted"].notna().sum())}
     answer = pd.read_parquet(shown["answer"].value)
     assert_frame_equal(answer, expected.reset_index(drop=True), check_dtype=False)
 
-    refused = materialized(tmp_path / "none.csv")
+    refused = asked(tmp_path / "none.csv")
     assert not refused.success
     (failed,) = refused.get_step_failure_events()
     assert "expected a file with the columns lead_id and as_of, found none" in str(failed.step_failure_data)

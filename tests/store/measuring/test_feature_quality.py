@@ -170,9 +170,11 @@ def _set_clock(warehouse: Warehouse, clock: str) -> None:
         connection.execute("create or replace table features.feature_clock as select as_of from raw.extraction")
 
 
-def _materialize(warehouse: Warehouse) -> dict[str, dg.AssetCheckEvaluation]:
+def _materialize(warehouse: Warehouse) -> dict[str, Any]:
     result = dg.materialize([feature_quality_asset(LEAD_FEATURES)], resources={"warehouse": warehouse})
-    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+    assert result.get_asset_check_evaluations() == [], "a flag is information, and no check is yellow for one"
+    (event,) = result.get_asset_materialization_events()
+    return {name: each.value for name, each in event.materialization.metadata.items()}
 
 
 def _rows(warehouse: Warehouse) -> list[tuple[Any, ...]]:
@@ -180,39 +182,20 @@ def _rows(warehouse: Warehouse) -> list[tuple[Any, ...]]:
         return connection.execute("select * from ml.ml_feature_quality order by all").fetchall()
 
 
-def test_checks_name_what_is_flagged_with_value_and_threshold(warehouse: Warehouse) -> None:
-    checks = _materialize(warehouse)
+def test_what_is_flagged_is_named_with_its_bound(warehouse: Warehouse) -> None:
+    shown = _materialize(warehouse)
 
-    assert {name: (each.passed, each.severity) for name, each in checks.items()} == {
-        "completeness": (False, dg.AssetCheckSeverity.WARN),
-        "correlation": (False, dg.AssetCheckSeverity.WARN),
-    }
-    completeness, correlation = (
-        {key: value.value for key, value in checks[name].metadata.items()} for name in ("completeness", "correlation")
-    )
-    assert completeness["least_completeness"] == 0.8
-    assert completeness["threshold"] == correlation["threshold"] == 0.95
-    assert [tuple(each.data.values()) for each in completeness["flagged"].records] == [
+    assert shown["incomplete_below"] == shown["redundant_beyond"] == 0.95
+    assert [tuple(each.data.values()) for each in shown["seldom_filled"].records] == [
         ("response_rate", "engagement", "0.800", ""),
         ("sms_count_7d", "behavioural", "1.000", "yes"),
         ("zip_prefix", "demographic", "1.000", "yes"),
     ]
-    assert [tuple(each.data.values()) for each in correlation["flagged"].records] == [
+    assert [tuple(each.data.values()) for each in shown["correlated"].records] == [
         ("lead_age_days", "days_since_last_fact", "1.000"),
         ("days_since_last_fact", "lead_age_days", "1.000"),
     ]
-
-
-def test_checks_pass_where_nothing_is_flagged(warehouse: Warehouse) -> None:
-    with warehouse.connect() as connection:
-        connection.execute(
-            "update features.lead_features set zip_prefix = lead_id, response_rate = hash(i + 1) % 100, "
-            "sms_count_7d = hash(i + 2) % 100, lead_age_days = hash(i + 3) % 100"
-        )
-
-    checks = _materialize(warehouse)
-    assert {name: each.passed for name, each in checks.items()} == {"completeness": True, "correlation": True}
-    assert [each.metadata["flagged"].value.records for each in checks.values()] == [[], []]
+    assert (shown["features_incomplete"], shown["features_constant"], shown["features_redundant"]) == (1, 2, 2)
 
 
 def test_a_rerun_replaces_the_rows_of_its_clock_alone(warehouse: Warehouse) -> None:
