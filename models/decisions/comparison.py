@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 SEED = 7
 
 LEAST_ROWS = 500
-"""Rows below which the comparison would be mostly chance."""
+"""With fewer rows the comparison would be mostly chance."""
 
 
 def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFrame) -> SharedRows | None:
     """Compare a candidate with the champion on held-out rows of the candidate whose entities the champion never saw.
 
-    Later rows of an entity that it has learnt from would not do: their outcome is mostly the one that it has learnt.
-    On these rows the world is the same for both. What each has on record was measured on rows of its own time, and
-    after a change of the world the new rows can be harder for any model.
+    Later rows of an entity that the champion has learnt from are left out, because their outcome is mostly the learnt
+    one. The shared rows are of one world for both, while the stored figures of each are of rows of its own time: after
+    a change of the world, newer rows can be harder for any model.
 
     Parameters
     ----------

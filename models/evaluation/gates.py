@@ -11,7 +11,7 @@ from models.evaluation.records import Evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """A declared bound and what was found.
+    """A declared bound with the measured value.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ def gates(
     evaluation: Evaluation,
     cost: Mapping[str, float],
 ) -> tuple[Gate, ...]:
-    """Hold what was measured to the declared bounds; a gate of each outcome holds for those that occur.
+    """Compare measured values with the declared bounds; a gate by outcome applies to each outcome that occurs.
 
     Parameters
     ----------

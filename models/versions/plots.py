@@ -1,4 +1,4 @@
-"""Plots of what was measured, as small images that a model card can hold."""
+"""Plots of an evaluation, as small images that a model card can hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 DPI = 80
 
 SHOWN_FEATURES = 15
-"""Most important features that are drawn."""
+"""So many of the most important features are drawn."""
 
 
 def prediction_plots(evaluation: Evaluation) -> bytes:
@@ -43,7 +43,7 @@ def prediction_plots(evaluation: Evaluation) -> bytes:
     calibration.set(
         title=f"calibration (dotted: {dotted})" if evaluation.kind.scaled else "calibration",
         xlabel="mean of the predictions",
-        ylabel="mean of what came",
+        ylabel="mean of the actual values",
         xlim=(lowest, highest),
         ylim=(lowest, highest),
     )
