@@ -45,7 +45,7 @@ class RetrainEvidence:
     new_labels : int
         Matured labels of observations later than any of the training.
     labels_since_onset : int
-        Matured labels of observations since the onset; if the performance has failed, the labels that it is measured on.
+        Matured labels of observations since the onset; if the performance has failed, those that it is measured on.
     in_flight : bool
         Whether a training of the model is queued or running.
     """

@@ -125,8 +125,8 @@ def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confi
         + (bullets(suspected) if suspected else "No feature seems to know the outcome.")
         + "\n\nThe features that predict best alone:\n\n"
         + markdown_table(("feature", "outcome", "skill", "AUC"), alone)
-        + f"\n\nThe values that most divide settled from open {entities}: how many of the other side have the value, of "
-        "how many should have it by the rows of the clock (now) and by earlier rows:\n\n"
+        + f"\n\nThe values that most divide settled from open {entities}: how many of the other side have the value, "
+        "of how many should have it by the rows of the clock (now) and by earlier rows:\n\n"
         + markdown_table(("feature", "value", f"{entities} with it", "by now", "by earlier rows"), one_sided)
     )
 

@@ -294,8 +294,8 @@ def test_a_model_that_could_not_be_trained_is_refused_with_the_reason():
         ),
         (
             (30,),
-            "HORIZON=30 would probably pass (auc 0.850). A shorter horizon answers another question, and only a training "
-            "looks for hindsight.",
+            "HORIZON=30 would probably pass (auc 0.850). A shorter horizon answers another question, and only a "
+            "training looks for hindsight.",
         ),
         ((), "No shorter horizon that was tried would pass (HORIZON=60, 30 or 14)."),
     ],
