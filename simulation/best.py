@@ -97,7 +97,7 @@ def learn_best(
     skill : array of float
         The skill of each rep.
     decisions_per_cell : int
-        The most decisions per cell, in a group, on which the actions are decision_cells.
+        The most decisions per cell, in a group, on which the actions are tried.
     branches : int
         How often to try each action on a decision.
 

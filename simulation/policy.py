@@ -107,7 +107,7 @@ def probabilities(seen: Visible, deviation: float) -> Floats:
     Parameters
     ----------
     seen : Visible
-        What the reps see.
+        The visible state of the leads.
     deviation : float
         Probability of deviating from the playbook; `DEVIATION_WEIGHTS` divide it among the other possible actions.
 
@@ -142,7 +142,7 @@ def next_look(seen: Visible, uniform: Floats) -> Ints:
     Parameters
     ----------
     seen : Visible
-        What the reps see, now.
+        The visible state of the leads, now.
     uniform : array of float
         Draws on (0, 1) that place the look within the working day.
 

@@ -173,7 +173,7 @@ class World:
     deviation : float
         Probability that a rep does not follow the playbook.
     sources : tuple of Source
-        Where leads come from.
+        The sources of leads.
     season : tuple of float
         Relative frequency of arrivals by month, January first.
     reps : int

@@ -49,10 +49,10 @@ def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFram
     held_out = candidate.held_out()
     last_learnt = datetime.fromisoformat(champion.manifest["last_as_of"])
     first = frame.groupby(candidate.key)[AS_OF].min()
-    later = held_out[held_out[candidate.key].isin(first.index[first > last_learnt])]
-    if len(later) < LEAST_ROWS or candidate.task != champion.task or not set(champion.features) <= set(frame.columns):
+    unseen = held_out[held_out[candidate.key].isin(first.index[first > last_learnt])]
+    if len(unseen) < LEAST_ROWS or candidate.task != champion.task or not set(champion.features) <= set(frame.columns):
         return None
-    rows = later.merge(frame, on=[candidate.key, AS_OF], how="left", validate="one_to_one", suffixes=("", "_"))
+    rows = unseen.merge(frame, on=[candidate.key, AS_OF], how="left", validate="one_to_one", suffixes=("", "_"))
     task = candidate.task
     model = Predictions(
         task=task,
@@ -65,11 +65,11 @@ def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFram
     own, champions, trivial = (
         replace(model, predicted=each).losses() for each in (model.predicted, by_champion, baseline)
     )
-    lost = means(model, (own - champions) / trivial.mean(), resampled(model.groups, RESAMPLES, SEED))
+    lost_skill = means(model, (own - champions) / trivial.mean(), resampled(model.groups, RESAMPLES, SEED))
     return SharedRows(
         rows=len(rows),
         candidate_loss=float(own.mean()),
         champion_loss=float(champions.mean()),
         baseline_loss=float(trivial.mean()),
-        lost_at_least=float(np.quantile(lost, 0.025)),
+        lost_at_least=float(np.quantile(lost_skill, 0.025)),
     )

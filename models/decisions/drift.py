@@ -36,7 +36,7 @@ class Distance:
         bin beyond it on either side, and one for null; for text the nine commonest values of the reference, all others
         together, and null. Undefined where a side has no row.
     distance : float or None
-        Of the values that are not null. For a number the Kolmogorov-Smirnov statistic, the largest distance between
+        The distance of the values that are not null. For a number the Kolmogorov-Smirnov statistic, the largest distance between
         the two distribution functions; for text the Jensen-Shannon distance to base 2. Both lie in 0 to 1.
     wasserstein : float or None
         For a number the area between the two distribution functions, in standard deviations of the reference; 0.1
@@ -132,7 +132,7 @@ class DriftEvidence:
     new_labels : int
         Observations later than any of the training whose labels have matured.
     ranking : str
-        What the ranking of the task is called.
+        The name of the ranking of the task.
     """
 
     model: str
@@ -237,24 +237,24 @@ def _judge_distances(
 
 
 def _judge_performance(evidence: DriftEvidence, policy: DriftPolicy) -> Verdict:
-    now, then = evidence.performance, evidence.reference.performance
+    current, reference = evidence.performance, evidence.reference.performance
     check, bound = MEASURED_ON_LABELS, policy.max_ranking_drop
-    if now.rows < policy.min_performance_rows:
-        return _not_enough(check, now.rows, policy.min_performance_rows, "matured observations since training")
-    common = [name for name in now.ranking if name in then.ranking]
+    if current.rows < policy.min_performance_rows:
+        return _not_enough(check, current.rows, policy.min_performance_rows, "matured observations since training")
+    common = [name for name in current.ranking if name in reference.ranking]
     if not common:
-        return _not_enough(check, now.entities, policy.min_positives, "entities with an outcome since training")
-    ranked, held_out = (sum(each.ranking[name] for name in common) / len(common) for each in (now, then))
-    drop = held_out - ranked
-    gaps = {name: abs(bias - then.bias.get(name, 0.0)) for name, bias in now.bias.items()}
+        return _not_enough(check, current.entities, policy.min_positives, "entities with an outcome since training")
+    ranking, held_out = (sum(each.ranking[name] for name in common) / len(common) for each in (current, reference))
+    drop = held_out - ranking
+    gaps = {name: abs(bias - reference.bias.get(name, 0.0)) for name, bias in current.bias.items()}
     worst = max(gaps, key=lambda name: (gaps[name], name))
     figures = {
-        "ranking": ranked, "ranking_held_out": held_out, "ranking_drop": drop,
+        "ranking": ranking, "ranking_held_out": held_out, "ranking_drop": drop,
         "calibration_gap": gaps[worst], "max_calibration_gap": policy.max_calibration_gap,
-        "rows": now.rows, "entities": now.entities,
+        "rows": current.rows, "entities": current.entities,
     }  # fmt: skip
     statement = (
-        f"On {now.rows:,} matured observations the {evidence.ranking} is {ranked:.3f}, {abs(drop):.3f} "
+        f"On {current.rows:,} matured observations the {evidence.ranking} is {ranking:.3f}, {abs(drop):.3f} "
         f"{'below' if drop > 0 else 'above'} that of the held-out rows (bound {bound:g}); the mean prediction of "
         f"{worst} has moved {gaps[worst]:.3f} away from what came (bound {policy.max_calibration_gap:g})."
     )
@@ -303,9 +303,9 @@ def measure_performance(predictions: Predictions, least: int) -> Performance:
         actual, predicted = predictions.actual(column), predictions.predicted[:, column]
         bias[name] = task.bias(actual, predicted)
         if of_outcome.get(name, predictions.groups) >= least:
-            ranked = task.rank_quality(actual, predicted)
-            if ranked is not None:
-                ranking[name] = ranked
+            quality = task.rank_quality(actual, predicted)
+            if quality is not None:
+                ranking[name] = quality
     return Performance(
         rows=len(predictions),
         entities=max(of_outcome.values(), default=predictions.groups),

@@ -63,5 +63,5 @@ class ShorterHorizons:
                 "hindsight."
             )
         days = [str(each.horizon_days) for each in self.trials]
-        listed = f"{', '.join(days[:-1])} or {days[-1]}" if len(days) > 1 else days[0]
-        return f"No shorter horizon that was tried would pass ({self.setting}={listed})."
+        choices = f"{', '.join(days[:-1])} or {days[-1]}" if len(days) > 1 else days[0]
+        return f"No shorter horizon that was tried would pass ({self.setting}={choices})."

@@ -68,7 +68,7 @@ class PromotionEvidence:
     primary_metric, loss : str
         Two metrics, which may be the same: a candidate must beat the baseline in both.
     metrics, baseline : dict of str to float or None
-        Of the candidate and of the trivial baseline, on the candidate's held-out rows.
+        Those of the candidate and of the trivial baseline, on the candidate's held-out rows.
     over_baseline : dict of str to Figure
         By how much the candidate is better than the baseline, in the primary metric and in the loss: the interval is
         that of the difference, over resampled entities.
@@ -270,13 +270,13 @@ def _decide(evidence: PromotionEvidence) -> Decision:
             f"{evidence.version} was not measured on a census, so nothing says whether its probabilities hold on what "
             "is scored; train it anew.",
         )
-    off = _off_census(evidence)
-    if off:
+    departures = _off_census(evidence)
+    if departures:
         return Decision(
             "refuse",
             "census_off",
             f"What {evidence.version} expects of the open entities of past days is off by more than "
-            f"{evidence.max_census_off:.0%}, and by more than chance: {'; '.join(off)}.",
+            f"{evidence.max_census_off:.0%}, and by more than chance: {'; '.join(departures)}.",
         )
 
     skill = _skill(evidence.metrics[evidence.loss], evidence.baseline[evidence.loss])
@@ -322,8 +322,8 @@ def _decide(evidence: PromotionEvidence) -> Decision:
         f"skill {skill:.4f}, champion {champion.version} {champion_skill:.4f}, "
         f"tolerated loss {evidence.max_skill_loss:.4f}, {where}"
     )
-    lost = champion_skill - skill if champion.shared is None else champion.shared.lost_at_least
-    if lost > evidence.max_skill_loss:
+    lost_skill = champion_skill - skill if champion.shared is None else champion.shared.lost_at_least
+    if lost_skill > evidence.max_skill_loss:
         return Decision("refuse", "skill_lost", f"{evidence.version} falls too far below the champion: {figures}.")
     return Decision(
         "promote", "skill_held", f"{evidence.version} beats the trivial baseline and holds the skill: {figures}."
@@ -373,25 +373,25 @@ def _times(total: Total) -> str:
 
 
 def _rule_stays(evidence: PromotionEvidence) -> Decision | None:
-    """Refuse a candidate that does not beat the rule beside it; None where it does."""
-    beside = evidence.beside_rule
-    if beside is None:
+    """Refuse a candidate that does not beat the declared rule; None if it does."""
+    comparison = evidence.beside_rule
+    if comparison is None:
         return Decision(
             "refuse",
             RULE_UNMEASURED,
             f"{evidence.version} was not compared with the rule, {evidence.rule}, on a census, so nothing says that it "
             "is better; the rule stays.",
         )
-    name = beside.unbeaten(evidence.primary_metric, evidence.loss)
+    name = comparison.unbeaten(evidence.primary_metric, evidence.loss)
     if name is None:
         return None
-    better = beside.over_rule[name]
+    better = comparison.over_rule[name]
     return Decision(
         "refuse",
         RULE_NOT_BEATEN,
         f"The rule, {evidence.rule}, is as good or better: {evidence.words.get(name, name)} "
-        f"{_amount(beside.rule[name].value)} against {_amount(beside.model[name].value)} of {evidence.version} on "
-        f"{beside.rows:,} rows of the census, better by {_amount(better.value)} ({_amount(better.lower)} to "
+        f"{_amount(comparison.rule[name].value)} against {_amount(comparison.model[name].value)} of {evidence.version} "
+        f"on {comparison.rows:,} rows of the census, better by {_amount(better.value)} ({_amount(better.lower)} to "
         f"{_amount(better.upper)}); the rule stays.",
     )
 

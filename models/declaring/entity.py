@@ -21,7 +21,7 @@ class Entity:
     several : str
         The name in the plural; by default with an s.
     description : str
-        What one is, in a sentence for people.
+        A sentence for people on what such an entity is.
     key : str
         The column that identifies it everywhere: one text.
     table : str

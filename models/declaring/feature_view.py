@@ -25,7 +25,7 @@ class FeatureView:
     name, schema : str
         The table.
     entity : Entity
-        What a row is about.
+        The entity that a row is about.
     not_features : tuple of str
         Columns of the view that describe the observation and are not learnt from.
     dropped : tuple of str

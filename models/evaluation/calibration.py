@@ -80,13 +80,13 @@ def calibration_evidence(
     if scaling is None:
         return None
     scaled = scaled_by_others(predictions, folds, weights)
-    gained = (predictions.losses() - scaled.losses()) * weights
-    drawn = resampled(predictions.groups, resamples, seed)
-    spread = means(predictions, gained, drawn) / means(predictions, weights, drawn)
+    gain_by_row = (predictions.losses() - scaled.losses()) * weights
+    draws = resampled(predictions.groups, resamples, seed)
+    gain_by_draw = means(predictions, gain_by_row, draws) / means(predictions, weights, draws)
     return CalibrationEvidence(
         scaling=scaling,
-        gain=float(gained.sum() / weights.sum()),
-        lower=float(np.quantile(spread, 0.025)),
+        gain=float(gain_by_row.sum() / weights.sum()),
+        lower=float(np.quantile(gain_by_draw, 0.025)),
         learnt_share=learnt_share,
     )
 

@@ -141,15 +141,15 @@ def measure_beside_rule(
     if not declaration.rule or VALUE not in rows.columns:
         return None
     rule_values = rows[VALUE].to_numpy(dtype="float64", na_value=np.nan)
-    known = ~np.isnan(rule_values)
-    if not known.any():
+    has_value = ~np.isnan(rule_values)
+    if not has_value.any():
         return None
-    model = predictions.rows(known)
-    rule = replace(model, predicted=rule_values[known].reshape(-1, 1))
+    model = predictions.rows(has_value)
+    rule = replace(model, predicted=rule_values[has_value].reshape(-1, 1))
     sample = some_rows(len(model), INTERVAL_ROWS, declaration.seed)
-    drawn = resampled(model.rows(sample).groups, RESAMPLES, declaration.seed)
+    draws = resampled(model.rows(sample).groups, RESAMPLES, declaration.seed)
     of_model, of_rule = (
-        (each.measured(once(each.groups)), each.rows(sample).measured(drawn)) for each in (model, rule)
+        (each.measured(once(each.groups)), each.rows(sample).measured(draws)) for each in (model, rule)
     )
     figures = [
         {name: figure(value[0], resamples[name]) for name, value in found.items()}

@@ -93,21 +93,21 @@ def try_weights(
     fold = folds(without.group, declaration.seed)
     scaled = [scaled_by_others(each, fold, stands_for) for each in (without, with_weights)]
     costs = [cost_of(task, each, task.choice()) * stands_for for each in scaled]
-    drawn = resampled(without.groups, RESAMPLES, declaration.seed)
-    spread = means(without, costs[1] - costs[0], drawn) / means(without, stands_for, drawn)
+    draws = resampled(without.groups, RESAMPLES, declaration.seed)
+    cost_by_draw = means(without, costs[1] - costs[0], draws) / means(without, stands_for, draws)
     outcomes_off = [
         {each.outcome for each in totals(predictions) if is_off(each, declaration.max_census_off)}
         for predictions in scaled
     ]
     sums = [float(each.sum() / stands_for.sum()) for each in costs]
-    tried = WeightsTried(
+    trial = WeightsTried(
         weights={str(name): weight for name, weight in task.class_weights().items()},
         learnt_rows=learnt_rows,
         rows=len(without),
         without=sums[0],
         with_weights=sums[1],
         costs_more=sums[1] - sums[0],
-        costs_more_at_most=float(np.quantile(spread, 0.975)),
+        costs_more_at_most=float(np.quantile(cost_by_draw, 0.975)),
         skill_lost=float((scaled[1].losses() - scaled[0].losses()).mean()) / task.trivial_loss(without),
         off=tuple(sorted(outcomes_off[1] - outcomes_off[0])),
         learnt_share=learnt_share,
@@ -115,8 +115,8 @@ def try_weights(
         applied=False,
         reason="",
     )
-    applied, reason = decide_weights(tried, declaration.max_skill_loss)
-    return replace(tried, applied=applied, reason=reason)
+    applied, reason = decide_weights(trial, declaration.max_skill_loss)
+    return replace(trial, applied=applied, reason=reason)
 
 
 def decide_weights(tried: WeightsTried, max_skill_loss: float) -> tuple[bool, str]:
@@ -178,13 +178,13 @@ def cheapest_threshold(task: Classification, predictions: Predictions, stands_fo
     order = np.argsort(p, kind="stable")
     ordered = p[order]
     ends = np.r_[0.0, np.unique(ordered), 1.0]
-    tried = np.unique(np.r_[of_costs, ((ends[1:] + ends[:-1]) / 2).round(DIGITS)])
-    below = np.searchsorted(ordered, tried, side="left")
+    thresholds = np.unique(np.r_[of_costs, ((ends[1:] + ends[:-1]) / 2).round(DIGITS)])
+    below = np.searchsorted(ordered, thresholds, side="left")
     missed_below = np.r_[0, np.cumsum((stands_for * happened)[order])][below]
     right_below = np.r_[0, np.cumsum((stands_for * ~happened)[order])][below]
     cost = missed * missed_below + wasted * (stands_for[~happened].sum() - right_below)
     everything = missed * stands_for[happened].sum() + wasted * stands_for[~happened].sum()
-    cheap = tried[cost <= cost.min() + SAME * everything]
+    cheap = thresholds[cost <= cost.min() + SAME * everything]
     # argmin takes the first of equally near ones, which is the lower
     return float(cheap[np.abs(cheap - of_costs).argmin()])
 
@@ -223,20 +223,20 @@ def try_threshold(
         inside = fold == number
         chosen = cheapest_threshold(task, predictions.rows(~inside), stands_for[~inside])
         cost_of_chosen[inside] = cost_of(task, predictions.rows(inside), task.choice(chosen))
-    saved = (cost - cost_of_chosen) * stands_for
-    drawn = resampled(predictions.groups, RESAMPLES, seed)
-    spread = means(predictions, saved, drawn) / means(predictions, stands_for, drawn)
-    tried = ThresholdTried(
+    saving_by_row = (cost - cost_of_chosen) * stands_for
+    draws = resampled(predictions.groups, RESAMPLES, seed)
+    saving_by_draw = means(predictions, saving_by_row, draws) / means(predictions, stands_for, draws)
+    trial = ThresholdTried(
         of_costs=of_costs,
         of_rows=cheapest_threshold(task, predictions, stands_for),
         rows=len(predictions),
-        saves=float(saved.sum() / stands_for.sum()),
-        saves_at_least=float(np.quantile(spread, 0.025)),
+        saves=float(saving_by_row.sum() / stands_for.sum()),
+        saves_at_least=float(np.quantile(saving_by_draw, 0.025)),
         threshold=of_costs,
         reason="",
     )
-    threshold, reason = decide_threshold(tried, rehearsal.weights.learnt_share)
-    return replace(tried, threshold=threshold, reason=reason)
+    threshold, reason = decide_threshold(trial, rehearsal.weights.learnt_share)
+    return replace(trial, threshold=threshold, reason=reason)
 
 
 def decide_threshold(tried: ThresholdTried, learnt_share: float) -> tuple[float, str]:
@@ -267,8 +267,8 @@ def ways(task: Classification, predictions: Predictions, choice: Choice, seed: i
         return ()
     matrix, all_classes = task.cost_matrix, task.of_all(predictions.predicted)
     sample = some_rows(len(predictions), INTERVAL_ROWS, seed)
-    sampled = predictions.rows(sample)
-    drawn = resampled(sampled.groups, RESAMPLES, seed)
+    sample_rows = predictions.rows(sample)
+    draws = resampled(sample_rows.groups, RESAMPLES, seed)
     n = len(predictions)
     choices = {
         THIS: task.choose(predictions.predicted, choice),
@@ -281,9 +281,9 @@ def ways(task: Classification, predictions: Predictions, choice: Choice, seed: i
             name=name,
             shares=tuple(map(float, np.bincount(picked, minlength=len(matrix)) / n)),
             expected=float((all_classes * matrix[:, picked].T).sum() / n),
-            cost=figure(float(cost[name].mean()), means(sampled, cost[name][sample], drawn)),
+            cost=figure(float(cost[name].mean()), means(sample_rows, cost[name][sample], draws)),
             over_this=figure(
-                float((cost[name] - of_this).mean()), means(sampled, (cost[name] - of_this)[sample], drawn)
+                float((cost[name] - of_this).mean()), means(sample_rows, (cost[name] - of_this)[sample], draws)
             ),
         )
         for name, picked in choices.items()

@@ -63,10 +63,10 @@ def gates(
     cost : mapping of str to float
         `models.versions.candidate.Candidate.cost`.
     """
-    crossed = evaluation.validation.cross_validation
+    cross_validation = evaluation.validation.cross_validation
     found: dict[str, tuple[float | None, str]] = {
         **{name: (value, evaluation.undefined.get(name, "")) for name, value in evaluation.metrics.items()},
-        "cv_spread": (None, evaluation.validation.note) if crossed is None else (crossed.spread, ""),
+        "cv_spread": (None, evaluation.validation.note) if cross_validation is None else (cross_validation.spread, ""),
         **{name: (value, "") for name, value in cost.items()},
     }
     at_most = {*evaluation.kind.less_is_better, *COST_GATES} - COST_AT_LEAST

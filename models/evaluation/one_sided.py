@@ -57,7 +57,7 @@ class OneSided:
     value : str
         The value, in words.
     side : {"settled", "open"}
-        Which entities have it.
+        The entities that have it.
     having : int
         Entities of this side with the value: settled ones in a row from before they were settled, open ones now.
     others : int

@@ -62,7 +62,7 @@ def sentences(suspected: Sequence[Suspicion]) -> list[str]:
 def suspicions(declaration: ModelDeclaration, evaluation: Evaluation) -> tuple[Suspicion, ...]:
     """Name the features that seem to know the outcome, each with its figures.
 
-    Where the model as a whole is too good and no feature stands out, the features on which it leans most are named.
+    If the model as a whole is too good and no feature stands out, these are the features on which it leans most.
     """
     if evaluation.hindsight is None:
         return ()

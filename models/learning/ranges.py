@@ -67,9 +67,9 @@ def learnt_ranges(
             # values with few rows share a category in learning, which counts as seen if enough entities have it
             if len(np.unique(entities[column.isin(rare).to_numpy()])) >= enough:
                 known |= rare
-            few = set(seen.index[seen < enough])
-            if len(np.unique(entities[column.isin(few).to_numpy()])) >= RARE_SHARE * len(np.unique(entities)):
-                known |= few
+            rare_values = set(seen.index[seen < enough])
+            if len(np.unique(entities[column.isin(rare_values).to_numpy()])) >= RARE_SHARE * len(np.unique(entities)):
+                known |= rare_values
             ranges[name] = {"values": sorted(map(str, known))}
             continue
         reached = column + np.maximum(weight.at_least, column) if weight and weight.column == name else column

@@ -69,8 +69,8 @@ class QuantileClipper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         values = validate_data(self, X, dtype="float64", ensure_all_finite="allow-nan", reset=False)
         within: np.ndarray = np.clip(values, self.lower_, self.upper_)
         for column, levels in self.levels_.items():
-            there = ~np.isnan(within[:, column])
-            within[there, column] = levels[np.searchsorted(levels, within[there, column])]
+            present = ~np.isnan(within[:, column])
+            within[present, column] = levels[np.searchsorted(levels, within[present, column])]
         return within
 
     def __sklearn_tags__(self) -> Any:

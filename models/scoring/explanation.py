@@ -85,9 +85,9 @@ def reasons(candidate: Candidate, frame: pd.DataFrame, outcome: str, top: int = 
 
 def _sentence(task: Task, name: str, value: float | str, effect: float) -> str:
     if isinstance(value, str):
-        shown = value
+        text = value
     elif value != value:
-        shown = "missing"
+        text = "missing"
     else:
-        shown = f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
-    return f"{name} = {shown} {'raises' if effect > 0 else 'lowers'} it by {task.amount(abs(effect))}"
+        text = f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
+    return f"{name} = {text} {'raises' if effect > 0 else 'lowers'} it by {task.amount(abs(effect))}"

@@ -29,8 +29,8 @@ def resampled(groups: int, resamples: int, seed: int) -> np.ndarray:
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(groups, size=(resamples, groups)) + groups * np.arange(resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=resamples * groups).reshape(resamples, groups).astype("float64")
+    draws = rng.integers(groups, size=(resamples, groups)) + groups * np.arange(resamples)[:, None]
+    return np.bincount(draws.ravel(), minlength=resamples * groups).reshape(resamples, groups).astype("float64")
 
 
 def once(groups: int) -> np.ndarray:

@@ -160,8 +160,8 @@ class Regression(Task):
     @classmethod
     def range_shown(cls, bins: Sequence[Bin]) -> tuple[float, float]:
         """Return the least and the largest mean of the bins."""
-        shown = [value for each in bins for value in (each.mean_predicted, each.mean_actual)] or [0, 1]
-        return min(shown), max(shown)
+        means = [value for each in bins for value in (each.mean_predicted, each.mean_actual)] or [0, 1]
+        return min(means), max(means)
 
     def confusion(self, predictions: Predictions, baseline: Sequence[float]) -> tuple[tuple[str, ...], np.ndarray]:  # noqa: ARG002
         """Return an empty table: a regression has no classes."""

@@ -70,21 +70,21 @@ def choose_estimator(
     except UntrainableError:
         return declaration, ()
     train, validation = rows.rows(sides.train), rows.rows(sides.test)
-    learnt = train.rows(some_rows(len(train), CONTEST_ROWS, declaration.seed))
+    sample = train.rows(some_rows(len(train), CONTEST_ROWS, declaration.seed))
     losses = {}
     for name, estimator in estimators_by_name.items():
-        fitted = fit(replace(declaration, estimator=estimator), learnt.features, learnt.label, learnt.weights)
+        fitted = fit(replace(declaration, estimator=estimator), sample.features, sample.label, sample.weights)
         predictions = validation.predicted(predict(fitted, validation.features, declaration.task), declaration.task)
         losses[name] = predictions.losses()
-    drawn = resampled(predictions.groups, RESAMPLES, declaration.seed)
+    draws = resampled(predictions.groups, RESAMPLES, declaration.seed)
     first = next(iter(estimators_by_name))
     contestants = []
     for name, loss in losses.items():
-        excess = means(predictions, loss - losses[first], drawn)
+        excess = means(predictions, loss - losses[first], draws)
         contestants.append(
             Contestant(
                 name=name,
-                learnt_rows=len(learnt),
+                learnt_rows=len(sample),
                 rows=len(validation),
                 loss=float(loss.mean()),
                 over_first=float((loss - losses[first]).mean()),

@@ -86,10 +86,10 @@ def outcomes_begin(weeks: Sequence[Week], entity: Entity) -> OutcomesBegin:
 
     open_days = np.array([week.open_days for week in weeks], dtype="float64")
     outcomes = np.array([week.outcomes for week in weeks], dtype="int64")
-    most, found = 0.0, None
+    strongest, found = 0.0, None
     for place in range(1, len(weeks)):
-        came = int(outcomes[:place].sum())
-        if came > MOST_OF_ALL * outcomes.sum():
+        count = int(outcomes[:place].sum())
+        if count > MOST_OF_ALL * outcomes.sum():
             break
         # somebody may have entered the wins of a year in one week, which says nothing about other weeks
         busiest = place + outcomes[place:].sum(axis=1).argmax()
@@ -97,17 +97,17 @@ def outcomes_begin(weeks: Sequence[Week], entity: Entity) -> OutcomesBegin:
         days = open_days[after].sum(axis=0)
         rate = np.divide(outcomes[after].sum(axis=0), days, out=np.zeros(len(AGES)), where=days > 0)
         expected = float(open_days[:place].sum(axis=0) @ rate)
-        if expected <= 0 or came > MOST_PRESENT * expected:
+        if expected <= 0 or count > MOST_PRESENT * expected:
             continue
-        missing = expected - came + (came * log(came / expected) if came else 0.0)
-        if missing > most:
-            most, found = missing, (weeks[place].start, came, expected)
-    if found is None or most < MIN_MISSING:
+        missing = expected - count + (count * log(count / expected) if count else 0.0)
+        if missing > strongest:
+            strongest, found = missing, (weeks[place].start, count, expected)
+    if found is None or strongest < MIN_MISSING:
         return OutcomesBegin(None, "Outcomes are recorded from the beginning.")
-    since, came, expected = found
+    since, count, expected = found
     return OutcomesBegin(
         since,
-        f"Outcomes are recorded from about {since} on: before it {came:,} came, of {expected:,.0f} to be expected of "
+        f"Outcomes are recorded from about {since} on: before it {count:,} came, of {expected:,.0f} to be expected of "
         f"{entity.plural} of the same age. Earlier observations have no label.",
     )
 

@@ -134,15 +134,15 @@ def train(
     )
     task = declaration.task
     baseline = task.baseline(label[sides.train])
-    learnt, tested = rows.rows(sides.train), rows.rows(sides.test)
-    chosen, contest = choose_estimator(declaration, frame[sides.train], learnt)
-    chosen, rehearsal = rehearse(chosen, frame[sides.train], learnt)
+    training_rows, testing_rows = rows.rows(sides.train), rows.rows(sides.test)
+    chosen, contest = choose_estimator(declaration, frame[sides.train], training_rows)
+    chosen, rehearsal = rehearse(chosen, frame[sides.train], training_rows)
     segments = frame.loc[sides.test, [name for name in view.segments if name in frame.columns]]
     evaluation, predicted = assess(
         chosen,
         version,
-        learnt,
-        tested,
+        training_rows,
+        testing_rows,
         baseline,
         segments,
         _census(declaration, training_set, sides.cut),
@@ -191,7 +191,7 @@ def train(
                 "baseline": baseline,
                 # versions without costs keep the manifest that they had before costs existed
                 **({"choice": choice} if choice else {}),
-                "interval": task.residuals(tested.predicted(predicted, task)),
+                "interval": task.residuals(testing_rows.predicted(predicted, task)),
                 "ranges": learnt_ranges(features, rows.entities, view.ranges, declaration.row_weight),
                 "rows": len(frame),
                 "entities": training_set.manifest["entities"],

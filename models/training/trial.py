@@ -61,8 +61,8 @@ def try_horizon(
             entities=frame[declaration.feature_view.key].factorize()[0],
         )
         train, test = rows.rows(sides.train), rows.rows(sides.test)
-        learnt = train.rows(some_rows(len(train), TRIAL_ROWS, declaration.seed))
-        fitted = fit(declaration, learnt.features, learnt.label, learnt.weights)
+        sample = train.rows(some_rows(len(train), TRIAL_ROWS, declaration.seed))
+        fitted = fit(declaration, sample.features, sample.label, sample.weights)
     except UntrainableError as error:
         return HorizonTrial(horizon_days=days, passes=False, primary=None, reason=str(error))
     predicted = test.predicted(predict(fitted, test.features, task), task)

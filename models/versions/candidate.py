@@ -205,8 +205,8 @@ def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
     path = candidate.directory / PREDICTIONS
     stored = pd.read_parquet(path)
     expected = stored[candidate.task.stored_columns].to_numpy()
-    then = f"{candidate.manifest['libraries']} by recipe {candidate.manifest.get('recipe', 2)}"
-    libraries = f"trained with {then}, running with {found} by recipe {RECIPE}"
+    origin = f"{candidate.manifest['libraries']} by recipe {candidate.manifest.get('recipe', 2)}"
+    libraries = f"trained with {origin}, running with {found} by recipe {RECIPE}"
     # if the libraries are the same, only the recipe differs
     or_libraries = (
         ""

@@ -270,13 +270,13 @@ def _gains(evaluation: Evaluation) -> str:
 def _validation(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
     entity, loss = declaration.feature_view.entity, evaluation.kind.loss_words
     entities = entity.plural
-    validation, crossed = evaluation.validation, evaluation.validation.cross_validation
-    if crossed is None:
+    validation, scores = evaluation.validation, evaluation.validation.cross_validation
+    if scores is None:
         folds = f"No cross-validation: {plain(validation.note)}."
     else:
         folds = (
-            f"Cross-validation by {entity.name} ({crossed.rows:,} training rows of {crossed.entities:,} {entities}): "
-            f"{evaluation.primary_metric} {crossed.mean:.4f} ± {crossed.std:.4f}, a spread of {crossed.spread:.1%}."
+            f"Cross-validation by {entity.name} ({scores.rows:,} training rows of {scores.entities:,} {entities}): "
+            f"{evaluation.primary_metric} {scores.mean:.4f} ± {scores.std:.4f}, a spread of {scores.spread:.1%}."
         )
     rows = [
         (f"{point.entities:,}", f"{point.rows:,}", number(point.primary), number(point.loss))

@@ -56,7 +56,7 @@ def census_table(evaluation: Evaluation) -> str:
         for each in census.slices
         if each.column != "grade"
     ]
-    beside = census.beside_rule
+    comparison = census.beside_rule
     return (
         f"## Census\n\nAll in scope that was open at {', '.join(census.clocks)} and has a label ({census.rows:,} "
         f"rows of {census.entities:,}), predicted by a pipeline that knew nothing from after the first clock: "
@@ -64,30 +64,30 @@ def census_table(evaluation: Evaluation) -> str:
         + markdown_table(("by", "", "rows", "outcome", "expected", "happened", "difference"), rows)
         + "\n\n"
         + markdown_table(("by", "", "rows", task.loss_words, "of its own best constant"), losses)
-        + ("" if beside is None else f"\n\n{_beside_rule(evaluation, beside)}")
+        + ("" if comparison is None else f"\n\n{_beside_rule(evaluation, comparison)}")
     )
 
 
-def _beside_rule(evaluation: Evaluation, beside: BesideRule) -> str:
+def _beside_rule(evaluation: Evaluation, comparison: BesideRule) -> str:
     kind = evaluation.kind
     names = list(dict.fromkeys((evaluation.primary_metric, kind.loss)))
     stays = (
         "The version is better in both, beyond the intervals."
-        if beside.unbeaten(*names) is None
+        if comparison.unbeaten(*names) is None
         else "The version is not better in both, beyond the intervals: **the rule stays**."
     )
     rows = [
         (
             kind.words.get(name, name),
-            interval(beside.rule[name]),
-            interval(beside.model[name]),
-            interval(beside.over_rule[name]),
+            interval(comparison.rule[name]),
+            interval(comparison.model[name]),
+            interval(comparison.over_rule[name]),
         )
         for name in names
     ]
     return (
-        f"Compared with the rule, on the {beside.rows:,} rows ({beside.entities:,} entities) for which it has a value. "
-        "It may use amounts of today, which flatters it:\n\n"
+        f"Compared with the rule, on the {comparison.rows:,} rows ({comparison.entities:,} entities) for which it has "
+        "a value. It may use amounts of today, which flatters it:\n\n"
         + markdown_table(("", "the rule", "the version", "better than the rule by"), rows)
         + f"\n\n{stays}"
     )
@@ -149,24 +149,24 @@ def costs_table(evaluation: Evaluation) -> str:
     declared = [
         (name, *(f"{cost:g}" for cost in line)) for name, line in zip(measured.choices, measured.costs, strict=True)
     ]
-    tried = measured.weights
-    if tried is None:
+    effect = measured.weights
+    if effect is None:
         weights = "**Weights of the classes** were not tried: the training side has too few rows to be split once more."
     else:
-        named = ", ".join(f"{plain(name)} {weight:g}" for name, weight in tried.weights.items())
+        named = ", ".join(f"{plain(name)} {weight:g}" for name, weight in effect.weights.items())
         weights = (
-            f"**Weights of the classes** ({named}): **{'applied' if tried.applied else 'not applied'}**. In fits on "
-            f"{tried.learnt_rows:,} rows of the training side, measured on {tried.rows:,} later ones of it, errors "
-            f"cost {number(tried.without)} a row without weights and {number(tried.with_weights)} with them; "
-            f"{tried.reason}. The predictions of a weighted fit are corrected for the weights, and scaled."
+            f"**Weights of the classes** ({named}): **{'applied' if effect.applied else 'not applied'}**. In fits on "
+            f"{effect.learnt_rows:,} rows of the training side, measured on {effect.rows:,} later ones of it, errors "
+            f"cost {number(effect.without)} a row without weights and {number(effect.with_weights)} with them; "
+            f"{effect.reason}. The predictions of a weighted fit are corrected for the weights, and scaled."
         )
     threshold = "**The choice** is the class with the least expected cost by the probabilities of a row."
-    at = measured.threshold
-    if at is not None:
-        of_rows = "" if at.of_rows is None else f", cheapest on {at.rows:,} validation rows {at.of_rows:.4g}"
+    trial = measured.threshold
+    if trial is not None:
+        of_rows = "" if trial.of_rows is None else f", cheapest on {trial.rows:,} validation rows {trial.of_rows:.4g}"
         threshold = (
-            f"**Threshold {at.threshold:.4g}**: rows of this probability or more are acted on. The threshold of the "
-            f"costs is {at.of_costs:.4g}{of_rows}; {at.reason}."
+            f"**Threshold {trial.threshold:.4g}**: rows of this probability or more are acted on. The threshold of the "
+            f"costs is {trial.of_costs:.4g}{of_rows}; {trial.reason}."
         )
     rows = [
         (

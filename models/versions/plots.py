@@ -90,10 +90,10 @@ def validation_plots(evaluation: Evaluation) -> bytes:
     )
     curve.set_xticks([], minor=True)
 
-    crossed = validation.cross_validation
-    if crossed is not None:
-        folds.plot(range(1, len(crossed.folds) + 1), crossed.folds, "o")
-        folds.axhline(crossed.mean, color="0.6", linestyle="--", linewidth=1)
+    cross_validation = validation.cross_validation
+    if cross_validation is not None:
+        folds.plot(range(1, len(cross_validation.folds) + 1), cross_validation.folds, "o")
+        folds.axhline(cross_validation.mean, color="0.6", linestyle="--", linewidth=1)
     folds.set(title="cross-validation", xlabel="fold", ylabel=evaluation.primary_metric)
     for axes in (importance, curve, folds):
         axes.grid(alpha=0.3)
