@@ -36,8 +36,8 @@ class Distance:
         bin beyond it on either side, and one for null; for text the nine commonest values of the reference, all others
         together, and null. Undefined where a side has no row.
     distance : float or None
-        The distance of the values that are not null. For a number the Kolmogorov-Smirnov statistic, the largest distance between
-        the two distribution functions; for text the Jensen-Shannon distance to base 2. Both lie in 0 to 1.
+        The distance of the values that are not null. For a number the Kolmogorov-Smirnov statistic, the largest
+        distance between the two distribution functions; for text the Jensen-Shannon distance to base 2. From 0 to 1.
     wasserstein : float or None
         For a number the area between the two distribution functions, in standard deviations of the reference; 0.1
         means that the values have moved by a tenth of their spread. Undefined where the reference is constant.
