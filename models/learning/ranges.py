@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST, LEAST_SHARE, ENOUGH = 2, 0.02, 20
-"""A value counts as seen if enough entities reach it: `LEAST_SHARE` of them, but from `FEWEST` to `ENOUGH` of them."""
+"""A value counts as seen if enough entities reach it: `LEAST_SHARE` of all, at least `FEWEST` and at most `ENOUGH`."""
 
 RARE_SHARE = 0.1
 """If this share of the entities has rare values, each of which few entities have, all values count as seen: about as
