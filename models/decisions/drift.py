@@ -256,7 +256,7 @@ def _judge_performance(evidence: DriftEvidence, policy: DriftPolicy) -> Verdict:
     statement = (
         f"On {current.rows:,} matured observations the {evidence.ranking} is {ranking:.3f}, {abs(drop):.3f} "
         f"{'below' if drop > 0 else 'above'} that of the held-out rows (bound {bound:g}); the mean prediction of "
-        f"{worst} has moved {gaps[worst]:.3f} away from what came (bound {policy.max_calibration_gap:g})."
+        f"{worst} has moved {gaps[worst]:.3f} away from the actual mean (bound {policy.max_calibration_gap:g})."
     )
     # the verdict shows the figure that is further beyond its bound
     if gaps[worst] / policy.max_calibration_gap > drop / bound:
