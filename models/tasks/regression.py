@@ -20,7 +20,7 @@ PARTS = 10
 """Number of bins with equally many predictions, in which these are compared with actual values."""
 
 MOST_PARTS, LEAST_IN_A_PART = 5, 100
-"""Intervals are measured in up to so many parts of the held-out rows, of so many rows or more: errors grow with values."""
+"""Errors grow with values: intervals are measured in up to so many parts of the held-out rows, of so many or more."""
 
 OUTSIDE = (0.05, 0.95)
 """Quantiles of the errors at which an interval ends."""
