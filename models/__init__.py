@@ -1,6 +1,6 @@
 """What a model is: its declaration, learning, evaluation, promotion, scoring and explanation.
 
-Nothing here knows Dagster or a database: frames come in, frames and files come out. The declarations are read by
-every load of the code location, so importing this package, a declaration or the registry imports neither pandas nor
-scikit-learn.
+Nothing here knows Dagster or a database: functions take frames, and return frames or write files. Every load of the
+code location reads the declarations, so importing this package, a declaration or the registry imports neither pandas
+nor scikit-learn.
 """

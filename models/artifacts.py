@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and that are what they were when they are read again."""
+"""Files that are written whole or not at all, and verified when they are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MANIFEST = "manifest.json"
 
 
 class UnreadableFileError(ValueError):
-    """A file that Leadline has written does not hold what it writes there; `found` says what it holds."""
+    """A file does not hold the JSON object that Leadline writes there; `found` says what it holds."""
 
     def __init__(self, path: Path, found: str) -> None:
         super().__init__(f"{path}: expected a JSON object as Leadline writes it, found {found}")
@@ -24,7 +24,7 @@ class UnreadableFileError(ValueError):
 
 
 class ArtifactMismatchError(RuntimeError):
-    """A stored artifact is not what its manifest says; the message names the file, both values and the remedy.
+    """A stored artifact differs from its manifest; the message names the file, both values and the remedy.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def read_object(path: Path) -> dict[str, Any]:
     FileNotFoundError
         If there is no such file.
     UnreadableFileError
-        If it holds anything else.
+        If the file holds anything else.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -58,37 +58,37 @@ def read_object(path: Path) -> dict[str, Any]:
     except RecursionError:
         found = "JSON that is nested too deeply"
     except ValueError as error:
-        found = f"what is no JSON ({error})" if path.stat().st_size else "an empty file"
+        found = f"text that is not JSON ({error})" if path.stat().st_size else "an empty file"
     else:
         if isinstance(content, dict):
             return content
-        found = "JSON that is no object"
+        found = "JSON that is not an object"
     raise UnreadableFileError(path, found)
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a text in place of what is there, at one stroke; a folder that is there is set aside."""
+    """Replace the content of a file atomically; a folder at its path is set aside."""
     make_folder(path.parent)
     if path.is_dir():
         set_aside(path)
-    beside = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
     except OSError:
-        # of a full disk, the half that was written takes up room
-        beside.unlink(missing_ok=True)
+        # a half-written file takes up room on a full disk
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def set_aside(path: Path) -> Path:
-    """Move what is damaged out of the way, to a name beside it that nothing reads; returns that place."""
+    """Rename a damaged file or folder to ``<name>.damaged-<number>``, which nothing reads, and return its new path."""
     names = (path.with_name(f"{path.name}.damaged-{number}") for number in count(1))
     return path.rename(next(name for name in names if not os.path.lexists(name)))
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder where there is none; a file in its place, or a link that points nowhere, is set aside."""
+    """Make a folder unless it exists; a file at its path, or a link that points nowhere, is set aside."""
     if os.path.lexists(path) and not path.is_dir():
         set_aside(path)
     path.mkdir(parents=True, exist_ok=True)
@@ -107,13 +107,12 @@ def new_directory(directory: Path) -> Iterator[Path]:
     Parameters
     ----------
     directory : Path
-        The directory to create; it must not exist. Its name is derived from its content, so one writer at a time is
-        assumed.
+        The directory to create; it must not exist, and no other process may create it at the same time.
 
     Yields
     ------
     Path
-        An empty directory beside it, to write into. What a killed writer left there is removed first.
+        An empty directory beside it, to write into. The leftovers of a killed writer are removed first.
     """
     unfinished = directory.with_name(f".{directory.name}.unfinished")
     if unfinished.is_dir():
@@ -122,7 +121,7 @@ def new_directory(directory: Path) -> Iterator[Path]:
     try:
         yield unfinished
     except OSError:
-        # of a full disk, what was written takes up room
+        # unfinished files take up room on a full disk
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     unfinished.replace(directory)
@@ -134,7 +133,7 @@ def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> dict[str, An
     Returns
     -------
     dict
-        The manifest as it will be read again.
+        The manifest as `read_manifest` will return it.
     """
     files = {path.name: sha256(path) for path in sorted(directory.iterdir())}
     text = json.dumps({**manifest, "files": files}, indent=2, allow_nan=False)

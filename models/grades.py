@@ -1,4 +1,4 @@
-"""Grades: bands of probability, cut where they divide a census, and kept until somebody asks for new ones."""
+"""Grades: bands of probability whose bounds divide a census as declared, and stay until somebody asks for new ones."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class GradesInForce:
     Attributes
     ----------
     horizon_days : int
-        Of the model that they were cut for.
+        The horizon of the model when the bounds were cut.
     quantiles : mapping of str to float
-        As declared then, from the best grade to the worst.
+        The quantiles declared at that time, from the best grade to the worst.
     bounds : mapping of str to float
-        The lowest probability of each grade that is given, likewise.
+        The lowest probability of each grade in use, in the same order.
     """
 
     horizon_days: int
@@ -32,10 +32,10 @@ class GradesInForce:
 
 
 def why_new_grades(kept: GradesInForce | None, declaration: ModelDeclaration, *, asked: bool) -> str | None:
-    """Say why grades are cut anew for a champion, or None where those in force are kept.
+    """Return why the grades of a champion get new bounds, as a sentence; None if they keep those in force.
 
-    A grade is a promise about a probability, so it outlives the version that it was cut for: what is as likely as
-    before keeps its grade.
+    A grade stands for a probability, so a new version keeps the bounds: an entity that is as likely as before keeps its
+    grade.
     """
     if not declaration.grades:
         return None
@@ -55,7 +55,7 @@ def grade_bounds(declaration: ModelDeclaration, probability: np.ndarray) -> dict
     -------
     dict of str to float
         The lowest probability of each grade, strictly falling from the best grade to the worst, which begins at 0.
-        Where two would begin together the better one is left out, so there are fewer.
+        If two grades would have the same bound, the better one is left out.
     """
     import numpy as np
 

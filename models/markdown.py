@@ -1,4 +1,4 @@
-"""Markdown that is made from data: a text is shown as it is written, and is no link, image, tag or heading."""
+"""Markdown made from data: texts are escaped, so that they read as written and make no link, image, tag or heading."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import re
 from collections.abc import Iterable, Sequence
 
 _SIGNS = re.compile(r"[\\`*\[\]<>&~|@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
-"""What begins or ends anything within a line; "_" does so at the edges of words alone. An address becomes a link."""
+"""Characters to escape within a line: signs of Markdown ("_" only at the edge of a word), and those of an address."""
 _STARTS = re.compile(r"^([#+=-])|^(\d{1,9})([.)])")
-"""What makes the beginning of a line a heading, list or rule."""
+"""Characters to escape at the start of a line, where they begin a heading, list or rule."""
 
 
 class Markup(str):
-    """A text that is Markdown already, and holds nothing from data that is not `plain`."""
+    """A text that is Markdown already: every part of it that comes from data has gone through `plain`."""
 
     __slots__ = ()
 
 
 def plain(value: object) -> str:
-    """Return a value on one line of Markdown that shows what is written in it, and does nothing.
+    """Return a value as one line of Markdown in which all special characters are escaped.
 
-    A `Markup` stays as it is. What has no shape, such as signs that turn the direction of writing, is shown as �.
+    A `Markup` is returned unchanged. Unprintable characters, such as marks of the direction of writing, become �.
     """
     if isinstance(value, Markup):
         return value
@@ -28,17 +28,17 @@ def plain(value: object) -> str:
 
 
 def printable(value: object) -> str:
-    """Return a value as text on one line; what has no shape is shown as �."""
+    """Return a value as text on one line; unprintable characters become �."""
     line = " ".join(str(value).splitlines())
     return "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in line).strip()
 
 
 def bullets(values: Iterable[object]) -> str:
-    """Return a list of texts; ``none`` where there are none."""
+    """Return texts as a Markdown list; ``none`` if there are none."""
     return "\n".join("- " + _STARTS.sub(r"\2\\\1\3", plain(each)) for each in values) or "none"
 
 
 def markdown_table(columns: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table; a bar or the end of a line within a value opens no other cell."""
+    """Return a Markdown table; a bar within a value is escaped, and the end of a line becomes a space."""
     lines = [list(map(plain, columns)), ["---"] * len(columns), *(list(map(plain, row)) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

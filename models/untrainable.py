@@ -1,4 +1,4 @@
-"""What cannot be learnt from: a model whose source holds too little for it is no fault of code or data."""
+"""Untrainable models: the source holds too little for the model, while neither code nor data is at fault."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Untrainable:
-    """What stands in place of a training set or a version where a model cannot be trained.
+    """The record that replaces a training set or a version of a model that cannot be trained.
 
     Attributes
     ----------
     reason : str
-        Why, and what would help: sentences for whoever reads the scores.
+        Sentences for readers of the scores: why the model cannot be trained, and what would help.
     horizon_matters : bool
-        Whether it may be otherwise over a shorter horizon.
+        Whether the model may be trainable over a shorter horizon.
     """
 
     reason: str
@@ -22,7 +22,7 @@ class Untrainable:
 
 
 class UntrainableError(ValueError):
-    """A model cannot be trained on what is there; `value` says why."""
+    """A model cannot be trained on the rows that there are; `value` says why."""
 
     def __init__(self, reason: str, *, horizon_matters: bool = True) -> None:
         super().__init__(reason)

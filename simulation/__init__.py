@@ -4,20 +4,20 @@ It imports nothing of the rest of the project. One module per concern:
 
 - `world`: the parameters of the company, its market and its CRM
 - `draws`: random numbers that belong to a lead
-- `arrivals`: who comes, when, and with what in mind
-- `state`: what is so about each lead at a moment, and what of it a rep sees
-- `policy`: from what a rep sees to the probabilities of the actions
-- `dynamics`: how leads take what is done to them
-- `engine`: from one event to the next
-- `scenarios`: what can happen to the company from some day on
-- `setting`: what a simulation is made from
-- `facts`: what has happened, as rows
-- `recording`: what the CRM makes of it: late, twice, wrong, and only up to now
+- `arrivals`: which leads arrive, when, and with which traits
+- `state`: the state of each lead at a moment, and the part of it that a rep sees
+- `policy`: the probabilities of a rep's actions, from what the rep sees
+- `dynamics`: how leads react to what reps do
+- `engine`: the order of events
+- `scenarios`: changes of the company from some day on
+- `setting`: the arguments of a simulation
+- `facts`: the events, as rows
+- `recording`: the events as the CRM records them: late, twice, wrong, and only up to now
 - `contacts`: the contact data of people who do not exist
 - `export`: the files, and the truth beside them
 - `truth`: the true conversion probability of a lead at a moment, and of a policy
-- `best`: the best action on what can be seen
-- `ceiling`: how well the next action can be predicted at all
+- `best`: the best action by what a rep can see
+- `ceiling`: how well the next action can be predicted at best
 """
 
 from simulation.export import SimulationSummary, simulate

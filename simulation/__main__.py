@@ -12,20 +12,20 @@ from simulation.world import COMPANIES
 
 _DESCRIPTION = """\
 Simulate a CRM and write its export: leads, interactions, appointments and projects, a mapping.yml that tells Leadline
-how to read them, and in truth/ what a CRM does not know: each decision of a rep with the probability of every action
-that it could have been, and each lead's hidden intent, budget, patience and end.
+how to read them, and in truth/ what a CRM does not know: each decision of a rep with the probability of every possible
+action, and each lead's hidden intent, budget, patience and end.
 
-Leads arrive by source, season, weekday and hour. Reps follow a playbook on what they can see, and leave it in one case
-of ten (company chaotic: in one of two). E-mails are opened and answered later; appointments are kept, missed and moved;
-proposals are won, lost or left open. Some facts are recorded days late, some twice, a few wrongly.
+Leads arrive by source, season, weekday and hour. Reps follow a playbook by what they can see, and deviate from it in
+one case of ten (company chaotic: in one of two). E-mails are opened and answered later; appointments are kept, missed
+and moved; proposals are won, lost or left open. Some facts are recorded days late, some twice, a few wrongly.
 The same arguments give the same rows.
 
-python -m simulation truth --in DIR asks such an export for the truth: what each way to treat its leads would win."""
+python -m simulation truth --in DIR tells what share of such leads each way of treating them would win."""
 
 _TRUTH_DESCRIPTION = """\
-Play each way to treat leads forward on fresh leads of a simulated company, and print what share of them it wins within
-90 days of their creation: as the reps do, deviations included (company); as their playbook says (playbook); any
-possible action with the same probability (uniform); the best on what can be seen (best)."""
+Simulate fresh leads of a simulated company under each way of treating them, and print the share that is won within 90
+days of the creation: as the reps do, deviations included (company); as their playbook says (playbook); any possible
+action with the same probability (uniform); the best action by what a rep can see (best)."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--format",
         choices=FORMATS,
         default="parquet",
-        help="of the CRM's tables; the truth is always Parquet (default: %(default)s)",
+        help="format of the CRM's tables; the truth is always Parquet (default: %(default)s)",
     )
     parser.add_argument(
         "--company",
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scenario",
         metavar="NAME@DATE",
-        help=f"what happens to the company from a day on: {', '.join(SCENARIOS)} (default: nothing)",
+        help=f"a change of the company from a day on: {', '.join(SCENARIOS)} (default: nothing)",
     )
     return parser
 
@@ -111,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["truth"]:
-        _tell(arguments[1:])
+        _print_truth(arguments[1:])
     else:
         _simulate(arguments)
 
@@ -129,7 +129,7 @@ def _simulate(arguments: list[str]) -> None:
     sys.stdout.write(_report(summary) + "\n")
 
 
-def _tell(arguments: list[str]) -> None:
+def _print_truth(arguments: list[str]) -> None:
     parser = _truth_parser()
     options = parser.parse_args(arguments)
     try:

@@ -1,4 +1,4 @@
-"""Who comes, when, and with what in mind: the leads before anybody has acted on them."""
+"""The arrival of leads and their traits, before anybody has acted on them."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -28,7 +28,7 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class Traits:
-    """What a lead is, for some leads: what the CRM is told and what it never learns.
+    """The traits of some leads: those that the CRM learns, and the hidden ones.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Traits:
     patience : array of float
         Hidden: how many contacts the lead takes without tiring.
     visits : array of float
-        Hidden: web visits to expect of the lead in all.
+        Hidden: the expected number of web visits of the lead.
     """
 
     numbers: Ints
@@ -101,19 +101,19 @@ def arrive(world: World, leads: int, start: date, end: date, seed: int) -> Arriv
     Arrivals
         Sorted by creation time.
     """
-    created, source = _come(world, np.arange(leads), start, end, Draws(seed, "arrivals", np.arange(leads)))
+    created, source = _draw_arrivals(world, np.arange(leads), start, end, Draws(seed, "arrivals", np.arange(leads)))
     change = world.change
     if change is not None and change.world.sources != world.sources:
-        # As many come after the change as would have, by the new shares and at the hours of their sources.
+        # The change keeps the number of later leads; their sources and hours are drawn anew.
         later = np.flatnonzero(created >= change.at)
         draws = Draws(seed, "arrivals after the change", np.arange(leads))
-        created[later], source[later] = _come(change.world, later, day_of(change.at), end, draws)
+        created[later], source[later] = _draw_arrivals(change.world, later, day_of(change.at), end, draws)
     order = np.argsort(created, kind="stable")
     return Arrivals(created=created[order], source=source[order].astype(np.int8))
 
 
-def _come(world: World, rows: Ints, start: date, end: date, draws: Draws) -> tuple[Ints, Ints]:
-    """Draw when the leads come, and from which source."""
+def _draw_arrivals(world: World, rows: Ints, start: date, end: date, draws: Draws) -> tuple[Ints, Ints]:
+    """Draw the creation time and the source of the leads."""
     source = _pick([source.share for source in world.sources], draws.uniform(rows))
     day_draw, hour_draw, second_draw = (draws.uniform(rows) for _ in range(3))
     days = [start + timedelta(days=offset) for offset in range((end - start).days)]

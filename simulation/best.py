@@ -1,19 +1,18 @@
-"""The best action on what a rep can see of a lead.
+"""The best action for a lead, by what a rep can see.
 
-What can be seen is put into cells: the playbook's stage and what it plans, how often the lead has been contacted,
-whether it has responded of late. The value of an action in a cell is the share of leads that are won within 90 days
-when the reps take that action now and whenever the lead is in that cell again, and follow the playbook everywhere else;
-averaged over the leads of a practice population whose visible state falls into the cell. So what is hidden is
-integrated out, by its distribution among such leads. The best action is the one of highest value; the playbook's, where
-no other is better by more than the noise.
+Visible states are divided into cells: the stage and the plan of the playbook, how often the lead has been contacted,
+whether it has responded recently. The value of an action in a cell is the share of leads that are won within 90 days
+if the reps take that action now and whenever the lead is in that cell again, and follow the playbook everywhere else.
+It is the mean over those leads of a practice population whose visible state falls into the cell, and so over their
+hidden traits. The best action is that of the highest value, or the playbook's if no other is better beyond the noise.
 
-Why "whenever again": an action that is worth trying once (another invitation after a missed appointment) can be a trap
-as a habit. Taken only now, with the playbook afterwards (one step of policy improvement), some best actions made a
-policy that won half as many leads as the playbook.
+"Whenever again" matters: an action that is worth trying once (another invitation after a missed appointment) can fail
+as a habit. When actions were tried only once, with the playbook afterwards (one step of policy improvement), some best
+actions made a policy that won half as many leads as the playbook.
 
-Limits. It is the best change of the playbook in one cell at a time, not the optimum over all plans: changes in several
-cells may add up to less, or more. Leads of one cell that a finer look would tell apart get one action. The mix of
-hidden traits in a cell is that of leads treated as the company treats them.
+Limits: this is the best change of the playbook in one cell at a time, not the optimum over all plans; changes in
+several cells may add up to less, or more. All leads of a cell get one action, although a finer division might separate
+them. The mix of hidden traits in a cell is that of leads that the company has treated in its way.
 """
 
 from collections.abc import Iterable
@@ -30,39 +29,39 @@ from simulation.state import End, Visible
 from simulation.world import DAY, World
 
 HORIZON_DAYS = 90
-"""Within which a lead must be won to count for an action."""
+"""Days within which a lead must be won to count for an action."""
 CONTACTS = (3, 6, 10)
-"""From which numbers of calls and e-mails on a lead is told from those contacted less."""
+"""Lower bounds of the bands of the number of calls and e-mails, above the lowest band."""
 RECENT_DAYS = 14
-"""For how long a response counts as recent."""
+"""Days for which a response counts as recent."""
 NOISE = 3.0
-"""By how many standard errors an action must be better than the playbook's."""
+"""Standard errors by which an action must be better than the playbook's."""
 FEWEST = 100
-"""Decisions below which a cell is left to the playbook."""
+"""A cell with fewer decisions keeps the action of the playbook."""
 
 _LEVELS = (len(Stage), len(Action), len(CONTACTS) + 1, 2, 2)
 _CELLS = int(np.prod(_LEVELS))
 
 
 def cells(seen: Visible) -> Ints:
-    """Return the cell of each lead: a function of what can be seen alone."""
+    """Return the cell of each lead, a function of its visible state alone."""
     contacts = np.digitize(seen.calls + seen.emails, CONTACTS)
     recent = seen.now - seen.last_response < RECENT_DAYS * DAY
-    # A proposal may be open behind an appointment; in every other stage the stage says so.
+    # A lead that awaits an appointment may have an open proposal; every other stage tells whether it has one.
     levels = (stage(seen), playbook(seen), contacts, recent, ~possible(seen)[:, Action.SEND_PROPOSAL])
     return np.ravel_multi_index(tuple(level.astype(np.int64) for level in levels), _LEVELS).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class BestActions:
-    """The best action by cell; as a policy, it is always taken.
+    """The best action by cell; a policy that always takes it.
 
     Attributes
     ----------
     value, standard_error : array of float, shape (cells, 5)
         Share of leads won by each action, and its standard error; NaN where it is not known or cannot be taken.
     best : array of int64
-        The `Action`, or -1 where the playbook's is kept.
+        The `Action`, or -1 where the action of the playbook is kept.
     """
 
     value: Floats
@@ -87,7 +86,7 @@ def learn_best(
     decisions_per_cell: int = 400,
     branches: int = 4,
 ) -> BestActions:
-    """Find the best actions by playing each possible one out.
+    """Find the best actions by simulating each possible one.
 
     Parameters
     ----------
@@ -98,47 +97,47 @@ def learn_best(
     skill : array of float
         The skill of each rep.
     decisions_per_cell : int
-        How many of the decisions about these leads to try the actions on, at most, in a group.
+        The most decisions per cell, in a group, on which the actions are tried.
     branches : int
         How often to try each action on a decision.
 
     Returns
     -------
     BestActions
-        The same for the same arguments.
+        Equal for equal arguments.
     """
-    tried, outcomes = [], []
+    decision_cells, outcomes = [], []
     for traits, seed in practice:
         cell, lead, at = _some_decisions(world, traits, skill, seed, decisions_per_cell)
-        tried.append(cell)
-        outcomes.append(_tried(world, traits.take(lead), skill, seed, cell, at, branches))
-    return _improved(np.concatenate(tried), np.concatenate(outcomes))
+        decision_cells.append(cell)
+        outcomes.append(_shares_won(world, traits.take(lead), skill, seed, cell, at, branches))
+    return _improved(np.concatenate(decision_cells), np.concatenate(outcomes))
 
 
 def _some_decisions(world: World, traits: Traits, skill: Floats, seed: int, per_cell: int) -> tuple[Ints, Ints, Ints]:
-    """Let the company treat the leads; return cell, row of the lead and time of some of its decisions, at random."""
-    company, noted = company_policy(world), []
+    """Let the company treat the leads; return cell, row of the lead and time of a random sample of its decisions."""
+    company, cells_seen = company_policy(world), []
 
-    def noting(seen: Visible) -> Floats:
-        noted.append(cells(seen))
+    def recording(seen: Visible) -> Floats:
+        cells_seen.append(cells(seen))
         return company(seen)
 
     lives = Lives.born(world, traits, skill, seed, Table)
-    lives.play(traits.created + 2 * HORIZON_DAYS * DAY, noting, visits=False)
+    lives.play(traits.created + 2 * HORIZON_DAYS * DAY, recording, visits=False)
     decisions = lives.course().decisions
-    cell = np.concatenate(noted)
-    lot = uniform_at(stream_keys(seed, "tried decisions", decisions["lead"], decisions["at"]), np.zeros_like(cell))
-    order = np.lexsort((lot, cell))
+    cell = np.concatenate(cells_seen)
+    lots = uniform_at(stream_keys(seed, "tried decisions", decisions["lead"], decisions["at"]), np.zeros_like(cell))
+    order = np.lexsort((lots, cell))
     starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
     rank = np.arange(len(cell)) - np.repeat(starts, np.diff(starts, append=len(cell)))
     chosen = order[rank < per_cell]
     return cell[chosen], decisions["lead"][chosen] - traits.numbers[0], decisions["at"][chosen]
 
 
-def _tried(world: World, traits: Traits, skill: Floats, seed: int, cell: Ints, at: Ints, branches: int) -> Floats:
-    """Try each action on the decisions, and again in the same cell.
+def _shares_won(world: World, traits: Traits, skill: Floats, seed: int, cell: Ints, at: Ints, branches: int) -> Floats:
+    """Return the share of leads won if each action is taken at each decision, and again in the same cell.
 
-    Return the share of leads won, shape (decisions, 5); NaN where the action cannot be taken.
+    The shape is (decisions, 5), with NaN where the action cannot be taken.
     """
     lives = Lives.born(world, traits, skill, seed)
     lives.play(at, company_policy(world), visits=False)
@@ -146,7 +145,7 @@ def _tried(world: World, traits: Traits, skill: Floats, seed: int, cell: Ints, a
     won = np.full(able.shape, np.nan)
     for action in Action:
         chosen = np.flatnonzero(able[:, action])
-        # The same streams for every action: their difference is less noisy than they are.
+        # The same streams for every action make the difference of two actions less noisy than each of them.
         state = lives.state.take(np.repeat(chosen, branches))
         branch = np.tile(np.arange(branches), len(chosen))
         draws = Draws(seed, "tried actions", state.traits.numbers, state.now, branch)
@@ -159,7 +158,7 @@ def _tried(world: World, traits: Traits, skill: Floats, seed: int, cell: Ints, a
 
 
 def _habit(own: Ints, action: Action) -> RowPolicy:
-    """Return the policy of taking the action in the cell that each lead is tried in, else following the playbook."""
+    """Return the policy that takes the action in each lead's own cell, and follows the playbook elsewhere."""
 
     def policy(seen: Visible, rows: Ints) -> Floats:
         return np.eye(len(Action))[np.where(cells(seen) == own[rows], action, playbook(seen))]

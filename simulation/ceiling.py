@@ -1,4 +1,4 @@
-"""How well the next action can be predicted at all: what the recorded probabilities allow."""
+"""The ceiling: how well the next action can be predicted at best, by the recorded probabilities."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ _NAMES = tuple(action.name.lower() for action in Action)
 
 @dataclass(frozen=True)
 class ActionCeiling:
-    """What whoever knows the plans but not the dice gets right.
+    """How often the plans of the playbook, without its random deviations, name the right label.
 
     Attributes
     ----------
@@ -44,11 +44,11 @@ def action_ceiling(
     *,
     horizon_days: int = 7,
 ) -> ActionCeiling:
-    """Measure what can be predicted of the next action by whoever knows what the playbook plans, but not the dice.
+    """Measure how well the plans of the playbook predict the next action; random deviations cannot be predicted.
 
-    At each observation it predicts the first plan other than `no_action` among the decisions in
-    [as_of, as_of + horizon), else `no_action`. A plan is the most probable action of a decision. That is more than the
-    records tell, since it looks ahead to the situations that the dice lead to; what it gets wrong are deviations, and
+    For each observation the prediction is the first plan other than `no_action` among the decisions in
+    [as_of, as_of + horizon), else `no_action`. A plan is the most probable action of a decision. The prediction uses
+    more than the records tell, because it knows the later situations of the lead; it is wrong for deviations, and for
     labels that no decision made: appointments that leads move, calls recorded too late.
 
     Parameters
@@ -58,7 +58,7 @@ def action_ceiling(
     lead_ids, as_of, labels : array
         The observations: lead, moment (UTC), and the action that followed within the horizon, by name.
     horizon_days : int
-        Of the labels.
+        The horizon of the labels.
 
     Returns
     -------
@@ -113,9 +113,9 @@ def _following(lead: Ints, at: Ints, event_lead: Ints, event_at: Ints, horizon: 
     place = np.where(is_event[order], np.arange(len(order)), len(order))
     following = np.minimum.accumulate(place[::-1])[::-1]
     row = np.append(order, -1)[following]
-    fits = (row >= 0) & (leads[row] == leads[order]) & (times[row] < times[order] + horizon)
+    within_horizon = (row >= 0) & (leads[row] == leads[order]) & (times[row] < times[order] + horizon)
     events = np.empty(len(order), dtype=np.int64)
-    events[order] = np.where(fits, row - len(lead), -1)
+    events[order] = np.where(within_horizon, row - len(lead), -1)
     return events[: len(lead)]
 
 

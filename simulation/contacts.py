@@ -1,4 +1,4 @@
-"""Names, addresses and numbers of people who do not exist, for what a real CRM holds and a feature store must not.
+"""Names, addresses and numbers of invented people: a real CRM holds such columns, and a feature store must not.
 
 The e-mail domains are reserved for examples (RFC 2606) and the telephone numbers for fiction (555-0100 to 555-0199).
 """

@@ -1,8 +1,8 @@
 """Random numbers that belong to a lead.
 
-Each lead has a stream of its own, so what happens to it does not depend on which leads are simulated beside it, nor on
-how many at a time. The generator is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
-generators", OOPSLA 2014), evaluated for many streams at once.
+Each lead has a stream of its own, so its course does not depend on which and how many leads are simulated together.
+The generator is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014),
+evaluated for many streams at once.
 """
 
 import hashlib
@@ -37,10 +37,10 @@ def stream_keys(seed: int, purpose: str, *numbers: Ints) -> Keys:
     seed : int
         The seed of the simulation.
     purpose : str
-        What the stream is for; streams of different purposes are independent.
+        The purpose of the stream; streams of different purposes are independent.
     *numbers : array of int
-        Whose streams they are: lead numbers, rep numbers. Further arrays of the same length tell the streams of one
-        lead apart: of which moment, in which branch.
+        Numbers of the owners: leads or reps. Further arrays of the same length distinguish several streams of one lead,
+        by moment or branch.
 
     Returns
     -------
@@ -67,9 +67,9 @@ class Draws:
     seed : int
         The seed of the simulation.
     purpose : str
-        What the streams are for.
+        The purpose of the streams.
     *numbers : array of int
-        The lead numbers, and what else tells streams apart; the methods address them by their row in these arrays.
+        The arguments of `stream_keys`; the methods address a stream by its row in these arrays.
     """
 
     def __init__(self, seed: int, purpose: str, *numbers: Ints) -> None:

@@ -1,7 +1,7 @@
-"""How leads take what is done to them: calls, e-mails, appointments, proposals, and what comes back.
+"""How leads react to what reps do: calls, e-mails, appointments, proposals, and their answers.
 
-Each method changes the state of some leads at their present moment and writes down the facts. What is still to come (a
-reply, an appointment, an answer) is put into `State.due`, and drawn again only when it comes, so that what happens in
+Each method changes the state of some leads at their present moment and writes the facts. The time of a coming reply,
+appointment or answer is put into `State.due`; the outcome of an answer is drawn when it comes, so that events in
 between can change it.
 """
 
@@ -25,7 +25,7 @@ from simulation.world import DAY, HOUR, MINUTE, NEVER, SECOND, World
 
 
 class Mood(IntEnum):
-    """What a response says."""
+    """The content of a response."""
 
     INTERESTED = 0
     LATER = 1
@@ -39,14 +39,14 @@ PAGE = 40 * SECOND
 """Time from one page of a web visit to the next."""
 
 _TRIES = 100
-"""How often what has not shown yet is drawn again until it lies ahead; where it never does, it stays as it was."""
+"""Most draws of a pending event until it lies ahead; if none does, the event stays as it was."""
 
 _CALL_OUTCOME = np.array([Outcome.REACHED, Outcome.LATER, Outcome.NOT_INTERESTED])
 _REPLY_OUTCOME = np.array([Outcome.INTERESTED, Outcome.LATER, Outcome.NOT_INTERESTED])
 
 
 class Dynamics:
-    """Some leads, what happens to them, and the facts that it leaves.
+    """Some leads, the events that change them, and the resulting facts.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Dynamics:
     skill : array of float
         The skill of each rep, in logits of the chance to win.
     table : type of Table
-        What to write the facts into.
+        The kind of table that facts are written into.
     """
 
     def __init__(self, world: World, state: State, draws: Draws, skill: Floats, table: type[Table] = Table) -> None:
@@ -86,36 +86,36 @@ class Dynamics:
     # ------------------------------------------------------------------------------------------------ what leads do
 
     def make_known(self) -> None:
-        """Let each lead come by the first contact of its source."""
+        """Write the first contact of each lead, by the type of its source."""
         traits = self.state.traits
         types = np.array([Type[source.first_contact.upper()] for source in self.world.sources])[traits.source]
         performer = np.where(types == Type.WEB, NOBODY, traits.rep)
         self._write(np.arange(len(self.state)), traits.created, types, Direction.INBOUND, performer=performer)
 
     def visit(self, rows: Ints, until: Ints) -> None:
-        """Let the leads visit the web site between now and the given times; visits fade with the lead's age."""
+        """Let the leads visit the web site between now and the given times; older leads visit more rarely."""
         state = self.state
         fade = self.world.interest_days * DAY
         age = state.now[rows] - state.traits.created[rows]
         share = np.exp(-age / fade) - np.exp(-(until - state.traits.created[rows]) / fade)
         expected = state.traits.visits[rows] * share * np.where(state.proposed[rows] != NEVER, 2.0, 1.0)
         # Geometric rather than Poisson: visits come in bunches.
-        drawn = np.log(self.draws.uniform(rows)) / np.log(expected / (1.0 + expected) + 1e-300)
-        count = np.minimum(drawn, 400.0).astype(np.int64)
+        visits_drawn = np.log(self.draws.uniform(rows)) / np.log(expected / (1.0 + expected) + 1e-300)
+        count = np.minimum(visits_drawn, 400.0).astype(np.int64)
         visitors, when = self.draws.repeated(rows, count)
         position = np.repeat(np.arange(len(rows)), count)
         start, stop = state.now[rows][position], until[position]
         at = start + (when * (stop - start)).astype(np.int64)
-        # The hour of day follows the source's habits, unless that would lead out of the time between.
+        # The hour of the day follows the habits of the source, unless the visit would leave the interval.
         _, hour_draw = self.draws.repeated(rows, count)
-        usual = at // DAY * DAY + (self._hour_of_day(visitors, hour_draw) * HOUR).astype(np.int64)
-        at = np.where((start < usual) & (usual < stop), usual, at)
-        # A visit is a few pages, one after the other.
+        habitual = at // DAY * DAY + (self._hour_of_day(visitors, hour_draw) * HOUR).astype(np.int64)
+        at = np.where((start < habitual) & (habitual < stop), habitual, at)
+        # A visit has a few pages, one after the other.
         _, page_draw = self.draws.repeated(rows, count)
         pages = 1 + np.floor(np.log(page_draw) / np.log(1.0 - 1.0 / self.world.pages)).astype(np.int64)
-        turned = np.repeat(at, pages) + (np.arange(pages.sum()) - np.repeat(np.cumsum(pages) - pages, pages)) * PAGE
-        seen = turned < np.repeat(stop, pages)
-        self._write(np.repeat(visitors, pages)[seen], turned[seen], Type.WEB, Direction.INBOUND)
+        page_at = np.repeat(at, pages) + (np.arange(pages.sum()) - np.repeat(np.cumsum(pages) - pages, pages)) * PAGE
+        in_time = page_at < np.repeat(stop, pages)
+        self._write(np.repeat(visitors, pages)[in_time], page_at[in_time], Type.WEB, Direction.INBOUND)
 
     def _hour_of_day(self, rows: Ints, uniform: Floats) -> Floats:
         habits = np.array([source.hours for source in self.world.sources], dtype=np.float64)
@@ -129,7 +129,7 @@ class Dynamics:
         return hours
 
     def reply(self, rows: Ints) -> None:
-        """Let the replies that are due come in."""
+        """Write the replies that are due, and let the leads respond."""
         state = self.state
         state.due[rows, Coming.REPLY] = NEVER
         mood, channel = state.reply_mood[rows], state.reply_type[rows]
@@ -155,19 +155,19 @@ class Dynamics:
         self._write(
             later, noted, Type.NOTE, Direction.INTERNAL, performer=state.rep(later, noted), outcome=Outcome.LATER
         )
-        # A lead that talks about an open proposal may make up its mind sooner.
+        # A lead that talks about an open proposal may answer it sooner.
         pushed = rows[(mood != Mood.NOT_INTERESTED) & (state.proposed[rows] != NEVER)]
         state.pushed[pushed] = state.now[pushed]
         soon = self._sooner(pushed)
         state.due[pushed, Coming.ANSWER] = np.minimum(soon, state.due[pushed, Coming.ANSWER])
 
     def _sooner(self, rows: Ints) -> Ints:
-        """Draw when the leads that were pushed answer because of it; `NEVER` where it moves them to nothing."""
+        """Draw when leads answer a proposal because of a push; `NEVER` for a push without effect."""
         soon = self.state.pushed[rows] + (self.draws.between(rows, 0.5, 4.0) * DAY).astype(np.int64)
         return np.where(self.draws.chance(rows, 0.45), soon, NEVER)
 
     def _mood(self, rows: Ints) -> Ints:
-        """Draw what the leads say when they respond."""
+        """Draw the `Mood` of the responses of the leads."""
         state = self.state
         intent = state.traits.intent[rows]
         waiting = (state.booked[rows] != NEVER) | (state.proposed[rows] != NEVER)
@@ -207,7 +207,7 @@ class Dynamics:
         self._respond(rows[reached], mood[reached])
 
     def email(self, rows: Ints) -> None:
-        """Write to the leads."""
+        """Write an e-mail to the leads."""
         state, draws = self.state, self.draws
         now = state.now[rows]
         intent, tired = state.traits.intent[rows], np.exp(-state.fatigue(rows))
@@ -251,20 +251,22 @@ class Dynamics:
         weekday = (day + 3) % 7
         day = day + np.where(weekday >= 5, 7 - weekday, 0)
         scheduled = day * DAY + np.floor(draws.between(rows, 16, 34)).astype(np.int64) * (HOUR // 2)
-        intent, wanted = state.traits.intent[rows], state.last_response[rows] > state.now[rows] - 14 * DAY
-        unasked = (0.3 + 0.35 * intent) * self.world.uninvited
-        state.chance_to_keep[rows] = np.where(wanted, 0.72 + 0.2 * intent, unasked) * np.exp(-0.5 * state.fatigue(rows))
+        intent, responded = state.traits.intent[rows], state.last_response[rows] > state.now[rows] - 14 * DAY
+        uninvited = (0.3 + 0.35 * intent) * self.world.uninvited
+        state.chance_to_keep[rows] = np.where(responded, 0.72 + 0.2 * intent, uninvited) * np.exp(
+            -0.5 * state.fatigue(rows)
+        )
         state.booked[rows] = state.now[rows]
         state.scheduled[rows] = scheduled
         state.moved_from[rows] = moved_from
         state.appointment_fate[rows], state.due[rows, Coming.APPOINTMENT] = self._appointment_course(rows)
 
     def _appointment_course(self, rows: Ints) -> tuple[Ints, Ints]:
-        """Draw what becomes of the booked appointments, and when."""
+        """Draw the fates of the booked appointments, and their times."""
         state, draws = self.state, self.draws
         booked, scheduled, keeps = state.booked[rows], state.scheduled[rows], state.chance_to_keep[rows]
         draw = draws.uniform(rows)
-        # The rest is shared by those who stay away, call off, and move the date.
+        # The other leads stay away, cancel, or move the date.
         excess = np.clip((draw - keeps) / (1.0 - keeps), 0.0, 1.0)
         fate = np.select(
             [draw < keeps, excess < 0.4, excess < 0.65],
@@ -280,7 +282,7 @@ class Dynamics:
         return fate.astype(np.int64), at
 
     def appointment(self, rows: Ints) -> None:
-        """Let the appointments that are due be kept, missed, called off or moved."""
+        """Let the appointments that are due be kept, missed, cancelled or moved."""
         state = self.state
         fate = state.appointment_fate[rows]
         scheduled = state.scheduled[rows]
@@ -331,7 +333,7 @@ class Dynamics:
         return numbers
 
     def propose(self, rows: Ints) -> None:
-        """Make the leads an offer; a second one is cheaper."""
+        """Send the leads a proposal; a second one is cheaper."""
         state, draws = self.state, self.draws
         now = state.now[rows]
         reduction = np.where(state.refusals[rows] > 0, 0.94, 1.0)
@@ -350,7 +352,7 @@ class Dynamics:
         state.due[rows, Coming.ANSWER] = self._answer_time(rows)
 
     def _answer_time(self, rows: Ints) -> Ints:
-        """Draw when the leads answer the open proposal of themselves or, where they do not, when it is withdrawn."""
+        """Draw when the leads answer the open proposal without a push, or else when it is withdrawn."""
         state, draws = self.state, self.draws
         answers = draws.chance(rows, 0.55 + 0.35 * state.traits.intent[rows])
         wait = np.minimum(1.0 + 8.0 * np.exp(0.65 * draws.normal(rows)), 40.0)
@@ -413,10 +415,10 @@ class Dynamics:
     # -------------------------------------------------------------------------------------------------- what may come
 
     def draw_again(self) -> None:
-        """Throw the dice again for what lies ahead of all leads and has not shown yet, given that it has not.
+        """Draw the pending events of all leads again, given that they have not happened yet.
 
-        That is what becomes of an appointment, and when a proposal is answered; of several pushes the last counts. A
-        reply on its way stays: most come within hours.
+        These are the fates of appointments and the times of answers to proposals; of several pushes only the last one
+        counts. A pending reply stays as it is: most come within hours.
         """
         state = self.state
 
@@ -426,26 +428,26 @@ class Dynamics:
         rows = undecided(Coming.APPOINTMENT)
         for _ in range(_TRIES):
             fate, at = self._appointment_course(rows)
-            fits = at >= state.now[rows]
-            state.appointment_fate[rows[fits]], state.due[rows[fits], Coming.APPOINTMENT] = fate[fits], at[fits]
-            rows = rows[~fits]
-        # An answer comes at the earliest of the times that were drawn for it. None has come, so each lies ahead.
+            valid = at >= state.now[rows]
+            state.appointment_fate[rows[valid]], state.due[rows[valid], Coming.APPOINTMENT] = fate[valid], at[valid]
+            rows = rows[~valid]
+        # An answer comes at the earlier of two drawn times. It has not come, so both lie ahead.
         rows = undecided(Coming.ANSWER)
         answer = np.full(len(state), NEVER)
         for draw in (self._answer_time, self._sooner):
-            waiting = rows
+            remaining = rows
             for _ in range(_TRIES):
-                at = draw(waiting)
-                fits = at >= state.now[waiting]
-                answer[waiting[fits]] = np.minimum(answer[waiting[fits]], at[fits])
-                waiting = waiting[~fits]
-            rows = np.setdiff1d(rows, waiting, assume_unique=True)
+                at = draw(remaining)
+                valid = at >= state.now[remaining]
+                answer[remaining[valid]] = np.minimum(answer[remaining[valid]], at[valid])
+                remaining = remaining[~valid]
+            rows = np.setdiff1d(rows, remaining, assume_unique=True)
         state.due[rows, Coming.ANSWER] = answer[rows]
 
     # ------------------------------------------------------------------------------------------------------- writing
 
     def _finish(self, rows: Ints, end: End) -> None:
-        """End the leads: what was pending is called off."""
+        """End the leads: open appointments are cancelled, and open proposals lost."""
         state = self.state
         self._end_appointment(rows[state.booked[rows] != NEVER], AppointmentStatus.CANCELLED)
         self._end_project(rows[state.proposed[rows] != NEVER], ProjectStatus.LOST)

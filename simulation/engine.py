@@ -1,4 +1,4 @@
-"""The course of events: from one moment at which something comes for a lead to the next, until nothing comes."""
+"""The course of events: leads go from one due event to the next, until none is due."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from simulation.world import NEVER, World
 
 Columns = dict[str, npt.NDArray[Any]]
 Policy = Callable[[Visible], Floats]
-"""From what a rep sees of some leads to the probability of each action, of shape (leads, 5)."""
+"""A function from what a rep sees of some leads to the probability of each action, of shape (leads, 5)."""
 RowPolicy = Callable[[Visible, Ints], Floats]
-"""A policy that is also told the rows of the leads, and may treat each in its own way."""
+"""A policy that also gets the rows of the leads, and may treat each in its own way."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """What happened to some leads, by columns. Times are microseconds since 1970; `NEVER` stands for none.
+    """The events of some leads, by columns. Times are microseconds since 1970; `NEVER` stands for none.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Course:
 
 
 class Lives:
-    """The lives of some leads, as far as they have been played.
+    """The lives of some leads, as far as they have been simulated.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ class Lives:
     state : State
         The leads; changed in place.
     draws : Draws
-        A stream for each of them.
+        A stream for each lead.
     skill : array of float
         The skill of each rep.
     table : type of Table
-        What to write facts and decisions into.
+        The kind of table that facts and decisions are written into.
     """
 
     def __init__(self, world: World, state: State, draws: Draws, skill: Floats, table: type[Table]) -> None:
@@ -69,7 +69,7 @@ class Lives:
 
     @classmethod
     def born(cls, world: World, traits: Traits, skill: Floats, seed: int, table: type[Table] = UnkeptTable) -> "Lives":
-        """Return the lives of leads that have just come, each with the stream that is its own in the export."""
+        """Return the lives of leads that have just arrived, each with the stream that it has in the export."""
         draws = Draws(seed, "life", traits.numbers)
         lives = cls(world, State(traits), draws, skill, table)
         lives.dynamics.make_known()
@@ -77,17 +77,16 @@ class Lives:
         return lives
 
     def play(self, until: Ints | int, policy: Policy, *, visits: bool = True) -> None:
-        """Let the leads live on while the reps treat all of them by one policy; otherwise as `play_by_row`."""
+        """Simulate the leads further under one policy for all of them; otherwise as `play_by_row`."""
         self.play_by_row(until, lambda seen, _: policy(seen), visits=visits)
 
     def play_by_row(self, until: Ints | int, policy: RowPolicy, *, visits: bool = True) -> None:
-        """Let the leads live on.
+        """Simulate the leads further.
 
         Parameters
         ----------
         until : int or array of int64
-            When to stop, for all or for each of them, in microseconds since 1970. What comes at that very moment is
-            left for later.
+            When to stop, for all leads or for each, in microseconds since 1970. Events at that very moment stay due.
         policy : RowPolicy
             How the reps act.
         visits : bool
@@ -111,14 +110,14 @@ class Lives:
             dynamics.answer(open_rows[kind == Coming.ANSWER])
             deciding = open_rows[kind == Coming.DECISION]
             probability = policy(state.visible(deciding), deciding)
-            # The last column is left out of the comparison: rounding must not yield a sixth action.
+            # Without the last column, because rounding must not yield a sixth action.
             drawn = self._draws.uniform(deciding)[:, None] > probability.cumsum(axis=1)[:, :-1]
             self._act(deciding, drawn.sum(axis=1), probability)
             open_rows = open_rows[state.ended[open_rows] == NEVER]
             self._look_again(open_rows)
 
     def force(self, rows: Ints, action: Ints) -> None:
-        """Let the reps do something to the leads now, whatever is due."""
+        """Let the reps take an action for each lead now, whatever is due."""
         self._act(rows, action, np.eye(len(Action))[action])
         self._look_again(rows[self.state.ended[rows] == NEVER])
 
@@ -136,7 +135,7 @@ class Lives:
         state.due[rows, Coming.DECISION] = next_look(state.visible(rows), self._draws.uniform(rows))
 
     def course(self) -> Course:
-        """Write down what is still open, and return everything that has happened."""
+        """Write the appointments and proposals that are still open, and return all events."""
         self.dynamics.leave_open()
         interactions = self.dynamics.interactions.columns()
         responses = self.dynamics.responses.columns()
@@ -154,12 +153,12 @@ class Lives:
 
 
 def company_policy(world: World) -> Policy:
-    """Return how the company's reps act: by the playbook, but for the deviation."""
+    """Return the policy of the company's reps: the playbook, with the deviation of the company."""
     return lambda seen: probabilities(seen, world.deviation)
 
 
 def run(world: World, traits: Traits, skill: Floats, until: int, seed: int) -> Course:
-    """Let some leads live from their creation on, and keep what happens.
+    """Simulate some leads from their creation on, and return their events.
 
     Parameters
     ----------
@@ -177,7 +176,7 @@ def run(world: World, traits: Traits, skill: Floats, until: int, seed: int) -> C
     Returns
     -------
     Course
-        The same whichever leads are simulated together.
+        The same, whichever leads are simulated together.
     """
     lives = Lives.born(world, traits, skill, seed, Table)
     lives.play(until, company_policy(world))

@@ -1,4 +1,4 @@
-"""The export of the simulated CRM: its tables as files, and beside them what the CRM does not know."""
+"""The export of the simulated CRM: its tables as files, and the truth that the CRM does not know."""
 
 import calendar
 import shutil
@@ -34,7 +34,7 @@ FORMATS = ("parquet", "csv")
 HORIZON_DAYS = 90
 """Days after its creation within which a won lead counts as converted in the summary."""
 AFTERMATH_DAYS = 180
-"""Days after the end of the export for which the simulation goes on, so that the truth knows how leads end."""
+"""Days for which the simulation continues after the end of the export, so that the truth has the ends of leads."""
 
 MAPPING = """\
 name: simulated_crm
@@ -48,7 +48,7 @@ _MONEY = pa.decimal128(18, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class SimulationSummary:
-    """What a simulation has written.
+    """A summary of a written simulation.
 
     Attributes
     ----------
@@ -59,9 +59,9 @@ class SimulationSummary:
     start, end : date
         First day, and the day after the last.
     scenario : str or None
-        What happened to the company.
+        The change of the company.
     scenario_date : date or None
-        From when on.
+        Its first day.
     rows : dict of str to int
         Rows by table.
     faults : dict of str to int
@@ -128,7 +128,7 @@ def simulate(
 ) -> SimulationSummary:
     """Simulate a CRM and write its export.
 
-    The folder appears when it is complete: a run that is killed leaves none, or the one that was there.
+    The folder appears only when it is complete: a run that is killed leaves an earlier folder as it was.
 
     Parameters
     ----------
@@ -137,28 +137,28 @@ def simulate(
     leads : int
         How many leads arrive.
     months : int
-        Over how many months.
+        The number of months over which they arrive.
     seed : int
         The same seed gives the same rows.
     start : date
         The first day.
     format : {"parquet", "csv"}
-        Of the tables of the CRM; the truth is always Parquet.
+        The format of the tables of the CRM; the truth is always Parquet.
     company : str or World
         The name of a company (`simulation.world.COMPANIES`) or the parameters of another one.
     scenario : str or None
-        What happens to the company (`simulation.scenarios.SCENARIOS`).
+        A change of the company (`simulation.scenarios.SCENARIOS`).
     scenario_date : date or None
-        From when on; until then the rows are those without the scenario.
+        Its first day; until then the rows are those without the scenario.
     progress : bool
         Whether to show a progress bar on standard error.
     chunk : int
-        How many leads to simulate at a time: memory grows with it, the rows do not depend on it.
+        Number of leads that are simulated at a time: memory grows with it, the rows do not depend on it.
 
     Returns
     -------
     SimulationSummary
-        What was written.
+        Folder, rows and faults of the export.
 
     Raises
     ------
@@ -287,7 +287,7 @@ def _crm_tables(world: World, traits: Traits, records: Records, seed: int) -> di
     reps = tuple(f"rep-{number + 1:02d}" for number in range(world.reps))
     rows, appointments, projects = records.interactions, records.appointments, records.projects
     changes = records.changes
-    # An added row that is no copy has an id of its own.
+    # An orphan, or a row of an unknown type, is no copy of another row, so it has an id of its own.
     added = np.isin(rows["fault"], [FAULTS.index("orphan"), FAULTS.index("unknown_type")])
     performers = np.where(rows["performer"] == SYSTEM, world.reps, rows["performer"])
     suffix = _names(("", "x"), added.astype(np.int64))

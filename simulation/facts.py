@@ -1,4 +1,4 @@
-"""What has happened, as rows: growing tables of arrays, and the vocabularies of their codes."""
+"""Events as rows: growing tables of arrays, and the vocabularies of their codes."""
 
 from enum import IntEnum
 from typing import Any
@@ -9,9 +9,9 @@ import numpy.typing as npt
 from simulation.draws import Ints
 
 NOBODY = -1
-"""Code of `performed_by` for what the lead did."""
+"""Code of `performed_by` for actions of the lead."""
 SYSTEM = -2
-"""Code of `performed_by` for what the CRM did by itself."""
+"""Code of `performed_by` for actions of the CRM itself."""
 
 
 class Type(IntEnum):
@@ -102,8 +102,8 @@ class Table:
 
 
 class UnkeptTable(Table):
-    """A table that keeps nothing, for lives of which only the end matters."""
+    """A table that keeps no rows, for simulations of which only the ends of the leads matter."""
 
     def append(self, length: int, **values: npt.ArrayLike) -> Ints:  # noqa: ARG002 - the signature of a table
-        """Keep nothing. Return -1 for each row."""
+        """Drop the rows, and return -1 for each."""
         return np.full(length, -1, dtype=np.int64)

@@ -1,7 +1,7 @@
 """How reps act on what they see: pure functions from the visible state to actions, probabilities and calendar days.
 
-The playbook is sensible, not optimal: it treats leads alike whatever they want, rests where a push would win, and
-pauses by the calendar.
+The playbook is sensible, not optimal: it ignores the intent of a lead, waits where a push would win, and pauses by the
+calendar.
 """
 
 from enum import IntEnum
@@ -24,12 +24,12 @@ FILED_AGE_DAYS = 200
 
 
 DEVIATION_WEIGHTS = (3.0, 3.0, 1.0, 1.0, 2.0)
-"""What reps do when they leave the playbook, relative to each other, in the order of `Action`: calls and e-mails come
-easily, appointments and proposals out of turn are rare."""
+"""Relative frequencies of the actions of reps who deviate from the playbook, in the order of `Action`: calls and
+e-mails are frequent, appointments and proposals are rare."""
 
 
 class Action(IntEnum):
-    """What a rep can do; the columns of the recorded probabilities."""
+    """The actions of a rep; the columns of the recorded probabilities."""
 
     CALL_IMMEDIATE = 0
     EMAIL_NURTURE = 1
@@ -39,7 +39,7 @@ class Action(IntEnum):
 
 
 class Stage(IntEnum):
-    """Where a lead stands in the playbook, in order of precedence."""
+    """The stage of a lead in the playbook; the first one that applies counts."""
 
     AWAITING_APPOINTMENT = 0
     AWAITING_ANSWER = 1
@@ -60,7 +60,7 @@ def stage(seen: Visible) -> Ints:
     proposed = seen.proposed != NEVER
     silent = _days_since(seen, seen.last_response) > PAUSE_DAYS
     dormant = silent & (_days_since(seen, seen.created) > DORMANT_AGE_DAYS)
-    # A proposal that was refused, and then interest again, asks for a better proposal, not for another meeting.
+    # Interest after a refused proposal calls for a better proposal, not for another meeting.
     improved = (seen.engaged != NEVER) & (seen.refusals > 0)
     conditions = [
         seen.booked != NEVER,
@@ -81,7 +81,7 @@ def stage(seen: Visible) -> Ints:
 def playbook(seen: Visible) -> Ints:
     """Return the `Action` that the playbook names for each lead."""
     call, email = Action.CALL_IMMEDIATE, Action.EMAIL_NURTURE
-    # The channel used less so far; the first time, a call for those who look promising.
+    # The less used channel; at the first contact, a call if the lead looks promising.
     reach_out = np.where(
         seen.calls == seen.emails, np.where(seen.warm, call, email), np.where(seen.calls < seen.emails, call, email)
     )
@@ -94,7 +94,7 @@ def playbook(seen: Visible) -> Ints:
 
 
 def possible(seen: Visible) -> Bools:
-    """Return which actions can be taken at all: one appointment and one proposal at a time. Shape (leads, actions)."""
+    """Return which actions are possible: one appointment and one proposal at a time. Shape (leads, actions)."""
     able = np.ones((len(seen.now), len(Action)), dtype=np.bool_)
     able[:, Action.SCHEDULE_APPOINTMENT] = seen.booked == NEVER
     able[:, Action.SEND_PROPOSAL] = seen.proposed == NEVER
@@ -107,10 +107,9 @@ def probabilities(seen: Visible, deviation: float) -> Floats:
     Parameters
     ----------
     seen : Visible
-        What the reps see.
+        The visible state of the leads.
     deviation : float
-        Probability of not following the playbook; it is shared by the other possible actions, by
-        `DEVIATION_WEIGHTS`.
+        Probability of deviating from the playbook; `DEVIATION_WEIGHTS` divide it among the other possible actions.
 
     Returns
     -------
@@ -138,12 +137,12 @@ def first_look(created: Ints, uniform: Floats) -> Ints:
 
 
 def next_look(seen: Visible, uniform: Floats) -> Ints:
-    """Return when a rep looks at each lead again, `NEVER` if only something from outside brings it back.
+    """Return when a rep looks at each lead again; `NEVER` if the rep waits for an event.
 
     Parameters
     ----------
     seen : Visible
-        What the reps see, now.
+        The visible state of the leads, now.
     uniform : array of float
         Draws on (0, 1) that place the look within the working day.
 
@@ -155,7 +154,7 @@ def next_look(seen: Visible, uniform: Floats) -> Ints:
     today = seen.now // DAY
 
     def on_day(since: Ints, *waits: int) -> Ints:
-        # A day that has passed means that the rep decided otherwise then: another look two days on.
+        # If the day has passed, the rep has deviated then, and looks again after two days.
         due = today + RETRY_DAYS
         for wait in reversed(waits):
             due = np.where(since // DAY + wait > today, since // DAY + wait, due)
@@ -179,13 +178,13 @@ def next_look(seen: Visible, uniform: Floats) -> Ints:
     day = np.choose(stage(seen), [by_stage[each] for each in Stage])
     some_day = np.where(day == never, today, day)
     look = some_day * DAY + ((9.0 + 7.0 * uniform) * HOUR).astype(np.int64)
-    # What falls on a Saturday is done on Monday, on a Sunday on Tuesday: else Mondays would collect all the work.
+    # Looks of a Saturday move to Monday, those of a Sunday to Tuesday, so that Mondays do not get all of them.
     look = look + np.where(_weekday(look) >= SATURDAY, 2, 0) * DAY
     return np.where(day == never, NEVER, look)
 
 
 def _days_since(seen: Visible, since: Ints) -> Ints:
-    # Reps count by the calendar. What never was is long ago; what is `NEVER` lies ahead and counts below zero.
+    # Reps count calendar days. `LONG_AGO` gives a large number of days, `NEVER` a negative one.
     return seen.now // DAY - since // DAY
 
 

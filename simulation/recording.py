@@ -1,6 +1,6 @@
-"""How the CRM records what happened: later than it happened, sometimes twice, sometimes wrongly, and only up to now.
+"""How the CRM records events: late, sometimes twice, sometimes wrongly, and only up to the end of the export.
 
-The arrays that come in know the future; those that go out hold what the CRM holds at the end of the export.
+The input arrays hold later events as well; the output holds what the CRM holds at the end of the export.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from simulation.state import End
 from simulation.world import DAY, MINUTE, NEVER, SECOND, World
 
 BY_HAND = (Type.CALL, Type.MEETING, Type.NOTE)
-"""What reps enter themselves, minutes or days later; the rest the CRM sees as it happens."""
+"""Types that reps enter themselves, minutes or days later; the CRM records all others at once."""
 
 LEAD_STATUS = ("new", "contacted", "qualified", "proposal", "won", "lost")
 """The values of `leads.status`, in the order of its codes."""
@@ -29,15 +29,15 @@ FAULTS = ("duplicate", "conflict", "orphan", "unknown_type")
 
 @dataclass(frozen=True)
 class Records:
-    """What the CRM holds at the end of the export, by columns; `NEVER` stands for null.
+    """The rows of the CRM at the end of the export, by columns; `NEVER` stands for null.
 
     Attributes
     ----------
     leads : dict of arrays
         `status` (codes of `LEAD_STATUS`), `assigned_to`, `updated`.
     interactions : dict of arrays
-        As in `Course`, and `number` within the lead, `recorded`, and `fault`: -1, or the code of `FAULTS` for a row
-        that such a fault added.
+        As in `Course`, with `number` within the lead, `recorded`, and `fault`: the code in `FAULTS` of the fault that
+        added the row, else -1.
     appointments, projects : dict of arrays
         As in `Course`.
     changes : dict of arrays
@@ -53,14 +53,14 @@ class Records:
 
 
 def record(world: World, traits: Traits, course: Course, *, leads: int, end: int, seed: int) -> Records:
-    """Record what happened to some leads until the end of the export.
+    """Record the events of some leads until the end of the export.
 
     Parameters
     ----------
     world : World
         Gives the faults.
     traits, course : Traits, Course
-        The leads and what happened to them, also after the end.
+        The leads and their events, also those after the end.
     leads : int
         How many leads there are in the whole export; orphans get numbers from there on.
     end : int
@@ -111,7 +111,7 @@ def _interactions(world: World, course: Course, end: int, seed: int) -> Columns:
         rows[answer][(rows[answer] >= end) | _unrecorded(world, rows["type"], rows[answer])] = NEVER
     wait, late = _row_draws(seed, "recording", rows), _row_draws(seed, "lateness", rows)
     by_hand = np.isin(rows["type"], BY_HAND)
-    # A few minutes, with a tail of hours; what the CRM sees itself takes less than two seconds.
+    # By hand: a few minutes, with a tail of hours; by the CRM itself: less than two seconds.
     minutes = np.minimum(4.0 * (1.0 / wait - 1.0) ** 0.6, 600.0)
     delay = np.where(by_hand, minutes * MINUTE, 2.0 * wait * SECOND)
     share = world.faults.late
@@ -122,7 +122,7 @@ def _interactions(world: World, course: Course, end: int, seed: int) -> Columns:
 
 
 def _unrecorded(world: World, types: Ints, at: Ints) -> Bools:
-    """Return what does not reach the CRM, of some types of interactions at the times at which it would."""
+    """Return which interactions do not reach the CRM, by type and the time at which they would."""
 
     def of(some: World) -> Bools:
         return np.isin(types, [Type[name.upper()] for name in some.unrecorded])
@@ -150,11 +150,11 @@ def _status_times(traits: Traits, course: Course, interactions: Columns, project
 
 
 def _changes(traits: Traits, status_times: Ints, end: int) -> Columns:
-    """Return what the CRM has overwritten in the leads, the first values included."""
-    # who answers before anybody noted a call is qualified, and does not go back to contacted
-    surpassed = np.minimum.accumulate(status_times[::-1], axis=0)[::-1]
-    surpassed = np.vstack([surpassed[1:], np.full((1, surpassed.shape[1]), NEVER)])
-    code, lead = np.nonzero(status_times < surpassed)
+    """Return the history of the columns of leads that the CRM overwrites, the first values included."""
+    # a lead that answers before a call is recorded is qualified, and does not go back to contacted
+    next_status_at = np.minimum.accumulate(status_times[::-1], axis=0)[::-1]
+    next_status_at = np.vstack([next_status_at[1:], np.full((1, next_status_at.shape[1]), NEVER)])
+    code, lead = np.nonzero(status_times < next_status_at)
     handed_over = np.flatnonzero(traits.handed_over != NEVER)
     everybody = np.arange(len(traits.numbers))
     owned = np.concatenate([everybody, handed_over])
@@ -164,7 +164,7 @@ def _changes(traits: Traits, status_times: Ints, end: int) -> Columns:
         "value": np.concatenate([code, traits.rep, traits.next_rep[handed_over]]),
         "changed": np.concatenate([status_times[code, lead], traits.created, traits.handed_over[handed_over]]),
     }
-    # an owner is the first or the second one, a status comes once
+    # a lead has at most two owners, and each status at most once
     changes["number"] = np.concatenate([code, np.repeat([0, 1], [len(everybody), len(handed_over)])])
     order = np.lexsort((changes["number"], changes["column"], changes["changed"], changes["lead"]))
     order = order[changes["changed"][order] < end]

@@ -1,8 +1,8 @@
-"""What can happen to a company from some day on: named changes of its parameters.
+"""Scenarios: named changes of the parameters of a company from some day on.
 
-Of the world itself change the price shock, the source mix, the new category and the concept; of the CRM alone the
-broken feed and the null spike. What depends on when a lead came, its traits, changes for leads that come from that day
-on; what depends on when something happens, such as the chance to win, changes at once for everybody.
+`price_shock`, `source_mix`, `new_category` and `concept_change` change the world; `broken_feed` and `null_spike` change
+only the CRM. Traits of a lead depend on its creation, so they change for leads that arrive from that day on; parameters
+of events, such as the chance to win, change at once for all leads.
 """
 
 from collections.abc import Callable
@@ -62,12 +62,12 @@ SCENARIOS = tuple(_CHANGES)
 """The names of the scenarios.
 
 - `price_shock`: property values of new leads are 37.5 % higher, their budgets 10 %, so that wins get rarer.
-- `source_mix`: of the new leads 45 % instead of 22 % come from ads, 11 % instead of 34 % from the web.
-- `concept_change`: those who want to buy least now win most, prices no longer matter, and about half as many
+- `source_mix`: 45 % of the new leads instead of 22 % come from ads, 11 % instead of 34 % from the web.
+- `concept_change`: leads with the least intent are now won most often, prices no longer matter, and about half as many
   proposals are won.
-- `broken_feed`: no e-mail reaches the CRM any more, nor that one was opened or answered. The world goes on as before.
+- `broken_feed`: e-mails, their openings and their answers no longer reach the CRM. The world stays as it was.
 - `null_spike`: 80 % of the new leads come without a property value, and 80 % without a zip code.
-- `new_category`: 20 % of the new leads come from a source that there was not before, `social`.
+- `new_category`: 20 % of the new leads come from a new source, `social`.
 """
 
 
@@ -92,14 +92,14 @@ class Scenario:
     since: date
 
     def __post_init__(self) -> None:
-        """Refuse what is no scenario."""
+        """Refuse an unknown scenario."""
         if self.name not in _CHANGES:
             raise ValueError(f"scenario: expected one of {', '.join(SCENARIOS)}, found {self.name!r}")
 
     def switched_on(self, world: World) -> World:
-        """Return the world in which the scenario happens: until its day as it was, row by row."""
+        """Return the world with the scenario; up to its day every row stays the same."""
         if self.name == "new_category":
-            # The source has its code from the start, and no lead before its time.
+            # The source has its code from the start, and no lead before the day of the scenario.
             world = replace(world, sources=(*world.sources, replace(_SOCIAL, share=0.0)))
         return replace(world, change=Change(midnight(self.since), _CHANGES[self.name](world)))
 
@@ -110,7 +110,7 @@ class Scenario:
         Raises
         ------
         ValueError
-            If the text is none, or there is no such scenario.
+            If the text has another form, or there is no such scenario.
         """
         name, _, since = text.partition("@")
         try:

@@ -1,4 +1,4 @@
-"""What a simulation is made from: enough to make it again, kept beside its truth."""
+"""The setting of a simulation, which is stored with its truth and suffices to make it again."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ _SCENARIO_FILE = Path("truth") / "scenario.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a simulation is made from.
+    """The arguments of a simulation.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Setting:
     seed : int
         The seed.
     scenario : Scenario or None
-        What happens to the company.
+        The change of the company.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class Setting:
     scenario: Scenario | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a scenario of another time."""
+        """Refuse a scenario that begins outside of the simulated time."""
         if self.scenario is not None and not self.start <= self.scenario.since < self.end:
             raise ValueError(
                 f"scenario: expected a day from {self.start} on and before {self.end}, found {self.scenario.since}"
@@ -87,7 +87,7 @@ class Setting:
         Raises
         ------
         FileNotFoundError
-            If the folder is no simulation, or one from before settings were kept.
+            If the folder is no simulation, or one that was made before settings were stored.
         """
         if not (export / _FILE).is_file():
             raise FileNotFoundError(f"{export}: expected a simulation with {_FILE}, found none; simulate it again")

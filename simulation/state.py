@@ -1,4 +1,4 @@
-"""What is so about each lead at a moment: what a rep can see, and what is still to come.
+"""The state of each lead at a moment: what a rep can see, and the events that are due.
 
 The state is a structure of arrays, one position per lead, so that a moment of many leads is one step.
 """
@@ -16,11 +16,11 @@ LONG_AGO = -(2**62)
 """A time before everything, for what has not happened yet."""
 
 REMEMBERED_CONTACTS = 5
-"""How many of the latest contacts a rep counts before pausing."""
+"""Number of latest contacts that a rep looks at before pausing."""
 
 
 class Coming(IntEnum):
-    """What can come next for a lead; the columns of `State.due`."""
+    """Kinds of events that can be due for a lead; the columns of `State.due`."""
 
     DECISION = 0
     REPLY = 1
@@ -43,22 +43,22 @@ class Visible:
     Attributes
     ----------
     now, created : array of int64
-        The moment, and when the lead came.
+        The moment, and the creation of the lead.
     warm : array of bool
-        Of a source, or a property value, that asks for a call.
+        Whether the source or the property value suggests a call.
     calls, emails : array of int64
-        How many the lead has been sent so far.
+        Number of calls and e-mails to the lead so far.
     last_contact, fifth_last_contact, last_response : array of int64
-        When; `LONG_AGO` if never.
+        Times of contacts and responses; `LONG_AGO` if never.
     put_off : array of int64
-        When the lead last asked to be left in peace for a while; `LONG_AGO` if never.
+        When the lead last asked to be contacted later; `LONG_AGO` if never.
     booked : array of int64
-        When the appointment that lies ahead was booked; `NEVER` if none does.
+        When the coming appointment was booked; `NEVER` if there is none.
     proposed : array of int64
         When the open proposal was made; `NEVER` if none is open.
     met, missed, refused, engaged : array of int64
-        Since when the lead has been met and not been sent a proposal; has missed an appointment, or refused a proposal,
-        and not been contacted; has shown interest and nothing was made of it. `NEVER` if not so.
+        Since when the lead has been met and got no proposal; has missed an appointment, or refused a proposal, and not
+        been contacted since; has shown interest and got neither appointment nor proposal. `NEVER` if not so.
     follow_ups : array of int64
         Contacts since the open proposal was made.
     refusals : array of int64
@@ -90,7 +90,7 @@ class State:
     Parameters
     ----------
     traits : Traits
-        Of the same leads, in the same order.
+        The traits of the same leads, in the same order.
     """
 
     def __init__(self, traits: Traits) -> None:
@@ -111,11 +111,11 @@ class State:
         self.follow_ups, self.refusals = times(0), times(0)
         self.meetings = times(0)
 
-        # What the next reply says, on which channel, and which row of the interactions it answers.
+        # The mood and the channel of the next reply, and the row of the interaction that it answers.
         self.reply_mood, self.reply_type, self.reply_to = times(0), times(0), times(-1)
         self.scheduled, self.appointment_fate = times(NEVER), times(0)
         self.chance_to_keep = np.zeros(leads)
-        # Since when the lead may make up its mind about the open proposal sooner than it would have.
+        # When the lead was pushed to answer the open proposal sooner.
         self.pushed = times(LONG_AGO)
         self.appointments, self.moved_from = times(0), times(-1)
         self.projects, self.proposal_row = times(0), times(-1)
@@ -138,12 +138,12 @@ class State:
         return taken
 
     def rep(self, rows: Ints, at: Ints) -> Ints:
-        """Return who is in charge of the leads at the given times."""
+        """Return the rep in charge of each lead at the given time."""
         traits = self.traits
         return np.where(at < traits.handed_over[rows], traits.rep[rows], traits.next_rep[rows])
 
     def count_contact(self, rows: Ints, at: Ints) -> None:
-        """Remember that the leads were called or written to: what stood out is followed up."""
+        """Count a call or e-mail to the leads: a missed appointment or a refusal is thereby followed up."""
         self.contacts[rows, 1:] = self.contacts[rows, :-1]
         self.contacts[rows, 0] = at
         self.missed[rows] = NEVER

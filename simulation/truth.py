@@ -1,7 +1,7 @@
-"""What nobody in the company knows: how likely each lead is to convert, and what would best be done.
+"""The truth, which nobody in the company knows: how likely each lead is to convert, and its best action.
 
-The dynamics are known, so these are not estimated from data but played out: a lead is brought to a moment by its own
-streams, exactly as in the export, and then lives on many times over with fresh ones.
+The dynamics are known, so the truth is simulated and not estimated from data: the streams of a lead bring it to a
+moment exactly as in the export, and from there it is simulated many times with fresh streams.
 """
 
 from collections.abc import Iterator
@@ -24,11 +24,11 @@ from simulation.state import End, Visible
 from simulation.world import DAY, NEVER
 
 POLICIES = ("company", "playbook", "uniform", "best")
-"""The policies with a name: what the reps do, deviations included; what the playbook says; any possible action with the
-same probability; the best on what can be seen."""
+"""The policies with a name: that of the reps, deviations included; the playbook; any possible action with the same
+probability; the best action by what a rep can see."""
 
 _ROWS = 200_000
-"""How many lives to play at a time: about 150 MB."""
+"""Number of lives that are simulated at a time; they take about 150 MB."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Chances:
     probability : array of float
         Share of the continuations in which the lead converts.
     standard_error : array of float
-        Of that share; with half a success and half a failure added, so that a share of 0 is not taken for certain.
+        The standard error of that share, with half a success and half a failure added: a share of 0 is not certain.
     """
 
     probability: Floats
@@ -48,7 +48,7 @@ class Chances:
 
     @property
     def rate(self) -> "Rate":
-        """The mean over these leads and moments; its error is that of the play, not that of another choice of leads."""
+        """The mean over these leads and moments; its error is that of the simulation, not of the choice of leads."""
         error = float(np.sqrt((self.standard_error**2).sum()) / len(self.probability))
         return Rate(float(self.probability.mean()), error)
 
@@ -73,7 +73,7 @@ class Truth:
     Parameters
     ----------
     setting : Setting
-        What the simulation is made from; `Truth.of` reads it from an export.
+        The setting of the simulation; `Truth.of` reads it from an export.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -102,18 +102,18 @@ class Truth:
     ) -> Chances:
         """Return how likely leads are to be won within a horizon, seen from some moments.
 
-        Given is all that has happened, and the hidden traits. What lies ahead is drawn anew in each continuation: what
-        becomes of an appointment, and when a proposal will be answered. A reply on its way alone is taken as known. So
-        this is a ceiling for whoever must infer the traits from the records.
+        All earlier events and the hidden traits are known. Each continuation draws the coming events anew: the fates of
+        appointments, and the times of answers to proposals; only a pending reply is kept. So the probability is a
+        ceiling for a model, which must infer the traits from the records.
 
         Parameters
         ----------
         lead_ids : array of str
-            As in the export; a lead may be named more than once.
+            Ids of the export; a lead may be named more than once.
         moments : array of datetime
             One for each of them, in UTC. A lead that has ended before has probability 0.
         horizon_days : int
-            It counts to be won from the moment on and before this many days later.
+            A lead converts if it is won from the moment on and before this many days later.
         branches : int
             Continuations for each lead and moment.
         policy : str or Policy
@@ -122,8 +122,7 @@ class Truth:
         Returns
         -------
         Chances
-            In the order of `lead_ids`. The same arguments give the same numbers, whichever leads are asked for
-            together.
+            In the order of `lead_ids`. The numbers for a lead do not depend on the other leads.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """The parameters of the simulated world: its sources, its leads, its reps and the faults of its CRM.
 
-Numbers alone, from when on they are others, and how its time is counted. What they do stands in `arrivals`, `dynamics`,
-`policy` and `recording`.
+This module has only the numbers, their change at some moment, and the units of time. `arrivals`, `dynamics`, `policy`
+and `recording` use them.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 NEVER = 2**63 - 1
-"""A time, in microseconds since 1970, that does not come."""
+"""A time, in microseconds since 1970, that never comes."""
 
 _EPOCH = date(1970, 1, 1)
 _OFFICE_HOURS = (0, 0, 0, 0, 0, 0, 0, 1, 5, 9, 10, 9, 6, 7, 9, 9, 7, 4, 1, 0, 0, 0, 0, 0)
@@ -37,7 +37,7 @@ def day_of(moment: int) -> date:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where leads come from.
+    """A source of leads.
 
     Attributes
     ----------
@@ -138,15 +138,15 @@ class Faults:
     Attributes
     ----------
     late : float
-        Of what a rep enters by hand: recorded one to ten days after it happened.
+        Share of the rows entered by hand that are recorded one to ten days late.
     duplicate : float
-        Recorded twice, identically.
+        Share recorded twice, identically.
     conflict : float
-        Recorded twice under one id with two contents.
+        Share recorded twice under one id with two contents.
     orphan : float
-        Followed by a row of a lead that is not there.
+        Share followed by a row of a lead that does not exist.
     unknown_type : float
-        Followed by a row whose type is outside the vocabulary.
+        Share followed by a row whose type is outside the vocabulary.
     """
 
     late: float = 0.03
@@ -156,7 +156,7 @@ class Faults:
     unknown_type: float = 0.00005
 
     def __post_init__(self) -> None:
-        """Refuse what is no share."""
+        """Refuse a value that is no share."""
         for name, value in vars(self).items():
             if not 0.0 <= value <= 0.25:
                 raise ValueError(f"fault {name!r}: expected a share between 0 and 0.25, found {value}")
@@ -171,9 +171,9 @@ class World:
     name : str
         The name of the company.
     deviation : float
-        Probability with which a rep does something else than the playbook says.
+        Probability that a rep does not follow the playbook.
     sources : tuple of Source
-        Where leads come from.
+        The sources of leads.
     season : tuple of float
         Relative frequency of arrivals by month, January first.
     reps : int
@@ -187,7 +187,7 @@ class World:
     value_spread : float
         Standard deviation of the logarithm of the property value.
     price_level, budget_level : float
-        Factors on every property value and every budget. What a rep holds for a high value does not follow them.
+        Factors on every property value and every budget. The value that a rep considers high stays the same.
     value_missing, zip_missing : float
         Shares of leads whose property value or zip code the CRM does not have.
     budget_spread : float
@@ -205,16 +205,16 @@ class World:
     win_logit : float
         Logit of the chance that an answered proposal is won, for a middling lead.
     win_by_intent, win_by_price, win_by_meeting : float
-        What full intent adds to that logit, compared with none; what a price of e times the budget takes from it; and
-        what it adds to have met the lead.
+        What full intent adds to that logit, compared with no intent; what a price of e times the budget subtracts from
+        it; and what a meeting with the lead adds.
     uninvited : float
-        Factor on the chance that a lead keeps an appointment without having responded of late.
+        Factor on the chance that a lead keeps an appointment if it has not responded recently.
     unrecorded : tuple of str
-        Types of interactions that happen, but do not reach the CRM.
+        Types of interactions that do not reach the CRM.
     faults : Faults
-        What the CRM records wrong.
+        How often the CRM records something wrong.
     change : Change or None
-        What the world becomes at some moment, and when.
+        The change of the world at some moment.
     """
 
     name: str = "default"
@@ -246,7 +246,7 @@ class World:
     change: "Change | None" = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no company."""
+        """Refuse parameters that no company can have."""
         if not 0.0 <= self.deviation < 1.0:
             raise ValueError(f"deviation: expected a probability below 1, found {self.deviation}")
         if not self.pages > 1.0:
@@ -264,15 +264,15 @@ class World:
 
 @dataclass(frozen=True)
 class Change:
-    """What a world becomes at some moment.
+    """The change of a world at some moment.
 
     Attributes
     ----------
     at : int
-        From when on, in microseconds since 1970.
+        The moment, in microseconds since 1970.
     world : World
-        The parameters from then on. Only those read by `World.at` change, the shares of the sources, and what goes
-        unrecorded.
+        The parameters from then on. Only those read by `World.at`, the shares of the sources and the unrecorded types
+        change.
     """
 
     at: int
@@ -281,4 +281,4 @@ class Change:
 
 _DEFAULT = World()
 COMPANIES = {world.name: world for world in (_DEFAULT, replace(_DEFAULT, name="chaotic", deviation=0.5))}
-"""The companies that `--company` knows."""
+"""The companies that `--company` accepts."""

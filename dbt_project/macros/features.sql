@@ -1,11 +1,11 @@
 {#- The windows of counts: suffix of the name, and days before as_of (none: all history). -#}
 {% macro windows() -%} {{ return([('7d', 7), ('30d', 30), ('90d', 90), ('lifetime', none)]) }} {%- endmacro %}
 
-{#- Of a count that shares an INTEGER with another. -#}
+{#- Bits of a count that shares an INTEGER with another count. -#}
 {% macro count_bits() -%} {{ return(30) }} {%- endmacro %}
 
-{#- Two counts share an INTEGER, as digits to the base 2^30: its sum counts the facts that meet either condition, and is
-    exact up to a billion facts of a lead. Half as many sums to make and to keep for each observation. -#}
+{#- Packs two conditions into one INTEGER, as digits to the base 2^30: its sum holds the counts of the facts that meet
+    each condition, exactly up to a billion facts of a lead. So each observation needs half as many sums. -#}
 {% macro pack(conditions) -%}
     cast(
         {%- for condition in conditions %}
@@ -24,12 +24,12 @@
     ) as bigint)
 {%- endmacro %}
 
-{#- One of the counts of a sum: the low digit (0) or the high one (1). A sum of nothing is null, and counts nothing. -#}
+{#- One count of a packed sum: the low digit (place 0) or the high digit (place 1); 0 for a sum over no facts. -#}
 {% macro unpack(packed_sum, place) -%}
     coalesce({% if place == 0 %}mod({{ packed_sum }}, {{ 2 ** count_bits() }}){% else %}{{ packed_sum }} >> {{ count_bits() }}{% endif %}, 0)
 {%- endmacro %}
 
-{#- Share of a count in another, null where there is nothing to divide by. -#}
+{#- Share of a count in another; null if the other is 0. -#}
 {% macro share(part, whole) -%}
     (cast({{ part }} as double precision) / nullif({{ whole }}, 0))
 {%- endmacro %}
@@ -39,13 +39,13 @@
 {% macro default__byte_order(expression) -%} {{ expression }} {%- endmacro %}
 {% macro postgres__byte_order(expression) -%} {{ expression }} collate "C" {%- endmacro %}
 
-{#- What asks a lead for an answer: a call, an e-mail or a text message to it. -#}
+{#- Condition of a question to a lead: an outbound call, e-mail or text message. -#}
 {% macro is_question() -%} direction = 'outbound' and interaction_type in ('call', 'email', 'sms') {%- endmacro %}
 
-{#- Lead and rep in touch, whoever began. -#}
+{#- Condition of a contact: an inbound or outbound interaction. -#}
 {% macro is_contact() -%} fact = 'interaction' and direction in ('inbound', 'outbound') {%- endmacro %}
 
-{#- What tells who the rep of a lead is: the rep as of a moment is who performed the last of these known before it. -#}
+{#- Condition of a fact that names the rep of a lead: the performer of the last such fact known before a moment. -#}
 {% macro names_rep(facts) -%}
     {{ facts }}.fact = 'interaction' and {{ facts }}.direction = 'outbound' and {{ facts }}.performed_by is not null
 {%- endmacro %}

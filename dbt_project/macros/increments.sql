@@ -1,8 +1,8 @@
-{#- A build is whole, or an increment on the last one: then only what may differ from it is computed. Leadline passes the
-    extraction and the clock that the last build was made from; without them everything is built. -#}
+{#- A build is a whole build, or an increment, which computes only the rows that may differ from the last build. For an
+    increment Leadline passes the extraction and the clock of the last build. -#}
 {% macro is_increment() -%} {{ return(var('built_load_number') is not none) }} {%- endmacro %}
 
-{#- In an increment the rows of touched leads, else all. -#}
+{#- The rows of touched leads in an increment, else all rows. -#}
 {% macro of_touched_leads(relation) -%}
     {%- set touched_leads = ref('touched_leads') -%}
     {%- if is_increment() -%}
@@ -12,10 +12,10 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- Whether an observation of a relation may differ from the last build: it is of its clock or later, after a change of
-    its lead, or part of a census, which the next census replaces. Its features may differ as well where a closing has
-    come late or has changed, which is in the track records of all observations after it. Of a given range of days
-    nothing else counts. -#}
+{#- Whether an observation of a relation may differ from the last build: it lies at the clock of that build or later,
+    after a change of its lead, or in a census, which the next census replaces. Features may also differ after a late or
+    changed closing, which enters the track records of all later observations. If a range of days is given, only the
+    range counts. -#}
 {% macro is_due(relation, as_of_us, features=false) -%}
     {%- set touched_leads = ref('touched_leads') -%}
     {%- set track_record_changes = ref('track_record_changes') if features else none -%}
@@ -34,15 +34,15 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- Before an increment adds its rows: delete those that they replace, in the same transaction. -#}
+{#- Deletes the rows that an increment replaces, in the transaction in which it adds its own. -#}
 {% macro forget(condition) -%}
     {%- if is_increment() or var('range_from_us') is not none -%}
         delete from {{ this }} where {{ condition }}
     {%- endif -%}
 {%- endmacro %}
 
-{#- The observations of leads whose label has matured: unmatured ones have none. In an increment those whose label may
-    differ from the last build. -#}
+{#- The observations whose label has matured by the clock; in an increment, those whose label may differ from the last
+    build. -#}
 {% macro matured_leads(horizon_days, since_us=0) -%}
     {%- set matures_us = 'as_of_us + ' ~ horizon_days ~ ' * ' ~ day_us() -%}
     select

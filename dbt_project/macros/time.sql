@@ -42,7 +42,7 @@
     (cast({{ later_us }} - {{ earlier_us }} as double precision) / {{ day_us() }})
 {%- endmacro %}
 
-{#- Microseconds from one moment to another, 0 where that came before it, null where it never came. -#}
+{#- Microseconds from one moment to another; 0 if the other came before it, null if it never came. -#}
 {% macro delay_us(since_us, until_us) -%}
     case when {{ until_us }} < {{ since_us }} then 0 else {{ until_us }} - {{ since_us }} end
 {%- endmacro %}

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 SEED = 7
 
 LEAST_ROWS = 500
-"""Rows below which the comparison would be mostly chance."""
+"""With fewer rows the comparison would be mostly chance."""
 
 
 def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFrame) -> SharedRows | None:
     """Compare a candidate with the champion on held-out rows of the candidate whose entities the champion never saw.
 
-    Later rows of an entity that it has learnt from would not do: their outcome is mostly the one that it has learnt.
-    On these rows the world is the same for both. What each has on record was measured on rows of its own time, and
-    after a change of the world the new rows can be harder for any model.
+    Later rows of an entity that the champion has learnt from are left out, because their outcome is mostly the learnt
+    one. The shared rows are of one world for both, while the stored figures of each are of rows of its own time: after
+    a change of the world, newer rows can be harder for any model.
 
     Parameters
     ----------
@@ -49,10 +49,10 @@ def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFram
     held_out = candidate.held_out()
     last_learnt = datetime.fromisoformat(champion.manifest["last_as_of"])
     first = frame.groupby(candidate.key)[AS_OF].min()
-    later = held_out[held_out[candidate.key].isin(first.index[first > last_learnt])]
-    if len(later) < LEAST_ROWS or candidate.task != champion.task or not set(champion.features) <= set(frame.columns):
+    unseen = held_out[held_out[candidate.key].isin(first.index[first > last_learnt])]
+    if len(unseen) < LEAST_ROWS or candidate.task != champion.task or not set(champion.features) <= set(frame.columns):
         return None
-    rows = later.merge(frame, on=[candidate.key, AS_OF], how="left", validate="one_to_one", suffixes=("", "_"))
+    rows = unseen.merge(frame, on=[candidate.key, AS_OF], how="left", validate="one_to_one", suffixes=("", "_"))
     task = candidate.task
     model = Predictions(
         task=task,
@@ -65,11 +65,11 @@ def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFram
     own, champions, trivial = (
         replace(model, predicted=each).losses() for each in (model.predicted, by_champion, baseline)
     )
-    lost = means(model, (own - champions) / trivial.mean(), resampled(model.groups, RESAMPLES, SEED))
+    lost_skill = means(model, (own - champions) / trivial.mean(), resampled(model.groups, RESAMPLES, SEED))
     return SharedRows(
         rows=len(rows),
         candidate_loss=float(own.mean()),
         champion_loss=float(champions.mean()),
         baseline_loss=float(trivial.mean()),
-        lost_at_least=float(np.quantile(lost, 0.025)),
+        lost_at_least=float(np.quantile(lost_skill, 0.025)),
     )

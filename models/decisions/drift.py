@@ -1,4 +1,4 @@
-"""Drift: what is measured of a champion's world, and which checks fail. A pure decision on evidence."""
+"""Drift: the evidence on a change of a champion's world, and a pure decision on which checks fail."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from models.declaring.policies import DriftPolicy
 from models.tasks.task import Predictions
 
 CHECKS: Mapping[str, str] = {
-    "features": "No feature is distributed otherwise than when the champion was trained.",
-    "predictions": "The champion predicts as it did when it was trained.",
+    "features": "Every feature is distributed as it was when the champion was trained.",
+    "predictions": "The predictions of the champion are distributed as they were when it was trained.",
     "performance": "On labels that have matured since, the champion is as good as it was on its held-out rows.",
-    "champion_age": "The champion is young enough, or nothing has matured since that it has not seen.",
+    "champion_age": "The champion is young enough, or no label has matured since its training.",
 }
-"""The checks of a champion's drift, with what holds when they pass."""
+"""The checks of a champion's drift, with the statement that is true if they pass."""
 
 MEASURED_ON_LABELS = "performance"
 
@@ -36,8 +36,8 @@ class Distance:
         bin beyond it on either side, and one for null; for text the nine commonest values of the reference, all others
         together, and null. Undefined where a side has no row.
     distance : float or None
-        Of the values that are not null. For a number the Kolmogorov-Smirnov statistic, the largest distance between
-        the two distribution functions; for text the Jensen-Shannon distance to base 2. Both lie in 0 to 1.
+        The distance of the values that are not null. For a number the Kolmogorov-Smirnov statistic, the largest
+        distance between the two distribution functions; for text the Jensen-Shannon distance to base 2. From 0 to 1.
     wasserstein : float or None
         For a number the area between the two distribution functions, in standard deviations of the reference; 0.1
         means that the values have moved by a tenth of their spread. Undefined where the reference is constant.
@@ -79,7 +79,7 @@ class Performance:
     ----------
     rows : int
     entities : int
-        With the commonest outcome; where that has no meaning, all.
+        Entities with the commonest outcome; all entities for a task without classes.
     ranking : dict of str to float
         `Task.rank_quality` by outcome, without the outcomes of too few entities.
     bias : dict of str to float
@@ -94,7 +94,7 @@ class Performance:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What a champion is compared with.
+    """The world of a champion's training, with which the present one is compared.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Reference:
     last_as_of : datetime
         Its latest training observation, UTC.
     performance : Performance
-        On its held-out rows.
+        The performance on its held-out rows.
     """
 
     trained_at: datetime
@@ -113,7 +113,7 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftEvidence:
-    """What was measured of a champion's world at a clock.
+    """The evidence on a champion's world at a clock.
 
     Attributes
     ----------
@@ -124,15 +124,15 @@ class DriftEvidence:
         Length of each window.
     reference : Reference
     rows_reference, rows_current, entities_reference, entities_current : int
-        Of the two windows.
+        Sizes of the two windows.
     features, predictions : tuple of Distance
-        Of each feature, and of each published column of the predictions.
+        The distance of each feature, and of each published column of the predictions.
     performance : Performance
-        On observations after the training whose labels have matured, of as many days as a window has.
+        The performance on observations after the training with matured labels, over as many days as a window has.
     new_labels : int
         Observations later than any of the training whose labels have matured.
     ranking : str
-        What the ranking of the task is called.
+        The name of the ranking of the task.
     """
 
     model: str
@@ -158,7 +158,7 @@ class DriftEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a check says.
+    """The verdict of a check.
 
     Attributes
     ----------
@@ -170,7 +170,7 @@ class Verdict:
     value, threshold : float or None
         The figure that decides and its bound; None where it could not be measured.
     subject : str
-        What the figure is of, where there are several (the feature that has moved most, say), or an empty text.
+        The column or outcome of `value` (the feature that has moved most, say), or an empty text.
     figures : dict of str to float
         Other figures that help to read it.
     shown_only : tuple of str
@@ -237,28 +237,28 @@ def _judge_distances(
 
 
 def _judge_performance(evidence: DriftEvidence, policy: DriftPolicy) -> Verdict:
-    now, then = evidence.performance, evidence.reference.performance
+    current, reference = evidence.performance, evidence.reference.performance
     check, bound = MEASURED_ON_LABELS, policy.max_ranking_drop
-    if now.rows < policy.min_performance_rows:
-        return _not_enough(check, now.rows, policy.min_performance_rows, "matured observations since training")
-    common = [name for name in now.ranking if name in then.ranking]
+    if current.rows < policy.min_performance_rows:
+        return _not_enough(check, current.rows, policy.min_performance_rows, "matured observations since training")
+    common = [name for name in current.ranking if name in reference.ranking]
     if not common:
-        return _not_enough(check, now.entities, policy.min_positives, "entities with an outcome since training")
-    ranked, held_out = (sum(each.ranking[name] for name in common) / len(common) for each in (now, then))
-    drop = held_out - ranked
-    gaps = {name: abs(bias - then.bias.get(name, 0.0)) for name, bias in now.bias.items()}
+        return _not_enough(check, current.entities, policy.min_positives, "entities with an outcome since training")
+    ranking, held_out = (sum(each.ranking[name] for name in common) / len(common) for each in (current, reference))
+    drop = held_out - ranking
+    gaps = {name: abs(bias - reference.bias.get(name, 0.0)) for name, bias in current.bias.items()}
     worst = max(gaps, key=lambda name: (gaps[name], name))
     figures = {
-        "ranking": ranked, "ranking_held_out": held_out, "ranking_drop": drop,
+        "ranking": ranking, "ranking_held_out": held_out, "ranking_drop": drop,
         "calibration_gap": gaps[worst], "max_calibration_gap": policy.max_calibration_gap,
-        "rows": now.rows, "entities": now.entities,
+        "rows": current.rows, "entities": current.entities,
     }  # fmt: skip
     statement = (
-        f"On {now.rows:,} matured observations the {evidence.ranking} is {ranked:.3f}, {abs(drop):.3f} "
+        f"On {current.rows:,} matured observations the {evidence.ranking} is {ranking:.3f}, {abs(drop):.3f} "
         f"{'below' if drop > 0 else 'above'} that of the held-out rows (bound {bound:g}); the mean prediction of "
-        f"{worst} has moved {gaps[worst]:.3f} away from what came (bound {policy.max_calibration_gap:g})."
+        f"{worst} has moved {gaps[worst]:.3f} away from the actual mean (bound {policy.max_calibration_gap:g})."
     )
-    # of the two the one that is further beyond its bound stands for the check
+    # the verdict shows the figure that is further beyond its bound
     if gaps[worst] / policy.max_calibration_gap > drop / bound:
         return Verdict(
             check=check, failed=gaps[worst] > policy.max_calibration_gap, statement=statement,
@@ -288,13 +288,13 @@ def _not_enough(check: str, found: int, needed: int, what: str) -> Verdict:
 
 
 def measure_performance(predictions: Predictions, least: int) -> Performance:
-    """Measure predictions against what came.
+    """Compare predictions with actual outcomes.
 
     Parameters
     ----------
     predictions : Predictions
     least : int
-        Entities with an outcome below which its ranking is left out: it would be mostly chance. Rows of one entity
+        The ranking of an outcome of fewer entities is left out, because it would be mostly chance. Rows of one entity
         are not independent, so entities are counted.
     """
     task, of_outcome = predictions.task, predictions.task.entities_of(predictions)
@@ -303,9 +303,9 @@ def measure_performance(predictions: Predictions, least: int) -> Performance:
         actual, predicted = predictions.actual(column), predictions.predicted[:, column]
         bias[name] = task.bias(actual, predicted)
         if of_outcome.get(name, predictions.groups) >= least:
-            ranked = task.rank_quality(actual, predicted)
-            if ranked is not None:
-                ranking[name] = ranked
+            quality = task.rank_quality(actual, predicted)
+            if quality is not None:
+                ranking[name] = quality
     return Performance(
         rows=len(predictions),
         entities=max(of_outcome.values(), default=predictions.groups),

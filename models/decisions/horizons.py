@@ -1,4 +1,4 @@
-"""Shorter horizons: which of them would have passed where a model was refused, and how that is said."""
+"""Shorter horizons: which of them would have passed after a model was refused, and the advice on them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class HorizonTrial:
-    """What a model over another horizon would have come to.
+    """The result of the trial of a horizon.
 
     Attributes
     ----------
     horizon_days : int
     passes : bool
-        Whether it would be promoted where there is no champion.
+        Whether the model would be promoted if there were no champion.
     primary : float or None
         The primary metric on held-out rows; None where nothing could be measured.
     reason : str
@@ -33,7 +33,7 @@ class ShorterHorizons:
     Attributes
     ----------
     setting : str
-        The setting of the horizon, by its name.
+        The name of the setting of the horizon.
     metric : str
         The primary metric.
     trials : tuple of HorizonTrial
@@ -49,7 +49,7 @@ class ShorterHorizons:
 
     @property
     def advice(self) -> str:
-        """A sentence on which of them would pass, as far as a trial on a sample tells."""
+        """A sentence on the horizons that would pass, as far as a trial on a sample tells."""
         if self.failure is not None:
             return f"No shorter horizon could be tried: {self.failure.rstrip('.')}."
         passing = [
@@ -59,9 +59,9 @@ class ShorterHorizons:
         ]
         if passing:
             return (
-                f"{', '.join(passing)}, which is another question; a trial does not look for hindsight, "
-                "a training does."
+                f"{', '.join(passing)}. A shorter horizon answers another question, and only a training looks for "
+                "hindsight."
             )
         days = [str(each.horizon_days) for each in self.trials]
-        listed = f"{', '.join(days[:-1])} or {days[-1]}" if len(days) > 1 else days[0]
-        return f"No shorter horizon that was tried would pass ({self.setting}={listed})."
+        choices = f"{', '.join(days[:-1])} or {days[-1]}" if len(days) > 1 else days[0]
+        return f"No shorter horizon that was tried would pass ({self.setting}={choices})."

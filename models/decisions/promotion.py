@@ -1,6 +1,6 @@
-"""Promotion: from what was measured to whether a candidate becomes champion. Pure; its caller measures and acts.
+"""Promotion: a pure function from evidence to whether a candidate becomes champion; its caller measures and acts.
 
-The rules stand in one file, in the order in which they are asked.
+All rules are in this module, in the order in which they are checked.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from models.untrainable import Untrainable
 class SharedRows:
     """Losses of candidate, champion and trivial baseline on the same rows, from which none has learnt.
 
-    `lost_at_least` is the lower end of the 95 % interval, over resampled entities, of the skill by which the candidate
-    lies below the champion; below 0 where it may as well lie above.
+    `lost_at_least` is the lower end of the 95 % interval, over resampled entities, of the champion's skill less that of
+    the candidate; below 0 if the candidate may be better.
     """
 
     rows: int
@@ -33,18 +33,18 @@ class SharedRows:
 
 @dataclass(frozen=True, kw_only=True)
 class ChampionEvidence:
-    """What is known of the champion.
+    """The evidence on the champion.
 
     Attributes
     ----------
     version : str
     horizon_days : int
     loss, baseline_loss : float or None
-        Its own and its baseline's, on its own held-out rows.
+        Those of the champion and of its baseline, on its own held-out rows.
     on_census : bool
         Whether it was measured on a census; versions of recipes before 4 were not.
     shared : SharedRows or None
-        None where there are too few such rows.
+        None if there are too few such rows.
     """
 
     version: str
@@ -57,7 +57,7 @@ class ChampionEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class PromotionEvidence:
-    """What a promotion is decided on.
+    """The evidence on which a promotion is decided.
 
     Attributes
     ----------
@@ -66,31 +66,31 @@ class PromotionEvidence:
     horizon_days : int
         The horizon that it was trained over.
     primary_metric, loss : str
-        Two metrics, which may be one: a candidate must beat the baseline in both.
+        Two metrics, which may be the same: a candidate must beat the baseline in both.
     metrics, baseline : dict of str to float or None
-        Of the candidate and of the trivial baseline, on the candidate's held-out rows.
+        Those of the candidate and of the trivial baseline, on the candidate's held-out rows.
     over_baseline : dict of str to Figure
         By how much the candidate is better than the baseline, in the primary metric and in the loss: the interval is
         that of the difference, over resampled entities.
     census : tuple of Total
-        Of the candidate, by outcome; empty where it was not measured on a census.
+        The totals of the candidate, by outcome; empty if it was not measured on a census.
     silence : tuple of CensusSlice
-        The census by silence.
+        The slices of the census by silence.
     max_census_off, max_skill_loss : float
     rule : str
         The rule that must be beaten, in words; empty where there is none.
     beside_rule : BesideRule or None
-        The candidate beside it, on the census; None where that was not measured.
+        The candidate compared with the rule, on the census; None if that was not measured.
     words : dict of str to str
-        How people call metrics whose names do not say it.
+        Names for people of metrics whose identifiers are not clear.
     suspected : tuple of Suspicion or None
-        The features that seem to know the outcome; None where nobody has looked.
+        The features that seem to know the outcome; None if hindsight was not measured.
     confirmed : tuple of str
         Features of which a person says that they were known at the time.
     champion : ChampionEvidence or None
         None as long as there is none.
     shorter : ShorterHorizons or None
-        What was tried after a refusal.
+        The shorter horizons that were tried after a refusal.
     """
 
     model: str
@@ -116,7 +116,7 @@ class PromotionEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class UntrainableEvidence:
-    """What is known of a model that could not be trained.
+    """The evidence on a model that could not be trained.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class UntrainableEvidence:
     horizon_days : int
     untrainable : Untrainable
     shorter : ShorterHorizons or None
-        What was tried over shorter horizons, where one may matter.
+        The shorter horizons that were tried, if one may help.
     """
 
     model: str
@@ -193,30 +193,29 @@ def promotion_evidence(
 def decide_promotion(evidence: PromotionEvidence) -> Decision:
     """Decide whether a candidate becomes the champion.
 
-    Rows chosen at random flatter, so a candidate that was measured on such rows is refused. Every candidate must beat
-    the trivial baseline in the primary metric and in the loss of its task beyond the interval of the difference: a
-    model that ranks well and misstates probabilities would mislead the expected values that are published. A later
-    candidate has also seen later data, which is worth having for its own sake, so it need not beat the champion; it
-    must not lose more than `max_skill_loss` of skill, 1 - loss / loss of the baseline.
+    A candidate must beat the trivial baseline in the primary metric and in the loss of its task, beyond the interval of
+    the difference: a model that ranks well and misstates probabilities would falsify the published expected values. A
+    candidate has seen later data than the champion, so it need not beat the champion; it may lose at most
+    `max_skill_loss` of skill, 1 - loss / loss of the baseline.
 
-    Where a rule does without the model, the candidate must beat it in both as well, on the census and beyond chance.
-    That is asked before what concerns the candidate alone: a rule that is as good is simpler, and no failure.
+    If a rule is declared, the candidate must beat it in both as well, on the census and beyond chance. The rule is
+    checked before the baseline: a rule that is as good is simpler, and its staying is no failure.
 
-    A candidate whose total over a census (`models.evaluation.census`) lies further from what happened than
-    `max_census_off`, beyond chance, is refused: the sum of its probabilities is what people plan with. So is one that
-    is off by as much in a band of silence: too few elsewhere may make up for it. A champion that was never measured on
-    a census gives way to a candidate that was.
+    A candidate whose expected total over a census (`models.evaluation.census`) lies further from the actual one than
+    `max_census_off`, beyond chance, is refused, because people plan with the sum of its probabilities. So is a
+    candidate that is off by as much in a band of silence, which the opposite error elsewhere may hide in the total. A
+    champion that was never measured on a census is replaced by a candidate that was.
 
-    A candidate with features that seem to know the outcome (`models.evaluation.suspicion`) is refused before any
-    figure of it is looked at, for what leaks flatters every figure. A person may confirm such features by name,
-    and the reason of a promotion says so.
+    A candidate with features that seem to know the outcome (`models.evaluation.suspicion`) is refused before any other
+    figure is checked, because a leak flatters every figure. A person may confirm such features by name, and the reason
+    of a promotion says so.
 
-    Both are held against each other on the same rows where there are any that neither learnt from: when the world has
-    changed, the skill that the champion had in the old one is no measure of what can be had in the new. There the loss
-    counts only beyond its interval, for such rows can be of few entities, and the candidate that was measured has
-    learnt from fewer entities than the one that would be published. Else each brings the skill of its own rows, which
-    compares models on different rows better than any raw metric. A champion over another horizon answers another
-    question, and no figure of it is comparable.
+    Candidate and champion are compared on the same rows if there are enough that neither learnt from: after a change of
+    the world, the skill of the champion in the old one says little about the new one. There a loss of skill counts only
+    beyond its interval, because such rows can be of few entities, and the measured candidate has learnt from fewer
+    entities than the published one. Otherwise each has the skill on its own held-out rows, which compares models on
+    different rows better than any raw metric. A champion over another horizon answers another question, so its figures
+    are not compared.
     """
     decision = _decide(evidence)
     suspected = dict.fromkeys(each.feature for each in evidence.suspected or ())
@@ -271,13 +270,13 @@ def _decide(evidence: PromotionEvidence) -> Decision:
             f"{evidence.version} was not measured on a census, so nothing says whether its probabilities hold on what "
             "is scored; train it anew.",
         )
-    off = _off_census(evidence)
-    if off:
+    departures = _off_census(evidence)
+    if departures:
         return Decision(
             "refuse",
             "census_off",
             f"What {evidence.version} expects of the open entities of past days is off by more than "
-            f"{evidence.max_census_off:.0%}, and by more than chance: {'; '.join(off)}.",
+            f"{evidence.max_census_off:.0%}, and by more than chance: {'; '.join(departures)}.",
         )
 
     skill = _skill(evidence.metrics[evidence.loss], evidence.baseline[evidence.loss])
@@ -323,8 +322,8 @@ def _decide(evidence: PromotionEvidence) -> Decision:
         f"skill {skill:.4f}, champion {champion.version} {champion_skill:.4f}, "
         f"tolerated loss {evidence.max_skill_loss:.4f}, {where}"
     )
-    lost = champion_skill - skill if champion.shared is None else champion.shared.lost_at_least
-    if lost > evidence.max_skill_loss:
+    lost_skill = champion_skill - skill if champion.shared is None else champion.shared.lost_at_least
+    if lost_skill > evidence.max_skill_loss:
         return Decision("refuse", "skill_lost", f"{evidence.version} falls too far below the champion: {figures}.")
     return Decision(
         "promote", "skill_held", f"{evidence.version} beats the trivial baseline and holds the skill: {figures}."
@@ -340,10 +339,10 @@ SAME_VERSION = "same_version"
 """The rule of a candidate that is the champion already."""
 
 RULE_NOT_BEATEN, RULE_UNMEASURED = "rule_not_beaten", "rule_unmeasured"
-"""Rules of a refusal after which the rule beside the model goes on."""
+"""Rules of a refusal after which the declared rule stays in use."""
 
 HORIZON_MATTERS = frozenset({"metric_undefined", "baseline_not_beaten", "census_off"})
-"""Rules of a refusal that may have come out otherwise over a shorter horizon."""
+"""Rules of a refusal that a shorter horizon may avoid."""
 
 
 def with_advice(decision: Decision, shorter: ShorterHorizons | None) -> Decision:
@@ -369,30 +368,30 @@ def _off_census(evidence: PromotionEvidence) -> list[str]:
 
 
 def _times(total: Total) -> str:
-    # what happened is counted, values are summed
+    # an integer is a count of events, a float a sum of values
     return " times" if isinstance(total.actual, int) else ""
 
 
 def _rule_stays(evidence: PromotionEvidence) -> Decision | None:
-    """Refuse a candidate that does not beat the rule beside it; None where it does."""
-    beside = evidence.beside_rule
-    if beside is None:
+    """Refuse a candidate that does not beat the declared rule; None if it does."""
+    comparison = evidence.beside_rule
+    if comparison is None:
         return Decision(
             "refuse",
             RULE_UNMEASURED,
-            f"On no census was {evidence.version} measured beside the rule, {evidence.rule}, so nothing says that it "
+            f"{evidence.version} was not compared with the rule, {evidence.rule}, on a census, so nothing says that it "
             "is better; the rule stays.",
         )
-    name = beside.unbeaten(evidence.primary_metric, evidence.loss)
+    name = comparison.unbeaten(evidence.primary_metric, evidence.loss)
     if name is None:
         return None
-    better = beside.over_rule[name]
+    better = comparison.over_rule[name]
     return Decision(
         "refuse",
         RULE_NOT_BEATEN,
         f"The rule, {evidence.rule}, is as good or better: {evidence.words.get(name, name)} "
-        f"{_amount(beside.rule[name].value)} against {_amount(beside.model[name].value)} of {evidence.version} on "
-        f"{beside.rows:,} rows of the census, better by {_amount(better.value)} ({_amount(better.lower)} to "
+        f"{_amount(comparison.rule[name].value)} against {_amount(comparison.model[name].value)} of {evidence.version} "
+        f"on {comparison.rows:,} rows of the census, better by {_amount(better.value)} ({_amount(better.lower)} to "
         f"{_amount(better.upper)}); the rule stays.",
     )
 

@@ -1,4 +1,4 @@
-"""Retraining: from what is known of a champion's world to retrain, wait or quarantine. Pure; its callers act."""
+"""Retraining: a pure function from evidence to retrain, wait or quarantine; its callers act."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEXT_LOOK = "The next look is the next run of the checks."
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainEvidence:
-    """What a retraining is decided on.
+    """The evidence on which a retraining is decided.
 
     Attributes
     ----------
@@ -32,20 +32,20 @@ class RetrainEvidence:
     last_trained_at : datetime or None
         The clock of the latest training of the model, whatever came of it.
     horizon_days : int
-        After which the label of an observation matures.
+        Days after which the label of an observation matures.
     failed_source_checks : tuple of str
     source_onset : datetime or None
-        The first look of the unbroken run of looks at which a check of the source failed.
+        The clock of the first look since which a check of the source has failed at every look.
     feature_code, feature_code_trained : str or None
         Hash of the SQL that makes the feature view, now and at the training; None where it is not known.
     failed_checks : tuple of str
-        Of `models.decisions.drift.CHECKS`.
+        Names of `models.decisions.drift.CHECKS`.
     onset : datetime or None
-        The first look of the unbroken run of looks, since the last training, at which drift was found.
+        The clock of the first look, after the last training, since which every look has found drift.
     new_labels : int
         Matured labels of observations later than any of the training.
     labels_since_onset : int
-        Matured labels of observations since the onset; for drift that was measured on labels, those labels.
+        Matured labels of observations since the onset; if the performance has failed, those that it is measured on.
     in_flight : bool
         Whether a training of the model is queued or running.
     """
@@ -79,7 +79,7 @@ class RetrainDecision:
     reason : str
         A sentence with the figures.
     evidence_id : str
-        Equal for looks at the same thing: what is done once per piece of evidence is done once per identifier.
+        Equal for looks at the same evidence, so that an act is done once per identifier.
     kind : str
     """
 
@@ -91,7 +91,7 @@ class RetrainDecision:
 
 
 def onset_of(looks: Iterable[tuple[datetime, bool]]) -> datetime | None:
-    """Return the first look of the unbroken run of failures that goes on at the last look, or None.
+    """Return the first look since which every look has failed; None if the last look has not failed.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ def onset_of(looks: Iterable[tuple[datetime, bool]]) -> datetime | None:
 def decide_retraining(evidence: RetrainEvidence, policy: RetrainPolicy) -> RetrainDecision:
     """Decide whether a model is trained anew.
 
-    To learn from broken data is the worst outcome of all, so what makes the data doubtful is asked first, and calls a
-    person. Of the rest, everything that speaks for waiting comes before what speaks for training.
+    Learning from broken data is the worst outcome of all, so reasons to doubt the data are checked first, and call a
+    person. Then come the reasons to wait for a training; then the age of the champion; then drift, which must settle.
     """
     if evidence.failed_source_checks:
         since = f" since {_day(evidence.source_onset)}" if evidence.source_onset else ""
@@ -120,8 +120,8 @@ def decide_retraining(evidence: RetrainEvidence, policy: RetrainPolicy) -> Retra
     if evidence.feature_code_trained is not None and evidence.feature_code != evidence.feature_code_trained:
         return _decision(
             evidence, "quarantine", "feature_code_changed",
-            f"The SQL of the features has changed since {evidence.version} was trained, so what differs may be the "
-            "code and not the world. Look at the change; then run whole_loop, which trains on what it gives.",
+            f"The SQL of the features has changed since {evidence.version} was trained, so a difference may come from "
+            "the code and not from the world. Look at the change; then run whole_loop, which trains on new features.",
         )  # fmt: skip
     if evidence.trained_at is None:
         return _decision(
@@ -181,7 +181,7 @@ def decide_retraining(evidence: RetrainEvidence, policy: RetrainPolicy) -> Retra
 def _decision(
     evidence: RetrainEvidence, outcome: Literal["retrain", "wait", "quarantine"], rule: str, reason: str
 ) -> RetrainDecision:
-    # of drift not the checks that fail today, which change from look to look, but since when any has failed
+    # drift is identified by its onset, because the checks that fail change from look to look
     about = {
         "source_broken": [evidence.failed_source_checks, str(evidence.source_onset)],
         "feature_code_changed": [evidence.feature_code],

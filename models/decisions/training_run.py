@@ -1,4 +1,4 @@
-"""Whether a run that trains a model anew is started: a pure decision on what the event log knows."""
+"""Whether a run that trains a model anew is started: a pure decision on evidence from the event log."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ MAX_ATTEMPTS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRunEvidence:
-    """What is known before a run is started.
+    """The evidence on which a run is started.
 
     Attributes
     ----------
     job : str
         The job that trains the model anew.
     outcome, reason, evidence_id, run_id : str or None
-        Of the latest decision on retraining, and the run that made it; None where there is none.
+        The latest decision on retraining, and the run that made it; None if there is none.
     failed_checks : tuple of str
         Checks of the model's drift whose latest finished evaluation failed and is of that run.
     in_flight : str or None
@@ -27,8 +27,8 @@ class TrainingRunEvidence:
     failures : int
         Runs on this evidence that have failed.
     undecided_run, undecided_step : str or None
-        A run after that decision that was to make another one and failed before it could, and the first of its steps
-        that failed; no training is one.
+        A run after that decision that failed before it could make another one, and the first of its steps that failed.
+        Runs that train are not meant.
     """
 
     job: str
@@ -54,9 +54,9 @@ class TrainingRunDecision:
         Whether a run is started.
     reason : str
     alert : str or None
-        What a person is told.
+        The message to a person.
     alert_about : str or None
-        What it is about: of one thing a person is told once.
+        An identifier of its subject: a person gets one alert on each.
     """
 
     start: bool
@@ -68,8 +68,8 @@ class TrainingRunDecision:
 def decide_run(evidence: TrainingRunEvidence) -> TrainingRunDecision:
     """Decide whether a run is started: once per piece of evidence, and never while the model is being trained.
 
-    Nothing is started on a decision since which the checks have failed to run: nobody knows whether it would be made
-    again.
+    No run is started if the checks have failed to run since the decision, because nobody knows whether the decision
+    would be made again.
     """
     if evidence.undecided_run is not None:
         at = "" if evidence.undecided_step is None else f" at {evidence.undecided_step}"

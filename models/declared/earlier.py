@@ -8,4 +8,4 @@ COLUMNS = {
     "ml_predictions": {"lead_id": "entity_id", "outcome": "target", "probability": "value"},
     "ml_scoring_logs": {"open_leads": "open_entities"},
 }
-"""Columns by table: the earlier name, and the present one."""
+"""By table: the present name of each column by its earlier name."""

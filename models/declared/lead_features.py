@@ -33,6 +33,6 @@ LEAD_FEATURES = described_view(
 )
 
 SILENCE = RowWeight(column="days_since_last_fact", at_least=7)
-"""Weighs a row of leads by how long it stands for: the next midnight at which a silent lead is observed lies about as
-many days ahead as it has been silent. Without it the rows of long silence, which are few, hardly count, though most
-open leads of a census are silent."""
+"""The weight of a row of a lead: the days for which it stands. A silent lead is next observed after about as many days
+as it has been silent. Without this weight the few rows of long silence would hardly count, though most open leads of a
+census are silent."""

@@ -22,8 +22,8 @@ def register(declarations: Iterable[ModelDeclaration]) -> Mapping[str, ModelDecl
     Raises
     ------
     DeclarationError
-        If two share a name, would publish the same column, or learn from one label over different horizons, or if one
-        takes the horizon of a model that is not there.
+        If two declarations share a name, publish the same column or learn from one label over different horizons, or if
+        `horizon_of` names no model.
     """
     registered: dict[str, ModelDeclaration] = {}
     publishers: dict[str, str] = {}
@@ -53,7 +53,7 @@ def label_horizons(declarations: Iterable[ModelDeclaration]) -> dict[str, int]:
     Raises
     ------
     DeclarationError
-        If two of them have different ones: a label model has one row per observation, over one horizon.
+        If the models of a label have different horizons: a label model has one row per observation, over one horizon.
     """
     learners: dict[str, ModelDeclaration] = {}
     for each in declarations:
@@ -70,21 +70,21 @@ def label_horizons(declarations: Iterable[ModelDeclaration]) -> dict[str, int]:
 
 def declared(kind: type[Declared]) -> list[Declared]:
     """Return the declarations of a kind that stand in the modules of this folder, by the names of the modules."""
-    # this module may be there under another name as well
+    # without this module itself
     names = sorted({each.name for each in iter_modules(models.declared.__path__)} - {__name__.rpartition(".")[2]})
     modules = [import_module(f"{__package__}.{name}") for name in names]
     found = [each for module in modules for each in vars(module).values() if isinstance(each, kind)]
-    # a module may name the declaration of another one
+    # a module may import the declaration of another one, which is then found twice
     return list({id(each): each for each in found}.values())
 
 
 def the_one(tables: Sequence[ScoredTable]) -> ScoredTable:
-    """Return the only one of the declared tables of scores.
+    """Return the one scored table that is declared.
 
     Raises
     ------
     DeclarationError
-        If there is none, or another one.
+        If there is none, or more than one.
     """
     if len(tables) != 1:
         raise DeclarationError(
@@ -97,6 +97,6 @@ def the_one(tables: Sequence[ScoredTable]) -> ScoredTable:
 DECLARATIONS = register(declared(ModelDeclaration))
 
 SCORED = the_one(declared(ScoredTable))
-"""The published table of scores."""
+"""The declared scored table."""
 
 FEATURE_VIEWS = {each.feature_view.name: each.feature_view for each in DECLARATIONS.values()}

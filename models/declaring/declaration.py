@@ -26,7 +26,7 @@ class RowWeight:
     column : str
         A numeric column of the feature view, which is never null.
     at_least : float
-        The weight of rows whose value is smaller; the others weigh their value.
+        The weight of rows with a smaller value; every other row weighs its value.
     """
 
     column: str
@@ -35,14 +35,14 @@ class RowWeight:
 
 @dataclass(frozen=True, kw_only=True)
 class RequiredFacts:
-    """Facts without which a label says nothing, so that there is nothing to learn.
+    """Facts without which a model has nothing to learn from its label.
 
     Parameters
     ----------
     condition : str
-        Which facts, as SQL on the columns of `Entity.facts`.
+        The facts, as a condition in SQL on the columns of `Entity.facts`.
     absent : str
-        Said where there is none that was known before the clock: what is missing, and what to do.
+        The message if no such fact was known before the clock: what is missing, and what to do.
     """
 
     condition: str
@@ -63,19 +63,18 @@ class ModelDeclaration:
         Where the features come from, in training and in scoring alike.
     scope : str
         Which observations the model is about, as a condition in SQL on the columns of the feature view; empty for all.
-        Of the others none is learnt from, measured on, watched or scored.
+        Learning, measuring, drift and scoring leave out all other observations.
     rule : str
-        The rule by which people do without the model, in words that go on after "the rule,": it says ``value`` of
-        `Entity.values`. It stands beside every version on the census, and one that does not beat it beyond chance is
-        not promoted. Empty where there is none.
+        The rule that people use without the model, in words that go on after "the rule,". Its prediction is ``value``
+        of `Entity.values`. A version must beat the rule on the census, beyond chance, to be promoted. Empty for none.
     label, label_column : str
         The dbt label model and the column of it from which the task learns.
     horizon_days : int
         The outcome is what happens in ``[as_of, as_of + horizon_days)``.
     horizon_of : str
-        The model whose horizon it takes where a setting or a mapping gives that one another, and this one none.
+        Another model: if a setting or a mapping changes its horizon and not that of this model, this model takes it.
     task : Task
-        What is predicted (`models.tasks`), with the names of its outcomes and, if it says so, what errors cost.
+        The task (`models.tasks`), with the names of its outcomes and, if declared, the costs of errors.
     estimator : callable
         Returns an unfitted scikit-learn classifier, or regressor. It receives numeric columns with missing values (an
         estimator that cannot take them is declared as a `models.pickled.estimators.WeightedPipeline` with its own
@@ -84,11 +83,11 @@ class ModelDeclaration:
         Further estimators by name. Each is compared with `estimator` on validation rows inside the training side, and
         the one that beats it beyond noise is measured on the held-out rows and published in its place.
     row_weight : RowWeight or None
-        What the training rows weigh beside that; None for 1.
+        A weight of the training rows, which is multiplied by `success_weight`; None for 1.
     success_weight : float
         Weight of the training rows whose entity is known to have succeeded afterwards; the others weigh 1.
     test_share : float
-        Share of the entities, the latest created, that is held out.
+        Share of the entities that is held out: those created last.
     primary_metric : str
         The metric in which a first champion must beat the trivial baseline.
     gates : mapping of str to float
@@ -96,21 +95,22 @@ class ModelDeclaration:
         task, its gates of each outcome, and those of `COST_GATES`. A missed gate is a warning to people; what decides
         promotion is the comparison with the baseline and the champion.
     grades : mapping of str to float
-        For a task that is graded: grade to the quantile of the predictions of a census at which it begins, from the
-        best to the worst, which begins at 0.
+        For a graded task: each grade with the quantile of the predictions of a census at which it begins, from the best
+        to the worst, which begins at 0.
     max_census_off : float
-        By which share of what happened a candidate may expect more or less over a census, and in a band of silence
-        by which share of what happened over all of it; beyond that, and beyond chance, it is not promoted.
+        How far the expected total of a candidate may lie from the actual total of a census, as a share of the actual
+        total; in a band of silence, as a share of the total of the whole census. Beyond it, and beyond chance, a
+        candidate is not promoted.
     max_skill_loss : float
         How far a candidate's skill (1 - loss / loss of the baseline) may lie below the champion's for it
         still to be promoted.
     max_skill : float
-        The skill, on held-out rows or on a census, from which on the model is too good to be believed.
+        The skill, on held-out rows or on a census, above which the model is too good to be believed.
     max_skill_alone : float
-        That of a single feature (`models.evaluation.hindsight.Alone`).
+        The same bound for a single feature (`models.evaluation.hindsight.Alone`).
     since_outcomes : bool
-        Whether its label exists only from when the source records how entities end (`Entity.outcomes`). The label model
-        reads the variable ``<label>_since_us``.
+        Whether labels exist only from the moment at which the source began to record outcomes (`Entity.outcomes`). The
+        label model reads the variable ``<label>_since_us``.
     requires : tuple of RequiredFacts
         At least one fact of each must be known before the clock, or the model is not trained.
     seed : int
@@ -216,7 +216,7 @@ class ModelDeclaration:
         return self.in_scope(f"{self.feature_view.schema}.{self.feature_view.name}")
 
     def in_scope(self, relation: str) -> str:
-        """Return the rows of a relation with the columns of the feature view that the model is about, likewise."""
+        """Return the rows in scope of a relation that has the columns of the feature view, as a relation in SQL."""
         return f"(select * from {relation} where {self.scope})" if self.scope else relation
 
     @property
@@ -238,8 +238,8 @@ class Horizons:
 
     def applied(self, declaration: ModelDeclaration, source_defaults: Mapping[str, int]) -> ModelDeclaration:
         """Return the declaration over the horizon that applies: a setting's, else the mapping's, else its own."""
-        for given in (self.overrides, source_defaults):
+        for horizons in (self.overrides, source_defaults):
             for name in (declaration.name, declaration.horizon_of):
-                if name in given:
-                    return declaration.with_horizon(given[name])
+                if name in horizons:
+                    return declaration.with_horizon(horizons[name])
         return declaration

@@ -1,4 +1,4 @@
-"""An entity: what a row of a feature view is about, and where its rows, facts and end are found."""
+"""An entity: what a row of a feature view is about, and the tables with its rows, facts and closings."""
 
 from __future__ import annotations
 
@@ -17,42 +17,41 @@ class Entity:
     Parameters
     ----------
     name : str
-        In the singular.
+        The name in the singular.
     several : str
-        In the plural; by default with an s.
+        The name in the plural; by default with an s.
     description : str
-        What one is, in a sentence for people.
+        A sentence for people on what such an entity is.
     key : str
         The column that identifies it everywhere: one text.
     table : str
         Table with one row per entity as it is today, by `key`, with ``known_us``, the microseconds since 1970 from
         which it was known.
     created : str
-        The column of it that its observations have as `split_by`.
+        The column of `table` that observations have as `split_by`.
     observations : str
         Table with one row per observation: `key`, ``as_of``, ``as_of_us``, ``observation_kind`` and `split_by`. Every
         model that depends on what is observed reads it.
     closings : str
-        Table with ``closed_us`` by `key`, of those that have closed. Observations end there. Empty where none closes.
+        Table of closed entities: `key`, and ``closed_us``, where observations end. Empty if entities never close.
     columns : mapping of str to str
-        Columns of it that training rows carry to be told apart by, by the name that they get there. They are
-        overwritten, so nothing is learnt from them.
+        Columns of `table` that divide held-out rows into segments, keyed by their names in training rows. The source
+        overwrites them, so nothing is learnt from them.
     split_by : str
-        The column of its feature views with the time by which entities are ordered in a split: when it came into
-        being.
+        The column of the feature views with the creation time of the entity: a split orders entities by it.
     values : str
         Table with the column ``value`` by `key` and ``as_of``: what an entity of a census is worth; empty for none.
     facts : str
         Table with one row per fact, with ``known_us``, the microseconds since 1970 from which it was known.
     settles : str
-        Which facts settle an entity, well or badly, as SQL on the columns of `facts`. The name of a list of words that
-        close an entity (`store.warehouse.warehouse.Extraction.closing`) stands in it in braces.
+        The facts that settle an entity, well or badly, as a condition in SQL on the columns of `facts`. Names in braces
+        stand for lists of closing words (`store.warehouse.warehouse.Extraction.closing`).
     settling_statuses : str
-        Where statuses of the entity itself settle it: the SELECT of the key and ``known_us``, with such names.
+        SELECT of the key and ``known_us`` of statuses that settle the entity, with names in braces; empty for none.
     outcomes : str
-        How entities ended, for those of which labels exist only from when the source records it: the SELECT on schema
-        ``raw`` of ``created``, ``succeeded`` and ``refused`` (seconds since 1970, or null) of each that was there
-        before ``$1``, with such names.
+        SELECT on schema ``raw`` of ``created``, ``succeeded`` and ``refused`` (seconds since 1970, or null) of every
+        entity created before ``$1``, with names in braces. It tells from when on the source records outcomes; empty if
+        no model needs that (`ModelDeclaration.since_outcomes`).
     """
 
     name: str

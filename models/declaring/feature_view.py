@@ -1,4 +1,4 @@
-"""A feature view as its dbt model has it: one row per observation, and which columns are features."""
+"""A feature view as its dbt model defines it: one row per observation, and which columns are features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.declaring.entity import DeclarationError, Entity
 DESCRIPTIONS = Path(__file__).parents[2] / "dbt_project" / "models" / "features"
 
 FEATURE_META = ("unit", "window", "null_means")
-"""What ``meta`` says of a feature beside its ``group``."""
+"""Keys that ``meta`` of a feature must have beside ``group``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,28 +25,28 @@ class FeatureView:
     name, schema : str
         The table.
     entity : Entity
-        What a row is about.
+        The entity that a row is about.
     not_features : tuple of str
         Columns of the view that describe the observation and are not learnt from.
     dropped : tuple of str
-        Features that another one all but repeats, or that tell little but the date. They stay in the view, for people,
-        and are not learnt from.
+        Features that nearly repeat another one, or tell little but the date. They stay in the view, for people, and
+        models do not learn from them.
     drifting : tuple of str
-        Features that move with the season or with the age of the records; drift is shown and held to no bound.
+        Features that move with the season or with the age of the records: their drift is shown, and has no bound.
     segments : tuple of str
-        Columns by whose values held-out rows are measured apart, where they are there.
+        Columns whose values divide held-out rows into segments; a column that is missing is skipped.
     segment_notes : tuple of str
-        Sentences that the card sets under these figures.
+        Sentences that the card adds below the segments.
     bands : mapping of str to tuple of float
-        Columns by which a census is measured apart: the lower bounds of the bands of a number above the lowest one, or
-        nothing for the values of a text.
+        Columns that divide a census into bands: for a number the lower bounds of all bands but the lowest, for a text
+        none, as each value is a band.
     silence : str
-        That of `bands` with the days since the entity's last fact, each band of which is held to what happened before
-        a version is promoted.
+        The column of `bands` with the days since the last fact of the entity. A version is promoted only if its
+        expected totals hold in each of these bands.
     ranges : tuple of str
-        Features of which training must have seen the like of what is scored; where it has not, the score is marked.
+        Features whose range in training is kept: a score is marked where a value lies outside.
     by_day : tuple of str
-        The dbt models that compute the rows of a range of days anew, in their order; empty where none can.
+        The dbt models that compute the rows of a range of days anew, in this order; empty if none can.
     """
 
     name: str
@@ -86,17 +86,16 @@ class FeatureView:
 def described_view(name: str, entity: Entity, **rest: Any) -> FeatureView:
     """Return a feature view as the YAML file beside its dbt model describes it.
 
-    A column is a feature if its ``meta`` names a ``group``, and then a ``unit``, a ``window`` and what null means
-    (``null_means``). ``meta.dropped`` names the feature that says the same, and
-    ``meta.drifts`` says why it moves by itself.
+    A column is a feature if its ``meta`` has a ``group``; it then needs a ``unit``, a ``window`` and ``null_means`` as
+    well. ``meta.dropped`` names the feature that says the same, ``meta.drifts`` says why it drifts.
 
     Parameters
     ----------
     name : str
-        Of the dbt model, in a file of that name in a folder of ``dbt_project/models/features``.
+        The dbt model, described in ``<name>.yml`` in ``dbt_project/models/features`` or a folder of it.
     entity : Entity
     **rest : object
-        What else `FeatureView` takes.
+        Further arguments of `FeatureView`.
 
     Raises
     ------
@@ -111,7 +110,7 @@ def described_view(name: str, entity: Entity, **rest: Any) -> FeatureView:
             f"feature view {name!r}: expected one file {name}.yml in {DESCRIPTIONS} or a folder of it, found "
             f"{len(found)}. Describe the columns of the dbt model there."
         )
-    # many times faster, where libyaml is there
+    # many times faster, if libyaml is installed
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     content = yaml.load(found[0].read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 (a safe loader)
     columns = next((each["columns"] for each in content.get("models", []) if each["name"] == name), None)
@@ -119,19 +118,19 @@ def described_view(name: str, entity: Entity, **rest: Any) -> FeatureView:
         raise DeclarationError(f"{found[0]}: expected a description of the dbt model {name!r} with its columns")
     meta = {each["name"]: each.get("meta", {}) for each in columns}
     lacking = {
-        column: [key for key in FEATURE_META if key not in said] for column, said in meta.items() if "group" in said
+        column: [key for key in FEATURE_META if key not in tags] for column, tags in meta.items() if "group" in tags
     }
     if short := [f"{column} ({', '.join(keys)})" for column, keys in lacking.items() if keys]:
         raise DeclarationError(
             f"{found[0]}: expected meta.{', meta.'.join(FEATURE_META)} of each column that has meta.group, found "
             f"columns without: {', '.join(short)}. Describe them."
         )
-    described = [column for column, said in meta.items() if "group" not in said]
+    described = [column for column, tags in meta.items() if "group" not in tags]
     return FeatureView(
         name=name,
         entity=entity,
         not_features=(*described, *(column for column in entity.columns if column not in described)),
-        dropped=tuple(column for column, said in meta.items() if "dropped" in said),
-        drifting=tuple(column for column, said in meta.items() if "drifts" in said),
+        dropped=tuple(column for column, tags in meta.items() if "dropped" in tags),
+        drifting=tuple(column for column, tags in meta.items() if "drifts" in tags),
         **rest,
     )

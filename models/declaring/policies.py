@@ -1,4 +1,4 @@
-"""What a model is held to: the costs of a version, and when it drifts or is trained anew."""
+"""Policies of a model: bounds on the cost of a version, when a difference is drift, and when to train anew."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ COST_GATES: Mapping[str, float] = MappingProxyType(
         "file_megabytes": 50,
     }
 )
-"""What every model is held to beside its metrics: entities that the source has, std / mean of the primary
+"""Gates of every model beside those of its metrics: entities that the source has, std / mean of the primary
 metric in cross-validation, the time to train it and to predict one row, and the size of its file."""
 
 COST_AT_LEAST = frozenset({"entities"})
-"""Those of them that are minimums."""
+"""The gates of `COST_GATES` that are minimums."""
 
 BINS = 10
 """Bins of the population stability index of a number."""
@@ -29,24 +29,22 @@ BINS = 10
 class DriftPolicy:
     """When a difference counts as drift.
 
-    The bounds are effect sizes. With a p-value every difference is significant once there are rows enough, and a
-    check that fails every morning teaches everyone to ignore it. What a test would guard against, differences by
-    chance alone, the minimum counts keep below the bounds.
+    The bounds are effect sizes. By a p-value every difference is significant once there are enough rows, and people
+    ignore a check that fails every morning. The minimum counts keep differences by chance below the bounds.
 
     Parameters
     ----------
     shown_only : tuple of str
-        Features that are measured and held to no bound, because they move with the season (the age of the entities
-        follows how many came in which month, and says nothing of what they are like) or with how long their history
-        has been kept.
+        Features that are measured without a bound, because they move with the season (the age of the entities follows
+        how many came in which month) or with how long their history has been kept.
     window_days : int
         Length of the current window, which ends at the clock, and of the reference window, which ends when the
         champion was trained. Whole months of days, so that weekdays weigh about the same on both sides.
     max_psi : float
         Bound of each feature's population stability index, beyond what chance adds to it (`psi_bound`). Its usual
         reading is: below 0.1 nothing to speak of, from 0.1 a moderate shift, above 0.25 a major one. One feature
-        above the bound is enough: a world that moves in one column that matters (the value of what is sold, where
-        they come from) has moved. What moves with the season is for `shown_only`.
+        above the bound fails the check, because one column that matters (the value of what is sold, the source of
+        the leads) is enough to change the world. Seasonal features belong in `shown_only`.
     max_prediction_psi : float
         The same for the predictions of each outcome.
     min_rows, min_entities : int
@@ -81,11 +79,11 @@ class DriftPolicy:
             raise ValueError(f"drift policy: expected values above 0, found others for {wrong}")
 
     def psi_bound(self, check: str, entities_reference: int, entities_current: int) -> float:
-        """Return the bound of a population stability index, the declared one and what chance gives on average.
+        """Return the bound of a population stability index: the declared one plus what chance adds on average.
 
         Without any drift the index over B bins of samples of n and m is distributed as (1/n + 1/m) times chi-square
         with B - 1 degrees of freedom (Yurdakul, Statistical properties of the population stability index, 2018).
-        Entities are counted, not observations: those of one entity are too alike to count for more.
+        Entities are counted and not observations, because observations of one entity are much alike.
         """
         declared = self.max_psi if check == "features" else self.max_prediction_psi
         return declared + (BINS - 1) * (1 / entities_reference + 1 / entities_current)
@@ -98,18 +96,18 @@ class RetrainPolicy:
     Parameters
     ----------
     settle_days : int
-        Days for which drift must have been found at every look. As long as the drift policy's window: only then lies
-        the whole current window in the changed world. A champion that is trained earlier has a mixture of two worlds
-        for its reference, and drifts again.
+        Days for which every look must have found drift. At least the window of the drift policy: only then does the
+        whole current window lie in the changed world. A champion trained earlier has a mixture of two worlds as its
+        reference, and drifts again.
     settle_days_on_labels : int
-        The same where nothing but the performance has failed. It is measured on labels, each of which gathers what
-        happens within a horizon: those that give a change away early began before it, and a training on them learns
-        mostly the old world and is asked for once more. Waiting for labels that began after the onset is too long:
-        by then the held-out rows lie in the new world and the rows to learn from do not, and the training is refused.
+        The same if only the performance has failed. Performance is measured on labels, and each label covers a whole
+        horizon: the first labels that show a change began before it, and a training on them learns mostly the old
+        world and has to be repeated. Waiting for labels that began after the onset takes too long: by then the
+        held-out rows lie in the new world and the training rows do not, so the training is refused.
     cooldown_days : int
-        Days after a training of the model in which none is started.
+        Days after a training of the model in which no other one is started.
     max_champion_age_days : int
-        Age of the champion's training at which a new one is worth having for its own sake, if labels have matured.
+        Age of the champion's training from which on a model is trained anew without drift, if labels have matured.
     min_new_labels : int
         Labels that must have matured since the onset of the drift, or since the training: with fewer, a training
         learns the old world once more.

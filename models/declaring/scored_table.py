@@ -1,4 +1,4 @@
-"""A published table of scores: which columns of it belong to which model, and what the summary of a run says of it."""
+"""A scored table: which of its columns belong to which model, and what the summary of a run says about it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from models.declaring.entity import Entity
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreColumns:
-    """The columns of one model.
+    """The columns of one model in a scored table.
 
     Parameters
     ----------
     score : str
-        What it predicts; null where it has not scored.
+        The prediction; null where the model has not scored the entity.
     version : str
-        The version behind it.
+        The version that made the prediction.
     reason : str
-        Why the model has not scored.
+        Why the model has not scored the entity.
     """
 
     score: str
@@ -37,15 +37,15 @@ class ScoredTable:
         Its key identifies a row.
     name : str
     history : str
-        The mart to which builds add the rows of each clock and never change one.
+        The mart to which every build adds the rows of its clock; rows that it has never change.
     models : mapping of str to ScoreColumns
-        Of each model that no rule can stand in for. A score that is lost is a loss to readers.
+        The columns of each model that no rule can replace, so that readers would miss a lost score.
     further_versions : mapping of str to str
         Columns with the versions of other models behind a row, by model.
     total : str
         A column whose sum the summary of a run shows; empty for none.
     total_words : str
-        What that sum is.
+        The name of that sum, for people.
     counted : mapping of str to str
         Columns whose values the summary counts, by their headings, the most frequent value first.
     counted_in_order : mapping of str to str

@@ -1,1 +1,1 @@
-"""How good a version is: on held-out rows, on the census of past clocks, and where it may know the outcome."""
+"""The evaluation of a version: on held-out rows, on the census of past clocks, and for signs of hindsight."""

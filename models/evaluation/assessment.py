@@ -1,4 +1,4 @@
-"""Assessment: the pipeline that is fitted on the training rows alone, and all that is measured of it."""
+"""Assessment: a pipeline is fitted on the training rows alone, and the evaluation measures it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LINEAR_ROWS = 20_000
-"""Training rows that the linear model learns from at most: it needs no more."""
+"""The most training rows that the linear model learns from: it needs no more."""
 
 
 def assess(
@@ -50,7 +50,7 @@ def assess(
     one_sided: tuple[OneSided, ...] = (),
     rehearsal: Rehearsal | None = None,
 ) -> tuple[Evaluation, np.ndarray]:
-    """Fit a model on training rows and measure it on held-out rows, beside a linear model and the trivial baseline.
+    """Fit a model on training rows and compare it on held-out rows with a linear model and the trivial baseline.
 
     Parameters
     ----------
@@ -58,36 +58,36 @@ def assess(
     version : str
     train, test : Observed
     baseline : list of float
-        What the trivial model predicts everywhere.
+        The constant prediction of the trivial model.
     segments : DataFrame
-        The columns of the held-out rows by which figures are told apart.
+        The columns that divide the held-out rows into segments.
     census : tuple of (Observed, DataFrame), optional
-        The open entities of past clocks, none of whose outcomes the training rows know, with the columns by which they
-        are measured apart.
+        The open entities of past clocks, whose outcomes no training row knows, and the columns that divide them into
+        bands.
     one_sided : tuple of OneSided
-        What the training set says of its features.
+        The one-sided values that the training set has measured.
     rehearsal : Rehearsal, optional
-        Rows inside the training side on which the threshold of costs is chosen.
+        Validation rows inside the training side, on which the threshold is chosen.
 
     Returns
     -------
     tuple of (Evaluation, ndarray of shape (n_rows, n_outcomes))
-        What was measured, and the predictions of the held-out rows.
+        The evaluation, and the published predictions of the held-out rows.
     """
     import numpy as np
 
     task = declaration.task
     of_census: Predictions | None = None
     pipeline = fit(declaration, train.features, train.label, train.weights)
-    before = predict(pipeline, test.features, task)
+    unscaled_values = predict(pipeline, test.features, task)
 
-    crossed = cross_validate(declaration, train)
+    cross_validated = cross_validate(declaration, train)
     evidence: CalibrationEvidence | None = None
-    if isinstance(crossed, str):
-        decision = CalibrationDecision(applied=False, reason=crossed)
-        cross_validation, note = None, crossed
+    if isinstance(cross_validated, str):
+        decision = CalibrationDecision(applied=False, reason=cross_validated)
+        cross_validation, note = None, cross_validated
     else:
-        cross_validation, out_of_fold, folds, stands_for = crossed
+        cross_validation, out_of_fold, folds, stands_for = cross_validated
         note = ""
         evidence = calibration_evidence(
             out_of_fold,
@@ -100,8 +100,8 @@ def assess(
         decision = CalibrationDecision(applied=False, reason=f"{task.quantity} of a {task.name} are not scaled")
         if evidence is not None:
             decision = decide_calibration(evidence)
-    after = before if evidence is None else evidence.scaling.apply(before)
-    published = after if decision.applied else before
+    scaled_values = unscaled_values if evidence is None else evidence.scaling.apply(unscaled_values)
+    published = scaled_values if decision.applied else unscaled_values
 
     measured_census: Census | None = None
     if census is not None:
@@ -114,7 +114,7 @@ def assess(
 
     linear, linear_rows = _linear(declaration, train, test)
     curve_rows = some_rows(len(test), SAMPLED_ROWS, declaration.seed)
-    unscaled = test.predicted(before, task)
+    unscaled = test.predicted(unscaled_values, task)
     ranked, shuffled_rows = importance(pipeline, test, task, declaration.seed)
     evaluation = measure_held_out(
         declaration,
@@ -122,7 +122,7 @@ def assess(
         HeldOut(
             model=test.predicted(published, task),
             before_scaling=unscaled,
-            after_scaling=test.predicted(after, task),
+            after_scaling=test.predicted(scaled_values, task),
             linear=test.predicted(linear, task),
             baseline=test.predicted(np.tile(baseline, (len(test), 1)), task),
             segments=segments,

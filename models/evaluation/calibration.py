@@ -1,4 +1,4 @@
-"""Calibration: two numbers that make probabilities agree with frequencies, and whether they are worth applying."""
+"""Calibration: a scaling of two numbers that makes probabilities agree with frequencies, and whether to apply it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 COMPARABLE = 0.5
-"""The least share of the training rows from which folds must learn for their scaling to be one for the model of all."""
+"""Folds must learn from at least this share of the training rows for their scaling to suit the model of all rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationEvidence:
-    """What is known of a scaling from out-of-fold predictions.
+    """The evidence on a scaling, from out-of-fold predictions.
 
     Attributes
     ----------
     scaling : Scaling
-        Fitted on all of them.
+        Fitted on all out-of-fold predictions.
     gain, lower : float
         By how much scalings that were fitted on the other folds lower the log-loss, and the lower bound of the
-        interval of that, over resampled entities.
+        interval of this gain, over resampled entities.
     learnt_share : float
         Rows that the pipeline of a fold learnt from, as a share of those that the measured pipeline learnt from.
     """
@@ -54,15 +54,15 @@ def calibration_evidence(
     Parameters
     ----------
     predictions : Predictions
-        Out of fold.
+        Out-of-fold predictions.
     folds : ndarray of int, shape (n_rows,)
         The fold of each row; all rows of an entity are in one.
     weights : ndarray of float, shape (n_rows,)
-        How much of a census each row stands for: moments of busy entities alone would ask for another scaling.
+        How much of a census each row stands for: without weights, busy entities would decide about the scaling.
     learnt_share : float
         As in `CalibrationEvidence`.
     resamples, seed : int
-        Of the entities, for the interval.
+        Number and seed of the resamples of the entities, for the interval.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def calibration_evidence(
     Notes
     -----
     scikit-learn's `CalibratedClassifierCV` would fit the estimator anew on every row that the scaling is learnt from,
-    and keeps the two numbers to itself.
+    and does not return the two numbers.
     """
     import numpy as np
 
@@ -80,49 +80,49 @@ def calibration_evidence(
     if scaling is None:
         return None
     scaled = scaled_by_others(predictions, folds, weights)
-    gained = (predictions.losses() - scaled.losses()) * weights
-    drawn = resampled(predictions.groups, resamples, seed)
-    spread = means(predictions, gained, drawn) / means(predictions, weights, drawn)
+    gain_by_row = (predictions.losses() - scaled.losses()) * weights
+    draws = resampled(predictions.groups, resamples, seed)
+    gain_by_draw = means(predictions, gain_by_row, draws) / means(predictions, weights, draws)
     return CalibrationEvidence(
         scaling=scaling,
-        gain=float(gained.sum() / weights.sum()),
-        lower=float(np.quantile(spread, 0.025)),
+        gain=float(gain_by_row.sum() / weights.sum()),
+        lower=float(np.quantile(gain_by_draw, 0.025)),
         learnt_share=learnt_share,
     )
 
 
 def scaled_by_others(predictions: Predictions, folds: np.ndarray, weights: np.ndarray) -> Predictions:
-    """Scale the predictions of each fold as is best for those of the other folds."""
+    """Scale the predictions of each fold by the scaling that fits the other folds best."""
     import numpy as np
 
     scaled = predictions.predicted.copy()
     for fold in np.unique(folds):
         inside = folds == fold
-        of_others = predictions.task.fit_scaling(predictions.rows(~inside), weights[~inside])
-        if of_others is not None:
-            scaled[inside] = of_others.apply(predictions.predicted[inside])
+        scaling = predictions.task.fit_scaling(predictions.rows(~inside), weights[~inside])
+        if scaling is not None:
+            scaled[inside] = scaling.apply(predictions.predicted[inside])
     return replace(predictions, predicted=scaled)
 
 
 def decide_calibration(evidence: CalibrationEvidence) -> CalibrationDecision:
     """Decide whether a scaling is applied: only if it lowers the out-of-fold log-loss beyond noise.
 
-    A scaling that is not needed costs more than it gives: it brings the noise of two numbers into every score. Nor is
-    one applied that would turn the order of the scores round, or that comes from pipelines that learnt from far less:
-    the less a model learns from, the surer of itself it is, and the scaling that mends that makes a larger one too
-    unsure. (On the simulated CRM, folds of 9,600 of 120,000 rows asked for a temperature of 1.11; applied, it raised
-    the held-out log-loss of `next_best_action` from .502 to .508 and its calibration error from .007 to .017.)
+    A needless scaling does harm, because it adds the noise of two numbers to every score. A scaling that would reverse
+    the order of the scores is not applied, nor one from pipelines that learnt from far fewer rows: a model of few rows
+    is too sure of its predictions, and the scaling that corrects them makes a model of many rows too unsure. (On the
+    simulated CRM, folds of 9,600 of 120,000 rows gave a temperature of 1.11; applied, it raised the held-out log-loss
+    of `next_best_action` from .502 to .508 and its calibration error from .007 to .017.)
     """
     if evidence.learnt_share < COMPARABLE:
         return CalibrationDecision(
             applied=False,
             reason=f"its folds learnt from {evidence.learnt_share:.0%} of the training rows, and a model that learns "
-            "from all of them errs otherwise",
+            "from all of them errs in another way",
         )
     if evidence.scaling.slope <= 0:
         return CalibrationDecision(
             applied=False,
-            reason=f"its slope, {evidence.scaling.slope:.3f}, would turn the order of the scores round",
+            reason=f"its slope, {evidence.scaling.slope:.3f}, would reverse the order of the scores",
         )
     figures = f"it lowers the out-of-fold log-loss by {evidence.gain:.5f} (lower bound {evidence.lower:.5f})"
     if evidence.lower > 0:
@@ -131,10 +131,10 @@ def decide_calibration(evidence: CalibrationEvidence) -> CalibrationDecision:
 
 
 def scale(pipeline: Pipeline, scaling: Scaling) -> Pipeline:
-    """Return a fitted pipeline whose probabilities are scaled, and which is one object as before."""
+    """Return a fitted pipeline, as one object, whose probabilities are scaled."""
     from sklearn.pipeline import Pipeline
 
     from models.pickled.estimators import ScaledClassifier
 
-    *before, (name, estimator) = pipeline.steps
-    return Pipeline([*before, (name, ScaledClassifier(estimator, scaling))])
+    *steps, (name, estimator) = pipeline.steps
+    return Pipeline([*steps, (name, ScaledClassifier(estimator, scaling))])

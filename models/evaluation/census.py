@@ -1,7 +1,7 @@
-"""The census: all entities that were open at past clocks, and what a version expected of them beside what happened.
+"""The census: all entities that were open at past clocks, and their expected and actual outcomes.
 
-Held-out rows are moments of entities about which something became known; a census is what is scored. The pipeline that
-is measured on it learnt from labels that had matured before its first clock.
+Held-out rows are mostly of busy entities; a census is like the rows that are scored. The pipeline that is measured on a
+census has learnt from labels that had matured before its first clock.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CLOCKS = 3
 NORMAL_95, NORMAL_99 = 1.96, 2.576
 
 CATEGORIES = 10
-"""Values of a text that are shown apart; the rest share one band."""
+"""The most frequent values of a text have a band each; the rest share one."""
 
 OTHERS = "(others)"
 
@@ -41,9 +41,9 @@ def census_clocks(cut: pd.Timestamp, clock: pd.Timestamp, horizon_days: int) -> 
     Parameters
     ----------
     cut : Timestamp
-        What had matured by then was learnt from.
+        The pipeline has learnt from labels that had matured by then.
     clock : Timestamp
-        The present one, by which labels have matured.
+        The present clock, by which labels have matured.
     horizon_days : int
 
     Returns
@@ -63,27 +63,27 @@ def census_clocks(cut: pd.Timestamp, clock: pd.Timestamp, horizon_days: int) -> 
 
 
 def census_rows(declaration: ModelDeclaration, census: pd.DataFrame, features: Mapping[str, Kind]) -> Observed:
-    """Return the rows of a census as predictions are made of them, each counting once."""
+    """Return the rows of a census in the form that is predicted and measured, each with a weight of 1."""
     import numpy as np
 
-    once_each = np.ones(len(census))
+    ones = np.ones(len(census))
     return Observed(
         features=model_input(census, features),
         label=declaration.task.cast(census[declaration.label_column]),
-        weights=once_each,
-        stands_for=once_each,
+        weights=ones,
+        stands_for=ones,
         entities=census[declaration.feature_view.key].factorize()[0],
     )
 
 
 def measure_census(declaration: ModelDeclaration, predictions: Predictions, rows: pd.DataFrame) -> Census:
-    """Hold what was expected of a census to what happened, as a whole and by band.
+    """Compare the expected with the actual outcomes of a census, as a whole and by band.
 
     Parameters
     ----------
     declaration : ModelDeclaration
     predictions : Predictions
-        Of the rows, by a pipeline that knew nothing of what happened after the first clock.
+        Predictions of the rows by a pipeline that knows nothing from after the first clock.
     rows : DataFrame
         With ``as_of``, the columns of the bands and, where it is known, the value.
     """
@@ -121,35 +121,35 @@ def measure_census(declaration: ModelDeclaration, predictions: Predictions, rows
 def measure_beside_rule(
     declaration: ModelDeclaration, predictions: Predictions, rows: pd.DataFrame
 ) -> BesideRule | None:
-    """Hold a version to the rule beside it, on the rows of which the rule says something.
+    """Compare a version with the rule, on the rows for which the rule has a value.
 
     Parameters
     ----------
     declaration : ModelDeclaration
     predictions : Predictions
-        Of the rows.
+        Predictions of the rows.
     rows : DataFrame
         As for `measure_census`.
 
     Returns
     -------
     BesideRule or None
-        None where no rule is declared, or it says nothing of any row.
+        None if no rule is declared, or it has a value for no row.
     """
     import numpy as np
 
     if not declaration.rule or VALUE not in rows.columns:
         return None
-    said = rows[VALUE].to_numpy(dtype="float64", na_value=np.nan)
-    known = ~np.isnan(said)
-    if not known.any():
+    rule_values = rows[VALUE].to_numpy(dtype="float64", na_value=np.nan)
+    has_value = ~np.isnan(rule_values)
+    if not has_value.any():
         return None
-    model = predictions.rows(known)
-    rule = replace(model, predicted=said[known].reshape(-1, 1))
+    model = predictions.rows(has_value)
+    rule = replace(model, predicted=rule_values[has_value].reshape(-1, 1))
     sample = some_rows(len(model), INTERVAL_ROWS, declaration.seed)
-    drawn = resampled(model.rows(sample).groups, RESAMPLES, declaration.seed)
+    draws = resampled(model.rows(sample).groups, RESAMPLES, declaration.seed)
     of_model, of_rule = (
-        (each.measured(once(each.groups)), each.rows(sample).measured(drawn)) for each in (model, rule)
+        (each.measured(once(each.groups)), each.rows(sample).measured(draws)) for each in (model, rule)
     )
     figures = [
         {name: figure(value[0], resamples[name]) for name, value in found.items()}
@@ -167,21 +167,21 @@ def measure_beside_rule(
 def slices_of_silence(
     declaration: ModelDeclaration, predictions: Predictions, rows: pd.DataFrame
 ) -> tuple[CensusSlice, ...]:
-    """Return the slices of `measure_census` by the silence of the feature view, for the same arguments."""
+    """Return those slices of `measure_census` that are bands of silence, for the same arguments."""
     clocks = rows[AS_OF].factorize(sort=True)[0]
     bands = (each for each in _banded(declaration, rows) if each[0] == declaration.feature_view.silence)
     return tuple(_slices(predictions, clocks, bands))
 
 
 def totals(predictions: Predictions, clocks: np.ndarray | None = None) -> tuple[Total, ...]:
-    """Sum what was expected of each outcome beside how often it happened, with and without the clock that is most off.
+    """Return the expected and the actual total of each outcome, with and without the clock at which they differ most.
 
-    The variance of the difference is the larger of two: that of the differences of the entities, and that which the
-    predictions themselves say of them (`Task.spread`), with the rows of an entity moving together. The former alone
-    would call every small total without an event certain.
+    The variance of the difference is the larger of two: that of the differences of the entities, and that which follows
+    from the predictions (`Task.spread`) if all rows of an entity move together. The first alone would be almost 0 for a
+    small total without an event.
 
-    What happens in one week (a holiday, a campaign) moves all entities, of which these variances know nothing; so the
-    clock that differs most is left out in `Total.rest`. The last clock never is: it is nearest to what is scored.
+    An event in one week (a holiday, a campaign) moves all entities, which these variances do not include. So
+    `Total.rest` leaves out the clock that differs most, unless it is the last one, which is nearest to what is scored.
 
     Parameters
     ----------
@@ -191,12 +191,12 @@ def totals(predictions: Predictions, clocks: np.ndarray | None = None) -> tuple[
     """
     import numpy as np
 
-    of_clock = np.zeros(len(predictions), dtype=int) if clocks is None else clocks
+    clock_numbers = np.zeros(len(predictions), dtype=int) if clocks is None else clocks
     found = []
     for column in range(len(predictions.outcomes)):
-        gaps = np.bincount(of_clock, weights=predictions.predicted[:, column] - predictions.actual(column))
-        odd = int(np.abs(gaps).argmax())
-        rest = None if odd == len(gaps) - 1 else _total(predictions.rows(of_clock != odd), column)
+        gaps = np.bincount(clock_numbers, weights=predictions.predicted[:, column] - predictions.actual(column))
+        worst = int(np.abs(gaps).argmax())
+        rest = None if worst == len(gaps) - 1 else _total(predictions.rows(clock_numbers != worst), column)
         found.append(replace(_total(predictions, column), rest=rest))
     return tuple(found)
 
@@ -204,12 +204,12 @@ def totals(predictions: Predictions, clocks: np.ndarray | None = None) -> tuple[
 def _total(predictions: Predictions, column: int) -> Total:
     import numpy as np
 
-    p, came = predictions.predicted[:, column], predictions.actual(column)
-    by_entity = np.bincount(predictions.group, weights=p - came)
-    chance = np.bincount(predictions.group, weights=predictions.task.spread(p))
-    spread = NORMAL_95 * float(np.sqrt(max((by_entity**2).sum(), (chance**2).sum())))
-    # how often something happened is counted, values are summed
-    expected, actual = float(p.sum()), came.sum().item()
+    p, outcomes = predictions.predicted[:, column], predictions.actual(column)
+    by_entity = np.bincount(predictions.group, weights=p - outcomes)
+    spreads = np.bincount(predictions.group, weights=predictions.task.spread(p))
+    spread = NORMAL_95 * float(np.sqrt(max((by_entity**2).sum(), (spreads**2).sum())))
+    # an integer is a count of events, a float a sum of values
+    expected, actual = float(p.sum()), outcomes.sum().item()
     return Total(
         outcome=predictions.outcomes[column],
         expected=expected,
@@ -220,13 +220,13 @@ def _total(predictions: Predictions, column: int) -> Total:
 
 
 def departures(census: Census, bound: float) -> list[str]:
-    """Say where a census departs from what was expected: as a whole, and in bands by 2 % of all that happened.
+    """Return where expected and actual totals differ: of the whole census, and of bands by 2 % of the whole total.
 
     Parameters
     ----------
     census : Census
     bound : float
-        For the whole, as a share of what happened.
+        The bound for the whole, as a share of the actual total.
     """
     found = [
         f"{total.outcome}: expected {total.expected:,.1f}, happened {total.actual:,}"
@@ -243,18 +243,18 @@ def departures(census: Census, bound: float) -> list[str]:
 
 
 def is_off(total: Total, bound: float) -> bool:
-    """Say whether more or less of an outcome was expected than happened, beyond a share of that and beyond chance.
+    """Return whether the expected total is off by more than a share of the actual total, and beyond chance.
 
-    The interval of 95 % must lie wholly beyond that share, also without the clock that differs most.
+    The whole 95 % interval of the difference must lie beyond that share, also without the clock that differs most.
     """
     off = total.lower > bound * total.actual or total.upper < -bound * total.actual
     return off and (total.rest is None or is_off(total.rest, bound))
 
 
 def is_band_off(total: Total, least: float) -> bool:
-    """Say whether expected and actual number in a band differ by more than `least`, and beyond chance.
+    """Return whether the expected and the actual total of a band differ by more than `least`, and beyond chance.
 
-    Chance is the interval of 99 %, for there are many bands. Both must hold without the clock that differs most, too.
+    Chance is the 99 % interval, because there are many bands. Both must also hold without the clock that differs most.
     """
     chance = (total.upper - total.lower) / 2 * NORMAL_99 / NORMAL_95
     off = abs(total.expected - total.actual) > max(chance, least)
@@ -283,7 +283,7 @@ def _slices(
 def _banded(
     declaration: ModelDeclaration, rows: pd.DataFrame, grades: Sequence[str | None] = ()
 ) -> Iterator[tuple[str, list[str], np.ndarray]]:
-    """Return each column of bands with the names of its bands, in their order, and the band of each row."""
+    """Yield each column of bands, with the names of its bands in order and the band of each row."""
     import numpy as np
 
     clocks = np.array([f"{each:%Y-%m-%d}" for each in rows[AS_OF]], dtype=object)

@@ -1,7 +1,7 @@
-"""Costs of errors: whether classes are weighted by them, which threshold is used, and what the choices come to.
+"""Costs of errors: whether they weight the classes, which threshold is used, and what the choices cost.
 
-Evidence is measured on validation rows inside the training side, and decided upon by pure functions. Held-out rows and
-the census have no part in either: there the costs are only measured.
+The evidence for both decisions is measured on validation rows inside the training side, and pure functions decide. On
+held-out rows and on the census the costs are only measured.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ DIGITS = 6
 """Decimals of a threshold that was chosen on rows."""
 
 THIS = "this version"
-"""How people call the way in which a version chooses."""
+"""The name, for people, of the way in which a version chooses."""
 
 SAME = 1e-9
-"""Costs that differ by less, as a part of the costs of all errors, are equal."""
+"""Costs that differ by less than this share of the costs of all errors count as equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """Validation rows inside the training side, as the chosen way to learn predicts them.
+    """Validation rows inside the training side, with their predictions after learning with or without class weights.
 
     Attributes
     ----------
     predictions : Predictions
     stands_for : ndarray of float, shape (n_rows,)
-        How much of a census each row stands for: costs are weighted by it, as scalings are.
+        How much of a census each row stands for: the weight of a row for costs and scalings.
     weights : WeightsTried
     """
 
@@ -56,7 +56,7 @@ def with_costs(task: Task) -> Classification | None:
 
 
 def cost_of(task: Classification, predictions: Predictions, choice: Choice) -> np.ndarray:
-    """Return what the errors of a choice cost in each row: shape (n_rows,)."""
+    """Return the cost of the error of each row under a choice: shape (n_rows,)."""
     cost: np.ndarray = task.cost_matrix[predictions.truth, task.choose(predictions.predicted, choice)]
     return cost
 
@@ -72,13 +72,13 @@ def try_weights(
 ) -> WeightsTried:
     """Measure predictions of the same rows after learning without and with weights of the classes.
 
-    Both are scaled as the other folds of these entities ask for, so that what a scaling alone would save is not put
-    down to the weights. Both choose as the costs alone say: no threshold is chosen for either, so neither is flattered.
+    Both are scaled by the scaling of the other folds, so that the weights get no credit for what a scaling alone would
+    save. Both choose by the costs alone, because a threshold chosen on the same rows would flatter.
 
     Parameters
     ----------
     declaration : ModelDeclaration
-        Of a task that declares costs.
+        Its task declares costs.
     without, with_weights : Predictions
     stands_for : ndarray of float, shape (n_rows,)
     learnt_rows : int
@@ -91,47 +91,46 @@ def try_weights(
     if task is None:
         raise ValueError(f"model {declaration.name!r} declares no costs of errors")
     fold = folds(without.group, declaration.seed)
-    both = [scaled_by_others(each, fold, stands_for) for each in (without, with_weights)]
-    costs = [cost_of(task, each, task.choice()) * stands_for for each in both]
-    drawn = resampled(without.groups, RESAMPLES, declaration.seed)
-    spread = means(without, costs[1] - costs[0], drawn) / means(without, stands_for, drawn)
-    off = [
+    scaled = [scaled_by_others(each, fold, stands_for) for each in (without, with_weights)]
+    costs = [cost_of(task, each, task.choice()) * stands_for for each in scaled]
+    draws = resampled(without.groups, RESAMPLES, declaration.seed)
+    cost_by_draw = means(without, costs[1] - costs[0], draws) / means(without, stands_for, draws)
+    outcomes_off = [
         {each.outcome for each in totals(predictions) if is_off(each, declaration.max_census_off)}
-        for predictions in both
+        for predictions in scaled
     ]
     sums = [float(each.sum() / stands_for.sum()) for each in costs]
-    tried = WeightsTried(
+    trial = WeightsTried(
         weights={str(name): weight for name, weight in task.class_weights().items()},
         learnt_rows=learnt_rows,
         rows=len(without),
         without=sums[0],
         with_weights=sums[1],
         costs_more=sums[1] - sums[0],
-        costs_more_at_most=float(np.quantile(spread, 0.975)),
-        skill_lost=float((both[1].losses() - both[0].losses()).mean()) / task.trivial_loss(without),
-        off=tuple(sorted(off[1] - off[0])),
+        costs_more_at_most=float(np.quantile(cost_by_draw, 0.975)),
+        skill_lost=float((scaled[1].losses() - scaled[0].losses()).mean()) / task.trivial_loss(without),
+        off=tuple(sorted(outcomes_off[1] - outcomes_off[0])),
         learnt_share=learnt_share,
         scaling=task.fit_scaling(with_weights, stands_for),
         applied=False,
         reason="",
     )
-    applied, reason = decide_weights(tried, declaration.max_skill_loss)
-    return replace(tried, applied=applied, reason=reason)
+    applied, reason = decide_weights(trial, declaration.max_skill_loss)
+    return replace(trial, applied=applied, reason=reason)
 
 
 def decide_weights(tried: WeightsTried, max_skill_loss: float) -> tuple[bool, str]:
-    """Decide whether classes are weighted: only if that saves costs beyond noise and leaves probabilities as true.
+    """Decide whether classes are weighted: only if that saves costs beyond noise and keeps the probabilities good.
 
-    Probabilities are published beside what is chosen by them. A fit that chooses better and says worse how likely
-    something is would be paid for by every other reader, so it may lose no more skill than a version may that takes the
-    place of another. It needs a scaling, and that must come from a model that learnt from rows enough (as in
-    `models.evaluation.calibration.decide_calibration`).
+    Probabilities are published beside the choices. A fit with better choices and worse probabilities would harm all
+    other readers, so weights may lose no more skill than a candidate may against the champion. They need a scaling, and
+    it must come from a model that learnt from enough rows (as in `models.evaluation.calibration.decide_calibration`).
 
     Parameters
     ----------
     tried : WeightsTried
     max_skill_loss : float
-        That of the declaration.
+        `ModelDeclaration.max_skill_loss`.
     """
     figures = (
         f"weights change the cost of a row by {tried.costs_more:+.4g} (at most {tried.costs_more_at_most:+.4g}) and "
@@ -142,32 +141,32 @@ def decide_weights(tried: WeightsTried, max_skill_loss: float) -> tuple[bool, st
     if tried.skill_lost > max_skill_loss:
         return False, f"{figures}: the probabilities would be worse"
     if tried.off:
-        return False, f"{figures}, and more or less would be expected than happens of {', '.join(tried.off)}"
+        return False, f"{figures}, and the expected totals would be off for {', '.join(tried.off)}"
     if tried.scaling is None or tried.scaling.slope <= 0:
-        return False, f"{figures}, but no scaling makes them true"
+        return False, f"{figures}, but no scaling corrects the probabilities"
     if tried.learnt_share < COMPARABLE:
         return False, f"{figures}, by a model that learnt from {tried.learnt_share:.0%} of the training rows only"
     return True, figures
 
 
 def folds(entities: np.ndarray, seed: int) -> np.ndarray:
-    """Return a fold for each row, all rows of an entity, numbered from 0, in one."""
+    """Return the fold of each row; all rows of an entity, which has a number from 0, are in one fold."""
     import numpy as np
 
     return (np.random.default_rng(seed).permutation(int(entities.max()) + 1) % FOLDS)[entities]
 
 
 def cheapest_threshold(task: Classification, predictions: Predictions, stands_for: np.ndarray) -> float:
-    """Return the threshold at which rows cost least.
+    """Return the threshold at which the errors of the rows cost least.
 
-    Tried are the threshold of the costs and the middles between predictions that follow each other, also below the
-    lowest and above the highest one. Of equally cheap ones the nearest to that of the costs is returned, of equally
-    near ones the lower.
+    It tries the threshold of the costs and the midpoints between neighbouring predictions, also below the lowest and
+    above the highest one. If several are equally cheap, it returns the one nearest to the threshold of the costs; if
+    two are equally near, the lower.
 
     Notes
     -----
     scikit-learn's `TunedThresholdClassifierCV` fits the estimator itself, on folds of rows, and tries a grid; a test
-    holds this to it.
+    compares both.
     """
     import numpy as np
 
@@ -179,14 +178,14 @@ def cheapest_threshold(task: Classification, predictions: Predictions, stands_fo
     order = np.argsort(p, kind="stable")
     ordered = p[order]
     ends = np.r_[0.0, np.unique(ordered), 1.0]
-    tried = np.unique(np.r_[of_costs, ((ends[1:] + ends[:-1]) / 2).round(DIGITS)])
-    below = np.searchsorted(ordered, tried, side="left")
+    thresholds = np.unique(np.r_[of_costs, ((ends[1:] + ends[:-1]) / 2).round(DIGITS)])
+    below = np.searchsorted(ordered, thresholds, side="left")
     missed_below = np.r_[0, np.cumsum((stands_for * happened)[order])][below]
     right_below = np.r_[0, np.cumsum((stands_for * ~happened)[order])][below]
     cost = missed * missed_below + wasted * (stands_for[~happened].sum() - right_below)
     everything = missed * stands_for[happened].sum() + wasted * stands_for[~happened].sum()
-    cheap = tried[cost <= cost.min() + SAME * everything]
-    # of equally near ones argmin takes the first, which is the lower
+    cheap = thresholds[cost <= cost.min() + SAME * everything]
+    # argmin takes the first of equally near ones, which is the lower
     return float(cheap[np.abs(cheap - of_costs).argmin()])
 
 
@@ -198,10 +197,10 @@ def try_threshold(
     Parameters
     ----------
     task : Classification
-        With a threshold.
+        A task with a threshold.
     rehearsal : Rehearsal or None
     scaling : Scaling or None
-        The one that is applied to the published probabilities, which the threshold is for.
+        The scaling of the published probabilities, for which the threshold is meant.
     seed : int
     """
     import numpy as np
@@ -218,34 +217,34 @@ def try_threshold(
     if scaling is not None:
         predictions = replace(predictions, predicted=scaling.apply(predictions.predicted))
     cost = cost_of(task, predictions, task.choice())
-    of_others = np.empty_like(cost)
+    cost_of_chosen = np.empty_like(cost)
     fold = folds(predictions.group, seed)
     for number in np.unique(fold):
         inside = fold == number
         chosen = cheapest_threshold(task, predictions.rows(~inside), stands_for[~inside])
-        of_others[inside] = cost_of(task, predictions.rows(inside), task.choice(chosen))
-    saved = (cost - of_others) * stands_for
-    drawn = resampled(predictions.groups, RESAMPLES, seed)
-    spread = means(predictions, saved, drawn) / means(predictions, stands_for, drawn)
-    tried = ThresholdTried(
+        cost_of_chosen[inside] = cost_of(task, predictions.rows(inside), task.choice(chosen))
+    saving_by_row = (cost - cost_of_chosen) * stands_for
+    draws = resampled(predictions.groups, RESAMPLES, seed)
+    saving_by_draw = means(predictions, saving_by_row, draws) / means(predictions, stands_for, draws)
+    trial = ThresholdTried(
         of_costs=of_costs,
         of_rows=cheapest_threshold(task, predictions, stands_for),
         rows=len(predictions),
-        saves=float(saved.sum() / stands_for.sum()),
-        saves_at_least=float(np.quantile(spread, 0.025)),
+        saves=float(saving_by_row.sum() / stands_for.sum()),
+        saves_at_least=float(np.quantile(saving_by_draw, 0.025)),
         threshold=of_costs,
         reason="",
     )
-    threshold, reason = decide_threshold(tried, rehearsal.weights.learnt_share)
-    return replace(tried, threshold=threshold, reason=reason)
+    threshold, reason = decide_threshold(trial, rehearsal.weights.learnt_share)
+    return replace(trial, threshold=threshold, reason=reason)
 
 
 def decide_threshold(tried: ThresholdTried, learnt_share: float) -> tuple[float, str]:
     """Decide which threshold is used: that of the rows only if it saves costs beyond noise, else that of the costs.
 
-    Of true probabilities the threshold of the costs is the best one. Another one is cheaper only where they are not
-    true around it; and a model that learnt from far less errs in another way than the one that is published (as for
-    scalings: `models.evaluation.calibration.decide_calibration`).
+    For true probabilities the threshold of the costs is the best. Another one is cheaper only if the probabilities near
+    it are wrong; and a model of far fewer rows errs in another way than the published one (as for scalings:
+    `models.evaluation.calibration.decide_calibration`).
     """
     if tried.of_rows is None or tried.saves is None or tried.saves_at_least is None:
         return tried.of_costs, tried.reason
@@ -261,15 +260,15 @@ def decide_threshold(tried: ThresholdTried, learnt_share: float) -> tuple[float,
 
 
 def ways(task: Classification, predictions: Predictions, choice: Choice, seed: int) -> tuple[Way, ...]:
-    """Measure what the errors of a choice cost per row, beside the choice of each class everywhere."""
+    """Measure the cost of errors per row, of a choice and of choosing each class in every row."""
     import numpy as np
 
     if not len(predictions):
         return ()
     matrix, all_classes = task.cost_matrix, task.of_all(predictions.predicted)
     sample = some_rows(len(predictions), INTERVAL_ROWS, seed)
-    sampled = predictions.rows(sample)
-    drawn = resampled(sampled.groups, RESAMPLES, seed)
+    sample_rows = predictions.rows(sample)
+    draws = resampled(sample_rows.groups, RESAMPLES, seed)
     n = len(predictions)
     choices = {
         THIS: task.choose(predictions.predicted, choice),
@@ -282,9 +281,9 @@ def ways(task: Classification, predictions: Predictions, choice: Choice, seed: i
             name=name,
             shares=tuple(map(float, np.bincount(picked, minlength=len(matrix)) / n)),
             expected=float((all_classes * matrix[:, picked].T).sum() / n),
-            cost=figure(float(cost[name].mean()), means(sampled, cost[name][sample], drawn)),
+            cost=figure(float(cost[name].mean()), means(sample_rows, cost[name][sample], draws)),
             over_this=figure(
-                float((cost[name] - of_this).mean()), means(sampled, (cost[name] - of_this)[sample], drawn)
+                float((cost[name] - of_this).mean()), means(sample_rows, (cost[name] - of_this)[sample], draws)
             ),
         )
         for name, picked in choices.items()
@@ -299,16 +298,16 @@ def measure_costs(
     scaling: Scaling | None,
     seed: int,
 ) -> CostsOfErrors | None:
-    """Settle how a version chooses, on validation rows, and measure that on others.
+    """Decide on validation rows how a version chooses, and measure the costs on held-out rows and the census.
 
     Parameters
     ----------
     kind : Task
     held_out, census : Predictions
-        As they would be published.
+        The predictions that would be published.
     rehearsal : Rehearsal or None
     scaling : Scaling or None
-        The one that is applied.
+        The scaling of the published probabilities.
     seed : int
 
     Returns
@@ -332,7 +331,7 @@ def measure_costs(
 
 
 def choice_of(kind: Task, costs: CostsOfErrors | None) -> Choice | None:
-    """Return how a version chooses, as it keeps it; None without costs."""
+    """Return the way in which a version chooses, as it stores it; None without costs."""
     task = with_costs(kind)
     if task is None or costs is None:
         return None

@@ -11,7 +11,7 @@ from models.evaluation.records import Evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """A declared bound and what was found.
+    """A declared bound with the measured value.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ def gates(
     evaluation: Evaluation,
     cost: Mapping[str, float],
 ) -> tuple[Gate, ...]:
-    """Hold what was measured to the declared bounds; a gate of each outcome holds for those that occur.
+    """Compare measured values with the declared bounds; a gate by outcome applies to each outcome that occurs.
 
     Parameters
     ----------
@@ -63,10 +63,10 @@ def gates(
     cost : mapping of str to float
         `models.versions.candidate.Candidate.cost`.
     """
-    crossed = evaluation.validation.cross_validation
+    cross_validation = evaluation.validation.cross_validation
     found: dict[str, tuple[float | None, str]] = {
         **{name: (value, evaluation.undefined.get(name, "")) for name, value in evaluation.metrics.items()},
-        "cv_spread": (None, evaluation.validation.note) if crossed is None else (crossed.spread, ""),
+        "cv_spread": (None, evaluation.validation.note) if cross_validation is None else (cross_validation.spread, ""),
         **{name: (value, "") for name, value in cost.items()},
     }
     at_most = {*evaluation.kind.less_is_better, *COST_GATES} - COST_AT_LEAST

@@ -1,4 +1,4 @@
-"""Held-out rows: what their predictions say of a version, with intervals over resampled entities."""
+"""Held-out rows: the figures of a version on them, with intervals over resampled entities."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RESAMPLES = 200
 
 INTERVAL_ROWS = 10_000
-"""Held-out rows on which intervals are measured, at most; figures without an interval are of all of them."""
+"""The most held-out rows on which intervals are measured; values are measured on all of them."""
 
 SEGMENT_ROWS = 50
 """A segment of fewer rows is shown without figures."""
@@ -48,16 +48,16 @@ LIFT_AT = (0.1, 0.2)
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Held-out rows as the model, the linear model and the trivial baseline predict them.
+    """Predictions of the held-out rows by the model, the linear model and the trivial baseline.
 
     Attributes
     ----------
     model, before_scaling, after_scaling, linear, baseline : Predictions
-        `model` is one of the two before it: what is published.
+        `model` has the predictions of the published kind: those before scaling, or those after it.
     segments : DataFrame of shape (n_rows, n_columns)
-        The columns by which figures are told apart.
+        The columns that divide the rows into segments.
     linear_rows : int
-        From which the linear model learnt.
+        The number of rows that the linear model learnt from.
     """
 
     model: Predictions
@@ -88,13 +88,13 @@ def measure_held_out(
     version : str
     held_out : HeldOut
     scaling, decision, scaling_rows
-        What is known of the calibration, whether it is applied, and from how many rows it was learnt.
+        The evidence on the scaling, whether it is applied, and the number of rows that it was fitted on.
     validation : Validation
-        What was measured on the training rows.
+        The figures of fits on samples of the training rows.
     census : Census or None
-        What was measured on a census.
+        The figures on a census.
     hindsight : Hindsight
-        What was measured of each feature.
+        The measures of hindsight by feature.
     """
     model, task = held_out.model, declaration.task
     sample = some_rows(len(model), INTERVAL_ROWS, declaration.seed)
@@ -166,7 +166,7 @@ def measure_held_out(
 def beside_baseline(
     declaration: ModelDeclaration, model: Predictions, baseline: list[float]
 ) -> tuple[dict[str, float | None], dict[str, float | None], dict[str, Figure]]:
-    """Measure predictions beside the trivial baseline alone: the metrics of both, and by how much it is beaten."""
+    """Compare predictions with the trivial baseline: the metrics of both, and by how much the model is better."""
     import numpy as np
 
     trivial = replace(model, predicted=np.tile(baseline, (len(model), 1)))
@@ -180,10 +180,10 @@ def beside_baseline(
 
 
 def figure(value: float, resamples: np.ndarray) -> Figure:
-    """Return a value with the 95 % interval of its resamples, without those in which it is undefined.
+    """Return a value with its 95 % interval over resamples; those in which it is undefined are left out.
 
-    The resamples give the width; they are centred on the value, which is of all rows. They are of a sample of the rows,
-    and of some figures they are biased: a calibration error of resampled rows is larger than that of the rows.
+    The resamples give only the width of the interval, which is centred on the value of all rows. They are resamples of
+    a sample of the rows, and may be biased: the calibration error of resampled rows is larger than that of the rows.
     """
     import numpy as np
 
@@ -195,7 +195,7 @@ def figure(value: float, resamples: np.ndarray) -> Figure:
 
 
 def calibration_table(predictions: Predictions) -> tuple[CalibrationBin, ...]:
-    """Compare predictions with what came, outcome by outcome.
+    """Compare predictions with actual values, by outcome and bin.
 
     Returns
     -------
@@ -205,8 +205,8 @@ def calibration_table(predictions: Predictions) -> tuple[CalibrationBin, ...]:
     """
     table = []
     for column, outcome in enumerate(predictions.outcomes):
-        p, did = predictions.predicted[:, column], predictions.actual(column)
-        if not (p.any() or did.any()):
+        p, actual = predictions.predicted[:, column], predictions.actual(column)
+        if not (p.any() or actual.any()):
             continue
         numbers, bounds = predictions.task.bins(p)
         for number, (lower, upper) in enumerate(pairwise(bounds)):
@@ -219,36 +219,36 @@ def calibration_table(predictions: Predictions) -> tuple[CalibrationBin, ...]:
                         upper=upper,
                         n=int(inside.sum()),
                         mean_predicted=float(p[inside].mean()),
-                        mean_actual=float(did[inside].mean()),
+                        mean_actual=float(actual[inside].mean()),
                     )
                 )
     return tuple(table)
 
 
 def confusion(predictions: Predictions, baseline: Sequence[float]) -> Confusion:
-    """Count rows by what happened and what was predicted, as far as the task names either."""
+    """Count rows by actual and predicted class; empty for a task without classes."""
     labels, counts = predictions.task.confusion(predictions, baseline)
     return Confusion(labels=labels, rows=tuple(tuple(map(int, row)) for row in counts))
 
 
 def gains(predictions: Predictions) -> list[Gains]:
-    """Measure for each outcome that occurs how much of it the highest predictions find.
+    """Measure the share of each outcome that is found by looking at the rows with its highest predictions first.
 
-    Rows of equal prediction are found in the proportion in which they hold the outcome.
+    Outcomes that do not occur are left out. Rows with equal predictions count as equally likely to be looked at.
     """
     import numpy as np
 
     measured = []
     for column, outcome in enumerate(predictions.outcomes):
-        did = predictions.actual(column)
-        if not did.any() or did.min() < 0:
+        actual = predictions.actual(column)
+        if not actual.any() or actual.min() < 0:
             continue
         score = predictions.predicted[:, column]
         order = np.argsort(-score, kind="stable")
         ordered = score[order]
         ends = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True]) + 1
         looked_at = np.r_[0, ends] / len(score)
-        found = np.r_[0, np.cumsum(did[order])[ends - 1]] / did.sum()
+        found = np.r_[0, np.cumsum(actual[order])[ends - 1]] / actual.sum()
         steps = np.interp(np.linspace(0, 1, GAIN_STEPS + 1), looked_at, found)
         measured.append(
             Gains(
@@ -261,7 +261,7 @@ def gains(predictions: Predictions) -> list[Gains]:
 
 
 def segments(declaration: ModelDeclaration, predictions: Predictions, columns: pd.DataFrame) -> tuple[Segment, ...]:
-    """Measure the most frequent values of each column apart; those with few rows or one label have no figures."""
+    """Measure segments, the most frequent values of each column; those with few rows or one label have no figures."""
     import numpy as np
 
     measured = []
@@ -270,9 +270,9 @@ def segments(declaration: ModelDeclaration, predictions: Predictions, columns: p
         names, counts = np.unique(values, return_counts=True)
         for name in names[np.lexsort((names, -counts))][:SEGMENTS_SHOWN]:
             inside = predictions.rows(values == name)
-            told = len(inside) >= SEGMENT_ROWS and len(np.unique(inside.truth)) > 1
+            measurable = len(inside) >= SEGMENT_ROWS and len(np.unique(inside.truth)) > 1
             primary = loss = None
-            if told:
+            if measurable:
                 sample = inside.rows(some_rows(len(inside), SEGMENT_INTERVAL_ROWS, declaration.seed))
                 all_rows = inside.measured(once(inside.groups))
                 resamples = sample.measured(resampled(sample.groups, RESAMPLES, declaration.seed))
@@ -280,7 +280,7 @@ def segments(declaration: ModelDeclaration, predictions: Predictions, columns: p
                     figure(all_rows[metric][0], resamples[metric])
                     for metric in (declaration.primary_metric, declaration.task.loss)
                 )
-            rates = told and len(predictions.outcomes) == 1
+            rates = measurable and len(predictions.outcomes) == 1
             measured.append(
                 Segment(
                     column=str(column),
@@ -301,7 +301,7 @@ def improvement(
     model: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
     other: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
 ) -> dict[str, Figure]:
-    """Return by how much a model is better than another, from the figures of all rows and of the resamples of both."""
+    """Return by how much a model is better than another; each comes with its figures on all rows and on resamples."""
     improvements = {}
     for metric, value in model[0].items():
         sign = -1 if metric in task.less_is_better else 1

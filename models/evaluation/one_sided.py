@@ -1,4 +1,4 @@
-"""Hindsight in entities that are still open: values that only those have whose outcome is known."""
+"""One-sided values, a sign of hindsight: only settled entities have them, or only open ones."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ SETTLED_AT = "settled_at"
 """Column of recent rows: when the first fact that settles the entity became known; null while there is none."""
 
 NEAR_DAYS = 30
-"""Earlier rows of both sides are compared where they lie within so many days of each other, once to each side."""
+"""An earlier row is compared with rows of the other side from so many days before it, and from so many days after."""
 
 ENOUGH = 20
-"""Entities with a value, and rows of an outcome, below which nothing is measured."""
+"""Nothing is measured for a value of fewer entities, or for an outcome of fewer rows."""
 
 ENOUGH_EXPECTED = 10
-"""Entities with a value that must be expected on the other side before it counts that there are none. By chance there
-are none of ten once in 20,000 times."""
+"""A value is looked at if at least so many entities of the other side should have it. If ten should, none has it by
+chance once in 20,000 times."""
 
 FEW_VALUES = 20
-"""A number with so many values or fewer is looked at value by value, one with more in ten parts."""
+"""A number with at most so many values is looked at value by value, any other in `PARTS` parts."""
 
 PARTS = 10
 
 FREQUENT = 0.02
-"""Share of the rows from which on one value of such a number is looked at by itself as well."""
+"""A value of such a number is looked at by itself if at least this share of the rows has it."""
 
 CATEGORIES = 30
-"""Texts that are looked at one by one, the commonest; the rest share a group."""
+"""So many of the most frequent texts are looked at one by one; the rest share a group."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OneSided:
-    """A value of a feature that one side has, and how often the other has it: settled entities, and open ones.
+    """A value of a feature that one side has, settled or open entities, and how often the other side has it.
 
-    Expected of the other side are as many as in rows of the same age and silence of this side. There are two
-    comparisons, each with what was expected and what was seen: with the rows of the clock, and with earlier rows of
-    entities that are open, where what was recorded at that time counts.
+    The other side should have it as often as rows of this side of the same age and silence. Two comparisons count the
+    entities that should have it and those that have it: one with the rows of the clock, one with earlier rows of
+    entities that are open, as recorded at that time.
 
     Attributes
     ----------
     feature : str
     value : str
-        In words.
+        The value, in words.
     side : {"settled", "open"}
-        Which entities have it.
+        The entities that have it.
     having : int
-        Entities of this side with the value: of settled ones in a row before they were settled, of open ones now.
+        Entities of this side with the value: settled ones in a row from before they were settled, open ones now.
     others : int
         Entities of the other side.
     expected_now, seen_now : float
@@ -78,12 +78,12 @@ class OneSided:
 
     @property
     def seen(self) -> float:
-        """The share that was seen of what was expected of the other side, in the comparison where it is larger."""
+        """Entities with the value as a share of those that should have it, in the comparison where it is larger."""
         return max(self.seen_now / self.expected_now, self.seen_before / self.expected_before)
 
 
 class Groups:
-    """The values of a feature in groups, learnt from one column and then found in others.
+    """Groups of the values of a feature, made from one column and applied to others.
 
     A number has a group for missing values, one for each value that matters by itself, and up to ten for the rest; a
     text has one for each of its commonest values and one for the rest.
@@ -91,7 +91,7 @@ class Groups:
     Parameters
     ----------
     column : Series
-        Of a model input.
+        A column of a model input.
     """
 
     def __init__(self, column: pd.Series) -> None:
@@ -120,27 +120,27 @@ class Groups:
             return numbers
         values = column.to_numpy(dtype="float64")
         place = np.searchsorted(self.single, values)
-        # NaN sorts behind every value, so it finds no single one
-        by_itself = np.append(self.single, np.nan)[np.minimum(place, len(self.single))] == values
+        # NaN sorts behind every value, so it matches no single one
+        is_single = np.append(self.single, np.nan)[np.minimum(place, len(self.single))] == values
         part = 1 + len(self.single) + np.searchsorted(self.edges, values)
-        return np.where(np.isnan(values), 0, np.where(by_itself, 1 + place, part))
+        return np.where(np.isnan(values), 0, np.where(is_single, 1 + place, part))
 
     @cached_property
     def unions(self) -> list[tuple[str, list[int], bool]]:
-        """Groups and unions of them: in words, their numbers, and whether they say no more than that there is a value.
+        """Groups and unions of groups: name, numbers of the groups, and whether it means only that there is a value.
 
-        Zero and a common text may stand for a missing value, so all but one of these are such a union as well.
+        Zero or a frequent text may stand for a missing value, so all groups but that one are such a union as well.
         """
         everything = list(range(len(self)))
 
-        def but(left_out: int, first: int = 0) -> list[int]:
+        def all_but(left_out: int, first: int = 0) -> list[int]:
             return [each for each in everything[first:] if each != left_out]
 
         if self.is_text:
             named = [(f"'{text}'", number) for text, number in self.known.items()]
             return [
                 *((text, [number], False) for text, number in named),
-                *((f"other than {text}", but(number), True) for text, number in named),
+                *((f"other than {text}", all_but(number), True) for text, number in named),
             ]
         single = [(f"{value:g}", number) for number, value in enumerate(self.single, start=1)]
         bounds = [f"{edge:g}" for edge in self.edges]
@@ -152,7 +152,7 @@ class Groups:
             ("missing", [0], False),
             ("filled", everything[1:], True),
             *((name, [number], False) for name, number in single),
-            *((f"filled and not {name}", but(number, first=1), name == "0") for name, number in single),
+            *((f"filled and not {name}", all_but(number, first=1), name == "0") for name, number in single),
             *((name, [number], False) for number, name in enumerate(parts, start=1 + len(single))),
         ]
 
@@ -160,24 +160,23 @@ class Groups:
 def measure_one_sided(
     recent: pd.DataFrame, declaration: ModelDeclaration, features: Mapping[str, Kind], clock: pd.Timestamp
 ) -> tuple[OneSided, ...]:
-    """Look in recent rows for values that only entities have that were settled later, or only those that are open.
+    """Find values in recent rows that only entities have that were settled later, or only entities that are open.
 
-    A value that a person enters when an entity is settled stands, in the source of today, in all its earlier rows, and
-    in no row of an entity that is still open. An honest value occurs in open ones as well: in those of the clock about
-    as often as in earlier rows of the same age and silence, and, unless the end follows within days, also in
-    earlier rows of entities that are open still. Only a value that is missed in both is a sign of hindsight. Likewise a
-    value that is removed when an entity is settled stands in no row of a settled one; there it is asked only whether
-    there is a value at all.
+    A value that a person enters when an entity is settled appears in all its earlier rows, because the source knows
+    only the value of today, and in no row of an entity that is still open. An honest value appears in open entities as
+    well: in rows of the clock about as often as in earlier rows of the same age and silence and, unless entities are
+    settled within days, also in earlier rows of entities that are still open. Only a value that is missing in both is a
+    sign of hindsight. Likewise, a value that is removed when an entity is settled appears in no row of a settled one;
+    that side is checked only for whether there is a value.
 
-    Earlier rows are compared in time. A value that the source began to record at some moment, or ceased to, says
-    nothing of rows from before, or after. So it is expected of a row as often as rows of the other side had it in the
-    `NEAR_DAYS` up to that day, or in those from that day on, whichever is less.
+    Earlier rows are compared by time, because a source may begin or cease to record a value. A row should have it as
+    often as rows of the other side in the `NEAR_DAYS` up to its day, or in those from its day on, whichever is less.
 
     Parameters
     ----------
     recent : DataFrame
         Observations of up to `RECENT_DAYS` before the clock, those of the clock included, with ``settled_at`` (UTC).
-        Those that are later than it tell of the past, and are left out.
+        Rows later than their ``settled_at`` are left out: their outcome is known.
     declaration : ModelDeclaration
     features : mapping of str to {"number", "text"}
     clock : Timestamp
@@ -186,8 +185,8 @@ def measure_one_sided(
     Returns
     -------
     tuple of OneSided
-        Of each feature the value that was missed most on the other side, the most missed first. Left out are values
-        that fewer than `ENOUGH` entities have, or of which fewer than `ENOUGH_EXPECTED` were to be expected.
+        For each feature the value that is rarest on the other side, the rarest first. Values that fewer than `ENOUGH`
+        entities have, or fewer than `ENOUGH_EXPECTED` should have, are left out.
     """
     import numpy as np
     import pandas as pd
@@ -204,7 +203,7 @@ def measure_one_sided(
     strata, days = int(stratum.max()) + 1, int(day.max()) + 1
 
     def entities(mask: np.ndarray) -> np.ndarray:
-        """Count the entities of each stratum, by day: one of several days counts in equal parts."""
+        """Count entities by stratum and day; an entity with rows on several days counts in equal parts."""
         _, pair, rows_of_pair = np.unique(
             stratum[mask] * (entity.max() + 1) + entity[mask], return_inverse=True, return_counts=True
         )
@@ -221,7 +220,7 @@ def measure_one_sided(
         group = groups.of(inputs[feature])
         # the share of each group in each stratum
         in_earlier, in_settled, in_before, in_now = (
-            _of_total(
+            _shares(
                 np.bincount(stratum[mask] * len(groups) + group[mask], weights[mask], strata * len(groups)).reshape(
                     strata, -1
                 )
@@ -229,14 +228,14 @@ def measure_one_sided(
             for mask in (earlier, settled, before, now)
         )
         member = np.zeros((len(groups), len(groups.unions)), dtype="float32")
-        for column, (_, those, _) in enumerate(groups.unions):
-            member[those, column] = 1
+        for column, (_, numbers, _) in enumerate(groups.unions):
+            member[numbers, column] = 1
         had = np.zeros((int(entity.max()) + 1, len(groups)), dtype="float32")
         had[entity[settled], group[settled]] = 1
         has_now = np.bincount(group[now], minlength=len(groups)) @ member
         seen_of_settled = of_settled @ in_settled @ member
         expected_of_before, expected_of_settled = (
-            _in_time(by_day, stratum[mask] * days + day[mask], group[mask], weights[mask], member)
+            _expected_in_time(by_day, stratum[mask] * days + day[mask], group[mask], weights[mask], member)
             for by_day, mask in ((before_by_day, settled), (settled_by_day, before))
         )
         sides: dict[Literal["settled", "open"], tuple[np.ndarray, ...]] = {
@@ -250,7 +249,7 @@ def measure_one_sided(
             known = np.minimum(expected_now, expected_before) >= ENOUGH_EXPECTED
             for number in np.flatnonzero(known & (having[side] >= ENOUGH)):
                 name, _, any_value = groups.unions[number]
-                # entities that will never be settled end in values of their own, such as ten questions without answer
+                # entities that are never settled have values of their own, such as ten questions without an answer
                 if side == "settled" or any_value:
                     values.append(
                         OneSided(
@@ -270,20 +269,21 @@ def measure_one_sided(
     return tuple(sorted(found, key=lambda each: (each.seen, -each.expected_now, each.feature)))
 
 
-def _of_total(table: np.ndarray) -> np.ndarray:
-    """Return each row of a table as shares; 0 where it is empty."""
+def _shares(table: np.ndarray) -> np.ndarray:
+    """Return a table with each row divided by its sum; an empty row stays 0."""
     import numpy as np
 
     total = table.sum(axis=1, keepdims=True)
     return np.divide(table, total, out=np.zeros_like(table), where=total > 1e-9)
 
 
-def _in_time(
+def _expected_in_time(
     by_day: np.ndarray, cell: np.ndarray, group: np.ndarray, weights: np.ndarray, member: np.ndarray
 ) -> np.ndarray:
-    """Return how many entities of each stratum and day should have each union of groups, going by rows of others.
+    """Return how many entities should have each union of groups, going by rows of the other side: shape (n_unions,).
 
-    Those of the same stratum in the days up to that day, or in those from it on, whichever have it less often.
+    Entities of a stratum and day are compared with rows of the same stratum in the `NEAR_DAYS` up to that day, or in
+    those from that day on, whichever have the union less often.
     """
     import numpy as np
 
@@ -295,13 +295,13 @@ def _in_time(
     up_to = before_day[:, last + 1] - before_day[:, np.maximum(last + 1 - NEAR_DAYS, 0)]
     from_on = before_day[:, np.minimum(last + NEAR_DAYS, days)] - before_day[:, last]
     counted = by_day > 0
-    less = np.minimum(*(_of_total(each[counted]) @ member for each in (up_to, from_on)))
+    less = np.minimum(*(_shares(each[counted]) @ member for each in (up_to, from_on)))
     expected: np.ndarray = by_day[counted] @ less
     return expected
 
 
 def _strata(rows: pd.DataFrame, view: FeatureView) -> np.ndarray:
-    """Return for each row the number of its bands: those of the numbers by which a census is measured apart."""
+    """Return the stratum of each row, from 0: rows in the same bands of all numeric columns of bands share one."""
     import numpy as np
 
     numbers = np.zeros(len(rows), dtype="int64")

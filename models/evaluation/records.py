@@ -1,6 +1,6 @@
-"""Evaluation: what was measured of a version on its held-out rows, beside a linear model and the trivial baseline.
+"""Evaluation: the measured figures of a version, beside those of a linear model and of the trivial baseline.
 
-All its records stand in one file, for `Evaluation` is read and written as one.
+All its records are in one module, because `Evaluation` is read and written as a whole.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models.tasks.task import Task
 EVALUATION = "evaluation.json"
 
 DECIMALS = 10
-"""Figures are stored so rounded: the order of a sum, and so the number of threads, decides about later digits."""
+"""Decimals of stored figures. Later digits depend on the order of a sum, and so on the number of threads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +44,17 @@ class CalibrationBin:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How far the predictions of held-out rows agree with what came, before and after scaling.
+    """How far the predictions of held-out rows agree with actual values, before and after scaling.
 
     Attributes
     ----------
     scaling : Scaling or None
-        Fitted on out-of-fold predictions of training rows; None where there are none.
+        Fitted on out-of-fold predictions of training rows; None without such predictions.
     applied : bool
         Whether the measured and the published pipeline scale.
     reason : str
     rows : int
-        From which the scaling was learnt.
+        The number of rows that the scaling was fitted on.
     error_before, error_after : Figure
         The expected calibration error (`models.tasks.measures.calibration_error`).
     bins_before, bins_after : tuple of CalibrationBin
@@ -75,7 +75,7 @@ class Segment:
     """The held-out rows with one value of a column; figures are None where there are too few rows or one class.
 
     `primary` is the primary metric and `loss` that of the task; `predicted` and `observed` are the mean prediction and
-    the mean of what came, for a task of one outcome.
+    the mean actual value, for a task of one outcome.
     """
 
     column: str
@@ -90,13 +90,13 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Gains:
-    """What is found of an outcome by looking at the rows of its highest predictions first.
+    """The share of an outcome that is found by looking at the rows with its highest predictions first.
 
     Attributes
     ----------
     outcome : str
     found : tuple of float
-        The share of all its rows that is found after each of equal parts of the rows, from none of them to all.
+        The share found after each of `models.evaluation.held_out.GAIN_STEPS` equal parts of the rows, from 0 to 1.
     lift : dict of str to float
         By share of the rows: how many times more often the outcome occurs there than everywhere.
     """
@@ -108,7 +108,7 @@ class Gains:
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """Held-out rows by what happened (one line each) and what was predicted, in the order of `labels`."""
+    """Counts of held-out rows by actual class (line) and predicted class, in the order of `labels`."""
 
     labels: tuple[str, ...]
     rows: tuple[tuple[int, ...], ...]
@@ -116,9 +116,9 @@ class Confusion:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """What fits on samples of the training rows told (`models.evaluation.validation`).
+    """The figures of fits on samples of the training rows (`models.evaluation.validation`).
 
-    `cross_validation` is None where there is none, and `note` says why.
+    `cross_validation` is None if there is none, and `note` says why.
     """
 
     cross_validation: CrossValidation | None
@@ -130,17 +130,17 @@ class Validation:
 
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
-    """What one of several declared estimators came to on validation rows inside the training side.
+    """The result of one of several declared estimators, on validation rows inside the training side.
 
     Attributes
     ----------
     name : str
     learnt_rows, rows : int
-        Learnt from, and measured on.
+        Rows that it learnt from, and rows that it was measured on.
     loss : float
         The mean loss of the task.
     over_first, over_first_at_most : float
-        That less the loss of the first declared one, and the upper end of the 95 % interval of the difference.
+        `loss` less that of the first declared estimator, and the upper end of the 95 % interval of the difference.
     chosen : bool
     """
 
@@ -155,27 +155,27 @@ class Contestant:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsTried:
-    """What weights of the classes by the costs of errors came to on validation rows inside the training side.
+    """The result of weighting the classes by the costs of errors, on validation rows inside the training side.
 
     Attributes
     ----------
     weights : dict of str to float
-        By class, of which only the proportions count.
+        The weight of each class; only their proportions count.
     learnt_rows, rows : int
-        Learnt from, and measured on.
+        Rows that the estimator learnt from, and rows that it was measured on.
     without, with_weights : float
-        The mean cost of the errors, each row weighted by what it stands for, and both scaled as entities of the other
-        folds ask for.
+        The mean cost of the errors, each row weighted by what it stands for; both kinds of predictions are scaled by
+        the scaling of the other folds.
     costs_more, costs_more_at_most : float
-        The latter less the former, and the upper end of its 95 % interval.
+        `with_weights` less `without`, and the upper end of its 95 % interval.
     skill_lost : float
-        By how much the loss of the task is higher with weights, as a part of that of the best constant.
+        By how much the loss of the task is higher with weights, as a share of the loss of the best constant.
     off : tuple of str
-        Outcomes of which more or less is expected than happened, with weights alone.
+        Outcomes whose expected total is off with weights, and not without.
     learnt_share : float
-        Rows that were learnt from, as a share of those that the measured pipeline learns from.
+        `learnt_rows` as a share of the rows that the measured pipeline learns from.
     scaling : Scaling or None
-        What a weighted fit is scaled by, from these rows.
+        The scaling of a weighted fit, from these rows.
     applied : bool
     reason : str
     """
@@ -203,13 +203,13 @@ class ThresholdTried:
     ----------
     of_costs : float
     of_rows : float or None
-        None where there are no such rows.
+        None without such rows.
     rows : int
     saves, saves_at_least : float or None
         By how much thresholds that were chosen on other entities lower the mean cost, and the lower end of the 95 %
-        interval of that.
+        interval of this saving.
     threshold : float
-        The one that is used.
+        The threshold that is used.
     reason : str
     """
 
@@ -224,10 +224,10 @@ class ThresholdTried:
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """What a way to choose costs per row: as the predictions say, and by what happened.
+    """The cost per row of a way to choose: as the predictions let expect, and as it was.
 
-    `shares` are of the rows, by what is chosen; `over_this` is the cost less that of the first way, by which the
-    version chooses.
+    `shares` are the shares of the rows by chosen class; `over_this` is the cost less that of the first way, which is
+    the one of the version.
     """
 
     name: str
@@ -239,20 +239,20 @@ class Way:
 
 @dataclass(frozen=True, kw_only=True)
 class CostsOfErrors:
-    """What follows from declared costs of errors.
+    """The declared costs of errors, and the choices that follow from them.
 
     Attributes
     ----------
     choices : tuple of str
-        What happens and what can be chosen, in the order of `costs`.
+        The names of the classes, in the order of `costs`.
     costs : tuple of tuple of float
-        By what happens (one line each) and what is chosen.
+        A line for each class that happens, a column for each class that is chosen.
     weights : WeightsTried or None
         None where the training side has too few rows to be split once more.
     threshold : ThresholdTried or None
-        None of a task whose classes have none of their own.
+        None for a task without a threshold.
     held_out, census : tuple of Way
-        That of the version first, then each class chosen everywhere. No census where there is none.
+        The way of the version first, then each class chosen in every row. Empty without a census.
     """
 
     choices: tuple[str, ...]
@@ -265,10 +265,10 @@ class CostsOfErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class Total:
-    """What was expected of an outcome, the sum of its predictions, and what came: how often it happened, or its sum.
+    """The expected total of an outcome, the sum of its predictions, and the actual one: a count of events, or a sum.
 
     `lower` and `upper` are the 95 % interval of expected less actual, over entities. `rest` is the same without the
-    clock at which the two differ most; None where that is the last one.
+    clock at which the two differ most; None if that is the last clock.
     """
 
     outcome: str
@@ -294,7 +294,7 @@ class CensusSlice:
 
 @dataclass(frozen=True, kw_only=True)
 class BesideRule:
-    """A version and the rule beside it, on the rows of a census of which the rule says something.
+    """A version compared with the rule, on the rows of a census for which the rule has a value.
 
     Attributes
     ----------
@@ -319,7 +319,7 @@ class BesideRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Census:
-    """What was expected of all entities that were open at past clocks, beside what happened.
+    """The expected and the actual outcomes of all entities that were open at past clocks.
 
     Attributes
     ----------
@@ -328,20 +328,20 @@ class Census:
     rows, entities : int
     metrics : dict of str to Figure
     trivial_loss : float
-        Of the best constant on these rows.
+        The loss of the best constant on these rows.
     totals : tuple of Total
         One per outcome.
     value_expected, value_actual : float or None
-        The values of the entities by their probability, and of those to which the outcome happened. None where no
-        value is known, or the task has no such sum.
+        The sum of probability times value, and the sum of the values where the outcome happened. None if no value is
+        known, or the task has no such sum.
     slices : tuple of CensusSlice
         By clock, by band and by grade.
     grades : dict of str to float
         The bounds that divide these rows as declared.
     happened_to : dict of str to int
-        To how many entities each outcome happened; empty of versions of an earlier state.
+        To how many entities each outcome happened; empty for versions of an earlier state.
     beside_rule : BesideRule or None
-        None where no rule is declared, or it says nothing of any row.
+        None if no rule is declared, or it has a value for no row.
     """
 
     clocks: tuple[str, ...]
@@ -360,13 +360,13 @@ class Census:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What was measured of a version.
+    """The measured figures of a version.
 
     Attributes
     ----------
     model, version, task, primary_metric : str
     n, entities : int
-        Held-out rows, and whose they are.
+        Held-out rows, and their entities.
     metrics, linear, baseline : dict of str to float or None
         For the model, for a linear model that was fitted on `linear_rows` of the training rows, and for the trivial
         model. None where a metric is undefined.
@@ -377,7 +377,7 @@ class Evaluation:
     undefined : dict of str to str
         Why a metric is None.
     recall : dict of str to float or None
-        By outcome, where classes are told apart; None where the outcome does not occur.
+        By outcome, for a task that measures each; None if the outcome does not occur.
     classes : dict of str to dict of str to Figure
         By outcome, where a task measures each: share, precision, recall, f1, auc.
     segments : tuple of Segment
@@ -386,15 +386,15 @@ class Evaluation:
     calibration : Calibration
     validation : Validation
     census : Census or None
-        None where there is none: of versions of an earlier recipe.
+        None if none was frozen, as for versions of an earlier recipe.
     hindsight : Hindsight or None
-        None of versions of an earlier recipe.
+        None for versions of an earlier recipe.
     happened_to : dict of str to int
-        As in `Census`, of the held-out rows.
+        As in `Census`, on the held-out rows.
     contest : tuple of Contestant
-        Empty where one estimator is declared.
+        Empty if one estimator is declared.
     costs : CostsOfErrors or None
-        None where none are declared.
+        None if none are declared.
     """
 
     model: str

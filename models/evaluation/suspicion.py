@@ -1,4 +1,4 @@
-"""Suspicion: from what was measured to the features that seem to know the outcome. Pure; promotion acts on it.
+"""Suspicions: a pure function from an evaluation to the features that seem to know the outcome.
 
 A suspicion is no proof. Only somebody who knows how the source is filled can say whether a value was there at the time,
 so a version waits until a person has confirmed each suspected feature by name.
@@ -18,16 +18,16 @@ CONFIRMED_FEATURES = "LEADLINE_CONFIRMED_FEATURES"
 """The setting by which a person confirms features, as ``<model>.<feature>``."""
 
 SELDOM = 0.05
-"""Share of what is to be expected on the other side up to which a value counts as occurring on one alone. In 20
-simulated companies and a real funnel every value of every feature was seen in .34 of what was expected or more."""
+"""A value is one-sided if at most this share of the entities has it that should have it on the other side. In 20
+simulated companies and a real funnel this share was .34 or more for every value of every feature."""
 
 MAX_AUC = 0.99
-"""Area under the curve from which on a model is too good, whatever its skill. It says little by itself, for it rises
-where outcomes are rare: of what is won within three days an honest model reached .975 (2,500 simulated ones, seed 2),
-and one that knew the price of each deal reached .972 over 90 days."""
+"""A model with a larger area under the ROC curve is too good, whatever its skill. The bound is high, because the area
+rises where outcomes are rare: for wins within three days an honest model reached .975 (2,500 simulated leads, seed 2),
+while a model that knew the price of each deal reached .972 over 90 days."""
 
 LEANS = 0.5
-"""Share of the largest importance from which on a feature is named beside the one on which a model leans most."""
+"""A feature with at least this share of the largest importance is named beside the most important one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,10 @@ class Suspicion:
     ----------
     feature : str
     kind : str
-        ``one_sided``, ``alone`` or ``model``: by which measure.
+        The measure that found it: ``one_sided``, ``alone`` or ``model``.
     figures : str
-        What was measured, in words that go on after the name of the feature; of kind ``model`` the figures of the
-        whole model, which leans on the feature.
+        The figures, in words that go on after the name of the feature; for ``model`` those of the whole model, which
+        leans on the feature.
     """
 
     feature: str
@@ -50,19 +50,19 @@ class Suspicion:
 
 
 def sentences(suspected: Sequence[Suspicion]) -> list[str]:
-    """Say what is suspected: each feature with its figures, a model that is too good once with all its features."""
+    """Return a sentence on each suspected feature, and one on a whole model that is too good and its features."""
     leans = [each for each in suspected if each.kind == "model"]
-    said = [f"{each.feature} {each.figures}" for each in suspected if each.kind != "model"]
+    found = [f"{each.feature} {each.figures}" for each in suspected if each.kind != "model"]
     if leans:
-        on = " and ".join(each.feature for each in leans)
-        said.append(f"the whole model is too good: {leans[0].figures}; it leans most on {on}")
-    return said
+        names = " and ".join(each.feature for each in leans)
+        found.append(f"the whole model is too good: {leans[0].figures}; it leans most on {names}")
+    return found
 
 
 def suspicions(declaration: ModelDeclaration, evaluation: Evaluation) -> tuple[Suspicion, ...]:
     """Name the features that seem to know the outcome, each with its figures.
 
-    Where the model as a whole is too good and no feature stands out, the features on which it leans most are named.
+    If the model as a whole is too good and no feature stands out, these are the features on which it leans most.
     """
     if evaluation.hindsight is None:
         return ()
@@ -111,7 +111,7 @@ def why_suspected(model: str, suspected: Sequence[Suspicion]) -> str:
 
 
 def unknown_confirmations(model: str, confirmed: Iterable[str], features: Mapping[str, object]) -> str | None:
-    """Say which confirmed names are no features of a model, and what to do; None where all are."""
+    """Return which confirmed names are no features of a model, and what to do; None if all are features."""
     unknown = [name for name in confirmed if name not in features]
     if not unknown:
         return None
@@ -140,8 +140,8 @@ def _one_sided(value: OneSided, entities: str) -> str:
 
 
 def _too_good(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
-    """Return the figures of a model that no honest source allows, beyond chance, or nothing."""
-    said, entities = [], declaration.feature_view.entity.plural
+    """Return the figures of a model that are too good for an honest source, beyond chance; empty if none are."""
+    found, entities = [], declaration.feature_view.entity.plural
     for each in quality(evaluation):
         if each.happened is not None and each.happened < ENOUGH_HAPPENED:
             continue
@@ -152,16 +152,16 @@ def _too_good(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
             if figure.value is not None and figure.lower is not None and figure.lower > bound:
                 counted = len(declaration.outcomes) == 1 and each.happened is not None
                 counts = f" with {each.happened:,} {entities} to which it happened" if counted else ""
-                said.append(
+                found.append(
                     f"{name} of {figure.value:.{digits}f} on {each.where}{counts} (beyond chance at least "
                     f"{figure.lower:.{digits}f}, at most {bound:g} is believed)"
                 )
-    return " and ".join(said)
+    return " and ".join(found)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """How good a model is on some rows, and to how many entities other than the commonest happened; None: unknown."""
+    """How good a model is on some rows; `happened` counts entities of all but the commonest outcome, None: unknown."""
 
     where: str
     skill: Figure

@@ -1,8 +1,8 @@
-"""Validation: what fits on samples of the training rows tell of a model. Every sample is stated beside its figures.
+"""Validation: figures of a model from fits on samples of the training rows, each with the size of its sample.
 
-Cross-validation says how much a figure depends on the entities that happened to be there, its out-of-fold predictions
-whether probabilities are to be trusted, the learning curve whether more data would help, and shuffled features what the
-model looks at.
+Cross-validation says how much a figure depends on the sampled entities, and its out-of-fold predictions whether
+probabilities can be trusted. The learning curve says whether more data would help. Shuffled features say which of them
+the model uses.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Observed:
         A model input.
     label : Series of shape (n_rows,)
     weights : ndarray of float, shape (n_rows,)
-        Of the rows in learning; measures over decision points are unweighted.
+        The weight of each row in learning; metrics do not use it.
     stands_for : ndarray of float, shape (n_rows,)
         How much of a census each row stands for (`models.learning.splitting.row_weights`); a scaling is fitted by it.
     entities : ndarray of int, shape (n_rows,)
@@ -72,7 +72,7 @@ class Observed:
         )
 
     def predicted(self, predicted: np.ndarray, task: Task) -> Predictions:
-        """Set predictions of the rows beside what came of them."""
+        """Return predictions of the rows, with their actual labels."""
         return Predictions(task=task, truth=task.truth(self.label), predicted=predicted, group=self.entities)
 
 
@@ -118,10 +118,10 @@ class Importance:
 
 
 def some_rows(rows: int, limit: int, seed: int) -> np.ndarray:
-    """Choose at most so many rows at random, of nearly every entity a few.
+    """Choose at most `limit` rows at random: a few of nearly every entity.
 
-    Rows of one entity are much alike, so a few of each of many tell far more than all of a few: a model that learns
-    from such a sample is nearer to the one that learns from all rows.
+    Rows of one entity are much alike, so a few rows of many entities tell more than all rows of a few entities, and a
+    model of such a sample is nearer to the model of all rows.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def some_entities(entities: np.ndarray, share: float, seed: int) -> np.ndarray:
     Returns
     -------
     ndarray of bool, shape (n_rows,)
-        A smaller share chooses a part of what a larger one chooses.
+        The entities of a smaller share are among those of a larger one.
     """
     count = int(entities.max()) + 1
     return some_rows(count, max(1, int(share * count)), seed)[entities]
@@ -154,8 +154,8 @@ def cross_validate(
     Returns
     -------
     tuple of (CrossValidation, Predictions, ndarray of int, ndarray of float)
-        The figures, and the out-of-fold predictions with the fold of each row and what it stands for; or, as text, why
-        there are none.
+        The figures, the out-of-fold predictions, the fold of each row and what it stands for; or, as text, why there
+        are none.
     """
     import numpy as np
     from sklearn.model_selection import GroupKFold
@@ -207,7 +207,7 @@ def learning_curve(
     declaration : ModelDeclaration
     train, test : Observed
     measured : Predictions
-        Of `test`, by the model that learnt from all of `train`.
+        Predictions of `test` by the model that learnt from all of `train`.
     """
     import numpy as np
 
@@ -225,9 +225,9 @@ def learning_curve(
 
 
 def importance(pipeline: Pipeline, observed: Observed, task: Task, seed: int) -> tuple[tuple[Importance, ...], int]:
-    """Shuffle each feature among held-out rows, and measure what that costs [1]_.
+    """Shuffle each feature among held-out rows, and measure the rise of the loss [1]_.
 
-    Features that say the same cover for each other, so that each of them looks less important than what they say.
+    Features that say the same stand in for each other, so each of them looks less important than their information is.
 
     Returns
     -------
@@ -253,7 +253,7 @@ def importance(pipeline: Pipeline, observed: Observed, task: Task, seed: int) ->
         Importance(feature=name, rise=_loss(sample, predicted, task) - undisturbed)
         for name, predicted in zip(names, predict_each(pipeline, shuffled, task), strict=True)
     ]
-    # equal rises, those of features that the model does not use above all, by name
+    # equal rises (0 for every feature that the model does not use) are ordered by name
     ranked = sorted(rises, key=lambda each: (-each.rise, each.feature))
     return tuple(ranked), len(sample)
 

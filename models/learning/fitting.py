@@ -22,13 +22,13 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 FEW_ROWS = 10_000
-"""Up to here one thread fitted boosted trees as fast as four idle ones did (40 columns), and predicted within 6 ms."""
+"""Up to so many rows one thread fits boosted trees as fast as four idle ones (40 columns) and predicts within 6 ms."""
 
 ROWS_WORTH_A_PROCESS = 5_000
-"""Up to here a fit takes less time than a process takes to start."""
+"""Up to so many rows, a fit takes less time than the start of a process."""
 
 ROWS_AT_A_TIME = 50_000
-"""Rows at which small frames are predicted together; with a hundred features that is some forty megabytes."""
+"""Rows of small frames that are collected for one prediction; with a hundred features they take some 40 MB."""
 
 
 def fit(
@@ -48,7 +48,7 @@ def fit(
     label : Series of shape (n_rows,)
     sample_weight : ndarray of shape (n_rows,)
     cores : int, optional
-        By default those that are free, or one where more gain nothing.
+        By default all free ones, or one for few rows.
 
     Raises
     ------
@@ -65,10 +65,10 @@ def fit(
             horizon_matters=False,
         )
     pipeline = build_pipeline(declaration)
-    learns = learner(pipeline.named_steps["estimator"])
-    if splits_on_categories(learns):
+    inner = learner(pipeline.named_steps["estimator"])
+    if splits_on_categories(inner):
         # the categories are the first columns
-        learns.set_params(categorical_features=list(range(len(categories))))
+        inner.set_params(categorical_features=list(range(len(categories))))
     with threads(cores or (1 if len(features) <= FEW_ROWS else free_cores())):
         return pipeline.fit(features, label, estimator__sample_weight=sample_weight)
 
@@ -84,7 +84,7 @@ def predict(pipeline: Pipeline, features: pd.DataFrame, task: Task, *, cores: in
         A model input.
     task : Task
     cores : int, optional
-        By default all, or one where more gain nothing.
+        By default all, or one for few rows.
 
     Returns
     -------
@@ -99,33 +99,33 @@ def predict(pipeline: Pipeline, features: pd.DataFrame, task: Task, *, cores: in
 
 
 def predict_each(pipeline: Pipeline, frames: Iterable[pd.DataFrame], task: Task) -> Iterator[np.ndarray]:
-    """Predict many small frames, as `predict` would one by one, in few predictions of many rows.
+    """Predict many small frames in a few large batches, and yield what `predict` would return for each frame.
 
     A prediction of few rows is mostly overhead, and uses one thread.
     """
     import numpy as np
     import pandas as pd
 
-    waiting: list[pd.DataFrame] = []
+    batch: list[pd.DataFrame] = []
 
-    def together() -> list[np.ndarray]:
-        ends = np.cumsum([len(frame) for frame in waiting])[:-1]
-        return np.split(predict(pipeline, pd.concat(waiting), task), ends)
+    def predicted_batch() -> list[np.ndarray]:
+        ends = np.cumsum([len(frame) for frame in batch])[:-1]
+        return np.split(predict(pipeline, pd.concat(batch), task), ends)
 
     for frame in frames:
-        waiting.append(frame)
-        if sum(map(len, waiting)) >= ROWS_AT_A_TIME:
-            yield from together()
-            waiting.clear()
-    if waiting:
-        yield from together()
+        batch.append(frame)
+        if sum(map(len, batch)) >= ROWS_AT_A_TIME:
+            yield from predicted_batch()
+            batch.clear()
+    if batch:
+        yield from predicted_batch()
 
 
 def side_by_side(work: Callable[[Piece], Result], pieces: Iterable[Piece], *, rows: int) -> list[Result]:
-    """Do pieces of work side by side, each on one core of its own: fits too small for several cores to share.
+    """Do pieces of work in parallel, each on one core: for fits that are too small to share cores.
 
-    They run in processes, for boosted trees hold Python's lock most of the time: in four threads five small fits took
-    longer than one after another. A process takes two seconds to start and is kept for the next work.
+    The pieces run in processes, because boosted trees hold Python's lock most of the time: five small fits took longer
+    in four threads than one after another. A process takes two seconds to start and is kept for the next call.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def side_by_side(work: Callable[[Piece], Result], pieces: Iterable[Piece], *, ro
         Calls `fit` and `predict` with one core.
     pieces : iterable
     rows : int
-        That a piece learns from, about: few rows are not worth a process.
+        About how many rows a piece learns from: few rows are not worth a process.
     """
     import joblib
 
@@ -142,17 +142,17 @@ def side_by_side(work: Callable[[Piece], Result], pieces: Iterable[Piece], *, ro
 
 
 def threads(count: int) -> AbstractContextManager[object]:
-    """Bound the native threads of the libraries; what is learnt does not depend on their number."""
+    """Limit the native threads of the libraries; the result of a fit does not depend on their number."""
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(count)
 
 
 def free_cores() -> int:
-    """Return how many of the cores that this process may use nobody is using now, measured over a fifth of a second.
+    """Return how many cores of this process are idle, measured over a fifth of a second; at least 1.
 
-    OpenMP threads wait for each other at barriers. With more threads than free cores that costs many times more than
-    the work itself.
+    OpenMP threads wait for each other at barriers. With more threads than free cores this waiting takes many times
+    longer than the work itself.
     """
     import psutil
 

@@ -21,7 +21,7 @@ class ObservationError(ValueError):
 
 
 def feature_kind(column: pd.Series) -> Kind:
-    """Tell whether a column is learnt from as a number (also: decimal, boolean) or as a category.
+    """Return whether models learn from a column as a number (also: decimal, boolean) or as a category.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def feature_kind(column: pd.Series) -> Kind:
     found = pd.api.types.infer_dtype(column, skipna=True)
     if found in _NUMBERS:
         return "number"
-    # an all-null column of objects carries nothing to learn, and as text it can be cast whatever it holds later
+    # a column of nulls has nothing to learn from; as text it can be cast whatever it holds later
     if found in ("string", "empty", "categorical"):
         return "text"
     raise ObservationError(
@@ -51,7 +51,7 @@ def feature_kinds(frame: pd.DataFrame, not_features: frozenset[str]) -> dict[str
 
 
 def model_input(frame: pd.DataFrame, features: Mapping[str, Kind]) -> pd.DataFrame:
-    """Cast the features of a frame to what every pipeline receives, in training and in scoring.
+    """Cast the features of a frame to the types that every pipeline receives, in training and in scoring.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def check_observations(frame: pd.DataFrame, key: str, *, times: Sequence[str] = 
     Raises
     ------
     ObservationError
-        Naming what is missing, null, doubled or not in UTC.
+        The message names what is missing, null, doubled or not in UTC.
     """
     import pandas as pd
 
@@ -119,10 +119,10 @@ def check_observations(frame: pd.DataFrame, key: str, *, times: Sequence[str] = 
             raise ObservationError(
                 f"column {name!r}: expected times with the zone UTC, found {dtype}; convert them with tz_convert('UTC')"
             )
-    doubled = frame.duplicated([key, AS_OF])
-    if doubled.any():
-        first = frame.loc[doubled, [key, AS_OF]].iloc[0].tolist()
+    duplicated = frame.duplicated([key, AS_OF])
+    if duplicated.any():
+        first = frame.loc[duplicated, [key, AS_OF]].iloc[0].tolist()
         raise ObservationError(
-            f"expected one row per ({key}, {AS_OF}), found {int(doubled.sum())} doubled rows, the first at "
+            f"expected one row per ({key}, {AS_OF}), found {int(duplicated.sum())} doubled rows, the first at "
             f"{first}; look for a join that fans out"
         )

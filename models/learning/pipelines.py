@@ -34,19 +34,19 @@ def build_pipeline(declaration: ModelDeclaration) -> Pipeline:
     from models.pickled.estimators import QuantileClipper, learner
 
     estimator = declaration.estimator()
-    learns = learner(estimator)
+    inner = learner(estimator)
     columns = _columns(
-        _categories() if splits_on_categories(learns) else _indicators(),
-        QuantileClipper(levels=learns.get_params(deep=False).get("max_bins")),
+        _categories() if splits_on_categories(inner) else _indicators(),
+        QuantileClipper(levels=inner.get_params(deep=False).get("max_bins")),
     )
     return _seeded(Pipeline([("columns", columns), ("estimator", estimator)]), declaration.seed)
 
 
 def build_linear_pipeline(declaration: ModelDeclaration) -> Pipeline:
-    """Build the unfitted linear model that stands beside every model.
+    """Build the unfitted linear model with which every model is compared.
 
-    Text becomes indicator columns; numbers are clipped, filled with their median beside an indicator of what was
-    missing, and scaled.
+    Text becomes indicator columns; numbers are clipped, filled with their median (an indicator column says where), and
+    scaled.
     """
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline, make_pipeline
@@ -78,7 +78,7 @@ def _indicators() -> OneHotEncoder:
 def _categories() -> OrdinalEncoder:
     from sklearn.preprocessing import OrdinalEncoder
 
-    # an unknown category is like a missing one: trees learn from what is there where those belong
+    # an unknown category counts as missing: trees learn on which side of a split missing values belong
     return OrdinalEncoder(
         handle_unknown="use_encoded_value",
         unknown_value=float("nan"),
@@ -88,7 +88,7 @@ def _categories() -> OrdinalEncoder:
 
 
 def splits_on_categories(estimator: BaseEstimator) -> bool:
-    """Say whether an estimator takes categories as they are."""
+    """Return whether an estimator takes categories as they are."""
     return "categorical_features" in estimator.get_params(deep=False)
 
 
@@ -112,9 +112,9 @@ def fingerprint(declaration: ModelDeclaration) -> str:
         If a parameter of the estimator has no stable representation (a lambda, for example).
     """
     parameters = _parameters(declaration)
-    others = {name: _parameters(replace(declaration, estimator=each)) for name, each in declaration.estimators.items()}
+    further = {name: _parameters(replace(declaration, estimator=each)) for name, each in declaration.estimators.items()}
     unstable = sorted(
-        {name for each in (parameters, *others.values()) for name, value in each.items() if " at 0x" in value}
+        {name for each in (parameters, *further.values()) for name, value in each.items() if " at 0x" in value}
     )
     if unstable:
         raise DeclarationError(
@@ -143,8 +143,8 @@ def fingerprint(declaration: ModelDeclaration) -> str:
         "grades": dict(declaration.grades),
         "seed": declaration.seed,
         "pipeline": parameters,
-        # a declaration of one estimator, of all observations and of no costs has the fingerprint that it always had
-        **({"estimators": others} if others else {}),
+        # younger fields enter only if they are declared, so that older declarations keep their fingerprints
+        **({"estimators": further} if further else {}),
         **({"costs": declaration.task.costs.matrix(declaration.outcomes).tolist()} if declaration.task.costs else {}),
         **({"scope": declaration.scope} if declaration.scope else {}),
         **({"rule": declaration.rule} if declaration.rule else {}),

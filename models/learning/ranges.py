@@ -1,7 +1,7 @@
-"""Ranges: what training has seen of the features that place an entity, and whether a row to be scored lies outside.
+"""Ranges: which values of some features training has seen, and whether a row to be scored lies outside of them.
 
-A model says something for every row. Where training has seen nothing like it, trees repeat what they learnt of the
-nearest rows, and nothing measured says whether that holds.
+A model predicts something for every row. For a row unlike any training row, trees repeat the prediction of the nearest
+rows, and no measured figure says whether it is right.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST, LEAST_SHARE, ENOUGH = 2, 0.02, 20
-"""Entities that must reach a value for it to count as seen: a share of them, within two bounds."""
+"""A value counts as seen if enough entities reach it: `LEAST_SHARE` of all, at least `FEWEST` and at most `ENOUGH`."""
 
 RARE_SHARE = 0.1
-"""Share of the entities from which on values that few entities each have had count all: as many of the held-out
-entities have such a value, so what was measured holds for them."""
+"""If this share of the entities has rare values, each of which few entities have, all values count as seen: about as
+many held-out entities have rare values, so that the measured figures hold for them."""
 
 Range = dict[str, Any]
-"""Of a number ``{"lower", "upper", "missing"}``, of a text ``{"values"}``, as JSON keeps it."""
+"""As stored in JSON: ``{"lower", "upper", "missing"}`` of a number, ``{"values"}`` of a text."""
 
 
 def learnt_ranges(
     features: pd.DataFrame, entities: np.ndarray, names: tuple[str, ...], weight: RowWeight | None = None
 ) -> dict[str, Range]:
-    """Return what enough entities have shown of some features.
+    """Return the ranges of some features that enough entities have reached.
 
     Parameters
     ----------
@@ -41,17 +41,17 @@ def learnt_ranges(
     entities : ndarray of int, shape (n_rows,)
         The entity of each row.
     names : tuple of str
-        Those of them that are no features are left out.
+        The features; names that are not in `features` are left out.
     weight : RowWeight, optional
-        A row stands for as many values ahead of its own as it weighs: a silence is observed again when it has lasted
-        twice as long.
+        If it weighs rows by one of the features, a row stands for the values up to its own plus its weight: a silent
+        lead is observed again when its silence has lasted twice as long.
 
     Returns
     -------
     dict of str to Range
-        For a number the least and the largest value that enough entities reach or pass, and whether as many
-        have none; for a text the values that as many have had, those that share a category in learning, because
-        each has few rows, where as many have had one of them, and all where `RARE_SHARE` have a value of few.
+        For a number the least and the largest value that enough entities reach or pass, and whether enough have none.
+        For a text the values that enough entities have had; all values that share a category in learning, if enough
+        have had one of them; and all rare values, if `RARE_SHARE` of the entities have had one.
     """
     import numpy as np
 
@@ -64,12 +64,12 @@ def learnt_ranges(
             rare = set(rows.index[rows < FREQUENT_ROWS])
             seen = column.to_frame("value").assign(entity=entities).drop_duplicates()["value"].value_counts()
             known = set(seen.index[seen >= enough])
-            # rare values share a category in learning, which is seen where they are enough together
+            # values with few rows share a category in learning, which counts as seen if enough entities have it
             if len(np.unique(entities[column.isin(rare).to_numpy()])) >= enough:
                 known |= rare
-            few = set(seen.index[seen < enough])
-            if len(np.unique(entities[column.isin(few).to_numpy()])) >= RARE_SHARE * len(np.unique(entities)):
-                known |= few
+            rare_values = set(seen.index[seen < enough])
+            if len(np.unique(entities[column.isin(rare_values).to_numpy()])) >= RARE_SHARE * len(np.unique(entities)):
+                known |= rare_values
             ranges[name] = {"values": sorted(map(str, known))}
             continue
         reached = column + np.maximum(weight.at_least, column) if weight and weight.column == name else column
@@ -83,12 +83,12 @@ def learnt_ranges(
 
 
 def outside(features: pd.DataFrame, ranges: Mapping[str, Range]) -> list[str | None]:
-    """Say of each row in which features training has seen nothing like it, or None.
+    """Return for each row the features of which training has seen no such value, as a remark, or None.
 
     Parameters
     ----------
     features : DataFrame
-        The model input.
+        A model input.
     ranges : mapping of str to Range
         As `learnt_ranges` returns them.
     """

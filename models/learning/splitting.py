@@ -1,4 +1,4 @@
-"""The split: what a model is fitted on, what it is measured on, and what each training row weighs."""
+"""The split of a training frame into training rows and held-out rows, and the weights of training rows."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Split:
     Attributes
     ----------
     train, test : ndarray of bool, shape (n_rows,)
-        Disjoint, also by entity; rows in neither had labels that were still open at `cut`.
+        The two sides share no entity. Rows in neither have labels that had not matured at `cut`.
     cut : Timestamp
-        The moment at which the fitted model could have been made: the creation of the first held-out entity.
+        The creation of the first held-out entity: the moment at which the fitted model could have been trained.
     train_entities, test_entities : int
     """
 
@@ -36,10 +36,10 @@ class Split:
 
 
 def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
-    """Hold out the latest created entities, and train on what was known before the first of them came.
+    """Hold out the entities created last, and train on labels that had matured when the first of them was created.
 
-    Entities are ordered by creation and key. The last `test_share` of them, by count, are held out with all their
-    rows; of the others those rows train whose label had matured when the first held-out entity was created.
+    Entities are ordered by creation and key. The last `test_share` of them are held out with all their rows. Training
+    rows are those rows of the other entities whose label had matured when the first held-out entity was created.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
 
     outcomes = frame[declaration.label_column].unique()
     if len(outcomes) < 2:
-        # another horizon may help, also where nothing has succeeded: over a shorter one later observations have labels
+        # a shorter horizon may help, even if nothing has succeeded: over it, later observations have labels
         raise UntrainableError(
             f"All {len(frame)} rows with a matured label over {declaration.horizon_days} days have {outcomes[0]} as "
             f"{declaration.label_column}, so nothing tells outcomes apart. Load "
@@ -110,7 +110,7 @@ def row_weights(frame: pd.DataFrame, declaration: ModelDeclaration) -> np.ndarra
 
 
 def sample_weights(frame: pd.DataFrame, declaration: ModelDeclaration, cut: pd.Timestamp) -> np.ndarray:
-    """Weigh rows by what they stand for, and those of entities more that were known at `cut` to have succeeded since.
+    """Return the weights of rows in learning, higher for entities that were known at `cut` to have succeeded.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class TextColumns:
     """Selects the text columns of a model input.
 
-    An object rather than a function, for a repr that is the same in every process: the fingerprint is made of it.
+    This is an object and not a function, because the fingerprint contains its repr, which must not vary by process.
     """
 
     def __call__(self, frame: pd.DataFrame) -> list[str]:
@@ -27,8 +27,8 @@ class FilledNumbers:
     """Selects the numeric columns with enough values to learn from.
 
     HistGradientBoosting of scikit-learn 1.9 fails on a column without a value, also when only the 200,000 rows that
-    it draws to find its bins have none. A column with one value in `rows_per_value` rows is all but certain to have
-    one there.
+    it draws to find its bins have none. A column with one value in `rows_per_value` rows almost certainly has one among
+    them.
     """
 
     rows_per_value: int = 10_000

@@ -1,4 +1,4 @@
-"""Estimators of this project's own."""
+"""Estimators and transformers that this project defines itself."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class QuantileClipper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
     Parameters
     ----------
     lower, upper : float
-        The quantiles, of the values that are there. A bound is a value that occurs.
+        The quantiles, of the values that are not missing. Each bound is a value of the column.
     min_distinct : int
         A column with fewer distinct values is left as it is: its extremes are categories or small counts, no outliers.
     levels : int, optional
-        Values of a column with more distinct ones than this are rounded up to the nearest of so many of its quantiles,
-        at least 2. Boosted trees that split on at most that many bins then split between these, which are quantiles
-        of the unweighted rows. HistGradientBoosting of scikit-learn 1.9 would take those of the weighted rows, for
-        which it sorts each column once per bin; that took longer than growing all trees.
+        At least 2. In a column with more distinct values than this, values are rounded up to the nearest of so many
+        quantiles. Boosted trees with as many bins then split between quantiles of the unweighted rows.
+        HistGradientBoosting of scikit-learn 1.9 alone would take quantiles of the weighted rows and sort each column
+        once per bin, which took longer than growing all trees.
 
     Attributes
     ----------
@@ -69,8 +69,8 @@ class QuantileClipper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  #
         values = validate_data(self, X, dtype="float64", ensure_all_finite="allow-nan", reset=False)
         within: np.ndarray = np.clip(values, self.lower_, self.upper_)
         for column, levels in self.levels_.items():
-            there = ~np.isnan(within[:, column])
-            within[there, column] = levels[np.searchsorted(levels, within[there, column])]
+            present = ~np.isnan(within[:, column])
+            within[present, column] = levels[np.searchsorted(levels, within[present, column])]
         return within
 
     def __sklearn_tags__(self) -> Any:
@@ -122,27 +122,27 @@ def _scaled(probability: np.ndarray, scaling: Scaling) -> np.ndarray:
 
 
 class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A classifier that learns with a weight for each class, and whose probabilities are true nevertheless.
+    """A classifier that learns with a weight for each class, and corrects its probabilities for the weights.
 
-    What learns from rows of which those of class k weigh w_k sees that class w_k times as often as it occurs, and says
-    so in its probabilities q_k. Divided by the weights and made to add up to 1 they are those of the rows as they are
-    [1]_: p_k = (q_k / w_k) / Σ (q_j / w_j). That holds as far as the fit has converged to what it sees: one that is
-    regularised stays behind, which a scaling mends that was fitted on other rows.
+    An estimator for which the rows of class k weigh w_k sees that class w_k times as often as it occurs, as its
+    probabilities q_k say. Divided by the weights and normalised, they are the probabilities of the unweighted rows
+    [1]_: p_k = (q_k / w_k) / Σ (q_j / w_j). This holds as far as the fit has converged; the deviation of a regularised
+    fit is corrected by a scaling that was fitted on other rows.
 
     Parameters
     ----------
     estimator : classifier
         Unfitted; its ``fit`` takes ``sample_weight``.
     weights : dict
-        By class; only their proportions count. In learning, all rows together weigh what they weighed before, so that a
+        Weight by class; only the proportions count. The total weight of all rows stays as it was, so that a
         regularisation stays as strong.
     scaling : Scaling, optional
-        Of the probabilities without the weights.
+        The scaling of the corrected probabilities.
 
     Attributes
     ----------
     estimator_ : classifier
-        The fitted one.
+        The fitted estimator.
 
     References
     ----------
@@ -151,8 +151,8 @@ class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Notes
     -----
-    ``class_weight`` of scikit-learn's classifiers does the same to the fit, where they have it, and leaves the
-    probabilities shifted.
+    ``class_weight`` of some of scikit-learn's classifiers does the same to the fit, and leaves the probabilities
+    shifted.
     """
 
     def __init__(self, estimator: Any, weights: dict[Any, float], scaling: Scaling | None = None) -> None:
@@ -167,10 +167,10 @@ class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ClassWeighted:  # noqa: N803 (scikit-learn's interface)
         """Fit the estimator, with the weights of the rows times those of their classes."""
-        given = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype="float64")
+        row_weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype="float64")
         classes, places = np.unique(np.asarray(y), return_inverse=True)
-        weight = given * self._weights_of(classes)[places]
-        self.estimator_ = clone(self.estimator).fit(X, y, sample_weight=weight * (given.sum() / weight.sum()))
+        weight = row_weights * self._weights_of(classes)[places]
+        self.estimator_ = clone(self.estimator).fit(X, y, sample_weight=weight * (row_weights.sum() / weight.sum()))
         return self
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803 (scikit-learn's interface)
@@ -178,7 +178,7 @@ class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803 (scikit-learn's interface)
-        """Return the probabilities without the weights, scaled if there is a scaling: shape (n_rows, n_classes)."""
+        """Return the corrected probabilities, scaled if there is a scaling: shape (n_rows, n_classes)."""
         relative = self.estimator_.predict_proba(X) / self._weights_of(self.classes_)
         probability = relative / relative.sum(axis=1, keepdims=True)
         return probability if self.scaling is None else _scaled(probability, self.scaling)
@@ -196,12 +196,12 @@ class ClassWeighted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def learner(estimator: Any) -> Any:
-    """Return the estimator that learns: the one that is weighted, or the given one."""
+    """Return the inner estimator of a `ClassWeighted`, or the given estimator itself."""
     return estimator.estimator if isinstance(estimator, ClassWeighted) else estimator
 
 
 class WeightedPipeline(Pipeline):  # type: ignore[misc]
-    """A pipeline whose last step weighs rows, for estimators that cannot take missing values as they are."""
+    """A pipeline that passes row weights to its last step: for estimators that need an imputer before them."""
 
     def fit(
         self,

@@ -1,4 +1,4 @@
-"""How a stored pipeline is read, also one that names classes at places which they have left."""
+"""Reading a stored pipeline, also one that names classes by their earlier modules."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MOVED = {
     ("models.estimators", "ScaledClassifier"): "models.pickled.estimators",
     ("models.calibration", "Scaling"): "models.pickled.scaling",
 }
-"""Where the classes lie now that versions up to recipe 5 name elsewhere."""
+"""The present modules of classes that versions up to recipe 5 name by earlier ones."""
 
 _ZLIB = b"\x78"
-"""With which zlib's format begins, and no pickle."""
+"""The first byte of zlib's format, with which no pickle begins."""
 
 
 class _Unpickler(NumpyUnpickler):  # type: ignore[misc]
@@ -27,6 +27,6 @@ class _Unpickler(NumpyUnpickler):  # type: ignore[misc]
 
 
 def unpickled(content: bytes) -> Any:
-    """Return what `joblib.dump` has written, of which the caller knows that it may be run."""
+    """Load what `joblib.dump` has written. Loading runs the content, so the caller must have verified it."""
     file = io.BytesIO(content)
     return _Unpickler("", BinaryZlibFile(file) if content.startswith(_ZLIB) else file, True).load()

@@ -44,7 +44,7 @@ class Scaling:
             return scaled
         logits = self.slope * np.log(np.clip(probability, SMALLEST, 1))
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        # what cannot happen stays impossible
+        # a probability of 0 stays 0
         exponentials = np.where(probability > 0, exponentials, 0)
         return exponentials / exponentials.sum(axis=1, keepdims=True)
 

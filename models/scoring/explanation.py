@@ -17,8 +17,8 @@ def reasons(candidate: Candidate, frame: pd.DataFrame, outcome: str, top: int = 
     """Name the features that move the prediction of an outcome most.
 
     Each feature in turn is replaced by its typical value (in training: the median, missing where most values are,
-    or the most frequent category), and the effect is the prediction less the prediction so changed [1]_. Features
-    that say the same thing, such as counts in nested windows, share the credit in no particular way, and an effect
+    or the most frequent category), and the effect is the prediction less the prediction after this change [1]_.
+    Features that say the same, such as counts in nested windows, share the effect in no particular way, and an effect
     is a property of the model, not of the world.
 
     Parameters
@@ -40,8 +40,7 @@ def reasons(candidate: Candidate, frame: pd.DataFrame, outcome: str, top: int = 
     References
     ----------
     .. [1] M. Robnik-Šikonja and I. Kononenko, "Explaining classifications for individual instances", IEEE
-       Transactions on Knowledge and Data
-       Engineering 20(5), 2008.
+       Transactions on Knowledge and Data Engineering 20(5), 2008.
     """
     import numpy as np
     import pandas as pd
@@ -71,7 +70,7 @@ def reasons(candidate: Candidate, frame: pd.DataFrame, outcome: str, top: int = 
     for (column, rows, _), changed_prediction in zip(changed, predictions, strict=True):
         effects[rows, column] = predicted[rows] - changed_prediction[:, position]
     columns = [features[name].to_numpy() for name in names]
-    # names are sorted and the sort is stable, so equal effects come out by name; rounded, or noise would decide
+    # names are sorted and the sort is stable, so equal effects come by name; rounding keeps noise from deciding
     order = np.argsort(-np.abs(effects).round(9), axis=1, kind="stable")[:, :top]
     found = [
         [
@@ -86,9 +85,9 @@ def reasons(candidate: Candidate, frame: pd.DataFrame, outcome: str, top: int = 
 
 def _sentence(task: Task, name: str, value: float | str, effect: float) -> str:
     if isinstance(value, str):
-        shown = value
+        text = value
     elif value != value:
-        shown = "missing"
+        text = "missing"
     else:
-        shown = f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
-    return f"{name} = {shown} {'raises' if effect > 0 else 'lowers'} it by {task.amount(abs(effect))}"
+        text = f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
+    return f"{name} = {text} {'raises' if effect > 0 else 'lowers'} it by {task.amount(abs(effect))}"

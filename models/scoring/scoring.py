@@ -28,7 +28,7 @@ def score(
     frame : DataFrame of shape (n_rows, n_columns)
         Rows of the feature view that the candidate was trained on; columns that it did not learn from are ignored.
     entity : str
-        What the rows are about.
+        The name of the entity that the rows are about.
     bounds : mapping of str to float, optional
         The lowest prediction of each grade, from the best grade to the worst.
 
@@ -36,10 +36,10 @@ def score(
     -------
     DataFrame of shape (n_rows * n_outcomes, 13)
         model, version, entity, entity_id, as_of, target (the outcome), value (its probability, or the number that is
-        predicted), lower and upper (within which nine of ten came on held-out rows; null for probabilities), score
+        predicted), lower and upper (an interval that held nine of ten held-out rows; null for probabilities), score
         (1 to 99: a probability in per cent) and grade, which are null for other tasks, chosen (whether the declared
-        costs of errors choose this target; null without costs), and outside_training: in what a row lies where training
-        has seen (almost) nothing, or null. In the order of `frame`, the outcomes of a row together.
+        costs of errors choose this target; null without costs), and outside_training (the features of which training
+        has seen no such value, or null). In the order of `frame`, the outcomes of a row together.
 
     Raises
     ------
@@ -62,8 +62,8 @@ def score(
     value = predicted.reshape(-1)
     lower, upper = task.interval(value, candidate.manifest.get("interval"))
     chosen = task.chosen(predicted, candidate.manifest.get("choice"))
-    # versions of an earlier recipe do not say what they learnt from
-    beyond = outside(features, candidate.manifest.get("ranges", {}))
+    # versions of an earlier recipe have no ranges
+    remarks = outside(features, candidate.manifest.get("ranges", {}))
     return pd.DataFrame(
         {
             "model": pd.Series([candidate.model] * len(value), dtype=object),
@@ -78,7 +78,7 @@ def score(
             "score": pd.array(task.score(value), dtype="Int64"),
             "grade": pd.Series(grades_of(value, bounds or {}), dtype=object),
             "chosen": pd.array([None] * len(value) if chosen is None else chosen.reshape(-1), dtype="boolean"),
-            "outside_training": pd.Series(beyond, dtype=object).repeat(n).reset_index(drop=True),
+            "outside_training": pd.Series(remarks, dtype=object).repeat(n).reset_index(drop=True),
         }
     )
 
@@ -86,21 +86,21 @@ def score(
 def explained(
     champion: Candidate, rows: pd.DataFrame, entity: str, bounds: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
-    """Score entities, grade them by `bounds` and give reasons for the chosen or the highest prediction of each.
+    """Score entities, grade them by `bounds`, and give reasons for one prediction of each.
 
-    Where costs of errors choose one of several targets, that has the reasons; else the one of the highest value.
+    The reasons are given for the target that costs of errors choose, else for the target of the highest value.
 
     Returns
     -------
     DataFrame
-        That of `score`, with a column ``reasons``: text, or None for the other outcomes.
+        The result of `score` with a further column ``reasons``: text, or None for the other targets.
     """
     predictions = score(champion, rows, entity, bounds).assign(reasons=None)
     if rows.empty:
         return predictions
-    # of equal predictions the first by name, as in the marts
-    first = predictions["chosen"].fillna(False)
-    ranked = predictions.assign(chosen=first).sort_values(
+    # equal predictions are ordered by name, as in the marts
+    is_chosen = predictions["chosen"].fillna(False)
+    ranked = predictions.assign(chosen=is_chosen).sort_values(
         ["chosen", "value", "target"], ascending=[False, False, True], kind="stable"
     )
     keyed = rows.set_index(champion.key, drop=False)

@@ -26,49 +26,49 @@ class Binary(Classification):
     less_is_better = frozenset({"brier", "log_loss", "ece_10"})
     area = "auc"
     graded = True
-    predicted_is = "Predicted are the rows at least as probable as the training rows on average."
+    predicted_is = "A row counts as predicted if its probability reaches the frequency in the training rows."
     takes = ErrorCosts
 
     @property
     def classes(self) -> tuple[int | str, ...]:
-        """The positive one."""
+        """The positive class alone, 1."""
         return (1,)
 
     @property
     def labels(self) -> tuple[int | str, ...]:
-        """Whether the outcome happens."""
+        """Both classes: 0 if the outcome does not happen, and 1."""
         return (0, 1)
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Whether the outcome happens, in words."""
+        """The names of both classes, for people."""
         return f"not {self.outcomes[0]}", self.outcomes[0]
 
     @property
     def constants(self) -> tuple[str, ...]:
-        """To act on nothing, and on everything."""
+        """The names of acting on no row, and on every row."""
         return ("never act", "always act")
 
     def threshold(self) -> float | None:
-        """Return the probability from which on a missed chance is dearer than a wasted action."""
+        """Return the probability from which on not acting costs more than acting, on average."""
         wasted, missed = self.cost_matrix[[0, 1], [1, 0]]
         return float(wasted / (wasted + missed))
 
     def choice(self, threshold: float | None = None) -> Choice:
-        """Return the threshold."""
+        """Return the threshold, by default that of the costs."""
         return {"threshold": self.threshold() if threshold is None else threshold}
 
     def choose(self, predicted: np.ndarray, choice: Choice) -> np.ndarray:
-        """Return 1 where the probability is the threshold or more."""
+        """Return 1 where the probability reaches the threshold, else 0."""
         picked: np.ndarray = (predicted[:, 0] >= choice["threshold"]).astype("int64")
         return picked
 
     def chosen(self, predicted: np.ndarray, choice: Choice | None) -> np.ndarray | None:
-        """Say of each probability whether it is the threshold or more."""
+        """Return whether each probability reaches the threshold: shape (n_rows, 1)."""
         return None if choice is None else self.choose(predicted, choice)[:, None] == 1
 
     def of_all(self, predicted: np.ndarray) -> np.ndarray:
-        """Return the probability that the outcome does not happen, and that it does."""
+        """Return the probabilities of both classes: shape (n_rows, 2)."""
         import numpy as np
 
         return np.column_stack([1 - predicted[:, 0], predicted[:, 0]])
@@ -79,23 +79,23 @@ class Binary(Classification):
         return found + self._cost_problems()
 
     def cast(self, label: pd.Series) -> pd.Series:
-        """Return 0 and 1."""
+        """Return labels as the integers 0 and 1."""
         return label.astype("int64")
 
     def unknown(self, label: pd.Series) -> tuple[pd.Series, str]:
-        """Expect 0 and 1."""
+        """Return which labels are neither 0 nor 1, and what was expected."""
         return ~label.isin((0, 1)), "[0, 1]"
 
     def truth(self, label: pd.Series) -> np.ndarray:
-        """Return 1 where the outcome happened, and 0."""
+        """Return 1 where the outcome happened, else 0."""
         return label.to_numpy(dtype="int64")
 
     def named(self, truth: float) -> str:
-        """Return the label."""
+        """Return the label as text."""
         return str(int(truth))
 
     def observed_sql(self, column: str) -> str:
-        """Return 0 or 1, also of a boolean."""
+        """Return a cast to 0 or 1, as labels may be booleans."""
         return f"cast({column} as integer)"
 
     def fit_scaling(self, predictions: Predictions, weights: np.ndarray) -> Scaling | None:
@@ -108,7 +108,7 @@ class Binary(Classification):
         return Scaling(method="sigmoid", slope=float(logistic.coef_[0, 0]), intercept=float(logistic.intercept_[0]))
 
     def actual(self, truth: np.ndarray, column: int) -> np.ndarray:  # noqa: ARG002
-        """Say of each row whether the outcome happened."""
+        """Return whether the outcome happened, by row."""
         happened: np.ndarray = truth == 1
         return happened
 
@@ -118,7 +118,7 @@ class Binary(Classification):
         weights: np.ndarray,
         by_outcome: ByOutcome | None = None,  # noqa: ARG002
     ) -> dict[str, np.ndarray]:
-        """Measure ranking, calibration and what they come to."""
+        """Measure ranking, calibration, losses and the base rate."""
         p = predictions.predicted[:, 0]
         auc, average_precision = ranking(predictions.truth == 1, p, predictions.group, weights)
         return {
@@ -131,7 +131,7 @@ class Binary(Classification):
         }
 
     def confusion(self, predictions: Predictions, baseline: Sequence[float]) -> tuple[tuple[str, ...], np.ndarray]:
-        """Count the outcome as predicted where it is at least as probable as in the training rows on average."""
+        """Count rows; the outcome is predicted where its probability reaches its frequency in training."""
         import numpy as np
 
         predicted = (predictions.predicted[:, 0] >= baseline[0]).astype(int)
@@ -139,7 +139,7 @@ class Binary(Classification):
         return self.choices, counts
 
     def worth(self, predictions: Predictions, value: np.ndarray) -> tuple[float, float] | None:
-        """Return the values by their probability, and those of the entities to which it happened."""
+        """Return the sum of probability times value, and the sum of the values where the outcome happened."""
         return float(predictions.predicted[:, 0] @ value), float(predictions.truth @ value)
 
     def score(self, predicted: np.ndarray) -> list[int | None]:
@@ -148,7 +148,7 @@ class Binary(Classification):
 
         return [int(each) for each in np.clip(np.rint(100 * predicted), 1, 99)]
 
-    def _given(self, predictions: Predictions) -> np.ndarray:
+    def _probability_of_truth(self, predictions: Predictions) -> np.ndarray:
         import numpy as np
 
         p = predictions.predicted[:, 0]

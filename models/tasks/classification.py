@@ -1,4 +1,4 @@
-"""Classification: which of two or more outcomes happens, as probabilities."""
+"""Classification: the probability of each outcome."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 BINS = 10
-"""Bins of equal width in which probabilities are held to frequencies."""
+"""Number of bins of equal width in which probabilities are compared with frequencies."""
 
 EQUAL = 1e-12
-"""Expected costs that differ by less, as a part of the highest cost, are equal."""
+"""Expected costs that differ by less than this share of the highest cost count as equal."""
 
 RECALL = "recall"
 """A gate on the recall of each outcome of a multiclass task."""
@@ -28,7 +28,7 @@ RECALL = "recall"
 
 @dataclass(frozen=True)
 class Classification(Task):
-    """What classes have in common: probabilities, of which log-loss is the loss."""
+    """The common part of binary and multiclass tasks: they predict probabilities, and their loss is log-loss."""
 
     loss = "log_loss"
     loss_words = "log-loss"
@@ -38,7 +38,7 @@ class Classification(Task):
     ranking = "AUC"
     scaled = True
     takes: ClassVar[type[Costs]]
-    """The costs that can be declared."""
+    """The class of costs that can be declared."""
 
     @property
     @abstractmethod
@@ -50,27 +50,27 @@ class Classification(Task):
     @property
     @abstractmethod
     def labels(self) -> tuple[int | str, ...]:
-        """All classes, by the numbers of `truth`; each can be chosen, too."""
+        """All classes, in the order of their numbers in `truth`; each of them can be chosen."""
 
     @property
     @abstractmethod
     def choices(self) -> tuple[str, ...]:
-        """How people call them."""
+        """The names of `labels`, for people."""
 
     @property
     @abstractmethod
     def constants(self) -> tuple[str, ...]:
-        """How people call the choice of each class everywhere."""
+        """The names, for people, of choosing one class in every row, in the order of `labels`."""
 
     @property
     def cost_matrix(self) -> np.ndarray:
-        """The declared costs by the number of the class that happens and of the one that is chosen."""
+        """The declared costs: a line for each class that happens, a column for each class that is chosen."""
         if self.costs is None:
             raise ValueError(f"this {self.name} task declares no costs of errors")
         return self.costs.matrix(self.outcomes)
 
     def class_weights(self) -> dict[int | str, float]:
-        """Return what a row of each class weighs in learning by costs: what it costs to miss it [1]_, over all errors.
+        """Return the weight of a row of each class in learning by costs: the sum of the costs of its errors [1]_.
 
         References
         ----------
@@ -81,12 +81,12 @@ class Classification(Task):
 
     @abstractmethod
     def choice(self, threshold: float | None = None) -> Choice:
-        """Return how is chosen at the least expected cost, of probabilities that are true.
+        """Return the way to choose at the least expected cost, provided that the probabilities are true.
 
         Parameters
         ----------
         threshold : float, optional
-            Of a binary task, another one than that of the costs.
+            For a binary task, in place of the threshold that follows from the costs.
         """
 
     @abstractmethod
@@ -99,7 +99,7 @@ class Classification(Task):
 
     @abstractmethod
     def threshold(self) -> float | None:
-        """Return the threshold that follows from the costs; None where classes have none of their own."""
+        """Return the threshold that follows from the costs; None for a task without one."""
 
     def _cost_problems(self) -> list[str]:
         if self.costs is None:
@@ -117,7 +117,7 @@ class Classification(Task):
         """Return a regularised (multinomial) logistic regression."""
         from sklearn.linear_model import LogisticRegression
 
-        # strong enough to converge among features that nearly repeat each other
+        # regularised enough to converge although features nearly repeat each other
         return LogisticRegression(C=0.1, max_iter=500, tol=1e-3)
 
     def predict(self, pipeline: Pipeline, features: pd.DataFrame) -> np.ndarray:
@@ -140,17 +140,17 @@ class Classification(Task):
         return float(-(occurring * np.log(occurring)).sum())
 
     def losses(self, predictions: Predictions) -> np.ndarray:
-        """Return the log-loss of each row: minus the logarithm of the probability that was given to what happened."""
+        """Return the log-loss of each row: minus the logarithm of the predicted probability of the actual class."""
         import numpy as np
 
-        return -np.log(np.clip(self._given(predictions), np.finfo(np.float64).eps, 1))
+        return -np.log(np.clip(self._probability_of_truth(predictions), np.finfo(np.float64).eps, 1))
 
     @abstractmethod
-    def _given(self, predictions: Predictions) -> np.ndarray:
-        """Return the probability that was given to what happened."""
+    def _probability_of_truth(self, predictions: Predictions) -> np.ndarray:
+        """Return the predicted probability of the actual class: shape (n_rows,)."""
 
     def bins(self, predicted: np.ndarray) -> tuple[np.ndarray, Sequence[float]]:
-        """Return the bins of ten of equal width."""
+        """Return the bin of each probability among ten of equal width, and the bounds of the bins."""
         import numpy as np
 
         numbers = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
@@ -171,7 +171,7 @@ class Classification(Task):
         }
 
     def spread(self, predicted: np.ndarray) -> np.ndarray:
-        """Return that of an event of this probability."""
+        """Return the standard deviation of an event with this probability."""
         import numpy as np
 
         deviation: np.ndarray = np.sqrt(np.clip(predicted * (1 - predicted), 0, None))
@@ -180,7 +180,7 @@ class Classification(Task):
     def alone(
         self, mean: np.ndarray, group: np.ndarray, actual: np.ndarray, weights: np.ndarray
     ) -> tuple[float, float | None]:
-        """Measure the rates of groups by log-loss and by the area under the ROC curve."""
+        """Measure predictions by the rate of the group with log-loss and the area under the ROC curve."""
         import numpy as np
 
         positive = np.bincount(group, weights * actual, len(mean))
@@ -195,15 +195,15 @@ class Classification(Task):
         return float(1 - loss / trivial), float(area)
 
     def tells(self, actual: np.ndarray, entities: np.ndarray, *, rows: int, happened: int) -> bool:
-        """Say whether the outcome has enough rows and entities, and does not happen everywhere."""
+        """Return whether the outcome has enough rows and entities, and does not happen everywhere."""
         return rows <= actual.sum() < len(actual) and len(set(entities[actual])) >= happened
 
     def smallest_effect(self, baseline: Sequence[float], outcome: str) -> float:  # noqa: ARG002
-        """Return half a percentage point: below it an effect would read as 0.00 or 0.01."""
+        """Return half a percentage point: `amount` would show a smaller effect as 0.00."""
         return 0.005
 
     def amount(self, effect: float) -> str:
-        """Return an effect in parts of 1."""
+        """Return an effect on a probability with two decimals."""
         return f"{effect:.2f}"
 
     def rank_quality(self, actual: np.ndarray, predicted: np.ndarray) -> float | None:

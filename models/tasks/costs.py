@@ -1,4 +1,4 @@
-"""What errors cost, as a declaration of a classification says it."""
+"""Costs of errors, as the declaration of a classification task states them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 
 class Costs(ABC):
-    """What errors cost, in any unit: only their proportions count."""
+    """Costs of errors, in any unit: only their proportions count."""
 
     @abstractmethod
     def problems(self, outcomes: Sequence[str]) -> list[str]:
-        """Say what is wrong with the costs of a task with these outcomes."""
+        """Return what is wrong with the costs for a task with these outcomes."""
 
     @abstractmethod
     def matrix(self, outcomes: Sequence[str]) -> np.ndarray:
-        """Return the costs by what happens (one line each) and what is chosen: shape (n_choices, n_choices)."""
+        """Return the costs: a line for each class that happens, a column for each that is chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorCosts(Costs):
-    """What the two errors of a binary task cost.
+    """The costs of the two errors of a binary task.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class ErrorCosts(Costs):
         ]
 
     def matrix(self, outcomes: Sequence[str]) -> np.ndarray:  # noqa: ARG002
-        """Return the costs by whether the outcome happens and whether it is acted on."""
+        """Return the costs: lines by whether the outcome happens, columns by whether it is acted on."""
         import numpy as np
 
         return np.array([[0, self.false_positive], [self.false_negative, 0]], dtype="float64")
@@ -57,12 +57,12 @@ class ErrorCosts(Costs):
 
 @dataclass(frozen=True)
 class CostMatrix(Costs):
-    """What each error of a multiclass task costs.
+    """The cost of each error of a multiclass task.
 
     Parameters
     ----------
     costs : mapping of str to mapping of str to float
-        By the outcome that happens and the one that is chosen. What is right costs 0, and may be left out.
+        Cost by the outcome that happens and the outcome that is chosen. A right choice costs 0 and may be left out.
     """
 
     costs: Mapping[str, Mapping[str, float]]
@@ -86,7 +86,7 @@ class CostMatrix(Costs):
                 ("name outcomes that the task does not have:", unknown),
                 ("are missing for", missing),
                 ("must be numbers of 0 or more, found", wrong),
-                ("of what is right must be 0, found", right),
+                ("of right choices must be 0, found", right),
             )
             if names
         ]
@@ -102,7 +102,7 @@ class CostMatrix(Costs):
         return found
 
     def matrix(self, outcomes: Sequence[str]) -> np.ndarray:
-        """Return the costs by the outcome that happens and the one that is chosen, in the order of the outcomes."""
+        """Return the costs: lines by the outcome that happens, columns by the chosen one."""
         import numpy as np
 
         return np.array(

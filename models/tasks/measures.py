@@ -29,8 +29,8 @@ def resampled(groups: int, resamples: int, seed: int) -> np.ndarray:
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(groups, size=(resamples, groups)) + groups * np.arange(resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=resamples * groups).reshape(resamples, groups).astype("float64")
+    draws = rng.integers(groups, size=(resamples, groups)) + groups * np.arange(resamples)[:, None]
+    return np.bincount(draws.ravel(), minlength=resamples * groups).reshape(resamples, groups).astype("float64")
 
 
 def once(groups: int) -> np.ndarray:
@@ -41,7 +41,7 @@ def once(groups: int) -> np.ndarray:
 
 
 def totals(predictions: Predictions, weights: np.ndarray, figures: np.ndarray) -> np.ndarray:
-    """Sum figures of the rows, shape (n_rows, k), under each weighting: first by entity, so that rows count once."""
+    """Sum figures of rows, shape (n_rows, k), under each weighting of the entities: shape (n_weightings, k)."""
     import numpy as np
 
     by_group = np.column_stack(
@@ -60,9 +60,9 @@ def means(predictions: Predictions, figure: np.ndarray, weights: np.ndarray) -> 
 
 
 def calibration_error(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
-    """Measure the mean distance of predictions from what came, by the bins of the task.
+    """Measure the mean distance between predictions and actual values, by the bins of the task.
 
-    Weighted by rows, and the mean over the outcomes [1]_.
+    Bins are weighted by their rows, and the result is the mean over the outcomes [1]_.
 
     Returns
     -------
@@ -79,8 +79,8 @@ def calibration_error(predictions: Predictions, weights: np.ndarray) -> np.ndarr
     for number in range(len(predictions.outcomes)):
         p = predictions.predicted[:, number]
         inside, bounds = predictions.task.bins(p)
-        shown = inside[:, None] == np.arange(len(bounds) - 1)
-        distance = totals(predictions, weights, shown * (p - predictions.actual(number))[:, None])
+        member = inside[:, None] == np.arange(len(bounds) - 1)
+        distance = totals(predictions, weights, member * (p - predictions.actual(number))[:, None])
         errors.append(np.abs(distance).sum(axis=1))
     n = totals(predictions, weights, np.ones((len(predictions), 1)))[:, 0]
     return np.mean(errors, axis=0) / n
@@ -107,7 +107,7 @@ def ranking(
         everything = np.add.reduceat(row_weights, starts, axis=1)
         positive_so_far, so_far = positive.cumsum(axis=1), everything.cumsum(axis=1)
         total, n = positive_so_far[:, -1], so_far[:, -1]
-        # of the rows at each step, those of positives that rank above: all before it, and half of the step itself
+        # positives that rank above a row of a step: all of earlier steps, and half of those in the same step
         above = positive_so_far - positive / 2
         with np.errstate(invalid="ignore", divide="ignore"):
             areas.append(((everything - positive) * above).sum(axis=1) / (total * (n - total)))

@@ -25,7 +25,7 @@ class Multiclass(Classification):
     metrics = ("accuracy", "weighted_f1", "macro_f1", "macro_auc", "log_loss")
     less_is_better = frozenset({"log_loss"})
     area = "macro_auc"
-    predicted_is = "Predicted is the most probable class."
+    predicted_is = "The most probable class counts as predicted."
     by_outcome_gates = (RECALL,)
     takes = CostMatrix
 
@@ -46,36 +46,36 @@ class Multiclass(Classification):
 
     @property
     def constants(self) -> tuple[str, ...]:
-        """To choose the same outcome everywhere."""
+        """The names of choosing one outcome in every row."""
         return tuple(f"always {name}" for name in self.outcomes)
 
     def threshold(self) -> float | None:
-        """Return None: what is chosen depends on all probabilities of a row."""
+        """Return None: the choice depends on all probabilities of a row."""
         return None
 
     def choice(self, threshold: float | None = None) -> Choice:  # noqa: ARG002
-        """Return the costs."""
+        """Return the costs, from which `choose` works."""
         return {"costs": self.cost_matrix.tolist()}
 
     def choose(self, predicted: np.ndarray, choice: Choice) -> np.ndarray:
-        """Return the outcome of the least expected cost; of equal ones the first declared."""
+        """Return the number of the outcome with the least expected cost; if costs are equal, the first declared."""
         import numpy as np
 
         costs = np.array(choice["costs"])
         # term by term: a product of matrices may round equal sums differently from row to row
         expected = sum(predicted[:, [number]] * line for number, line in enumerate(costs))
-        # what differs by rounding alone is equal
-        near: np.ndarray = expected <= expected.min(axis=1, keepdims=True) + EQUAL * costs.max()
-        return near.argmax(axis=1)
+        # costs that differ only by rounding are equal
+        is_cheapest: np.ndarray = expected <= expected.min(axis=1, keepdims=True) + EQUAL * costs.max()
+        return is_cheapest.argmax(axis=1)
 
     def chosen(self, predicted: np.ndarray, choice: Choice | None) -> np.ndarray | None:
-        """Say of each outcome of a row whether it is the chosen one."""
+        """Return whether each outcome is the chosen one of its row: shape (n_rows, n_outcomes)."""
         import numpy as np
 
         return None if choice is None else self.choose(predicted, choice)[:, None] == np.arange(len(self.outcomes))
 
     def of_all(self, predicted: np.ndarray) -> np.ndarray:
-        """Return them as they are."""
+        """Return the predictions unchanged."""
         return predicted
 
     def problems(self) -> list[str]:
@@ -88,15 +88,15 @@ class Multiclass(Classification):
         return found + self._cost_problems()
 
     def cast(self, label: pd.Series) -> pd.Series:
-        """Return texts."""
+        """Return labels as texts."""
         return label.astype(str)
 
     def unknown(self, label: pd.Series) -> tuple[pd.Series, str]:
-        """Expect the declared outcomes."""
+        """Return which labels are no declared outcome, and what was expected."""
         return ~label.isin(self.outcomes), str(list(self.outcomes))
 
     def truth(self, label: pd.Series) -> np.ndarray:
-        """Return the position among the outcomes."""
+        """Return the position of each label among the outcomes."""
         return label.map({name: number for number, name in enumerate(self.outcomes)}).to_numpy(dtype="int64")
 
     def named(self, truth: float) -> str:
@@ -121,7 +121,7 @@ class Multiclass(Classification):
         return Scaling(method="temperature", slope=float(np.exp(found.x)), intercept=0.0)
 
     def actual(self, truth: np.ndarray, column: int) -> np.ndarray:
-        """Say of each row whether the outcome happened."""
+        """Return whether the outcome of a column happened, by row."""
         happened: np.ndarray = truth == column
         return happened
 
@@ -142,9 +142,9 @@ class Multiclass(Classification):
         measured = {}
         n = totals(predictions, weights, np.ones((len(predictions), 1)))[:, 0]
         for number, outcome in enumerate(self.outcomes):
-            happened, named = predictions.actual(number), chosen == number
+            happened, is_predicted = predictions.actual(number), chosen == number
             hits, occurring, predicted = totals(
-                predictions, weights, np.column_stack([happened & named, happened, named])
+                predictions, weights, np.column_stack([happened & is_predicted, happened, is_predicted])
             ).T
             with np.errstate(invalid="ignore", divide="ignore"):
                 measured[outcome] = {
@@ -159,18 +159,18 @@ class Multiclass(Classification):
     def measure(
         self, predictions: Predictions, weights: np.ndarray, by_outcome: ByOutcome | None = None
     ) -> dict[str, np.ndarray]:
-        """Measure the choice of the most probable outcome, and the means over the outcomes."""
+        """Measure the most probable outcome as the prediction, and means over the outcomes."""
         import numpy as np
 
         each_outcome = self.by_outcome(predictions, weights) if by_outcome is None else by_outcome
         shares, f1, areas = (
             np.array([each[name] for each in each_outcome.values()]) for name in ("share", "f1", "auc")
         )
-        # the means are over the outcomes that occur or, for F1, are named; one on one side only has no area
+        # means are over outcomes that occur or, for F1, are predicted; an outcome of no row or every row has no area
         chosen = predictions.predicted.argmax(axis=1)
-        named = totals(predictions, weights, chosen[:, None] == np.arange(len(self.outcomes))).T > 0
+        is_predicted = totals(predictions, weights, chosen[:, None] == np.arange(len(self.outcomes))).T > 0
         f1 = np.nan_to_num(f1)
-        counted = (shares > 0) | named
+        counted = (shares > 0) | is_predicted
         defined = ~np.isnan(areas)
         with np.errstate(invalid="ignore", divide="ignore"):
             return {
@@ -182,15 +182,15 @@ class Multiclass(Classification):
             }
 
     def confusion(self, predictions: Predictions, baseline: Sequence[float]) -> tuple[tuple[str, ...], np.ndarray]:  # noqa: ARG002
-        """Count the most probable outcome as predicted."""
+        """Count rows; the most probable outcome counts as predicted."""
         import numpy as np
 
         n = len(self.outcomes)
         numbers = predictions.truth * n + predictions.predicted.argmax(axis=1)
         return self.outcomes, np.bincount(numbers, minlength=n * n).reshape(n, n)
 
-    def _given(self, predictions: Predictions) -> np.ndarray:
+    def _probability_of_truth(self, predictions: Predictions) -> np.ndarray:
         import numpy as np
 
-        given: np.ndarray = predictions.predicted[np.arange(len(predictions)), predictions.truth]
-        return given
+        probability: np.ndarray = predictions.predicted[np.arange(len(predictions)), predictions.truth]
+        return probability

@@ -13,5 +13,5 @@ TASKS: dict[str, type[Task]] = {each.name: each for each in (Binary, Multiclass,
 
 
 def task_of(name: str, outcomes: Iterable[str]) -> Task:
-    """Return the task that a version keeps by its name and outcomes."""
+    """Return the task that a version stores by name and outcomes."""
     return TASKS[name](tuple(outcomes))

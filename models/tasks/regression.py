@@ -1,4 +1,4 @@
-"""Regression: a number, as its expected value."""
+"""Regression: the expected value of a number."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 PARTS = 10
-"""Parts of as many predictions each, in which these are held to what came."""
+"""Number of bins with equally many predictions, in which these are compared with actual values."""
 
 MOST_PARTS, LEAST_IN_A_PART = 5, 100
-"""Parts of the held-out rows in which intervals are measured, for errors grow with values; and rows of a part."""
+"""Errors grow with values: intervals are measured in up to so many parts of the held-out rows, of so many or more."""
 
 OUTSIDE = (0.05, 0.95)
-"""Quantiles that an interval lies between."""
+"""Quantiles of the errors at which an interval ends."""
 
 
 @dataclass(frozen=True)
 class Regression(Task):
-    """A number; the squared error is the loss, for the mean is what sums are made of."""
+    """A number; the loss is the squared error, because predictions are added up and their mean must be right."""
 
     name = "regression"
     metrics = ("r2", "mae", "squared_error", "mean_actual", "mean_predicted")
@@ -47,17 +47,17 @@ class Regression(Task):
         found = [] if len(self.outcomes) == 1 else [f"a regression has one outcome, found {self.outcomes}"]
         if self.costs is not None:
             found.append(
-                "a regression takes no costs of errors, for it chooses nothing: declare a binary task of what is to be "
-                "acted on"
+                "a regression takes no costs of errors, because it chooses nothing: declare a binary task of the "
+                "outcome to act on"
             )
         return found
 
     def cast(self, label: pd.Series) -> pd.Series:
-        """Return floating-point numbers."""
+        """Return labels as floating-point numbers."""
         return label.astype("float64")
 
     def unknown(self, label: pd.Series) -> tuple[pd.Series, str]:
-        """Expect finite numbers."""
+        """Return which labels are no finite numbers, and what was expected."""
         import numpy as np
         import pandas as pd
 
@@ -65,7 +65,7 @@ class Regression(Task):
         return pd.Series(~np.isfinite(numbers), index=label.index), "finite numbers"
 
     def truth(self, label: pd.Series) -> np.ndarray:
-        """Return the numbers."""
+        """Return labels as numbers."""
         return label.to_numpy(dtype="float64")
 
     def named(self, truth: float) -> str:
@@ -73,7 +73,7 @@ class Regression(Task):
         return f"{truth:g}"
 
     def summary(self, label: pd.Series) -> dict[str, float]:
-        """Return their number and quantiles."""
+        """Return the number of labels and their quantiles."""
         return {"count": len(label), **{f"{q:.0%}": float(label.quantile(q)) for q in (0, 0.25, 0.5, 0.75, 1)}}
 
     def baseline(self, label: pd.Series) -> list[float]:
@@ -93,7 +93,7 @@ class Regression(Task):
         return np.asarray(pipeline.predict(features), dtype="float64").reshape(-1, 1)
 
     def actual(self, truth: np.ndarray, column: int) -> np.ndarray:  # noqa: ARG002
-        """Return the values."""
+        """Return the actual values."""
         return truth
 
     def losses(self, predictions: Predictions) -> np.ndarray:
@@ -111,27 +111,27 @@ class Regression(Task):
         weights: np.ndarray,
         by_outcome: ByOutcome | None = None,  # noqa: ARG002
     ) -> dict[str, np.ndarray]:
-        """Measure errors, and the means that they lie around."""
+        """Measure the errors, and the means of actual and predicted values."""
         import numpy as np
 
         y, p = predictions.truth, predictions.predicted[:, 0]
-        # from their middle, or squares of large values would lose the digits of a variance
-        off = y - y.mean()
-        figures = np.column_stack([np.ones(len(y)), off, off**2, p, np.abs(p - y), (p - y) ** 2])
-        n, sum_off, squares, sum_p, absolute, squared = totals(predictions, weights, figures).T
-        variance = squares / n - (sum_off / n) ** 2
+        # centred, because squares of large values would lose the digits of the variance
+        centred = y - y.mean()
+        figures = np.column_stack([np.ones(len(y)), centred, centred**2, p, np.abs(p - y), (p - y) ** 2])
+        n, sum_centred, squares, sum_p, absolute, squared = totals(predictions, weights, figures).T
+        variance = squares / n - (sum_centred / n) ** 2
         with np.errstate(invalid="ignore", divide="ignore"):
             r2 = np.where(variance > 0, 1 - squared / n / variance, np.nan)
         return {
             "r2": r2,
             "mae": absolute / n,
             "squared_error": squared / n,
-            "mean_actual": y.mean() + sum_off / n,
+            "mean_actual": y.mean() + sum_centred / n,
             "mean_predicted": sum_p / n,
         }
 
     def bins(self, predicted: np.ndarray) -> tuple[np.ndarray, Sequence[float]]:
-        """Return ten parts of as many predictions each; fewer where predictions are alike."""
+        """Return the bin of each prediction among ten of equally many, and the bounds of the bins."""
         import numpy as np
 
         if not len(predicted):
@@ -141,16 +141,16 @@ class Regression(Task):
         return numbers, [*map(float, bounds)] if len(bounds) > 1 else [float(bounds[0])] * 2
 
     def residuals(self, predictions: Predictions) -> Interval | None:
-        """Return the quantiles of what came less what was predicted, in up to five parts of as many rows each."""
+        """Return quantiles of actual less predicted values in up to five equal parts; None with too few rows."""
         import numpy as np
 
-        p, off = predictions.predicted[:, 0], predictions.truth - predictions.predicted[:, 0]
+        p, errors = predictions.predicted[:, 0], predictions.truth - predictions.predicted[:, 0]
         parts = min(MOST_PARTS, len(p) // LEAST_IN_A_PART)
         if not parts:
             return None
         bounds = np.unique(np.quantile(p, np.linspace(0, 1, parts + 1)[1:-1]))
         part = np.searchsorted(bounds, p, side="right")
-        ends = [np.quantile(off[part == number], OUTSIDE) for number in range(len(bounds) + 1)]
+        ends = [np.quantile(errors[part == number], OUTSIDE) for number in range(len(bounds) + 1)]
         return {
             "bounds": [*map(float, bounds)],
             "lower": [float(each[0]) for each in ends],
@@ -159,22 +159,22 @@ class Regression(Task):
 
     @classmethod
     def range_shown(cls, bins: Sequence[Bin]) -> tuple[float, float]:
-        """Return the least and the largest mean."""
-        shown = [value for each in bins for value in (each.mean_predicted, each.mean_actual)] or [0, 1]
-        return min(shown), max(shown)
+        """Return the least and the largest mean of the bins."""
+        means = [value for each in bins for value in (each.mean_predicted, each.mean_actual)] or [0, 1]
+        return min(means), max(means)
 
     def confusion(self, predictions: Predictions, baseline: Sequence[float]) -> tuple[tuple[str, ...], np.ndarray]:  # noqa: ARG002
-        """Return nothing: values are not confused."""
+        """Return an empty table: a regression has no classes."""
         import numpy as np
 
         return (), np.zeros((0, 0), dtype=int)
 
     def entities_of(self, predictions: Predictions) -> dict[str, int]:  # noqa: ARG002
-        """Return nothing: a value does not happen to some entities only."""
+        """Return nothing: every entity has a value."""
         return {}
 
     def spread(self, predicted: np.ndarray) -> np.ndarray:
-        """Return 0: a mean does not say how far values lie around it."""
+        """Return 0: a predicted mean does not say how far values lie from it."""
         import numpy as np
 
         return np.zeros(len(predicted))
@@ -182,14 +182,14 @@ class Regression(Task):
     def alone(
         self, mean: np.ndarray, group: np.ndarray, actual: np.ndarray, weights: np.ndarray
     ) -> tuple[float, float | None]:
-        """Measure the means of groups by the squared error."""
+        """Measure predictions by the mean of the group with the squared error."""
         import numpy as np
 
         trivial = np.average((actual - np.average(actual, weights=weights)) ** 2, weights=weights)
         return float(1 - np.average((actual - mean[group]) ** 2, weights=weights) / trivial), None
 
     def tells(self, actual: np.ndarray, entities: np.ndarray, *, rows: int, happened: int) -> bool:
-        """Say whether there are enough rows and entities, and values that differ."""
+        """Return whether there are enough rows and entities, and values that differ."""
         return len(actual) >= rows and len(set(entities)) >= happened and actual.min() < actual.max()
 
     def smallest_effect(self, baseline: Sequence[float], outcome: str) -> float:
@@ -209,6 +209,6 @@ class Regression(Task):
         return float(spearmanr(actual, predicted).statistic)
 
     def bias(self, actual: np.ndarray, predicted: np.ndarray) -> float:
-        """Return the mean prediction less the mean that came, as a share of that."""
+        """Return the mean prediction less the actual mean, as a share of the actual mean; 0 if that is 0."""
         mean = float(actual.mean())
         return float(predicted.mean() - mean) / abs(mean) if mean else 0.0

@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 Interval = dict[str, list[float]]
-"""As JSON keeps it: ``bounds`` between parts of the predictions, and what is to be added to a prediction of each part
-for the ``lower`` and the ``upper`` end."""
+"""As stored in JSON: ``bounds`` between parts of the predictions, and for each part the numbers that are added to a
+prediction for the ``lower`` and the ``upper`` end of its interval."""
 
 Choice = dict[str, Any]
-"""As JSON keeps it: how a task that declares costs of errors chooses, from predictions alone."""
+"""As stored in JSON: the threshold or the costs by which a task with costs of errors chooses from predictions."""
 
 ByOutcome = dict[str, dict[str, "np.ndarray"]]
 """Figures by outcome and measure, each of shape (n_weightings,)."""
 
 
 class Bin(Protocol):
-    """Predictions that lie near each other, and what came of them."""
+    """A bin of predictions, with the actual values."""
 
     @property
     def mean_predicted(self) -> float:
-        """Their mean."""
+        """The mean of the predictions."""
 
     @property
     def mean_actual(self) -> float:
-        """The mean of what came."""
+        """The mean of the actual values."""
 
 
 @dataclass(frozen=True)
@@ -48,32 +48,32 @@ class Task(ABC):
     outcomes : tuple of str
         Names of what is predicted, one for each column of the predictions.
     costs : Costs or None
-        What errors cost, where a classification says so: `ErrorCosts` of a binary task, `CostMatrix` of a multiclass
-        one. From them follow weights of the classes in learning, where these save costs beyond noise, and for each
-        prediction whether it is acted on (`models.evaluation.costs`).
+        Costs of errors: `ErrorCosts` of a binary task, `CostMatrix` of a multiclass one, None if not declared. They
+        decide for each prediction whether it is acted on, and weight the classes in learning if that saves costs
+        beyond noise (`models.evaluation.costs`).
     name : str
-        Of the kind, as versions keep it.
+        The kind of task, as stored in versions.
     metrics : tuple of str
-        In the order in which they are shown.
+        The metrics, in the order in which they are shown.
     less_is_better : frozenset of str
-        Those of them that fall where a model gets better.
+        The metrics of which less is better.
     loss, loss_words : str
-        The metric that is the mean of `losses`, and how people call it.
+        The metric that is the mean of `losses`, and its name for people.
     area : str or None
         The metric that is an area under the ROC curve.
     by_outcome_gates : tuple of str
         Names of gates that hold for each outcome.
     words : mapping of str to str
-        How people call metrics whose names do not say it.
+        Names for people of metrics whose identifiers are not clear.
     graded, scaled, ruled : bool
-        Whether predictions can have grades, whether they may be scaled to agree with what comes, and whether they are
-        in the unit of the values of entities, so that a rule may stand beside them.
+        Whether predictions can have grades, may be scaled to agree with actual values, and have the unit of
+        `Entity.values`, so that a rule can be compared with them.
     predicted_is : str
-        What counts as predicted in `confusion`, for people.
+        A sentence for people: what counts as predicted in `confusion`.
     quantity : str
-        What is predicted, for people, in the plural.
+        The name for people of the predictions, in the plural.
     prefix, suffix : str
-        What stands before the name of an outcome in the files of a version, and after it among published columns.
+        Text before the name of an outcome in the files of a version, and after it in published columns.
     ranking : str
         What `rank_quality` measures, for people.
     """
@@ -112,41 +112,41 @@ class Task(ABC):
 
     @abstractmethod
     def problems(self) -> list[str]:
-        """Say what is wrong with the outcomes of a declaration."""
+        """Return what is wrong with the outcomes and costs of a declaration."""
 
     @abstractmethod
     def cast(self, label: pd.Series) -> pd.Series:
-        """Return labels as they are learnt from."""
+        """Return labels in the type from which estimators learn."""
 
     @abstractmethod
     def unknown(self, label: pd.Series) -> tuple[pd.Series, str]:
-        """Say of each label whether it is none of this task, and what was expected."""
+        """Return which labels do not belong to this task, and what was expected, for people."""
 
     @abstractmethod
     def truth(self, label: pd.Series) -> np.ndarray:
-        """Return labels, also as text, as `Predictions` have them: shape (n_rows,)."""
+        """Return labels, which may be texts, as the numbers of `Predictions.truth`: shape (n_rows,)."""
 
     @abstractmethod
     def named(self, truth: float) -> str:
-        """Return how one of them is called."""
+        """Return the name, for people, of a label of `truth`."""
 
     def summary(self, label: pd.Series) -> dict[str, float]:
-        """Return what labels come to, for people: how many there are of each."""
+        """Summarise labels for people: how many there are of each."""
         return {str(name): int(count) for name, count in label.value_counts().sort_index().items()}
 
     def observed_sql(self, column: str) -> str:
-        """Return the SQL of a label as `truth` takes it."""
+        """Return a column of labels, in SQL, as `truth` takes it."""
         return column
 
     # learning
 
     @abstractmethod
     def baseline(self, label: pd.Series) -> list[float]:
-        """Return what the trivial model predicts everywhere, by outcome, from the labels to learn from."""
+        """Return the constant that the trivial model predicts for each outcome, from the training labels."""
 
     @abstractmethod
     def linear(self) -> BaseEstimator:
-        """Return the unfitted linear estimator that stands beside every model."""
+        """Return the unfitted linear estimator with which every model is compared."""
 
     @abstractmethod
     def predict(self, pipeline: Pipeline, features: pd.DataFrame) -> np.ndarray:
@@ -160,7 +160,7 @@ class Task(ABC):
 
     @abstractmethod
     def actual(self, truth: np.ndarray, column: int) -> np.ndarray:
-        """Return what came of the outcome of a column in each row: whether it happened, or its value."""
+        """Return the actual values of the outcome of a column, by row: whether it happened, or a number."""
 
     @abstractmethod
     def losses(self, predictions: Predictions) -> np.ndarray:
@@ -181,7 +181,7 @@ class Task(ABC):
         predictions : Predictions
         weights : ndarray of float, shape (n_weightings, n_groups)
         by_outcome : dict of str to dict, optional
-            What `by_outcome` returns for the same arguments, of a caller who has it.
+            The result of `by_outcome` for the same arguments, if the caller has it.
 
         Returns
         -------
@@ -204,7 +204,7 @@ class Task(ABC):
 
     @abstractmethod
     def confusion(self, predictions: Predictions, baseline: Sequence[float]) -> tuple[tuple[str, ...], np.ndarray]:
-        """Count rows by what happened (one line each) and what was predicted, with the names; no names for nothing."""
+        """Return the names of the classes and counts by actual (line) and predicted class; both empty for a number."""
 
     @abstractmethod
     def entities_of(self, predictions: Predictions) -> dict[str, int]:
@@ -212,10 +212,10 @@ class Task(ABC):
 
     @abstractmethod
     def spread(self, predicted: np.ndarray) -> np.ndarray:
-        """Return the standard deviation that a prediction itself says of what will come: shape (n_rows,)."""
+        """Return the standard deviation of the actual value that follows from each prediction: shape (n_rows,)."""
 
     def worth(self, predictions: Predictions, value: np.ndarray) -> tuple[float, float] | None:  # noqa: ARG002
-        """Return the value that was expected and the one that came; None where the task has no such sum."""
+        """Return the expected and the actual sum of the values; None for a task without such a sum."""
         return None
 
     # hindsight
@@ -224,12 +224,12 @@ class Task(ABC):
     def alone(
         self, mean: np.ndarray, group: np.ndarray, actual: np.ndarray, weights: np.ndarray
     ) -> tuple[float, float | None]:
-        """Measure what one feature tells of an outcome alone.
+        """Measure how well one feature alone predicts an outcome.
 
         Parameters
         ----------
         mean : ndarray of float, shape (n_groups,)
-            What is predicted for each group of values of the feature.
+            The prediction for each group of values of the feature.
         group, actual, weights : ndarray, shape (n_rows,)
 
         Returns
@@ -240,7 +240,7 @@ class Task(ABC):
 
     @abstractmethod
     def tells(self, actual: np.ndarray, entities: np.ndarray, *, rows: int, happened: int) -> bool:
-        """Say whether rows are enough to measure `alone`: `rows` of an outcome, of `happened` entities."""
+        """Return whether `alone` has enough to go by: `rows` of the outcome or more, of `happened` entities or more."""
 
     # scoring and drift
 
@@ -249,7 +249,7 @@ class Task(ABC):
         return [None] * len(predicted)
 
     def residuals(self, predictions: Predictions) -> Interval | None:  # noqa: ARG002
-        """Measure how far nine of ten held-out rows lie from their prediction; None where this task says nothing."""
+        """Measure the interval around a prediction that holds nine of ten held-out rows; None if the task has none."""
         return None
 
     def interval(self, predicted: np.ndarray, residuals: Interval | None) -> tuple[np.ndarray, np.ndarray]:
@@ -262,12 +262,12 @@ class Task(ABC):
         return predicted + np.array(residuals["lower"])[part], predicted + np.array(residuals["upper"])[part]
 
     def chosen(self, predicted: np.ndarray, choice: Choice | None) -> np.ndarray | None:  # noqa: ARG002
-        """Say of each prediction, shape (n_rows, n_outcomes), whether it is chosen; None without a choice."""
+        """Return whether each prediction is chosen: shape (n_rows, n_outcomes); None without a choice."""
         return None
 
     @abstractmethod
     def smallest_effect(self, baseline: Sequence[float], outcome: str) -> float:
-        """Return the effect below which a feature is no reason."""
+        """Return the least effect on a prediction with which a feature counts as a reason."""
 
     @abstractmethod
     def amount(self, effect: float) -> str:
@@ -275,16 +275,16 @@ class Task(ABC):
 
     @abstractmethod
     def rank_quality(self, actual: np.ndarray, predicted: np.ndarray) -> float | None:
-        """Measure how well predictions of an outcome order rows: 1 is right; None where nothing tells."""
+        """Measure how well predictions of an outcome order rows: 1 is perfect; None if that is undefined."""
 
     @abstractmethod
     def bias(self, actual: np.ndarray, predicted: np.ndarray) -> float:
-        """Return the mean prediction of an outcome less what came, in a unit that suits all models of the task."""
+        """Return the mean prediction of an outcome less the actual mean, in a unit that models of the task share."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Predictions beside what came of them.
+    """Predictions, with the actual labels.
 
     Attributes
     ----------
@@ -306,23 +306,23 @@ class Predictions:
 
     @property
     def outcomes(self) -> tuple[str, ...]:
-        """The names of the columns of what was predicted."""
+        """The names of the columns of `predicted`."""
         return self.task.outcomes
 
     @property
     def groups(self) -> int:
-        """How many entities there are."""
+        """The number of entities."""
         return int(self.group.max()) + 1 if len(self) else 0
 
     def rows(self, chosen: np.ndarray) -> Predictions:
-        """Return those of the chosen rows, whose entities are numbered anew."""
+        """Return the predictions of the chosen rows, with their entities numbered anew."""
         import numpy as np
 
         _, group = np.unique(self.group[chosen], return_inverse=True)
         return Predictions(task=self.task, truth=self.truth[chosen], predicted=self.predicted[chosen], group=group)
 
     def actual(self, column: int) -> np.ndarray:
-        """Return what came of the outcome of a column in each row: whether it happened, or its value."""
+        """Return the actual values of the outcome of a column, by row: whether it happened, or a number."""
         return self.task.actual(self.truth, column)
 
     def measured(self, weights: np.ndarray, by_outcome: ByOutcome | None = None) -> Mapping[str, np.ndarray]:

@@ -34,7 +34,7 @@ CONTEST_ROWS = 20_000
 def choose_estimator(
     declaration: ModelDeclaration, frame: pd.DataFrame, rows: Observed
 ) -> tuple[ModelDeclaration, tuple[Contestant, ...]]:
-    """Return the declaration with the estimator that is measured and published, and how the contest went.
+    """Return the declaration with the estimator that wins the contest, and the result of each contestant.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ def choose_estimator(
     frame : DataFrame
         The training side of a split.
     rows : Observed
-        The same rows, as they are learnt from.
+        The same rows, in the form that estimators learn from.
 
     Returns
     -------
     tuple of (ModelDeclaration, tuple of Contestant)
-        The first declared estimator and no contestants where it is alone, or where the training side cannot be split
-        once more.
+        The given declaration and no contestants if it has one estimator, or if the training side cannot be split once
+        more.
 
     Raises
     ------
@@ -64,35 +64,35 @@ def choose_estimator(
         raise DeclarationError(
             f"model {declaration.name!r}: expected estimators of other names than that of the first one, {own}"
         )
-    entered = {own: declaration.estimator, **declaration.estimators}
+    estimators_by_name = {own: declaration.estimator, **declaration.estimators}
     try:
         sides = temporal_split(frame, declaration)
     except UntrainableError:
         return declaration, ()
     train, validation = rows.rows(sides.train), rows.rows(sides.test)
-    learnt = train.rows(some_rows(len(train), CONTEST_ROWS, declaration.seed))
+    sample = train.rows(some_rows(len(train), CONTEST_ROWS, declaration.seed))
     losses = {}
-    for name, estimator in entered.items():
-        fitted = fit(replace(declaration, estimator=estimator), learnt.features, learnt.label, learnt.weights)
+    for name, estimator in estimators_by_name.items():
+        fitted = fit(replace(declaration, estimator=estimator), sample.features, sample.label, sample.weights)
         predictions = validation.predicted(predict(fitted, validation.features, declaration.task), declaration.task)
         losses[name] = predictions.losses()
-    drawn = resampled(predictions.groups, RESAMPLES, declaration.seed)
-    first = next(iter(entered))
+    draws = resampled(predictions.groups, RESAMPLES, declaration.seed)
+    first = next(iter(estimators_by_name))
     contestants = []
     for name, loss in losses.items():
-        lost = means(predictions, loss - losses[first], drawn)
+        excess = means(predictions, loss - losses[first], draws)
         contestants.append(
             Contestant(
                 name=name,
-                learnt_rows=len(learnt),
+                learnt_rows=len(sample),
                 rows=len(validation),
                 loss=float(loss.mean()),
                 over_first=float((loss - losses[first]).mean()),
-                over_first_at_most=float(np.quantile(lost, 0.975)),
+                over_first_at_most=float(np.quantile(excess, 0.975)),
             )
         )
     chosen = decide_contest(contestants)
-    return replace(declaration, estimator=entered[chosen]), tuple(
+    return replace(declaration, estimator=estimators_by_name[chosen]), tuple(
         replace(each, chosen=each.name == chosen) for each in contestants
     )
 
@@ -106,23 +106,23 @@ def decide_contest(contestants: Sequence[Contestant]) -> str:
 def rehearse(
     declaration: ModelDeclaration, frame: pd.DataFrame, rows: Observed
 ) -> tuple[ModelDeclaration, Rehearsal | None]:
-    """Return the declaration that learns as errors cost least, and validation rows as it predicts them.
+    """Return the declaration, with class weights if these lower the costs of errors, and its validation predictions.
 
-    The estimator learns without and with weights of the classes by their costs, from the same rows, and chooses on the
-    same later ones. It learns from all earlier rows, for scaling and threshold are to suit the model of all rows.
+    The estimator learns without and with class weights from the same rows, and is measured on the same later rows. It
+    learns from all earlier rows, because scaling and threshold must suit the model of all rows.
 
     Parameters
     ----------
     declaration : ModelDeclaration
         With the estimator that `choose_estimator` chose.
     frame, rows
-        As there.
+        As for `choose_estimator`.
 
     Returns
     -------
     tuple of (ModelDeclaration, Rehearsal or None)
-        The given one and None where no costs are declared, or where the training side has too few rows to be split once
-        more.
+        The given declaration and None if it declares no costs, or if the training side has too few rows to be split
+        once more.
     """
     task = with_costs(declaration.task)
     if task is None:
@@ -147,11 +147,11 @@ def rehearse(
 
     try:
         without = predicted(declaration)
-        # equal weights are none
+        # equal weights change nothing
         with_weights = without if len({*weights.values()}) == 1 else predicted(weighted(None))
     except UntrainableError:
         return declaration, None
-    tried = try_weights(
+    result = try_weights(
         declaration,
         without,
         with_weights,
@@ -159,10 +159,10 @@ def rehearse(
         learnt_rows=len(train),
         learnt_share=len(train) / len(rows),
     )
-    if not tried.applied or tried.scaling is None:
-        return declaration, Rehearsal(predictions=without, stands_for=validation.stands_for, weights=tried)
-    scaled = replace(with_weights, predicted=tried.scaling.apply(with_weights.predicted))
-    return weighted(tried.scaling), Rehearsal(predictions=scaled, stands_for=validation.stands_for, weights=tried)
+    if not result.applied or result.scaling is None:
+        return declaration, Rehearsal(predictions=without, stands_for=validation.stands_for, weights=result)
+    scaled = replace(with_weights, predicted=result.scaling.apply(with_weights.predicted))
+    return weighted(result.scaling), Rehearsal(predictions=scaled, stands_for=validation.stands_for, weights=result)
 
 
 def _weighted(

@@ -1,7 +1,7 @@
-"""Where the outcomes of a source begin: a CRM that was filled later than it was opened has no ends of early entities.
+"""The moment from which on a source records outcomes: a CRM may lack the ends of entities from before it was in use.
 
-An observation before that time would be labelled as lost although nobody wrote down what came of it. A pure function
-from when entities began and ended to a verdict.
+An observation before that moment would be labelled as lost, although nobody wrote down its outcome. The decision is a
+pure function of when entities began and ended.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 DAY = 86_400.0
 
 AGES = (0, 7, 14, 28, 56, 112, 224)
-"""Lower bounds, in days, of the bands of age in which entities are counted: young ones end at other rates."""
+"""Lower bounds, in days, of the bands of age in which entities are counted, because rates of success vary with age."""
 
 MIN_MISSING = 25
-"""How many outcomes must be missing: the logarithm of how much less likely so few are than as many as afterwards, which
-is the expected number where none came. Fewer can fail to come by chance, or by the way of one company."""
+"""The least evidence of missing outcomes: the logarithm of the likelihood ratio of the actual rate to the later rate,
+which is the expected number if there was none. Less can arise by chance, or by the habits of one company."""
 
 MOST_PRESENT = 0.2
-"""Share of the expected outcomes up to which a period counts as one without outcomes."""
+"""A period counts as one without outcomes if it has at most this share of the expected ones."""
 
 MOST_OF_ALL = 0.05
-"""Share of all outcomes that such a period can hold: what comes after it says how many there should be."""
+"""Such a period has at most this share of all outcomes, because the later ones say how many to expect."""
 
 
 @dataclass(frozen=True)
 class Week:
-    """What was open and what ended in a week.
+    """The open entities and the successes of a week.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Week:
 
 @dataclass(frozen=True)
 class OutcomesBegin:
-    """From when on a source tells how entities ended.
+    """The decision from when on a source records outcomes.
 
     Attributes
     ----------
@@ -70,11 +70,11 @@ class OutcomesBegin:
 def outcomes_begin(weeks: Sequence[Week], entity: Entity) -> OutcomesBegin:
     """Decide from when on outcomes are recorded.
 
-    For each possible beginning, what came before it is held against what those that were open then would have
-    brought at the rate of others of their age afterwards, the busiest week aside. The beginning is the one before which
-    most is missing, by the likelihood of so few. It counts if that is beyond chance, if at most a fifth of the expected
-    outcomes came, and if these are at most a twentieth of all. A company whose sales take long is none: its early
-    entities are young, and nothing is expected of them.
+    For each possible beginning, the outcomes before it are compared with the number to expect from the entities that
+    were open then, at the rate of entities of their age afterwards, without the busiest week. The beginning is the one
+    with the strongest evidence of missing outcomes. It counts if the evidence is beyond chance, if at most a fifth of
+    the expected outcomes came, and if these are at most a twentieth of all. A company with slow sales has none: its
+    early entities are young, and few outcomes are expected of them.
 
     Parameters
     ----------
@@ -86,28 +86,28 @@ def outcomes_begin(weeks: Sequence[Week], entity: Entity) -> OutcomesBegin:
 
     open_days = np.array([week.open_days for week in weeks], dtype="float64")
     outcomes = np.array([week.outcomes for week in weeks], dtype="int64")
-    most, found = 0.0, None
+    strongest, found = 0.0, None
     for place in range(1, len(weeks)):
-        came = int(outcomes[:place].sum())
-        if came > MOST_OF_ALL * outcomes.sum():
+        count = int(outcomes[:place].sum())
+        if count > MOST_OF_ALL * outcomes.sum():
             break
-        # one week into which somebody has entered the wins of a year says nothing of the others
+        # somebody may have entered the wins of a year in one week, which says nothing about other weeks
         busiest = place + outcomes[place:].sum(axis=1).argmax()
         after = np.setdiff1d(np.arange(place, len(weeks)), busiest)
         days = open_days[after].sum(axis=0)
         rate = np.divide(outcomes[after].sum(axis=0), days, out=np.zeros(len(AGES)), where=days > 0)
         expected = float(open_days[:place].sum(axis=0) @ rate)
-        if expected <= 0 or came > MOST_PRESENT * expected:
+        if expected <= 0 or count > MOST_PRESENT * expected:
             continue
-        missing = expected - came + (came * log(came / expected) if came else 0.0)
-        if missing > most:
-            most, found = missing, (weeks[place].start, came, expected)
-    if found is None or most < MIN_MISSING:
+        missing = expected - count + (count * log(count / expected) if count else 0.0)
+        if missing > strongest:
+            strongest, found = missing, (weeks[place].start, count, expected)
+    if found is None or strongest < MIN_MISSING:
         return OutcomesBegin(None, "Outcomes are recorded from the beginning.")
-    since, came, expected = found
+    since, count, expected = found
     return OutcomesBegin(
         since,
-        f"Outcomes are recorded from about {since} on: before it {came:,} came, of {expected:,.0f} to be expected of "
+        f"Outcomes are recorded from about {since} on: before it {count:,} came, of {expected:,.0f} to be expected of "
         f"{entity.plural} of the same age. Earlier observations have no label.",
     )
 
@@ -142,9 +142,9 @@ def weeks_of(ends: pd.DataFrame, clock: datetime) -> list[Week]:
     for band, low in enumerate(AGES):
         high = AGES[band + 1] if band + 1 < len(AGES) else np.inf
         start, stop = created + low, np.fmin(created + high, until)
-        there = stop > start
-        # days that have passed by an edge, summed over intervals: each is a ramp from its start to its stop
-        passed = _ramps(start[there], edges) - _ramps(stop[there], edges)
+        has_days = stop > start
+        # open days up to each edge, summed over intervals: those of one rise from its start to its stop
+        passed = _ramps(start[has_days], edges) - _ramps(stop[has_days], edges)
         open_days[:, band] = np.diff(passed)
         age = succeeded - created
         ended = is_success & (age >= low) & (age < high)
@@ -157,7 +157,7 @@ def weeks_of(ends: pd.DataFrame, clock: datetime) -> list[Week]:
 
 
 def _ramps(points: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Return for each edge the sum of how far it lies beyond each point, where it does."""
+    """Return for each edge the sum of its distances from all points before it."""
     import numpy as np
 
     ordered = np.sort(points)

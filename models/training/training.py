@@ -65,9 +65,9 @@ def train(
 ) -> Candidate:
     """Train a version of a model.
 
-    The declared pipeline is fitted on the training side of the split, to be measured on the held-out rows; then on
-    all rows, to be published. Both are the same declaration, and both scale their predictions or neither does: the
-    published pipeline has seen more, and later, entities than the one that was measured.
+    The declared pipeline is fitted twice: on the training side of the split, to be measured on the held-out rows, and
+    on all rows, to be published. Either both scale their predictions or neither does. The published pipeline has seen
+    more and later entities than the measured one.
 
     Parameters
     ----------
@@ -76,15 +76,15 @@ def train(
     directory : Path
         The version is written to ``<directory>/<version>/``.
     recorded : mapping of str to str, optional
-        The versions that the ledger has, with the SHA-256 of their manifests: no other is used again. By default all
-        are, for whoever has no ledger and has written the directory alone.
+        The versions in the ledger, with the SHA-256 of their manifests: only these are reused. By default all versions
+        in the directory are, for a caller that has no ledger and writes the directory alone.
     warn : callable
-        Is told of a version that is damaged, or not recorded: it is set aside, and trained again.
+        Receives a message if a stored version is damaged or not recorded; it is set aside and trained again.
 
     Returns
     -------
     Candidate
-        The stored one, with `reused`, if this training set, declaration and these libraries gave a version before.
+        The stored version, with `reused`, if the same training set, declaration and libraries gave one before.
 
     Raises
     ------
@@ -134,15 +134,15 @@ def train(
     )
     task = declaration.task
     baseline = task.baseline(label[sides.train])
-    learnt, tested = rows.rows(sides.train), rows.rows(sides.test)
-    chosen, contest = choose_estimator(declaration, frame[sides.train], learnt)
-    chosen, rehearsal = rehearse(chosen, frame[sides.train], learnt)
+    training_rows, testing_rows = rows.rows(sides.train), rows.rows(sides.test)
+    chosen, contest = choose_estimator(declaration, frame[sides.train], training_rows)
+    chosen, rehearsal = rehearse(chosen, frame[sides.train], training_rows)
     segments = frame.loc[sides.test, [name for name in view.segments if name in frame.columns]]
     evaluation, predicted = assess(
         chosen,
         version,
-        learnt,
-        tested,
+        training_rows,
+        testing_rows,
         baseline,
         segments,
         _census(declaration, training_set, sides.cut),
@@ -189,9 +189,9 @@ def train(
                 "features": training_set.features,
                 "typical": {name: _typical(features[name], kind) for name, kind in training_set.features.items()},
                 "baseline": baseline,
-                # a version without costs has the manifest that it always had
+                # versions without costs keep the manifest that they had before costs existed
                 **({"choice": choice} if choice else {}),
-                "interval": task.residuals(tested.predicted(predicted, task)),
+                "interval": task.residuals(testing_rows.predicted(predicted, task)),
                 "ranges": learnt_ranges(features, rows.entities, view.ranges, declaration.row_weight),
                 "rows": len(frame),
                 "entities": training_set.manifest["entities"],
@@ -216,14 +216,14 @@ def train(
 def _census(
     declaration: ModelDeclaration, training_set: TrainingSet, cut: pd.Timestamp
 ) -> tuple[Observed, pd.DataFrame] | None:
-    """Return the census of a training set, where the measured pipeline knows nothing of its outcomes."""
+    """Return the census of a training set, if it has one; the measured pipeline must not know its outcomes."""
     census = training_set.census()
     if census is None:
         return None
     if census[AS_OF].min() < cut:
         raise ValueError(
-            f"training set {training_set.directory}: expected a census of clocks from {cut} on, where what is "
-            f"measured has learnt from, found one of {census[AS_OF].min()}; freeze a new one"
+            f"training set {training_set.directory}: expected a census of clocks from {cut} on, up to which the "
+            f"measured pipeline has learnt, found one of {census[AS_OF].min()}; freeze a new one"
         )
     return census_rows(declaration, census, training_set.features), census
 
@@ -231,21 +231,21 @@ def _census(
 def _with_predictions(rows: pd.DataFrame, predicted: np.ndarray, task: Task) -> pd.DataFrame:
     import pandas as pd
 
-    # not column by column: a model input has a block of memory for each, and pandas warns of a hundred of them
+    # not column by column: pandas warns about frames of a hundred blocks of memory
     return pd.concat([rows, pd.DataFrame(predicted, index=rows.index, columns=task.stored_columns)], axis=1)
 
 
 def _milliseconds_of_one(pipeline: Pipeline, features: pd.DataFrame, task: Task) -> float:
-    took = []
+    durations = []
     for row in range(min(len(features), TIMED_PREDICTIONS)):
         started = perf_counter()
         predict(pipeline, features.iloc[[row]], task)
-        took.append(1000 * (perf_counter() - started))
-    return median(took)
+        durations.append(1000 * (perf_counter() - started))
+    return median(durations)
 
 
 def _typical(column: pd.Series, kind: Kind) -> float | str | None:
-    """Return the most frequent text, or the median of numbers that are not mostly missing."""
+    """Return the most frequent text, or the median of numbers; None if most of them are missing."""
     if kind == "text":
         return str(column.mode().iloc[0])
     return None if column.isna().mean() > 0.5 else float(column.median())

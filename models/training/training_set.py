@@ -53,7 +53,7 @@ class TrainingSet:
 
     @property
     def one_sided(self) -> tuple[OneSided, ...]:
-        """Values of the features that settled or open entities alone have, as measured when it was frozen."""
+        """The one-sided values of the features, as measured when the set was frozen."""
         return tuple(OneSided(**each) for each in self.manifest.get("one_sided", []))
 
     def frame(self) -> pd.DataFrame:
@@ -97,12 +97,11 @@ def freeze(
         All entities that were open at past clocks (`models.evaluation.census.census_clocks`), with the columns of
         `frame` and, where it is known, ``value``. Nothing is learnt from it.
     recent : DataFrame, optional
-        As `models.evaluation.one_sided.measure_one_sided` takes them. What they show is kept in the manifest, not the
-        rows.
+        Rows for `models.evaluation.one_sided.measure_one_sided`. The manifest keeps the result, not the rows.
     labelled_since : datetime, optional
         The moment before which there are no labels, because the source recorded no outcomes then.
     warn : callable
-        Is told of a set of the same content that was damaged: it is set aside, and frozen again.
+        Receives a message if a set of the same content is damaged; it is set aside and frozen again.
 
     Raises
     ------
@@ -186,16 +185,16 @@ def freeze(
 
 
 def _stored(
-    frame: pd.DataFrame, declaration: ModelDeclaration, features: dict[str, Kind], also: list[str]
+    frame: pd.DataFrame, declaration: ModelDeclaration, features: dict[str, Kind], further: list[str]
 ) -> pd.DataFrame:
-    """Return rows as they are kept: sorted, with what describes them, label, features and some other columns."""
+    """Return rows as they are stored: sorted, with the columns that are not features, the label and the features."""
     view = declaration.feature_view
-    kept = [*view.not_features, declaration.label_column, *also]
+    kept = [*view.not_features, declaration.label_column, *further]
     rows = frame.sort_values([view.key, AS_OF], kind="stable", ignore_index=True)
     rows = rows[[name for name in kept if name in frame.columns]].join(model_input(rows, features))
     for name in rows.columns.intersection([AS_OF, view.created, SUCCEEDED_AT]):
         rows[name] = rows[name].dt.tz_convert("UTC").dt.as_unit("us")
-    if VALUE in also and VALUE in rows.columns:
+    if VALUE in further and VALUE in rows.columns:
         rows[VALUE] = rows[VALUE].astype("float64")
     rows[declaration.label_column] = declaration.task.cast(rows[declaration.label_column])
     return rows
@@ -207,7 +206,7 @@ def load(directory: Path) -> TrainingSet:
     Raises
     ------
     ArtifactMismatchError
-        If it is not what was frozen.
+        If a file is not the one that was frozen.
     """
     return TrainingSet(id=directory.name, directory=directory, manifest=read_manifest(directory))
 
@@ -222,7 +221,7 @@ def content_hash(rows: pd.DataFrame, declaration: ModelDeclaration) -> str:
 
 
 _NO_TEXT = b"\xff" * 8
-"""In place of the length of a text, which is never so large."""
+"""Stands for a missing text, in place of the length of a text, which is never so large."""
 
 
 def _canonical_bytes(column: pd.Series) -> bytes:
@@ -235,7 +234,7 @@ def _canonical_bytes(column: pd.Series) -> bytes:
         values = column.to_numpy(dtype="float64")
         # NaN has many bit patterns and zero has two
         return _little_endian(np.where(np.isnan(values), np.nan, values) + 0.0)
-    # as text first: equal values need not look alike
+    # mapped to text first: factorize treats values such as 1 and True as equal, whose texts differ
     positions, found = pd.factorize(column.map(str, na_action="ignore"))
     texts = [value.encode() for value in found]
     # a missing value has the position -1

@@ -1,4 +1,4 @@
-"""The trial of a horizon: whether a model over it would be promoted, measured on few rows and written nowhere."""
+"""The trial of a horizon: whether a model over it would be promoted, measured on few rows without storing anything."""
 
 from __future__ import annotations
 
@@ -31,15 +31,14 @@ def try_horizon(
     clock: pd.Timestamp,
     census: Callable[[list[pd.Timestamp]], pd.DataFrame],
 ) -> HorizonTrial:
-    """Measure the declared model over its horizon as a training would, and hold it to the rule of a first promotion.
+    """Measure the declared model over its horizon as a training would, and decide as for a first champion.
 
-    What a training does beyond that is left out: cross-validation, and the scaling of predictions that may follow
-    from it.
+    A training also cross-validates, and may scale the predictions; a trial does neither.
 
     Parameters
     ----------
     declaration : ModelDeclaration
-        Over the horizon that is tried.
+        The model with the horizon that is tried.
     frame : DataFrame
         As for `models.training.training_set.freeze`.
     clock : Timestamp
@@ -49,7 +48,7 @@ def try_horizon(
     days, task = declaration.horizon_days, declaration.task
     if frame.empty:
         return HorizonTrial(horizon_days=days, passes=False, primary=None, reason="No label has matured.")
-    # in the order of a training set, so that a rerun says the same
+    # in the order of a training set, so that a rerun gives the same figures
     frame = frame.sort_values([declaration.feature_view.key, AS_OF], kind="stable", ignore_index=True)
     kinds = feature_kinds(frame, declaration.not_features)
     try:
@@ -62,22 +61,22 @@ def try_horizon(
             entities=frame[declaration.feature_view.key].factorize()[0],
         )
         train, test = rows.rows(sides.train), rows.rows(sides.test)
-        learnt = train.rows(some_rows(len(train), TRIAL_ROWS, declaration.seed))
-        fitted = fit(declaration, learnt.features, learnt.label, learnt.weights)
+        sample = train.rows(some_rows(len(train), TRIAL_ROWS, declaration.seed))
+        fitted = fit(declaration, sample.features, sample.label, sample.weights)
     except UntrainableError as error:
         return HorizonTrial(horizon_days=days, passes=False, primary=None, reason=str(error))
     predicted = test.predicted(predict(fitted, test.features, task), task)
     metrics, trivial, over_baseline = beside_baseline(declaration, predicted, task.baseline(train.label))
     clocks = census_clocks(sides.cut, clock, days)
     of_clocks = census(clocks) if clocks else None
-    measured: tuple[Total, ...] = ()
+    census_totals: tuple[Total, ...] = ()
     silence: tuple[CensusSlice, ...] = ()
     beside_rule: BesideRule | None = None
-    # as a training, which freezes no census where no entity was open
+    # a training freezes no census either if no entity was open
     if of_clocks is not None and len(of_clocks):
         expected = census_rows(declaration, of_clocks, kinds)
         predictions = expected.predicted(predict(fitted, expected.features, task), task)
-        measured = totals(predictions, of_clocks[AS_OF].factorize(sort=True)[0])
+        census_totals = totals(predictions, of_clocks[AS_OF].factorize(sort=True)[0])
         silence = slices_of_silence(declaration, predictions, of_clocks)
         beside_rule = measure_beside_rule(declaration, predictions, of_clocks)
     decision = decide_promotion(
@@ -90,7 +89,7 @@ def try_horizon(
             metrics=metrics,
             baseline=trivial,
             over_baseline=over_baseline,
-            census=measured,
+            census=census_totals,
             silence=silence,
             rule=declaration.rule,
             beside_rule=beside_rule,

@@ -1,4 +1,4 @@
-"""Candidates: a trained version of a model, as files that say what they are and are verified when they are read."""
+"""Candidates: trained versions of models, as files that are verified against their manifest when they are read."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ PREDICTIONS = "predictions.parquet"
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "joblib")
 
 COST = "cost.json"
-"""What training cost. It depends on the machine and the hour, so the manifest does not vouch for it."""
+"""The cost of the training. It depends on the machine, so the manifest has no hash of this file."""
 
 COST_FIGURES = ("training_minutes", "prediction_milliseconds")
 
 RECIPE = 6
-"""To be raised whenever code of this package makes another version of the same rows and declaration, or reads
-versions otherwise."""
+"""Raise it whenever this package trains another version from the same rows and declaration, or reads versions in
+another way."""
 
 STORED_PREDICTIONS = 200
 
 TIMED_PREDICTIONS = 9
 
 TOLERANCE = 1e-9
-"""Within which stored predictions must be reproduced under other library versions."""
+"""The largest difference to stored predictions that is allowed under other library versions."""
 
 NOT_RECORDED = ""
 """In place of the SHA-256 of a version that the ledger does not have."""
@@ -67,7 +67,7 @@ _RENAMED = {
     "mean_probability": "mean_predicted",
     "observed_rate": "mean_actual",
 }
-"""Fields of the evaluations of earlier states, in records that count rows."""
+"""Present names of fields in evaluations of earlier states; only records that count rows have such fields."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +79,9 @@ class Candidate:
     model, version : str
     directory : Path
     manifest : dict
-        Everything that is needed to score with it, beside the pipeline.
+        Everything that scoring needs, beside the pipeline.
     reused : bool
-        Whether it had been trained before.
+        Whether an earlier training has made it.
     """
 
     model: str
@@ -97,12 +97,12 @@ class Candidate:
 
     @property
     def task(self) -> Task:
-        """What it predicts."""
+        """The task of the model."""
         return task_of(self.manifest["task"], self.manifest["outcomes"])
 
     @property
     def outcomes(self) -> tuple[str, ...]:
-        """The names of what it predicts."""
+        """The names of the outcomes."""
         return self.task.outcomes
 
     @property
@@ -117,7 +117,7 @@ class Candidate:
         Raises
         ------
         ArtifactMismatchError
-            If its file is not the one of the manifest: to unpickle a file is to run what is in it.
+            If the file is not the one of the manifest, because unpickling a file runs its content.
         """
         from models.pickled.loading import unpickled
 
@@ -130,7 +130,7 @@ class Candidate:
         return unpickled(content)
 
     def cost(self) -> dict[str, float]:
-        """Return what it is held to beside its metrics: `models.declaring.policies.COST_GATES` without ``entities``.
+        """Return the figures for `models.declaring.policies.COST_GATES`, without ``entities``.
 
         Raises
         ------
@@ -139,12 +139,12 @@ class Candidate:
         """
         path = self.directory / COST
         try:
-            said = read_object(path)
-            cost = {name: float(said[name]) for name in COST_FIGURES}
+            stored = read_object(path)
+            cost = {name: float(stored[name]) for name in COST_FIGURES}
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             found = error.found if isinstance(error, UnreadableFileError) else repr(error)
             raise ArtifactMismatchError(
-                f"{path}: expected what training cost, found {found}", _remedy(self.directory)
+                f"{path}: expected the cost of the training, found {found}", _remedy(self.directory)
             ) from error
         return {**cost, "file_megabytes": (self.directory / PIPELINE).stat().st_size / 1e6}
 
@@ -156,13 +156,13 @@ class Candidate:
 
 
 def load(directory: Path, recorded: str | None = None, *, reused: bool = False) -> Candidate:
-    """Load a version, and refuse it unless it is what was trained; nothing is unpickled before it is vouched for.
+    """Load a version and verify that it is the trained one; nothing is unpickled before its file is verified.
 
     Parameters
     ----------
     directory : Path
     recorded : str, optional
-        The SHA-256 of the manifest in the ledger. By default the manifest is believed, for whoever has written it.
+        The SHA-256 of the manifest in the ledger. By default the manifest is trusted, as the caller has written it.
     reused : bool
 
     Raises
@@ -173,11 +173,11 @@ def load(directory: Path, recorded: str | None = None, *, reused: bool = False) 
     """
     if recorded is not None:
         path = directory / MANIFEST
-        there = sha256(path) if path.is_file() else "no file"
-        if there != recorded:
+        actual = sha256(path) if path.is_file() else "no file"
+        if actual != recorded:
             expected = f"SHA-256 {recorded}, as recorded in the ledger" if recorded else "a version of the ledger"
             raise ArtifactMismatchError(
-                f"{path}: expected {expected}, found {there if recorded else 'one that it does not have'}",
+                f"{path}: expected {expected}, found {actual if recorded else 'one that it does not have'}",
                 "restore the version from a backup, or train again: the scores published so far stay as they are",
             )
     manifest = read_manifest(directory)
@@ -205,9 +205,9 @@ def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
     path = candidate.directory / PREDICTIONS
     stored = pd.read_parquet(path)
     expected = stored[candidate.task.stored_columns].to_numpy()
-    then = f"{candidate.manifest['libraries']} by recipe {candidate.manifest.get('recipe', 2)}"
-    libraries = f"trained with {then}, running with {found} by recipe {RECIPE}"
-    # of an earlier recipe no library is at fault
+    origin = f"{candidate.manifest['libraries']} by recipe {candidate.manifest.get('recipe', 2)}"
+    libraries = f"trained with {origin}, running with {found} by recipe {RECIPE}"
+    # if the libraries are the same, only the recipe differs
     or_libraries = (
         ""
         if candidate.manifest["libraries"] == found
@@ -219,7 +219,7 @@ def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
     )
     try:
         with warnings.catch_warnings():
-            # scikit-learn warns that other versions may predict otherwise, which is what is being verified here
+            # scikit-learn warns that other versions may predict otherwise, which is verified here
             warnings.simplefilter("ignore")
             predicted = predict(candidate.pipeline, model_input(stored, candidate.features), candidate.task)
     except Exception as error:
@@ -234,13 +234,13 @@ def _require_reproduction(candidate: Candidate, found: dict[str, str]) -> None:
 
 
 def evaluate(candidate: Candidate) -> Evaluation:
-    """Read what was measured of a candidate when it was trained."""
+    """Read the evaluation of a candidate."""
     from pydantic import TypeAdapter
 
-    content = json.loads((candidate.directory / EVALUATION).read_bytes(), object_hook=_as_named_now)
+    content = json.loads((candidate.directory / EVALUATION).read_bytes(), object_hook=_with_present_names)
     return TypeAdapter(Evaluation).validate_python(content)
 
 
-def _as_named_now(fields: dict[str, Any]) -> dict[str, Any]:
+def _with_present_names(fields: dict[str, Any]) -> dict[str, Any]:
     counts_rows = "rows" in fields or "n" in fields
     return {_RENAMED.get(name, name): value for name, value in fields.items()} if counts_rows else fields

@@ -43,13 +43,13 @@ class Card:
         """Return the Markdown with its images in it, for a reader that cannot open files."""
         text = self.text
         for name, image in self.images.items():
-            # in a text from data the bracket is escaped
+            # brackets in texts from data are escaped, so only links of the card match
             place, data = rf"(?<!\\)\]\({re.escape(name)}\)", base64.b64encode(image).decode()
             text = re.sub(place, f"](data:image/png;base64,{data})", text)
         return text
 
     def write(self, directory: Path) -> None:
-        """Write the card and its images beside the version; what is there already and is equal stays untouched."""
+        """Write the card and its images beside the version; files that are equal stay untouched."""
         contents = {CARD: self.text.encode(), **self.images}
         for name, content in contents.items():
             path = directory / name
@@ -72,7 +72,7 @@ def model_card(
     declaration : ModelDeclaration
     candidate : Candidate
     evaluation : Evaluation
-        That of the candidate.
+        The evaluation of the candidate.
     gates : sequence of Gate
     confirmed : collection of str
         Features of which a person says that they were known at the time.
@@ -160,7 +160,7 @@ def _data(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evalu
 
 
 def labelled_since(manifest: Mapping[str, Any]) -> str:
-    """Say where the labels begin later than the history; nothing where they do not."""
+    """Return a sentence if the labels begin later than the history, else an empty text."""
     since = manifest.get("labelled_since")
     if since is None:
         return ""
@@ -232,8 +232,8 @@ def _segments(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
     return (
         "## By segment\n\n"
         + markdown_table((*columns, "predicted", "observed") if means else columns, rows)
-        + f"\n\nToo few: fewer than {SEGMENT_ROWS} rows, or one value of the label. Of each column the most frequent "
-        "values." + "".join(f" {sentence}" for sentence in declaration.feature_view.segment_notes)
+        + f"\n\nToo few: fewer than {SEGMENT_ROWS} rows, or one value of the label. Each column is shown with its "
+        "most frequent values." + "".join(f" {sentence}" for sentence in declaration.feature_view.segment_notes)
     )
 
 
@@ -242,8 +242,8 @@ def _calibration(evaluation: Evaluation) -> str:
     scaling = measured.scaling
     if not evaluation.kind.scaled:
         return (
-            f"## Calibration\n\nMean distance of the {evaluation.kind.quantity} from what came, in bins of as many "
-            f"rows: {interval(measured.error_before)}."
+            f"## Calibration\n\nMean distance between predicted and actual {evaluation.kind.quantity}, in bins of "
+            f"equally many rows: {interval(measured.error_before)}."
         )
     if scaling is None:
         fitted = "No scaling was fitted"
@@ -270,13 +270,13 @@ def _gains(evaluation: Evaluation) -> str:
 def _validation(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
     entity, loss = declaration.feature_view.entity, evaluation.kind.loss_words
     entities = entity.plural
-    validation, crossed = evaluation.validation, evaluation.validation.cross_validation
-    if crossed is None:
+    validation, scores = evaluation.validation, evaluation.validation.cross_validation
+    if scores is None:
         folds = f"No cross-validation: {plain(validation.note)}."
     else:
         folds = (
-            f"Cross-validation by {entity.name} ({crossed.rows:,} training rows of {crossed.entities:,} {entities}): "
-            f"{evaluation.primary_metric} {crossed.mean:.4f} ± {crossed.std:.4f}, a spread of {crossed.spread:.1%}."
+            f"Cross-validation by {entity.name} ({scores.rows:,} training rows of {scores.entities:,} {entities}): "
+            f"{evaluation.primary_metric} {scores.mean:.4f} ± {scores.std:.4f}, a spread of {scores.spread:.1%}."
         )
     rows = [
         (f"{point.entities:,}", f"{point.rows:,}", number(point.primary), number(point.loss))
@@ -293,15 +293,15 @@ def _validation(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
 def _limits(declaration: ModelDeclaration) -> str:
     entities = declaration.feature_view.entity.plural
     limits = [
-        f"The figures are of {entities} that were created later than those learnt from, in one company's history; "
-        "another company, or a changed one, is another question, which the drift checks ask.",
+        f"The figures are of {entities} that were created later than those learnt from, in one company's history. "
+        "They may not hold for another company, or after a change, for which the drift checks look.",
         "The published pipeline learnt from the held-out rows as well, so it was not itself measured.",
         "Numbers beyond the 0.1 % and 99.9 % quantiles of the training rows count as those quantiles.",
-        f"The metrics are of decision points, of which busy {entities} have more; the census is of what is scored.",
+        f"The metrics are of observations, of which busy {entities} have more; the census is like what is scored.",
     ]
     if declaration.success_weight != 1:
         limits.append(
             f"Rows of {entities} that succeeded count {declaration.success_weight:g} times in learning, so "
-            f"{declaration.task.quantity} lean away from what is observed."
+            f"predicted {declaration.task.quantity} differ from observed ones."
         )
     return "## Limits\n\n" + bullets(limits)

@@ -11,7 +11,7 @@ from models.evaluation.suspicion import sentences, suspicions, unconfirmed
 from models.markdown import Markup, bullets, markdown_table, plain
 
 HINDSIGHT_SHOWN = 5
-"""Features that are shown by each measure of hindsight."""
+"""Number of features that are shown for each measure of hindsight."""
 
 
 def gates_table(gates: Iterable[Gate]) -> str:
@@ -29,7 +29,7 @@ def gates_table(gates: Iterable[Gate]) -> str:
 
 
 def census_table(evaluation: Evaluation) -> str:
-    """Return what was expected of a census beside what happened, as Markdown."""
+    """Return the expected and the actual totals of a census, as Markdown."""
     census = evaluation.census
     if census is None:
         return "## Census\n\nNot measured on a census."
@@ -41,8 +41,8 @@ def census_table(evaluation: Evaluation) -> str:
     worth = ""
     if census.value_expected is not None and census.value_actual is not None:
         worth = (
-            f" Value: {census.value_expected:,.0f} expected, {census.value_actual:,.0f} happened, by what "
-            "is known of values today."
+            f" Value: {census.value_expected:,.0f} expected, {census.value_actual:,.0f} happened, with the "
+            "values that are known today."
         )
     rows = [("all", "", f"{census.rows:,}", *_total(total)) for total in census.totals]
     rows += [
@@ -56,38 +56,38 @@ def census_table(evaluation: Evaluation) -> str:
         for each in census.slices
         if each.column != "grade"
     ]
-    beside = census.beside_rule
+    comparison = census.beside_rule
     return (
         f"## Census\n\nAll in scope that was open at {', '.join(census.clocks)} and has a label ({census.rows:,} "
-        f"rows of {census.entities:,}), by a pipeline that knew nothing of what came after: {figures}; "
-        f"{task.loss_words} of the best constant {number(census.trivial_loss)}.{worth}\n\n"
+        f"rows of {census.entities:,}), predicted by a pipeline that knew nothing from after the first clock: "
+        f"{figures}; {task.loss_words} of the best constant {number(census.trivial_loss)}.{worth}\n\n"
         + markdown_table(("by", "", "rows", "outcome", "expected", "happened", "difference"), rows)
         + "\n\n"
         + markdown_table(("by", "", "rows", task.loss_words, "of its own best constant"), losses)
-        + ("" if beside is None else f"\n\n{_beside_rule(evaluation, beside)}")
+        + ("" if comparison is None else f"\n\n{_beside_rule(evaluation, comparison)}")
     )
 
 
-def _beside_rule(evaluation: Evaluation, beside: BesideRule) -> str:
+def _beside_rule(evaluation: Evaluation, comparison: BesideRule) -> str:
     kind = evaluation.kind
     names = list(dict.fromkeys((evaluation.primary_metric, kind.loss)))
     stays = (
         "The version is better in both, beyond the intervals."
-        if beside.unbeaten(*names) is None
+        if comparison.unbeaten(*names) is None
         else "The version is not better in both, beyond the intervals: **the rule stays**."
     )
     rows = [
         (
             kind.words.get(name, name),
-            interval(beside.rule[name]),
-            interval(beside.model[name]),
-            interval(beside.over_rule[name]),
+            interval(comparison.rule[name]),
+            interval(comparison.model[name]),
+            interval(comparison.over_rule[name]),
         )
         for name in names
     ]
     return (
-        f"Beside the rule, on the {beside.rows:,} rows ({beside.entities:,} entities) of which it says something; the "
-        "amount that it goes by may be the one of today, which flatters it:\n\n"
+        f"Compared with the rule, on the {comparison.rows:,} rows ({comparison.entities:,} entities) for which it has "
+        "a value. It may use amounts of today, which flatters it:\n\n"
         + markdown_table(("", "the rule", "the version", "better than the rule by"), rows)
         + f"\n\n{stays}"
     )
@@ -125,8 +125,8 @@ def hindsight_table(declaration: ModelDeclaration, evaluation: Evaluation, confi
         + (bullets(suspected) if suspected else "No feature seems to know the outcome.")
         + "\n\nThe features that predict best alone:\n\n"
         + markdown_table(("feature", "outcome", "skill", "AUC"), alone)
-        + f"\n\nThe values that most divide {entities} that were settled from those that are open: seen on the other "
-        "side, of what was to be expected by the rows of the clock and by earlier rows:\n\n"
+        + f"\n\nThe values that most divide settled from open {entities}: how many of the other side have the value, "
+        "of how many should have it by the rows of the clock (now) and by earlier rows:\n\n"
         + markdown_table(("feature", "value", f"{entities} with it", "by now", "by earlier rows"), one_sided)
     )
 
@@ -149,24 +149,24 @@ def costs_table(evaluation: Evaluation) -> str:
     declared = [
         (name, *(f"{cost:g}" for cost in line)) for name, line in zip(measured.choices, measured.costs, strict=True)
     ]
-    tried = measured.weights
-    if tried is None:
+    effect = measured.weights
+    if effect is None:
         weights = "**Weights of the classes** were not tried: the training side has too few rows to be split once more."
     else:
-        named = ", ".join(f"{plain(name)} {weight:g}" for name, weight in tried.weights.items())
+        named = ", ".join(f"{plain(name)} {weight:g}" for name, weight in effect.weights.items())
         weights = (
-            f"**Weights of the classes** ({named}): **{'applied' if tried.applied else 'not applied'}**. Learnt from "
-            f"{tried.learnt_rows:,} rows of the training side and measured on {tried.rows:,} later ones of it, errors "
-            f"cost {number(tried.without)} a row without weights and {number(tried.with_weights)} with them; "
-            f"{tried.reason}. What a weighted fit predicts is corrected for the weights, and scaled."
+            f"**Weights of the classes** ({named}): **{'applied' if effect.applied else 'not applied'}**. In fits on "
+            f"{effect.learnt_rows:,} rows of the training side, measured on {effect.rows:,} later ones of it, errors "
+            f"cost {number(effect.without)} a row without weights and {number(effect.with_weights)} with them; "
+            f"{effect.reason}. The predictions of a weighted fit are corrected for the weights, and scaled."
         )
-    threshold = "**What is chosen** is what costs least by the probabilities of a row."
-    at = measured.threshold
-    if at is not None:
-        of_rows = "" if at.of_rows is None else f", cheapest on {at.rows:,} validation rows {at.of_rows:.4g}"
+    threshold = "**The choice** is the class with the least expected cost by the probabilities of a row."
+    trial = measured.threshold
+    if trial is not None:
+        of_rows = "" if trial.of_rows is None else f", cheapest on {trial.rows:,} validation rows {trial.of_rows:.4g}"
         threshold = (
-            f"**Threshold {at.threshold:.4g}**: acted on is what is as probable or more. That of the costs is "
-            f"{at.of_costs:.4g}{of_rows}; {at.reason}."
+            f"**Threshold {trial.threshold:.4g}**: rows of this probability or more are acted on. The threshold of the "
+            f"costs is {trial.of_costs:.4g}{of_rows}; {trial.reason}."
         )
     rows = [
         (
@@ -182,7 +182,7 @@ def costs_table(evaluation: Evaluation) -> str:
     ]
     columns = ("of", "way", f"chosen: {', '.join(measured.choices)}", "expected cost", "cost", "over this version")
     return (
-        "## Costs of errors\n\nBy what happens (one line each) and what is chosen:\n\n"
+        "## Costs of errors\n\nA line for each class that happens, a column for each class that is chosen:\n\n"
         + markdown_table(("", *measured.choices), declared)
         + f"\n\n{weights}\n\n{threshold}\n\nCosts per row:\n\n"
         + markdown_table(columns, rows)

@@ -1,4 +1,4 @@
-"""Plots of what was measured, as small images that a model card can hold."""
+"""Plots of an evaluation, as small images that a model card can hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 DPI = 80
 
 SHOWN_FEATURES = 15
-"""Most important features that are drawn."""
+"""So many of the most important features are drawn."""
 
 
 def prediction_plots(evaluation: Evaluation) -> bytes:
@@ -43,7 +43,7 @@ def prediction_plots(evaluation: Evaluation) -> bytes:
     calibration.set(
         title=f"calibration (dotted: {dotted})" if evaluation.kind.scaled else "calibration",
         xlabel="mean of the predictions",
-        ylabel="mean of what came",
+        ylabel="mean of the actual values",
         xlim=(lowest, highest),
         ylim=(lowest, highest),
     )
@@ -90,10 +90,10 @@ def validation_plots(evaluation: Evaluation) -> bytes:
     )
     curve.set_xticks([], minor=True)
 
-    crossed = validation.cross_validation
-    if crossed is not None:
-        folds.plot(range(1, len(crossed.folds) + 1), crossed.folds, "o")
-        folds.axhline(crossed.mean, color="0.6", linestyle="--", linewidth=1)
+    cross_validation = validation.cross_validation
+    if cross_validation is not None:
+        folds.plot(range(1, len(cross_validation.folds) + 1), cross_validation.folds, "o")
+        folds.axhline(cross_validation.mean, color="0.6", linestyle="--", linewidth=1)
     folds.set(title="cross-validation", xlabel="fold", ylabel=evaluation.primary_metric)
     for axes in (importance, curve, folds):
         axes.grid(alpha=0.3)

@@ -36,7 +36,7 @@ def test_the_card_holds_every_part(described):
     assert f"| {evaluation.primary_metric} | {evaluation.metrics[evaluation.primary_metric]:.3f} (" in card.text
     assert "| entities | 500 | ≥ 10000 | **missed** |" in card.text
     if declaration.name == "conversion":
-        assert f"{evaluation.census.value_actual:,.0f} happened, by what is known of values today." in card.text
+        assert f"{evaluation.census.value_actual:,.0f} happened, with the values that are known today." in card.text
     assert "nan" not in card.text.lower().replace("schedule_appointment", "")
 
 

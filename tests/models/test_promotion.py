@@ -289,13 +289,13 @@ def test_a_model_that_could_not_be_trained_is_refused_with_the_reason():
     [
         (
             (60, 30),
-            "HORIZON=60 would probably pass (auc 0.850), HORIZON=30 would probably pass (auc 0.850), which is another "
-            "question; a trial does not look for hindsight, a training does.",
+            "HORIZON=60 would probably pass (auc 0.850), HORIZON=30 would probably pass (auc 0.850). A shorter "
+            "horizon answers another question, and only a training looks for hindsight.",
         ),
         (
             (30,),
-            "HORIZON=30 would probably pass (auc 0.850), which is another question; a trial does not look for "
-            "hindsight, a training does.",
+            "HORIZON=30 would probably pass (auc 0.850). A shorter horizon answers another question, and only a "
+            "training looks for hindsight.",
         ),
         ((), "No shorter horizon that was tried would pass (HORIZON=60, 30 or 14)."),
     ],

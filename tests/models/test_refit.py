@@ -374,17 +374,17 @@ LEAKS = {
     # what is learnt from folds and parts of the training rows
     "cross-validation of held-out rows": Leak(
         step=assessment.assess,
-        code="crossed = cross_validate(declaration, train)",
-        instead="crossed = cross_validate(declaration, test)",
+        code="cross_validated = cross_validate(declaration, train)",
+        instead="cross_validated = cross_validate(declaration, test)",
         change=with_other_rows,
         moves="cross-validation",
     ),
     "calibration on held-out rows": Leak(
         step=assessment.assess,
-        code="cross_validation, out_of_fold, folds, stands_for = crossed",
+        code="cross_validation, out_of_fold, folds, stands_for = cross_validated",
         instead="\n".join(
             (
-                "cross_validation, out_of_fold = crossed[0], test.predicted(before, task)",
+                "cross_validation, out_of_fold = cross_validated[0], test.predicted(unscaled_values, task)",
                 "folds, stands_for = test.entities % FOLDS, test.stands_for",
             )
         ),
@@ -396,7 +396,8 @@ LEAKS = {
         code="decision = decide_calibration(evidence)",
         instead="\n".join(
             (
-                "off = [abs(each.mean() - test.label.mean()) for each in (evidence.scaling.apply(before), before)]",
+                "scaled_values = evidence.scaling.apply(unscaled_values)",
+                "off = [abs(each.mean() - test.label.mean()) for each in (scaled_values, unscaled_values)]",
                 "decision = CalibrationDecision(applied=bool(off[0] < off[1]), reason=f'off by {off}')",
             )
         ),

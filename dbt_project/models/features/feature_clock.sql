@@ -3,7 +3,7 @@
 {% endfor -%}
 with clock as (
 
-    -- written after features and labels: what reads them can tell whether they are those of the last extraction
+    -- written after features and labels, so that readers can tell whether these are of the last extraction
     select
         {{ timestamp_from_us(clock_us()) }} as as_of,
         cast({{ var('load_number') }} as bigint) as load_number,

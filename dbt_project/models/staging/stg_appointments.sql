@@ -12,8 +12,8 @@ clocked as (
         rescheduled_from,
         {{ epoch_us('booked_at') }} as booked_us,
         {{ epoch_us('ended_at') }} as ended_us,
-        -- the status is overwritten when the appointment ends: before that moment it is not known; scheduled_at is
-        -- overwritten when it moves, and stops here
+        -- the status is overwritten when the appointment ends, so it is not known before; scheduled_at is overwritten
+        -- when the appointment moves, so it is left out
         case when ended_at is not null then status end as final_status
     from source
 

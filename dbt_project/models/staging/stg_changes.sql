@@ -4,8 +4,8 @@ with source as (
 
 ),
 
--- The value of an overwritten column passes with the moment from which it was known, and under a name of its own: the
--- column of the CRM says what is true today.
+-- Each value of an overwritten column has the moment from which it was known. The columns get other names, because those
+-- of the CRM hold the values of today.
 clocked as (
 
     select

@@ -4,9 +4,9 @@ with source as (
 
 ),
 
--- status, assigned_to and updated_at are overwritten by the CRM: today's value is not what was known at a past as_of.
--- Columns that are set once pass. Of the others the owner does, under a name that says so, and property_value and
--- zip_code do, for the marts alone: features take them from lead_history, as they were.
+-- The CRM overwrites some columns: their values of today were not known at a past as_of. Columns that are set once are
+-- kept. Of the overwritten columns the marts need three: the owner, with a name that says so, property_value and
+-- zip_code. Features take these from lead_history, with their past values.
 renamed as (
 
     select

@@ -12,7 +12,7 @@ clocked as (
         value,
         {{ epoch_us('proposed_at') }} as proposed_us,
         {{ epoch_us('closed_at') }} as closed_us,
-        -- the status is overwritten when the project closes: before that moment it is not known
+        -- the status is overwritten when the project closes, so it is not known before
         case when closed_at is not null then status end as final_status
     from source
 

@@ -2,9 +2,9 @@
 
 {%- set built = var('built_load_number') or 0 -%}
 {%- set built_us = var('built_us') or 0 -%}
-{#- Named outside the condition, so that dbt knows of them whatever is built. -#}
+{#- Called outside of the condition, so that dbt sees the dependencies in every build. -#}
 {%- set leads, raw_leads = ref('stg_leads'), source('raw', 'leads') -%}
-{#- Staged rows, the raw ones, their key, the first moment of a row, its other moments, and the facts that it makes. -#}
+{#- Staged table, raw table, key, first moment of a row, its other moments, and the kinds of its facts. -#}
 {%- set rows = [
     (ref('stg_interactions'), source('raw', 'interactions'), 'interaction_id', 'known_us', ['opened_us', 'responded_us'],
         ['interaction', 'opened', 'responded']),
@@ -14,7 +14,7 @@
         ['project_proposed', 'project_closed']),
     (ref('stg_changes'), source('raw', 'changes'), 'change_id', 'known_us', [], []),
 ] -%}
-{#- Tables that the last build left: this model runs before they are brought up to date. -#}
+{#- Tables of the last build: this model runs before they are updated. -#}
 {%- set is_there = is_increment() and execute -%}
 {%- set facts_before = adapter.get_relation(
     database=this.database, schema='intermediate', identifier='timeline'
@@ -25,7 +25,7 @@
 {%- set as_described = '0' if features_before is none
     else 'case when described.lead_id is null then 0 else ' ~ built_us ~ ' end' -%}
 
--- Leads for which a row may differ from the last build, with the moment from which on it may.
+-- Leads with rows that may differ from the last build, and the moment from which on they may.
 with {% if features_before is not none -%}
 described_before as (
 
@@ -44,7 +44,7 @@ changes as (
 
     {%- if is_increment() %}
 
-    -- of a lead itself features know its source and when it was created: with these as they were, nothing has changed
+    -- features read only the source and the creation of a lead row: if both are unchanged, so are the features
     select
         staged.lead_id,
         {{ as_described }} as changed_us
@@ -65,11 +65,11 @@ changes as (
         {{ built_us }} as changed_us
     from {{ leads }}
     where known_us >= {{ built_us }}
-    {%- for staged, extracted, key, first, others, kinds in rows %}
+    {%- for staged, extracted, key, first, later, kinds in rows %}
 
     union all
 
-    -- what the extractions since the last build brought or changed
+    -- rows that extractions since the last build added or changed
     select
         staged.lead_id,
         staged.{{ first }} as changed_us
@@ -79,17 +79,17 @@ changes as (
 
     union all
 
-    -- what had been extracted before the last build, but was not yet known at its clock
+    -- rows that were extracted before the last build, but not yet known at its clock
     select
         lead_id,
         {{ built_us }} as changed_us
     from {{ staged }}
-    where {{ ([first] + others) | join(' >= ' ~ built_us ~ ' or ') }} >= {{ built_us }}
+    where {{ ([first] + later) | join(' >= ' ~ built_us ~ ' or ') }} >= {{ built_us }}
     {%- if facts_before is not none and kinds %}
 
     union all
 
-    -- what the changed rows said before, perhaps of another lead
+    -- facts of the earlier content of changed rows, perhaps of another lead
     select
         facts.lead_id,
         facts.known_us as changed_us
@@ -103,7 +103,7 @@ changes as (
 
     {%- else %}
 
-    -- a whole build computes every lead: no model asks which of them were touched
+    -- a whole build computes all leads, so no model reads this table
     select
         lead_id,
         0 as changed_us

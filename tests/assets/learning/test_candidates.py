@@ -754,7 +754,7 @@ def test_values_between_steps_are_no_pickles(tmp_path: Path, frame: pd.DataFrame
         JsonValues(root=str(made.folder / "values")).load_input(context)
 
     assert str(caught.value.description).startswith(
-        f"{value}.json: expected the value of training_set/conversion, found what is no JSON ("
+        f"{value}.json: expected the value of training_set/conversion, found text that is not JSON ("
     )
     assert str(caught.value.description).endswith("Materialize training_set/conversion again.")
     assert not planted.exists()

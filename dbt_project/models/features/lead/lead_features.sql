@@ -14,7 +14,7 @@
 {%- set inbound = interaction ~ " and direction = 'inbound'" -%}
 {%- set outbound = interaction ~ " and direction = 'outbound'" -%}
 
-{#- What is counted in each window, with the condition that a fact must meet. -#}
+{#- Counts by window, each with the condition of the facts that it counts. -#}
 {%- set counted_in_windows = {
     'facts': "1 = 1",
     'interactions': interaction,
@@ -34,7 +34,7 @@
     'inbound_emails': inbound ~ " and interaction_type = 'email'",
 } -%}
 
-{#- What is counted over all history alone. -#}
+{#- Counts over all history only. -#}
 {%- set counted_ever = {
     'questions_asked': question,
     'questions_answered': answer,
@@ -52,7 +52,7 @@
 } -%}
 {%- set trends = ['interactions', 'inbound', 'outbound'] -%}
 
--- A condition is evaluated once per fact here, and not once for each observation that sees the fact.
+-- Conditions are evaluated once per fact here, and not once for each observation of the fact.
 with facts as (
 
     select
@@ -104,7 +104,7 @@ aggregated as (
         {%- for _ in counted_ever | batch(2) %}
         {{ sum_in_window('facts.ever_' ~ loop.index) }} as ever_{{ loop.index }},
         {%- endfor %}
-        -- the largest is that of the last fact of its kind, because the count never falls
+        -- the largest count is that of the last fact of its kind, because counts never fall
         max(facts.questions_at_proposal) as questions_until_proposal,
         max(facts.questions_at_response) as questions_until_response,
         cast(sum(facts.response_delay_us) as bigint) as response_delays_us,
@@ -129,14 +129,14 @@ aggregated as (
         min(facts.contact_occurred_us) as first_contact_us,
         min(facts.outbound_occurred_us) as first_outbound_us,
         max(facts.contact_gap_us) as longest_contact_gap_us,
-        -- the contact before the second one is the first, and that before the last the last but one
+        -- the contact before the second is the first one, and the contact before the last is the second last
         min(facts.previous_contact_us) as first_contact_known_us,
         max(facts.previous_contact_us) as last_contact_but_one_us,
         max(facts.interaction_number) as last_interaction_number
     from {{ ref('observations_due') }} as observations
     inner join facts
         on observations.lead_id = facts.lead_id
-        -- point-in-time: what became known at as_of or later does not exist
+        -- point-in-time: only facts that were known before as_of
             and facts.known_us < observations.as_of_us
     group by observations.lead_id, observations.as_of_us
 
@@ -231,7 +231,7 @@ named as (
         cast({{ weekday('observations.as_of_us') }} >= 5 as boolean) as is_weekend,
         last_interactions.interaction_type as last_interaction_type,
         last_interactions.direction as last_interaction_direction,
-        -- null says that there was no interaction, and nothing else
+        -- null only if there was no interaction
         case
             when counted.last_interaction_number is not null then coalesce(last_interactions.outcome, 'unknown')
         end as last_interaction_outcome,
@@ -286,7 +286,7 @@ scored as (
 
     select
         *,
-        -- no term is below 0, so that only the upper bound needs to be held
+        -- no term is below 0, so only the upper bound is needed
         least(
             cast(3 * interactions_count_lifetime as double precision) / 10
             + 20 * coalesce(email_open_rate, 0)
@@ -294,7 +294,7 @@ scored as (
             + 20 * coalesce(appointment_show_rate, 0),
             100
         ) as engagement_score,
-        -- PostgreSQL refuses an exp() too small for a double, and what lies so long ago is 0 to any reader
+        -- PostgreSQL refuses an exp() too small for a double, and a contact so long ago scores 0 in any case
         case
             when days_since_last_contact > 1000 then 0
             else 100 * exp(-days_since_last_contact / 7)

@@ -6,7 +6,7 @@ with closings as (
         closings.lead_id,
         leads.lead_source,
         leads.known_us as created_us,
-        -- an interaction may be older than its lead, whose source is not known before the lead is
+        -- a fact may be known before its lead, whose source is known only with the lead
         greatest(closings.closed_us, leads.known_us) as closed_us
     from {{ of_touched_leads(ref('lead_closings')) }} as closings
     inner join {{ ref('stg_leads') }} as leads on closings.lead_id = leads.lead_id

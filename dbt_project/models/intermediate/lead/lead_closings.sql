@@ -9,7 +9,7 @@
 {%- set closing_outcomes = "'" ~ var('closing_outcomes') | map('replace', "'", "''") | join("', '") ~ "'" -%}
 {%- set closing_lead_statuses = "'" ~ var('closing_lead_statuses') | map('replace', "'", "''") | join("', '") ~ "'" -%}
 {%- set closing_project_statuses = "'" ~ (['won'] + var('closing_project_statuses')) | join("', '") ~ "'" -%}
-{#- Named outside the condition, so that dbt knows of it whatever closes a lead. -#}
+{#- Called outside of the condition, so that dbt sees the dependency whatever closes a lead. -#}
 {%- set changes = ref('stg_changes') -%}
 
 with closing_facts as (
@@ -28,7 +28,7 @@ with closing_facts as (
 
     union all
 
-    -- from when the history tells of it, whatever status the lead has had since
+    -- a closing status closes the lead when it became known, whatever status came later
     select
         lead_id,
         known_us as closed_us
@@ -40,7 +40,7 @@ with closing_facts as (
 
     union all
 
-    -- a lead closes when a silence has lasted so long, whether or not somebody writes again later
+    -- a lead closes when a silence has lasted that long, whether or not somebody writes again later
     select
         lead_id,
         known_us + {{ var('silence_closes_after_days') }} * {{ day_us() }} as closed_us

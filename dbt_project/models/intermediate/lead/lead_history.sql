@@ -8,7 +8,7 @@
 
 {%- set lead_columns = ['lead_status', 'lead_owner', 'property_value', 'zip_code'] -%}
 
--- Of several changes at one moment the last by its key counts, the same on every engine.
+-- If a column changes several times at one moment, the change with the last key counts, on every engine.
 with last_of_moment as (
 
     select
@@ -44,7 +44,7 @@ compared as (
 
 ),
 
--- What is told again is no change, and a column that was always empty has none.
+-- A repeated value is no change, nor is an empty first value.
 moments as (
 
     select
@@ -77,7 +77,7 @@ numbered as (
 
 ),
 
--- A value holds until the next one: all rows with one number of a column share the value of the first of them.
+-- A value holds until the next one: all rows with the same number of a column have the value of the first such row.
 held as (
 
     select
@@ -99,7 +99,7 @@ held as (
 
 ),
 
--- Number 0 is the time before the first known value, and of the changes the first is none.
+-- Number 0 is the time before the first known value, which itself is no change.
 described as (
 
     select

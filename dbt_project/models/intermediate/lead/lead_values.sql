@@ -1,5 +1,5 @@
--- What each lead of a census is worth, by the projects and the property value that were known then: of the census at the
--- clock, and of those that are asked for. The amount of a project has no history: the one of today counts.
+-- The worth of each lead of a census (that of the clock, and those that are asked for), by the projects and the
+-- property value that were known then. The amount of a project has no history: that of today counts.
 with census as (
 
     select
@@ -11,7 +11,7 @@ with census as (
 
 ),
 
--- Of several open proposals the latest one counts.
+-- The latest of several open proposals counts.
 open_projects as (
 
     select

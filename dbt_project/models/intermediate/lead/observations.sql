@@ -51,7 +51,7 @@ silence_moments as (
         silences.since_us + lengths.days * {{ day_us() }} as as_of_us,
         silences.until_us
     from silences
-    -- each twice the one before, up to more days than there are since 1970, before which the contract knows no fact
+    -- each length is twice the one before; the last is longer than the time since 1970, where the contract begins
     cross join (
         values (7), (14), (28), (56), (112), (224), (448), (896), (1792), (3584), (7168), (14336), (28672)
     ) as lengths (days)
@@ -67,7 +67,7 @@ silence_grid as (
     from silence_moments
     where as_of_us <= until_us
     {%- if is_increment() %}
-    -- a silence goes on where nothing was touched
+    -- earlier midnights of untouched leads are there already
     and (
         as_of_us >= {{ var('built_us') }}
         or lead_id in (select touched.lead_id from {{ ref('touched_leads') }} as touched)
@@ -98,7 +98,7 @@ moments as (
 
 ),
 
--- All kinds end when the lead closes. What happens at as_of itself is not yet known, so a lead that closes then is open.
+-- All kinds end when the lead closes. Facts of as_of itself are not yet known, so a lead that closes at as_of is open.
 open_moments as (
 
     select
@@ -126,7 +126,7 @@ described as (
         leads.created_at as lead_created_at
     from open_moments
     inner join {{ ref('stg_leads') }} as leads on open_moments.lead_id = leads.lead_id
-    -- a lead exists from the moment after it was created
+    -- a lead has observations only after its creation
     where leads.known_us < open_moments.as_of_us
 
 ),

@@ -1,4 +1,4 @@
-{#- A table where it is a part: several models read it, and plan by its size. -#}
+{#- A table if it is a part of the observations, so that the several models that read it are planned by its size. -#}
 {{ config(materialized='table' if is_increment() or var('range_from_us') is not none else 'view') }}
 
 with due as (

@@ -124,7 +124,7 @@ with facts as (
         null as outcome,
         value,
         null as interaction_us,
-        -- comes after the fact: to be compared with as_of before it says anything
+        -- lies after the fact: compare it with as_of before any use
         case when closed_us is not null then greatest(closed_us, proposed_us) end as closed_us,
         proposed_us as occurred_us,
         proposed_us as known_us
@@ -150,13 +150,13 @@ with facts as (
 
 ),
 
--- A total order of a lead's facts: "the last one" is the same row on every engine, also where times tie.
+-- A total order of a lead's facts: "the last fact" is the same row on every engine, even if times tie.
 numbered as (
 
     select
         *,
         row_number() over in_order as fact_number,
-        -- counted here once: a feature that counts from some fact on is a difference of two of these
+        -- counted once here: the number of questions since some fact is the difference of two of these counts
         count(case when fact = 'interaction' and {{ is_question() }} then 1 end) over (
             in_order rows unbounded preceding
         ) as questions_so_far,
@@ -165,7 +165,7 @@ numbered as (
                     in_order rows between unbounded preceding and 1 preceding
                 )
         end as previous_contact_us,
-        -- comes after the fact: to be compared with as_of before it says anything
+        -- lies after the fact: compare it with as_of before any use
         lead(known_us) over in_order as next_known_us
     from facts
     window in_order as (

@@ -1,28 +1,28 @@
 {{ config(materialized='table') }}
 
-{#- Named outside the condition, so that dbt knows of it whatever is built. -#}
+{#- Called outside of the condition, so that dbt sees the dependency in every build. -#}
 {%- set touched_leads = ref('touched_leads') -%}
-{#- The closed leads of the last build: this model runs before they are brought up to date. -#}
-{%- set before = adapter.get_relation(
+{#- The closed leads of the last build: this model runs before they are updated. -#}
+{%- set last_build = adapter.get_relation(
     database=this.database, schema=this.schema, identifier='closed_leads'
 ) if is_increment() and execute else none -%}
 
 with compared as (
 
-    {%- if before is not none %}
+    {%- if last_build is not none %}
 
     select
         old_closing.closed_us as closed_us_before,
         old_closing.won_us as won_us_before,
         new_closing.closed_us as closed_us_after,
         new_closing.won_us as won_us_after,
-        -- a later win of a lead that had closed already changes nothing before it
+        -- a win of a lead that has closed already changes nothing before the win
         old_closing.closed_us = new_closing.closed_us
         and old_closing.lead_source = new_closing.lead_source
         and coalesce(old_closing.rep = new_closing.rep, old_closing.rep is null and new_closing.rep is null)
         and coalesce(old_closing.first_outbound_delay_us, -1) = coalesce(new_closing.first_outbound_delay_us, -1)
             as is_same_closing
-    from {{ of_touched_leads(before) }} as old_closing
+    from {{ of_touched_leads(last_build) }} as old_closing
     full join {{ ref('closed_leads_now') }} as new_closing on old_closing.lead_id = new_closing.lead_id
 
     {%- else %}

@@ -1,5 +1,5 @@
 {%- set prior = var('track_record_prior_leads') -%}
-{#- Group, the closed leads that count in it, and what a lead of the group has in common with the observed one. -#}
+{#- Group, the condition of the closed leads that count in it, and the column that all leads of one group share. -#}
 {%- set groups = [
     ('rep', 'rep is not null', 'rep'), ('source', '1 = 1', 'lead_source'), ('global', '1 = 1', 'lead_id'),
 ] -%}
@@ -45,7 +45,7 @@ moments as (
         rep,
         lead_source,
         as_of_us as moment_us,
-        -- what happens at as_of itself is not yet known: at a tie the observation comes first
+        -- events at as_of itself are not yet known: at a tie the observation comes first
         1 as tie_rank,
         cast(null as integer) as closed,
         cast(null as integer) as won,
@@ -105,7 +105,7 @@ running as (
 
 ),
 
--- A lead that has itself closed before as_of is not one of the others.
+-- The lead itself does not count, where it has closed before as_of.
 others as (
 
     select
@@ -143,7 +143,7 @@ rates as (
 
 ),
 
--- A thin record says little: it is as if so many leads more had gone as they go everywhere.
+-- A record of few leads says little, so leads with the average of all others are added to each.
 shrunk as (
 
     select

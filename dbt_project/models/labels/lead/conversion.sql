@@ -7,7 +7,7 @@
     )
 }}
 
--- While the source records no outcomes, a lead that is won looks like one that is not.
+-- No labels before the source records outcomes: a lead that is won would look like one that is not.
 with matured as (
 
     {{ matured_leads(var('conversion_horizon_days'), var('conversion_since_us')) }}

@@ -7,7 +7,7 @@
     )
 }}
 
--- While the source records no outcomes nothing is won, so there is no label either.
+-- Before the source records outcomes there are no wins, and so no labels.
 with matured as (
 
     {{ matured_leads(var('deal_value_horizon_days')) }}

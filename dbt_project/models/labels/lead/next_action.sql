@@ -7,7 +7,7 @@
     )
 }}
 
-{#- In the order that decides where two actions have the same time: what moves the lead further counts. -#}
+{#- In the order that decides between actions of the same time: the action that moves the lead furthest comes first. -#}
 {%- set actions = ['send_proposal', 'schedule_appointment', 'call_immediate', 'email_nurture'] -%}
 
 with matured as (
@@ -23,7 +23,7 @@ outbound_actions as (
         occurred_us,
         known_us,
         case
-            -- a deal that became known when it closed tells of its end, and of no proposal that was sent
+            -- a project that became known only when it closed does not tell of a proposal that was sent
             when fact = 'project_proposed' then case when closed_us is null or closed_us > known_us then 1 end
             when fact = 'appointment_booked' then 2
             when fact = 'interaction' and direction = 'outbound' then
@@ -56,8 +56,8 @@ first_actions as (
 
 ),
 
--- The first success after as_of, whenever it came: training weights rows of leads that went on to succeed, and only by
--- successes that were known at its own cut.
+-- The first success after as_of, whenever it came: training gives more weight to rows of leads that succeeded, if the
+-- success was known at its cut.
 successes as (
 
     select

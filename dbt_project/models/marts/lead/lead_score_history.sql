@@ -1,4 +1,4 @@
-{#- The column by which rows are told apart is added first where an earlier state has made the table. -#}
+{#- Tables of an earlier state lack value_model_version, a part of the key, so it is added first. -#}
 {{
     config(
         materialized='incremental',
@@ -11,7 +11,7 @@
 
 with scored as (
 
-    -- a lead that no champion scored has no score to remember
+    -- without leads that no champion has scored
     select
         lead_id,
         as_of,

@@ -73,11 +73,11 @@ best_action as (
         outcome,
         probability,
         reasons,
-        -- the same for every outcome
+        -- equal for all outcomes
         outside_training,
         row_number() over (
             partition by lead_id
-            -- what the costs of errors choose, where the model has any, else what is most probable
+            -- the outcome that costs of errors choose, if the model has costs, else the most probable one
             order by case when chosen then 0 else 1 end, probability desc nulls last, {{ byte_order('outcome') }}
         ) as action_rank
     from champion_predictions
@@ -90,7 +90,7 @@ deal_value as (
     select
         lead_id,
         version,
-        -- no amount is negative; engines round halves of doubles differently, and take the same floor
+        -- no amount is negative; engines round halves of doubles differently, and their floor() is equal
         cast(cast(floor(greatest(probability, 0) * 100 + 0.5) as bigint) * 0.01 as decimal(18, 2)) as value,
         outside_training,
         scored_at
@@ -114,7 +114,7 @@ valued as (
     select
         open_leads.lead_id,
         open_leads.as_of,
-        -- the rule, where the model that must beat it does not say otherwise
+        -- the value of the model, where it has scored the lead, else that of the rule
         coalesce(deal_value.value, worth.value) as value,
         case when deal_value.value is not null then 'deal_value' else worth.value_source end as value_source,
         deal_value.version as value_model_version,
@@ -143,7 +143,7 @@ scored as (
         conversion.score as conversion_score,
         conversion.grade,
         conversion.reasons as conversion_reasons,
-        -- engines round halves of doubles differently, and take the same floor
+        -- engines round halves of doubles differently, and their floor() is equal
         cast(
             cast(cast(floor(conversion.probability * 1000000000 + 0.5) as bigint) * 0.000000001 as decimal(18, 9))
             * valued.value as decimal(18, 2)
