@@ -183,8 +183,8 @@ def test_what_a_history_told_once_stays(export: Export, tmp_path: Path, run: Ext
     assert report.tables["changes"].rejects_by_reason == {"rewritten_history": 1}
     assert query("select message from raw.rejects") == [
         (
-            'changes.csv, line 2, column change_id: expected what was told under this key before, found "H1". '
-            "A change that was told once stays; enter what is true now as a change of its own.",
+            'changes.csv, line 2, column change_id: expected the change that is stored under this key, found "H1". '
+            "A stored change stays; enter the present value as a new change.",
         )
     ]
     assert query(CHANGES) == before
