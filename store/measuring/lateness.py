@@ -67,5 +67,6 @@ def _extraction(table: Table) -> str:
         )
     return (
         f"select 'extraction' as measure, '{table.name}' as table_name, {table.type} as type, extracted_at, "
-        f"greatest({', '.join(times)}) as known_at from {rows}" + (f" where {table.told}" if table.told else "")
+        f"greatest({', '.join(times)}) as known_at from {rows}"
+        + (f" where {table.from_source}" if table.from_source else "")
     )

@@ -290,7 +290,7 @@ def test_a_column_is_found_however_its_name_is_written(header: str, named: str, 
 def test_of_names_that_differ_in_case_the_exact_one_counts(tmp_path: Path) -> None:
     (tmp_path / "Leads.csv").write_text(NEIGHBOUR)
     (tmp_path / "LEADS.csv").write_text(NEIGHBOUR)
-    assert "expected one table 'leads', found LEADS and Leads, which differ in their case alone" in _refusal(tmp_path)
+    assert "expected one table 'leads', found LEADS and Leads, which differ only in case" in _refusal(tmp_path)
     (tmp_path / "leads.csv").write_text(TEXT)
     assert _read(tmp_path)[0] == ROWS
     (tmp_path / "leads.csv.gz").touch()
