@@ -277,7 +277,7 @@ class Replays:
             replay.take(self._sample.subject.observations, unchanged, at)
             for name in stays:
                 replay.take(name, unchanged, "1 = 1")
-            replay.run(self._sample.build.needed_for(held, given=[self._sample.subject.observations, *stays]))
+            replay.run(self._sample.build.needed_for(held, existing=[self._sample.subject.observations, *stays]))
             rows = {table: self._rows(replay, table) for table in held}
         for table, columns in held.items():
             yield self._compared(variant, moment, table, base[table], rows[table], at, held=columns)
