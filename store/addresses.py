@@ -368,12 +368,12 @@ def without_password(address: str) -> str:
     In a text that is no valid address, ``***`` replaces everything that may be a password: only a scheme, a user, a
     host, a file and parameters that libpq knows and that are no secrets are shown.
     """
-    scheme, found, rest = address.partition("://")
+    scheme, found, after_scheme = address.partition("://")
     if not found:
         return _without_what_may_be_a_password(address)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         return "***"
-    before, mark, query = rest.partition("?")
+    before, mark, query = after_scheme.partition("?")
     if "@" in query:
         # the @ may belong to a password that is not percent-encoded, whose end is unknown
         return f"{scheme}://***"

@@ -29,7 +29,7 @@ class ArtifactStore:
 
     @property
     def docs(self) -> Path:
-        """The page of the dbt docs, beside the folders of the models."""
+        """Path of the page of the dbt docs."""
         return Path(self.root) / "reports" / "dbt_docs" / "index.html"
 
     def report_address(self, report: Path) -> str:

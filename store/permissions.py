@@ -109,9 +109,9 @@ def prepare_published(path: Path, group: str | None, home: Path, *, is_new: bool
         raise _not_written(folder, error) from None
     # the published file, temporary files and set-aside copies of it, and the file that names the home
     own_prefixes = (path.name, f".{path.name}.", BELONGING)
-    if others := sorted(name for name in names if not name.startswith(own_prefixes)):
+    if extra := sorted(name for name in names if not name.startswith(own_prefixes)):
         raise AccessError(
-            f"expected a folder for the published file alone, found {others[0]} in {folder}. Name a folder of its own "
+            f"expected a folder for the published file alone, found {extra[0]} in {folder}. Name a folder of its own "
             f"({folder / 'leadline'}), which Leadline makes."
         )
     if belongs_to is None and path.exists() and is_new:

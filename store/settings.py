@@ -235,18 +235,18 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         accept_extraction=_hash(
             "LEADLINE_ACCEPT_EXTRACTION",
             values.get("LEADLINE_ACCEPT_EXTRACTION", ""),
-            of="what an extraction would lose, as its refusal names it",
+            subject="what an extraction would lose, as its refusal names it",
         ),
         new_grades=_switch("LEADLINE_NEW_GRADES", values.get("LEADLINE_NEW_GRADES", "0")),
         accept_proof=_hash(
             "LEADLINE_ACCEPT_PROOF",
             values.get("LEADLINE_ACCEPT_PROOF", ""),
-            of="a build's SQL, as the failure of its proof names it",
+            subject="a build's SQL, as the failure of its proof names it",
         ),
         accept_publication=_hash(
             "LEADLINE_ACCEPT_PUBLICATION",
             values.get("LEADLINE_ACCEPT_PUBLICATION", ""),
-            of="what a publication would lose, as its refusal names it",
+            subject="what a publication would lose, as its refusal names it",
         ),
         confirmed_features=_confirmed(values.get(CONFIRMED_FEATURES, "")),
         source_accepted_since=_moment("LEADLINE_SOURCE_ACCEPTED_SINCE", values.get("LEADLINE_SOURCE_ACCEPTED_SINCE")),
@@ -278,10 +278,10 @@ def _shown(value: str) -> str:
     return without_password(value) if "://" in value or "@" in value else value
 
 
-def _hash(variable: str, value: str, *, of: str) -> str:
+def _hash(variable: str, value: str, *, subject: str) -> str:
     if value and not re.fullmatch("[0-9a-f]{12,64}", value):
         raise SettingError(
-            f"{variable}: expected the beginning of the hash of {of}, 12 digits or more of 0 to 9 and a to f, "
+            f"{variable}: expected the beginning of the hash of {subject}, 12 digits or more of 0 to 9 and a to f, "
             f"found {_shown(value)!r}."
         )
     return value

@@ -28,7 +28,7 @@ from store.warehouse.warehouse import FEATURE_CLOCK, Extraction, StaleFeaturesEr
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What the feature store was built from.
+    """The clock, extraction and code of a build of the feature store.
 
     Attributes
     ----------
@@ -52,9 +52,9 @@ class BuildEvidence:
     Attributes
     ----------
     last : Built or None
-        The last build; None where there is none.
+        The last build, if there is one.
     now : Built
-        What is to be built.
+        The build that is planned.
     missing : tuple of str
         What an increment needs and does not find: tables to which it would add, the SQL of the last whole build.
     outcomes : mapping of str to OutcomesBegin

@@ -174,8 +174,8 @@ def failed(build: Build, error: str, proved_at: datetime, *, accepted: bool) -> 
 def sentences(differences: Sequence[Difference], most: int) -> list[str]:
     """Return the first difference of each column in words, at most `most` of them, and how many columns more differ."""
     first = {(each.table, each.column): each for each in reversed(differences)}
-    shown = [first[key].sentence for key in sorted(first)[:most]]
-    return [*shown, f"{len(first) - most} more"] if len(first) > most else shown
+    listed = [first[key].sentence for key in sorted(first)[:most]]
+    return [*listed, f"{len(first) - most} more"] if len(first) > most else listed
 
 
 def acceptance(certificate: str | None) -> str:
@@ -195,19 +195,19 @@ def how_to_accept(sql_sha256: str, as_of: str) -> str:
     )
 
 
-def verdict(said: Mapping[str, Any] | None) -> str | None:
+def verdict(certificate: Mapping[str, Any] | None) -> str | None:
     """Return why steps that depend on a feature view may not go on, from its certificate; None where they may."""
-    if said is None:
+    if certificate is None:
         return (
             "expected a proof that its features hold nothing of what came later, found none of the last build. Run "
             "the job score_leads, or the check point_in_time of the feature view."
         )
-    if said["passed"] or said["accepted"]:
+    if certificate["passed"] or certificate["accepted"]:
         return None
-    found = said.get("error") or f"other values in {', '.join(said['differing_columns'])}"
+    found = certificate.get("error") or f"other values in {', '.join(certificate['differing_columns'])}"
     return (
         f"expected features that hold nothing of what came later, found that their proof failed: {found}. Correct the "
-        f"dbt models and build them again. {how_to_accept(said['sql_sha256'], said['as_of'])}"
+        f"dbt models and build them again. {how_to_accept(certificate['sql_sha256'], certificate['as_of'])}"
     )
 
 

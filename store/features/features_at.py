@@ -209,10 +209,10 @@ def checked(question: pd.DataFrame, clock: datetime, key: str) -> pd.DataFrame:
             f"question: expected the columns {key} and {AS_OF}, found {list(question.columns)}; "
             f"{' and '.join(missing)} is missing."
         )
-    if twice := [name for name in (key, AS_OF) if list(question.columns).count(name) > 1]:
+    if repeated := [name for name in (key, AS_OF) if list(question.columns).count(name) > 1]:
         raise QuestionError(
             f"question: expected one column {key} and one {AS_OF}, found {list(question.columns)}. "
-            f"Drop or rename those of {' and '.join(twice)} that are not meant."
+            f"Drop or rename those of {' and '.join(repeated)} that are not meant."
         )
     columns = (key, AS_OF)
     for name in columns:
@@ -286,8 +286,8 @@ def answer(
                 selected[name] = value
             else:
                 # a closed entity has no outcome: nobody decides about it any more
-                shown = f"{table[1]}_{name}" if name == "matures_at" else name
-                selected[shown] = f"case when {STATE} = 'open' then {value} end"
+                column = f"{table[1]}_{name}" if name == "matures_at" else name
+                selected[column] = f"case when {STATE} = 'open' then {value} end"
     if clash := sorted(selected.keys() & set(question.columns)):
         raise QuestionError(
             f"question: expected columns of other names than those of the answer, found {clash}. Rename them."

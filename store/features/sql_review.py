@@ -305,10 +305,10 @@ def _of_call(
             yield f"var('{CLOCK_VARIABLE}'), which {CLOCK_MACRO}() alone may read"
     if isinstance(call.node, nodes.Getattr) and call.node.attr == "dispatch":
         # dispatch calls one macro of this name for each engine
-        those = {name for name in macros if first is not None and name.endswith(f"__{first}")}
-        for name in those:
+        dispatched = {name for name in macros if first is not None and name.endswith(f"__{first}")}
+        for name in dispatched:
             used.setdefault(name, model)
-        if not those:
+        if not dispatched:
             yield f"dispatch() of {first}, which is no macro of the project"
 
 

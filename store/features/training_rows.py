@@ -49,15 +49,15 @@ def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Ext
         If the label table was built over another horizon or clock than those that apply now.
     """
     with warehouse.connect() as connection:
-        other = connection.execute(
+        stale_rows = connection.execute(
             f"select count(*) from labels.{declaration.label} "
             "where matures_at <> as_of + $1 * interval '1 day' or matures_at > $2",
             [declaration.horizon_days, extraction.as_of],
         ).fetchall()[0][0]
-        if other:
+        if stale_rows:
             raise StaleFeaturesError(
                 f"labels.{declaration.label}: expected labels over {declaration.horizon_days} days, matured "
-                f"by {extraction.as_of.isoformat()}, found {other} others. The settings have changed since the "
+                f"by {extraction.as_of.isoformat()}, found {stale_rows} others. The settings have changed since the "
                 "labels were built: materialize features and labels again."
             )
         return training_rows(connection, declaration, f"labels.{declaration.label}")

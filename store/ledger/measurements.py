@@ -65,7 +65,7 @@ class Delivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Lateness:
-    """How late the facts of one kind come.
+    """The lateness of one kind of facts.
 
     Attributes
     ----------

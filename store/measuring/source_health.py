@@ -278,7 +278,7 @@ def _new_categories(
         # deliveries have no values of a column with too many values
         if earlier is not None and (table.name, name) in earlier.categories:
             known = set(earlier.categories[table.name, name])
-            rows_before = sum(rows for (of, _), rows in earlier.rows.items() if of == table.name)
+            rows_before = sum(rows for (table_name, _), rows in earlier.rows.items() if table_name == table.name)
         if min(rows_before, rows_now) >= policy.min_rows:
             new = sum(rows for value, _, rows, _ in counts if value is not None and value not in known)
             share = new / rows_now

@@ -55,9 +55,9 @@ def records_of(table: str) -> Table:
 def groups_of(table: str) -> list[tuple[str, ...]]:
     """Return the columns whose values are drawn, in groups: columns that are added together, and each other alone."""
     records = records_of(table)
-    together = tuple(dict.fromkeys(name for each in records.proof.added for name in each))
-    alone: list[tuple[str, ...]] = [(name,) for name in records.proof.drawn if name not in together]
-    return [*alone, together] if together else alone
+    joint_columns = tuple(dict.fromkeys(name for each in records.proof.added for name in each))
+    single_columns: list[tuple[str, ...]] = [(name,) for name in records.proof.drawn if name not in joint_columns]
+    return [*single_columns, joint_columns] if joint_columns else single_columns
 
 
 def own_values(table: str, group: Sequence[str]) -> str:
@@ -135,9 +135,9 @@ class Counterfactuals:
         records, at = records_of(table), timestamp_literal(self.moment)
         then: dict[str, str] = dict(records.proof.overwritten)
         for part in records.parts:
-            early = f"{part.time} < {at}"
-            then[part.time] = f"case when {early} then {part.time} end"
-            then |= {name: f"case when {early} then {name} else {value} end" for name, value in part.before.items()}
+            was_known = f"{part.time} < {at}"
+            then[part.time] = f"case when {was_known} then {part.time} end"
+            then |= {name: f"case when {was_known} then {name} else {value} end" for name, value in part.before.items()}
         return f"select {_selected(columns, then)} from {_raw(table)} where {records.known} < {at}"
 
     def scrambled(self, table: str, columns: Columns) -> str:
@@ -158,8 +158,8 @@ class Counterfactuals:
         occurred = later[0]
         if records.recorded is not None:
             # as if the CRM recorded the fact long after it happened
-            early = f"({at} - {draw.time()})"
-            occurred = f"case when {draw.digit()} < 5 then {early} else {later[0]} end"
+            earlier_time = f"({at} - {draw.time()})"
+            occurred = f"case when {draw.digit()} < 5 then {earlier_time} else {later[0]} end"
             then[records.recorded] = changed(records.recorded, later[1])
         then[records.occurred] = changed(records.occurred, occurred)
         for part, time in zip(records.parts, later[2:], strict=True):
@@ -265,9 +265,9 @@ class Counterfactuals:
 
     def _values(self, table: str, name: str) -> list[str]:
         """Return the values that may replace those of a column: the declared ones, and some of its own."""
-        alone = (name,) in groups_of(table)
-        own = [each[name] for each in self.own.get(table, ()) if name in each] if alone else []
-        return list(dict.fromkeys([*records_of(table).proof.drawn[name], *own]))
+        is_single = (name,) in groups_of(table)
+        found = [each[name] for each in self.own.get(table, ()) if name in each] if is_single else []
+        return list(dict.fromkeys([*records_of(table).proof.drawn[name], *found]))
 
     def _held(self, table: str, group: Sequence[str]) -> list[Mapping[str, str]]:
         if len(group) == 1:

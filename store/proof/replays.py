@@ -70,16 +70,16 @@ class Replays:
                 yield from self._future(base, moment, "removed", around.removed)
                 # each window is replayed at one moment, for all entities open then
                 for days in windows[place :: len(self._moments)]:
-                    held = {view: [name for name, window in self._sample.windows.items() if window == days]}
+                    fixed = {view: [name for name, window in self._sample.windows.items() if window == days]}
                     query = partial(around.forgotten, days)
                     # entities from before the window stay
                     stays = [named(self._sample.subject.entity.table)]
-                    yield from self._asked(unchanged, base, moment, f"forgotten_{days}d", query, held, stays)
-                held = {label: self._sample.compared(label) for label in self._sample.subject.labels}
+                    yield from self._asked(unchanged, base, moment, f"forgotten_{days}d", query, fixed, stays)
+                fixed = {label: self._sample.compared(label) for label in self._sample.subject.labels}
                 if moment == self._moments[-1]:
                     # the last moment has most facts: there the features that another past moves are noted
-                    held[view] = []
-                yield from self._asked(unchanged, base, moment, "past", around.past_changed, held)
+                    fixed[view] = []
+                yield from self._asked(unchanged, base, moment, "past", around.past_changed, fixed)
 
     def _fill(self, place: World, query: Query) -> None:
         for name in self._sample.sources:
@@ -141,12 +141,12 @@ class Replays:
             key=key,
             moments=self._moments_by_entity,
         )
-        others = f"not exists (select 1 from {self._moments_by_entity} where of_entity = {key})"
+        in_other_half = f"not exists (select 1 from {self._moments_by_entity} where of_entity = {key})"
         until = f"not exists (select 1 from {self._moments_by_entity} where of_entity = {key} and moment_us < as_of_us)"
 
         def of_some(table: str, columns: Columns) -> str:
             cut = around.scrambled(table, columns)
-            return f"select * from ({cut}) as cut union all {_unchanged(table, columns)} where {others}"
+            return f"select * from ({cut}) as cut union all {_unchanged(table, columns)} where {in_other_half}"
 
         with self._space.world() as replay:
             self._fill(replay, of_some)
@@ -155,13 +155,13 @@ class Replays:
         known = "".join(f" and as_of <> {timestamp_literal(each)}" for each in self._moments)
         for table in (self._sample.subject.view, *self._sample.subject.labels, OWN):
             unchanged_half = self._compared(
-                "staggered", clock, table, base[table], rows[table], f"{moment} is null{known}", held=()
+                "staggered", clock, table, base[table], rows[table], f"{moment} is null{known}", fixed=()
             )
-            held = [name for name in self._sample.compared(table) if name not in unchanged_half.moved]
+            fixed = [name for name in self._sample.compared(table) if name not in unchanged_half.moved]
             by = "matures_at" if table in self._sample.subject.labels else "as_of"
             yield self._compared(
                 "staggered", clock, table, base[table], rows[table], f"{by} <= {moment}{known}",
-                held=held, until=clock, until_sql=moment,
+                fixed=fixed, until=clock, until_sql=moment,
             )  # fmt: skip
 
     def _as_in_the_store(self, base: Mapping[Name, pa.Table]) -> Iterator[Comparison]:
@@ -243,16 +243,16 @@ class Replays:
             asked = [] if is_then else [moment]
             until = f"as_of_us <= {microseconds(moment)}"
             rows = self._ran(replay, build, asked, condition=until)
-        others = self._without_asked([each for each in self._moments if each != moment], "own_moments")
-        conditions = {self._sample.subject.view: f"as_of <= {at}{others}"}
-        conditions |= dict.fromkeys(self._sample.subject.labels, f"matures_at <= {at}{others}")
+        unasked = self._without_asked([each for each in self._moments if each != moment], "own_moments")
+        conditions = {self._sample.subject.view: f"as_of <= {at}{unasked}"}
+        conditions |= dict.fromkeys(self._sample.subject.labels, f"matures_at <= {at}{unasked}")
         conditions |= dict.fromkeys(self._sample.subject.at_census, f"as_of = {at}")
         if not is_then:
             conditions[OWN] = f"as_of <= {at}"
         for table, condition in conditions.items():
             yield self._compared(
                 variant, moment, table, base[table], rows[table], condition,
-                until=moment, all_of_replay=f"1 = 1{others}" if is_then else "",
+                until=moment, all_of_replay=f"1 = 1{unasked}" if is_then else "",
             )  # fmt: skip
 
     def _asked(
@@ -262,13 +262,13 @@ class Replays:
         moment: datetime,
         variant: str,
         query: Query,
-        held: Mapping[Name, Collection[str]],
+        fixed: Mapping[Name, Collection[str]],
         stays: Sequence[Name] = (),
     ) -> Iterator[Comparison]:
         """Compare the rows at a moment with those of a replay on other sources, for the same entities.
 
-        The columns in `held` must not change; of the other columns, those that move are noted. The relations in `stays`
-        are copied from the unchanged world.
+        The columns in `fixed` must not change; of the other columns, those that move are noted. The relations in
+        `stays` are copied from the unchanged world.
         """
         at = f"as_of = {timestamp_literal(moment)}"
         with self._space.world() as replay:
@@ -277,10 +277,10 @@ class Replays:
             replay.take(self._sample.subject.observations, unchanged, at)
             for name in stays:
                 replay.take(name, unchanged, "1 = 1")
-            replay.run(self._sample.build.needed_for(held, existing=[self._sample.subject.observations, *stays]))
-            rows = {table: self._rows(replay, table) for table in held}
-        for table, columns in held.items():
-            yield self._compared(variant, moment, table, base[table], rows[table], at, held=columns)
+            replay.run(self._sample.build.needed_for(fixed, existing=[self._sample.subject.observations, *stays]))
+            rows = {table: self._rows(replay, table) for table in fixed}
+        for table, columns in fixed.items():
+            yield self._compared(variant, moment, table, base[table], rows[table], at, fixed=columns)
 
     def _compared(
         self,
@@ -291,12 +291,12 @@ class Replays:
         replayed: pa.Table,
         condition: str,
         *,
-        held: Collection[str] | None = None,
+        fixed: Collection[str] | None = None,
         until: datetime | None = None,
         until_sql: str = "",
         all_of_replay: str = "",
     ) -> Comparison:
-        shown = ".".join(self._sample.subject.observations if table == OWN else table)
+        shown_name = ".".join(self._sample.subject.observations if table == OWN else table)
         columns = self._sample.compared(table)
         values = {name: self._value_of(table, name, moment, until) for name in columns}
         if until_sql:
@@ -308,10 +308,10 @@ class Replays:
         with paired(self._memory, expected, replayed, self._sample.subject.key, known, made) as pair:
             rows, differing, digest = pair.by_hash()
             counts = pair.counts() if differing else {}
-            wrong = {name: found for name, found in counts.items() if held is None or name in held or name == ROW}
+            wrong = {name: found for name, found in counts.items() if fixed is None or name in fixed or name == ROW}
             differences = [
                 Difference(
-                    variant=variant, table=shown, column=column,
+                    variant=variant, table=shown_name, column=column,
                     moment=self._own_moments.get(key, moment) if variant == "staggered" else moment,
                     rows=found, key=key, as_of=as_of, stored=then, replayed=now,
                 )
@@ -321,7 +321,7 @@ class Replays:
         return Comparison(
             variant=variant,
             moment=moment,
-            table=shown,
+            table=shown_name,
             rows=rows,
             digest=digest,
             differences=tuple(differences),

@@ -262,12 +262,12 @@ def own_moments(sample: Sample, moments: Sequence[datetime]) -> dict[str, dateti
     if not sample.is_keyed:
         return {}
     clock, key = sample.build.as_of, sample.subject.key
-    others = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
+    not_common = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
     drawn = f"row_number() over (partition by {key} order by md5(cast(as_of as text) || {key} || '{clock}'))"
     found = sample.connection.execute(
         f"select {key}, as_of, first_of_all from (select {key}, as_of, {drawn} as number, "
         f"min(as_of) over () as first_of_all from {quoted(sample.subject.view)} "
-        f"where as_of < $1 and {sample.among(sample.observed)}{others}) as numbered where number = 1 "
+        f"where as_of < $1 and {sample.among(sample.observed)}{not_common}) as numbered where number = 1 "
         f"order by {key}",
         [clock],
     ).fetchall()
@@ -283,11 +283,11 @@ def own_moments(sample: Sample, moments: Sequence[datetime]) -> dict[str, dateti
     return chosen_for
 
 
-def relation_of(own: Mapping[str, datetime], clock: datetime) -> str:
+def relation_of(moments: Mapping[str, datetime], clock: datetime) -> str:
     """Return the moments of entities as a relation of SQL; without any, a row for an entity that does not exist."""
     rows = ", ".join(
         f"({literal(entity)}, {timestamp_literal(moment)}, cast({microseconds(moment)} as bigint))"
-        for entity, moment in (own or {"": clock}).items()
+        for entity, moment in (moments or {"": clock}).items()
     )
     return f"(values {rows}) as own_moments (of_entity, moment, moment_us)"
 

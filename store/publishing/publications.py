@@ -1,4 +1,4 @@
-"""Publications: where readers find the marts, and what a new publication would lose of the published one."""
+"""Publications: the place of the marts for readers, and the rows that a new publication would lose."""
 
 import hashlib
 import json
@@ -94,7 +94,7 @@ def findings(replacement: Replacement) -> list[str]:
     Losses that the ledger explains are left out: missing scores of a model with a reason, if the ledger has its
     versions, and fewer entities at an earlier clock. A person accepts losses by the hash of these sentences.
     """
-    published, built, of = replacement.published, replacement.built, SCORED.entity.plural
+    published, built, entities = replacement.published, replacement.built, SCORED.entity.plural
     found = [
         f"marts.{name}: {rows:,} rows are published, none would take their place"
         for name, rows in published.rows.items()
@@ -104,7 +104,7 @@ def findings(replacement: Replacement) -> list[str]:
     is_night = before >= FEW and not replacement.goes_back
     fewer = after > 0 and is_night and after < MOST * before
     if fewer:
-        found.append(f"marts.{SCORES}: {before:,} {of} are published, {after:,} would take their place")
+        found.append(f"marts.{SCORES}: {before:,} {entities} are published, {after:,} would take their place")
     for model, scored in published.scored.items() if after else ():
         remain, reason = built.scored.get(model, 0), built.reasons.get(model)
         # fewer entities have fewer scores: then only the scored share counts
@@ -114,7 +114,7 @@ def findings(replacement: Replacement) -> list[str]:
         if not remain and reason and not replacement.forgotten(model):
             continue
         found.append(
-            f"marts.{SCORES}: {scored:,} of {before:,} {of} are published with a score of {model}, {remain:,} of "
+            f"marts.{SCORES}: {scored:,} of {before:,} {entities} are published with a score of {model}, {remain:,} of "
             f"{after:,} would have one" + (f" ({reason.removesuffix('.')})" if reason else "")
         )
     if replacement.lost:
@@ -123,10 +123,10 @@ def findings(replacement: Replacement) -> list[str]:
             f"lost, and {built.rows.get(HISTORY, 0):,} rows would be there"
         )
     for name, columns in published.columns.items():
-        if gone := [column for column in columns if name in built.columns and column not in built.columns[name]]:
+        if missing := [column for column in columns if name in built.columns and column not in built.columns[name]]:
             found.append(
-                f"marts.{name}: {len(columns)} columns are published, {', '.join(gone)} among them, which "
-                f"{'is' if len(gone) == 1 else 'are'} not built any more"
+                f"marts.{name}: {len(columns)} columns are published, {', '.join(missing)} among them, which "
+                f"{'is' if len(missing) == 1 else 'are'} not built any more"
             )
     return found
 

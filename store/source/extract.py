@@ -125,16 +125,16 @@ def extract(
         default, far_facts = default_clock(connection, reader, validated, present, as_of)
         clock = as_of or default
         # an earlier clock that a person sets does not make the facts of this export known earlier
-        seen = max(clock, default)
+        seen_at = max(clock, default)
         load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
-        deltas, counts = write_deltas(connection, bindings, clock, seen, load_number, existing)
+        deltas, counts = write_deltas(connection, bindings, clock, seen_at, load_number, existing)
         closings = closings_of(connection, chosen.mapping.closes, chosen.own.closes, validated, earlier)
         history, counts[CHANGES], changes_seen = write_history(
             connection,
             validated["leads"].binding,
             bindings[CHANGES],
             clock,
-            seen,
+            seen_at,
             load_number,
             existing,
             closings.words["lead_status"],

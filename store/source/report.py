@@ -281,13 +281,13 @@ def unread_file_sentences(reader: Source, bindings: Mapping[str, TableBinding | 
         return
     read = {one.source_table.casefold(): name for name, one in bindings.items() if one is not None}
     for table, name in read.items():
-        if others := [
+        if files := [
             reader.place(each)
             for each in reader.columns()
             if each.casefold() not in read and COPY.fullmatch(each.casefold().replace(table, "", 1)) is not None
         ]:
             yield (
-                f"{name}: {reader.place(table)} is read, and {', '.join(others)} beside it "
-                f"{'is' if len(others) == 1 else 'are'} not. If they have more of its rows, put the files, and nothing "
+                f"{name}: {reader.place(table)} is read, and {', '.join(files)} beside it "
+                f"{'is' if len(files) == 1 else 'are'} not. If they have more of its rows, put the files, and nothing "
                 f"else, into a folder {table}.csv (or {table}.parquet)."
             )

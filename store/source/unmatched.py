@@ -24,7 +24,7 @@ WORDS_LISTED = 5
 
 def unmatched(
     connection: DuckDBPyConnection,
-    own: SourceMapping,
+    written: SourceMapping,
     bindings: Mapping[str, TableBinding | None],
     validated: Mapping[str, Validated],
     reader: Source,
@@ -35,31 +35,31 @@ def unmatched(
     ----------
     connection : DuckDBPyConnection
         The scratch database, with ``source_<table>`` and ``typed_<table>``.
-    own : SourceMapping
+    written : SourceMapping
         The mapping that a person has written, without the one that it is based on.
     bindings, validated
         By contract table.
     reader : Source
     """
-    if "schema_" in own.model_fields_set and reader.folder is not None:
-        yield f"The mapping's schema {own.schema_!r} is not used: a folder has none."
-    for name, spec in own.tables.items():
+    if "schema_" in written.model_fields_set and reader.folder is not None:
+        yield f"The mapping's schema {written.schema_!r} is not used: a folder has none."
+    for name, spec in written.tables.items():
         if (binding := bindings[name]) is None:
             yield from _absent(name, spec, reader)
         else:
             yield from _unused(connection, name, spec, binding, reader)
             yield from _typed_numbers(connection, spec, validated[name])
             yield from _of_words(connection, spec, binding, bindings[CHANGES], validated[name])
-    if "missing" in own.model_fields_set:
-        yield from _of_missing(connection, own.missing, validated.values())
+    if "missing" in written.model_fields_set:
+        yield from _of_missing(connection, written.missing, validated.values())
 
 
 def _absent(name: str, spec: TableMapping, reader: Source) -> Iterator[str]:
     if spec.absent and (spec.table or name) in reader.columns():
         yield f"The mapping declares {name} absent, and {reader.place(spec.table or name)} is there: it is not read."
     if spec.model_fields_set - {"absent"}:
-        why = "it declares the table absent" if spec.absent else "the source has no such table"
-        yield f"The mapping's entries of {name} are not used: {why}."
+        reason = "it declares the table absent" if spec.absent else "the source has no such table"
+        yield f"The mapping's entries of {name} are not used: {reason}."
 
 
 def _unused(
@@ -116,10 +116,10 @@ def _of_words(
             yield f"The mapping's value map of {place} is not used: the column is not read from words of the source."
             continue
         found = {folded(word) for word, _ in words}
-        if lost := [word for word in values if folded(word) not in found]:
+        if unused := [word for word in values if folded(word) not in found]:
             yield (
-                f"The mapping's value map of {place} has {_counted(lost, 'word')} that no row has: "
-                f"{_listed(map(repr, lost))}. Check the spelling."
+                f"The mapping's value map of {place} has {_counted(unused, 'word')} that no row has: "
+                f"{_listed(map(repr, unused))}. Check the spelling."
             )
         if table.column(column).vocabulary or not table.column(column).words_kept:
             continue
@@ -131,13 +131,13 @@ def _of_words(
             stays = (
                 f"{'stays as it is' if one else 'stay as they are'}, for the value map lacks {'it' if one else 'them'}"
             )
-            shown = [
+            examples = [
                 f"{one_row(connection, f'select shown({literal(word)})')[0]!r} ({rows:,})"
                 for word, rows in unknown[:WORDS_LISTED]
             ]
             yield (
                 f"{place}: {_counted(unknown, 'word')} in {_counted(range(rows), 'row')} {stays}: "
-                f"{_listed(shown, len(unknown))}."
+                f"{_listed(examples, len(unknown))}."
             )
 
 
@@ -147,7 +147,7 @@ def _of_missing(
     # if a table was read in part, rows that were not read may have the words
     if not words or any(one.reading.part is not None for one in validated):
         return
-    wanted = literals(sorted(set(map(folded, words))))
+    literal_words = literals(sorted(set(map(folded, words))))
     selects = [
         f"select folded(cleaned({of_source(column)})) as word from source_{one.binding.table.name}"
         for one in validated
@@ -156,7 +156,7 @@ def _of_missing(
     found = {
         word
         for (word,) in connection.execute(
-            f"select distinct word from ({' union all '.join(selects)}) where word in ({wanted})"
+            f"select distinct word from ({' union all '.join(selects)}) where word in ({literal_words})"
         ).fetchall()
     }
     if lost := [word for word in words if folded(word) not in found]:
@@ -194,8 +194,8 @@ def _counted(items: Sized, noun: str) -> str:
     return f"{len(items):,} {noun}{'' if len(items) == 1 else 's'}"
 
 
-def _listed(words: Iterable[str], of: int | None = None) -> str:
+def _listed(words: Iterable[str], count: int | None = None) -> str:
     listed = list(words)
-    total = len(listed) if of is None else of
-    shown = listed[:WORDS_LISTED]
-    return ", ".join(shown) + (f" and {total - len(shown):,} more" if total > len(shown) else "")
+    total = len(listed) if count is None else count
+    first_words = listed[:WORDS_LISTED]
+    return ", ".join(first_words) + (f" and {total - len(first_words):,} more" if total > len(first_words) else "")

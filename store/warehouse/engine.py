@@ -36,10 +36,10 @@ def is_same_row(name: str, columns: Iterable[str]) -> str:
     columns : iterable of str
         The columns that both tables have: one of an earlier release may lack some.
     """
-    shared, (never_null, others) = set(columns), APPEND_ONLY[name]
+    shared, (never_null, nullable) = set(columns), APPEND_ONLY[name]
     return " and ".join(
         [f"published.{each} = built.{each}" for each in never_null]
-        + [f"published.{each} is not distinct from built.{each}" for each in others if each in shared]
+        + [f"published.{each} is not distinct from built.{each}" for each in nullable if each in shared]
     )
 
 

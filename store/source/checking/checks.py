@@ -66,7 +66,7 @@ class Check:
     column : str
         The column at fault.
     expected : str
-        What the column should have held.
+        The expected value of the column, in words.
     condition : str
         SQL over the typed row, true when the row does not fit.
     """

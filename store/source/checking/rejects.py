@@ -189,7 +189,7 @@ def refuse_no_leads(connection: DuckDBPyConnection, reader: Source, leads: Valid
     Raises
     ------
     SourceContractError
-        When no row of the leads fits, with the reasons.
+        If no row of the leads fits; with the reasons.
     """
     accepted, known = one_row(
         connection,
@@ -254,31 +254,31 @@ def _sentence(
 ) -> str:
     orphans, rejected, rows = counts
     table = one.binding.table.name
-    lost = f"(select distinct lead_id from typed_{table} where check_no = {number})"
+    absent = f"(select distinct lead_id from typed_{table} where check_no = {number})"
     known = "(select lead_id from typed_leads union select lead_id from known_leads)"
     found = f"{orphans:,} of {rows:,} rows that name another"
     if rejected:
         found += f", {rejected:,} of them one that was rejected"
     remedy = "Export the leads as well, or name the columns in the mapping by which the tables belong together."
     for spelling, difference in SPELLINGS.items():
-        sides = [f"select distinct {spelling.format('lead_id')} as spelt from {each}" for each in (lost, known)]
-        matches, lost_keys, altered_lost, altered_known, merged = one_row(
+        sides = [f"select distinct {spelling.format('lead_id')} as spelt from {each}" for each in (absent, known)]
+        matches, count, altered_lost, altered_known, merged = one_row(
             connection,
             f"select count(*) filter (spelt in ({sides[1]})), count(*), "
-            f"(select count(*) from {lost} where {spelling.format('lead_id')} <> lead_id), "
+            f"(select count(*) from {absent} where {spelling.format('lead_id')} <> lead_id), "
             f"(select count(*) from {known} where {spelling.format('lead_id')} <> lead_id), "
             + " + ".join(f"(select count(distinct lead_id) from {each}) - (select count(*) from ({side}))"
-                         for each, side in zip((lost, known), sides, strict=True))
+                         for each, side in zip((absent, known), sides, strict=True))
             + f" from ({sides[0]}) where spelt <> ''",
         )  # fmt: skip
         # the spelling is right if one side is written so already; otherwise the removed characters tell keys apart
         tells_apart = merged if spelling == CASE else altered_lost and altered_known
-        if matches and matches >= MIN_SHARE * lost_keys and not tells_apart:
+        if matches and matches >= MIN_SHARE * count and not tells_apart:
             remedy = f"The keys differ in how they are written: {difference}. Export both in the same way."
             break
     return (
         f"{one.place}: expected the lead_id of a lead in most rows, found {found}. Keys of {leads.place}: "
-        f"{_examples(connection, known)}; of {one.place}: {_examples(connection, lost)}. {remedy} Nothing is loaded."
+        f"{_examples(connection, known)}; of {one.place}: {_examples(connection, absent)}. {remedy} Nothing is loaded."
     )
 
 

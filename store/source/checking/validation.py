@@ -221,7 +221,7 @@ def set_far_facts_aside(connection: DuckDBPyConnection, validated: Mapping[str, 
     after : datetime
         The moment; the clock follows the facts up to it.
     """
-    far = 0
+    far_facts = 0
     for one in validated.values():
         table = one.binding.table
         for number, check in enumerate(one.checks):
@@ -230,9 +230,9 @@ def set_far_facts_aside(connection: DuckDBPyConnection, validated: Mapping[str, 
                     f"update typed_{table.name} set check_no = {number} where check_no is null "
                     f"and {check.column} > timestamptz '{after.isoformat()}' returning 1"
                 ).fetchall()
-                far += len(marked)
+                far_facts += len(marked)
         _mark_orphans(connection, table, one.checks)
-    return far
+    return far_facts
 
 
 def _leave_behind(connection: DuckDBPyConnection, table: Table) -> tuple[str, ...]:
@@ -240,15 +240,15 @@ def _leave_behind(connection: DuckDBPyConnection, table: Table) -> tuple[str, ..
     found: list[str] = []
     for column in table.columns:
         if column.selects:
-            others = f"{column.name} not in ({literals(column.vocabulary)})"
+            not_taken = f"{column.name} not in ({literals(column.vocabulary)})"
             found += [
                 value
                 for (value,) in connection.execute(
-                    f"select distinct shown({column.name}) from typed_{table.name} where {others} order by all"
+                    f"select distinct shown({column.name}) from typed_{table.name} where {not_taken} order by all"
                 ).fetchall()
             ]
             # dropped before any other check, because a history can hold names and telephone numbers
-            connection.execute(f"delete from typed_{table.name} where {others}")
+            connection.execute(f"delete from typed_{table.name} where {not_taken}")
     return tuple(found)
 
 

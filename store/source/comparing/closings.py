@@ -83,17 +83,17 @@ def closings_of(
         found = {folded(word) for word in words[key]}
         in_part = table in validated and validated[table].reading.part is not None
         mapped = validated[table].binding.values.get(column, {}) if table in validated else {}
-        lost = [word for word in getattr(written, key) if folded(word) not in found]
-        for word in [word for word in lost if folded(word) in mapped]:
-            lost.remove(word)
+        unused = [word for word in getattr(written, key) if folded(word) not in found]
+        for word in [word for word in unused if folded(word) in mapped]:
+            unused.remove(word)
             sentences.append(
                 f"The mapping's closes.{key} has {word!r}, which the value map of {table}.{column} reads as "
                 f"{mapped[folded(word)]!r}: it closes nothing. Write {mapped[folded(word)]!r} if that is meant."
             )
-        if lost and not in_part:
+        if unused and not in_part:
             sentences.append(
-                f"The mapping's closes.{key} has {len(lost)} word{'' if len(lost) == 1 else 's'} that no row of "
-                f"{table} has: {', '.join(map(repr, lost))}. Check the spelling."
+                f"The mapping's closes.{key} has {len(unused)} word{'' if len(unused) == 1 else 's'} that no row of "
+                f"{table} has: {', '.join(map(repr, unused))}. Check the spelling."
             )
     spelt = {key: _spelt(getattr(closes, key), words[key]) for key in CLOSING_COLUMNS}
     if "projects" in validated and spelt["project_status"]:

@@ -74,15 +74,15 @@ class Bounds:
     passing_share: float = 0.9
     older: timedelta = timedelta(days=1)
 
-    def bulk(self, rows: int, of: int, *, person: bool = False) -> bool:
+    def bulk(self, rows: int, stored: int, *, person: bool = False) -> bool:
         """Say whether so many rows are a bulk of the stored rows."""
         if person:
-            return rows >= self.most_rows and rows >= self.persons_share * of
-        return (rows >= self.bulk_rows and rows >= self.bulk_share * of) or self.most(rows, of)
+            return rows >= self.most_rows and rows >= self.persons_share * stored
+        return (rows >= self.bulk_rows and rows >= self.bulk_share * stored) or self.most(rows, stored)
 
-    def most(self, rows: int, of: int) -> bool:
+    def most(self, rows: int, stored: int) -> bool:
         """Say whether so many rows are most of the stored rows."""
-        return rows >= self.most_rows and rows >= self.most_share * of
+        return rows >= self.most_rows and rows >= self.most_share * stored
 
 
 BOUNDS = Bounds()
@@ -188,19 +188,19 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
             "(a plain contact, which becomes a pseudonym, or invisible signs), and would be stored twice. A new home "
             "(LEADLINE_HOME) has them once, and no plain contacts",
         )  # fmt: skip
-    gone = table.missing - table.missing_before
+    missing = table.missing - table.missing_before
     if table.table == CHANGES:
         # a CRM may keep its history for some months only, and the stored changes are not lost
-        is_bulk = bounds.most(gone, had)
+        is_bulk = bounds.most(missing, had)
     elif table.fewer is not None:
-        is_bulk = bounds.bulk(table.fewer, had) or bounds.most(gone, had)
+        is_bulk = bounds.bulk(table.fewer, had) or bounds.most(missing, had)
     else:
-        is_bulk = bounds.bulk(gone, had)
+        is_bulk = bounds.bulk(missing, had)
     if is_bulk:
         reason = f", {table.rejected:,} of them rejected now (most: {table.rejected_as})" if table.rejected else ""
         yield Finding(
-            kind="rows_gone", subject=table.table, before=had, after=had - gone,
-            sentence=f"{table.table}: {_rows(had)} before; {table.place} lacks {gone:,} of them{reason}, and has "
+            kind="rows_gone", subject=table.table, before=had, after=had - missing,
+            sentence=f"{table.table}: {_rows(had)} before; {table.place} lacks {missing:,} of them{reason}, and has "
             f"{_rows(table.present)} in all",
         )  # fmt: skip
     else:
@@ -298,7 +298,7 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
 
 
 def _of_altered(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> Iterator[Finding]:
-    name, of = f"{table.table}.{column.column}", f"of {_rows(column.again)} that were read again"
+    name, of_rows = f"{table.table}.{column.column}", f"of {_rows(column.again)} that were read again"
     contract = TABLES[table.table].column(column.column)
     if bounds.bulk(column.zeroed, table.stored):
         yield Finding(
@@ -308,7 +308,7 @@ def _of_altered(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) ->
     if column.factor is not None and bounds.bulk(column.scaled, column.again):
         yield Finding(
             kind="numbers_scaled", subject=name, before=column.again, after=column.again - column.scaled,
-            sentence=f"{name}: {column.factor:,.4g} times what it was in {column.scaled:,} {of}",
+            sentence=f"{name}: {column.factor:,.4g} times what it was in {column.scaled:,} {of_rows}",
         )  # fmt: skip
     elif (
         column.column != TABLES[table.table].occurred
@@ -320,7 +320,7 @@ def _of_altered(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) ->
         pairs = ", ".join(f"{before!r} is {now!r} in {rows:,}" for before, now, rows in column.turned)
         yield Finding(
             kind="values_altered", subject=name, before=column.again, after=column.again - column.altered,
-            sentence=f"{name}: another value in {column.altered:,} {of}{f' ({pairs})' if pairs else ''}",
+            sentence=f"{name}: another value in {column.altered:,} {of_rows}{f' ({pairs})' if pairs else ''}",
         )  # fmt: skip
 
 
@@ -344,11 +344,11 @@ def _gone_words(table: TableEvidence, columns: Collection[str], bounds: Bounds) 
             many = rows >= bounds.word_rows and (rows >= bounds.word_many or rows >= bounds.word_share * total)
             if (many and is_renamed) if passing else (many or is_renamed):
                 instead = f"; new is {renamed.word!r}, in {_rows(renamed.found)}" if renamed and is_renamed else ""
-                left = f"{each.found:,} have it now" if each.found else "none has it now"
+                rest = f"{each.found:,} have it now" if each.found else "none has it now"
                 yield Finding(
                     kind="word_gone", subject=f"{table.table}.{column} {each.word}",
                     before=each.stored, after=each.found,
-                    sentence=f"{table.table}.{column}: {each.word!r} in {_rows(each.stored)} before; {left}{instead}",
+                    sentence=f"{table.table}.{column}: {each.word!r} in {_rows(each.stored)} before; {rest}{instead}",
                 )  # fmt: skip
 
 
@@ -380,7 +380,7 @@ def refusal(findings: Sequence[Finding], earlier: Earlier, source: str, accepted
     """Return the message of an extraction that stops."""
     clock = "" if earlier.as_of is None else f", as of {earlier.as_of:%Y-%m-%dT%H:%M:%SZ}"
     listed = "\n".join(f"- {each.sentence}." for each in findings)
-    other = f" (LEADLINE_ACCEPT_EXTRACTION={accepted} is for others)" if accepted else ""
+    other_hash = f" (LEADLINE_ACCEPT_EXTRACTION={accepted} is for others)" if accepted else ""
     expected = (
         "rows that fit the contract, found tables of which most rows do not"
         if all(each.kind == "rows_unfit" for each in findings)
@@ -389,5 +389,5 @@ def refusal(findings: Sequence[Finding], earlier: Earlier, source: str, accepted
     return (
         f"source {source}: expected {expected}. Nothing is loaded.\n{listed}\n"
         "Mend the export or the mapping. If the change is meant, accept it for this extraction alone: "
-        f"LEADLINE_ACCEPT_EXTRACTION={hash_of(findings, earlier)[:DIGITS]}{other}"
+        f"LEADLINE_ACCEPT_EXTRACTION={hash_of(findings, earlier)[:DIGITS]}{other_hash}"
     )

@@ -1,4 +1,4 @@
-"""The evidence of a comparison, as records: what the source delivers, and what the last extraction has stored."""
+"""The evidence of a comparison, as records: rows that the source delivers, and rows that are stored."""
 
 import hashlib
 import json

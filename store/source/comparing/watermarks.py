@@ -64,7 +64,7 @@ def rows_by_overlap(
     connection: DuckDBPyConnection, bindings: Mapping[str, TableBinding | None], marks: Mapping[str, Watermark]
 ) -> dict[str, tuple[int, timedelta]]:
     """Count by table the new or changed rows before the last stored value, and how far before it the first one lies."""
-    late = {}
+    counts = {}
     for name, mark in marks.items():
         if (binding := bindings[name]) is None:
             continue
@@ -78,12 +78,12 @@ def rows_by_overlap(
         rows, first = one_row(
             connection, f"select count(*), min({binding.watermark}) from delta_{name} where {in_overlap}{origin}"
         )
-        late[name] = (rows, mark.loaded - first if rows else timedelta(0))
-    return late
+        counts[name] = (rows, mark.loaded - first if rows else timedelta(0))
+    return counts
 
 
 def overlap_sentences(
-    bindings: Mapping[str, TableBinding | None], late: Mapping[str, tuple[int, timedelta]]
+    bindings: Mapping[str, TableBinding | None], by_overlap: Mapping[str, tuple[int, timedelta]]
 ) -> list[str]:
     """Return sentences on the rows that only the overlap has brought."""
     return [
@@ -91,6 +91,6 @@ def overlap_sentences(
         f"was loaded, by up to {back.total_seconds() / 60:.0f} minutes, and came by the overlap of "
         f"{binding.overlap_minutes} minutes. Rows that are committed later than that are not read: raise "
         "overlap_minutes in the mapping if there are such rows."
-        for name, (rows, back) in late.items()
+        for name, (rows, back) in by_overlap.items()
         if rows and (binding := bindings[name]) is not None
     ]

@@ -38,7 +38,7 @@ def write_changes(
     leads: TableBinding,
     history: TableBinding | None,
     clock: datetime,
-    seen: datetime,
+    seen_at: datetime,
     load_number: int,
     closing_statuses: Sequence[str] = (),
 ) -> dict[str, int]:
@@ -57,53 +57,53 @@ def write_changes(
         None if the source has none.
     clock : datetime
         Clock of the extraction.
-    seen : datetime
+    seen_at : datetime
         The time from which the values of the extraction count as known.
     load_number : int
         Number of the extraction.
     closing_statuses : sequence of str
-        Statuses that close a lead. Such a status became known just before `seen`, so that the lead is not open at that
-        clock.
+        Statuses that close a lead. Such a status became known just before `seen_at`, so that the lead is not open at
+        that clock.
 
     Returns
     -------
     dict of str to int
         The changes that the extraction itself saw, by column; columns that the source lacks are left out.
     """
-    shown = shown_columns(leads)
+    columns = shown_columns(leads)
     contract = ", ".join(TABLES[CHANGES].column_names)
     nothing = f"select {contract}, known_at, origin from known_{CHANGES} where false"
     from_source = nothing
     if history is not None:
         from_source = (
             f"select {contract}, changed_at as known_at, 'source' as origin "
-            f"from ({resolved(history, seen)}) anti join known_{CHANGES} using (change_id)"
+            f"from ({resolved(history, seen_at)}) anti join known_{CHANGES} using (change_id)"
         )
     connection.execute(f"create table told_changes as {from_source}")
     connection.execute(
-        f"create table seen_changes as {_seen_changes(shown, seen, closing_statuses) if shown else nothing}"
+        f"create table seen_changes as {_seen_changes(columns, seen_at, closing_statuses) if columns else nothing}"
     )
     connection.execute(
         f"create table delta_{CHANGES} as select *, timestamptz '{clock.isoformat()}' as extracted_at, "
         f"{load_number}::bigint as load_number from (from told_changes union all from seen_changes)"
     )
     by_column = "select column_name, count(*) from seen_changes group by all"
-    return dict.fromkeys(shown, 0) | dict(connection.execute(by_column).fetchall())
+    return dict.fromkeys(columns, 0) | dict(connection.execute(by_column).fetchall())
 
 
-def _seen_changes(shown: Sequence[str], seen: datetime, closing_statuses: Sequence[str]) -> str:
+def _seen_changes(columns: Sequence[str], seen_at: datetime, closing_statuses: Sequence[str]) -> str:
     """Compose the SELECT of a change for each lead and column whose value differs from its last change."""
     values = " union all ".join(
         f"select lead_id, created_at, {literal(name)} as column_name, cast({name} as varchar) as value "
         "from typed_leads where check_no is null"
-        for name in shown
+        for name in columns
     )
     # without a history so far, every lead counts as new
     is_entered = (
         f"column_name in ({literals(FROM_CREATION)}) and last_known_at is null and (lead_id not in "
         "(select lead_id from known_leads) or not exists (select 1 from known_changes))"
     )
-    now = f"timestamptz '{seen.isoformat()}'"
+    now = f"timestamptz '{seen_at.isoformat()}'"
     before = f"{now} - to_microseconds(1)"
     is_closing = f"(column_name = 'status' and value in ({literals(closing_statuses)}))"
     return f"""
@@ -149,13 +149,13 @@ def shown_columns(leads: TableBinding) -> list[str]:
 
 def history_assumptions(leads: TableBinding, history: TableBinding | None) -> Iterator[str]:
     """Yield sentences about assumptions on the history of the leads."""
-    shown = shown_columns(leads)
-    if shown and history is None:
+    names = shown_columns(leads)
+    if names and history is None:
         yield (
-            f"The source keeps no history of {', '.join(f'leads.{name}' for name in shown)}: a change counts as known "
+            f"The source keeps no history of {', '.join(f'leads.{name}' for name in names)}: a change counts as known "
             "from the extraction that first saw it."
         )
-    if assumed := [name for name in shown if name in FROM_CREATION]:
+    if assumed := [name for name in names if name in FROM_CREATION]:
         listed = " and ".join(f"leads.{name}" for name in assumed)
         unless = "" if history is None else ", unless its history has another value"
         yield (
@@ -178,14 +178,14 @@ def write_deltas(
     connection: DuckDBPyConnection,
     bindings: Mapping[str, TableBinding | None],
     clock: datetime,
-    seen: datetime,
+    seen_at: datetime,
     load_number: int,
     existing: set[str],
 ) -> tuple[list[Delta], dict[str, Counts]]:
     """Create ``delta_<table>``, the rows whose content the warehouse does not hold, for every table.
 
-    ``seen`` is the time from which a fact without a time of its own counts as known. ``load_number`` marks the rows of
-    this extraction; a clock cannot, because two extractions may have the same clock.
+    ``seen_at`` is the time from which a fact without a time of its own counts as known. ``load_number`` marks the rows
+    of this extraction; a clock cannot, because two extractions may have the same clock.
     """
     deltas: list[Delta] = []
     counts: dict[str, Counts] = {}
@@ -194,7 +194,7 @@ def write_deltas(
             continue
         table = TABLES[name]
         connection.execute(
-            f"create table delta_{name} as with content as ({_content(table, binding, seen)}), "
+            f"create table delta_{name} as with content as ({_content(table, binding, seen_at)}), "
             f"hashed as (select *, {_row_hash(table)} as row_hash from content) "
             f"select h.*, timestamptz '{clock.isoformat()}' as extracted_at, {load_number}::bigint as load_number "
             f"from hashed h left join known_{name} k on k.{table.key} = h.{table.key} "
@@ -216,13 +216,13 @@ def write_history(
     leads: TableBinding,
     history: TableBinding | None,
     clock: datetime,
-    seen: datetime,
+    seen_at: datetime,
     load_number: int,
     existing: set[str],
     closing_statuses: Sequence[str],
 ) -> tuple[list[Delta], Counts, dict[str, int]]:
     """Create the new rows of the history; return their delta, their counts, and the changes seen by column."""
-    changes_seen = write_changes(connection, leads, history, clock, seen, load_number, closing_statuses)
+    changes_seen = write_changes(connection, leads, history, clock, seen_at, load_number, closing_statuses)
     from_source, delta, known, accepted = one_row(
         connection,
         f"select (select count(*) from told_changes), (select count(*) from delta_{CHANGES}), "
@@ -236,9 +236,9 @@ def _accepted(table: str, binding: TableBinding | None) -> str:
     return "0" if binding is None else f"(select count(*) from typed_{table} where check_no is null)"
 
 
-def _content(table: Table, binding: TableBinding | None, seen: datetime) -> str:
+def _content(table: Table, binding: TableBinding | None, seen_at: datetime) -> str:
     if binding is not None:
-        return resolved(binding, seen)
+        return resolved(binding, seen_at)
     columns = ", ".join(f"null::{SQL_TYPES[column.kind]} as {column.name}" for column in table.columns)
     return f"select {columns} where false"
 

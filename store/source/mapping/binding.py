@@ -119,8 +119,8 @@ def is_another(table: Table, columns: Iterable[str]) -> bool:
 
 def missing_table(table: str, source_table: str, found: Iterable[str]) -> SourceContractError:
     """Return the error for a contract table that the source does not have."""
-    others = found.others if isinstance(found, Tables) else ()
-    not_read = f" (not read: {', '.join(others[:MOST_OTHERS])})" if others else ""
+    other_files = found.others if isinstance(found, Tables) else ()
+    not_read = f" (not read: {', '.join(other_files[:MOST_OTHERS])})" if other_files else ""
     return SourceContractError(
         f"table {table}: expected {source_table!r} (a file {source_table}.csv or {source_table}.parquet, or a "
         f"table of the database), found {', '.join(sorted(found)) or 'no table'}{not_read}. "
@@ -141,7 +141,7 @@ def _forms(
 ) -> tuple[dict[str, ColumnForm | None], dict[str, bool]]:
     """Return the forms of a table with the columns found, and the missing source columns: whether each is required."""
     spec = chosen.mapping.tables.get(table.name, TableMapping())
-    own = chosen.own.tables.get(table.name, TableMapping())
+    own_spec = chosen.own.tables.get(table.name, TableMapping())
     forms: dict[str, ColumnForm | None] = {}
     missing: dict[str, bool] = {}
 
@@ -152,7 +152,7 @@ def _forms(
 
     for column in table.columns:
         form = spec.columns.get(column.name, column.name)
-        named = column.name in own.columns
+        named = column.name in own_spec.columns
         if column.name == table.key and spec.id is not None:
             forms[column.name] = None
             for name in spec.id.derive_from:

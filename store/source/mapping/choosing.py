@@ -71,12 +71,12 @@ def _with_present_names(document: Document) -> Document:
     return document
 
 
-def _notices(own: SourceMapping, path: Path, document: Document) -> Iterator[str]:
+def _notices(mapping: SourceMapping, path: Path, document: Document) -> Iterator[str]:
     for name, earlier in EARLIER_NAMES.items():
         if ("tables", earlier) in document.lines:
             yield f"{path}: the table {earlier} is called {name} now: rename it under tables."
-    if "closing_outcomes" in own.model_fields_set:
-        listed = ", ".join(own.closing_outcomes)
+    if "closing_outcomes" in mapping.model_fields_set:
+        listed = ", ".join(mapping.closing_outcomes)
         yield f"{path}: closing_outcomes is called closes now: write closes: {{outcomes: [{listed}]}}."
 
 
@@ -240,8 +240,8 @@ def choose_mapping(
             )
         return _named(Path(argument), f"asked for by path: {argument}", models)
     if folder is not None:
-        if (own := _in_folder(folder)) is not None:
-            return _named(own, f"{own.name} in the source folder", models)
+        if (own_path := _in_folder(folder)) is not None:
+            return _named(own_path, f"{own_path.name} in the source folder", models)
         if folder.name in shipped:
             return _named(SHIPPED / f"{folder.name}.yml", "the shipped mapping with the folder's name", models)
     if absent := [name for name, table in TABLES.items() if name not in found and not table.optional]:

@@ -273,26 +273,26 @@ def faults_of(mapping: SourceMapping, models: Iterable[str]) -> Iterator[tuple[P
     if "closing_outcomes" in mapping.model_fields_set and mapping.closes.outcomes:
         found = "expected closes.outcomes alone, found closing_outcomes, its earlier name, as well. Remove one."
         yield ("closing_outcomes",), found
-    yield from _not_one_of(("based_on",), mapping.based_on, shipped_names(), why=" (a shipped mapping)")
+    yield from _not_one_of(("based_on",), mapping.based_on, shipped_names(), note=" (a shipped mapping)")
     for name, spec in mapping.tables.items():
         if name in TABLES:
             yield from _table_faults(name, spec)
 
 
 def _unknown(
-    place: Place, named: Iterable[str], allowed: Sequence[str], *, why: str = ""
+    place: Place, named: Iterable[str], allowed: Sequence[str], *, note: str = ""
 ) -> Iterator[tuple[Place, str]]:
     """Yield a fault for each key of a map that is not allowed."""
     for name in named:
-        yield from _not_one_of((*place, name), name, allowed, why=why)
+        yield from _not_one_of((*place, name), name, allowed, note=note)
 
 
 def _not_one_of(
-    place: Place, name: str | None, allowed: Sequence[str], *, why: str = ""
+    place: Place, name: str | None, allowed: Sequence[str], *, note: str = ""
 ) -> Iterator[tuple[Place, str]]:
     if name is not None and name not in allowed:
         expected = f"one of {', '.join(allowed)}" if allowed else "no column"
-        yield place, f"expected {expected}{why}, found {name!r}. {nearest(name, allowed)}"
+        yield place, f"expected {expected}{note}, found {name!r}. {nearest(name, allowed)}"
 
 
 def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
@@ -303,14 +303,14 @@ def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
     numbers = [column.name for column in table.columns if column.kind == "number"]
     # a history is read with the value maps and units of leads, and has none of its own
     texts = [column.name for column in table.columns if column.kind == "text" and not column.of_lead]
-    for key, named, allowed, why in (
+    for key, named, allowed, note in (
         ("columns", spec.columns, table.column_names, ""),
         ("units", spec.units, numbers, " (a number)"),
         ("numbers", spec.numbers, numbers, " (a number)"),
         ("times", spec.times, times, " (a time)"),
         ("values", spec.values, texts, " (a text)"),
     ):
-        yield from _unknown((*place, key), named, allowed, why=why)
+        yield from _unknown((*place, key), named, allowed, note=note)
     for column, form in spec.columns.items():
         if column in table.column_names:
             yield from _form_faults(table, column, form, times)
@@ -320,7 +320,7 @@ def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
                 yield from _not_one_of((*place, "values", column, found), meant, vocabulary)
     if spec.watermark is not None:
         watermark = (*place, "watermark")
-        yield from _not_one_of(watermark, spec.watermark, times, why=" (a time)")
+        yield from _not_one_of(watermark, spec.watermark, times, note=" (a time)")
         if not isinstance(form := spec.columns.get(spec.watermark, spec.watermark), str):
             yield (
                 watermark,
@@ -339,7 +339,7 @@ def _form_faults(table: Table, column: str, form: ColumnForm, times: Sequence[st
     place: Place = ("tables", table.name, "columns", column)
     others = [time for time in times if time != column]
     if isinstance(form, Substitute):
-        yield from _not_one_of(place, column, times, why=" for a substitute")
+        yield from _not_one_of(place, column, times, note=" for a substitute")
         for number, name in enumerate(form.of):
             yield from _not_one_of((*place, "of", number), name, [*others, EXTRACTION])
         if table.column(column).required and EXTRACTION not in form.of:
@@ -349,14 +349,14 @@ def _form_faults(table: Table, column: str, form: ColumnForm, times: Sequence[st
             )
     elif isinstance(form, Flag):
         optional = [time for time in times if not table.column(time).required]
-        why = " for a flag, which leaves the time of some rows empty"
-        yield from _not_one_of(place, column, optional, why=why)
+        note = " for a flag, which leaves the time of some rows empty"
+        yield from _not_one_of(place, column, optional, note=note)
         if isinstance(form.known, Delay):
             yield from _not_one_of((*place, "known", "after"), form.known.after, others)
     elif isinstance(form, FirstOf):
         chosen = [known.name for known in table.columns if known.vocabulary]
-        why = " for a first_of, which needs a vocabulary"
-        yield from _not_one_of(place, column, chosen, why=why)
+        note = " for a first_of, which needs a vocabulary"
+        yield from _not_one_of(place, column, chosen, note=note)
 
 
 def repeated_words(content: Any) -> Iterator[tuple[Place, str]]:

@@ -192,8 +192,8 @@ class _Reading:
             else:
                 self._lines[inner] = key.start_mark.line + 1
                 content[key.value] = self._content(value, inner)
-        for other in merged:
-            content = {**other, **content}
+        for base in merged:
+            content = {**base, **content}
         return content
 
 

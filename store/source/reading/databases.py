@@ -83,7 +83,7 @@ class DatabaseSource:
         self._address = address
         self.description = description
         self._engine = _engine(address, session_settings(address))
-        with self._asked("the names of its tables") as opened:
+        with self._connected("the names of its tables") as opened:
             self._schema = schema or _set_schema(opened) or "public"
             self._user, found, usable = self._schema_rights(opened)
             rows = _rows(opened, RELATIONS, schema=self._schema)
@@ -93,9 +93,9 @@ class DatabaseSource:
                 schema=self._schema,
             )
         if not found:
-            other = f", but {' and '.join(row.nspname for row in similar)}, in another case" if similar else ""
+            suggestion = f", but {' and '.join(row.nspname for row in similar)}, in another case" if similar else ""
             raise SourceContractError(
-                f"source {self.description}: expected the schema {self._schema}, found none of this name{other}. "
+                f"source {self.description}: expected the schema {self._schema}, found none of this name{suggestion}. "
                 "Name the schema of the tables in a mapping.yml (schema: …)."
             )
         if not usable:
@@ -158,7 +158,7 @@ class DatabaseSource:
         definition = "".join(f", {of_source(column)} varchar" for column in columns)
         connection.execute(f"create table database_{table} (record bigint{definition})")
         rows_read = 0
-        with self._asked(f"rows of {self.place(name)}") as opened:
+        with self._connected(f"rows of {self.place(name)}") as opened:
             if since is not None:
                 # a time without a zone is compared in the zone of the session, which may not be UTC
                 in_utc = _rows(opened, "select current_setting('timezone') = 'UTC' as found")[0].found
@@ -184,7 +184,7 @@ class DatabaseSource:
         return Reading(first_line=None, part=part, numeric=numeric)
 
     def _columns(self, name: str) -> list[str]:
-        with self._asked(f"the columns of {self._schema}.{name}") as opened:
+        with self._connected(f"the columns of {self._schema}.{name}") as opened:
             rows = _rows(opened, COLUMNS, oid=self._oids[name])
         cleaned = cleaned_names([row.attname for row in rows], f"{self._schema}.{name}")
         self._found[name] = dict(zip(cleaned, rows, strict=True))
@@ -213,8 +213,8 @@ class DatabaseSource:
             )
 
     @contextmanager
-    def _asked(self, what: str) -> Iterator[Connection]:
-        """Connect to ask for `what`; an error names it, and hides the password.
+    def _connected(self, topic: str) -> Iterator[Connection]:
+        """Connect to ask for something; an error names it, and hides the password.
 
         Raises
         ------
@@ -227,7 +227,7 @@ class DatabaseSource:
         except UnicodeError as error:
             encoding = getattr(error, "encoding", "unknown")
             raise SourceContractError(
-                f"source {self.description}: expected {what} as text, found bytes that are not in the encoding of the "
+                f"source {self.description}: expected {topic} as text, found bytes that are not in the encoding of the "
                 f"session ({encoding}), as of a database in SQL_ASCII. Name the encoding that they have in the "
                 "address, such as client_encoding=UTF8 or client_encoding=LATIN1."
             ) from None
@@ -240,7 +240,7 @@ class DatabaseSource:
                     "Check the address, the password and that the server can be reached."
                 ) from None
             raise SourceContractError(
-                f"source {self.description}: expected {what}, found {found}. Correct it in the database, or in the "
+                f"source {self.description}: expected {topic}, found {found}. Correct it in the database, or in the "
                 "address, and run again."
             ) from None
 

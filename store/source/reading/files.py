@@ -77,17 +77,17 @@ class Csv:
     plain: bool
 
 
-def csv_form(path: Path, shown: str) -> Csv:
+def csv_form(path: Path, label: str) -> Csv:
     """Return the form of a CSV file; raise ``SourceContractError`` if it is no CSV or has no header."""
     lines_before = 0
     with unpacked(path) as file:
         head = file.read(HEAD_BYTES)
     if (found := next((kind for magic, kind in MAGIC if head.startswith(magic)), None)) is not None:
-        raise SourceContractError(f"{shown}: expected CSV, found {found}. Export the table as CSV in UTF-8.")
+        raise SourceContractError(f"{label}: expected CSV, found {found}. Export the table as CSV in UTF-8.")
     text_head = head.removeprefix(MARK.encode())
     if (found := next((kind for begin, kind in MARKUP if begin.match(text_head)), None)) is not None:
         raise SourceContractError(
-            f"{shown}: expected CSV, found {found}, such as the error or login page of a server. Export the table as "
+            f"{label}: expected CSV, found {found}, such as the error or login page of a server. Export the table as "
             "CSV in UTF-8."
         )
     encoding = _encoding(head)
@@ -101,7 +101,7 @@ def csv_form(path: Path, shown: str) -> Csv:
                 lines_before, delimiter = 1, "\t" if separator[1] == r"\t" else separator[1]
                 if len(delimiter) != 1:
                     raise SourceContractError(
-                        f"{shown}, line 1: expected one character after sep=, found {delimiter!r}. Export the table "
+                        f"{label}, line 1: expected one character after sep=, found {delimiter!r}. Export the table "
                         "with a delimiter of one character."
                     )
                 first = text.readline()
@@ -112,20 +112,20 @@ def csv_form(path: Path, shown: str) -> Csv:
             header = next(csv.reader(noted_lines(chain([first], text), lines), delimiter=delimiter), [])
             if len(lines) > 1 and not _is_closed(lines, delimiter):
                 raise SourceContractError(
-                    f"{shown}, line {1 + lines_before}: expected a closing quote in the header, found none in the "
+                    f"{label}, line {1 + lines_before}: expected a closing quote in the header, found none in the "
                     "line. Correct it, or export the table again."
                 )
             # raises an error if the header has bytes that are not of the encoding
             "".join(header).encode()
     except UnicodeError as error:
-        raise not_text(shown, f"line {1 + lines_before}", encoding) from error
+        raise not_text(label, f"line {1 + lines_before}", encoding) from error
     except csv.Error as error:
         raise SourceContractError(
-            f"{shown}, line 1: expected a header line, found {error}. Export the table as CSV in UTF-8."
+            f"{label}, line 1: expected a header line, found {error}. Export the table as CSV in UTF-8."
         ) from error
     if not any(column.strip() for column in header):
         raise SourceContractError(
-            f"{shown}, line {1 + lines_before}: expected a header line with the names of the columns, found an empty "
+            f"{label}, line {1 + lines_before}: expected a header line with the names of the columns, found an empty "
             "line. Export the table with its header."
         )
     # DuckDB removes one byte order mark
@@ -217,15 +217,15 @@ def noted_lines(lines: Iterable[str], noted: list[str]) -> Iterator[str]:
         yield line
 
 
-def not_text(shown: str, where: str, encoding: str) -> SourceContractError:
+def not_text(label: str, where: str, encoding: str) -> SourceContractError:
     """Return the error for bytes that are not of the encoding of the file."""
     if encoding != "utf-8":
         return SourceContractError(
-            f"{shown}, {where}: expected text in {encoding.upper()}, as the file begins, found other bytes. "
+            f"{label}, {where}: expected text in {encoding.upper()}, as the file begins, found other bytes. "
             "Export the table as UTF-8 (in a spreadsheet: 'CSV UTF-8')."
         )
     return SourceContractError(
-        f"{shown}, {where}: expected text in UTF-8, found other bytes, perhaps of Windows-1252, which cannot be told "
+        f"{label}, {where}: expected text in UTF-8, found other bytes, perhaps of Windows-1252, which cannot be told "
         "for certain from similar encodings. Export the table as UTF-8 (in a spreadsheet: 'CSV UTF-8'), or convert "
         "the file: iconv -f WINDOWS-1252 -t UTF-8."
     )

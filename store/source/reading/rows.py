@@ -70,9 +70,9 @@ def read_csv(
     SourceContractError
         If the file cannot be read.
     """
-    form, shown = part.csv, part.shown
+    form, label = part.csv, part.shown
     if form is None:
-        raise AssertionError(f"{shown} is no CSV file")
+        raise AssertionError(f"{label} is no CSV file")
     every = ", ".join(f"{literal(f'c{place}')}: 'VARCHAR'" for place in range(len(form.names)))
     places = {column: place for place, column in enumerate(part.names)}
     selected = ", ".join(f"c{places[column.lower()]}" for column in columns)
@@ -106,11 +106,11 @@ def read_csv(
 
     def read(path: Path, errors: str) -> list[MalformedRow]:
         scan(path, errors)
-        malformed = _malformed(connection, errors, shown, form)
+        malformed = _malformed(connection, errors, label, form)
         if has_surplus(path, malformed) and _mark_surplus(path, form, marked):
             drop_rows()
             scan(marked, f"{errors}_marked")
-            malformed = _malformed(connection, f"{errors}_marked", shown, form)
+            malformed = _malformed(connection, f"{errors}_marked", label, form)
         return malformed
 
     before, errors = one_row(connection, f"select count(*) from file_{table}")[0], f"errors_{table}_{number}"
@@ -118,11 +118,11 @@ def read_csv(
         copy, marked = Path(folder) / "copy", Path(folder) / "marked"
         try:
             if not form.plain:
-                _write_plain(part.path, form, copy, shown)
+                _write_plain(part.path, form, copy, label)
             return read(part.path if form.plain else copy, errors)
         except duckdb.InvalidInputException:
             # header and rows, or rows of two systems, may have different line endings
-            _write_plain(part.path, form, copy, shown, one_ending=True)
+            _write_plain(part.path, form, copy, label, one_ending=True)
             drop_rows()
             try:
                 return read(copy, f"{errors}_copy")
@@ -131,12 +131,12 @@ def read_csv(
                 if (line := _carriage_return(copy, form)) is not None:
                     where, found = f", line {line}", "another kind within the line"
                 raise SourceContractError(
-                    f"{shown}{where}: expected CSV in UTF-8 with one kind of line ending, found {found}. "
+                    f"{label}{where}: expected CSV in UTF-8 with one kind of line ending, found {found}. "
                     "Save it again with line endings of one kind."
                 ) from error
         except duckdb.Error as error:
             raise SourceContractError(
-                f"{shown}: expected a CSV file that can be read, found {first_line(error)}. Export the table again."
+                f"{label}: expected a CSV file that can be read, found {first_line(error)}. Export the table again."
             ) from error
 
 
@@ -145,7 +145,7 @@ def _spill(connection: duckdb.DuckDBPyConnection) -> str | None:
     return found if found and Path(found).is_dir() else None
 
 
-def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: bool = False) -> None:
+def _write_plain(path: Path, form: Csv, copy: Path, label: str, *, one_ending: bool = False) -> None:
     try:
         with (
             unpacked(path) as file,
@@ -166,7 +166,7 @@ def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: b
             else:
                 shutil.copyfileobj(text, written, HEAD_BYTES)
     except UnicodeError as error:
-        raise not_text(shown, "some lines", form.encoding) from error
+        raise not_text(label, "some lines", form.encoding) from error
 
 
 def _count(path: Path, delimiter: bytes) -> int:
@@ -208,7 +208,7 @@ def _carriage_return(copy: Path, form: Csv) -> int | None:
         return next((number for number, line in enumerate(text, start=1 + form.lines_before) if "\r" in line), None)
 
 
-def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, shown: str, form: Csv) -> list[MalformedRow]:
+def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, label: str, form: Csv) -> list[MalformedRow]:
     found: list[tuple[int, str, bool, bool]] = connection.execute(
         "select line, min_by(error_type::varchar, coalesce(column_idx, -1)), "
         # the part of a line that DuckDB cuts off may hold a line break
@@ -220,10 +220,10 @@ def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, shown: str, f
         connection.execute(f"select error_type::varchar, min(line) from {errors} group by all").fetchall()
     )
     if (line := lines.get("INVALID ENCODING")) is not None:
-        raise not_text(shown, f"line {line + form.lines_before}", form.encoding)
+        raise not_text(label, f"line {line + form.lines_before}", form.encoding)
     if (line := lines.get("LINE SIZE OVER MAXIMUM")) is not None:
         raise SourceContractError(
-            f"{shown}, line {line + form.lines_before}: expected a line of at most {MAX_LINE_BYTES:,} bytes, found a "
+            f"{label}, line {line + form.lines_before}: expected a line of at most {MAX_LINE_BYTES:,} bytes, found a "
             "longer one, perhaps because of a quote that is not closed. Correct the line, or leave its long column "
             "out of the export."
         )
@@ -231,7 +231,7 @@ def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, shown: str, f
         # an unclosed quote swallows an unknown number of rows after it
         if kind == "UNQUOTED VALUE" and several_lines:
             raise SourceContractError(
-                f"{shown}, line {line + form.lines_before}: expected a closing quote, found none before the end of the "
+                f"{label}, line {line + form.lines_before}: expected a closing quote, found none before the end of the "
                 "row; the rows after it cannot be told apart. Correct the line, or export with quotes doubled."
             )
     return [
@@ -240,7 +240,7 @@ def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, shown: str, f
     ]
 
 
-def parquet_fields(path: Path, shown: str) -> list[tuple[str, str]]:
+def parquet_fields(path: Path, label: str) -> list[tuple[str, str]]:
     """Return the columns of a Parquet file with their types."""
     import pyarrow.parquet as pq  # pyarrow ships no types
     from pyarrow import ArrowException
@@ -252,7 +252,7 @@ def parquet_fields(path: Path, shown: str) -> list[tuple[str, str]]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise SourceContractError(
-            f"{shown}: expected a Parquet file, found {first_line(error)}. Export the table again."
+            f"{label}: expected a Parquet file, found {first_line(error)}. Export the table again."
         ) from error
 
 
@@ -266,7 +266,7 @@ def read_parquet(
     SourceContractError
         If the file cannot be read, a column has a type without values, or another type than in the first part.
     """
-    shown = part.shown
+    label = part.shown
     selected = ", ".join(f"{quoted(part.names[column.lower()])} as {of_source(column)}" for column in columns)
     with linked(part.path, "table.parquet") as link:
         # some writers do not mark text as text
@@ -278,7 +278,7 @@ def read_parquet(
             ).fetchall()
             long_decimal = f"DECIMAL of more than {MAX_DIGITS} digits"
             _refuse_types(
-                types | {each: long_decimal for each in columns if (part.names[each.lower()],) in too_long}, shown
+                types | {each: long_decimal for each in columns if (part.names[each.lower()],) in too_long}, label
             )
             if part is first:
                 connection.execute(f"create table file_{table} as select {selected} from {relation}")
@@ -287,14 +287,14 @@ def read_parquet(
             if types != types_of_first:
                 differing = next(column for column in columns if types[column] != types_of_first[column])
                 raise SourceContractError(
-                    f"{shown}: expected {differing} to be {types_of_first[differing]} as in {first.path.name}, found "
+                    f"{label}: expected {differing} to be {types_of_first[differing]} as in {first.path.name}, found "
                     f"{types[differing]}. Export the table again, with one type for each column."
                 )
             connection.execute(f"insert into file_{table} select {selected} from {relation}")
         except duckdb.Error as error:
-            found = first_line(error).replace(link, shown)
+            found = first_line(error).replace(link, label)
             raise SourceContractError(
-                f"{shown}: expected a Parquet file that can be read, found {found}. Export the table again."
+                f"{label}: expected a Parquet file that can be read, found {found}. Export the table again."
             ) from error
 
 
@@ -302,11 +302,11 @@ def _types(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
     return [str(kind) for _, kind, *_ in connection.execute(f"describe {query}").fetchall()]
 
 
-def _refuse_types(types: Mapping[str, str], shown: str) -> None:
+def _refuse_types(types: Mapping[str, str], label: str) -> None:
     for column, kind in types.items():
         # a decimal of too many digits would silently become a DOUBLE in DuckDB
         if kind.endswith(("]", "digits")) or kind.startswith(NO_VALUES):
             raise SourceContractError(
-                f"{shown}, column {column}: expected text, a number, a time or true and false, found "
+                f"{label}, column {column}: expected text, a number, a time or true and false, found "
                 f"{kind.split('(')[0]}. Export it as text, or map another column."
             )

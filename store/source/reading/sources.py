@@ -40,30 +40,30 @@ class FolderSource:
     """
 
     def __init__(self, folder: Path) -> None:
-        shown = without_password(str(folder))
+        label = without_password(str(folder))
         try:
             if not folder.is_dir():
                 raise SourceContractError(
-                    f"source {shown}: expected a folder of CSV or Parquet files or a postgresql:// address, found "
+                    f"source {label}: expected a folder of CSV or Parquet files or a postgresql:// address, found "
                     f"{'a pipe' if folder.is_fifo() else 'a file' if folder.exists() else 'nothing'}. Correct the path."
                 )
             self.folder = folder.resolve()
             found = sorted(self.folder.iterdir())
             self._candidates: dict[str, list[tuple[Path, str]]] = {}
-            others = []
+            other_files = []
             for path in found:
                 if (table_and_kind := _table_of(path.name)) is not None and (path.is_file() or path.is_dir()):
                     self._candidates.setdefault(table_and_kind[0], []).append((path, table_and_kind[1]))
                 else:
-                    others.append(_shown(path))
+                    other_files.append(_shown(path))
         except OSError as error:
             raise SourceContractError(
-                f"source {shown}: expected a folder that can be read, found {error.strerror}. Let the user who runs "
+                f"source {label}: expected a folder that can be read, found {error.strerror}. Let the user who runs "
                 "Leadline read the folder and its files."
             ) from error
         self.description = str(self.folder)
         self._parts: dict[str, list[FilePart]] = {}
-        self._tables = Tables(shown, list(self._candidates), others, self._columns)
+        self._tables = Tables(label, list(self._candidates), other_files, self._columns)
 
     def columns(self) -> Tables:
         """Return the columns by file stem."""
@@ -139,16 +139,16 @@ class FolderSource:
 
 
 def _opened(path: Path, table: Path, kind: str) -> tuple[FilePart, list[str]]:
-    shown = path.name if path == table else f"{table.name}/{path.name}"
+    label = path.name if path == table else f"{table.name}/{path.name}"
     state, form = _state(path), None
     if kind == CSV:
-        form, types = csv_form(path, shown), {}
+        form, types = csv_form(path, label), {}
         names = list(form.names)
     else:
-        fields = parquet_fields(path, shown)
+        fields = parquet_fields(path, label)
         names, types = [name for name, _ in fields], dict(fields)
-    cleaned = cleaned_names(names, shown)
-    return FilePart(path, shown, state, dict(zip(map(str.lower, cleaned), names, strict=True)), form, types), cleaned
+    cleaned = cleaned_names(names, label)
+    return FilePart(path, label, state, dict(zip(map(str.lower, cleaned), names, strict=True)), form, types), cleaned
 
 
 def _shown(path: Path) -> str:
@@ -196,9 +196,9 @@ def _state(path: Path) -> tuple[int, ...]:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-def _cannot_read(shown: str, error: OSError) -> SourceContractError:
+def _cannot_read(label: str, error: OSError) -> SourceContractError:
     return SourceContractError(
-        f"{shown}: expected a file that can be read, found {error.strerror or first_line(error)}. "
+        f"{label}: expected a file that can be read, found {error.strerror or first_line(error)}. "
         "Let the user who runs Leadline read it, or export it again."
     )
 

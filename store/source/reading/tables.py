@@ -176,14 +176,14 @@ def cleaned_names(names: Sequence[str], place: str) -> list[str]:
         # a column without a name (a trailing delimiter in the header) cannot be mapped, but keeps its place
         cleaned.append(visible or f"column {number}")
     lowered = [name.lower() for name in cleaned]
-    if twice := dict.fromkeys(name for name, key in zip(cleaned, lowered, strict=True) if lowered.count(key) > 1):
+    if repeated := dict.fromkeys(name for name, key in zip(cleaned, lowered, strict=True) if lowered.count(key) > 1):
         if has_no_header(cleaned):
             raise SourceContractError(
                 f"{place}: expected a header line with the names of the columns, found {len(cleaned)} names that look "
                 "like values. Export the table with its header."
             )
         raise SourceContractError(
-            f"{place}: expected each column once, in whatever case, found {', '.join(map(repr, twice))} more than "
+            f"{place}: expected each column once, in whatever case, found {', '.join(map(repr, repeated))} more than "
             "once. Rename all but one, or leave them out."
         )
     return cleaned

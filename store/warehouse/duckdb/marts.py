@@ -89,8 +89,8 @@ class FileReaders(Readers):
                 return Found(standing=Standing(), problem=problem)
             try:
                 found = measure_standing(connection, names, catalog=PUBLISHED)
-                both = HISTORY in found.rows and table_exists(connection, "marts", HISTORY)
-                return Found(standing=found, lost=_lost_rows(connection) if both else None)
+                can_compare = HISTORY in found.rows and table_exists(connection, "marts", HISTORY)
+                return Found(standing=found, lost=_lost_rows(connection) if can_compare else None)
             except duckdb.Error as error:
                 return Found(standing=Standing(), problem=_unreadable(self._path, error))
 
@@ -183,13 +183,15 @@ def _take_back(connection: Connection, required: Sequence[str]) -> int:
             connection.execute(f'alter table marts.{HISTORY} alter column "{column}" set not null')
         return _count(connection)
     count_before = _count(connection)
-    lost = f"{_lacking(connection)} and {_not_of_this_ledger(connection)}" if count_before else _lacking(connection)
-    if not _lost_rows(connection) or connection.execute(f"select 1 {lost} limit 1").fetchone() is None:
+    lost_rows = (
+        f"{_lacking(connection)} and {_not_of_this_ledger(connection)}" if count_before else _lacking(connection)
+    )
+    if not _lost_rows(connection) or connection.execute(f"select 1 {lost_rows} limit 1").fetchone() is None:
         return 0
     for column, kind in published.items():
         if column not in existing:
             connection.execute(f'alter table marts.{HISTORY} add column "{column}" {kind}')
-    connection.execute(f"insert into marts.{HISTORY} by name select published.* {lost}")
+    connection.execute(f"insert into marts.{HISTORY} by name select published.* {lost_rows}")
     return _count(connection) - count_before
 
 
@@ -208,20 +210,20 @@ def _both(connection: Connection) -> list[str]:
 
 def _not_of_this_ledger(connection: Connection) -> str:
     """Return the condition that this warehouse did not write a published row: its ledger lacks the clock or version."""
-    both = _both(connection)
-    others = (
+    shared = _both(connection)
+    other_versions = (
         f"(published.{version} is not null and not exists (select 1 from ml.ml_models as versions "
         f"where versions.model = '{model}' and versions.version = published.{version}))"
         for model, version in SCORED.all_versions.items()
-        if version in both
+        if version in shared
     )
     scored = "not exists (select 1 from ml.ml_scoring_logs as logs where logs.as_of = published.as_of)"
-    return f"({' or '.join([scored, *others])})"
+    return f"({' or '.join([scored, *other_versions])})"
 
 
 def _lost_rows(connection: Connection) -> int:
-    both = _both(connection)
-    versions = [name for name in SCORED.all_versions.values() if name in both]
+    shared = _both(connection)
+    versions = [name for name in SCORED.all_versions.values() if name in shared]
     of_each = (
         f"select as_of, {', '.join(versions)}, count(*), bit_xor(hash({SCORED.entity.key})) "
         f"from {{}}.{HISTORY} group by all"
