@@ -106,8 +106,8 @@ def default_clock(
                 return as_of, []
             raise SourceContractError(
                 f"source {reader.description}: expected a time at which something happened, to tell when the export "
-                "was made, found none in any row. Map a column with times, or set the clock (AS_OF=…): all facts of the "
-                "export are then known from that time."
+                "was made, found none in any row. Map a column with times, or set the clock (AS_OF=…): all facts of "
+                "the export are then known from that time."
             )
         last_day, reason = last_facts(days)
         end = datetime.combine(last_day, time.max, UTC)
