@@ -154,12 +154,8 @@ def decision_points(features: pd.DataFrame, reference: pd.DataFrame) -> tuple[li
 
 def disagreements(ours: pd.Series, theirs: pd.Series) -> list[Hashable]:
     """Return the keys that only one of two label series has, or whose values differ."""
-    our_labels, their_labels = ours.to_dict(), theirs.to_dict()
-    return [
-        key
-        for key in {*our_labels, *their_labels}
-        if key not in our_labels or key not in their_labels or our_labels[key] != their_labels[key]
-    ]
+    left, right = ours.to_dict(), theirs.to_dict()
+    return [key for key in {*left, *right} if key not in left or key not in right or left[key] != right[key]]
 
 
 def predictions(

@@ -157,7 +157,7 @@ def warehouse_of(value: str | None, home: Path, environment: Mapping[str, str]) 
 
 
 def _refuse_no_file(value: str, path: Path, home: Path) -> None:
-    """Refuse a path that is no file. The warehouse of the home is allowed: it counts as damaged later."""
+    """Refuse a warehouse that is no file, except at the place of the home's own: there it counts as damaged later."""
     found = None
     if value == "duckdb::memory:":
         found = "which would be a warehouse that is gone at the end of each step"

@@ -26,10 +26,8 @@ VARIABLES = {
 
 def built(kind: DuckDB | Postgres, scratch: Path, *, leads: int = LEADS, **variables: object) -> Store:
     """Fill a warehouse with a random CRM, and let dbt build features and labels in it."""
-    all_variables = {**VARIABLES, **variables}
+    config = {**VARIABLES, **variables}
     kind.load(random_crm(seed=7, leads=leads))
-    kind.dbt(
-        "run", scratch, all_variables, "--select", "+lead_features +conversion +deal_value +next_action +lead_values"
-    )
+    kind.dbt("run", scratch, config, "--select", "+lead_features +conversion +deal_value +next_action +lead_values")
     address = f"duckdb:{kind.path}" if isinstance(kind, DuckDB) else kind.address
-    return Store(Warehouse(address=address), of_run(scratch / kind.target, all_variables))
+    return Store(Warehouse(address=address), of_run(scratch / kind.target, config))

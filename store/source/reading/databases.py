@@ -105,12 +105,10 @@ class DatabaseSource:
                 f"GRANT USAGE ON SCHEMA {quoted(self._schema)} TO {quoted(self._user)};"
             )
         self._oids = {row.relname: row.oid for row in rows if row.here}
-        other_schemas = sorted(
-            f"{row.schema_name}.{row.relname}" for row in rows if not row.here and row.relname in TABLES
-        )
+        others = sorted(f"{row.schema_name}.{row.relname}" for row in rows if not row.here and row.relname in TABLES)
         # by table, the rows of `COLUMNS` by the cleaned names of the columns
         self._found: dict[str, dict[str, Any]] = {}
-        self._tables = Tables(self.description, list(self._oids), other_schemas, self._columns)
+        self._tables = Tables(self.description, list(self._oids), others, self._columns)
 
     def columns(self) -> Tables:
         """Return the columns by table of the schema."""
@@ -203,13 +201,11 @@ class DatabaseSource:
     def _refuse_denied(self, name: str, columns: Sequence[Any]) -> None:
         if denied := [row.attname for row in columns if not row.allowed]:
             table = f"{quoted(self._schema)}.{quoted(name)}"
-            grant_columns = "" if len(denied) == len(columns) else f" ({', '.join(map(quoted, denied))})"
-            place = (
-                f"on {self._schema}.{name}" if not grant_columns else f"on {', '.join(denied)} of {self._schema}.{name}"
-            )
+            listed = "" if len(denied) == len(columns) else f" ({', '.join(map(quoted, denied))})"
+            place = f"on {self._schema}.{name}" if not listed else f"on {', '.join(denied)} of {self._schema}.{name}"
             raise SourceContractError(
                 f"source {self.description}: expected the right SELECT {place} for {self._user}, found none. "
-                f"Run as its owner: GRANT SELECT{grant_columns} ON {table} TO {quoted(self._user)};"
+                f"Run as its owner: GRANT SELECT{listed} ON {table} TO {quoted(self._user)};"
             )
 
     @contextmanager

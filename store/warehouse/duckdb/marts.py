@@ -183,15 +183,13 @@ def _take_back(connection: Connection, required: Sequence[str]) -> int:
             connection.execute(f'alter table marts.{HISTORY} alter column "{column}" set not null')
         return _count(connection)
     count_before = _count(connection)
-    lost_rows = (
-        f"{_lacking(connection)} and {_not_of_this_ledger(connection)}" if count_before else _lacking(connection)
-    )
-    if not _lost_rows(connection) or connection.execute(f"select 1 {lost_rows} limit 1").fetchone() is None:
+    lost = f"{_lacking(connection)} and {_not_of_this_ledger(connection)}" if count_before else _lacking(connection)
+    if not _lost_rows(connection) or connection.execute(f"select 1 {lost} limit 1").fetchone() is None:
         return 0
     for column, kind in published.items():
         if column not in existing:
             connection.execute(f'alter table marts.{HISTORY} add column "{column}" {kind}')
-    connection.execute(f"insert into marts.{HISTORY} by name select published.* {lost_rows}")
+    connection.execute(f"insert into marts.{HISTORY} by name select published.* {lost}")
     return _count(connection) - count_before
 
 
