@@ -1,1 +1,1 @@
-"""What a claim of speed or quality is measured with: one module per question, run by ``python -m benchmarks``."""
+"""Benchmarks that measure claims of speed and quality: one module per question, run by ``python -m benchmarks``."""

@@ -1,4 +1,4 @@
-"""The command behind `make bench`: ``python -m benchmarks [name …]`` runs those named, else all but the longest."""
+"""The command behind `make bench`: ``python -m benchmarks [name …]``; without names, all but the longest ones run."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ ONLY_IF_NAMED = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmarks and sum them up; a missed bound is said and is no error, for seconds are the machine's too."""
+    """Run the benchmarks and print a summary. A missed bound is no error, because seconds depend on the machine."""
     prepare_process()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the project promises.")
     parser.add_argument(
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def summary(reports: Sequence[Report]) -> list[str]:
-    """Return one line per figure, and one that counts the bounds."""
+    """Return one line per figure, and a last line that counts the bounds met and missed."""
     rows = []
     for report in reports:
         rows += [(report.name, *figure.cells()) for figure in report.figures]

@@ -1,4 +1,4 @@
-"""What nobody could surpass, where that is known: for the simulated CRM, whose truth lies beside its export."""
+"""Ceilings: the best values of metrics that any model could reach on the simulated CRM, whose truth is known."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from models.versions.candidate import Candidate
 
 SAMPLE = 2_000
-"""Held-out rows whose true probability is played out."""
+"""Held-out rows whose true probability is simulated."""
 
 BRANCHES = 200
-"""Continuations of each: with 60 the AUC of the true probability comes out .013 too low, with 200 .005."""
+"""Simulated continuations of each row: with 60 the AUC of the true probability is .013 too low, with 200 .005."""
 
 
 def ceiling(source: str, label: str, candidate: Candidate) -> dict[str, float]:
     """Return the ceilings of a candidate's metrics on its held-out rows.
 
-    Of the next action it is what the recorded probabilities of the reps' actions allow (`simulation.ceiling`): the
-    accuracy, the weighted F1 and the recall of whoever knows what the playbook plans, but not when it is left. Of
-    conversion it is the AUC of the true probability, which also knows what is hidden (`simulation.truth`), on a sample.
+    For the next action these are the accuracy, the weighted F1 and the recall of a predictor that knows the playbook of
+    the reps, but not when they leave it (`simulation.ceiling`). For conversion it is the AUC of the true probability,
+    which also uses hidden values (`simulation.truth`), on a sample.
 
     Parameters
     ----------
     source : str
-        Where the CRM's records come from.
+        The source of the records.
     label : str
         The label model.
     candidate : Candidate
@@ -40,7 +40,7 @@ def ceiling(source: str, label: str, candidate: Candidate) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        By the name of the gate; empty where the source is no simulation, or the ceiling is not defined.
+        By the name of the gate; empty if the source is no simulation, or the ceiling is not defined.
     """
     export = Path(source)
     needed = [export / "truth" / name for name in ("simulation.json", "decisions.parquet")]
@@ -92,4 +92,4 @@ def _moments(rows: pd.DataFrame) -> np.ndarray:
 
 
 _OF_LABEL = {"next_action": _of_next_action, "conversion": _of_conversion}
-"""The ceilings that the truth of a simulation tells, by label model."""
+"""Functions that compute ceilings from the truth of a simulation, by label model."""

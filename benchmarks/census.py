@@ -1,9 +1,9 @@
-"""Whether what is expected of the leads that are scored is what happens: simulated companies, and a real funnel.
+"""Compare the expected outcomes of a census with the actual ones: simulated companies, and a real funnel.
 
-Five companies that were used to choose nothing are scored at three clocks, each by models that learnt from labels
-matured by then, and held to the ninety days (for actions, seven) that follow. *Before* is the model as it was when
-training ended at 56 days of silence: without observations of silences, without weights, with a hundred trees. The
-companies are pooled, because the total of one company carries 6 to 8 % of chance.
+No design choice was based on the five companies. Models score them at three clocks; each model learns from labels
+matured by the clock, and is compared with the ninety days (for actions, seven) after it. *Before* is an earlier model:
+without observations of silences, without weights, with a hundred trees. The companies are pooled, because the total of
+one company varies by 6 to 8 % by chance.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from store.warehouse.connection import Connection
 
 SEEDS = (1009, 1013, 1019, 1021, 1031)
-"""Of companies that nothing was chosen on."""
+"""Seeds of companies on which no design choice was based."""
 LEADS = 10_000
 END = datetime(2026, 6, 30, tzinfo=UTC)
 CLOCKS = (datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC))
@@ -49,18 +49,18 @@ SILENCE = "days_since_last_fact"
 BANDS = (0, 7, 28, 56, 112)
 
 MOST_OFF = 0.1
-"""Of what happened: how far the total of a clock may lie from it."""
+"""Greatest difference of the expected total of a clock from the actual one, as a share of the actual one."""
 SHARE_OF_ALL = 0.02
-"""Of all that happened at a clock: a difference in a band that is no matter, whatever the interval says."""
+"""A smaller difference in a band, as a share of all outcomes of a clock, is ignored, whatever the interval says."""
 
 
 ENOUGH = 20
-"""Rows of the real funnel from which the frequencies of a band say something."""
+"""Least rows of a band of the real funnel for its frequencies to be judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """A census of one company at one clock, as a model scored it: `silence` in days."""
+    """A census of one company at one clock, as a model scored it; `silence` is in days."""
 
     clock: datetime
     model: str
@@ -70,7 +70,7 @@ class Scored:
 
 
 def run() -> Report:
-    """Score the companies, pool them, and look at the real funnel."""
+    """Score the companies, pool them, and run the real funnel."""
     scored = list(_companies())
     figures: list[Figure] = []
     details = [f"{len(SEEDS)} companies of {LEADS:,} leads, seeds {', '.join(map(str, SEEDS))}, pooled", ""]
@@ -98,8 +98,8 @@ def _of_company(connection: Connection, whole: Build) -> Iterator[Scored]:
     for name in ("conversion", "next_best_action"):
         declared = DECLARATIONS[name]
         clocks = [_timestamp(each) for each in CLOCKS]
-        with connection.scratch(f"census_{name}", whole.relations) as beside:
-            census = census_in(connection, beside, whole, declared, clocks)
+        with connection.scratch(f"census_{name}", whole.relations) as space:
+            census = census_in(connection, space, whole, declared, clocks)
         success = ", labels.succeeded_at" if declared.success_weight != 1 else ""
         rows = connection.execute(
             f"select features.*, labels.{declared.label_column}{success} from features.lead_features as features "
@@ -107,11 +107,11 @@ def _of_company(connection: Connection, whole: Build) -> Iterator[Scored]:
         ).df()
         for clock in clocks:
             known = rows[rows[AS_OF] + _days(declared.horizon_days) <= clock]
-            here = census[census[AS_OF] == clock]
-            yield _scored(declared, name, known, here, clock)
+            open_leads = census[census[AS_OF] == clock]
+            yield _scored(declared, name, known, open_leads, clock)
             if name == "conversion":
                 before = replace(declared, estimator=_estimator_before, row_weight=None)
-                yield _scored(before, "before", known[known["observation_kind"] != "silence"], here, clock)
+                yield _scored(before, "before", known[known["observation_kind"] != "silence"], open_leads, clock)
 
 
 def _scored(
@@ -144,10 +144,10 @@ def _scored(
 
 
 def _trivial(known_band: np.ndarray, known: np.ndarray, band: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the log-loss of each row, of the frequencies that its band of silence had in the rows known before."""
+    """Return the log-loss of each row, predicted by the frequencies of its band of silence in the earlier rows."""
     import numpy as np
 
-    # half a row more of each outcome, for one that was never seen
+    # half a row is added to each outcome, so that no frequency is 0
     counts = np.full((len(BANDS), truth.max() + 1), 0.5)
     np.add.at(counts, (known_band, known), 1)
     return -np.log((counts / counts.sum(axis=1, keepdims=True))[band, truth])
@@ -171,8 +171,8 @@ def _estimator_before() -> object:
 def _pooled(scored: Sequence[Scored], model: str, clock: datetime) -> tuple[Predictions, np.ndarray]:
     import numpy as np
 
-    those = [each for each in scored if each.model == model and each.clock == clock]
-    predictions = [each.predictions for each in those]
+    matching = [each for each in scored if each.model == model and each.clock == clock]
+    predictions = [each.predictions for each in matching]
     rows = sum(map(len, predictions))
     return (
         Predictions(
@@ -181,7 +181,7 @@ def _pooled(scored: Sequence[Scored], model: str, clock: datetime) -> tuple[Pred
             predicted=np.concatenate([each.predicted for each in predictions]),
             group=np.arange(rows),
         ),
-        _place(np.concatenate([each.silence for each in those])),
+        _place(np.concatenate([each.silence for each in matching])),
     )
 
 
@@ -246,7 +246,7 @@ def _actions(clock: datetime, scored: Sequence[Scored], details: list[str]) -> l
 
 
 def _funnel(details: list[str]) -> list[Figure]:
-    """Train on the real funnel as a user would, and show the censuses that its candidates were judged on."""
+    """Train on the real funnel as a user would, and show the censuses of its candidates."""
     if not FUNNEL.exists():
         details.append(f"real funnel: skipped, {FUNNEL.name} is not there, beside the repository")
         return []

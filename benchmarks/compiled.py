@@ -1,6 +1,6 @@
 """The SQL of the dbt project without dbt: compiled once, then run on as many warehouses as a benchmark needs.
 
-A dbt build takes seconds to start, and some benchmarks build hundreds of warehouses. The text is what dbt itself runs.
+A dbt build takes seconds to start, and some benchmarks build hundreds of warehouses. The text is the one that dbt runs.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from store.warehouse.connection import Readable
 
 DATABASE = "warehouse"
-"""The name under which compiled SQL knows the warehouse: its file must be called ``warehouse.duckdb``."""
+"""The name of the warehouse in compiled SQL: its file must be called ``warehouse.duckdb``."""
 
 FAULTLESS = replace(COMPANIES["default"], faults=Faults(duplicate=0.0, conflict=0.0, orphan=0.0, unknown_type=0.0))
-"""A company whose CRM makes none of the mistakes that extraction mends or rejects: its export needs no extraction."""
+"""A company whose CRM makes no mistakes that the extraction would correct or reject: its export needs no extraction."""
 
 
 class Model(CompiledModel):
     """A compiled dbt model that can be built in the warehouse that it was compiled for."""
 
     def create(self, connection: Readable) -> None:
-        """Create the view or table, in place of one that is there."""
+        """Create the view or table, and replace an existing one."""
         connection.execute(f'create schema if not exists "{self.schema}"')
         connection.execute(f'create or replace {self.materialized} "{self.schema}"."{self.name}" as {self.sql}')
 
@@ -45,7 +45,7 @@ def compiled(folder: Path, variables: Mapping[str, Any], layers: Sequence[str], 
     Parameters
     ----------
     folder : Path
-        For what dbt writes.
+        For files of dbt.
     variables : mapping of str to object
         The variables of the dbt project; ``as_of`` is the clock.
     layers : sequence of str
@@ -77,7 +77,7 @@ def run_dbt(
     project: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a command of dbt on the project, with ``warehouse.duckdb`` of a folder, where dbt also writes its own files.
+    """Run a command of dbt on the project, with ``warehouse.duckdb`` in a folder, where dbt also writes its files.
 
     Parameters
     ----------
@@ -89,16 +89,16 @@ def run_dbt(
     target : str
         The engine: ``duckdb``, or ``postgres`` with a database called ``warehouse``.
     project : Path, optional
-        The folder of another project than that of the repository.
+        The folder of another project than the repository's.
     environment : mapping of str to str, optional
-        What the profile reads besides.
+        Further variables for the profile.
 
     Raises
     ------
     MeasurementError
         If dbt fails.
     """
-    # imported here, for a process that runs the models must not hold Dagster while its memory is measured
+    # imported here, so that a process whose memory is measured does not load more than it needs
     from store.features.dbt_project import DBT, DBT_PROJECT
 
     finished = subprocess.run(
@@ -130,7 +130,7 @@ def build(connection: Readable, export: Path, models: Iterable[Model]) -> None:
     connection.execute("create schema raw")
     for name in ("leads", "interactions", "appointments", "projects"):
         connection.execute(f"create table raw.{name} as select * from read_parquet('{export}/{name}.parquet')")
-    # as the extraction does: the history of the export, and what of the leads it does not tell
+    # as the extraction does: the history of the export, and the values of leads that it lacks
     connection.execute(
         "create table raw.changes as select change_id, lead_id, column_name, value, changed_at as known_at "
         f"from read_parquet('{export}/changes.parquet')"

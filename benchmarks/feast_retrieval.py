@@ -1,7 +1,7 @@
-"""Feast's historical retrieval of features that are given to it; runs in an environment of Feast's own.
+"""Feast's historical retrieval of precomputed features; runs in an environment of Feast's own.
 
 ``python feast_retrieval.py <folder>`` reads ``features.parquet`` (lead_id, event_timestamp and features) and
-``entities.parquet`` (lead_id, event_timestamp), writes ``retrieved.parquet`` and prints what it took as JSON.
+``entities.parquet`` (lead_id, event_timestamp), writes ``retrieved.parquet`` and prints time and memory as JSON.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(folder: Path) -> None:
 
 
 def _peak_bytes() -> int:
-    # as in benchmarks.processes, which this environment does not have
+    # the same as in benchmarks.processes, which this environment lacks
     (peak,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
     return int(peak.split()[1]) * 1024
 

@@ -1,8 +1,8 @@
-"""A daily increment of the feature store beside a whole build, as dbt runs them: a day of facts added to 24 months.
+"""The time of a daily increment of the feature store compared with a whole build, both by dbt: a day after 24 months.
 
-The facts are those of `benchmarks.feature_workload`; the observations are the project's own, among them one of every
-open lead at the clock, which each day replaces. What is timed is the models, from the first one's start to the last
-one's end: dbt's own start takes seconds, whatever there is to build. The increment is checked against a whole build.
+The facts come from `benchmarks.feature_workload`. The observations are those of the project, which include one of every
+open lead at the clock, replaced each day. The time runs from the start of the first model to the end of the last one,
+without the start of dbt, which always takes seconds. The increment is checked against a whole build.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ KNOWN = {
     "projects": "proposed_at",
     "changes": "known_at",
 }
-"""When a row of a table has come: with the first extraction before the last day, else with the second."""
+"""The time at which a row is known, by table: rows of the last day come with the second extraction, others before."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What a build took.
+    """The time and memory of a build.
 
     Attributes
     ----------
     name : str
     rows : int
-        Of the feature view, which the build wrote.
+        Rows of the feature view after the build.
     seconds : float
-        Of the models.
+        Time of the models.
     command_seconds : float
-        Of the whole command.
+        Time of the whole command.
     peak_bytes : int
     """
 
@@ -76,12 +76,12 @@ def run(sizes: Sequence[str] = ("S",)) -> Report:
 
 
 def at_size(folder: Path, leads: int) -> tuple[Built, Built]:
-    """Build as a whole at the clock of the day before, then add a day; returns what both took.
+    """Build the whole store at the clock of the day before, then add a day; return both builds.
 
     Raises
     ------
     MeasurementError
-        If dbt fails, or the increment leaves other rows than a whole build.
+        If dbt fails, or the increment gives other rows than a whole build.
     """
     path = folder / f"{DATABASE}.duckdb"
     now = datetime.fromisoformat(CLOCK)
@@ -109,7 +109,7 @@ def _build(folder: Path, path: Path, name: str, variables: dict[str, Any], *opti
 
 
 def _extract_twice(path: Path, second_from: datetime) -> None:
-    """Write down which extraction brought a row: the second what came on the last day, the first all else."""
+    """Set the number of each row's extraction: 2 for rows of the last day, 1 for all others."""
     with connect(path) as connection:
         for name, known in KNOWN.items():
             connection.execute(f"alter table raw.{name} add column load_number bigint default 1")
@@ -133,7 +133,7 @@ def _dbt(folder: Path, variables: dict[str, Any], *options: str) -> tuple[float,
 
 
 def _digest(path: Path) -> tuple[int, str]:
-    """Return the rows of the feature view and a hash of all that they hold, whatever their order."""
+    """Return the number of rows of the feature view, and a hash of their values that ignores their order."""
     with connect(path) as connection:
         rows, digest = connection.execute(
             f"select count(*), sum(hash(features)::hugeint) from {COMPARED} as features"

@@ -1,4 +1,4 @@
-"""What one form of the features took, measured in a process of its own, and whether two forms gave the same values."""
+"""Measure the time and memory of one form of the features, and check that two forms give the same values."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 OURS = f"features.{VIEW}"
 RELATIVE_TOLERANCE = 1e-12
-"""Of doubles: Polars divides by a constant by multiplying with its reciprocal. Counts are equal."""
+"""Tolerance for doubles, because Polars multiplies by the reciprocal instead of dividing. Counts must be equal."""
 KEYS = ("lead_id", "as_of", "as_of_us", "observation_kind", "lead_created_at")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What a form took.
+    """The time and memory of a form.
 
     Attributes
     ----------
     seconds : float
     cpu_seconds : float or None
-        Over all threads; None where it cannot be known.
+        Over all threads; None if unknown.
     peak_bytes : int or None
     features : int
     """
@@ -43,7 +43,7 @@ class Taken:
 
 
 def ours(path: Path, models: Sequence[Model], memory_limit: str | None = None) -> Taken:
-    """Materialize the feature view, and the models that only it needs, in a DuckDB warehouse."""
+    """Materialize the feature view, and the models that only the view needs, in a DuckDB warehouse."""
 
     def build() -> None:
         create(path, models, memory_limit)
@@ -85,9 +85,9 @@ def assert_equal(
     Parameters
     ----------
     connection : object
-        To DuckDB or PostgreSQL: it has ``execute(sql).fetchall()``.
+        To DuckDB or PostgreSQL, with ``execute(sql).fetchall()``.
     relation : str
-        Has ``lead_id``, ``as_of_us`` and the columns.
+        A relation with ``lead_id``, ``as_of_us`` and the columns.
     as_of_us : str
         Microseconds since 1970 of the view's ``as_of``, in the engine's SQL.
     columns : sequence of str
@@ -97,7 +97,7 @@ def assert_equal(
     Raises
     ------
     MeasurementError
-        With the columns that differ and in how many rows.
+        If rows or values differ; the message has the number of differing rows by column.
     """
     schema, table = OURS.split(".")
     doubles = {

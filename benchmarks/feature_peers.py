@@ -44,7 +44,7 @@ def polars(path: Path, folder: Path, form: str) -> Taken:
     import polars as pl
 
     answer = folder / "polars.parquet"
-    # a first, tiny query starts its threads
+    # a first, tiny query starts Polars' threads
     pl.LazyFrame({"a": [1]}).select(pl.col("a").sum()).collect()
     began, cpu = time.perf_counter(), time.process_time()
     feature_polars.FORMS[form](folder).collect().write_parquet(answer, compression="lz4")
@@ -56,9 +56,10 @@ def polars(path: Path, folder: Path, form: str) -> Taken:
 
 
 def pandas_row_by_row(path: Path, folder: Path) -> tuple[Taken, int]:
-    """Compute the forty features of a sample of observations, each from its lead's facts; returns rows taken too.
+    """Compute the forty features of a sample of observations, each from the facts of its lead.
 
-    The seconds are those of all observations, extrapolated from the sample's; to find a lead's facts costs nothing.
+    Returns the time of all observations, extrapolated from the sample and without the search for a lead's facts, and
+    the size of the sample.
     """
     import pandas as pd
 
@@ -102,7 +103,7 @@ def _row(facts: pd.DataFrame, as_of_us: int) -> dict[str, float | int | None]:
 
 
 def feast_environment(folder: Path) -> tuple[Path | None, str]:
-    """Make an environment with Feast; returns its interpreter, or None and the reason why there is none."""
+    """Make an environment with Feast; return its interpreter, or None and the reason."""
     environment = folder / "feast"
     uv = shutil.which("uv")
     make = [uv, "venv", "--quiet", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
@@ -120,10 +121,10 @@ def feast_environment(folder: Path) -> tuple[Path | None, str]:
 
 
 def feast(path: Path, folder: Path, interpreter: Path) -> tuple[Taken, str]:
-    """Retrieve forty features that are given as of a microsecond after each interaction.
+    """Retrieve forty features that were computed as of a microsecond after each interaction.
 
-    Only its lifetime counts of interactions can be right, and must equal the view's: a count over days changes when
-    nothing happens too. Returns a sentence on the others as well.
+    Only the lifetime counts of interactions can be right, and must equal those of the view. Counts over days also
+    change without an interaction; the second value returned is a sentence about them.
     """
     stale = [f"{name}_count_{window}" for name in COUNTS if name != "facts" for window in ("7d", "30d", "90d")]
     exact = [f"{name}_count_lifetime" for name in COUNTS if name != "facts"]
@@ -145,7 +146,7 @@ def feast(path: Path, folder: Path, interpreter: Path) -> tuple[Taken, str]:
     if finished.returncode != 0:
         raise MeasurementError(f"Feast failed:\n{finished.stderr}")
     taken = Taken(**json.loads(finished.stdout.splitlines()[-1]), features=len(FORTY))
-    # no row before a lead's first interaction: Feast says null where the count is 0
+    # before a lead's first interaction there is no row, so Feast returns null where the count is 0
     shown = ", ".join(f"coalesce({name}, 0) as {name}" for name in (*exact, *stale))
     answer = f"(select lead_id, epoch_us(event_timestamp) as as_of_us, {shown} from '{folder / 'retrieved.parquet'}')"
     with connect(path) as connection:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 FACTS, OBSERVATIONS = "timeline.parquet", "observations.parquet"
-"""What the forms read, from one folder: the columns that they need of the tables of these names."""
+"""The files in one folder that the forms read: the columns that they need from the tables of these names."""
 
 
 def joined(folder: Path) -> pl.LazyFrame:
@@ -56,10 +56,10 @@ def running(folder: Path) -> pl.LazyFrame:
                 for name, kind in SINCE.items()
             ),
         )
-        # of facts that tie, the last has all
+        # of facts at the same time, the last one has the sums of all
         .unique(["lead_id", "known_us"], keep="last", maintain_order=True)
     )
-    # without strict inequality among the strategies, one microsecond earlier is before
+    # join_asof has no strict inequality: one microsecond earlier means strictly before
     answers = observations.sort("lead_id", "as_of_us").with_columns(
         (pl.col("as_of_us") - 1).alias("known_us"),
         *((pl.col("as_of_us") - days * DAY_US - 1).alias(f"edge_{days}") for days in WINDOWS.values() if days),

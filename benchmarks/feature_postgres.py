@@ -1,4 +1,4 @@
-"""The feature view and queries written by hand on PostgreSQL: a server that is started for them, and its memory."""
+"""The feature view and queries written by hand on PostgreSQL: a server that is started for them, with its memory."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ AS_OF_US = "cast(extract(epoch from view.as_of) * 1000000 as bigint)"
 
 
 class Server:
-    """A server with a database, and what its processes take.
+    """A server with a database, and the memory of its processes.
 
     Parameters
     ----------
     address : str
     process : psutil.Process
-        The one that started all others of the server.
+        The first process of the server, which started the others.
     """
 
     def __init__(self, address: str, process: psutil.Process) -> None:
@@ -43,7 +43,7 @@ class Server:
         self._process = process
 
     def connection(self) -> closing[PostgresConnection]:
-        """Connect to the database; to be closed."""
+        """Return a connection to the database, which the context closes."""
         from store.warehouse.postgres.engine import PostgresConnection
 
         return closing(PostgresConnection(self.address))
@@ -51,7 +51,7 @@ class Server:
     def load(self, path: Path, models: Sequence[Model]) -> None:
         """Copy the CRM's tables, facts and observations of a DuckDB warehouse, and build the views of staging.
 
-        Facts lie in the order of their leads, as the model that computes them leaves them there.
+        Facts are sorted by lead, as the model that computes them on PostgreSQL writes them.
         """
         with connect(path) as source, self.connection() as target:
             for schema in ("raw", "intermediate", "staging", "features", "by_hand"):
@@ -89,13 +89,13 @@ class Server:
                 self._ingest(source, "raw", table)
 
     def observe(self, path: Path) -> None:
-        """Copy the observations of a DuckDB warehouse in place of any others."""
+        """Copy the observations of a DuckDB warehouse, and replace earlier ones."""
         with connect(path) as source, self.connection() as target:
             target.execute("drop table if exists intermediate.observations")
             self._ingest(source, "intermediate", "observations")
 
     def ours(self, models: Sequence[Model]) -> Taken:
-        """Materialize the feature view, and the models that only it needs."""
+        """Materialize the feature view, and the models that only the view needs."""
         return self._measured(OURS, {f"{each.schema}.{each.name}": (each.materialized, each.sql) for each in models})
 
     def by_hand(self, name: str, sql: str) -> Taken:
@@ -120,7 +120,7 @@ class Server:
             with self._memory() as peak:
                 began = time.perf_counter()
                 connection.begin()
-                # as the models have it, and the queries by hand too
+                # the same settings for the models and the queries by hand
                 for setting in WHOLE_TABLES:
                     connection.execute(setting)
                 for name, (kind, sql) in queries.items():
@@ -144,11 +144,11 @@ class Server:
 
     @contextmanager
     def _memory(self) -> Iterator[list[int]]:
-        """Sample the server's memory meanwhile; each page counts once, also where its processes share it."""
-        found, over = [0], threading.Event()
+        """Sample the server's memory while the context lasts; a page that processes share counts once."""
+        found, is_over = [0], threading.Event()
 
         def sample() -> None:
-            while not over.wait(SAMPLE_SECONDS):
+            while not is_over.wait(SAMPLE_SECONDS):
                 found.append(sum(_proportional(each) for each in self._process.children(recursive=True)))
 
         sampler = threading.Thread(target=sample)
@@ -156,7 +156,7 @@ class Server:
         try:
             yield found
         finally:
-            over.set()
+            is_over.set()
             sampler.join()
 
 

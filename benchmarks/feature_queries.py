@@ -1,7 +1,7 @@
 """Queries written by hand for forty features of the view: the fastest forms known on each engine.
 
-All of them compute the same columns, named as in the view: nine counts in four windows, and days since the last fact of
-four kinds. They read what the view reads, `intermediate.timeline` and `intermediate.observations`.
+All queries compute the same columns, named as in the view: nine counts in four windows, and days since the last fact of
+four kinds. They read the same tables as the view, `intermediate.timeline` and `intermediate.observations`.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def packed(number: str = "bigint") -> str:
 def running() -> str:
     """Return running sums of packed counts over a lead's facts, and ASOF joins to both ends of each window.
 
-    Its cost is linear in facts and observations, whatever their density; ASOF joins are DuckDB's own.
+    The cost is linear in facts and observations, whatever their density; only DuckDB has ASOF joins.
     """
-    # the default frame of an ordered window ends with the last row that ties: whichever of them is joined, it has all
+    # the default frame of an ordered window includes ties, so that any of several rows at one time has the whole sum
     sums = [f"cast(sum(pack{place}) over lead_so_far as bigint) as pack{place}" for place in range(_packs())]
     last = [f"max(last_{name}) over lead_so_far as last_{name}" for name in SINCE]
     packs = ", ".join(f"pack{place}" for place in range(_packs()))
@@ -110,7 +110,7 @@ def running() -> str:
 
 
 def of_the_view(view: str, as_of_us: str) -> str:
-    """Return a query that asks the view for the forty features alone; engines compute no column that nobody reads.
+    """Return a query that selects only the forty features of the view; engines do not compute the other columns.
 
     Parameters
     ----------

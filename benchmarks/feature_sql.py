@@ -1,8 +1,8 @@
-"""The feature view beside its peers on synthetic facts: SQL and Polars written by hand, Feast, pandas, PostgreSQL.
+"""Compare the feature view with peers on synthetic facts: SQL and Polars written by hand, Feast, pandas, PostgreSQL.
 
-The peers compute forty of its features, and so the view is measured twice: as a whole, with the models that only it
-needs, and asked for the same forty. All read the same facts and observations, and every value that a peer computes must
-be the view's; one that differs ends the benchmark. Each form runs in a process of its own, in turn; the median counts.
+The peers compute forty of its features. So the view is measured twice: as a whole, with the models that only the view
+needs, and with the same forty features. All read the same facts and observations. A peer's value that differs from the
+view's ends the benchmark. Each form runs in a process of its own, in turn; the median counts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LAYERS = ("staging", "intermediate", "features")
 WORKLOADS = {"S": {"sparse": 3, "dense": 3}, "M": {"sparse": 3, "dense": 1}, "X": {"sparse": 1}}
 """How often each form runs, by size and density."""
 WITH_PEERS = ("S", "M")
-"""Sizes at which Feast, pandas and PostgreSQL run too, on sparse observations: elsewhere they would take hours."""
+"""Sizes at which Feast, pandas and PostgreSQL also run, on sparse observations: otherwise they would take hours."""
 VIEW, SAME = "the view", "the view, the same forty"
 JOIN, PACKED, RUNNING = "join", "join, packed sums", "running sums"
 BY_HAND: dict[str, Callable[[], str]] = {
@@ -41,17 +41,17 @@ BY_HAND: dict[str, Callable[[], str]] = {
 }
 FORMS = {"sparse": (JOIN, PACKED, RUNNING), "dense": (PACKED, RUNNING)}
 POLARS_FORMS = {"sparse": (JOIN, RUNNING), "dense": (RUNNING,)}
-"""Forms by density: those that are hopeless there are left out."""
+"""Forms by density, without those that would be far too slow."""
 SLOW = {("DuckDB", "X"): (JOIN, RUNNING), ("Polars", "X"): (RUNNING,)}
-"""Forms that a smaller size has shown to be slower, and that would take many minutes or all memory."""
+"""Forms left out at a size: they were slower at smaller sizes, and would take many minutes or all memory."""
 POSTGRES_REPEATS = {"S": 3, "M": 1}
 MEMORY_LIMITS = {"X": "6GB"}
-"""What DuckDB gets for the view, which spills what is more to disk: Python and the process itself come on top."""
+"""Memory limit of DuckDB for the view, which spills the rest to disk; Python and the process itself use more."""
 
 
 @dataclass
 class Form:
-    """An engine and a form, with what each run took.
+    """A form on an engine, with the time and memory of each run.
 
     Attributes
     ----------
@@ -67,12 +67,12 @@ class Form:
 
     @property
     def seconds(self) -> float:
-        """The median."""
+        """The median of the runs."""
         return statistics.median(run.seconds for run in self.runs)
 
     @property
     def peak_bytes(self) -> int | None:
-        """The largest."""
+        """The largest peak of the runs."""
         peaks = [run.peak_bytes for run in self.runs if run.peak_bytes is not None]
         return max(peaks) if peaks else None
 
@@ -97,7 +97,7 @@ HEADER = ("engine", "form", "features", "seconds", "CPU s", "peak MB", "over vie
 
 @dataclass
 class Workload:
-    """Facts of one size with observations of one density, and what was measured on them.
+    """Facts of one size with observations of one density, and the forms measured on them.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ class Workload:
         return next(form for form in self.forms if (form.engine, form.name) == (engine, name))
 
     def best(self, engine: str) -> Form:
-        """Return the fastest form on an engine that is not the view's."""
+        """Return the fastest form on an engine other than the view."""
         return min(
             (form for form in self.forms if form.engine == engine and form.name not in (VIEW, SAME)),
             key=lambda form: form.seconds,
@@ -133,26 +133,26 @@ class Workload:
 
 
 def run(sizes: Sequence[str] = ("S",)) -> Report:
-    """Measure at some sizes, smallest first, and compare each with the one before."""
+    """Measure at some sizes, the smallest first, and compare each with the one before."""
     details: list[str] = []
     workloads: list[Workload] = []
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as name:
         folder = Path(name)
         models = compiled(folder, {"as_of": CLOCK}, LAYERS)
-        interpreter, why_not = peers.feast_environment(folder)
+        interpreter, reason = peers.feast_environment(folder)
         if interpreter is None:
-            details.append(f"Feast is left out: {why_not}")
+            details.append(f"Feast is left out: {reason}")
         for size in sizes:
             place = folder / size
             place.mkdir()
-            measured, said = _at_size(size, place, models, interpreter)
+            measured, lines = _at_size(size, place, models, interpreter)
             workloads += measured
-            details += said
+            details += lines
     return Report(name="feature_sql", figures=figures(workloads), details=details)
 
 
 def figures(workloads: Sequence[Workload]) -> list[Figure]:
-    """Return what was aimed at, and each peer's time over the view's."""
+    """Return the figures with bounds, and each peer's time over the view's."""
     found = []
     for workload in workloads:
         view = workload.form("DuckDB", VIEW)
@@ -174,7 +174,7 @@ def figures(workloads: Sequence[Workload]) -> list[Figure]:
 
 
 def _growth(workloads: Sequence[Workload]) -> list[Figure]:
-    """Return how the time of one observation grows with the size, and with the density: not at all, if it is linear."""
+    """Return how the time per observation grows with size and density; a linear form has a ratio of 1."""
     found = []
     pairs = [
         *((one, other) for one, other in pairwise(each for each in workloads if each.density == "sparse")),
@@ -196,7 +196,7 @@ def _at_size(size: str, folder: Path, models: Sequence[Model], feast: Path | Non
     path = folder / f"{DATABASE}.duckdb"
     alone(fill, path, SIZES[size])
     seconds = alone(create, path, given(models))
-    said = [f"{size}: the timeline, from which view and queries by hand start, took {seconds:.2f} s"]
+    lines = [f"{size}: the timeline, from which view and queries by hand start, took {seconds:.2f} s"]
     workloads = []
     for density, repeats in WORKLOADS[size].items():
         described, observations = alone(observe, path, density)
@@ -213,8 +213,8 @@ def _at_size(size: str, folder: Path, models: Sequence[Model], feast: Path | Non
         workloads.append(workload)
         view = workload.form("DuckDB", VIEW)
         rows = table([HEADER, *(form.cells(view) for form in workload.forms)], left=2)
-        said += [f"{workload.name}: {described}", *(f"  {row}" for row in rows)]
-    return workloads, said
+        lines += [f"{workload.name}: {described}", *(f"  {row}" for row in rows)]
+    return workloads, lines
 
 
 def _in_turn(forms: Mapping[tuple[str, str], Callable[[], Taken]], repeats: int) -> list[Form]:

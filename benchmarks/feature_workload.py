@@ -22,7 +22,7 @@ SIZES = {"S": 10_000, "M": 100_000, "X": 1_000_000}
 CLOCK = "2026-01-01T00:00:00.000000+00:00"
 VIEW = "lead_features"
 GIVEN = ("timeline", "observations", "lead_closings")
-"""Models that the feature view starts from: other parts of the project read them too, and queries by hand may."""
+"""Models from which the feature view and the queries by hand start; other parts of the project read them as well."""
 
 
 def connect(path: Path, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
@@ -46,7 +46,7 @@ def read_by(models: Sequence[Model], name: str) -> list[Model]:
 
 
 def of_the_view(models: Sequence[Model]) -> list[Model]:
-    """Return what computes the features from facts and observations: the view, and models that only it needs."""
+    """Return the models that compute the features from facts and observations: the view, and those only it needs."""
     below = {model.name for name in GIVEN for model in read_by(models, name)}
     return [model for model in read_by(models, VIEW) if model.name not in below and model.schema != "staging"]
 
@@ -59,13 +59,13 @@ def fill(path: Path, leads: int) -> None:
 
 
 def given(models: Sequence[Model]) -> list[Model]:
-    """Return what the feature view starts from, but the observations; and all of staging, which it may read too."""
+    """Return the models in `GIVEN` and below, without the observations, and all of staging, which the view may read."""
     wanted = {model.name for name in GIVEN for model in read_by(models, name)} - {"observations"}
     return [model for model in models if model.name in wanted or model.schema == "staging"]
 
 
 def create(path: Path, models: Iterable[Model], memory_limit: str | None = None) -> float:
-    """Build models in a warehouse; returns the seconds that it took."""
+    """Build models in a warehouse; return the seconds."""
     began = time.perf_counter()
     with connect(path, memory_limit) as connection:
         for model in models:
@@ -74,7 +74,7 @@ def create(path: Path, models: Iterable[Model], memory_limit: str | None = None)
 
 
 def observe(path: Path, density: str) -> tuple[str, int]:
-    """Make the observations, ``sparse`` or ``dense``, in place of any others; returns what is there, and how many."""
+    """Make the observations, ``sparse`` or ``dense``; return a description of the workload and their number."""
     with connect(path) as connection:
         connection.execute(f"create or replace table intermediate.observations as {OBSERVATIONS[density]}")
         counts = connection.execute(
@@ -87,8 +87,8 @@ def observe(path: Path, density: str) -> tuple[str, int]:
 
 
 def _uniform(*key: str) -> str:
-    # hash() is DuckDB's own: the same facts wherever its version is the same; of text, because its combination of
-    # several numbers leaves the results correlated
+    # hash() of DuckDB gives the same facts with the same version of DuckDB; it hashes a text, because hashes of several
+    # numbers are correlated
     return f"(((hash(concat_ws('/', {', '.join(key)})) >> 11)::double + 0.5) / 9007199254740992.0)"
 
 
@@ -146,7 +146,7 @@ OBSERVATIONS = {
 with moments as (
     select
         lead_id, created_at as lead_created_at,
-        -- one observation in a hundred is made at the very moment of a fact
+        -- one observation in a hundred has exactly the time of a fact
         case when {_uniform("i", "n", "13")} < 0.01 then first_at
             else created_at + to_seconds(
                 {_uniform("i", "n", "14")} * (730 * 86400 - epoch(created_at - timestamptz '2024-01-01 00:00:00+00'))

@@ -1,8 +1,9 @@
-"""Whether features that know the outcome are named, and honest ones are not.
+"""Check that features which know the outcome are named, and that honest ones are not.
 
-Twenty simulated companies and a real funnel are honest: nothing of them may be suspected. Into one company leaks are
-planted as a CRM makes them: a value that is entered, overwritten or removed when a lead is settled. Each must be found,
-with a feature of the right columns named. A list of deals whose price is 0 once a deal is lost is looked at as well.
+Twenty simulated companies and a real funnel are honest: none of their features may be suspected. Leaks are planted into
+another company, as a CRM makes them: a value that is entered, overwritten or removed when a lead is settled. Each leak
+must be found, with a feature of the right columns named. A list of deals, whose price is 0 for lost deals, is the last
+source.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ if TYPE_CHECKING:
 SEEDS = tuple(range(1, 21))
 LEADS = 2_500
 LEAKY, LEAKY_LEADS = 101, 5_000
-"""Seed and leads of the company into which leaks are planted: of 2,500 leads too few have an open proposal."""
+"""Seed and leads of the company into which leaks are planted; with 2,500 leads, too few have an open proposal."""
 END = datetime(2026, 6, 30, tzinfo=UTC)
 MODELS = ("conversion", "next_best_action")
 DEALS = FUNNEL.with_name("maven_crm")
 
-# what the CRM knows at the clock: the simulation goes on for some hours of that day
+# projects closed before the clock: the simulation continues for some hours of that day
 ENDED = f"closed_at < timestamptz '{END.isoformat()}'"
 SETTLED = f"""create or replace temp table settled as
 with closed as (
@@ -75,14 +76,14 @@ ONLY_SETTLED = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """What a CRM does to its past when a lead is settled.
+    """A change that a CRM makes to its past when a lead is settled.
 
     Attributes
     ----------
     statements : tuple of str
-        On schema ``raw``, and the table ``settled``.
+        Statements on schema ``raw`` and the table ``settled``.
     features : tuple of str
-        One of which, at least, must be named by the model of conversion.
+        At least one of these features must be named for the model of conversion.
     """
 
     statements: tuple[str, ...]
@@ -176,16 +177,16 @@ LEAKS: Mapping[str, Leak] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Looked:
-    """What was measured of a model in one source.
+    """The measurements of a model in one source.
 
     Attributes
     ----------
     source, model : str
     hindsight : Hindsight
     skill : float
-        Of the model, on held-out rows or on the census, whichever is larger.
+        The larger skill of the model, on held-out rows or on the census.
     named : tuple of str
-        The features that are suspected.
+        The suspected features.
     """
 
     source: str
@@ -196,7 +197,7 @@ class Looked:
 
 
 def run() -> Report:
-    """Look at honest sources, at planted leaks and at the list of deals."""
+    """Measure honest sources, planted leaks and the list of deals."""
     details: list[str] = []
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
         root = Path(folder)
@@ -220,21 +221,21 @@ def _count(name: str, value: int, bound: int, *, more_is_better: bool = False) -
 
 
 def _extremes(model: str, looked: Sequence[Looked], details: list[str]) -> list[Figure]:
-    """Return what comes closest to a suspicion, of each kind."""
+    """Return the figures that come closest to a suspicion, one of each kind."""
     declared = DECLARATIONS[model]
-    alone, where = max(((each.hindsight.alone[0], each.source) for each in looked), key=lambda pair: pair[0].skill)
-    area = max(one.auc or 0 for each in looked for one in each.hindsight.alone)
-    value, there = min(
+    alone, source = max(((each.hindsight.alone[0], each.source) for each in looked), key=lambda pair: pair[0].skill)
+    auc = max(one.auc or 0 for each in looked for one in each.hindsight.alone)
+    value, source_of_value = min(
         ((each.hindsight.one_sided[0], each.source) for each in looked), key=lambda pair: pair[0].seen
     )  # fmt: skip
     details += [
-        f"{model}: {alone.feature} alone predicts {alone.outcome} best, in {where}",
-        f"{model}: {value.feature} is {value.value} on the side {value.side} most, in {there}",
+        f"{model}: {alone.feature} alone predicts {alone.outcome} best, in {source}",
+        f"{model}: {value.feature} is {value.value} on the side {value.side} most, in {source_of_value}",
     ]
     return [
         Figure(name=f"{model}: skill of a feature alone, at most", value=alone.skill, bound=declared.max_skill_alone,
                digits=3),
-        Figure(name=f"{model}: AUC of a feature alone, at most", value=area, bound=MAX_AUC, digits=3),
+        Figure(name=f"{model}: AUC of a feature alone, at most", value=auc, bound=MAX_AUC, digits=3),
         Figure(name=f"{model}: seen on the other side, at least", value=value.seen, bound=SELDOM, digits=3,
                more_is_better=True),
         Figure(name=f"{model}: skill of the model, at most", value=max(each.skill for each in looked),
@@ -264,7 +265,7 @@ def _planted(folder: Path, models: Sequence[Model], details: list[str]) -> list[
 def _simulated(
     folder: Path, models: Sequence[Model], seed: int, name: str, statements: Sequence[str] = ()
 ) -> list[Looked]:
-    """Build a simulated company, with a leak in what its CRM exports, and look at each model."""
+    """Build a simulated company, with a leak in its export, and measure each model."""
     export = folder / f"crm_{seed}"
     if not export.exists():
         simulate(export, leads=LEAKY_LEADS if seed == LEAKY else LEADS, seed=seed, company=FAULTLESS, progress=False)
@@ -280,7 +281,7 @@ def _simulated(
 
 
 def _look(connection: Connection, whole: Build, declared: ModelDeclaration, source: str) -> Looked:
-    """Measure as a training does, without the rest of it."""
+    """Take the measurements of a training, without its other steps."""
     import numpy as np
     import pandas as pd
 
@@ -297,14 +298,14 @@ def _look(connection: Connection, whole: Build, declared: ModelDeclaration, sour
     )
     train, test = rows.rows(sides.train), rows.rows(sides.test)
     fitted = fit(declared, train.features, train.label, train.weights)
-    with connection.scratch(f"census_{declared.name}", whole.relations) as beside:
+    with connection.scratch(f"census_{declared.name}", whole.relations) as space:
         clocks = census_clocks(sides.cut, clock, declared.horizon_days)
-        open_then = census_in(connection, beside, whole, declared, clocks)
+        open_leads = census_in(connection, space, whole, declared, clocks)
     census = None
-    if len(open_then):
-        of_clocks = census_rows(declared, open_then, kinds)
+    if len(open_leads):
+        of_clocks = census_rows(declared, open_leads, kinds)
         expected = predict(fitted, of_clocks.features, declared.task)
-        census = measure_census(declared, of_clocks.predicted(expected, declared.task), open_then)
+        census = measure_census(declared, of_clocks.predicted(expected, declared.task), open_leads)
     predicted = test.predicted(predict(fitted, test.features, declared.task), declared.task)
     plain = test.predicted(np.tile(declared.task.baseline(train.label), (len(test), 1)), declared.task)
     ranked, shuffled = importance(fitted, test, declared.task, declared.seed)
@@ -342,7 +343,7 @@ def _look(connection: Connection, whole: Build, declared: ModelDeclaration, sour
 
 
 def _trained(folder: Path, name: str, source: Path) -> list[Looked]:
-    """Run the whole loop on a source, as a user would, and read what it decided of each model that it trained."""
+    """Run the whole loop on a source, as a user would, and read the decision on each trained model."""
     import duckdb
     from pydantic import TypeAdapter
 

@@ -1,4 +1,4 @@
-"""Leaks that are planted into the feature store, and how many of them the proof names, on both engines."""
+"""Plant leaks into the feature store, and count how many of them the proof names, on both engines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SEED, LEADS = 1, 400
 CLOCK = datetime(2026, 3, 1, 17, 30, 12, 345678, tzinfo=UTC)
-"""Neither a midnight nor the end of the export: what came later is in the warehouse."""
+"""Neither a midnight nor the end of the export, so that the warehouse also holds later facts."""
 LARGE_DEAL = 1_000_000
 VARIABLES = {"as_of": CLOCK.isoformat(timespec="microseconds"), "closing_outcomes": ["not_interested"]}
 LAYERS = ("staging", "intermediate", "features", "labels")
@@ -33,7 +33,7 @@ Caught = dict[Leak, bool]
 
 
 def run() -> Report:
-    """Plant everything on both engines, and count what was named."""
+    """Plant all leaks on both engines, and count the named ones."""
     details: list[str] = []
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as name:
@@ -54,7 +54,7 @@ def run() -> Report:
 
 
 def stores(folder: Path) -> Iterator[tuple[str, Store, Mapping[str, str]]]:
-    """Yield a store of each engine from one simulated company, and what dbt must know to find it."""
+    """Yield a store on each engine from one simulated company, with the variables by which dbt finds it."""
     import duckdb
 
     path = folder / f"{DATABASE}.duckdb"
@@ -83,45 +83,45 @@ def stores(folder: Path) -> Iterator[tuple[str, Store, Mapping[str, str]]]:
 
 
 def found(store: Store, folder: Path, details: list[str]) -> tuple[Caught, list[str]]:
-    """Plant all leaks that stand in compiled SQL, and controls; return what was caught, and false alarms."""
-    here = [leak for leak in LEAKS if store.engine in leak.engines and not leak.is_template]
+    """Plant all leaks in compiled SQL, and controls; return which leaks were caught, and the false alarms."""
+    own = [leak for leak in LEAKS if store.engine in leak.engines and not leak.is_template]
     caught: Caught = {}
     with copied(store, folder) as copy:
-        said = verdict(planted(copy, CONTROLS, folder))
-    false = sorted({*said.columns, *said.refusal.splitlines()})
-    features = [leak for leak in here if leak.feature and not leak.refused]
+        proved = verdict(planted(copy, CONTROLS, folder))
+    false = sorted({*proved.columns, *proved.refusal.splitlines()})
+    features = [leak for leak in own if leak.feature and not leak.refused]
     with copied(store, folder) as copy:
-        said = verdict(planted(copy, features, folder))
-    caught |= {leak: said.names(leak) for leak in features}
-    false += sorted(said.columns - {name for leak in features for name in leak.names})
-    details += [said.refusal] if said.refusal else []
-    for those in _batches([leak for leak in here if leak.refused]):
-        caught |= refused(those, store, folder)
-    for those in _batches([leak for leak in here if leak.model]):
+        proved = verdict(planted(copy, features, folder))
+    caught |= {leak: proved.names(leak) for leak in features}
+    false += sorted(proved.columns - {name for leak in features for name in leak.names})
+    details += [proved.refusal] if proved.refusal else []
+    for batch in _batches([leak for leak in own if leak.refused]):
+        caught |= refused(batch, store, folder)
+    for batch in _batches([leak for leak in own if leak.model]):
         with copied(store, folder) as copy:
-            said = verdict(planted(copy, those, folder), those[0].sampled)
-        caught |= {leak: said.names(leak) for leak in those}
-        details += [said.refusal] if said.refusal else []
+            proved = verdict(planted(copy, batch, folder), batch[0].sampled)
+        caught |= {leak: proved.names(leak) for leak in batch}
+        details += [proved.refusal] if proved.refusal else []
     return caught, false
 
 
 def refused(leaks: Sequence[Leak], store: Store, folder: Path) -> Caught:
-    """Plant leaks that must be refused all at once, so that they are there, and prove the SQL of each alone."""
+    """Plant leaks that must be refused: all at once into the store, then prove the SQL with each one alone."""
     caught: Caught = {}
     with copied(store, folder) as copy:
         whole = planted(copy, leaks, folder)
         with whole.warehouse.connect() as connection:
             ((database,),) = connection.execute("select current_database()").fetchall()
         for leak in leaks:
-            said = verdict(replace(whole, build=with_leaks(store, [leak], folder, database)))
-            caught[leak] = said.names(leak)
+            proved = verdict(replace(whole, build=with_leaks(store, [leak], folder, database)))
+            caught[leak] = proved.names(leak)
     return caught
 
 
 def of_templates(
     store: Store, folder: Path, environment: Mapping[str, str], variables: Mapping[str, Any] = VARIABLES
 ) -> Caught:
-    """Plant leaks into templates, each into a model of its own, and let dbt compile all of them at once."""
+    """Plant leaks into templates, each into another model, and let dbt compile all of them at once."""
     leaks = [leak for leak in LEAKS if store.engine in leak.engines and leak.is_template]
     place = folder / f"templates_{store.engine}"
     place.mkdir()
@@ -137,8 +137,8 @@ def of_templates(
     run_dbt(
         place, "compile", variables, "--select", *LAYERS, target=store.engine, project=project, environment=environment
     )
-    said = verdict(replace(store, build=of_run(place / "target", variables)))
-    return {leak: said.names(leak) for leak in leaks}
+    proved = verdict(replace(store, build=of_run(place / "target", variables)))
+    return {leak: proved.names(leak) for leak in leaks}
 
 
 def _batches(leaks: Sequence[Leak]) -> list[list[Leak]]:
@@ -148,8 +148,8 @@ def _batches(leaks: Sequence[Leak]) -> list[list[Leak]]:
 def _by_kind(caught: Caught) -> list[str]:
     rows = [("kind", "caught", "planted")]
     for kind in dict.fromkeys(leak.kind for leak in caught):
-        those = [is_caught for leak, is_caught in caught.items() if leak.kind == kind]
-        rows.append((kind, f"{sum(those)}", f"{len(those)}"))
+        results = [is_caught for leak, is_caught in caught.items() if leak.kind == kind]
+        rows.append((kind, f"{sum(results)}", f"{len(results)}"))
     return table(rows)
 
 

@@ -1,4 +1,4 @@
-"""The seconds that the code location adds to importing Dagster; they are felt at every run and sensor tick."""
+"""Measure the seconds that loading the code location adds to the import of Dagster, at every run and sensor tick."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ defs()
 definitions = clocks()
 print(json.dumps([[b - a for a, b in zip(*pair)] for pair in ((start, libraries), (libraries, definitions))]))
 """
-"""Both imports are timed in one process: a difference between two processes would drown in their noise."""
+"""Both imports are timed in one process, because times of two processes vary more than the difference."""
 
 
 def run() -> Report:
-    """Import the code location in fresh processes, after an uncounted one that parses the dbt project if it must."""
+    """Import the code location in fresh processes, after an uncounted one that parses the dbt project if needed."""
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
         _timed(Path(folder))
         timings = [_timed(Path(folder)) for _ in range(PROCESSES)]

@@ -1,4 +1,4 @@
-"""How things are measured: commands with their time and memory, figures with their limits, and the machine."""
+"""Measure commands with their time and memory, compare figures with their bounds, and describe the machine."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ LIBRARIES = ("dagster", "dagster-dbt", "dbt-core", "dlt", "duckdb", "numpy", "pa
 
 
 class MeasurementError(RuntimeError):
-    """What was to be measured did not run to its end; the message holds the end of its output."""
+    """A measured command or comparison failed; the message says how, with the end of the output."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A measured value beside the bound that it is to keep.
+    """A measured value with its bound.
 
     Attributes
     ----------
     name : str
     value : float
     bound : float or None
-        None where nothing was promised.
+        None if nothing was promised.
     unit : str
     digits : int
-        Decimals, in which the value is shown and compared.
+        Decimals with which value and bound are shown and compared.
     more_is_better : bool
         Whether the bound is a minimum.
     """
@@ -53,10 +53,10 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """``met``, ``MISSED``, or nothing where nothing was promised."""
+        """``met``, ``MISSED``, or an empty text without a bound."""
         if self.bound is None:
             return ""
-        # compared as shown: a bound quoted to three digits says nothing about the fourth
+        # compared as shown: a bound with three digits says nothing about the fourth
         value, bound = round(self.value, self.digits), round(self.bound, self.digits)
         return "met" if (value >= bound if self.more_is_better else value <= bound) else "MISSED"
 
@@ -72,17 +72,17 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a benchmark found.
+    """The results of a benchmark.
 
     Attributes
     ----------
     name : str
     figures : sequence of Figure
-        Empty if it was skipped.
+        Empty if the benchmark was skipped.
     details : sequence of str
-        Lines for those who want to know more.
+        Lines with further details.
     skipped : str or None
-        Why it did not run.
+        The reason why it did not run.
     """
 
     name: str
@@ -93,18 +93,18 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What a command took.
+    """The time and memory of a command.
 
     Attributes
     ----------
     started_at, ended_at : float
         Seconds since 1970.
     cpu_seconds : float
-        Of the command and all that it started and waited for.
+        CPU time of the command and of the processes that it started and waited for.
     peak_bytes : int
         The largest sum, at one moment, of the resident memory of the command and its descendants.
     others_busy_cores : float
-        Cores that the rest of the machine kept busy meanwhile, on average: how far the seconds can be trusted.
+        Cores that other processes kept busy meanwhile, on average; many of them make the seconds unreliable.
     """
 
     started_at: float
@@ -125,10 +125,10 @@ class _Memory:
     peak: int = field(default=0)
 
     def sample(self) -> None:
-        """Take the sum over the tree.
+        """Sample the memory of all processes of the tree.
 
-        Summed over processes, because ``getrusage`` gives the peak of the largest process alone, and dbt runs beside
-        the process that started it. Pages that two processes share count twice, so the sum errs on the high side.
+        ``getrusage`` would give only the peak of the largest process, but dbt runs beside the process that started it.
+        Pages that two processes share count twice, so the sum may be too high.
         """
         total = 0
         try:
@@ -149,10 +149,10 @@ def measured(arguments: Sequence[str], environment: Mapping[str, str], log: Path
     Parameters
     ----------
     arguments : sequence of str
-        What follows the name of the Python interpreter.
+        The arguments of the Python interpreter.
     environment : mapping of str to str
     log : Path
-        Receives what the command writes.
+        Receives the output of the command.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def measured(arguments: Sequence[str], environment: Mapping[str, str], log: Path
                 memory.sample()
                 time.sleep(SAMPLE_SECONDS)
         finally:
-            # an interrupted benchmark must not leave what it started behind
+            # an interrupted benchmark must not leave its command running
             process.kill()
             process.wait()
     ended_at, busy, cpu = time.time(), _busy_seconds() - busy_before, _cpu_of_children() - cpu_before
@@ -190,7 +190,7 @@ def measured(arguments: Sequence[str], environment: Mapping[str, str], log: Path
 
 
 def clean_environment(home: Path, **settings: str) -> dict[str, str]:
-    """Return the environment of this process with a home of its own and these settings in place of any others."""
+    """Return the environment of this process with another home, and with these settings instead of its own."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("LEADLINE_", "DAGSTER_", "DBT_"))
     }
@@ -198,7 +198,7 @@ def clean_environment(home: Path, **settings: str) -> dict[str, str]:
 
 
 def machine() -> list[str]:
-    """Describe the machine and the versions: without them no figure means anything."""
+    """Describe the machine and the versions, on which all figures depend."""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return [
         f"machine    {cores()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()} "
@@ -213,7 +213,7 @@ def cores() -> int:
 
 
 def table(rows: Iterable[Sequence[str]], *, left: int = 1) -> list[str]:
-    """Lay rows out in columns, the first `left` of them to the left and the others to the right."""
+    """Align rows in columns: the first `left` columns to the left, the others to the right."""
     cells = [list(row) for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))] if cells else []
     return [

@@ -1,8 +1,8 @@
-"""Leaks to be planted into the feature store, of every kind that the proof must catch, and features that only look so.
+"""Declarations of leaks of every kind that the proof must catch, and of controls that only look like leaks.
 
-Each is declared once, here. `benchmarks.planting` plants them, `benchmarks.leaks` counts how many the proof names, and
-the tests take some of each kind. In texts ``{db}`` is the quoted name of the database, ``{clock}`` the clock in
-microseconds, and ``{folder}`` a folder for files.
+`benchmarks.planting` plants them into a feature store, `benchmarks.leaks` counts how many the proof names, and tests
+use some of each kind. In texts ``{db}`` is the quoted name of the database, ``{clock}`` the clock in microseconds, and
+``{folder}`` a folder for files.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ DAY = 24 * HOUR
 VIEW = "features.lead_features"
 
 TIMELINE = '{db}."intermediate"."timeline"'
-"""Facts of a lead, in which each answer, opening and end is a fact of its own."""
+"""The facts of leads; each answer, opening and end is a fact of its own."""
 INTERACTIONS = '{db}."staging"."stg_interactions"'
 APPOINTMENTS = '{db}."staging"."stg_appointments"'
 PROJECTS = '{db}."staging"."stg_projects"'
 CHANGES = '{db}."staging"."stg_changes"'
 LEADS_NOW = '{db}."raw"."leads"'
-"""Leads as the CRM shows them today."""
+"""Leads with the present values of the CRM."""
 OF_SOURCE = (
     "(select own.lead_id, others.lead_id as other_id, others.known_us "
     'from {db}."staging"."stg_leads" as own '
@@ -44,34 +44,34 @@ WINS_OF_SOURCE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """Something to plant into the feature store.
+    """A leak, or a control, to plant into the feature store.
 
     Attributes
     ----------
     name : str
-        Of a feature the column.
+        For a feature, the name of its column.
     kind : str
     engines : tuple of str
     feature : str
-        A feature more, as an expression over ``scored`` (a row of the view) and ``observed`` (its observation).
+        An additional feature, as an expression over ``scored`` (a row of the view) and ``observed`` (its observation).
     over : str
         A relation with ``lead_id``: the feature is then an aggregate over ``observed`` and its rows, ``facts``.
     model, old, new : str
-        A model, text of its SQL, and what stands in its place.
+        A model, a text in its SQL, and the text that replaces it.
     statement : str
-        What runs when that model has been built.
+        A statement that runs after this model has been built.
     before : tuple of str
-        Statements that the warehouse has run before.
+        Statements that run in the warehouse before.
     head, column, place : str
-        What the template of the model `place` begins with, and a column that it selects besides.
+        A text before the template of the model `place`, and an additional column that it selects.
     files : mapping of str to str
-        Files of the dbt project that there are besides, or text at the end of those that there are.
+        Additional files of the dbt project, or texts that are appended to existing files.
     refused : bool
-        Whether the proof must refuse it: a replay that fails and names it would do as well.
+        Whether the proof must refuse it; a replay that fails with its name is accepted as well.
     named : tuple of str
         Columns that the proof must name, or texts that a refusal must hold. By default the column of the feature.
     batch : str
-        Those of one batch are planted together: no two of them reach the same column, and none hides another.
+        Leaks of one batch are planted together: no two of them reach the same column, and none hides another.
     sampled : mapping of str to int
         Limits of the proof, beyond which it takes a sample.
     """
@@ -97,12 +97,12 @@ class Leak:
 
     @property
     def is_template(self) -> bool:
-        """Whether it stands in the templates of dbt, and not in the SQL that dbt makes of them."""
+        """Whether the leak is in the templates of dbt, and not in the compiled SQL."""
         return bool(self.head or self.column or self.files)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the proof must name."""
+        """The columns or texts that the proof must name."""
         if self.named:
             return self.named
         return (self.place,) if self.is_template else (f"{VIEW}.{self.name}",)
@@ -113,7 +113,7 @@ def _count(condition: str) -> str:
 
 
 def _ahead(of: int, condition: str = "1 = 1") -> str:
-    """Return a count of facts that are known at a moment or so many microseconds later."""
+    """Return a count of facts known from a moment until `of` microseconds later."""
     return _count(f"facts.known_us >= observed.as_of_us and facts.known_us < observed.as_of_us + {of} and {condition}")
 
 
@@ -193,7 +193,7 @@ _REPLAYED = [
             f"and facts.known_us < observed.as_of_us + {30 * DAY}"
         ),
     }),
-    # of the random CRM and the simulated one alike, few deals are so large
+    # few deals are so large, in the random CRM and in the simulated one
     *_over_facts(RARE, {"largest_deals_of_the_next_hour": _ahead(HOUR, "facts.value > {large_deal}")}),
     *_over_facts(RARE, {
         "price_of_the_next_hour": (
@@ -287,7 +287,7 @@ _REPLAYED = [
         ),
     }),
 ]  # fmt: skip
-"""Features of which a replay finds other values."""
+"""Features that have other values in a replay."""
 
 _EDITED = [
     Leak(
@@ -454,7 +454,7 @@ _EDITED = [
         named=("intermediate.timeline.(row)",),
     ),
 ]  # fmt: skip
-"""Models of another text, or that something has changed when they were built."""
+"""Models with changed SQL, or whose tables a statement changes after the build."""
 
 _NOW = "(select max(leads.status) from {0} as leads where leads.lead_id = observed.lead_id)"
 _SEEN = [
@@ -669,7 +669,7 @@ _TEMPLATES = [
          files={"models/intermediate/guessed.py": "def model(dbt, session):\n    return dbt.ref('lead_history')\n"}),
     Leak(name="days_to_the_clock", kind=COMPILED, feature=f"({{clock}} - observed.as_of_us) / {DAY}"),
 ]  # fmt: skip
-"""What dbt computes while it compiles."""
+"""Values that dbt computes while it compiles."""
 
 LEAKS = [*_REPLAYED, *_EDITED, *_SEEN, *_CLOCKS, *_TEMPLATES]
 
@@ -740,4 +740,4 @@ CONTROLS = [
         new="clocks.as_of_us - 1 >= facts.known_us",
     ),
 ]  # fmt: skip
-"""What looks as if it knew the future, or ran at another time, and does not: the proof must pass with all of it."""
+"""Features and models that look like leaks and are none: the proof must pass with all of them."""

@@ -1,4 +1,4 @@
-"""How leaks are planted into a copy of a store, and what the proof then says of it."""
+"""Plant leaks into a copy of a feature store, and prove it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LAST = re.compile(r"select \* from (\w+)\s*$")
 
 
 class NotPlantedError(RuntimeError):
-    """A leak finds no place in the SQL of the store."""
+    """The text that a leak replaces is not in the SQL of the store."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +61,21 @@ class Store:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the proof said: the columns that differ, or why it refused, where it did."""
+    """The verdict of the proof: the columns that differ, or the text of a refusal."""
 
     columns: frozenset[str] = frozenset()
     refusal: str = ""
 
     def names(self, leak: Leak) -> bool:
-        """Say whether it names what a leak has to be named by."""
+        """Say whether the verdict names the columns or texts by which a leak must be named."""
         if not leak.refused and not leak.is_template:
             return self.columns.issuperset(leak.names)
-        # one sentence says all of it
+        # one sentence must have all of them
         return any(all(name in line for name in leak.names) for line in self.refusal.splitlines())
 
 
 def verdict(store: Store, sampled: Mapping[str, int] | None = None) -> Verdict:
-    """Prove a store, and return what the proof says."""
+    """Prove a store, and return the verdict."""
     with store.warehouse.connect() as connection:
         try:
             certificate = prove(connection, store.build, SUBJECT, store.build.as_of, **(sampled or {}))
@@ -90,7 +90,7 @@ def copied(store: Store, folder: Path) -> Iterator[Store]:
     if store.warehouse.engine.is_file:
         path = folder / "warehouse.duckdb"
         with store.warehouse.connect() as connection:
-            # dbt keeps the file open in this process, and what it wrote may lie beside it
+            # dbt keeps the file open in this process, and its changes may still be in the log
             connection.execute("checkpoint")
         shutil.copy(store.warehouse.shown, path)
         yield replace(store, warehouse=Warehouse(address=f"duckdb:{path}"))
@@ -111,14 +111,14 @@ def copied(store: Store, folder: Path) -> Iterator[Store]:
 
 
 def planted(store: Store, leaks: Sequence[Leak], folder: Path) -> Store:
-    """Build a store again with leaks in the SQL that made it.
+    """Build a store again with leaks in its SQL.
 
     Parameters
     ----------
     store : Store
-        It is changed.
+        Its warehouse is changed.
     leaks : sequence of Leak
-        No two of the same name.
+        No two have the same name.
     folder : Path
         For files.
     """
@@ -133,10 +133,10 @@ def planted(store: Store, leaks: Sequence[Leak], folder: Path) -> Store:
             for new, old in zip(build.models, store.build.models, strict=True)
             if new.sql != old.sql or new.name in statements
         ]
-        anew = [model for model in build.models if model.relation in _reached(build, changed)]
-        for model in reversed(anew):
+        rebuilt = [model for model in build.models if model.relation in _reached(build, changed)]
+        for model in reversed(rebuilt):
             connection.execute(f'drop {model.materialized} if exists "{model.schema}"."{model.name}" cascade')
-        for model in anew:
+        for model in rebuilt:
             _create(connection, model)
             if model.name in statements:
                 connection.execute(statements[model.name])
@@ -173,18 +173,18 @@ def with_features(sql: str, leaks: Sequence[Leak]) -> str:
     same = "{0}.lead_id = {1}.lead_id and {0}.as_of = {1}.as_of"
     joined, listed = "", []
     for number, over in enumerate(dict.fromkeys(leak.over for leak in leaks)):
-        those = [leak for leak in leaks if leak.over == over]
+        members = [leak for leak in leaks if leak.over == over]
         if not over:
-            listed += [f"{leak.feature} as {leak.name}" for leak in those]
+            listed += [f"{leak.feature} as {leak.name}" for leak in members]
             continue
-        aggregates = ", ".join(f"{leak.feature} as {leak.name}" for leak in those)
+        aggregates = ", ".join(f"{leak.feature} as {leak.name}" for leak in members)
         joined += (
             f" left join (select observed.lead_id, observed.as_of, {aggregates} from {observations} as observed "
             f"left join {over} as facts on observed.lead_id = facts.lead_id "
             f"group by observed.lead_id, observed.as_of) as over_{number} on "
             + same.format("observed", f"over_{number}")
         )
-        listed += [f"over_{number}.{leak.name}" for leak in those]
+        listed += [f"over_{number}.{leak.name}" for leak in members]
     return (
         f"{sql[: found.start()]}select scored.*, {', '.join(listed)} from {found[1]} as scored "
         f"inner join {observations} as observed on {same.format('scored', 'observed')}{joined}"
@@ -192,7 +192,7 @@ def with_features(sql: str, leaks: Sequence[Leak]) -> str:
 
 
 def with_templates(project: Path, leaks: Sequence[Leak]) -> None:
-    """Plant leaks into the templates of a dbt project in a folder, each into a model of its own."""
+    """Plant leaks into the templates of a dbt project in a folder, each into another model."""
     for leak in leaks:
         if leak.place:
             schema, name = leak.place.split(".")
@@ -234,7 +234,7 @@ def _filled(text: str, store: Store, folder: Path, database: str) -> str:
         "clock": str(microseconds(store.build.as_of)),
         "folder": str(folder),
         "large_deal": str(store.large_deal),
-        # where a name without a schema is found
+        # the schema in which an engine looks up a name without a schema
         "path": "main." if on_duckdb else "public.",
         "row_id": "rowid" if on_duckdb else "ctid",
     }.items():

@@ -1,4 +1,4 @@
-"""Measuring a function in a process of its own, whose peak memory is then its own too."""
+"""Run a function in a process of its own, so that the peak memory is that of the function."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def peak_bytes() -> int:
     """Return the largest resident memory that this process has had."""
     status = Path("/proc/self/status")
     if status.exists():
-        # not ru_maxrss: on Linux a new process begins with the peak of the one that started it
+        # not ru_maxrss: on Linux a new process inherits the peak of the one that started it
         (peak,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(peak) * 1024
     return _largest(resource.RUSAGE_SELF)
 
 
 def peak_bytes_of_children() -> int:
-    """Return the largest resident memory that a process has had which this one started and waited for."""
+    """Return the largest resident memory of any process that this one has started and waited for."""
     return _largest(resource.RUSAGE_CHILDREN)
 
 

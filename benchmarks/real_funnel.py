@@ -1,7 +1,7 @@
-"""A real sales funnel: whether features and labels are right to the row, and the models better than plain ones.
+"""A real sales funnel: check that every label is right, and that the models are better than plain ones.
 
-The funnel, its decision points and the script that scores predictions belong to the workshop and not to the project:
-they lie beside the repository, and where they do not, this benchmark is skipped.
+The funnel, its decision points and the script that scores predictions are no part of the project: they lie beside the
+repository. If they are missing, this benchmark is skipped.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ SCORED_ACTIONS = ("call_immediate", "no_action", "schedule_appointment", "send_p
 """The funnel has no e-mails."""
 SILENCE = "silence"
 HORIZON_DAYS = {"conversion": 30, "next_best_action": 7}
-"""The reference's."""
+"""The horizons of the reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A label of the reference, the model that predicts it, and the better figures of two plain models.
+    """A label of the reference, the model that predicts it, and the best figures of two plain models.
 
     Attributes
     ----------
     model : str
     label : str
-        Column of the reference; empty in the rows whose label has not matured.
+        Column of the reference; empty in rows whose label has not matured.
     split : str
         Column of the reference that holds ``train`` and ``test``.
     figures : sequence of tuple
@@ -91,7 +91,7 @@ def run() -> Report:
         return Report(name="real_funnel", skipped=f"{', '.join(missing)} is not there, beside the repository")
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
         home = Path(folder) / "home"
-        # the job that trains nothing: extraction, features and labels are all that is needed of it
+        # this job trains nothing; only its extraction, features and labels are needed
         measured(
             ("-m", "orchestration", "run", "--job", "score_leads"),
             clean_environment(home, LEADLINE_SOURCE=str(FUNNEL)),
@@ -136,7 +136,7 @@ def feature_store(warehouse: Path) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
 
 
 def read_reference(path: Path) -> pd.DataFrame:
-    """Read the reference, its times in UTC."""
+    """Read the reference, with times in UTC."""
     import pandas as pd
 
     reference = pd.read_csv(path, dtype={"lead_id": str})
@@ -153,23 +153,24 @@ def decision_points(features: pd.DataFrame, reference: pd.DataFrame) -> tuple[li
 
 
 def disagreements(ours: pd.Series, theirs: pd.Series) -> list[Hashable]:
-    """Return the keys that only one of two labels has, or that have another value in each."""
-    mine, yours = ours.to_dict(), theirs.to_dict()
-    return [key for key in {*mine, *yours} if key not in mine or key not in yours or mine[key] != yours[key]]
+    """Return the keys that only one of two label series has, or whose values differ."""
+    left, right = ours.to_dict(), theirs.to_dict()
+    return [key for key in {*left, *right} if key not in left or key not in right or left[key] != right[key]]
 
 
 def predictions(
     declared: ModelDeclaration, features: pd.DataFrame, labels: pd.Series, reference: pd.DataFrame, target: Target
 ) -> pd.DataFrame:
-    """Train a declared model on the train rows of the reference and silences of that time, and predict the test rows.
+    """Train a declared model on the train rows of the reference and on silences, and predict the test rows.
 
-    The reference has no observations of long silences. A training of the product has them: those of leads created
-    before the first lead of the test rows, whose label had matured by then. Rows are weighted as declared.
+    The reference has no observations of long silences, but a real training has them. So those are added that belong to
+    leads created before the first lead of the test rows, and whose label had matured by then. Rows are weighted as
+    declared.
 
     Returns
     -------
     DataFrame
-        As the scorer reads it: lead_id, as_of, and ``p`` or one column per action.
+        The columns that the scorer reads: lead_id, as_of, and ``p`` or one column per action.
     """
     import pandas as pd
 
@@ -197,7 +198,7 @@ def predictions(
 
 
 def scored(predicted: pd.DataFrame) -> str:
-    """Return the line that the reference's own scorer prints for predictions."""
+    """Return the line that the scorer of the reference prints for predictions."""
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
         path = Path(folder) / "predictions.csv"
         predicted.to_csv(path, index=False)
@@ -208,12 +209,12 @@ def scored(predicted: pd.DataFrame) -> str:
 
 
 def compared(line: str, target: Target) -> list[Figure]:
-    """Read the figures of a target from the scorer's line and set them beside the better of the plain ones.
+    """Read the figures of a target from the scorer's line, and bound them by the best figures of the plain models.
 
     Raises
     ------
     MeasurementError
-        If the line lacks one.
+        If the line lacks a figure.
     """
     found = dict(re.findall(r"([A-Za-z][\w -]*?)=(\d+\.\d+)", line))
     missing = [name for name, *_ in target.figures if name not in found]

@@ -1,11 +1,10 @@
-"""What the checks and the retraining do when the world changes, when the source breaks, and when nothing happens.
+"""Checks and retraining in scenarios: the world changes, the source breaks, or nothing happens.
 
-A simulated company is watched as the sensor would watch it: the champions are trained at a clock, then the source and
-the drift of the models are measured look after look, and the decisions are carried out at once. Thirty quiet days come
-first; then a scenario switches on, or nothing does. Every measurement, decision and training is the code that the
-assets run, on the SQL that dbt runs; what is left out is Dagster, the extraction (the simulated CRM makes no mistakes
-here), and the age of the champion, which asks for a training twice a year whatever happens: what is counted here is
-what a scenario causes.
+A simulated company is watched as the sensor would watch it. The champions are trained at a clock. Then the source and
+the drift of the models are measured at many clocks, and each decision is carried out at once. Thirty quiet days come
+first; after them a scenario begins, or none. Measurements, decisions and trainings run the code of the assets, on the
+SQL of dbt. Dagster and the extraction are left out (the simulated CRM makes no mistakes here), and so is the age of the
+champion, which causes a training twice a year in any case: only trainings that a scenario causes count.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
 
 SEEDS = 20
 FIRST_SEED = 100
-"""The bounds were settled with smaller seeds in sight."""
+"""Smaller seeds were used to choose the bounds."""
 
 UNCHANGED = "unchanged"
 LEADS = 12_000
@@ -66,26 +65,26 @@ TRAINED = datetime(2026, 1, 1, tzinfo=UTC)
 CHANGED = datetime(2026, 1, 31, tzinfo=UTC)
 END = datetime(2026, 10, 1, tzinfo=UTC)
 LOOKS = ((30, 3), (60, 5), (240, 15))
-"""Until which day after the change is looked how often, in days. Quiet days are looked at one by one."""
+"""Pairs of a last day after the change and the days between two measurements until then. Quiet days: every day."""
 
 WATCHED = {name: each for name, each in DECLARATIONS.items() if not each.rule}
-"""The models that have a champion in every company: none that a rule does without."""
+"""The models that have a champion in every company: those without a rule."""
 
 WITHOUT_AGE = {
     name: replace(each, retrain=replace(each.retrain, max_champion_age_days=3650)) for name, each in WATCHED.items()
 }
-"""The declarations, whose champions do not grow too old."""
+"""The declarations, without a limit on the age of champions."""
 
 ASSESSED_ROWS = 2_000
-"""Rows for cross-validation and learning curve of each version, which no decision here rests on."""
+"""Rows for cross-validation and learning curve of each version; no decision here depends on these."""
 
 ASKS_FOR_TRAINING = ("price_shock", "source_mix", "concept_change")
-"""Scenarios in which the world changes; in the others the source does, a person is called, and nothing is trained."""
+"""Scenarios in which the world changes. In the others the source breaks: a person is called, no model is trained."""
 
 
 @dataclass(kw_only=True)
 class Watch:
-    """What was seen of one company.
+    """The record of watching one company.
 
     Attributes
     ----------
@@ -93,19 +92,19 @@ class Watch:
     scenario : str or None
         None for the quiet days.
     failed : dict of str to int
-        Days from the change (from the training, on quiet days) to the first look at which each check failed.
+        Days from the change (from the training, on quiet days) to the first measurement at which each check failed.
     retrained : dict of str to list of int
         Days at which each model was trained, by model.
     promoted : dict of str to list of bool
-        Whether the version that came of it became champion.
+        Whether each of these versions became champion, by model.
     quarantined : int or None
         Day of the first quarantine.
     without_champion : tuple of str
-        Models whose first version was refused, so that nothing of them was watched.
+        Models whose first version was refused, so that they were not watched.
     subjects : dict of str to str
-        What had moved most at the first look at which a check failed.
+        The subject that had moved most when a check first failed.
     looks, alarms : int
-        How often was looked, and at how many of these looks a check failed.
+        The number of measurements, and of those at which a check failed.
     """
 
     seed: int
@@ -155,7 +154,7 @@ def watch_seed(seed: int, scenarios: Sequence[str], names: Sequence[str], models
             watches.append(company.watch(scenario, CHANGED, days_of_looks()))
             company.close()
             company.remove()
-        # and once through as many days in which nothing changes
+        # then once through as many days without a change
         quiet.open()
         watches.append(quiet.watch(UNCHANGED, CHANGED, days_of_looks()))
         quiet.close()
@@ -163,7 +162,7 @@ def watch_seed(seed: int, scenarios: Sequence[str], names: Sequence[str], models
 
 
 def days_of_looks() -> list[int]:
-    """Return the days after the change at which is looked."""
+    """Return the days of measurements after the change."""
     days = [0]
     for until, every in LOOKS:
         days += range(days[-1] + every, until + 1, every)
@@ -177,7 +176,7 @@ class Company:
     ----------
     folder : Path
     artifacts : ArtifactStore
-        Shared by the companies of a seed: until the change they are one.
+        Shared by the companies of a seed, which are the same until the change.
     models : sequence of Model
     seed : int
     scenario : str or None
@@ -207,7 +206,7 @@ class Company:
         self.connection.execute("set threads = 1")
 
     def remember(self, other: Company) -> None:
-        """Take over what was trained, measured and decided in another company."""
+        """Copy the ledger of another company."""
         self.connection.execute(f"attach '{other.warehouse}' as other (read_only)")
         tables = self.connection.execute(
             "select table_name from duckdb_tables() where database_name = 'other' and schema_name = 'ml'"
@@ -217,7 +216,7 @@ class Company:
         self.connection.execute("detach other")
 
     def train(self, declaration: ModelDeclaration, clock: datetime, *, reason: str) -> bool:
-        """Train a model on what had matured by a clock; return whether the version became champion."""
+        """Train a model on labels matured by a clock; return whether the version became champion."""
         import pandas as pd
 
         frame = self.connection.execute(
@@ -241,7 +240,7 @@ class Company:
         return decision.outcome == "promote"
 
     def watch(self, scenario: str | None, since: datetime, days: Iterable[int]) -> Watch:
-        """Look at some days after a moment, and carry out what is decided."""
+        """Measure at some days after a moment, and carry out the decisions."""
         watch = Watch(seed=self.seed, scenario=scenario)
         for day in days:
             self.look(since + timedelta(days=day), day, watch)
@@ -276,11 +275,11 @@ class Company:
             if verdict.failed:
                 watch.failed.setdefault(f"{declaration.name}: {verdict.check}", day)
                 watch.subjects.setdefault(f"{declaration.name}: {verdict.check}", verdict.subject)
-        known = gather_retrain_evidence(
+        retrain_evidence = gather_retrain_evidence(
             self.connection, declaration, champion, clock=clock, feature_code="as compiled", in_flight=False
         )
-        decision = decide_retraining(known, declaration.retrain)
-        record_decision(self.connection, run_id, known, decision, clock)
+        decision = decide_retraining(retrain_evidence, declaration.retrain)
+        record_decision(self.connection, run_id, retrain_evidence, decision, clock)
         if decision.outcome == "quarantine" and watch.quarantined is None:
             watch.quarantined = day
         if decision.outcome == "retrain":
@@ -293,12 +292,12 @@ class Company:
         self.connection.close()
 
     def remove(self) -> None:
-        """Remove its files."""
+        """Remove the files of the company."""
         shutil.rmtree(self.folder)
 
 
 def report(watches: Sequence[Watch]) -> Report:
-    """Sum up what was seen."""
+    """Summarize the records."""
     quiet = [watch for watch in watches if watch.scenario is None]
     days = (CHANGED - TRAINED).days
     noisy = [watch for watch in quiet if watch.failed]
@@ -306,7 +305,7 @@ def report(watches: Sequence[Watch]) -> Report:
         Figure(name=f"quiet companies with a failed check in {days} days, of {len(quiet)}", value=len(noisy), bound=0,
                digits=0),
         Figure(
-            # drift must settle as long as the quiet days last: for trainings without cause see what is unchanged
+            # drift must persist for as long as the quiet days last; for needless trainings see the scenario unchanged
             name="quiet companies in quarantine",
             value=sum(watch.quarantined is not None for watch in quiet),
             bound=0,
@@ -355,7 +354,7 @@ def report(watches: Sequence[Watch]) -> Report:
 
 
 def _as_expected(watch: Watch, expected: int) -> bool:
-    """Say whether no model was trained more often than expected, and one at least as often."""
+    """Say whether the model with most trainings was trained as often as expected."""
     trained = [len(days) for days in watch.retrained.values()]
     return max(trained) == expected
 
@@ -383,14 +382,14 @@ def _counts(numbers: Sequence[int]) -> str:
 
 
 def _success(declaration: ModelDeclaration) -> str:
-    # a success after the clock is not known to it
+    # a success after the clock is not known at the clock
     if declaration.success_weight == 1:
         return ""
     return ", case when labels.succeeded_at <= $clock then labels.succeeded_at end as succeeded_at"
 
 
 def _one_core() -> None:
-    """Keep a worker to one core: as many workers run as there are cores."""
+    """Limit a worker to one core, because there are as many workers as cores."""
     prepare_process()
     os.environ.update({"LOKY_MAX_CPU_COUNT": "1", "OMP_NUM_THREADS": "1"})
     validation.SAMPLED_ROWS = ASSESSED_ROWS

@@ -1,7 +1,7 @@
-"""The pipeline of each declared model beside its bare estimator, on the same rows: what the rails cost.
+"""Compare the pipeline of each declared model with its bare estimator, on the same rows: the cost of the pipeline.
 
-The bare estimator gets a matrix of numbers that is ready for it. The pipeline gets what the feature view gives: text
-among the numbers, missing values, columns without a value; it encodes, clips and looks for free cores.
+The bare estimator gets a ready matrix of numbers. The pipeline gets the columns of a feature view, with texts, missing
+values and empty columns; it encodes and clips them, and looks for free cores.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SEED = 11
 
 
 def run() -> Report:
-    """Time fits, predictions of all rows and of one, and weigh the files."""
+    """Time fits and predictions of all rows and of one row, and measure the size of the files."""
     figures, details = [], [f"{ROWS:,} rows, {NUMBERS} numbers and {len(TEXTS)} texts"]
     for name in DECLARATIONS:
         bare, bare_peak = alone(time_bare, name)
@@ -77,7 +77,7 @@ def time_bare(name: str) -> tuple[float, int]:
 
 
 def time_pipeline(name: str) -> tuple[float, float, float, float, int]:
-    """Return the seconds of a fit, of all rows and of one, the size of the file in MB, and the peak memory."""
+    """Return seconds of a fit, of predicting all rows and one row, the size of the file in MB, and the peak memory."""
     import joblib
     import numpy as np
     import pandas as pd

@@ -1,8 +1,8 @@
-"""How good the models are beside how good they could be: the simulated companies, whose truth is known.
+"""Compare the models with the best possible ones, on simulated companies whose truth is known.
 
 The whole loop runs on the default company and on the chaotic one, whose reps leave their playbook in half of the cases.
-The ceilings are those of `benchmarks.ceilings`. The last figure is that of more data: the same estimator on ten
-times as many leads of the same company, held to the same held-out rows.
+`benchmarks.ceilings` computes the ceilings. The last figure shows the effect of more data: the same estimator learns
+from ten times as many leads of the same company, and predicts the same held-out rows.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def run() -> Report:
 
 
 def trained(home: Path) -> dict[str, tuple[Candidate, dict[str, Any], list[str]]]:
-    """Return the latest version of each model of a home, its metrics and the gates that it misses."""
+    """Return the latest version of each model of a home, with its metrics and missed gates."""
     with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
         rows = connection.execute(
             "select model, artifact, metrics, missed_gates from ml.ml_models order by created_at"
@@ -69,7 +69,7 @@ def trained(home: Path) -> dict[str, tuple[Candidate, dict[str, Any], list[str]]
 def in_company(
     company: str, export: Path, versions: dict[str, tuple[Candidate, dict[str, Any], list[str]]], details: list[str]
 ) -> list[Figure]:
-    """Return the figures of one company, each beside its ceiling."""
+    """Return the figures of one company, compared with their ceilings."""
     figures = []
     for name, (version, metrics, missed) in versions.items():
         known = ceiling(str(export), DECLARATIONS[name].label, version)
@@ -102,7 +102,7 @@ def in_company(
 
 
 def with_more_leads(home: Path, version: Candidate, details: list[str]) -> Figure:
-    """Return by how much the AUC of conversion rises with ten times as many leads to learn from."""
+    """Return how much the AUC of conversion rises when the model learns from ten times as many leads."""
     from sklearn.metrics import roc_auc_score
 
     declared = DECLARATIONS[version.model]
@@ -135,7 +135,7 @@ _FROM = "from features.lead_features as features inner join labels.conversion as
 
 
 def _matured_rows(folder: Path, leads: int, matured_by: datetime) -> pd.DataFrame:
-    """Return features and conversions of a larger export, those whose labels had matured by a moment."""
+    """Return features and conversions of a larger export, for labels that had matured by a moment."""
     export = folder / "crm"
     simulate(export, leads=leads, seed=OTHER_SEED, progress=False, company=FAULTLESS)
     models = for_simulations(folder, matured_by)

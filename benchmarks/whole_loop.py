@@ -1,4 +1,4 @@
-"""The whole loop on the default simulated CRM: its seconds, its memory, and what a second run adds."""
+"""The whole loop on the default simulated CRM: its time, its memory, and the changes of a second run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LIMIT_SECONDS = 180.0
-"""On four cores, after installation."""
+"""The bound for four cores, without the installation."""
 LIMIT_MEGABYTES = 2000.0
 COMMAND = ("-m", "orchestration", "run")
 """The command behind `make run`."""
 
 SCHEMAS = ("raw", "features", "labels", "ml", "marts")
 RUN_LOGS = frozenset({"ml.ml_training_logs", "ml.ml_decisions"})
-"""Each run writes down what it looked at and decided, also where that was to do nothing."""
+"""Tables to which each run adds rows, even if it has decided to do nothing."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def run() -> Report:
 
 
 def timeline(usage: Usage, steps: Sequence[Step]) -> list[Part]:
-    """Divide the wall time of a run into its steps and what lies around them; the parts add up to the whole."""
+    """Divide the wall time of a run into its steps and the time around them; the parts add up to the whole."""
     ordered = sorted(steps, key=lambda step: step.started_at)
     if not ordered:
         return [Part("no step ran", usage.seconds)]
@@ -126,7 +126,7 @@ def latest_steps(home: Path) -> list[Step]:
 
 
 def contents(home: Path) -> dict[str, str]:
-    """Return a fingerprint for each table of the warehouse and each file of the artifacts, run logs aside."""
+    """Return a fingerprint for each table of the warehouse and each file of the artifacts, without `RUN_LOGS`."""
     import duckdb
 
     found = {}
@@ -142,7 +142,7 @@ def contents(home: Path) -> dict[str, str]:
                 ).fetchall()[0]
                 found[table_name] = f"{rows:,} rows with hash {digest}"
     for path in sorted((home / "artifacts").rglob("*")):
-        # the values folder holds Dagster's hand-over between steps, written anew by each run
+        # the values folder holds Dagster's values between steps, which each run writes again
         if path.is_file() and path.relative_to(home / "artifacts").parts[0] != "values":
             stat = path.stat()
             found[str(path.relative_to(home))] = f"{stat.st_size:,} bytes written at {stat.st_mtime_ns}"
@@ -150,7 +150,7 @@ def contents(home: Path) -> dict[str, str]:
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Say what differs between two lists of contents."""
+    """Return the differences between two sets of contents."""
     return [
         f"{name}: {before.get(name, 'absent')} → {after.get(name, 'absent')}"
         for name in sorted({*before, *after})

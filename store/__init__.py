@@ -1,1 +1,1 @@
-"""What is kept and how it is read, without Dagster."""
+"""Settings, home, warehouse, source, feature store, ledger and publication, without Dagster."""

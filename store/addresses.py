@@ -1,9 +1,9 @@
-"""Addresses of PostgreSQL databases: the one form that every client reads alike, its parts, and what may be shown.
+"""Read, check and write addresses of PostgreSQL databases, and hide the secrets in them.
 
-dbt, dlt, SQLAlchemy and ADBC all end in libpq, but each reads another part of an address itself, and has defaults of
-its own where the address says nothing.
+dbt, dlt, SQLAlchemy and ADBC all connect through libpq, but each parses an address itself and has its own defaults.
+`canonical` writes an address in the one form that all of them read alike.
 
-The module is longer than others, because what reads an address, writes it and hides its password must agree.
+Parsing, writing and hiding are one module because they must agree.
 """
 
 import hashlib
@@ -19,41 +19,41 @@ SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg2://")
 FORM = "postgresql://<user>:<password>@<host>:<port>/<database>"
 
 _NEEDED = {"user": "a user", "host": "a host", "dbname": "a database"}
-"""Parts that an address must have, by their names in libpq: the defaults differ between its builds and dbt."""
+"""Parts that an address must have, by their names in libpq: libpq and dbt have different defaults for them."""
 
 _VARIABLES = {"user": "PGUSER", "password": "PGPASSWORD", "host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE"}
-"""Where libpq looks for what an address does not say; dbt gives it a value for each of these, so that it does not look.
-Other variables of libpq (``PGSSLMODE``, ``PGPASSFILE``, …) it reads itself for every client."""
+"""Variables from which libpq takes a part that the address lacks. dbt passes a value for each of these parts, so that
+libpq does not read them there. libpq reads its other variables (``PGSSLMODE``, ``PGPASSFILE``, …) for every client."""
 
 DEFAULT_PORT = "5432"
 
 _VARIABLES_OF_LIBPQ = {"options": "PGOPTIONS", "connect_timeout": "PGCONNECT_TIMEOUT"}
-"""Further variables that count for an address which libpq alone reads."""
+"""Further variables that apply to an address that only libpq reads."""
 
 _SERVICES, _SERVICES_OF_ALL = "~/.pg_service.conf", "/etc/postgresql-common"
-"""The file of the services of a user, and the folder of those of a machine, where no variable names them."""
+"""The user's file of services, and the machine's folder of them, where no variable names them."""
 
 _HIDDEN = "password|secret|scram_.*_key"
-"""Parameters of libpq in an address that nobody may see."""
+"""Names of parameters of libpq whose values are hidden."""
 
 _HIDDEN_SETTINGS = "pass|pwd|secret|token|jwt|credential|auth|key|private"
-"""Names of settings of a session (``options``) whose values nobody may see."""
+"""Names of settings of a session (``options``) whose values are hidden."""
 
 _HOSTS = re.compile(r"(?!.*%(?:3A|40))(?:(?:[^:/\[\]@,]*|\[[0-9A-Fa-f:.%]+\])(?::[0-9]{0,5})?(?:,|$))*", re.IGNORECASE)
-"""Hosts with their ports: what stands after a colon and is no number may be a password, whose ``@`` is missing."""
+"""Hosts with numeric ports. Other text after a colon may be a password whose ``@`` is missing."""
 
 _SHORT = 3
-"""Characters of a secret below which it is looked for as a word of its own alone."""
+"""A secret with fewer characters is replaced only where it is a whole word."""
 
 _SAME_ROWS = re.compile(
     "application_name|client_min_messages|.*_timeout|tcp_.*|work_mem|temp_buffers|maintenance_work_mem|jit.*|enable_.*|"
     "max_parallel_.*|parallel_.*|geqo.*|.*_cost|log_.*|debug_.*|default_transaction_read_only"
 )
-"""Settings of a session that do not decide which rows it reads, nor what they say."""
+"""Settings of a session that change neither which rows it reads nor their values."""
 
 
 class AddressError(ValueError):
-    """An address that cannot be used; the message says, without a password, what was expected and found, what to do."""
+    """An address that cannot be used; the message says what was expected, what was found (no password), what to do."""
 
 
 def is_database(address: str) -> bool:
@@ -67,7 +67,7 @@ def refuse_characters(path: str, characters: str) -> None:
     Raises
     ------
     AddressError
-        If it does.
+        If the path has one.
     """
     if found := [each for each in characters if each in path]:
         raise AddressError(
@@ -77,40 +77,40 @@ def refuse_characters(path: str, characters: str) -> None:
 
 
 def canonical(address: str, environment: Mapping[str, str], *, by_libpq: bool = False) -> str:
-    """Return an address as every client reads it alike; of one that is so already, itself.
+    """Return an address in the form that every client reads alike; an address in that form is returned unchanged.
 
-    It names user, host, port and database, the password if there is one (not where it is in a password file, which
-    libpq reads for every client), and a host that is the folder of a Unix socket as a parameter.
+    The form names user, host, port and database, and the password unless a password file holds it, which libpq reads
+    for every client. A host that is the folder of a Unix socket becomes a parameter.
 
     Parameters
     ----------
     address : str
     environment : mapping of str to str
-        Has libpq's variables, which stand in for what the address does not say.
+        Environment variables. Those of libpq fill in the parts that the address lacks.
     by_libpq : bool
-        Whether libpq alone reads the address, so that all that it knows will do. A service then becomes the parts that
-        its file has for it, and the settings of ``PGOPTIONS``, of the service and of the address are joined, of which
-        the later ones come first.
+        Whether only libpq reads the address, so that everything that libpq accepts is allowed. A service is then
+        replaced by the parts in its file. Settings of ``PGOPTIONS``, the service and the address are joined; of two
+        with one name, the later counts.
 
     Raises
     ------
     AddressError
-        If there is no such form.
+        If the address cannot be written in this form.
     """
     found = f"expected {FORM}, found {without_password(address)}"
-    given = parsed(address)
+    address_parts = parsed(address)
     if by_libpq:
-        return _written(_by_libpq(found, given, environment))
-    if "service" in given or environment.get("PGSERVICE"):
+        return _written(_by_libpq(found, address_parts, environment))
+    if "service" in address_parts or environment.get("PGSERVICE"):
         raise AddressError(
             f"{found} with a service (PGSERVICE), whose password would not reach dbt. Write its parts into the "
             "address, and unset PGSERVICE."
         )
-    parts = _of_environment(_VARIABLES, environment) | given
+    parts = _of_environment(_VARIABLES, environment) | address_parts
     parts.setdefault("port", DEFAULT_PORT)
     _refuse_missing(found, parts)
     if "," in parts["host"] or "@" in parts["host"][1:] or not parts["port"].isdecimal():
-        # what was found may be a part of a password
+        # the message does not quote the part, which may belong to a password
         raise AddressError(
             f"{found}. Name one host, with its port as a number, be it here or in PGHOST and PGPORT, and "
             "percent-encode special characters in the password."
@@ -137,35 +137,35 @@ def _refuse_missing(found: str, parts: Mapping[str, str]) -> None:
         )
 
 
-def _by_libpq(found: str, given: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the parts of an address that libpq alone reads, with what stands in the environment."""
-    given = dict(given)
-    service = _service(found, given, environment)
+def _by_libpq(found: str, address_parts: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the parts of an address that only libpq reads, completed from its service and the environment."""
+    address_parts = dict(address_parts)
+    service = _service(found, address_parts, environment)
     environment_parts = _of_environment(_VARIABLES | _VARIABLES_OF_LIBPQ, environment)
-    # to libpq, a service comes before variables
-    parts = environment_parts | service | given
+    # libpq prefers a service to variables
+    parts = environment_parts | service | address_parts
     if "hostaddr" not in parts or "host" in parts:
         parts.setdefault("port", DEFAULT_PORT)
     _refuse_missing(found, parts)
     if re.search(r"[^\d,]", parts.get("port", "")) or "@" in parts.get("host", "")[1:]:
-        # what was found may be a part of a password
+        # the message does not quote the part, which may belong to a password
         raise AddressError(
             f"{found}. Write the port as a number, be it here or in PGPORT, and percent-encode special characters in "
             "the password."
         )
     if "options" in parts:
-        told = [_options(each.get("options", "")) for each in (environment_parts, service, given)]
-        parts["options"] = _written_options(list(dict(chain(*told)).items()))
+        option_sets = [_options(each.get("options", "")) for each in (environment_parts, service, address_parts)]
+        parts["options"] = _written_options(list(dict(chain(*option_sets)).items()))
     return parts
 
 
-def _service(found: str, given: dict[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Take the service out of the parts of an address, and return what its file says of it, as libpq reads it."""
-    name, own = given.pop("service", environment.get("PGSERVICE")), given.pop("servicefile", None)
+def _service(found: str, address_parts: dict[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Remove the service from the parts of an address, and return the parts in its file, as libpq reads it."""
+    name, own_file = address_parts.pop("service", environment.get("PGSERVICE")), address_parts.pop("servicefile", None)
     if not name:
         return {}
     files = [
-        Path(own or environment.get("PGSERVICEFILE") or _SERVICES).expanduser(),
+        Path(own_file or environment.get("PGSERVICEFILE") or _SERVICES).expanduser(),
         Path(environment.get("PGSYSCONFDIR") or _SERVICES_OF_ALL, "pg_service.conf"),
     ]
     for file in files:
@@ -192,7 +192,7 @@ def _of_service(found: str, file: Path, lines: Sequence[str]) -> dict[str, str]:
         if line and not line.startswith("#"):
             part, equals, value = line.partition("=")
             if not equals or not re.fullmatch("[a-z_]+", part) or part.startswith(("ldap", "service")):
-                # a value may be a password
+                # the message does not quote the line: its value may be a password
                 raise AddressError(
                     f"{found}, of which {file} has a line that is not <parameter>=<value>. Correct it, or write the "
                     "parts of the address out."
@@ -202,7 +202,7 @@ def _of_service(found: str, file: Path, lines: Sequence[str]) -> dict[str, str]:
 
 
 def _options(text: str) -> list[tuple[str, str | None]]:
-    """Return the settings of ``options`` by name, and other switches of the server, whose value is None."""
+    """Return the settings in ``options`` as names and values. Any other switch of the server has the value None."""
     words = [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r"(?:\\.|[^\s\\])+", text)]
     found: list[tuple[str, str | None]] = []
     while words:
@@ -223,7 +223,7 @@ def _written_options(settings: Sequence[tuple[str, str | None]]) -> str:
 
 
 def session_settings(address: str) -> tuple[tuple[str, str], ...]:
-    """Return the settings of a session that an address makes by its ``options``, in their order."""
+    """Return the settings of a session in the ``options`` of an address, in their order."""
     found = _options(parsed(address).get("options", ""))
     return tuple((name, value) for name, value in found if value is not None)
 
@@ -238,10 +238,10 @@ def without_secrets(text: str, address: str) -> str:
 
 
 def hidden(text: str, secret: str) -> str:
-    """Return a text without a secret, as it is and as an address has it."""
+    """Return a text with ``***`` in place of a secret, written plainly or percent-encoded."""
     if not secret:
         return text
-    # a short one is a part of other words
+    # a short secret may be a part of other words
     within = r"(?<!\w){}(?!\w)" if len(secret) < _SHORT else "{}"
     for form in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret)):
         text = re.sub(within.format(re.escape(form)), "***", text)
@@ -249,12 +249,12 @@ def hidden(text: str, secret: str) -> str:
 
 
 def described(address: str) -> str:
-    """Return how the database of an address is named in what is stored and shown.
+    """Return an address without its secrets, as it is stored and shown.
 
     Raises
     ------
     AddressError
-        If it cannot be read.
+        If the address cannot be read.
     """
     from sqlalchemy import URL
 
@@ -285,12 +285,12 @@ def described(address: str) -> str:
 
 
 def parsed(address: str) -> dict[str, str]:
-    """Return the parts of an address by their names in libpq, which reads it itself.
+    """Return the parts of an address by their names in libpq, as libpq itself parses it.
 
     Raises
     ------
     AddressError
-        If it cannot.
+        If libpq cannot parse the address.
     """
     from psycopg2 import ProgrammingError
     from psycopg2.extensions import parse_dsn
@@ -298,7 +298,7 @@ def parsed(address: str) -> dict[str, str]:
     try:
         parts = parse_dsn("postgresql://" + address.partition("://")[2])
     except ProgrammingError:
-        # its message may quote a part of a password
+        # libpq's message may quote a part of a password
         raise AddressError(
             f"expected {FORM}, found {without_password(address)}, which PostgreSQL cannot read. Percent-encode special "
             "characters, above all in the password, and name only parameters that libpq has."
@@ -331,7 +331,7 @@ def _differing(written: str, parts: Mapping[str, str]) -> list[str]:
         url = make_url(written)
         named = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
         by_sqlalchemy = {part: str(value) for part, value in named.items()}
-        # which writes the address anew, with SQLAlchemy, and takes the blanks off a password
+        # dlt writes the address again with SQLAlchemy, and strips the password
         by_dlt = parsed(url.render_as_string(hide_password=False))
     except (ArgumentError, ValueError):
         return sorted(parts)
@@ -341,9 +341,9 @@ def _differing(written: str, parts: Mapping[str, str]) -> list[str]:
 
 
 def same_place(one: str, other: str) -> bool:
-    """Say whether two sources, as they are stored and shown, are the same, whatever the passwords and most parameters.
+    """Say whether two sources, as they are stored and shown, are the same. Passwords and most parameters do not count.
 
-    Settings of the session count, unless they say nothing of the rows: by them a database knows its tenants apart.
+    Settings of the session count unless they cannot change the rows: a database may tell tenants apart by a setting.
     """
     return _place(one) == _place(other)
 
@@ -362,31 +362,31 @@ def _place(source: str) -> tuple[object, ...]:
 
 
 def without_password(address: str) -> str:
-    """Return an address fit to be shown: with ``***`` for each password, be it before the host or in the query.
+    """Return an address that may be shown: ``***`` replaces each password, before the host or in the query.
 
-    A secret among the settings of the session leaves some digits of a hash, by which two of them are told apart. In
-    what is no address, and may be one that is written wrongly, ``***`` stands for all that may be a password: what is
-    shown is certainly a scheme, a user, a host, a file, or a parameter that libpq knows and that is no secret.
+    A secret setting of the session becomes ``***`` and some digits of a hash, so that two secrets can be told apart.
+    In a text that is no valid address, ``***`` replaces everything that may be a password: only a scheme, a user, a
+    host, a file and parameters that libpq knows and that are no secrets are shown.
     """
-    scheme, found, rest = address.partition("://")
+    scheme, found, after_scheme = address.partition("://")
     if not found:
         return _without_what_may_be_a_password(address)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         return "***"
-    before, mark, query = rest.partition("?")
+    before, mark, query = after_scheme.partition("?")
     if "@" in query:
-        # it may belong to a password that is not percent-encoded, so that nobody can say where that ends
+        # the @ may belong to a password that is not percent-encoded, whose end is unknown
         return f"{scheme}://***"
     login, at, place = before.rpartition("@")
     user, colon, _ = login.partition(":")
-    shown = "***" if "@" in user else f"{user}{colon}{'***' if colon else ''}"
+    shown_login = "***" if "@" in user else f"{user}{colon}{'***' if colon else ''}"
     if not _HOSTS.fullmatch(place.partition("/")[0]):
         first = place.partition(":")[0]
-        return f"{scheme}://{shown}{at}{f'{first}:' if _HOSTS.fullmatch(first) else ''}***"
+        return f"{scheme}://{shown_login}{at}{f'{first}:' if _HOSTS.fullmatch(first) else ''}***"
     if not is_database(address):
         place = re.sub("#.*", "#***", place, flags=re.DOTALL)
     parameters = "&".join(map(_without_secret, query.split("&"))) if query else ""
-    return f"{scheme}://{shown}{at}{place}{mark}{parameters}"
+    return f"{scheme}://{shown_login}{at}{place}{mark}{parameters}"
 
 
 def _without_what_may_be_a_password(text: str) -> str:
@@ -394,7 +394,7 @@ def _without_what_may_be_a_password(text: str) -> str:
     names = _HIDDEN if is_path else f"{_HIDDEN}|{_HIDDEN_SETTINGS}"
     replaced = [(rf"((?:{names})\w*\s*=).*", r"\1***"), (":.*@", ":***@"), (r"(\?.*?=).*", r"\1***")]
     if not is_path:
-        # of what begins with neither, there may be no more than a user and a password
+        # a text that is no path may be just a user and a password
         replaced += [("/.*@", "/***@"), ("^([^@:]*):[^@]+$", r"\1:***")]
     for pattern, instead in replaced:
         text = re.sub(pattern, instead, text, flags=re.IGNORECASE | re.DOTALL)
@@ -404,7 +404,7 @@ def _without_what_may_be_a_password(text: str) -> str:
 def _without_secret(parameter: str) -> str:
     name, equals, value = parameter.partition("=")
     if not equals:
-        # the rest of a value, perhaps a password's, whose & is not percent-encoded
+        # this may be the rest of a password whose & is not percent-encoded
         return "***"
     if unquote(name).lower() == "options":
         return f"{name}={_without_secret_settings(value)}"
@@ -414,7 +414,7 @@ def _without_secret(parameter: str) -> str:
 
 @lru_cache
 def _is_parameter(name: str) -> bool:
-    """Say whether libpq knows a parameter of this name; a value under another may be a password."""
+    """Say whether libpq knows a parameter of this name; the value of an unknown one may be a password."""
     from psycopg2 import ProgrammingError
     from psycopg2.extensions import parse_dsn
 
@@ -428,18 +428,18 @@ def _without_secret_settings(value: str) -> str:
     settings = _options(unquote(value))
     if not (secret := [name for name, _ in settings if re.search(_HIDDEN_SETTINGS, name, re.IGNORECASE)]):
         return value
-    # a switch that is no setting may be the rest of a secret with a blank
-    shown = [
+    # a switch that is no setting is left out: it may be the rest of a secret that has a blank
+    shown_settings = [
         (name, value if value is None or name not in secret else _digits(name, value))
         for name, value in settings
         if value is not None
     ]
-    return quote(_written_options(shown), safe="/*")
+    return quote(_written_options(shown_settings), safe="/*")
 
 
 @lru_cache
 def _digits(name: str, value: str) -> str:
     if re.fullmatch(r"\*\*\*[0-9a-f]{8}", value):
         return value
-    # slow on purpose: a short secret is not found by trying
+    # slow on purpose, so that nobody finds a short secret by trying
     return "***" + hashlib.scrypt(value.encode(), salt=name.encode(), n=2**14, r=8, p=1).hex()[:8]

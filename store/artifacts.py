@@ -1,4 +1,4 @@
-"""Where frozen training sets, versions and reports lie."""
+"""Folders of frozen training sets, versions, answers and reports."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactStore:
-    """Folders of what is frozen, training sets and model versions, and of reports, by model."""
+    """Folders of training sets, versions, answers and drift reports, by model."""
 
     root: str
     reports_port: int
@@ -29,9 +29,9 @@ class ArtifactStore:
 
     @property
     def docs(self) -> Path:
-        """The page of the dbt docs, beside the folders of the models."""
+        """Path of the page of the dbt docs."""
         return Path(self.root) / "reports" / "dbt_docs" / "index.html"
 
     def report_address(self, report: Path) -> str:
-        """Where a report is served while the UI runs."""
+        """Return the address at which a report is served while the UI runs."""
         return f"http://127.0.0.1:{self.reports_port}/{report.relative_to(Path(self.root) / 'reports').as_posix()}"

@@ -1,4 +1,4 @@
-"""The home: whose it is, which warehouse it belongs to, and how this process and its children find it."""
+"""The home: its owner, its warehouse, and the environment by which this process and its children find it."""
 
 import os
 from pathlib import Path
@@ -16,12 +16,14 @@ from store.warehouse.warehouse import engine_of, is_address
 
 
 def refuse_other_warehouse(chosen: Settings) -> None:
-    """Refuse a home of another warehouse, to which its models and its compiled SQL belong, or of another user.
+    """Refuse a home that belongs to another warehouse or another user.
+
+    The models and the compiled SQL of a home belong to its warehouse.
 
     Raises
     ------
     SettingError
-        If it does.
+        If the home belongs to another.
     """
     if (belongs_to := _belongs_to(chosen)) is not None and not same_place(belongs_to, chosen.warehouse_of_home):
         raise SettingError(
@@ -32,7 +34,7 @@ def refuse_other_warehouse(chosen: Settings) -> None:
 
 
 def make_home(chosen: Settings) -> None:
-    """Make the home, and have this process and its children write files that their owner alone can read.
+    """Make the home, and let this process and its children write files that only their owner can read.
 
     Raises
     ------
@@ -47,7 +49,7 @@ def make_home(chosen: Settings) -> None:
 def _belongs_to(chosen: Settings) -> str | None:
     """Return the warehouse that the home remembers; None where it has none yet.
 
-    A warehouse that lies in the home is its own, whatever has become of the file that says so.
+    None also if the file is damaged and the chosen warehouse lies in the home: then it belongs to the home.
     """
     try:
         text = chosen.belonging.read_text(encoding="utf-8")
@@ -65,11 +67,11 @@ def _belongs_to(chosen: Settings) -> str | None:
             f"LEADLINE_HOME: expected a folder that is there or can be made, found {chosen.home}: {error.strerror}. "
             "Name another."
         ) from None
-    said = text.strip()
-    is_warehouse = said == OWN_SERVER or is_address(said)
-    # a file that was cut short may name another one
-    if is_warehouse and (text.endswith("\n") or same_place(said, chosen.warehouse_of_home)):
-        return said
+    address = text.strip()
+    is_warehouse = address == OWN_SERVER or is_address(address)
+    # a file that was cut short may name another warehouse
+    if is_warehouse and (text.endswith("\n") or same_place(address, chosen.warehouse_of_home)):
+        return address
     if any(path.exists() for path in _in_home(chosen)):
         return None
     raise SettingError(
@@ -92,7 +94,7 @@ def point_at_home(chosen: Settings) -> None:
     Raises
     ------
     SettingError
-        As `refuse_other_warehouse` and `make_home`; if the home cannot be written; or if the folder of the published
+        As `refuse_other_warehouse` and `make_home`; also if the home cannot be written, or the folder of the published
         file cannot be given to its group.
     """
     refuse_other_warehouse(chosen)
@@ -122,6 +124,6 @@ def point_at_home(chosen: Settings) -> None:
     if chosen.source is not None and is_database(chosen.source):
         os.environ["LEADLINE_SOURCE"] = chosen.source
     if chosen.dagster_storage is not None:
-        # which driver a plain address means depends on the version of SQLAlchemy
+        # the driver of a plain address depends on the version of SQLAlchemy
         url = chosen.dagster_storage.replace("postgresql://", "postgresql+psycopg2://", 1)
         os.environ.update({"LEADLINE_DAGSTER_STORAGE": chosen.dagster_storage, "LEADLINE_DAGSTER_URL": url})

@@ -1,29 +1,29 @@
-"""Pages of HTML that are made from data: what a text may be in them, and what a browser may fetch for them."""
+"""Safety of HTML pages that are made from data: escaped texts, and a limit on what a browser may fetch."""
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
     "font-src data:; base-uri 'none'; form-action 'none'"
 )
-"""A page is one file: what it shows and runs is in it, and the browser asks no server for more."""
+"""A page is one file with all its scripts and styles, and the browser loads nothing from a server."""
 
 POLICY = f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_SECURITY_POLICY}">'
-"""What a page says of itself, at its beginning."""
+"""The tag by which a page sets this policy for itself."""
 
 _HEAD = "<head>"
 
 
 class UnknownPageError(RuntimeError):
-    """A page of a library is not made as this project knows it; the message says where it differs."""
+    """A page of a library has an unknown form; the message says where it differs."""
 
 
 def in_script(json: str) -> str:
-    """Return JSON as it may stand in a script of a page: no text in it ends the script, or begins a tag or comment."""
-    # outside its texts JSON has none of these
+    """Return JSON that is safe in a script of a page: no text in it ends the script, or begins a tag or comment."""
+    # JSON has these characters only in texts
     return json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def with_policy(page: str) -> str:
-    """Return a page that says itself what a browser may fetch for it, for it is also opened as a file.
+    """Return a page with a content security policy in its head, which holds also if the page is opened as a file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Who may read what Leadline writes: its owner alone, and a group that a setting names the published file."""
+"""Permissions of Leadline's files: only the owner reads them, and a group, if set, reads the published file."""
 
 import grp
 import os
@@ -9,13 +9,13 @@ from pathlib import Path
 from models.artifacts import replace_file
 
 OTHERS = 0o077
-"""The rights of all but the owner: the umask of every process that writes into a home."""
+"""The rights of everyone but the owner: the umask of every process that writes into a home."""
 
 GROUP_FOLDER, GROUP_FILE = 0o2750, 0o640
-"""The modes of what a group may read; files in such a folder belong to its group."""
+"""The modes of a folder and a file that a group may read; new files in the folder belong to its group."""
 
 BELONGING = "home_of_this_copy"
-"""The file by which a published folder outside of a home remembers the home."""
+"""The file in a published folder outside of a home that names the home."""
 
 
 class AccessError(ValueError):
@@ -23,14 +23,14 @@ class AccessError(ValueError):
 
 
 def close_home(home: Path) -> None:
-    """Make the home, or one of an earlier state, a folder whose files its owner alone can read.
+    """Make the home a folder whose files only its owner can read; an open home is closed, with all its files.
 
-    What belongs to others, as the files of a server, and what links point to, are left as they are.
+    Files of other users, such as those of a server, and targets of links are left as they are.
 
     Raises
     ------
     AccessError
-        If it cannot be closed to others.
+        If the home cannot be closed to others.
     """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def close_home(home: Path) -> None:
     if not mode & OTHERS:
         return
     try:
-        # the home itself comes last: where this is interrupted, the next command begins anew
+        # the home itself comes last: after an interruption the next command starts again
         for folder, _, names in os.walk(home, topdown=False):
             for path in (*(Path(folder, name) for name in names), Path(folder)):
                 found = path.stat() if path == home else path.lstat()
@@ -64,7 +64,7 @@ def group_number(name: str) -> int:
     Raises
     ------
     AccessError
-        If there is none.
+        If the machine has no such group.
     """
     try:
         return grp.getgrnam(name).gr_gid
@@ -76,7 +76,7 @@ def group_number(name: str) -> int:
 
 
 def prepare_published(path: Path, group: str | None, home: Path, *, is_new: bool) -> None:
-    """Make the folder of a published file outside of the home, for its owner alone or for a group to read.
+    """Make the folder of a published file outside of the home, readable by its owner or also by a group.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def prepare_published(path: Path, group: str | None, home: Path, *, is_new: bool
     group : str or None
     home : Path
     is_new : bool
-        Whether the home knows of no publication: then a file that is there is of another home.
+        Whether the home has no publication yet: an existing file then belongs to another home.
 
     Raises
     ------
@@ -97,21 +97,21 @@ def prepare_published(path: Path, group: str | None, home: Path, *, is_new: bool
     try:
         if (above := replaceable(folder.parent)) is not None:
             raise AccessError(
-                f"expected a folder whose place nobody else can take, found {folder}, below {above}, in which another "
+                f"expected a folder that no other user can replace, found {folder}, below {above}, in which another "
                 f"user can. Close that one to others (`chmod go-w {above}`, and have it given to "
                 f"{_user(os.geteuid())} or root), or name a folder elsewhere."
             )
         folder.mkdir(mode=0o700, exist_ok=True)
         _refuse_planted(folder, path, belonging)
-        there = {each.name for each in folder.iterdir()}
+        names = {each.name for each in folder.iterdir()}
         belongs_to = _belongs_to(belonging)
     except OSError as error:
         raise _not_written(folder, error) from None
-    # the published file, what is written beside it, and what was set aside of these
-    own = (path.name, f".{path.name}.", BELONGING)
-    if others := sorted(name for name in there if not name.startswith(own)):
+    # the published file, temporary files and set-aside copies of it, and the file that names the home
+    own_prefixes = (path.name, f".{path.name}.", BELONGING)
+    if extra := sorted(name for name in names if not name.startswith(own_prefixes)):
         raise AccessError(
-            f"expected a folder for the published file alone, found {others[0]} in {folder}. Name a folder of its own "
+            f"expected a folder for the published file alone, found {extra[0]} in {folder}. Name a folder of its own "
             f"({folder / 'leadline'}), which Leadline makes."
         )
     if belongs_to is None and path.exists() and is_new:
@@ -136,7 +136,7 @@ def prepare_published(path: Path, group: str | None, home: Path, *, is_new: bool
 
 
 def replaceable(folder: Path) -> Path | None:
-    """Return the first of a folder and those above it in which another user can replace what lies there; else None."""
+    """Return the nearest of a folder and its parents in which another user can replace files; None if there is none."""
     for each in (folder, *folder.parents):
         found = each.stat()
         if found.st_uid not in (0, os.geteuid()) or (found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX):
@@ -145,7 +145,7 @@ def replaceable(folder: Path) -> Path | None:
 
 
 def open_to_group(path: Path, group: str | None) -> None:
-    """Let a group read a file that its owner alone could read; without a group, see that it stays so."""
+    """Let a group read a file; without a group, let only its owner read it."""
     _give(path, group, GROUP_FILE if group else 0o600)
 
 
@@ -158,7 +158,7 @@ def _open_folder(folder: Path, group: str | None) -> None:
 
 
 def _refuse_planted(folder: Path, *files: Path) -> None:
-    """Refuse a folder in which another user could put something, and links, which point elsewhere."""
+    """Refuse a folder or file of another user, and a link."""
     if (owner := folder.stat().st_uid) != os.geteuid():
         raise AccessError(
             f"expected a folder of the user {_user(os.geteuid())}, who publishes, found {folder} of the user "
@@ -190,7 +190,7 @@ def _give(path: Path, group: str | None, mode: int) -> None:
     try:
         opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            # first the group: with the mode of before, nobody else gets in meanwhile
+            # the group is set before the mode: until then the old mode keeps others out
             if group is not None and os.fstat(opened).st_gid != group_number(group):
                 os.fchown(opened, -1, group_number(group))
             os.fchmod(opened, mode)

@@ -1,4 +1,4 @@
-"""Where the settings say that things lie: the home, the source, the warehouse, the mapping, and what is published."""
+"""Read and check the settings that name places: home, source, warehouse, mapping, publication, Dagster's storage."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,7 +17,7 @@ from store.warehouse.warehouse import engine_of, is_address
 PROJECT = Path(__file__).resolve().parents[1]
 
 OWN_SERVER = "postgres"
-"""The warehouse that is a PostgreSQL server of Leadline's own."""
+"""The value of ``LEADLINE_WAREHOUSE`` for a PostgreSQL server that Leadline starts itself."""
 
 OWN_NAMES = frozenset(
     {
@@ -26,10 +26,10 @@ OWN_NAMES = frozenset(
         "warehouse.duckdb", "warehouse_of_this_home",
     }
 )  # fmt: skip
-"""What lies in a home; the homes of other sources lie beside it in the default one."""
+"""Names of Leadline's own files in a home. The default home also holds the homes of named sources."""
 
 NOT_IN_PATHS = "?\\'%="
-"""What DuckDB and dlt take for parameters, quotes, templates and partitions in the paths that they write."""
+"""Characters that DuckDB or dlt read as parameters, quotes, templates or partitions in paths that they write."""
 
 
 class SettingError(ValueError):
@@ -38,7 +38,7 @@ class SettingError(ValueError):
 
 @contextmanager
 def of_setting(name: str) -> Iterator[None]:
-    """Name the setting, as a `SettingError`, of an address or a folder that cannot be used."""
+    """Turn the error of an address or a folder into a `SettingError` that names the setting."""
     try:
         yield
     except (AddressError, permissions.AccessError) as error:
@@ -46,7 +46,7 @@ def of_setting(name: str) -> Iterator[None]:
 
 
 def published_in(value: str | None, warehouse: str, home: Path) -> Path | None:
-    """Return the folder of the published file (``LEADLINE_PUBLISHED``); None for one in the home."""
+    """Return the folder of the published file (``LEADLINE_PUBLISHED``); None for the default, in the home."""
     if value is None:
         return None
     if not engine_of(warehouse).is_file:
@@ -80,12 +80,12 @@ def group_of_published(value: str | None, folder: Path | None, home: Path) -> st
 
 
 def default_home(source: str | None, warehouse: str | None = None) -> Path:
-    """Return the home of a source where none is set; with a warehouse in PostgreSQL it is another one.
+    """Return the default home of a source; a warehouse in PostgreSQL has another one.
 
     Raises
     ------
     SettingError
-        If the source is a folder with a name that Leadline needs there itself.
+        If the folder of the source has one of `OWN_NAMES`.
     """
     default = PROJECT / ".leadline"
     on_postgres = warehouse is not None and (warehouse == OWN_SERVER or is_database(warehouse))
@@ -97,7 +97,7 @@ def default_home(source: str | None, warehouse: str | None = None) -> Path:
             "which is a name of Leadline's own there. Set LEADLINE_HOME, or rename the folder."
         )
     ending = "_on_postgres" if on_postgres else ""
-    # where somebody else owns the default home, it is closed, and that is said when it is used
+    # if somebody else owns the default home, `refuse_other_warehouse` says so later
     with suppress(PermissionError):
         if (default / f"{name}{ending}").exists():
             return default / f"{name}{ending}"
@@ -124,7 +124,7 @@ def path_of(name: str, value: str, expected: str) -> Path:
             f"{name}: expected {expected}, found {shown!r}, which begins with the home of a user whom this machine "
             "does not know. Correct it."
         ) from None
-    # what names nothing that is there may be an address that is written wrongly, and a folder would be named after it
+    # a path that does not exist may be an address with a typing error: no folder gets its name
     if "://" in value or (shown != value and not path.exists()):
         raise SettingError(f"{name}: expected {expected}, found {shown!r}. Correct it.")
     return path
@@ -157,7 +157,7 @@ def warehouse_of(value: str | None, home: Path, environment: Mapping[str, str]) 
 
 
 def _refuse_no_file(value: str, path: Path, home: Path) -> None:
-    """Refuse what can be no warehouse, unless it lies where that of the home does: that one is damaged."""
+    """Refuse a warehouse that is no file, except at the place of the home's own: there it counts as damaged later."""
     found = None
     if value == "duckdb::memory:":
         found = "which would be a warehouse that is gone at the end of each step"
@@ -192,7 +192,7 @@ def storage_of(value: str | None, warehouse: str, environment: Mapping[str, str]
 
 
 def database_address(name: str, value: str, environment: Mapping[str, str], *, by_libpq: bool = False) -> str:
-    """Return the address of a PostgreSQL database in a setting as every client reads it alike.
+    """Return the address of a PostgreSQL database in a setting, in the form that every client reads alike.
 
     Parameters
     ----------
@@ -200,12 +200,12 @@ def database_address(name: str, value: str, environment: Mapping[str, str], *, b
         The setting.
     environment : mapping of str to str
     by_libpq : bool
-        Whether libpq alone reads it.
+        Whether only libpq reads it.
 
     Raises
     ------
     SettingError
-        If there is no such form.
+        If the address cannot be written in this form.
     """
     with of_setting(name):
         return canonical(value, environment, by_libpq=by_libpq)

@@ -1,4 +1,4 @@
-"""The environment: `settings` reads it, and no other module does; and what is set there for other libraries."""
+"""The environment: only this module reads it, and it sets variables for other libraries."""
 
 import os
 import re
@@ -36,12 +36,12 @@ from store.places import (
 from store.warehouse.warehouse import engine_of
 
 MOST_DAYS = 36_500
-"""Days that a horizon may have: beyond, the times of labels leave what an engine can hold."""
+"""Longest horizon in days: with longer ones, times of labels exceed the range of an engine."""
 
 MOST_MONTHS = 1_200
 
 _ADDRESS = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-"""An origin as browsers send it: scheme, host and port, the last where it is not the scheme's."""
+"""An origin as browsers send it: scheme and host, and the port unless it is the default of the scheme."""
 
 TELEMETRY_OFF = {
     "DAGSTER_DISABLE_TELEMETRY": "yes",
@@ -49,12 +49,12 @@ TELEMETRY_OFF = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "DO_NOT_TRACK": "1",
 }
-"""Dagster, dbt, dlt and Evidently (which honours DO_NOT_TRACK) each phone home unless told not to."""
+"""Dagster, dbt, dlt and Evidently (which obeys DO_NOT_TRACK) send usage data unless these are set."""
 
 IDLE_THREADS_YIELD = {"GOMP_SPINCOUNT": "1000"}
-"""OpenMP threads spin while they wait for each other, by default so long that trees took ten times longer to fit beside
-two other busy processes on four cores. Not spinning at all doubles the time on idle cores; this little costs nothing
-there. Read once, when the OpenMP runtime is loaded."""
+"""OpenMP threads spin while they wait for each other. By default they spin so long that fitting trees took ten times
+longer beside two other busy processes on four cores. No spinning at all doubles the time on idle cores; this value
+costs nothing there. OpenMP reads the variable once, when it is loaded."""
 
 
 def dbt_target() -> str:
@@ -64,19 +64,19 @@ def dbt_target() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the environment says, checked and resolved.
+    """The settings of the environment, checked and resolved.
 
     Attributes
     ----------
     home : Path
-        Where everything lies that a run writes (``LEADLINE_HOME``).
+        The folder of everything that a run writes (``LEADLINE_HOME``).
     warehouse : str
         Address of the warehouse (``LEADLINE_WAREHOUSE``): ``duckdb:<path>``, ``postgresql://…``, or ``postgres`` for a
-        server of Leadline's own, whose files lie in the home. Addresses of databases, here and below, are as
-        `canonical` writes them.
+        server of Leadline's own, whose files lie in the home. Addresses of databases, here and below, have the form of
+        `canonical`.
     dagster_storage : str or None
         ``postgresql://`` address of the database for Dagster's own storage (``LEADLINE_DAGSTER_STORAGE``), or
-        ``warehouse`` for that of the warehouse; None for files in the home.
+        ``warehouse`` for the database of the warehouse; None for files in the home.
     source : str or None
         Folder or ``postgresql://`` address of the CRM (``LEADLINE_SOURCE``); None for the simulated one.
     mapping : str or None
@@ -84,36 +84,35 @@ class Settings:
     as_of : datetime or None
         The clock (``LEADLINE_AS_OF``); None for the present of a database and the last fact of a folder.
     accept_new_source : bool
-        Whether the warehouse may go on with another source than the one that it was filled from
-        (``LEADLINE_ACCEPT_NEW_SOURCE``).
+        Whether the warehouse accepts another source than the one that filled it (``LEADLINE_ACCEPT_NEW_SOURCE``).
     accept_extraction : str
-        The beginning of the hash of what an extraction would lose, which goes on all the same
-        (``LEADLINE_ACCEPT_EXTRACTION``); empty for none.
+        The beginning of the hash of the losses with which an extraction may go on (``LEADLINE_ACCEPT_EXTRACTION``);
+        empty for none.
     new_grades : bool
-        Whether the grades of this run's champions are cut anew, in place of those in force (``LEADLINE_NEW_GRADES``).
+        Whether this run sets new grades for its champions (``LEADLINE_NEW_GRADES``).
     accept_proof : str
-        The beginning of the hash of a build's SQL, which goes on although its proof has failed
+        The beginning of the hash of the SQL of a build that may go on although its proof failed
         (``LEADLINE_ACCEPT_PROOF``); empty for none.
     accept_publication : str
-        The beginning of the hash of what a publication would lose, which is published all the same
-        (``LEADLINE_ACCEPT_PUBLICATION``); empty for none.
+        The beginning of the hash of the losses with which a publication may go on (``LEADLINE_ACCEPT_PUBLICATION``);
+        empty for none.
     confirmed_features : mapping of str to tuple of str
-        Features of which a person says that they were known at the time, by model (``LEADLINE_CONFIRMED_FEATURES``).
+        Features that a person says were known at the time, by model (``LEADLINE_CONFIRMED_FEATURES``).
     source_accepted_since : datetime or None
-        From when on the source counts as it should be (``LEADLINE_SOURCE_ACCEPTED_SINCE``): a change that was meant is
-        no broken feed.
+        The time from which a person accepts the source (``LEADLINE_SOURCE_ACCEPTED_SINCE``): an intended change then
+        does not count as a broken feed.
     horizon_days : mapping of str to int
         Horizons that replace those of the declarations, by model (``LEADLINE_<MODEL>_HORIZON_DAYS``).
     reports_port : int
-        Where drift reports and dbt docs are served while the UI runs (``LEADLINE_REPORTS_PORT``).
+        Port of drift reports and dbt docs while the UI runs (``LEADLINE_REPORTS_PORT``).
     ui_addresses : tuple of str
-        At which browsers reach the UI and the reports through a proxy (``LEADLINE_UI_ADDRESSES``).
+        Addresses at which browsers reach the UI and the reports through a proxy (``LEADLINE_UI_ADDRESSES``).
     published_in : Path or None
-        The folder of the file that readers open (``LEADLINE_PUBLISHED``); None for one in the home.
+        The folder of the file that readers open (``LEADLINE_PUBLISHED``); None for the one in the home.
     published_group : str or None
         The group that may read it (``LEADLINE_PUBLISHED_GROUP``); None for its owner alone.
     simulation_leads, simulation_months, simulation_seed : int
-        The simulated CRM (``LEADLINE_SIMULATION_LEADS``, ``_MONTHS``, ``_SEED``).
+        Size and seed of the simulated CRM (``LEADLINE_SIMULATION_LEADS``, ``_MONTHS``, ``_SEED``).
     """
 
     home: Path
@@ -140,12 +139,12 @@ class Settings:
 
     @property
     def shown_source(self) -> str:
-        """The source, fit to be shown: without a password."""
+        """The source without passwords, for messages."""
         return "the simulated CRM" if self.source is None else without_password(self.source)
 
     @property
     def warehouse_of_home(self) -> str:
-        """The warehouse as the home remembers it: what lies in it moves with it, and no password is written."""
+        """The warehouse as the home records it: relative to the home if it lies there, and without a password."""
         if self.warehouse == OWN_SERVER or self._is_on_own_server:
             return OWN_SERVER
         path = Path(self.warehouse.removeprefix("duckdb:"))
@@ -159,7 +158,7 @@ class Settings:
             return False
         sockets, running = [str(self.own_server)], self.own_server / "postmaster.pid"
         if running.is_file():
-            # its socket lies elsewhere where the path of the home is too long for one
+            # the socket lies in another folder if the path of the home is too long for one
             sockets += running.read_text(encoding="utf-8", errors="replace").splitlines()[4:5]
         return parsed(self.warehouse).get("host") in sockets
 
@@ -175,12 +174,12 @@ class Settings:
 
     @property
     def artifacts(self) -> Path:
-        """What is frozen, and reports."""
+        """Folder of training sets, versions, answers and reports."""
         return self.home / "artifacts"
 
     @property
     def compiled(self) -> Path:
-        """The SQL of the last build of the feature store, and its certificate."""
+        """Folder of the SQL of the last build of the feature store, and of its certificates."""
         return self.home / "compiled"
 
     @property
@@ -190,12 +189,12 @@ class Settings:
 
     @property
     def published(self) -> Path:
-        """The snapshot that readers open, of a warehouse that is a DuckDB file."""
+        """The snapshot that readers open, if the warehouse is a DuckDB file."""
         return (self.published_in or self.home / "published") / "leadline.duckdb"
 
     @property
     def publication_record(self) -> Path:
-        """What the home remembers of its last publication."""
+        """The file in which the home records its last publication."""
         return self.home / "publication.json"
 
 
@@ -212,15 +211,15 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     SettingError
         If a value cannot be used.
     """
-    given = os.environ if environment is None else environment
-    values = {name: value.strip() for name, value in given.items() if value.strip()}
-    source = source_of(values.get("LEADLINE_SOURCE"), given)
+    process_environment = os.environ if environment is None else environment
+    values = {name: value.strip() for name, value in process_environment.items() if value.strip()}
+    source = source_of(values.get("LEADLINE_SOURCE"), process_environment)
     home = (
         path_of("LEADLINE_HOME", values["LEADLINE_HOME"], "a folder")
         if "LEADLINE_HOME" in values
         else default_home(source, values.get("LEADLINE_WAREHOUSE"))
     )
-    warehouse = warehouse_of(values.get("LEADLINE_WAREHOUSE"), home, given)
+    warehouse = warehouse_of(values.get("LEADLINE_WAREHOUSE"), home, process_environment)
     if engine_of(warehouse).is_file:
         with of_setting("LEADLINE_HOME"):
             refuse_characters(str(home), NOT_IN_PATHS)
@@ -228,7 +227,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         home=home,
         warehouse=warehouse,
-        dagster_storage=storage_of(values.get("LEADLINE_DAGSTER_STORAGE"), warehouse, given),
+        dagster_storage=storage_of(values.get("LEADLINE_DAGSTER_STORAGE"), warehouse, process_environment),
         source=source,
         mapping=mapping_of(values.get("LEADLINE_MAPPING")),
         as_of=_moment("LEADLINE_AS_OF", values.get("LEADLINE_AS_OF")),
@@ -236,18 +235,18 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         accept_extraction=_hash(
             "LEADLINE_ACCEPT_EXTRACTION",
             values.get("LEADLINE_ACCEPT_EXTRACTION", ""),
-            of="what an extraction would lose, as its refusal names it",
+            subject="what an extraction would lose, as its refusal names it",
         ),
         new_grades=_switch("LEADLINE_NEW_GRADES", values.get("LEADLINE_NEW_GRADES", "0")),
         accept_proof=_hash(
             "LEADLINE_ACCEPT_PROOF",
             values.get("LEADLINE_ACCEPT_PROOF", ""),
-            of="a build's SQL, as the failure of its proof names it",
+            subject="a build's SQL, as the failure of its proof names it",
         ),
         accept_publication=_hash(
             "LEADLINE_ACCEPT_PUBLICATION",
             values.get("LEADLINE_ACCEPT_PUBLICATION", ""),
-            of="what a publication would lose, as its refusal names it",
+            subject="what a publication would lose, as its refusal names it",
         ),
         confirmed_features=_confirmed(values.get(CONFIRMED_FEATURES, "")),
         source_accepted_since=_moment("LEADLINE_SOURCE_ACCEPTED_SINCE", values.get("LEADLINE_SOURCE_ACCEPTED_SINCE")),
@@ -275,26 +274,26 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def _shown(value: str) -> str:
-    """Return a value fit to be shown: an address that was meant for another setting may hold a password."""
+    """Return a value for a message, without passwords: the address of another setting may be there by mistake."""
     return without_password(value) if "://" in value or "@" in value else value
 
 
-def _hash(variable: str, value: str, *, of: str) -> str:
+def _hash(variable: str, value: str, *, subject: str) -> str:
     if value and not re.fullmatch("[0-9a-f]{12,64}", value):
         raise SettingError(
-            f"{variable}: expected the beginning of the hash of {of}, 12 digits or more of 0 to 9 and a to f, "
+            f"{variable}: expected the beginning of the hash of {subject}, 12 digits or more of 0 to 9 and a to f, "
             f"found {_shown(value)!r}."
         )
     return value
 
 
 def session_options() -> str:
-    """Return what libpq sets for every session (``PGOPTIONS``), for a client that would leave it out."""
+    """Return the value of ``PGOPTIONS``, for a client that does not use it by itself."""
     return os.environ.get("PGOPTIONS", "")
 
 
 def language_and_paths() -> dict[str, str]:
-    """Return the environment of a program that shall know none of the settings, for they may hold passwords."""
+    """Return the environment for a program that must not see the settings, which may hold passwords."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -303,17 +302,17 @@ def language_and_paths() -> dict[str, str]:
 
 
 def shown(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """Return a text without the passwords that the environment holds."""
-    given = os.environ if environment is None else environment
+    """Return a text without the passwords in the environment."""
+    process_environment = os.environ if environment is None else environment
     for name in ("LEADLINE_SOURCE", "LEADLINE_WAREHOUSE", "LEADLINE_DAGSTER_STORAGE"):
-        if is_database(address := given.get(name, "").strip()):
+        if is_database(address := process_environment.get(name, "").strip()):
             with suppress(AddressError):
                 text = without_secrets(text, address)
-    return hidden(text, given.get("PGPASSWORD", ""))
+    return hidden(text, process_environment.get("PGPASSWORD", ""))
 
 
 def horizon_setting(model: str) -> str:
-    """Return the name by which the horizon of a model is set: that of the Makefile, where it has one."""
+    """Return the name of the setting of a model's horizon, the shorter one of the Makefile if it has one."""
     return "HORIZON" if model == "conversion" else _horizon_variable(model)
 
 
@@ -341,7 +340,7 @@ def _whole_number(name: str, value: str, *, least: int, most: int | None = None)
 
 
 def _confirmed(value: str) -> dict[str, tuple[str, ...]]:
-    """Return features by model; whether a model learns from them is known once it is trained."""
+    """Return the confirmed features by model; only the training checks that the model learns from them."""
     confirmed: dict[str, tuple[str, ...]] = {}
     for each in filter(None, (part.strip() for part in value.split(","))):
         model, _, feature = each.partition(".")
@@ -373,5 +372,5 @@ def _switch(name: str, value: str) -> bool:
 
 
 def prepare_process() -> None:
-    """Tell the libraries of this process, and of those that it starts, to keep quiet and to share the cores."""
+    """Switch off telemetry, and let OpenMP threads yield, in this process and those that it starts."""
     os.environ.update({**TELEMETRY_OFF, **IDLE_THREADS_YIELD})

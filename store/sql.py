@@ -1,4 +1,4 @@
-"""Texts as SQL writes them."""
+"""Literals of SQL."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ def literal(text: str | None) -> str:
 
 
 def literals(texts: Iterable[str]) -> str:
-    """Return text literals for a list in SQL, which is never empty."""
+    """Return text literals for a list in SQL; without texts, an empty literal, because SQL has no empty list."""
     return ", ".join(map(literal, texts)) or "''"

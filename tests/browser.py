@@ -1,4 +1,4 @@
-"""A real browser, for what only one can show: what a page may do, and what runs in it."""
+"""A real browser, for tests of scripts in pages and of their limits."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrom
 
 
 TEN_SECONDS = "--virtual-time-budget=10000"
-"""They pass at once where nothing is being fetched; a WebSocket does not count as that."""
+"""The page gets ten seconds of virtual time, which pass at once if nothing is being fetched (except by WebSockets)."""
 
 
 def browse(address: str, profile: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Open a page, and return it as it is when it is loaded, with what its console said."""
+    """Open a page; return it as it is after loading (``stdout``), with the messages of its console (``stderr``)."""
     return subprocess.run(
         [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
          "--enable-logging=stderr", "--dump-dom", *options, address],
@@ -54,9 +54,9 @@ class _Listener(http.server.SimpleHTTPRequestHandler):
 
 @contextmanager
 def foreign_site(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve a folder as another site on this machine would; yields its address, and the paths that it was asked for.
+    """Serve a folder as another site on this machine; yield its address, and a list of the requested paths.
 
-    A page that shows the image ``/hold`` is loaded when it has asked for ``/done``.
+    A page with the image ``/hold`` counts as loaded only after it has requested ``/done``.
     """
     asked: list[str] = []
     listener = type("_Site", (_Listener,), {"asked": asked, "done": threading.Event()})

@@ -19,60 +19,59 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.fixtures"]
 
-# the libraries that tests use in this process phone home as little as those of a run
+# the libraries that tests use in this process send no telemetry either
 prepare_process()
 
 LEADS = "600"
-"""Few enough to be quick, and enough that the candidates of both models are promoted."""
+"""Few enough for a quick run, and enough that candidates of both models are promoted."""
 HORIZON = {"LEADLINE_CONVERSION_HORIZON_DAYS": "30"}
-"""Over 90 days so few leads leave too little to learn from for a model that beats the trivial baseline beyond noise."""
+"""With 90 days, so few leads have too few labels for a model that beats the trivial baseline beyond noise."""
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return a worker more than the tests may use cores; pytest-xdist would count the cores of the machine.
+    """Return one worker more than the cores that the tests may use; pytest-xdist would count all cores.
 
-    Tests of whole runs wait for processes that start, for locks and for the disk: two workers used two thirds of two
-    cores.
+    Tests of whole runs wait for processes, locks and the disk: two workers used only two thirds of two cores.
     """
     return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what tests have counted: the properties called ``summary`` that they recorded."""
-    said = [
+    """Print the properties called ``summary`` that tests have recorded."""
+    lines = [
         value
         for report in terminalreporter.stats.get("passed", [])
         for name, value in report.user_properties
         if name == "summary"
     ]
-    for line in sorted(said):
+    for line in sorted(lines):
         terminalreporter.write_line(line)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the tests that take minutes first, so that none of them is left to run alone at the end."""
+    """Put the tests that take minutes first, so that none of them runs alone at the end."""
     workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     items[:] = slowest_first(items, workers)
 
 
 def slowest_first(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
-    """Return the tests in the order in which each worker, given its share in one piece, begins with slow ones.
+    """Return the tests in an order in which the share of each worker, one piece of the list, begins with slow tests.
 
-    The slowest of those that need the filled home comes first, then what does not need it: while one worker fills the
-    home, those that need it as well would only wait.
+    The slowest test that needs the filled home comes first, then slow tests that do not need it: while one worker
+    fills the home, other tests that need it would only wait.
     """
     seconds = {item: mark.args[0] for item in items if (mark := item.get_closest_marker("slow"))}
     by_time = sorted(seconds, key=lambda item: -seconds[item])
     waiting = [item for item in by_time if _needs_filled(item)]
     slow = [*waiting[:1], *(item for item in by_time if not _needs_filled(item)), *waiting[1:]]
-    ahead = [item for item in items if item not in seconds]
+    remaining = [item for item in items if item not in seconds]
     ordered: list[pytest.Item] = []
     for worker in range(workers):
-        # as pytest-xdist shares them out: a worker's share is what is left by the workers that are left
+        # as pytest-xdist divides them: the remaining tests by the remaining workers
         share = (len(items) - len(ordered)) // (workers - worker)
-        ahead = [*slow[worker::workers], *ahead]
-        ordered += ahead[:share]
-        del ahead[:share]
+        remaining = [*slow[worker::workers], *remaining]
+        ordered += remaining[:share]
+        del remaining[:share]
     return ordered
 
 
@@ -101,7 +100,7 @@ NEXT_DAY = "2026-07-15"
 
 @pytest.fixture(scope="session")
 def undisturbed(filled: Home, shared_folder: Path) -> Iterator[Home]:
-    """Return the filled home after a further run, which scores alone, at the next clock."""
+    """Return the filled home after a further run, which only scores, at the next clock."""
     home = once(
         shared_folder / "undisturbed",
         lambda path: filled.copy(path, LEADLINE_SOURCE=source_of(filled), LEADLINE_AS_OF=NEXT_DAY),
@@ -113,13 +112,13 @@ def undisturbed(filled: Home, shared_folder: Path) -> Iterator[Home]:
 
 @pytest.fixture
 def own(filled: Home, tmp_path: Path) -> Home:
-    """Return a copy of the filled home for this test alone, which still reads the CRM of the original."""
+    """Return a copy of the filled home for one test, which still reads the CRM of the original."""
     return filled.copy(tmp_path / "home", LEADLINE_SOURCE=source_of(filled))
 
 
 @pytest.fixture
 def empty(filled: Home, tmp_path: Path) -> Home:
-    """Return an empty home for this test alone, which reads the CRM of the filled one."""
+    """Return an empty home for one test, which reads the CRM of the filled one."""
     return Home(tmp_path / "home", {"LEADLINE_SOURCE": source_of(filled), **HORIZON})
 
 
@@ -129,7 +128,7 @@ def source_of(home: Home) -> str:
 
 
 def once(path: Path, prepare: Callable[[Path], Home], job: str = "whole_loop") -> Home:
-    """Fill a home by one run of a job, unless another process of this test run has done so; keep what the run said."""
+    """Fill a home by one run of a job, unless another process of this test run has done so; keep the run's output."""
     done = path.with_name(f"{path.name}.json")
     with only_one_process(path):
         if not done.exists():
@@ -143,7 +142,7 @@ def once(path: Path, prepare: Callable[[Path], Home], job: str = "whole_loop") -
 
 @contextmanager
 def only_one_process(path: Path) -> Iterator[None]:
-    """Let one process of this test run at a time make what lies at a path."""
+    """Let only one process of this test run at a time make the file or folder at a path."""
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""A small warehouse whose world changes on a given day, and the model that is trained before it does."""
+"""A small warehouse whose data change on a given day, and a model that is trained before that day."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ DECLARED = replace(DECLARATIONS["conversion"].with_horizon(HORIZON), estimator=t
 
 
 def world(**changes: int) -> pd.DataFrame:
-    """Return 60 observations a day of a lead that is new every two days; each change begins on a day.
+    """Return 60 observations a day, of leads that are new every two days; each change begins on a given day.
 
-    Values rise by ``values``, the channel ``ads`` takes over by ``channels``, what converts turns round by ``concept``.
+    ``values`` makes values rise, ``channels`` makes the channel ``ads`` frequent, and ``concept`` reverses the effect
+    of calls on conversion.
     """
     rng = np.random.default_rng(5)
     day = np.repeat(np.arange(LAST_DAY), 60)
@@ -76,7 +77,7 @@ def fill(connection: DuckDBPyConnection, rows: pd.DataFrame) -> None:
 
 
 def trained(folder: Path) -> Candidate:
-    """Train on what had matured by the day of the training."""
+    """Train on the observations whose labels had matured by the day of the training."""
     rows = world()
     known = rows[rows["as_of"] <= START + pd.Timedelta(days=TRAINED_DAY - HORIZON)]
     return train(DECLARED, freeze(known, DECLARED, folder / "sets", pd.Timestamp(TRAINED_AT)), folder / "models")

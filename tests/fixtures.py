@@ -1,4 +1,4 @@
-"""What tests of assets start from: empty warehouses, stores, and a champion of the small world."""
+"""Fixtures for tests of assets: empty warehouses, built stores, and a champion of the data in `tests.drifting`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def champion(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
-    """Return a model trained before the small world changes; do not change its files."""
+    """Return a model that was trained before the data change; do not change its files."""
     return trained(tmp_path_factory.mktemp("champion"))
 
 
 @pytest.fixture
 def connection() -> Iterator[DuckDBPyConnection]:
-    """Return a warehouse with the tables of schema ``ml``, still empty."""
+    """Return a warehouse with empty tables of schema ``ml``."""
     with Warehouse(address="duckdb::memory:").connect() as opened:
         ensure(opened)
         yield opened
@@ -39,7 +39,7 @@ def connection() -> Iterator[DuckDBPyConnection]:
 
 @pytest.fixture(scope="session")
 def dbt_scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder for what dbt writes beside the tables; shared, so that the project is parsed once."""
+    """Return the folder for dbt's files; it is shared, so that the project is parsed once."""
     return tmp_path_factory.mktemp("dbt")
 
 

@@ -1,4 +1,4 @@
-"""A home as its users see it: the commands that fill it, and looks at what they left."""
+"""A home as its users see it: commands that fill it, and queries of its files."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ PATIENCE = 1200
 """Seconds after which a command counts as hanging; no result depends on it."""
 
 MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-"""What has the coverage of a command measured, where that of the tests is."""
+"""Variables that make a command measure its coverage, if the tests measure theirs."""
 
 ONE_THREAD = {"LOKY_MAX_CPU_COUNT": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""The tests already use every core, and threads that wait for each other on busy cores only burn them."""
+"""The tests already use every core: threads that wait for each other on busy cores would only waste time."""
 
 Rows = list[tuple[Any, ...]]
 
@@ -75,16 +75,16 @@ class Home:
         return self.path / "artifacts/reports/dbt_docs/index.html"
 
     def environment(self, **settings: str) -> dict[str, str]:
-        """Return the environment of a command: that of the tests, without the project's settings, and these.
+        """Return the environment of a command: that of the tests, without the project's settings, plus these settings.
 
-        Coverage is not measured, unless these say so (`MEASURED`): it costs a whole run a third of its time.
+        Coverage is measured only with the settings `MEASURED`: it costs a whole run a third of its time.
         """
         left_out = ("LEADLINE_", "DAGSTER_", "DBT_", "COVERAGE_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-        # where it is a copy, its modules come before those that are installed
-        found_in = {} if self.repository == REPOSITORY else {"PYTHONPATH": str(self.repository)}
+        # the modules of a copy come before the installed ones
+        python_path = {} if self.repository == REPOSITORY else {"PYTHONPATH": str(self.repository)}
         return {
-            **inherited, **ONE_THREAD, **found_in, "LEADLINE_HOME": str(self.path), **self.settings, **settings
+            **inherited, **ONE_THREAD, **python_path, "LEADLINE_HOME": str(self.path), **self.settings, **settings
         }  # fmt: skip
 
     def run(self, job: str = "whole_loop", **settings: str) -> Finished:
@@ -94,7 +94,7 @@ class Home:
 
     @contextmanager
     def started(self, job: str = "whole_loop", **settings: str) -> Iterator[Running]:
-        """Start a job in a process group of its own, which is gone at the end of the context."""
+        """Start a job in a process group of its own, which is killed at the end of the context."""
         process = subprocess.Popen(
             [sys.executable, "-m", "orchestration", "run", "--job", job],
             cwd=self.repository, env=self.environment(**settings), text=True, start_new_session=True,
@@ -127,7 +127,7 @@ class Home:
 
 
 class Running:
-    """A command that runs, whose output is read as it comes."""
+    """A running command, whose output is read as it comes."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -151,7 +151,7 @@ class Running:
             self._news.notify_all()
 
     def text(self, name: str) -> str:
-        """Return what was written so far to ``out`` or ``err``."""
+        """Return the text written so far to ``out`` or ``err``."""
         with self._news:
             return "".join(self._lines[name])
 
@@ -161,7 +161,7 @@ class Running:
         Raises
         ------
         AssertionError
-            If the process ends, or the patience does, before that.
+            If the process ends before that, or the time is over.
         """
         with self._news:
             appeared = self._news.wait_for(
@@ -203,7 +203,7 @@ class Running:
 
 
 def open_to_others(home: Path) -> list[str]:
-    """Return the files and folders of a home that others than their owner can read or enter, with their modes."""
+    """Return the files and folders of a home that users other than the owner can read or enter, with their modes."""
     found = {path: path.lstat().st_mode for path in (home, *home.rglob("*"))}
     return [
         f"{stat.S_IMODE(mode):04o} {path}"
@@ -232,7 +232,7 @@ def filled_in(docs: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a DuckDB file as any number of processes can at once, to read, with times in UTC."""
+    """Open a DuckDB file for reading, as any number of processes can at once, with times in UTC."""
     with duckdb.connect(str(path), read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
         yield connection
@@ -240,11 +240,11 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextmanager
 def never_written(*paths: Path) -> Iterator[None]:
-    """Have whoever opens one of these DuckDB files to write, in any process, fail at once.
+    """Make every attempt to open one of these DuckDB files for writing fail at once, in any process.
 
-    DuckDB locks the part of a file that it opens, to read or to write. This holds a lock to read as well, with which
-    other readers agree. It is one of the open file (Linux knows these) and not of the process, so it holds in this
-    process too, and is not lost where the process closes the file another time.
+    DuckDB locks a file for reading or for writing. This context holds a lock for reading, which other readers do not
+    mind. It is a lock of the open file (a feature of Linux) and not of the process: it also works within this process,
+    and stays if the process opens and closes the file again.
     """
     with ExitStack() as files:
         for path in paths:

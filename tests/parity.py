@@ -1,4 +1,4 @@
-"""Tables of a PostgreSQL database compared with those of a DuckDB file, value by value, in DuckDB."""
+"""Compare tables of a PostgreSQL database with those of a DuckDB file, value by value, in DuckDB."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 RELATIVE_TOLERANCE = 1e-12
-"""Of doubles; everything else is equal."""
+"""The tolerance for doubles; all other values must be equal."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Table:
     Attributes
     ----------
     name : str
-        With its schema.
+        Schema and name on DuckDB.
     key : sequence of str
-        The columns by which a row of one side is found on the other.
+        The columns by which rows of both sides are paired.
     columns : sequence of str
-        Those that are compared.
+        The compared columns.
     on_postgres : str or None
-        The name there, where it is another.
+        Schema and name on PostgreSQL, if they differ.
     tolerances : mapping of str to float
-        Relative tolerances of doubles, where they are not that of all others.
+        Relative tolerances of doubles that differ from `RELATIVE_TOLERANCE`.
     """
 
     name: str
@@ -44,17 +44,17 @@ class Table:
 
 
 def assert_same_rows(store: duckdb.DuckDBPyConnection, address: str, tables: Iterable[Table]) -> int:
-    """Fail where a table is empty, or differs in its types, its rows or a value; return the number of cells compared.
+    """Fail if a table is empty, or differs in its types, its rows or a value; return the number of compared cells.
 
-    The rows of PostgreSQL come in bulk, and what compares them is one query per table.
+    Rows are copied from PostgreSQL in bulk, and one query per table compares them.
 
     Parameters
     ----------
     store : DuckDBPyConnection
-        To the DuckDB file, in UTC. How it is opened is for the caller to know: to read where other tests share it, and
-        as dbt does in a process that dbt has run in, for it keeps the file open.
+        To the DuckDB file, in UTC. The caller opens it: for reading if other tests share the file; like dbt in a
+        process in which dbt has run, because dbt keeps the file open.
     address : str
-        Of the PostgreSQL database.
+        Address of the PostgreSQL database.
     tables : iterable of Table
     """
     cells = 0
@@ -93,7 +93,7 @@ def _compared(connection: duckdb.DuckDBPyConnection, table: Table, expected: str
         + f" {joined}",
     )
     assert rows > 0, f"{table.name} is empty on DuckDB"
-    # a row without a partner, and a key that comes twice, each make another number of pairs
+    # a row without a partner and a repeated key both change the number of pairs
     assert (rows_found, pairs) == (rows, rows), (
         f"{table.name}: expected {rows} rows, one per {table.key}, as on DuckDB; found {rows_found} on PostgreSQL, and "
         f"{pairs} pairs. Only on PostgreSQL, or only on DuckDB: {_unpaired(connection, table, joined)}"
@@ -104,8 +104,8 @@ def _compared(connection: duckdb.DuckDBPyConnection, table: Table, expected: str
         if count
     }
     assert not examples, (
-        f"{table.name}: of {rows} rows differ in these columns so many, the first with their key, the value of "
-        f"PostgreSQL and that of DuckDB: {examples}"
+        f"{table.name}: these columns differ in so many of {rows} rows; the first rows, with key, the value on "
+        f"PostgreSQL and that on DuckDB: {examples}"
     )
     return int(rows * len(table.columns))
 

@@ -34,9 +34,9 @@ def serving(home: Path) -> Iterator[Server]:
 
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
-    """Start a server with its files in a folder, unless one is given; yields its ``postgresql://`` address."""
-    if given := os.environ.get(GIVEN):
-        yield given
+    """Start a server with its files in a folder, unless the environment names one; yield its address."""
+    if address := os.environ.get(GIVEN):
+        yield address
         return
     with serving(folder) as started:
         yield started.address("postgres")
@@ -44,7 +44,7 @@ def server(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def database(address: str, *, copy_of: str | None = None, options: str = "") -> Iterator[str]:
-    """Create a database on a server, empty or with what another has, and drop it at the end; yields its address."""
+    """Create a database on a server, empty or as a copy, and drop it at the end; yield its address."""
     name = f"test_{uuid4().hex[:12]}"
     _run(address, f"create database {name}" + (f" template {copy_of}" if copy_of else "") + options)
     try:

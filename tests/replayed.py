@@ -1,4 +1,4 @@
-"""A store built by dbt from a random CRM on either engine; `benchmarks.planting` plants leaks into copies of it."""
+"""A feature store that dbt builds from a random CRM, on either engine; `benchmarks.planting` puts leaks into copies."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ VARIABLES = {
 
 
 def built(kind: DuckDB | Postgres, scratch: Path, *, leads: int = LEADS, **variables: object) -> Store:
-    """Fill a warehouse with a random CRM, and let dbt build features and labels."""
-    given = {**VARIABLES, **variables}
+    """Fill a warehouse with a random CRM, and let dbt build features and labels in it."""
+    config = {**VARIABLES, **variables}
     kind.load(random_crm(seed=7, leads=leads))
-    kind.dbt("run", scratch, given, "--select", "+lead_features +conversion +deal_value +next_action +lead_values")
+    kind.dbt("run", scratch, config, "--select", "+lead_features +conversion +deal_value +next_action +lead_values")
     address = f"duckdb:{kind.path}" if isinstance(kind, DuckDB) else kind.address
-    return Store(Warehouse(address=address), of_run(scratch / kind.target, given))
+    return Store(Warehouse(address=address), of_run(scratch / kind.target, config))

@@ -1,4 +1,4 @@
-"""A small simulated CRM, and observations of it whose labels are read from its own records."""
+"""A small simulated CRM, and observations of its leads with labels read from its records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def simulated(folder: Path) -> Path:
 
 
 def observations(export: Path) -> pd.DataFrame:
-    """Return each lead two days and nine days after it came, with what followed."""
+    """Return each lead two days and nine days after its creation, with its outcomes after that."""
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         return connection.execute(f"""

@@ -1,4 +1,4 @@
-"""The asset that publishes, of the project's own manifest."""
+"""The asset that publishes the marts, made from the project's manifest."""
 
 from __future__ import annotations
 

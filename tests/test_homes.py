@@ -1,4 +1,4 @@
-"""Homes that tests share can be read by all at once, and written by nobody."""
+"""Tests of shared homes: all tests can read them at once, and none can write them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="locks of an ope
 
 
 def opened_elsewhere(path: Path, how: str) -> str:
-    """Open a file in another process; return the last line that it says, empty where it succeeds."""
+    """Open a file in another process; return the last line of its error, or an empty text if it succeeds."""
     other = subprocess.run(
         [sys.executable, "-c", OPEN, path, how], text=True, capture_output=True, timeout=PATIENCE, check=False
     )
@@ -46,7 +46,7 @@ def test_a_file_that_is_never_written_can_be_read_and_copied_by_all(tmp_path: Pa
         connection.execute("create table facts as select 1 as fact")
     with never_written(path), never_written(path):
         assert_is_only_read(path)
-        # a process that closes a file loses the locks that are its own
+        # a process that closes a file loses its own locks, but not those of an open file
         shutil.copy(path, copy)
         assert_is_only_read(path)
         with duckdb.connect(str(copy)) as connection:

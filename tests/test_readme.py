@@ -1,6 +1,6 @@
-"""What the README tells a newcomer to type, typed: its Python, its SQL and its launchpad configuration.
+"""Tests that run the examples of the README: its Python, its SQL and its launchpad configuration.
 
-Its command for days of history is tried where they are, in ``tests/orchestration/test_backfill.py``.
+``tests/orchestration/test_backfill.py`` runs its command for days of history.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def folder(own: Home, tmp_path: Path) -> Path:
-    """Return a working folder with the README's question, whose home is `.leadline`, as in the repository."""
-    beside = tmp_path / "working"
-    beside.mkdir()
-    (beside / ".leadline").symlink_to(own.path)
-    (beside / "question.csv").write_text(QUESTION)
-    return beside
+    """Return a working folder with the README's question and a home `.leadline`, as in the repository."""
+    working = tmp_path / "working"
+    working.mkdir()
+    (working / ".leadline").symlink_to(own.path)
+    (working / "question.csv").write_text(QUESTION)
+    return working
 
 
 def test_its_python_runs(folder: Path, own: Home) -> None:
     examples = blocks("python")
     assert ["lead_scores" in each for each in examples] == [True, False]
     assert "features_at" in examples[1]
-    said = []
+    outputs = []
     for example in examples:
         done = subprocess.run(
             [sys.executable, "-c", example], cwd=folder, env=own.environment(PYTHONPATH=str(REPOSITORY)),
             capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
-        said.append(done.stdout)
+        outputs.append(done.stdout)
     asked = [row["lead_id"] for row in csv.DictReader(io.StringIO(QUESTION))]
-    header, *rows = said[1].splitlines()
+    header, *rows = outputs[1].splitlines()
     assert header.split()[:3] == ["lead_id", "as_of", "entity_state"]
-    assert re.search("open|closed", said[1])
+    assert re.search("open|closed", outputs[1])
     # as many rows as the question, in its order
     assert [row.split()[1] for row in rows] == asked
     (shown,) = (each for each in blocks("") if "entity_state" in each)

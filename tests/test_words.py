@@ -1,4 +1,4 @@
-"""Words that belong to one entity stand where that entity is declared, and nowhere else."""
+"""The words of one entity, such as lead, may only stand where that entity is declared."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ ROOT = Path(__file__).parents[1]
 LEAD = re.compile(r"\bleads?\b|\blead_\w+", re.IGNORECASE)
 
 OWN_PLACES = ("models/declared/", "store/source/")
-"""Where a lead is known: its declarations, and the contract of the source."""
+"""Folders that may name leads: their declarations, and the source."""
 
 SQL_FUNCTION = {
     ("store/measuring/distributions.py", "lead(value)"),
     ("store/features/sql_review.py", "last_value lead least"),
 }
-"""Where ``lead`` is the window function of SQL."""
+"""Lines in which ``lead`` is the window function of SQL."""
 
 
 def test_only_declarations_and_the_source_know_leads() -> None:

@@ -1,4 +1,4 @@
-"""A third engine, as small as one can be: a folder with a DuckDB file, and marts that readers find as Parquet files."""
+"""A minimal third engine: a folder with a DuckDB file, whose readers get the marts as Parquet files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SchemasBeside(Place):
 
 
 class FolderScratch(MemoryScratch):
-    """Places within the file, worlds without it."""
+    """Scratch space with places in the file, and worlds in memory."""
 
     max_facts = 800
     places = SchemasBeside

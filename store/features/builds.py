@@ -1,9 +1,9 @@
-"""How the feature store is built: as a whole, or as an increment on the last build. A pure decision, and its evidence.
+"""Decide whether the feature store is built whole or as an increment on the last build, and gather the evidence.
 
-An increment computes the observations since the last build and, of the entities that the extractions since then have
-touched, those after the first change, however late that comes. It gives the rows of a whole build.
+An increment computes the observations since the last build. For an entity that an extraction since then has changed,
+it also computes every observation after the first change. It gives the same rows as a whole build.
 
-Evidence as well is where the outcomes of a source begin.
+The evidence includes the moment from which the source has outcomes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from store.warehouse.warehouse import FEATURE_CLOCK, Extraction, StaleFeaturesEr
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What the feature store was built from.
+    """The clock, extraction and code of a build of the feature store.
 
     Attributes
     ----------
@@ -47,19 +47,19 @@ class Built:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildEvidence:
-    """What is known before a build.
+    """The evidence for the plan of a build.
 
     Attributes
     ----------
     last : Built or None
-        The last build; None where there is none.
+        The last build, if there is one.
     now : Built
-        What is to be built.
+        The build that is planned.
     missing : tuple of str
-        What an increment rests on and is not there: tables to which it would add, the SQL of the last whole build.
+        What an increment needs and does not find: tables to which it would add, the SQL of the last whole build.
     outcomes : mapping of str to OutcomesBegin
-        From when on observations can be labelled, by label: a setting of the build that the data decide, so that the
-        build is whole where it has moved.
+        The moment from which observations can be labelled, by label. The data decide it; where it has moved, the
+        build is whole.
     """
 
     last: Built | None
@@ -104,7 +104,7 @@ def plan_build(evidence: BuildEvidence) -> BuildPlan:
 
 
 def gather_build_evidence(warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql) -> BuildEvidence:
-    """Gather what a build is decided on."""
+    """Gather the evidence for the plan of a build."""
     extraction = warehouse.extraction()
     with warehouse.connect() as connection:
         outcomes = {
@@ -130,14 +130,14 @@ def gather_build_evidence(warehouse: Warehouse, horizons: Horizons, compiled: Co
         missing = [
             f"{schema}.{name}" for schema, name in sorted(added_to) if not table_exists(connection, schema, name)
         ]
-    # an increment is proved by the SQL of the whole build that it rests on
+    # the proof of an increment runs the SQL of the whole build before it
     if last is not None and not compiled.has(last.as_of):
         missing.append(str(compiled.path))
     return BuildEvidence(last=last, now=now, missing=tuple(missing), outcomes=outcomes)
 
 
 def require_present_code(warehouse: Warehouse, horizons: Horizons, compiled: CompiledSql) -> None:
-    """Refuse features and labels that other SQL or other settings have built than those that are there now.
+    """Refuse features and labels that were built from other SQL or settings than the present ones.
 
     Raises
     ------
@@ -147,14 +147,14 @@ def require_present_code(warehouse: Warehouse, horizons: Horizons, compiled: Com
     evidence = gather_build_evidence(warehouse, horizons, compiled)
     if evidence.last is None or evidence.last.code != evidence.now.code:
         raise StaleFeaturesError(
-            f"{warehouse.shown}: expected features and labels of the SQL and the settings that are there now, found "
-            "those of others: the SQL, a declared horizon or a setting has changed since they were built. Run "
-            "`make run` or the job score_leads, which build them anew."
+            f"{warehouse.shown}: expected features and labels built from the present SQL and settings, found older "
+            "ones: the SQL, a declared horizon or a setting has changed since they were built. Run "
+            "`make run` or the job score_leads, which build them again."
         )
 
 
 def forget_build(warehouse: Warehouse) -> None:
-    """Forget what the store was built from, so that the next build is whole unless this one comes to its end."""
+    """Forget what the store was built from: if this build does not finish, the next one is whole."""
     with warehouse.connect() as connection:
         if table_exists(connection, *FEATURE_CLOCK):
             connection.execute(f"delete from {'.'.join(FEATURE_CLOCK)}")
@@ -165,7 +165,7 @@ def build_code(settings: dict[str, Any]) -> str:
     views = {declaration.feature_view.name for declaration in DECLARATIONS.values()}
     labels = {declaration.label for declaration in DECLARATIONS.values()}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    # the defaults of the variables stand there
+    # this file holds the defaults of the variables
     digest.update((DBT_PROJECT / "dbt_project.yml").read_bytes())
     for name in sorted(views | labels):
         digest.update(feature_code(name).encode())
@@ -173,7 +173,7 @@ def build_code(settings: dict[str, Any]) -> str:
 
 
 def _last(connection: Connection) -> Built | None:
-    # a warehouse of an earlier version has a clock alone
+    # a warehouse of an earlier release has only the clock
     if not {"as_of", "load_number", "build_code"} <= set(columns_of(connection, *FEATURE_CLOCK)):
         return None
     row = connection.execute("select as_of, load_number, build_code from features.feature_clock").fetchone()
@@ -181,13 +181,13 @@ def _last(connection: Connection) -> Built | None:
 
 
 def measure_outcomes(connection: Connection, entity: Entity, extraction: Extraction) -> OutcomesBegin:
-    """Decide from when on the source of an extraction tells how entities end, by what was known at its clock."""
+    """Decide from when on a source has outcomes of an entity, by the facts known at the clock of the extraction."""
     ends = connection.execute(extraction.with_closing(entity.outcomes), [extraction.as_of]).df()
     return outcomes_begin(weeks_of(ends.astype("float64"), extraction.as_of), entity)
 
 
 def variables_of(outcomes: Mapping[str, OutcomesBegin]) -> dict[str, Any]:
-    """Return the variables of the dbt project that say from when on labels exist."""
+    """Return the variables of the dbt project that hold the moment from which labels exist."""
     days = {label: each.since for label, each in outcomes.items()}
     return {
         f"{label}_since_us": None if day is None else microseconds(datetime(day.year, day.month, day.day, tzinfo=UTC))
@@ -196,7 +196,7 @@ def variables_of(outcomes: Mapping[str, OutcomesBegin]) -> dict[str, Any]:
 
 
 def labelled_since(compiled: CompiledSql, as_of: datetime, label: str) -> datetime | None:
-    """Return the moment before which a build has no labels, because the source has no outcomes; None where it has.
+    """Return the moment before which a build has no labels because the source has no outcomes; None if it always has.
 
     Parameters
     ----------

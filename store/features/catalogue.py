@@ -36,16 +36,16 @@ def described(
     measured: Mapping[tuple[str, str], list[Any]],
     importance: Mapping[str, Mapping[str, float]],
 ) -> list[tuple[Any, ...]]:
-    """Return the rows of a view, in the order of its columns.
+    """Return the catalogue rows of a feature view, in the order of its columns.
 
     Parameters
     ----------
     view : FeatureView
     columns : mapping of str to mapping
-        Of the dbt model, as its manifest has them.
+        Columns of the dbt model, as the manifest has them.
     measured : mapping of (str, str) to list
         By view and feature: share of nulls, constant, closest feature, correlation, redundant. A feature that was not
-        measured has nulls there.
+        measured gets nulls.
     importance : mapping of str to mapping of str to float
         By model and feature: the rise of the loss of the held-out rows when the feature is shuffled among them.
     """
@@ -63,7 +63,7 @@ def described(
 
 
 def replace(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-    """Write the rows in place of all that are there, in one transaction."""
+    """Replace all rows of the catalogue, in one transaction."""
     connection.begin()
     connection.execute("drop table if exists features.catalogue")
     connection.execute(
@@ -75,7 +75,7 @@ def replace(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
 
 
 def importance_of(connection: Connection, artifacts: ArtifactStore, model: str) -> dict[str, float]:
-    """Return how much the loss of the champion of a model rises by feature, where it is shuffled."""
+    """Return by feature how much the loss of a model's champion rises when the feature is shuffled; {} if none."""
     if (champion := load_champion(connection, artifacts, model)) is None:
         return {}
     return {each.feature: each.rise for each in evaluate(champion).validation.importance}

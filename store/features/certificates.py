@@ -1,6 +1,6 @@
-"""What a proof of point-in-time correctness has shown, as evidence, and how a home keeps it beside the SQL it is of.
+"""Certificates: the result of a proof of point-in-time correctness, kept in the home beside the SQL that it is about.
 
-`assets.features.proof` makes the verdict of the evidence.
+`assets.features.proof` decides from this evidence.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from store.features import compiled
 from store.features.compiled import Build, NotCompiledError
 
 ROW = "(row)"
-"""Stands for a column where a row is missing, or where there is one too many."""
+"""Takes the place of a column where a whole row is missing or superfluous."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A value that is another in a replay: in one row, and in how many."""
+    """A column whose values differ in a replay: the number of rows, and one of them as an example."""
 
     variant: str
     moment: datetime
@@ -35,12 +35,12 @@ class Difference:
 
     @property
     def sentence(self) -> str:
-        """What was found, in words."""
+        """The difference, in words."""
         # the replays ask for entities at moments at which the store has no row
-        where = "in the store" if self.variant == "store" else "with the facts as they are"
+        place = "in the store" if self.variant == "store" else "with the facts as they are"
         return (
             f"{self.table}.{self.column}: {self.rows:,} rows differ ({self.variant} at {self.moment.isoformat()}); "
-            f"{self.key} as of {self.as_of.isoformat()} is {self.stored} {where}, {self.replayed} in the replay"
+            f"{self.key} as of {self.as_of.isoformat()} is {self.stored} {place}, {self.replayed} in the replay"
             + (
                 ". A label has a row from when it has matured, and not before"
                 if self.table.startswith("labels.") and self.column == ROW
@@ -51,9 +51,9 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A table of the store beside a replay: rows that were compared, first differences by column, columns that moved.
+    """A table of the store compared with a replay: the rows, and the first difference of each column.
 
-    `moved` has the columns that may be others in this replay, and were.
+    `moved` lists the columns that were allowed to change in this replay, and did.
     """
 
     variant: str
@@ -67,18 +67,18 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What a proof has shown.
+    """The result of a proof.
 
     Attributes
     ----------
     as_of : datetime
         The clock of the build.
     sql_sha256 : str
-        The hash of its SQL, as `store.features.compiled.Build` says it.
+        The hash of the build's SQL, as `store.features.compiled.Build` computes it.
     proved_at : datetime
     seconds : float
     features : tuple of str
-        Those of the view.
+        All features of the view.
     entities : int
         Entities whose observations were replayed.
     entities_share : float
@@ -107,7 +107,7 @@ class Certificate:
 
     @property
     def rows_by_variant(self) -> dict[str, int]:
-        """Rows compared of features and labels, by what was changed."""
+        """Rows of features and labels compared, by variant of the replay."""
         variants = dict.fromkeys(each.variant for each in self.comparisons)
         return {name: sum(each.rows for each in self.comparisons if each.variant == name) for name in variants}
 
@@ -118,13 +118,13 @@ class Certificate:
 
     @property
     def not_exercised(self) -> list[str]:
-        """Features that no replay has moved: nothing that was changed reaches them, and nothing is shown of them."""
+        """Features that no replay has moved: no change reaches them, so the proof shows nothing about them."""
         moved = {name for each in self.comparisons for name in each.moved}
         return [name for name in self.features if name not in moved]
 
     @property
     def passed(self) -> bool:
-        """Whether nothing does."""
+        """Whether nothing differs."""
         return not self.differences
 
     @property
@@ -133,7 +133,7 @@ class Certificate:
         return sorted({f"{each.table}.{each.column}" for each in self.differences})
 
     def to_json(self, *, accepted: bool) -> str:
-        """Return the certificate as it is kept beside a training; `accepted` says that a person lets a failure pass."""
+        """Return the certificate as JSON; `accepted` says that a person lets the build go on after a failed proof."""
         return json.dumps(
             {
                 "passed": self.passed,
@@ -158,7 +158,7 @@ class Certificate:
 
 
 def failed(build: Build, error: str, proved_at: datetime, *, accepted: bool) -> str:
-    """Return, as JSON, what stands for the certificate of a build whose proof could not run."""
+    """Return a certificate, as JSON, of a build whose proof could not run."""
     return json.dumps(
         {
             "passed": False,
@@ -172,83 +172,83 @@ def failed(build: Build, error: str, proved_at: datetime, *, accepted: bool) -> 
 
 
 def sentences(differences: Sequence[Difference], most: int) -> list[str]:
-    """Return in words what differs: of each column the first difference, and how many more there are."""
+    """Return the first difference of each column in words, at most `most` of them, and how many columns more differ."""
     first = {(each.table, each.column): each for each in reversed(differences)}
-    shown = [first[key].sentence for key in sorted(first)[:most]]
-    return [*shown, f"{len(first) - most} more"] if len(first) > most else shown
+    listed = [first[key].sentence for key in sorted(first)[:most]]
+    return [*listed, f"{len(first) - most} more"] if len(first) > most else listed
 
 
 def acceptance(certificate: str | None) -> str:
-    """Return, in words, that a person has let a build go on whose proof failed; empty where it is not so."""
-    said = {} if certificate is None else json.loads(certificate)
-    if not said.get("accepted"):
+    """Return a sentence if a person has let a build go on although its proof failed, else an empty text."""
+    content = {} if certificate is None else json.loads(certificate)
+    if not content.get("accepted"):
         return ""
-    found = said.get("error") or f"{', '.join(said['differing_columns'])} held what was not known at the time."
+    found = content.get("error") or f"{', '.join(content['differing_columns'])} held what was not known at the time."
     return f"A person accepted the features of this version although their proof had failed: {found}"
 
 
 def how_to_accept(sql_sha256: str, as_of: str) -> str:
-    """Return how a person lets a build go on whose proof has failed: that of a hash, and of a clock in ISO 8601."""
+    """Return how a person lets the build of a hash and a clock (ISO 8601) go on although its proof has failed."""
     return (
-        "Whoever knows better may let this one build go on, by the same command with "
-        f"`LEADLINE_ACCEPT_PROOF={sql_sha256[:12]} LEADLINE_AS_OF={as_of}`; what is then scored says so."
+        "If the failure is known to be harmless, let this one build go on by the same command with "
+        f"`LEADLINE_ACCEPT_PROOF={sql_sha256[:12]} LEADLINE_AS_OF={as_of}`; its scores then say so."
     )
 
 
-def verdict(said: Mapping[str, Any] | None) -> str | None:
-    """Return why what depends on a feature view may not go on, from its certificate; None where it may."""
-    if said is None:
+def verdict(certificate: Mapping[str, Any] | None) -> str | None:
+    """Return why steps that depend on a feature view may not go on, from its certificate; None where they may."""
+    if certificate is None:
         return (
             "expected a proof that its features hold nothing of what came later, found none of the last build. Run "
             "the job score_leads, or the check point_in_time of the feature view."
         )
-    if said["passed"] or said["accepted"]:
+    if certificate["passed"] or certificate["accepted"]:
         return None
-    found = said.get("error") or f"other values in {', '.join(said['differing_columns'])}"
+    found = certificate.get("error") or f"other values in {', '.join(certificate['differing_columns'])}"
     return (
         f"expected features that hold nothing of what came later, found that their proof failed: {found}. Correct the "
-        f"dbt models and build them again. {how_to_accept(said['sql_sha256'], said['as_of'])}"
+        f"dbt models and build them again. {how_to_accept(certificate['sql_sha256'], certificate['as_of'])}"
     )
 
 
 class UnprovedError(RuntimeError):
-    """What depends on a feature view may not go on: its proof is not there, or has failed."""
+    """A step that depends on a feature view may not go on, because the proof of the view is missing or has failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledSql:
-    """Folder of the SQL that dbt compiled for the last build of the feature store, and of what was proved of it."""
+    """Folder of the SQL that dbt compiled for the last build of the feature store, and of its certificates."""
 
     root: str
 
     @property
     def path(self) -> Path:
-        """The SQL."""
+        """The file of the SQL."""
         return Path(self.root) / "feature_store.json"
 
     def keep(self, target: Path, variables: Mapping[str, Any]) -> None:
-        """Keep what a whole build ran, from the folder that dbt wrote."""
+        """Keep the SQL that a whole build ran, from the folder that dbt wrote."""
         earlier = self._last()
         self._forget_certificates()
         compiled.write(self.path, compiled.of_run(target, variables, earlier))
 
     def has(self, as_of: datetime) -> bool:
-        """Say whether the SQL of a build at a clock is there, and whole."""
+        """Say whether the kept SQL can be read and has this clock."""
         build = self._last()
         return build is not None and build.as_of == as_of
 
     def advance(self, as_of: datetime) -> None:
-        """Set the clock in the SQL to that of an increment, which gives what this SQL would give at that clock."""
+        """Set the clock in the SQL to that of an increment, whose rows are those of this SQL at that clock."""
         self._forget_certificates()
         compiled.write(self.path, compiled.read(self.path).at(as_of))
 
     def build(self, as_of: datetime) -> Build:
-        """Return the last build, as a whole one: an increment has no SQL of its own here.
+        """Return the last build at a clock. After an increment this is the SQL of the whole build before it.
 
         Raises
         ------
         NotCompiledError
-            If there is none, or one of another clock.
+            If no build is kept, or the last one has another clock.
         """
         build = compiled.read(self.path)
         if build.as_of != as_of:
@@ -260,27 +260,27 @@ class CompiledSql:
         return build
 
     def certify(self, view: str, certificate: str) -> None:
-        """Keep the certificate of a feature view, as JSON, in place of an earlier one."""
+        """Keep the certificate of a feature view, as JSON, and replace an earlier one."""
         replace_file(self._certificate(view), certificate)
 
     def certificate(self, view: str, as_of: datetime) -> str | None:
-        """Return the certificate of a feature view, if the build of a clock has one that can be read."""
+        """Return the certificate of a feature view as JSON, if the last build has this clock and a readable one."""
         if (build := self._last()) is None:
             return None
         try:
-            said = read_object(self._certificate(view))
-            proved = (datetime.fromisoformat(said["as_of"]), said["sql_sha256"])
+            content = read_object(self._certificate(view))
+            proved = (datetime.fromisoformat(content["as_of"]), content["sql_sha256"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        return json.dumps(said) if proved == (as_of, build.sha256) == (build.as_of, said["sql_sha256"]) else None
+        return json.dumps(content) if proved == (as_of, build.sha256) == (build.as_of, content["sql_sha256"]) else None
 
     def require_proof(self, view: str, as_of: datetime) -> None:
-        """Refuse to go on with features of which nothing shows that they hold nothing of what came later.
+        """Refuse to go on with features that are not proved to hold only facts known at their time.
 
         Raises
         ------
         UnprovedError
-            If the build of the clock has no proof, or a failed one that nobody has accepted.
+            If the build of the clock has no proof, or its proof failed and nobody has accepted that.
         """
         text = self.certificate(view, as_of)
         if (refusal := verdict(None if text is None else json.loads(text))) is not None:
@@ -293,7 +293,7 @@ class CompiledSql:
             return None
 
     def _forget_certificates(self) -> None:
-        # also where clock and SQL are as they were: other rows are built
+        # even with the same clock and SQL, the new rows are not proved yet
         for path in Path(self.root).glob(self._certificate("*").name):
             if path.is_dir():
                 set_aside(path)

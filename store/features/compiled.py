@@ -1,7 +1,7 @@
-"""The SQL that dbt compiled for the last build of the feature store: kept as text, and run again in another place.
+"""The SQL that dbt compiled for the last build of the feature store: kept as text, and run again on other tables.
 
-Names of relations are quoted in it (``"database"."schema"."table"``), so that they can be replaced exactly: the very
-text that made the store reads other tables and writes elsewhere. Nothing here knows Dagster.
+Names of relations are quoted in the text (``"database"."schema"."table"``), so that they can be replaced exactly: the
+SQL that built the store then reads other tables and writes to another place.
 """
 
 import hashlib
@@ -21,25 +21,25 @@ SOURCE = "raw"
 """The schema that the feature store is built from."""
 
 DAY_US = 86_400_000_000
-"""A day in microseconds, as the SQL has it."""
+"""A day in microseconds, as the compiled SQL writes it."""
 
 
 class NotCompiledError(RuntimeError):
-    """The SQL of the last build is not there, or not whole; the message says what to do."""
+    """The SQL of the last build is missing or incomplete; the message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """What dbt ran to build the feature store.
+    """The models that dbt ran to build the feature store.
 
     Attributes
     ----------
     variables : dict
-        Those of the dbt project.
+        Variables of the dbt project.
     models : tuple of Model
         Each after those that it reads.
     refused : tuple of str or None
-        What the templates of its models hold and may not; None where they were not reviewed.
+        Forbidden parts of the models' templates; None where the templates were not reviewed.
     """
 
     variables: dict[str, Any]
@@ -47,12 +47,12 @@ class Build:
     refused: tuple[str, ...] | None = None
 
     def reviewed(self) -> tuple[str, ...]:
-        """Return what the templates hold and may not, as `store.features.sql_review.refused_templates` says.
+        """Return the forbidden parts of the templates, as `store.features.sql_review.refused_templates` lists them.
 
         Raises
         ------
         NotCompiledError
-            If they were not reviewed.
+            If the templates were not reviewed.
         """
         if self.refused is None:
             raise NotCompiledError(
@@ -68,13 +68,13 @@ class Build:
 
     @property
     def sha256(self) -> str:
-        """The hash of the text: the same SQL on the same clock has the same."""
+        """The hash of the SQL and its clock."""
         texts = sorted(f"{model.schema}\0{model.name}\0{model.sql}" for model in self.models)
         return hashlib.sha256("\0\0".join(texts).encode()).hexdigest()
 
     @property
     def relations(self) -> frozenset[Name]:
-        """All that is made or read."""
+        """Every relation that a model makes or reads."""
         return frozenset().union(*({model.relation, *model.reads} for model in self.models))
 
     def at(self, as_of: datetime) -> "Build":
@@ -87,12 +87,12 @@ class Build:
         return replace(self, variables=variables, models=models)
 
     def over(self, label: str, days: int) -> "Build":
-        """Return the build with a label over another horizon, which stands in its SQL as days times a day.
+        """Return the build with a label over another horizon, which its SQL has as ``<days> * <a day>``.
 
         Raises
         ------
         NotCompiledError
-            If it does not stand there.
+            If the SQL of the label lacks that text.
         """
         variable = f"{label}_horizon_days"
         written = f"{self.variables[variable]} * {DAY_US}"
@@ -104,14 +104,14 @@ class Build:
         )
         return replace(self, variables={**self.variables, variable: days}, models=models)
 
-    def needed_for(self, targets: Iterable[Name], given: Collection[Name] = ()) -> list[Model]:
+    def needed_for(self, targets: Iterable[Name], existing: Collection[Name] = ()) -> list[Model]:
         """Return the models that make some relations, each after those that it reads.
 
         Parameters
         ----------
         targets : iterable of Name
-        given : collection of Name
-            Relations that are there already: neither they nor what only they read is needed.
+        existing : collection of Name
+            Relations that exist already: neither they nor models that only they read are needed.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Build:
         wanted = list(targets)
         while wanted:
             relation = wanted.pop()
-            if relation in needed or relation in given or relation[0] == SOURCE:
+            if relation in needed or relation in existing or relation[0] == SOURCE:
                 continue
             if relation not in by_relation:
                 raise NotCompiledError(
@@ -136,7 +136,7 @@ class Build:
         return [model for model in self.models if model.relation in needed]
 
     def affected_by(self, changed: Collection[Name], targets: Iterable[Name]) -> list[Model]:
-        """Return the models that must run anew for some relations when others have changed, and only those."""
+        """Return the models that must run again to make `targets` after the relations in `changed` have changed."""
         affected = set(changed)
         for model in self.models:
             if model.reads & affected:
@@ -171,7 +171,7 @@ def observed(place: Related, entity: Entity, as_of: str, as_of_us: str, joined: 
     as_of, as_of_us : str
         The moment, as SQL.
     joined : str
-        What the entities are joined with, as SQL.
+        Further join of the entities, as SQL.
     """
     return (
         f"select entities.{entity.key}, {as_of} as as_of, {as_of_us} as as_of_us, 'asked' as observation_kind, "
@@ -181,7 +181,7 @@ def observed(place: Related, entity: Entity, as_of: str, as_of_us: str, joined: 
 
 
 def closings_of(place: Related, entity: Entity) -> str:
-    """Return the join of ``entities`` with their closings; nothing where none closes."""
+    """Return the join of ``entities`` with their closings; an empty text where entities never close."""
     if not entity.closings:
         return ""
     closings = place.relation(named(entity.closings))
@@ -189,7 +189,7 @@ def closings_of(place: Related, entity: Entity) -> str:
 
 
 def is_open(entity: Entity, at: str) -> str:
-    """Return the condition that an entity is there at a moment, and has not closed before it.
+    """Return the condition that an entity is known before a moment, and has not closed before it.
 
     Parameters
     ----------
@@ -202,17 +202,17 @@ def is_open(entity: Entity, at: str) -> str:
 
 
 def of_run(target: Path, variables: Mapping[str, Any], earlier: Build | None = None) -> Build:
-    """Return what an invocation of dbt ran.
+    """Return the build that an invocation of dbt ran.
 
     Parameters
     ----------
     target : Path
         The folder of its ``manifest.json`` and ``run_results.json``.
     variables : mapping of str to object
-        Those that it was given.
+        Variables of the invocation.
     earlier : Build, optional
-        What was kept before. Where it had the same variables, models that did not run now keep its text; otherwise
-        they are left out, for they have not been built at this clock.
+        The build that was kept before. If it has the same variables, its models that did not run now are kept;
+        otherwise they are left out, because they were not built at this clock.
     """
     from store.features.sql_review import refused_templates
 
@@ -225,8 +225,8 @@ def of_run(target: Path, variables: Mapping[str, Any], earlier: Build | None = N
     }
     models = [model_of(manifest["nodes"][key], sql) for key, sql in ran.items()]
     if earlier is not None and earlier.variables == dict(variables):
-        anew = {model.relation for model in models}
-        models += [model for model in earlier.models if model.relation not in anew]
+        rerun = {model.relation for model in models}
+        models += [model for model in earlier.models if model.relation not in rerun]
     layers = {manifest["nodes"][key]["fqn"][1] for key in ran}
     refused = tuple(refused_templates(manifest, layers))
     return Build(variables=dict(variables), models=in_order(models), refused=refused)
@@ -246,7 +246,7 @@ def model_of(node: Mapping[str, Any], sql: str) -> Model:
 
 
 def write(path: Path, build: Build) -> None:
-    """Keep a build in place of the one that is there."""
+    """Keep a build, and replace an earlier one."""
     content = {
         "variables": build.variables,
         "refused": build.refused,
@@ -261,7 +261,7 @@ def read(path: Path) -> Build:
     Raises
     ------
     NotCompiledError
-        If there is none, or the file is damaged.
+        If no build is kept, or the file is damaged.
     """
     try:
         content = read_object(path)

@@ -17,22 +17,22 @@ from store.warehouse.warehouse import Extraction
 
 DBT_PROJECT = PROJECT / "dbt_project"
 DBT = str(Path(sys.executable).with_name("dbt"))
-"""The dbt beside this interpreter: PATH may name another."""
+"""The dbt of this interpreter's environment: PATH may name another."""
 
 INPUTS = (".sql", ".yml", ".md")
 
 GENERATED = ("target", "logs")
 
 FEATURES_AND_LABELS = sorted({name for each in DECLARATIONS.values() for name in (each.feature_view.name, each.label)})
-"""The dbt models that the declared models learn from."""
+"""The feature views and labels of the declared models."""
 
 
 class DbtParseError(RuntimeError):
-    """The dbt project does not parse, or reads what is made of it; the message says where."""
+    """The dbt project does not parse, or does not agree with the declared models; the message says where."""
 
 
 def manifest_path() -> Path:
-    """Return the path of the manifest for the engine of this process; parses the project where it has changed.
+    """Return the path of the manifest for the engine of this process; parse the project first if it has changed.
 
     Raises
     ------
@@ -44,41 +44,41 @@ def manifest_path() -> Path:
     fingerprint = _fingerprint()
     if manifest.is_file() and stamp.is_file() and stamp.read_bytes() == _stamped(fingerprint, manifest):
         return manifest
-    there = {path.stem for path in (DBT_PROJECT / "models").rglob("*.sql")}
-    if missing := [name for name in FEATURES_AND_LABELS if name not in there]:
+    model_names = {path.stem for path in (DBT_PROJECT / "models").rglob("*.sql")}
+    if missing := [name for name in FEATURES_AND_LABELS if name not in model_names]:
         raise DbtParseError(
             f"{DBT_PROJECT}/models: expected a dbt model for each feature view and label of the declared models, found "
             f"none named {', '.join(missing)}. Write it, or correct its name in models/declared."
         )
-    # several processes may load the code location at once: parse beside, then swap in
+    # several processes may load the code location at once: each parses in a folder of its own, then moves the manifest
     make_folder(target)
-    beside = target / f"parse-{os.getpid()}"
+    parse_folder = target / f"parse-{os.getpid()}"
     parsed = subprocess.run(
         [DBT, "--quiet", "--no-use-colors", "parse", "--profiles-dir", str(DBT_PROJECT),
          "--vars", json.dumps({"features_and_labels": FEATURES_AND_LABELS}),
-         "--target-path", str(beside), "--log-path", str(beside)],
+         "--target-path", str(parse_folder), "--log-path", str(parse_folder)],
         cwd=DBT_PROJECT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if parsed.returncode != 0:
         raise DbtParseError(f"{DBT_PROJECT}: dbt could not parse the project.\n{parsed.stdout}{parsed.stderr}")
     for damaged in (each for each in (manifest, stamp) if each.is_dir()):
         set_aside(damaged)
-    stamped = _stamped(fingerprint, beside / "manifest.json")
-    (beside / "manifest.json").replace(manifest)
+    stamped = _stamped(fingerprint, parse_folder / "manifest.json")
+    (parse_folder / "manifest.json").replace(manifest)
     stamp.write_bytes(stamped)
-    for leftover in beside.iterdir():
+    for leftover in parse_folder.iterdir():
         leftover.unlink()
-    beside.rmdir()
+    parse_folder.rmdir()
     return manifest
 
 
 def check_labels(manifest: Path) -> None:
-    """Refuse declarations whose label model lacks what they learn from, or does not read their horizon.
+    """Refuse declarations whose label model lacks their label column, or does not read the variable of their horizon.
 
     Raises
     ------
     DbtParseError
-        If one does.
+        If a declaration has such a label model.
     """
     nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"]
     for each in DECLARATIONS.values():
@@ -98,7 +98,7 @@ def check_labels(manifest: Path) -> None:
 
 
 def feature_code(view: str) -> str:
-    """Return a hash of the SQL that makes a feature view: its own, that of every model it reads, and their macros.
+    """Return a hash of the SQL that makes a dbt model: its own, that of every model it reads, and their macros.
 
     Parameters
     ----------
@@ -113,9 +113,9 @@ def feature_code(view: str) -> str:
     manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
     digest = hashlib.sha256()
     seen: set[str] = set()
-    ahead = [f"model.leadline.{view}"]
-    while ahead:
-        unique_id = ahead.pop()
+    waiting = [f"model.leadline.{view}"]
+    while waiting:
+        unique_id = waiting.pop()
         if unique_id in seen or unique_id.startswith("source."):
             continue
         seen.add(unique_id)
@@ -123,13 +123,13 @@ def feature_code(view: str) -> str:
         # macros of dbt and its adapters change with their versions, not with this project
         if node["package_name"] == "leadline":
             depends_on = node["depends_on"]
-            ahead += sorted([*depends_on.get("nodes", []), *depends_on.get("macros", [])])
+            waiting += sorted([*depends_on.get("nodes", []), *depends_on.get("macros", [])])
             digest.update(f"{unique_id}\0{node.get('raw_code') or node.get('macro_sql')}\0".encode())
     return digest.hexdigest()
 
 
 def settings_of(extraction: Extraction, horizons: Horizons) -> dict[str, Any]:
-    """Return the variables of the dbt project that an extraction and the settings decide, without its clock.
+    """Return the variables of the dbt project that follow from an extraction and the settings, without the clock.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def settings_of(extraction: Extraction, horizons: Horizons) -> dict[str, Any]:
 
 
 def _stamped(fingerprint: str, manifest: Path) -> bytes:
-    """Return what stands for a manifest and what it was made of: one that is damaged is made again."""
+    """Return the fingerprint of the project and the hash of its manifest: a damaged manifest is parsed again."""
     return f"{fingerprint} {sha256(manifest)}".encode()
 
 
@@ -154,7 +154,7 @@ def _fingerprint() -> str:
     digest = hashlib.sha256("\0".join(FEATURES_AND_LABELS).encode())
     files: list[Path] = []
     for folder, folders, names in os.walk(DBT_PROJECT):
-        # not even looked into: another process may be removing what is in there
+        # these folders are not entered: another process may be removing files in them
         folders[:] = [name for name in folders if name not in GENERATED]
         files += [Path(folder, name) for name in names if name.endswith(INPUTS)]
     for path in sorted(files):

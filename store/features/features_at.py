@@ -1,7 +1,7 @@
-"""Features and labels of any entities at any times: a question of (key, as_of), answered row by row in its order.
+"""Features and labels of any entities at any times: a question has rows of (key, as_of), the answer the same rows.
 
-The compiled SQL of the last build answers it, with the question in place of the observations: there is no second way to
-compute a feature, and nothing is computed that was not asked for. From Python::
+The compiled SQL of the last build computes the answer, with the question in place of the observations. No feature is
+implemented a second time, and only the rows of the question are computed. From Python::
 
     from store.features.features_at import features_at
     rows = features_at("question.csv", labels=["conversion"])
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATE = "entity_state"
-"""What is known of the entity at ``as_of``; see `answer`."""
+"""The state of the entity at ``as_of``; see `answer`."""
 
 NOT_ANSWERED = "observation_kind"
-"""The column of a view that says how an observation of the store came about."""
+"""The column of a view that says why the store has an observation; an answer leaves it out."""
 
 _ASKED = "leadline_asked"
 
@@ -60,15 +60,15 @@ def features_at(
     ----------
     entities : DataFrame or str or Path
         The question: a frame, a CSV or Parquet file, or ``schema.table`` of the warehouse, with the key of the entities
-        and ``as_of`` (with a zone). Other columns are handed back as they are.
+        and ``as_of`` (with a zone). Other columns are returned unchanged.
     labels : sequence of str
         Label models, such as ``conversion``.
     view : str, optional
-        The feature view. By default that of the labels, or the only one.
+        The feature view. By default the one of the labels, or the only one.
     warehouse : Warehouse, optional
-        By default that of the settings.
+        By default the one of the settings.
     compiled : Path, optional
-        The SQL of its last build; by default that of the settings.
+        The file with the SQL of its last build; by default the one of the settings.
 
     Returns
     -------
@@ -82,8 +82,8 @@ def features_at(
     NotCompiledError, StaleFeaturesError
         If the store has to be built first.
     WarehouseUnavailableError
-        If the database does not answer, or the connection to it is lost; in a step of a run, the latter raises
-        an error of its `when_lost` instead.
+        If the database does not answer, or the connection is lost. In a step of a run, a lost connection raises
+        the error of the warehouse's `when_lost` instead.
     """
     if warehouse is None or compiled is None:
         current = settings()
@@ -117,7 +117,7 @@ def view_of(view: str | None, labels: Sequence[str]) -> FeatureView:
     Raises
     ------
     QuestionError
-        If there is none, or several could be meant, or a label is of another one or asked for twice.
+        If no view or several fit, a label belongs to another view, or a label is asked for twice.
     """
     if isinstance(labels, str):
         raise QuestionError(f"labels: expected a list such as [{labels!r}], found {labels!r}.")
@@ -126,22 +126,22 @@ def view_of(view: str | None, labels: Sequence[str]) -> FeatureView:
     views: dict[str, set[str]] = {}
     for each in DECLARATIONS.values():
         views.setdefault(each.label, set()).add(each.feature_view.name)
-    known = [label for label, of in views.items() if view is None or view in of]
+    known = [label for label, names in views.items() if view is None or view in names]
     if unknown := sorted(set(labels) - set(known)):
         raise QuestionError(f"labels: expected some of {sorted(known)}, found {unknown}.")
     if len(set(labels)) < len(labels):
         raise QuestionError(f"labels: expected each once, found {list(labels)}.")
-    of_all = set(FEATURE_VIEWS).intersection(*(views[label] for label in labels)) if view is None else {view}
-    if len(of_all) != 1:
+    candidates = set(FEATURE_VIEWS).intersection(*(views[label] for label in labels)) if view is None else {view}
+    if len(candidates) != 1:
         raise QuestionError(
-            f"view: expected the feature view of the question, found {sorted(of_all) or 'none'} for the labels "
+            f"view: expected the feature view of the question, found {sorted(candidates) or 'none'} for the labels "
             f"{list(labels)}. Name one of {sorted(FEATURE_VIEWS)}, and labels of the models that learn from it."
         )
-    return FEATURE_VIEWS[of_all.pop()]
+    return FEATURE_VIEWS[candidates.pop()]
 
 
 def asked(entities: pd.DataFrame | str | Path, connection: Connection, key: str) -> pd.DataFrame:
-    """Return a question as a frame, whatever it came as.
+    """Return a question as a frame, from a frame, a file or a table.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection, key: str)
         try:
             if path.suffix.lower() == ".parquet":
                 return pd.read_parquet(path)
-            # as they are written: identifiers such as 007 and NA, and what is handed back
+            # every value stays as it is written: identifiers such as 007 and NA, and the other columns
             frame = pd.read_csv(path, dtype=str, keep_default_na=False, header=None, index_col=False)
         except pd.errors.EmptyDataError:
             raise QuestionError(
@@ -182,7 +182,7 @@ def asked(entities: pd.DataFrame | str | Path, connection: Connection, key: str)
                 f"{path}: expected a {kind if path.suffix.lower() == '.csv' else 'Parquet file'}, found "
                 f"{first_line(error)}. Write it again."
             ) from None
-        # pandas would rename the second of two columns of one name
+        # the header is read as a row, because pandas would rename the second of two columns of one name
         frame = frame.iloc[1:].set_axis(list(frame.iloc[0]), axis="columns").reset_index(drop=True)
         asked_for = [name for name in (key, AS_OF) if list(frame.columns).count(name) == 1]
         return frame.assign(**{name: frame[name].mask(frame[name] == "") for name in asked_for})
@@ -200,7 +200,7 @@ def checked(question: pd.DataFrame, clock: datetime, key: str) -> pd.DataFrame:
     Raises
     ------
     QuestionError
-        If a column is missing, is there twice or has no value somewhere, or a time has no zone or lies after the clock.
+        If a column is missing, occurs twice or has an empty value, or a time has no zone or lies after the clock.
     """
     import pandas as pd
 
@@ -209,10 +209,10 @@ def checked(question: pd.DataFrame, clock: datetime, key: str) -> pd.DataFrame:
             f"question: expected the columns {key} and {AS_OF}, found {list(question.columns)}; "
             f"{' and '.join(missing)} is missing."
         )
-    if twice := [name for name in (key, AS_OF) if list(question.columns).count(name) > 1]:
+    if repeated := [name for name in (key, AS_OF) if list(question.columns).count(name) > 1]:
         raise QuestionError(
             f"question: expected one column {key} and one {AS_OF}, found {list(question.columns)}. "
-            f"Drop or rename those of {' and '.join(twice)} that are not meant."
+            f"Drop or rename those of {' and '.join(repeated)} that are not meant."
         )
     columns = (key, AS_OF)
     for name in columns:
@@ -251,26 +251,26 @@ def answer(
     connection : Connection
         To the warehouse that holds the build.
     space : Scratch
-        Of this connection.
+        Scratch place of this connection.
     build : Build
     view : FeatureView
     question : DataFrame
         As `checked` returns it.
     labels : sequence of str
-        Of models that learn from the view, each once.
+        Labels of models that learn from the view, each once.
 
     Returns
     -------
     DataFrame
-        As many rows as the question, in its order: its columns; ``entity_state``, what is known of the entity at
-        ``as_of`` (``open``, ``closed``, ``not_created`` yet, or ``unknown`` at all: no features for the last two); the
-        features; and of each label its columns and ``<label>_matures_at``, null where it has not matured or the entity
-        is not open.
+        One row for each row of the question, in its order, with these columns: those of the question;
+        ``entity_state``, the state of the entity at ``as_of`` (``open``, ``closed``, ``not_created`` yet, or
+        ``unknown``; the last two have no features); the features; and for each label its columns and
+        ``<label>_matures_at``, null where the label has not matured or the entity is not open.
 
     Raises
     ------
     QuestionError
-        If a column of the question is named as one of the answer.
+        If the question has a column with the name of a column of the answer.
     """
     import pandas as pd
 
@@ -285,9 +285,9 @@ def answer(
             if table == of_view:
                 selected[name] = value
             else:
-                # what becomes of a closed entity is no outcome of a decision
-                shown = f"{table[1]}_{name}" if name == "matures_at" else name
-                selected[shown] = f"case when {STATE} = 'open' then {value} end"
+                # a closed entity has no outcome: nobody decides about it any more
+                column = f"{table[1]}_{name}" if name == "matures_at" else name
+                selected[column] = f"case when {STATE} = 'open' then {value} end"
     if clash := sorted(selected.keys() & set(question.columns)):
         raise QuestionError(
             f"question: expected columns of other names than those of the answer, found {clash}. Rename them."
@@ -324,13 +324,13 @@ def _as_rows(question: pd.DataFrame, key: str) -> pd.DataFrame:
 
 
 def stored_ids(ids: pd.Series[Any]) -> pd.Series[Any]:
-    """Return identifiers as the extraction has stored them: cleaned, and a pseudonym where they are contact data."""
+    """Return identifiers as the extraction stores them: cleaned, and as a pseudonym where they are contact data."""
     stored = _of_source(ids, "contact_free(cleaned(v))")
     return ids.map(lambda text: stored[text][0])
 
 
 def _of_source(texts: pd.Series[Any], columns: str) -> dict[str, tuple[Any, ...]]:
-    """Return what the source's functions make of each text ``v``."""
+    """Return by text the values of some SQL columns over it (``v``), with the functions of the source."""
     import duckdb
 
     with duckdb.connect() as door:
@@ -341,10 +341,10 @@ def _of_source(texts: pd.Series[Any], columns: str) -> dict[str, tuple[Any, ...]
 
 
 def _observed(place: Place, entity: Entity) -> str:
-    """Return the question as observations, each once: of entities that exist."""
+    """Return the query for the observations of the question, each once, of entities known before ``as_of``."""
     joined = f"inner join {_ASKED} as asked on entities.{entity.key} = asked.{entity.key}"
-    there = observed(place, entity, "asked.as_of", "asked.as_of_us", joined)
-    return f"select distinct * from ({there} where entities.known_us < asked.as_of_us) as observed"
+    existing = observed(place, entity, "asked.as_of", "asked.as_of_us", joined)
+    return f"select distinct * from ({existing} where entities.known_us < asked.as_of_us) as observed"
 
 
 def _states(place: Place, entity: Entity) -> str:

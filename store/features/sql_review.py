@@ -1,9 +1,9 @@
-"""What the SQL of the feature store may be made of: a list of what is allowed, held against the parsed text.
+"""Review the SQL of the feature store: everything in the parsed text must be on a list of allowed parts.
 
-A replay shows that a value does not follow from what came later. Some SQL would answer otherwise on another day, or
-from a place that no replay changes: the wall clock, chance, files, tables that dbt does not know, values that were
-computed while dbt compiled. No replay can vary these, and so the proof refuses them by name. Whatever is not on the
-lists below is refused, whether or not it does harm; a function that depends on its arguments alone may be added.
+A replay shows that a value does not depend on later facts. But some SQL depends on things that no replay can change:
+the wall clock, chance, files, tables that dbt does not know, values that dbt computes while it compiles. The review
+refuses everything that is not on the lists below, harmful or not. A function that depends on its arguments alone may
+be added to them.
 """
 
 import re
@@ -30,7 +30,7 @@ FUNCTIONS = _words(
     substring sum timestamp_trunc trim upper variance variance_pop xor
     """
 )
-"""Functions that depend on their arguments alone, by the name that sqlglot gives them on either engine."""
+"""Functions that depend on their arguments alone, by their names in sqlglot on either engine."""
 
 CLAUSES = _words(
     """
@@ -50,7 +50,7 @@ TYPES = _words(
 )
 
 PHYSICAL = frozenset({"cmax", "cmin", "ctid", "rowid", "tableoid", "xmax", "xmin"})
-"""Columns that every table has and no model writes: they tell in which order rows were stored."""
+"""Columns of the engine in every table: they reveal the order in which rows were stored."""
 
 OF_THE_SESSION = _words(
     """
@@ -58,16 +58,16 @@ OF_THE_SESSION = _words(
     current_time current_timestamp current_user localtime localtimestamp session_user system_user user
     """
 )
-"""Names that an engine answers by itself where no column has them, also where they are quoted."""
+"""Names to which an engine gives a value itself where no column has them, even where they are quoted."""
 
 TEMPLATE_NAMES = frozenset(
     {"adapter", "caller", "config", "exceptions", "execute", "kwargs", "loop", "namespace", "range", "ref", "return"}
     | {"source", "this", "var", "varargs"}
 )
-"""Names that a template may use besides what it sets itself and the macros of the project."""
+"""Names that a template may use, besides its own variables and the macros of the project."""
 
 TEMPLATE_VALUES = frozenset({"execute", "kwargs", "loop", "this", "varargs"})
-"""Of these the ones that may stand anywhere. The others may only be called or asked: none gets another name."""
+"""The names among these that may stand anywhere. The others may only be called, or asked for an attribute."""
 
 TEMPLATE_ATTRIBUTES = _words(
     """
@@ -86,10 +86,10 @@ TEMPLATE_FILTERS = _words(
 )
 
 CLOCK_MACRO, CLOCK_VARIABLE = "clock_us", "as_of"
-"""The one macro that reads the clock of the run, and the variable that it reads: replays move what it writes."""
+"""The one macro that reads the clock of the run, and the variable that it reads: replays replace the text it writes."""
 
 CLOCK_WRITER = "timestamp_from_us"
-"""The macro that writes a time of it."""
+"""The macro that writes the clock as a time."""
 
 COUNTING_HOOK = "report_row_count"
 
@@ -101,22 +101,22 @@ ALLOWED_IN = {
     **dict.fromkeys(HOOKS, frozenset({"target", "type", "model", "config", "materialized"})),
     COUNTING_HOOK: frozenset({"log", "run_query", "rows"}),
 }
-"""What these macros alone may ask."""
+"""Names and attributes that only these macros may use."""
 
 _SPOKEN = re.compile(
     r"(?=.*(now|today|tomorrow|yesterday))([\s\d:.,+-]|now|today|tomorrow|yesterday|utc|am|pm|z)*", re.IGNORECASE
 )
-"""Texts that PostgreSQL reads as a time of the wall clock, also where no cast stands beside them."""
+"""Texts that PostgreSQL may read as the wall clock, even without a cast."""
 
 _MOMENT = re.compile(r"epoch|\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([+-]\d{2}(:?\d{2})?|Z)?)?")
 
 
 class RefusedSqlError(RuntimeError):
-    """The SQL of the store holds what no replay can vary; the message names the models and what they hold."""
+    """The SQL of the store has parts that no replay can change; the message names the models and the parts."""
 
 
 def refused_sql(about: str, sql: str, relations: Collection[tuple[str, str]], dialect: str) -> list[str]:
-    """Return what the compiled SQL of a model holds and may not.
+    """Return the forbidden parts of the compiled SQL of a model.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def refused_sql(about: str, sql: str, relations: Collection[tuple[str, str]], di
         The name of the model, for the sentences.
     sql : str
     relations : collection of tuple
-        Schema and name of all that it may read.
+        Schema and name of every relation that it may read.
     dialect : str
         ``duckdb`` or ``postgres``.
 
@@ -155,7 +155,7 @@ def _of_node(node: exp.Expr, tables: Collection[str], relations: Collection[tupl
         elif (name := (node.name if isinstance(node, exp.Anonymous) else node.sql_name()).lower()) not in FUNCTIONS:
             yield f"the function {name}(), which is not on the list of those that depend on their arguments alone"
     elif isinstance(node, exp.DataType):
-        # of a type that sqlglot does not know there is the name alone
+        # a type that sqlglot does not know has only a name
         if getattr(node.this, "value", None) not in TYPES:
             yield f"the type {node.sql()}"
     elif isinstance(node, exp.Column):
@@ -182,7 +182,7 @@ def _of_table(table: exp.Table, tables: Collection[str], relations: Collection[t
 
 
 def _of_cast(cast: exp.Cast) -> Iterator[str]:
-    """Refuse casts from text to a time, unless the text is one: the text ``now`` is the wall clock."""
+    """Refuse casts from text to a time, unless the text is a fixed time: the text ``now`` is the wall clock."""
     if not cast.to.is_type(*exp.DataType.TEMPORAL_TYPES):
         return
     value = cast.this
@@ -197,12 +197,12 @@ def _of_cast(cast: exp.Cast) -> Iterator[str]:
 
 
 def refused_templates(manifest: Mapping[str, Any], layers: Collection[str]) -> list[str]:
-    """Return what the templates of models hold and may not: values that dbt computes while it compiles.
+    """Return the forbidden parts of the templates of models: values that dbt computes while it compiles.
 
     Parameters
     ----------
     manifest : mapping of str to object
-        That of dbt.
+        The manifest of dbt.
     layers : collection of str
         Folders below ``models``.
 
@@ -235,8 +235,8 @@ def refused_templates(manifest: Mapping[str, Any], layers: Collection[str]) -> l
         if node["resource_type"] == "operation":
             found.append(f"{node['name']}: the hook {node['raw_code']!r} of the run")
     done: set[str] = set()
-    while ahead := used.keys() - done:
-        name = min(ahead)
+    while waiting := used.keys() - done:
+        name = min(waiting)
         done.add(name)
         about = f"macro {name}, which {used[name]} uses"
         found += [f"{about}: {each}" for each in _of_template(macros[name], used[name], name, macros, clocks, used)]
@@ -244,7 +244,7 @@ def refused_templates(manifest: Mapping[str, Any], layers: Collection[str]) -> l
 
 
 def _parsed(text: str) -> nodes.Template:
-    # it is read and never rendered
+    # autoescape does not matter: the template is parsed and never rendered
     return Environment(autoescape=True, extensions=["jinja2.ext.do"]).parse(text)
 
 
@@ -259,20 +259,20 @@ def _is_hook(text: str) -> bool:
 def _of_template(
     text: str, model: str, macro: str, macros: Mapping[str, str], clocks: Collection[str], used: dict[str, str]
 ) -> Iterator[str]:
-    """Yield what a template of a model, or a macro that it uses, may not hold; note the macros that it calls."""
+    """Yield the forbidden parts of the template of a model or of a macro; add the macros that it calls to `used`."""
     try:
         tree = _parsed(text)
     except TemplateSyntaxError as error:
         yield f"a template that cannot be read ({error.message})"
         return
-    own = {node.name for node in tree.find_all(nodes.Name) if node.ctx in ("store", "param")}
-    # what is set in one place may be asked of dbt in another
-    own -= meta.find_undeclared_variables(tree)
+    own_names = {node.name for node in tree.find_all(nodes.Name) if node.ctx in ("store", "param")}
+    # a variable that is set in one scope may be a name of dbt in another
+    own_names -= meta.find_undeclared_variables(tree)
     allowed = ALLOWED_IN.get(macro, frozenset())
     asked = {id(call.node) for call in tree.find_all(nodes.Call)}
     asked |= {id(attribute.node) for attribute in tree.find_all(nodes.Getattr)}
     for name in tree.find_all(nodes.Name):
-        if name.ctx != "load" or name.name in own:
+        if name.ctx != "load" or name.name in own_names:
             continue
         if name.name in macros:
             used.setdefault(name.name, model)
@@ -285,7 +285,7 @@ def _of_template(
         if attribute.attr not in TEMPLATE_ATTRIBUTES | allowed:
             yield f".{attribute.attr}, which is not on the list of what templates may ask"
     for item in tree.find_all(nodes.Getitem):
-        # by its name an item may be what an attribute of that name is
+        # an item can have the value of the attribute of the same name
         if not isinstance(item.arg, nodes.Slice) and not (
             isinstance(item.arg, nodes.Const) and isinstance(item.arg.value, int)
         ):
@@ -307,26 +307,26 @@ def _of_call(
         elif first == CLOCK_VARIABLE and macro != CLOCK_MACRO:
             yield f"var('{CLOCK_VARIABLE}'), which {CLOCK_MACRO}() alone may read"
     if isinstance(call.node, nodes.Getattr) and call.node.attr == "dispatch":
-        # one macro of each engine stands for it
-        those = {name for name in macros if first is not None and name.endswith(f"__{first}")}
-        for name in those:
+        # dispatch calls one macro of this name for each engine
+        dispatched = {name for name in macros if first is not None and name.endswith(f"__{first}")}
+        for name in dispatched:
             used.setdefault(name, model)
-        if not those:
+        if not dispatched:
             yield f"dispatch() of {first}, which is no macro of the project"
 
 
 def _of_clock(tree: nodes.Template, clocks: Collection[str]) -> Iterator[str]:
-    """Refuse the clock where a template may compute with it: a replay moves it where it stands in the SQL as it is."""
+    """Refuse the clock in an expression of a template: a replay can replace it only where the SQL has its digits."""
     written: set[int] = set()
     for output in tree.find_all(nodes.Output):
         for node in output.nodes:
-            # as it is, or as an argument of a macro that writes a time of it
+            # the call itself, or an argument of the macro that writes the clock as a time
             inner = node.args if isinstance(node, nodes.Call) and _called(node) == CLOCK_WRITER else [node]
             written.update(id(each) for each in inner)
-    kept = (nodes.AssignBlock, nodes.CallBlock, nodes.FilterBlock)
-    inside = {id(call) for block in tree.find_all(kept) for call in block.find_all(nodes.Call)}
+    blocks = (nodes.AssignBlock, nodes.CallBlock, nodes.FilterBlock)
+    in_blocks = {id(call) for block in tree.find_all(blocks) for call in block.find_all(nodes.Call)}
     for call in tree.find_all(nodes.Call):
-        if (name := _called(call)) in clocks and (id(call) not in written or id(call) in inside):
+        if (name := _called(call)) in clocks and (id(call) not in written or id(call) in in_blocks):
             yield f"{name}() in an expression: the clock may stand in the SQL as it is, and nowhere else"
 
 
@@ -344,5 +344,5 @@ def _clock_macros(macros: Mapping[str, str]) -> set[str]:
 
 
 def _called(call: nodes.Call) -> str:
-    """Return the name that is called, empty where it is not one."""
+    """Return the name of the macro that is called, or an empty text where the call is of no name."""
     return call.node.name if isinstance(call.node, nodes.Name) else ""

@@ -1,8 +1,8 @@
 """The rows that models learn from and are measured on: observations with matured labels, and censuses of past clocks.
 
-A census has every entity that was open then, with its features, its outcome and its value. The compiled SQL of the last
-build makes it in a scratch place, with the open entities in place of the observations: there is no second way to
-compute a feature, and nothing of it stays in the warehouse.
+A census has every entity that was open at a clock, with its features, its outcome and its value. The compiled SQL of
+the last build makes it in a scratch place, with the open entities in place of the observations. No feature is
+implemented a second time, and the warehouse keeps nothing of the census.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def require_facts(warehouse: Warehouse, declaration: ModelDeclaration, extractio
     Raises
     ------
     UntrainableError
-        If no such fact was known before the clock.
+        If no such fact was known before the clock of the extraction.
     """
     with warehouse.connect() as connection:
         for each in declaration.requires:
@@ -41,7 +41,7 @@ def require_facts(warehouse: Warehouse, declaration: ModelDeclaration, extractio
 
 
 def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> pd.DataFrame:
-    """Read the observations with matured labels: the columns of feature view and entity, and the label.
+    """Read the observations in scope with matured labels: the columns of feature view and entity, and the label.
 
     Raises
     ------
@@ -49,27 +49,27 @@ def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Ext
         If the label table was built over another horizon or clock than those that apply now.
     """
     with warehouse.connect() as connection:
-        other = connection.execute(
+        stale_rows = connection.execute(
             f"select count(*) from labels.{declaration.label} "
             "where matures_at <> as_of + $1 * interval '1 day' or matures_at > $2",
             [declaration.horizon_days, extraction.as_of],
         ).fetchall()[0][0]
-        if other:
+        if stale_rows:
             raise StaleFeaturesError(
                 f"labels.{declaration.label}: expected labels over {declaration.horizon_days} days, matured "
-                f"by {extraction.as_of.isoformat()}, found {other} others. The settings have changed since the "
+                f"by {extraction.as_of.isoformat()}, found {stale_rows} others. The settings have changed since the "
                 "labels were built: materialize features and labels again."
             )
         return training_rows(connection, declaration, f"labels.{declaration.label}")
 
 
 def training_rows(connection: Connection, declaration: ModelDeclaration, labels: str, where: str = "") -> pd.DataFrame:
-    """Read the observations in scope that a relation has labels of, with the columns of feature view and entity."""
+    """Read the observations in scope that have a row in the relation `labels`, as `matured` does."""
     view = declaration.feature_view
     entity = "".join(f", entities.{column} as {name}" for name, column in view.entity.columns.items())
     joined = f"left join {view.entity.table} as entities using ({view.key})" if entity else ""
-    there = columns_of(connection, "labels", declaration.label)
-    success = f", labels.{SUCCEEDED_AT}" if SUCCEEDED_AT in there else ""
+    label_columns = columns_of(connection, "labels", declaration.label)
+    success = f", labels.{SUCCEEDED_AT}" if SUCCEEDED_AT in label_columns else ""
     return connection.execute(
         f"select features.*{entity}, labels.{declaration.label_column}{success} "
         f"from {declaration.scoped_view} as features "
@@ -95,19 +95,19 @@ def census_in(
     declaration: ModelDeclaration,
     clocks: Sequence[pd.Timestamp],
 ) -> pd.DataFrame:
-    """Return the entities that were open at some clocks, with what was known of them then and what came of them.
+    """Return the entities that were open at some clocks, with their features then and their outcomes.
 
     Parameters
     ----------
     connection : Connection
         To the warehouse that holds the build.
     space : Scratch
-        Of this connection.
+        Scratch place of this connection.
     build : Build
     declaration : ModelDeclaration
-        Over the horizon of the build's labels.
+        With the horizon of the build's labels.
     clocks : sequence of Timestamp
-        UTC; their labels have matured by the clock of the build.
+        UTC; their labels must have matured by the clock of the build.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""Which version of a model is its champion: a history that only grows, whose last row says how it stands.
+"""The champion of each model: a history to which rows are only added, and whose last row names the champion.
 
-``ml.ml_champions`` is a view of it, with one row per model that has a champion.
+``ml.ml_champions`` is a view of this history, with one row per model that has a champion.
 """
 
 from datetime import datetime
@@ -12,12 +12,12 @@ from store.ledger.table import Key, table
 from store.warehouse.connection import Connection
 
 PROMOTED, VOUCHED_ANEW, RETIRED = "promoted", "trained_again", "retired"
-"""What happens to a version: the second where a champion was lost and is trained again to other bytes."""
+"""Events of a version. `VOUCHED_ANEW`: the files of a champion were lost, and training it again gave other bytes."""
 
 CHAMPION_HISTORY = table(
     "ml_champion_history",
     model=Key[str],
-    # counts what happened to the champions of a model: clocks may go back
+    # counts the events of a model; times cannot order them, because clocks may go back
     number=Key[int],
     event=str,
     version=str,
@@ -38,7 +38,7 @@ _NEXT = "(select coalesce(max(number), 0) + 1 from ml.ml_champion_history where 
 
 
 class ChampionMismatchError(ArtifactMismatchError):
-    """The files of a champion are not what was promoted, or do not predict what they predicted."""
+    """The files of a champion are not those that were promoted, or give other predictions than before."""
 
 
 def champion_version(connection: Connection, model: str) -> str | None:
@@ -68,7 +68,7 @@ def load_champion(connection: Connection, artifacts: ArtifactStore, model: str) 
 
 
 def promote(connection: Connection, version: Candidate, manifest_sha256: str, promoted_at: datetime) -> None:
-    """Make a version the champion of its model, unless it is."""
+    """Make a version the champion of its model, unless it is already."""
     connection.execute(
         f"insert into ml.ml_champion_history select cast($1 as text), {_NEXT}, '{PROMOTED}', cast($2 as text), "
         "cast($3 as text), cast($4 as text), cast($5 as timestamptz), cast($5 as timestamptz) where not exists "
@@ -85,9 +85,9 @@ def follow(
     happened_at: datetime,
     manifest_sha256: str | None = None,
 ) -> None:
-    """Record what has happened to a version, where it is the champion.
+    """Record an event of a version, if it is the champion.
 
-    A model whose champion is retired has none; its versions and what they predicted stay.
+    A model whose champion is retired has no champion; its versions and their predictions stay.
     """
     connection.execute(
         f"insert into ml.ml_champion_history select model, {_NEXT}, cast($3 as text), version, artifact, "
@@ -98,7 +98,7 @@ def follow(
 
 
 def unmeasured_champion(connection: Connection, model: str, measure: str = "census") -> str | None:
-    """Return the version of a champion that was never measured so (``census`` or ``hindsight``), or None."""
+    """Return the version of a champion that lacks a measurement (``census`` or ``hindsight``), or None."""
     row = connection.execute(
         "select champions.version from ml.ml_champions as champions "
         "inner join ml.ml_models as versions using (model, version) "

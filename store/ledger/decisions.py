@@ -1,4 +1,4 @@
-"""Decisions on promotion and retraining, also refusals: one row for each version that a run has decided about."""
+"""Decisions on promotion and retraining, refusals included: a row per run, kind and version."""
 
 import json
 from dataclasses import asdict
@@ -23,7 +23,7 @@ DECISIONS = table(
 )
 
 LAST = "order by decided_at desc, run_id desc, version desc limit 1"
-"""Which decision of a model and kind is the last one, also where two were made at one moment."""
+"""The end of a query for the last decision of a model and kind, also where two were made at one moment."""
 
 
 def record_decision(
@@ -33,9 +33,10 @@ def record_decision(
     decision: Decision | RetrainDecision,
     decided_at: datetime,
 ) -> None:
-    """Write a decision to the ledger, also a refusal.
+    """Write a decision to the ledger, refusals included.
 
-    A step that runs again in its run replaces what it decided, unless it finds its own promotion: that one stays.
+    A step that runs again in its run replaces its decision, unless the version is the champion already: then the
+    promotion that it recorded stays.
     """
     put(
         connection,

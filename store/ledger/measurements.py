@@ -1,4 +1,4 @@
-"""What was measured of the source, of features and of champions. The rows of a look are replaced as a whole."""
+"""Measurements of the source, of features and of champions. Those of one clock are replaced as a whole."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from store.ledger.table import Key, fields_of, replace_measurement, table
 from store.warehouse.connection import Connection
 
 LOOK = "looked_at"
-"""Stands for a check in ml.ml_source_health where there is none."""
+"""A name in the column of the check: its row says that the source was measured, even if no check had enough rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class SourceFigure:
     value, threshold : float
     failed : bool
     rows_reference, rows_current : int
-        Rows that it was measured on; for the volume the expected and the found ones.
+        Rows that it was measured on; for the check ``volume``, expected and found rows.
     """
 
     check: Key[str]
@@ -36,7 +36,7 @@ class SourceFigure:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """One figure of what a source delivered in some days up to a clock.
+    """A count of rows that a source delivered in some days up to a clock.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Delivery:
     category : str
         A value of a column of categories, else empty.
     rows, nulls : int
-        Rows, and those without a value; of a category the rows of all time.
+        Rows, and rows without a value. For a category, the rows of all time.
     days : float
         Length of the period.
     """
@@ -65,12 +65,12 @@ class Delivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Lateness:
-    """How late the facts of one kind come.
+    """The lateness of one kind of facts.
 
     Attributes
     ----------
     measure : {"recording", "extraction"}
-        Until the CRM had recorded it, or until an extraction after the first one brought it.
+        Time until the CRM recorded the fact, or until an extraction after the first one brought it.
     table_name : str
         Table of schema ``raw``.
     type : str
@@ -98,7 +98,7 @@ class Lateness:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureQuality:
-    """What was measured of one feature, over all rows of its view unless it says otherwise.
+    """The quality of one feature, over all rows of its view unless an attribute says otherwise.
 
     Attributes
     ----------
@@ -112,17 +112,17 @@ class FeatureQuality:
     constant : bool
         Whether no two rows differ.
     most_correlated_with : str or None
-        The other feature with the largest correlation by its amount. None for text, and where none is defined.
+        The other feature with the strongest correlation. None for text, and where no correlation is defined.
     correlation : float or None
         That correlation, between ranks, over the sample; -1 to 1.
     redundant : bool
-        Whether the other feature orders the rows all but the same way, or the other way round.
+        Whether the other feature orders the rows almost the same way, or the other way round.
     minimum, maximum : float or None
-        Of numbers; false is 0 and true is 1.
+        For numbers and booleans; false is 0 and true is 1.
     lower_bound, upper_bound : float or None
         Quantiles `store.measuring.feature_quality.OUTLIER_BOUNDS` of the values in the sample.
     outlier_share : float or None
-        Share of the values below the one or above the other.
+        Share of the values outside these bounds.
     """
 
     feature: Key[str]
@@ -143,7 +143,7 @@ class FeatureQuality:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftFigure:
-    """One figure of a check of drift; it carries the bound that it is held to, if any."""
+    """One figure of a check of drift, with its bound if it has one."""
 
     check: Key[str]
     feature: Key[str]
@@ -177,10 +177,7 @@ LATENESS = table("ml_lateness", run_id=str, as_of=Key[datetime], **fields_of(Lat
 def record_source_health(
     connection: Connection, run_id: str, as_of: datetime, figures: Iterable[SourceFigure], measured_at: datetime
 ) -> None:
-    """Write the figures of the source at a clock.
-
-    A row of the check `LOOK` says that the source was looked at, also where nothing could be judged.
-    """
+    """Write the figures of the source at a clock, and a row `LOOK`."""
     looked = SourceFigure(
         check=LOOK, subject="", value=0.0, threshold=0.0, failed=False, rows_reference=0, rows_current=0
     )
@@ -198,12 +195,12 @@ def record_drift(
 ) -> None:
     """Write every figure of a measurement of a champion at a clock.
 
-    A check has failed where a row of it has: without enough evidence none has.
+    A check has failed if one of its rows has. Without enough evidence no row fails.
     """
     judged = {verdict.check: verdict for verdict in verdicts}
     figures = []
     for check, distances in (("features", evidence.features), ("predictions", evidence.predictions)):
-        # without enough evidence nothing is held to a bound
+        # None without enough evidence
         bound = judged[check].threshold
         for each in distances:
             for statistic, value in each.statistics().items():

@@ -1,4 +1,4 @@
-"""What champions predicted, the grades of their predictions, and which version has scored a clock, or why none has."""
+"""Predictions of champions, grades, and scorings: which version has scored a clock, or why none has."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 BATCH = "batch"
-"""The origin of predictions that a run made of a whole census."""
+"""The origin of predictions that a run made for a whole census."""
 
 PREDICTIONS = table(
     "ml_predictions",
@@ -38,7 +38,7 @@ PREDICTIONS = table(
     origin=str | None,
     chosen=bool | None,
 )
-"""Its rows are only added, by `add_predictions`."""
+"""Rows are added by `add_predictions`; only grades change later, and predictions out of scope are removed."""
 
 GRADES = table(
     "ml_grades",
@@ -66,7 +66,7 @@ SCORINGS = table(
 
 
 def forget_out_of_scope(connection: Connection, declaration: ModelDeclaration, as_of: datetime) -> None:
-    """Remove the predictions of a clock of entities that the model is not about, since the source was corrected."""
+    """Remove predictions of a clock for entities that a correction of the source put out of the model's scope."""
     if declaration.scope:
         connection.execute(
             "delete from ml.ml_predictions where model = $1 and as_of = $2 and entity_id not in "
@@ -76,7 +76,7 @@ def forget_out_of_scope(connection: Connection, declaration: ModelDeclaration, a
 
 
 def add_predictions(connection: Connection, predictions: "pd.DataFrame", scored_at: datetime) -> int:
-    """Add the predictions that are not there yet.
+    """Add the predictions that the ledger does not have yet.
 
     Parameters
     ----------
@@ -95,9 +95,9 @@ def add_predictions(connection: Connection, predictions: "pd.DataFrame", scored_
         "old.model = new.model and old.version = new.version and old.entity_id = new.entity_id "
         "and old.as_of = new.as_of and old.target = new.target)"
     )
-    given = {"scored_at": "$1", "origin": f"'{BATCH}'"}
-    # a column without any value has no type of its own
-    values = ", ".join(f"cast({given.get(name, name)} as {kind})" for name, kind in PREDICTIONS.columns.items())
+    constants = {"scored_at": "$1", "origin": f"'{BATCH}'"}
+    # a column of nulls alone has no type
+    values = ", ".join(f"cast({constants.get(name, name)} as {kind})" for name, kind in PREDICTIONS.columns.items())
     connection.register("new_predictions", predictions)
     connection.begin()
     rows: int = connection.execute(f"select count(*) {added}").fetchall()[0][0]
@@ -120,7 +120,7 @@ def record_scoring(
     scored_at: datetime,
     outside_training: int | None = None,
 ) -> None:
-    """Log which version has scored the open entities of a clock, or why none has; what says the same stays as it is."""
+    """Log which version has scored the open entities of a clock, or why none has; an equal row is not written again."""
     found = {
         "version": version, "open_entities": open_entities, "scored": 0 if version is None else open_entities,
         "unscored_reason": unscored_reason, "outside_training": outside_training,
@@ -132,7 +132,7 @@ def record_scoring(
 
 
 def grades_in_force(connection: Connection, model: str) -> GradesInForce | None:
-    """Return the grades of a model that were set last, or None where none ever were."""
+    """Return the grades of a model that were set last, or None where none were ever set."""
     rows = connection.execute(
         "select grade, quantile, lower_bound, horizon_days from ml.ml_grades where model = $1 and set_at = "
         "(select max(set_at) from ml.ml_grades where model = $1) order by quantile desc",
@@ -155,7 +155,7 @@ def record_grades(
     reason: str,
     set_at: datetime,
 ) -> None:
-    """Write new grades of a model; one whose quantile ties with that of a worse one has no bound, and is not given."""
+    """Write new grades of a model. A grade that ties with a worse one has no bound, and no prediction gets it."""
     rows = [
         (version.model, set_at, grade, quantile, bounds.get(grade), version.manifest["horizon_days"], version.version,
          reason)
@@ -165,7 +165,7 @@ def record_grades(
 
 
 def regrade(connection: Connection, model: str, version: str, as_of: datetime, bounds: Mapping[str, float]) -> None:
-    """Give the predictions of a clock the grades in force, where they were written under others."""
+    """Change the grades of a clock's predictions to the grades in force."""
     names = list(bounds)
     places = {name: place for place, name in enumerate(names, start=4)}
     grade = " ".join(f"when value >= ${places[name]} then '{name}'" for name in names)
@@ -177,7 +177,7 @@ def regrade(connection: Connection, model: str, version: str, as_of: datetime, b
 
 
 def outside_training(connection: Connection, model: str, version: str, as_of: datetime) -> int:
-    """Count the entities that a version has scored at a clock and whose like it has not learnt from."""
+    """Count the entities that a version scored at a clock although their features lie outside its training."""
     return connection.execute(
         "select count(distinct entity_id) from ml.ml_predictions "
         "where model = $1 and version = $2 and as_of = $3 and outside_training is not null",
@@ -186,7 +186,7 @@ def outside_training(connection: Connection, model: str, version: str, as_of: da
 
 
 def outside_by_feature(connection: Connection, model: str) -> dict[str, int]:
-    """Count the entities that are marked as `outside_training` at the present clock by feature, the commonest first."""
+    """Count the entities marked ``outside_training`` at the present clock, by feature, the largest count first."""
     remarks = connection.execute(
         "select distinct entity_id, predictions.outside_training from ml.ml_predictions as predictions "
         "inner join ml.ml_scoring_logs using (model, version, as_of) where model = $1 "

@@ -1,4 +1,4 @@
-"""The tables of the ledger, and how a ledger of an earlier release becomes one of this release."""
+"""The tables of the ledger, and the migration of a ledger of an earlier release."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,28 +35,28 @@ def ledger(warehouse: Warehouse) -> Iterator[Connection]:
 def ensure(connection: Connection) -> None:
     """Create the tables that are missing, and give those of an earlier release the columns and keys that they lack.
 
-    That is one transaction: one that was killed has changed nothing, and the next one completes it.
+    One transaction does all: if it is killed, nothing has changed, and the next call starts again.
 
     Raises
     ------
     AlterationRefusedError
-        If others have built on what goes, or hold a table.
+        If objects of others depend on a dropped table, or another session holds a lock on a table.
     """
-    there = _by_table(connection, "columns")
+    columns = _by_table(connection, "columns")
     keys = _by_table(connection, "key_column_usage")
     if all(
-        {*each.columns} <= {*there.get(each.name, ())} and keys.get(each.name, []) == [*each.key] for each in TABLES
+        {*each.columns} <= {*columns.get(each.name, ())} and keys.get(each.name, []) == [*each.key] for each in TABLES
     ):
         return
-    mine = [each.name for each in TABLES if each.name in there]
+    existing = [each.name for each in TABLES if each.name in columns]
     # champions of an earlier release have no predecessors
-    begun = champions.CHAMPION_HISTORY.name not in there and "ml_champions" in there
-    rekeyed = [each.name for each in TABLES if each.name in there and keys.get(each.name, []) != [*each.key]]
-    with connection.altering("ml", mine, replaced=["ml_champions"] if begun else [], rekeyed=rekeyed):
+    starts_history = champions.CHAMPION_HISTORY.name not in columns and "ml_champions" in columns
+    rekeyed = [each.name for each in TABLES if each.name in columns and keys.get(each.name, []) != [*each.key]]
+    with connection.altering("ml", existing, replaced=["ml_champions"] if starts_history else [], rekeyed=rekeyed):
         connection.execute("create schema if not exists ml")
         for name, renamed in earlier.COLUMNS.items():
             for old, new in renamed.items():
-                if old in there.get(name, ()):
+                if old in columns.get(name, ()):
                     connection.execute(f"alter table ml.{name} rename column {old} to {new}")
         for table in TABLES:
             connection.execute(f"create table if not exists ml.{table.name} ({table.definition()})")
@@ -69,7 +69,7 @@ def ensure(connection: Connection) -> None:
             "update ml.ml_predictions set entity = $1, origin = $2 where entity is null",
             [earlier.ENTITY, predictions.BATCH],
         )
-        if begun:
+        if starts_history:
             connection.execute(
                 f"insert into ml.ml_champion_history ({', '.join(champions.CHAMPION_HISTORY.columns)}) "
                 f"select model, 1, '{champions.PROMOTED}', version, artifact, manifest_sha256, promoted_at, "

@@ -1,4 +1,4 @@
-"""Tables of the ledger, as their fields describe them. Writes are keyed and transactional: a rerun adds nothing."""
+"""Tables of the ledger, derived from their fields. Writes are keyed and transactional: a rerun adds nothing."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ Key = Annotated[T, KEY]
 SQL_TYPES = {str: "text", datetime: "timestamptz", int: "bigint", float: "double precision", bool: "boolean"}
 
 RENAMED = {"check": "check_name"}
-"""Columns of fields whose names SQL reserves."""
+"""Columns of fields whose names are reserved words of SQL."""
 
 fields_of = partial(get_type_hints, include_extras=True)
-"""Returns the fields of a dataclass with their types, as `table` wants them."""
+"""Returns the fields of a dataclass with their types, as `table` takes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +35,9 @@ class LedgerTable:
     columns : mapping of str to str
         Types by name, in order.
     nullable : tuple of str
-        Columns that may be null. One that a table has gained since it was made is null in its earlier rows.
+        Columns that may be null. A column that was added later is null in earlier rows.
     key : tuple of str
-        The columns of its primary key; empty where the writer sees to it.
+        The columns of its primary key; empty where the writer itself keeps rows unique.
     """
 
     name: str
@@ -46,7 +46,7 @@ class LedgerTable:
     key: tuple[str, ...]
 
     def definition(self) -> str:
-        """Return the columns and the key as ``create table`` wants them."""
+        """Return the columns and the key as ``create table`` takes them."""
         parts = [f"{name} {kind}{'' if name in self.nullable else ' not null'}" for name, kind in self.columns.items()]
         return ", ".join([*parts, *([f"primary key ({', '.join(self.key)})"] if self.key else [])])
 
@@ -58,7 +58,7 @@ def table(name: str, **fields: Any) -> LedgerTable:
     ----------
     name : str
     **fields : type
-        A type of Python, a `Key`, or either of a type and None for a column that may be null.
+        A type of Python, a `Key` of one, or a union of a type and None for a column that may be null.
     """
     parts = {RENAMED.get(field, field): get_args(kind) or (kind,) for field, kind in fields.items()}
     return LedgerTable(
@@ -70,7 +70,7 @@ def table(name: str, **fields: Any) -> LedgerTable:
 
 
 def put(connection: Connection, into: LedgerTable, row: Mapping[str, object], *, replace: bool = True) -> None:
-    """Write a row by its key: in place of the one that is there, or only where there is none."""
+    """Write a row; if its key exists already, replace that row or, without `replace`, keep it."""
     places = ", ".join(f"${place}" for place in range(1, len(row) + 1))
     changed = ", ".join(f"{name} = excluded.{name}" for name in row if name not in into.key)
     connection.execute(
@@ -83,14 +83,14 @@ def put(connection: Connection, into: LedgerTable, row: Mapping[str, object], *,
 def replace_measurement(
     connection: Connection, into: LedgerTable, looked_at: Mapping[str, object], figures: Iterable[object], **run: object
 ) -> None:
-    """Write what a look has found in place of what an earlier one has, unless that is the same and keeps its run.
+    """Write the figures of a measurement in place of earlier ones; equal earlier figures stay, with their run.
 
     Parameters
     ----------
     connection : Connection
     into : LedgerTable
     looked_at : mapping of str to object
-        The part of the key that names the look.
+        The part of the key that names the measurement, such as model and clock.
     figures : iterable of dataclass
         The rest of each row.
     **run : object

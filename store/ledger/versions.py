@@ -1,4 +1,4 @@
-"""Versions that were trained, with what was measured of them, and the log of trainings."""
+"""Trained versions with their measurements, and the log of trainings."""
 
 import json
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ TRAININGS = table(
 
 
 def recorded_versions(connection: Connection, model: str) -> dict[str, str]:
-    """Return the versions of a model that the ledger has, with the SHA-256 of their manifests."""
+    """Return the versions of a model in the ledger, with the SHA-256 of their manifests."""
     recorded = "select version, manifest_sha256 from ml.ml_models where model = $1"
     return dict(connection.execute(recorded, [model]).fetchall())
 
@@ -85,10 +85,10 @@ def record_version(
     manifest_sha256: str,
     created_at: datetime,
 ) -> None:
-    """Record a trained version with what was measured; a version that is there already stays as it is.
+    """Record a trained version with its measurements; a version that is recorded already stays as it is.
 
-    One that was lost and trained again to other bytes takes its place, also as the champion: its scores are of the same
-    rows, declaration and libraries.
+    If the files of a version were lost and training it again gave other bytes, the record is replaced, also that of the
+    champion: rows, declaration and libraries are the same.
     """
     manifest = training_set.manifest
     known = recorded_versions(connection, candidate.model).get(candidate.version, manifest_sha256)
@@ -142,10 +142,10 @@ def record_training(
 ) -> None:
     """Log a training, also one that found its version trained already.
 
-    `evidence` identifies what asked for it, where a sensor did; `as_of` is its clock and `feature_code` that of
-    `store.features.dbt_project.feature_code`; `proof` is the certificate of the build that its rows come from, if it
-    has one; `confirmed_features` are those that a person says were known at the time. What it cost is that of the run
-    that trained the version.
+    `as_of` is its clock, and `feature_code` the hash of `store.features.dbt_project.feature_code`. `evidence`
+    identifies the evidence on which a sensor asked for it. `proof` is the certificate of the build of its rows, if
+    there is one. `confirmed_features` are features that a person says were known at the time. The cost is that of the
+    run that trained the version.
     """
     manifest, cost = training_set.manifest, candidate.cost()
     put(

@@ -1,7 +1,6 @@
-"""How far two sets of rows lie apart, column by column: figures over every row, by SQL.
+"""The distance between two sets of rows, column by column: figures over every row, by SQL.
 
-Counts of distinct values carry all that is needed, so ties and the number of rows cost little: a sort of the distinct
-values of each column is the largest step.
+The figures need only the counts of distinct values. The largest step is the sort of the distinct values of each column.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 LEAST_SHARE = 1e-4
-"""The share that stands in for an empty bin in the PSI, whose logarithm has no value at 0. Evidently's is the same."""
+"""The share of an empty bin in the PSI, because the logarithm of 0 has no value. Evidently uses the same."""
 
 DIGITS = 12
 """Decimals of every figure."""
 
 VALUES_AT_ONCE = 4_000_000
-"""Values that one query compares: many columns of few rows, or few of many, which bounds the memory."""
+"""Values that one query compares, rows times columns: a bound of the memory."""
 
 
 def distances(connection: DuckDBPyConnection, relation: str, columns: Mapping[str, Kind]) -> list[Distance]:
@@ -46,9 +45,9 @@ def distances(connection: DuckDBPyConnection, relation: str, columns: Mapping[st
     count = connection.execute(f"select count(*) from {relation}").fetchall()[0][0]
     at_once = max(1, VALUES_AT_ONCE // max(1, count))
     for kind, query in (("number", _NUMBERS), ("text", _TEXTS)):
-        alike = [name for name, each in columns.items() if each == kind]
-        for first in range(0, len(alike), at_once):
-            names = alike[first : first + at_once]
+        same_kind = [name for name, each in columns.items() if each == kind]
+        for first in range(0, len(same_kind), at_once):
+            names = same_kind[first : first + at_once]
             rows = connection.execute(query.format(values=_values(relation, names, kind))).fetchall()
             found |= {names[int(number)]: _distance(kind, names[int(number)], figures) for number, *figures in rows}
             # a relation without rows has no row of any column
@@ -74,9 +73,9 @@ _PSI = f"""
     sum((greatest(c_share, {LEAST_SHARE}) - greatest(r_share, {LEAST_SHARE}))
         * ln(greatest(c_share, {LEAST_SHARE}) / greatest(r_share, {LEAST_SHARE})))"""
 
-# A value lies in the bin above as many tenths of the reference as lie wholly below it. That equals bins between the
-# deciles, each with its upper end, and needs no second look at the rows. What lies beyond every reference value has a
-# bin of its own on either side: a constant that becomes another one must not stay in the same bin.
+# The bin of a value is the number of whole tenths of the reference below it. These are the bins between the deciles,
+# each with its upper end, without a second pass over the rows. Values below or above every reference value have a bin
+# of their own on each side: a constant that becomes another constant must change its bin.
 _NUMBERS = f"""
 with counted as materialized ({{values}}),
 totals as (
@@ -137,8 +136,8 @@ shares as (
         r / nullif(r_n, 0) as p, c / nullif(c_n, 0) as q, c
     from counted inner join totals using (name)
 ),
--- As many bins as a number has, or chance alone would tell windows apart by a column of many values: the commonest of
--- the reference one by one, and the others together, those that are new among them.
+-- A text has as many bins as a number, or chance alone would tell windows apart by a column of many values: one for
+-- each of the commonest values of the reference, and one for all others, new values included.
 ranked as (
     select
         name, r_share, c_share, given, r,
@@ -166,7 +165,7 @@ compared as (
 )
 select
     name, coalesce(r_n, 0), coalesce(c_n, 0), psi,
-    -- rounding may leave a hair below 0 where the sides are all but equal
+    -- rounding may give slightly less than 0 where both sides are almost equal
     sqrt(case when divergence < 0 then 0 else divergence end), null,
     1 - coalesce(r_n, 0) / nullif(r_all, 0), 1 - coalesce(c_n, 0) / nullif(c_all, 0),
     case when r_all > 0 and c_all > 0 then coalesce(new_share, 0) end
@@ -177,7 +176,7 @@ from totals left join compared using (name) left join indexed using (name)
 def _distance(kind: str, name: str, row: list[Any]) -> Distance:
     rows_reference, rows_current, *figures = row
     psi, distance, wasserstein, nulls_reference, nulls_current, new = (
-        # threads add up in any order, which changes the last digits: the same rows give the same figure
+        # the order in which threads add up changes the last digits: rounded, the same rows give the same figure
         None if each is None else round(float(each), DIGITS)
         for each in figures
     )

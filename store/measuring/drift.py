@@ -1,4 +1,4 @@
-"""How far a champion's world lies from that of its training, and what a retraining is decided on."""
+"""Measure how far a champion's present data are from those of its training, and gather the evidence for retraining."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ Looks = list[tuple[datetime, tuple[str, ...]]]
 
 
 def reference(declaration: ModelDeclaration, champion: Candidate) -> Reference:
-    """Return what a champion is compared with: its training, and how good it was on its held-out rows."""
+    """Return the reference of a champion: the times of its training, and its performance on its held-out rows."""
     held_out = champion.held_out()
     return Reference(
         trained_at=datetime.fromisoformat(champion.manifest["as_of"]),
@@ -47,21 +47,21 @@ def measure_drift(
     clock: datetime,
     reference: Reference,
 ) -> DriftEvidence:
-    """Measure a champion's world at a clock.
+    """Measure the drift of a champion at a clock.
 
-    Predictions are kept in a temporary table of the connection, so that a caller who looks at day after day predicts
-    each observation once; the features must not be built anew while it is open.
+    A temporary table of the connection keeps the predictions, so that a caller who measures several clocks predicts
+    each observation once. The features must not be built again while the connection is open.
 
     Parameters
     ----------
     connection : DuckDBPyConnection
-        Of a warehouse whose features and labels were built at `clock` or later. Only temporary tables are written.
+        To a warehouse whose features and labels were built at `clock` or later. Only temporary tables are written.
     declaration : ModelDeclaration
     champion : Candidate
     clock : datetime
-        UTC; what is later is not looked at.
+        UTC; later observations and labels are ignored.
     reference : Reference
-        Of this champion.
+        The reference of this champion.
 
     Returns
     -------
@@ -124,10 +124,9 @@ def _gather(
     clock: datetime,
     reference: Reference,
 ) -> None:
-    """Make ``drift_rows``: the observations of both windows and those whose outcome is known and was not learnt from.
+    """Make ``drift_rows``: the observations of both windows, and those with an outcome that the champion did not learn.
 
-    The observations at the clock itself are a census of what is open rather than decision points, and no other
-    moment has one.
+    The observations of kind ``clock`` are left out: they are a census of the open entities, which no other moment has.
     """
     view = declaration.feature_view
     features = ", ".join(f'features."{name}"' for name in champion.features)
@@ -202,7 +201,7 @@ def _performance(
 
 
 class MeasurementMissingError(RuntimeError):
-    """What a decision needs has not been measured at its clock."""
+    """A measurement that a decision needs is missing at its clock."""
 
 
 def gather_retrain_evidence(
@@ -214,7 +213,7 @@ def gather_retrain_evidence(
     feature_code: str | None,
     in_flight: bool,
 ) -> RetrainEvidence:
-    """Gather what a retraining is decided on, from the measurements in schema ``ml`` up to a clock.
+    """Gather the evidence for a decision on retraining, from the measurements in schema ``ml`` up to a clock.
 
     Raises
     ------
@@ -259,7 +258,7 @@ def gather_retrain_evidence(
         "where model = $1 and version = $2 and as_of <= $3 group by as_of, check_name",
         [model, champion.version, clock],
     )
-    # a champion whose features were rewritten cannot be measured any more, which is decided on all the same
+    # if the SQL of its features has changed, a champion cannot be measured; the decision needs no measurement then
     rewritten = trained_code is not None and trained_code != feature_code
     if not rewritten and not any(moment == clock for moment, _ in looks):
         raise MeasurementMissingError(
@@ -267,7 +266,7 @@ def gather_retrain_evidence(
             f"{f'the last one at {looks[-1][0].isoformat()}' if looks else 'none'}. Materialize drift/{model} first."
         )
     failed_checks = _failed_at(looks, clock)
-    # what was found before the last training has been answered by it
+    # the last training has answered the failures before it
     onset = onset_of((moment, bool(set(checks) - {AGE})) for moment, checks in looks if moment > last_trained_at)
     last_as_of = datetime.fromisoformat(champion.manifest["last_as_of"])
     labels_since_onset = 0

@@ -1,4 +1,4 @@
-"""The Evidently report of a drift measurement: for people, on a sample. It decides nothing."""
+"""The Evidently report of a drift measurement, on a sample: people read it, no decision uses it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ SAMPLE = 2_000
 """Rows of each side that the report is drawn from."""
 
 KEPT = 30
-"""Reports that are kept of a model: each has 5 MB, and its figures stay in the warehouse."""
+"""Reports kept of a model: each has 5 MB. The figures of deleted reports stay in the warehouse."""
 
 BINS = 100
-"""More than any of the report's histograms has."""
+"""A number of bins that no histogram of the report exceeds."""
 
 VALUES = 30
-"""The commonest values of a text, which are drawn one by one: Evidently takes ten seconds over 3,000."""
+"""Values of a text that are drawn, the commonest ones: Evidently takes ten seconds for 3,000."""
 
 OTHERS = "(others)"
 
 _OPENINGS = (re.compile(r"<script>\s+var \w+ = "), re.compile(r";\s+var additional_graphs_\w+ = "))
-"""What stands in Evidently's page before each of the two texts of JSON that hold the data."""
+"""The text before each of the two pieces of JSON that hold the data in Evidently's page."""
 
 _ENDING = re.compile(r";\s+</script>")
-"""What stands after them."""
+"""The text after them."""
 
 
 def write_report(reference: pd.DataFrame, current: pd.DataFrame, kinds: Mapping[str, Kind], path: Path) -> bool:
@@ -44,15 +44,13 @@ def write_report(reference: pd.DataFrame, current: pd.DataFrame, kinds: Mapping[
     Parameters
     ----------
     reference, current : DataFrame of shape (n_rows, n_columns)
-        Columns of any type that can be learnt from. One that has no value on one side is left out: there is nothing
-        to draw beside the other.
+        Columns of any type that a model can learn from. A column without any value on one side is left out.
     kinds : mapping of str to {"number", "text"}
-        What each column is learnt from and measured as, and so drawn as. A number that has no histogram (all infinite,
-        or of a size at which neighbouring floats are further apart than bins) is drawn like text, by its commonest
-        values.
+        How each column is learnt, measured and drawn. A number that has no histogram (all values infinite, or so large
+        that neighbouring floats are further apart than bins) is drawn like text, by its commonest values.
     path : Path
-        Written whole or not at all; a report that is there is replaced, and of the others in the folder those go that
-        come first by name, until `KEPT` are left.
+        Written whole or not at all; an existing report is replaced. Of the reports in the folder the last `KEPT` by
+        name are kept, the others deleted.
 
     Returns
     -------
@@ -68,15 +66,15 @@ def write_report(reference: pd.DataFrame, current: pd.DataFrame, kinds: Mapping[
     from models.learning.frames import model_input
 
     # Evidently fails on booleans, decimals and nullable types
-    given = [model_input(side, drawn) for side in (current, reference)]
-    numbers = [name for name in drawn if drawn[name] == "number" and _has_histogram(*(side[name] for side in given))]
+    frames = [model_input(side, drawn) for side in (current, reference)]
+    numbers = [name for name in drawn if drawn[name] == "number" and _has_histogram(*(side[name] for side in frames))]
     categories = [name for name in drawn if name not in numbers]
     for name in categories:
-        _keep_commonest(name, given)
+        _keep_commonest(name, frames)
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
-    sides = [Dataset.from_pandas(side, data_definition=definition) for side in given]
-    # its own verdicts use other measures than those that decide here: the sample shows shapes. They are named, for
-    # of few rows it would take tests that divide by the share of a value, which is 0 where one side has none
+    sides = [Dataset.from_pandas(side, data_definition=definition) for side in frames]
+    # Evidently's verdicts do not count here: the report shows shapes. The methods are named because for few rows
+    # Evidently would choose tests that divide by the share of a value, which may be 0 on one side
     shapes = DataDriftPreset(num_method="wasserstein", cat_method="jensenshannon")
     snapshot = Report([shapes]).run(current_data=sides[0], reference_data=sides[1])
     replace_file(path, with_policy(safe(snapshot.get_html_str(as_iframe=False))))
@@ -86,31 +84,31 @@ def write_report(reference: pd.DataFrame, current: pd.DataFrame, kinds: Mapping[
 
 
 def safe(page: str) -> str:
-    """Return a page of Evidently in which no text of the data is read as a part of the page.
+    """Return a page of Evidently whose data cannot be read as a part of the page.
 
     Parameters
     ----------
     page : str
-        Evidently writes its data as JSON into a script, in which a browser looks for ``</script>`` also within texts.
+        Evidently writes its data as JSON into a script, where a browser obeys ``</script>`` even within a text.
 
     Raises
     ------
     UnknownPageError
-        If the data do not stand where Evidently 0.7 has them.
+        If the data are not at the place where Evidently 0.7 writes them.
     """
-    written: list[str] = []
+    parts: list[str] = []
     begin = 0
     for opening in _OPENINGS:
-        # the first wherever it comes, the second where the first text of JSON ends
-        found = opening.match(page, begin) if written else opening.search(page)
+        # the first may be anywhere; the second must follow the first piece of JSON
+        found = opening.match(page, begin) if parts else opening.search(page)
         if found is None:
             raise _unknown(opening, page, begin)
         _, end = json.JSONDecoder().raw_decode(page, found.end())
-        written += [page[begin : found.end()], in_script(page[found.end() : end])]
+        parts += [page[begin : found.end()], in_script(page[found.end() : end])]
         begin = end
     if _ENDING.match(page, begin) is None:
         raise _unknown(_ENDING, page, begin)
-    return "".join([*written, page[begin:]])
+    return "".join([*parts, page[begin:]])
 
 
 def _unknown(expected: re.Pattern[str], page: str, place: int) -> UnknownPageError:
@@ -127,12 +125,12 @@ def _keep_commonest(name: str, sides: list[pd.DataFrame]) -> None:
     texts = [side[name].astype(str) for side in sides]
     commonest = pd.concat(texts).value_counts().index[:VALUES]
     for side, text in zip(sides, texts, strict=True):
-        # Plotly takes "<b>" and "<a href=…>" in labels for bold text and a link
+        # Plotly reads "<b>" and "<a href=…>" in labels as bold text and a link
         side[name] = text.where(text.isin(commonest), OTHERS).map(lambda each: html.escape(each, quote=False))
 
 
 def _has_histogram(*sides: pd.Series) -> bool:
-    """Tell whether each side, and both together, can be divided into bins and have a spread."""
+    """Say whether each side, and both together, have values that can be divided into bins."""
     import numpy as np
 
     finite = [side[np.isfinite(side)].to_numpy() for side in sides]

@@ -1,4 +1,4 @@
-"""What each feature of a view is worth."""
+"""Measure the quality of each feature of a view: completeness, constancy, redundancy, outliers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ MIN_COMPLETENESS = 0.95
 MAX_CORRELATION = 0.95
 
 SAMPLE_ROWS = 10_000
-"""Rows from which correlations and outlier bounds are taken."""
+"""Rows of the sample for correlations and outlier bounds."""
 
 MIN_PAIRS = 50
-"""Rows in which both features must have a value for their correlation to say anything."""
+"""Rows in which both features must have a value; with fewer, the correlation is undefined."""
 
 OUTLIER_BOUNDS = (0.001, 0.999)
 """Quantiles beyond which a value counts as an outlier."""
@@ -103,9 +103,9 @@ def measure_features(
 def rank_correlations(values: "pd.DataFrame") -> "np.ndarray":
     """Correlate every column with every other by rank (Spearman), over the rows in which both have a value.
 
-    Ranks, because counts and money are skewed, so that one huge value makes or hides a linear correlation, and because
-    trees see nothing but the order. A column is ranked once, among all its own values, and not anew for each pair:
-    that is one product of matrices for all pairs, and with missing values an approximation.
+    Ranks are used because counts and money are skewed, so that one huge value makes or hides a linear correlation, and
+    because trees use only the order. A column is ranked once, among all its own values, and not again for each pair:
+    one product of matrices then serves all pairs. With missing values this is an approximation.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def rank_correlations(values: "pd.DataFrame") -> "np.ndarray":
 
     ranks = values.rank().to_numpy(dtype="float64")
     present = (~np.isnan(ranks)).astype("float64")
-    # centred, so that no digits are lost between large sums
+    # centred, so that differences of large sums lose no digits
     ranks = np.nan_to_num(ranks - (present.sum(axis=0) + 1) / 2)
     pairs = present.T @ present
     sums = ranks.T @ present
@@ -131,13 +131,13 @@ def rank_correlations(values: "pd.DataFrame") -> "np.ndarray":
         covariance = ranks.T @ ranks - sums * sums.T / pairs
         variance = squares - sums**2 / pairs
         correlation = covariance / np.sqrt(variance * variance.T)
-    # ranks differ by a half at least: less than a tenth is what rounding leaves of nothing
+    # ranks differ by at least a half: a variance below a tenth is a rounding error of 0
     defined = (pairs >= MIN_PAIRS) & (variance > 0.1) & (variance.T > 0.1)
     return np.where(defined, correlation, np.nan).clip(-1, 1).round(6)
 
 
 def _sample(connection: "DuckDBPyConnection", relation: str, key: str, columns: Sequence[str]) -> "pd.DataFrame":
-    """Return `SAMPLE_ROWS` rows at most, those whose hashed keys come first: as good as chance, and always the same."""
+    """Return at most `SAMPLE_ROWS` rows, the first by the hash of their keys: random, and always the same."""
     listed = ", ".join(f'cast("{name}" as double) as "{name}"' for name in columns)
     return connection.execute(
         f"select {listed} from {relation} order by md5({key} || ' ' || epoch_us(as_of)) limit {SAMPLE_ROWS}"
@@ -145,10 +145,10 @@ def _sample(connection: "DuckDBPyConnection", relation: str, key: str, columns: 
 
 
 def _partners(sample: "pd.DataFrame") -> dict[str, tuple[str, float]]:
-    """Return the strongest correlation of each column that has one, with the other column; of equal ones the first."""
+    """Return for each column its strongest correlation and the other column, the first of equal ones."""
     import numpy as np
 
-    # small products: the threads of the linear algebra would wait for each other longer than they work
+    # the matrices are small: threads of the linear algebra would wait longer than they work
     with threads(1):
         correlations = rank_correlations(sample)
     np.fill_diagonal(correlations, np.nan)

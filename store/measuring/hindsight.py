@@ -1,4 +1,4 @@
-"""The rows in which hindsight is looked for: observations of the last months, with when their entity was settled."""
+"""The rows in which the pipeline looks for hindsight: recent observations, and when their entities were settled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS_READ = 100_000
-"""Observations, about: those of some entities, chosen by a hash, where there are more."""
+"""About how many observations are read; if there are more, those of some entities, chosen by a hash."""
 
 
 def recent_rows(connection: Connection, declaration: ModelDeclaration, extraction: Extraction) -> pd.DataFrame | None:

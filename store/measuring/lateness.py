@@ -1,7 +1,6 @@
-"""How late facts come: when the CRM recorded them, and when an extraction brought them, measured from the data.
+"""Measure how late facts come: the time until the CRM recorded them, and until an extraction brought them.
 
-It says how far back a day's extraction can still change what was known: features of days that lie further back need no
-second look. SQL here is what both engines understand, and only figures leave the warehouse.
+The lateness shows how many past days an extraction can still change. Both engines understand the SQL here.
 """
 
 from store.ledger.measurements import Lateness
@@ -15,9 +14,9 @@ QUANTILES = (0.5, 0.9, 0.99)
 
 
 def measure_lateness(connection: Connection) -> list[Lateness]:
-    """Measure the lateness of what schema ``raw`` holds, by table and type of interaction.
+    """Measure the lateness of the facts in schema ``raw``, by table and type of interaction.
 
-    What has no row is left out: a source without ``recorded_at``, or a warehouse that was filled by one extraction.
+    A measure without rows is left out: of ``recorded_at`` if the source lacks it, of extractions after a single one.
     """
     quantiles = ", ".join(f"percentile_disc({share}) within group (order by days)" for share in QUANTILES)
     shares = ", ".join(f"avg(case when days > {days} then 1.0 else 0.0 end)" for days in LATE_DAYS)
@@ -28,7 +27,7 @@ def measure_lateness(connection: Connection) -> list[Lateness]:
         f"with moments as ({extraction}), "
         f"lags as ({recording} union all select measure, table_name, type, extracted_at - known_at as late "
         f"from moments where extracted_at > (select min(extracted_at) from ({first}) as clocks)), "
-        # a clock that was asked for can lie before the facts, and clocks of machines differ
+        # negative lateness counts as 0: a clock can be set before the facts, and clocks of machines differ
         "in_days as (select measure, table_name, type, "
         "greatest(cast(extract(epoch from late) as double precision) / 86400, 0) as days from lags) "
         f"select measure, table_name, type, count(*), {quantiles}, max(days), {shares} "
@@ -45,7 +44,7 @@ def measure_lateness(connection: Connection) -> list[Lateness]:
 
 
 def _recording(table: Table) -> str:
-    """Return the query of how long it took from when a fact happened until the CRM stored it."""
+    """Return the query for the time from a fact's occurrence until the CRM recorded it."""
     return (
         f"select 'recording' as measure, '{table.name}' as table_name, {table.type} as type, "
         f"{table.recorded} - {table.occurred} as late from raw.{table.name} where {table.recorded} is not null"
@@ -53,10 +52,10 @@ def _recording(table: Table) -> str:
 
 
 def _extraction(table: Table) -> str:
-    """Return the query of when facts count as known, and when an extraction brought them.
+    """Return the query for the time at which facts count as known, and the time at which an extraction brought them.
 
-    Of a row that changes later it is its last fact. A row whose content changed without a time of its own counts as
-    late: features saw its earlier content.
+    A row that changed later counts with its last fact. A row whose content changed without a new time counts as late,
+    because features used its earlier content.
     """
     times = [each for each in (table.occurred, table.recorded, *(part.time for part in table.parts)) if each]
     rows = f"raw.{table.name}"
@@ -68,5 +67,6 @@ def _extraction(table: Table) -> str:
         )
     return (
         f"select 'extraction' as measure, '{table.name}' as table_name, {table.type} as type, extracted_at, "
-        f"greatest({', '.join(times)}) as known_at from {rows}" + (f" where {table.told}" if table.told else "")
+        f"greatest({', '.join(times)}) as known_at from {rows}"
+        + (f" where {table.from_source}" if table.from_source else "")
     )

@@ -1,4 +1,4 @@
-"""Shorter horizons, tried after a refusal: labels over each, by the SQL of the last build, in a scratch place."""
+"""Try shorter horizons after a refusal: labels over each, by the SQL of the last build, in a scratch place."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,28 +17,29 @@ from store.warehouse.warehouse import Extraction
 CANDIDATES = (60, 30, 14, 7, 3, 1)
 
 ENOUGH = 2
-"""Horizons that pass, after which none is tried any more."""
+"""The trials stop after so many horizons that pass."""
 
 OBSERVATIONS_READ = 40_000
-"""Observations of a trial, about: those of some entities, chosen by a hash, where there are more."""
+"""About how many observations a trial reads; if there are more, those of some entities, chosen by a hash."""
 
 
 def try_shorter(
     connection: Connection, build: Callable[[], Build], extraction: Extraction, declaration: ModelDeclaration
 ) -> ShorterHorizons | None:
-    """Try horizons below that of the declaration, the longest first; None where there is none.
+    """Try the horizons in `CANDIDATES` below that of the declaration, the longest first; None where there is none.
 
-    Where the build or its rows do not allow a trial the answer says why: advice must not cost the refusal its record.
+    If the build or its rows do not allow a trial, the result says why and no error is raised: the refusal must be
+    recorded in any case.
 
     Parameters
     ----------
     connection : Connection
-        To the warehouse, from which is read; nothing is written there.
+        To the warehouse; nothing is written there.
     build : callable
         Returns the last build, of this extraction.
     extraction : Extraction
     declaration : ModelDeclaration
-        Over the horizon that was refused.
+        With the horizon that was refused.
     """
     tried = partial(ShorterHorizons, setting=horizon_setting(declaration.name), metric=declaration.primary_metric)
     try:

@@ -1,7 +1,7 @@
-"""What the source delivered up to a clock, kept as it was then: a later extraction may overwrite the rows.
+"""Deliveries: counts of the rows that the source delivered up to a clock. The ledger keeps them.
 
-The feeds and columns that the health of the source looks at, their figures, and which of the figures that are kept are
-those of the time at which the champions were trained.
+The rows themselves do not tell later, because an extraction may overwrite them. This module lists the feeds and columns
+whose health is watched, counts their rows, and finds the counts from the time at which the champions were trained.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
 
 MOST_CATEGORIES = 1_000
-"""A column with more values is no column of categories, and its values are not kept."""
+"""The values of a column with more distinct values are not kept: it is no column of categories."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """A feed or several in a staging table whose health is watched: rows, or parts that are added to rows later.
+    """One or more feeds of a staging table whose health is watched: of rows, or of parts that are added to rows later.
 
     Attributes
     ----------
     name : str
-        For people.
+        A name for people.
     staging : str
         The table.
     known : str
-        The column with the time at which it became known, in microseconds since 1970.
+        The column with the time at which the row or part became known, in microseconds since 1970.
     feed : str
-        SQL expression of the feed that a row belongs to; a feed can break alone.
+        SQL expression of the feed that a row belongs to; each feed can break alone.
     aged : bool
-        Whether the age of its last fact is looked at.
+        Whether the age of its last fact is checked.
     filled : tuple of str
-        Columns whose share of nulls is looked at, feed by feed.
+        Columns whose share of nulls is checked, by feed.
     categories : tuple of str
-        Columns whose values are looked at.
+        Columns whose values are checked.
     """
 
     name: str
@@ -67,7 +67,7 @@ WATCHED = (
         )
         for table in FED
     ),
-    # a part of a row comes by a feed of its own, such as the tracking of e-mails
+    # a part of a row has a feed of its own, such as the tracking of e-mails
     *(
         Watched(name=part.feed, staging=table.staging, known=part.staged, feed=f"'{part.feed}'", aged=False)
         for table in FED
@@ -80,12 +80,12 @@ STAGING = sorted(table.staging for table in FED)
 
 @dataclass(frozen=True, kw_only=True)
 class Delivered:
-    """What a source delivered, by table.
+    """The deliveries of a source up to a clock, arranged for comparison.
 
     Attributes
     ----------
     as_of : datetime
-        The clock up to which it was measured.
+        The clock up to which they were counted.
     days : float
         Length of the period; 0 where there is none.
     rows : mapping of (str, str) to int
@@ -122,26 +122,26 @@ class Delivered:
             categories={key: frozenset(values) for key, values in categories.items()},
         )
 
-    def is_of_same_export(self, now: Iterable[Delivery]) -> bool:
-        """Say whether an export that delivers this now is the one that was measured then, read under another clock."""
-        return self == Delivered.of(self.as_of, now)
+    def is_of_same_export(self, deliveries: Iterable[Delivery]) -> bool:
+        """Say whether these deliveries are of the same export, read under another clock."""
+        return self == Delivered.of(self.as_of, deliveries)
 
 
 def measure_deliveries(
     connection: "DuckDBPyConnection", *, clock: datetime, since: datetime | None, days: int
 ) -> list[Delivery]:
-    """Measure what was delivered in some days up to a clock.
+    """Count the rows that were delivered in some days up to a clock.
 
     Parameters
     ----------
     connection : DuckDBPyConnection
-        Of a warehouse whose staging was filled at `clock` or later.
+        To a warehouse whose staging was filled at `clock` or later.
     clock : datetime
         UTC.
     since : datetime or None
-        From when on the source counts as it should be.
+        The time before which the source is ignored.
     days : int
-        Length of the period, if the source has so many.
+        Length of the period; shorter if the source begins later.
     """
     if (first := bound_of_facts(connection, "min")) is None:
         return []
@@ -170,7 +170,7 @@ def _of_table(
                 table_name=table.name, subject=feed, column_name=name, category="", rows=rows, nulls=count, days=days
             )  # fmt: skip
     for name in table.categories:
-        # a value that any row had is known, however long ago
+        # every earlier value counts as known, however old
         values = connection.execute(
             f"select {name}, count(*) from staging.{table.staging} where {table.known} <= {end} and {name} is not null "
             f"and {name} <> '' group by {name} order by {name} limit {MOST_CATEGORIES + 1}"
@@ -190,10 +190,10 @@ def bound_of_facts(connection: "DuckDBPyConnection", which: Literal["min", "max"
 
 
 def delivered_at_training(connection: Connection, *, as_of: datetime, load_number: int) -> Delivered | None:
-    """Return what the source had delivered when the oldest champion was trained, as it was stored then.
+    """Return the deliveries that were stored when the oldest champion was trained.
 
-    That is what the run of the training kept, else the last that was kept before the training ended, else the first
-    after it. Without a champion it is what was kept last.
+    These are the deliveries stored by the run of the training, else the last ones stored before the training ended,
+    else the first ones of all. Without a champion they are the last ones stored.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def delivered_at_training(connection: Connection, *, as_of: datetime, load_numbe
     Returns
     -------
     Delivered or None
-        None where nothing was kept, or nothing has been loaded since: the rows themselves tell.
+        None where nothing is stored, or nothing has been loaded since: then the rows themselves can be counted.
     """
     kept = connection.execute(
         "select distinct as_of, load_number, run_id, measured_at from ml.ml_source_deliveries order by measured_at"
@@ -217,7 +217,7 @@ def delivered_at_training(connection: Connection, *, as_of: datetime, load_numbe
         "left join ml.ml_training_logs as logs using (model, version) order by logs.as_of nulls first, logs.finished_at"
     ).fetchall()
     if trained:
-        # the latest training of each champion, and of these the oldest
+        # the oldest among the latest trainings of the champions
         _, clock, ended, run_id = min({model: (model, *rest) for model, *rest in trained}.values(), key=_age)
         in_the_run = [each for each in kept if each[2] == run_id]
         before = [each for each in kept if clock is not None and each[3] <= ended]
@@ -235,5 +235,5 @@ def delivered_at_training(connection: Connection, *, as_of: datetime, load_numbe
 
 
 def _age(training: tuple[str, datetime | None, datetime | None, str | None]) -> tuple[bool, datetime | None]:
-    # a version from before trainings were logged is older than any other
+    # a version without a logged training is older than any other
     return (training[1] is not None, training[1])

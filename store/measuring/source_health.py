@@ -1,4 +1,4 @@
-"""Whether the source delivers as it did."""
+"""Measure and judge whether the source still delivers as before."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,33 +30,33 @@ CHECKS = {
 
 @dataclass(frozen=True, kw_only=True)
 class SourcePolicy:
-    """When a source counts as broken.
+    """The bounds beyond which a source counts as broken.
 
-    The bounds are far from what a quiet company does and near to what a broken feed does: a false alarm costs a
-    person's morning, and stops the retraining of every model. Small feeds are left out by the minimum counts: of 50
-    expected rows 13 come by chance less than once in a million weeks.
+    Even quiet weeks of a company stay within the bounds, because a false alarm costs a person's morning and stops the
+    retraining of every model. The minimum counts leave out small feeds: where 50 rows are expected, chance alone gives
+    13 or fewer less than once in a million weeks.
 
     Parameters
     ----------
     reference_days : int
-        Length of the reference period. It ends when the oldest champion was trained, for that is the source which the
-        champions know; a period that slid along would take a feed that broke three months ago for normal.
+        Length of the reference period. It ends when the oldest champion was trained, because the champions learnt from
+        that source. A sliding period would accept a feed that broke three months ago as normal.
     max_age_days : float
-        How old the last fact of a busy table may be.
+        Greatest age of the last fact of a busy table.
     volume_days : int
-        Days over which rows are counted: a whole week, for weekends are quiet.
+        Days over which rows are counted: a whole week, because weekends are quiet.
     min_volume_ratio : float
-        Least rows of a feed, as a share of those that its rate in the reference period makes one expect.
+        Least rows of a feed, as a share of the rows expected from its rate in the reference period.
     min_expected_rows : int
-        Rows in `volume_days` that make a feed, or a table, a busy one.
+        Expected rows in `volume_days` from which a feed or a table counts as busy.
     recent_days : int
-        Days over which null shares and categories are looked at.
+        Days over which null shares and categories are checked.
     max_null_rise : float
-        How much the share of nulls of a column may rise.
+        Greatest rise of the share of nulls of a column.
     max_new_categories : float
-        Greatest share of rows with a value that no row before had.
+        Greatest share of rows with a value that no earlier row had.
     min_rows : int
-        Rows that null shares and categories need.
+        Least rows for checks of null shares and categories.
     """
 
     reference_days: int = 90
@@ -88,24 +88,25 @@ def measure_source_health(
     Parameters
     ----------
     connection : DuckDBPyConnection
-        Of a warehouse whose staging was filled at `clock` or later.
+        To a warehouse whose staging was filled at `clock` or later.
     clock : datetime
         UTC.
     trained_at : datetime or None
-        The clock at which the oldest champion was trained; None while there is none, and the reference period ends
+        The clock at which the oldest champion was trained. None without a champion: the reference period then ends
         where the recent one begins.
     accepted_since : datetime or None
-        From when on a person has found the source to be as it should: nothing before is held against it.
+        The time from which a person has accepted the source; everything before is ignored.
     earlier : Delivered or None
-        What was delivered in the reference period, as it was stored then; None where the rows themselves still tell.
+        The stored deliveries of the reference period; None where the rows themselves can still be counted.
     single_export : bool
-        Whether one export is all that is known: which of its feeds ends first says nothing of the next one.
+        Whether the source has given only one export: age and volume are then not measured, because feeds of an export
+        end at different times.
     policy : SourcePolicy
 
     Returns
     -------
     list of SourceFigure
-        What is too small to judge is left out.
+        Without feeds and columns that have too few rows.
     """
     if (first := bound_of_facts(connection, "min")) is None:
         return []
@@ -126,7 +127,7 @@ def measure_source_health(
 def own_clock(connection: "DuckDBPyConnection", as_of: datetime) -> datetime:
     """Return the clock of an export: the first whole second after its last fact, if that is before `as_of`.
 
-    An export that ends is not a feed that has stopped, whenever its rows are scored.
+    The end of an export is not a feed that has stopped, even if its rows are scored much later.
     """
     if (last := bound_of_facts(connection, "max")) is None:
         return as_of
@@ -141,7 +142,7 @@ def judge_source_health(figures: list[SourceFigure]) -> tuple[Verdict, ...]:
 def oldest_training(connection: Connection) -> datetime | None:
     """Return the clock at which the oldest champion was last trained, or None while there is no champion.
 
-    To train a model anew, also where it gives the same version, says that the source is fit to learn from.
+    A new training counts even if it gives the same version: it shows that the source was fit to learn from.
     """
     return connection.execute(
         "select min(trained_at) from (select model, max(coalesce(logs.as_of, versions.last_as_of)) as trained_at "
@@ -152,7 +153,7 @@ def oldest_training(connection: Connection) -> datetime | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Spans:
-    """The two periods that are compared, in microseconds since 1970; each without its start and with its end."""
+    """The two periods that are compared, in microseconds since 1970; each excludes its start and includes its end."""
 
     reference_start: int
     reference_end: int
@@ -175,7 +176,7 @@ class _Spans:
 
     @property
     def ratio(self) -> float:
-        """Length of the current period as a share of that of the reference period; 0 where there is none."""
+        """Length of the current period divided by that of the reference period; 0 where the latter is empty."""
         length = self.reference_end - self.reference_start
         return (self.current_end - self.current_start) / length if length > 0 else 0.0
 
@@ -206,7 +207,7 @@ def _traffic(
     }
     rows_before = {feed: before for feed, (before, *_) in found.items()}
     if earlier is not None:
-        # a feed of which no row is left has no row here
+        # stored deliveries also have feeds of which no row is left
         rows_before = {feed: rows for (name, feed), rows in earlier.rows.items() if name == table.name}
         ratio = policy.volume_days / earlier.days if earlier.days > 0 else 0.0
     rows_now = {feed: now for feed, (_, now, _) in found.items()}
@@ -266,7 +267,7 @@ def _new_categories(
 ) -> Iterator[SourceFigure]:
     before, now = spans.reference(table.known), spans.current(table.known)
     for name in table.categories:
-        # a value that any row before the recent ones had is known, however long ago
+        # every value from before the recent period counts as known, however old
         counts = connection.execute(
             f"select {name}, count(*) filter (where {before}), count(*) filter (where {now}), "
             f"min({table.known}) <= {spans.reference_end} from staging.{table.staging} group by {name}"
@@ -274,10 +275,10 @@ def _new_categories(
         rows_before = sum(rows for _, rows, _, _ in counts)
         rows_now = sum(rows for _, _, rows, _ in counts)
         known = {value for value, _, _, is_known in counts if is_known}
-        # of a column with very many values none are kept
+        # deliveries have no values of a column with too many values
         if earlier is not None and (table.name, name) in earlier.categories:
             known = set(earlier.categories[table.name, name])
-            rows_before = sum(rows for (of, _), rows in earlier.rows.items() if of == table.name)
+            rows_before = sum(rows for (table_name, _), rows in earlier.rows.items() if table_name == table.name)
         if min(rows_before, rows_now) >= policy.min_rows:
             new = sum(rows for value, _, rows, _ in counts if value is not None and value not in known)
             share = new / rows_now
@@ -292,10 +293,10 @@ def _verdict(check: str, figures: list[SourceFigure]) -> Verdict:
         return Verdict(
             check=check,
             failed=False,
-            statement="Not enough evidence: nothing in the source has rows enough, or there is a single export.",
+            statement="Not enough evidence: no feed or column has enough rows, or there is only one export.",
         )
     failed = [each for each in figures if each.failed]
-    # of the volume less is worse, of the others more
+    # a small volume is bad, large values of the other checks are bad
     sign = -1 if check == "volume" else 1
     worst = max(failed or figures, key=lambda each: (sign * each.value, each.subject))
     named = ", ".join(f"{each.subject} {each.value:.2f}" for each in failed) if failed else "none"

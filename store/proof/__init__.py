@@ -1,1 +1,1 @@
-"""The proof that features hold nothing of what came later."""
+"""The proof that features hold only facts known at their time."""

@@ -1,10 +1,10 @@
-"""Schema ``raw`` as it was at a moment, and as it might have been: queries that change what must not matter.
+"""Queries for schema ``raw`` as it was at a moment, and with rows changed that the features must not depend on.
 
 A row is a fact with the moment at which it was known, and *parts* that were added to it later by overwriting it: an
 e-mail is sent at one time and answered at another. The source contract declares both, and how the rows of each table
-are changed (`Counterfactual`). Changed rows take values that the data have, the rarest among them, and values that they
-may lack; rows are added as well, so that each entity has facts of kinds that it never had. The queries are the same
-text on both engines, and chance comes from hashes of keys: the same seed gives the same rows.
+are changed (`Counterfactual`). Changed rows get values that occur in the data, the rarest included, and values that may
+not occur. Rows are added as well, so that each entity has facts of kinds that it never had. The queries are the same
+text on both engines. Random choices use hashes of keys: the same seed gives the same rows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,21 +19,21 @@ Columns = Mapping[str, str]
 """The columns of a table in order, with their types."""
 
 Query = Callable[[str, Columns], str]
-"""From a table of schema ``raw`` and its columns to the query that stands in for it."""
+"""Returns, for a table of schema ``raw`` and its columns, the query that replaces the table."""
 
 EDGE = timedelta(microseconds=1)
 
 DAY = timedelta(days=1)
 
 ADDED = 3
-"""Rows that a table gets for each row of the one that it tells of."""
+"""Rows that are added to a table for each row of the table that it is about."""
 
 OWN_VALUES = 32
-"""Values of a column that are taken from the data: half of them the rarest, half the most frequent ones."""
+"""Values of a column that are taken from the data: half the rarest, half the most frequent ones."""
 
 
 class UndeclaredTableError(LookupError):
-    """The feature store reads a table of which nothing says when its rows were known."""
+    """The feature store reads a table that the contract does not declare: no time is known for its rows."""
 
 
 def records_of(table: str) -> Table:
@@ -42,7 +42,7 @@ def records_of(table: str) -> Table:
     Raises
     ------
     UndeclaredTableError
-        If there is none.
+        If the contract does not declare the table.
     """
     if table not in TABLES:
         raise UndeclaredTableError(
@@ -53,48 +53,48 @@ def records_of(table: str) -> Table:
 
 
 def groups_of(table: str) -> list[tuple[str, ...]]:
-    """Return the columns of a table whose values are drawn: each alone, but for those that are added together."""
+    """Return the columns whose values are drawn, in groups: columns that are added together, and each other alone."""
     records = records_of(table)
-    together = tuple(dict.fromkeys(name for each in records.proof.added for name in each))
-    alone: list[tuple[str, ...]] = [(name,) for name in records.proof.drawn if name not in together]
-    return [*alone, together] if together else alone
+    joint_columns = tuple(dict.fromkeys(name for each in records.proof.added for name in each))
+    single_columns: list[tuple[str, ...]] = [(name,) for name in records.proof.drawn if name not in joint_columns]
+    return [*single_columns, joint_columns] if joint_columns else single_columns
 
 
 def own_values(table: str, group: Sequence[str]) -> str:
-    """Return the query of what columns hold together, as text: the rarest and the most frequent."""
+    """Return the query for the combinations of values in a group of columns, as text: the rarest and most frequent."""
     listed, half = ", ".join(group), OWN_VALUES // 2
-    among = f"partition by {group[0]} " if len(group) > 1 else ""
+    partition = f"partition by {group[0]} " if len(group) > 1 else ""
     counted = (
         f"select {listed}, count(*) as rows_count from {_raw(table)} where {group[-1]} is not null group by {listed}"
     )
-    # where each is there once, the smallest and the largest
+    # if each combination occurs once, these are the smallest and the largest
     descending = ", ".join(f"{name} desc" for name in group)
     ranked = (
-        f"select {listed}, row_number() over ({among}order by rows_count, {listed}) as rare, "
-        f"row_number() over ({among}order by rows_count desc, {descending}) as frequent from ({counted}) as counted"
+        f"select {listed}, row_number() over ({partition}order by rows_count, {listed}) as rare, "
+        f"row_number() over ({partition}order by rows_count desc, {descending}) as frequent from ({counted}) as counted"
     )
     texts = ", ".join(f"cast({name} as text)" for name in group)
     return f"select {texts} from ({ranked}) as ranked where rare <= {half} or frequent <= {half} order by {listed}"
 
 
 def facts_by_kind(table: str, seed: str) -> str:
-    """Return the query of how many facts there are of each kind, and when one of them was known, the rarest kind first.
+    """Return the query for the kinds of facts: their number, and when one of them was known, the rarest kind first.
 
-    Kinds are the values of the columns that tell facts apart, and the parts.
+    Kinds are the values of the columns in `proof.kinds`, and the parts.
     """
     records = records_of(table)
-    told = [
+    kinds = [
         (f"'{table}.{name} ' || coalesce(cast({name} as text), '')", "1 = 1", records.known)
         for name in records.proof.kinds
     ]
-    told += [
+    kinds += [
         (f"'{table}.{part.time}'", f"{part.time} is not null", f"greatest({records.known}, {part.time})")
         for part in records.parts
     ]
     listed = " union all ".join(
         f"select {kind} as kind, {known} as known, md5({records.key} || '{seed}') as place from {_raw(table)} "
         f"where {condition}"
-        for kind, condition, known in told
+        for kind, condition, known in kinds
     )
     return (
         "select kind, facts, known from (select kind, known, count(*) over (partition by kind) as facts, "
@@ -105,22 +105,22 @@ def facts_by_kind(table: str, seed: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Counterfactuals:
-    """Queries for what schema ``raw`` was, and might have been, around one moment.
+    """Queries for schema ``raw`` as it was at one moment, and as it might have been before or after.
 
     Attributes
     ----------
     moment : datetime
     seed : str
-        Of the chance.
+        Seed of the random choices.
     key : str
-        The column that tells in all tables which entity a row is about; empty where there is none.
+        The column that holds the entity of a row in all tables; empty where there is none.
     moments : str
-        A relation with a ``moment`` of each of some entities (``of_entity``), as SQL. `scrambled` takes it in place of
-        the moment, and returns the rows of these entities alone. Empty for none.
+        A relation with a ``moment`` for each of some entities (``of_entity``), as SQL. `scrambled` uses it instead of
+        `moment`, and returns only the rows of these entities. Empty for none.
     own : mapping of str to sequence of mapping
-        What the data hold, as SQL, by table: of each group of columns the values that `own_values` finds.
+        By table, the values that `own_values` finds for each group of columns, as SQL.
     added_to : str
-        Condition on the rows of a table: which of them get rows in the tables that tell of it.
+        Condition on the rows of a table for which rows are added to the tables that are about it.
     """
 
     moment: datetime
@@ -131,20 +131,20 @@ class Counterfactuals:
     moments: str = ""
 
     def removed(self, table: str, columns: Columns) -> str:
-        """Return a table as it was just before the moment: no fact, and no part of one, known then or later."""
+        """Return a table as it was just before the moment: without facts and parts known then or later."""
         records, at = records_of(table), timestamp_literal(self.moment)
         then: dict[str, str] = dict(records.proof.overwritten)
         for part in records.parts:
-            early = f"{part.time} < {at}"
-            then[part.time] = f"case when {early} then {part.time} end"
-            then |= {name: f"case when {early} then {name} else {value} end" for name, value in part.before.items()}
+            was_known = f"{part.time} < {at}"
+            then[part.time] = f"case when {was_known} then {part.time} end"
+            then |= {name: f"case when {was_known} then {name} else {value} end" for name, value in part.before.items()}
         return f"select {_selected(columns, then)} from {_raw(table)} where {records.known} < {at}"
 
     def scrambled(self, table: str, columns: Columns) -> str:
-        """Return a table with another future from the moment on: other times, kinds, values, ends, and states of today.
+        """Return a table with another future from the moment on: other times, kinds, values, ends and present states.
 
-        What is known before the moment is as it was. Of the facts that are not, a good quarter is known exactly then,
-        some a moment later, and some say that they happened days before. Facts are added to what is there.
+        Facts known before the moment stay as they are. Of the other facts more than a quarter become known exactly at
+        the moment, some a microsecond later, and some say that they happened days before. Facts are added as well.
         """
         records, at = records_of(table), self._at
         draw = _Draw()
@@ -157,9 +157,9 @@ class Counterfactuals:
         then = {name: changed(name, draw.one_of(self._values(table, name))) for name in records.proof.drawn}
         occurred = later[0]
         if records.recorded is not None:
-            # as if stored long after it happened
-            early = f"({at} - {draw.time()})"
-            occurred = f"case when {draw.digit()} < 5 then {early} else {later[0]} end"
+            # as if the CRM recorded the fact long after it happened
+            earlier_time = f"({at} - {draw.time()})"
+            occurred = f"case when {draw.digit()} < 5 then {earlier_time} else {later[0]} end"
             then[records.recorded] = changed(records.recorded, later[1])
         then[records.occurred] = changed(records.occurred, occurred)
         for part, time in zip(records.parts, later[2:], strict=True):
@@ -179,10 +179,10 @@ class Counterfactuals:
         )  # fmt: skip
 
     def past_changed(self, table: str, columns: Columns) -> str:
-        """Return a table with another past up to the moment, and with the same entities, open as long as they were.
+        """Return a table with another past up to the moment; the entities, and how long they are open, stay the same.
 
-        Kinds and values of what was known and over before the moment change, but for those that close one, and a
-        quarter of it moves to the last microsecond. Facts are added that close none.
+        Facts that were complete before the moment get other kinds and values, except those that close an entity, and a
+        quarter of these facts moves to the last microsecond. Facts are added that close no entity.
         """
         records, at = records_of(table), timestamp_literal(self.moment)
         draw = _Draw()
@@ -196,7 +196,7 @@ class Counterfactuals:
             return f"select {_selected(columns, then)} from {self._hashed(table, columns)}"
         for part in records.parts:
             for name, values in part.drawn.items():
-                # a success closes what it is about
+                # a success closes its entity
                 other = draw.one_of([value for value in values if value != SUCCESS])
                 over = f"{past} and {part.time} is not null and {name} <> {SUCCESS}"
                 then[name] = f"case when {over} then {other} else {name} end"
@@ -208,10 +208,10 @@ class Counterfactuals:
         )  # fmt: skip
 
     def forgotten(self, days: int, table: str, columns: Columns) -> str:
-        """Return a table with what was known in the days before the moment, and nothing that was known before or later.
+        """Return a table with only the facts that were known in some days before the moment.
 
-        What tells of no other table stays, a quarter of what was known before these days moves to the microsecond
-        before they begin, and facts are added there and before.
+        Tables that are about no other table stay whole. A quarter of the facts from before these days is kept and moved
+        to the microsecond before they begin. Facts are added there and earlier.
         """
         records = records_of(table)
         end, start = timestamp_literal(self.moment), timestamp_literal(self.moment - days * DAY)
@@ -229,20 +229,20 @@ class Counterfactuals:
     def _with_added(
         self, query: str, table: str, columns: Columns, time: "Callable[[_Draw], str]", *, closing: bool
     ) -> str:
-        """Return a query with `ADDED` rows for each of some rows, there then, of the table that it tells of."""
+        """Return a query plus `ADDED` rows for each row that the table it is about had at the moment."""
         records, draw = records_of(table), _Draw()
         if records.of is None:
             return query
-        told = records_of(records.of)
+        about = records_of(records.of)
         at = self._at
-        then = {told.key: told.key, records.key: f"'proof ' || {told.key} || ' {table} ' || cast(number as text)"}
+        then = {about.key: about.key, records.key: f"'proof ' || {about.key} || ' {table} ' || cast(number as text)"}
         for group in groups_of(table):
-            held = self._held(table, group)
-            picked = draw.one_of_many(len(held))
+            options = self._held(table, group)
+            pick = draw.one_of_many(len(options))
             for name in group:
-                cases = " ".join(f"when {place} then {each[name]}" for place, each in enumerate(held))
+                cases = " ".join(f"when {place} then {each[name]}" for place, each in enumerate(options))
                 if closing or name not in records.proof.kept:
-                    then[name] = f"case {picked} {cases} end"
+                    then[name] = f"case {pick} {cases} end"
         then[records.occurred] = time(draw)
         if records.recorded is not None:
             then[records.recorded] = then[records.occurred]
@@ -257,17 +257,17 @@ class Counterfactuals:
         selected = ", ".join(f"cast({then.get(name, 'null')} as {kind}) as {name}" for name, kind in columns.items())
         numbers = ", ".join(f"({number})" for number in range(1, ADDED + 1))
         numbered = (
-            f"select {told.key}, number, md5({told.key} || '{self.seed} {table} ' || cast(number as text)) as drawn"
-            f"{self._with_moment} from {self._rows(told.name)} cross join (values {numbers}) as numbers (number) "
-            f"where {told.occurred} < {at} and {self.added_to}"
+            f"select {about.key}, number, md5({about.key} || '{self.seed} {table} ' || cast(number as text)) as drawn"
+            f"{self._with_moment} from {self._rows(about.name)} cross join (values {numbers}) as numbers (number) "
+            f"where {about.occurred} < {at} and {self.added_to}"
         )
         return f"{query} union all select {selected} from (select *, {_DIGITS} from ({numbered}) as hashed) as added"
 
     def _values(self, table: str, name: str) -> list[str]:
-        """Return what a column may hold in place of what it does: what is declared, and values of its own."""
-        alone = (name,) in groups_of(table)
-        own = [each[name] for each in self.own.get(table, ()) if name in each] if alone else []
-        return list(dict.fromkeys([*records_of(table).proof.drawn[name], *own]))
+        """Return the values that may replace those of a column: the declared ones, and some of its own."""
+        is_single = (name,) in groups_of(table)
+        found = [each[name] for each in self.own.get(table, ()) if name in each] if is_single else []
+        return list(dict.fromkeys([*records_of(table).proof.drawn[name], *found]))
 
     def _held(self, table: str, group: Sequence[str]) -> list[Mapping[str, str]]:
         if len(group) == 1:
@@ -301,7 +301,7 @@ _DIGITS = ", ".join(
 
 
 class _Draw:
-    """Chance as SQL: digits of the hash of a row, each used once before it is used again."""
+    """Random choices as SQL, from the digits of a row's hash, used in turn."""
 
     def __init__(self) -> None:
         self._used = 0
@@ -312,7 +312,7 @@ class _Draw:
         return f"digit_{(self._used - 1) % 32 + 1}"
 
     def time(self) -> str:
-        """Return a length of time: none in a good quarter of the rows, or from a microsecond to ten days."""
+        """Return a length of time: 0 in more than a quarter of the rows, else from a microsecond to ten days."""
         digit, other = self.digit(), f"(1 + {self.digit()})"
         return (
             f"((case when {digit} < 6 then 0 when {digit} = 6 then 59 when {digit} = 7 then {other} * 1200 "
@@ -349,15 +349,15 @@ def _overwritten(name: str, draw: _Draw, at: str) -> str:
 
 
 def _selected(columns: Columns, then: Mapping[str, str]) -> str:
-    """Return what is selected for the columns; bookkeeping of the extraction, which the future overwrites, is null."""
+    """Return the select list of the columns; bookkeeping of the extraction is null: the future overwrites it."""
     expressions = {name: "null" if name in BOOKKEEPING else then.get(name, name) for name in columns}
-    # a bare null has no type, or another than the column
+    # a bare null may not have the type of the column
     typed = {name: f"nullif({name}, {name})" if value == "null" else value for name, value in expressions.items()}
     return ", ".join(name if value == name else f"{value} as {name}" for name, value in typed.items())
 
 
 BOOKKEEPING = ("row_hash", "extracted_at", "load_number")
-"""Columns of the extraction, which tell of a row's latest state."""
+"""Columns of the extraction about a row's latest state."""
 
 
 def _raw(table: str) -> str:

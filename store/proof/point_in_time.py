@@ -1,33 +1,31 @@
-"""The proof that features and labels are correct at their time: the SQL that made them, run on data that differ.
+"""The proof that features and labels are correct at their time: it replays the SQL that made them on changed data.
 
-What must not matter is changed, and nothing may follow from it. The compiled text runs in worlds of its own
-(`store.warehouse.connection.World`), where neither the warehouse nor anything else exists but copies of schema ``raw``:
+A replay changes facts that features and labels must not depend on, and compares the rows. It runs the compiled SQL in a
+world of its own (`store.warehouse.connection.World`), which holds only copies of schema ``raw``. The variants are:
 
 ``store``
-    Copies without a change. The rows are those of the store.
+    Unchanged copies. The rows must be those of the store.
 ``removed``
-    Without every fact, and every part of one, known at a moment T or later, and with the clock of the SQL at T.
-    Observations before T, their features, what is answered of every entity open at T, and labels that had matured by T
-    are as they were.
+    Copies without the facts, and parts of facts, known at a moment T or later; the clock of the SQL is T. Observations
+    before T and their features, features of every entity open at T, and labels that had matured by T must be the same.
 ``scrambled``
-    With another future from T on, a good quarter of it known exactly at T, and with facts added to every entity. The
-    same holds.
+    Copies with another future from T on: more than a quarter of it is known exactly at T, and every entity gets
+    additional facts. The same rows must be the same.
 ``staggered``
-    As ``scrambled``, for half of the entities, and with a moment of its own for each of them, which is one of its
-    observations or any second: at every time of the history some are cut. Features that move in entities of the other
-    half, whose facts are as they were, are about other entities, and are left to the common moments. Left out where the
-    rows of the sources do not tell which entity they are about.
+    As ``scrambled``, but only half of the entities change, each from a moment of its own: one of its observations or
+    any second. So the replay cuts the history at many times. A feature that moves in the unchanged half is about other
+    entities, and only the common moments test it. Omitted if rows of the sources do not have the key of the entity.
 ``forgotten_<n>d``
-    With nothing but the entities and the n days before T, and facts at their very edge. Of every entity that is open
-    at T, features whose name says ``_<n>d`` are as they were.
+    Copies with only the entities, the n days before T, and facts at the edge of these days. Features with ``_<n>d`` in
+    their name must be the same for every entity open at T.
 ``past``
-    With another past up to T and the same open entities. Of every one that is open at T, labels are as they were.
+    Copies with another past up to T and the same open entities. Labels must be the same for every entity open at T.
 
-Moments are a midnight at which labels mature, a microsecond in the hours around a fact of a rare kind, any microsecond
-where all entities are replayed, and the clock itself, which is the moment that is scored. Features that no replay has
-moved are listed: of these it has shown nothing. What no replay can vary, such as the wall clock, is refused by name
-before (`store.features.sql_review`). The proof reads and writes nothing else of the store, and measures only; what is
-said of it stands in `assets.features.proof`.
+The moments T are a midnight at which labels mature, a microsecond in the hours around a fact of a rare kind, any
+microsecond if all entities are replayed, and the clock itself, which is the moment of scoring. The certificate lists
+features that no replay has moved: the proof shows nothing about them. SQL that depends on things that no replay can
+change, such as the wall clock, is refused before (`store.features.sql_review`). The proof only measures;
+`assets.features.proof` decides from it.
 """
 
 import time
@@ -44,10 +42,10 @@ from store.proof.sample import NothingToProveError, Sample, Subject
 from store.warehouse.connection import Connection, Model, ReplayError
 
 MAX_OBSERVATIONS = 40_000
-"""Observations beyond which those of a sample of the entities are replayed; the facts of all are there for them."""
+"""With more observations, only those of a sample of the entities are replayed, with the facts of all entities."""
 
 PROOF_ERRORS = (NothingToProveError, RefusedSqlError, ReplayError, UndeclaredTableError)
-"""What keeps a proof from running, and is no matter of the machine or the connection."""
+"""Errors that keep a proof from running, other than those of the machine or the connection."""
 
 
 def prove(
@@ -59,7 +57,7 @@ def prove(
     max_facts: int | None = None,
     max_observations: int = MAX_OBSERVATIONS,
 ) -> Certificate:
-    """Replay a build on copies of its sources that differ in what must not matter.
+    """Replay a build on changed copies of its sources, and compare the rows.
 
     Parameters
     ----------
@@ -70,27 +68,27 @@ def prove(
     proved_at : datetime
         The present.
     max_facts : int, optional
-        Rows of schema ``raw`` beyond which only those of a sample of the entities are copied; by default as many as the
+        With more rows in schema ``raw``, only those of a sample of the entities are copied; by default as many as the
         engine replays in seconds.
     max_observations : int
-        Observations beyond which those of a sample of the entities are replayed.
+        With more observations, only those of a sample of the entities are replayed.
 
     Raises
     ------
     NothingToProveError
         If there are no observations.
     NotCompiledError
-        If the SQL of the build is not whole.
+        If the SQL of the build is incomplete.
     RefusedSqlError
-        If the SQL holds what no replay can vary.
+        If the SQL has parts that no replay can change.
     ReplayError
-        If a model reads what is neither a source nor a model of the feature store, or does not run.
+        If a model reads a relation that is neither a source nor a model of the feature store, or does not run.
     UndeclaredTableError
-        If the SQL reads a table of which nothing says when its rows were known.
+        If the SQL reads a table that the contract does not declare.
     """
     began = time.perf_counter()
     with connection.scratch("proof", build.relations) as space, in_memory() as memory:
-        refuse(build, build.needed_for((*subject.tables, *subject.told)), space.dialect)
+        refuse(build, build.needed_for((*subject.tables, *subject.entity_tables)), space.dialect)
         sample = Sample(connection, build, subject, max_facts or space.max_facts, max_observations)
         comparisons = tuple(Replays(sample, space, memory).comparisons())
         entities = sample.entities()
@@ -107,14 +105,14 @@ def prove(
 
 
 def refuse(build: Build, models: Sequence[Model], dialect: str) -> None:
-    """Refuse SQL that holds what no replay can vary.
+    """Refuse SQL with parts that no replay can change.
 
     Raises
     ------
     NotCompiledError
         If the templates of the build were not reviewed.
     RefusedSqlError
-        If it does.
+        If the SQL or a template has such a part.
     """
     relations = {name for model in models for name in (model.relation, *model.reads)}
     known = {model.relation for model in models} | {name for name in relations if name[0] == SOURCE}
@@ -129,6 +127,6 @@ def refuse(build: Build, models: Sequence[Model], dialect: str) -> None:
         raise RefusedSqlError(
             "Expected SQL whose values depend on the sources alone, and relations of the feature store, found:\n"
             + "\n".join(f"- {sentence}" for sentence in found)
-            + "\nNo replay can show what these depend on. Write them otherwise. What depends on its arguments alone "
-            + "may be added to the lists in store/features/sql_review.py."
+            + "\nNo replay can show what these depend on. Write them in another way. A function that depends on its "
+            + "arguments alone may be added to the lists in store/features/sql_review.py."
         )

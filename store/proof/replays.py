@@ -1,4 +1,4 @@
-"""The replays of one build, each compared with the store or with a replay of copies that nobody has changed."""
+"""The replays of one build. Each is compared with the store, or with the replay of unchanged copies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 EXAMPLES = 3
-"""Rows that a failure shows of each column."""
+"""Rows that a failure shows for each column."""
 
 
 class Replays:
@@ -29,9 +29,9 @@ class Replays:
     ----------
     sample : Sample
     space : Scratch
-        Of the connection of the sample.
+        Scratch place of the connection of the sample.
     memory : DuckDBPyConnection
-        Where rows are compared.
+        Database in which rows are compared.
     """
 
     def __init__(self, sample: Sample, space: Scratch, memory: DuckDBPyConnection) -> None:
@@ -44,7 +44,7 @@ class Replays:
         self._moments_by_entity = relation_of(self._own_moments, sample.build.as_of)
 
     def comparisons(self) -> Iterator[Comparison]:
-        """Replay, and compare."""
+        """Run the replays one after the other, and yield their comparisons."""
         view, clock = self._sample.subject.view, self._sample.build.as_of
         self._memory.execute(f"create table own_moments as select * from {self._moments_by_entity}")
         with self._space.world() as unchanged:
@@ -65,28 +65,28 @@ class Replays:
                 )
                 yield from self._future(base, moment, "scrambled", around.scrambled)
                 if moment == clock:
-                    # nothing is known after the clock, so that nothing can be removed
+                    # no fact is known after the clock, so none can be removed
                     continue
                 yield from self._future(base, moment, "removed", around.removed)
-                # each window is replayed at one moment, at which all open entities are asked for
+                # each window is replayed at one moment, for all entities open then
                 for days in windows[place :: len(self._moments)]:
-                    held = {view: [name for name, window in self._sample.windows.items() if window == days]}
+                    fixed = {view: [name for name, window in self._sample.windows.items() if window == days]}
                     query = partial(around.forgotten, days)
-                    # an entity does not end where a window begins
+                    # entities from before the window stay
                     stays = [named(self._sample.subject.entity.table)]
-                    yield from self._asked(unchanged, base, moment, f"forgotten_{days}d", query, held, stays)
-                held = {label: self._sample.compared(label) for label in self._sample.subject.labels}
+                    yield from self._asked(unchanged, base, moment, f"forgotten_{days}d", query, fixed, stays)
+                fixed = {label: self._sample.compared(label) for label in self._sample.subject.labels}
                 if moment == self._moments[-1]:
-                    # the last moment has most facts: features that another past moves there are noted
-                    held[view] = []
-                yield from self._asked(unchanged, base, moment, "past", around.past_changed, held)
+                    # the last moment has most facts: there the features that another past moves are noted
+                    fixed[view] = []
+                yield from self._asked(unchanged, base, moment, "past", around.past_changed, fixed)
 
     def _fill(self, place: World, query: Query) -> None:
         for name in self._sample.sources:
             columns = self._sample.columns[name]
             listed = ", ".join(columns)
-            among = self._sample.of_source(self._sample.copied)
-            place.fill(name, columns, f"select {listed} from ({query(name[1], columns)}) as changed where {among}")
+            condition = self._sample.of_source(self._sample.copied)
+            place.fill(name, columns, f"select {listed} from ({query(name[1], columns)}) as changed where {condition}")
 
     def _ran(
         self,
@@ -97,14 +97,14 @@ class Replays:
         each_entity: bool = False,
         condition: str = "1 = 1",
     ) -> dict[Name, pa.Table]:
-        """Run a build in a world, with its own observations that meet a condition, and of entities open at moments.
+        """Run a build in a world, and return the rows of the compared tables and of the build's own observations.
 
-        Returns what is compared, its own observations included.
+        The build runs for its own observations that meet a condition, and for the entities open at some moments.
         """
         subject = self._sample.subject
-        # observations are asked of what tells which entities are open
-        told = build.needed_for(subject.told)
-        for model in (*told, *(each for each in build.needed_for(subject.tables) if each not in told)):
+        # first the tables of the entities: the moments are asked for the entities open then
+        models = build.needed_for(subject.entity_tables)
+        for model in (*models, *(each for each in build.needed_for(subject.tables) if each not in models)):
             if model.relation == subject.observations:
                 among = self._sample.among(self._sample.observed)
                 place.make(OWN, f"select * from ({model.sql}) as all_of_them where {among} and {condition}")
@@ -115,8 +115,8 @@ class Replays:
 
     def _own_and_asked(self, place: World, moments: Sequence[datetime], each_entity: bool) -> str:
         entity = self._sample.subject.entity
-        among = self._sample.among(self._sample.observed, "entities.")
-        asked = [f"{open_at(place, entity, each)} and {among}" for each in moments]
+        condition = self._sample.among(self._sample.observed, "entities.")
+        asked = [f"{open_at(place, entity, each)} and {condition}" for each in moments]
         if each_entity:
             joined = f"inner join {self._moments_by_entity} on entities.{entity.key} = of_entity"
             asked.append(
@@ -131,7 +131,7 @@ class Replays:
         )
 
     def _staggered(self, base: Mapping[Name, pa.Table]) -> Iterator[Comparison]:
-        """Compare what was known of half of the entities before a moment of each with what another future makes."""
+        """Compare the rows of half of the entities up to a moment of each with those after another future."""
         clock, key = self._sample.build.as_of, self._sample.subject.key
         around = Counterfactuals(
             moment=clock,
@@ -141,12 +141,12 @@ class Replays:
             key=key,
             moments=self._moments_by_entity,
         )
-        others = f"not exists (select 1 from {self._moments_by_entity} where of_entity = {key})"
+        in_other_half = f"not exists (select 1 from {self._moments_by_entity} where of_entity = {key})"
         until = f"not exists (select 1 from {self._moments_by_entity} where of_entity = {key} and moment_us < as_of_us)"
 
         def of_some(table: str, columns: Columns) -> str:
             cut = around.scrambled(table, columns)
-            return f"select * from ({cut}) as cut union all {_unchanged(table, columns)} where {others}"
+            return f"select * from ({cut}) as cut union all {_unchanged(table, columns)} where {in_other_half}"
 
         with self._space.world() as replay:
             self._fill(replay, of_some)
@@ -154,28 +154,28 @@ class Replays:
         moment = f"(select moment from own_moments where of_entity = {key})"
         known = "".join(f" and as_of <> {timestamp_literal(each)}" for each in self._moments)
         for table in (self._sample.subject.view, *self._sample.subject.labels, OWN):
-            elsewhere = self._compared(
-                "staggered", clock, table, base[table], rows[table], f"{moment} is null{known}", held=()
+            unchanged_half = self._compared(
+                "staggered", clock, table, base[table], rows[table], f"{moment} is null{known}", fixed=()
             )
-            held = [name for name in self._sample.compared(table) if name not in elsewhere.moved]
+            fixed = [name for name in self._sample.compared(table) if name not in unchanged_half.moved]
             by = "matures_at" if table in self._sample.subject.labels else "as_of"
             yield self._compared(
                 "staggered", clock, table, base[table], rows[table], f"{by} <= {moment}{known}",
-                held=held, until=clock, until_sql=moment,
+                fixed=fixed, until=clock, until_sql=moment,
             )  # fmt: skip
 
     def _as_in_the_store(self, base: Mapping[Name, pa.Table]) -> Iterator[Comparison]:
-        """Compare the store with what the SQL makes of its sources."""
-        among = self._sample.among(self._sample.observed)
-        made = base if self._sample.copied == GROUPS else self._on_the_live_tables(among)
-        asked = self._without_asked(self._moments, "own_moments")
+        """Compare the store with a replay of unchanged sources."""
+        condition = self._sample.among(self._sample.observed)
+        base_rows = base if self._sample.copied == GROUPS else self._on_the_live_tables(condition)
+        unasked = self._without_asked(self._moments, "own_moments")
         for table in self._sample.subject.tables:
             listed = ", ".join(self._sample.columns[table])
-            stored = self._sample.connection.arrow(f"select {listed} from {quoted(table)} where {among}")
-            yield self._compared("store", self._sample.build.as_of, table, stored, made[table], f"1 = 1{asked}")
+            stored = self._sample.connection.arrow(f"select {listed} from {quoted(table)} where {condition}")
+            yield self._compared("store", self._sample.build.as_of, table, stored, base_rows[table], f"1 = 1{unasked}")
 
     def _tables_between(self, unchanged: World) -> Iterator[Comparison]:
-        """Compare tables on which the store rests, and a sample cannot be made anew, with what the SQL makes of raw."""
+        """Compare intermediate tables, which the replay of a sample does not rebuild, with a replay of schema raw."""
         affected = {
             model.relation
             for model in self._sample.build.affected_by(
@@ -186,16 +186,16 @@ class Replays:
             columns = column_types(self._sample.connection, *model.relation)
             if model.materialized != "table" or model.relation in affected or self._sample.subject.key not in columns:
                 continue
-            among = (
+            condition = (
                 f"{self._sample.among(self._sample.observed)}"
                 f"{self._without_asked(self._moments, self._moments_by_entity)}"
                 if model.relation == self._sample.subject.observations
                 else self._sample.among(self._sample.copied)
             )
-            query = f"select {', '.join(columns)} from {{0}} where {among}"
+            query = f"select {', '.join(columns)} from {{0}} where {condition}"
             stored = self._sample.connection.arrow(query.format(quoted(model.relation)))
-            made = unchanged.rows(query.format(unchanged.relation(model.relation)))
-            with in_memory(stored=stored, made=made) as connection:
+            replayed = unchanged.rows(query.format(unchanged.relation(model.relation)))
+            with in_memory(stored=stored, made=replayed) as connection:
                 key = self._sample.subject.key
                 (rows, digest), (differing, example) = (
                     connection.execute(text).fetchall()[0]
@@ -217,11 +217,11 @@ class Replays:
                 differences=tuple(differences if differing else ()),
             )  # fmt: skip
 
-    def _on_the_live_tables(self, among: str) -> dict[Name, pa.Table]:
-        """Return what the SQL makes of the sample with the facts of all: features may be about other entities."""
+    def _on_the_live_tables(self, condition: str) -> dict[Name, pa.Table]:
+        """Return the rows of the sample, built from the facts of all entities, which features may be about."""
         observations = self._sample.subject.observations
         with self._space.place() as place:
-            place.make(observations, f"select * from {place.relation(observations)} where {among}")
+            place.make(observations, f"select * from {place.relation(observations)} where {condition}")
             place.run(self._sample.build.affected_by([observations], self._sample.subject.tables))
             return {
                 table: self._sample.connection.arrow(
@@ -233,9 +233,9 @@ class Replays:
     def _future(
         self, base: Mapping[Name, pa.Table], moment: datetime, variant: str, query: Query
     ) -> Iterator[Comparison]:
-        """Compare what was known before a moment, and what is answered then, with what another future makes of it."""
+        """Compare the rows up to a moment with those of a replay with another future."""
         at = timestamp_literal(moment)
-        # without a future the SQL runs with that day as its clock, and observes the open entities itself
+        # without a future the moment is the clock of the SQL, which then observes the open entities itself
         is_then = variant == "removed" or moment == self._sample.build.as_of
         build = self._sample.build.at(moment) if is_then else self._sample.build
         with self._space.world() as replay:
@@ -243,16 +243,16 @@ class Replays:
             asked = [] if is_then else [moment]
             until = f"as_of_us <= {microseconds(moment)}"
             rows = self._ran(replay, build, asked, condition=until)
-        others = self._without_asked([each for each in self._moments if each != moment], "own_moments")
-        conditions = {self._sample.subject.view: f"as_of <= {at}{others}"}
-        conditions |= dict.fromkeys(self._sample.subject.labels, f"matures_at <= {at}{others}")
+        unasked = self._without_asked([each for each in self._moments if each != moment], "own_moments")
+        conditions = {self._sample.subject.view: f"as_of <= {at}{unasked}"}
+        conditions |= dict.fromkeys(self._sample.subject.labels, f"matures_at <= {at}{unasked}")
         conditions |= dict.fromkeys(self._sample.subject.at_census, f"as_of = {at}")
         if not is_then:
             conditions[OWN] = f"as_of <= {at}"
         for table, condition in conditions.items():
             yield self._compared(
                 variant, moment, table, base[table], rows[table], condition,
-                until=moment, all_of_replay=f"1 = 1{others}" if is_then else "",
+                until=moment, all_of_replay=f"1 = 1{unasked}" if is_then else "",
             )  # fmt: skip
 
     def _asked(
@@ -262,13 +262,13 @@ class Replays:
         moment: datetime,
         variant: str,
         query: Query,
-        held: Mapping[Name, Collection[str]],
+        fixed: Mapping[Name, Collection[str]],
         stays: Sequence[Name] = (),
     ) -> Iterator[Comparison]:
-        """Compare what is answered at a moment with answers on other sources, for the same entities.
+        """Compare the rows at a moment with those of a replay on other sources, for the same entities.
 
-        Columns of `held` must be as they were; of the others it is noted which have moved. The relations of `stays` are
-        those of the sources as they are.
+        The columns in `fixed` must not change; of the other columns, those that move are noted. The relations in
+        `stays` are copied from the unchanged world.
         """
         at = f"as_of = {timestamp_literal(moment)}"
         with self._space.world() as replay:
@@ -277,10 +277,10 @@ class Replays:
             replay.take(self._sample.subject.observations, unchanged, at)
             for name in stays:
                 replay.take(name, unchanged, "1 = 1")
-            replay.run(self._sample.build.needed_for(held, given=[self._sample.subject.observations, *stays]))
-            rows = {table: self._rows(replay, table) for table in held}
-        for table, columns in held.items():
-            yield self._compared(variant, moment, table, base[table], rows[table], at, held=columns)
+            replay.run(self._sample.build.needed_for(fixed, existing=[self._sample.subject.observations, *stays]))
+            rows = {table: self._rows(replay, table) for table in fixed}
+        for table, columns in fixed.items():
+            yield self._compared(variant, moment, table, base[table], rows[table], at, fixed=columns)
 
     def _compared(
         self,
@@ -291,27 +291,27 @@ class Replays:
         replayed: pa.Table,
         condition: str,
         *,
-        held: Collection[str] | None = None,
+        fixed: Collection[str] | None = None,
         until: datetime | None = None,
         until_sql: str = "",
         all_of_replay: str = "",
     ) -> Comparison:
-        shown = ".".join(self._sample.subject.observations if table == OWN else table)
+        shown_name = ".".join(self._sample.subject.observations if table == OWN else table)
         columns = self._sample.compared(table)
         values = {name: self._value_of(table, name, moment, until) for name in columns}
         if until_sql:
             values = {name: value.replace(timestamp_literal(moment), until_sql) for name, value in values.items()}
         made = known = Selected(values, condition)
         if all_of_replay:
-            # this replay must have neither rows nor values of a later time
+            # this replay must have no rows and no values of a later time
             made = Selected({name: self._value_of(table, name, moment, None) for name in columns}, all_of_replay)
         with paired(self._memory, expected, replayed, self._sample.subject.key, known, made) as pair:
             rows, differing, digest = pair.by_hash()
             counts = pair.counts() if differing else {}
-            wrong = {name: found for name, found in counts.items() if held is None or name in held or name == ROW}
+            wrong = {name: found for name, found in counts.items() if fixed is None or name in fixed or name == ROW}
             differences = [
                 Difference(
-                    variant=variant, table=shown, column=column,
+                    variant=variant, table=shown_name, column=column,
                     moment=self._own_moments.get(key, moment) if variant == "staggered" else moment,
                     rows=found, key=key, as_of=as_of, stored=then, replayed=now,
                 )
@@ -321,7 +321,7 @@ class Replays:
         return Comparison(
             variant=variant,
             moment=moment,
-            table=shown,
+            table=shown_name,
             rows=rows,
             digest=digest,
             differences=tuple(differences),
@@ -329,9 +329,9 @@ class Replays:
         )
 
     def _value_of(self, table: Name, column: str, moment: datetime, until: datetime | None) -> str:
-        """Return what is compared of a column, as SQL; of times in labels those before a moment, where one is given."""
+        """Return the compared value of a column, as SQL; with `until`, times in labels count only before it."""
         if column == "observation_kind" and table != OWN:
-            # rows at the moment itself were asked for, whatever kind the store gave them
+            # rows at the moment itself have the kind of a question, those of the store another
             return f"case when as_of < {timestamp_literal(moment)} then {column} end"
         is_time = self._sample.columns[table][column].lower().startswith("timestamp")
         if (
@@ -345,7 +345,7 @@ class Replays:
         return column
 
     def _without_asked(self, moments: Sequence[datetime], own_moments: str) -> str:
-        """Return the end of a condition: that a row is at none of the moments at which it was asked for."""
+        """Return the end of a condition that excludes the rows that were asked for at the moments."""
         common = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
         return f"{common} and ({self._sample.subject.key}, as_of) not in (select of_entity, moment from {own_moments})"
 

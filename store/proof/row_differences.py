@@ -1,4 +1,4 @@
-"""Two sets of rows compared by key: at first by a hash of each row, and by value where the hashes differ."""
+"""Compare two sets of rows by key: first by a hash of each row, then by value if hashes differ."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selected:
-    """What is compared of a table.
+    """The compared part of a table.
 
     Attributes
     ----------
     values : mapping of str to str
-        SQL of DuckDB, by column.
+        The compared value of each column, as SQL of DuckDB.
     condition : str
-        Which rows, as SQL of DuckDB.
+        The condition on the rows, as SQL of DuckDB.
     """
 
     values: Mapping[str, str]
@@ -33,7 +33,7 @@ class Selected:
 
 @dataclass(frozen=True)
 class Pair:
-    """Rows as they should be, and those of a replay, in a database of their own.
+    """Expected rows and the rows of a replay, in a database of their own.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Pair:
     key : str
         The column that, with ``as_of``, identifies a row.
     expected, replayed : Selected
-        Of either side, the same columns.
+        The compared parts of both sides, with the same columns.
     """
 
     connection: DuckDBPyConnection
@@ -51,7 +51,7 @@ class Pair:
     replayed: Selected
 
     def by_hash(self) -> tuple[int, int, str]:
-        """Return how many rows there are on either side, how many differ, and a digest of those that should be."""
+        """Return the number of keys on either side, of those that differ, and a digest of the expected rows."""
         hashed = self._with(lambda values: f"hash({', '.join(values.values())}) as row_hash")
         rows, differing, digest = self._rows(
             f"{hashed} "
@@ -61,7 +61,7 @@ class Pair:
         return rows, differing, str(digest)
 
     def counts(self) -> dict[str, int]:
-        """Return how many rows are on one side alone, as `ROW`, and how many differ in each column, where any do."""
+        """Return how many rows only one side has, as `ROW`, and how many differ in each column; without zeros."""
         listed = [f"count(*) filter ({self._one_side()})"]
         listed += [f"count(*) filter ({self._differs(name)})" for name in self.expected.values]
         (found,) = self._rows(f"{self._joined()} select {', '.join(listed)} {self._from()}")
@@ -71,8 +71,8 @@ class Pair:
         """Return the latest rows that differ in a column: their key, ``as_of``, and both values as text."""
         key = f"coalesce(expected.{self.key}, replayed.{self.key}), coalesce(expected.as_of, replayed.as_of)"
         if column == ROW:
-            there = "case when {0}.{1} is null then 'missing' else 'there' end"
-            values = ", ".join(there.format(side, self.key) for side in ("expected", "replayed"))
+            state = "case when {0}.{1} is null then 'missing' else 'there' end"
+            values = ", ".join(state.format(side, self.key) for side in ("expected", "replayed"))
             differs = self._one_side()
         else:
             values = ", ".join(f"cast({side}.{column} as text)" for side in ("expected", "replayed"))
@@ -95,8 +95,8 @@ class Pair:
 
     def _with(self, listed: Callable[[Mapping[str, str]], str]) -> str:
         sides = (
-            f"{side} as (select {self.key}, as_of, {listed(of.values)} from {side}_rows where {of.condition})"
-            for side, of in (("expected", self.expected), ("replayed", self.replayed))
+            f"{side} as (select {self.key}, as_of, {listed(part.values)} from {side}_rows where {part.condition})"
+            for side, part in (("expected", self.expected), ("replayed", self.replayed))
         )
         return f"with {', '.join(sides)}"
 
@@ -109,7 +109,7 @@ class Pair:
 
 @contextmanager
 def in_memory(**tables: pa.Table) -> Iterator[DuckDBPyConnection]:
-    """Open a database of DuckDB in memory, in UTC, that has some tables under their names and nothing else."""
+    """Open a database of DuckDB in memory, in UTC, with only the tables given, under their names."""
     with opened() as connection:
         for name, rows in tables.items():
             connection.register(name, rows)
@@ -125,17 +125,17 @@ def paired(
     of_expected: Selected,
     of_replayed: Selected,
 ) -> Iterator[Pair]:
-    """Set rows as they should be beside those of a replay while the context lasts.
+    """Pair expected rows with the rows of a replay while the context lasts.
 
     Parameters
     ----------
     connection : DuckDBPyConnection
-        Of `in_memory`.
+        A database of `in_memory`.
     expected, replayed : pyarrow.Table
-        With `key`, ``as_of`` and what is selected.
+        With `key`, ``as_of`` and the selected columns.
     key : str
     of_expected, of_replayed : Selected
-        The same columns.
+        The compared parts, with the same columns.
     """
     sides = {"expected_rows": expected, "replayed_rows": replayed}
     for name, rows in sides.items():

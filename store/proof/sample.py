@@ -1,6 +1,6 @@
-"""The part of a store that the proof replays: its relations, some of its entities, and moments.
+"""The part of a store that the proof replays: its relations, a sample of its entities, and moments.
 
-Entities and moments are chosen by chance, the same ones for the same clock.
+Entities and moments are chosen at random from a hash of the clock: the same clock gives the same ones.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from store.sql import literal
 from store.warehouse.connection import GROUPS, Connection, Name, column_types, in_groups, named
 
 OWN = ("intermediate", "own_observations")
-"""What the SQL makes of observations, in a world in which entities are asked for besides."""
+"""The observations that the SQL of a build makes itself, in a world that also has observations of moments."""
 
 AROUND = timedelta(hours=6)
-"""A moment around a rare fact lies at most so long before or after it."""
+"""The greatest distance of a moment from the rare fact around which it is chosen."""
 
 _WINDOW = re.compile(r"_(\d+)d$")
 
@@ -33,7 +33,7 @@ class NothingToProveError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is proved: a feature view, the labels of its observations, and what its entities are worth at a census.
+    """The subject of a proof: a feature view, the labels of its observations, and the values of its entities.
 
     Attributes
     ----------
@@ -46,12 +46,12 @@ class Subject:
 
     @property
     def entity(self) -> Entity:
-        """What a row of the view is about."""
+        """The entity of the view."""
         return self.feature_view.entity
 
     @property
     def key(self) -> str:
-        """The column that identifies it."""
+        """The column that identifies an entity."""
         return self.entity.key
 
     @property
@@ -61,27 +61,27 @@ class Subject:
 
     @property
     def observations(self) -> Name:
-        """The relation that says for which entities and moments features and labels are made."""
+        """The relation of the observations for which features and labels are made."""
         return named(self.entity.observations)
 
     @property
     def at_census(self) -> tuple[Name, ...]:
-        """Relations with rows at the clock, and at other moments that are asked for."""
+        """Relations with rows only for a census, at the clock or at a moment of a replay."""
         return (named(self.entity.values),) if self.entity.values else ()
 
     @property
-    def told(self) -> tuple[Name, ...]:
-        """Relations that say which entities there are at a moment, and which of them are open."""
+    def entity_tables(self) -> tuple[Name, ...]:
+        """Relations of the entities and of their closings."""
         return tuple(named(each) for each in (self.entity.table, self.entity.closings) if each)
 
     @property
     def tables(self) -> tuple[Name, ...]:
-        """All that is compared."""
+        """All relations that are compared."""
         return (self.view, *self.labels, *self.at_census)
 
 
 class Sample:
-    """What is replayed of a store.
+    """The sample of a store that is replayed.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ class Sample:
     build : Build
     subject : Subject
     max_facts, max_observations : int
-        Rows of schema ``raw``, and observations, beyond which those of some entities are replayed. Where rows of
-        ``raw`` do not tell which entity they are about, all of them are copied.
+        With more rows of schema ``raw``, or more observations, only those of some entities are replayed. If rows of
+        ``raw`` do not have the key of the entity, all of them are copied.
 
     Raises
     ------
@@ -105,7 +105,7 @@ class Sample:
         self.connection = connection
         self.build = build
         self.subject = subject
-        models = build.needed_for((*subject.tables, *subject.told))
+        models = build.needed_for((*subject.tables, *subject.entity_tables))
         self.sources = sorted({name for each in models for name in each.reads if name[0] == SOURCE})
         for name in self.sources:
             records_of(name[1])
@@ -118,10 +118,10 @@ class Sample:
             )
         described = subject.feature_view.not_features
         self.features = [name for name in self.columns[subject.view] if name not in described]
-        # whether each row of the sources, and of those that they tell of, tells which entity it is about
+        # whether the sources, and the tables that they are about, all have the key of the entity
         self.is_keyed = all(
             subject.key in (self.columns.get(name) or column_types(connection, *name))
-            for name in with_told(name for _, name in self.sources)
+            for name in with_parents(name for _, name in self.sources)
         )
         self.windows = {name: int(found[1]) for name in self.features if (found := _WINDOW.search(name))}
         facts = sum(self.value(f"select count(*) from {quoted(name)}") for name in self.sources)
@@ -132,17 +132,17 @@ class Sample:
             )
         self.copied = min(GROUPS, max(1, GROUPS * max_facts // max(facts, 1))) if self.is_keyed else GROUPS
         self.observed = min(self.copied, max(1, GROUPS * max_observations // max(observations, 1)))
-        # values that counterfactuals are made of: the rarest ones of each group of columns
+        # the values of each group of columns from which counterfactuals draw
         self.own: dict[str, list[dict[str, str]]] = {}
         for schema, table in self.sources:
             for group in groups_of(table):
                 rows = self.connection.execute(own_values(table, group)).fetchall()
                 types = self.columns[schema, table]
-                held = [
+                combinations = [
                     {name: f"cast({literal(value)} as {types[name]})" for name, value in zip(group, row, strict=True)}
                     for row in rows
                 ]
-                self.own.setdefault(table, []).extend(held)
+                self.own.setdefault(table, []).extend(combinations)
 
     @property
     def share(self) -> float:
@@ -159,22 +159,22 @@ class Sample:
         """Return the columns of a table that are compared."""
         return [name for name in self.columns[table] if name not in (self.subject.key, "as_of")]
 
-    def among(self, groups: int, of: str = "") -> str:
-        """Return the condition that an entity is in some of the groups; the fewer are among the more."""
-        # each clock chooses other entities, so that every one is replayed on some night
-        return in_groups(f"{of}{self.subject.key} || '{self.build.as_of.isoformat()}'", groups)
+    def among(self, groups: int, prefix: str = "") -> str:
+        """Return the condition that an entity is in the first groups by its hash; fewer groups are a subset of more."""
+        # each clock chooses other entities, so that every entity is replayed some night
+        return in_groups(f"{prefix}{self.subject.key} || '{self.build.as_of.isoformat()}'", groups)
 
     def of_source(self, groups: int) -> str:
-        """Return the same condition on the rows of the sources; where they do not tell, all are among them."""
+        """Return the same condition on rows of the sources; all rows if they do not have the key of the entity."""
         return self.among(groups) if self.is_keyed else "1 = 1"
 
     def value(self, query: str) -> int:
-        """Return the one number that a query gives."""
+        """Return the number that a query gives."""
         return int(self.connection.execute(query).fetchall()[0][0])
 
 
 def chosen(counted: Sequence[tuple[datetime, int]], seed: str) -> datetime:
-    """Choose one of some moments by chance: the more rows one has, the more likely it is."""
+    """Choose a moment at random, with a probability proportional to its rows."""
     ends = list(accumulate(rows for _, rows in counted))
     return counted[bisect_right(ends, _chance(seed) % ends[-1])][0]
 
@@ -183,14 +183,14 @@ def _chance(seed: str) -> int:
     return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8])
 
 
-def with_told(sources: Iterable[str]) -> list[Name]:
-    """Return tables of the source, and those whose rows they tell of: replays add rows to them for each of these."""
+def with_parents(sources: Iterable[str]) -> list[Name]:
+    """Return tables of the source, and the tables that their rows are about, for whose rows replays add rows."""
     records = [records_of(name) for name in sources]
     return sorted({(SOURCE, name) for each in records for name in (each.name, each.of) if name is not None})
 
 
 def common_moments(sample: Sample) -> list[datetime]:
-    """Choose moments before the clock: a midnight, one around a fact of a rare kind, and an odd one."""
+    """Choose moments before the clock: a midnight, one around a fact of a rare kind, and any microsecond."""
     clock = sample.build.as_of
     view = quoted(sample.subject.view)
     counted = sample.connection.execute(
@@ -198,7 +198,7 @@ def common_moments(sample: Sample) -> list[datetime]:
     ).fetchall()
     if not counted:
         return []
-    # moments end with the last observation whose slowest label has matured; its own rows may be of few observations
+    # moments lie no later than the last observation whose label of the longest horizon has matured
     firsts = [
         sample.connection.execute(
             f"select as_of, matures_at from {quoted(label)} where as_of < $1 order by as_of limit 1", [clock]
@@ -209,7 +209,7 @@ def common_moments(sample: Sample) -> list[datetime]:
     first = counted[0][0]
     last = max(as_of for as_of, _ in counted if as_of == first or as_of + max(horizons, default=timedelta(0)) <= clock)
     labelled = [(as_of, rows) for as_of, rows in counted if as_of <= last]
-    # a midnight at which labels mature (the slowest ones, if there are any), which must not depend on what comes later
+    # a midnight at which labels mature, those of the longest horizon if there are any
     matured = [
         sample.connection.execute(
             f"select matures_at, count(*) from {quoted(label)} where matures_at < $1 "
@@ -218,7 +218,7 @@ def common_moments(sample: Sample) -> list[datetime]:
         ).fetchall()
         for label in sample.subject.labels
     ]
-    # of labels over one horizon the one that has most rows
+    # among labels of one horizon, the one with most rows
     _, _, slowest = max(
         (
             (horizon, sum(rows for _, rows in each), each)
@@ -227,19 +227,19 @@ def common_moments(sample: Sample) -> list[datetime]:
         ),
         default=(None, None, counted),
     )
-    picked = [chosen(slowest, f"midnight {clock.isoformat()}")]
+    moments = [chosen(slowest, f"midnight {clock.isoformat()}")]
     microsecond = timedelta(microseconds=1)
     if rare := _rare(sample, first, last):
-        around = 2 * AROUND // microsecond
-        hours = _chance(f"hours {clock.isoformat()}") % around * microsecond - AROUND
+        width = 2 * AROUND // microsecond
+        hours = _chance(f"hours {clock.isoformat()}") % width * microsecond - AROUND
         known = rare[_chance(f"rare {clock.isoformat()}") % len(rare)]
-        # within the days on which entities were open
-        picked.append(min(max(known + hours, first), last))
+        # within the days that have observations
+        moments.append(min(max(known + hours, first), last))
     if sample.observed == GROUPS or not rare:
         # a replayed sample is large, so that two moments suffice
         odd = _chance(f"microsecond {clock.isoformat()}") % (DAY // microsecond)
-        picked.append(chosen(labelled, f"odd {clock.isoformat()}") + odd * microsecond)
-    return sorted({each for each in picked if each < clock})
+        moments.append(chosen(labelled, f"odd {clock.isoformat()}") + odd * microsecond)
+    return sorted({each for each in moments if each < clock})
 
 
 def _rare(sample: Sample, first: datetime, last: datetime) -> list[datetime]:
@@ -255,19 +255,19 @@ def _rare(sample: Sample, first: datetime, last: datetime) -> list[datetime]:
 
 
 def own_moments(sample: Sample, moments: Sequence[datetime]) -> dict[str, datetime]:
-    """Choose a moment of its own for half of the entities: one of its observations, or any second.
+    """Choose a moment for each of about half of the entities: one of its observations, or any second.
 
-    There are none where the rows of the sources do not tell which entity they are about, and so whose moment is theirs.
+    There are none if rows of the sources do not have the key of the entity.
     """
     if not sample.is_keyed:
         return {}
     clock, key = sample.build.as_of, sample.subject.key
-    others = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
+    not_common = "".join(f" and as_of <> {timestamp_literal(each)}" for each in moments)
     drawn = f"row_number() over (partition by {key} order by md5(cast(as_of as text) || {key} || '{clock}'))"
     found = sample.connection.execute(
         f"select {key}, as_of, first_of_all from (select {key}, as_of, {drawn} as number, "
         f"min(as_of) over () as first_of_all from {quoted(sample.subject.view)} "
-        f"where as_of < $1 and {sample.among(sample.observed)}{others}) as numbered where number = 1 "
+        f"where as_of < $1 and {sample.among(sample.observed)}{not_common}) as numbered where number = 1 "
         f"order by {key}",
         [clock],
     ).fetchall()
@@ -277,17 +277,17 @@ def own_moments(sample: Sample, moments: Sequence[datetime]) -> dict[str, dateti
         if chance % 4 == 0:
             chosen_for[entity] = as_of
         elif chance % 4 == 1:
-            # a microsecond that no other moment has
+            # an odd microsecond, so that no observation has the same moment
             seconds = chance // 4 % max(1, int((clock - first).total_seconds()))
             chosen_for[entity] = first + timedelta(seconds=seconds, microseconds=123_457)
     return chosen_for
 
 
-def relation_of(own: Mapping[str, datetime], clock: datetime) -> str:
-    """Return the moments of entities as a relation of SQL; without any, one row of no entity."""
+def relation_of(moments: Mapping[str, datetime], clock: datetime) -> str:
+    """Return the moments of entities as a relation of SQL; without any, a row for an entity that does not exist."""
     rows = ", ".join(
         f"({literal(entity)}, {timestamp_literal(moment)}, cast({microseconds(moment)} as bigint))"
-        for entity, moment in (own or {"": clock}).items()
+        for entity, moment in (moments or {"": clock}).items()
     )
     return f"(values {rows}) as own_moments (of_entity, moment, moment_us)"
 

@@ -1,1 +1,1 @@
-"""What readers get, and what they may not lose."""
+"""Publications: the marts that readers get, and the guard against losing published rows."""

@@ -1,7 +1,4 @@
-"""Publications: where readers find the marts, and a publication compared with what it replaces.
-
-Evidence from both, and what of it nobody may lose by mistake.
-"""
+"""Publications: the place of the marts for readers, and the rows that a new publication would lose."""
 
 import hashlib
 import json
@@ -16,23 +13,23 @@ from models.declared.registry import SCORED
 from store.warehouse.engine import HISTORY, SCORES, Standing
 
 _REACHED: set[str] = set()
-"""The records of the publications that have reached readers from this process."""
+"""Record files of the homes from which this process has published."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """Where readers find the marts, and which losses a person has accepted.
+    """The place where readers find the marts, and the losses that a person has accepted.
 
     Parameters
     ----------
     path : str
-        The file that readers open, of a warehouse that is a DuckDB file.
+        The file that readers open, if the warehouse is a DuckDB file.
     group : str or None
         The group that may read it; None for its owner alone.
     record : str
-        The file in which the home remembers its last publication.
+        The file in which the home records its last publication.
     accepted : str
-        The beginning of the hash of what may be lost; empty for none.
+        The beginning of the hash of accepted losses; empty for none.
     """
 
     path: str
@@ -41,38 +38,38 @@ class Publication:
     accepted: str = ""
 
     def accepts(self, digest: str) -> bool:
-        """Say whether what would be lost is what a person has accepted."""
+        """Say whether a person has accepted the losses with this hash."""
         return self.accepted != "" and digest.startswith(self.accepted)
 
     def reached_readers(self) -> None:
-        """Remember that readers have the marts of this process, whatever becomes of its run."""
+        """Remember that this process has published, even if its run fails later."""
         _REACHED.add(self.record)
 
 
 def has_published(record: str) -> bool:
-    """Say whether this process has published, by the file in which the home remembers its last publication."""
+    """Say whether this process has published from the home with this record file."""
     return record in _REACHED
 
 
 MOST = 1 / 2
-"""Share of the listed entities, or of the scores among them, that a publication may lose before somebody has to say so.
-From one night to the next a company closes a few in a hundred of its open ones, and gets new ones."""
+"""Share of the listed entities, or of their scores, from which a person must accept the loss. From one night to the
+next a company closes a few per cent of its open entities, and gets new ones."""
 
 FEW = 20
-"""Listed entities below which half of them may close in a day by chance."""
+"""With fewer listed entities, half of them may close in a day by chance: then the count is not checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replacement:
-    """What is published, and what would take its place.
+    """The published marts, and the built marts that would replace them.
 
     Attributes
     ----------
     published, built : Standing
     lost : int
-        Rows of the published history that would not be there any more.
+        Rows of the published history that would be lost.
     known_versions : frozenset of (str, str)
-        The versions, each with its model, that the ledger of the warehouse has.
+        Model and version of each version in the ledger of the warehouse.
     """
 
     published: Standing
@@ -82,7 +79,7 @@ class Replacement:
 
     @property
     def goes_back(self) -> bool:
-        """Whether the clock of what would be published is earlier than that of what is."""
+        """Whether the built marts have an earlier clock than the published ones."""
         clocks = self.published.as_of, self.built.as_of
         return None not in clocks and datetime.fromisoformat(str(clocks[1])) < datetime.fromisoformat(str(clocks[0]))
 
@@ -92,12 +89,12 @@ class Replacement:
 
 
 def findings(replacement: Replacement) -> list[str]:
-    """Return what a publication would lose, each with both counts; empty where it may go on.
+    """Return the losses of a publication as sentences with both counts; empty if it may go on.
 
-    What follows from the records is no loss. A model that the ledger has retired leaves its entities without a score,
-    with the reason beside them; those that nobody had yet are not there as of an earlier clock.
+    Losses that the ledger explains are left out: missing scores of a model with a reason, if the ledger has its
+    versions, and fewer entities at an earlier clock. A person accepts losses by the hash of these sentences.
     """
-    published, built, of = replacement.published, replacement.built, SCORED.entity.plural
+    published, built, entities = replacement.published, replacement.built, SCORED.entity.plural
     found = [
         f"marts.{name}: {rows:,} rows are published, none would take their place"
         for name, rows in published.rows.items()
@@ -107,17 +104,17 @@ def findings(replacement: Replacement) -> list[str]:
     is_night = before >= FEW and not replacement.goes_back
     fewer = after > 0 and is_night and after < MOST * before
     if fewer:
-        found.append(f"marts.{SCORES}: {before:,} {of} are published, {after:,} would take their place")
+        found.append(f"marts.{SCORES}: {before:,} {entities} are published, {after:,} would take their place")
     for model, scored in published.scored.items() if after else ():
         remain, reason = built.scored.get(model, 0), built.reasons.get(model)
-        # fewer entities have fewer scores: then the share of those that are scored counts
+        # fewer entities have fewer scores: then only the scored share counts
         enough = fewer or not is_night or remain >= MOST * scored
         if not scored or (remain / after >= MOST * scored / before and enough):
             continue
         if not remain and reason and not replacement.forgotten(model):
             continue
         found.append(
-            f"marts.{SCORES}: {scored:,} of {before:,} {of} are published with a score of {model}, {remain:,} of "
+            f"marts.{SCORES}: {scored:,} of {before:,} {entities} are published with a score of {model}, {remain:,} of "
             f"{after:,} would have one" + (f" ({reason.removesuffix('.')})" if reason else "")
         )
     if replacement.lost:
@@ -126,16 +123,16 @@ def findings(replacement: Replacement) -> list[str]:
             f"lost, and {built.rows.get(HISTORY, 0):,} rows would be there"
         )
     for name, columns in published.columns.items():
-        if gone := [column for column in columns if name in built.columns and column not in built.columns[name]]:
+        if missing := [column for column in columns if name in built.columns and column not in built.columns[name]]:
             found.append(
-                f"marts.{name}: {len(columns)} columns are published, {', '.join(gone)} among them, which "
-                f"{'is' if len(gone) == 1 else 'are'} not built any more"
+                f"marts.{name}: {len(columns)} columns are published, {', '.join(missing)} among them, which "
+                f"{'is' if len(missing) == 1 else 'are'} not built any more"
             )
     return found
 
 
 def lost_by_groups(published: Standing, built: Standing) -> int:
-    """Return how many rows of a published history a built one lacks, by what a record knows: at least so many."""
+    """Return how many rows of the published history the built one lacks at least, from the counts in both records."""
     if published.history is None or built.history is None:
         return max(0, published.rows.get(HISTORY, 0) - built.rows.get(HISTORY, 0))
     of_published, of_built = (
@@ -145,14 +142,14 @@ def lost_by_groups(published: Standing, built: Standing) -> int:
 
 
 def digest(found: Sequence[str]) -> str:
-    """Return the hash of findings, by whose beginning a person accepts these and no others."""
+    """Return the hash of findings; a person accepts exactly these findings by its beginning."""
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
 def how_to_accept(found: Sequence[str], as_of: str) -> str:
-    """Return how a person has what is lost published all the same, at a clock in ISO 8601."""
+    """Return how a person publishes in spite of these losses, at a clock in ISO 8601."""
     return (
-        "Whoever knows that it is meant publishes this, and nothing else, by the same command with "
+        "If these losses are meant, accept them, and no others, by the same command with "
         f"`LEADLINE_ACCEPT_PUBLICATION={digest(found)[:12]} LEADLINE_AS_OF={as_of}`; log, summary and the metadata of "
         "published/snapshot then say so."
     )
@@ -162,29 +159,29 @@ def refusal(replacement: Replacement, found: Sequence[str], *, where: str, built
     """Return why a publication is refused, and what to do."""
     forgotten = [each for model in replacement.published.versions for each in replacement.forgotten(model)]
     advice = (
-        f"Versions behind what is published ({', '.join(forgotten)}) are not in ml.ml_models, so the warehouse is not "
+        f"Versions of published scores ({', '.join(forgotten)}) are not in ml.ml_models, so the warehouse is not "
         "the one that published them. Bring that one back from a backup; or run the job whole_loop (`make run`), which "
-        "trains anew, and accept what it cannot bring back."
+        "trains again, and accept the remaining losses."
         if forgotten
-        else "Bring back what the source or the warehouse does not have any more, from a backup if nothing else has it "
-        "(source_health/crm says what the source lacks), and run the same command again."
+        else "Bring the lost rows back into the source or the warehouse, from a backup if nothing else has them "
+        "(source_health/crm names the gaps of the source), and run the same command again."
     )
     return (
-        f"{where}: expected marts that lose nothing of what is published there, found that they would:\n"
+        f"{where}: expected marts that lose nothing of the published ones, found losses:\n"
         + "\n".join(f"- {each}." for each in found)
-        + f"\nWhat is published stays as it was; what was built is in {built}. {advice} {how_to_accept(found, as_of)}"
+        + f"\nThe published marts are unchanged; the new ones are in {built}. {advice} {how_to_accept(found, as_of)}"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a home remembers of its last publication.
+    """The record of a home about its last publication.
 
     Attributes
     ----------
     standing : Standing
     accepted : list of str
-        What it lost, and a person has accepted.
+        The losses that a person has accepted.
     """
 
     standing: Standing
@@ -192,19 +189,19 @@ class Record:
 
 
 def write(path: Path, record: Record) -> None:
-    """Keep the record of a publication in place of an earlier one."""
+    """Keep the record of a publication, and replace an earlier one."""
     replace_file(path, json.dumps(asdict(record), indent=1))
 
 
 def read(path: Path) -> Record | None:
-    """Return the record of the last publication; None where there is none that can be read."""
+    """Return the record of the last publication; None where no readable record exists."""
     try:
-        said = read_object(path)
-        standing, accepted = Standing(**said["standing"]), list(said["accepted"])
-        # an AttributeError where one is no mapping
+        content = read_object(path)
+        standing, accepted = Standing(**content["standing"]), list(content["accepted"])
+        # raises an AttributeError if an attribute is no mapping
         for each in (standing.rows, standing.columns, standing.scored, standing.versions, standing.reasons):
             each.items()
         return Record(standing=standing, accepted=accepted)
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        # `assets.publishing.last_publication.recorded` then reads the event log, as for homes of earlier states
+        # `assets.publishing.last_publication.recorded` then reads the event log, as for homes of earlier releases
         return None

@@ -1,1 +1,1 @@
-"""The source contract: what a CRM must deliver, and how its records reach schema ``raw``."""
+"""The source contract, and the extraction, which brings the records of a CRM into schema ``raw``."""

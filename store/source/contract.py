@@ -1,4 +1,4 @@
-"""The source contract as data: one record per source table, from which everything that lists tables derives."""
+"""The source contract as data: one record per source table. Every list of source tables derives from it."""
 
 from collections.abc import Mapping
 
@@ -15,10 +15,10 @@ def texts(*values: str) -> tuple[str, ...]:
 
 
 OVERWRITTEN = ("status", "assigned_to", "property_value", "zip_code")
-"""The columns of leads that a CRM overwrites, and whose history is kept."""
+"""The columns of leads that a CRM overwrites, and whose history Leadline keeps."""
 
 FROM_CREATION = ("property_value", "zip_code")
-"""Those that are mostly entered with the lead: what its first extraction shows is assumed known from its creation."""
+"""Overwritten columns that are mostly entered with the lead: their first value counts as known from its creation."""
 
 SUCCESS = "'won'"
 """The end of a project that closes its lead, as SQL."""
@@ -101,7 +101,7 @@ TABLES: Mapping[str, Table] = {
             proof=Counterfactual(
                 drawn={
                     "type": texts(*_TYPES),
-                    # as often as they are in a CRM
+                    # in about the proportions of a CRM
                     "direction": texts("inbound", "outbound", "outbound", "internal"),
                     "performed_by": texts("proof", "another_proof"),
                     "outcome": ("null", "'proof'"),
@@ -203,9 +203,9 @@ TABLES: Mapping[str, Table] = {
                 Column(name="changed_at", kind="time", required=True),
             ),
             occurred="known_at",
-            told="origin = 'source'",
+            from_source="origin = 'source'",
             proof=Counterfactual(
-                # of all columns that a CRM overwrites; the value of a property is a number
+                # values for any overwritten column; that of property_value must be a number
                 drawn={"value": ("null", *texts("1", "77", "123456"))},
                 kinds=("column_name",),
                 added=[
@@ -224,15 +224,16 @@ TABLES: Mapping[str, Table] = {
 }
 """The tables by name; leads come first, because the others refer to them.
 
-They are read in the opposite order. A history that is read before the leads can lack their last change, which the
-comparison then adds; one read after them would seem to be contradicted by older values.
+They are read in the opposite order. A history that is read before the leads may lack their last change, which the
+comparison then adds. A history that is read after them could hold changes that the leads do not show yet, and the
+comparison would undo these.
 """
 
 CHANGES = "changes"
 """The table with the history of the leads."""
 
 EARLIER_NAMES: Mapping[str, str] = {"changes": "lead_changes"}
-"""Names of tables in an earlier state of the contract, by their present ones: sources and warehouses may have them."""
+"""Earlier names of tables by their present names: sources and warehouses may still have them."""
 
 CLOSED_STATUSES = ("won", "lost")
-"""The project statuses that are worth nothing to a label without the time of the closing."""
+"""The project statuses that need the time of the closing: a label cannot use them without it."""

@@ -1,6 +1,6 @@
-"""The extraction: the one entry of this package, from a source to schema ``raw``.
+"""The extraction: the entry of this package, which brings a source into schema ``raw``.
 
-The order of the steps, the clock, and the report; each step's own rules are in the module that it calls.
+This module holds the order of the steps, the clock and the report. The rules of a step are in the module that it calls.
 """
 
 import json
@@ -55,7 +55,7 @@ from store.source.unmatched import unmatched
 from store.source.values.functions import create_functions
 
 ACCEPTED = "accepted.json"
-"""The file that keeps what a person has accepted until the extraction is complete, for the case that it is killed."""
+"""The file that keeps the accepted findings until the extraction is complete, in case it is killed."""
 
 
 def extract(
@@ -81,8 +81,8 @@ def extract(
     state_dir : Path
         Folder for working files.
     as_of : datetime or None
-        The clock. None for the default: of a folder the first whole second after the last accepted fact, which is
-        none that lies far from the others, of a database the present.
+        The clock. None for the default: for a folder the first whole second after the last accepted fact that is not
+        far from the others, for a database the present.
     present : datetime
         The present time; a fact more than a day after it is rejected.
     models : collection of str
@@ -97,14 +97,14 @@ def extract(
     Raises
     ------
     SourceContractError
-        When the source cannot be extracted, or what it delivered before is gone; the warehouse is then as it was.
+        If the source cannot be extracted, or lacks data that it delivered before; the warehouse is not changed then.
     """
     say = log or (lambda _: None)
     present, as_of = _utc(present, "present"), None if as_of is None else _utc(as_of, "as_of")
     if as_of is not None and as_of > present + timedelta(days=1):
         raise SourceContractError(
             f"as_of: expected a clock no later than a day after the present ({present:%Y-%m-%dT%H:%M:%SZ}), found "
-            f"{as_of:%Y-%m-%dT%H:%M:%SZ}. Nothing is known of then. Correct AS_OF."
+            f"{as_of:%Y-%m-%dT%H:%M:%SZ}. Nothing is known of that time yet. Correct AS_OF."
         )
     target = open_warehouse(warehouse)
     chosen, reader = _choose(source, mapping, models)
@@ -124,17 +124,17 @@ def extract(
         refuse_orphans(connection, validated)
         default, far_facts = default_clock(connection, reader, validated, present, as_of)
         clock = as_of or default
-        # facts that only this export shows are not known earlier because somebody asks for an earlier clock
-        seen = max(clock, default)
+        # an earlier clock that a person sets does not make the facts of this export known earlier
+        seen_at = max(clock, default)
         load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
-        deltas, counts = write_deltas(connection, bindings, clock, seen, load_number, existing)
+        deltas, counts = write_deltas(connection, bindings, clock, seen_at, load_number, existing)
         closings = closings_of(connection, chosen.mapping.closes, chosen.own.closes, validated, earlier)
         history, counts[CHANGES], changes_seen = write_history(
             connection,
             validated["leads"].binding,
             bindings[CHANGES],
             clock,
-            seen,
+            seen_at,
             load_number,
             existing,
             closings.words["lead_status"],
@@ -184,7 +184,7 @@ def extract(
                 "source": reader.description,
                 "mapping": chosen.mapping.name,
                 "closing_outcomes": json.dumps(closings.words["outcomes"]),
-                # null where there is none, as before a mapping could name them
+                # null without such statuses, as in warehouses from before mappings could name them
                 "closing_lead_statuses": json.dumps(closing_leads) if closing_leads else None,
                 "closing_project_statuses": json.dumps(closing_projects) if closing_projects else None,
                 "silence_closes_after_days": chosen.mapping.silence_closes_after_days,
@@ -199,14 +199,14 @@ def extract(
         until_loaded.close()
         if accepted:
             replace_file(note, json.dumps({"load_number": load_number, "accepted": accepted}))
-        # The history comes first. A lead that is in `raw` but not in the history would pass for one that was always
-        # without values; one that is in the history alone is new to the next extraction, and finds its changes there.
+        # The history is loaded first. If the load is killed in between, a lead in `raw` without a history would look
+        # as if it had never had values; a lead in the history alone is new to the next extraction, which uses it.
         target.rename_earlier()
-        say(f"history: {sum(changes_seen.values()):,} changes seen, {counts[CHANGES].new:,} told by the source")
+        say(f"history: {sum(changes_seen.values()):,} changes seen, {counts[CHANGES].new:,} from the source's history")
         load(connection, target, state_dir, history)
         say(f"loading {', '.join(delta.table for delta in deltas) or 'nothing: every row is known'}")
         load(connection, target, state_dir, deltas)
-        # the row that says what `raw` holds comes last: a killed run leaves the one of the run before
+        # the marker is loaded last: a killed extraction leaves the marker of the one before
         say(f"clock {clock:%Y-%m-%dT%H:%M:%SZ}{'' if marker else ' (as before)'}")
         load(connection, target, state_dir, marker)
         note.unlink(missing_ok=True)
@@ -236,7 +236,7 @@ def _utc(moment: datetime, name: str) -> datetime:
 
 def _choose(source: str, mapping: str | None, models: Collection[str]) -> tuple[ChosenMapping, Source]:
     if "://" in source and mapping is not None:
-        # the schema of a database stands in the mapping, which therefore comes first
+        # the mapping may name the schema of the database, so it is chosen first
         chosen = choose_mapping(argument=mapping, folder=None, found={}, models=models)
         is_named = "schema_" in chosen.own.model_fields_set
         return chosen, open_source(source, schema=chosen.mapping.schema_ if is_named else None)
@@ -260,7 +260,7 @@ def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding |
 
 
 def _bound(chosen: ChosenMapping, table: Table, reader: Source) -> TableBinding | None:
-    """Tie a contract table to its source; None where the source need not have it, and has not."""
+    """Bind a contract table to its source; None for an absent or optional table that the source does not have."""
     spec, found = chosen.mapping.tables.get(table.name, TableMapping()), reader.columns()
     source_table = spec.table or table.name
     if spec.absent or (table.optional and spec.table is None and source_table not in found):
@@ -293,7 +293,7 @@ def _scratch(state_dir: Path) -> Iterator[DuckDBPyConnection]:
 
     spill = state_dir / "spill"
     make_folder(state_dir)
-    # the leavings of a killed run
+    # files that a killed extraction has left
     shutil.rmtree(spill, ignore_errors=True)
     make_folder(spill)
     connection = duckdb.connect(
@@ -325,7 +325,7 @@ def _validated(
             columns=[*binding.source_columns, *deletion_marks(reader, binding)],
             since=(marks[name].column, marks[name].since) if name in marks else None,
         )
-        # leads come last: a lead that a live database gains in between is then read before it is missed
+        # leads are read last: then they include leads that were added to a live database while other tables were read
         for name, binding in reversed(bindings.items())
         if binding is not None
     }
@@ -350,11 +350,11 @@ def _validated(
 
 
 def noted(note: Path, load_number: int) -> list[str]:
-    """Return what a person had accepted of the extraction of this number, which was killed."""
+    """Return the findings that a person had accepted for the extraction of this number, which was killed."""
     try:
         content = read_object(note)
         return [str(each) for each in content["accepted"]] if content["load_number"] == load_number else []
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError):
-        return [f"What a person accepted of an extraction that was killed cannot be told: {note} is damaged."]
+        return [f"A person accepted findings of an extraction that was killed; they are lost, as {note} is damaged."]

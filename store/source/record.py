@@ -1,4 +1,4 @@
-"""The record of a source table: its columns, when its rows are known, what is altered, watched and proved of them."""
+"""The record of a source table: its columns, when its rows are known, and how it is compared, watched and proved."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from typing import Literal
 Kind = Literal["text", "time", "number"]
 
 Altered = Literal["seldom", "with_people", "often", "freely"]
-"""When a value of a column is altered: to correct single rows; as people come, leave or change their names; in many
-rows, as things are valued anew; or in all rows as time goes by."""
+"""How a CRM alters values of a column: in single rows, to correct them; when people come, leave or change their names;
+in many rows, when things get new values; or in all rows as time goes by."""
 
 SQL_TYPES: Mapping[Kind, str] = {"text": "varchar", "time": "timestamptz", "number": "decimal(18,2)"}
 """The DuckDB type of each kind of column."""
@@ -27,40 +27,40 @@ class Column:
     required : bool
         Whether a row without a value is rejected.
     vocabulary : tuple of str
-        The values allowed, in lower case; empty when any text is.
+        The allowed values, in lower case; empty if any text is allowed.
     not_before : str or None
         The time column of the same row that this time cannot precede.
     planned : bool
-        A time that somebody intends: it may lie in the future, and says nothing of when the export was made.
+        Whether the time is a plan: it may lie in the future, and does not move the default clock.
     fact_when : tuple of str
-        The values of ``status`` under which this time has happened. Under any other, and under none, it is what
-        somebody intends. Empty when it has always happened.
+        The values of ``status`` with which this time is a fact; with any other, or none, it is a plan. Empty if it is
+        always a fact.
     plan : str or None
-        The planned column of the same row that keeps this time where it has not happened.
+        The planned column of the same row that gets this time if it is a plan.
     added : bool
-        The contract had no such column at first: where it is empty, a row has the hash that it had without it.
+        Whether the column was added to the contract later: the hash of a row without a value in it does not change.
     free_text_limit : int or None
-        The number of characters beyond which the value is taken for free text and left behind.
+        A value with more characters counts as free text, and is not loaded.
     postal : bool
-        A postal code, which a telephone number cannot be told from.
+        Whether it is a postal code, which may look like a telephone number.
     selects : bool
-        Rows with a value outside the vocabulary are left behind rather than rejected.
+        Whether rows with a value outside the vocabulary are ignored and not rejected.
     default : str or None
-        What stands for a missing value.
+        The value that replaces a missing one.
     of_lead : bool
-        A value of the column of leads that the row names, and read as that column is.
+        Whether its value belongs to the column of leads that the row names, and is read as that column is.
     altered : {"seldom", "with_people", "often", "freely"}
-        When its values are altered.
+        How the CRM alters its values.
     words_kept : bool
-        Its words are counted at each extraction: one that is gone is missed.
+        Whether its words are counted at each extraction, to find words that are gone.
     words_left : tuple of str
         Words that rows leave as time goes by.
     staged : str or None
-        Its name in staging, where it has another.
+        Its name in staging, if that differs.
     watched : bool
-        The health of the source looks at the share of rows without a value.
+        Whether the health of the source checks its share of nulls.
     categories : bool
-        The health of the source looks at which values there are.
+        Whether the health of the source checks its set of values.
     """
 
     name: str
@@ -87,18 +87,18 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What is added to a row by overwriting it: an e-mail is sent at one time and answered at another.
+    """A part of a row that is added later by overwriting it: an e-mail is sent at one time and answered at another.
 
     Attributes
     ----------
     time : str
-        The column that says when; null until then. In staging it ends in ``_us`` and not in ``_at``.
+        The column with the time of the part; null until then. In staging it ends in ``_us`` and not in ``_at``.
     feed : str
-        Its name among the feeds of the source: a feed can break alone.
+        Its name among the feeds of the source: each feed can break alone.
     before : mapping of str to str
-        The columns that are overwritten with it, and what they hold until then, as SQL.
+        The columns that are overwritten with the part, and their values before, as SQL.
     drawn : mapping of str to sequence of str
-        What the proof puts into these columns, as SQL.
+        The values that the proof puts into these columns, as SQL.
     """
 
     time: str
@@ -119,16 +119,16 @@ class Counterfactual:
     Attributes
     ----------
     drawn : mapping of str to sequence of str
-        What columns of a fact may hold in place of what they do.
+        The values that may replace those of a column in a fact.
     kept : tuple of str
-        Those of the drawn columns that stay where the past changes, because later facts rest on them: an outcome, for
+        Drawn columns that keep their values in a changed past, because later facts depend on them: an outcome, for
         example, can close a lead.
     overwritten : mapping of str to str
-        Columns that hold today's value and have no time of their own, and what stands for the value of then.
+        Columns that hold the present value without a time of their own, and the value that replaces it.
     kinds : tuple of str
-        Columns that tell facts of one kind from those of another.
+        Columns whose values are the kinds of facts.
     added : sequence of mapping of str to str
-        What columns of an added row hold together, where one cannot be drawn without the other.
+        Combinations of values for an added row, in columns that cannot be drawn alone.
     """
 
     drawn: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -145,34 +145,34 @@ class Table:
     Attributes
     ----------
     name : str
-        In the contract and in schema ``raw``; in schema ``staging`` it begins with ``stg_``.
+        Its name in the contract and in schema ``raw``; in schema ``staging`` the name begins with ``stg_``.
     description : str
-        For people.
+        A description for people.
     columns : tuple of Column
     of : str or None
-        The table whose rows it tells of, by that one's key; None where it tells of none.
+        The table that its rows are about, by the key of that table; None if there is none.
     optional : bool
-        Whether a source may be without it.
+        Whether a source may lack it.
     called : tuple of str
-        How the names begin, in lower case, that CRMs give such a table.
+        Beginnings, in lower case, of the names that CRMs give such a table.
     occurred : str
-        The column of ``raw`` with the time of the fact. No honest CRM alters it in bulk.
+        The column of ``raw`` with the time of the fact. No healthy CRM alters it in bulk.
     recorded : str or None
-        The column with the time at which the CRM stored the fact, where there is one; it may be null.
+        The column with the time at which the CRM recorded the fact, if there is one; it may be null.
     parts : tuple of Part
-        What is added to a row later.
+        The parts that are added to a row later.
     staged_known : str
         The column of staging with the time at which the fact was known, in microseconds since 1970.
     ages : bool
-        A source may let old rows go.
+        Whether a source may drop old rows.
     history : str or None
-        The table that tells when an extraction first saw a row: the row itself is overwritten.
-    told : str or None
-        Condition on the rows of ``raw`` that the source itself told, where extractions add others.
+        The table that keeps when an extraction first saw a row, because the row itself is overwritten.
+    from_source : str or None
+        Condition on the rows of ``raw`` that come from the source itself, if extractions add others.
     type : str
-        The column by which lateness is told apart, as SQL.
+        The type by which lateness is grouped, as SQL.
     feed : str or None
-        The feed that a row of staging belongs to, as SQL; None of a table that is no feed.
+        The feed that a row of staging belongs to, as SQL; None for a table that is no feed.
     proof : Counterfactual
     """
 
@@ -189,7 +189,7 @@ class Table:
     staged_known: str = "known_us"
     ages: bool = False
     history: str | None = None
-    told: str | None = None
+    from_source: str | None = None
     type: str = "''"
     feed: str | None = None
 
@@ -215,16 +215,16 @@ class Table:
 
     @property
     def known(self) -> str:
-        """When the fact of a row of ``raw`` was known, as SQL."""
+        """The time at which the fact of a row of ``raw`` was known, as SQL."""
         stored = f"greatest({self.occurred}, coalesce({self.recorded}, {self.occurred}))"
         return self.occurred if self.recorded is None else stored
 
     @property
     def last_known(self) -> str:
-        """When the last part of a row of ``raw`` was known, as SQL."""
+        """The time at which the last part of a row of ``raw`` was known, as SQL."""
         parts = [f"coalesce({part.time}, {self.occurred})" for part in self.parts]
         return f"greatest({', '.join([self.known, *parts])})"
 
     def column(self, name: str) -> Column:
-        """Return the column of that name; raises ``KeyError`` when there is none."""
+        """Return the column of a name; raise ``KeyError`` if there is none."""
         return {column.name: column for column in self.columns}[name]

@@ -1,4 +1,4 @@
-"""The report of an extraction: what became of each table, and sentences on what was assumed and what was left out."""
+"""The report of an extraction: the counts of each table, and sentences about assumptions and ignored data."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -25,28 +25,28 @@ DELETION_MARKS = (
     "deleted", "isdeleted", "deletedat", "deletedon", "deleteddate", "datedeleted", "deletedflag", "isremoved",
     "removedat", "fivetrandeleted", "abcdcdeletedat", "sdcdeletedat", "dltdeletedat", "hsdeleted",
 )  # fmt: skip
-"""Names, with their letters alone, of columns by which CRMs and pipelines mark rows that are deleted."""
+"""Names, without other signs than letters, of columns by which CRMs and pipelines mark deleted rows."""
 
 NESTED = ("struct", "list", "large_list", "fixed_size", "map", "binary", "large_binary", "extension")
-"""How the types of Parquet begin that may be no values."""
+"""Beginnings of the names of Parquet types that hold no single values."""
 
 COPY = re.compile(
     r"(copy|kopie|copie|copia) (of|von|de|di) |[ _.\-]*\(?(part|page|teil)?[ _\-]?\d+([ _\-]?of[ _\-]?\d+)?\)?|"
     r"[ _\-]*\(?(copy|kopie|copie|copia|new|neu)\)?( ?\(?\d+\)?)?"
 )
-"""By what the names of files differ, in lower case, that a browser or an export has written one after the other."""
+"""Additions to a file name, in lower case, by which browsers and exports number their files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableReport:
-    """What became of one table.
+    """The counts of one table.
 
     ``rows_read`` is the sum of new, changed, unchanged, collapsed and rejected rows.
 
     Attributes
     ----------
     rows_read, rows_new, rows_changed, rows_unchanged, duplicates_collapsed, rows_rejected : int
-        Rows of the source, and what became of them.
+        Numbers of rows.
     rejects_by_reason : dict of str to int
         Rejected rows by reason code.
     columns_ignored : list of str
@@ -54,19 +54,19 @@ class TableReport:
     pseudonymised : int
         Values that looked like an e-mail address or a telephone number and were replaced.
     free_text_dropped : int
-        Values that were taken for message text and left behind.
+        Values that counted as free text and were not loaded.
     missing_words : dict of str to int
-        By column, values such as N/A, which say that there is none.
+        By column, the number of words for a missing value, such as N/A.
     defaults : dict of str to int
-        By column, accepted rows without a value, for which another stands.
+        By column, the number of accepted rows without a value, which get the default.
     plans : dict of str to int
-        By column, its times that are plans, as the status of their rows says.
+        By column, the number of times that are plans by the status of their rows.
     dates_only : list of str
-        Columns that have dates without a time of day alone.
+        Columns in which every value is a date without a time of day.
     rows_by_overlap : int
-        New and changed rows before the last watermark that was loaded: the overlap has brought them.
+        New and changed rows before the last loaded watermark, which only the overlap has brought.
     rows_total : int
-        Rows of the table in schema ``raw`` afterwards.
+        Rows of the table in schema ``raw`` after the extraction.
     """
 
     rows_read: int
@@ -89,7 +89,7 @@ class TableReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractionReport:
-    """What an extraction did.
+    """The report of an extraction.
 
     Attributes
     ----------
@@ -100,17 +100,17 @@ class ExtractionReport:
     mapping_name, mapping_reason : str
         The source mapping and why it was chosen.
     assumptions : list of str
-        Sentences on every time that the source does not keep, that is a plan, or that is too far from the others, and
-        on what the mapping says and the source does not have.
+        Sentences about times that the source does not keep, that are plans or too far from the others, and about
+        entries of the mapping that match nothing in the source.
     tables : dict of str to TableReport
         By contract table.
     changes_seen : dict of str to int
-        Changes of leads that the extraction itself saw, by column: they are among the rows of ``changes``, and
-        not among those that were read.
+        Changes of leads that the extraction itself saw, by column: they count among the rows of ``changes``, but not
+        among the rows read.
     accepted : list of str
-        Sentences on what the source delivers no more, which a person has accepted.
+        Sentences about lost data that a person has accepted.
     notices : list of str
-        Sentences on names of an earlier state, which are still read.
+        Sentences about names of an earlier release, which are still read.
     """
 
     as_of: datetime
@@ -133,7 +133,7 @@ def table_report(
     reasons: Mapping[str, dict[str, int]],
     by_overlap: int,
 ) -> TableReport:
-    """Return what became of a table."""
+    """Return the counts of a table."""
     ignored: list[str] = []
     if binding is not None:
         read = set(binding.source_columns)
@@ -163,10 +163,10 @@ def table_report(
 
 
 def value_sentences(validated: Mapping[str, Validated]) -> Iterator[str]:
-    """Yield sentences on assumptions about values: words for a missing one, dates, times without a zone, numbers."""
+    """Yield sentences about assumptions on values: missing words, dates, times without a zone, numbers."""
     for name, one in validated.items():
         table = one.binding.table
-        said = [
+        sentences = [
             *(
                 (column, f"says in {count:,} values that there is none (missing): they are left out.")
                 for column, count in one.missing_words.items()
@@ -180,31 +180,31 @@ def value_sentences(validated: Mapping[str, Validated]) -> Iterator[str]:
             *((column, dates.sentence) for column, dates in one.dates.items()),
             *((column, plan_sentence(table.column(column), statuses)) for column, statuses in one.plans.items()),
         ]
-        yield from (f"{name}.{column} {sentence}" for column, sentence in said if sentence is not None)
+        yield from (f"{name}.{column} {sentence}" for column, sentence in sentences if sentence is not None)
 
 
 def mapping_sentences(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | None]) -> Iterator[str]:
-    """Yield sentences on what a mapping assumes: tables that are absent, times and flags, and silence."""
+    """Yield sentences about assumptions of a mapping: absent tables, times and flags, and silence."""
     for name, binding in bindings.items():
         if binding is None:
             if not TABLES[name].optional:
                 yield f"The source has no {name}."
             continue
         for column, form in binding.forms.items():
-            where = f"{name}.{column}"
+            place = f"{name}.{column}"
             if isinstance(form, Substitute):
                 times = " and ".join(
                     "the extraction that first saw the row" if t == "extraction" else t for t in form.of
                 )
-                yield f"{where} is not in the source: the earliest of {times} stands in for it."
+                yield f"{place} is not in the source: the earliest of {times} stands in for it."
             elif isinstance(form, Flag) and isinstance(form.known, str):
                 yield (
-                    f"{where} is a flag without a time ({form.flag}): it counts as known from the extraction that "
+                    f"{place} is a flag without a time ({form.flag}): it counts as known from the extraction that "
                     "first saw it, so it is empty for the past."
                 )
             elif isinstance(form, Flag) and not isinstance(form.known, str):
                 yield (
-                    f"{where} is a flag without a time ({form.flag}): it is assumed known {form.known.hours:g} hours "
+                    f"{place} is a flag without a time ({form.flag}): it is assumed known {form.known.hours:g} hours "
                     f"after {form.known.after}."
                 )
     if (leads := bindings["leads"]) is not None:
@@ -214,10 +214,10 @@ def mapping_sentences(chosen: ChosenMapping, bindings: Mapping[str, TableBinding
 
 
 def missing_row_sentences(evidence: Evidence) -> list[str]:
-    """Return sentences on the stored rows that the source has no more."""
+    """Return sentences about stored rows that the source lacks, and about rows that were not read."""
     return [
         f"{each.table}: {each.missing:,} of {each.stored:,} rows that were read before are not in the source any more. "
-        "They count as they were when they were last read."
+        "They keep their last values."
         for each in evidence.tables
         if each.missing > 0
     ] + [
@@ -229,7 +229,7 @@ def missing_row_sentences(evidence: Evidence) -> list[str]:
 
 
 def changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> Iterator[str]:
-    """Yield a sentence on changes of leads that extractions saw at a clock that was ahead of this one."""
+    """Yield a sentence about changes of leads that extractions saw at a later clock than this one."""
     rows, last = one_row(
         connection,
         f"select count(*), max(known_at) from known_{CHANGES} where origin = 'extraction' "
@@ -237,8 +237,8 @@ def changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> Iterator
     )
     if rows:
         yield (
-            f"{rows:,} changes of leads were seen by extractions whose clock was ahead of this one, at the latest "
-            f"{last.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}: each counts once the clock has come to the time at which it "
+            f"{rows:,} changes of leads were seen by extractions with a later clock than this one, the last at "
+            f"{last.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}: each counts once the clock has reached the time at which it "
             "was seen."
         )
 
@@ -258,7 +258,7 @@ def deletion_marks(reader: Source, binding: TableBinding) -> list[str]:
 def deleted_sentences(
     connection: DuckDBPyConnection, reader: Source, validated: Mapping[str, Validated]
 ) -> Iterator[str]:
-    """Yield sentences on rows that the source marks as deleted."""
+    """Yield sentences about rows that the source marks as deleted."""
     no = literals([*FALSE, *MISSING])
     for name, one in validated.items():
         for column in deletion_marks(reader, one.binding):
@@ -270,24 +270,24 @@ def deleted_sentences(
             if marked:
                 yield (
                     f"{name}: {marked:,} of {rows:,} rows that were read are marked as deleted ({column} of "
-                    f"{one.place}), and count as all others do. Leave them out of the export, or name a view without "
+                    f"{one.place}), and count like all others. Leave them out of the export, or name a view without "
                     "them in the mapping (table: …)."
                 )
 
 
 def unread_file_sentences(reader: Source, bindings: Mapping[str, TableBinding | None]) -> Iterator[str]:
-    """Yield sentences on files that are not read, and whose names differ from those of tables by a number or so."""
+    """Yield sentences about files that are not read although they look like numbered copies or parts of a table."""
     if reader.folder is None:
         return
     read = {one.source_table.casefold(): name for name, one in bindings.items() if one is not None}
     for table, name in read.items():
-        if others := [
+        if files := [
             reader.place(each)
             for each in reader.columns()
             if each.casefold() not in read and COPY.fullmatch(each.casefold().replace(table, "", 1)) is not None
         ]:
             yield (
-                f"{name}: {reader.place(table)} is read, and {', '.join(others)} beside it "
-                f"{'is' if len(others) == 1 else 'are'} not. If they have more of its rows, put the files, and nothing "
+                f"{name}: {reader.place(table)} is read, and {', '.join(files)} beside it "
+                f"{'is' if len(files) == 1 else 'are'} not. If they have more of its rows, put the files, and nothing "
                 f"else, into a folder {table}.csv (or {table}.parquet)."
             )

@@ -13,7 +13,7 @@ _OF_SOURCE = "source "
 
 
 def one_row(connection: DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...]:
-    """Return the only row of an aggregate."""
+    """Return the only row of a query."""
     return connection.execute(query, parameters).fetchall()[0]
 
 
@@ -23,9 +23,9 @@ def quoted(identifier: str) -> str:
 
 
 def of_source(column: str) -> str:
-    """Return the name, quoted, of a column of the source in ``source_<table>``.
+    """Return the quoted name of a source column in ``source_<table>``.
 
-    It has a prefix, so that a source may have columns called ``record``, ``rowid`` or ``derived_key``.
+    The name has a prefix, so that a source may have columns called ``record``, ``rowid`` or ``derived_key``.
     """
     return quoted(_OF_SOURCE + column)
 

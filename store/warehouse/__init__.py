@@ -1,1 +1,1 @@
-"""The database that the pipeline writes, behind one interface for all engines."""
+"""The database that the pipeline writes, with one interface for all engines."""

@@ -1,6 +1,7 @@
-"""A connection to a warehouse, questions that every engine answers alike, and scratch space in which models run again.
+"""A connection to a warehouse, queries that every engine answers alike, and scratch space in which models run again.
 
-Scratch space has places, which stand beside the tables of the warehouse, and worlds, where these do not exist.
+Scratch space has places and worlds. A place reads the tables of the warehouse and replaces some of them. A world holds
+only copies of sources, and does not see the warehouse.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ RELATION = re.compile(r'"([^"]+)"\."([^"]+)"\."([^"]+)"')
 
 
 GROUPS = 4096
-"""Groups of entities, by three digits of a hash, of which some are a sample."""
+"""The number of groups of entities, by three digits of a hash; a sample is some of the groups."""
 
 
 class Readable(Protocol):
-    """What runs statements, whose parameters are ``$1``, ``$2`` …, and whose SQL every engine understands."""
+    """An object that runs statements with parameters ``$1``, ``$2`` …, in SQL that every engine understands."""
 
     def execute(self, query: str, parameters: Any = ..., /) -> Any:
-        """Run a statement; what it returns has ``fetchall()``, ``fetchone()`` and ``df()``."""
+        """Run a statement; the result has ``fetchall()``, ``fetchone()`` and ``df()``."""
 
 
 def named(relation: str) -> Name:
@@ -41,7 +42,7 @@ def named(relation: str) -> Name:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A compiled dbt model: where it is written, how, and its query."""
+    """A compiled dbt model: its name, schema, materialization and query."""
 
     name: str
     schema: str
@@ -50,7 +51,7 @@ class Model:
 
     @property
     def relation(self) -> Name:
-        """Where it is written."""
+        """The relation that it writes."""
         return self.schema, self.name
 
     @property
@@ -60,11 +61,11 @@ class Model:
 
 
 class ReplayError(RuntimeError):
-    """A model does not run where the warehouse does not exist; the message names it."""
+    """A model does not run in a world; the message names it."""
 
 
 class Related(ABC):
-    """Tables and views that models make, and how a query names them."""
+    """A set of tables and views that models make, and their names in a query."""
 
     @abstractmethod
     def relation(self, name: Name) -> str:
@@ -81,24 +82,24 @@ class Related(ABC):
 
 
 class Place(Related):
-    """A place beside the tables of a warehouse, in which the compiled SQL finds some tables in place of those.
+    """A set of tables that replace tables of the warehouse with the same names, when compiled SQL runs in it.
 
-    Made by `Scratch.place`. An engine says how its schemas are named, and how they go.
+    `Scratch.place` makes it. An engine defines the names of its schemas, and how they are dropped.
 
     Parameters
     ----------
     connection : Readable
     name : str
-        The place, unlike any other one.
+        The unique name of the place.
     prefix : str
         The beginning of the names of all places of one scratch space.
 
     Attributes
     ----------
     table : str
-        What is created for a model that is a table.
+        The kind of table that is created for a model.
     outlasts_errors : bool
-        Whether what was made is still there after a statement that failed.
+        Whether the tables still exist after a statement has failed.
     """
 
     table: ClassVar[str] = "table"
@@ -121,23 +122,23 @@ class Place(Related):
         """Drop everything that was made here."""
 
     def filled(self, table: str) -> None:
-        """Do what the planner needs once a table has its rows."""
+        """Prepare a filled table for the planner."""
 
     def relation(self, name: Name) -> str:
-        """Return a relation, quoted: that of this place, where there is one, or that of the warehouse."""
+        """Return the quoted relation of this place if it has one of this name, else that of the warehouse."""
         return self._own(name) if name in self.made else f'"{self._warehouse}"."{name[0]}"."{name[1]}"'
 
     def translated(self, sql: str) -> str:
-        """Return SQL that names relations of the warehouse with those of this place in their stead."""
+        """Return SQL in which relations of this place replace those of the warehouse."""
 
         def found_here(found: re.Match[str]) -> str:
-            # a relation of another place stays what it is
+            # a relation of another place is not replaced
             return found[0] if found[1].startswith(f"{self._prefix}_") else self.relation((found[2], found[3]))
 
         return RELATION.sub(found_here, sql)
 
     def make(self, name: Name, query: str, *, kind: str = "table") -> None:
-        """Make a table or view of a query, whose names are translated; what it makes is read here from now on."""
+        """Make a table or view of a translated query; queries in this place read it from now on."""
         query = self.translated(query)
         if name[0] not in self.schemas:
             self.connection.execute(f"create schema {self.schema(name[0])}")
@@ -148,7 +149,7 @@ class Place(Related):
             self.filled(self._own(name))
 
     def fill(self, name: Name, query: str) -> None:
-        """Make a table with the columns of that of the warehouse, and fill it by a query with the same ones."""
+        """Make a table with the columns of the warehouse's table, and fill it by a query with these columns."""
         query = self.translated(query)
         self.make(name, f"select * from {self.relation(name)} limit 0")
         self.connection.execute(f"insert into {self._own(name)} {query}")
@@ -159,18 +160,18 @@ class Place(Related):
 
 
 class World(Related):
-    """Some tables of schema ``raw``, and what models made of them, where the warehouse does not exist.
+    """A database that holds only copies of tables of schema ``raw``, and the tables that models make of them.
 
-    `make` and `run` raise `ReplayError` if a query names what is not here, or does not run.
+    `make` and `run` raise `ReplayError` if a query reads any other table, or does not run.
     """
 
     @abstractmethod
     def fill(self, name: Name, columns: Mapping[str, str], query: str) -> None:
-        """Make a table with columns of given types, and fill it by a query that reads the warehouse."""
+        """Make a table with typed columns, and fill it by a query that reads the warehouse."""
 
     @abstractmethod
     def take(self, name: Name, other: World, condition: str) -> None:
-        """Make a table of the rows of one of another world that meet a condition."""
+        """Copy the rows of a table of another world that meet a condition."""
 
     @abstractmethod
     def rows(self, query: str) -> pa.Table:
@@ -224,17 +225,17 @@ class Scratch(ABC):
         Raises
         ------
         ReplayError
-            If nothing can be kept apart from the warehouse here.
+            If the database cannot keep a world apart from the warehouse.
         """
 
 
 def refused(name: Name, error: Exception) -> ReplayError:
-    """Return what is said of a model that does not run in a world."""
-    # PostgreSQL's driver repeats the query before what the server says of it
-    said = " ".join(str(error).rpartition("ERROR:")[2].split())
+    """Return the error of a model that does not run in a world."""
+    # PostgreSQL's driver puts the query before the server's message
+    message = " ".join(str(error).rpartition("ERROR:")[2].split())
     return ReplayError(
         f"{'.'.join(name)}: expected SQL that runs on the sources and models of the feature store alone, where nothing "
-        f"else exists, found: {said}"
+        f"else exists, found: {message}"
     )
 
 
@@ -257,7 +258,7 @@ class Connection(Readable, Protocol):
         """Drop the table of a frame."""
 
     def append(self, schema: str, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Append rows, of which there are some, to a table."""
+        """Append rows, at least one, to a table."""
 
     def altering(
         self, schema: str, tables: Collection[str], replaced: Collection[str] = (), rekeyed: Collection[str] = ()
@@ -268,20 +269,21 @@ class Connection(Readable, Protocol):
         ----------
         schema : str
         tables : collection of str
-            Tables that are there and may be altered.
+            Existing tables that may be altered.
         replaced : collection of str
-            Tables that make room for views of their names; whoever may read a table may read the view.
+            Tables that are replaced by views of the same name, with the same rights to read.
         rekeyed : collection of str
             Tables that get another key.
 
         Raises
         ------
         AlterationRefusedError
-            If others have built on what goes, or hold a table for minutes; nothing has changed.
+            If objects of others depend on a replaced table or an old key, or another session locks a table for
+            minutes; nothing has changed then.
         """
 
     def change_key(self, schema: str, table: str, key: Sequence[str], definition: str) -> None:
-        """Give a table another primary key, in the transaction that is open; no row is lost.
+        """Give a table another primary key, in the open transaction; no row is lost.
 
         Parameters
         ----------
@@ -289,23 +291,23 @@ class Connection(Readable, Protocol):
         key : sequence of str
             The columns of the key.
         definition : str
-            All columns of the table, and the key, as ``create table`` has them.
+            All columns of the table, and the key, as ``create table`` takes them.
         """
 
     def arrow(self, query: str) -> pa.Table:
-        """Return the rows of a query as Arrow has them."""
+        """Return the rows of a query as an Arrow table."""
 
     def scratch(self, prefix: str, reads: Collection[Name] = ()) -> AbstractContextManager[Scratch]:
-        """Make scratch space beside the tables of the warehouse, of which nothing is left afterwards.
+        """Make scratch space, which is removed when the context ends.
 
-        Nothing else writes by this connection meanwhile.
+        Nothing else may write by this connection while the context lasts.
 
         Parameters
         ----------
         prefix : str
             The beginning of the names of its places.
         reads : collection of Name
-            What is read of the warehouse, so far as it is there: all of one state of it.
+            Relations of the warehouse that are read, if they exist; all are read in one state of the warehouse.
         """
 
 
@@ -315,19 +317,19 @@ def table_exists(connection: Readable, schema: str, name: str) -> bool:
 
 
 def columns_of(connection: Readable, schema: str, name: str) -> list[str]:
-    """Return the columns of a table or view in their order; none where it is not there."""
+    """Return the columns of a table or view in their order; an empty list if it does not exist."""
     return list(column_types(connection, schema, name))
 
 
 def column_types(connection: Readable, schema: str, name: str, *, catalog: str | None = None) -> dict[str, str]:
-    """Return the columns of a table or view in their order, with their types; none where it is not there.
+    """Return the columns of a table or view in their order, with their types; an empty dict if it does not exist.
 
     Parameters
     ----------
     connection : Readable
     schema, name : str
     catalog : str, optional
-        A database that is attached; by default the warehouse itself.
+        An attached database; by default the warehouse itself.
     """
     listed = (
         "select column_name, data_type from information_schema.columns where table_schema = $1 and table_name = $2 "
@@ -337,13 +339,13 @@ def column_types(connection: Readable, schema: str, name: str, *, catalog: str |
 
 
 def in_groups(key: str, groups: int) -> str:
-    """Return the condition that an entity is in some of the groups; the fewer are among the more."""
+    """Return the condition that an entity is in the first groups by its hash; fewer groups are a subset of more."""
     return "1 = 1" if groups >= GROUPS else f"substr(md5({key}), 1, 3) < '{groups:03x}'"
 
 
 def insert_rows(
     connection: Connection, schema: str, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
-    """Insert rows at once: a hundred small statements took longer than the measuring that they wrote down."""
+    """Insert rows by one statement: a hundred small statements took longer than the measurement that they wrote."""
     if rows:
         connection.append(schema, table, columns, rows)

@@ -1,6 +1,6 @@
-"""What an engine must supply: connections, and where the readers of a warehouse find the marts and get new ones.
+"""The interface of an engine: connections to a warehouse, and the readers of its marts.
 
-`store.warehouse.warehouse` lists the engines that there are.
+`store.warehouse.warehouse` lists the engines.
 """
 
 from __future__ import annotations
@@ -23,46 +23,46 @@ if TYPE_CHECKING:
 SCORES, HISTORY = SCORED.name, SCORED.history
 
 APPEND_ONLY = {HISTORY: ((SCORED.entity.key, "as_of"), tuple(SCORED.all_versions.values()))}
-"""Tables to which builds add rows and never change one, and the columns by which a row is known: those that are never
-null, which an engine can hash, and the others."""
+"""Tables to which builds only add rows, and the columns that identify a row: those that are never null, which an engine
+can hash, and the others."""
 
 
 def is_same_row(name: str, columns: Iterable[str]) -> str:
-    """Return when a row of an append-only table that is published is one that was built, as a condition in SQL.
+    """Return the SQL condition that a published row of an append-only table is the same as a built one.
 
     Parameters
     ----------
     name : str
     columns : iterable of str
-        Those that both have: an earlier state may lack one.
+        The columns that both tables have: one of an earlier release may lack some.
     """
-    there, (never_null, others) = set(columns), APPEND_ONLY[name]
+    shared, (never_null, nullable) = set(columns), APPEND_ONLY[name]
     return " and ".join(
         [f"published.{each} = built.{each}" for each in never_null]
-        + [f"published.{each} is not distinct from built.{each}" for each in others if each in there]
+        + [f"published.{each} is not distinct from built.{each}" for each in nullable if each in shared]
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """The marts of one place.
+    """The standing of the marts in one place: their rows, columns, scores and versions.
 
     Attributes
     ----------
     as_of : str or None
-        The latest clock of the scores, in ISO 8601; None where no entity is listed.
+        The latest clock of the scores, in ISO 8601; None if no entity is listed.
     rows : mapping of str to int
-        Rows by table; those that are not there are left out.
+        Rows by table, without tables that do not exist.
     columns : mapping of str to list of str
         Columns by table.
     scored : mapping of str to int
         Listed entities that have a score, by model.
     versions : mapping of str to list of str
-        Versions behind these scores, by model.
+        Versions of these scores, by model.
     reasons : mapping of str to str
-        Why a model has not scored, where the table says so.
+        Why a model has not scored, by model, if the table has a reason.
     history : list of [str, str or None, ..., int]
-        Rows of the history by clock and the version of each model; None where only their number is known.
+        Rows of the history by clock and the version of each model; None if only their number is known.
     """
 
     as_of: str | None = None
@@ -74,7 +74,7 @@ class Standing:
     history: list[list[Any]] | None = None
 
     def completed_by(self, earlier: Standing) -> Standing:
-        """Return the same with what an earlier record knows of the tables that are not there."""
+        """Return this standing, completed by an earlier one for tables that do not exist now."""
         scores, history = (earlier if name not in self.rows else self for name in (SCORES, HISTORY))
         return Standing(
             as_of=scores.as_of,
@@ -87,22 +87,22 @@ class Standing:
         )
 
     def with_columns_of(self, other: Standing, name: str) -> Standing:
-        """Return the same with the columns that another standing has of a table as well."""
+        """Return this standing with the columns of a table in another standing added."""
         columns = list(dict.fromkeys([*other.columns.get(name, ()), *self.columns.get(name, ())]))
         return replace(self, columns={**self.columns, name: columns})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What readers have.
+    """The published marts, as found.
 
     Attributes
     ----------
     standing : Standing
     lost : int or None
-        Rows of its history that a publication would take from them; None where they cannot be counted.
+        Rows of the published history that a publication would lose; None if they cannot be counted.
     problem : str or None
-        What is missing or cannot be read, in a sentence.
+        A sentence about a missing or unreadable publication.
     """
 
     standing: Standing
@@ -111,7 +111,7 @@ class Found:
 
 
 class Readers(ABC):
-    """Where the readers of a warehouse find the marts, and how they get new ones.
+    """The readers of a warehouse: the place where they find the marts, and the act of publishing new ones.
 
     Attributes
     ----------
@@ -120,9 +120,9 @@ class Readers(ABC):
     where : str
         The same, with the database of a schema.
     role : str or None
-        The role by which a database lets them read.
+        The role of the database that may read.
     after_loss : str
-        What becomes of the history that they have when the warehouse is lost, as the end of a sentence.
+        The end of a sentence about the published history after the loss of the warehouse.
     """
 
     place: str
@@ -132,7 +132,7 @@ class Readers(ABC):
 
     @abstractmethod
     def found(self, connection: Connection, names: Sequence[str], last: Standing) -> Found:
-        """Measure what readers have.
+        """Measure the published marts.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class Readers(ABC):
         names : sequence of str
             The marts.
         last : Standing
-            What the home remembers of the last publication.
+            The record of the home about the last publication.
         """
 
     @abstractmethod
@@ -152,25 +152,25 @@ class Readers(ABC):
         review: Callable[[Connection, Found, Standing], None],
         warn: Callable[[str], None],
     ) -> tuple[Standing, Mapping[str, Any]]:
-        """Give readers the marts that dbt has built, in one act.
+        """Publish the marts that dbt has built, in one act.
 
         Parameters
         ----------
         connection : Connection
         names : sequence of str
-            The marts. What else lies beside them is left alone: a dbt that was killed may have left some.
+            The marts. Other tables beside them are ignored: a killed dbt may have left some.
         last : Standing
-            What the home remembers of the last publication.
+            The record of the home about the last publication.
         review : callable
-            Gets the connection, what readers have, and what they would have. What it raises leaves everything as it
-            was.
+            Gets the connection, the published marts and the standing of the new ones. If it raises an error, nothing
+            is changed.
         warn : callable
             Receives a sentence for people.
 
         Returns
         -------
         tuple of Standing and mapping of str to object
-            What readers have now, and where it lies.
+            The standing of the published marts, and metadata about their place.
         """
 
     def take_back(
@@ -179,7 +179,7 @@ class Readers(ABC):
         required: Callable[[], Sequence[str]],  # noqa: ARG002 - of the shared interface
         warn: Callable[[str], None],  # noqa: ARG002 - of the shared interface
     ) -> int:
-        """Add rows of the published history to that of a warehouse which has lost them, and count them.
+        """Add rows of the published history to a warehouse that has lost them; return their number.
 
         Parameters
         ----------
@@ -195,9 +195,9 @@ class Readers(ABC):
 def measure_standing(
     connection: Readable, names: Iterable[str], *, schema: str = "marts", catalog: str | None = None
 ) -> Standing:
-    """Count what the marts hold, of the warehouse itself or of a file that is attached to it.
+    """Measure the marts of the warehouse itself, or of a file that is attached to it.
 
-    Tables that are not there are left out.
+    Tables that do not exist are left out.
     """
     found = {name: list(column_types(connection, schema, name, catalog=catalog)) for name in names}
     columns = {name: listed for name, listed in found.items() if listed}
@@ -207,16 +207,16 @@ def measure_standing(
     listed = columns.get(SCORES, [])
     for model, of_model in SCORED.models.items():
         if of_model.score in listed and of_model.version in listed:
-            of = f"from {place}.{SCORES}"
-            ((scored[model],),) = connection.execute(f"select count({of_model.score}) {of}").fetchall()
-            behind = connection.execute(
-                f"select distinct {of_model.version} {of} where {of_model.version} is not null order by 1"
+            source = f"from {place}.{SCORES}"
+            ((scored[model],),) = connection.execute(f"select count({of_model.score}) {source}").fetchall()
+            version_rows = connection.execute(
+                f"select distinct {of_model.version} {source} where {of_model.version} is not null order by 1"
             )
-            versions[model] = [each for (each,) in behind.fetchall()]
+            versions[model] = [each for (each,) in version_rows.fetchall()]
         if of_model.reason in listed:
-            ((said,),) = connection.execute(f"select max({of_model.reason}) from {place}.{SCORES}").fetchall()
-            if said is not None:
-                reasons[model] = said
+            ((reason,),) = connection.execute(f"select max({of_model.reason}) from {place}.{SCORES}").fetchall()
+            if reason is not None:
+                reasons[model] = reason
     clock = None
     if "as_of" in listed:
         ((clock,),) = connection.execute(f"select max(as_of) from {place}.{SCORES}").fetchall()
@@ -232,7 +232,7 @@ def measure_standing(
 
 
 def known_versions(connection: Readable) -> frozenset[tuple[str, str]]:
-    """Return the versions that the ledger of a warehouse has, each with its model."""
+    """Return model and version of each version in the ledger of a warehouse."""
     if not table_exists(connection, "ml", "ml_models"):
         return frozenset()
     return frozenset(connection.execute("select model, version from ml.ml_models").fetchall())
@@ -255,7 +255,7 @@ class WarehouseBusyError(RuntimeError):
 
 
 class AlterationRefusedError(RuntimeError):
-    """Tables cannot be altered, for others build on them or hold them; the message says who, and what to do."""
+    """Tables cannot be altered, because others depend on them or lock them; the message says who, and what to do."""
 
 
 class WarehouseUnavailableError(RuntimeError):
@@ -264,7 +264,7 @@ class WarehouseUnavailableError(RuntimeError):
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What is read of a table of the warehouse.
+    """The part of a table of the warehouse that is read.
 
     Attributes
     ----------
@@ -289,9 +289,9 @@ class Engine(ABC):
     ----------
     address : str
     is_file : bool
-        Whether it is a file: one process holds it at a time, and readers get a file as well.
+        Whether the warehouse is a file: only one process can open it at a time, and readers get a copy.
     marts : str
-        The schema in which dbt builds the marts: where readers have those of schema ``marts``, it is another one.
+        The schema in which dbt builds the marts; another one than ``marts`` if readers read that schema.
     """
 
     address: str
@@ -301,52 +301,52 @@ class Engine(ABC):
     @property
     @abstractmethod
     def shown(self) -> str:
-        """The address, fit to be shown: without a password."""
+        """The address without a password, for messages."""
 
     def canonical(self, environment: Mapping[str, str]) -> str:  # noqa: ARG002 - of the shared interface
-        """Return the address as every client of the warehouse reads it alike.
+        """Return the address in the form that every client of the warehouse reads alike.
 
         Parameters
         ----------
         environment : mapping of str to str
-            May say what the address does not.
+            Environment variables, which may fill in parts that the address lacks.
 
         Raises
         ------
         AddressError
-            If there is no such form.
+            If the address cannot be written in this form.
         """
         return self.address
 
     @abstractmethod
     def environment(self) -> dict[str, str]:
-        """Return what dbt's profile reads: the target of the engine, and its parts."""
+        """Return the variables of dbt's profile: the target of the engine, and the parts of the address."""
 
     @abstractmethod
     def connect(self) -> AbstractContextManager[Connection]:
-        """Open the warehouse with its session in UTC, and close it again: dbt cannot open a file that Python holds.
+        """Open the warehouse with its session in UTC; close it at the end, as dbt cannot open a file that is open here.
 
         Raises
         ------
         WarehouseBusyError
             If another process still holds it after two minutes.
         WarehouseDamagedError
-            If it is a damaged file.
+            If its file is damaged.
         WarehouseUnavailableError
-            If it does not answer.
+            If its database does not answer.
         """
 
     def is_lost(self, error: Exception) -> bool:  # noqa: ARG002 - of the shared interface
-        """Say whether an error means that a connection is lost, and may come back."""
+        """Say whether an error means that the connection is lost, so that a later attempt may succeed."""
         return False
 
     def is_interrupted(self, error: Exception) -> bool:  # noqa: ARG002 - of the shared interface
-        """Say whether a driver has raised an error in place of the interruption by Ctrl-C."""
+        """Say whether a driver has raised this error in place of the interruption by Ctrl-C."""
         return False
 
     @abstractmethod
     def analyze(self, excerpts: Sequence[Excerpt]) -> AbstractContextManager[DuckDBPyConnection]:
-        """Open excerpts of tables, at least, under their names in DuckDB.
+        """Open DuckDB with at least these excerpts of tables, under their names.
 
         Raises
         ------
@@ -356,12 +356,12 @@ class Engine(ABC):
 
     @abstractmethod
     def readers(self, published: Path, group: str | None = None) -> Readers:
-        """Return where readers find the marts.
+        """Return the readers of the marts.
 
         Parameters
         ----------
         published : Path
-            The file that they open, of an engine that is a file.
+            The file that they open, if the engine is a file.
         group : str, optional
             The group that may read this file; by default its owner alone.
         """

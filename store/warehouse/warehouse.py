@@ -1,4 +1,4 @@
-"""The warehouse: the engines that there are, connections, and what the last extraction left for all after it."""
+"""The warehouse: its engines, its connections, and the marker of the last extraction."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 
 ENGINES: dict[str, type[Engine]] = {"duckdb:": DuckDB, **dict.fromkeys(SCHEMES, Postgres), "postgres": Postgres}
-"""By the beginning of an address. ``postgres`` alone is Leadline's own server, which has an address once it runs."""
+"""Engines by the beginning of an address. ``postgres`` alone is Leadline's own server, whose address is known once it
+runs."""
 
 
 FEATURE_CLOCK = ("features", "feature_clock")
 
 CLOCKS = (("raw", "extraction"), FEATURE_CLOCK)
-"""The tables that say of which clock facts and features are."""
+"""The tables that hold the clocks of facts and of features."""
 
 
 def engine_of(address: str) -> Engine:
@@ -37,7 +38,7 @@ def engine_of(address: str) -> Engine:
     Raises
     ------
     ValueError
-        If no engine has such addresses; the message shows the scheme alone, because an address may hold a password.
+        If no engine has such addresses; the message shows only the scheme, because an address may hold a password.
     """
     for scheme, engine in ENGINES.items():
         if address.startswith(scheme):
@@ -63,14 +64,14 @@ class StaleFeaturesError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """The commit marker of the last extraction.
+    """The marker of the last extraction, which is written when it is complete.
 
     Attributes
     ----------
     as_of : datetime
         The clock, UTC.
     load_number : int
-        The last extraction that brought something, counted from 1; 0 in a warehouse from before they were counted.
+        Number of the last extraction that loaded rows, from 1; 0 in a warehouse of a release that did not count them.
     source, mapping : str
     closing : mapping of str to list of str
         The words that close an entity in the source mapping, by their variable of the dbt project.
@@ -79,7 +80,7 @@ class Extraction:
         The mapping's default horizons by model.
     assumptions : list of str
     accepted : list of str
-        What the source delivers no more, and a person has accepted.
+        Sentences about lost data that a person has accepted.
     """
 
     as_of: datetime
@@ -93,17 +94,17 @@ class Extraction:
     accepted: list[str] = field(default_factory=list)
 
     def with_closing(self, sql: str) -> str:
-        """Return SQL with the lists of words that close an entity in place of their names in braces.
+        """Return SQL in which the lists of words that close an entity replace their names in braces.
 
-        A list that is empty, or that the last extraction did not know, holds nothing, and no empty text either.
+        An empty or unknown list becomes ``null``, which equals nothing, not even an empty text.
         """
         listed = {name: literals(words) for name, words in self.closing.items() if words}
         return sql.format_map(defaultdict(lambda: "null", listed))
 
 
 def tables_ahead(connection: Connection, load_number: int) -> list[str]:
-    """Return the tables of schema ``raw`` to which an extraction after that number has brought rows."""
-    # rows of an earlier version have no number
+    """Return the tables of schema ``raw`` that have rows of an extraction with a higher number."""
+    # tables of an earlier release have no number
     numbered = connection.execute(
         "select table_name from information_schema.columns where table_schema = 'raw' and column_name = 'load_number' "
         "and table_name <> 'extraction' and table_catalog = current_database() order by table_name"
@@ -121,7 +122,7 @@ class Warehouse:
     address : str
         ``duckdb:<path>`` or ``postgresql://…``.
     when_lost : callable
-        Is given the error of a connection that was lost, and may raise another one in its place.
+        Gets the error of a lost connection, and may raise another error in its place.
     """
 
     address: str
@@ -134,7 +135,7 @@ class Warehouse:
 
     @property
     def shown(self) -> str:
-        """The warehouse, fit to be shown: without a password."""
+        """The warehouse without a password, for messages."""
         return self.engine.shown
 
     @contextmanager
@@ -146,22 +147,22 @@ class Warehouse:
         WarehouseBusyError, WarehouseDamagedError
             As `store.warehouse.engine.Engine.connect`.
         WarehouseUnavailableError
-            If the database does not answer, or the connection to it is lost.
+            If the database does not answer, or the connection is lost.
         """
         with self.engine.connect() as opened, self._may_be_lost():
             yield opened
 
     @contextmanager
     def analyze(self, *excerpts: Excerpt) -> Iterator[DuckDBPyConnection]:
-        """Open tables of the warehouse for analysis in DuckDB's SQL, under their names.
+        """Open tables of the warehouse under their names, for analysis in DuckDB's SQL.
 
-        A DuckDB file is opened itself, with all that is in it. Of a PostgreSQL database the excerpts are copied into
-        memory, and nothing else is there. Nothing that is written is kept but in temporary tables of the connection.
+        A DuckDB file is opened itself, with all its tables. From a PostgreSQL database only the excerpts are copied
+        into memory. Only temporary tables may be written.
 
         Raises
         ------
         WarehouseBusyError, WarehouseDamagedError, WarehouseUnavailableError
-            As `connect`; a connection is there to be lost while the excerpts are copied.
+            As `connect`; a connection to PostgreSQL can be lost only while the excerpts are copied.
         """
         with ExitStack() as stack:
             with self._may_be_lost():
@@ -180,16 +181,16 @@ class Warehouse:
             self.when_lost(error)
             raise WarehouseUnavailableError(
                 f"warehouse {self.shown}: expected a connection that lasts, found it lost: {str(error).strip()}. "
-                "Check that the server runs and can be reached, and ask again."
+                "Check that the server runs and can be reached, and try again."
             ) from error
 
     def extraction(self, within: Connection | None = None) -> Extraction:
-        """Return what the last extraction left.
+        """Return the marker of the last extraction.
 
         Parameters
         ----------
         within : Connection, optional
-            A connection to this warehouse that is open, to read in its transaction.
+            An open connection to this warehouse, to read in its transaction.
 
         Raises
         ------
@@ -212,7 +213,7 @@ class Warehouse:
         marker = dict(zip(columns, row, strict=True))
         return Extraction(
             as_of=marker["as_of"],
-            # a warehouse of an earlier version lacks some columns
+            # a warehouse of an earlier release lacks some columns
             load_number=marker.get("load_number") or 0,
             source=marker["source"],
             mapping=marker["mapping"],
@@ -224,18 +225,18 @@ class Warehouse:
         )
 
     def built_extraction(self, within: Connection | None = None) -> Extraction:
-        """Return what the last extraction left, once features and labels are built from it.
+        """Return the marker of the last extraction, if features and labels are built from it.
 
         Parameters
         ----------
         within : Connection, optional
-            A connection to this warehouse that is open, to read in its transaction.
+            An open connection to this warehouse, to read in its transaction.
 
         Raises
         ------
         StaleFeaturesError
-            If they were built from another extraction or not at all, or a later one has begun to bring rows: views of
-            these would stand beside tables without them.
+            If they were built from another extraction or not at all, or a later extraction has begun to load rows:
+            views would show these rows, and tables would not.
         """
         with self.connect() if within is None else nullcontext(within) as connection:
             extraction = self.extraction(connection)
@@ -243,7 +244,7 @@ class Warehouse:
             if columns := columns_of(connection, *FEATURE_CLOCK):
                 counted = "load_number" if "load_number" in columns else "0"
                 built = connection.execute(f"select as_of, {counted} from features.feature_clock").fetchone()
-            ahead = tables_ahead(connection, extraction.load_number)
+            later = tables_ahead(connection, extraction.load_number)
         expected = (
             f"{self.shown}: expected features and labels built from the last extraction, number "
             f"{extraction.load_number} as of {extraction.as_of.isoformat()}, found"
@@ -251,9 +252,9 @@ class Warehouse:
         if built is None or (built[0], built[1] or 0) != (extraction.as_of, extraction.load_number):
             found = "none" if built is None else f"those of number {built[1] or 0} as of {built[0].isoformat()}"
             raise StaleFeaturesError(f"{expected} {found}. Materialize features and labels again.")
-        if ahead:
+        if later:
             raise StaleFeaturesError(
-                f"{expected} rows of a later one in {', '.join(f'raw.{name}' for name in ahead)}: it is under way, or "
+                f"{expected} rows of a later one in {', '.join(f'raw.{name}' for name in later)}: it is under way, or "
                 "did not end. Wait until its run has ended, or materialize the crm assets, features and labels again."
             )
         return extraction

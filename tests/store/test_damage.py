@@ -123,7 +123,7 @@ def test_what_was_accepted_of_an_extraction_that_was_killed(damage: Callable[[Pa
     note.write_text(json.dumps({"load_number": 3, "accepted": ["It is meant."]}))
     assert (noted(note, 3), noted(note, 4)) == (["It is meant."], [])
     damage(note)
-    cannot = [f"What a person accepted of an extraction that was killed cannot be told: {note} is damaged."]
+    cannot = [f"A person accepted findings of an extraction that was killed; they are lost, as {note} is damaged."]
     assert noted(note, 3) == (cannot if note.exists() else [])
 
 

@@ -1,1 +1,1 @@
-"""Checking: rows typed, duplicates collapsed, and what does not fit set aside with its reason."""
+"""Checking: rows are typed, duplicates collapsed, and rows that do not fit are rejected with a reason."""

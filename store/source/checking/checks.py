@@ -1,4 +1,4 @@
-"""The checks on a row: what is asked of each column, and what to do where a row does not fit."""
+"""The checks on a row: one condition for each way in which a column may be wrong, and the remedy for each reason."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,17 +47,17 @@ REMEDIES: Mapping[str, str] = {
     "end_before_start": "Correct one of the two times in the CRM",
     "conflicting_duplicate": "Remove all but one of the rows in the CRM; until then none of them is loaded, and what "
     "was loaded of this key before stays as it was",
-    "rewritten_history": "A change that was told once stays; enter what is true now as a change of its own",
+    "rewritten_history": "A stored change stays; enter the present value as a new change",
     FAR: "Correct the time in the CRM; if it is right, set a clock after it (AS_OF=…)",
     "orphan": "Export the lead as well, or mend the lead if it was rejected itself",
     "malformed_row": "Correct the row, or quote fields that hold the delimiter",
 }
-"""What to do about each reason, by its code."""
+"""The remedy for each reason, by its code."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One way in which a row may not fit.
+    """A check: one way in which a row may not fit.
 
     Attributes
     ----------
@@ -66,9 +66,9 @@ class Check:
     column : str
         The column at fault.
     expected : str
-        What the column should have held.
+        The expected value of the column, in words.
     condition : str
-        SQL over the typed row, true when it does not fit.
+        SQL over the typed row, true when the row does not fit.
     """
 
     reason: str
@@ -80,15 +80,15 @@ class Check:
 def checks_of(
     binding: TableBinding, latest: datetime, stated_names: frozenset[str], points: Mapping[str, Points]
 ) -> Iterator[Check]:
-    """Yield the checks on a table, in the order in which they are asked.
+    """Yield the checks on a table, in the order in which they are applied.
 
-    The first is the key's; the last ones (conflicting duplicate, orphan, rewritten history, far from others) compare
-    rows and have no condition here. A time is checked as the source states it.
+    The checks of the key come first. The last ones (conflicting duplicate, orphan, rewritten history, far from others)
+    compare rows and have no condition here. A time is checked as the source states it.
     """
     table = binding.table
     for column in table.columns:
         yield from _column_checks(column, binding, stated(stated_names, column.name), points.get(column.name))
-    # a flag or a substitute supplies the time later, from the clock
+    # where a flag or a substitute is mapped, it supplies the time later
     if table.name == "projects" and isinstance(binding.forms["closed_at"], str | None):
         yield Check(
             "closed_without_time",
@@ -100,7 +100,7 @@ def checks_of(
         if column.kind != "time" or not binding.reads(column.name):
             continue
         if (start := column.not_before) is not None and binding.reads(start):
-            # a start that is a date is some moment of its day
+            # the stated start is compared: a start that is a date may be any moment of its day
             before = f"{column.name} < {stated(stated_names, start)}"
             yield Check("end_before_start", column.name, f"a time not before {start}", before)
         if not column.planned:
@@ -115,9 +115,9 @@ def checks_of(
     if table.name != "leads":
         yield Check("orphan", "lead_id", "the lead_id of a lead of the export or of an earlier one", "false")
     if binding.leads is not None:
-        yield Check("rewritten_history", table.key, "what was told under this key before", "false")
+        yield Check("rewritten_history", table.key, "the change that is stored under this key", "false")
     for name in binding.fact_times:
-        yield Check(FAR, name, "a time that other facts come near to", "false")
+        yield Check(FAR, name, "a time near those of other facts", "false")
 
 
 def _column_checks(column: Column, binding: TableBinding, time: str, points: Points | None) -> Iterator[Check]:
@@ -130,7 +130,7 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
     if isinstance(form, Substitute) or (form is None and not is_derived):
         return
     if column.required:
-        # a value map may map a text to nothing
+        # a value map may map a text to null, which is allowed
         unless_read = "" if column.kind == "text" else f" and {raw} is null"
         yield Check("missing_required", name, "a value", f"{name} is null{unless_read}")
     if column.kind == "time":
@@ -140,7 +140,7 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
             "time_out_of_range",
             name,
             f"a time after {EARLIEST} and before {LATEST}",
-            # zero seconds since 1970 is how many systems export a time that they do not have
+            # many systems export a missing time as zero seconds since 1970
             f"not (isfinite({time}) and {time} > timestamptz '{EARLIEST}' and {time} < timestamptz '{LATEST}')",
         )
     elif column.kind == "number":
@@ -148,8 +148,8 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
         yield from _ambiguous(name, points)
         yield Check("negative_number", name, "a number that is not negative", f"{name} < 0")
     elif column.of_lead and binding.leads is not None:
-        said = unless_missing(binding.leads, NUMBERS_OF_LEADS[0], raw)
-        is_number = f"{said} is not null and column_name in ({literals(NUMBERS_OF_LEADS)})"
+        value_text = unless_missing(binding.leads, NUMBERS_OF_LEADS[0], raw)
+        is_number = f"{value_text} is not null and column_name in ({literals(NUMBERS_OF_LEADS)})"
         yield Check("unparsable_number", name, "a number", f"{is_number} and {name} is null")
         negative = "a number that is not negative"
         yield Check("negative_number", name, negative, f"{is_number} and starts_with({name}, '-')")

@@ -1,4 +1,4 @@
-"""The spelling of numbers: a decimal point unless the mapping says otherwise; what may be a comma is not guessed."""
+"""The spelling of numbers: a decimal point unless the mapping says otherwise; ambiguous numbers are not guessed."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from store.sql import literal
 
 NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
            "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
-"""How the types of DuckDB begin that hold numbers."""
+"""Beginnings of the names of DuckDB's numeric types."""
 
 _PLAIN = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?"
 
@@ -28,14 +28,14 @@ _COMMA = r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d{1,2}|[+-]?\d{1,3}(?:\.\d{3})+,\d+
 
 @dataclass(frozen=True)
 class Points:
-    """What the numbers of a column say of their decimal sign, where the mapping says nothing.
+    """Counts of the numbers in a column that show its decimal sign, where the mapping does not state it.
 
     Attributes
     ----------
     commas : int
         Numbers that have a decimal comma, or points between groups of digits.
     groups : int
-        Numbers such as 250.000, which would then be another one.
+        Numbers such as 250.000, whose value depends on the decimal sign.
     others : int
         Numbers with other decimals after a point.
     """
@@ -46,12 +46,12 @@ class Points:
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether a number such as 250.000 can be two numbers."""
+        """Whether a number such as 250.000 can be read in two ways."""
         return self.commas > 0 and self.groups > 0
 
     @property
     def sentence(self) -> str | None:
-        """What is assumed of them, or None."""
+        """The assumption about these numbers, in words; None if none is needed."""
         if self.commas or self.others or not self.groups:
             return None
         return (
@@ -61,12 +61,12 @@ class Points:
 
 
 def number_text(form: NumberForm | None, text: str) -> str:
-    """Return SQL for a text as the text of a number with a decimal point; null where it is no number.
+    """Return SQL for the text of a number with a decimal point, from a text of the source; null if it is no number.
 
     Parameters
     ----------
     form : NumberForm or None
-        Of the mapping.
+        The form in the mapping.
     text : str
         SQL of the text, in plain characters.
     """
@@ -89,31 +89,31 @@ def number_text(form: NumberForm | None, text: str) -> str:
 
 
 def _stripped(signs: Sequence[str], text: str) -> str:
-    """Return SQL for a text without signs and units at its ends; a point after a letter belongs to it (Rs. 500)."""
+    """Return SQL for a text without signs and units at its ends; a unit may end with a point (Rs. 500)."""
     listed = [
         re.escape(each) + (r"\.?" if each[-1].isalpha() else "")
         for each in sorted(map(plain, signs), key=len, reverse=True)
     ]
-    either = f"(?:{'|'.join(listed)})"
-    before, after = rf"(?i)^([+-]?)\s*(?:{either}\s*)+", rf"(?i)(?:\s*{either})+$"
-    return f"regexp_replace(regexp_replace({text}, {literal(before)}, '\\1'), {literal(after)}, '')"
+    sign = f"(?:{'|'.join(listed)})"
+    sign_pattern, after = rf"(?i)^([+-]?)\s*(?:{sign}\s*)+", rf"(?i)(?:\s*{sign})+$"
+    return f"regexp_replace(regexp_replace({text}, {literal(sign_pattern)}, '\\1'), {literal(after)}, '')"
 
 
 def is_ambiguous(text: str) -> str:
-    """Return SQL that says whether a text is a number that would be another one with a decimal comma."""
+    """Return SQL that says whether a text is a number whose value depends on the decimal sign."""
     return f"regexp_full_match({text}, {literal(_GROUP)})"
 
 
 def measure_points(
     connection: DuckDBPyConnection, binding: TableBinding, types: Mapping[str, str]
 ) -> dict[str, Points]:
-    """Return what the numbers of ``source_<table>`` say of their decimal sign, where the mapping says nothing."""
+    """Count the spellings of numbers in ``source_<table>``, by column, where the mapping does not state them."""
     points: dict[str, Points] = {}
     for column in binding.table.columns:
         form = binding.forms[column.name]
         if not isinstance(form, str) or types[form].startswith(NUMERIC) or not _is_open(column, binding):
             continue
-        # most numbers are plain: only the others are looked at, without what stands around them, such as a currency
+        # most numbers are plain: only the others are matched, without signs around them, such as a currency
         bare = "regexp_replace(plain(v), '^[^\\d+.,-]+|[^\\d]+$', '', 'g')"
         commas, groups, others = one_row(
             connection,

@@ -1,6 +1,6 @@
-"""The rejects: every row that does not fit, with its place, the reason, and what to do; and keys that do not meet.
+"""The rejects: every row that does not fit, with its place, the reason and the remedy.
 
-A table of which nearly all rows belong to no lead says that its keys are written otherwise: that stops the extraction.
+If nearly all rows of a table belong to no lead, their keys are written in another way, and the extraction stops.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ REJECT_COLUMNS = {
 MIN_ORPHANS = 10
 
 MIN_SHARE = 0.9
-"""So many rows without a lead, and such a share of the rows of a table, are no matter of single deletions."""
+"""With so many rows without a lead (`MIN_ORPHANS`), and such a share of a table's rows, the extraction stops."""
 
 EXAMPLES = 3
 
@@ -55,7 +55,7 @@ SPELLINGS: Mapping[str, str] = {
     "regexp_replace({}, '[^0-9A-Za-z]', '', 'g')": "they differ in signs such as spaces, quotes or braces",
     "regexp_replace({}, '\\D', '', 'g')": "one of them has letters before or after the number",
 }
-"""What keys may differ in, by the SQL that makes them equal."""
+"""Differences in how keys are written, by the SQL that makes such keys equal."""
 
 
 def rejects_by_reason(connection: DuckDBPyConnection) -> dict[str, dict[str, int]]:
@@ -67,12 +67,12 @@ def rejects_by_reason(connection: DuckDBPyConnection) -> dict[str, dict[str, int
 
 
 def write_new_rejects(connection: DuckDBPyConnection) -> bool:
-    """Create ``new_rejects``: a reject seen before keeps the clock of the extraction that saw it first.
+    """Create ``new_rejects``, in which a known reject keeps the clock of the extraction that found it first.
 
     Returns
     -------
     bool
-        Whether they are others than those that are stored.
+        Whether the rejects differ from the stored ones.
     """
     columns = ", ".join(
         "coalesce(k.extracted_at, r.extracted_at) as extracted_at" if name == "extracted_at" else f"r.{quoted(name)}"
@@ -91,7 +91,7 @@ def write_new_rejects(connection: DuckDBPyConnection) -> bool:
 
 
 def write_rejects(connection: DuckDBPyConnection, validated: Sequence[Validated], clock: datetime) -> None:
-    """Create the relation ``rejects`` from all tables, without anything but contract columns in it."""
+    """Create the relation ``rejects`` from all tables; its rows hold only columns of the contract."""
     connection.execute(
         "create table rejected (table_name varchar, file varchar, line bigint, key varchar, column_name varchar, "
         "value varchar, reason varchar, expected varchar, found varchar, row varchar)"
@@ -116,10 +116,10 @@ def write_rejects(connection: DuckDBPyConnection, validated: Sequence[Validated]
         )
         if not one_row(connection, f"select count(*) from typed_{name} where check_no is not null")[0]:
             continue
-        row_json, said = _row_json(one.binding, one.stated)
+        row_json, texts = _row_json(one.binding, one.stated)
         connection.execute(
             f"insert into rejected with failed as (select t.*, {row_json} as row_json from "
-            f"(select {', '.join(['t.*', *said])} from typed_{name} t join source_{name} s on s.record = t.record "
+            f"(select {', '.join(['t.*', *texts])} from typed_{name} t join source_{name} s on s.record = t.record "
             "where t.check_no is not null) t) "
             f"select {literal(name)}, {literal(one.place)}, {_line(one.reading, name)}, shown({table.key}), col, "
             "json_extract_string(row_json, '$.' || col), reason, expected, null, row_json "
@@ -141,12 +141,12 @@ def write_rejects(connection: DuckDBPyConnection, validated: Sequence[Validated]
 
 
 def _row_json(binding: TableBinding, stated_names: frozenset[str]) -> tuple[str, list[str]]:
-    """Return SQL for the row as the source has it, by contract column, over ``t``, a typed row with more columns.
+    """Return SQL for a source row as JSON by contract column, over the typed row ``t``.
 
-    These are returned as well, over ``s`` (source).
+    The second value is a list of columns that ``t`` needs as well, as SQL over the source row ``s``.
     """
     fields: list[str] = []
-    said: list[str] = []
+    source_texts: list[str] = []
     for column in binding.table.columns:
         form = binding.forms[column.name]
         value = "null"
@@ -154,28 +154,28 @@ def _row_json(binding: TableBinding, stated_names: frozenset[str]) -> tuple[str,
             value = f"t.{column.name}"
         elif names := columns_of(form):
             texts = ", ".join(f"cleaned(s.{of_source(name)})" for name in names)
-            said.append(f"coalesce({texts}, null) as said_{column.name}")
+            source_texts.append(f"coalesce({texts}, null) as said_{column.name}")
             value = f"t.said_{column.name}"
             if isinstance(form, str) and column.postal:
-                # as typed: the pseudonym that the accepted rows carry
+                # the same pseudonym as in accepted rows
                 value = f"contact_free_postal({value})"
-        # a number or a time is never mistaken for a telephone number, what could not be read as one may be
+        # a valid number or time is no telephone number; a value that could not be read may be one
         if isinstance(form, str) and column.kind != "text":
             time = stated(stated_names, column.name)
             value = f"case when t.{time} is not null then {value} else shown_figure({value}) end"
         elif not column.postal:
             value = f"shown({value})"
         fields.append(f"{literal(column.name)}, {value}")
-    return f"json_object({', '.join(fields)})::varchar", said
+    return f"json_object({', '.join(fields)})::varchar", source_texts
 
 
 def _line(reading: Reading, name: str) -> str:
-    """Return SQL for the line of ``record``, counting the malformed records before it."""
+    """Return SQL for the line of ``record`` in its file, counting the malformed records before it."""
     if reading.first_line is None:
         return "null"
     if not reading.malformed:
         return f"record + {reading.first_line}"
-    # the i-th malformed line (from 0) precedes a row when that row's line, counted without it, is not below line - i
+    # the i-th malformed line (from 0) precedes a row if the row's line, without malformed ones, is at least line - i
     return (
         f"record + {reading.first_line} + (select count(*) from "
         f"(select line - row_number() over (order by line) + 1 as threshold from malformed_{name}) "
@@ -189,13 +189,13 @@ def refuse_no_leads(connection: DuckDBPyConnection, reader: Source, leads: Valid
     Raises
     ------
     SourceContractError
-        When no row of the leads fits, with the reasons.
+        If no row of the leads fits; with the reasons.
     """
     accepted, known = one_row(
         connection,
         "select (select count(*) from typed_leads where check_no is null), (select count(*) from known_leads)",
     )
-    # with a watermark a quiet day reads no lead; files are always read whole
+    # with a watermark, a day without changes reads no lead; files are always read whole
     incremental = reader.folder is None and leads.binding.watermark is not None and known > 0
     if accepted == 0 and not incremental:
         reasons = ", ".join(
@@ -215,7 +215,7 @@ def refuse_no_leads(connection: DuckDBPyConnection, reader: Source, leads: Valid
 
 
 def refuse_orphans(connection: DuckDBPyConnection, validated: Mapping[str, Validated]) -> None:
-    """Stop an extraction whose tables do not meet.
+    """Stop an extraction if nearly all rows of a table belong to no lead.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def refuse_orphans(connection: DuckDBPyConnection, validated: Mapping[str, Valid
     Raises
     ------
     SourceContractError
-        When nearly all rows of a table belong to no lead; with examples of the keys of both sides.
+        If there is such a table; with examples of the keys of both sides.
     """
     sentences = []
     for name, one in validated.items():
@@ -241,7 +241,7 @@ def refuse_orphans(connection: DuckDBPyConnection, validated: Mapping[str, Valid
             f"count(*) filter (check_no is null or check_no = {number}) from typed_{name}",
         )
         if one.reading.part is not None:
-            # rejected rows are read again beside the few rows that are new
+            # the few rows of a partial read include earlier rejects: the share is that of the whole table
             rows = max(rows, one.reading.part.rows)
         if orphans >= MIN_ORPHANS and orphans >= MIN_SHARE * rows:
             sentences.append(_sentence(connection, one, number, validated["leads"], (orphans, rejected, rows)))
@@ -254,31 +254,31 @@ def _sentence(
 ) -> str:
     orphans, rejected, rows = counts
     table = one.binding.table.name
-    lost = f"(select distinct lead_id from typed_{table} where check_no = {number})"
+    absent = f"(select distinct lead_id from typed_{table} where check_no = {number})"
     known = "(select lead_id from typed_leads union select lead_id from known_leads)"
     found = f"{orphans:,} of {rows:,} rows that name another"
     if rejected:
         found += f", {rejected:,} of them one that was rejected"
     remedy = "Export the leads as well, or name the columns in the mapping by which the tables belong together."
     for spelling, difference in SPELLINGS.items():
-        sides = [f"select distinct {spelling.format('lead_id')} as spelt from {each}" for each in (lost, known)]
-        met, of, altered_lost, altered_known, merged = one_row(
+        sides = [f"select distinct {spelling.format('lead_id')} as spelt from {each}" for each in (absent, known)]
+        matches, count, altered_lost, altered_known, merged = one_row(
             connection,
             f"select count(*) filter (spelt in ({sides[1]})), count(*), "
-            f"(select count(*) from {lost} where {spelling.format('lead_id')} <> lead_id), "
+            f"(select count(*) from {absent} where {spelling.format('lead_id')} <> lead_id), "
             f"(select count(*) from {known} where {spelling.format('lead_id')} <> lead_id), "
             + " + ".join(f"(select count(distinct lead_id) from {each}) - (select count(*) from ({side}))"
-                         for each, side in zip((lost, known), sides, strict=True))
+                         for each, side in zip((absent, known), sides, strict=True))
             + f" from ({sides[0]}) where spelt <> ''",
         )  # fmt: skip
-        # one side is written so already; else the characters that are left out tell keys apart
+        # the spelling is right if one side is written so already; otherwise the removed characters tell keys apart
         tells_apart = merged if spelling == CASE else altered_lost and altered_known
-        if met and met >= MIN_SHARE * of and not tells_apart:
+        if matches and matches >= MIN_SHARE * count and not tells_apart:
             remedy = f"The keys differ in how they are written: {difference}. Export both in the same way."
             break
     return (
         f"{one.place}: expected the lead_id of a lead in most rows, found {found}. Keys of {leads.place}: "
-        f"{_examples(connection, known)}; of {one.place}: {_examples(connection, lost)}. {remedy} Nothing is loaded."
+        f"{_examples(connection, known)}; of {one.place}: {_examples(connection, absent)}. {remedy} Nothing is loaded."
     )
 
 

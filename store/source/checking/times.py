@@ -1,6 +1,6 @@
-"""What a time of the source says: a moment or only a day, and whether it has happened or is what somebody intends.
+"""The meaning of times in the source: a moment or only a day, and a fact or a plan.
 
-Composes SQL over the rows of a table, for `typed_rows`.
+Most functions return SQL over the rows of a table, for `typed_rows`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,10 +16,10 @@ from store.source.values.functions import ISO, UTC_ZONE, Spelling, spelling, typ
 from store.sql import literal, literals
 
 TIMES = ("TIMESTAMP", "DATE")
-"""How the types of DuckDB begin that hold times."""
+"""Beginnings of the names of DuckDB's types for times."""
 
 MIN_MIDNIGHTS = 20
-"""Values of a column that, all at midnight, are dates: fewer may be at midnight by chance."""
+"""A column with at least so many values, all at midnight, has dates; fewer may be at midnight by chance."""
 
 _ALMOST_A_DAY = "to_microseconds(86399999999)"
 
@@ -33,9 +33,9 @@ class Dates:
     Attributes
     ----------
     values, dates : int
-        Values of the column, and those of them that name a day alone.
+        Values of the column, and how many of them are only a day.
     midnights : bool
-        Whether values that name midnight are dates as well: the column has no others, or had none.
+        Whether values at midnight count as dates: the column has, or had, no other values.
     zone : str
         The time zone of their days.
     """
@@ -47,7 +47,7 @@ class Dates:
 
     @property
     def sentence(self) -> str:
-        """What is assumed of them."""
+        """The assumption about the dates, in words."""
         if self.dates == self.values:
             return f"has dates without a time of day: each counts from the end of its day ({self.zone})."
         share = f"{self.dates:,} of {self.values:,} values"
@@ -62,8 +62,8 @@ class Walls:
     ----------
     zone : str
     values, skipped, twice : int
-        Such values; those in an hour that the clock skipped, as summer time began; and those in one that it showed
-        twice.
+        Such values; those in the hour that the clock skips when summer time begins; and those in the hour that it
+        shows twice.
     """
 
     zone: str
@@ -73,7 +73,7 @@ class Walls:
 
     @property
     def sentence(self) -> str:
-        """What is assumed of them."""
+        """The assumption about these values, in words."""
         text = f"names no time zone in {self.values:,} values: they are times of {self.zone}."
         if self.skipped:
             text += f" {self.skipped:,} of them lie in an hour that the clock skipped, and are read as if it had not."
@@ -90,7 +90,7 @@ def measure_dates(
     *,
     in_part: bool,
 ) -> dict[str, Dates]:
-    """Return the time columns of ``source_<table>`` that have dates without a time of day; those of plans are left out.
+    """Return the time columns of ``source_<table>`` that have dates without a time of day, except those of plans.
 
     Parameters
     ----------
@@ -99,9 +99,10 @@ def measure_dates(
     types : mapping of str to str
         The type of each source column.
     earlier : collection of str
-        Columns whose values at midnight were dates at an earlier extraction, and so are now: a few rows do not tell.
+        Columns whose values at midnight counted as dates at an earlier extraction. They still do, because a few new
+        rows cannot decide it.
     in_part : bool
-        Whether the table was read in part: its rows do not tell what all values of a column are.
+        Whether the table was read in part: its rows then cannot show that all values of a column are at midnight.
     """
     if not (names := binding.fact_times):
         return {}
@@ -128,7 +129,7 @@ def measure_dates(
 
 
 def unless_missing(binding: TableBinding, column: str, text: str) -> str:
-    """Return SQL for a text of a column, null where it is a word that stands for a missing value."""
+    """Return SQL for a text of a column, null if the text is a word for a missing value."""
     if not (words := binding.missing_words(column)):
         return text
     listed, longest = literals(words), max(map(len, words))
@@ -136,7 +137,7 @@ def unless_missing(binding: TableBinding, column: str, text: str) -> str:
 
 
 def said_time(binding: TableBinding, column: str, source_type: str, value: str) -> Spelling:
-    """Return what a value of a time column says: a text in plain characters, or a time of the source."""
+    """Return the reading of a value of a time column: of a text in plain characters, or of a time of the source."""
     zone = binding.zone(column)
     if source_type.startswith(TIMES):
         return typed_spelling(source_type, zone, value)
@@ -146,17 +147,17 @@ def said_time(binding: TableBinding, column: str, source_type: str, value: str) 
 def _values(binding: TableBinding, columns: Sequence[str], types: Mapping[str, str]) -> str:
     """Return a relation with the values of source columns as ``v0``, ``v1`` and so on, texts in plain characters.
 
-    Each step has its own SELECT: an expression would be planned anew in each place of the next one.
+    Each step has its own SELECT; otherwise DuckDB would plan an expression again wherever the next step uses it.
     """
-    read, said, plain = [], [], []
+    read, unmarked, plain = [], [], []
     for place, column in enumerate(columns):
         form = str(binding.forms[column])
         is_typed = types[form].startswith(TIMES)
         read.append(f"{of_source(form) if is_typed else f'cleaned({of_source(form)})'} as c{place}")
-        said.append(f"{f'c{place}' if is_typed else unless_missing(binding, column, f'c{place}')} as m{place}")
+        unmarked.append(f"{f'c{place}' if is_typed else unless_missing(binding, column, f'c{place}')} as m{place}")
         plain.append(f"{f'm{place}' if is_typed else f'plain(m{place})'} as v{place}")
     return (
-        f"(select {', '.join(plain)} from (select {', '.join(said)} from "
+        f"(select {', '.join(plain)} from (select {', '.join(unmarked)} from "
         f"(select {', '.join(read)} from source_{binding.table.name})))"
     )
 
@@ -164,23 +165,23 @@ def _values(binding: TableBinding, columns: Sequence[str], types: Mapping[str, s
 def _forms_of(binding: TableBinding, column: str, types: Mapping[str, str], value: str) -> tuple[str, str]:
     """Return SQL for whether a value of a source column is a date, and whether it names midnight."""
     source_type = types[str(binding.forms[column])]
-    said = said_time(binding, column, source_type, value)
+    spelt = said_time(binding, column, source_type, value)
     if source_type == "DATE":
         return "true", "false"
     zone = binding.zone(column)
     if source_type.startswith("TIMESTAMP") or zone != UTC_ZONE or binding.formats(column) != (ISO,):
-        return f"coalesce({said.is_date}, false)", f"coalesce({is_midnight(said.value, zone)}, false)"
-    # most times are not at midnight: only the others are matched
-    return said.is_date, f"substr({value}, 12, 5) = '00:00' and regexp_full_match({value}, {literal(_MIDNIGHT)})"
+        return f"coalesce({spelt.is_date}, false)", f"coalesce({is_midnight(spelt.value, zone)}, false)"
+    # most times are not at midnight: the pattern is matched only for the others
+    return spelt.is_date, f"substr({value}, 12, 5) = '00:00' and regexp_full_match({value}, {literal(_MIDNIGHT)})"
 
 
 def wall_us(moment: str, zone: str) -> str:
-    """Return SQL for what the clock on the wall shows at a moment, in microseconds."""
+    """Return SQL for the local time of a zone at a moment, in microseconds."""
     return f"epoch_us({moment})" if zone == UTC_ZONE else f"epoch_us(timezone({literal(zone)}, {moment}))"
 
 
 def is_midnight(moment: str, zone: str) -> str:
-    """Return SQL that says whether a moment is a midnight of a time zone."""
+    """Return SQL that says whether a moment is midnight in a time zone."""
     return f"{wall_us(moment, zone)} % 86400000000 = 0"
 
 
@@ -195,21 +196,21 @@ def measure_walls(connection: DuckDBPyConnection, binding: TableBinding, types: 
         source_type = types[str(binding.forms[name])]
         wall = said_time(binding, name, source_type, "v0").wall
         zone = literal(binding.zone(name))
-        # of two moments with one wall the later is taken
-        twice = " or ".join(f"timezone({zone}, moment - to_minutes({each})) = wall" for each in (30, 60))
-        values, skipped, both = one_row(
+        # DuckDB takes the later one of two moments with the same local time
+        is_twice = " or ".join(f"timezone({zone}, moment - to_minutes({each})) = wall" for each in (30, 60))
+        values, skipped, twice = one_row(
             connection,
-            f"select count(*), count(*) filter (timezone({zone}, moment) <> wall), count(*) filter ({twice}) from "
+            f"select count(*), count(*) filter (timezone({zone}, moment) <> wall), count(*) filter ({is_twice}) from "
             f"(select wall, timezone({zone}, wall) as moment from (select {wall} as wall from "
             f"{_values(binding, [name], types)})) where isfinite(wall)",
         )
         if values:
-            walls[name] = Walls(binding.zone(name), values, skipped, both)
+            walls[name] = Walls(binding.zone(name), values, skipped, twice)
     return walls
 
 
 def stated_columns(binding: TableBinding, dates: Mapping[str, Dates]) -> frozenset[str]:
-    """Return the time columns whose values in the source are kept beside what they mean, as ``stated_<column>``."""
+    """Return the time columns whose stated value is kept as ``stated_<column>``, beside its meaning."""
     plans = {
         name
         for column in binding.table.columns
@@ -220,7 +221,7 @@ def stated_columns(binding: TableBinding, dates: Mapping[str, Dates]) -> frozens
 
 
 def stated(columns: frozenset[str], name: str) -> str:
-    """Return the name of the column with the value that the source states."""
+    """Return the name of the column that holds the stated value of a column."""
     return f"stated_{name}" if name in columns else name
 
 
@@ -231,11 +232,11 @@ def meant(
     source_type: str | None,
     known_by: datetime | None,
 ) -> str:
-    """Return SQL for what the stated value of a time column means.
+    """Return SQL for the meaning of the stated value of a time column.
 
-    A date is a moment of its day, and not known before the day is over: the end of the day stands for it. A database
-    tells of nothing that has not happened, so there it is no later than the extraction. What has not happened is null
-    here, and in the column of its plan.
+    A date becomes the end of its day, because the fact is not known before the day is over. In a database it is no
+    later than the extraction, because its facts have happened by then. A plan becomes null, and its time moves to the
+    column of the plan.
 
     Parameters
     ----------
@@ -246,22 +247,22 @@ def meant(
     source_type : str or None
         The type of the source column; None where the source has no such column.
     known_by : datetime or None
-        Of a database: the last moment before the extraction.
+        For a database, the last moment before the extraction.
     """
     value = f"stated_{column.name}"
-    if (found := dates.get(column.name)) is not None:
-        zone = literal(found.zone)
+    if (column_dates := dates.get(column.name)) is not None:
+        zone = literal(column_dates.zone)
         end = f"{value} + {_ALMOST_A_DAY}"
-        if found.zone != UTC_ZONE:
-            # a day can have another number of hours
+        if column_dates.zone != UTC_ZONE:
+            # with daylight saving, a day may have 23 or 25 hours
             next_day = f"date_trunc('day', timezone({zone}, {value})) + to_days(1)"
             end = f"timezone({zone}, {next_day}) - to_microseconds(1)"
         if known_by is not None:
             end = f"least({end}, greatest({value}, timestamptz '{known_by.isoformat()}'))"
         text = "raw" if str(source_type).startswith(TIMES) else "text"
-        said = said_time(binding, column.name, str(source_type), f"{text}_{column.name}")
-        is_date = is_midnight(value, found.zone) if found.midnights else said.is_date
-        # an infinite date has no end of its day, and is refused
+        spelt = said_time(binding, column.name, str(source_type), f"{text}_{column.name}")
+        is_date = is_midnight(value, column_dates.zone) if column_dates.midnights else spelt.is_date
+        # an infinite date has no end of its day; a check rejects it
         value = f"case when {is_date} and isfinite({value}) then {end} else {value} end"
     if column.fact_when:
         value = f"case when {has_happened(column)} then {value} end"
@@ -272,21 +273,21 @@ def meant(
 
 
 def has_happened(column: Column) -> str:
-    """Return SQL that says whether the row's status is one under which the time has happened."""
+    """Return SQL that says whether the status of the row means that the time is a fact."""
     return f"coalesce(status in ({literals(column.fact_when)}), false)"
 
 
 def plan_sentence(column: Column, statuses: Mapping[str, int]) -> str:
-    """Return what became of the times of a column that are plans.
+    """Return a sentence about the times of a column that are plans.
 
     Parameters
     ----------
     column : Column
     statuses : mapping of str to int
-        How many there are, by the status of their rows; without one ``none``.
+        The number of plans by the status of their rows; ``none`` for rows without a status.
     """
-    by = ", ".join(f"{status} {count:,}" for status, count in statuses.items())
+    counts = ", ".join(f"{status} {count:,}" for status, count in statuses.items())
     return (
-        f"is a plan in {sum(statuses.values()):,} rows, by their status ({by}): it stands in "
+        f"is a plan in {sum(statuses.values()):,} rows, by their status ({counts}): it stands in "
         f"{column.plan} where that is empty, ends nothing, and does not move the clock."
     )

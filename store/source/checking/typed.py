@@ -1,4 +1,4 @@
-"""The typed rows of a table, as SQL: raw values, then types, then what times mean, then the check that fails."""
+"""The typed rows of a table, as SQL: raw values, then types, then the meaning of times, then the failed check."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -37,7 +37,7 @@ def typed_rows(
     table, stated_names = binding.table, stated_columns(binding, dates)
     read: list[str] = []
     raw: list[str] = []
-    worked: list[str] = []
+    prepared: list[str] = []
     typed: list[str] = []
     pseudonyms: list[str] = []
     free_texts: list[str] = []
@@ -54,7 +54,7 @@ def typed_rows(
             raw.append(f"read_{name}")
         if column.of_lead and binding.leads is not None:
             missing.append(f"case when {_is_missing_of_lead(binding.leads, name)} then {1 << place} else 0 end")
-        worked += _worked(column, form, types)
+        prepared += _worked(column, form, types)
         if column.default is not None:
             typed.append(f"{value} is null as is_default_{name}")
             value = f"coalesce({value}, {literal(column.default)})"
@@ -74,15 +74,15 @@ def typed_rows(
     )
     ordinal = ""
     if binding.derive_from:
-        equal = identity(binding.derive_from)
-        # a database returns its rows in any order, and in another one after an update
+        alike = identity(binding.derive_from)
+        # the order of a database's rows is not fixed, and changes after an update
         order = "record" if reading.first_line is not None else ", ".join(map(of_source, binding.source_columns))
-        ordinal = f", {equal} || '-' || row_number() over (partition by {equal} order by {order}) as derived_key"
+        ordinal = f", {alike} || '-' || row_number() over (partition by {alike} order by {order}) as derived_key"
     return (
         f"select record, {', '.join(typed)}, {' + '.join(pseudonyms) or '0'} as pseudonyms, "
         f"{' + '.join(free_texts) or '0'} as free_texts, ({' + '.join(missing) or '0'})::bigint as missing_words, "
-        # each step has its own SELECT: an expression would be planned anew in each place of the next one
-        f"case {conditions} end::smallint as check_no from (select {', '.join(['*', *worked])} from "
+        # each step has its own SELECT: an expression would be planned again wherever the next step uses it
+        f"case {conditions} end::smallint as check_no from (select {', '.join(['*', *prepared])} from "
         f"(select record, {', '.join(raw)} from "
         f"(select record, {', '.join(read)} from (select *{ordinal} from source_{table.name}))))"
     )
@@ -91,7 +91,7 @@ def typed_rows(
 def identity(columns: Sequence[str], cleaned: str = "cleaned") -> str:
     """Return SQL for the hash of the columns that a key is derived from, the same for files and databases."""
     texts = [f"{cleaned}({of_source(column)})" for column in columns]
-    # one moment has many spellings: a CSV file and a database must agree
+    # a moment can be written in many ways, and a CSV file and a database must give one hash
     parts = ", ".join(
         f"coalesce(epoch_us(try_cast({text} as timestamptz))::varchar, {text}, chr(30))" for text in texts
     )
@@ -132,10 +132,10 @@ def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> 
     if isinstance(form, Flag):
         return _text(form.flag), f"null::{sql_type}", None
     if isinstance(form, FirstOf):
-        listed = literals(sorted(binding.known_words(column.name)))
-        first = "".join(f"when folded({_text(name)}) in ({listed}) then {_text(name)} " for name in form.first_of)
-        rest = ", ".join(unless_missing(binding, column.name, _text(name)) for name in form.first_of)
-        raw_value = f"case {first}else coalesce({rest}, null) end"
+        words = literals(sorted(binding.known_words(column.name)))
+        cases = "".join(f"when folded({_text(name)}) in ({words}) then {_text(name)} " for name in form.first_of)
+        values = ", ".join(unless_missing(binding, column.name, _text(name)) for name in form.first_of)
+        raw_value = f"case {cases}else coalesce({values}, null) end"
         return raw_value, _vocabulary(column, binding, raw, free), _contact_free(column, binding, raw, free)
     source_type = types[form]
     if column.kind == "time":
@@ -161,18 +161,17 @@ def _number_of(column: Column, binding: TableBinding, raw: str) -> str:
     sql_type = SQL_TYPES[column.kind]
     if (factor := binding.units.get(column.name)) is not None:
         digits, decimals = digits_of(factor)
-        # exact, in the 38 digits that DuckDB has for both: 16 before the point of the number, and at most 10 after it
+        # exact: DuckDB has 38 digits for both factors; the number has 16 before its point and at most 10 after it
         number = f"try_cast({raw} as decimal({38 - digits},{min(10, 22 - digits)}))"
         return f"try_cast({number} * {factor:f}::decimal({digits},{decimals}) as {sql_type})"
     return f"try_cast({raw} as {sql_type})"
 
 
 def _value_of_lead(leads: TableBinding, name: str) -> tuple[str, str]:
-    """Return SQL for a value of the column of leads that ``column_name`` names, as text, and without contact data.
+    """Return SQL for a value in the history of leads: typed as text, and raw without contact data.
 
-    ``text_<name>``, ``free_<name>`` and ``postal_<name>`` are made of it.
-
-    Units and value maps are those of the leads: else a lead and its history would differ where they say the same.
+    ``column_name`` names the column of leads that the value belongs to. Units and value maps are those of the leads, so
+    that a lead and its history agree. ``text_<name>``, ``free_<name>`` and ``postal_<name>`` must exist.
     """
     values, free = [], []
     for column in map(leads.table.column, OVERWRITTEN):
@@ -190,7 +189,7 @@ def _value_of_lead(leads: TableBinding, name: str) -> tuple[str, str]:
 
 
 def _is_missing_of_lead(leads: TableBinding, name: str) -> str:
-    """Return SQL for whether a value of the column of leads that ``column_name`` names says that there is none."""
+    """Return SQL for whether a value in the history of leads is a word for a missing value."""
     cases = " ".join(
         f"when {literal(each)} then {unless_missing(leads, each, f'raw_{name}')} is null" for each in OVERWRITTEN
     )
@@ -198,7 +197,7 @@ def _is_missing_of_lead(leads: TableBinding, name: str) -> str:
 
 
 def _vocabulary(column: Column, binding: TableBinding, raw: str, free: str) -> str:
-    """Return SQL for a word as the value map has it, or without contact data where that does not know it."""
+    """Return SQL for a word as the value map translates it, or without contact data if the map lacks it."""
     spelling = f"folded({free})" if column.vocabulary else free
     if not (mapped := binding.values.get(column.name)):
         return spelling
@@ -211,16 +210,16 @@ def _meant(word: str | None) -> str:
 
 
 def _contact_free(column: Column, binding: TableBinding, raw: str, free: str) -> str:
-    """Return SQL for a raw value without contact data: a word that the value map knows is none any more."""
+    """Return SQL for a raw value without contact data; a word in the value map does not count as contact data."""
     known = [word for word in binding.values.get(column.name, ()) if is_contact(word)]
     return f"case when folded({raw}) in ({literals(known)}) then {raw} else {free} end" if known else free
 
 
 def resolved(binding: TableBinding, seen_at: datetime) -> str:
-    """Return the SELECT of the accepted rows of a table, where what has no time of its own is known from ``seen_at``.
+    """Return the SELECT of the accepted rows of a table; facts without a time of their own are known from `seen_at`.
 
-    A time that an earlier extraction gave to a row stays, whatever else of the row has changed since: what was known
-    then cannot become known later.
+    A time that an earlier extraction gave to a row stays, even if the row has changed since: a known fact cannot become
+    known later.
     """
     table, now = binding.table, f"timestamptz '{seen_at.isoformat()}'"
     columns: list[str] = []

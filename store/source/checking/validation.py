@@ -1,7 +1,7 @@
-"""Validation: each source table typed, its duplicates collapsed, and what does not fit set aside with its reason.
+"""Validation: each source table is typed, its duplicates are collapsed, and rows that do not fit are rejected.
 
-All in SQL over the scratch DuckDB, so that the cost is that of a few scans. A row has at most one reject: the first
-check that it fails, in the order of `checks_of`.
+SQL over the scratch DuckDB does it in a few scans. A row has at most one reject, for the first check that it fails, in
+the order of `checks_of`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -35,30 +35,30 @@ class Validated:
     Attributes
     ----------
     binding : TableBinding
-        Where its columns come from.
+        The sources of its columns.
     reading : Reading
         How it was read.
     place : str
         File or database table.
     checks : tuple of Check
-        What ``check_no`` counts.
+        The checks; ``check_no`` is the position in this tuple.
     rows_read, duplicates_collapsed, pseudonymised, free_text_dropped : int
         Records read (malformed ones included); identical rows beyond the first; values replaced by a pseudonym;
         values left behind as free text.
     stated : frozenset of str
-        Time columns whose value in the source stands in ``stated_<column>``, beside what it means.
+        Time columns whose stated value is in ``stated_<column>``, beside its meaning.
     dates : mapping of str to Dates
         The time columns that have dates without a time of day.
     plans : mapping of str to mapping of str to int
-        By column, how many times of accepted rows are plans, by the status of their rows.
+        By column and status, how many times of accepted rows are plans.
     walls : mapping of str to Walls
         The time columns whose values name no time zone, where the mapping states one.
     points : mapping of str to Points
-        What the numbers of a column say of their decimal sign.
+        By column, counts of the numbers that show its decimal sign.
     missing_words : mapping of str to int
-        By column, the values that say that there is none, such as N/A.
+        By column, the number of words for a missing value, such as N/A.
     defaults : mapping of str to int
-        By column, the accepted rows without a value, for which another stands.
+        By column, the accepted rows without a value, which get the default.
     left_behind : tuple of str
         Values of a selecting column whose rows were not taken.
     """
@@ -101,7 +101,7 @@ def validate(
     binding : TableBinding
         The table's columns.
     reading : Reading
-        What reading it came to.
+        The result of reading the table.
     place : str
         File or database table, for messages.
     present : datetime
@@ -124,9 +124,9 @@ def validate(
     duplicates = _settle_duplicates(connection, binding, number_of(checks, "conflicting_duplicate"))
     _mark_orphans(connection, table, checks)
     if binding.leads is not None:
-        # a stored change was used already: to alter it would alter what was known in the past
+        # features may have used a stored change: altering it would alter the past
         rewritten = " or ".join(
-            # the moment that stands for a date depends on when the date was read
+            # the moment that replaces a date depends on when the date was read
             f"coalesce(k.{name} not between t.stated_{name} and t.{name}, k.{name} is distinct from t.{name})"
             if name in dates
             else f"k.{name} is distinct from t.{name}"
@@ -148,7 +148,7 @@ def validate(
         pseudonymised=figures["pseudonyms"],
         free_text_dropped=figures["free texts"],
         stated=stated_names,
-        # counted again, of the facts of accepted rows
+        # counted again, for the facts of accepted rows only
         dates={
             name: replace(found, values=figures[f"values {name}"], dates=of_day)
             for name, found in dates.items()
@@ -164,7 +164,7 @@ def validate(
 
 
 def types_read(connection: DuckDBPyConnection, table: Table, reading: Reading) -> dict[str, str]:
-    """Return the types of the source columns of a table that was read; the numbers of a database are read as texts."""
+    """Return the types of the source columns of a table; numbers of a database are read as texts and get DECIMAL."""
     return source_types(connection, table.name) | dict.fromkeys(reading.numeric, "DECIMAL")
 
 
@@ -210,7 +210,7 @@ def _plans(connection: DuckDBPyConnection, binding: TableBinding) -> dict[str, d
 
 
 def set_far_facts_aside(connection: DuckDBPyConnection, validated: Mapping[str, Validated], after: datetime) -> int:
-    """Reject the rows with a fact after a moment, and what belongs to leads among them; returns the rows with a fact.
+    """Reject the rows with a fact after a moment, and the rows of leads among them; return the number of the former.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def set_far_facts_aside(connection: DuckDBPyConnection, validated: Mapping[str, 
     after : datetime
         The moment; the clock follows the facts up to it.
     """
-    far = 0
+    far_facts = 0
     for one in validated.values():
         table = one.binding.table
         for number, check in enumerate(one.checks):
@@ -230,45 +230,45 @@ def set_far_facts_aside(connection: DuckDBPyConnection, validated: Mapping[str, 
                     f"update typed_{table.name} set check_no = {number} where check_no is null "
                     f"and {check.column} > timestamptz '{after.isoformat()}' returning 1"
                 ).fetchall()
-                far += len(marked)
+                far_facts += len(marked)
         _mark_orphans(connection, table, one.checks)
-    return far
+    return far_facts
 
 
 def _leave_behind(connection: DuckDBPyConnection, table: Table) -> tuple[str, ...]:
-    """Drop the typed rows that no selecting column takes, and return the values that these have there."""
+    """Drop the typed rows that a selecting column does not take, and return their values in it."""
     found: list[str] = []
     for column in table.columns:
         if column.selects:
-            others = f"{column.name} not in ({literals(column.vocabulary)})"
+            not_taken = f"{column.name} not in ({literals(column.vocabulary)})"
             found += [
                 value
                 for (value,) in connection.execute(
-                    f"select distinct shown({column.name}) from typed_{table.name} where {others} order by all"
+                    f"select distinct shown({column.name}) from typed_{table.name} where {not_taken} order by all"
                 ).fetchall()
             ]
-            # before any other check: a history can hold names and telephone numbers as well
-            connection.execute(f"delete from typed_{table.name} where {others}")
+            # dropped before any other check, because a history can hold names and telephone numbers
+            connection.execute(f"delete from typed_{table.name} where {not_taken}")
     return tuple(found)
 
 
 def number_of(checks: Sequence[Check], reason: str) -> int:
-    """Return what ``check_no`` is of rows that the check of a reason sets aside."""
+    """Return the ``check_no`` of the check with a reason."""
     return next(number for number, check in enumerate(checks) if check.reason == reason)
 
 
 def _settle_duplicates(connection: DuckDBPyConnection, binding: TableBinding, conflict: int) -> int:
-    """Collapse identical rows of one key and mark conflicting ones; returns the number of rows collapsed."""
+    """Collapse identical rows of one key and mark conflicting ones; return the number of rows collapsed."""
     table = binding.table
     name, key = f"typed_{table.name}", table.key
-    # most keys are unique: only the others are compared
+    # most keys are unique: only rows of the others are compared
     connection.execute(
         f"create table repeated_{table.name} as select {key} from {name} where {key} is not null "
         f"group by {key} having count(*) > 1"
     )
     if one_row(connection, f"select count(*) from repeated_{table.name}")[0] == 0:
         return 0
-    # a row that was rejected may differ from another in what could not be typed
+    # rejected rows are compared by their raw values: they may differ in values that could not be typed
     raw = ", ".join(f"coalesce(cleaned(s.{of_source(column)}), chr(30))" for column in binding.source_columns)
     connection.execute(
         f"create table compared_{table.name} as with contents as (select t.record, t.{key}, "

@@ -1,1 +1,1 @@
-"""Comparing: what an extraction would lose of what is stored, before anything is overwritten."""
+"""Comparing: what stored data an extraction would lose, found before anything is overwritten."""

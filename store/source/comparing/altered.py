@@ -1,4 +1,4 @@
-"""Which rows that were read again have changed, and how: values lost, times moved, numbers scaled, words turned."""
+"""Find how rows that were read again have changed: values lost, times moved, numbers scaled, words replaced."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -11,39 +11,40 @@ from store.source.sql import one_row
 from store.sql import literal, literals
 
 SAME_NUMBER = 0.01
-"""How far two numbers, or two factors, may be apart as a share to be the same: cents are rounded."""
+"""Two numbers, or two factors, count as the same if they differ by at most this share: cents are rounded."""
 
 ALTERED_ROWS = 3
 
 ALTERED_SHARE = 0.05
-"""A table's values are compared where this many rows, and this share of those read again, have changed."""
+"""A table's values are compared if `ALTERED_ROWS` rows, and this share of the rows read again, have changed."""
 
 TURNS = 3
-"""Pairs of words, before and now, that are kept of a column."""
+"""Pairs of words, before and now, that are kept for each column."""
 
 
 def changes_of(
     connection: DuckDBPyConnection, binding: TableBinding, compared: Sequence[str], dates: Collection[str]
 ) -> tuple[Any, ...]:
-    """Return rows changed and moved, by how much, and of each column: values lost, found, before, and lost to a word.
+    """Return the number of changed rows, of rows whose time moved, the median shift, and four counts for each column.
 
-    `dates` are the columns that had dates at the last extraction: the end of the same day is no other time.
+    The counts are values lost, values found, values before, and values replaced by a word for a missing value. `dates`
+    are the columns that had dates at the last extraction: the end of the same day does not count as another time.
     """
     if not compared:
         return (0, 0, None)
     table, primary = binding.table, binding.table.occurred
     figures = ""
     for bit, column in enumerate(compared):
-        had, has = f"(k.filled >> {bit}) & 1 = 1", f"d.{column} is not null"
+        before, now = f"(k.filled >> {bit}) & 1 = 1", f"d.{column} is not null"
         if (default := table.column(column).default) is not None:
-            has = f"d.{column} <> {literal(default)}"
+            now = f"d.{column} <> {literal(default)}"
         word = f"(t.missing_words >> {table.column_names.index(column)}) & 1 = 1"
         figures += (
-            f", count(*) filter ({had} and not ({has})), count(*) filter ({has}), count(*) filter ({had}), "
-            f"count(*) filter ({had} and not ({has}) and {word})"
+            f", count(*) filter ({before} and not ({now})), count(*) filter ({now}), count(*) filter ({before}), "
+            f"count(*) filter ({before} and not ({now}) and {word})"
         )
     moved = _moved(primary, binding.zone(primary), dates).format(before=f"k.{primary}", now=f"d.{primary}")
-    # all that is not in the delta is as it was
+    # rows that are not in the delta have not changed
     return one_row(
         connection,
         f"select count(k.{table.key}), count(*) filter ({moved}), "
@@ -59,7 +60,7 @@ def altered_columns(
 ) -> dict[str, dict[str, Any]]:
     """Return by column how many of the changed rows had another value, and how the values differ.
 
-    The rows as they were stand in ``stored_<table>``.
+    ``stored_<table>`` must hold these rows as they were.
     """
     table = binding.table
     joined = f"delta_{table.name} d join stored_{table.name} s on s.{table.key} = d.{table.key}"
@@ -100,15 +101,15 @@ def altered_columns(
 
 
 def _moved(column: str, zone: str, dates: Collection[str]) -> str:
-    """Return SQL, with places for ``before`` and ``now``, for whether a time is another one than it was.
+    """Return SQL, with places for ``before`` and ``now``, for whether a time has changed.
 
-    A date is stored as the beginning of its day, or as the moment of that day at which it was read; the end of the same
-    day is no other time.
+    A date is stored as the beginning of its day, or as the moment of that day at which it was read. The end of the same
+    day does not count as a change.
     """
     day = 24 * 3600 * 1_000_000
-    now, before = (wall_us(each, zone) for each in ("{now}", "{before}"))
-    was_date = "true" if column in dates else f"{before} % {day} = 0"
+    now_us, before_us = (wall_us(each, zone) for each in ("{now}", "{before}"))
+    was_date = "true" if column in dates else f"{before_us} % {day} = 0"
     return (
-        f"({{now}} <> {{before}} and not ({now} % {day} = {day - 1} and {was_date} "
-        f"and {now} // {day} = {before} // {day}))"
+        f"({{now}} <> {{before}} and not ({now_us} % {day} = {day - 1} and {was_date} "
+        f"and {now_us} // {day} = {before_us} // {day}))"
     )

@@ -1,7 +1,7 @@
 """The words with which a lead closes, as the source spells them.
 
-A mapping says them in any case. The store compares text as it is, on every engine alike: so each spelling that the
-source has of a word is listed.
+A mapping may write them in any case, but the SQL of the store compares texts exactly. So each spelling in the source is
+listed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,20 +22,20 @@ CLOSING_COLUMNS: Mapping[str, tuple[str, str]] = {
     "lead_status": ("leads", "status"),
     "project_status": ("projects", "status"),
 }
-"""Where the words stand that close a lead, by the key of ``closes`` in a mapping."""
+"""Table and column of the words that close a lead, by the key of ``closes`` in a mapping."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Closings:
-    """What closes a lead, beside a won project and silence.
+    """The words that close a lead; a won project and silence close one as well.
 
     Attributes
     ----------
     words : mapping of str to tuple of str
-        By the key of ``closes`` in the mapping, as that says them, and every other spelling of them that the source
-        has.
+        By the key of ``closes`` in the mapping: the words as the mapping writes them, and their other spellings in the
+        source.
     sentences : tuple of str
-        On the words of the mapping that the source does not have.
+        Sentences about words of the mapping that the source lacks.
     """
 
     words: Mapping[str, tuple[str, ...]]
@@ -45,18 +45,18 @@ class Closings:
 def closings_of(
     connection: DuckDBPyConnection,
     closes: Closes,
-    own: Closes,
+    written: Closes,
     validated: Mapping[str, Validated],
     earlier: Earlier,
 ) -> Closings:
-    """Look the closing words of a mapping up in what was read and in what is stored.
+    """Look up the closing words of a mapping in the rows that were read and in the stored ones.
 
     Parameters
     ----------
     connection : DuckDBPyConnection
         The scratch database, with ``typed_<table>``, ``known_changes`` and ``known_words``.
     closes, own : Closes
-        Of the mapping, and what somebody has written of it.
+        The words in force, and those that a person has written in the mapping.
     validated : mapping of str to Validated
         By contract table.
     earlier : Earlier
@@ -64,7 +64,7 @@ def closings_of(
     words = {
         "outcomes": [
             *_words(connection, "interactions", "outcome", validated),
-            # a seldom word may stand in rows that are not read again
+            # a rare word may be in rows that are not read again
             *earlier.closes["outcomes"],
         ],
         "lead_status": [
@@ -83,17 +83,17 @@ def closings_of(
         found = {folded(word) for word in words[key]}
         in_part = table in validated and validated[table].reading.part is not None
         mapped = validated[table].binding.values.get(column, {}) if table in validated else {}
-        lost = [word for word in getattr(own, key) if folded(word) not in found]
-        for word in [word for word in lost if folded(word) in mapped]:
-            lost.remove(word)
+        unused = [word for word in getattr(written, key) if folded(word) not in found]
+        for word in [word for word in unused if folded(word) in mapped]:
+            unused.remove(word)
             sentences.append(
                 f"The mapping's closes.{key} has {word!r}, which the value map of {table}.{column} reads as "
-                f"{mapped[folded(word)]!r}: it closes nothing. Write the latter, if that is meant."
+                f"{mapped[folded(word)]!r}: it closes nothing. Write {mapped[folded(word)]!r} if that is meant."
             )
-        if lost and not in_part:
+        if unused and not in_part:
             sentences.append(
-                f"The mapping's closes.{key} has {len(lost)} word{'' if len(lost) == 1 else 's'} that no row of "
-                f"{table} has: {', '.join(map(repr, lost))}. Check the spelling."
+                f"The mapping's closes.{key} has {len(unused)} word{'' if len(unused) == 1 else 's'} that no row of "
+                f"{table} has: {', '.join(map(repr, unused))}. Check the spelling."
             )
     spelt = {key: _spelt(getattr(closes, key), words[key]) for key in CLOSING_COLUMNS}
     if "projects" in validated and spelt["project_status"]:
@@ -105,7 +105,7 @@ def closings_of(
         if rows:
             sentences.append(
                 f"projects.closed_at is empty in {rows:,} row{'' if rows == 1 else 's'} whose status closes a lead: "
-                "nobody knows from when on, so they close none."
+                "the time of the closing is unknown, so they close none."
             )
     return Closings(words=spelt, sentences=tuple(sentences))
 
@@ -123,6 +123,6 @@ def _column(connection: DuckDBPyConnection, query: str) -> list[str]:
 
 
 def _spelt(closing: Sequence[str], words: Iterable[str]) -> tuple[str, ...]:
-    meant = {folded(word) for word in closing}
-    others = sorted({word for word in words if folded(word) in meant} - set(closing))
-    return (*closing, *others)
+    closing_words = {folded(word) for word in closing}
+    spellings = sorted({word for word in words if folded(word) in closing_words} - set(closing))
+    return (*closing, *spellings)

@@ -1,6 +1,6 @@
-"""The comparison: what an extraction would lose of what is stored, decided before anything is overwritten.
+"""The comparison: what stored data an extraction would lose, decided before anything is overwritten.
 
-`compare` is a pure function from evidence to findings; what a person may accept of them has a hash.
+`compare` is a pure function from evidence to findings. A person accepts findings by their hash.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from store.source.comparing.evidence import ColumnEvidence, Earlier, Evidence, T
 from store.source.contract import CHANGES, TABLES
 
 ABOUT = 1.5
-"""The factor between two orders of size of a hash."""
+"""`hash_of` takes the logarithm of a count to this base, so that small changes of a count keep the hash."""
 
 DIGITS = 12
 """Digits of a hash of findings that a refusal shows."""
@@ -24,40 +24,40 @@ DIGITS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What one extraction may change of what is stored, before a person is asked.
+    """The bounds on what one extraction may change of the stored data before a person is asked.
 
-    The rows of an honest CRM change one by one: deals are reopened, outcomes corrected, duplicates deleted, far fewer
-    than one in a hundred between two nights. A broken export changes all rows, or all of a kind. The bounds lie in
-    between. A column or a table that is gone from the source altogether is no matter of chance, and needs no bound.
+    The rows of a healthy CRM change one by one: deals are reopened, outcomes corrected, duplicates deleted, far fewer
+    than one in a hundred between two nights. A broken export changes all rows, or all rows of a kind. The bounds lie in
+    between. A missing column or table never happens by chance, and needs no bound.
 
     Parameters
     ----------
     bulk_rows : int
     bulk_share : float
-        So many rows, if they are this share of those that are stored, are a bulk.
+        Rows are a bulk if there are at least `bulk_rows` of them and they are this share of the stored rows.
     most_rows : int
     most_share : float
-        So are fewer rows, if they are most of those that are stored. Of a table of which most rows do not fit,
-        `bulk_rows` or all rows have to be among those.
+        Fewer rows are a bulk if there are at least `most_rows` and they are this share. Rows that do not fit count only
+        if there are `bulk_rows` of them, or if they are all rows of the table.
     persons_share : float
-        For a column that is altered with people, in place of both shares.
+        Replaces both shares for a column whose values change when people leave.
     often_share : float
-        For a column that is often altered, in place of the share of rows that had another value.
+        Replaces the share of rows with another value for a column that changes often.
     part_rows : int
-        Rows of a table read in part that have lost a value, if no row that is new or has changed has one. The rows read
-        are those that have changed, and a few may have changed for one reason.
+        In a table read in part, so many rows that have lost a value are a finding if no new or changed row has a value.
+        The rows read are those that have changed, and a few may have changed for one reason.
     word_rows : int
     word_share : float
     word_many : int
-        A word that none has any more is missed if so many rows had it, and either this share of the rows with a word
-        or `word_many` rows.
+        The loss of a word is a finding if at least `word_rows` rows had it, and they are either this share of the rows
+        with a word or `word_many` rows.
     renamed_share : float
-        Rows of a new word, as a share of those of the word that is gone, from which it is taken for its new name.
+        A new word counts as the new name of a lost word if its rows are this share of those of the lost word.
     passing_share : float
-        The same for a word of a column that is freely altered: all words of it may pass, and one is missed if a new
-        one has taken its place.
+        The same share for a column that changes freely: there, the loss of a word is a finding only if a new word has
+        replaced it.
     older : timedelta
-        By how much the last fact of a folder may lie before that of the last extraction: a row may be deleted.
+        How much earlier the last fact of a folder may be than at the last extraction: a row may be deleted.
     """
 
     bulk_rows: int = 10
@@ -74,15 +74,15 @@ class Bounds:
     passing_share: float = 0.9
     older: timedelta = timedelta(days=1)
 
-    def bulk(self, rows: int, of: int, *, person: bool = False) -> bool:
-        """Say whether so many rows of those stored are a bulk."""
+    def bulk(self, rows: int, stored: int, *, person: bool = False) -> bool:
+        """Say whether so many rows are a bulk of the stored rows."""
         if person:
-            return rows >= self.most_rows and rows >= self.persons_share * of
-        return (rows >= self.bulk_rows and rows >= self.bulk_share * of) or self.most(rows, of)
+            return rows >= self.most_rows and rows >= self.persons_share * stored
+        return (rows >= self.bulk_rows and rows >= self.bulk_share * stored) or self.most(rows, stored)
 
-    def most(self, rows: int, of: int) -> bool:
-        """Say whether so many rows are most of those stored."""
-        return rows >= self.most_rows and rows >= self.most_share * of
+    def most(self, rows: int, stored: int) -> bool:
+        """Say whether so many rows are most of the stored rows."""
+        return rows >= self.most_rows and rows >= self.most_share * stored
 
 
 BOUNDS = Bounds()
@@ -90,7 +90,7 @@ BOUNDS = Bounds()
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that would be lost.
+    """A loss that an extraction would cause.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Finding:
     before, after : int
         Rows.
     sentence : str
-        For people, with the figures.
+        The loss in words, with the figures.
     """
 
     kind: Literal[
@@ -124,7 +124,7 @@ class Finding:
 
 
 def compare(evidence: Evidence, bounds: Bounds = BOUNDS) -> tuple[Finding, ...]:
-    """Return what would be lost; a pure function of the evidence."""
+    """Return the losses; a pure function of the evidence."""
     findings = [finding for table in evidence.tables for finding in _of_table(table, bounds)]
     for key, (table, _) in CLOSING_COLUMNS.items():
         words = {word: rows for (each, word), rows in evidence.reopened.items() if each == key}
@@ -147,7 +147,7 @@ def compare(evidence: Evidence, bounds: Bounds = BOUNDS) -> tuple[Finding, ...]:
                 after=evidence.silence_now or 0, sentence=f"silence_closes_after_days: {days} before; {now}",
             )
         )  # fmt: skip
-    # where rows are gone or rejected, the last fact may be among them
+    # if rows are gone or rejected, the last fact may be one of them
     if (
         not findings
         and evidence.ended is not None
@@ -158,8 +158,8 @@ def compare(evidence: Evidence, bounds: Bounds = BOUNDS) -> tuple[Finding, ...]:
         findings.append(
             Finding(
                 kind="older_export", subject="the last fact", before=1, after=0,
-                sentence=f"the last fact: {ended} before, {ends} now; this is an older export, and would undo what the "
-                "newer one has brought",
+                sentence=f"the last fact: {ended} before, {ends} now; this is an older export, and would undo the "
+                "changes of the newer one",
             )
         )  # fmt: skip
     return tuple(findings)
@@ -184,23 +184,23 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
         subject = f"{table.table}.{TABLES[table.table].key}"
         yield Finding(
             kind="keys_changed", subject=subject, before=had, after=had - rows,
-            sentence=f"{subject}: {_rows(rows)} of {table.place} are stored under a key that is read otherwise now (a "
-            "contact in the clear, which gets a pseudonym, or signs that nobody sees), and would be there twice. A new "
-            "home (LEADLINE_HOME) has them once, and no contacts in the clear",
+            sentence=f"{subject}: {_rows(rows)} of {table.place} are stored under a key that is read differently now "
+            "(a plain contact, which becomes a pseudonym, or invisible signs), and would be stored twice. A new home "
+            "(LEADLINE_HOME) has them once, and no plain contacts",
         )  # fmt: skip
-    gone = table.missing - table.missing_before
+    missing = table.missing - table.missing_before
     if table.table == CHANGES:
-        # a CRM keeps a history for some months only, and the changes that were read are not lost
-        is_bulk = bounds.most(gone, had)
+        # a CRM may keep its history for some months only, and the stored changes are not lost
+        is_bulk = bounds.most(missing, had)
     elif table.fewer is not None:
-        is_bulk = bounds.bulk(table.fewer, had) or bounds.most(gone, had)
+        is_bulk = bounds.bulk(table.fewer, had) or bounds.most(missing, had)
     else:
-        is_bulk = bounds.bulk(gone, had)
+        is_bulk = bounds.bulk(missing, had)
     if is_bulk:
         reason = f", {table.rejected:,} of them rejected now (most: {table.rejected_as})" if table.rejected else ""
         yield Finding(
-            kind="rows_gone", subject=table.table, before=had, after=had - gone,
-            sentence=f"{table.table}: {_rows(had)} before; {table.place} lacks {gone:,} of them{reason}, and has "
+            kind="rows_gone", subject=table.table, before=had, after=had - missing,
+            sentence=f"{table.table}: {_rows(had)} before; {table.place} lacks {missing:,} of them{reason}, and has "
             f"{_rows(table.present)} in all",
         )  # fmt: skip
     else:
@@ -217,7 +217,7 @@ def _of_table(table: TableEvidence, bounds: Bounds) -> Iterator[Finding]:
             yield from altered
             if altered:
                 whole_columns.discard(column.column)
-    # a column that has lost its values, or has others, has lost its words as well
+    # a column with lost or altered values is a finding already, so its words are not compared
     yield from _gone_words(table, whole_columns, bounds)
     if bounds.bulk(table.moved, table.again):
         primary = TABLES[table.table].occurred
@@ -251,7 +251,7 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
     name = f"{table.table}.{column.column}"
     had = f"{name}: a value in {column.stored:,} of {_rows(table.stored)} before"
     if column.now is None:
-        # an earlier version did not note which columns were there: the values that would be overwritten tell
+        # an earlier release did not record which columns existed: values that would be overwritten show it
         was_there = column.before is not None or (not table.described and (column.again > 0 or not table.whole))
         if column.stored == 0 or not was_there:
             return None
@@ -263,18 +263,18 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
         )  # fmt: skip
     contract = TABLES[table.table].column(column.column)
     if not table.described and contract.plan is not None:
-        # an earlier version has stored plans as facts
+        # an earlier release stored plans as facts
         return None
     person = contract.altered == "with_people"
-    of = column.again if table.whole else column.stored
-    if bounds.bulk(column.no_words, of):
-        # people have not emptied them, and no colleague has left
+    compared_rows = column.again if table.whole else column.stored
+    if bounds.bulk(column.no_words, compared_rows):
+        # a bulk of such words is a finding for every column: nobody enters them one by one
         return Finding(
             kind="values_lost", subject=name, before=column.again, after=column.again - column.no_words,
             sentence=f"{name}: a value in {_rows(column.again)} that were read again before; {column.no_words:,} of "
             "them are words that stand for a missing value now, such as N/A (missing, in the mapping)",
         )  # fmt: skip
-    if bounds.bulk(column.lost, of, person=person) or (
+    if bounds.bulk(column.lost, compared_rows, person=person) or (
         not table.whole and column.lost >= bounds.part_rows and column.fresh == 0
     ):
         how = f"{column.lost:,} of them have none now"
@@ -298,7 +298,7 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
 
 
 def _of_altered(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> Iterator[Finding]:
-    name, of = f"{table.table}.{column.column}", f"of {_rows(column.again)} that were read again"
+    name, of_rows = f"{table.table}.{column.column}", f"of {_rows(column.again)} that were read again"
     contract = TABLES[table.table].column(column.column)
     if bounds.bulk(column.zeroed, table.stored):
         yield Finding(
@@ -308,7 +308,7 @@ def _of_altered(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) ->
     if column.factor is not None and bounds.bulk(column.scaled, column.again):
         yield Finding(
             kind="numbers_scaled", subject=name, before=column.again, after=column.again - column.scaled,
-            sentence=f"{name}: {column.factor:,.4g} times what it was in {column.scaled:,} {of}",
+            sentence=f"{name}: {column.factor:,.4g} times what it was in {column.scaled:,} {of_rows}",
         )  # fmt: skip
     elif (
         column.column != TABLES[table.table].occurred
@@ -320,7 +320,7 @@ def _of_altered(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) ->
         pairs = ", ".join(f"{before!r} is {now!r} in {rows:,}" for before, now, rows in column.turned)
         yield Finding(
             kind="values_altered", subject=name, before=column.again, after=column.again - column.altered,
-            sentence=f"{name}: another value in {column.altered:,} {of}{f' ({pairs})' if pairs else ''}",
+            sentence=f"{name}: another value in {column.altered:,} {of_rows}{f' ({pairs})' if pairs else ''}",
         )  # fmt: skip
 
 
@@ -335,7 +335,7 @@ def _gone_words(table: TableEvidence, columns: Collection[str], bounds: Bounds) 
         for each in words:
             if passing and each.found > 0:
                 continue
-            # at least this many of the rows that had the word and were read again have lost it
+            # at least so many of the rows that had the word and were read again have lost it
             rows = each.stored - (table.stored - table.again) - each.found
             if not bounds.most(rows, each.stored) or each.word in contract.words_left:
                 continue
@@ -344,11 +344,11 @@ def _gone_words(table: TableEvidence, columns: Collection[str], bounds: Bounds) 
             many = rows >= bounds.word_rows and (rows >= bounds.word_many or rows >= bounds.word_share * total)
             if (many and is_renamed) if passing else (many or is_renamed):
                 instead = f"; new is {renamed.word!r}, in {_rows(renamed.found)}" if renamed and is_renamed else ""
-                left = f"{each.found:,} have it now" if each.found else "none has it now"
+                rest = f"{each.found:,} have it now" if each.found else "none has it now"
                 yield Finding(
                     kind="word_gone", subject=f"{table.table}.{column} {each.word}",
                     before=each.stored, after=each.found,
-                    sentence=f"{table.table}.{column}: {each.word!r} in {_rows(each.stored)} before; {left}{instead}",
+                    sentence=f"{table.table}.{column}: {each.word!r} in {_rows(each.stored)} before; {rest}{instead}",
                 )  # fmt: skip
 
 
@@ -363,9 +363,9 @@ def _signed(shift: timedelta | None) -> str:
 
 
 def hash_of(findings: Sequence[Finding], earlier: Earlier) -> str:
-    """Return the hash by which a person accepts findings: of these, after this extraction, and of no others.
+    """Return the hash by which a person accepts exactly these findings after the last extraction.
 
-    The rows before count by their order of size, and those after as tenths of them: a live database moves on while a
+    Counts before are rounded to powers of `ABOUT`, and counts after to tenths of them: a live database changes while a
     person reads.
     """
     content = [
@@ -380,7 +380,7 @@ def refusal(findings: Sequence[Finding], earlier: Earlier, source: str, accepted
     """Return the message of an extraction that stops."""
     clock = "" if earlier.as_of is None else f", as of {earlier.as_of:%Y-%m-%dT%H:%M:%SZ}"
     listed = "\n".join(f"- {each.sentence}." for each in findings)
-    other = f" (LEADLINE_ACCEPT_EXTRACTION={accepted} is for others)" if accepted else ""
+    other_hash = f" (LEADLINE_ACCEPT_EXTRACTION={accepted} is for others)" if accepted else ""
     expected = (
         "rows that fit the contract, found tables of which most rows do not"
         if all(each.kind == "rows_unfit" for each in findings)
@@ -389,5 +389,5 @@ def refusal(findings: Sequence[Finding], earlier: Earlier, source: str, accepted
     return (
         f"source {source}: expected {expected}. Nothing is loaded.\n{listed}\n"
         "Mend the export or the mapping. If the change is meant, accept it for this extraction alone: "
-        f"LEADLINE_ACCEPT_EXTRACTION={hash_of(findings, earlier)[:DIGITS]}{other}"
+        f"LEADLINE_ACCEPT_EXTRACTION={hash_of(findings, earlier)[:DIGITS]}{other_hash}"
     )

@@ -1,4 +1,4 @@
-"""What the source delivers and what is stored of it, as records: of this extraction, and of the one before."""
+"""The evidence of a comparison, as records: rows that the source delivers, and rows that are stored."""
 
 import hashlib
 import json
@@ -18,48 +18,47 @@ ENDS = "ends"
 """The key under which `delivered` keeps the last fact of a folder."""
 
 RULES = 1
-"""The number of the rules by which texts are read: it goes up where the same text comes to mean something else."""
+"""The number of the rules by which texts are read: it must rise when the same text gets another meaning."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnEvidence:
-    """A column of a table, then and now.
+    """A column of a table, at the last extraction and now.
 
     Attributes
     ----------
     column : str
     before, now : str or None
-        How it was and is read; None where the source has (or, of an earlier version, may have had) nothing.
+        How it was and is read; None if the source has no such column, or an earlier release did not record it.
     stored : int
         Stored rows with a value.
     again : int
-        Of these, rows that were read again.
+        Rows among `stored` that were read again.
     lost : int
-        Of these, rows that have no value any more.
+        Rows among `again` that have no value any more.
     no_words : int
-        Of these, rows whose value is a word for a missing one, such as N/A.
+        Rows among `lost` that now hold a word for a missing value, such as N/A.
     found : int
         Rows read that have a value.
     fresh : int
-        Of these, rows that are new or have changed.
+        Rows among `found` that are new or have changed.
     short : int
-        Values that are stored and that the source lacks, beyond those of rows that it lacks; counted for a table that
-        is read in part.
+        Stored values that the source lacks, beyond those of missing rows; counted for a table that is read in part.
     short_before : int
         The same at the last extraction.
     plans : int
-        For a time, values of the source that have not happened, by the status of their rows.
+        For a time, values that are plans by the status of their rows.
     altered : int
-        Rows read again that had another value, without words that rows leave as time goes by. Counted where many rows
+        Rows read again that had another value, without words that rows leave as time goes by. Counted if many rows
         have changed; else 0, as are the following.
     turned : tuple of (str, str, int)
         For a column of words, the most frequent pairs of words, before and now, with their rows.
     scaled : int
-        For a number, rows of these whose number has changed by the same factor as most of them.
+        For a number, the rows whose number has changed by the same factor as most of them.
     factor : float or None
         That factor.
     zeroed : int
-        For a number, rows that had none before and have 0 now.
+        For a number, rows that had no value before and have 0 now.
     """
 
     column: str
@@ -83,7 +82,7 @@ class ColumnEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class WordEvidence:
-    """How many stored rows, and rows read, have a word."""
+    """A word of a column, with the numbers of stored rows and of rows read that have it."""
 
     column: str
     word: str
@@ -93,61 +92,61 @@ class WordEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class TableEvidence:
-    """A table, then and now.
+    """A table, at the last extraction and now.
 
     Attributes
     ----------
     table : str
     place : str or None
-        File or database table; None where the source has none.
+        File or database table; None if the source has none.
     whole : bool
         Whether it was read whole.
     described : bool
-        Whether the last extraction wrote down how it read the columns.
+        Whether the last extraction recorded how it read the columns.
     stored : int
         Stored rows.
     read : int
         Rows read that fit.
     present : int
-        Rows of the source: of a table read whole those that fit.
+        Rows of the source; for a table read whole, only those that fit.
     missing, missing_before : int
-        Stored rows that the source has not, now and at the last extraction. Interactions and appointments that are
-        older than all that it has are none: an export of the last months lets them go.
+        Stored rows that the source lacks, now and at the last extraction. Interactions and appointments that are older
+        than all rows of the source do not count, because an export may hold only the last months.
     rows : int
         Rows of the source, with those that do not fit.
     rules : str or None
         How the values of all columns are read.
     unseen : int
-        Of a table read in part: rows at least that have come to the source since and were not among those read.
+        For a table read in part: the least number of new rows in the source that were not read.
     fewer : int or None
-        Rows fewer than at the last extraction, where the key is derived from a plan: a row whose plan is moved gets
-        another key, and is missing under the old one. None elsewhere.
+        If the key is derived from a plan, how many rows fewer the source has than at the last extraction: a row whose
+        plan moves gets another key, and counts as missing under the old one. Otherwise None.
     rejected : int
-        Of those missing, rows that are there and were rejected.
+        Rows among `missing` that the source has, but that were rejected.
     rejected_as : str or None
         The most frequent reason, and its column.
     unfit, unfit_before : int
         Rows of the source that do not fit, other than orphans, now and at the last extraction.
     unfit_as : str or None
-        Their reasons, and the message on the first.
+        Their reasons, and the message of the first.
     again : int
-        Stored rows that were read again; of a table read in part all that are stored.
+        Stored rows that were read again; for a table read in part, all stored rows.
     changed : int
         Rows read again that have changed.
     moved : int
-        Of these, rows whose primary time has moved.
+        Rows among `changed` whose primary time has moved.
     shift : timedelta or None
-        By how much, at the median.
+        The median of these moves.
     unread : tuple of str
         Columns of the source that are not read.
     columns : tuple of ColumnEvidence
     words : tuple of WordEvidence
-        Of a table read whole.
+        Only for a table read whole.
     rekeyed, rekeyed_before : int
-        Rows read whose key is stored as an earlier version read it, now and at the last extraction: a contact in the
-        clear, or with blanks that nobody sees.
+        Rows read whose key is stored as an earlier release read it, now and at the last extraction: as a plain contact,
+        or with invisible blanks.
     dates : mapping of str to bool
-        Columns that have, or had, dates without a time of day, and whether values at midnight are dates as well.
+        Columns that have, or had, dates without a time of day, and whether values at midnight count as dates.
     """
 
     table: str
@@ -182,18 +181,18 @@ class TableEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What an extraction would overwrite.
+    """The evidence on stored data that an extraction would overwrite.
 
     Attributes
     ----------
     tables : tuple of TableEvidence
     reopened : mapping of (str, str) to int
-        Words that ended a lead and do so no more, with the stored rows that have them: by the key of ``closes`` in the
-        mapping, and the word.
+        Stored rows with a word that closed a lead and does so no more, by the key of ``closes`` in the mapping and the
+        word.
     silence_before, silence_now : int or None
         Days of silence after which a lead counts as closed.
     ended, ends : datetime or None
-        The last fact of a folder at the last extraction and now; None where it is not known, and of a database.
+        The last fact of a folder at the last extraction and now; None if unknown, and for a database.
     """
 
     tables: tuple[TableEvidence, ...]
@@ -206,7 +205,7 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """What the last extraction left, by `delivered` and the marker.
+    """The record of the last extraction, from the marker and `delivered`.
 
     Attributes
     ----------
@@ -217,7 +216,7 @@ class Earlier:
         The words that closed a lead, by the key of ``closes`` in a mapping.
     silence_closes_after_days : int or None
     delivered : mapping of str to Any, or None
-        By table; None in a warehouse of an earlier version.
+        The content of `delivered`; None in a warehouse of an earlier release.
     """
 
     as_of: datetime | None
@@ -228,7 +227,7 @@ class Earlier:
 
     @classmethod
     def of(cls, connection: DuckDBPyConnection) -> "Earlier":
-        """Read it from ``known_extraction``."""
+        """Read the record from ``known_extraction``."""
         row = (
             connection.execute(
                 "select as_of, load_number, silence_closes_after_days, delivered, closing_outcomes, "
@@ -248,56 +247,56 @@ class Earlier:
         )
 
     def dates(self, table: str) -> Mapping[str, bool]:
-        """Return the columns of a table that had dates without a time of day, and whether those at midnight were."""
+        """Return the columns of a table that had dates without a time of day, and whether midnights were dates."""
         return (self.delivered or {}).get(table, {}).get("dates", {})
 
 
 def _present_names(delivered: dict[str, Any]) -> dict[str, Any]:
     names = {earlier: name for name, earlier in EARLIER_NAMES.items()}
-    return {names.get(table, table): said for table, said in delivered.items()}
+    return {names.get(table, table): content for table, content in delivered.items()}
 
 
 def needs_whole(binding: TableBinding, earlier: Earlier) -> bool:
-    """Say whether a table with a watermark has to be read whole: it is read otherwise than before, or rows were missed.
+    """Say whether a table with a watermark has to be read whole: its reading has changed, or rows were missed.
 
-    What is not read again would stay as the earlier mapping has read it.
+    Otherwise rows that are not read again would stay as the earlier mapping has read them.
     """
     last = (earlier.delivered or {}).get(binding.table.name, {})
     columns = [column for column in binding.forms if column != binding.table.key]
-    now = {column: said for column in columns if (said := reading_of(column, binding)) is not None}
-    before = {column: said for column, said in last.get("columns", {}).items() if column in now}
+    now = {column: reading for column in columns if (reading := reading_of(column, binding)) is not None}
+    before = {column: reading for column, reading in last.get("columns", {}).items() if column in now}
     is_missed = last.get("unseen") or last.get("rules") != rules_of(binding)
     return is_missed or (bool(before) and any(now[column] != before.get(column) for column in now))
 
 
 def rules_of(binding: TableBinding) -> str:
-    """Return how texts are read, whatever column they stand in: the rules of this version, and words for nothing."""
+    """Return how texts of all columns are read: the rules of this release, and the words for missing values."""
     return f"{RULES} {hashlib.sha256(json.dumps(sorted(binding.missing)).encode()).hexdigest()[:8]}"
 
 
 def reading_of(column: str, binding: TableBinding) -> str | None:
-    """Return how a column is read, as a person would say it; None where the source has nothing."""
+    """Return in words how a column is read; None if the source has no such column. The text is stored and compared."""
     form = binding.forms[column]
-    if (said := _said(form)) is None:
+    if (description := _form_description(form)) is None:
         return None
     values, unit = binding.values.get(column), binding.units.get(column)
     if values:
-        # which words stand for which, without all of them
+        # the hash identifies the map without listing its words
         content = json.dumps(dict(sorted(values.items())))
-        said += f" by the value map {hashlib.sha256(content.encode()).hexdigest()[:8]}"
+        description += f" by the value map {hashlib.sha256(content.encode()).hexdigest()[:8]}"
     if unit is not None:
-        said += f" times {unit:f}"
+        description += f" times {unit:f}"
     if binding.table.column(column).kind == "time" and isinstance(form, str):
         if (formats := binding.formats(column)) != (ISO,):
-            said += f" as {' or '.join(formats)}"
+            description += f" as {' or '.join(formats)}"
         if (zone := binding.zone(column)) != UTC_ZONE:
-            said += f" in {zone}"
+            description += f" in {zone}"
     if (spelled := binding.numbers.get(column)) is not None:
-        said += f" as {json.dumps(spelled.model_dump(), sort_keys=True)}"
-    return said
+        description += f" as {json.dumps(spelled.model_dump(), sort_keys=True)}"
+    return description
 
 
-def _said(form: ColumnForm | None) -> str | None:
+def _form_description(form: ColumnForm | None) -> str | None:
     if isinstance(form, Substitute):
         return f"the earliest of {', '.join(form.of)}"
     if isinstance(form, Flag):
@@ -309,7 +308,7 @@ def _said(form: ColumnForm | None) -> str | None:
 
 
 def delivered(evidence: Evidence) -> str:
-    """Return what the next extraction compares with, as JSON: how columns are read, and what the source lacks."""
+    """Return the record for the next comparison, as JSON: how columns are read, and which rows the source lacks."""
     return json.dumps(
         {
             each.table: {

@@ -1,6 +1,6 @@
-"""The evidence of a comparison, measured: what a source delivers, and what schema ``raw`` holds of it.
+"""Measure the evidence of a comparison: the rows that a source delivers, and those that schema ``raw`` holds.
 
-All by SQL over the scratch DuckDB; of a stored row no more is fetched than its key and which columns have a value.
+All figures are SQL over the scratch DuckDB. A stored row is fetched only as its key and the set of filled columns.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,12 +36,12 @@ from store.sql import literal, literals
 
 
 def wanted(bindings: Mapping[str, TableBinding | None]) -> dict[str, Wanted]:
-    """Return what an extraction compares with in schema ``raw``, by table."""
+    """Return the columns of schema ``raw`` that an extraction needs for its comparison, by table."""
     rejects = ("reject_id", "table_name", "reason", "row", "extracted_at")
     tables = {
         "rejects": Wanted(columns={name: REJECT_COLUMNS[name] for name in rejects}),
         "extraction": Wanted(columns=EXTRACTION_COLUMNS),
-        # a history is never overwritten: its rows say whether the source or an extraction wrote them
+        # the history is never overwritten, so it is needed whole
         CHANGES: Wanted(columns=CHANGE_COLUMNS),
     }
     for name, binding in bindings.items():
@@ -75,7 +75,7 @@ def measure_evidence(
     ends: datetime | None,
     stored_rows: Callable[[str, Sequence[str]], None],
 ) -> Evidence:
-    """Measure what the rows read would overwrite; without an earlier extraction there is nothing to measure.
+    """Measure the stored data that the rows read would overwrite; without an earlier extraction all counts are 0.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def measure_evidence(
         Columns by table of the source.
     earlier : Earlier
     closings, silence_closes_after_days
-        Of the mapping.
+        As the mapping states them.
     ends : datetime or None
         The last fact of a folder.
     stored_rows : callable
@@ -121,7 +121,7 @@ def _reopened(
         f"and word in ({listed}) order by word"
     )
     if key == "lead_status":
-        # a status that leads have had closes them, whether or not they have it now
+        # a closing status that a lead once had closes it, even if it has another one now
         query = (
             f"select value, count(distinct lead_id) from known_{CHANGES} where column_name = 'status' "
             f"and value in ({listed}) group by value order by value"
@@ -168,9 +168,9 @@ def _table(
     missing, fewer, unseen = stored - again, None, 0
     if part is not None:
         missing = max(0, stored - present)
-        # the source counts rows of a history that are left behind because of their column
+        # not for a history: its count includes rows of columns that are left behind
         if "rows" in last and name != CHANGES:
-            # rejected rows are read again until they are mended
+            # rejected rows are read again until they are corrected
             names = literals([name, EARLIER_NAMES.get(name, name)])
             rejects, rejects_before = one_row(
                 connection,
@@ -178,11 +178,11 @@ def _table(
                 f"(select count(*) from known_rejects where table_name in ({names}))",
             )
             expected = last["rows"] + read - again + rejects - rejects_before
-            # rows that do not fit are present and not stored: as many of those that do may be gone unseen
+            # rejected rows are present but not stored, and could hide as many missing rows
             missing = max(missing, missing_before + expected - present)
             unseen = max(0, present - expected)
     elif any(column.planned and binding.forms[column.name] in binding.derive_from for column in table.columns):
-        # people move plans, and with them a key that is derived from one
+        # a key that is derived from a plan changes when people move the plan
         fewer = max(0, last.get("rows", stored) - validated.rows_read)
     if whole and table.ages and missing > 0:
         (aged,) = one_row(
@@ -257,22 +257,22 @@ def _table(
 
 
 def _unfit(connection: DuckDBPyConnection, name: str) -> dict[str, Any]:
-    of = f"table_name in ({literals([name, EARLIER_NAMES.get(name, name)])}) and reason <> 'orphan'"
-    counted = f"select reason, count(*) from rejects where {of} group by reason order by 2 desc, 1"
+    where = f"table_name in ({literals([name, EARLIER_NAMES.get(name, name)])}) and reason <> 'orphan'"
+    counted = f"select reason, count(*) from rejects where {where} group by reason order by 2 desc, 1"
     if not (reasons := connection.execute(counted).fetchall()):
         return {}
-    (before,) = one_row(connection, f"select count(*) from known_rejects where {of}")
-    (first,) = one_row(connection, f"select message from rejects where {of} order by line nulls last, key limit 1")
+    (unfit_before,) = one_row(connection, f"select count(*) from known_rejects where {where}")
+    (first,) = one_row(connection, f"select message from rejects where {where} order by line nulls last, key limit 1")
     listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
     return {
         "unfit": sum(count for _, count in reasons),
-        "unfit_before": before,
+        "unfit_before": unfit_before,
         "unfit_as": f"{listed}. The first: {first.rstrip('.')}",
     }
 
 
 def _rekeyed(connection: DuckDBPyConnection, binding: TableBinding) -> int:
-    """Return how many rows read are stored under a key as an earlier version derived it, and have another one now."""
+    """Count the rows read that are stored under a key of an earlier release, and have another key now."""
     form, table = binding.forms[binding.table.key], binding.table
     if binding.derive_from:
         old, new = (identity(binding.derive_from, cleaned) for cleaned in ("cleaned_before", "cleaned"))
@@ -304,7 +304,7 @@ def _column(
     (stored, again), (lost, fresh, before_changed, no_words) = shares, deltas
     short = 0
     part, form = validated.reading.part, binding.forms[column]
-    # the column of a plan also holds values that the source has in another column
+    # the column of a plan also holds values from another column of the source
     keeps_plans = any(each.plan == column for each in binding.table.columns)
     if part is not None and isinstance(form, str) and not keeps_plans:
         short = max(0, stored - part.values[form] - missing)

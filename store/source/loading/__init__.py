@@ -1,1 +1,1 @@
-"""Loading: what schema ``raw`` holds, what is new, and how it gets there."""
+"""Loading: the rows that schema ``raw`` holds, the new ones, and the load with dlt."""

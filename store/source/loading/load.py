@@ -1,4 +1,4 @@
-"""The load: dlt's merge of what is new into schema ``raw`` of a DuckDB file or a PostgreSQL database."""
+"""The load: dlt merges the new rows into schema ``raw`` of a DuckDB file or a PostgreSQL database."""
 
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -45,14 +45,14 @@ class DuckdbTarget:
 
     @contextmanager
     def known(self, connection: DuckDBPyConnection, wanted: Mapping[str, Wanted]) -> Iterator[set[str]]:
-        """Expose tables of ``raw`` as ``known_<table>`` while the context lasts; yields those that exist.
+        """Expose tables of ``raw`` as ``known_<table>`` while the context lasts; yield the names of those that exist.
 
         Parameters
         ----------
         connection : DuckDBPyConnection
             The scratch database.
         wanted : mapping of str to Wanted
-            By table. A table that does not exist is exposed empty.
+            The wanted columns by table. A table that does not exist is exposed empty.
         """
         stored_as: dict[str, str] = {}
         if attached := self._path.exists():
@@ -89,7 +89,7 @@ class DuckdbTarget:
                     connection.execute(f"create table known_{table} ({want.definition})")
             yield set(stored_as)
         finally:
-            # the views of it stay, and cannot be read any more
+            # views of the warehouse stay in the scratch database, but cannot be read any more
             if attached:
                 connection.execute("detach warehouse")
 
@@ -101,7 +101,7 @@ class DuckdbTarget:
         connection.execute(f"create view stored_{table} as select {', '.join(listed)} from {place}")
 
     def _stored_as(self, tables: Collection[str]) -> dict[str, str]:
-        """Return under which name schema ``raw`` has each table: one that has its earlier name is renamed later."""
+        """Return the name of each table in schema ``raw``; a table with its earlier name is renamed later."""
         stored_as = {name: name for name in tables}
         for name, earlier in EARLIER_NAMES.items():
             if earlier not in stored_as:
@@ -109,8 +109,8 @@ class DuckdbTarget:
             if name in stored_as:
                 raise SourceContractError(
                     f"warehouse: expected {RAW}.{name}, found {RAW}.{earlier}, its earlier name, as well: an earlier "
-                    f"state of Leadline has written to this warehouse since. What {RAW}.{name} holds is complete up to "
-                    f"then: drop {RAW}.{earlier}, or bring the warehouse back from a backup."
+                    f"release of Leadline has written to this warehouse since. {RAW}.{name} is complete up to that "
+                    f"time: drop {RAW}.{earlier}, or bring the warehouse back from a backup."
                 )
             stored_as[name] = stored_as.pop(earlier)
         return stored_as
@@ -138,7 +138,7 @@ class DuckdbTarget:
         from dlt.destinations import duckdb
 
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        # replacing from the staging schema is one transaction: a killed run leaves the old rows, not none
+        # this strategy replaces a table in one transaction: a killed run leaves the old rows
         return duckdb(credentials=str(self._path), replace_strategy="insert-from-staging")
 
 
@@ -151,7 +151,7 @@ class PostgresTarget(DuckdbTarget):
 
     @contextmanager
     def known(self, connection: DuckDBPyConnection, wanted: Mapping[str, Wanted]) -> Iterator[set[str]]:
-        """Copy columns of tables of ``raw`` to ``known_<table>`` while the context lasts; yields those that exist."""
+        """Copy columns of tables of ``raw`` to ``known_<table>`` while the context lasts; yield the existing tables."""
         engine = create_engine(self._url)
         try:
             inspector = inspect(engine)
@@ -191,7 +191,7 @@ class PostgresTarget(DuckdbTarget):
                 self._copy(connection, stored_as[table], f"known_{table}", chosen)
             yield existing
         finally:
-            # the copies take up memory
+            # the copies use memory
             for table in wanted:
                 connection.execute(f"drop table if exists known_{table}")
 
@@ -229,7 +229,7 @@ class PostgresTarget(DuckdbTarget):
             schema=RAW,
             table=table,
             backend="pyarrow",
-            # types are those of the query, not of the table
+            # the types come from the query, not from the table
             reflection_level="minimal",
             query_adapter_callback=query,
             engine_kwargs={"connect_args": {"connect_timeout": CONNECT_TIMEOUT_SECONDS}},
@@ -243,10 +243,10 @@ class PostgresTarget(DuckdbTarget):
         """Return the dlt destination."""
         from dlt.destinations import postgres
 
-        # dlt asks for a password even where there is none, or libpq takes it from a file; an empty one is none to libpq
+        # dlt requires a password even if there is none or libpq reads it from a file; libpq ignores an empty one
         url = self._url.set(drivername="postgresql", password=self._url.password or "")
         if options := session_options():
-            # dlt sets options of its own, and libpq would leave those of the environment out
+            # dlt sets options of its own, so that libpq would ignore those of the environment
             url = url.update_query_dict({"options": options})
         return postgres(
             credentials=url.render_as_string(hide_password=False),
@@ -260,7 +260,7 @@ def database_url(address: str) -> URL:
     Raises
     ------
     SourceContractError
-        When it cannot be parsed; the message does not repeat it, because it may hold a password.
+        If it cannot be parsed; the message does not repeat it, because it may hold a password.
     """
     try:
         url = make_url(address.replace("postgres://", "postgresql://", 1))
@@ -269,28 +269,28 @@ def database_url(address: str) -> URL:
             "the database address cannot be read: expected postgresql://user:password@host:port/database. "
             "Correct it, and percent-encode special characters in the password."
         ) from None
-    # dlt asks for a host even where the query names a socket, which then takes precedence
+    # dlt requires a host even if the query names a socket, which takes precedence
     return url.set(drivername="postgresql+psycopg2", host=url.host or "localhost")
 
 
 def load(connection: DuckDBPyConnection, warehouse: DuckdbTarget, state_dir: Path, deltas: Sequence[Delta]) -> None:
     """Write relations of the scratch database into schema ``raw`` with dlt.
 
-    dlt's local state holds nothing that the warehouse does not: it is dropped before the load, so that what a killed
-    run left pending cannot be loaded late, and after it, so that no copy of the rows stays behind.
+    dlt's local state is dropped before the load, so that pending rows of a killed run are not loaded late, and after
+    it, so that no copy of the rows stays. The warehouse holds everything in it.
 
     Parameters
     ----------
     connection : DuckDBPyConnection
         The scratch database.
     warehouse : DuckdbTarget
-        Where to write; nothing may hold it open.
+        The target; no connection to it may be open.
     state_dir : Path
         Folder for dlt's working files.
     deltas : sequence of Delta
-        What to write.
+        The relations to write.
     """
-    # what lies there is dropped unread; a trace of dlt is a pickle
+    # the folder is deleted unread, because it may hold a pickle (dlt's trace)
     folder = state_dir / "pipelines"
     shutil.rmtree(folder, ignore_errors=True)
     if not deltas:
@@ -306,7 +306,7 @@ def load(connection: DuckDBPyConnection, warehouse: DuckdbTarget, state_dir: Pat
         dataset_name=RAW,
     )
     pipeline = pipeline.drop()
-    # with telemetry off, the trace of a run still makes an id for its sender and stores it under the user's home
+    # even without telemetry, a trace would make an id for the sender and store it under the user's home
     pipeline.config.enable_runtime_trace = False
     try:
         pipeline.run(_source(connection, deltas))
@@ -348,7 +348,7 @@ def open_warehouse(address: str) -> DuckdbTarget:
     Raises
     ------
     SourceContractError
-        When the address is neither.
+        If the address is neither.
     """
     if address.startswith("duckdb:"):
         return DuckdbTarget(Path(address.removeprefix("duckdb:")))

@@ -1,4 +1,4 @@
-"""What schema ``raw`` holds already, how it is asked on any engine, and the marker: the row that says what it holds."""
+"""The stored rows of schema ``raw``, read from either engine, and the marker: a row about the last extraction."""
 
 import logging
 import os
@@ -16,8 +16,8 @@ BATCH_ROWS = 100_000
 
 
 def quiet_dlt() -> None:
-    """Switch dlt's chatter off. What it logs as an error, with a traceback, it also raises."""
-    # dlt sets its logger up anew from this variable, over what its own configuration or the logger was told
+    """Silence dlt's log; dlt also raises the errors that it logs."""
+    # dlt configures its logger from this variable, which overrides its configuration and the level set here
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
     logging.getLogger("dlt").setLevel(logging.CRITICAL)
 
@@ -42,12 +42,12 @@ EXTRACTION_COLUMNS = {
 WORD_COLUMNS = {"table_name": "varchar", "column_name": "varchar", "word": "varchar", "rows": "bigint"}
 
 MOST_WORDS = 1_000
-"""Words of a column that are counted, the most frequent ones: it may hold a text of its own in every row."""
+"""The most frequent words of a column are counted, up to this number: each row may hold another text."""
 
 
 @dataclass(frozen=True)
 class Delta:
-    """A relation of the scratch database that goes into schema ``raw``.
+    """A relation of the scratch database that is loaded into schema ``raw``.
 
     Attributes
     ----------
@@ -66,18 +66,18 @@ class Delta:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is wanted of a table of schema ``raw``.
+    """The columns and words that are wanted from a table of schema ``raw``.
 
     Attributes
     ----------
     columns : mapping of str to str
         Columns and their types.
     filled : tuple of str
-        Columns of which it is wanted whether they have a value: bit ``i`` of column ``filled`` for the ``i``-th.
+        Columns for which only the presence of a value is wanted: bit ``i`` of column ``filled`` for the ``i``-th.
     words : tuple of str
         Columns whose words are counted, in ``known_words``.
     defaults : mapping of str to str
-        By column, what stands for a missing value, and is none.
+        By column, the default of a missing value, which does not count as a value.
     """
 
     columns: Mapping[str, str]
@@ -91,7 +91,7 @@ class Wanted:
         return definition_of({**self.columns, **({"filled": "bigint"} if self.filled else {})})
 
     def mask(self, stored: Collection[str]) -> str:
-        """Return the SQL of ``filled``, for both engines; what a table lacks is not filled."""
+        """Return the SQL of ``filled``, for both engines; a column that the table lacks is not filled."""
         bits = [
             f"case when {self._is_filled(name)} then {1 << bit} else 0 end"
             for bit, name in enumerate(self.filled)
@@ -100,7 +100,7 @@ class Wanted:
         return f"cast({' + '.join(bits) or '0'} as bigint)"
 
     def _is_filled(self, name: str) -> str:
-        # null is not filled either
+        # the comparison with a default is also not true for null
         return quoted(name) + (f" <> {literal(self.defaults[name])}" if name in self.defaults else " is not null")
 
 
@@ -128,17 +128,16 @@ def renames() -> Iterator[tuple[str, list[str]]]:
             earlier,
             [
                 f"alter table {RAW}.{earlier} rename to {name}",
-                # dbt's view of it, which the next build makes under the present name
+                # dbt's view of the table, which the next build makes under the present name
                 f"drop view if exists staging.stg_{earlier} cascade",
             ],
         )
 
 
 def write_marker(connection: DuckDBPyConnection, row: Mapping[str, object], *, loaded: bool) -> list[Delta]:
-    """Create ``new_extraction``; return it to be written when something was loaded, or it says something else.
+    """Create ``new_extraction``; return its delta if rows were loaded or the marker differs from the stored one.
 
-    Where nothing differs but what the next extraction compares with (``delivered``), the extraction keeps its number,
-    and its accepted findings stand.
+    If only ``delivered`` differs, the marker keeps the number and the accepted findings of the stored one.
     """
     definition = ", ".join(f"?::{sql_type} as {name}" for name, sql_type in EXTRACTION_COLUMNS.items())
     values = [row[name] for name in EXTRACTION_COLUMNS]
@@ -155,17 +154,17 @@ def write_marker(connection: DuckDBPyConnection, row: Mapping[str, object], *, l
     connection.execute(
         "update new_extraction set load_number = k.load_number, accepted = k.accepted from known_extraction k"
     )
-    told = "select (select delivered from known_extraction) is not distinct from ?"
-    return [] if one_row(connection, told, [row["delivered"]])[0] else marker
+    is_delivered = "select (select delivered from known_extraction) is not distinct from ?"
+    return [] if one_row(connection, is_delivered, [row["delivered"]])[0] else marker
 
 
 def raw_is_ahead(connection: DuckDBPyConnection) -> bool:
-    """Say whether ``raw`` holds rows of an extraction that was killed before it said so."""
+    """Say whether ``raw`` holds rows of an extraction that was killed before it wrote its marker."""
     numbers = " union all ".join(f"select load_number from known_{name}" for name in TABLES)
-    ahead = f"(select max(load_number) from ({numbers})) > (select max(load_number) from known_extraction)"
-    return bool(one_row(connection, f"select coalesce({ahead}, false)")[0])
+    comparison = f"(select max(load_number) from ({numbers})) > (select max(load_number) from known_extraction)"
+    return bool(one_row(connection, f"select coalesce({comparison}, false)")[0])
 
 
 def definition_of(columns: Mapping[str, str]) -> str:
-    """Return the columns of a table that is created."""
+    """Return the columns of a table as ``create table`` takes them."""
     return ", ".join(f"{quoted(name)} {sql_type}" for name, sql_type in columns.items())

@@ -1,1 +1,1 @@
-"""Source mappings: how another CRM's tables and columns become those of the contract."""
+"""Source mappings: they translate the tables and columns of a CRM to those of the contract."""

@@ -1,4 +1,4 @@
-"""A contract table tied to the columns that its source has."""
+"""Bindings: a contract table bound to the columns that its source has."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ from store.source.values.functions import ISO, UTC_ZONE
 from store.source.values.texts import folded
 
 MOST_OTHERS = 20
-"""Files that are no table and that a message lists at most."""
+"""A message lists at most so many files that are no tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableBinding:
-    """A contract table tied to the columns that its source really has.
+    """A contract table bound to the columns that its source has.
 
     Attributes
     ----------
@@ -36,13 +36,13 @@ class TableBinding:
     source_table : str
         File stem or database table.
     forms : dict of str to ColumnForm or None
-        By contract column: the source column, or how it comes about; None where the source has nothing.
+        By contract column: the source column, or the form that computes it; None if the source has no such column.
     derive_from : tuple of str
         Source columns that the key is derived from; empty when the source has a key.
     values, units, watermark, overlap_minutes, times, time_zone, numbers, missing
         As in the mapping.
     leads : TableBinding or None
-        Of a table with values of leads: how those are read.
+        For a table with values of leads, the binding of the leads.
     """
 
     table: Table
@@ -60,33 +60,33 @@ class TableBinding:
     leads: "TableBinding | None" = None
 
     def reads(self, column: str) -> bool:
-        """Say whether a column is one of the source, whose values are read as they are."""
+        """Say whether a contract column is read from one column of the source."""
         return isinstance(self.forms[column], str)
 
     def formats(self, column: str) -> tuple[str, ...]:
-        """Return the formats that the texts of a time column have."""
+        """Return the formats of the texts in a time column."""
         return self.times[column].formats if column in self.times else (ISO,)
 
     def zone(self, column: str) -> str:
-        """Return the time zone of the values of a time column that name none."""
+        """Return the time zone of values in a time column that do not name one."""
         return (self.times[column].zone if column in self.times else None) or self.time_zone
 
     def known_words(self, column: str) -> set[str]:
-        """Return the words that the vocabulary or the value map of a column knows."""
+        """Return the words in the vocabulary or the value map of a column."""
         return {*self.table.column(column).vocabulary, *self.values.get(column, {})}
 
     def missing_words(self, column: str) -> tuple[str, ...]:
-        """Return the words that stand for a missing value of a column: not those that it knows."""
+        """Return the words for a missing value in a column, without the words that the column knows."""
         return tuple(sorted(set(self.missing) - self.known_words(column)))
 
     @property
     def clock_times(self) -> tuple[str, ...]:
-        """The time columns that are made from the clock of the extraction rather than read."""
+        """The time columns that are computed from the clock of the extraction or other times, and not read."""
         return tuple(name for name, form in self.forms.items() if isinstance(form, Flag | Substitute))
 
     @property
     def fact_times(self) -> tuple[str, ...]:
-        """The time columns that are read from the source and say when something happened."""
+        """The time columns that are read from the source and hold times of facts."""
         return tuple(
             column.name
             for column in self.table.columns
@@ -109,9 +109,9 @@ def columns_of(form: ColumnForm | None) -> list[str]:
 
 
 def is_another(table: Table, columns: Iterable[str]) -> bool:
-    """Say whether an optional table of the contract's name is one of the source's own.
+    """Say whether a table with the name of an optional contract table is another table of the source.
 
-    It has no required column but the key of the lead, which any table of a CRM may have.
+    It is another one if it has no required column except ``lead_id``, which any table of a CRM may have.
     """
     found = {folded(column) for column in columns} - {"lead_id"}
     return table.optional and not any(column.required and folded(column.name) in found for column in table.columns)
@@ -119,18 +119,18 @@ def is_another(table: Table, columns: Iterable[str]) -> bool:
 
 def missing_table(table: str, source_table: str, found: Iterable[str]) -> SourceContractError:
     """Return the error for a contract table that the source does not have."""
-    others = found.others if isinstance(found, Tables) else ()
-    beside = f" (not read: {', '.join(others[:MOST_OTHERS])})" if others else ""
+    other_files = found.others if isinstance(found, Tables) else ()
+    not_read = f" (not read: {', '.join(other_files[:MOST_OTHERS])})" if other_files else ""
     return SourceContractError(
         f"table {table}: expected {source_table!r} (a file {source_table}.csv or {source_table}.parquet, or a "
-        f"table of the database), found {', '.join(sorted(found)) or 'no table'}{beside}. "
+        f"table of the database), found {', '.join(sorted(found)) or 'no table'}{not_read}. "
         "Export it, name its counterpart in a mapping.yml"
         + ("." if table == "leads" else ", or declare it absent there.")
     )
 
 
 def missing_columns(chosen: ChosenMapping, table: str, found: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the required columns that a table lacks, as the source would call them."""
+    """Return the required columns that a table lacks, by their names in the source."""
     spec = chosen.mapping.tables.get(table, TableMapping())
     _, faults = _forms(chosen, TABLES[table], found[spec.table or table])
     return [f"{spec.table or table}.{column}" for column, required in faults.items() if required]
@@ -139,9 +139,9 @@ def missing_columns(chosen: ChosenMapping, table: str, found: Mapping[str, Seque
 def _forms(
     chosen: ChosenMapping, table: Table, found: Sequence[str]
 ) -> tuple[dict[str, ColumnForm | None], dict[str, bool]]:
-    """Tie the forms of a table to the columns found; also the source columns missing, and whether each is required."""
+    """Return the forms of a table with the columns found, and the missing source columns: whether each is required."""
     spec = chosen.mapping.tables.get(table.name, TableMapping())
-    own = chosen.own.tables.get(table.name, TableMapping())
+    own_spec = chosen.own.tables.get(table.name, TableMapping())
     forms: dict[str, ColumnForm | None] = {}
     missing: dict[str, bool] = {}
 
@@ -152,13 +152,13 @@ def _forms(
 
     for column in table.columns:
         form = spec.columns.get(column.name, column.name)
-        named = column.name in own.columns
+        named = column.name in own_spec.columns
         if column.name == table.key and spec.id is not None:
             forms[column.name] = None
             for name in spec.id.derive_from:
                 lookup(name, required=True, named=True)
         elif isinstance(form, str):
-            # a history without its values would say that every column was emptied
+            # without its value column, a history would say that every column became empty
             forms[column.name] = lookup(form, required=column.required or column.of_lead, named=named)
         elif isinstance(form, Substitute):
             forms[column.name] = form
@@ -174,7 +174,7 @@ def _forms(
 
 
 def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[str]], place: str) -> TableBinding:
-    """Tie one contract table to the columns of its source.
+    """Bind a contract table to the columns of its source.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
     Raises
     ------
     SourceContractError
-        When a required column is not there, or the mapping names one that is not; the message has all of them.
+        If a required column, or one that the mapping names, is missing; the message lists all of them.
     """
     spec = chosen.mapping.tables.get(table.name, TableMapping())
     source_table = spec.table or table.name
@@ -222,20 +222,20 @@ def _missing_columns(
 ) -> str:
     required = [name for name, needed in missing.items() if needed]
     named = [name for name, needed in missing.items() if not needed]
-    wanted = [
-        f"the {what}column{'' if len(names) == 1 else 's'} {', '.join(names)}{which}"
-        for what, names, which in (("required ", required, ""), ("", named, ", which the mapping names"))
+    parts = [
+        f"the {kind}column{'' if len(names) == 1 else 's'} {', '.join(names)}{suffix}"
+        for kind, names, suffix in (("required ", required, ""), ("", named, ", which the mapping names"))
         if names
     ]
-    near = [
+    suggestions = [
         f"{name!r} may be {match[0]!r}"
         for name in missing
         if not has_no_header(columns)
         and (match := get_close_matches(name.strip().lower(), [each.strip().lower() for each in columns], n=1))
     ]
     return (
-        f"table {table.name}, {place}: expected {' and '.join(wanted)} (mapping {chosen.mapping.name!r}), found the "
+        f"table {table.name}, {place}: expected {' and '.join(parts)} (mapping {chosen.mapping.name!r}), found the "
         f"columns {shown_columns(columns)}. "
         + "Export the column, or name its counterpart in a mapping.yml (docs/source-contract.md)"
-        + (f"; {', '.join(near)}." if near else ".")
+        + (f"; {', '.join(suggestions)}." if suggestions else ".")
     )

@@ -1,4 +1,4 @@
-"""The mapping of a source: which one applies, what it inherits, and the earlier names in it."""
+"""Choose the mapping of a source, resolve what it inherits, and replace earlier names in it."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from store.source.reading.tables import shown_columns
 TRIED = ("contract", "plain")
 
 LIKE_A_MAPPING = re.compile(r".*mappings?([^a-z].*)?\.(ya?ml|json|toml)(\W.*)?|\.?mappings?(\.(txt|cfg|ini))?")
-"""Names, in lower case, of files that somebody means to be a mapping."""
+"""Names, in lower case, of files that look like a mapping."""
 
 READ = ("mapping.yml", "mapping.yaml")
 
@@ -56,7 +56,7 @@ def _renamed(mapping: SourceMapping) -> SourceMapping:
 
 
 def _with_present_names(document: Document) -> Document:
-    """Return a mapping in which tables have their present names; one that has both names is at fault."""
+    """Return a mapping with the present names of tables; both names of one table are a fault."""
     tables = document.content.get("tables") if isinstance(document.content, dict) else None
     for name, earlier in EARLIER_NAMES.items():
         if isinstance(tables, dict) and earlier in tables:
@@ -71,12 +71,12 @@ def _with_present_names(document: Document) -> Document:
     return document
 
 
-def _notices(own: SourceMapping, path: Path, document: Document) -> Iterator[str]:
+def _notices(mapping: SourceMapping, path: Path, document: Document) -> Iterator[str]:
     for name, earlier in EARLIER_NAMES.items():
         if ("tables", earlier) in document.lines:
             yield f"{path}: the table {earlier} is called {name} now: rename it under tables."
-    if "closing_outcomes" in own.model_fields_set:
-        listed = ", ".join(own.closing_outcomes)
+    if "closing_outcomes" in mapping.model_fields_set:
+        listed = ", ".join(mapping.closing_outcomes)
         yield f"{path}: closing_outcomes is called closes now: write closes: {{outcomes: [{listed}]}}."
 
 
@@ -95,28 +95,28 @@ def _inherit(own: SourceMapping, document: Document, path: Path, models: Collect
     base = _inherit(*_read(base_path, models), base_path, models)
     tables: dict[str, TableMapping] = {}
     for name, table in TABLES.items():
-        below, above = base.tables.get(name, TableMapping()), own.tables.get(name, TableMapping())
+        lower, upper = base.tables.get(name, TableMapping()), own.tables.get(name, TableMapping())
         tables[name] = TableMapping(
-            table=above.table or below.table,
-            absent=above.absent or below.absent,
-            columns={**below.columns, **above.columns},
+            table=upper.table or lower.table,
+            absent=upper.absent or lower.absent,
+            columns={**lower.columns, **upper.columns},
             values={
-                column: {**below.values.get(column, {}), **above.values.get(column, {})}
-                for column in {**below.values, **above.values}
+                column: {**lower.values.get(column, {}), **upper.values.get(column, {})}
+                for column in {**lower.values, **upper.values}
             },
-            units={**below.units, **above.units},
-            times={**below.times, **above.times},
-            numbers={**below.numbers, **above.numbers},
-            # a key that the refining mapping names is not derived any more
-            id=above.id or (None if table.key in above.columns else below.id),
-            watermark=above.watermark or below.watermark,
-            overlap_minutes=(above if "overlap_minutes" in above.model_fields_set else below).overlap_minutes,
+            units={**lower.units, **upper.units},
+            times={**lower.times, **upper.times},
+            numbers={**lower.numbers, **upper.numbers},
+            # if the refining mapping names the key, the key is not derived
+            id=upper.id or (None if table.key in upper.columns else lower.id),
+            watermark=upper.watermark or lower.watermark,
+            overlap_minutes=(upper if "overlap_minutes" in upper.model_fields_set else lower).overlap_minutes,
         )
-    said = own.model_fields_set
+    fields_set = own.model_fields_set
     merged = SourceMapping(
         name=own.name,
         based_on=own.based_on,
-        schema=own.schema_ if "schema_" in said else base.schema_,
+        schema=own.schema_ if "schema_" in fields_set else base.schema_,
         tables=tables,
         closes=Closes(
             **{
@@ -125,11 +125,11 @@ def _inherit(own: SourceMapping, document: Document, path: Path, models: Collect
             }
         ),
         **{
-            name: getattr(own if name in said else base, name)
+            name: getattr(own if name in fields_set else base, name)
             for name in ("time_zone", "missing", "silence_closes_after_days", "horizon_days")
         },
     )
-    # a mapping that is right by itself may not fit the one that it refines
+    # a mapping that is valid by itself may not fit the one that it refines
     if found := [Fault(document.line(place), place, sentence) for place, sentence in faults_of(merged, models)]:
         raise _not_valid(path, found)
     return merged
@@ -137,12 +137,12 @@ def _inherit(own: SourceMapping, document: Document, path: Path, models: Collect
 
 def _named(path: Path, reason: str, models: Collection[str]) -> ChosenMapping:
     own, document = _read(path, models)
-    # a shipped mapping fits a family of CRMs, so an optional column that it names may be missing; a typing error in a
-    # mapping of one's own must not go unnoticed
-    noticed = SourceMapping(name=own.name) if path.parent == SHIPPED else own
+    # an optional column of a shipped mapping may be missing, because it fits a family of CRMs; in a person's own
+    # mapping a missing column may be a typing error, and is reported
+    reported = SourceMapping(name=own.name) if path.parent == SHIPPED else own
     return ChosenMapping(
         mapping=_inherit(own, document, path, models),
-        own=noticed,
+        own=reported,
         reason=reason,
         notices=tuple(_notices(own, path, document)),
     )
@@ -151,7 +151,7 @@ def _named(path: Path, reason: str, models: Collection[str]) -> ChosenMapping:
 def _in_folder(folder: Path) -> Path | None:
     """Return the mapping of a source folder: ``mapping.yml`` or ``mapping.yaml``, in any case.
 
-    A file that somebody means to be one and that is not read would let the source be read without it.
+    Another file that looks like a mapping is an error: otherwise the source would be read without it.
     """
     found = sorted(
         path
@@ -174,12 +174,12 @@ def _in_folder(folder: Path) -> Path | None:
 
 
 def with_earlier_tables(chosen: ChosenMapping, found: Mapping[str, Sequence[str]]) -> ChosenMapping:
-    """Return a mapping that reads the tables of a source under their earlier names, where it has no other.
+    """Return a mapping that reads tables of a source by their earlier names, if it names no other table.
 
     Raises
     ------
     SourceContractError
-        When the source has a table under both names, and the mapping does not say which is meant.
+        If the source has a table under both names, and the mapping does not say which one is meant.
     """
     for name, earlier in EARLIER_NAMES.items():
         spec = chosen.mapping.tables.get(name, TableMapping())
@@ -209,13 +209,13 @@ def choose_mapping(
 ) -> ChosenMapping:
     """Choose the mapping of a source and say why.
 
-    In this order: the argument (the name of a shipped mapping, or a path); the mapping in the source folder; the
-    shipped mapping with the folder's name; the first shipped mapping whose required columns are all there.
+    The first of these counts: the argument (the name of a shipped mapping, or a path); the mapping in the source
+    folder; the shipped mapping with the folder's name; a shipped mapping whose required columns the source has.
 
     Parameters
     ----------
     argument : str or None
-        What the caller asks for.
+        Name of a shipped mapping, or a path.
     folder : Path or None
         The source folder; None for a database.
     found : mapping of str to sequence of str
@@ -226,8 +226,8 @@ def choose_mapping(
     Raises
     ------
     SourceContractError
-        When the named mapping is missing or invalid, or none fits; the message lists what each one misses. When the
-        folder has several mappings, or one under a name that is not read.
+        If the named mapping is missing or invalid, or none fits; the message lists the columns that each one misses.
+        Also if the folder has several mappings, or a mapping with a name that is not read.
     """
     shipped = shipped_names()
     if argument is not None:
@@ -240,8 +240,8 @@ def choose_mapping(
             )
         return _named(Path(argument), f"asked for by path: {argument}", models)
     if folder is not None:
-        if (own := _in_folder(folder)) is not None:
-            return _named(own, f"{own.name} in the source folder", models)
+        if (own_path := _in_folder(folder)) is not None:
+            return _named(own_path, f"{own_path.name} in the source folder", models)
         if folder.name in shipped:
             return _named(SHIPPED / f"{folder.name}.yml", "the shipped mapping with the folder's name", models)
     if absent := [name for name, table in TABLES.items() if name not in found and not table.optional]:

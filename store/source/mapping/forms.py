@@ -1,4 +1,4 @@
-"""The format of a source mapping: a pydantic model of the YAML file, and what is wrong with the names in one."""
+"""The format of a source mapping: a pydantic model of the YAML file, and a check of the names in it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class Delay(_Strict):
 
 
 class Flag(_Strict):
-    """A time of which the CRM keeps only that it has happened."""
+    """A fact of which the CRM keeps only that it has happened, and no time."""
 
     flag: str = Field(description="source column that says yes or no")
     known: Annotated[
@@ -87,7 +87,7 @@ class DerivedId(_Strict):
 ColumnForm = str | Substitute | Flag | FirstOf
 
 FORMS: Mapping[str, type[BaseModel]] = {"substitute": Substitute, "flag": Flag, "first_of": FirstOf}
-"""The forms of a column that are no name, by the key that each of them must have."""
+"""The forms of a column other than a name, by the key that each of them must have."""
 
 EXPECTED_FORMS = {
     "columns": f"the name of a source column, or a form with the key {' or '.join(FORMS)}",
@@ -103,7 +103,7 @@ def _form_of(value: object) -> str | None:
 
 
 def as_word(value: object) -> object:
-    """Return a word as it is looked up."""
+    """Return a word as value maps look it up: folded."""
     return folded(value) if isinstance(value, str) else value
 
 
@@ -117,7 +117,7 @@ Zone = Annotated[str, AfterValidator(_zone)]
 
 
 def digits_of(factor: Decimal) -> tuple[int, int]:
-    """Return how many digits a decimal needs for a factor, and how many of them are after the point."""
+    """Return the number of digits that a decimal needs for a factor, and how many of them are after the point."""
     _, digits, exponent = factor.normalize().as_tuple()
     decimals = max(0, -int(exponent))
     return max(len(digits) + max(0, int(exponent)), decimals), decimals
@@ -131,7 +131,7 @@ def _exact(factor: Decimal) -> Decimal:
 
 
 class TimeForm(_Strict):
-    """How a time is written that is not ISO 8601, or where the clock hung."""
+    """The format of a time that is not ISO 8601, and the time zone of its clock."""
 
     format: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
         default_factory=lambda: [ISO],
@@ -155,7 +155,7 @@ class TimeForm(_Strict):
 
 
 class NumberForm(_Strict):
-    """How numbers are written."""
+    """The spelling of numbers."""
 
     decimal: Literal[".", ","] = Field(default=".", description="sign before the decimals")
     thousands: Literal[".", ",", " ", "'"] | None = Field(default=None, description="sign between groups of digits")
@@ -173,7 +173,7 @@ class NumberForm(_Strict):
 
 
 class TableMapping(_Strict):
-    """How one contract table is read."""
+    """The mapping of one contract table."""
 
     table: str | None = Field(default=None, description="file name without its ending, or database table")
     absent: bool = Field(default=False, description="the source has no such table")
@@ -214,7 +214,7 @@ class TableMapping(_Strict):
 
 
 class Closes(_Strict):
-    """What ends a lead, beside a won project and silence; words are compared without regard to case."""
+    """Words that close a lead, beside a won project and silence; their case does not matter."""
 
     outcomes: list[str] = Field(default_factory=list, description="interaction outcomes")
     lead_status: list[str] = Field(
@@ -249,7 +249,7 @@ class SourceMapping(_Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenMapping:
-    """The mapping of a source, its inheritance resolved, why it was chosen, and notices on earlier names in it."""
+    """The mapping of a source, with inheritance resolved, the reason of the choice, and notices on earlier names."""
 
     mapping: SourceMapping
     own: SourceMapping
@@ -263,7 +263,7 @@ def shipped_names() -> list[str]:
 
 
 def faults_of(mapping: SourceMapping, models: Iterable[str]) -> Iterator[tuple[Place, str]]:
-    """Yield what is wrong with the names of a mapping, by the names of the models: the place, and a sentence."""
+    """Yield the faults of names in a mapping as places and sentences; `models` are the names of the models."""
     for name in mapping.tables:
         if name not in TABLES:
             ours = next((each.name for each in TABLES.values() if name.casefold().startswith(each.called)), None)
@@ -273,26 +273,26 @@ def faults_of(mapping: SourceMapping, models: Iterable[str]) -> Iterator[tuple[P
     if "closing_outcomes" in mapping.model_fields_set and mapping.closes.outcomes:
         found = "expected closes.outcomes alone, found closing_outcomes, its earlier name, as well. Remove one."
         yield ("closing_outcomes",), found
-    yield from _not_one_of(("based_on",), mapping.based_on, shipped_names(), why=" (a shipped mapping)")
+    yield from _not_one_of(("based_on",), mapping.based_on, shipped_names(), note=" (a shipped mapping)")
     for name, spec in mapping.tables.items():
         if name in TABLES:
             yield from _table_faults(name, spec)
 
 
 def _unknown(
-    place: Place, named: Iterable[str], allowed: Sequence[str], *, why: str = ""
+    place: Place, named: Iterable[str], allowed: Sequence[str], *, note: str = ""
 ) -> Iterator[tuple[Place, str]]:
-    """Yield which keys of a map in a place are not allowed."""
+    """Yield a fault for each key of a map that is not allowed."""
     for name in named:
-        yield from _not_one_of((*place, name), name, allowed, why=why)
+        yield from _not_one_of((*place, name), name, allowed, note=note)
 
 
 def _not_one_of(
-    place: Place, name: str | None, allowed: Sequence[str], *, why: str = ""
+    place: Place, name: str | None, allowed: Sequence[str], *, note: str = ""
 ) -> Iterator[tuple[Place, str]]:
     if name is not None and name not in allowed:
         expected = f"one of {', '.join(allowed)}" if allowed else "no column"
-        yield place, f"expected {expected}{why}, found {name!r}. {nearest(name, allowed)}"
+        yield place, f"expected {expected}{note}, found {name!r}. {nearest(name, allowed)}"
 
 
 def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
@@ -301,16 +301,16 @@ def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
     if spec.absent and name == "leads":
         yield (*place, "absent"), "expected a table of leads, found that it is absent. Every source has leads."
     numbers = [column.name for column in table.columns if column.kind == "number"]
-    # what a history says of a lead is read as the lead is, by the value maps and units of leads
+    # a history is read with the value maps and units of leads, and has none of its own
     texts = [column.name for column in table.columns if column.kind == "text" and not column.of_lead]
-    for key, named, allowed, why in (
+    for key, named, allowed, note in (
         ("columns", spec.columns, table.column_names, ""),
         ("units", spec.units, numbers, " (a number)"),
         ("numbers", spec.numbers, numbers, " (a number)"),
         ("times", spec.times, times, " (a time)"),
         ("values", spec.values, texts, " (a text)"),
     ):
-        yield from _unknown((*place, key), named, allowed, why=why)
+        yield from _unknown((*place, key), named, allowed, note=note)
     for column, form in spec.columns.items():
         if column in table.column_names:
             yield from _form_faults(table, column, form, times)
@@ -320,7 +320,7 @@ def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
                 yield from _not_one_of((*place, "values", column, found), meant, vocabulary)
     if spec.watermark is not None:
         watermark = (*place, "watermark")
-        yield from _not_one_of(watermark, spec.watermark, times, why=" (a time)")
+        yield from _not_one_of(watermark, spec.watermark, times, note=" (a time)")
         if not isinstance(form := spec.columns.get(spec.watermark, spec.watermark), str):
             yield (
                 watermark,
@@ -339,7 +339,7 @@ def _form_faults(table: Table, column: str, form: ColumnForm, times: Sequence[st
     place: Place = ("tables", table.name, "columns", column)
     others = [time for time in times if time != column]
     if isinstance(form, Substitute):
-        yield from _not_one_of(place, column, times, why=" for a substitute")
+        yield from _not_one_of(place, column, times, note=" for a substitute")
         for number, name in enumerate(form.of):
             yield from _not_one_of((*place, "of", number), name, [*others, EXTRACTION])
         if table.column(column).required and EXTRACTION not in form.of:
@@ -349,18 +349,18 @@ def _form_faults(table: Table, column: str, form: ColumnForm, times: Sequence[st
             )
     elif isinstance(form, Flag):
         optional = [time for time in times if not table.column(time).required]
-        why = " for a flag, which leaves the time of some rows empty"
-        yield from _not_one_of(place, column, optional, why=why)
+        note = " for a flag, which leaves the time of some rows empty"
+        yield from _not_one_of(place, column, optional, note=note)
         if isinstance(form.known, Delay):
             yield from _not_one_of((*place, "known", "after"), form.known.after, others)
     elif isinstance(form, FirstOf):
         chosen = [known.name for known in table.columns if known.vocabulary]
-        why = " for a first_of, which needs a vocabulary"
-        yield from _not_one_of(place, column, chosen, why=why)
+        note = " for a first_of, which needs a vocabulary"
+        yield from _not_one_of(place, column, chosen, note=note)
 
 
 def repeated_words(content: Any) -> Iterator[tuple[Place, str]]:
-    """Yield the words of a value map that are one word in another case, and stand for different values."""
+    """Yield a fault for each word of a value map that differs from another word only in case and has another value."""
     tables = content.get("tables") if isinstance(content, dict) else None
     for name, spec in (tables if isinstance(tables, dict) else {}).items():
         maps = spec.get("values") if isinstance(spec, dict) else None

@@ -1,7 +1,7 @@
-"""YAML as people mean it, held against a pydantic model: all that is wrong at once, each with its line.
+"""Read a YAML file and validate it with a pydantic model; all faults are reported at once, each with its line.
 
-Every scalar is the text that stands there. YAML 1.1 makes ``Yes`` a boolean, ``1.0`` a number and ``2024-01-01`` a
-date, and takes the last of two equal keys. Keys of a mapping are words of a CRM, which all of that would alter.
+Every scalar is read as text. YAML 1.1 would read ``Yes`` as a boolean, ``1.0`` as a number and ``2024-01-01`` as a
+date, and would take the last of two equal keys. That would alter keys of a mapping, which are words of a CRM.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,30 +22,30 @@ TAG = "tag:yaml.org,2002:"
 SCALARS = ("str", "int", "float", "bool", "null", "timestamp", "value", "merge")
 
 MOST_LEVELS = 50
-"""Levels of lists and maps in each other; a mapping has six."""
+"""Most levels of nested lists and maps; a mapping has six."""
 
 _TOO_DEEP = f"expected {MOST_LEVELS} lists and maps in each other at most, found more. Close those that are open."
 
 MOST_PARTS = 100_000
-"""Words, lists and maps of a file in which each alias stands for all that it names."""
+"""Most words, lists and maps of a file, with aliases written out."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong in one place of a file: its line, where that is known, the keys that lead there, and a sentence."""
+    """A fault in a file: its line if known, the keys that lead to the place, and a sentence."""
 
     line: int | None
     place: Place
     sentence: str
 
     def __str__(self) -> str:
-        where = [*([] if self.line is None else [f"line {self.line}"]), ".".join(map(str, self.place))]
-        return f"{', '.join(filter(None, where)) or 'the file'}: {self.sentence}"
+        parts = [*([] if self.line is None else [f"line {self.line}"]), ".".join(map(str, self.place))]
+        return f"{', '.join(filter(None, parts)) or 'the file'}: {self.sentence}"
 
 
 @dataclass(frozen=True)
 class Document:
-    """A file that was read.
+    """The content of a YAML file.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Document:
     lines : dict of Place to int
         The line of each key and item.
     faults : list of Fault
-        What is wrong with it as YAML; `content` has the rest.
+        The faults of the YAML; `content` has the rest.
     """
 
     content: Any = None
@@ -62,7 +62,7 @@ class Document:
     faults: list[Fault] = field(default_factory=list)
 
     def line(self, place: Place) -> int | None:
-        """Return the line of a place, whatever the case of its words, or of what it is in."""
+        """Return the line of a place, or else of the nearest place around it; case does not matter."""
         lines = {_folded(each): line for each, line in reversed(self.lines.items())}
         wanted = _folded(place)
         return next((lines[wanted[:end]] for end in range(len(wanted), 0, -1) if wanted[:end] in lines), None)
@@ -73,7 +73,7 @@ def _folded(place: Place) -> Place:
 
 
 def read_yaml(content: bytes) -> Document:
-    """Read a YAML file; what is wrong with it is among the faults.
+    """Read a YAML file; errors of its syntax are faults of the document.
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ def read_yaml(content: bytes) -> Document:
                 Fault(
                     None,
                     (),
-                    f"expected {MOST_PARTS:,} words, lists and maps at most, found more, for an alias stands for all "
-                    "that it names. Write out what is meant.",
+                    f"expected {MOST_PARTS:,} words, lists and maps at most, found more: each alias counts as all that "
+                    "it refers to. Use fewer aliases.",
                 )
             ]
         )
@@ -118,7 +118,7 @@ def _of_syntax(error: yaml.MarkedYAMLError) -> str:
 
 
 class _Shallow(yaml.SafeLoader):
-    """Reads no deeper than a person writes; a deeper file would reach Python's limit of recursion."""
+    """A loader that stops at `MOST_LEVELS`: a deeper file would reach Python's limit of recursion."""
 
     _levels = 0
 
@@ -134,7 +134,7 @@ class _Shallow(yaml.SafeLoader):
 
 
 class _TooLargeError(ValueError):
-    """A file whose aliases make more of it than can be meant."""
+    """A file that is too large once its aliases are written out."""
 
 
 class _Reading:
@@ -156,12 +156,12 @@ class _Reading:
             raise _TooLargeError
         self._lines.setdefault(place, node.start_mark.line + 1)
         if any(node is outer for outer in self._within):
-            self._fault(node, place, f"expected content, found an alias of what it stands in. Write {node.tag!r} out.")
+            self._fault(node, place, f"expected content, found an alias of an outer part. Write {node.tag!r} out.")
             return None
         if (known := node.tag.removeprefix(TAG)) not in (*SCALARS, "map", "seq"):
             self._fault(node, place, f"expected text without a tag, found the tag {node.tag}. Remove the tag.")
         if isinstance(node, yaml.ScalarNode):
-            # in a list `null` is a word as well: there is no key that could be without a value
+            # `null` in a list is a word; as the value of a key it means no value
             in_list = bool(self._within) and isinstance(self._within[-1], yaml.SequenceNode)
             return None if known == "null" and not in_list else node.value
         self._within.append(node)
@@ -179,37 +179,37 @@ class _Reading:
             if not isinstance(key, yaml.ScalarNode):
                 self._fault(key, place, "expected a word before the colon, found a list or a map.")
             elif key.tag == f"{TAG}merge":
-                others = self._content(value, (*place, key.value))
-                for each in others if isinstance(others, list) else [others]:
+                maps = self._content(value, (*place, key.value))
+                for each in maps if isinstance(maps, list) else [maps]:
                     if isinstance(each, dict):
                         merged.append(each)
                     else:
                         self._fault(value, (*place, key.value), "expected a map to merge, found none. Write *<name>.")
-            elif (there := (*place, key.value)) in self._lines and key.value in content:
+            elif (inner := (*place, key.value)) in self._lines and key.value in content:
                 self._fault(
-                    key, there, f"expected each key once, found it in line {self._lines[there]} as well. Remove one."
+                    key, inner, f"expected each key once, found it in line {self._lines[inner]} as well. Remove one."
                 )
             else:
-                self._lines[there] = key.start_mark.line + 1
-                content[key.value] = self._content(value, there)
-        for other in merged:
-            content = {**other, **content}
+                self._lines[inner] = key.start_mark.line + 1
+                content[key.value] = self._content(value, inner)
+        for base in merged:
+            content = {**base, **content}
         return content
 
 
 Model = TypeVar("Model", bound=BaseModel)
 
 ROUNDS = 20
-"""Rounds of validation: each leaves the wrong parts out, so that the rest is validated as well."""
+"""Most rounds of validation: each one removes the wrong parts, so that the rest is validated as well."""
 
 
 def form_tag(model: type[BaseModel] | type[str]) -> str:
-    """Return the tag under which a model is one of several forms; `validated` knows it from the keys of a file."""
+    """Return the tag of a model that is one of several forms; its brackets tell it from the keys of a file."""
     return f"<{model.__name__}>"
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return the remedy for a name that is not allowed: the nearest one that is, where one is near."""
+    """Return the remedy for a name that is not allowed: the nearest allowed name, if one is near."""
     listed = list(allowed)
     if not (found := get_close_matches(name.casefold(), listed, n=1)) and len(name) > 2:
         found = [each for each in listed if each.startswith(name.casefold())]
@@ -217,19 +217,19 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 
 def validated(model: type[Model], document: Document, forms: Mapping[str, str]) -> tuple[Model | None, list[Fault]]:
-    """Validate a file; wrong parts are left out, and the rest is validated again.
+    """Validate a file; wrong parts are removed, and the rest is validated again.
 
     Parameters
     ----------
     model : type
     document : Document
     forms : mapping of str to str
-        By the name of a field whose values have several forms: what is expected of them.
+        For each field whose values have several forms, a description of them for messages.
 
     Returns
     -------
     tuple of Model or None, list of Fault
-        The model of the parts that are right; None where there are none.
+        The model of the valid parts, or None if it cannot be made; and the faults.
     """
     faults: list[Fault] = list(document.faults)
     content = deepcopy(document.content)
@@ -257,7 +257,7 @@ def _is_tag(part: str | int) -> bool:
 
 
 def _to_leave_out(error: ErrorDetails) -> Place:
-    """Return the place without which the rest can be judged: a form, an item or a key goes as a whole."""
+    """Return the place that is removed so that the rest can be validated: a whole form, item or key."""
     place = list(takewhile(lambda part: isinstance(part, str) and not _is_tag(part), error["loc"]))
     if error["type"] == "missing" and len(place) == len(error["loc"]) > 1:
         place = place[:-1]
@@ -268,14 +268,14 @@ def _leave_out(content: Any, place: Place) -> None:
     *parents, last = place
     for part in parents:
         if not isinstance(content.get(part), dict):
-            # a short form, which has no parts
+            # a short form has no parts
             last = part
             break
         content = content[part]
     if last in content:
         del content[last]
     else:
-        # of the keys at the top one is required: anything stands in for it
+        # a required key at the top is missing: any value takes its place
         content[last] = "?"
 
 
@@ -290,7 +290,7 @@ def _sentence(model: type[BaseModel], error: ErrorDetails, forms: Mapping[str, s
         field = next((str(part) for part in reversed(error["loc"]) if part in forms), "")
         return f"expected {forms.get(field, 'another form')}, found {found}. Write one of these."
     if kind == "value_error":
-        # of a validator of our own, which says what it expected and found
+        # a validator of the model says itself what it expected and found
         return f"{error['msg'].removeprefix('Value error, ')}. Correct it."
     expected = {
         "missing": "a value",

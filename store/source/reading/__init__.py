@@ -1,1 +1,1 @@
-"""Reading: the tables of a folder or a database, as relations of one scratch DuckDB."""
+"""Reading: the tables of a folder or a database become relations of one scratch DuckDB."""

@@ -1,4 +1,4 @@
-"""PostgreSQL databases as sources: read as libpq reads the address, with all that it sets, each column as text."""
+"""PostgreSQL databases as sources: libpq reads the address and its settings, and each column is read as text."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,7 +45,7 @@ from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.rel
 where c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname not in ('pg_catalog', 'information_schema')
     and n.nspname not like 'pg\\_t%'
 """
-"""Tables, partitioned and foreign ones, views and materialized views: a CRM is often read through one of them."""
+"""Tables, partitioned and foreign tables, views and materialized views: any of them may hold a table of a CRM."""
 
 COLUMNS = """
 select a.attname, has_column_privilege(a.attrelid, a.attnum, 'select') as allowed,
@@ -66,15 +66,15 @@ class DatabaseSource:
     address : str
         ``postgresql://…``.
     description : str
-        The address, fit to be shown and stored.
+        The address without secrets.
     schema : str or None
-        None for the first of a ``search_path`` that is set, be it by the address, for the user or for the database, and
-        else ``public``.
+        None for the first schema of a ``search_path`` that is set by the address, for the user or for the database; if
+        none is set, ``public``.
 
     Raises
     ------
     SourceContractError
-        When the database does not answer, or the schema is not there or may not be used.
+        If the database does not answer, or the schema does not exist or may not be used.
     """
 
     folder: Path | None = None
@@ -83,19 +83,19 @@ class DatabaseSource:
         self._address = address
         self.description = description
         self._engine = _engine(address, session_settings(address))
-        with self._asked("the names of its tables") as opened:
+        with self._connected("the names of its tables") as opened:
             self._schema = schema or _set_schema(opened) or "public"
             self._user, found, usable = self._schema_rights(opened)
             rows = _rows(opened, RELATIONS, schema=self._schema)
-            near = _rows(
+            similar = _rows(
                 opened,
                 "select nspname from pg_catalog.pg_namespace where lower(nspname) = lower(:schema) order by 1",
                 schema=self._schema,
             )
         if not found:
-            other = f", but {' and '.join(row.nspname for row in near)}, in another case" if near else ""
+            suggestion = f", but {' and '.join(row.nspname for row in similar)}, in another case" if similar else ""
             raise SourceContractError(
-                f"source {self.description}: expected the schema {self._schema}, found none of this name{other}. "
+                f"source {self.description}: expected the schema {self._schema}, found none of this name{suggestion}. "
                 "Name the schema of the tables in a mapping.yml (schema: …)."
             )
         if not usable:
@@ -105,10 +105,10 @@ class DatabaseSource:
                 f"GRANT USAGE ON SCHEMA {quoted(self._schema)} TO {quoted(self._user)};"
             )
         self._oids = {row.relname: row.oid for row in rows if row.here}
-        elsewhere = sorted(f"{row.schema_name}.{row.relname}" for row in rows if not row.here and row.relname in TABLES)
+        others = sorted(f"{row.schema_name}.{row.relname}" for row in rows if not row.here and row.relname in TABLES)
         # by table, the rows of `COLUMNS` by the cleaned names of the columns
         self._found: dict[str, dict[str, Any]] = {}
-        self._tables = Tables(self.description, list(self._oids), elsewhere, self._columns)
+        self._tables = Tables(self.description, list(self._oids), others, self._columns)
 
     def columns(self) -> Tables:
         """Return the columns by table of the schema."""
@@ -119,7 +119,7 @@ class DatabaseSource:
         return f"{self._schema}.{self._tables.find(source_table) or source_table}"
 
     def type_of(self, source_table: str, column: str) -> str | None:
-        """Return the type of a column in the database; None of one that may not be read."""
+        """Return the type of a column in the database; None if it may not be read."""
         found = self._found[self._tables.find(source_table) or source_table][column]
         return found.kind if found.allowed else None
 
@@ -132,7 +132,7 @@ class DatabaseSource:
         columns: Sequence[str],
         since: tuple[str, datetime] | None,
     ) -> Reading:
-        """Create ``source_<table>`` from the table's rows, or from those with ``column >= time`` (or without one)."""
+        """Create ``source_<table>`` from the table's rows; with `since`, from those with ``column >= time`` or null."""
         import pyarrow as pa
 
         name = self._tables.find(source_table) or source_table
@@ -144,7 +144,7 @@ class DatabaseSource:
             schema=quoted_name(self._schema, quote=True),
         )
         self._refuse_denied(name, [found[column] for column in columns])
-        # text for every column: one validation for files and databases, whatever the column's type
+        # every column is read as text, so that files and databases have the same validation
         texts: list[Any] = [cast(source.c[real[column]], Text) for column in columns]
         numeric = frozenset(column for column in columns if found[column].kind in NUMBERS)
         texts = [
@@ -155,10 +155,10 @@ class DatabaseSource:
         names = [f"c{place}" for place in range(len(columns))]
         definition = "".join(f", {of_source(column)} varchar" for column in columns)
         connection.execute(f"create table database_{table} (record bigint{definition})")
-        read = 0
-        with self._asked(f"rows of {self.place(name)}") as opened:
+        rows_read = 0
+        with self._connected(f"rows of {self.place(name)}") as opened:
             if since is not None:
-                # a time without a zone is compared in that of the session, which may be another one than UTC
+                # a time without a zone is compared in the zone of the session, which may not be UTC
                 in_utc = _rows(opened, "select current_setting('timezone') = 'UTC' as found")[0].found
                 first = since[1] if in_utc else since[1] - timedelta(days=1)
                 moment, watermark = bindparam("since", first, DateTime(timezone=True)), source.c[real[since[0]]]
@@ -169,10 +169,10 @@ class DatabaseSource:
                 arrays = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
                 connection.register("batch", pa.table(dict(zip(names, arrays, strict=True))))
                 connection.execute(
-                    f"insert into database_{table} select {read} + row_number() over () - 1, * from batch"
+                    f"insert into database_{table} select {rows_read} + row_number() over () - 1, * from batch"
                 )
                 connection.unregister("batch")
-                read += len(rows)
+                rows_read += len(rows)
             part = None
             if since is not None:
                 counts = [func.count(), *(func.count(source.c[real[column]]) for column in columns)]
@@ -182,7 +182,7 @@ class DatabaseSource:
         return Reading(first_line=None, part=part, numeric=numeric)
 
     def _columns(self, name: str) -> list[str]:
-        with self._asked(f"the columns of {self._schema}.{name}") as opened:
+        with self._connected(f"the columns of {self._schema}.{name}") as opened:
             rows = _rows(opened, COLUMNS, oid=self._oids[name])
         cleaned = cleaned_names([row.attname for row in rows], f"{self._schema}.{name}")
         self._found[name] = dict(zip(cleaned, rows, strict=True))
@@ -201,21 +201,21 @@ class DatabaseSource:
     def _refuse_denied(self, name: str, columns: Sequence[Any]) -> None:
         if denied := [row.attname for row in columns if not row.allowed]:
             table = f"{quoted(self._schema)}.{quoted(name)}"
-            of = "" if len(denied) == len(columns) else f" ({', '.join(map(quoted, denied))})"
-            where = f"on {self._schema}.{name}" if not of else f"on {', '.join(denied)} of {self._schema}.{name}"
+            listed = "" if len(denied) == len(columns) else f" ({', '.join(map(quoted, denied))})"
+            place = f"on {self._schema}.{name}" if not listed else f"on {', '.join(denied)} of {self._schema}.{name}"
             raise SourceContractError(
-                f"source {self.description}: expected the right SELECT {where} for {self._user}, found none. "
-                f"Run as its owner: GRANT SELECT{of} ON {table} TO {quoted(self._user)};"
+                f"source {self.description}: expected the right SELECT {place} for {self._user}, found none. "
+                f"Run as its owner: GRANT SELECT{listed} ON {table} TO {quoted(self._user)};"
             )
 
     @contextmanager
-    def _asked(self, what: str) -> Iterator[Connection]:
-        """Connect for one question; what goes wrong is said with the question, and without the password.
+    def _connected(self, topic: str) -> Iterator[Connection]:
+        """Connect to ask for something; an error names it, and hides the password.
 
         Raises
         ------
         SourceContractError
-            When the database does not answer, or refuses.
+            If the database does not answer, or refuses.
         """
         try:
             with self._engine.connect() as opened:
@@ -223,7 +223,7 @@ class DatabaseSource:
         except UnicodeError as error:
             encoding = getattr(error, "encoding", "unknown")
             raise SourceContractError(
-                f"source {self.description}: expected {what} as text, found bytes that are not in the encoding of the "
+                f"source {self.description}: expected {topic} as text, found bytes that are not in the encoding of the "
                 f"session ({encoding}), as of a database in SQL_ASCII. Name the encoding that they have in the "
                 "address, such as client_encoding=UTF8 or client_encoding=LATIN1."
             ) from None
@@ -236,16 +236,16 @@ class DatabaseSource:
                     "Check the address, the password and that the server can be reached."
                 ) from None
             raise SourceContractError(
-                f"source {self.description}: expected {what}, found {found}. Correct it in the database, or in the "
+                f"source {self.description}: expected {topic}, found {found}. Correct it in the database, or in the "
                 "address, and run again."
             ) from None
 
 
 def _engine(address: str, settings: Sequence[tuple[str, str]]) -> Engine:
-    """Return an engine for a source, of which libpq reads the address itself.
+    """Return an engine for a source, whose address libpq reads itself.
 
-    What the session is set to is set again with each transaction: a pooler may refuse or ignore what a client says at
-    the start, and may give each transaction another session.
+    The settings of the session are set again with each transaction: a pooler may refuse or ignore those of the
+    connection, and may give each transaction another session.
     """
     import psycopg2
 
@@ -268,8 +268,8 @@ def _engine(address: str, settings: Sequence[tuple[str, str]]) -> Engine:
                 "select set_config(%s, %s, true) where current_setting(%s, true) is distinct from %s",
                 (name, value, name, value),
             )
-        # the text of a time depends on the session: the contract's times are UTC in ISO 8601. A zone that somebody has
-        # set is kept, for views may depend on it; the text of a time names it
+        # the text of a time depends on the session: the contract wants UTC in ISO 8601. A zone that a person has set
+        # is kept, because views may depend on it, and the text of a time names it
         if "timezone" not in dict(settings):
             opened.exec_driver_sql(
                 "select set_config('timezone', 'UTC', true) from pg_catalog.pg_settings "

@@ -1,6 +1,6 @@
-"""The files of a table: how a CSV file is written (compression, encoding, delimiter, header), and paths for DuckDB.
+"""The files of a table: the form of a CSV file (compression, encoding, delimiter, header), and paths for DuckDB.
 
-DuckDB takes some paths for patterns, formats, SQL or partitions: it gets links with plain names.
+DuckDB reads some paths as patterns, formats, SQL or partitions, so it gets links with plain names.
 """
 
 import csv
@@ -39,13 +39,13 @@ MAGIC = (
     (b"%PDF", "a PDF file"),
     (b"SQLite format 3", "an SQLite database"),
 )
-"""How files begin that are not CSV, whatever their names say."""
+"""First bytes of files that are not CSV, whatever their names."""
 
 MARKUP = (
     (re.compile(rb"\s*<(!doctype|html|head|body|table|\?xml)", re.IGNORECASE), "a page of HTML or XML"),
     (re.compile(rb"\s*(\{\s*[\"}]|\[\s*[\[{])"), "JSON"),
 )
-"""How texts begin that are not CSV either."""
+"""First characters of texts that are not CSV."""
 
 MARK = "\ufeff"
 
@@ -55,12 +55,12 @@ SEPARATOR = re.compile(r'"?sep=(.*?)"?[\r\n]*', re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Csv:
-    """How a CSV file is written.
+    """The form of a CSV file.
 
     Attributes
     ----------
     encoding : str
-        As Python names it.
+        Its name in Python.
     delimiter : str
     names : tuple of str
         The columns, in the order of the file.
@@ -77,18 +77,18 @@ class Csv:
     plain: bool
 
 
-def csv_form(path: Path, shown: str) -> Csv:
-    """Return how a CSV file is written; raises ``SourceContractError`` when it has no header."""
+def csv_form(path: Path, label: str) -> Csv:
+    """Return the form of a CSV file; raise ``SourceContractError`` if it is no CSV or has no header."""
     lines_before = 0
     with unpacked(path) as file:
         head = file.read(HEAD_BYTES)
     if (found := next((kind for magic, kind in MAGIC if head.startswith(magic)), None)) is not None:
-        raise SourceContractError(f"{shown}: expected CSV, found {found}. Export the table as CSV in UTF-8.")
+        raise SourceContractError(f"{label}: expected CSV, found {found}. Export the table as CSV in UTF-8.")
     text_head = head.removeprefix(MARK.encode())
     if (found := next((kind for begin, kind in MARKUP if begin.match(text_head)), None)) is not None:
         raise SourceContractError(
-            f"{shown}: expected CSV, found {found}, as where a server answers with an error or a login. Export the "
-            "table as CSV in UTF-8."
+            f"{label}: expected CSV, found {found}, such as the error or login page of a server. Export the table as "
+            "CSV in UTF-8."
         )
     encoding = _encoding(head)
     try:
@@ -97,11 +97,11 @@ def csv_form(path: Path, shown: str) -> Csv:
             marks = len(first) - len(first.lstrip(MARK))
             first = first[marks:]
             delimiter = None
-            if (told := SEPARATOR.fullmatch(first)) is not None:
-                lines_before, delimiter = 1, "\t" if told[1] == r"\t" else told[1]
+            if (separator := SEPARATOR.fullmatch(first)) is not None:
+                lines_before, delimiter = 1, "\t" if separator[1] == r"\t" else separator[1]
                 if len(delimiter) != 1:
                     raise SourceContractError(
-                        f"{shown}, line 1: expected one character after sep=, found {delimiter!r}. Export the table "
+                        f"{label}, line 1: expected one character after sep=, found {delimiter!r}. Export the table "
                         "with a delimiter of one character."
                     )
                 first = text.readline()
@@ -112,23 +112,23 @@ def csv_form(path: Path, shown: str) -> Csv:
             header = next(csv.reader(noted_lines(chain([first], text), lines), delimiter=delimiter), [])
             if len(lines) > 1 and not _is_closed(lines, delimiter):
                 raise SourceContractError(
-                    f"{shown}, line {1 + lines_before}: expected a closing quote in the header, found none in the "
+                    f"{label}, line {1 + lines_before}: expected a closing quote in the header, found none in the "
                     "line. Correct it, or export the table again."
                 )
-            # bytes that are no text stand for themselves
+            # raises an error if the header has bytes that are not of the encoding
             "".join(header).encode()
     except UnicodeError as error:
-        raise not_text(shown, f"line {1 + lines_before}", encoding) from error
+        raise not_text(label, f"line {1 + lines_before}", encoding) from error
     except csv.Error as error:
         raise SourceContractError(
-            f"{shown}, line 1: expected a header line, found {error}. Export the table as CSV in UTF-8."
+            f"{label}, line 1: expected a header line, found {error}. Export the table as CSV in UTF-8."
         ) from error
     if not any(column.strip() for column in header):
         raise SourceContractError(
-            f"{shown}, line {1 + lines_before}: expected a header line with the names of the columns, found an empty "
+            f"{label}, line {1 + lines_before}: expected a header line with the names of the columns, found an empty "
             "line. Export the table with its header."
         )
-    # DuckDB takes one mark away
+    # DuckDB removes one byte order mark
     plain = (
         encoding == "utf-8"
         and marks <= 1
@@ -140,7 +140,7 @@ def csv_form(path: Path, shown: str) -> Csv:
 
 
 def _is_closed(lines: Sequence[str], delimiter: str) -> bool:
-    """Say whether each quote is closed before a delimiter or the end of the record."""
+    """Say whether each quote is closed directly before a delimiter or the end of the record."""
     try:
         next(csv.reader(lines, delimiter=delimiter, strict=True))
     except csv.Error:
@@ -149,15 +149,15 @@ def _is_closed(lines: Sequence[str], delimiter: str) -> bool:
 
 
 def _encoding(head: bytes) -> str:
-    """Return the encoding of a file by its byte order mark, or by where its NUL bytes are."""
+    """Return the encoding of a file, from its byte order mark or the places of its NUL bytes."""
     if found := next((encoding for mark, encoding in BYTE_ORDER_MARKS if head.startswith(mark)), None):
         return found
     even, odd = head[::2].count(0), head[1::2].count(0)
-    # in UTF-16 delimiters, digits and line ends at least are a byte beside a NUL; a stray NUL is no such thing
-    enough = max(1, len(head) // 8)
-    if odd >= enough and even == 0:
+    # in UTF-16 at least delimiters, digits and line ends are a byte and a NUL; a few NULs may be an accident
+    least = max(1, len(head) // 8)
+    if odd >= least and even == 0:
         return "utf-16-le"
-    if even >= enough and odd == 0:
+    if even >= least and odd == 0:
         return "utf-16-be"
     return "utf-8"
 
@@ -169,7 +169,7 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
     Raises
     ------
     SourceContractError
-        When it is not compressed as its name says, or cut short.
+        If it is not compressed as its name says, or is cut short.
     """
     import pyarrow as pa
 
@@ -200,34 +200,34 @@ def _broken(path: Path, error: Exception) -> SourceContractError:
 
 
 def errors_of(encoding: str) -> str:
-    """Return how Python takes bytes that are not of an encoding."""
-    # bytes that are no UTF-8 stay as they are, so that their line can be named
+    """Return how Python handles bytes that are not of an encoding."""
+    # bytes that are no UTF-8 are kept, so that a message can name their line
     return "surrogateescape" if encoding == "utf-8" else "strict"
 
 
 def as_text(file: IO[bytes], encoding: str) -> TextIOWrapper:
-    """Return a file as text, with the ends of its lines as they are."""
+    """Return a file as text, with unchanged line endings."""
     return TextIOWrapper(file, encoding=encoding, errors=errors_of(encoding), newline="")
 
 
 def noted_lines(lines: Iterable[str], noted: list[str]) -> Iterator[str]:
-    """Yield lines, and note each of them."""
+    """Yield lines, and append each of them to `noted`."""
     for line in lines:
         noted.append(line)
         yield line
 
 
-def not_text(shown: str, where: str, encoding: str) -> SourceContractError:
+def not_text(label: str, where: str, encoding: str) -> SourceContractError:
     """Return the error for bytes that are not of the encoding of the file."""
     if encoding != "utf-8":
         return SourceContractError(
-            f"{shown}, {where}: expected text in {encoding.upper()}, as the file begins, found other bytes. "
+            f"{label}, {where}: expected text in {encoding.upper()}, as the file begins, found other bytes. "
             "Export the table as UTF-8 (in a spreadsheet: 'CSV UTF-8')."
         )
     return SourceContractError(
-        f"{shown}, {where}: expected text in UTF-8, found other bytes, as of Windows-1252, which nobody can tell for "
-        "certain from its like. Export the table as UTF-8 (in a spreadsheet: 'CSV UTF-8'), or convert the file: "
-        "iconv -f WINDOWS-1252 -t UTF-8."
+        f"{label}, {where}: expected text in UTF-8, found other bytes, perhaps of Windows-1252, which cannot be told "
+        "for certain from similar encodings. Export the table as UTF-8 (in a spreadsheet: 'CSV UTF-8'), or convert "
+        "the file: iconv -f WINDOWS-1252 -t UTF-8."
     )
 
 
@@ -241,13 +241,13 @@ class FilePart:
     shown : str
         Its name in messages.
     state : tuple of int
-        Size, time and number of the file as it was opened.
+        Size, time and inode number of the file when it was opened.
     names : mapping of str to str
         The columns as the file spells them, in its order, by their cleaned names in lower case.
     csv : Csv or None
-        How a CSV file is written; None of Parquet.
+        The form of a CSV file; None for Parquet.
     types : mapping of str to str
-        Of Parquet the types of the columns, as Arrow names them.
+        For Parquet, the types of the columns, as Arrow names them.
     """
 
     path: Path
@@ -260,18 +260,18 @@ class FilePart:
 
 @contextmanager
 def linked(path: Path, name: str) -> Iterator[str]:
-    """Give a file or a folder a path in which nothing but letters, digits and the like stands.
+    """Give a file or a folder a path of plain characters, by a link that exists while the context lasts.
 
     Parameters
     ----------
     path : Path
     name : str
-        The last part of the path that is given.
+        The last part of the new path.
 
     Raises
     ------
     SourceContractError
-        If the folder for temporary files has another path.
+        If the path of the folder for temporary files has other characters.
     """
     with tempfile.TemporaryDirectory(prefix="leadline-") as folder:
         if (found := re.search(r"[^\w/.\-+ ]", folder)) is not None:

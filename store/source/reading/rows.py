@@ -1,4 +1,4 @@
-"""The rows of a file, CSV in whatever form exports come or Parquet."""
+"""Read the rows of a file: Parquet, or CSV in any form of an export."""
 
 import csv
 import re
@@ -28,10 +28,10 @@ from store.source.sql import of_source, one_row, quoted
 from store.sql import literal
 
 MAX_LINE_BYTES = 64_000_000
-"""The longest line of a CSV file: a note may be long, but one of this size is a quote that nobody has closed."""
+"""The longest line of a CSV file: a note may be long, but a longer line means a quote that is not closed."""
 
 SHOWN_OF_A_LINE = 10_000
-"""Characters of a broken line that DuckDB keeps."""
+"""DuckDB keeps so many characters of a broken line."""
 
 BLOCK_BYTES = 1 << 22
 
@@ -47,36 +47,36 @@ NOT_CLOSED = "a quote that is not closed"
 MAX_DIGITS = 38
 
 NO_VALUES = ("STRUCT", "MAP", "UNION", "VARIANT", "BLOB", "BIT")
-"""Types, as DuckDB names them, that are neither text nor a number nor a time."""
+"""Types of DuckDB that are neither text nor a number nor a time."""
 
 
 def read_csv(
     connection: duckdb.DuckDBPyConnection, table: str, number: int, part: FilePart, columns: Sequence[str]
 ) -> list[MalformedRow]:
-    """Append the rows of a part to ``file_<table>``; returns the records that are no rows.
+    """Append the rows of a part to ``file_<table>``; return the malformed records.
 
     Parameters
     ----------
     connection : DuckDBPyConnection
     table : str
-        Of the contract.
+        Table of the contract.
     number : int
-        Of the part.
+        Number of the part.
     part : FilePart
     columns : sequence of str
 
     Raises
     ------
     SourceContractError
-        When the file cannot be read.
+        If the file cannot be read.
     """
-    form, shown = part.csv, part.shown
+    form, label = part.csv, part.shown
     if form is None:
-        raise AssertionError(f"{shown} is no CSV file")
+        raise AssertionError(f"{label} is no CSV file")
     every = ", ".join(f"{literal(f'c{place}')}: 'VARCHAR'" for place in range(len(form.names)))
     places = {column: place for place, column in enumerate(part.names)}
     selected = ", ".join(f"c{places[column.lower()]}" for column in columns)
-    # the dialect is given and not sniffed: a sniffer takes broken lines for another dialect
+    # the dialect is not sniffed, because a sniffer may choose another one to fit broken lines
     dialect = (
         f"auto_detect = false, header = true, delim = {literal(form.delimiter)}, quote = '\"', escape = '\"', "
         f"compression = 'none', hive_partitioning = false, max_line_size = {MAX_LINE_BYTES}"
@@ -91,7 +91,7 @@ def read_csv(
             )
 
     def has_surplus(path: Path, malformed: Sequence[MalformedRow]) -> bool:
-        """Say whether records have more fields than the header: DuckDB drops one at the end that is empty."""
+        """Say whether records have more fields than the header: DuckDB silently drops an empty one at the end."""
         rows, fields = one_row(connection, f"select count(*) from file_{table}")[0] - before, len(form.names)
         if not malformed and _count(path, form.delimiter.encode()) == (fields - 1) * (rows + 1):
             return False
@@ -100,17 +100,17 @@ def read_csv(
             options = f"{dialect}, columns = {{{wider}}}, ignore_errors = true"
             return bool(one_row(connection, f"select count(*) from read_csv({literal(link)}, {options})")[0])
 
-    def start_anew() -> None:
-        # rows are numbered without a gap
+    def drop_rows() -> None:
+        # a copy and not a delete: the numbers of rows must have no gap
         connection.execute(f"create or replace table file_{table} as from file_{table} limit {before}")
 
     def read(path: Path, errors: str) -> list[MalformedRow]:
         scan(path, errors)
-        malformed = _malformed(connection, errors, shown, form)
+        malformed = _malformed(connection, errors, label, form)
         if has_surplus(path, malformed) and _mark_surplus(path, form, marked):
-            start_anew()
+            drop_rows()
             scan(marked, f"{errors}_marked")
-            malformed = _malformed(connection, f"{errors}_marked", shown, form)
+            malformed = _malformed(connection, f"{errors}_marked", label, form)
         return malformed
 
     before, errors = one_row(connection, f"select count(*) from file_{table}")[0], f"errors_{table}_{number}"
@@ -118,12 +118,12 @@ def read_csv(
         copy, marked = Path(folder) / "copy", Path(folder) / "marked"
         try:
             if not form.plain:
-                _write_plain(part.path, form, copy, shown)
+                _write_plain(part.path, form, copy, label)
             return read(part.path if form.plain else copy, errors)
         except duckdb.InvalidInputException:
-            # a header and rows, or rows from two systems, may end in their own ways
-            _write_plain(part.path, form, copy, shown, one_ending=True)
-            start_anew()
+            # header and rows, or rows of two systems, may have different line endings
+            _write_plain(part.path, form, copy, label, one_ending=True)
+            drop_rows()
             try:
                 return read(copy, f"{errors}_copy")
             except duckdb.Error as error:
@@ -131,12 +131,12 @@ def read_csv(
                 if (line := _carriage_return(copy, form)) is not None:
                     where, found = f", line {line}", "another kind within the line"
                 raise SourceContractError(
-                    f"{shown}{where}: expected CSV in UTF-8 with one kind of line ending, found {found}. "
+                    f"{label}{where}: expected CSV in UTF-8 with one kind of line ending, found {found}. "
                     "Save it again with line endings of one kind."
                 ) from error
         except duckdb.Error as error:
             raise SourceContractError(
-                f"{shown}: expected a CSV file that can be read, found {first_line(error)}. Export the table again."
+                f"{label}: expected a CSV file that can be read, found {first_line(error)}. Export the table again."
             ) from error
 
 
@@ -145,7 +145,7 @@ def _spill(connection: duckdb.DuckDBPyConnection) -> str | None:
     return found if found and Path(found).is_dir() else None
 
 
-def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: bool = False) -> None:
+def _write_plain(path: Path, form: Csv, copy: Path, label: str, *, one_ending: bool = False) -> None:
     try:
         with (
             unpacked(path) as file,
@@ -155,7 +155,7 @@ def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: b
             for _ in range(form.lines_before):
                 text.readline()
             header: list[str] = []
-            # a line break within a name would be taken for the kind of line ending
+            # the header is read as a record: a line break within a name is no line ending
             next(csv.reader(noted_lines(text, header), delimiter=form.delimiter), [])
             ending = re.sub(r".*[^\r\n]", "", header[-1], flags=re.DOTALL) or "\n"
             written.write(form.delimiter.join(map(str, range(len(form.names)))))
@@ -166,7 +166,7 @@ def _write_plain(path: Path, form: Csv, copy: Path, shown: str, *, one_ending: b
             else:
                 shutil.copyfileobj(text, written, HEAD_BYTES)
     except UnicodeError as error:
-        raise not_text(shown, "some lines", form.encoding) from error
+        raise not_text(label, "some lines", form.encoding) from error
 
 
 def _count(path: Path, delimiter: bytes) -> int:
@@ -175,10 +175,11 @@ def _count(path: Path, delimiter: bytes) -> int:
 
 
 def _mark_surplus(path: Path, form: Csv, marked: Path) -> bool:
-    """Write a CSV file anew, in which empty fields are not empty where other records have none; says if there are any.
+    """Write a copy of a CSV file that marks records with surplus fields; return whether there are any.
 
-    A delimiter in a value without quotes moves all values after it by one, until an empty one falls out at the end.
-    What each record has, beyond the header, is a habit of the export.
+    A delimiter in a value without quotes shifts all values after it by one field. If the last field is empty, DuckDB
+    would drop it and accept the record; the mark keeps it. Extra fields that every record has are a habit of the
+    export, and no fault.
     """
     csv.field_size_limit(MAX_LINE_BYTES)
 
@@ -207,10 +208,10 @@ def _carriage_return(copy: Path, form: Csv) -> int | None:
         return next((number for number, line in enumerate(text, start=1 + form.lines_before) if "\r" in line), None)
 
 
-def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, shown: str, form: Csv) -> list[MalformedRow]:
+def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, label: str, form: Csv) -> list[MalformedRow]:
     found: list[tuple[int, str, bool, bool]] = connection.execute(
         "select line, min_by(error_type::varchar, coalesce(column_idx, -1)), "
-        # the part of a line that is cut off may hold the end of another
+        # the part of a line that DuckDB cuts off may hold a line break
         f"bool_or(contains(csv_line, chr(10)) or length(csv_line) >= {SHOWN_OF_A_LINE}), "
         "bool_or(length(replace(csv_line, '\"', '')) % 2 <> length(csv_line) % 2) "
         f"from {errors} group by line order by line"
@@ -219,18 +220,18 @@ def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, shown: str, f
         connection.execute(f"select error_type::varchar, min(line) from {errors} group by all").fetchall()
     )
     if (line := lines.get("INVALID ENCODING")) is not None:
-        raise not_text(shown, f"line {line + form.lines_before}", form.encoding)
+        raise not_text(label, f"line {line + form.lines_before}", form.encoding)
     if (line := lines.get("LINE SIZE OVER MAXIMUM")) is not None:
         raise SourceContractError(
-            f"{shown}, line {line + form.lines_before}: expected a line of at most {MAX_LINE_BYTES:,} bytes, found a "
-            "longer one, as where a quote is opened and not closed. Correct the line, or leave its long column out of "
-            "the export."
+            f"{label}, line {line + form.lines_before}: expected a line of at most {MAX_LINE_BYTES:,} bytes, found a "
+            "longer one, perhaps because of a quote that is not closed. Correct the line, or leave its long column "
+            "out of the export."
         )
     for line, kind, several_lines, _ in found:
-        # a quote that is not closed swallows an unknown number of the rows after it
+        # an unclosed quote swallows an unknown number of rows after it
         if kind == "UNQUOTED VALUE" and several_lines:
             raise SourceContractError(
-                f"{shown}, line {line + form.lines_before}: expected a closing quote, found none before the end of the "
+                f"{label}, line {line + form.lines_before}: expected a closing quote, found none before the end of the "
                 "row; the rows after it cannot be told apart. Correct the line, or export with quotes doubled."
             )
     return [
@@ -239,7 +240,7 @@ def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, shown: str, f
     ]
 
 
-def parquet_fields(path: Path, shown: str) -> list[tuple[str, str]]:
+def parquet_fields(path: Path, label: str) -> list[tuple[str, str]]:
     """Return the columns of a Parquet file with their types."""
     import pyarrow.parquet as pq  # pyarrow ships no types
     from pyarrow import ArrowException
@@ -251,7 +252,7 @@ def parquet_fields(path: Path, shown: str) -> list[tuple[str, str]]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise SourceContractError(
-            f"{shown}: expected a Parquet file, found {first_line(error)}. Export the table again."
+            f"{label}: expected a Parquet file, found {first_line(error)}. Export the table again."
         ) from error
 
 
@@ -263,12 +264,12 @@ def read_parquet(
     Raises
     ------
     SourceContractError
-        When the file cannot be read, a column has no values, or its type is not that of the first part.
+        If the file cannot be read, a column has a type without values, or another type than in the first part.
     """
-    shown = part.shown
+    label = part.shown
     selected = ", ".join(f"{quoted(part.names[column.lower()])} as {of_source(column)}" for column in columns)
     with linked(part.path, "table.parquet") as link:
-        # the text of some writers is not marked as text
+        # some writers do not mark text as text
         relation = f"read_parquet({literal(link)}, hive_partitioning = false, binary_as_string = true)"
         try:
             types = dict(zip(columns, _types(connection, f"select {selected} from {relation}"), strict=True))
@@ -277,7 +278,7 @@ def read_parquet(
             ).fetchall()
             long_decimal = f"DECIMAL of more than {MAX_DIGITS} digits"
             _refuse_types(
-                types | {each: long_decimal for each in columns if (part.names[each.lower()],) in too_long}, shown
+                types | {each: long_decimal for each in columns if (part.names[each.lower()],) in too_long}, label
             )
             if part is first:
                 connection.execute(f"create table file_{table} as select {selected} from {relation}")
@@ -286,14 +287,14 @@ def read_parquet(
             if types != types_of_first:
                 differing = next(column for column in columns if types[column] != types_of_first[column])
                 raise SourceContractError(
-                    f"{shown}: expected {differing} to be {types_of_first[differing]} as in {first.path.name}, found "
-                    f"{types[differing]}. Export the table anew, with one type for each column."
+                    f"{label}: expected {differing} to be {types_of_first[differing]} as in {first.path.name}, found "
+                    f"{types[differing]}. Export the table again, with one type for each column."
                 )
             connection.execute(f"insert into file_{table} select {selected} from {relation}")
         except duckdb.Error as error:
-            found = first_line(error).replace(link, shown)
+            found = first_line(error).replace(link, label)
             raise SourceContractError(
-                f"{shown}: expected a Parquet file that can be read, found {found}. Export the table again."
+                f"{label}: expected a Parquet file that can be read, found {found}. Export the table again."
             ) from error
 
 
@@ -301,11 +302,11 @@ def _types(connection: duckdb.DuckDBPyConnection, query: str) -> list[str]:
     return [str(kind) for _, kind, *_ in connection.execute(f"describe {query}").fetchall()]
 
 
-def _refuse_types(types: Mapping[str, str], shown: str) -> None:
+def _refuse_types(types: Mapping[str, str], label: str) -> None:
     for column, kind in types.items():
-        # DuckDB makes a DOUBLE of a decimal that is too long for it
+        # a decimal of too many digits would silently become a DOUBLE in DuckDB
         if kind.endswith(("]", "digits")) or kind.startswith(NO_VALUES):
             raise SourceContractError(
-                f"{shown}, column {column}: expected text, a number, a time or true and false, found "
+                f"{label}, column {column}: expected text, a number, a time or true and false, found "
                 f"{kind.split('(')[0]}. Export it as text, or map another column."
             )

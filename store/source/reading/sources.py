@@ -1,11 +1,11 @@
-"""Sources: their tables, as relations of one scratch DuckDB; and folders as sources.
+"""Sources: readers that turn the tables of a source into relations of one scratch DuckDB; folders as sources.
 
-A source is a folder of files or a PostgreSQL database. Its reader fetches only the columns that it is asked for, judges
-nothing but the structure of a file, and leaves each table as the relation ``source_<table>``: the running number of the
-row in ``record``, and the columns under the names that `of_source` gives them.
+A source is a folder of files or a PostgreSQL database. Its reader fetches only the columns that are asked for, and
+checks only the structure of files. It makes each table a relation ``source_<table>``: the number of the row in
+``record``, and the columns under their names by `of_source`.
 
-A folder has one table per file, in CSV or Parquet, in whatever form exports come. No path of it reaches DuckDB, which
-takes some characters of a path for a pattern and others for its own: it reads through a link with a plain name.
+A folder has one table per file, in CSV or Parquet. DuckDB never gets a path of the folder, because it reads some
+characters of a path as a pattern: it reads through a link with a plain name.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ CSV, PARQUET = ".csv", ".parquet"
 ENDINGS = (".csv", ".csv.gz", ".csv.zst", ".tsv", ".tsv.gz", ".tsv.zst", ".parquet")
 
 BESIDE_PARTS = ("_SUCCESS", "_metadata", "_common_metadata")
-"""Files without rows that writers put beside the parts of a table that is a folder."""
+"""Files without rows that some programs write beside the parts of a table."""
 
 
 class FolderSource:
@@ -36,34 +36,34 @@ class FolderSource:
     Raises
     ------
     SourceContractError
-        When there is no such folder, or it cannot be read.
+        If the folder does not exist or cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
-        shown = without_password(str(folder))
+        label = without_password(str(folder))
         try:
             if not folder.is_dir():
                 raise SourceContractError(
-                    f"source {shown}: expected a folder of CSV or Parquet files or a postgresql:// address, found "
+                    f"source {label}: expected a folder of CSV or Parquet files or a postgresql:// address, found "
                     f"{'a pipe' if folder.is_fifo() else 'a file' if folder.exists() else 'nothing'}. Correct the path."
                 )
             self.folder = folder.resolve()
             found = sorted(self.folder.iterdir())
             self._candidates: dict[str, list[tuple[Path, str]]] = {}
-            others = []
+            other_files = []
             for path in found:
-                if (named := _table_of(path.name)) is not None and (path.is_file() or path.is_dir()):
-                    self._candidates.setdefault(named[0], []).append((path, named[1]))
+                if (table_and_kind := _table_of(path.name)) is not None and (path.is_file() or path.is_dir()):
+                    self._candidates.setdefault(table_and_kind[0], []).append((path, table_and_kind[1]))
                 else:
-                    others.append(_shown(path))
+                    other_files.append(_shown(path))
         except OSError as error:
             raise SourceContractError(
-                f"source {shown}: expected a folder that can be read, found {error.strerror}. Let the user who runs "
+                f"source {label}: expected a folder that can be read, found {error.strerror}. Let the user who runs "
                 "Leadline read the folder and its files."
             ) from error
         self.description = str(self.folder)
         self._parts: dict[str, list[FilePart]] = {}
-        self._tables = Tables(shown, list(self._candidates), others, self._columns)
+        self._tables = Tables(label, list(self._candidates), other_files, self._columns)
 
     def columns(self) -> Tables:
         """Return the columns by file stem."""
@@ -75,7 +75,7 @@ class FolderSource:
         return self._candidates[name][0][0].name if name is not None else source_table
 
     def type_of(self, source_table: str, column: str) -> str:
-        """Return the type of a column of Parquet, as Arrow names it; ``string`` of CSV."""
+        """Return the type of a column of Parquet, as Arrow names it; ``string`` for CSV."""
         part = self._parts[self._tables.find(source_table) or source_table][0]
         return part.types.get(part.names[column.lower()], "string")
 
@@ -101,17 +101,17 @@ class FolderSource:
                 if form is None:
                     read_parquet(connection, table, part, parts[0], columns)
                 else:
-                    before = one_row(connection, f"select count(*) from file_{table}")[0] + len(malformed)
+                    rows_before = one_row(connection, f"select count(*) from file_{table}")[0] + len(malformed)
                     lines = read_csv(connection, table, number, part, columns)
-                    malformed += [MalformedRow(row.line - 2 + before + first_line, row.found) for row in lines]
+                    malformed += [MalformedRow(row.line - 2 + rows_before + first_line, row.found) for row in lines]
                 if _state(part.path) != part.state:
                     raise SourceContractError(
-                        f"{part.shown}: expected a file that stays as it is, found that it has changed while it was "
+                        f"{part.shown}: expected a file that does not change, found that it has changed while it was "
                         "read. Run again once the export is complete."
                     )
             except OSError as error:
                 raise _cannot_read(part.shown, error) from error
-        # Parquet and CSV alike: rows are numbered in the order of the file
+        # rows of both Parquet and CSV are numbered in the order of the file
         connection.execute(f"create view source_{table} as select rowid as record, * from file_{table}")
         return Reading(first_line=first_line, malformed=malformed)
 
@@ -131,7 +131,7 @@ class FolderSource:
             if sorted(part.names) != sorted(parts[0].names):
                 raise SourceContractError(
                     f"{path.name}: expected the same columns in all parts, found {shown_columns(headers[0])} in "
-                    f"{parts[0].path.name} and {shown_columns(header)} in {part.path.name}. Export the table anew, "
+                    f"{parts[0].path.name} and {shown_columns(header)} in {part.path.name}. Export the table again, "
                     "into an empty folder."
                 )
         self._parts[name] = list(parts)
@@ -139,16 +139,16 @@ class FolderSource:
 
 
 def _opened(path: Path, table: Path, kind: str) -> tuple[FilePart, list[str]]:
-    shown = path.name if path == table else f"{table.name}/{path.name}"
+    label = path.name if path == table else f"{table.name}/{path.name}"
     state, form = _state(path), None
     if kind == CSV:
-        form, types = csv_form(path, shown), {}
+        form, types = csv_form(path, label), {}
         names = list(form.names)
     else:
-        fields = parquet_fields(path, shown)
+        fields = parquet_fields(path, label)
         names, types = [name for name, _ in fields], dict(fields)
-    cleaned = cleaned_names(names, shown)
-    return FilePart(path, shown, state, dict(zip(map(str.lower, cleaned), names, strict=True)), form, types), cleaned
+    cleaned = cleaned_names(names, label)
+    return FilePart(path, label, state, dict(zip(map(str.lower, cleaned), names, strict=True)), form, types), cleaned
 
 
 def _shown(path: Path) -> str:
@@ -172,11 +172,11 @@ def _parts(folder: Path, kind: str) -> list[Path]:
     Raises
     ------
     SourceContractError
-        When it holds something else: it may say which of the rows count.
+        If the folder holds other files, which may define which rows are valid.
     """
     parts = []
     for path in sorted(folder.iterdir()):
-        if (named := _table_of(path.name)) is not None and named[1] == kind and path.is_file():
+        if (kind_of_file := _table_of(path.name)) is not None and kind_of_file[1] == kind and path.is_file():
             parts.append(path)
         elif path.is_dir() or not (path.name in BESIDE_PARTS or path.name.startswith(".")):
             # a job that has not finished (_temporary), a table with versions (_delta_log), partitions (year=2026)
@@ -196,9 +196,9 @@ def _state(path: Path) -> tuple[int, ...]:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-def _cannot_read(shown: str, error: OSError) -> SourceContractError:
+def _cannot_read(label: str, error: OSError) -> SourceContractError:
     return SourceContractError(
-        f"{shown}: expected a file that can be read, found {error.strerror or first_line(error)}. "
+        f"{label}: expected a file that can be read, found {error.strerror or first_line(error)}. "
         "Let the user who runs Leadline read it, or export it again."
     )
 
@@ -212,7 +212,7 @@ def open_source(address: str, *, schema: str | None = None) -> Source:
     Raises
     ------
     SourceContractError
-        When there is no such folder or database, or it cannot be read.
+        If the folder or database does not exist, or cannot be read.
     """
     if is_database(address):
         return DatabaseSource(address, description=describe(address), schema=schema)
@@ -220,12 +220,12 @@ def open_source(address: str, *, schema: str | None = None) -> Source:
 
 
 def describe(address: str) -> str:
-    """Return how a source is named in what is stored and shown: the folder in full, or the address with no password.
+    """Return a source as it is stored and shown: the full path of a folder, or an address without secrets.
 
     Raises
     ------
     SourceContractError
-        When an address cannot be read.
+        If an address cannot be read.
     """
     if "://" not in address:
         return str(Path(address).resolve())

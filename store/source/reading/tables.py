@@ -1,4 +1,4 @@
-"""What a reader hands over: the names of the tables of a source, and what reading one of them came to."""
+"""The results of a reader: the tables of a source with their columns, and the reading of one table."""
 
 import re
 import unicodedata
@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]|$)|\d{1,2}[./]\d{1,2}[./]\d{4}\b")
 
 INVISIBLE = "\x00\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
-"""Characters at the ends of a name that nobody sees: byte order marks, spaces of no width, marks of direction."""
+"""Invisible characters at the ends of a name: byte order marks, spaces without width, marks of direction."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class MalformedRow:
 
 @dataclass(frozen=True)
 class Part:
-    """What a table of a database holds of which some rows were read: rows, and values by column."""
+    """The size of a database table that was read in part: all its rows, and its values by column."""
 
     rows: int
     values: Mapping[str, int]
@@ -34,18 +34,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Reading:
-    """What reading a table came to, besides the relation itself.
+    """The result of reading a table, besides the relation itself.
 
     Attributes
     ----------
     first_line : int or None
-        The number of the first row, as a person would look it up; None in a database, whose rows have no order.
+        The line of the first row in the file; None for a database, whose rows have no order.
     malformed : sequence of MalformedRow
-        Records of a CSV file that are no rows, in the order of the file.
+        Malformed records of a CSV file, in the order of the file.
     part : Part or None
-        Of a table that was read in part: what it holds in all.
+        The size of the whole table, if it was read in part.
     numeric : frozenset of str
-        Columns that are numbers in the source, and texts of these numbers here.
+        Columns that are numbers in the source, and texts in the relation.
     """
 
     first_line: int | None
@@ -57,8 +57,8 @@ class Reading:
 class Tables(Mapping[str, Sequence[str]]):
     """The columns of the tables of a source, by table.
 
-    A table is opened when its columns are asked for: a table that is not read need not be in order. Its name is found
-    whatever its case, if no other is spelt exactly so.
+    A table is opened only when its columns are asked for, so that faults of other tables do not matter. A name is found
+    in any case, unless another table has exactly that name.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Tables(Mapping[str, Sequence[str]]):
     names : sequence of str
         The tables.
     others : sequence of str
-        What else lies there, as a person would look for it.
+        Names of other files or tables, for messages.
     columns : callable
         Returns the columns of a table.
     """
@@ -87,20 +87,20 @@ class Tables(Mapping[str, Sequence[str]]):
         Raises
         ------
         SourceContractError
-            When several differ in nothing but their case, and none is spelt exactly so.
+            If several names differ only in case, and none is spelt exactly so.
         """
         if name in self._names:
             return name
         found = [each for each in self._names if _folded(each) == _folded(name)]
         if len(found) > 1:
             raise SourceContractError(
-                f"source {self.place}: expected one table {name!r}, found {' and '.join(found)}, which differ in their "
-                f"case alone. Rename one of them, or name one exactly as it is spelt in a mapping.yml (table: …)."
+                f"source {self.place}: expected one table {name!r}, found {' and '.join(found)}, which differ only in "
+                f"case. Rename one of them, or name one exactly as it is spelt in a mapping.yml (table: …)."
             )
         return found[0] if found else None
 
     def __getitem__(self, name: str) -> Sequence[str]:
-        """Return the columns of a table, whatever the case of its name."""
+        """Return the columns of a table, whose name may have any case."""
         if (found := self.find(name)) is None:
             raise KeyError(name)
         if found not in self._columns:
@@ -108,7 +108,7 @@ class Tables(Mapping[str, Sequence[str]]):
         return self._columns[found]
 
     def __contains__(self, name: object) -> bool:
-        """Say whether there is a table of this name, which is not opened for it."""
+        """Say whether there is a table of this name, without opening it."""
         return isinstance(name, str) and self.find(name) is not None
 
     def __iter__(self) -> Iterator[str]:
@@ -124,7 +124,7 @@ def find_column(name: str, columns: Iterable[str], table: str) -> str | None:
     Raises
     ------
     SourceContractError
-        When several look alike, and none is spelt so.
+        If several names look alike, and none is spelt exactly so.
     """
     listed = list(columns)
     found = [each for each in listed if each.strip().lower() == name.strip().lower()]
@@ -138,25 +138,25 @@ def find_column(name: str, columns: Iterable[str], table: str) -> str | None:
 
 
 def shown_column(name: str) -> str:
-    """Return the name of a column as it may be shown: where a file has no header, it may be a contact."""
+    """Return the name of a column for messages, hidden if it is contact data: a file may lack its header."""
     return "…" if is_contact(name) else name
 
 
 def has_no_header(names: Sequence[str]) -> bool:
-    """Say whether the names of columns look like the values of a row: contacts or times, or numbers mostly."""
+    """Say whether the names of columns look like the values of a row: any contact data or time, or mostly numbers."""
     numbers = sum(_NUMBER.fullmatch(name) is not None for name in names)
     return numbers * 2 > len(names) or any(is_contact(name) or _TIME.match(name) for name in names)
 
 
 def shown_columns(names: Sequence[str]) -> str:
-    """Return the names of columns as a message may list them: none of what seems to be a row, perhaps a person's."""
+    """Return the names of columns for messages; names that look like a row, perhaps of a person, are hidden."""
     if has_no_header(names):
         return f"without a header, it seems: {len(names)} names that look like values"
     return ", ".join(names) or "none"
 
 
 def _folded(name: str) -> str:
-    # a Mac writes the names of files in another form of Unicode
+    # macOS writes file names in another normal form of Unicode
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 
@@ -166,33 +166,33 @@ def cleaned_names(names: Sequence[str], place: str) -> list[str]:
     Raises
     ------
     SourceContractError
-        When two of them are the same, in whatever case.
+        If two names are the same, apart from case.
     """
     cleaned = []
     for number, name in enumerate(names, start=1):
-        before, visible = None, name
-        while visible != before:
-            before, visible = visible, visible.strip().strip(INVISIBLE)
-        # a nameless column (a trailing delimiter in the header) cannot be mapped, but has to be counted
+        earlier, visible = None, name
+        while visible != earlier:
+            earlier, visible = visible, visible.strip().strip(INVISIBLE)
+        # a column without a name (a trailing delimiter in the header) cannot be mapped, but keeps its place
         cleaned.append(visible or f"column {number}")
     lowered = [name.lower() for name in cleaned]
-    if twice := dict.fromkeys(name for name, key in zip(cleaned, lowered, strict=True) if lowered.count(key) > 1):
+    if repeated := dict.fromkeys(name for name, key in zip(cleaned, lowered, strict=True) if lowered.count(key) > 1):
         if has_no_header(cleaned):
             raise SourceContractError(
                 f"{place}: expected a header line with the names of the columns, found {len(cleaned)} names that look "
                 "like values. Export the table with its header."
             )
         raise SourceContractError(
-            f"{place}: expected each column once, in whatever case, found {', '.join(map(repr, twice))} more than "
+            f"{place}: expected each column once, in whatever case, found {', '.join(map(repr, repeated))} more than "
             "once. Rename all but one, or leave them out."
         )
     return cleaned
 
 
 def first_line(error: object) -> str:
-    """Return the first line of an error's message, without a full stop; its kind where it has none.
+    """Return the first line of an error's message, without a full stop; the name of its class if there is none.
 
-    A database quotes the value that it cannot read: contact data is left out.
+    Contact data in quotes is hidden, because a database quotes a value that it cannot read.
     """
     line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     return re.sub(

@@ -1,1 +1,1 @@
-"""Single values: texts, words, contact data, and the spellings of times."""
+"""Single values: texts, words, contact data, and formats of times."""

@@ -1,6 +1,6 @@
-"""Functions on one value: texts without contact data, words, ISO 8601, and the other spellings of times, as SQL.
+"""Functions on one value, as SQL: texts without contact data, words, ISO 8601 and other formats of times.
 
-Without a word of the mapping a time is ISO 8601. Nothing else is guessed.
+Unless the mapping states another format, a time must be ISO 8601.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _PARTS = (
 
 _NAMES = "['y', 'm', 'd', 'h', 'mi', 's', 'f', 'sign', 'oh', 'om']"
 
-# PostgreSQL writes so what lies outside all bounds: it is a time, and refused as such
+# PostgreSQL's texts for times outside all bounds: they are times, which a check rejects
 _FAR = r"-?infinity|\d{5,6}-\d\d-\d\d.*|\d{4}-\d\d-\d\d.* BC"
 
 _MACROS = (
@@ -59,7 +59,7 @@ _MACROS = (
         f"{literal(f'^{_BLANK}+|{_BLANK}+$')}, '', 'g') end, '')"
     ),
     "create macro cleaned(v) as cleaned_text(cast(v as varchar))",
-    # what follows asks Python of texts that are not plain alone, which are few
+    # these macros call Python only for the few texts that are not plain ASCII
     "create macro plain(v) as case when is_ascii(v) then v else plain_of(v) end",
     "create macro folded(v) as case when is_ascii(v) then lower(v) else folded_of(v) end",
     f"create macro holds_email(v) as contains(v, '@') and regexp_matches(v, {literal(EMAIL)})",
@@ -84,24 +84,24 @@ _MACROS = (
     # a stable pseudonym, so that keys still join
     "create macro contact_free(v) as case when holds_contact(v) then pseudonym(v) else v end",
     "create macro contact_free_postal(v) as case when holds_address(v) then pseudonym(v) else v end",
-    # what goes into a reject: a misplaced message must not come in by that door
+    # the value in a reject: a message text in the wrong column must not be stored there
     (
         "create macro shown(v) as case when length(v) > 64 then '(text of ' || length(v) || ' characters)' "
         "else contact_free(v) end"
     ),
-    # of a time or a number that could not be read: a date is written like a telephone number
+    # a time or number that could not be read: a date looks like a telephone number, and is shown all the same
     (
         "create macro shown_figure(v) as case when length(v) <= 64 and "
         f"regexp_full_match(v, {literal(f'{_DATE}|{_NUMBER}')}) then v else shown(v) end"
     ),
-    # the key under which an earlier version stored a value
+    # the key under which an earlier release stored a value
     (
         "create macro cleaned_before(v) as nullif(trim(replace(cast(v as varchar), chr(0), ''), "
         "' ' || chr(9) || chr(10) || chr(13)), '')"
     ),
     "create macro contact_free_before(v) as case when holds_email(v) or is_phone(v) then pseudonym(v) else v end",
-    # ISO 8601: of a text that names its zone the moment, of another one what the clock on the wall shows
-    # (a list of one, so that the parts are taken once)
+    # ISO 8601: the moment of a text with a zone, and the local time of a text without one
+    # (the list of one element makes DuckDB compute the parts once)
     f"create macro iso_parts(v) as regexp_extract(v, {literal(_PARTS)}, {_NAMES})",
     (
         "create macro clock_of(p) as try_cast(p.y || '-' || p.m || '-' || p.d || ' ' || lpad(p.h, 2, '0') || ':' || "
@@ -125,7 +125,7 @@ _MACROS = (
         f"when regexp_full_match(v, {literal(f'{ISO_DAY}(?:{_TIME})?')}) "
         "then list_transform([iso_parts(v)], lambda p: clock_of(p))[1] end"
     ),
-    # most times need no more than one look
+    # most times match the first pattern
     (
         f"create macro iso_utc(v) as case when regexp_full_match(v, {literal(f'{_USUAL_MOMENT}|{_USUAL_WALL}')}) "
         "then try_cast(v as timestamptz) else coalesce(iso_moment(v), timezone('UTC', iso_wall(v))) end"
@@ -145,12 +145,12 @@ UTC_ZONE = "UTC"
 NO_WALL = "null::timestamp"
 
 DIRECTIVES = "YymdbBaAHIMSfpzj"
-"""The directives of ``strptime`` that a format may have; a name of a zone can be another one elsewhere."""
+"""The directives of ``strptime`` that a format may have; names of zones are left out because they are ambiguous."""
 
 _FIGURE = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?"
 
 _MOST = 10_000_000
-"""Days that a spreadsheet can count, and more."""
+"""A bound above all days that a spreadsheet can count."""
 
 
 def create_functions(connection: DuckDBPyConnection) -> None:
@@ -165,16 +165,16 @@ def create_functions(connection: DuckDBPyConnection) -> None:
 
 @dataclass(frozen=True)
 class Spelling:
-    """What a text says of a time, as SQL.
+    """The reading of a text as a time, as SQL.
 
     Attributes
     ----------
     value : str
-        The time; null of another text.
+        The time; null if the text is no time.
     wall : str
-        What the clock on the wall shows, of a text that does not name its zone; else null.
+        The local time of a text without a zone; else null.
     is_date : str
-        Whether the text, which is a time, names a day alone.
+        Whether the text is only a day.
     """
 
     value: str
@@ -183,7 +183,7 @@ class Spelling:
 
 
 def fault_of(name: str) -> str | None:
-    """Return what is wrong with the name of a format, or None."""
+    """Return the fault of the name of a format, or None."""
     if name in NAMED:
         return None
     found = re.findall(r"%-?(.)", name)
@@ -214,13 +214,13 @@ def _is_asked(query: str, text: str) -> bool:
 
 
 def spelling(formats: Sequence[str], zone: str, text: str) -> Spelling:
-    """Return what a text says by the first of the formats that it has.
+    """Return the reading of a text by the first format that fits it.
 
     Parameters
     ----------
     formats : sequence of str
     zone : str
-        The time zone of a text that names none.
+        The time zone of a text without one.
     text : str
         SQL of the text.
     """
@@ -233,7 +233,7 @@ def spelling(formats: Sequence[str], zone: str, text: str) -> Spelling:
 
 
 def typed_spelling(source_type: str, zone: str, value: str) -> Spelling:
-    """Return what a value says that is a date or a timestamp in its source."""
+    """Return the reading of a value that is a date or a timestamp in its source."""
     is_date = "true" if source_type == "DATE" else "false"
     if source_type.endswith("WITH TIME ZONE"):
         return Spelling(f"cast({value} as timestamptz)", NO_WALL, is_date)
@@ -255,7 +255,7 @@ def _spelling(name: str, zone: str, text: str) -> Spelling:
         return Spelling(moment, NO_WALL, "false")
     if name == "excel_days":
         days = f"try_cast({figure} as double)"
-        # a spreadsheet keeps fractions of a day, which are exact to the millisecond
+        # a spreadsheet stores fractions of a day, which are exact to the millisecond
         wall = (
             f"case when abs({days}) < {_MOST} then timestamp '1899-12-30' "
             f"+ to_milliseconds(round({days} * 86400000)::bigint) end"

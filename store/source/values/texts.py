@@ -1,7 +1,7 @@
-"""Texts as people type them: how they are compared, which say that there is no value, and contact data in them.
+"""Texts as people type them: their comparison, words for a missing value, and contact data in them.
 
-Contact data are e-mail addresses and telephone numbers, as people write them. A country is known of no text: a row of
-digits is a telephone number if it is written like one.
+Contact data are e-mail addresses and telephone numbers. The country of a text is unknown: a row of digits counts as a
+telephone number if it is written like one.
 """
 
 import re
@@ -16,18 +16,18 @@ MISSING = (
     "<null>", r"\n", "#null!", "undefined", "na", "<na>", "#nv", "-none-", "[null]", "(no value)", "(leer)", "(vide)",
     "#ref!", "#value!", "#div/0!", "#name?", "#wert!", "#bezug!", "0000-00-00", "0000-00-00 00:00:00",
 )  # fmt: skip
-r"""Texts that stand for a missing value unless a mapping names others; as folded, so that `\n` is PostgreSQL's `\N`."""
+r"""Words for a missing value unless a mapping names others; they are folded, so that `\n` is PostgreSQL's `\N`."""
 
 ASCII_BLANKS = " \t\n\v\f\r\x1c\x1d\x1e\x1f"
-"""The characters of ASCII that nobody sees at the ends of a text."""
+"""The invisible characters of ASCII at the ends of a text."""
 
 _MINUS = "\u2212"
 
 _DOTLESS = str.maketrans({"\u0131": "i", "\u0307": None})
 
 
-# Telephone numbers as people write them. A bare row of digits is not taken for one unless it starts like a national
-# number (0, then not 0, ten or eleven digits): it cannot be told from an id.
+# Telephone numbers as people write them. A bare row of digits counts as one only if it starts like a national number
+# (0, then not 0, ten or eleven digits); otherwise it may be an id.
 PHONES = (
     r"\+\s?\d[\d\s().\-/]{5,22}\d",
     r"(?:[0178][\s.\-]*)?\(\d{2,5}\)[\d\s.\-/]{4,14}\d",
@@ -42,7 +42,7 @@ EMAIL = r"[^\s@<>,;]+@[^\s@<>,;]+\.[A-Za-z]{2,}"
 
 _PHONE = re.compile("|".join(PHONES))
 
-# in a text of several words a number needs more than a leading zero
+# among other words, a leading zero alone does not make a telephone number
 _IN_TEXT = re.compile("|".join((*PHONES[:2], *PHONES[3:5], PHONES[6], r"0\d{1,4}(?:[\s./\-]\d{2,4}){2,5}")))
 
 _HINTED = re.compile(r"[+(]?\d[\d\s().\-/]{5,20}\d")
@@ -90,10 +90,10 @@ _MIN_DIGITS = 7
 
 @lru_cache(maxsize=1 << 16)
 def plain(text: str) -> str:
-    """Return a text in the characters of a keyboard, as far as they mean the same.
+    """Return a text in plain characters, as far as they have the same meaning.
 
-    Compatible forms are one (full-width digits and signs), format characters are gone, all digits are 0 to 9, all
-    dashes are hyphens, and all spaces are the common one. Raised and lowered signs and fractions stay: 12² is not 122.
+    Compatible forms become one (full-width digits and signs), format characters are removed, all digits become 0 to 9,
+    all dashes hyphens, and all spaces the common one. Superscripts, subscripts and fractions stay: 12² is not 122.
     """
     if text.isascii():
         return text.strip()
@@ -123,9 +123,9 @@ def _plain(character: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def folded(text: str) -> str:
-    """Return what two spellings of a word have in common: Unicode's case folding, and one kind of the letter i.
+    """Return the common form of all spellings of a word: Unicode's case folding, and one form of the letter i.
 
-    Turkish has it with and without a dot, in capitals too: İptal, IPTAL and iptal are one word.
+    Turkish writes i with and without a dot, in capitals too: İptal, IPTAL and iptal are one word.
     """
     return unicodedata.normalize("NFKC", plain(text).casefold().translate(_DOTLESS))
 
@@ -133,20 +133,20 @@ def folded(text: str) -> str:
 @lru_cache(maxsize=1 << 16)
 def is_contact(text: str) -> bool:
     """Say whether a text holds an e-mail address or a telephone number."""
-    # a sign of Japanese that draws a vowel out stands for a dash between digits
+    # the Japanese sign for a long vowel is used as a dash between digits
     return is_address(text) or _holds_number(_DRAWN_OUT.sub("-", plain(_decoded(text))).strip(_QUOTES))
 
 
 def is_address(text: str) -> bool:
     """Say whether a text holds an e-mail address."""
-    seen = plain(_decoded(text)).strip(_QUOTES).replace("\u3002", ".")
-    return ("@" in seen or "at" in seen.lower()) and _ADDRESS.search(seen) is not None
+    shown_text = plain(_decoded(text)).strip(_QUOTES).replace("\u3002", ".")
+    return ("@" in shown_text or "at" in shown_text.lower()) and _ADDRESS.search(shown_text) is not None
 
 
 def _decoded(text: str) -> str:
-    """Return a text as a browser shows it: entities of HTML and percent-encoded characters are what they stand for."""
-    shown = unescape(text) if "&" in text else text
-    return unquote(shown) if "%" in shown else shown
+    """Return a text with entities of HTML and percent-encoded characters decoded."""
+    decoded = unescape(text) if "&" in text else text
+    return unquote(decoded) if "%" in decoded else decoded
 
 
 def _holds_number(text: str) -> bool:
@@ -161,7 +161,7 @@ def _is_number(text: str, run: re.Match[str]) -> bool:
     digits = run.group().rstrip("\t\n ()./-")
     before, after = text[: run.start()], text[run.start() + len(digits) :]
     is_hinted = bool(_HINT.search(before) or _HINT_AFTER.match(after))
-    # part of a longer sign, such as an id
+    # the digits are a part of a longer sign, such as an id
     if not is_hinted and (_ATTACHED.search(before) or re.match(r"\w", after)):
         return False
     is_reference = not is_hinted and bool(_REFERENCE.search(before))

@@ -1,1 +1,1 @@
-"""DuckDB: a file that one process holds at a time."""
+"""DuckDB: a file that only one process can open at a time."""

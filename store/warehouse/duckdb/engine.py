@@ -1,4 +1,4 @@
-"""A DuckDB file as a warehouse, which one process holds at a time; its scratch space is databases in memory."""
+"""A DuckDB file as a warehouse, which only one process can open at a time; its scratch space is in memory."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ LOG = logging.getLogger(__name__)
 Opened = TypeVar("Opened")
 
 LOG_BEGINS = b"\x64\x00\x62"
-"""How a log of DuckDB's (``.wal``) begins: with an entry that states its version."""
+"""First bytes of a log of DuckDB (``.wal``): an entry that states its version."""
 
 PATIENCE_SECONDS = 120
-"""How long a file is waited for that another process holds: so long may the dbt of a killed run live on."""
+"""How long to wait for a file that another process holds: the dbt of a killed run may live on so long."""
 
 
 class _Place(Place):
@@ -46,9 +46,9 @@ class _Place(Place):
 
 
 class _World(World):
-    """A database of its own in memory, which reaches neither files nor other databases.
+    """A separate database in memory, which can read neither files nor other databases.
 
-    It is named as that of the warehouse, so that compiled SQL runs as it is.
+    It has the name of the warehouse's database, so that compiled SQL runs unchanged.
     """
 
     def __init__(self, warehouse: DuckDBPyConnection) -> None:
@@ -69,7 +69,7 @@ class _World(World):
             f'use "{self._name}"',
             "set TimeZone = 'UTC'",
             "set enable_progress_bar = false",
-            # variables of this process are no tables
+            # SQL must not read variables of this process as tables
             "set python_enable_replacements = false",
             "set lock_configuration = true",
         ):
@@ -108,9 +108,9 @@ class _World(World):
     def close(self) -> None:
         self._world.close()
 
-    def _create(self, name: Name, what: str) -> None:
+    def _create(self, name: Name, definition: str) -> None:
         self._world.execute(f'create schema if not exists "{name[0]}"')
-        self._world.execute(f"create {what}")
+        self._world.execute(f"create {definition}")
 
 
 class MemoryScratch(Scratch):
@@ -126,16 +126,16 @@ class MemoryScratch(Scratch):
 
     @contextmanager
     def world(self) -> Iterator[World]:
-        """Make a database that nothing else reaches."""
-        own = _World(self.opened)
+        """Make a separate database in memory."""
+        world = _World(self.opened)
         try:
-            yield own
+            yield world
         finally:
-            own.close()
+            world.close()
 
 
 class DuckDBConnection:
-    """A connection of DuckDB's own, with what every `Connection` has besides.
+    """A connection of DuckDB, with the other methods of `Connection`.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ class DuckDBConnection:
         replaced: Collection[str] = (),  # noqa: ARG002 - of the shared interface
         rekeyed: Collection[str] = (),  # noqa: ARG002 - of the shared interface
     ) -> Iterator[None]:
-        """Run a transaction: nobody else holds the file, and what others have in it does not depend on a table."""
+        """Run a transaction: no other process has the file open, and DuckDB has no dependencies on a table."""
         self.begin()
         try:
             yield
@@ -180,14 +180,14 @@ class DuckDBConnection:
         key: Sequence[str],  # noqa: ARG002 - of the shared interface
         definition: str,
     ) -> None:
-        """Make the table anew, for DuckDB cannot change the key of one."""
+        """Make the table again with the new key, because DuckDB cannot change the key of a table."""
         self.opened.execute(f"create table {schema}.{table}_anew ({definition})")
         self.opened.execute(f"insert into {schema}.{table}_anew by name select * from {schema}.{table}")
         self.opened.execute(f"drop table {schema}.{table}")
         self.opened.execute(f"alter table {schema}.{table}_anew rename to {table}")
 
     def arrow(self, query: str) -> pa.Table:
-        """Return the rows of a query as Arrow has them."""
+        """Return the rows of a query as an Arrow table."""
         return self.opened.sql(query).to_arrow_table()
 
     @contextmanager
@@ -196,7 +196,7 @@ class DuckDBConnection:
         prefix: str,
         reads: Collection[Name] = (),  # noqa: ARG002 - of the shared interface
     ) -> Iterator[Scratch]:
-        """Make databases in memory: nobody else writes what is read meanwhile."""
+        """Make databases in memory; no other process can write the file meanwhile."""
         yield MemoryScratch(self.opened, prefix)
 
 
@@ -206,7 +206,7 @@ def opened(path: str = ":memory:") -> DuckDBPyConnection:
 
     connection = duckdb.connect(path)
     connection.execute("set TimeZone = 'UTC'")
-    # the bar would be drawn between the lines of a run
+    # the bar would appear between the lines of a run's log
     connection.execute("set enable_progress_bar = false")
     return connection
 
@@ -219,7 +219,7 @@ def patiently(path: str, open_it: Callable[[], Opened]) -> Opened:
     WarehouseBusyError
         If another process still holds the file after two minutes.
     WarehouseDamagedError
-        If it is damaged.
+        If the file or its log is damaged.
     """
     import duckdb
 
@@ -255,7 +255,7 @@ class DuckDB(Engine):
         return self.address.partition(":")[2]
 
     def canonical(self, environment: Mapping[str, str]) -> str:  # noqa: ARG002 - of the shared interface
-        """Return the address with the whole path."""
+        """Return the address with the absolute path."""
         try:
             path = str(Path(self.shown).expanduser().resolve())
         except RuntimeError:
@@ -267,12 +267,12 @@ class DuckDB(Engine):
         return f"duckdb:{path}"
 
     def environment(self) -> dict[str, str]:
-        """Return the target, and its path."""
+        """Return the variables of dbt's profile: the target, and the path of the file."""
         return {"LEADLINE_DBT_TARGET": "duckdb", "LEADLINE_DUCKDB_PATH": self.shown}
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """Open the file, once nobody else holds it."""
+        """Open the file, once no other process holds it."""
         with self._open() as connection:
             yield DuckDBConnection(connection)
 
@@ -280,7 +280,7 @@ class DuckDB(Engine):
         self,
         excerpts: Sequence[Excerpt],  # noqa: ARG002 - of the shared interface
     ) -> AbstractContextManager[DuckDBPyConnection]:
-        """Open the file itself, with all that is in it; of what is written, temporary tables alone may be."""
+        """Open the file itself, with all its tables; only temporary tables may be written."""
         return self._open()
 
     @contextmanager
@@ -295,7 +295,7 @@ class DuckDB(Engine):
             _refuse_damaged(self.shown, error)
             raise
         except RuntimeError as error:
-            # which DuckDB raises in place of what the handler of a signal does
+            # DuckDB raises this error in place of the one of a signal handler
             if str(error) == "Query interrupted":
                 raise KeyboardInterrupt from error
             raise
@@ -308,19 +308,19 @@ class DuckDB(Engine):
 
 
 def _refuse_unlike(path: str) -> None:
-    """Refuse what DuckDB would wait for without end, and a log of it that it would drop without a word."""
-    said, log = None, Path(f"{path}.wal")
+    """Refuse a path on which DuckDB would wait for ever, and a damaged log, which DuckDB would drop silently."""
+    problem, log = None, Path(f"{path}.wal")
     if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
-        said = f"{path} is not a valid DuckDB database file, but a pipe or a device"
+        problem = f"{path} is not a valid DuckDB database file, but a pipe or a device"
     else:
-        begins = b""
-        # it may go meanwhile, of a process that writes
+        first_bytes = b""
+        # a process that writes may remove the log meanwhile
         with suppress(FileNotFoundError, IsADirectoryError), log.open("rb") as file:
-            begins = file.read(len(LOG_BEGINS))
-        if begins and begins != LOG_BEGINS:
-            said = f"failure while replaying WAL file {log}: it does not begin as one"
-    if said is not None:
-        raise WarehouseDamagedError(damaged_warehouse(path, said))
+            first_bytes = file.read(len(LOG_BEGINS))
+        if first_bytes and first_bytes != LOG_BEGINS:
+            problem = f"failure while replaying WAL file {log}: it does not begin as one"
+    if problem is not None:
+        raise WarehouseDamagedError(damaged_warehouse(path, problem))
 
 
 def _refuse_damaged(path: str, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""The marts of a DuckDB file: the copy that readers open, and what a warehouse that was lost takes back from it."""
+"""The marts of a DuckDB file: the copy that readers open, and the history that a new warehouse takes back from it."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,17 +13,17 @@ from store.warehouse.connection import Connection, column_types, columns_of, tab
 from store.warehouse.engine import HISTORY, Found, Readers, Standing, is_same_row, measure_standing
 
 READABLE_FROM = "v1.2.0"
-"""The earliest DuckDB that reads the published file. By default DuckDB 2 writes what no earlier version can open."""
+"""The earliest DuckDB that can read the published file. By default, files of DuckDB 2 need DuckDB 2."""
 
 PUBLISHED = "leadline_published"
-"""The name of the published file in a connection to the warehouse, unlike that of any warehouse."""
+"""The name of the published file in a connection to the warehouse; no warehouse has this name."""
 
 
 @contextmanager
 def attached(connection: Connection, path: Path) -> Iterator[str | None]:
-    """Attach the published file, to read, as `PUBLISHED`; yields why it cannot be read, or None.
+    """Attach the published file for reading, as `PUBLISHED`; yield why it cannot be read, or None.
 
-    A copy serves where somebody has opened the file to write, for readers never block the pipeline.
+    If somebody has opened the file for writing, a copy is attached: readers never block the pipeline.
     """
     copy = path.with_name(f".{path.name}.compared")
     problem = _attach(connection, path, copy)
@@ -39,7 +39,7 @@ def _attach(connection: Connection, path: Path, copy: Path) -> str | None:
     import duckdb
 
     if not (path.is_file() or path.is_dir()):
-        return f"{path}: expected what was published last, found no file."
+        return f"{path}: expected the last publication, found no file."
     attach = f"attach ? as {PUBLISHED} (read_only)"
     try:
         try:
@@ -55,11 +55,11 @@ def _attach(connection: Connection, path: Path, copy: Path) -> str | None:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    return f"{path}: expected what was published last, found a file that cannot be read ({error})."
+    return f"{path}: expected the last publication, found a file that cannot be read ({error})."
 
 
 class FileReaders(Readers):
-    """Readers who open a file, and keep what they have opened while the next one takes its place.
+    """Readers of a file; an open file stays readable while a new one replaces it.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class FileReaders(Readers):
         names: Sequence[str],
         last: Standing,  # noqa: ARG002 - of the shared interface
     ) -> Found:
-        """Measure the published file beside the warehouse; lost are rows whose key the history there lacks."""
+        """Measure the published file, and count its history rows that the history in the warehouse lacks."""
         import duckdb
 
         with attached(connection, self._path) as problem:
@@ -89,8 +89,8 @@ class FileReaders(Readers):
                 return Found(standing=Standing(), problem=problem)
             try:
                 found = measure_standing(connection, names, catalog=PUBLISHED)
-                both = HISTORY in found.rows and table_exists(connection, "marts", HISTORY)
-                return Found(standing=found, lost=_lost_rows(connection) if both else None)
+                can_compare = HISTORY in found.rows and table_exists(connection, "marts", HISTORY)
+                return Found(standing=found, lost=_lost_rows(connection) if can_compare else None)
             except duckdb.Error as error:
                 return Found(standing=Standing(), problem=_unreadable(self._path, error))
 
@@ -113,20 +113,20 @@ class FileReaders(Readers):
         try:
             copy_marts(connection, names, unfinished)
         except duckdb.Error:
-            # a half-written copy takes up room on a full disk
+            # a half-written copy would use space on a full disk
             _remove(unfinished)
             raise
         open_to_group(unfinished, self._group)
         if self._path.is_dir():
             set_aside(self._path)
-        # whoever has opened the file keeps it; the next one to open gets this
+        # readers who have opened the old file keep it; new readers open the new one
         unfinished.replace(self._path)
         return built, {"path": self._path, "size_bytes": self._path.stat().st_size}
 
     def take_back(
         self, connection: Connection, required: Callable[[], Sequence[str]], warn: Callable[[str], None]
     ) -> int:
-        """Add rows of the published file, if it can be read; where it cannot, that is said when it is replaced."""
+        """Add rows of the published file if it can be read; if not, the next publication reports it."""
         import duckdb
 
         with attached(connection, self._path) as problem:
@@ -145,10 +145,10 @@ def _remove(unfinished: Path) -> None:
 
 
 def take_back(connection: Connection, required: Sequence[str]) -> int:
-    """Add rows of the published history, attached, to that of a warehouse which has lost them.
+    """Add rows of the attached published history to the history of a warehouse that has lost them.
 
-    A warehouse without any history takes all. Else, as one that was brought back from a backup, it takes what its
-    ledger knows nothing of. What the ledger does know and the history lacks was removed, and stays so.
+    A warehouse without any history takes all rows. Another one, such as one from a backup, takes only rows that its
+    ledger does not know: rows that the ledger knows and the history lacks were removed on purpose.
 
     Parameters
     ----------
@@ -173,24 +173,24 @@ def take_back(connection: Connection, required: Sequence[str]) -> int:
 
 def _take_back(connection: Connection, required: Sequence[str]) -> int:
     published = column_types(connection, "marts", HISTORY, catalog=PUBLISHED)
-    there = columns_of(connection, "marts", HISTORY)
+    existing = columns_of(connection, "marts", HISTORY)
     if not published:
         return 0
-    if not there:
+    if not existing:
         connection.execute("create schema if not exists marts")
         connection.execute(f"create table marts.{HISTORY} as from {PUBLISHED}.marts.{HISTORY}")
         for column in required:
             connection.execute(f'alter table marts.{HISTORY} alter column "{column}" set not null')
         return _count(connection)
-    before = _count(connection)
-    lost = f"{_lacking(connection)} and {_not_of_this_ledger(connection)}" if before else _lacking(connection)
+    count_before = _count(connection)
+    lost = f"{_lacking(connection)} and {_not_of_this_ledger(connection)}" if count_before else _lacking(connection)
     if not _lost_rows(connection) or connection.execute(f"select 1 {lost} limit 1").fetchone() is None:
         return 0
     for column, kind in published.items():
-        if column not in there:
+        if column not in existing:
             connection.execute(f'alter table marts.{HISTORY} add column "{column}" {kind}')
     connection.execute(f"insert into marts.{HISTORY} by name select published.* {lost}")
-    return _count(connection) - before
+    return _count(connection) - count_before
 
 
 def _lacking(connection: Connection) -> str:
@@ -207,26 +207,26 @@ def _both(connection: Connection) -> list[str]:
 
 
 def _not_of_this_ledger(connection: Connection) -> str:
-    """Return when this warehouse cannot have written a published row: it has not scored then, or with others."""
-    both = _both(connection)
-    others = (
+    """Return the condition that this warehouse did not write a published row: its ledger lacks the clock or version."""
+    shared = _both(connection)
+    other_versions = (
         f"(published.{version} is not null and not exists (select 1 from ml.ml_models as versions "
         f"where versions.model = '{model}' and versions.version = published.{version}))"
         for model, version in SCORED.all_versions.items()
-        if version in both
+        if version in shared
     )
     scored = "not exists (select 1 from ml.ml_scoring_logs as logs where logs.as_of = published.as_of)"
-    return f"({' or '.join([scored, *others])})"
+    return f"({' or '.join([scored, *other_versions])})"
 
 
 def _lost_rows(connection: Connection) -> int:
-    both = _both(connection)
-    versions = [name for name in SCORED.all_versions.values() if name in both]
+    shared = _both(connection)
+    versions = [name for name in SCORED.all_versions.values() if name in shared]
     of_each = (
         f"select as_of, {', '.join(versions)}, count(*), bit_xor(hash({SCORED.entity.key})) "
         f"from {{}}.{HISTORY} group by all"
     )
-    # most nights no clock has changed, and comparing counts and hashes takes a tenth of the time
+    # most nights no clock has lost rows; comparing counts and hashes takes a tenth of the time
     differ = f"{of_each.format(f'{PUBLISHED}.marts')} except {of_each.format('marts')} limit 1"
     if connection.execute(differ).fetchone() is None:
         return 0
@@ -244,7 +244,7 @@ def copy_marts(connection: Connection, names: Sequence[str], path: Path) -> None
     ----------
     connection : Connection
     names : sequence of str
-        The marts. What else lies in the schema is left alone: a dbt that was killed may have left some.
+        The marts. Other tables of the schema are ignored: a killed dbt may have left some.
     path : Path
     """
     described = (

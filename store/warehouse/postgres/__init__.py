@@ -1,1 +1,1 @@
-"""PostgreSQL: a database that many use at once."""
+"""PostgreSQL: a database that many sessions use at once."""

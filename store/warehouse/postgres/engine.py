@@ -1,7 +1,7 @@
-"""A PostgreSQL database as a warehouse: a connection that is used as DuckDB's is, and moves rows in bulk by ADBC.
+"""A PostgreSQL database as a warehouse: a connection with the methods of DuckDB's, which moves rows in bulk by ADBC.
 
-ADBC reads results by ``COPY … (format binary)`` into Arrow and writes Arrow tables by ``COPY``; a statement takes
-parameters as ``$1``, as DuckDB does, so that one text serves both.
+ADBC reads results by ``COPY … (format binary)`` into Arrow, and writes Arrow tables by ``COPY``. A statement has
+parameters ``$1``, as with DuckDB, so that both engines run the same text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 ATTEMPTS = 4
-"""Attempts to connect, 1, 2 and 4 seconds apart: a server that restarts is back by then."""
+"""Attempts to connect, 1, 2 and 4 seconds apart, so that a server has time to restart."""
 
 CONNECT_TIMEOUT_SECONDS = 15
 
@@ -43,7 +43,7 @@ DBT_READS = {
     "sslkey": "SSLKEY",
     "sslrootcert": "SSLROOTCERT",
 }
-"""Of each part of an address, by its name in libpq: the end of the name of the variable that dbt's profile reads."""
+"""For each part of an address, by its name in libpq, the end of the name of the variable in dbt's profile."""
 
 
 class Result:
@@ -67,7 +67,7 @@ class Result:
         return next(iter(self.fetchall()), None)
 
     def df(self) -> pd.DataFrame:
-        """Return the rows with the types that DuckDB gives them, so that a frame does not tell where it is from."""
+        """Return the rows with the types that DuckDB gives them, so that frames of both engines are equal."""
         with opened() as connection:
             return connection.from_arrow(self.table).df()
 
@@ -128,7 +128,7 @@ class PostgresConnection:
                 found.add((node["Schema"], node["Relation Name"]))
 
         with self._connection.cursor() as cursor:
-            # the driver reads rows by COPY, which knows queries alone
+            # COPY, by which the driver reads rows, accepts only queries
             cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
             cursor.execute(f"explain (verbose, format json) {query}")
             ((plan,),) = Result(cursor.fetch_arrow_table()).fetchall()
@@ -141,10 +141,10 @@ class PostgresConnection:
         Raises
         ------
         adbc_driver_manager.Error
-            If the server refuses the query, or the connection is lost, be it between two batches: where DuckDB reads a
-            stream itself, that is an error of DuckDB's.
+            If the server refuses the query, or the connection is lost, even between two batches. (If DuckDB read the
+            stream itself, it would raise an error of its own.)
         OSError
-            If the server gives up after the first rows.
+            If the server stops the query after the first rows.
         """
         import pyarrow as pa
 
@@ -162,7 +162,7 @@ class PostgresConnection:
                     target.register("copied", typed(pa.Table.from_batches([batch])))
                     target.execute(f"insert into {table} from copied")
             except OSError:
-                # Arrow hands on the text of an error and not its code: the next statement tells whether anyone answers
+                # Arrow's error has no code; the next statement raises one with a code if the connection is lost
                 self.execute("select 1")
                 raise
             target.unregister("copied")
@@ -182,15 +182,15 @@ class PostgresConnection:
         self._connection.adbc_connection.set_autocommit(True)
 
     def arrow(self, query: str) -> pa.Table:
-        """Return the rows of a query as Arrow has them."""
+        """Return the rows of a query as an Arrow table."""
         return self.execute(query).table
 
     def scratch(self, prefix: str, reads: Collection[Name] = ()) -> AbstractContextManager[Scratch]:
-        """Make schemas of a transaction that is never committed."""
+        """Make scratch space of schemas in a transaction that is never committed."""
         return scratch(self, self.reads, prefix, reads)
 
     def append(self, schema: str, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Append rows by ``COPY``, which asks for the types of the table and casts nothing."""
+        """Append rows by ``COPY``, which casts nothing and so needs the types of the table."""
         import pyarrow as pa
 
         with self._connection.cursor() as cursor:
@@ -204,7 +204,7 @@ class PostgresConnection:
     def altering(
         self, schema: str, tables: Collection[str], replaced: Collection[str] = (), rekeyed: Collection[str] = ()
     ) -> AbstractContextManager[None]:
-        """Lock the tables, once nobody else holds them, and keep the rights on what is replaced."""
+        """Lock the tables once nobody else holds them, and keep the rights on replaced tables."""
         return altering(self, schema, tables, replaced, rekeyed)
 
     def change_key(
@@ -228,14 +228,14 @@ class PostgresConnection:
         self.execute(f"drop table pg_temp.{name}")
 
     def close(self) -> None:
-        """Close the connection; what was not committed is rolled back."""
+        """Close the connection; an open transaction is rolled back."""
         self._connection.close()
 
 
 def typed(table: pa.Table) -> pa.Table:
-    """Return a table with its ``numeric`` columns, which ADBC hands over as text, as decimals.
+    """Return a table with its ``numeric`` columns, which ADBC returns as text, converted to decimals.
 
-    Those without a declared precision, such as sums, are doubles.
+    Columns without a declared precision, such as sums, become doubles.
     """
     import pyarrow as pa
 
@@ -243,7 +243,7 @@ def typed(table: pa.Table) -> pa.Table:
         if not isinstance(field.type, pa.BaseExtensionType):
             continue
         modifier = int((field.metadata or {}).get(b"POSTGRESQL:typmod", b"-1"))
-        # PostgreSQL packs precision and scale into one integer, four above it
+        # PostgreSQL packs precision and scale into one integer, plus 4
         kind = pa.float64() if modifier < 0 else pa.decimal128((modifier - 4) >> 16, (modifier - 4) & 0xFFFF)
         text = pa.chunked_array([chunk.storage for chunk in table.column(position).chunks], pa.string())
         table = table.set_column(position, pa.field(field.name, kind), text.cast(kind))
@@ -263,7 +263,7 @@ class Postgres(Engine):
         return without_password(self.address)
 
     def canonical(self, environment: Mapping[str, str]) -> str:
-        """Return the address with all that a client needs; whatever dbt cannot be told is refused."""
+        """Return the address with all parts that clients need; refuse parameters that dbt cannot take."""
         address = canonical(self.address, environment)
         if unknown := sorted(parsed(address).keys() - DBT_READS.keys()):
             raise AddressError(
@@ -274,7 +274,7 @@ class Postgres(Engine):
         return address
 
     def environment(self) -> dict[str, str]:
-        """Return the target, and the parts of the address; the host of a Unix socket is its folder."""
+        """Return the variables of dbt's profile: the target, and the parts of the address."""
         parts = parsed(self.address)
         read = {f"LEADLINE_POSTGRES_{name}": parts.get(part, "") for part, name in DBT_READS.items()}
         return {"LEADLINE_DBT_TARGET": "postgres", **read}
@@ -288,8 +288,8 @@ class Postgres(Engine):
     def is_lost(self, error: Exception) -> bool:
         """Say whether an error means that the server has gone, or has closed the connection.
 
-        A statement that the server refuses has a code of the server's; where none has come, no answer has. Codes 08
-        and 57P are those of broken connections and of a server that shuts down.
+        An error without a code means that the server has not answered. Codes 08 and 57P mean a broken connection and a
+        server that shuts down.
         """
         from adbc_driver_manager import OperationalError
 
@@ -298,14 +298,14 @@ class Postgres(Engine):
         )
 
     def is_interrupted(self, error: Exception) -> bool:
-        """Say whether a statement was canceled as ADBC does at Ctrl-C."""
+        """Say whether ADBC has cancelled the statement because of Ctrl-C."""
         from adbc_driver_manager import Error
 
         return isinstance(error, Error) and error.sqlstate == "57014" and "user request" in str(error)
 
     @contextmanager
     def analyze(self, excerpts: Sequence[Excerpt]) -> Iterator[DuckDBPyConnection]:
-        """Copy the excerpts into memory; nothing else is there."""
+        """Copy the excerpts into a database in memory, which has no other tables."""
         with opened() as memory:
             with closing(PostgresConnection(self.address)) as connection:
                 for each in excerpts:
@@ -317,5 +317,5 @@ class Postgres(Engine):
         published: Path,  # noqa: ARG002 - of the shared interface
         group: str | None = None,  # noqa: ARG002 - of the shared interface
     ) -> Readers:
-        """Return schema ``marts`` of the database."""
+        """Return the readers of schema ``marts`` of the database."""
         return DatabaseReaders(self.shown, self.marts)

@@ -1,4 +1,4 @@
-"""How tables of a PostgreSQL database are locked that others read: in attempts, which end, and with their names."""
+"""Lock tables of a PostgreSQL database that others read, in short attempts; name the sessions that hold them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,23 +6,23 @@ from collections.abc import Callable, Sequence
 from store.warehouse.connection import Connection
 
 LOCK_ATTEMPTS, LOCK_SECONDS, PAUSE_SECONDS = 15, 3, 5
-"""How often tables are tried to be locked, how long each attempt may take, and the pause between two: two minutes in
-all. Readers who come during an attempt wait until it ends."""
+"""Number of attempts to lock tables, their length, and the pause between two: two minutes in all. New readers wait only
+until the end of an attempt."""
 
 HELD = ("55P03", "40P01")
-"""Codes of PostgreSQL: no lock in time, and a deadlock, for who waits for two tables may hold one of them."""
+"""Codes of PostgreSQL: a lock timeout, and a deadlock with a session that holds one table and waits for another."""
 
 
 def shut_out_readers(connection: Connection, schema: str, names: Sequence[str], warn: Callable[[str], None]) -> None:
-    """Lock tables against readers; an attempt that fails undoes nothing that was done before in the transaction."""
+    """Lock tables against readers; a failed attempt does not undo earlier statements of the transaction."""
     from adbc_driver_manager import Error
 
     if not names:
         return
     listed = ", ".join(f"{schema}.{name}" for name in names)
-    # PostgreSQL applies it to each table
+    # PostgreSQL applies the timeout to each table
     connection.execute(f"set local lock_timeout = '{LOCK_SECONDS * 1000 // len(names)}ms'")
-    # the database may have a limit that ends idle transactions of readers
+    # the database may have a limit that would end this transaction during a pause
     connection.execute("set local idle_in_transaction_session_timeout = 0")
     connection.execute("savepoint filled")
     for attempt in range(1, LOCK_ATTEMPTS + 1):
@@ -39,7 +39,7 @@ def shut_out_readers(connection: Connection, schema: str, names: Sequence[str], 
 
 
 def held_by(connection: Connection, schema: str) -> str:
-    """Say which sessions hold tables of a schema that are to be replaced or altered."""
+    """Return a sentence that names the sessions that hold tables of a schema."""
     found = connection.execute(
         "select distinct activity.pid, cast(activity.usename as text) from pg_locks as locks "
         "inner join pg_class as c on locks.relation = c.oid inner join pg_namespace as n on c.relnamespace = n.oid "

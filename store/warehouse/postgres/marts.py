@@ -1,4 +1,4 @@
-"""The marts of a PostgreSQL database: how a build reaches its readers, and the role by which they read."""
+"""The marts of a PostgreSQL database: the publication of a build in schema ``marts``, and the role of its readers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from store.warehouse.engine import APPEND_ONLY, HISTORY, Found, Readers, Standin
 from store.warehouse.postgres import locks
 
 READER = "leadline_reader"
-"""A role without login that can read the published tables and nothing else; give it to those who log in."""
+"""A role without login that may only read the published tables; grant it to users who log in."""
 
 OTHER_DATABASES = (
     "revoke connect, temporary on database postgres from public",
     "revoke connect, temporary on database template1 from public",
 )
-"""What keeps readers of Leadline's own server in its database."""
+"""Statements that keep readers of Leadline's own server out of its other databases."""
 
 
 def confined(database: str) -> tuple[str, ...]:
     """Return statements that revoke, in one database, the rights that PostgreSQL grants to every user.
 
-    Leadline runs it in the database of its own server. In one of somebody's, whoever administers it decides.
+    Leadline runs them only in the database of its own server. In any other database the administrator decides.
     """
     return (
         f"revoke temporary on database {database} from public",
@@ -33,24 +33,24 @@ def confined(database: str) -> tuple[str, ...]:
 
 
 class MartsHeldError(RuntimeError):
-    """Others hold tables that are to be replaced; the message says who, and what to do."""
+    """Other sessions hold tables that a publication replaces; the message says who, and what to do."""
 
 
 class MartsRefusedError(RuntimeError):
-    """What was built cannot take the place of what is published; the message says why, and what to do."""
+    """The built marts cannot replace the published ones; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mart:
-    """A mart as readers have it, and as dbt has built it.
+    """A mart: its published and its built table.
 
     Attributes
     ----------
     name : str
     published, built : mapping of str to str
-        The SQL type of each column; empty where there is no such table.
+        The SQL type of each column; empty if the table does not exist.
     views : sequence of str
-        The views that others have built on the published table.
+        The views of others on the published table.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Mart:
 
     @property
     def stays(self) -> bool:
-        """Whether the published table gets rows instead of a successor: a swap would drop views, or old rows."""
+        """Whether the published table stays and gets new rows: replacing it would drop views, or old rows."""
         return bool(self.published) and (self.name in APPEND_ONLY or bool(self.views))
 
     @property
@@ -70,10 +70,10 @@ class Mart:
 
 
 def refusal(mart: Mart) -> str | None:
-    """Say why a mart cannot be published, and what to do; None where it can.
+    """Return why a mart cannot be published, and what to do; None if it can.
 
-    A table that stays can gain columns. Values of another type would be cast to that of the published column, in
-    silence. What a view selects cannot go; a history keeps the columns that are built no more, as dbt does.
+    A table that stays can gain columns. Its columns cannot get another type, because values would be cast silently. It
+    cannot lose columns that a view may select. A history keeps columns that are no longer built, as dbt does.
     """
     if not mart.built:
         return f"marts.{mart.name}: expected that dbt has built it, found no such table. Materialize the marts again."
@@ -87,15 +87,15 @@ def refusal(mart: Mart) -> str | None:
         return None
     views = ", ".join(mart.views)
     if mart.name in APPEND_ONLY:
-        why = "to which rows are added"
+        reason = "to which rows are added"
         changed = ", ".join(f'alter column "{column}" type {kind}' for column, kind in retyped.items())
-        mend = f"Run `alter table marts.{mart.name} {changed}`" + (f", for which {views} must go" if views else "")
+        remedy = f"Run `alter table marts.{mart.name} {changed}`" + (f", for which {views} must go" if views else "")
     else:
-        why = f"because {views} would go with it"
-        mend = f"Drop {views}"
+        reason = f"because {views} would go with it"
+        remedy = f"Drop {views}"
     return (
-        f"marts.{mart.name}: expected columns of the types of the published table, which cannot be swapped, {why}; "
-        f"found that {'; '.join(differences)}. {mend}, and publish again"
+        f"marts.{mart.name}: expected columns of the types of the published table, which cannot be swapped, {reason}; "
+        f"found that {'; '.join(differences)}. {remedy}, and publish again"
         + (", then create the views anew." if views else ".")
     )
 
@@ -106,7 +106,7 @@ class DatabaseReaders(Readers):
     Parameters
     ----------
     shown : str
-        The database, fit to be shown.
+        The database, without a password.
     built : str
         The schema in which dbt builds the marts.
     """
@@ -121,12 +121,10 @@ class DatabaseReaders(Readers):
         self._built = built
 
     def found(self, connection: Connection, names: Sequence[str], last: Standing) -> Found:
-        """Measure schema ``marts``, where a history that is there only gains rows and columns."""
+        """Measure schema ``marts``; a history there only gains rows and columns, so it loses none."""
         found = measure_standing(connection, names)
         missing = [name for name in found.completed_by(last).rows if name not in found.rows]
-        problem = (
-            f"{self._shown}: expected what was published last, found no {' and no '.join(missing)} in schema marts."
-        )
+        problem = f"{self._shown}: expected the last publication, found no {' and no '.join(missing)} in schema marts."
         return Found(standing=found, lost=0 if HISTORY in found.rows else None, problem=problem if missing else None)
 
     def replace(
@@ -139,22 +137,22 @@ class DatabaseReaders(Readers):
     ) -> tuple[Standing, Mapping[str, Any]]:
         """Replace the tables by those that dbt has built, in one transaction.
 
-        A table is swapped for its successor. Where somebody has built a view on it, its rows are replaced instead, for
-        a swap would drop the view; an append-only table gets the rows that it lacks. A swap waits for the open
-        transactions that have read the table, and is tried again where they last. Where the role of the readers cannot
-        be made, or a table is held, that is said.
+        A table is swapped for the new one. If others have a view on it, its rows are replaced instead, because a swap
+        would drop the view. An append-only table gets the rows that it lacks. A swap waits for open transactions that
+        have read the table, and is tried again if they last. `warn` gets a sentence if the role of the readers cannot
+        be made, or a table is held.
 
         Raises
         ------
         MartsRefusedError
-            If a table that others build on has changed in a way that they would not survive; nothing has changed.
+            If a table with views of others has changed so that the views would break; nothing has changed.
         MartsHeldError
             If a table is still held after two minutes; nothing has changed.
         """
         from adbc_driver_manager import Error
 
         can_read = _ensure_reader(connection, warn)
-        # the driver's own transactions end with their first error, and know no savepoints
+        # a transaction of the driver ends at its first error and has no savepoints
         connection.execute("begin")
         marts = [
             Mart(
@@ -190,7 +188,7 @@ class DatabaseReaders(Readers):
 
 def _replace(connection: Connection, built: str, marts: Sequence[Mart], warn: Callable[[str], None]) -> None:
     connection.execute("create schema if not exists marts")
-    # readers are not blocked while this waits to write rows, so it may wait for all attempts at once
+    # waiting to write rows does not block readers, so one wait may be as long as all attempts
     connection.execute(f"set local lock_timeout = '{locks.LOCK_ATTEMPTS * locks.LOCK_SECONDS}s'")
     # tables are filled first, so that readers are shut out only for the swap
     for mart in marts:
@@ -236,7 +234,7 @@ def _describe(connection: Connection, built: str, name: str) -> None:
 
 
 def _comments(connection: Connection, relation: str) -> dict[str, str | None]:
-    """Return the comment of each column of a table, and that of the table itself under an empty name."""
+    """Return the comment of each column of a table, and under an empty name that of the table itself."""
     commented = (
         "select '', obj_description(to_regclass($1), 'pg_class') union all "
         "select cast(attname as text), col_description(attrelid, attnum) from pg_attribute "
@@ -267,7 +265,7 @@ def _views_on(connection: Connection, name: str) -> list[str]:
 
 def _grant(connection: Connection, marts: Sequence[Mart]) -> None:
     connection.execute(f"grant usage on schema marts to {READER}")
-    # the schema may hold tables of others, who grant rights on them themselves
+    # the schema may also hold tables of others, who grant their rights themselves
     for mart in marts:
         connection.execute(f"grant select on marts.{mart.name} to {READER}")
 

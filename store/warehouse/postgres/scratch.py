@@ -1,7 +1,7 @@
-"""Scratch space in a transaction that is never committed: schemas beside the tables of a database.
+"""Scratch space in a transaction that is never committed: schemas in the database of the warehouse.
 
-Nobody else sees them, and nothing of them is left, also where the process is killed. A world is a place with names
-translated; the plan of each query must read tables of the world alone.
+Nobody else sees the schemas, and nothing of them is left, even if the process is killed. A world is a place with names
+translated; the plan of each query must read only tables of the world.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 WHOLE_TABLES = ("set local enable_nestloop = off", "set local work_mem = '64MB'")
-"""What suits a transaction that reads whole tables; dbt has the same from the macro ``plan_for_whole_tables``."""
+"""Settings for a transaction that reads whole tables; the macro ``plan_for_whole_tables`` sets the same for dbt."""
 
 _OF_THE_DATABASE = """
     select 'the cast from ' || format_type(castsource, null) || ' to ' || format_type(casttarget, null)
@@ -29,18 +29,19 @@ _OF_THE_DATABASE = """
         and exists (select 1 from pg_catalog.pg_proc as own where own.proname = added.proname and own.oid < 16384)
     order by 1
 """
-"""Casts between types of PostgreSQL, and functions under its own names, that somebody has added: ids from 16384 on."""
+"""A query for casts between PostgreSQL's own types, and functions with its own names, that somebody has added: their
+ids are 16384 or more."""
 
 
 _OF_THE_QUERY = ("0A", "21", "22", "23", "2F", "38", "39", "3F", "42", "P0")
-"""PostgreSQL's classes of codes for errors of the SQL itself. All others are the machine's or a person's, as those of a
-full disk and a canceled query are, and say nothing of the models."""
+"""PostgreSQL's classes of codes for errors of the SQL itself. Other errors, such as a full disk or a cancelled query,
+are no faults of a model."""
 
 
 class _Place(Place):
-    # a log would serve a crash, after which nothing of it is there
+    # a log would only help after a crash, which removes the table anyway
     table = "unlogged table"
-    # after an error the server refuses everything, and rolls all of it back
+    # after an error the server refuses all statements, and rolls the transaction back
     outlasts_errors = False
 
     def schema(self, name: str) -> str:
@@ -55,7 +56,7 @@ class _Place(Place):
 
 
 class _World(World):
-    """A place of which every query is planned before it runs."""
+    """A place in which the plan of every query is checked before the query runs."""
 
     def __init__(self, connection: Connection, planned: Callable[[str], set[Name]], place: Place) -> None:
         self._connection = connection
@@ -74,10 +75,10 @@ class _World(World):
         from adbc_driver_manager import Error
 
         try:
-            own = {(f"{self._place.name}_{schema}", table) for schema, table in self._place.made}
-            if foreign := sorted(self._planned(self._place.translated(query)) - own):
+            own_relations = {(f"{self._place.name}_{schema}", table) for schema, table in self._place.made}
+            if foreign := sorted(self._planned(self._place.translated(query)) - own_relations):
                 raise ReplayError(
-                    f"{'.'.join(name)}: expected to read what the feature store is built from, found "
+                    f"{'.'.join(name)}: expected to read only sources and models of the feature store, found "
                     f"{', '.join('.'.join(each) for each in foreign)}. Name relations by ref() and source()."
                 )
             self._place.make(name, query, kind=kind)
@@ -98,7 +99,7 @@ class _World(World):
 
 class _Scratch(Scratch):
     dialect = "postgres"
-    # the same SQL takes several times as long as on DuckDB
+    # fewer than on DuckDB, because the same SQL takes several times as long here
     max_facts = 100_000
     places = _Place
 
@@ -110,10 +111,10 @@ class _Scratch(Scratch):
     @contextmanager
     def world(self) -> Iterator[World]:
         self._opened.execute("set local search_path = pg_catalog")
-        if there := self._opened.execute(_OF_THE_DATABASE).fetchall():
+        if added := self._opened.execute(_OF_THE_DATABASE).fetchall():
             raise ReplayError(
-                "Expected casts and functions of PostgreSQL alone under its own names, found of this database: "
-                f"{', '.join(name for (name,) in there)}. No query tells them apart, and they may read anything."
+                "Expected only PostgreSQL's own casts and functions under its names, found others in this database: "
+                f"{', '.join(name for (name,) in added)}. A query cannot tell them apart, and they may read anything."
             )
         with self.place() as place:
             yield _World(self._opened, self._planned, place)
@@ -123,7 +124,7 @@ class _Scratch(Scratch):
 def scratch(
     connection: Connection, planned: Callable[[str], set[Name]], prefix: str, reads: Collection[Name]
 ) -> Iterator[Scratch]:
-    """Begin a transaction that reads one state of the database, of this moment, and roll it back at the end.
+    """Begin a transaction that reads the present state of the database, and roll it back at the end.
 
     Parameters
     ----------
@@ -133,9 +134,9 @@ def scratch(
     prefix : str
         The beginning of the names of its places.
     reads : collection of Name
-        What is read of the warehouse, so far as it is there.
+        Relations of the warehouse that are read, if they exist.
     """
-    # whoever asks at the same time has other names, or one would wait for the other
+    # the id of the session makes names unique; otherwise two sessions would wait for each other
     (pid,) = connection.execute("select pg_backend_pid()").fetchall()[0]
     while not _holds(connection, reads):
         connection.rollback()
@@ -148,15 +149,15 @@ def scratch(
 
 
 def _holds(connection: Connection, reads: Collection[Name]) -> bool:
-    """Begin to read one state of the database and hold what is read; False where a build has just dropped some."""
+    """Begin a transaction and lock the relations that are read; return False if a build has just dropped some."""
     from adbc_driver_manager import ProgrammingError
 
-    there = set(connection.execute("select table_schema, table_name from information_schema.tables").fetchall())
+    existing = set(connection.execute("select table_schema, table_name from information_schema.tables").fetchall())
     connection.begin()
     connection.execute("set transaction isolation level repeatable read")
-    if held := sorted(there.intersection(reads)):
-        # locked before the first query, which fixes the state: a table that a build swaps in after it looks empty
-        listed = ", ".join(f'"{schema}"."{name}"' for schema, name in held)
+    if locked := sorted(existing.intersection(reads)):
+        # the first query fixes the state, so the locks come first: a table swapped in after it would look empty
+        listed = ", ".join(f'"{schema}"."{name}"' for schema, name in locked)
         try:
             connection.execute(f"lock table {listed} in access share mode")
         except ProgrammingError as error:

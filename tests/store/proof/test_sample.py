@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from store.proof.sample import with_told
+from store.proof.sample import with_parents
 
 
 def test_rows_are_added_for_each_row_of_the_table_that_they_tell_of() -> None:
     """A project tells of a lead: of an entity with the key of a project the leads cannot tell which one is meant."""
-    assert with_told(["projects"]) == [("raw", "leads"), ("raw", "projects")]
-    assert with_told(["leads"]) == [("raw", "leads")]
+    assert with_parents(["projects"]) == [("raw", "leads"), ("raw", "projects")]
+    assert with_parents(["leads"]) == [("raw", "leads")]

@@ -229,7 +229,7 @@ def test_scores_that_go_with_a_ledger_are_kept_until_a_person_says_that_it_is_me
     assert (
         "marts.lead_scores: 30 of 30 leads are published with a score of conversion, 0 of 30 would have one" in reason
     )
-    assert "Versions behind what is published (c1, a1) are not in ml.ml_models" in reason
+    assert "Versions of published scores (c1, a1) are not in ml.ml_models" in reason
     (accepted, clock) = re.findall(r"LEADLINE_ACCEPT_PUBLICATION=(\S+) LEADLINE_AS_OF=([^`]+)`", reason)[0]
     assert clock == "2026-01-02T00:00:00+00:00"
     assert "LEADLINE_ACCEPT_PUBLICATION" in place.refused(accepted=digest(["others"])[:12])

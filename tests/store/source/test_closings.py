@@ -47,7 +47,7 @@ def test_every_spelling_of_a_closing_word_closes(
     assert [each for each in report.assumptions if "closes" in each] == [
         "The mapping's closes.outcomes has 1 word that no row of interactions has: 'No'. Check the spelling.",
         "The mapping's closes.lead_status has 'Verloren', which the value map of leads.status reads as 'gone': it "
-        "closes nothing. Write the latter, if that is meant.",
+        "closes nothing. Write 'gone' if that is meant.",
         "The mapping's closes.lead_status has 1 word that no row of leads has: 'abandoned'. Check the spelling.",
         "The mapping's closes.project_status has 1 word that no row of projects has: 'lost'. Check the spelling.",
     ]
@@ -58,8 +58,8 @@ def test_a_closing_project_without_a_time_is_said(tmp_path: Path, export: dict[s
     folder = write_csv(tmp_path / "crm", export)
     (folder / "mapping.yml").write_text("name: mine\nbased_on: contract\ncloses: {project_status: [cancelled]}\n")
     assert (
-        "projects.closed_at is empty in 1 row whose status closes a lead: nobody knows from when on, so they close "
-        "none."
+        "projects.closed_at is empty in 1 row whose status closes a lead: the time of the closing is unknown, so they "
+        "close none."
     ) in run(folder).assumptions
 
 

@@ -342,7 +342,7 @@ SIBLINGS |= {
         ],
         [
             "the last fact: 2024-06-09T08:00:01Z before, 2024-06-06T08:00:01Z now; this is an older export, and would "
-            "undo what the newer one has brought"
+            "undo the changes of the newer one"
         ],
     ),
 }

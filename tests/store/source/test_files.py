@@ -224,10 +224,10 @@ def test_only_tables_that_are_asked_for_are_opened(tmp_path: Path, run: Extract)
         "leads: leads.csv is read, and Copy of leads.csv, Leads_2.csv, leads (1).csv, leads - Copy.csv, "
         "leads-part2.csv beside it are not. If they have more of its rows, put the files, and nothing else, into a "
         "folder leads.csv (or leads.parquet).",
-        "projects: 1 of 3 rows that were read are marked as deleted (Is Deleted of projects.csv), and count as all "
-        "others do. Leave them out of the export, or name a view without them in the mapping (table: …).",
-        "projects: 1 of 3 rows that were read are marked as deleted (deleted_at of projects.csv), and count as all "
-        "others do. Leave them out of the export, or name a view without them in the mapping (table: …).",
+        "projects: 1 of 3 rows that were read are marked as deleted (Is Deleted of projects.csv), and count like all "
+        "others. Leave them out of the export, or name a view without them in the mapping (table: …).",
+        "projects: 1 of 3 rows that were read are marked as deleted (deleted_at of projects.csv), and count like all "
+        "others. Leave them out of the export, or name a view without them in the mapping (table: …).",
     ]
     assert (report.tables["leads"].rows_new, report.tables["interactions"].rows_new) == (2, 3)
     (folder / "leads.csv").rename(folder / "leads.xlsx")
@@ -290,7 +290,7 @@ def test_a_column_is_found_however_its_name_is_written(header: str, named: str, 
 def test_of_names_that_differ_in_case_the_exact_one_counts(tmp_path: Path) -> None:
     (tmp_path / "Leads.csv").write_text(NEIGHBOUR)
     (tmp_path / "LEADS.csv").write_text(NEIGHBOUR)
-    assert "expected one table 'leads', found LEADS and Leads, which differ in their case alone" in _refusal(tmp_path)
+    assert "expected one table 'leads', found LEADS and Leads, which differ only in case" in _refusal(tmp_path)
     (tmp_path / "leads.csv").write_text(TEXT)
     assert _read(tmp_path)[0] == ROWS
     (tmp_path / "leads.csv.gz").touch()
@@ -443,7 +443,7 @@ def test_a_file_that_changes_while_it_is_read_stops(tmp_path: Path, monkeypatch:
     path.write_text("source,lead_id\nweb,L1\n")
     with (
         duckdb.connect() as connection,
-        pytest.raises(SourceContractError, match=r"leads\.csv: expected a file that stays"),
+        pytest.raises(SourceContractError, match=r"leads\.csv: expected a file that does not change"),
     ):
         source.read(connection, table="t", source_table="leads", columns=NAMES, since=None)
 

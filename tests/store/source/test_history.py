@@ -96,8 +96,8 @@ def test_an_earlier_clock_comes_after_what_was_seen_before(
     assert sorted(statuses, key=lambda row: row[1]) == [("new", SECOND), ("won", SECOND.replace(microsecond=1))]
     # a clock that nobody asked for is behind what extractions have seen: what is not known yet is said
     assert (
-        "5 changes of leads were seen by extractions whose clock was ahead of this one, at the latest "
-        "2024-05-01T00:00:00Z: each counts once the clock has come to the time at which it was seen."
+        "5 changes of leads were seen by extractions with a later clock than this one, the last at "
+        "2024-05-01T00:00:00Z: each counts once the clock has reached the time at which it was seen."
     ) in run(folder).assumptions
 
 
@@ -122,7 +122,7 @@ def test_a_history_of_the_source(export: Export, tmp_path: Path, run: Extract, q
     assert query(CHANGES) == expected
     assert (report.tables["changes"].rows_read, report.tables["changes"].rows_new) == (3, 3)
     assert len(report.assumptions) == 1
-    assert report.assumptions[0].endswith("unless its history tells another.")
+    assert report.assumptions[0].endswith("unless its history has another value.")
     # what the extraction saw, the CRM tells later, a second time
     export["changes"].append(_told(4, "property_value", "1000.5", "2024-03-10T00:00:00Z"))
     again = run(write_csv(tmp_path / "crm", export))
@@ -183,8 +183,8 @@ def test_what_a_history_told_once_stays(export: Export, tmp_path: Path, run: Ext
     assert report.tables["changes"].rejects_by_reason == {"rewritten_history": 1}
     assert query("select message from raw.rejects") == [
         (
-            'changes.csv, line 2, column change_id: expected what was told under this key before, found "H1". '
-            "A change that was told once stays; enter what is true now as a change of its own.",
+            'changes.csv, line 2, column change_id: expected the change that is stored under this key, found "H1". '
+            "A stored change stays; enter the present value as a new change.",
         )
     ]
     assert query(CHANGES) == before

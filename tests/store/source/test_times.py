@@ -408,7 +408,7 @@ def test_a_mistyped_date_does_not_move_the_clock(
         ("leads", "L3", "created_at", "far_from_others"),
     ]
     ((message,),) = query("select message from raw.rejects where table_name = 'leads'")
-    assert "expected a time that other facts come near to, found" in message
+    assert "expected a time near those of other facts, found" in message
     assert message.endswith("Correct the time in the CRM; if it is right, set a clock after it (AS_OF=…).")
     assert report.assumptions[-1] == (
         "1 fact lies after a gap of 326 days (2024-04-09 to 2025-03-01); the longest pause before it is 1 day, and as "

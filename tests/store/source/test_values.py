@@ -429,7 +429,7 @@ def test_a_key_that_a_home_holds_in_the_clear_is_asked_for_once(
         row["lead_id"] = row["lead_id"].replace("L2", clear)
     with pytest.raises(SourceContractError) as caught:
         run(write_csv(tmp_path / "crm", export))
-    assert "leads.lead_id: 1 row of leads.csv are stored under a key that is read otherwise now" in str(caught.value)
+    assert "leads.lead_id: 1 row of leads.csv are stored under a key that is read differently now" in str(caught.value)
     accept = str(caught.value).split("LEADLINE_ACCEPT_EXTRACTION=")[1][:12]
     assert len(run(folder, accept=accept).accepted) == 1
     assert run(folder).accepted == []

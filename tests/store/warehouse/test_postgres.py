@@ -110,7 +110,7 @@ def test_what_others_have_built_on_an_earlier_ledger_is_named_and_nothing_is_cha
     for blocked, table in (("bi.champions", "ml_champions"), ("bi.decisions", "ml_decisions")):
         with warehouse.connect() as connection, pytest.raises(AlterationRefusedError) as refused:
             ensure(connection)
-        assert str(refused.value).startswith(f"ml.{table}: expected nothing of others that is built on it")
+        assert str(refused.value).startswith(f"ml.{table}: expected no objects of others that depend on it")
         assert f"found {blocked}. Keep the definition" in str(refused.value)
         found = "select table_name, table_type from information_schema.tables where table_schema = 'ml'"
         assert rows(warehouse, found) == before
