@@ -53,7 +53,7 @@ def folder(own: Home, tmp_path: Path) -> Path:
     return beside
 
 
-def test_their_python_runs(folder: Path, own: Home) -> None:
+def test_its_python_runs(folder: Path, own: Home) -> None:
     examples = blocks("python")
     assert ["lead_scores" in each for each in examples] == [True, False]
     assert "features_at" in examples[1]
