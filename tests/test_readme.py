@@ -1,6 +1,6 @@
-"""Tests that run the examples of the README: its Python, its SQL and its launchpad configuration.
+"""README and the page of the feature store tell a newcomer what to type: their Python, SQL and configuration run.
 
-``tests/orchestration/test_backfill.py`` runs its command for days of history.
+The command that computes days anew is tried in ``tests/orchestration/test_backfill.py``.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from tests.homes import Home
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGES = "\n".join((REPOSITORY / page).read_text(encoding="utf-8") for page in ("README.md", "docs/feature-store.md"))
 
 
 def blocks(language: str) -> list[str]:
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGES, flags=re.DOTALL | re.MULTILINE)
     return [text for named, text in fenced if named == language]
 
 
@@ -43,12 +43,12 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def folder(own: Home, tmp_path: Path) -> Path:
-    """Return a working folder with the README's question and a home `.leadline`, as in the repository."""
-    working = tmp_path / "working"
-    working.mkdir()
-    (working / ".leadline").symlink_to(own.path)
-    (working / "question.csv").write_text(QUESTION)
-    return working
+    """Return a working folder with the question of the page, whose home is `.leadline`, as in the repository."""
+    beside = tmp_path / "working"
+    beside.mkdir()
+    (beside / ".leadline").symlink_to(own.path)
+    (beside / "question.csv").write_text(QUESTION)
+    return beside
 
 
 def test_its_python_runs(folder: Path, own: Home) -> None:
@@ -97,7 +97,7 @@ def test_its_query_of_the_catalogue_gives_the_columns_that_it_shows(own: Home) -
     (query,) = (each for each in blocks("sql") if "features.catalogue" in each)
     rows = own.ask(query)
     assert len(rows) == 5
-    shown = re.search(rf"{re.escape(query)}```\n\n```\n(.*?)\n", README)
+    shown = re.search(rf"{re.escape(query)}```\n\n```\n(.*?)\n", PAGES)
     assert shown is not None
     columns = [name for name, *_ in own.ask(f"describe ({query.rstrip().rstrip(';')})")]
     assert shown[1].split() == columns
