@@ -1,6 +1,7 @@
-"""README and the page of the feature store tell a newcomer what to type: their Python, SQL and configuration run.
+"""README and the page of the feature store tell a newcomer what to type: their Python and SQL run.
 
-The command that computes days anew is tried in ``tests/orchestration/test_backfill.py``.
+``tests/orchestration/test_backfill.py`` tries the command that computes days anew, and
+``tests/store/features/test_features_at.py`` the configuration of a question.
 """
 
 from __future__ import annotations
@@ -12,17 +13,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import dagster as dg
-import pandas as pd
 import pytest
-import yaml
 
-from assets.learning.training_sets import training_set_asset
-from models.declared.registry import DECLARATIONS
-from models.declaring.declaration import Horizons
-from store.artifacts import ArtifactStore
-from store.features.certificates import CompiledSql
-from store.warehouse.warehouse import Warehouse
 from tests.homes import PATIENCE, REPOSITORY
 
 if TYPE_CHECKING:
@@ -44,11 +36,11 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def folder(own: Home, tmp_path: Path) -> Path:
     """Return a working folder with the question of the page, whose home is `.leadline`, as in the repository."""
-    beside = tmp_path / "working"
-    beside.mkdir()
-    (beside / ".leadline").symlink_to(own.path)
-    (beside / "question.csv").write_text(QUESTION)
-    return beside
+    working = tmp_path / "working"
+    working.mkdir()
+    (working / ".leadline").symlink_to(own.path)
+    (working / "question.csv").write_text(QUESTION)
+    return working
 
 
 def test_its_python_runs(folder: Path, own: Home) -> None:
@@ -71,26 +63,6 @@ def test_its_python_runs(folder: Path, own: Home) -> None:
     assert [row.split()[1] for row in rows] == asked
     (shown,) = (each for each in blocks("") if "entity_state" in each)
     assert header.split() == shown.splitlines()[0].split()
-
-
-def test_its_launchpad_configuration_answers_the_question(folder: Path, own: Home) -> None:
-    (config,) = (yaml.safe_load(each) for each in blocks("yaml"))
-    (op,) = config["ops"].values()
-    op["config"]["entities"] = str(folder / "question.csv")
-    done = dg.materialize(
-        [training_set_asset(DECLARATIONS["conversion"])],
-        resources={
-            "warehouse": Warehouse(address=f"duckdb:{own.warehouse}"),
-            "artifacts": ArtifactStore(root=str(own.path / "artifacts"), reports_port=3001),
-            "compiled": CompiledSql(root=str(own.path / "compiled")),
-            "horizons": Horizons(overrides={}),
-        },
-        run_config=config,
-    )
-    (observed,) = done.get_asset_observation_events()
-    answer = observed.asset_observation_data.asset_observation.metadata["answer"].value
-    expected = pd.read_csv(io.StringIO(QUESTION))
-    assert list(pd.read_parquet(answer)["lead_id"]) == list(expected["lead_id"])
 
 
 def test_its_query_of_the_catalogue_gives_the_columns_that_it_shows(own: Home) -> None:
