@@ -1,8 +1,8 @@
 """Layer `feature_quality`: what each feature of a view is worth, in ``ml.ml_feature_quality``.
 
-Flags are information: no feature is dropped for one, and none is a fault, so no check is made of them. What counts as missing is what is missing *after* imputation by
-the view itself, which fills counts with 0 and categories with ``unknown``; what is null there, such as the days since
-something that never happened, the models learn from as missing.
+A flag is information and no fault: no feature is dropped for one, and no check is made of them. A feature is missing
+where the view itself leaves it null. The view fills counts with 0 and categories with ``unknown``; null stands, for
+example, for the days since something that never happened, from which the models learn as missing.
 """
 
 from collections.abc import Sequence
