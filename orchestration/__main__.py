@@ -84,7 +84,7 @@ def _recompute(current: Settings, days: str) -> int:
     from orchestration.progress import for_terminal
 
     sys.stderr.write(f"Leadline: features of {days} → {current.home}\n")
-    outcome = run_job(current, "recompute_days", {"ops": {"recompute_days": {"config": {"days": days}}}})
+    outcome = run_job(current, "recompute_days", {"ops": {"recompute": {"config": {"days": days}}}})
     if outcome.failure is not None:
         sys.stderr.write(f"\n{for_terminal(outcome.failure)}\n")
         return INTERRUPTED if outcome.interrupted else 1

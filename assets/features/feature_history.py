@@ -59,7 +59,6 @@ def by_day_spec(view: FeatureView) -> dg.AssetSpec:
 
 
 @dg.op(
-    name="recompute_days",
     pool=WAREHOUSE_POOL,
     description=(
         "Compute the features of a range of days anew. Their rows are replaced in one transaction, and no others."

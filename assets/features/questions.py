@@ -35,7 +35,7 @@ class Question(dg.Config):
     description="Answer a question by the SQL that made the feature store, into a Parquet file named by its content.",
     out=dg.Out(dg.Nothing),
 )
-def answer_question(
+def answer(
     context: dg.OpExecutionContext,
     config: Question,
     warehouse: dg.ResourceParam[Warehouse],
@@ -60,13 +60,13 @@ def answer_question(
     make_folder(folder)
     unfinished = folder / f"{os.getpid()}.tmp"
     frame.to_parquet(unfinished, index=False)
-    answer = folder / f"{sha256(unfinished)[:16]}.parquet"
-    unfinished.replace(answer)
-    context.log.info(f"{len(frame):,} rows answer the question: {answer}")
+    path = folder / f"{sha256(unfinished)[:16]}.parquet"
+    unfinished.replace(path)
+    context.log.info(f"{len(frame):,} rows answer the question: {path}")
     return dg.Output(
         None,
         metadata={
-            "answer": dg.MetadataValue.path(answer),
+            "answer": dg.MetadataValue.path(path),
             "dagster/row_count": len(frame),
             "question": config.entities,
             "entities": int(frame[view.key].nunique()),
@@ -92,5 +92,5 @@ def answer_question(
     ),
 )
 def question_job() -> None:
-    """Run `answer_question`."""
-    answer_question()
+    """Run `answer`."""
+    answer()

@@ -334,7 +334,7 @@ def test_the_job_answers_from_the_launchpad(random_store: Store, tmp_path: Path)
     question = pd.concat([question, question.head(1), pd.DataFrame({"lead_id": ["nobody"], "as_of": [AT]})])
     question.to_parquet(tmp_path / "question.parquet", index=False)
     expected = ask(random_store, question, tmp_path, ["conversion"])
-    block = re.search(r"```yaml\n(ops:\n  answer_question:.*?)```", documentation(), re.DOTALL)
+    block = re.search(r"```yaml\n(ops:\n  answer:.*?)```", documentation(), re.DOTALL)
     assert block is not None
 
     def asked(entities: Path) -> dg.ExecuteInProcessResult:
