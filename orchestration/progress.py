@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 _DISTRACTIONS = ("A dbt subsetted execution", "Copying `", "Running dbt command", "Finished dbt command")
-"""How the lines of dagster-dbt begin that only say how it calls dbt; the UI keeps them."""
+"""The beginnings of dagster-dbt's lines about its calls of dbt. Only the UI shows these lines."""
 
 _STEP_EVENTS = {"STEP_START": "…", "STEP_SUCCESS": "✓", "STEP_FAILURE": "✗"}
 
@@ -16,7 +16,7 @@ class ProgressHandler(logging.Handler):
     """Writes steps as they start and end, and what assets log, to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line for a record that a person who waits wants to see."""
+        """Write the line of a record, if it has one."""
         try:
             if (line := describe(record)) is not None:
                 sys.stderr.write(f"{for_terminal(line)}\n")
@@ -26,7 +26,7 @@ class ProgressHandler(logging.Handler):
 
 
 def for_terminal(text: str) -> str:
-    """Return a text whose control characters, which a terminal would obey, are written as Python writes them."""
+    """Return a text with its control characters escaped, because a terminal would obey them."""
     return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
 
 
@@ -35,7 +35,7 @@ def describe(record: logging.LogRecord) -> str | None:
     if (event := getattr(record, "dagster_event", None)) is None:
         meta: dict[str, Any] = getattr(record, "dagster_meta", None) or {}
         message = meta.get("orig_message") or record.getMessage()
-        # of a step that is left out after a failure, the failure itself is said already
+        # a step that is skipped after a failure gets no line, because the failure has one
         if message.endswith("Not executing.") or message.startswith(_DISTRACTIONS):
             return None
         if record.levelno >= logging.WARNING:
