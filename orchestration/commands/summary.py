@@ -88,7 +88,7 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     outside = {name: logs[name][2] for name in scoring}
     if marks := [f"{n:,} by {name} ({_causes(connection, name)})" for name, n in outside.items() if n]:
         lines.append(
-            f"marked     scored outside the range of the training rows: {', '.join(marks)} (…_outside_training)"
+            f"marked     scored with values that the training has hardly seen: {', '.join(marks)} (…_outside_training)"
         )
     return lines, unscored
 
