@@ -104,7 +104,7 @@ def source_health(
             "compared_with": (
                 "the rows before the recent ones"
                 if earlier is None
-                else f"what was stored as of {earlier.as_of:%Y-%m-%d}"
+                else f"the counts stored as of {earlier.as_of:%Y-%m-%d}"
             ),
             "failed": ", ".join(each.check for each in verdicts if each.failed) or "none",
             "figures": metadata_table(("check", "of", "value", "bound", "verdict"), rows),

@@ -30,7 +30,7 @@ def told(error: Exception, home: Path | None) -> str:
     error : Exception
     home : Path or None
     """
-    kept_in = "" if home is None else keep(error, home)
+    log_note = "" if home is None else keep(error, home)
     if type(error).__module__.startswith(_OWN_PACKAGES):
         return for_terminal(shown(str(error)))
     text = "\n".join(f"{type(each).__name__}: {each}" for each in _chain(error))
@@ -41,7 +41,7 @@ def told(error: Exception, home: Path | None) -> str:
     if explanation is not None:
         return for_terminal(shown(explanation))
     first_line = next(iter(str(error).strip().splitlines()), "")
-    return for_terminal(shown(f"Expected no error, found {type(error).__name__}: {first_line.rstrip('.')}.{kept_in}"))
+    return for_terminal(shown(f"Expected no error, found {type(error).__name__}: {first_line.rstrip('.')}.{log_note}"))
 
 
 def room(home: Path) -> int | None:

@@ -141,8 +141,8 @@ def run(command: list[Any], folder: Path, account: tuple[int, int] | None, text:
         )
     except PermissionError:
         raise not_started(
-            f"programs in {Path(command[0]).parent} that the user {SYSTEM_USER} may not run, who runs the "
-            "server for root. Install Leadline where others may read, or run it as another user than root",
+            f"programs in {Path(command[0]).parent} that the user {SYSTEM_USER}, as whom root starts the "
+            "server, may not run. Install Leadline where others may read, or run it as another user than root",
             folder,
         ) from None
     if result.returncode != 0:
@@ -165,7 +165,7 @@ def why_not_started(folder: Path, error: NotStartedError) -> str:
             f"and `chmod 700 {folder}`."
         )
     return (
-        f"{folder}: expected the files of a PostgreSQL server, found that none starts on them "
+        f"{folder}: expected the files of a PostgreSQL server, found that no server starts on them "
         f"({' '.join(message.split()).rstrip('.')[:300]}). {folder / 'log'} says more. Bring the folder back from a "
         "backup; or move it away and run the same command again, which fills a new one from the source and trains "
         "anew. What does not come back stands in docs/damage.md."
