@@ -113,7 +113,7 @@ def failed_before(instance: dg.DagsterInstance, key: dg.AssetKey, *, but: str) -
 def runs_in_flight(
     instance: dg.DagsterInstance, jobs: Collection[str], asset: dg.AssetKey, *, but: str | None = None
 ) -> list[str]:
-    """Return the unfinished runs of the jobs, or of the asset selected by hand, without the run `but`."""
+    """Return the unfinished runs of the jobs, or with the asset selected by hand, without the run `but`."""
     return [
         run.run_id
         for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))

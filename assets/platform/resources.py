@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 
 STEP_RETRIES, STEP_RETRY_SECONDS = 2, 5
-"""For a step that has lost its connection to the warehouse."""
+"""Retries of a step that has lost its connection to the warehouse, and the seconds before each."""
 
 WAREHOUSE_POOL = "warehouse"
 """The pool of all steps that open the warehouse, across runs, because DuckDB admits one writing process."""
