@@ -31,7 +31,7 @@ _RETRAINED_LAYERS = (
 def _retrain_job(model: str) -> Any:
     """Return the job that trains a model anew.
 
-    The job ends with the drift of the new champion, so that the check which requested it does not stay red until night.
+    The job measures the drift again, so that the check which requested the job does not stay red until night.
     """
     return dg.define_asset_job(
         retrain_job_name(model),

@@ -1,4 +1,4 @@
-"""The console logger of runs: one line per step, the warnings, and nothing else."""
+"""The console logger of runs: a line when a step starts or ends, warnings, and messages of assets."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ _STEP_EVENTS = {"STEP_START": "…", "STEP_SUCCESS": "✓", "STEP_FAILURE": "✗
 
 
 class ProgressHandler(logging.Handler):
-    """Writes steps as they start and end, and what assets log, to standard error."""
+    """Writes these lines to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line of a record, if it has one."""
@@ -31,7 +31,7 @@ def for_terminal(text: str) -> str:
 
 
 def describe(record: logging.LogRecord) -> str | None:
-    """Return the line for a log record, or None where it would only distract."""
+    """Return the line for a log record, or None if the record needs no line."""
     if (event := getattr(record, "dagster_event", None)) is None:
         meta: dict[str, Any] = getattr(record, "dagster_meta", None) or {}
         message = meta.get("orig_message") or record.getMessage()
@@ -48,7 +48,7 @@ def describe(record: logging.LogRecord) -> str | None:
     return f"  {mark} {event.step_key.replace('__', '/')}{seconds}"
 
 
-@dg.logger(config_schema={}, description="One line per step, the warnings, and what assets log.")
+@dg.logger(config_schema={}, description="A line when a step starts or ends, warnings, and messages of assets.")
 def progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
     """Return the logger."""
     logger = logging.Logger("leadline")

@@ -54,7 +54,7 @@ local all all scram-sha-256
 """The content of ``pg_hba.conf``: everybody needs a password to log in."""
 
 USERS = ".handle_pids.json"
-"""The file that lists the users of the server, by the name that earlier versions of Leadline gave it."""
+"""The file that lists the processes which use the server, by its name in earlier versions of Leadline."""
 
 PATIENCE_SECONDS = 120
 """The longest time that a server may take to start (after a crash, for instance), and to stop."""

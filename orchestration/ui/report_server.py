@@ -159,7 +159,7 @@ class ReportServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), partial(_Reports, folder, tuple(addresses)))
 
     def handle_error(self, *_: Any) -> None:
-        """Log nothing, because nearly all errors are browsers that close the connection."""
+        """Log nothing: such an error is nearly always a browser that closes its connection."""
 
 
 def serve(folder: str, port: int, addresses: Sequence[str]) -> int:
