@@ -31,7 +31,7 @@ from store.warehouse.warehouse import Warehouse
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Return the code location of the home that the settings name, which is made where it is not there.
+    """Return the code location of the home that the settings name; make the home if it does not exist.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def defs() -> dg.Definitions:
         jobs=[whole_loop, score_leads, recompute_days, question_job],
         schedules=[nightly_scores],
         sensors=[retrain_sensor],
-        # a step in a process of its own costs eight seconds, and DuckDB admits one writing process
+        # a process per step would take eight seconds each, and DuckDB admits one writing process
         executor=dg.in_process_executor,
         loggers={"console": progress_logger},
         resources={

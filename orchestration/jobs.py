@@ -1,4 +1,4 @@
-"""Jobs: the whole loop, scoring and checking alone, and the retraining of one model; and what runs by the clock."""
+"""The jobs (the whole loop; scoring without training; the retraining of a model) and the nightly schedule."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ score_leads = dg.define_asset_job(
     "score_leads",
     selection=dg.AssetSelection.all() - dg.AssetSelection.groups("training_sets", "candidates", "champions"),
     description=(
-        "Extract, build features, score with the champions as they are, publish, and check: the health of the source, "
-        "the drift of each model, and whether it should be trained anew. Trains nothing itself."
+        "Extract, build features, score with the present champions, publish, and check the health of the source, "
+        "the drift of each model, and whether it should be trained anew. The job trains nothing itself."
     ),
 )
 
-_retrained = (
+_RETRAINED_LAYERS = (
     keys.training_set, keys.candidate, keys.champion, keys.scores, keys.drift, keys.retrain_decision,
 )  # fmt: skip
 
@@ -31,11 +31,11 @@ _retrained = (
 def _retrain_job(model: str) -> Any:
     """Return the job that trains a model anew.
 
-    It measures the champion that comes of it, so that the check which asked for it does not stay red until night.
+    The job measures the drift again, so that the check which requested the job does not stay red until night.
     """
     return dg.define_asset_job(
         retrain_job_name(model),
-        selection=dg.AssetSelection.assets(*(key(model) for key in _retrained))
+        selection=dg.AssetSelection.assets(*(key(model) for key in _RETRAINED_LAYERS))
         | (dg.AssetSelection.assets(keys.scores(model)).downstream() & dg.AssetSelection.groups("marts")),
         description=(
             f"Train {model} anew on the features of the last build, decide on promotion, score, publish, and measure "
@@ -47,7 +47,7 @@ def _retrain_job(model: str) -> Any:
 RETRAIN_JOBS = {model: _retrain_job(model) for model in DECLARATIONS}
 
 JOBS = {each.name: each for each in (whole_loop, score_leads, *RETRAIN_JOBS.values())}
-"""What can be run without anything else being chosen."""
+"""The jobs that run without a configuration."""
 
 nightly_scores = dg.ScheduleDefinition(
     name="nightly_scores",
@@ -56,7 +56,7 @@ nightly_scores = dg.ScheduleDefinition(
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description=(
-        "Every night at 02:30 UTC: scores what is open, and checks the source and the drift of each model, on which "
-        "retrain_sensor acts. While `make ui` (or a Dagster daemon) runs."
+        "Every night at 02:30 UTC, while `make ui` (or a Dagster daemon) runs: scores open entities, and checks the "
+        "source and the drift of each model. retrain_sensor acts on the result."
     ),
 )

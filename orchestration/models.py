@@ -1,4 +1,4 @@
-"""All that a declared model, and a feature view, is in Dagster: assets, checks and the job that trains it anew."""
+"""The Dagster definitions of a declared model and of a feature view: assets, checks and the retraining job."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def model_definitions(declaration: ModelDeclaration) -> dg.Definitions:
 
 
 def view_definitions(view: FeatureView) -> dg.Definitions:
-    """Return what a feature view has beside the dbt model: its proof, its quality and, where it can be, its days."""
+    """Return the definitions of a feature view other than its dbt model: proof, quality and, if it has them, days."""
     return dg.Definitions(
         assets=with_code(feature_quality_asset(view), *([by_day_spec(view)] if view.by_day else [])),
         asset_checks=[point_in_time_check(view)],
@@ -47,6 +47,6 @@ def view_definitions(view: FeatureView) -> dg.Definitions:
 def with_code(*assets: Any) -> list[Any]:
     """Return assets with references to the code that makes them."""
     with warnings.catch_warnings():
-        # Dagster calls references to code beta, and would say so for every asset
+        # Dagster warns for every asset that code references are beta
         warnings.simplefilter("ignore", dg.BetaWarning)
         return list(dg.with_source_code_references(assets))

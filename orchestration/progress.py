@@ -1,4 +1,4 @@
-"""The console logger of runs: one line per step, the warnings, and nothing else."""
+"""The console logger of runs: a line when a step starts or ends, warnings, and messages of assets."""
 
 import logging
 import sys
@@ -7,16 +7,16 @@ from typing import Any
 import dagster as dg
 
 _DISTRACTIONS = ("A dbt subsetted execution", "Copying `", "Running dbt command", "Finished dbt command")
-"""How the lines of dagster-dbt begin that only say how it calls dbt; the UI keeps them."""
+"""The beginnings of dagster-dbt's lines about its calls of dbt. Only the UI shows these lines."""
 
 _STEP_EVENTS = {"STEP_START": "…", "STEP_SUCCESS": "✓", "STEP_FAILURE": "✗"}
 
 
 class ProgressHandler(logging.Handler):
-    """Writes steps as they start and end, and what assets log, to standard error."""
+    """Writes these lines to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line for a record that a person who waits wants to see."""
+        """Write the line of a record, if it has one."""
         try:
             if (line := describe(record)) is not None:
                 sys.stderr.write(f"{for_terminal(line)}\n")
@@ -26,16 +26,16 @@ class ProgressHandler(logging.Handler):
 
 
 def for_terminal(text: str) -> str:
-    """Return a text whose control characters, which a terminal would obey, are written as Python writes them."""
+    """Return a text with its control characters escaped, because a terminal would obey them."""
     return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
 
 
 def describe(record: logging.LogRecord) -> str | None:
-    """Return the line for a log record, or None where it would only distract."""
+    """Return the line for a log record, or None if the record needs no line."""
     if (event := getattr(record, "dagster_event", None)) is None:
         meta: dict[str, Any] = getattr(record, "dagster_meta", None) or {}
         message = meta.get("orig_message") or record.getMessage()
-        # of a step that is left out after a failure, the failure itself is said already
+        # a step that is skipped after a failure gets no line, because the failure has one
         if message.endswith("Not executing.") or message.startswith(_DISTRACTIONS):
             return None
         if record.levelno >= logging.WARNING:
@@ -48,7 +48,7 @@ def describe(record: logging.LogRecord) -> str | None:
     return f"  {mark} {event.step_key.replace('__', '/')}{seconds}"
 
 
-@dg.logger(config_schema={}, description="One line per step, the warnings, and what assets log.")
+@dg.logger(config_schema={}, description="A line when a step starts or ends, warnings, and messages of assets.")
 def progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
     """Return the logger."""
     logger = logging.Logger("leadline")

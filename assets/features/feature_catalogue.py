@@ -1,7 +1,6 @@
-"""Layer `features`, described: ``features.catalogue``, one row per feature, for those who look for one.
+"""The catalogue ``features.catalogue``: one row per feature, for people who search for features with SQL.
 
-What the dbt project says of a feature, what was measured of it in the store, and what it is worth to the champions, in
-one place that SQL can ask.
+A row has the description in the dbt project, the measured quality, and the importance to each champion.
 """
 
 import json
@@ -29,15 +28,15 @@ from store.warehouse.warehouse import Warehouse
     kinds={"sql"},
     owners=["team:data-engineering"],
     description=(
-        "One row per feature: description, unit, group, window, what a null means, the share of nulls, the feature "
-        "that orders the rows most alike, and what it is worth to the champion of each model."
+        "One row per feature: description, unit, group, window, what a null means, the share of nulls, the most "
+        "correlated feature, and the importance to the champion of each model."
     ),
     pool=WAREHOUSE_POOL,
 )
 def feature_catalogue(
     warehouse: dg.ResourceParam[Warehouse], artifacts: dg.ResourceParam[ArtifactStore]
 ) -> dg.MaterializeResult[Any]:
-    """Write the catalogue in place of the one that is there."""
+    """Replace the catalogue."""
     as_of = warehouse.built_extraction().as_of
     manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
     with ledger(warehouse) as connection:

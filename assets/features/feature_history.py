@@ -1,7 +1,7 @@
-"""Layer `features`, by day: which days of a feature view were computed when, and the job that computes days anew.
+"""The days of a feature view: the asset that shows which run computed each day, and the job that recomputes days.
 
-The builds of `assets.features.feature_store` keep the features up to date and compute what may have changed. The asset
-of the days is written by these builds and by the job, and cannot be materialized itself.
+The builds of `assets.features.feature_store` keep the features up to date. They and the job report the days that they
+compute; the asset itself cannot be materialized.
 """
 
 import json
@@ -26,18 +26,18 @@ from store.warehouse.warehouse import StaleFeaturesError, Warehouse
 
 
 class DaysError(ValueError):
-    """The days that were asked for cannot be computed; the message says what was expected and found."""
+    """The configuration of `recompute_days` is wrong; the message says what was expected and found."""
 
 
 class Days(dg.Config):
     """The days to compute anew."""
 
     days: str = Field(description="The first and the last day, as 2026-03-01...2026-03-07, or one day. Days are UTC.")
-    view: str | None = Field(default=None, description="The feature view; it need not be named where there is one.")
+    view: str | None = Field(default=None, description="The feature view; needed only if several have days.")
 
 
 def days_of(view: FeatureView) -> dg.DynamicPartitionsDefinition:
-    """Return the days of a feature view, which are those that have observations."""
+    """Return the partitions of a feature view: the days that have observations."""
     return dg.DynamicPartitionsDefinition(name=f"{view.name}_days")
 
 
@@ -51,9 +51,9 @@ def by_day_spec(view: FeatureView) -> dg.AssetSpec:
         kinds={"dbt"},
         owners=["team:data-engineering"],
         description=(
-            f"The days of {view.schema}.{view.name}, each with its number of observations and the run that computed "
-            "them last, without the observations at the clock. Builds report the days that they compute. To compute "
-            "days anew from what is extracted now, run the job recompute_days."
+            f"The days of {view.schema}.{view.name}, each with its number of observations (without those at the "
+            "clock) and the run that computed it last. Builds report the days that they compute. To compute days anew "
+            "from the last extraction, run the job recompute_days."
         ),
     )
 
@@ -61,7 +61,8 @@ def by_day_spec(view: FeatureView) -> dg.AssetSpec:
 @dg.op(
     pool=WAREHOUSE_POOL,
     description=(
-        "Compute the features of a range of days anew. Their rows are replaced in one transaction, and no others."
+        "Compute the features of a range of days anew. Only rows of these days are replaced, in one transaction per "
+        "table."
     ),
     out=dg.Out(dg.Nothing),
 )
@@ -78,9 +79,9 @@ def recompute(
     Raises
     ------
     DaysError
-        If the days or the view cannot be read.
+        If the days or the view of the configuration are wrong.
     StaleFeaturesError
-        If the store was built from other rows, settings or SQL than there are now: days of two builds would mix.
+        If the extraction, the settings or the SQL have changed since the build: days of two builds would mix.
     """
     view = _view_of(config.view)
     first, last = first_and_last(config.days)
@@ -88,9 +89,9 @@ def recompute(
     evidence = gather_build_evidence(warehouse, horizons, compiled)
     if evidence.last != evidence.now:
         raise StaleFeaturesError(
-            f"{warehouse.shown}: expected a feature store that is built from the last extraction by the SQL and the "
-            f"settings of now, found {evidence.last}. Materialize the feature store first: it computes whatever has "
-            "changed, so that there may be nothing left to compute by day."
+            f"{warehouse.shown}: expected a feature store built from the last extraction with the present SQL and "
+            f"settings, found {evidence.last}. Materialize the feature store first: the build computes all that has "
+            "changed, perhaps these days as well."
         )
     begin = datetime(first.year, first.month, first.day, tzinfo=UTC)
     variables = {
@@ -123,7 +124,7 @@ def first_and_last(days: str) -> tuple[date, date]:
     Raises
     ------
     DaysError
-        If it is none.
+        If the text is not such a range.
     """
     begin, dots, end = days.strip().partition("...")
     try:
@@ -145,21 +146,21 @@ def report_days(
     *,
     computed: tuple[date, date] | None,
 ) -> int:
-    """Report the days of a view that were computed, and those that have another number of rows than reported before.
+    """Report the computed days of a view, and the days whose number of rows differs from the last report.
 
     Parameters
     ----------
     context : AssetExecutionContext or OpExecutionContext
-        Of the step that computed them.
+        The context of the step that computed the days.
     view : FeatureView
     warehouse : Warehouse
     computed : tuple of date, optional
-        The first and the last day that were computed; by default all.
+        The first and the last computed day; by default all days.
 
     Returns
     -------
     int
-        The rows of the days that were computed.
+        The number of rows of the computed days.
     """
     with warehouse.connect() as connection:
         rows: dict[date, int] = dict(
@@ -171,8 +172,8 @@ def report_days(
     first, last = computed or (date.min, date.max)
     definition, key = str(days_of(view).name), keys.by_day(view)
     known = reported_rows(context.instance, key)
-    for gone in sorted(known.keys() - {day.isoformat() for day in rows}):
-        context.instance.delete_dynamic_partition(definition, gone)
+    for removed_day in sorted(known.keys() - {day.isoformat() for day in rows}):
+        context.instance.delete_dynamic_partition(definition, removed_day)
     context.instance.add_dynamic_partitions(definition, [day.isoformat() for day in rows])
     for day, number in rows.items():
         if first <= day <= last or known.get(day.isoformat()) != number:

@@ -22,12 +22,12 @@ LAYERS = "staging intermediate features labels"
 def feature_store_assets(manifest: Path) -> dg.AssetsDefinition:
     """Return the assets of the feature store, one per dbt model.
 
-    They are built together or not at all: each adds to the last build what the others found due.
+    They are built together or not at all, because an increment shares its list of due rows among them.
 
     Parameters
     ----------
     manifest : Path
-        Of the dbt project.
+        The manifest of the dbt project.
     """
 
     @whole_layers(manifest, "feature_store", select=LAYERS)
@@ -50,7 +50,7 @@ def build_features(
     horizons: Horizons,
     compiled: CompiledSql,
 ) -> Iterator[Any]:
-    """Build features and labels at the clock of the last extraction, adding to the last build where that will do."""
+    """Build features and labels at the clock of the last extraction, as an increment of the last build if possible."""
     evidence = gather_build_evidence(warehouse, horizons, compiled)
     plan = plan_build(evidence)
     context.log.info(plan.reason)
@@ -59,7 +59,7 @@ def build_features(
     for label, outcomes in evidence.outcomes.items():
         if outcomes.since is not None:
             context.log.warning(f"labels.{label}: {outcomes.reason}")
-    # written again at the end: a build that stops half-way leaves nothing that an increment could rest on
+    # the record of the build is written again at its end, so no increment is added to an unfinished build
     forget_build(warehouse)
     if plan.since is None:
         options, keep = ["--full-refresh"], compiled.keep
@@ -72,7 +72,8 @@ def build_features(
     )  # fmt: skip
     if plan.since is not None:
         compiled.advance(evidence.now.as_of)
-    # an increment also computes earlier days, of leads that were touched; all that it adds lies after the last clock
+    # an increment adds rows after the last clock only; of the earlier days that it recomputes for touched entities,
+    # `report_days` reports those whose number of rows has changed
     computed = None if plan.since is None else (plan.since.as_of.date(), evidence.now.as_of.date())
     for view in (each for each in FEATURE_VIEWS.values() if each.by_day):
         report_days(context, view, warehouse, computed=computed)

@@ -1,7 +1,8 @@
-"""Layer `features`, checked on real data: what was not known then is in no value. `store.proof.point_in_time` measures.
+"""The check `point_in_time`: on the real data, no value of a feature view uses a fact that was not known then.
 
-The check blocks: where the proof fails, or cannot run, nothing that depends on the feature view runs after it, and
-whoever promotes, scores or publishes in another run finds no certificate that lets it.
+`store.proof.point_in_time` computes the proof. The check blocks: if the proof fails or cannot run, no asset that
+depends on the feature view runs after it, and other runs find no valid certificate, so they do not promote, score or
+publish.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,21 +23,21 @@ from store.warehouse.connection import Name
 from store.warehouse.warehouse import Warehouse
 
 SHOWN = 50
-"""Differences that the UI shows of a failure, the first of each column in each replay; the certificate has them all."""
+"""The number of differences that the UI shows: the first of each column in each replay. The certificate has all."""
 
 NAMED = 8
-"""Differences that the message of a failed step names."""
+"""The number of differences in the message of a failed step."""
 
 
 def subject(view: FeatureView) -> Subject:
     """Return a feature view with the labels of the models that learn from it."""
-    learnt = [declaration for declaration in DECLARATIONS.values() if declaration.feature_view == view]
-    return Subject(feature_view=view, labels=tuple(dict.fromkeys(("labels", each.label) for each in learnt)))
+    learners = [declaration for declaration in DECLARATIONS.values() if declaration.feature_view == view]
+    return Subject(feature_view=view, labels=tuple(dict.fromkeys(("labels", each.label) for each in learners)))
 
 
 def point_in_time_check(view: FeatureView) -> dg.AssetChecksDefinition:
     """Return the check that replays a feature view and its labels."""
-    about = subject(view)
+    proof_subject = subject(view)
 
     @dg.multi_asset_check(
         name=f"{view.schema}__{view.name}_point_in_time",
@@ -44,13 +45,13 @@ def point_in_time_check(view: FeatureView) -> dg.AssetChecksDefinition:
             dg.AssetCheckSpec(
                 "point_in_time",
                 asset=keys.features(view),
-                additional_deps=[dg.AssetKey([*label]) for label in about.labels],
+                additional_deps=[dg.AssetKey([*label]) for label in proof_subject.labels],
                 blocking=True,
                 description=(
-                    "The compiled SQL gives the features and labels of the store again on copies of the sources "
-                    "without, and with another, future; windowed features without what lies outside their window; "
-                    "labels with another past. A failure names the features, rows and both values, and nothing that "
-                    "depends on the features runs after it. Trainings keep the certificate."
+                    "The compiled SQL gives the same features and labels as in the store on copies of the sources "
+                    "whose future is removed or changed, the same windowed features without the facts outside their "
+                    "window, and the same labels with another past. A failure names the features, rows and both "
+                    "values, and no asset that depends on the features runs after it. Trainings keep the certificate."
                 ),
             )
         ],
@@ -67,28 +68,28 @@ def point_in_time_check(view: FeatureView) -> dg.AssetChecksDefinition:
         accepted = proving.accepts(build.sha256)
         try:
             with warehouse.connect() as connection:
-                proved = prove(connection, build, about, clock.present())
+                certificate = prove(connection, build, proof_subject, clock.present())
         except PROOF_ERRORS as error:
-            said = failed(build, str(error), clock.present(), accepted=accepted)
-            compiled.certify(view.name, said)
-            yield _result(about.view, passed=False, accepted=accepted, description=str(error), metadata={})
+            compiled.certify(view.name, failed(build, str(error), clock.present(), accepted=accepted))
+            yield _result(proof_subject.view, passed=False, accepted=accepted, description=str(error), metadata={})
             reason = f"The proof could not run. {error}"
         else:
-            compiled.certify(view.name, proved.to_json(accepted=accepted))
-            yield result(proved, about.view, accepted=accepted)
-            if proved.passed:
+            compiled.certify(view.name, certificate.to_json(accepted=accepted))
+            yield result(certificate, proof_subject.view, accepted=accepted)
+            if certificate.passed:
                 return
             reason = (
-                f"{', '.join(proved.differing_columns)}: expected values that were known at their time, found others:\n"
-                + "\n".join(f"- {each}" for each in sentences(proved.differences, NAMED))
+                f"{', '.join(certificate.differing_columns)}: expected values that were known then, found others:\n"
+                + "\n".join(f"- {each}" for each in sentences(certificate.differences, NAMED))
             )
         if accepted:
             context.log.warning(f"{reason}\nA person accepted this build: the run goes on.")
             return
         raise dg.Failure(
             description=(
-                f"{reason}\nNothing that depends on {'.'.join(about.view)} is trained, promoted, scored or published. "
-                f"Correct the dbt models and build them again. {how_to_accept(build.sha256, build.as_of.isoformat())}"
+                f"{reason}\nNothing that depends on {'.'.join(proof_subject.view)} is trained, promoted, scored or "
+                "published. Correct the dbt models and build them again. "
+                f"{how_to_accept(build.sha256, build.as_of.isoformat())}"
             ),
             allow_retries=False,
         )
@@ -97,7 +98,7 @@ def point_in_time_check(view: FeatureView) -> dg.AssetChecksDefinition:
 
 
 def result(certificate: Certificate, view: Name, *, accepted: bool = False) -> dg.AssetCheckResult:
-    """Return the verdict with the certificate."""
+    """Return the result of the check with the figures of a certificate."""
     differing = certificate.differing_columns
     return _result(
         view,
@@ -107,7 +108,7 @@ def result(certificate: Certificate, view: Name, *, accepted: bool = False) -> d
             f"{certificate.rows:,} rows of {len(certificate.features)} features and the labels, replayed at "
             f"{len(certificate.moments)} moments, are as in the store."
             if certificate.passed
-            else f"{', '.join(differing)}: not what was known then, or not what the window says. "
+            else f"{', '.join(differing)}: values that use a fact from outside the window or not known then. "
             "The differences show rows with both values; correct the dbt models and build them again."
         ),
         metadata={
@@ -135,9 +136,9 @@ def _result(
         asset_key=dg.AssetKey([*view]),
         check_name="point_in_time",
         passed=passed,
-        # what a person has accepted blocks nothing
+        # an accepted build goes on
         severity=dg.AssetCheckSeverity.WARN if accepted else dg.AssetCheckSeverity.ERROR,
-        # the UI reads it as Markdown
+        # the UI renders the description as Markdown
         description=plain(description),
         metadata={**metadata, "accepted": accepted},
     )

@@ -1,4 +1,4 @@
-"""Questions for the features and labels of any entities at any times, asked from the launchpad of a job."""
+"""The job that answers questions for the features and labels of any entities at any times."""
 
 import os
 
@@ -24,15 +24,15 @@ class Question(dg.Config):
             "zone). The answer has as many rows, in the same order."
         )
     )
-    labels: list[str] = Field(default=[], description="Labels that the answer has beside the features.")
+    labels: list[str] = Field(default=[], description="Labels to add to the features.")
     view: str | None = Field(
-        default=None, description="The feature view; by default that of the labels, or the only one."
+        default=None, description="The feature view; by default the view of the labels, or the only view."
     )
 
 
 @dg.op(
     pool=WAREHOUSE_POOL,
-    description="Answer a question by the SQL that made the feature store, into a Parquet file named by its content.",
+    description="Answer a question with the SQL of the feature store. The answer is a Parquet file named by its hash.",
     out=dg.Out(dg.Nothing),
 )
 def answer(

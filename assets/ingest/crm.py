@@ -61,28 +61,27 @@ def crm(
     publication: dg.ResourceParam[Publication],
     clock: dg.ResourceParam[Clock],
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Extract the CRM's records: only new and changed rows move, and what does not fit is quarantined.
+    """Extract the CRM's records: new and changed rows are loaded, and rows that do not fit the contract are set aside.
 
     Raises
     ------
     dagster.Failure
-        If the source breaks the contract, or what it delivered before is gone, with the message that says where and
-        what to do; the warehouse is then as it was. If the warehouse was lost, and this run would score and trains
-        nothing.
+        If the source breaks the contract or has lost rows that it delivered before; the message says where and what
+        to do, and the warehouse stays as it was. Also if the warehouse was lost and this run scores without training.
     """
     from store.source.extract import extract
 
-    lost = why_lost(warehouse, publication, context.instance)
-    if lost is not None:
-        _refuse_to_score(context.op_execution_context.job_def.asset_layer.executable_asset_keys, lost)
-        context.log.warning(f"{lost} It is filled anew from the source.")
+    loss = why_lost(warehouse, publication, context.instance)
+    if loss is not None:
+        _refuse_to_score(context.op_execution_context.job_def.asset_layer.executable_asset_keys, loss)
+        context.log.warning(f"{loss} It is filled anew from the source.")
 
     try:
         address = crm_source.resolved()
-        # the simulated CRM lies in the home and may move with it
         if not crm_source.accept_new_source:
-            # the history that a lost warehouse takes back is of the company that it was filled from
-            filled_from = None if lost is None else _last_source(context.instance)
+            # a lost warehouse takes back the published history, which is of the company of its last extraction
+            filled_from = None if loss is None else _last_source(context.instance)
+            # the simulated CRM lies in the home and may move with it
             _refuse_other_source(warehouse, address, moved=crm_source.address is None, filled_from=filled_from)
         report = extract(
             source=address,
@@ -99,9 +98,9 @@ def crm(
         raise dg.Failure(description=str(error), allow_retries=False) from error
 
     with ledger(warehouse) as connection:
-        late = measure_lateness(connection)
+        lateness = measure_lateness(connection)
         replace_measurement(
-            connection, LATENESS, {"as_of": report.as_of}, late, run_id=context.run_id, measured_at=clock.present()
+            connection, LATENESS, {"as_of": report.as_of}, lateness, run_id=context.run_id, measured_at=clock.present()
         )
     for assumption in report.assumptions:
         context.log.warning(f"assumption of mapping {report.mapping_name}: {assumption}")
@@ -109,27 +108,27 @@ def crm(
         context.log.warning(sentence)
     for sentence in report.accepted:
         context.log.warning(f"accepted by a person: {sentence}")
-    shared: dict[str, Any] = {
+    common_metadata: dict[str, Any] = {
         "clock": dg.MetadataValue.timestamp(report.as_of),
         "source": report.source,
         "mapping": f"{report.mapping_name} ({report.mapping_reason})",
         "accepted": dg.MetadataValue.md(bullets(report.accepted)),
     }
-    rejected = [
+    rejects = [
         (name, reason, rows)
-        for name, found in report.tables.items()
-        for reason, rows in sorted(found.rejects_by_reason.items())
+        for name, table in report.tables.items()
+        for reason, rows in sorted(table.rejects_by_reason.items())
     ]
     for name in TABLES:
-        read = report.tables[name]
-        share = read.rows_rejected / read.rows_read if read.rows_read else 0.0
-        figures = {key: value for key, value in asdict(read).items() if key != "rows_total"}
-        figures["lateness"] = lateness_table(each for each in late if each.table_name == name)
+        table = report.tables[name]
+        share = table.rows_rejected / table.rows_read if table.rows_read else 0.0
+        figures = {key: value for key, value in asdict(table).items() if key != "rows_total"}
+        figures["lateness"] = lateness_table(each for each in lateness if each.table_name == name)
         if name == "changes":
             figures["changes_seen"] = report.changes_seen
         yield dg.MaterializeResult(
             asset_key=keys.crm(name),
-            metadata={"dagster/row_count": read.rows_total, **figures, **shared},
+            metadata={"dagster/row_count": table.rows_total, **figures, **common_metadata},
             check_results=[
                 dg.AssetCheckResult(
                     asset_key=keys.crm(name),
@@ -144,20 +143,20 @@ def crm(
         asset_key=keys.crm("rejects"),
         metadata={
             "dagster/row_count": sum(each.rows_rejected for each in report.tables.values()),
-            "rejects_by_reason": metadata_table(("table", "reason", "rows"), rejected),
+            "rejects_by_reason": metadata_table(("table", "reason", "rows"), rejects),
             "assumptions": dg.MetadataValue.md(bullets(report.assumptions)),
-            **shared,
+            **common_metadata,
         },
     )
 
 
-def _refuse_to_score(run: Iterable[dg.AssetKey], lost: str) -> None:
-    """Refuse a run that scores with the champions of a warehouse which was lost; one that trains makes new ones."""
-    layers = {key.path[0] for key in run}
+def _refuse_to_score(assets: Iterable[dg.AssetKey], loss: str) -> None:
+    """Refuse a run that scores without training, because the champions are lost with the warehouse."""
+    layers = {key.path[0] for key in assets}
     if "scores" in layers and "candidate" not in layers:
         raise dg.Failure(
             description=(
-                f"{lost} There is no champion to score with: bring the warehouse back from a backup, or run the job "
+                f"{loss} There is no champion to score with: bring the warehouse back from a backup, or run the job "
                 "whole_loop (`make run`), which fills it from the source and trains anew."
             ),
             allow_retries=False,
@@ -165,15 +164,15 @@ def _refuse_to_score(run: Iterable[dg.AssetKey], lost: str) -> None:
 
 
 def _last_source(instance: dg.DagsterInstance) -> str | None:
-    """Return the source of the last extraction, as Dagster's event log knows it."""
+    """Return the source of the last extraction, according to Dagster's event log."""
     last = latest_materialization(instance, keys.crm(next(iter(TABLES))))
     return None if last is None or "source" not in last.metadata else str(last.metadata["source"])
 
 
 def _refuse_other_source(warehouse: Warehouse, address: str, *, moved: bool, filled_from: str | None = None) -> None:
-    """Two companies in one warehouse would train one model: refuse a source other than the one it was filled from.
+    """Refuse a source other than the one that the warehouse was filled from: two companies would train one model.
 
-    Where a warehouse was lost and does not know it any more, `filled_from` says which that was.
+    `filled_from` is the source of a lost warehouse, which does not know it any more.
     """
     try:
         filled_from = warehouse.extraction().source
@@ -183,8 +182,8 @@ def _refuse_other_source(warehouse: Warehouse, address: str, *, moved: bool, fil
     from store.source.reading.sources import describe
 
     found = describe(address)
-    same = Path(filled_from).name == Path(found).name if moved else same_place(filled_from, found)
-    if not same:
+    is_same = Path(filled_from).name == Path(found).name if moved else same_place(filled_from, found)
+    if not is_same:
         raise dg.Failure(
             description=(
                 f"{warehouse.shown}: expected the source that it was filled from, "

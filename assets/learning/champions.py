@@ -1,4 +1,4 @@
-"""Layer `champion`: which version's scores are published, and the ledger of the decisions that made it so."""
+"""Layer `champion`: the version whose scores are published, and the ledger of the promotion decisions."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -68,7 +68,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
     )
     def champion(
         context: dg.AssetExecutionContext,
-        candidate: Any,  # str or Untrainable: Dagster has no type for either of two
+        candidate: Any,  # str or Untrainable: Dagster has no union type
         warehouse: dg.ResourceParam[Warehouse],
         artifacts: dg.ResourceParam[ArtifactStore],
         compiled: dg.ResourceParam[CompiledSql],
@@ -109,9 +109,9 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                     confirmed=confirmed_features.get(declaration.name, ()),
                 )
             pointer = champion_version(connection, declaration.name)
-        # where a rule does without the model, a refusal costs nothing
-        lacks = decision.outcome == "refuse" and not declaration.rule
-        log = context.log.warning if lacks else context.log.info
+        # a refusal is no warning if a declared rule takes the place of the model
+        is_warning = decision.outcome == "refuse" and not declaration.rule
+        log = context.log.warning if is_warning else context.log.info
         log(f"{declaration.name}: {decision.outcome}. {decision.reason}")
         return dg.MaterializeResult(
             metadata={
@@ -120,7 +120,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 "decision": decision.outcome,
                 "rule": decision.rule,
                 "reason": decision.reason,
-                **_tried(evidence.shorter),
+                **_trial_metadata(evidence.shorter),
                 "evidence": dg.MetadataValue.json(asdict(evidence)),
             }
         )
@@ -143,19 +143,19 @@ def decide_and_record(
     """Decide whether a version becomes champion, write the decision to the ledger, and move the pointer.
 
     The decision, the pointer and the grades are written in one transaction. `shorter` tries shorter horizons after a
-    refusal that one may have spared; `new_grades` says that somebody asks for new grades; `confirmed` are
-    the features that a person says were known at the time.
+    refusal that one may avoid; `new_grades` says that a person asks for new grades; `confirmed` are the features that a
+    person says were known at the time.
     """
     applied = declaration.with_horizon(version.manifest["horizon_days"])
     evaluation = evaluate(version)
-    evidence = promotion_evidence(applied, evaluation, _champion(connection, artifacts, version), confirmed)
+    evidence = promotion_evidence(applied, evaluation, _evidence_on(connection, artifacts, version), confirmed)
     decision = decide_promotion(evidence)
     if decision.rule in HORIZON_MATTERS:
         evidence = replace(evidence, shorter=shorter())
         decision = with_advice(decision, evidence.shorter)
     connection.begin()
     if decision.outcome == "refuse":
-        decision = _retiring(connection, artifacts, evidence.model, decision, decided_at)
+        decision = _retire(connection, artifacts, evidence.model, decision, decided_at)
     record_decision(connection, run_id, evidence, decision, decided_at)
     if decision.outcome == "promote":
         promote(connection, version, sha256(version.directory / MANIFEST), decided_at)
@@ -177,7 +177,7 @@ def refuse_and_record(
     decided_at: datetime,
     shorter: Callable[[], ShorterHorizons | None] = lambda: None,
 ) -> tuple[UntrainableEvidence, Decision]:
-    """Write to the ledger that a model could not be trained; a champion that can score goes on."""
+    """Write to the ledger that a model could not be trained; the champion stays unless `_retire` retires it."""
     evidence = UntrainableEvidence(
         model=declaration.name,
         horizon_days=declaration.horizon_days,
@@ -186,21 +186,21 @@ def refuse_and_record(
     )
     connection.begin()
     refusal = with_advice(decide_untrainable(evidence), evidence.shorter)
-    decision = _retiring(connection, artifacts, evidence.model, refusal, decided_at)
+    decision = _retire(connection, artifacts, evidence.model, refusal, decided_at)
     record_decision(connection, run_id, evidence, decision, decided_at)
     connection.commit()
     return evidence, decision
 
 
-def _retiring(
+def _retire(
     connection: Connection, artifacts: ArtifactStore, model: str, refusal: Decision, decided_at: datetime
 ) -> Decision:
-    """Take a champion that must not or cannot score out of service after a refusal, and say so in its reason.
+    """Retire a champion that must not or cannot score after a refusal, and add the reason to the refusal.
 
-    One of an earlier recipe was never measured on a census, and nothing takes its place: its scores are not known to be
-    true. The same goes for one of which nobody has looked whether its features know the outcome, where those of the
-    candidate seem to. Where a rule is as good as what was learnt last, it takes the place of what was learnt before as
-    well. One that does not load would stop every later run.
+    A champion of an earlier recipe is retired if it was never measured on a census, because its scores are not known to
+    be true. So is a champion that was never measured for hindsight, if the candidate is suspected of it. If the
+    candidate does not beat the declared rule, the rule replaces the champion as well. A champion that does not load is
+    retired because it would stop every later run.
     """
     retired = (
         _unmeasured(connection, model, refusal)
@@ -215,19 +215,19 @@ def _retiring(
 
 
 def _unmeasured(connection: Connection, model: str, refusal: Decision) -> tuple[str, str] | None:
-    """Return a champion that was never measured, and what it lacks."""
-    lacking = {"census": "was never measured on a census"}
+    """Return a champion that lacks a required measurement, and the reason to retire it."""
+    reasons = {"census": "was never measured on a census"}
     if refusal.rule == "hindsight":
-        lacking["hindsight"] = "was never looked at for hindsight"
-    for measure, what in lacking.items():
+        reasons["hindsight"] = "was never looked at for hindsight"
+    for measure, reason in reasons.items():
         version = unmeasured_champion(connection, model, measure)
         if version is not None:
-            return version, f", of an earlier recipe, {what}"
+            return version, f", of an earlier recipe, {reason}"
     return None
 
 
 def _beaten(connection: Connection, model: str, refusal: Decision) -> tuple[str, str] | None:
-    """Return a champion whose successor does not beat the rule beside the model."""
+    """Return the champion if the candidate does not beat the declared rule, and the reason to retire it."""
     if refusal.rule != RULE_NOT_BEATEN:
         return None
     version = champion_version(connection, model)
@@ -235,24 +235,24 @@ def _beaten(connection: Connection, model: str, refusal: Decision) -> tuple[str,
 
 
 def _unloadable(connection: Connection, artifacts: ArtifactStore, model: str) -> tuple[str, str] | None:
-    """Return a champion that does not load, and why it does not."""
+    """Return a champion that does not load, and the reason."""
     try:
         load_champion(connection, artifacts, model)
     except ChampionMismatchError as error:
-        # readers of the marts see the reason, and have no home
+        # readers of the marts see the reason, and do not know the home
         found = error.found.replace(f"{artifacts.root}/", "")
         return str(champion_version(connection, model)), f" does not load any more ({found})"
     return None
 
 
-def _tried(shorter: ShorterHorizons | None) -> dict[str, Any]:
+def _trial_metadata(shorter: ShorterHorizons | None) -> dict[str, Any]:
     if shorter is None:
         return {}
     tried = bullets(f"{shorter.setting}={each.horizon_days}: {each.reason}" for each in shorter.trials)
     return {"shorter_horizons": dg.MetadataValue.md(tried if shorter.trials else plain(shorter.advice))}
 
 
-def _champion(connection: Connection, artifacts: ArtifactStore, candidate: Candidate) -> ChampionEvidence | None:
+def _evidence_on(connection: Connection, artifacts: ArtifactStore, candidate: Candidate) -> ChampionEvidence | None:
     row = connection.execute(
         "select champions.version, versions.metrics, versions.baseline, versions.horizon_days, versions.census "
         "from ml.ml_champions as champions inner join ml.ml_models as versions using (model, version) "
@@ -273,9 +273,9 @@ def _champion(connection: Connection, artifacts: ArtifactStore, candidate: Candi
     try:
         champion = load_champion(connection, artifacts, candidate.model)
     except ChampionMismatchError:
-        # a champion whose files are damaged scores nothing, and must not stand in the way of its successor
+        # a champion with damaged files scores nothing, and must not block its successor
         return evidence
     if champion is None:
         return evidence
-    learnt = load_training_set(artifacts.training_sets(candidate.model) / candidate.manifest["training_set"])
-    return replace(evidence, shared=on_shared_rows(candidate, champion, learnt.frame()))
+    training_set = load_training_set(artifacts.training_sets(candidate.model) / candidate.manifest["training_set"])
+    return replace(evidence, shared=on_shared_rows(candidate, champion, training_set.frame()))

@@ -34,8 +34,8 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         owners=[declaration.owner],
         description=(
             f"Every observation whose label `{declaration.label}` has matured, with its features as of then, and the "
-            "census of past clocks on which what learns from it is measured: Parquet files that are never written "
-            "again, beside their manifest and hashes."
+            "census of past clocks on which a candidate is measured: Parquet files that never change, with a manifest "
+            "and hashes."
         ),
         pool=WAREHOUSE_POOL,
     )
@@ -45,7 +45,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         artifacts: dg.ResourceParam[ArtifactStore],
         compiled: dg.ResourceParam[CompiledSql],
         horizons: dg.ResourceParam[Horizons],
-    ) -> dg.Output[Any]:  # str or Untrainable: Dagster has no type for either of two
+    ) -> dg.Output[Any]:  # str or Untrainable: Dagster has no union type
         import pandas as pd
 
         extraction = warehouse.built_extraction()
@@ -55,15 +55,15 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         try:
             require_facts(warehouse, applied, extraction)
             clock = pd.Timestamp(extraction.as_of)
-            # where there are no rows, freeze says why
+            # without rows, `freeze` raises the error with the reason
             cut = temporal_split(frame, applied).cut if len(frame) else clock
             clocks = census_clocks(cut, clock, applied.horizon_days)
-            of_clocks = census(warehouse, compiled.build(extraction.as_of), applied, clocks) if clocks else None
+            census_rows = census(warehouse, compiled.build(extraction.as_of), applied, clocks) if clocks else None
             with warehouse.connect() as connection:
                 recent = recent_rows(connection, applied, extraction) if len(frame) else None
             since = labelled_since(compiled, extraction.as_of, applied.label)
             frozen = freeze(
-                frame, applied, artifacts.training_sets(declaration.name), clock, of_clocks, recent, since,
+                frame, applied, artifacts.training_sets(declaration.name), clock, census_rows, recent, since,
                 warn=context.log.warning,
             )  # fmt: skip
         except UntrainableError as error:

@@ -1,8 +1,8 @@
-"""Layer `feature_quality`: what each feature of a view is worth, in ``ml.ml_feature_quality``.
+"""Layer `feature_quality`: how each feature of a view is filled and distributed, in ``ml.ml_feature_quality``.
 
-A flag is information and no fault: no feature is dropped for one, and no check is made of them. A feature is missing
-where the view itself leaves it null. The view fills counts with 0 and categories with ``unknown``; null stands, for
-example, for the days since something that never happened, from which the models learn as missing.
+A flag is information, not a fault: no feature is dropped because of a flag, and no check fails. A value is missing if
+the view leaves it null. The view fills counts with 0 and categories with ``unknown``; the days since an event that
+never happened, for example, stay null, and the models learn from them as missing.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def feature_quality_asset(view: FeatureView) -> dg.AssetsDefinition:
         description=(
             f"Completeness, range, outliers and strongest correlation of every feature of `{view.name}`. One row per "
             "feature and clock; the rows of a clock are replaced as a whole. Flags are information: no feature is "
-            "dropped for one."
+            "dropped because of a flag."
         ),
         pool=WAREHOUSE_POOL,
     )
@@ -75,7 +75,7 @@ def feature_quality_asset(view: FeatureView) -> dg.AssetsDefinition:
 
 
 def _seldom_filled(measured: Sequence[FeatureQuality]) -> dg.TableMetadataValue:
-    """Return the features that seldom have a value, or have the same everywhere."""
+    """Return the features that seldom have a value, or have one value everywhere."""
     flagged = sorted(
         (each for each in measured if each.incomplete or each.constant), key=lambda each: each.completeness
     )
@@ -89,7 +89,7 @@ def _seldom_filled(measured: Sequence[FeatureQuality]) -> dg.TableMetadataValue:
 
 
 def _correlated(measured: Sequence[FeatureQuality]) -> dg.TableMetadataValue:
-    """Return the features that order the rows almost as another one does."""
+    """Return the features that order the rows almost like another feature."""
     flagged = sorted((each for each in measured if each.redundant), key=lambda each: -abs(each.correlation or 0.0))
     return metadata_table(
         ("feature", "most correlated with", "rank correlation"),

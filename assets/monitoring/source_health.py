@@ -1,8 +1,8 @@
 """The health of the source: whether the CRM's feeds still deliver what they delivered when the champions were trained.
 
-It is held to what was stored then, and not to rows that a later extraction has overwritten.
-What fails here asks for a person and forbids retraining. Only columns of the source are looked at: the share of nulls
-in a feature moves with the world, that in a column of the source when somebody or something stops filling it.
+The source is compared with the counts that were stored then, not with rows that a later extraction has overwritten.
+A failed check calls a person and stops retraining. Only columns of the source are checked: the share of nulls changes
+with the world in a feature, and in a column of the source only when people or programs stop filling the column.
 """
 
 from collections.abc import Iterator
@@ -47,10 +47,10 @@ from store.warehouse.warehouse import Warehouse
     owners=["team:data-engineering"],
     description=(
         "Whether the CRM's feeds deliver what they delivered when the champions were trained: age, volume, nulls and "
-        "new categories, in ml.ml_source_health. What fails asks for a person, and no model is retrained meanwhile."
+        "new categories, in ml.ml_source_health. A failed check calls a person, and no model is retrained meanwhile."
     ),
     check_specs=[
-        dg.AssetCheckSpec(name, asset=keys.SOURCE_HEALTH, description=holds) for name, holds in CHECKS.items()
+        dg.AssetCheckSpec(name, asset=keys.SOURCE_HEALTH, description=statement) for name, statement in CHECKS.items()
     ],
     pool=WAREHOUSE_POOL,
 )
@@ -72,7 +72,7 @@ def source_health(
             analysis, clock=clock_of_source, since=crm_source.accepted_since, days=POLICY.reference_days
         )
         if earlier is not None and earlier.is_of_same_export(deliveries):
-            # the rows of one export are compared with each other
+            # an export that was extracted again is compared with its own earlier rows
             earlier = None
         figures = measure_source_health(
             analysis,
@@ -104,11 +104,11 @@ def source_health(
             "compared_with": (
                 "the rows before the recent ones"
                 if earlier is None
-                else f"what was stored as of {earlier.as_of:%Y-%m-%d}"
+                else f"the counts stored as of {earlier.as_of:%Y-%m-%d}"
             ),
             "failed": ", ".join(each.check for each in verdicts if each.failed) or "none",
             "figures": metadata_table(("check", "of", "value", "bound", "verdict"), rows),
         },
-        # what fails here asks for a person
+        # a failed check calls a person
         check_results=[check_result(keys.SOURCE_HEALTH, verdict, dg.AssetCheckSeverity.ERROR) for verdict in verdicts],
     )

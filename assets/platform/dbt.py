@@ -1,4 +1,4 @@
-"""The dbt project as Dagster sees it: the asset specs of its models, and how a part of the project is built."""
+"""The dbt project in Dagster: the asset specs of its models, and the function that builds a part of the project."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 MODELS = DbtProject(project_dir=DBT_PROJECT, profiles_dir=DBT_PROJECT)
 
 BOOKKEEPING = "bookkeeping"
-"""The dbt tag of models that only say what an increment has to compute. They are no assets of their own."""
+"""The dbt tag of models that serve increments, such as the list of due rows. They are not assets."""
 
 SHOWN_ROWS = 10
-"""Rows that a failed data test shows."""
+"""The number of rows that a failed data test shows."""
 
 SHOWN_COLUMNS = 4
-"""Columns of these rows that are shown beside the tested one: the key comes first in every model."""
+"""The number of their columns that are shown with the tested one: the key comes first in every model."""
 
 _ROW_COUNT = re.compile(r"rows (\d+)")
-"""What the macro ``report_row_count`` writes into dbt's log."""
+"""The line that the macro ``report_row_count`` writes into dbt's log."""
 
-_HOLDS = {
+_STATEMENTS = {
     "not_null": "`{column_name}` is never null.",
     "unique": "No two rows have the same `{column_name}`.",
     "unique_combination": "No two rows have the same {columns}.",
@@ -53,32 +53,32 @@ _HOLDS = {
     "relationships": "Every `{column_name}` is a `{field}` of {to}.",
     "rows_equal_to": "There are as many rows as in {relation}.",
 }
-"""What a generic data test asks, by its name."""
+"""By name of a generic data test: the statement that it tests."""
 
 
 class DataTestError(RuntimeError):
-    """Data tests of dbt models failed; the message says which, what they ask, and the first rows that do not fit."""
+    """Data tests of dbt models failed; the message names them, their statements and the first rows that do not fit."""
 
 
 class Dbt(DbtCliResource):
     """The dbt of this environment, started once per invocation.
 
-    `DbtCliResource` starts it once more for ``dbt --version``, which asks the package registry for newer versions, and
-    loads an adapter for row counts and columns, which are not fetched here: together as long as a small build takes.
+    `DbtCliResource` also starts ``dbt --version``, which asks the package registry for newer versions, and loads an
+    adapter to fetch row counts and columns, which Leadline does not use. Both take as long as a small build.
     """
 
     @property
     def _cli_version(self) -> Version:
         return Version(version("dbt-core"))
 
-    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:  # noqa: ARG002 (what it overrides)
+    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:  # noqa: ARG002 (of the overridden method)
         return None
 
 
 class Translator(DagsterDbtTranslator):
-    """Groups by layer, owners from ``meta.owner``, and the scores as the origin of the sources in schema ``ml``.
+    """Makes asset specs: group by layer, owner by ``meta.owner``; models that read schema ``ml`` depend on the scores.
 
-    A model that depends on a bookkeeping model depends, as an asset, on what that model reads.
+    In the dependencies, a bookkeeping view is replaced by its parents, and a bookkeeping table is left out.
     """
 
     def __init__(self) -> None:
@@ -87,21 +87,21 @@ class Translator(DagsterDbtTranslator):
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """Return the layer, which is the schema."""
-        # the one that the project says: that of the marts depends on the engine, and sources have one alone
+        # the configured schema: the actual one of the marts depends on the engine; a source has only an actual one
         return str(dbt_resource_props.get("config", {}).get("schema") or dbt_resource_props["schema"])
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
-        """Return the team that answers for the model."""
+        """Return the team that owns the model."""
         meta = dbt_resource_props.get("config", {}).get("meta", {})
         return [f"team:{meta.get('owner', 'data-engineering')}"]
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
-        """Return the spec; what reads schema ``ml`` depends on the scores of the models that its SQL names.
+        """Return the spec; a dbt model that reads schema ``ml`` depends on the scores of models that its SQL names.
 
         Raises
         ------
         DbtParseError
-            If a model reads it from which the scores are made.
+            If a model outside of the marts reads schema ``ml``.
         """
         if unique_id not in self._specs:
             self._specs[unique_id] = self._asset_spec(manifest, unique_id, project)
@@ -131,7 +131,7 @@ class Translator(DagsterDbtTranslator):
 
     def _asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         with warnings.catch_warnings():
-            # Dagster calls references to code beta, and would say so for every model
+            # Dagster warns for every model that code references are beta
             warnings.simplefilter("ignore", dg.BetaWarning)
             spec = super().get_asset_spec(manifest, unique_id, project)
         if unique_id.startswith("source."):
@@ -141,7 +141,7 @@ class Translator(DagsterDbtTranslator):
         predictions = {manifest["sources"][each]["name"] for each in read if each.startswith("source.leadline.ml.")}
         if predictions and (layer := node["fqn"][1]) != "marts":
             raise DbtParseError(
-                f"{layer}.{node['name']}: expected no table of schema ml, which is made of features and labels, found "
+                f"{layer}.{node['name']}: expected no table of schema ml, because those are made from features, found "
                 f"{', '.join(sorted(predictions))}. Read it in models/marts."
             )
         parents = {
@@ -150,7 +150,7 @@ class Translator(DagsterDbtTranslator):
             if not each.startswith("source.leadline.ml.")
         }
         if predictions:
-            # a model that names none of the declared models reads the scores of all
+            # a dbt model that names no declared model depends on the scores of all
             named = [name for name in DECLARATIONS if f"'{name}'" in node["raw_code"]] or DECLARATIONS
             parents |= {keys.scores(name) for name in named}
         return spec.replace_attributes(deps=sorted(parents))
@@ -160,14 +160,14 @@ TRANSLATOR = Translator()
 
 
 def is_bookkeeping(manifest: Mapping[str, Any], unique_id: str) -> bool:
-    """Say whether a model only says what an increment has to compute."""
+    """Say whether a node of the manifest is a bookkeeping model."""
     return BOOKKEEPING in manifest["nodes"].get(unique_id, {}).get("tags", ())
 
 
 def _read_assets(manifest: Mapping[str, Any], unique_id: str) -> set[str]:
-    """Return the models and sources from which a model has its rows.
+    """Return the models and sources from which a model takes its rows.
 
-    A bookkeeping view hands on the rows of what it reads; a bookkeeping table only says which rows are due.
+    A bookkeeping view passes on rows of its parents, so the parents count; a bookkeeping table only lists due rows.
     """
     found: set[str] = set()
     for each in manifest["nodes"][unique_id]["depends_on"]["nodes"]:
@@ -179,35 +179,35 @@ def _read_assets(manifest: Mapping[str, Any], unique_id: str) -> set[str]:
 
 
 def described_test(node: Mapping[str, Any]) -> str:
-    """Return what a data test asks, in words: its description, or a sentence for a generic test."""
+    """Return the statement that a data test tests: its description, or a sentence for a generic test."""
     if node.get("description"):
         return str(node["description"])
-    asked = node.get("test_metadata")
-    if asked is None or asked["name"] not in _HOLDS:
+    test = node.get("test_metadata")
+    if test is None or test["name"] not in _STATEMENTS:
         return f"The data test `{node['name']}` of the dbt project finds no row."
-    given = {
+    arguments = {
         name: ", ".join(f"`{each}`" for each in value) if isinstance(value, list) else value
-        for name, value in asked["kwargs"].items()
+        for name, value in test["kwargs"].items()
     }
-    return _HOLDS[asked["name"]].format_map({**given, **_named_relations(given)})
+    return _STATEMENTS[test["name"]].format_map({**arguments, **_named_relations(arguments)})
 
 
-def _named_relations(given: Mapping[str, Any]) -> dict[str, str]:
-    # as dbt keeps them: "ref('observations')"
-    return {name: f"`{str(given[name]).split(chr(39))[1]}`" for name in ("to", "relation") if name in given}
+def _named_relations(arguments: Mapping[str, Any]) -> dict[str, str]:
+    # dbt keeps a relation as "ref('observations')"
+    return {name: f"`{str(arguments[name]).split(chr(39))[1]}`" for name in ("to", "relation") if name in arguments}
 
 
 def whole_layers(manifest: Path, name: str, *, select: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Return the decorator of the function that builds models which are built together or not at all.
+    """Return the decorator of a function that builds models together or not at all.
 
     Parameters
     ----------
     manifest : Path
-        Of the dbt project.
+        The manifest of the dbt project.
     name : str
-        Of the step.
+        The name of the step.
     select : str
-        The models, as dbt selects them. Bookkeeping models among them are built and are no assets.
+        The models, in dbt's selection syntax. Bookkeeping models among them are built, but are not assets.
     """
     specs, check_specs = build_dbt_specs(
         translator=TRANSLATOR,
@@ -229,16 +229,16 @@ def whole_layers(manifest: Path, name: str, *, select: str) -> Callable[[Callabl
 
 
 def layer_assets(manifest: Path, name: str, *, select: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Return the decorator of the function that builds some models of the dbt project, any of them alone.
+    """Return the decorator of a function that builds the selected models, or those that a run picks of them.
 
     Parameters
     ----------
     manifest : Path
-        Of the dbt project.
+        The manifest of the dbt project.
     name : str
-        Of the step.
+        The name of the step.
     select : str
-        The models, as dbt selects them.
+        The models, in dbt's selection syntax.
     """
     return dbt_assets(
         manifest=manifest,
@@ -271,30 +271,30 @@ def build(
     warehouse : Warehouse
     horizons : Horizons
     select : str, optional
-        The models, as dbt selects them; by default those of the assets and checks that the step is to make.
+        The models, in dbt's selection syntax; by default those of the selected assets and checks of the step.
     variables : mapping of str to object, optional
         Further variables of the dbt project.
     options : sequence of str
         Further options of ``dbt build``.
     code : str, optional
-        A hash of the SQL and the settings. It is the data version of the features and labels that models learn from,
-        so that a training set is out of date when this changes, and not because a night has passed.
+        A hash of the SQL and the settings. It is the data version of features and labels, so that a training set is
+        out of date after a change of the hash, and not after every night.
     keep : callable, optional
-        Gets the folder that dbt wrote and the variables, also of a build that failed later on: what it ran is there.
+        Called with the target folder of dbt and the variables, also after a failure.
 
     Raises
     ------
     DataTestError
-        If nothing but data tests failed.
+        If only data tests failed.
     DagsterDbtCliRuntimeError
         If dbt failed otherwise.
     """
     extraction = warehouse.extraction()
     clock = extraction.as_of.isoformat(timespec="microseconds")
-    given = {"as_of": clock, **settings_of(extraction, horizons), **(variables or {})}
-    # "buildable": a test of several models runs in the part that builds the last of them
+    all_variables = {"as_of": clock, **settings_of(extraction, horizons), **(variables or {})}
+    # "buildable": a test of several models runs in the step that builds the last of them
     arguments = ["build", "--exclude-resource-type", "unit_test", "--indirect-selection", "buildable",
-                 "--vars", json.dumps(given), *options]  # fmt: skip
+                 "--vars", json.dumps(all_variables), *options]  # fmt: skip
     if select is None:
         invocation = dbt.cli(arguments, context=context)
     else:
@@ -307,49 +307,47 @@ def build(
     failed: dict[str, dg.AssetCheckResult] = {}
     failure: DagsterDbtCliRuntimeError | None = None
     try:
-        yield from _reported(context, invocation, clock, code, failed)
+        yield from _stream_events(context, invocation, clock, code, failed)
     except DagsterDbtCliRuntimeError as error:
-        # a model that was built before the failure is reported all the same
+        # the results are still needed: a failed test is reported with its rows
         failure = error
-    written = invocation.target_path / "run_results.json"
+    output = invocation.target_path / "run_results.json"
     # a project that does not compile has no results
-    results = (
-        {each["unique_id"]: each for each in json.loads(written.read_text())["results"]} if written.exists() else {}
-    )
+    results = {each["unique_id"]: each for each in json.loads(output.read_text())["results"]} if output.exists() else {}
     if keep is not None and results:
-        keep(invocation.target_path, given)
+        keep(invocation.target_path, all_variables)
     sentences: list[str] = []
     for unique_id, event in failed.items():
-        shown, sentence = _with_rows(event, invocation.manifest["nodes"][unique_id], results[unique_id], warehouse)
-        yield shown
+        result, sentence = _with_rows(event, invocation.manifest["nodes"][unique_id], results[unique_id], warehouse)
+        yield result
         if event.severity == dg.AssetCheckSeverity.ERROR:
             sentences.append(sentence)
     if failure is not None:
         if sentences and not any(each["status"] == "error" for each in results.values()):
             raise DataTestError("\n".join(sentences)) from failure
         raise failure
-    # each step has a folder of its own; that of a failed one is left to be looked at
+    # each step has its own folder; the folder of a failed step stays for inspection
     shutil.rmtree(invocation.target_path)
 
 
-def _reported(
+def _stream_events(
     context: dg.AssetExecutionContext,
     invocation: DbtCliInvocation,
     clock: str,
     code: str | None,
     failed: dict[str, dg.AssetCheckResult],
 ) -> Iterator[Any]:
-    """Yield what dbt reports while it runs; a failed test goes into `failed`, for its rows cannot be read yet."""
+    """Yield the events of dbt while it runs; add failed tests to `failed`, because their rows cannot be read yet."""
     manifest, rows = invocation.manifest, dict[str, int]()
     for message in invocation.stream_raw_events():
         unique_id = message.raw_event["data"].get("node_info", {}).get("unique_id", "")
-        if (counted := _ROW_COUNT.fullmatch(message.raw_event["info"]["msg"])) is not None:
-            rows[unique_id] = int(counted[1])
-        if is_bookkeeping(manifest, unique_id) or is_bookkeeping(manifest, _tested(manifest, unique_id)):
+        if (match := _ROW_COUNT.fullmatch(message.raw_event["info"]["msg"])) is not None:
+            rows[unique_id] = int(match[1])
+        if is_bookkeeping(manifest, unique_id) or is_bookkeeping(manifest, _tested_model(manifest, unique_id)):
             continue
         for event in message.to_default_asset_events(manifest, TRANSLATOR, context, invocation.target_path, MODELS):
             if isinstance(event, dg.Output):
-                learnt_from = manifest["nodes"][unique_id]["name"] in FEATURES_AND_LABELS
+                is_learnt_from = manifest["nodes"][unique_id]["name"] in FEATURES_AND_LABELS
                 yield dg.Output(
                     None,
                     output_name=event.output_name,
@@ -357,9 +355,9 @@ def _reported(
                         **({"dagster/row_count": rows[unique_id]} if unique_id in rows else {}),
                         "clock": clock,
                         **event.metadata,
-                        **_of_compiled(manifest, unique_id, invocation.target_path / "compiled"),
+                        **_compiled_metadata(manifest, unique_id, invocation.target_path / "compiled"),
                     },
-                    data_version=dg.DataVersion(code) if code is not None and learnt_from else None,
+                    data_version=dg.DataVersion(code) if code is not None and is_learnt_from else None,
                 )
             elif isinstance(event, dg.AssetCheckResult) and not event.passed:
                 failed[unique_id] = event
@@ -367,13 +365,13 @@ def _reported(
                 yield event
 
 
-def _tested(manifest: Mapping[str, Any], unique_id: str) -> str:
-    """Return the model that a generic test is of; empty where the node is none."""
+def _tested_model(manifest: Mapping[str, Any], unique_id: str) -> str:
+    """Return the model of a generic test, or an empty text for any other node."""
     return manifest["nodes"].get(unique_id, {}).get("attached_node") or ""
 
 
-def _of_compiled(manifest: Mapping[str, Any], unique_id: str, compiled: Path) -> dict[str, Any]:
-    """Return the SQL that dbt ran for a model, and from which columns its columns are made."""
+def _compiled_metadata(manifest: Mapping[str, Any], unique_id: str, compiled: Path) -> dict[str, Any]:
+    """Return the metadata of a built model: its compiled SQL and its column lineage."""
 
     def asset_of(parent: str) -> dg.AssetKey | None:
         if parent.startswith("source.leadline.ml.") or is_bookkeeping(manifest, parent):
@@ -393,23 +391,24 @@ def _with_rows(
     """Return a failed data test with the first rows that do not fit, and a sentence about them."""
     with warehouse.connect() as connection:
         found = connection.execute(f"select * from ({result['compiled_code']}) as failing limit {SHOWN_ROWS}").df()
-    tested = (test.get("test_metadata") or {}).get("kwargs", {}).get("column_name")
-    columns = [name for i, name in enumerate(found.columns) if i < SHOWN_COLUMNS or name == tested]
+    tested_column = (test.get("test_metadata") or {}).get("kwargs", {}).get("column_name")
+    columns = [name for i, name in enumerate(found.columns) if i < SHOWN_COLUMNS or name == tested_column]
     rows = found[columns].to_numpy(object).tolist()
-    first = ", ".join(f"{name} {value}" for name, value in zip(columns, rows[0], strict=True)) if rows else "none"
-    asks, number = (
+    first_row = ", ".join(f"{name} {value}" for name, value in zip(columns, rows[0], strict=True)) if rows else "none"
+    statement, number = (
         described_test(test),
         f"{result['failures']:,} {'row does' if result['failures'] == 1 else 'rows do'}",
     )
-    of = event.asset_key.to_user_string() if event.asset_key is not None else ""
+    asset = event.asset_key.to_user_string() if event.asset_key is not None else ""
     return (
         dg.AssetCheckResult(
             passed=False,
             asset_key=event.asset_key,
             check_name=event.check_name,
             severity=event.severity,
-            description=f"{asks} {number} not fit; the first are below.",
+            description=f"{statement} {number} not fit; the first are below.",
             metadata={"first_rows": metadata_table(columns, rows), **(event.metadata or {})},
         ),
-        f"{of}, data test {event.check_name}: {asks.replace('`', '')} {number} not fit; the first: {printable(first)}.",
+        f"{asset}, data test {event.check_name}: {statement.replace('`', '')} {number} not fit; "
+        f"the first: {printable(first_row)}.",
     )

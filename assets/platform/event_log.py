@@ -1,4 +1,4 @@
-"""What Dagster's event log knows of checks, decisions and runs: the one place that asks it."""
+"""Queries of Dagster's event log on checks, materializations and runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-# What of the event log exists only below the public surface is asked for in this module and nowhere else.
+# Private names of Dagster's event log are used in this module only.
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
     AssetCheckExecutionRecordStatus,
@@ -16,16 +16,16 @@ from dagster._core.storage.asset_check_execution_record import (
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 REASON_TAG = "leadline/reason"
-"""Run tag that says why a training was asked for."""
+"""The run tag with the reason of a training."""
 
 EVIDENCE_TAG = "leadline/evidence"
-"""Run tag that identifies the evidence on which a training was asked for."""
+"""The run tag with the identifier of the evidence on which a training was requested."""
 
 MODEL_TAG = "leadline/model"
-"""Run tag with the model that a training is of."""
+"""The run tag with the model that is trained."""
 
 PARTITION_ROWS = "dagster/partition_row_count"
-"""Metadata of the materialization of a partition: how many rows it has."""
+"""The metadata of a partition's materialization with the number of its rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Materialization:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedRun:
-    """A run that failed, and the first of its steps that did; None where it failed outside of them."""
+    """A failed run and its first failed step; the step is None if the run failed outside of its steps."""
 
     run_id: str
     step: str | None
@@ -55,8 +55,8 @@ class FailedRun:
 def latest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> CheckEvaluation | None:
     """Return the latest *finished* evaluation of a check, or None if there is none.
 
-    The latest record of a check may only be planned: its run goes on, was killed, or the check itself raised. Such a
-    record says nothing, and hides the last one that does.
+    The latest record of a check may be unfinished: its run goes on, was killed, or the check raised an error. Such a
+    record has no result, so it is skipped.
     """
     records = instance.event_log_storage.get_asset_check_execution_history(
         key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
@@ -79,7 +79,7 @@ def latest_materialization(instance: dg.DagsterInstance, key: dg.AssetKey) -> Ma
 
 
 def reported_rows(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, int]:
-    """Return the number of rows that each partition of an asset was last reported with."""
+    """Return the last reported number of rows of each partition of an asset."""
     kind = dg.DagsterEventType.ASSET_MATERIALIZATION
     latest = instance.event_log_storage.get_latest_storage_id_by_partition(key, kind)
     if not latest:
@@ -95,16 +95,16 @@ def reported_rows(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, i
 
 
 def failed_before(instance: dg.DagsterInstance, key: dg.AssetKey, *, but: str) -> FailedRun | None:
-    """Return the last run that was to materialize an asset if it failed before it could, unless it is of the job `but`.
+    """Return the last run that planned to materialize an asset, if it failed before that and is not of the job `but`.
 
-    A run that goes on or was canceled says nothing.
+    A run that goes on or was canceled is not returned.
     """
     planned = instance.event_log_storage.get_latest_planned_materialization_info(key)
     run = None if planned is None else instance.get_run_by_id(planned.run_id)
     if run is None or run.status != dg.DagsterRunStatus.FAILURE or run.job_name == but:
         return None
-    made = latest_materialization(instance, key)
-    if made is not None and made.run_id == run.run_id:
+    latest = latest_materialization(instance, key)
+    if latest is not None and latest.run_id == run.run_id:
         return None
     failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     return FailedRun(run_id=run.run_id, step=failures[0].step_key if failures else None)
@@ -113,7 +113,7 @@ def failed_before(instance: dg.DagsterInstance, key: dg.AssetKey, *, but: str) -
 def runs_in_flight(
     instance: dg.DagsterInstance, jobs: Collection[str], asset: dg.AssetKey, *, but: str | None = None
 ) -> list[str]:
-    """Return the runs that are queued or go on, of the jobs or with the asset picked by hand, without the run `but`."""
+    """Return the unfinished runs of the jobs, or with the asset selected by hand, without the run `but`."""
     return [
         run.run_id
         for run in instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)))
@@ -122,6 +122,6 @@ def runs_in_flight(
 
 
 def runs_on_evidence(instance: dg.DagsterInstance, job: str, evidence: str) -> list[dg.DagsterRunStatus]:
-    """Return how the runs of a job stand that were asked for on a piece of evidence, the latest first."""
+    """Return the statuses of a job's runs that were requested on a piece of evidence, the latest first."""
     found = instance.get_runs(dg.RunsFilter(job_name=job, tags={EVIDENCE_TAG: evidence}))
     return [run.status for run in found]

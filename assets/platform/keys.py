@@ -1,4 +1,4 @@
-"""Keys of assets: each is spelled here, and nowhere else."""
+"""The keys of the assets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SOURCE_HEALTH = dg.AssetKey(["source_health", "crm"])
 CATALOGUE = dg.AssetKey(["features", "catalogue"])
 SNAPSHOT = dg.AssetKey(["published", "snapshot"])
 CLOCK = dg.AssetKey(["features", "feature_clock"])
-"""The clock of the last build of the feature store, which is new after each build."""
+"""The clock of the feature store, which every build materializes."""
 DBT_DOCS = dg.AssetKey(["reports", "dbt_docs"])
 
 
@@ -22,12 +22,12 @@ def _in_layer(layer: str) -> Callable[[str], dg.AssetKey]:
     return lambda name: dg.AssetKey([layer, name])
 
 
-# by table
+# by name of a table
 crm = _in_layer("crm")
 staging = _in_layer("staging")
 mart = _in_layer("marts")
 
-# by model
+# by name of a model
 training_set = _in_layer("training_set")
 candidate = _in_layer("candidate")
 champion = _in_layer("champion")

@@ -1,4 +1,4 @@
-"""From which columns of which assets a column of a dbt model is made, by the SQL that dbt compiled."""
+"""Column lineage: the columns of assets from which each column of a dbt model is made, read from its compiled SQL."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def column_lineage(
 ) -> dg.TableColumnLineage:
     """Return the columns that each column of a model is made from.
 
-    Columns of a model without an asset are followed to those that this model reads.
+    A parent model without an asset is replaced by the columns that it reads.
 
     Parameters
     ----------
     manifest : mapping
-        Of the dbt project.
+        The manifest of the dbt project.
     unique_id : str
         The model, as dbt identifies it.
     compiled : Path
         The folder into which dbt wrote the compiled SQL of the project.
     asset_of : callable
-        Returns the asset of a model or source by its unique identifier; None where it has none.
+        Returns the asset of a model or source by its unique identifier, or None if it has no asset.
 
     Raises
     ------
@@ -41,9 +41,9 @@ def column_lineage(
     expanded: dict[str, str] = {}
     assets: dict[tuple[str, str], dg.AssetKey] = {}
     schema: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
-    ahead = [unique_id]
-    while ahead:
-        for parent in manifest["nodes"][ahead.pop()]["depends_on"]["nodes"]:
+    unread_models = [unique_id]
+    while unread_models:
+        for parent in manifest["nodes"][unread_models.pop()]["depends_on"]["nodes"]:
             node = manifest["sources" if parent.startswith("source.") else "nodes"][parent]
             name = node.get("alias") or node["identifier"]
             columns = {column: each.get("data_type") or "text" for column, each in node["columns"].items()}
@@ -52,8 +52,8 @@ def column_lineage(
                 assets[node["schema"], name] = key
             elif parent.startswith("model.") and node["relation_name"] not in expanded:
                 expanded[node["relation_name"]] = compiled_sql(manifest, parent, compiled)
-                ahead.append(parent)
-    # bodies are read as they are and never copied or trimmed: a model of 130 columns takes a tenth of a second
+                unread_models.append(parent)
+    # trimming would copy the SQL for every column; without it a model of 130 columns takes a tenth of a second
     found = lineage(
         None,
         compiled_sql(manifest, unique_id, compiled),
@@ -71,7 +71,7 @@ def column_lineage(
 
 
 def _origins(top: Any) -> set[tuple[tuple[str, str], str]]:
-    """Return schema, table and column of what a column is made from in the end."""
+    """Return the columns of tables from which a column is made in the end, as ((schema, table), column)."""
     return {
         ((table.db, table.name), exp.to_column(node.name).name)
         for node in top.walk()

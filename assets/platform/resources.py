@@ -1,4 +1,4 @@
-"""What assets need from outside: the clock, the source, and which build a person lets go on without a proof."""
+"""Resources of the assets: the clock, the source, and the build that a person accepts without a passed proof."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 import dagster as dg
 
 STEP_RETRIES, STEP_RETRY_SECONDS = 2, 5
-"""Of a step that has lost its connection to a database."""
+"""Retries of a step that has lost its connection to the warehouse, and the seconds before each."""
 
 WAREHOUSE_POOL = "warehouse"
-"""Every step that opens the warehouse waits in this pool, across runs: DuckDB admits one writing process."""
+"""The pool of all steps that open the warehouse, across runs, because DuckDB admits one writing process."""
 
 
 class Clock:
-    """The wall clock: the one place that asks what time it is. Features and labels never do."""
+    """The wall clock of the assets. Features and labels never use it."""
 
     def present(self) -> datetime:
         """Return the present time, UTC."""
@@ -36,9 +36,9 @@ class CrmSource:
         The clock; None for the default of the source.
     accept_new_source : bool
     accept_extraction : str
-        The beginning of the hash of what an extraction may lose; empty for nothing.
+        The beginning of the hash of the losses that a person accepts; empty for none.
     accepted_since : datetime or None
-        From when on the source counts as it should be; None for always.
+        The time from which a person accepts the source as it is; None for no such time.
     state_dir, simulated : Path
     simulation_leads, simulation_months, simulation_seed : int
     """
@@ -56,7 +56,7 @@ class CrmSource:
     simulation_seed: int
 
     def resolved(self) -> str:
-        """Return the address, after making the simulated CRM where that is the source and is not there yet."""
+        """Return the address; the simulated CRM is made first if it is the source and does not exist."""
         if self.address is not None:
             return self.address
         folder = self.simulated / (
@@ -71,7 +71,7 @@ class CrmSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Proving:
-    """The build whose proof a person lets fail, by the beginning of the hash of its SQL; empty for none."""
+    """The build that a person accepts without a passed proof: the beginning of its SQL's hash, or an empty text."""
 
     accepted: str = ""
 
@@ -81,9 +81,9 @@ class Proving:
 
 
 def retry_step(error: Exception) -> None:
-    """Have a step of a run that has lost its connection to the warehouse run again; do nothing outside of one.
+    """Ask Dagster to run the step again that has lost its connection to the warehouse; do nothing outside of a step.
 
-    Every write is keyed and a transaction, so a step can be run again from its beginning.
+    Every write is keyed and in a transaction, so a step can run again from its beginning.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tables among the metadata of an asset or a check."""
+"""Tables in the metadata of assets and checks."""
 
 from __future__ import annotations
 

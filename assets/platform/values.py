@@ -1,6 +1,6 @@
 """Values between steps, kept as JSON: the identifier of a training set or a version, or why there is none.
 
-Dagster would pickle them, and to unpickle a file is to run what is in it.
+Dagster would pickle them, and unpickling a file can run code in it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class JsonValues(dg.ConfigurableIOManager):
     root: str
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        """Keep a text or an `Untrainable`; of an asset without a value nothing is kept.
+        """Keep a text or an `Untrainable`; keep nothing for None.
 
         Raises
         ------
         TypeError
-            If it is anything else.
+            If the value is anything else.
         """
         if obj is None:
             return
@@ -42,7 +42,7 @@ class JsonValues(dg.ConfigurableIOManager):
         else:
             raise TypeError(
                 f"{context.asset_key.to_user_string()}: expected a value that is text or Untrainable, found "
-                f"{type(obj).__name__}. Keep the data in a table or a file, and pass on what identifies it."
+                f"{type(obj).__name__}. Keep the data in a table or a file, and return its identifier."
             )
         replace_file(self._path(context.asset_key), text)
 
@@ -52,23 +52,23 @@ class JsonValues(dg.ConfigurableIOManager):
         Raises
         ------
         dagster.Failure
-            If it is missing or unreadable.
+            If the file is missing or unreadable.
         """
         path = self._path(context.asset_key)
         try:
-            said = read_object(path)
-            if "untrainable" in said:
-                reason, matters = said["untrainable"]["reason"], said["untrainable"]["horizon_matters"]
-                return Untrainable(reason=str(reason), horizon_matters=matters is True)
-            if isinstance(said["value"], str):
-                return said["value"]
-            found = repr(said)
+            content = read_object(path)
+            if "untrainable" in content:
+                reason, horizon_matters = content["untrainable"]["reason"], content["untrainable"]["horizon_matters"]
+                return Untrainable(reason=str(reason), horizon_matters=horizon_matters is True)
+            if isinstance(content["value"], str):
+                return content["value"]
+            found = repr(content)
         except FileNotFoundError:
             found = "no file"
         except UnreadableFileError as error:
             found = error.found
         except (KeyError, TypeError) as error:
-            found = f"JSON without it ({error!r})"
+            found = f"JSON without a value ({error!r})"
         name = context.asset_key.to_user_string()
         raise dg.Failure(
             description=f"{path}: expected the value of {name}, found {found}. Materialize {name} again.",

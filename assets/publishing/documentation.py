@@ -1,7 +1,7 @@
-"""Layer `reports`: the dbt docs, one page that says what each table and column is, and what it is made from.
+"""Layer `reports`: the dbt docs, one page that describes every table and column with its lineage.
 
-It is dbt's own page, which ``dbt docs generate --static`` fills with a manifest and a catalog. Starting dbt once more
-takes longer than all the rest of it, and the manifest is at hand: the page is filled here, with what dbt would fill in.
+The page comes with dbt, and ``dbt docs generate --static`` fills it with a manifest and a catalog. This module fills
+the page in the same way without starting dbt again, because the start takes longer than everything else.
 """
 
 import json
@@ -22,7 +22,7 @@ from store.warehouse.engine import HISTORY, SCORES
 from store.warehouse.warehouse import Warehouse
 
 MANIFEST, CATALOG = '"MANIFEST.JSON INLINE DATA"', '"CATALOG.JSON INLINE DATA"'
-"""What stands in dbt's page for the two."""
+"""The placeholders in dbt's page."""
 
 _COLUMNS = (
     "select table_schema, table_name, column_name, ordinal_position, data_type || "
@@ -41,7 +41,7 @@ _VIEWS = (
 
 
 class DocsPageError(UnknownPageError):
-    """The page that comes with dbt is not the one that this module knows how to fill."""
+    """The page that comes with dbt is not the page that this module can fill."""
 
 
 @dg.asset(
@@ -59,8 +59,8 @@ class DocsPageError(UnknownPageError):
 def dbt_docs(
     warehouse: dg.ResourceParam[Warehouse], artifacts: dg.ResourceParam[ArtifactStore]
 ) -> dg.MaterializeResult[Any]:
-    """Write the page where it differs from the one that is there."""
-    # the page's path, and nothing of dbt itself, which takes seconds to load
+    """Write the page if it differs from the existing one."""
+    # this module holds the path of the page, and imports nothing of dbt that takes seconds
     from dbt.task.docs import DOCS_INDEX_FILE_PATH
 
     with warehouse.connect() as connection:
@@ -84,7 +84,7 @@ def dbt_docs(
 
 
 def columns_by_table(connection: Connection) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the columns of the tables and views of a warehouse, by schema and name, as a catalog of dbt has them."""
+    """Return the columns of the tables and views of a warehouse, by schema and name, in the form of dbt's catalog."""
     tables: dict[tuple[str, str], dict[str, Any]] = {}
     for schema, name, column, index, data_type in connection.execute(_COLUMNS).fetchall():
         columns = tables.setdefault((schema, name), {})
@@ -93,37 +93,37 @@ def columns_by_table(connection: Connection) -> dict[tuple[str, str], dict[str, 
 
 
 def published_manifest(manifest: Mapping[str, Any], database: str) -> dict[str, Any]:
-    """Return what a manifest says of the project, without what it tells of the machine, the moment and dbt itself.
+    """Return a manifest without facts on the machine and the time of parsing, and without the macros of other packages.
 
     Parameters
     ----------
     manifest : mapping
         As dbt writes it (schema version 12). It may have been parsed for another database.
     database : str
-        The name of the one whose tables are described.
+        The name of the database whose tables are described.
     """
-    told = {"created_at", "build_path", "compiled_path", "root_path"}
-    shown = dict(manifest)
+    private_fields = {"created_at", "build_path", "compiled_path", "root_path"}
+    published = dict(manifest)
     for section in ("nodes", "sources", "macros", "docs", "unit_tests"):
-        shown[section] = {
-            unique_id: {name: value for name, value in each.items() if name not in told}
+        published[section] = {
+            unique_id: {name: value for name, value in each.items() if name not in private_fields}
             for unique_id, each in manifest[section].items()
             if section != "macros" or each["package_name"] == "leadline"
         }
-    for each in [*shown["nodes"].values(), *shown["macros"].values()]:
-        own = [macro for macro in each["depends_on"].get("macros", []) if macro in shown["macros"]]
-        each["depends_on"] = {**each["depends_on"], "macros": own}
-    for each in [*shown["nodes"].values(), *shown["sources"].values()]:
+    for each in [*published["nodes"].values(), *published["macros"].values()]:
+        own_macros = [macro for macro in each["depends_on"].get("macros", []) if macro in published["macros"]]
+        each["depends_on"] = {**each["depends_on"], "macros": own_macros}
+    for each in [*published["nodes"].values(), *published["sources"].values()]:
         each["database"] = database
         if each["relation_name"]:
             each["relation_name"] = f'"{database}"."{each["schema"]}"."{each.get("alias") or each["identifier"]}"'
-    kept = ("dbt_schema_version", "dbt_version", "project_name", "adapter_type")
-    shown["metadata"] = {
-        **{name: manifest["metadata"][name] for name in kept},
+    metadata_fields = ("dbt_schema_version", "dbt_version", "project_name", "adapter_type")
+    published["metadata"] = {
+        **{name: manifest["metadata"][name] for name in metadata_fields},
         # the page would report each reader to the makers of dbt
         "send_anonymous_usage_stats": False,
     }
-    return shown
+    return published
 
 
 def catalog_of(
@@ -131,14 +131,14 @@ def catalog_of(
     tables: Mapping[tuple[str, str], Mapping[str, Any]],
     views: Collection[tuple[str, str]] = (),
 ) -> dict[str, Any]:
-    """Return the catalog of a manifest's models and sources; those that are not built are not in it."""
+    """Return the catalog of those models and sources of a manifest that exist as tables or views."""
     catalog: dict[str, Any] = {"metadata": {}, "nodes": {}, "sources": {}, "errors": None}
     for section, identifier in (("nodes", "alias"), ("sources", "identifier")):
         for unique_id, each in manifest[section].items():
             schema, name = each["schema"], each[identifier]
             if (schema, name) not in tables:
                 continue
-            # of a model what the project says: an increment may find a table where a whole build makes a view
+            # the project decides for a model: the database may have a table where a whole build makes a view
             is_view = each["config"]["materialized"] == "view" if section == "nodes" else (schema, name) in views
             catalog[section][unique_id] = {
                 "unique_id": unique_id,
@@ -147,7 +147,7 @@ def catalog_of(
                     "database": each["database"],
                     "schema": schema,
                     "name": name,
-                    # it would be the name of a user of the database
+                    # dbt would put the name of a database user here
                     "owner": None,
                 },
                 "columns": tables[schema, name],
@@ -168,14 +168,15 @@ def page(template: Path, manifest: Mapping[str, Any], catalog: Mapping[str, Any]
     Raises
     ------
     DocsPageError
-        If there is not exactly one place for each in it.
+        If the page does not have exactly one placeholder for each.
     """
     text = with_policy(template.read_text(encoding="utf-8"))
-    for place, content in ((MANIFEST, manifest), (CATALOG, catalog)):
-        if (found := text.count(place)) != 1:
+    for placeholder, content in ((MANIFEST, manifest), (CATALOG, catalog)):
+        if (found := text.count(placeholder)) != 1:
             raise DocsPageError(
-                f"{template}: expected {place} once, as the page of dbt 1.11 has it, found it {found} times. Install "
-                "the dbt-core of requirements.lock, or adapt assets/publishing/documentation.py to the new page."
+                f"{template}: expected {placeholder} once, as the page of dbt 1.11 has it, found it {found} times. "
+                "Install the dbt-core of requirements.lock, or adapt assets/publishing/documentation.py to the new "
+                "page."
             )
-        text = text.replace(place, in_script(json.dumps(content)))
+        text = text.replace(placeholder, in_script(json.dumps(content)))
     return text

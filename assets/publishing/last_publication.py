@@ -1,4 +1,4 @@
-"""What readers have of a home, and whether its warehouse still is the one that published it."""
+"""The last publication of a home, and whether the warehouse that made it is lost."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def recorded(publication: Publication, instance: dg.DagsterInstance) -> Standing:
-    """Return what the home remembers of its last publication; nothing where it has never published.
+    """Return the standing of the home's last publication; an empty one if the home has never published.
 
-    Of one by an earlier state of Leadline, Dagster's event log knows the number of rows.
+    For a publication by an earlier version of Leadline, Dagster's event log has only the number of rows.
     """
     record = read(Path(publication.record))
     if record is not None:
@@ -30,10 +30,10 @@ def recorded(publication: Publication, instance: dg.DagsterInstance) -> Standing
 
 
 def why_lost(warehouse: Warehouse, publication: Publication, instance: dg.DagsterInstance) -> str | None:
-    """Return what has become of the warehouse that published the scores of this home; None where it is there.
+    """Return a message if the warehouse that published the scores of this home is lost, else None.
 
-    Scores come from versions, and a warehouse keeps every version that it has trained: one without any has published
-    none.
+    A warehouse keeps every version that it has trained, and scores come from versions: a warehouse without versions has
+    published no scores.
     """
     names = [SCORES, HISTORY]
     with warehouse.connect() as connection:
@@ -46,14 +46,14 @@ def why_lost(warehouse: Warehouse, publication: Publication, instance: dg.Dagste
     if not published.rows.get(HISTORY):
         return None
     clock = "" if published.as_of is None else f" as of {published.as_of}"
-    kept = (
-        f"Readers keep what is in {readers.place}, and {readers.after_loss}"
+    consequence = (
+        f"Readers keep the tables in {readers.place}, and {readers.after_loss}"
         if HISTORY in found.rows
-        else f"What readers had in {readers.place} is gone as well, and comes back with a backup alone"
+        else f"The tables of readers in {readers.place} are gone as well, and only a backup brings them back"
     )
     return (
         f"{warehouse.shown}: expected the warehouse that has published {published.rows.get(SCORES, 0):,} "
         f"{SCORED.entity.plural}{clock} and {published.rows[HISTORY]:,} rows of history, found one in which no model "
-        f"was ever trained: it was deleted, emptied, or is another one. {kept}. Lost with it are its ledgers (schema "
+        f"was ever trained: it was deleted, emptied or replaced. {consequence}. Also lost are its ledgers (schema "
         "ml), the bounds of the grades, and overwritten values that only earlier extractions saw (raw.changes)."
     )

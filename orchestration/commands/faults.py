@@ -1,4 +1,4 @@
-"""What a terminal is told of an error, and the log that keeps what it is not told."""
+"""The messages of errors for a terminal, and the log that keeps errors in full."""
 
 import os
 import shutil
@@ -16,36 +16,36 @@ LOG = "errors.log"
 """The file of a home that keeps errors in full."""
 
 SUSPECTED = "databases_are_suspected"
-"""The file, beside the databases of Dagster, by which the next start looks at all of them."""
+"""The file in the folder of Dagster's databases after which the next start checks all of them."""
 
-_OURS = ("assets.", "store.", "models.", "orchestration.")
-"""Where errors are made whose message is meant for whoever reads a terminal."""
+_OWN_PACKAGES = ("assets.", "store.", "models.", "orchestration.")
+"""The packages whose errors have messages for the reader of a terminal."""
 
 
 def told(error: Exception, home: Path | None) -> str:
-    """Return an error in one sentence, and keep it in full in the log of a home, if there is one.
+    """Return the message of an error, and keep the error in full in the log of the home, if there is one.
 
     Parameters
     ----------
     error : Exception
     home : Path or None
     """
-    kept = "" if home is None else keep(error, home)
-    if type(error).__module__.startswith(_OURS):
+    log_note = "" if home is None else keep(error, home)
+    if type(error).__module__.startswith(_OWN_PACKAGES):
         return for_terminal(shown(str(error)))
     text = "\n".join(f"{type(each).__name__}: {each}" for each in _chain(error))
     if home is not None and names_damaged_database(text):
         with suppress(OSError):
             (home / "dagster" / SUSPECTED).touch()
-    known = None if home is None else explained(text, home, room(home))
-    if known is not None:
-        return for_terminal(shown(known))
-    first = next(iter(str(error).strip().splitlines()), "")
-    return for_terminal(shown(f"Expected no error, found {type(error).__name__}: {first.rstrip('.')}.{kept}"))
+    explanation = None if home is None else explained(text, home, room(home))
+    if explanation is not None:
+        return for_terminal(shown(explanation))
+    first_line = next(iter(str(error).strip().splitlines()), "")
+    return for_terminal(shown(f"Expected no error, found {type(error).__name__}: {first_line.rstrip('.')}.{log_note}"))
 
 
 def room(home: Path) -> int | None:
-    """Return the bytes that are free on the disk of a home; None where it cannot be told."""
+    """Return the bytes that are free on the disk of a home; None if that is unknown."""
     try:
         return shutil.disk_usage(home).free
     except OSError:
@@ -53,16 +53,16 @@ def room(home: Path) -> int | None:
 
 
 def keep(error: Exception, home: Path) -> str:
-    """Keep an error in the log; return where it is, as a sentence."""
+    """Keep an error in the log; return a sentence that names the log."""
     log = home / LOG
     text = "".join(traceback.format_exception(error))
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(opened, "a", encoding="utf-8") as file:
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "a", encoding="utf-8") as file:
             file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}\n{for_terminal(shown(text))}\n")
-    except OSError as failed:
-        return f" {log} could not keep the rest ({failed.strerror})."
+    except OSError as failure:
+        return f" {log} could not keep the rest ({failure.strerror})."
     return f" The rest is in {log}."
 
 

@@ -1,6 +1,6 @@
-"""Runs a program in the place of this process: it gets the signals, and this process ends when it does, with its code.
+"""Runs a program in place of this process: passes its signals on to the program, and returns the exit code.
 
-Unlike ``exec``, what this process has begun is ended when it exits: the PostgreSQL server of Leadline's own is stopped.
+Unlike with ``exec``, this process stops afterwards what it has started: Leadline's own PostgreSQL server.
 """
 
 import os
@@ -11,23 +11,23 @@ from pathlib import Path
 from types import FrameType
 
 PASSED_ON = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signal.SIGHUP: signal.SIGTERM}
-"""What the program gets for what this process gets; few programs end their own children when the terminal closes."""
+"""The signal for the program, by the received one; few programs end their children if the terminal closes (SIGHUP)."""
 
 GUARD = 'read -r program && { read -r _; kill -TERM "$program"; }'
-"""For a shell, which learns of the program and waits until nobody can tell it more: this process is gone, be it killed.
+"""A shell script: reads the id of the program, waits until the pipe closes because this process is gone, and ends it.
 
-Linux could tell the program itself (``prctl``), but is asked between fork and exec, where Python with threads may hang.
+Linux can do the same (``prctl``), but must be asked between fork and exec, where Python with threads may hang.
 """
 
 
 def run(command: Sequence[str], folder: Path) -> int:
-    """Run a program to its end, passing signals on; returns its exit code, or 128 and the signal that ended it.
+    """Run a program to its end and pass signals on; return its exit code, or 128 plus the signal that ended it.
 
-    Where this process is killed, the program is told to end.
+    If this process is killed, the program gets SIGTERM.
     """
     received: list[signal.Signals] = []
     program: subprocess.Popen[bytes] | None = None
-    # as nohup has it, or a shell that runs this in the background
+    # nohup ignores signals, and so does a shell that runs this in the background
     ignored = {number for number in PASSED_ON if signal.getsignal(number) is signal.SIG_IGN}
 
     def pass_on(number: int, _: FrameType | None) -> None:
@@ -38,24 +38,24 @@ def run(command: Sequence[str], folder: Path) -> int:
         else:
             program.send_signal(PASSED_ON[signal.Signals(number)])
 
-    # also of what is ignored, which the program would inherit: Dagster ends by the handler of SIGINT when told to end
-    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    # ignored signals get the handler too, or the program would ignore them as well: Dagster needs SIGINT to end
+    previous_handlers = {number: signal.signal(number, pass_on) for number in PASSED_ON}
     try:
-        told, tell = os.pipe()
-        # in sessions of their own: Ctrl-C, which the terminal sends to a whole group, reaches the program once, and who
-        # kills the group spares the guard
-        guard = subprocess.Popen(["/bin/sh", "-c", GUARD], stdin=told, start_new_session=True)
-        os.close(told)
+        read_end, write_end = os.pipe()
+        # each has its own session: Ctrl-C, which the terminal sends to the whole group, reaches the program once, and
+        # killing the group does not kill the guard
+        guard = subprocess.Popen(["/bin/sh", "-c", GUARD], stdin=read_end, start_new_session=True)
+        os.close(read_end)
         program = subprocess.Popen(command, cwd=folder, start_new_session=True)
-        os.write(tell, f"{program.pid}\n".encode())
+        os.write(write_end, f"{program.pid}\n".encode())
         for number in received:
             program.send_signal(number)
         code = program.wait()
-        # before the pipe closes, for the number may be another's from now on
+        # before the pipe closes, because another process may get the id of the program from now on
         guard.kill()
         guard.wait()
-        os.close(tell)
+        os.close(write_end)
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
     return code if code >= 0 else 128 - code

@@ -1,7 +1,7 @@
-"""The PostgreSQL server of Leadline's own: its programs come from a wheel, its files and its password lie in the home.
+"""Leadline's own PostgreSQL server: its programs come from a wheel, its files and its password lie in the home.
 
-Whoever does not own the home can neither enter the folder of its socket nor log in. What the wheel itself would start
-lets everybody log in, and opens the folders above the home to everybody.
+Users who do not own the home can neither enter the folder of the socket nor log in. The wheel's own start function is
+not used, because it lets everybody log in and opens the folders above the home to everybody.
 """
 
 import atexit
@@ -51,13 +51,13 @@ SUPERUSER = "postgres"
 LOGINS = """# Leadline writes this file at every start of the server.
 local all all scram-sha-256
 """
-"""``pg_hba.conf``: who may log in, and how."""
+"""The content of ``pg_hba.conf``: everybody needs a password to log in."""
 
 USERS = ".handle_pids.json"
-"""The file of the processes that need the server, named as the wheel named it in earlier versions of Leadline."""
+"""The file that lists the processes which use the server, by its name in earlier versions of Leadline."""
 
 PATIENCE_SECONDS = 120
-"""How long a server may take to start, after a crash for instance, and to end."""
+"""The longest time that a server may take to start (after a crash, for instance), and to stop."""
 
 
 class Server:
@@ -73,22 +73,22 @@ class Server:
         self.data = home / "postgres"
         self.password_file = home / "postgres_password"
         self._users_file = self.data / USERS
-        self._said_file = self.data / "postmaster.pid"
+        self._status_file = self.data / "postmaster.pid"
         self._process: subprocess.Popen[Any] | None = None
 
     def start(self) -> None:
-        """Start the server unless it runs; it is kept until `leave`, or until this process is gone.
+        """Start the server unless it runs, and list this process as its user until `leave`.
 
         Raises
         ------
         SettingError
-            If it does not start.
+            If the server does not start.
         """
         self._home.mkdir(mode=0o700, exist_ok=True)
         if self.data.exists() and not self.data.is_dir():
             found = f"{self.data}: expected the folder of a PostgreSQL server, or nothing, found a file"
             raise SettingError(f"{found}. Move it away, and bring the folder back from a backup, or run again.")
-        with self._alone():
+        with self._locked():
             users, running = self._users(), self.process_id
             if running is not None and not self._asks_for_a_password():
                 if users:
@@ -100,29 +100,29 @@ class Server:
                     )
                 self._stop(running)
                 running = None
-            began = 0
+            log_position = 0
             if running is None:
-                running, began = self._launch()
-            self._wait_until_ready(running, began)
-            self._own_file(USERS, json.dumps([*users, os.getpid()]), self._account())
+                running, log_position = self._launch()
+            self._wait_until_ready(running, log_position)
+            self._write_owned(USERS, json.dumps([*users, os.getpid()]), self._account())
 
     def leave(self) -> None:
-        """Say that this process needs the server no more; it stops with the last one."""
+        """Remove this process from the users of the server, and stop the server if there is no other user."""
         if not self._users_file.exists():
             return
-        with self._alone():
+        with self._locked():
             users = self._users()
             if os.getpid() not in users:
                 return
-            left = [each for each in users if each != os.getpid()]
-            self._own_file(USERS, json.dumps(left), self._account())
+            other_users = [each for each in users if each != os.getpid()]
+            self._write_owned(USERS, json.dumps(other_users), self._account())
             running = self.process_id
-            if not left and running is not None:
+            if not other_users and running is not None:
                 self._stop(running)
 
     def prepare_database(self) -> None:
-        """Make the database of the warehouse, and keep readers in it and to its published tables."""
-        with self._alone():
+        """Make the database of the warehouse, and restrict readers to it and to its published tables."""
+        with self._locked():
             with closing(PostgresConnection(self.address(SUPERUSER))) as connection:
                 if connection.execute("select 1 from pg_database where datname = $1", [DATABASE]).fetchone() is None:
                     connection.execute(f"create database {DATABASE}")
@@ -134,13 +134,13 @@ class Server:
 
     @property
     def process_id(self) -> int | None:
-        """The process of the server, if it runs; it has started all others of the server."""
-        if not (said := self._said()) or not said[0].isdecimal():
+        """The id of the server's main process, or None if the server does not run."""
+        if not (status := self._status()) or not status[0].isdecimal():
             return None
-        process_id = int(said[0])
-        # it may end meanwhile
+        process_id = int(status[0])
+        # the process may end meanwhile
         with suppress(psutil.Error, FileNotFoundError):
-            written = self._said_file.stat().st_mtime
+            written = self._status_file.stat().st_mtime
             if _runs_since_before(process_id, written) and psutil.Process(process_id).name() == "postgres":
                 return process_id
         return None
@@ -150,22 +150,22 @@ class Server:
         return self._address(database, f":{self._password()}@", "")
 
     def shown_address(self, database: str = DATABASE) -> str:
-        """Return the address of a database for clients of libpq, with the file of the password in its place."""
+        """Return the address of a database for clients of libpq, with the file of the password instead of it."""
         return self._address(database, "@", f"&passfile={quote(str(self.password_file))}")
 
-    def _address(self, database: str, password: str, more: str) -> str:
-        sockets = Path(self._said()[4])
+    def _address(self, database: str, password: str, suffix: str) -> str:
+        sockets = Path(self._status()[4])
         host = self.data if sockets == HERE else sockets
-        return f"postgresql://{SUPERUSER}{password}/{database}?host={quote(str(host))}&port={PORT}{more}"
+        return f"postgresql://{SUPERUSER}{password}/{database}?host={quote(str(host))}&port={PORT}{suffix}"
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one process at a time start or stop the server; the password is there meanwhile."""
+    def _locked(self) -> Iterator[None]:
+        """Lock the password file, which is made if missing: one process at a time starts or stops the server."""
         if self.password_file.is_symlink() or self.password_file.is_dir():
             set_aside(self.password_file)
-        opened = os.open(self.password_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(opened, "r+", encoding="utf-8") as file:
-            os.fchmod(opened, 0o600)
+        descriptor = os.open(self.password_file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o600)
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -175,14 +175,14 @@ class Server:
         return None if found is None else found[1]
 
     def _asks_for_a_password(self) -> bool:
-        """Say whether a running server was started by `_launch`, which writes who may log in before."""
+        """Say whether a running server was started by `_launch`, which first writes password and ``pg_hba.conf``."""
         logins = self.data / "pg_hba.conf"
         return self._password() is not None and logins.exists() and logins.read_text(encoding="utf-8") == LOGINS
 
     def _users(self) -> list[int]:
-        """Return the processes that need the server, without those that were killed.
+        """Return the listed processes that still run.
 
-        A process that began after the list was last written has only the same number.
+        A process that began after the list was written is another one with the same number.
         """
         try:
             written = self._users_file.stat().st_mtime
@@ -192,32 +192,32 @@ class Server:
         numbers = [each for each in listed if isinstance(each, int)] if isinstance(listed, list) else []
         return [each for each in numbers if _runs_since_before(each, written)]
 
-    def _said(self) -> list[str]:
-        """Return what the server says of itself: process, folder, start, port, folder of the socket, …, status."""
+    def _status(self) -> list[str]:
+        """Return the lines of ``postmaster.pid``: process, folder, start, port, folder of the socket, …, status."""
         try:
-            return self._said_file.read_text(encoding="utf-8").splitlines()
+            return self._status_file.read_text(encoding="utf-8").splitlines()
         except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError):
             return []
 
     def _launch(self) -> tuple[int, int]:
-        """Start the server; returns its process, and where in the log it begins."""
+        """Start the server; return its process id, and the position in the log at which its messages begin."""
         account = self._account()
         programs = programs_of_server()
-        for left in self._said()[4:5]:
-            # of a server that was killed
-            remove_sockets(Path(left))
-        if self._said_file.exists() and not "".join(self._said()[:1]).isdecimal():
-            # a crash has left it empty or damaged, with which no server starts
-            set_aside(self._said_file)
+        for folder in self._status()[4:5]:
+            # a killed server has left its socket
+            remove_sockets(Path(folder))
+        if self._status_file.exists() and not "".join(self._status()[:1]).isdecimal():
+            # a crash has left the file empty or damaged, and no server starts with such a file
+            set_aside(self._status_file)
         if self._password() is None:
-            # no link takes the secret elsewhere
+            # O_NOFOLLOW: a link cannot lead the secret elsewhere
             with os.fdopen(os.open(self.password_file, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW), "w") as file:
                 file.write(f"*:*:*:{SUPERUSER}:{secrets.token_hex(32)}\n")
         if not (self.data / "PG_VERSION").exists():
             self._initialize(programs, account)
         self._refuse_other_version()
         if account is not None and self.data.stat().st_uid == 0:
-            # a copy that root has made
+            # root has copied the folder, but the server does not run as root
             for path in (*sorted(self.data.rglob("*"), reverse=True), self.data):
                 os.chown(path, *account, follow_symlinks=False)
         place = place_of(self.data, account)
@@ -227,7 +227,7 @@ class Server:
             account,
             f"alter role {SUPERUSER} password '{self._password()}'\n",
         )
-        self._own_file("pg_hba.conf", LOGINS, account)
+        self._write_owned("pg_hba.conf", LOGINS, account)
         sockets = place if fits(self.data) else short_folder(self.data, account)
         quoted = str(sockets).replace('"', '""')
         configured = {
@@ -245,7 +245,7 @@ class Server:
         try:
             if account is not None:
                 os.fchown(log, *account)
-            began = os.fstat(log).st_size
+            log_position = os.fstat(log).st_size
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 **as_whom(self.data, account),
@@ -253,25 +253,25 @@ class Server:
         finally:
             os.close(log)
         self._process = process
-        return process.pid, began
+        return process.pid, log_position
 
-    def _wait_until_ready(self, process_id: int, began: int) -> None:
+    def _wait_until_ready(self, process_id: int, log_position: int) -> None:
         for _ in range(20 * PATIENCE_SECONDS):
-            said = self._said()
-            if len(said) > 7 and said[0] == str(process_id) and said[7].strip() == "ready":
+            status = self._status()
+            if len(status) > 7 and status[0] == str(process_id) and status[7].strip() == "ready":
                 return
             if not _runs_since_before(process_id, time.time()):
                 break
             time.sleep(0.05)
         with (self.data / "log").open("rb") as log:
-            log.seek(began)
+            log.seek(log_position)
             lines = log.read().decode(errors="replace").splitlines()
-        late = f"that it was not ready within {PATIENCE_SECONDS} seconds"
-        raise not_started("; ".join(lines[-5:]) or late, self.data)
+        timeout = f"that it was not ready within {PATIENCE_SECONDS} seconds"
+        raise not_started("; ".join(lines[-5:]) or timeout, self.data)
 
     def _stop(self, process_id: int) -> None:
-        """End the server at once; transactions that are open are undone."""
-        sockets = [Path(each) for each in self._said()[4:5]]
+        """Stop the server at once; open transactions are rolled back."""
+        sockets = [Path(each) for each in self._status()[4:5]]
         for number in (signal.SIGINT, signal.SIGQUIT):
             with suppress(ProcessLookupError):
                 os.kill(process_id, number)
@@ -285,15 +285,15 @@ class Server:
                 time.sleep(0.05)
 
     def _initialize(self, programs: Path, account: tuple[int, int] | None) -> None:
-        """Make the files, all of them or none."""
+        """Make the files of the server, all of them or none."""
         unfinished = self.data.with_name(f"{self.data.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         if account is not None:
             os.chown(unfinished, *account)
-        # nobody logs in before there is a password
-        made = ["--auth=reject", "--encoding=utf8", "-U", SUPERUSER, "-D", place_of(unfinished, account)]
-        run([programs / "initdb", *made], unfinished, account)
+        # nobody can log in before the password is set
+        options = ["--auth=reject", "--encoding=utf8", "-U", SUPERUSER, "-D", place_of(unfinished, account)]
+        run([programs / "initdb", *options], unfinished, account)
         try:
             unfinished.rename(self.data)
         except OSError:
@@ -315,21 +315,21 @@ class Server:
                 "another home (HOME_DIR=<folder> with make, else LEADLINE_HOME)."
             )
 
-    def _own_file(self, name: str, text: str, account: tuple[int, int] | None) -> None:
-        # a new file in place of the old one: whoever the server runs as may have put a link there
-        beside, path = self.data / f".{name}.{os.getpid()}", self.data / name
-        # of a process of the same number that was killed
-        beside.unlink(missing_ok=True)
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    def _write_owned(self, name: str, text: str, account: tuple[int, int] | None) -> None:
+        # a new file replaces the old one, because the user of the server may have put a link there
+        temporary, path = self.data / f".{name}.{os.getpid()}", self.data / name
+        # a killed process with the same number may have left this file
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
             if account is not None:
                 os.fchown(file.fileno(), *account)
         if path.is_dir():
             set_aside(path)
-        beside.replace(path)
+        temporary.replace(path)
 
     def _account(self) -> tuple[int, int] | None:
-        """Return user and group as which the server runs, where that is not who starts it."""
+        """Return the user and group that run the server; None if they are those of this process."""
         if os.geteuid() != 0:
             return None
         if self.data.exists() and (owner := self.data.stat()).st_uid != 0:
@@ -341,37 +341,37 @@ class Server:
             try:
                 subprocess.run(command, check=True, capture_output=True, text=True)
             except (OSError, subprocess.CalledProcessError) as error:
-                said = str(getattr(error, "stderr", "") or error).strip()
+                reason = str(getattr(error, "stderr", "") or error).strip()
                 raise SettingError(
-                    f"LEADLINE_WAREHOUSE={OWN_SERVER}: expected a user {SYSTEM_USER}, as whom root has PostgreSQL run, "
-                    f"found none, and it cannot be made: {said}. Make it, or run Leadline as another user than root."
+                    f"LEADLINE_WAREHOUSE={OWN_SERVER}: expected a user {SYSTEM_USER} for the server, which cannot run "
+                    f"as root, found none, and it cannot be made: {reason}. Make the user, or do not run Leadline as "
+                    "root."
                 ) from None
             found = pwd.getpwnam(SYSTEM_USER)
         return found.pw_uid, found.pw_gid
 
 
 def started(chosen: Settings) -> Settings:
-    """Start the server that the settings ask for, and return them with its address.
+    """Start the server that the settings name, and return the settings with its address.
 
-    It listens on a Unix socket alone, and stops with the last process that asked for it. Where that was killed, it
-    stops with the next.
+    The server listens only on a Unix socket. Its last user stops it; if that process is killed, the next one does.
 
     Raises
     ------
     SettingError
-        If it does not start.
+        If the server does not start.
     """
     server = Server(chosen.home)
     server.start()
-    atexit.register(_left, server)
+    atexit.register(_leave, server)
     server.prepare_database()
     address = database_address("LEADLINE_WAREHOUSE", server.address(), {})
     storage = address if chosen.dagster_storage == OWN_SERVER else chosen.dagster_storage
     return replace(chosen, warehouse=address, dagster_storage=storage)
 
 
-def _left(server: Server) -> None:
-    # where the list of its processes cannot be written, the next command sees that this one is gone
+def _leave(server: Server) -> None:
+    # if the list of users cannot be written, the next command sees that this process is gone
     with suppress(OSError):
         server.leave()
 

@@ -1,4 +1,4 @@
-"""The summary at the end of a run: what was scored, how good the models are, where things lie, what to do next."""
+"""The summary at the end of a run: scores, quality of the models, places of the results, next steps."""
 
 import json
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def summarize(current: Settings) -> str:
 
 
 def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
-    """Return what was scored, if anything, and why the rest was not; of nothing scored the latter says so first."""
+    """Return the lines on the scores, if there are any, and the lines on what has no score."""
     found = connection.execute(
         "select model, version, unscored_reason, outside_training from ml.ml_scoring_logs "
         "where as_of = (select as_of from raw.extraction)"
@@ -62,21 +62,21 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     listed, scored, value = connection.execute(
         f"select count(*), count(coalesce({', '.join(SCORED.versions)})), {total} from {table}"
     ).fetchall()[0]
-    # where a rule does without a model, nothing is missing
-    needed = {name for name, each in DECLARATIONS.items() if not each.rule}
+    # a declared rule replaces a model that has not scored
+    required = {name for name, each in DECLARATIONS.items() if not each.rule}
     unscored = [
         f"unscored   {name}: {reason}"
         for name, (_, reason, _) in sorted(logs.items())
-        if reason is not None and name in needed
+        if reason is not None and name in required
     ]
     if not scored:
-        of = f"none of {listed:,} {of_open} has a score" if listed else f"no {SCORED.entity.name} is open"
-        return [], [f"scored     nothing is scored: {of}, as of {clock}", *unscored]
+        finding = f"none of {listed:,} {of_open} has a score" if listed else f"no {SCORED.entity.name} is open"
+        return [], [f"scored     nothing is scored: {finding}, as of {clock}", *unscored]
     # models of other entities score no row of this table
-    of_table = [name for name in scoring if name in SCORED.models]
-    by = "" if set(SCORED.models) <= set(of_table) else f" by {', '.join(of_table)} alone"
+    table_models = [name for name in scoring if name in SCORED.models]
+    by_models = "" if set(SCORED.models) <= set(table_models) else f" by {', '.join(table_models)} alone"
     worth = "" if value is None else f"; {SCORED.total_words} {value:,.0f}"
-    lines = [f"scored     {scored:,} of {listed:,} {of_open}{by}, as of {clock}{worth}"]
+    lines = [f"scored     {scored:,} of {listed:,} {of_open}{by_models}, as of {clock}{worth}"]
     for heading, column in {**SCORED.counted_in_order, **SCORED.counted}.items():
         counted = connection.execute(
             f"select {column}, count(*) from {table} where {column} is not null group by 1 order by 1"
@@ -86,8 +86,10 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
         if counted:
             lines.append(f"{heading:<11}" + ", ".join(f"{value} {n:,}" for value, n in counted))
     outside = {name: logs[name][2] for name in scoring}
-    if beyond := [f"{n:,} by {name} ({_causes(connection, name)})" for name, n in outside.items() if n]:
-        lines.append(f"marked     scored outside of what was learnt from: {', '.join(beyond)} (…_outside_training)")
+    if marks := [f"{n:,} by {name} ({_causes(connection, name)})" for name, n in outside.items() if n]:
+        lines.append(
+            f"marked     scored with values that the training has hardly seen: {', '.join(marks)} (…_outside_training)"
+        )
     return lines, unscored
 
 
@@ -116,8 +118,8 @@ def _rejects(connection: Connection) -> str:
     ).fetchall()
     if not rows:
         return "rejects    none"
-    shown = ", ".join(f"{n:,} {table} ({reason})" for table, reason, n in rows[:4])
-    return f"rejects    {sum(n for *_, n in rows):,}: {shown}{', …' if len(rows) > 4 else ''} → raw.rejects"
+    largest = ", ".join(f"{n:,} {table} ({reason})" for table, reason, n in rows[:4])
+    return f"rejects    {sum(n for *_, n in rows):,}: {largest}{', …' if len(rows) > 4 else ''} → raw.rejects"
 
 
 def _model(connection: Connection, artifacts: ArtifactStore, declaration: ModelDeclaration) -> str:
@@ -138,10 +140,10 @@ def _model(connection: Connection, artifacts: ArtifactStore, declaration: ModelD
     why = f"{reason} The champion is {champion}." if champion else "see unscored above. There is no champion."
     if version is None:
         return f"model      {name}: not trained: {why}"
-    measured, trivial = json.loads(metrics), json.loads(baseline)
+    values, trivial = json.loads(metrics), json.loads(baseline)
     figures = ", ".join(
         f"{metric} {_figure(value)} (baseline {_figure(trivial[metric])})"
-        for metric, value in measured.items()
+        for metric, value in values.items()
         if isinstance(value, float) and isinstance(trivial.get(metric), float) and value != trivial[metric]
     )
     lines = [f"model      {name} {version}: {figures}"]
@@ -176,30 +178,30 @@ def _census(census: dict[str, Any], entities: str) -> str:
         f"{each['outcome']} expected {each['expected']:,.0f}, happened {each['actual']:,.0f}"
         for each in census["totals"]
     )
-    # an entity counts once for each clock at which it was open, and so does what happened to it
+    # an entity and its outcome count once for each clock at which the entity was open
     return f"of {census['rows']:,} {entities} by day, open at {len(census['clocks'])} past clocks: {totals}"
 
 
 def _proof(current: Settings, as_of: datetime, view: FeatureView) -> list[str]:
     if (certificate := CompiledSql(root=str(current.compiled)).certificate(view.name, as_of)) is None:
         return []
-    said = json.loads(certificate)
-    if "error" in said:
-        return [f"proof      did not run, and a person accepted this build: {said['error']}"]
-    names = ", ".join(said["differing_columns"])
+    proof = json.loads(certificate)
+    if "error" in proof:
+        return [f"proof      did not run, and a person accepted this build: {proof['error']}"]
+    names = ", ".join(proof["differing_columns"])
     verdict = (
-        "nothing of what came later was found"
-        if said["passed"]
+        "no value uses a later fact"
+        if proof["passed"]
         else f"values that were not known then, and a person accepted this build: {names}"
     )
-    # a proof by an earlier state names the share otherwise
-    share, entities = said.get("entities_share"), view.entity.plural
-    some = f"some {entities}" if share is None else f"{share:.0%} of the {entities}, others at each clock"
-    of = f"all {entities}" if share == 1 else some
-    replayed = f"replayed at {len(said['moments'])} moments for {of}"
-    lines = [f"proof      {said['rows']:,} rows of {said['features']} features, {replayed}: {verdict}"]
-    if said["not_exercised"]:
-        lines.append(f"           not exercised, so nothing is shown of: {', '.join(said['not_exercised'])}")
+    # certificates of earlier versions name the share differently
+    share, entities = proof.get("entities_share"), view.entity.plural
+    sample = f"some {entities}" if share is None else f"{share:.0%} of the {entities}, others at each clock"
+    replayed_entities = f"all {entities}" if share == 1 else sample
+    replayed = f"replayed at {len(proof['moments'])} moments for {replayed_entities}"
+    lines = [f"proof      {proof['rows']:,} rows of {proof['features']} features, {replayed}: {verdict}"]
+    if proof["not_exercised"]:
+        lines.append(f"           not exercised, so not proved: {', '.join(proof['not_exercised'])}")
     return lines
 
 
@@ -228,10 +230,10 @@ def _source(connection: Connection, *, first: bool) -> str:
     if len(unmeasured) == len(CHECKS):
         none = "; this is its first extraction" if first else ""
         return f"health     not enough evidence to tell whether the source delivers what it delivered before{none}"
-    without = f"; not enough evidence of {', '.join(unmeasured)}" if unmeasured else ""
+    missing = f"; not enough evidence of {', '.join(unmeasured)}" if unmeasured else ""
     if first:
-        return f"health     first extraction: the last days of the source deliver what its earlier ones did{without}"
-    return f"health     the source delivers what it delivered before{without}"
+        return f"health     first extraction: the last days of the source deliver what its earlier ones did{missing}"
+    return f"health     the source delivers what it delivered before{missing}"
 
 
 def _drift(connection: Connection, name: str) -> list[str]:
@@ -248,21 +250,21 @@ def _drift(connection: Connection, name: str) -> list[str]:
         "and as_of = (select as_of from raw.extraction) order by value desc, feature limit 1",
         [name],
     ).fetchone()
-    moved = "nothing to measure" if worst is None else "no feature has moved"
+    movement = "nothing to measure" if worst is None else "no feature has moved"
     if worst is not None and worst[1] > 0:
-        moved = f"{worst[0]} has moved most, by a PSI of {worst[1]:.3f}"
-    return [f"drift      {name}: {moved}; {row[0]}: {row[1]}"]
+        movement = f"{worst[0]} has moved most, by a PSI of {worst[1]:.3f}"
+    return [f"drift      {name}: {movement}; {row[0]}: {row[1]}"]
 
 
 def _places(current: Settings, warehouse: Warehouse, artifacts: ArtifactStore) -> list[str]:
-    found_by = warehouse.engine.readers(current.published)
-    alone = "; one process at a time" if warehouse.engine.is_file else ""
-    readers = found_by.place + (f", readable by the role {found_by.role}" if found_by.role else "")
+    publication = warehouse.engine.readers(current.published)
+    limit = "; one process at a time" if warehouse.engine.is_file else ""
+    readers = publication.place + (f", readable by the role {publication.role}" if publication.role else "")
     if current.warehouse_of_home == OWN_SERVER:
         readers += f", while `{ui_command(current)}` runs, at the address that it prints"
     return [
         f"scores     {readers} (marts.{SCORED.name}, marts.{SCORED.history}; for readers)",
-        f"warehouse  {warehouse.shown} (the pipeline's own{alone})",
+        f"warehouse  {warehouse.shown} (the pipeline's own{limit})",
         f"artifacts  {current.artifacts} (training sets and models, each with its manifest)",
         f"docs       {artifacts.docs} (every table and column; open it in a browser)",
     ]
@@ -282,7 +284,7 @@ def ui_command(current: Settings) -> str:
 
 def command(current: Settings, target: str) -> str:
     """Return the command that makes a target of the Makefile for a home."""
-    # an address may hold a password
+    # an address is not shown, because it may hold a password
     source = "" if current.source is None else f" SOURCE={'…' if '://' in current.source else current.source}"
     default = default_home(current.source, current.warehouse)
     home = "" if current.home == default else f" HOME_DIR={current.home}"

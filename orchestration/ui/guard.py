@@ -1,8 +1,8 @@
-"""What the servers of Leadline answer: who asks for an address of theirs, and changes that come from their own pages.
+"""The guard of Leadline's servers: refuses requests for foreign addresses, and changes by pages of other origins.
 
-A browser sends requests to 127.0.0.1 for any page that it shows. A page that has had its own name point to 127.0.0.1
-(DNS rebinding) gives that name as ``Host``; a page of another origin that has a form sent, or opens a WebSocket, gives
-that origin as ``Origin``. Neither is answered.
+A browser sends requests to 127.0.0.1 for any page that it shows. If the page's own name points to 127.0.0.1 (DNS
+rebinding), the request has that name as ``Host``; if a page of another origin sends a form or opens a WebSocket, the
+request has that origin as ``Origin``. Both are refused.
 """
 
 import re
@@ -17,19 +17,19 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _LOCAL = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
-"""``Host`` of who asks from this machine; the port is another one through a tunnel."""
+"""``Host`` of a request from this machine; a tunnel may use another port."""
 
 READING = ("GET", "HEAD")
 
 JSON = ("application/json", "application/graphql")
-"""What no form of a page can send."""
+"""Content types that no HTML form can send."""
 
 GRAPHQL = "graphql"
 
 HEADERS = {
-    # who is shown in the frame of another page is made to click on what he does not see
+    # another page could show the UI in an invisible frame, and make a person click on it
     "X-Frame-Options": "SAMEORIGIN",
-    # a value from the CRM that is shown makes the browser ask no other server for anything
+    # a value from the CRM must not make the browser send a request to another server
     "Content-Security-Policy": (
         "img-src 'self' data: blob:; media-src 'self' data:; font-src 'self' data:; connect-src 'self'; "
         "frame-src 'self'; form-action 'self'; frame-ancestors 'self'"
@@ -37,17 +37,17 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-"""Sent with every answer of the UI, beside those of Dagster's own."""
+"""The headers that are added to every answer of the UI."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is known of a request before it is answered.
+    """The parts of a request that decide whether it is answered.
 
     Attributes
     ----------
     method : str
-        In capitals; of a WebSocket ``WEBSOCKET``.
+        In capitals; ``WEBSOCKET`` for a WebSocket.
     path : str
     headers : sequence of (str, str)
         Names in small letters, and values.
@@ -58,46 +58,46 @@ class Request:
     headers: Sequence[tuple[str, str]]
 
     def all(self, name: str) -> list[str]:
-        """Return the values of a header, of which there may be several."""
+        """Return all values of a header."""
         return [value.strip() for each, value in self.headers if each == name]
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that is not answered: the status, and one sentence that says why and what to do."""
+    """The answer to a refused request: the status, and a sentence with the reason and the remedy."""
 
     status: int
     reason: str
 
 
 def wrong_host(hosts: Sequence[str], addresses: Collection[str]) -> Refusal | None:
-    """Refuse who has not asked for one of our addresses.
+    """Refuse a request whose ``Host`` is not an address of Leadline's servers.
 
     Parameters
     ----------
     hosts : sequence of str
         The values of the header ``Host``.
     addresses : collection of str
-        Those of the settings, beside those of this machine.
+        The addresses of the settings; those of this machine are always allowed.
     """
     host = hosts[0].lower() if len(hosts) == 1 else ""
     if _LOCAL.fullmatch(host) or host in {urlsplit(each).netloc for each in addresses}:
         return None
     return Refusal(
         421,
-        f"Host: expected localhost, 127.0.0.1, [::1] or an address of LEADLINE_UI_ADDRESSES, found {_shown(hosts)}. "
+        f"Host: expected localhost, 127.0.0.1, [::1] or an address of LEADLINE_UI_ADDRESSES, found {_escaped(hosts)}. "
         "Open one of these, or add the address of your proxy to that setting.",
     )
 
 
 def refused(request: Request, addresses: Collection[str]) -> Refusal | None:
-    """Refuse a request that is not for us, or that could change something and does not come from our own pages.
+    """Refuse a request for a foreign address, or one that could change something and is not from Leadline's own pages.
 
     Parameters
     ----------
     request : Request
     addresses : collection of str
-        At which the UI is reached through a proxy, as browsers show them.
+        The addresses of the UI behind a proxy, as browsers show them.
 
     Returns
     -------
@@ -107,39 +107,41 @@ def refused(request: Request, addresses: Collection[str]) -> Refusal | None:
     if refusal := wrong_host(request.all("host"), addresses):
         return refusal
     if request.method in READING:
-        # of GraphQL only the page on which a person writes queries, which executes none by itself; Dagster's routes
-        # match more paths than the one that they are written for
+        # GET of GraphQL is allowed for the page on which a person writes queries, because the page itself executes
+        # none; Dagster's routes match more paths than /graphql, so the whole path is searched
         if GRAPHQL not in request.path.lower() or any("text/html" in each for each in request.all("accept")[:1]):
             return None
         return Refusal(403, "GraphQL: expected POST, found GET, which changes nothing here. Send the query by POST.")
-    if refusal := _foreign(request, addresses):
+    if refusal := _refuse_foreign(request, addresses):
         return refusal
     if request.method == "WEBSOCKET":
         return None
     types = [each.split(";")[0].strip().lower() for each in request.all("content-type")]
     if len(types) != 1 or types[0] not in JSON:
         return Refusal(
-            403, f"Content-Type: expected {JSON[0]} for what may change something, found {_shown(types)}. Send JSON."
+            403,
+            f"Content-Type: expected {JSON[0]} for a request that may change something, found {_escaped(types)}. "
+            "Send JSON.",
         )
     return None
 
 
-def _foreign(request: Request, addresses: Collection[str]) -> Refusal | None:
-    """Refuse what a page of another origin has sent; programs that are no browser name no origin."""
+def _refuse_foreign(request: Request, addresses: Collection[str]) -> Refusal | None:
+    """Refuse a request by a page of another origin; programs other than browsers send no origin."""
     host, origins, sites = request.all("host")[0].lower(), request.all("origin"), request.all("sec-fetch-site")
-    ours = {*addresses, *([f"http://{host}"] if _LOCAL.fullmatch(host) else [])}
+    own_origins = {*addresses, *([f"http://{host}"] if _LOCAL.fullmatch(host) else [])}
     is_by_browser = origins or sites or request.method == "WEBSOCKET"
-    if not is_by_browser or (len(origins) == 1 and origins[0].lower() in ours and set(sites) <= {"same-origin"}):
+    if not is_by_browser or (len(origins) == 1 and origins[0].lower() in own_origins and set(sites) <= {"same-origin"}):
         return None
     return Refusal(
         403,
-        f"Origin: expected a page of Leadline's own ({' or '.join(sorted(ours))}), found {_shown(origins)}. "
+        f"Origin: expected a page of Leadline's own ({' or '.join(sorted(own_origins))}), found {_escaped(origins)}. "
         "Use the UI itself, or add the address of your proxy to LEADLINE_UI_ADDRESSES.",
     )
 
 
-def _shown(values: Sequence[str]) -> str:
-    """Return values of a header as they may be sent back: short, and without what a terminal or page would take."""
+def _escaped(values: Sequence[str]) -> str:
+    """Return values of a header for an answer: shortened, with control and non-ASCII characters escaped."""
     return ", ".join(ascii(each[:100]) for each in values[:3]) or "none"
 
 
@@ -150,7 +152,7 @@ class Guard:
     ----------
     application : ASGI application
     addresses : iterable of str
-        At which it is reached through a proxy.
+        The addresses behind a proxy.
     """
 
     def __init__(self, application: Application, addresses: Iterable[str] = ()) -> None:
@@ -172,7 +174,7 @@ class Guard:
         elif scope["type"] == "http":
             await _refuse(refusal, send)
         else:
-            # before it is accepted: the server answers 403, of which browsers show no text
+            # a close before the acceptance makes the server answer 403, whose text browsers do not show
             await send({"type": "websocket.close"})
 
 

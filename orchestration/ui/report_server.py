@@ -1,4 +1,4 @@
-"""Serves a home's reports to the browser beside the UI, which serves no files and whose pages may not open them.
+"""Serves the reports of a home to browsers, because the UI serves no files and its pages may not open local files.
 
 ``python -m orchestration.ui.report_server <folder> <port> [<address>…]`` serves until the process that started it is
 gone.
@@ -23,13 +23,13 @@ from orchestration.ui.guard import wrong_host
 from store.pages import CONTENT_SECURITY_POLICY, POLICY
 
 ENDING = ".html"
-"""All reports are pages; what is still being written has another name."""
+"""The ending of all reports, which are pages; an unfinished report has another one."""
 
 BEGINNING = 1_000
-"""Bytes within which a page says what a browser may fetch for it."""
+"""The bytes at the beginning of a page that contain its content security policy."""
 
 HEADERS = {
-    # scripts of a report run in an origin of their own, which is not that of the other pages on this machine
+    # the sandbox gives the scripts of a report an origin of their own, apart from other pages of this machine
     "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'; sandbox allow-scripts",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -47,14 +47,14 @@ def start(folder: Path, port: int, addresses: Sequence[str] = ()) -> None:
     folder : Path
     port : int
     addresses : sequence of str
-        At which it is reached through a proxy.
+        The addresses behind a proxy.
     """
     make_folder(folder)
     subprocess.Popen([sys.executable, "-m", "orchestration.ui.report_server", str(folder), str(port), *addresses])
 
 
 def path_in_folder(target: str) -> tuple[str, ...] | None:
-    """Return the parts of the path that a request names, below the folder; None where it can be no report's."""
+    """Return the parts of the path that a request names, below the folder; None if it cannot be that of a report."""
     try:
         path = unquote(urlsplit(target).path, errors="strict")
     except ValueError:
@@ -62,37 +62,37 @@ def path_in_folder(target: str) -> tuple[str, ...] | None:
     parts = tuple(path.removeprefix("/").split("/"))
     if not path.startswith("/") or "\0" in path or "\\" in path or not path.endswith(ENDING):
         return None
-    # also hidden files: what is still being written begins with a dot
+    # hidden files are excluded too: the name of an unfinished report begins with a dot
     return None if any(each == "" or each.startswith(".") for each in parts) else parts
 
 
 def opened(folder: str, parts: Sequence[str]) -> BinaryIO | None:
-    """Open a file below a folder; None where it is not there, is no file, or is reached by a link."""
+    """Open a file below a folder; None if it does not exist, is not a file, or is reached through a link."""
     try:
-        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return None
     try:
         for part in parts:
-            # the last one may be a pipe, whose opening would wait for a writer
+            # the last part may be a pipe, and opening it must not wait for a writer
             kind = os.O_NONBLOCK if part is parts[-1] else os.O_DIRECTORY
-            inner = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | kind, dir_fd=held)
-            os.close(held)
-            held = inner
-        return os.fdopen(os.dup(held), "rb") if stat.S_ISREG(os.fstat(held).st_mode) else None
+            inner = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | kind, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        return os.fdopen(os.dup(descriptor), "rb") if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
     except OSError:
         return None
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
 class _Reports(BaseHTTPRequestHandler):
     server_version = "Leadline"
     sys_version = ""
 
-    def __init__(self, folder: str, addresses: tuple[str, ...], *of_server: Any) -> None:
+    def __init__(self, folder: str, addresses: tuple[str, ...], *arguments: Any) -> None:
         self._folder, self._addresses = folder, addresses
-        super().__init__(*of_server)
+        super().__init__(*arguments)
 
     def do_GET(self) -> None:
         self._answer(whole=True)
@@ -107,17 +107,17 @@ class _Reports(BaseHTTPRequestHandler):
         parts = path_in_folder(self.path)
         file = None if parts is None else opened(self._folder, parts)
         if file is None:
-            said = "Expected the address of a report, as the metadata of the UI links to it, found no report there."
-            self._say(HTTPStatus.NOT_FOUND, said, whole=whole)
+            message = "Expected the address of a report, as the metadata of the UI links to it, found no report there."
+            self._say(HTTPStatus.NOT_FOUND, message, whole=whole)
             return
         with file:
             page = file.read()
         if POLICY.encode() not in page[:BEGINNING]:
-            said = (
-                "Expected a page that lets a browser fetch nothing, found one of an earlier state of Leadline, in "
-                "which a text from the data may be run. Materialize its asset for a new one."
+            message = (
+                "Expected a page that forbids the browser to fetch anything, found one of an earlier version of "
+                "Leadline, in which a text from the data may run as code. Materialize its asset again."
             )
-            self._say(HTTPStatus.NOT_FOUND, said, whole=whole)
+            self._say(HTTPStatus.NOT_FOUND, message, whole=whole)
             return
         self._begin(HTTPStatus.OK, "text/html; charset=utf-8", len(page))
         if whole:
@@ -136,7 +136,7 @@ class _Reports(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing: the terminal is Dagster's."""
+        """Log nothing, because the terminal belongs to Dagster."""
 
 
 class ReportServer(ThreadingHTTPServer):
@@ -147,7 +147,7 @@ class ReportServer(ThreadingHTTPServer):
     folder : str
     port : int
     addresses : sequence of str
-        At which it is reached through a proxy.
+        The addresses behind a proxy.
 
     Raises
     ------
@@ -159,17 +159,17 @@ class ReportServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), partial(_Reports, folder, tuple(addresses)))
 
     def handle_error(self, *_: Any) -> None:
-        """Say nothing of a browser that breaks off."""
+        """Log nothing: such an error is nearly always a browser that closes its connection."""
 
 
 def serve(folder: str, port: int, addresses: Sequence[str]) -> int:
-    """Serve a folder until the parent process is gone; returns the exit code."""
+    """Serve a folder until the parent process is gone; return the exit code."""
     parent = os.getppid()
     try:
         server = ReportServer(folder, port, addresses)
     except OSError as error:
         sys.stderr.write(
-            f"Leadline: port {port} is not free ({error.strerror}), so the links to reports go elsewhere. "
+            f"Leadline: port {port} is not free ({error.strerror}), so the links to reports do not work. "
             f"Set LEADLINE_REPORTS_PORT to another port, or open the files in {folder}.\n"
         )
         return 1

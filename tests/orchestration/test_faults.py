@@ -224,8 +224,8 @@ def test_a_server_that_does_not_start_says_why(
     monkeypatch.setattr("orchestration.commands.own_server.Server.start", fails)
     assert main(["run"]) == 2
     assert (
-        f"{home}/postgres: expected the files of a PostgreSQL server, found that none starts on them (could not load "
-        f"/a/pg_hba.conf). {home}/postgres/log says more. Bring the folder back from a backup; or move it away and run "
+        f"{home}/postgres: expected the files of a PostgreSQL server, found that no server starts on them (could not "
+        f"load /a/pg_hba.conf). {home}/postgres/log says more. Bring the folder back from a backup; or move it away "
     ) in capsys.readouterr().err
     assert "NotStartedError" in (home / "errors.log").read_text()
     said = 'PANIC:  could not write to file "pg_wal/x": No space left on device'

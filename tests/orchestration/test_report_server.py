@@ -150,7 +150,7 @@ def test_a_page_of_an_earlier_state_is_not_shown(reports: int, tmp_path: Path) -
     (tmp_path / "reports/conversion/0.html").write_text(earlier)
     status, said = answer(reports, "GET /conversion/0.html")
     assert status == 404
-    assert said.startswith("Expected a page that lets a browser fetch nothing, found one of an earlier state of")
+    assert said.startswith("Expected a page that forbids the browser to fetch anything, found one of an earlier")
 
 
 @pytest.mark.parametrize(

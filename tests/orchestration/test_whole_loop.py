@@ -49,7 +49,7 @@ def test_the_summary_names_scores_rejects_metrics_places_and_the_next_step(fille
     rejects = filled.ask("select count(*) from raw.rejects")[0][0]
     assert rejects > 0
     assert re.search(rf"^rejects    {rejects:,}: .*→ raw\.rejects$", summary, re.MULTILINE)
-    replayed = r"replayed at 4 moments for all leads: nothing of what came later was found"
+    replayed = r"replayed at 4 moments for all leads: no value uses a later fact"
     proved = rf"^proof      [\d,]+ rows of \d+ features, {replayed}$"
     assert re.search(proved, summary, re.MULTILINE)
     for model, metrics, baseline, census in filled.ask("select model, metrics, baseline, census from ml.ml_models"):

@@ -451,7 +451,7 @@ def test_a_lost_warehouse_is_known_by_what_it_has_published(place: Place) -> Non
         lose(place)
         lost = why_lost(place.warehouse, place.publication, instance) or ""
         assert "published 30 leads as of 2026-01-01T00:00:00+00:00 and 30 rows of history, found one in which" in lost
-        kept = "is taken back" if place.warehouse.engine.is_file else "comes back with a backup alone"
+        kept = "is taken back" if place.warehouse.engine.is_file else "only a backup brings them back"
         assert kept in lost
         # a night that has filled it again, in vain, does not hide it
         place.build(2, scored=False)
