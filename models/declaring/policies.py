@@ -44,7 +44,7 @@ class DriftPolicy:
         Bound of each feature's population stability index, beyond what chance adds to it (`psi_bound`). Its usual
         reading is: below 0.1 nothing to speak of, from 0.1 a moderate shift, above 0.25 a major one. One feature
         above the bound fails the check, because one column that matters (the value of what is sold, the source of
-        the leads) is enough to change the world. Seasonal features belong in `shown_only`.
+        the entities) is enough to change the world. Seasonal features belong in `shown_only`.
     max_prediction_psi : float
         The same for the predictions of each outcome.
     min_rows, min_entities : int

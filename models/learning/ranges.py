@@ -44,7 +44,7 @@ def learnt_ranges(
         The features; names that are not in `features` are left out.
     weight : RowWeight, optional
         If it weighs rows by one of the features, a row stands for the values up to its own plus its weight: a silent
-        lead is observed again when its silence has lasted twice as long.
+        entity is observed again when its silence has lasted twice as long.
 
     Returns
     -------

@@ -210,7 +210,7 @@ class Server:
             # a crash has left the file empty or damaged, and no server starts with such a file
             set_aside(self._status_file)
         if self._password() is None:
-            # O_NOFOLLOW: a link cannot lead the secret elsewhere
+            # O_NOFOLLOW: a link cannot send the secret elsewhere
             with os.fdopen(os.open(self.password_file, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW), "w") as file:
                 file.write(f"*:*:*:{SUPERUSER}:{secrets.token_hex(32)}\n")
         if not (self.data / "PG_VERSION").exists():

@@ -82,8 +82,8 @@ def test_a_model_has_its_rows_its_sql_and_the_origin_of_its_columns(own: Home) -
 def test_dbt_reports_while_it_runs_and_a_failed_test_shows_the_rows(own: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     with duckdb.connect(str(own.warehouse)) as connection:
         connection.execute(
-            "update raw.interactions set direction = 'sideways' where interaction_id in "
-            "(select interaction_id from raw.interactions order by interaction_id limit 12)"
+            "update raw.changes set column_name = 'colour' where change_id in "
+            "(select change_id from raw.changes order by change_id limit 12)"
         )
     monkeypatch.setenv("LEADLINE_DUCKDB_PATH", str(own.warehouse))
     feature_store = feature_store_assets(manifest_path())
@@ -104,16 +104,16 @@ def test_dbt_reports_while_it_runs_and_a_failed_test_shows_the_rows(own: Home, m
     # of those that ended before the failure each came in its time, and not all at once
     assert max(times) - min(times) > 0.2
     (failed,) = [each for each in built.get_asset_check_evaluations() if not each.passed]
-    assert failed.asset_key == dg.AssetKey(["staging", "stg_interactions"])
+    assert failed.asset_key == dg.AssetKey(["staging", "stg_changes"])
     assert failed.description is not None
-    assert failed.description.startswith("`direction` is one of `inbound`, `outbound`")
+    assert failed.description.startswith("`lead_column` is one of `lead_status`")
     assert "12 rows do not fit" in failed.description
     shown = failed.metadata["first_rows"].value
     assert isinstance(shown, list)
     assert len(shown) == 10
-    assert {row.data["direction"] for row in shown} == {"sideways"}
-    assert all(row.data["interaction_id"] for row in shown)
+    assert {row.data["lead_column"] for row in shown} == {"colour"}
+    assert all(row.data["change_id"] for row in shown)
     (failure,) = built.get_step_failure_events()
     error = failure.step_failure_data.error
     assert error is not None
-    assert "staging/stg_interactions, data test accepted_values" in str(error.cause or error)
+    assert "staging/stg_changes, data test accepted_values" in str(error.cause or error)
