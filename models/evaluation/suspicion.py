@@ -23,7 +23,7 @@ simulated companies and a real funnel this share was .34 or more for every value
 
 MAX_AUC = 0.99
 """A model with a larger area under the ROC curve is too good, whatever its skill. The bound is high, because the area
-rises where outcomes are rare: for wins within three days an honest model reached .975 (2,500 simulated entities, seed 2),
+rises where outcomes are rare: for wins within three days an honest model reached .975 (2,500 simulated, seed 2),
 while a model that knew the price of each deal reached .972 over 90 days."""
 
 LEANS = 0.5
