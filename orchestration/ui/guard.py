@@ -70,7 +70,9 @@ class Refusal:
     reason: str
 
 
-def wrong_host(hosts: Sequence[str], addresses: Collection[str]) -> Refusal | None:
+def wrong_host(
+    hosts: Sequence[str], addresses: Collection[str], setting: str = "LEADLINE_UI_ADDRESSES"
+) -> Refusal | None:
     """Refuse who has not asked for one of our addresses.
 
     Parameters
@@ -79,13 +81,15 @@ def wrong_host(hosts: Sequence[str], addresses: Collection[str]) -> Refusal | No
         The values of the header ``Host``.
     addresses : collection of str
         Those of the settings, beside those of this machine.
+    setting : str
+        The setting that the refusal names.
     """
     host = hosts[0].lower() if len(hosts) == 1 else ""
     if _LOCAL.fullmatch(host) or host in {urlsplit(each).netloc for each in addresses}:
         return None
     return Refusal(
         421,
-        f"Host: expected localhost, 127.0.0.1, [::1] or an address of LEADLINE_UI_ADDRESSES, found {_shown(hosts)}. "
+        f"Host: expected localhost, 127.0.0.1, [::1] or an address of {setting}, found {_shown(hosts)}. "
         "Open one of these, or add the address of your proxy to that setting.",
     )
 

@@ -28,6 +28,9 @@ ENDING = ".html"
 BEGINNING = 1_000
 """Bytes within which a page says what a browser may fetch for it."""
 
+SETTING = "LEADLINE_REPORTS_ADDRESS"
+"""The setting for the address of a proxy, which a refusal names."""
+
 HEADERS = {
     # scripts of a report run in an origin of their own, which is not that of the other pages on this machine
     "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'; sandbox allow-scripts",
@@ -101,7 +104,7 @@ class _Reports(BaseHTTPRequestHandler):
         self._answer(whole=False)
 
     def _answer(self, *, whole: bool) -> None:
-        if (refusal := wrong_host(self.headers.get_all("host", []), self._addresses)) is not None:
+        if (refusal := wrong_host(self.headers.get_all("host", []), self._addresses, SETTING)) is not None:
             self._say(refusal.status, refusal.reason, whole=whole)
             return
         parts = path_in_folder(self.path)

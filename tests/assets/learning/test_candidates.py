@@ -76,7 +76,7 @@ class Bench:
 
     def __init__(self, folder: Path, frame: pd.DataFrame, source: str = "here") -> None:
         self.folder = folder
-        self.store = ArtifactStore(root=str(folder), reports_port=3001)
+        self.store = ArtifactStore(root=str(folder), reports_address="")
         self.freeze(frame)
         # a build that has passed its proof
         self.compiled = CompiledSql(root=str(folder / "compiled"))

@@ -265,7 +265,7 @@ ADDED = {
 def test_features_of_every_type_go_through_the_asset(tmp_path: Path) -> None:
     clock = TRAINED_AT + timedelta(days=40)
     warehouse = Warehouse(address=f"duckdb:{tmp_path / 'warehouse.duckdb'}")
-    artifacts = ArtifactStore(root=str(tmp_path / "artifacts"), reports_port=3001)
+    artifacts = ArtifactStore(root=str(tmp_path / "artifacts"), reports_address="")
     with warehouse.connect() as connection:
         ensure(connection)
         fill(connection, world())
