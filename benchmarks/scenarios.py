@@ -143,7 +143,9 @@ def watch_seed(seed: int, scenarios: Sequence[str], names: Sequence[str], models
     """Watch a company through quiet days, and then once through each scenario."""
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
         root = Path(folder)
-        quiet = Company(root / "quiet", ArtifactStore(root=str(root / "artifacts"), reports_port=0), models, seed, None)
+        quiet = Company(
+            root / "quiet", ArtifactStore(root=str(root / "artifacts"), reports_address=""), models, seed, None
+        )
         refused = tuple(name for name in names if not quiet.train(WITHOUT_AGE[name], TRAINED, reason="first"))
         watches = [quiet.watch(None, TRAINED, range(1, (CHANGED - TRAINED).days + 1))]
         watches[0].without_champion = refused

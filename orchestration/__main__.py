@@ -166,8 +166,8 @@ def _ui(current: Settings, port: int) -> int:
     _refuse_taken(port)
     with open_instance(current) as instance:
         reconcile(instance)
-    artifacts = ArtifactStore(root=str(current.artifacts), reports_port=current.reports_port)
-    report_server.start(current.artifacts / "reports", current.reports_port, current.ui_addresses)
+    artifacts = ArtifactStore(root=str(current.artifacts), reports_address=current.reports_address)
+    report_server.start(current.artifacts / "reports", current.reports_port, current.addresses_of_reports)
     sys.stderr.write(f"Leadline: the UI of {current.home} is at http://127.0.0.1:{port} (end it with Ctrl-C)\n")
     if current.warehouse_of_home == OWN_SERVER:
         address = own_server.Server(current.home).shown_address()

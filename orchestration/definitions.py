@@ -68,7 +68,7 @@ def defs() -> dg.Definitions:
         loggers={"console": progress_logger},
         resources={
             "warehouse": Warehouse(address=chosen.warehouse, when_lost=retry_step),
-            "artifacts": ArtifactStore(root=str(chosen.artifacts), reports_port=chosen.reports_port),
+            "artifacts": ArtifactStore(root=str(chosen.artifacts), reports_address=chosen.reports_address),
             "compiled": CompiledSql(root=str(chosen.compiled)),
             "publication": Publication(
                 path=str(chosen.published),

@@ -6,10 +6,17 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactStore:
-    """Folders of training sets, versions, answers and drift reports, by model."""
+    """Folders of training sets, versions, answers and drift reports, by model.
+
+    Parameters
+    ----------
+    root : str
+    reports_address : str
+        The address at which browsers reach the folder of reports while the UI runs.
+    """
 
     root: str
-    reports_port: int
+    reports_address: str
 
     def training_sets(self, model: str) -> Path:
         """Folder of a model's training sets."""
@@ -33,5 +40,5 @@ class ArtifactStore:
         return Path(self.root) / "reports" / "dbt_docs" / "index.html"
 
     def report_address(self, report: Path) -> str:
-        """Return the address at which a report is served while the UI runs."""
-        return f"http://127.0.0.1:{self.reports_port}/{report.relative_to(Path(self.root) / 'reports').as_posix()}"
+        """Return the address at which browsers reach a report while the UI runs."""
+        return f"{self.reports_address}/{report.relative_to(Path(self.root) / 'reports').as_posix()}"

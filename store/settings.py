@@ -43,6 +43,9 @@ MOST_MONTHS = 1_200
 _ADDRESS = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 """An origin as browsers send it: scheme and host, and the port unless it is the default of the scheme."""
 
+_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
+"""A path of an address without escapes, ``.`` and ``..``: a browser writes it as it is."""
+
 TELEMETRY_OFF = {
     "DAGSTER_DISABLE_TELEMETRY": "yes",
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
@@ -105,6 +108,9 @@ class Settings:
         Horizons that replace those of the declarations, by model (``LEADLINE_<MODEL>_HORIZON_DAYS``).
     reports_port : int
         Port of drift reports and dbt docs while the UI runs (``LEADLINE_REPORTS_PORT``).
+    reports_address : str
+        Address at which browsers reach drift reports and dbt docs (``LEADLINE_REPORTS_ADDRESS``), without a ``/`` at
+        its end; by default that port of this machine.
     ui_addresses : tuple of str
         Addresses at which browsers reach the UI and the reports through a proxy (``LEADLINE_UI_ADDRESSES``).
     published_in : Path or None
@@ -130,12 +136,19 @@ class Settings:
     source_accepted_since: datetime | None
     horizon_days: Mapping[str, int]
     reports_port: int
+    reports_address: str
     ui_addresses: tuple[str, ...]
     published_in: Path | None
     published_group: str | None
     simulation_leads: int
     simulation_months: int
     simulation_seed: int
+
+    @property
+    def addresses_of_reports(self) -> tuple[str, ...]:
+        """The origins at which browsers reach the reports through a proxy."""
+        origin = "/".join(self.reports_address.split("/")[:3])
+        return (*self.ui_addresses, origin)
 
     @property
     def shown_source(self) -> str:
@@ -223,6 +236,9 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     if engine_of(warehouse).is_file:
         with of_setting("LEADLINE_HOME"):
             refuse_characters(str(home), NOT_IN_PATHS)
+    reports_port = _whole_number(
+        "LEADLINE_REPORTS_PORT", values.get("LEADLINE_REPORTS_PORT", "3001"), least=1, most=65_535
+    )
     published = published_in(values.get("LEADLINE_PUBLISHED"), warehouse, home)
     return Settings(
         home=home,
@@ -255,8 +271,9 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
             for name in DECLARATIONS
             if (variable := _horizon_variable(name)) in values
         },
-        reports_port=_whole_number(
-            "LEADLINE_REPORTS_PORT", values.get("LEADLINE_REPORTS_PORT", "3001"), least=1, most=65_535
+        reports_port=reports_port,
+        reports_address=_address_with_path(
+            "LEADLINE_REPORTS_ADDRESS", values.get("LEADLINE_REPORTS_ADDRESS", f"http://127.0.0.1:{reports_port}")
         ),
         ui_addresses=_addresses("LEADLINE_UI_ADDRESSES", values.get("LEADLINE_UI_ADDRESSES", "")),
         published_in=published,
@@ -356,13 +373,29 @@ def _confirmed(value: str) -> dict[str, tuple[str, ...]]:
 def _addresses(name: str, value: str) -> tuple[str, ...]:
     addresses = tuple(each for part in value.split(",") if (each := part.strip().lower()))
     for each in addresses:
-        # browsers leave out the port of the scheme
-        if not _ADDRESS.fullmatch(each) or re.fullmatch("http:.*:80|https:.*:443", each):
+        if not _is_origin(each):
             raise SettingError(
                 f"{name}: expected addresses as a browser shows them, without a path, such as "
                 f"https://leadline.example.com, separated by commas, found {without_password(each)!r}."
             )
     return addresses
+
+
+def _is_origin(address: str) -> bool:
+    # browsers leave out the port of the scheme
+    return _ADDRESS.fullmatch(address) is not None and not re.fullmatch("http:.*:80|https:.*:443", address)
+
+
+def _address_with_path(name: str, value: str) -> str:
+    scheme, separator, place = value.partition("://")
+    host, slash, path = place.partition("/")
+    origin = f"{scheme}{separator}{host}".lower()
+    if not _is_origin(origin) or not _PATH.fullmatch(f"{slash}{path}"):
+        raise SettingError(
+            f"{name}: expected one address as a browser shows it, with a path or without, such as "
+            f"https://reports.example.com or https://example.com/reports, found {without_password(value)!r}."
+        )
+    return f"{origin}{slash}{path}".removesuffix("/")
 
 
 def _switch(name: str, value: str) -> bool:

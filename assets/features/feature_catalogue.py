@@ -10,9 +10,10 @@ import dagster as dg
 
 from assets.platform import keys
 from assets.platform.resources import WAREHOUSE_POOL
+from assets.platform.tables import metadata_table
 from models.declared.registry import DECLARATIONS, FEATURE_VIEWS
 from store.artifacts import ArtifactStore
-from store.features.catalogue import described, importance_of, replace
+from store.features.catalogue import IMPORTANT, described, importance_of, most_important, replace
 from store.features.dbt_project import manifest_path
 from store.ledger.schema import ledger
 from store.warehouse.warehouse import Warehouse
@@ -55,5 +56,9 @@ def feature_catalogue(
             rows += described(view, columns, measured, importance)
         replace(connection, rows)
     return dg.MaterializeResult(
-        metadata={"dagster/row_count": len(rows), "clock": dg.MetadataValue.timestamp(as_of)},
+        metadata={
+            "most_important": metadata_table(("model", *IMPORTANT), most_important(rows)),
+            "dagster/row_count": len(rows),
+            "clock": dg.MetadataValue.timestamp(as_of),
+        },
     )

@@ -203,14 +203,15 @@ def _known_entities(warehouse: Warehouse, declaration: ModelDeclaration) -> int:
 
 
 def _metadata(trained: Candidate, evaluation: Evaluation, measured: tuple[Gate, ...], card: Card) -> dict[str, Any]:
+    # the UI lists them in this order
     return {
-        **{name: value for name, value in evaluation.metrics.items() if value is not None},
+        "card": dg.MetadataValue.md(card.embedded()),
         "version": trained.version,
         "reused": trained.reused,
         "held_out_rows": evaluation.n,
-        "census": dg.MetadataValue.md(census_table(evaluation)),
+        **{name: value for name, value in evaluation.metrics.items() if value is not None},
         "metrics": dg.MetadataValue.md(metrics_table(evaluation)),
         "gates": dg.MetadataValue.md(gates_table(measured)),
-        "card": dg.MetadataValue.md(card.embedded()),
         "artifact": dg.MetadataValue.path(trained.directory),
+        "census": dg.MetadataValue.md(census_table(evaluation)),
     }

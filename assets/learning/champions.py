@@ -10,6 +10,7 @@ import dagster as dg
 
 from assets.platform import keys
 from assets.platform.resources import WAREHOUSE_POOL, Clock
+from assets.platform.tables import metadata_table
 from models.artifacts import MANIFEST, sha256
 from models.decisions.comparison import on_shared_rows
 from models.decisions.horizons import ShorterHorizons
@@ -42,7 +43,7 @@ from store.ledger.champions import (
     promote,
     unmeasured_champion,
 )
-from store.ledger.decisions import record_decision
+from store.ledger.decisions import SHOWN, last_decisions, record_decision
 from store.ledger.predictions import grades_in_force, record_grades
 from store.ledger.schema import ledger
 from store.ledger.versions import load_version
@@ -109,6 +110,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                     confirmed=confirmed_features.get(declaration.name, ()),
                 )
             pointer = champion_version(connection, declaration.name)
+            decisions = last_decisions(connection, declaration.name, decision.kind)
         # a refusal is no warning if a declared rule takes the place of the model
         is_warning = decision.outcome == "refuse" and not declaration.rule
         log = context.log.warning if is_warning else context.log.info
@@ -120,6 +122,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 "decision": decision.outcome,
                 "rule": decision.rule,
                 "reason": decision.reason,
+                "last_decisions": metadata_table(SHOWN, decisions),
                 **_trial_metadata(evidence.shorter),
                 "evidence": dg.MetadataValue.json(asdict(evidence)),
             }

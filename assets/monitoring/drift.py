@@ -29,7 +29,7 @@ from store.ledger.champions import load_champion
 from store.ledger.measurements import record_drift
 from store.ledger.schema import ledger
 from store.measuring.drift import OBSERVATION_KIND, measure_drift, reference
-from store.measuring.drift_report import SAMPLE, write_report
+from store.measuring.drift_report import SAMPLE, SHOWN, heading, shows, write_report
 from store.warehouse.connection import columns_of
 from store.warehouse.engine import Excerpt
 from store.warehouse.warehouse import Warehouse
@@ -37,10 +37,6 @@ from store.warehouse.warehouse import Warehouse
 if TYPE_CHECKING:
     import pandas as pd
     from duckdb import DuckDBPyConnection
-
-
-SHOWN = 12
-"""Columns that have moved most, which the metadata and the report show."""
 
 
 def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
@@ -93,8 +89,10 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             record_drift(connection, context.run_id, evidence, verdicts, clock.present())
         kinds = {each.column: each.kind for each in _shown(evidence)}
         report = artifacts.reports(declaration.name) / f"{as_of:%Y%m%dT%H%M%SZ}-{evidence.version}.html"
-        # the same champion at the same clock gives the same report
-        written = report.exists() or write_report(*sample, kinds, report)
+        top = heading(evidence, verdicts, view.entity.plural)
+        title = f"Drift of {declaration.name}, {as_of:%Y-%m-%d}"
+        # a report that says the same stays as it is
+        written = shows(report, top) or write_report(*sample, kinds, report, title=title, top=top)
         for verdict in verdicts:
             log = context.log.warning if verdict.failed else context.log.info
             log(f"{declaration.name}, {verdict.check}: {verdict.statement}")

@@ -12,12 +12,13 @@ import dagster as dg
 from assets.platform import keys
 from assets.platform.event_log import runs_in_flight
 from assets.platform.resources import WAREHOUSE_POOL, Clock
+from assets.platform.tables import metadata_table
 from models.decisions.retraining import decide_retraining
 from models.declaring.declaration import ModelDeclaration
 from store.artifacts import ArtifactStore
 from store.features.dbt_project import feature_code
 from store.ledger.champions import load_champion
-from store.ledger.decisions import record_decision
+from store.ledger.decisions import SHOWN, last_decisions, record_decision
 from store.ledger.schema import ledger
 from store.measuring.drift import gather_retrain_evidence
 from store.warehouse.warehouse import Warehouse
@@ -68,6 +69,7 @@ def retrain_decision_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition
             )
             decision = decide_retraining(evidence, declaration.retrain)
             record_decision(connection, context.run_id, evidence, decision, clock.present())
+            decisions = last_decisions(connection, declaration.name, decision.kind)
         (context.log.info if decision.outcome == "wait" else context.log.warning)(
             f"{declaration.name}: {decision.outcome}. {decision.reason}"
         )
@@ -79,6 +81,7 @@ def retrain_decision_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition
                 "evidence_id": decision.evidence_id,
                 "champion": evidence.version or "none",
                 "clock": dg.MetadataValue.timestamp(as_of),
+                "last_decisions": metadata_table(SHOWN, decisions),
                 "evidence": dg.MetadataValue.json(
                     {name: str(value) if isinstance(value, datetime) else value
                      for name, value in asdict(evidence).items()}

@@ -10,8 +10,9 @@ import dagster as dg
 from assets.platform import keys
 from assets.platform.dbt import Dbt, build, layer_assets
 from assets.platform.resources import WAREHOUSE_POOL
+from assets.platform.tables import metadata_table
 from assets.publishing.last_publication import recorded
-from models.declared.registry import FEATURE_VIEWS
+from models.declared.registry import FEATURE_VIEWS, SCORED
 from models.declaring.declaration import Horizons
 from models.markdown import bullets
 from store.features.certificates import CompiledSql
@@ -152,6 +153,7 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         with warehouse.connect() as connection:
             standing, metadata = readers.replace(connection, names, last, review, context.log.warning)
             publication.reached_readers()
+            first_rows = _first_rows(connection, standing)
         try:
             write(Path(publication.record), Record(standing=standing, accepted=losses))
         except OSError as error:
@@ -159,6 +161,7 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
             context.log.warning(f"{publication.record}: expected to keep what was published, found {error.strerror}.")
         return dg.MaterializeResult(
             metadata={
+                "first_rows": first_rows,
                 **metadata,
                 "dagster/row_count": standing.rows[SCORES],
                 "rows": dg.MetadataValue.json(dict(standing.rows)),
@@ -167,3 +170,12 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         )
 
     return published_snapshot
+
+
+def _first_rows(connection: Connection, published: Standing) -> dg.TableMetadataValue:
+    """Return the ten rows of the published scores that a reader looks at first."""
+    key, there = SCORED.entity.key, published.columns[SCORES]
+    columns = [each for each in (key, *SCORED.previewed) if each in there]
+    order = f"{SCORED.total} desc nulls last, " if SCORED.total in there else ""
+    rows = connection.execute(f"select {', '.join(columns)} from marts.{SCORES} order by {order}{key} limit 10")
+    return metadata_table(columns, rows.fetchall())

@@ -10,6 +10,7 @@ import dagster as dg
 
 from assets.platform import keys
 from assets.platform.resources import WAREHOUSE_POOL, Clock
+from assets.platform.tables import metadata_table
 from models.declaring.declaration import ModelDeclaration
 from models.scoring.scoring import explained
 from store.artifacts import ArtifactStore
@@ -17,12 +18,14 @@ from store.features.certificates import CompiledSql
 from store.ledger.champions import load_champion, unmeasured_champion
 from store.ledger.decisions import why_no_champion
 from store.ledger.predictions import (
+    HIGHEST,
     add_predictions,
     forget_out_of_scope,
     grades_in_force,
     outside_training,
     record_scoring,
     regrade,
+    scored,
 )
 from store.ledger.schema import ledger
 from store.warehouse.warehouse import Warehouse
@@ -107,9 +110,10 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             yield dg.MaterializeResult(
                 metadata={
                     "champion": "none",
-                    "rows_added": 0,
-                    "open_entities": open_entities,
                     "unscored_reason": reason,
+                    "open_entities": open_entities,
+                    "scored_now": 0,
+                    "scored_by_this_run": 0,
                 },
                 check_results=[
                     dg.AssetCheckResult(check_name="inside_training", passed=True, description="Nothing is scored.")
@@ -121,6 +125,7 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             added = add_predictions(connection, predictions, clock.present())
             if bounds:
                 regrade(connection, declaration.name, champion.version, as_of, bounds)
+            now = scored(connection, declaration, champion.version, as_of)
             outside = outside_training(connection, declaration.name, champion.version, as_of)
             record_scoring(
                 connection, declaration.name, as_of, version=champion.version, open_entities=open_entities,
@@ -136,14 +141,15 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 )
             ],
             metadata={
+                "highest_predictions": metadata_table((view.key, *HIGHEST), now.highest),
                 "champion": champion.version,
-                "open_entities": open_entities,
-                "outside_training": outside,
-                "entities_scored": len(unscored),
-                "rows_added": added,
                 "clock": dg.MetadataValue.timestamp(as_of),
-                "mean_value": dg.MetadataValue.json(
-                    {str(name): round(mean, 6) for name, mean in predictions.groupby("target")["value"].mean().items()}
+                "open_entities": open_entities,
+                "scored_now": now.entities,
+                "scored_by_this_run": added // len(champion.outcomes),
+                "outside_training": outside,
+                "mean_prediction": dg.MetadataValue.json(
+                    {target: round(mean, 6) for target, mean in now.means.items()}
                 ),
             },
         )

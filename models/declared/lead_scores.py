@@ -28,4 +28,5 @@ LEAD_SCORES = ScoredTable(
     total_words="expected value",
     counted=MappingProxyType({"actions": "next_best_action"}),
     counted_in_order=MappingProxyType({"grades": "grade"}),
+    previewed=("grade", "conversion_probability", "expected_value", "next_best_action", "current_assigned_to"),
 )

@@ -50,6 +50,8 @@ class ScoredTable:
         Columns whose values the summary counts, by their headings, the most frequent value first.
     counted_in_order : mapping of str to str
         The same, in the order of the values.
+    previewed : tuple of str
+        Columns that the UI shows of the first rows, beside the key. The rows with the highest `total` come first.
     """
 
     entity: Entity
@@ -61,6 +63,7 @@ class ScoredTable:
     total_words: str = ""
     counted: Mapping[str, str] = field(default_factory=dict)
     counted_in_order: Mapping[str, str] = field(default_factory=dict)
+    previewed: tuple[str, ...] = ()
 
     @property
     def all_versions(self) -> dict[str, str]:

@@ -28,7 +28,7 @@ def summarize(current: Settings) -> str:
     """Return the summary of a home, read from its warehouse."""
     warehouse = Warehouse(address=current.warehouse)
     extraction = warehouse.extraction()
-    artifacts = ArtifactStore(root=str(current.artifacts), reports_port=current.reports_port)
+    artifacts = ArtifactStore(root=str(current.artifacts), reports_address=current.reports_address)
     with ledger(warehouse) as connection:
         scored, unscored = _scores(connection, extraction.as_of.isoformat(timespec="seconds"))
         parts = [

@@ -70,7 +70,9 @@ class Refusal:
     reason: str
 
 
-def wrong_host(hosts: Sequence[str], addresses: Collection[str]) -> Refusal | None:
+def wrong_host(
+    hosts: Sequence[str], addresses: Collection[str], setting: str = "LEADLINE_UI_ADDRESSES"
+) -> Refusal | None:
     """Refuse a request whose ``Host`` is not an address of Leadline's servers.
 
     Parameters
@@ -79,13 +81,15 @@ def wrong_host(hosts: Sequence[str], addresses: Collection[str]) -> Refusal | No
         The values of the header ``Host``.
     addresses : collection of str
         The addresses of the settings; those of this machine are always allowed.
+    setting : str
+        The setting that the refusal names.
     """
     host = hosts[0].lower() if len(hosts) == 1 else ""
     if _LOCAL.fullmatch(host) or host in {urlsplit(each).netloc for each in addresses}:
         return None
     return Refusal(
         421,
-        f"Host: expected localhost, 127.0.0.1, [::1] or an address of LEADLINE_UI_ADDRESSES, found {_escaped(hosts)}. "
+        f"Host: expected localhost, 127.0.0.1, [::1] or an address of {setting}, found {_escaped(hosts)}. "
         "Open one of these, or add the address of your proxy to that setting.",
     )
 

@@ -28,6 +28,9 @@ ENDING = ".html"
 BEGINNING = 1_000
 """The bytes at the beginning of a page that contain its content security policy."""
 
+SETTING = "LEADLINE_REPORTS_ADDRESS"
+"""The setting for the address of a proxy, which a refusal names."""
+
 HEADERS = {
     # the sandbox gives the scripts of a report an origin of their own, apart from other pages of this machine
     "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; frame-ancestors 'none'; sandbox allow-scripts",
@@ -101,7 +104,7 @@ class _Reports(BaseHTTPRequestHandler):
         self._answer(whole=False)
 
     def _answer(self, *, whole: bool) -> None:
-        if (refusal := wrong_host(self.headers.get_all("host", []), self._addresses)) is not None:
+        if (refusal := wrong_host(self.headers.get_all("host", []), self._addresses, SETTING)) is not None:
             self._say(refusal.status, refusal.reason, whole=whole)
             return
         parts = path_in_folder(self.path)

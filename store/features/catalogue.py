@@ -29,6 +29,9 @@ COLUMNS = {
 }
 """The columns of the table, with their types."""
 
+IMPORTANT = ("feature", "importance", "feature_group", "unit", "null_rate", "description")
+"""The columns of a list of the most important features."""
+
 
 def described(
     view: FeatureView,
@@ -72,6 +75,18 @@ def replace(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
     )
     insert_rows(connection, "features", "catalogue", list(COLUMNS), rows)
     connection.commit()
+
+
+def most_important(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the five features that each model would miss most: the model, and `IMPORTANT` of each."""
+    found = []
+    for model in DECLARATIONS:
+        features = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        missed = [each | {"importance": each[f"importance_{model}"]} for each in features]
+        missed = [each for each in missed if (each["importance"] or 0) > 0]
+        missed.sort(key=lambda each: (-each["importance"], each["feature"]))
+        found += [(model, *(each[name] for name in IMPORTANT)) for each in missed[:5]]
+    return found
 
 
 def importance_of(connection: Connection, artifacts: ArtifactStore, model: str) -> dict[str, float]:

@@ -22,8 +22,14 @@ DECISIONS = table(
     decided_at=datetime,
 )
 
-LAST = "order by decided_at desc, run_id desc, version desc limit 1"
-"""The end of a query for the last decision of a model and kind, also where two were made at one moment."""
+LATEST_FIRST = "order by decided_at desc, run_id desc, version desc"
+"""The order of the decisions of a model and kind, also where two were made at one moment."""
+
+LAST = f"{LATEST_FIRST} limit 1"
+"""The end of a query for the last decision of a model and kind."""
+
+SHOWN = ("decided_at", "outcome", "rule", "reason", "version")
+"""The columns of a list of decisions."""
 
 
 def record_decision(
@@ -54,6 +60,15 @@ def record_decision(
         },
         replace=decision.rule != SAME_VERSION,
     )
+
+
+def last_decisions(connection: Connection, model: str, kind: str) -> list[tuple[object, ...]]:
+    """Return the last ten decisions of a model and kind, the latest first, with the columns `SHOWN`."""
+    rows: list[tuple[object, ...]] = connection.execute(
+        f"select {', '.join(SHOWN)} from ml.ml_decisions where model = $1 and kind = $2 {LATEST_FIRST} limit 10",
+        [model, kind],
+    ).fetchall()
+    return rows
 
 
 def why_no_champion(connection: Connection, model: str) -> str:

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.declaring.declaration import ModelDeclaration
 from models.grades import GradesInForce
@@ -183,6 +184,51 @@ def outside_training(connection: Connection, model: str, version: str, as_of: da
         "where model = $1 and version = $2 and as_of = $3 and outside_training is not null",
         [model, version, as_of],
     ).fetchall()[0][0]
+
+
+HIGHEST = ("target", "value", "grade", "reasons", "outside_training")
+"""The columns of a list of the highest predictions, after the entity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """The predictions of a version at a clock, of this run and earlier ones together.
+
+    Attributes
+    ----------
+    entities : int
+    means : dict of str to float
+        The mean prediction, by target.
+    highest : list of tuple
+        The ten entities with the highest predictions, each with `HIGHEST` of the target that was chosen, or of that
+        with the highest prediction. The highest of each target come first, for one target may be far commoner than
+        the others.
+    """
+
+    entities: int
+    means: dict[str, float]
+    highest: list[tuple[Any, ...]]
+
+
+def scored(connection: Connection, declaration: ModelDeclaration, version: str, as_of: datetime) -> Scored:
+    """Return the predictions of a version for the entities that are open at a clock, as a summary."""
+    of_clock = (
+        "from ml.ml_predictions where model = $1 and version = $2 and as_of = $3 and entity_id in "
+        f"(select {declaration.feature_view.key} from {declaration.scoped_view} as observations where as_of = $3)"
+    )
+    given = [declaration.name, version, as_of]
+    by_target = connection.execute(f"select target, avg(value) {of_clock} group by target order by target", given)
+    means = {target: float(mean) for target, mean in by_target.fetchall()}
+    ((entities,),) = connection.execute(f"select count(distinct entity_id) {of_clock}", given).fetchall()
+    highest = connection.execute(
+        f"select entity_id, {', '.join(HIGHEST)} from ("
+        "select *, row_number() over (partition by target order by value desc, entity_id) as of_target from ("
+        "select *, row_number() over (partition by entity_id order by case when chosen then 0 else 1 end, value desc, "
+        f"target) as of_entity {of_clock}) as each_entity where of_entity = 1) as each_target "
+        "order by of_target, value desc, entity_id limit 10",
+        given,
+    ).fetchall()
+    return Scored(entities=entities, means=means, highest=highest)
 
 
 def outside_by_feature(connection: Connection, model: str) -> dict[str, int]:

@@ -42,6 +42,12 @@ def test_the_mart_reads_the_declared_models() -> None:
     )
 
 
+def test_the_preview_of_the_scores_shows_columns_that_there_are() -> None:
+    marts = yaml.safe_load((DBT_PROJECT / "models/marts/lead/marts.yml").read_text())["models"]
+    (columns,) = ({each["name"] for each in mart["columns"]} for mart in marts if mart["name"] == SCORED.name)
+    assert {SCORED.entity.key, SCORED.total, *SCORED.previewed} <= columns
+
+
 def test_features_of_the_own_history_drift_by_themselves() -> None:
     (view,) = yaml.safe_load((DBT_PROJECT / "models/features/lead/lead_features.yml").read_text())["models"]
     meta = {each["name"]: each.get("meta", {}) for each in view["columns"]}

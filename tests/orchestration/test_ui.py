@@ -20,6 +20,9 @@ from tests.homes import PATIENCE, REPOSITORY, Home, free_port
 Query = Callable[[str], dict[str, Any]]
 
 MODELS = ("conversion", "next_best_action")
+REPORTS = "https://reports.example.com/leadline"
+"""At which a proxy would bring the reports."""
+
 CHECKS = "assetChecksOrError { ... on AssetChecks { checks { name executionForLatestMaterialization { status } } } }"
 
 
@@ -42,7 +45,8 @@ def ui(own: Home, reports_port: int, port: int) -> Iterator[Query]:
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "orchestration", "ui", "--port", str(port)],
-            cwd=REPOSITORY, env=own.environment(LEADLINE_REPORTS_PORT=str(reports_port)),
+            cwd=REPOSITORY,
+            env=own.environment(LEADLINE_REPORTS_PORT=str(reports_port), LEADLINE_REPORTS_ADDRESS=REPORTS),
             stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         )  # fmt: skip
 
@@ -115,6 +119,20 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(
         assert metadata[f"candidate/{model}"]["log_loss"]["floatValue"] > 0
         assert "](data:image/png;base64," in metadata[f"candidate/{model}"]["card"]["mdStr"]
         assert "| metric | model | linear | trivial |" in metadata[f"candidate/{model}"]["metrics"]["mdStr"]
+        assert next(iter(metadata[f"candidate/{model}"])) == "card"
+    for name, preview in (
+        ("scores/conversion", "highest_predictions"),
+        ("champion/conversion", "last_decisions"),
+        ("retrain_decision/conversion", "last_decisions"),
+        ("features/catalogue", "most_important"),
+        ("published/snapshot", "first_rows"),
+    ):
+        assert metadata[name][preview]["table"]["records"], name
+    first = json.loads(metadata["published/snapshot"]["first_rows"]["table"]["records"][0])
+    ((likeliest, value),) = own.ask(
+        "select lead_id, expected_value from marts.lead_scores order by expected_value desc nulls last, lead_id limit 1"
+    )
+    assert (first["lead_id"], first["expected_value"]) == (likeliest, f"{value:,.0f}")
     # the process that the command starts is the guarded one
     for path, host, refused in (
         ("/server_info", "evil.example", 421),
@@ -124,11 +142,14 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(
         with pytest.raises(urllib.error.HTTPError, match=str(refused)):
             urllib.request.urlopen(request, timeout=PATIENCE)
     said = (own.path / "ui.log").read_text()
-    assert f"described at http://127.0.0.1:{reports_port}/dbt_docs/index.html" in said
+    assert f"described at {REPORTS}/dbt_docs/index.html" in said
     for report in (*(metadata[f"drift/{model}"]["report"] for model in MODELS), metadata["reports/dbt_docs"]["docs"]):
         link = urllib.parse.urlsplit(report["url"])
         assert (link.scheme, link.netloc) == ("http", "127.0.0.1:3001")
-        with urllib.request.urlopen(f"http://127.0.0.1:{reports_port}{link.path}", timeout=PATIENCE) as response:
+        proxied = urllib.request.Request(
+            f"http://127.0.0.1:{reports_port}{link.path}", headers={"Host": "reports.example.com"}
+        )
+        with urllib.request.urlopen(proxied, timeout=PATIENCE) as response:
             assert response.status == 200
             assert response.headers.get_content_type() == "text/html"
             assert b"<html" in response.read(10_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ import pandas as pd
 import pytest
 
 from assets.publishing.documentation import catalog_of, page, published_manifest
+from models.decisions.drift import DriftEvidence, Performance, Reference, Verdict
+from models.markdown import printable
 from store.features.dbt_project import manifest_path
-from store.measuring.drift_report import safe, write_report
+from store.measuring.drift_report import headed, heading, safe, write_report
 from store.pages import UnknownPageError
 from tests.browser import TEN_SECONDS, browse, foreign_site, needs_browser
 
@@ -34,6 +37,15 @@ HOSTILE = (
     "{{constructor.constructor(\"document.title='RAN'\")()}}",
     "\u2028*/ alert`1` //\u2029",
 )
+EVIDENCE = DriftEvidence(
+    model="<b>model</b>", version="v1", as_of=datetime(2026, 6, 1, tzinfo=UTC), window_days=30,
+    reference=Reference(
+        trained_at=datetime(2026, 3, 1, tzinfo=UTC), last_as_of=datetime(2026, 3, 1, tzinfo=UTC),
+        performance=Performance(rows=0, entities=0, ranking={}, bias={}),
+    ),
+    rows_reference=1, rows_current=1, entities_reference=1, entities_current=1, features=(), predictions=(),
+    performance=Performance(rows=0, entities=0, ranking={}, bias={}), new_labels=0,
+)  # fmt: skip
 POLICY = '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
 OPENED = """
 <script>setTimeout(() => document.querySelectorAll('td button').forEach(each => each.click()), 1500)</script>
@@ -55,13 +67,19 @@ def test_a_report_shows_the_values_of_a_text_as_they_are(site: tuple[str, list[s
     columns = ("one", values[0])
     now, before = (pd.DataFrame(dict.fromkeys(columns, values * times)) for times in (3, 2))
     report = tmp_path / "report.html"
-    assert write_report(before, now, dict.fromkeys(columns, "text"), report)
+    verdicts = [Verdict(check="features", failed=True, statement=each, value=1.0) for each in values]
+    top = heading(EVIDENCE, verdicts, "leads")
+    assert write_report(before, now, dict.fromkeys(columns, "text"), report, title=values[0], top=top)
     assert report.read_text(encoding="utf-8").count(POLICY) == 1
     report.write_text(report.read_text(encoding="utf-8").replace("</body>", OPENED), encoding="utf-8")
     shown = browse(report.as_uri(), tmp_path / "profile", TEN_SECONDS)
     labels = re.findall('<g class="xtick"><text[^>]*>(.*?)</text>', shown.stdout)
     drawn = [html.unescape(re.sub("<[^>]*>", "", label)).strip() for label in labels]
     assert {each.strip(): drawn.count(each.strip()) for each in values} == {each.strip(): 2 for each in values}
+    said = re.findall("<td>failed</td><td>(.*?)</td></tr>", shown.stdout.partition("Leadline's verdicts")[2])
+    assert [html.unescape(each) for each in said[: len(values)]] == [printable(each) for each in values]
+    # drawings have titles too
+    assert html.unescape(re.findall("<title>(.*?)</title>", shown.stdout)[0]) == values[0]
     assert ">RAN<" not in shown.stdout
     # nor did it try to fetch anything, which its policy would have prevented and the console have said
     assert "Content Security Policy" not in shown.stderr
@@ -99,3 +117,8 @@ def test_a_page_of_docs_runs_and_fetches_nothing_of_a_description(site: tuple[st
 def test_a_page_of_another_evidently_is_refused(other: str) -> None:
     with pytest.raises(UnknownPageError, match=r"the page of Evidently: expected .* Install the evidently of"):
         safe(f"<html><head></head><body>{other}</body></html>")
+
+
+def test_a_page_of_evidently_without_its_body_is_refused() -> None:
+    with pytest.raises(UnknownPageError, match=r"the page of Evidently: expected .*</head>.* Install the evidently of"):
+        headed("<html><head></head><main></main>", "title", "<h1>top</h1>")

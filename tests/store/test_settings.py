@@ -313,6 +313,7 @@ def test_horizons_are_set_by_model() -> None:
         ("LEADLINE_PUBLISHED", "postgresql://me:secret/d", "expected a folder, found 'postgresql://me:***'."),
         ("LEADLINE_MAPPING", "me/secret@h/d", "expected the name of a shipped mapping, or a file, found 'me/***@h/d'."),
         ("LEADLINE_UI_ADDRESSES", "https://x/?token=secret", "expected addresses as a browser shows them"),
+        ("LEADLINE_REPORTS_ADDRESS", "https://me:secret@h/d", "expected one address as a browser shows it"),
         ("LEADLINE_WAREHOUSE", "/a/path", "expected duckdb:<path of a file>"),
         ("LEADLINE_WAREHOUSE", "duckdb:", "expected duckdb:<path of a file>"),
         ("LEADLINE_AS_OF", "postgresql://me:secret@h/d", "expected a date or time such as 2026-01-31"),
@@ -418,6 +419,43 @@ def test_addresses_of_the_ui_are_those_that_a_browser_shows() -> None:
 def test_what_no_browser_shows_is_no_address_of_the_ui(wrong: str) -> None:
     with pytest.raises(SettingError, match=f"without a path, such as https.*, found '{re.escape(wrong)}'"):
         settings({**HOME, "LEADLINE_UI_ADDRESSES": f"https://leads.example.com,{wrong}"})
+
+
+@pytest.mark.parametrize(
+    ("said", "address", "origin"),
+    [
+        ({}, "http://127.0.0.1:3001", "http://127.0.0.1:3001"),
+        ({"LEADLINE_REPORTS_PORT": "3011"}, "http://127.0.0.1:3011", "http://127.0.0.1:3011"),
+        *(
+            ({"LEADLINE_REPORTS_ADDRESS": said}, address, origin)
+            for said, address, origin in (
+                (" https://Reports.example.com/ ", "https://reports.example.com", "https://reports.example.com"),
+                ("https://a.example/Leads/r.1/", "https://a.example/Leads/r.1", "https://a.example"),
+                ("http://[fd00::1]:8443/x", "http://[fd00::1]:8443/x", "http://[fd00::1]:8443"),
+            )
+        ),
+    ],
+)
+def test_reports_are_reached_at_an_address_with_or_without_a_path(
+    said: dict[str, str], address: str, origin: str
+) -> None:
+    found = settings({**HOME, "LEADLINE_UI_ADDRESSES": "https://leads.example.com", **said})
+    assert (found.reports_address, found.addresses_of_reports) == (address, ("https://leads.example.com", origin))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "reports.example.com", "//reports.example.com", "https://", "https:///reports", "ftp://a.example",
+        "javascript:alert(1)//a", "file:///etc", "https://a.example:443", "https://a.example,https://b.example",
+        "https://a.example/r?x=1", "https://a.example/r#x", "https://a.example/../r", "https://a.example/r//x",
+        "https://a.example/%2e%2e/r", "https://a.example/a b", 'https://a.example/"><b>', "https://a.example:x/r",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_of_the_reports_is_named(wrong: str) -> None:
+    expected = "LEADLINE_REPORTS_ADDRESS: expected one address as a browser shows it, with a path or without, such as"
+    with pytest.raises(SettingError, match=re.escape(expected)):
+        settings({**HOME, "LEADLINE_REPORTS_ADDRESS": wrong})
 
 
 def test_nothing_that_comes_from_data_is_written_as_csv() -> None:

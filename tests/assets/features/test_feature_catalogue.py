@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from models.declared.lead_features import LEAD_FEATURES
-from store.features.catalogue import COLUMNS, described, replace
+from store.features.catalogue import COLUMNS, IMPORTANT, described, most_important, replace
 from store.warehouse.connection import columns_of
 from store.warehouse.warehouse import Warehouse
 from tests.postgres import database, server
@@ -57,6 +57,25 @@ def test_rows_carry_what_is_said_measured_and_learnt(connection: Connection) -> 
         ("lead_features", "twin", *(each.format("The same.") for each in said), None, None, None, None, None, "age",
          None, None, None),
     ]  # fmt: skip
+
+
+def test_the_features_that_each_model_would_miss_most_come_first() -> None:
+    columns = {f"f{number}": DESCRIBED["age"] for number in range(8)}
+    importance = {
+        "conversion": {f"f{number}": number / 10 for number in range(7)},
+        "deal_value": {"f0": -0.1},
+        "next_best_action": {"f7": 0.25, "f1": 0.25},
+    }
+    measured = {("lead_features", "f6"): [0.25, False, None, None, False]}
+    found = most_important(described(LEAD_FEATURES, columns, measured, importance))
+    assert [each[:3] for each in found] == [
+        *(("conversion", f"f{number}", number / 10) for number in (6, 5, 4, 3, 2)),
+        ("next_best_action", "f1", 0.25), ("next_best_action", "f7", 0.25),
+    ]  # fmt: skip
+    assert dict(zip(("model", *IMPORTANT), found[0], strict=True)) == {
+        "model": "conversion", "feature": "f6", "importance": 0.6, "feature_group": "temporal", "unit": "days",
+        "null_rate": 0.25, "description": "Its age.",
+    }  # fmt: skip
 
 
 def test_a_run_catalogues_every_feature(filled: Home) -> None:

@@ -76,7 +76,7 @@ class Bench:
 
     def __init__(self, folder: Path, frame: pd.DataFrame, source: str = "here") -> None:
         self.folder = folder
-        self.store = ArtifactStore(root=str(folder), reports_port=3001)
+        self.store = ArtifactStore(root=str(folder), reports_address="")
         self.freeze(frame)
         # a build that has passed its proof
         self.compiled = CompiledSql(root=str(folder / "compiled"))
@@ -185,6 +185,37 @@ def test_the_card_is_readable_in_the_ui(bench: tuple[Bench, dg.ExecuteInProcessR
     assert "| gate | value | bound |" in shown["gates"]
     assert sum(len(str(value)) for value in shown.values()) < 600_000
     assert (Path(shown["artifact"]) / "card.md").exists()
+
+
+def test_the_card_comes_first_and_what_is_long_last(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
+    """The UI lists metadata in the order in which they are given."""
+    names = list(metadata(bench[1]))
+    assert (names[0], names[-1]) == ("card", "census")
+
+
+def test_the_last_ten_decisions_are_shown_the_latest_first(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    with made.warehouse.connect() as connection:
+        connection.execute(
+            "insert into ml.ml_decisions by name select decisions.* replace ('earlier-' || n as run_id, "
+            "decided_at - n * interval '1 day' as decided_at) from ml.ml_decisions as decisions, "
+            "range(1, 13) as days (n)"
+        )
+    shown = table_of(made.run(training_set=UNTRAINABLE), "champion", "last_decisions")
+    expected = made.ask(
+        "select strftime(decided_at at time zone 'UTC', '%Y-%m-%d %H:%M UTC'), outcome, rule, reason, version "
+        "from ml.ml_decisions order by decided_at desc limit 10"
+    )
+    assert [tuple(row.values()) for row in shown] == expected
+    assert list(shown[0]) == ["decided_at", "outcome", "rule", "reason", "version"]
+    assert [row["rule"] for row in shown[:2]] == ["untrainable", "first_champion"]
+
+
+def table_of(result: dg.ExecuteInProcessResult, layer: str, name: str) -> list[dict[str, str]]:
+    """Return the rows of a table among the metadata of an asset of a model."""
+    (materialization,) = result.asset_materializations_for_node(f"{layer}__conversion")
+    return [dict(record.data) for record in materialization.metadata[name].value.records]
 
 
 def test_the_check_shows_value_and_bound_of_each_gate(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
@@ -304,6 +335,28 @@ def test_the_check_of_what_lies_outside_of_training_fails_above_its_bound(tmp_pa
         assert check.metadata["open_entities"].value == 9
         assert made.ask("select scored, outside_training from ml.ml_scoring_logs") == [(9, unlike)]
     assert check.severity == dg.AssetCheckSeverity.WARN
+
+
+def test_what_is_scored_now_is_told_apart_from_what_a_run_has_added(tmp_path: Path, frame: pd.DataFrame) -> None:
+    made = Bench(tmp_path, frame)
+    made.run()
+    for leads, scored, added in ((at_the_clock(frame, 9, unlike=1), 9, 9), (at_the_clock(frame, 12, unlike=1), 12, 3)):
+        for now, by_run in ((scored, added), (scored, 0)):
+            result = made.score(leads)
+            (materialization,) = result.asset_materializations_for_node("scores__conversion")
+            said = {name: value.value for name, value in materialization.metadata.items()}
+            assert (said["open_entities"], said["scored_now"], said["scored_by_this_run"]) == (now, now, by_run)
+            ((mean,),) = made.ask("select avg(value) from ml.ml_predictions")
+            assert said["mean_prediction"] == {"converted": round(mean, 6)}
+    shown = table_of(result, "scores", "highest_predictions")
+    highest = made.ask("select entity_id, value from ml.ml_predictions order by value desc, entity_id limit 10")
+    assert [(row["lead_id"], row["value"]) for row in shown] == [(lead, f"{value:.3f}") for lead, value in highest]
+    assert all(row["grade"] and row["target"] == "converted" for row in shown)
+    assert any(" it by " in row["reasons"] for row in shown)
+    left = table_of(made.score(at_the_clock(frame, 5, unlike=1)), "scores", "highest_predictions")
+    assert len(left) == 5, "what is not open any more was scored, and is shown no longer"
+    (marked,) = (row for row in left if row["outside_training"])
+    assert marked["outside_training"].startswith("lead_source = mars")
 
 
 def test_an_entity_outside_of_training_counts_once_for_its_version_and_clock(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def frozen(tmp_path: Path, rows: pd.DataFrame) -> dg.ExecuteInProcessResult:
             [training_set_asset(DECLARED)],
             resources={
                 "warehouse": warehouse,
-                "artifacts": ArtifactStore(root=str(tmp_path), reports_port=3001),
+                "artifacts": ArtifactStore(root=str(tmp_path), reports_address=""),
                 "compiled": CompiledSql(root=str(tmp_path / "compiled")),
                 "horizons": Horizons(overrides={}),
             },

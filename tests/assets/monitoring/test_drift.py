@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import subprocess
 import sys
 import warnings
@@ -167,15 +169,16 @@ def test_the_report_is_one_page_that_needs_no_network(tmp_path: Path) -> None:
         (path.parent / f"2026-01-{day:02}.html").touch()
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        assert write_report(*sides, kinds, path)
+        assert write_report(*sides, kinds, path, title="", top="")
     text = path.read_text(encoding="utf-8")
     assert "property_value" in text
     assert "never_filled" not in text
     assert '<script src="http' not in text
     assert sorted(each.name for each in path.parent.iterdir())[:1] == ["2026-01-01.html"]
     assert len(list(path.parent.iterdir())) == KEPT
-    assert not write_report(*sides, {"never_filled": "number"}, tmp_path / "nothing.html")
-    assert not (tmp_path / "nothing.html").exists()
+    nothing = tmp_path / "nothing.html"
+    assert not write_report(*sides, {"never_filled": "number"}, nothing, title="", top="")
+    assert not nothing.exists()
 
 
 ROWS = 1_500
@@ -245,7 +248,7 @@ def test_the_report_draws_columns_of_every_type(tmp_path: Path) -> None:
         "one_and_many": (one_row[0], sides[1]),
     }.items():
         path = tmp_path / f"{name}.html"
-        assert write_report(before, now, kinds, path), name
+        assert write_report(before, now, kinds, path, title="", top=""), name
         text = path.read_text(encoding="utf-8")
         assert {column for column in columns if f'"{column}"' not in text} == UNDRAWN, name
 
@@ -265,7 +268,7 @@ ADDED = {
 def test_features_of_every_type_go_through_the_asset(tmp_path: Path) -> None:
     clock = TRAINED_AT + timedelta(days=40)
     warehouse = Warehouse(address=f"duckdb:{tmp_path / 'warehouse.duckdb'}")
-    artifacts = ArtifactStore(root=str(tmp_path / "artifacts"), reports_port=3001)
+    artifacts = ArtifactStore(root=str(tmp_path / "artifacts"), reports_address="")
     with warehouse.connect() as connection:
         ensure(connection)
         fill(connection, world())
@@ -293,10 +296,13 @@ def test_features_of_every_type_go_through_the_asset(tmp_path: Path) -> None:
         evidence, verdicts = look(connection, champion, 40)
     assert verdicts["features"].failed
 
-    run = dg.materialize(
-        [drift_asset(DECLARED)],
-        resources={"warehouse": warehouse, "artifacts": artifacts, "clock": Clock()},
-    )
+    def measured() -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [drift_asset(DECLARED)],
+            resources={"warehouse": warehouse, "artifacts": artifacts, "clock": Clock()},
+        )
+
+    run = measured()
 
     judged = {
         each.check_name: (each.passed, each.metadata["statement"].value) for each in run.get_asset_check_evaluations()
@@ -310,6 +316,29 @@ def test_features_of_every_type_go_through_the_asset(tmp_path: Path) -> None:
     (report,) = artifacts.reports("conversion").glob("*.html")
     text = report.read_text(encoding="utf-8")
     assert {name for name in ADDED if f'"{name}"' not in text} == {"no_longer"}
+
+    # a person sees first what was decided, and about what
+    assert f"<title>Drift of conversion, {clock:%Y-%m-%d}</title>" in text[text.index("<head>") : text.index("</head>")]
+    top, _, below = text[text.index("<body>") :].partition("A sample of both windows, drawn by Evidently")
+    assert "drawDashboard" in below
+    assert "<h1>Drift of conversion</h1>" in top
+    for said in (
+        champion.version,
+        "2026-04-01 00:00 UTC to 2026-05-01 00:00 UTC, when the version was trained: 1,800 observations of 960 leads",
+        "2026-05-11 00:00 UTC to 2026-06-10 00:00 UTC, the clock: 1,800 observations of 960 leads",
+        *(html.escape(each.statement) for each in verdicts.values()),
+    ):
+        assert said in top, said
+    outcomes = re.findall(r'<th scope="row">(\w+)</th><td>(failed|passed)</td>', top)
+    assert outcomes == [(name, "failed" if each.failed else "passed") for name, each in verdicts.items()]
+
+    # what says the same stays as it is, and what says something else is written anew
+    written = report.stat().st_mtime_ns
+    measured()
+    assert report.stat().st_mtime_ns == written
+    report.write_text(text.replace("<h1>Drift of conversion</h1>", ""), encoding="utf-8")
+    measured()
+    assert top in report.read_text(encoding="utf-8")
 
 
 def test_a_boolean_of_the_store_that_has_moved_most_is_measured_and_drawn(own: Home) -> None:

@@ -341,7 +341,7 @@ def test_the_job_answers_from_the_launchpad(random_store: Store, tmp_path: Path)
         return question_job.execute_in_process(
             resources={
                 "warehouse": random_store.warehouse,
-                "artifacts": ArtifactStore(root=str(tmp_path), reports_port=3001),
+                "artifacts": ArtifactStore(root=str(tmp_path), reports_address=""),
                 "compiled": CompiledSql(root=str(tmp_path)),
             },
             run_config=yaml.safe_load(block[1].replace("/path/to/question.csv", str(entities))),

@@ -64,7 +64,7 @@ def test_nothing_else_is_learnt_from_or_measured_on(own: Home, warehouse: Wareho
 
 def test_nothing_else_is_watched(own: Home, warehouse: Warehouse) -> None:
     clock = warehouse.extraction().as_of
-    artifacts = ArtifactStore(root=str(own.path / "artifacts"), reports_port=3001)
+    artifacts = ArtifactStore(root=str(own.path / "artifacts"), reports_address="")
     counted = []
     with warehouse.connect() as connection:
         champion = load_champion(connection, artifacts, "conversion")

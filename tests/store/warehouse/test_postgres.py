@@ -16,12 +16,13 @@ from adbc_driver_manager import OperationalError
 
 from models.decisions.promotion import SAME_VERSION, Decision, UntrainableEvidence
 from models.decisions.retraining import RetrainDecision, RetrainEvidence
+from models.declared.registry import DECLARATIONS
 from models.untrainable import Untrainable
 from models.versions.candidate import Candidate
 from store.ledger.champions import RETIRED, VOUCHED_ANEW, follow, promote
 from store.ledger.decisions import record_decision, why_no_champion
 from store.ledger.measurements import LOOK, SourceFigure, record_source_health
-from store.ledger.predictions import add_predictions
+from store.ledger.predictions import add_predictions, scored
 from store.ledger.schema import TABLES, ensure
 from store.warehouse.connection import Connection, columns_of, insert_rows, table_exists
 from store.warehouse.engine import AlterationRefusedError, Excerpt, WarehouseUnavailableError
@@ -364,6 +365,26 @@ def test_predictions_are_added_once(connection: Connection) -> None:
         ("lead", "L1", CLOCK, 0.25, None, 25, None, "calls", CLOCK, None, "batch", True),
         ("lead", "L2", CLOCK, 0.5, 0.75, None, None, None, CLOCK, "lead_age_days = 512", "batch", None),
     ]
+    connection.execute("create schema features")
+    connection.execute(
+        "create table features.lead_features as select entity_id as lead_id, as_of from ml.ml_predictions"
+    )
+    conversion = DECLARATIONS["conversion"]
+    found = scored(connection, conversion, "v1", CLOCK)
+    assert (found.entities, found.means) == (2, {"converted": 0.375})
+    assert found.highest == [
+        ("L2", "converted", 0.5, None, None, "lead_age_days = 512"), ("L1", "converted", 0.25, None, "calls", None)
+    ]  # fmt: skip
+    # of several targets the one that was chosen, and the highest of each first
+    other = predictions.assign(target="lost", value=0.75, chosen=pd.array([False, False], dtype="boolean"))
+    for rows_of in (other, other[:1].assign(entity_id="L3", value=0.9)):
+        add_predictions(connection, rows_of, CLOCK)
+    connection.execute("insert into features.lead_features select 'L3', as_of from features.lead_features limit 1")
+    found = scored(connection, conversion, "v1", CLOCK)
+    assert [row[:3] for row in found.highest] == [("L3", "lost", 0.9), ("L1", "converted", 0.25), ("L2", "lost", 0.75)]
+    assert (found.entities, found.means) == (3, {"converted": 0.375, "lost": pytest.approx(0.8)})
+    connection.execute("delete from features.lead_features where lead_id = 'L1'")
+    assert scored(connection, conversion, "v1", CLOCK).entities == 2
 
 
 def test_a_place_reads_one_state_whatever_is_built_meanwhile(warehouse: Warehouse) -> None:
