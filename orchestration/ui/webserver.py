@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from orchestration.ui.guard import Application, Guard
-from store.settings import settings
+from store.settings import say_that_commands_started_it, settings
 
 if TYPE_CHECKING:
     import subprocess
@@ -48,12 +48,21 @@ def behind_guard(command: Sequence[str]) -> list[str]:
 def _dev(arguments: list[str]) -> None:
     dev: Any = import_module("dagster._cli.dev")
     start = dev.open_ipc_subprocess
+    services: list[subprocess.Popen[Any]] = []
 
     def started(parts: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-        return start(behind_guard(parts), **options)
+        services.append(start(behind_guard(parts), **options))
+        return services[-1]
 
     dev.open_ipc_subprocess = started
-    dev.dev_command(arguments)
+    say_that_commands_started_it()
+    try:
+        dev.dev_command(arguments)
+    except SystemExit as end:
+        # where one of them was lost, Dagster ends the other one, and says that all went well
+        if not end.code and any(service.returncode for service in services):
+            raise SystemExit(1) from None
+        raise
 
 
 def _serve(arguments: list[str]) -> None:

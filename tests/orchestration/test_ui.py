@@ -158,4 +158,6 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(
     assert repository["schedules"] == [
         {"name": "nightly_scores", "cronSchedule": "30 2 * * *", "scheduleState": {"status": "RUNNING"}}
     ]
-    assert repository["sensors"] == [{"name": "retrain_sensor", "sensorState": {"status": "RUNNING"}}]
+    assert repository["sensors"] == [
+        {"name": name, "sensorState": {"status": "RUNNING"}} for name in ("retrain_sensor", "tidy_sensor")
+    ]
