@@ -15,7 +15,7 @@ import dagster as dg
 from assets.platform import keys
 from assets.platform.event_log import ended_runs, forget_run, latest_materialization, runs_with_the_latest
 from models.decisions.retention import MOST_REPORTS, files_to_remove, runs_to_forget
-from models.declared.registry import DECLARATIONS
+from models.declared.registry import DECLARATIONS, FEATURE_VIEWS
 from store.artifacts import ArtifactStore
 from store.features.dbt_project import DBT_PROJECT
 from store.settings import Settings
@@ -39,7 +39,7 @@ def tidy(current: Settings, instance: dg.DagsterInstance, now: datetime) -> str:
     """Remove from a home what is old; returns what was removed, as a sentence."""
     (current.dagster_home / STAMP).touch()
     artifacts = ArtifactStore(root=str(current.artifacts), reports_port=current.reports_port)
-    drift = [latest_materialization(instance, keys.drift(model)) for model in DECLARATIONS]
+    drift = {model: latest_materialization(instance, keys.drift(model)) for model in DECLARATIONS}
     decisions = [latest_materialization(instance, keys.retrain_decision(model)) for model in DECLARATIONS]
     runs = runs_to_forget(
         ended_runs(instance),
@@ -50,23 +50,26 @@ def tidy(current: Settings, instance: dg.DagsterInstance, now: datetime) -> str:
     )
     for run_id in runs:
         forget_run(instance, run_id)
-    shown = {Path(str(each.metadata["report_file"])) for each in drift if each and "report_file" in each.metadata}
-    files = [
+    # by name, for a home may have moved
+    shown = {
+        artifacts.reports(model) / Path(str(each.metadata["report_file"])).name
+        for model, each in drift.items()
+        if each is not None and "report_file" in each.metadata
+    }
+    reports = [
         path
         for model in DECLARATIONS
-        for path in (
-            *files_to_remove(
-                _written(artifacts.reports(model).glob("*.html")),
-                now=now,
-                keep_days=current.keep_days,
-                needed=shown,
-                most=MOST_REPORTS,
-            ),
-            *files_to_remove(
-                _written(artifacts.answers(model).glob("*.parquet")), now=now, keep_days=current.keep_days
-            ),
+        for path in files_to_remove(
+            _written(artifacts.reports(model).glob("*.html")),
+            now=now,
+            keep_days=current.keep_days,
+            needed=shown,
+            most=MOST_REPORTS,
         )
     ]
+    # those of an earlier state are named by model
+    answers = [path for name in (*FEATURE_VIEWS, *DECLARATIONS) for path in artifacts.answers(name).glob("*.parquet")]
+    files = [*reports, *files_to_remove(_written(answers), now=now, keep_days=current.keep_days)]
     for path in files:
         path.unlink(missing_ok=True)
     left = [path for path in (DBT_PROJECT / "target").glob("*") if DBT_FOLDER.fullmatch(path.name)]

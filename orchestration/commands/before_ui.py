@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets.ingest.crm import last_source, why_other_source
 from assets.platform.resources import CrmSource
+from models.artifacts import set_aside
 from models.declared.registry import DECLARATIONS
 from store.places import SettingError
 from store.settings import Settings
@@ -26,7 +27,10 @@ def claim(current: Settings, address: str) -> int:
     SettingError
         If another UI serves the home.
     """
-    lock = os.open(current.dagster_home / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    path = current.dagster_home / LOCK
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+        set_aside(path)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -39,6 +39,12 @@ def current(tmp_path: Path) -> Settings:
     return chosen
 
 
+def test_a_folder_in_the_place_of_the_lock_is_set_aside(current: Settings) -> None:
+    (current.dagster_home / "ui.lock").mkdir()
+    assert claim(current, "http://127.0.0.1:3000")
+    assert (current.dagster_home / "ui.lock.damaged-1").is_dir()
+
+
 def test_a_home_has_one_ui_until_all_of_it_has_ended(current: Settings) -> None:
     environment = Home(current.home).environment()
     with subprocess.Popen(

@@ -45,7 +45,7 @@ print(json.dumps({
         each.name: [each.job_name, each.cron_schedule, each.default_status.value] for each in repository.schedule_defs
     },
     "sensors": {
-        each.name: [sorted(job.name for job in each.jobs), each.minimum_interval_seconds, each.default_status.value]
+        each.name: [sorted(target.job_name for target in each.targets), each.minimum_interval_seconds, each.default_status.value]
         for each in repository.sensor_defs
     },
     "jobs": {

@@ -130,7 +130,7 @@ def test_old_reports_and_answers_go_but_not_the_report_that_is_shown(
         os.utime(path, times=((START + timedelta(days=day)).timestamp(),) * 2)
         return path
 
-    reports, answers = current.artifacts / "reports" / "conversion", current.artifacts / "answers" / "conversion"
+    reports, answers = current.artifacts / "reports" / "conversion", current.artifacts / "answers" / "lead_features"
     shown, old = written(reports / "shown.html", 0), written(reports / "old.html", 1)
     recent = [written(reports / f"{number}.html", 99) for number in range(MOST_REPORTS + 1)]
     answered, new = written(answers / "old.parquet", 1), written(answers / "new.parquet", 99)
