@@ -159,12 +159,15 @@ def _published_file(current: Settings) -> tuple[int, int] | None:
 
 
 def _ui(current: Settings, port: int) -> int:
+    from orchestration.commands.before_ui import claim, refuse_source
     from orchestration.commands.runs import open_instance, reconcile
     from orchestration.ui import report_server
     from store.artifacts import ArtifactStore
 
     _refuse_taken(port)
+    lock = claim(current, f"http://127.0.0.1:{port}")
     with open_instance(current) as instance:
+        refuse_source(current, instance)
         reconcile(instance)
     artifacts = ArtifactStore(root=str(current.artifacts), reports_address=current.reports_address)
     report_server.start(current.artifacts / "reports", current.reports_port, current.addresses_of_reports)
@@ -176,7 +179,9 @@ def _ui(current: Settings, port: int) -> int:
         sys.stderr.write(f"Every table and column is described at {artifacts.report_address(artifacts.docs)}\n")
     listen = ["--host", "127.0.0.1", "--port", str(port)]
     return foreground.run(
-        [sys.executable, "-m", "orchestration.ui.webserver", "dev", "--workspace", "workspace.yaml", *listen], PROJECT
+        [sys.executable, "-m", "orchestration.ui.webserver", "dev", "--workspace", "workspace.yaml", *listen],
+        PROJECT,
+        keep=lock,
     )
 
 

@@ -18,14 +18,14 @@ from models.declaring.declaration import Horizons
 from orchestration.jobs import nightly_scores, score_leads, whole_loop
 from orchestration.models import model_definitions, view_definitions, with_code
 from orchestration.progress import progress_logger
-from orchestration.sensors import retrain_sensor
+from orchestration.sensors import retrain_sensor, tidy_sensor
 from store.artifacts import ArtifactStore
 from store.features.certificates import CompiledSql
 from store.features.dbt_project import DBT, DBT_PROJECT, check_labels, manifest_path
 from store.home import point_at_home
 from store.places import OWN_SERVER, SettingError
 from store.publishing.publications import Publication
-from store.settings import prepare_process, settings
+from store.settings import is_dagster_dev, prepare_process, settings
 from store.warehouse.warehouse import Warehouse
 
 
@@ -41,6 +41,13 @@ def defs() -> dg.Definitions:
         If the dbt project does not parse.
     """
     prepare_process()
+    if is_dagster_dev():
+        raise SettingError(
+            "dagster dev: expected `make ui` (or .venv/bin/python -m orchestration ui), which is dagster dev on the "
+            "home that the settings name, found dagster dev by itself: it would keep its runs elsewhere, run each "
+            "schedule a second time, let steps open the warehouse at once, and answer to pages of other sites. End it "
+            "(Ctrl-C) and start `make ui`."
+        )
     chosen = settings()
     if chosen.warehouse == OWN_SERVER:
         raise SettingError(
@@ -62,7 +69,7 @@ def defs() -> dg.Definitions:
         ),
         jobs=[whole_loop, score_leads, recompute_days, question_job],
         schedules=[nightly_scores],
-        sensors=[retrain_sensor],
+        sensors=[retrain_sensor, tidy_sensor],
         # a process per step would take eight seconds each, and DuckDB admits one writing process
         executor=dg.in_process_executor,
         loggers={"console": progress_logger},
@@ -81,19 +88,7 @@ def defs() -> dg.Definitions:
             "proving": Proving(accepted=chosen.accept_proof),
             "confirmed_features": chosen.confirmed_features,
             "horizons": Horizons(overrides=chosen.horizon_days),
-            "crm_source": CrmSource(
-                address=chosen.source,
-                mapping=chosen.mapping,
-                as_of=chosen.as_of,
-                accept_new_source=chosen.accept_new_source,
-                accept_extraction=chosen.accept_extraction,
-                accepted_since=chosen.source_accepted_since,
-                state_dir=chosen.home / "extraction",
-                simulated=chosen.home / "simulated_crm",
-                simulation_leads=chosen.simulation_leads,
-                simulation_months=chosen.simulation_months,
-                simulation_seed=chosen.simulation_seed,
-            ),
+            "crm_source": CrmSource.of(chosen),
             "dbt": Dbt(project_dir=str(DBT_PROJECT), dbt_executable=DBT),
             "io_manager": JsonValues(root=str(chosen.home / "artifacts" / "values")),
         },

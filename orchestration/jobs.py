@@ -6,17 +6,27 @@ import dagster as dg
 
 from assets.monitoring.retrain_decisions import retrain_job_name
 from assets.platform import keys
+from assets.platform.event_log import MAX_RETRIES_TAG, RETRY_STRATEGY_TAG
 from models.declared.registry import DECLARATIONS
+
+STARTED_AGAIN = {MAX_RETRIES_TAG: "1", RETRY_STRATEGY_TAG: "ALL_STEPS"}
+"""Tags of jobs whose run is started again, once, where its process was killed.
+
+All steps run again, for a decision belongs to the checks of its own run; every write is keyed, so what was done already
+changes nothing. A training that was killed is started again by `retrain_sensor`.
+"""
 
 whole_loop = dg.define_asset_job(
     "whole_loop",
     selection=dg.AssetSelection.all(),
+    tags=STARTED_AGAIN,
     description="Extract, build features, train, decide on promotion, score, publish, and measure source and drift.",
 )
 
 score_leads = dg.define_asset_job(
     "score_leads",
     selection=dg.AssetSelection.all() - dg.AssetSelection.groups("training_sets", "candidates", "champions"),
+    tags=STARTED_AGAIN,
     description=(
         "Extract, build features, score with the present champions, publish, and check the health of the source, "
         "the drift of each model, and whether it should be trained anew. The job trains nothing itself."

@@ -1,4 +1,4 @@
-"""The sensor that trains a model anew: evidence from the event log, a pure decision, and what is done about it.
+"""The sensors: one has models trained anew (evidence, a pure decision, what is done about it), one tidies the home.
 
 Checks run in the jobs, under the pool of the warehouse; a sensor never opens the warehouse. Whether to train anew is
 decided by the asset ``retrain_decision/<model>``; whether a run is started now by
@@ -13,6 +13,7 @@ from assets.monitoring.retrain_decisions import retrain_job_name
 from assets.platform import keys
 from assets.platform.event_log import (
     EVIDENCE_TAG,
+    MAX_RETRIES_TAG,
     MODEL_TAG,
     REASON_TAG,
     failed_before,
@@ -21,10 +22,14 @@ from assets.platform.event_log import (
     runs_in_flight,
     runs_on_evidence,
 )
+from assets.platform.resources import Clock
 from models.decisions.drift import CHECKS
 from models.decisions.training_run import TrainingRunEvidence, decide_run
 from models.declared.registry import DECLARATIONS
+from orchestration.commands.runs import reconcile
 from orchestration.jobs import RETRAIN_JOBS, whole_loop
+from orchestration.retention import is_due, tidy
+from store.settings import settings
 
 
 @dg.sensor(
@@ -97,5 +102,29 @@ def _request(model: str, evidence: TrainingRunEvidence) -> dg.RunRequest:
         job_name=evidence.job,
         # a key is used once and for ever: a run that was cancelled, say, is not started again on the same evidence
         run_key=f"{model}-{evidence.evidence_id}-{evidence.failures}",
-        tags={REASON_TAG: evidence.reason or "", EVIDENCE_TAG: evidence.evidence_id or "", MODEL_TAG: model},
+        tags={
+            REASON_TAG: evidence.reason or "",
+            EVIDENCE_TAG: evidence.evidence_id or "",
+            MODEL_TAG: model,
+            # this sensor starts it again
+            MAX_RETRIES_TAG: "0",
+        },
     )
+
+
+@dg.sensor(
+    minimum_interval_seconds=600,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Marks runs failed whose process is gone, so that nothing waits for them, and once a day removes runs, reports "
+        "and answers that are older than LEADLINE_KEEP_DAYS. Starts nothing."
+    ),
+)
+def tidy_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Look after the home while the UI runs."""
+    dead = reconcile(context.instance)
+    said = f"{len(dead)} runs were killed before they ended"
+    current, now = settings(), Clock().present()
+    if is_due(current, now):
+        said = f"{said}; {tidy(current, context.instance, now)}"
+    return dg.SkipReason(f"{said}.")

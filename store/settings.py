@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from models.decisions.retention import KEEP_DAYS
 from models.declared.registry import DECLARATIONS
 from models.evaluation.suspicion import CONFIRMED_FEATURES
 from store.addresses import (
@@ -36,7 +37,7 @@ from store.places import (
 from store.warehouse.warehouse import engine_of
 
 MOST_DAYS = 36_500
-"""Longest horizon in days: with longer ones, times of labels exceed the range of an engine."""
+"""Longest horizon, and longest period that a home keeps, in days: longer ones exceed the range of times."""
 
 MOST_MONTHS = 1_200
 
@@ -58,6 +59,21 @@ IDLE_THREADS_YIELD = {"GOMP_SPINCOUNT": "1000"}
 """OpenMP threads spin while they wait for each other. By default they spin so long that fitting trees took ten times
 longer beside two other busy processes on four cores. No spinning at all doubles the time on idle cores; this value
 costs nothing there. OpenMP reads the variable once, when it is loaded."""
+
+
+BY_COMMANDS = "LEADLINE_STARTED_BY"
+"""What the commands set for the services of Dagster that they start."""
+
+
+def say_that_commands_started_it() -> None:
+    """Tell the processes that this one starts that it is one of Leadline's commands."""
+    os.environ[BY_COMMANDS] = "make ui"
+
+
+def is_dagster_dev() -> bool:
+    """Say whether ``dagster dev`` (or ``dg dev``) has started this process, and none of Leadline's commands."""
+    # DAGSTER_IS_DEV_CLI is set by every command of dg
+    return "DAGSTER_verbose" in os.environ and BY_COMMANDS not in os.environ
 
 
 def dbt_target() -> str:
@@ -113,6 +129,8 @@ class Settings:
         its end; by default that port of this machine.
     ui_addresses : tuple of str
         Addresses at which browsers reach the UI and the reports through a proxy (``LEADLINE_UI_ADDRESSES``).
+    keep_days : int
+        Days for which runs, their logs, drift reports and answers are kept (``LEADLINE_KEEP_DAYS``).
     published_in : Path or None
         The folder of the file that readers open (``LEADLINE_PUBLISHED``); None for the one in the home.
     published_group : str or None
@@ -138,6 +156,7 @@ class Settings:
     reports_port: int
     reports_address: str
     ui_addresses: tuple[str, ...]
+    keep_days: int
     published_in: Path | None
     published_group: str | None
     simulation_leads: int
@@ -276,6 +295,9 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
             "LEADLINE_REPORTS_ADDRESS", values.get("LEADLINE_REPORTS_ADDRESS", f"http://127.0.0.1:{reports_port}")
         ),
         ui_addresses=_addresses("LEADLINE_UI_ADDRESSES", values.get("LEADLINE_UI_ADDRESSES", "")),
+        keep_days=_whole_number(
+            "LEADLINE_KEEP_DAYS", values.get("LEADLINE_KEEP_DAYS", str(KEEP_DAYS)), least=1, most=MOST_DAYS
+        ),
         published_in=published,
         published_group=group_of_published(values.get("LEADLINE_PUBLISHED_GROUP"), published, home),
         simulation_leads=_whole_number(

@@ -9,6 +9,7 @@ import dagster as dg
 
 from assets.platform import keys
 from assets.platform.event_log import latest_materialization
+from assets.platform.freshness import NIGHTLY
 from assets.platform.resources import WAREHOUSE_POOL, Clock, CrmSource
 from assets.platform.tables import metadata_table
 from assets.publishing.last_publication import why_lost
@@ -41,6 +42,7 @@ DESCRIPTIONS = {
             group_name="crm",
             kinds={"dlt", "duckdb"},
             owners=["team:data-engineering"],
+            freshness_policy=NIGHTLY,
         )
         for name, description in DESCRIPTIONS.items()
     ],
@@ -80,7 +82,7 @@ def crm(
         address = crm_source.resolved()
         if not crm_source.accept_new_source:
             # a lost warehouse takes back the published history, which is of the company of its last extraction
-            filled_from = None if loss is None else _last_source(context.instance)
+            filled_from = None if loss is None else last_source(context.instance)
             # the simulated CRM lies in the home and may move with it
             _refuse_other_source(warehouse, address, moved=crm_source.address is None, filled_from=filled_from)
         report = extract(
@@ -163,7 +165,7 @@ def _refuse_to_score(assets: Iterable[dg.AssetKey], loss: str) -> None:
         )
 
 
-def _last_source(instance: dg.DagsterInstance) -> str | None:
+def last_source(instance: dg.DagsterInstance) -> str | None:
     """Return the source of the last extraction, according to Dagster's event log."""
     last = latest_materialization(instance, keys.crm(next(iter(TABLES))))
     return None if last is None or "source" not in last.metadata else str(last.metadata["source"])
@@ -179,20 +181,35 @@ def _refuse_other_source(warehouse: Warehouse, address: str, *, moved: bool, fil
     except NoExtractionError:
         if filled_from is None:
             return
+    refusal = why_other_source(filled_from, address, moved=moved, of=warehouse.shown)
+    if refusal is not None:
+        raise dg.Failure(description=refusal, allow_retries=False)
+
+
+def why_other_source(filled_from: str, address: str, *, moved: bool, of: str) -> str | None:
+    """Say why a source is refused; None where it is the one that a warehouse was filled from.
+
+    Two companies in one warehouse would train one model.
+
+    Parameters
+    ----------
+    filled_from, address : str
+        The source of the last extraction, and the one to be read.
+    moved : bool
+        Whether it may lie at another place: the simulated CRM lies in the home.
+    of : str
+        What was filled, for the message.
+    """
     from store.source.reading.sources import describe
 
     found = describe(address)
-    is_same = Path(filled_from).name == Path(found).name if moved else same_place(filled_from, found)
-    if not is_same:
-        raise dg.Failure(
-            description=(
-                f"{warehouse.shown}: expected the source that it was filled from, "
-                f"{without_password(filled_from)}, found {found}. "
-                "For another company set LEADLINE_HOME to a folder of its own; if this is the same company at a new "
-                "place, set LEADLINE_ACCEPT_NEW_SOURCE=1 for one run."
-            ),
-            allow_retries=False,
-        )
+    if Path(filled_from).name == Path(found).name if moved else same_place(filled_from, found):
+        return None
+    return (
+        f"{of}: expected the source that it was filled from, {without_password(filled_from)}, found {found}. "
+        "For another company set LEADLINE_HOME to a folder of its own; if this is the same company at a new "
+        "place, set LEADLINE_ACCEPT_NEW_SOURCE=1 for one run."
+    )
 
 
 def lateness_table(figures: Iterable[Lateness]) -> dg.TableMetadataValue:

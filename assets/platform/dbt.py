@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
@@ -298,11 +299,13 @@ def build(
     if select is None:
         invocation = dbt.cli(arguments, context=context)
     else:
+        # named as dagster-dbt names the folders of steps
+        folder = f"{context.op_execution_context.op.name}-{context.run_id[:7]}-{uuid4().hex[:7]}"
         invocation = dbt.cli(
             [*arguments, "--select", select],
             manifest=json.loads(manifest_path().read_text(encoding="utf-8")),
             dagster_dbt_translator=TRANSLATOR,
-            target_path=DBT_PROJECT / "target" / f"{context.op_execution_context.op.name}-{context.run_id}",
+            target_path=DBT_PROJECT / "target" / folder,
         )
     failed: dict[str, dg.AssetCheckResult] = {}
     failure: DagsterDbtCliRuntimeError | None = None

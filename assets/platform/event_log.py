@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 
@@ -13,7 +16,20 @@ from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
     AssetCheckExecutionRecordStatus,
 )
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    AssetEventTagsTable,
+    SqlEventLogStorageTable,
+)
+from dagster._core.storage.runs.schema import RunTagsTable
+from sqlalchemy import func, select
+
+from models.decisions.retention import EndedRun
+
+if TYPE_CHECKING:
+    from dagster._core.storage.event_log import SqlEventLogStorage
+    from dagster._core.storage.runs import SqlRunStorage
 
 REASON_TAG = "leadline/reason"
 """The run tag with the reason of a training."""
@@ -26,6 +42,15 @@ MODEL_TAG = "leadline/model"
 
 PARTITION_ROWS = "dagster/partition_row_count"
 """The metadata of a partition's materialization with the number of its rows."""
+
+MAX_RETRIES_TAG = "dagster/max_retries"
+"""Run tag: how often the daemon starts a run again whose process was killed."""
+
+RETRY_STRATEGY_TAG = "dagster/retry_strategy"
+"""Run tag: which of its steps such a run begins with."""
+
+MAX_RUNTIME_TAG = "dagster/max_runtime"
+"""Run tag: after how many seconds the daemon ends a run; 0 for never."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +122,13 @@ def reported_rows(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, i
 def failed_before(instance: dg.DagsterInstance, key: dg.AssetKey, *, but: str) -> FailedRun | None:
     """Return the last run that planned to materialize an asset, if it failed before that and is not of the job `but`.
 
-    A run that goes on or was canceled is not returned.
+    A run that goes on, was canceled, or was killed and waits to be started again is not returned.
     """
     planned = instance.event_log_storage.get_latest_planned_materialization_info(key)
     run = None if planned is None else instance.get_run_by_id(planned.run_id)
     if run is None or run.status != dg.DagsterRunStatus.FAILURE or run.job_name == but:
+        return None
+    if run.is_complete_and_waiting_to_retry:
         return None
     latest = latest_materialization(instance, key)
     if latest is not None and latest.run_id == run.run_id:
@@ -125,3 +152,59 @@ def runs_on_evidence(instance: dg.DagsterInstance, job: str, evidence: str) -> l
     """Return the statuses of a job's runs that were requested on a piece of evidence, the latest first."""
     found = instance.get_runs(dg.RunsFilter(job_name=job, tags={EVIDENCE_TAG: evidence}))
     return [run.status for run in found]
+
+
+def ended_runs(instance: dg.DagsterInstance) -> list[EndedRun]:
+    """Return the runs that have ended, the longest ago first."""
+    records = instance.get_run_records(dg.RunsFilter(statuses=list(FINISHED_STATUSES)), ascending=True)
+    return [
+        EndedRun(
+            run_id=record.dagster_run.run_id,
+            ended_at=record.update_timestamp.replace(tzinfo=UTC),
+            evidence=record.dagster_run.tags.get(EVIDENCE_TAG),
+        )
+        for record in records
+    ]
+
+
+def runs_with_the_latest(instance: dg.DagsterInstance) -> frozenset[str]:
+    """Return the runs to which the latest event of some asset belongs, or the latest evaluation of some check."""
+    events, checks = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c
+    of_assets = (
+        select(func.max(events.id))
+        .where(events.asset_key.is_not(None))
+        .group_by(events.asset_key, events.dagster_event_type)
+    )
+    # the latest of a check may only be planned, and hides the last one with a verdict
+    of_checks = select(func.max(checks.id)).group_by(checks.asset_key, checks.check_name, checks.execution_status)
+    with cast("SqlEventLogStorage", instance.event_log_storage).index_connection() as connection:
+        found = [
+            *connection.execute(select(events.run_id).where(events.id.in_(of_assets))),
+            *connection.execute(select(checks.run_id).where(checks.id.in_(of_checks))),
+        ]
+    return frozenset(run_id for (run_id,) in found)
+
+
+def forget_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Remove a run with its events, its evaluations of checks and its logs; which days are computed is still known."""
+    events, checks, tags = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c, AssetEventTagsTable.c
+    # Dagster's own `delete_run` would take the days along, and leaves evaluations, tags and the file of the events
+    of_days = (
+        select(func.max(events.id))
+        .where(events.partition.is_not(None))
+        .group_by(events.asset_key, events.partition, events.dagster_event_type)
+    )
+    gone = select(events.id).where(events.run_id == run_id, events.id.not_in(of_days))
+    with cast("SqlEventLogStorage", instance.event_log_storage).index_connection() as connection:
+        ids = [each for (each,) in connection.execute(gone)]
+        connection.execute(AssetEventTagsTable.delete().where(tags.event_id.in_(ids)))
+        connection.execute(SqlEventLogStorageTable.delete().where(events.id.in_(ids)))
+        connection.execute(AssetCheckExecutionsTable.delete().where(checks.run_id == run_id))
+    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+    with cast("SqlRunStorage", instance.run_storage).connect() as connection:
+        connection.execute(RunTagsTable.delete().where(RunTagsTable.c.run_id == run_id))
+    instance.run_storage.delete_run(run_id)
+    home = Path(instance.root_directory)
+    for log in (home / "history" / "runs").glob(f"{run_id}.db*"):
+        log.unlink()
+    shutil.rmtree(home / "storage" / run_id, ignore_errors=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from store.settings import Settings
+
 STEP_RETRIES, STEP_RETRY_SECONDS = 2, 5
 """Retries of a step that has lost its connection to the warehouse, and the seconds before each."""
 
@@ -55,18 +57,38 @@ class CrmSource:
     simulation_months: int
     simulation_seed: int
 
-    def resolved(self) -> str:
-        """Return the address; the simulated CRM is made first if it is the source and does not exist."""
+    @classmethod
+    def of(cls, chosen: Settings) -> CrmSource:
+        """Return the source that the settings name."""
+        return cls(
+            address=chosen.source,
+            mapping=chosen.mapping,
+            as_of=chosen.as_of,
+            accept_new_source=chosen.accept_new_source,
+            accept_extraction=chosen.accept_extraction,
+            accepted_since=chosen.source_accepted_since,
+            state_dir=chosen.home / "extraction",
+            simulated=chosen.home / "simulated_crm",
+            simulation_leads=chosen.simulation_leads,
+            simulation_months=chosen.simulation_months,
+            simulation_seed=chosen.simulation_seed,
+        )
+
+    @property
+    def place(self) -> str:
+        """The address, or the folder of the simulated CRM, which may not be there yet."""
         if self.address is not None:
             return self.address
-        folder = self.simulated / (
-            f"{self.simulation_leads}_leads_{self.simulation_months}_months_seed_{self.simulation_seed}"
-        )
-        if not folder.exists():
+        name = f"{self.simulation_leads}_leads_{self.simulation_months}_months_seed_{self.simulation_seed}"
+        return str(self.simulated / name)
+
+    def resolved(self) -> str:
+        """Return the address, after making the simulated CRM where that is the source and is not there yet."""
+        if self.address is None and not Path(self.place).exists():
             from simulation import simulate
 
-            simulate(folder, self.simulation_leads, months=self.simulation_months, seed=self.simulation_seed)
-        return str(folder)
+            simulate(Path(self.place), self.simulation_leads, months=self.simulation_months, seed=self.simulation_seed)
+        return self.place
 
 
 @dataclass(frozen=True, kw_only=True)

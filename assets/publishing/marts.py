@@ -9,6 +9,7 @@ import dagster as dg
 
 from assets.platform import keys
 from assets.platform.dbt import Dbt, build, layer_assets
+from assets.platform.freshness import NIGHTLY
 from assets.platform.resources import WAREHOUSE_POOL
 from assets.platform.tables import metadata_table
 from assets.publishing.last_publication import recorded
@@ -68,7 +69,7 @@ def mart_assets(manifest: Path) -> dg.AssetsDefinition:
             )
         yield from build(context, dbt, warehouse, horizons)
 
-    return marts
+    return marts.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=NIGHTLY))
 
 
 def _never_null() -> list[str]:
@@ -90,6 +91,7 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         group_name="marts",
         kinds={"sql"},
         owners=["team:analytics"],
+        freshness_policy=NIGHTLY,
         description=(
             "The marts, and nothing else, for readers, who keep what they have opened while the pipeline writes. Of a "
             "DuckDB file a copy; in a PostgreSQL database tables of schema marts, which are replaced in one "

@@ -19,10 +19,19 @@ from typing import Any, TextIO, cast
 
 import dagster as dg
 import psutil
-from dagster._core.execution import compute_logs
 
+# `dagster.execute_job` makes runs of no code location, which the UI shows nowhere but in the list of all runs
+from dagster._core.definitions.reconstruct import ReconstructableJob
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.execution import compute_logs
+from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+
+from assets.platform.event_log import MAX_RETRIES_TAG, MAX_RUNTIME_TAG
+from assets.platform.resources import Clock
 from models.artifacts import make_folder, replace_file, set_aside
-from orchestration.commands.faults import SUSPECTED, room
+from orchestration.commands.faults import LOG, SUSPECTED, keep, room
+from orchestration.retention import is_due, tidy
 from store.addresses import without_password, without_secrets
 from store.faults import damaged_warehouse, explained
 from store.ledger.champions import ChampionMismatchError
@@ -32,6 +41,14 @@ from store.warehouse.postgres.engine import CONNECT_TIMEOUT_SECONDS
 
 PROCESS_TAG = "leadline/process_id"
 """Run tag with the process that executes the run, from its first moment on."""
+
+OF_A_TERMINAL = {MAX_RETRIES_TAG: "0", MAX_RUNTIME_TAG: "0"}
+"""Run tags of what somebody has started and waits for: he starts it again, and ends it, himself."""
+
+CODE_LOCATION = RemoteRepositoryOrigin(
+    code_location_origin=RegisteredCodeLocationOrigin("leadline"), repository_name=SINGLETON_REPOSITORY_NAME
+)
+"""The code location as the UI knows it, by the name that ``workspace.yaml`` gives it."""
 
 DATABASE_STORAGE = """
 storage:
@@ -181,8 +198,15 @@ def _problem(path: Path, *, whole: bool) -> str | None:
     return None if found == [("ok",)] else " ".join(str(found[0][0]).split())
 
 
-def reconcile(instance: dg.DagsterInstance) -> list[str]:
+def reconcile(instance: dg.DagsterInstance, *, go_on: bool = True) -> list[str]:
     """Mark the runs failed whose process is gone, and free their places in pools.
+
+    Parameters
+    ----------
+    instance : DagsterInstance
+    go_on : bool
+        Whether the daemon may start such a run again, as it does where the job asks for that; not where another run
+        is about to take up its work.
 
     Returns
     -------
@@ -205,6 +229,8 @@ def reconcile(instance: dg.DagsterInstance) -> list[str]:
     ]
     dead = dead_runs(evidence, _running_since())
     for run_id in dead:
+        if not go_on:
+            instance.add_run_tags(run_id, {MAX_RETRIES_TAG: "0"})
         if (run := instance.get_run_by_id(run_id)) is not None:
             instance.report_run_failed(
                 run, message="The process of this run is gone: it was killed. Found when the next run was started."
@@ -234,7 +260,9 @@ def dead_runs(evidence: Iterable[RunEvidence], running_since: dict[int, datetime
 
 
 def _process_ids(instance: dg.DagsterInstance, run: dg.DagsterRun) -> frozenset[int]:
-    found = {int(run.tags[PROCESS_TAG])} if PROCESS_TAG in run.tags else set()
+    # a run that is executed again has the tags of the first one
+    is_first = run.parent_run_id is None
+    found = {int(run.tags[PROCESS_TAG])} if is_first and PROCESS_TAG in run.tags else set()
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
         event = entry.dagster_event
         metadata = event.engine_event_data.metadata if event is not None else {}
@@ -285,17 +313,12 @@ def run_job(current: Settings, job: str, config: Mapping[str, Any] | None = None
         The configuration of its steps.
     """
     with open_instance(current) as instance:
-        for run_id in reconcile(instance):
+        for run_id in reconcile(instance, go_on=False):
             sys.stderr.write(f"  a run was killed before it ended ({run_id}): marked as failed, its places freed\n")
         with _quiet_stdout(), _helpers_without_ctrl_c(), redirect_stderr(cast("TextIO", _Terminal(sys.stderr))):
-            result = dg.execute_job(
-                dg.build_reconstructable_job("orchestration.definitions", "job", (job,)),
-                instance=instance,
-                # Dagster uses a logger of the code location only when it is asked for
-                run_config={"loggers": {"console": {}}, **(config or {})},
-                tags={PROCESS_TAG: str(os.getpid())},
-                raise_on_error=False,
-            )
+            executable = dg.build_reconstructable_job("orchestration.definitions", "job", (job,))
+            result = execute_run(executable, create_run(instance, executable, config), instance)
+        _tidy(current, instance)
         failures = [
             f"{event.step_key}: {_cause(event, current)}" for event in result.all_events if event.is_step_failure
         ] or [event.message or "" for event in result.all_events if event.is_failure]
@@ -306,6 +329,32 @@ def run_job(current: Settings, job: str, config: Mapping[str, Any] | None = None
         interrupted=any(error is not None and error.cls_name in _INTERRUPTED for error in errors),
         lost_champion=lost_champion(errors),
     )
+
+
+def create_run(
+    instance: dg.DagsterInstance, executable: ReconstructableJob, config: Mapping[str, Any] | None = None
+) -> dg.DagsterRun:
+    """Create the run of a job that this process executes, as one of the code location."""
+    definition = executable.get_definition()
+    return instance.create_run_for_job(
+        definition,
+        # Dagster uses a logger of the code location only when it is asked for
+        run_config={"loggers": {"console": {}}, **(config or {})},
+        tags={**definition.run_tags, **OF_A_TERMINAL, PROCESS_TAG: str(os.getpid())},
+        remote_job_origin=RemoteJobOrigin(repository_origin=CODE_LOCATION, job_name=definition.name),
+        job_code_origin=executable.get_python_origin(),
+    )
+
+
+def _tidy(current: Settings, instance: dg.DagsterInstance) -> None:
+    """Remove what is old; where that fails, the run has gone as it has gone."""
+    now = Clock().present()
+    try:
+        if is_due(current, now):
+            tidy(current, instance, now)
+    except Exception as error:  # noqa: BLE001 - of the disk or a database; the next run tries again
+        keep(error, current.home)
+        sys.stderr.write(f"    warning: what is old could not be removed; {current.home / LOG} says why\n")
 
 
 def lost_champion(errors: Iterable[Any]) -> bool:

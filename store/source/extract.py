@@ -108,7 +108,6 @@ def extract(
         )
     target = open_warehouse(warehouse)
     chosen, reader = _choose(source, mapping, models)
-    chosen = with_earlier_tables(chosen, reader.columns())
     say(f"source {reader.description}: mapping {chosen.mapping.name} ({chosen.reason})")
     bindings = _bindings(chosen, reader)
     with _scratch(state_dir) as connection, ExitStack() as until_loaded:
@@ -234,14 +233,32 @@ def _utc(moment: datetime, name: str) -> datetime:
     return moment.astimezone(UTC)
 
 
+def check_source(source: str, mapping: str | None, models: Collection[str]) -> None:
+    """Refuse what an extraction would refuse of a source before it reads rows: its place, its mapping and its columns.
+
+    Parameters
+    ----------
+    source, mapping, models
+        As `extract` takes them.
+
+    Raises
+    ------
+    SourceContractError
+        If it would.
+    """
+    _bindings(*_choose(source, mapping, models))
+
+
 def _choose(source: str, mapping: str | None, models: Collection[str]) -> tuple[ChosenMapping, Source]:
     if "://" in source and mapping is not None:
         # the mapping may name the schema of the database, so it is chosen first
         chosen = choose_mapping(argument=mapping, folder=None, found={}, models=models)
         is_named = "schema_" in chosen.own.model_fields_set
-        return chosen, open_source(source, schema=chosen.mapping.schema_ if is_named else None)
-    reader = open_source(source)
-    return choose_mapping(argument=mapping, folder=reader.folder, found=reader.columns(), models=models), reader
+        reader = open_source(source, schema=chosen.mapping.schema_ if is_named else None)
+    else:
+        reader = open_source(source)
+        chosen = choose_mapping(argument=mapping, folder=reader.folder, found=reader.columns(), models=models)
+    return with_earlier_tables(chosen, reader.columns()), reader
 
 
 def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding | None]:

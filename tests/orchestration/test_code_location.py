@@ -27,6 +27,8 @@ loaded = sorted({name.split(".")[0] for name in set(sys.modules) - before})
 repository = defs.get_repository_def()
 graph = repository.asset_graph
 nodes = [graph.get(key) for key in graph.get_all_asset_keys() if graph.get(key).is_materializable]
+def fresh_hours(policy):
+    return policy and policy.fail_window.to_timedelta().total_seconds() / 3600
 print(json.dumps({
     "loaded": loaded,
     "assets": {
@@ -35,6 +37,7 @@ print(json.dumps({
             "owners": sorted(node.owners), "pools": sorted(node.pools or []),
             "parents": sorted("/".join(key.path) for key in node.parent_keys),
             "checks": sorted(key.name for key in node.check_keys),
+            "fresh_hours": fresh_hours(node.freshness_policy),
         }
         for node in nodes
     },
@@ -42,7 +45,9 @@ print(json.dumps({
         each.name: [each.job_name, each.cron_schedule, each.default_status.value] for each in repository.schedule_defs
     },
     "sensors": {
-        each.name: [sorted(job.name for job in each.jobs), each.minimum_interval_seconds, each.default_status.value]
+        each.name: [
+            sorted(target.job_name for target in each.targets), each.minimum_interval_seconds, each.default_status.value
+        ]
         for each in repository.sensor_defs
     },
     "jobs": {
@@ -54,6 +59,10 @@ print(json.dumps({
     "partitioned": ["/".join(node.key.path) for node in nodes if node.is_partitioned],
     "together": [["/".join(key.path) for key in graph.get(key).execution_set_asset_keys]
                  for key in graph.get_all_asset_keys()],
+    "tags": {
+        name: dict(repository.get_job(name).run_tags)
+        for name in ("whole_loop", "score_leads", "retrain_conversion", "answer_question", "recompute_days")
+    },
     "telemetry": {name: os.environ.get(name) for name in (
         "DAGSTER_DISABLE_TELEMETRY", "DBT_SEND_ANONYMOUS_USAGE_STATS", "RUNTIME__DLTHUB_TELEMETRY", "DO_NOT_TRACK")},
 }))
@@ -213,9 +222,37 @@ def test_a_job_of_each_model_trains_it_anew_and_publishes(location: dict[str, An
         }  # fmt: skip
 
 
-def test_the_sensor_is_on_and_looks_every_minute(location: dict[str, Any]) -> None:
+def test_the_sensors_are_on(location: dict[str, Any]) -> None:
     jobs = sorted(f"retrain_{model}" for model in DECLARATIONS)
-    assert location["sensors"] == {"retrain_sensor": [jobs, 60, "RUNNING"]}
+    assert location["sensors"] == {
+        "retrain_sensor": [jobs, 60, "RUNNING"], "tidy_sensor": [[], 600, "RUNNING"]
+    }  # fmt: skip
+
+
+def test_what_a_night_makes_for_readers_and_what_it_reads_is_to_be_made_every_night(location: dict[str, Any]) -> None:
+    hours = {name: asset["fresh_hours"] for name, asset in location["assets"].items() if asset["fresh_hours"]}
+    assert set(hours) == {
+        name for name in location["assets"] if name.startswith(("crm/", "marts/")) or name == "published/snapshot"
+    }
+    assert set(hours.values()) == {30}
+
+
+def test_a_killed_night_is_started_again_and_a_killed_training_is_not(location: dict[str, Any]) -> None:
+    again = {name for name, tags in location["tags"].items() if tags.get("dagster/max_retries") == "1"}
+    assert again == {"whole_loop", "score_leads"}
+    assert all(location["tags"][name]["dagster/retry_strategy"] == "ALL_STEPS" for name in again)
+
+
+def test_dagster_dev_by_itself_is_refused_with_the_command_that_takes_its_place(tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-c", "from orchestration.definitions import defs; defs()"], cwd=REPOSITORY,
+        env=Home(tmp_path / "home").environment(DAGSTER_IS_DEV_CLI="1", DAGSTER_verbose=""), capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert refused.stderr.splitlines()[-1].startswith(
+        "store.places.SettingError: dagster dev: expected `make ui` (or .venv/bin/python -m orchestration ui), which "
+    )
+    assert not (tmp_path / "home").exists()
 
 
 def test_loading_switches_telemetry_off_and_leaves_heavy_libraries_for_later(location: dict[str, Any]) -> None:

@@ -13,16 +13,28 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
+import yaml
+from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.events import DagsterEvent, EngineEventData
 
 from assets.platform.resources import WAREHOUSE_POOL
 from orchestration.commands.faults import told
-from orchestration.commands.runs import PROCESS_TAG, RunEvidence, dead_runs, open_instance, reconcile
+from orchestration.commands.runs import (
+    OF_A_TERMINAL,
+    PROCESS_TAG,
+    RunEvidence,
+    create_run,
+    dead_runs,
+    open_instance,
+    reconcile,
+)
+from orchestration.jobs import STARTED_AGAIN
 from store.places import SettingError
 from store.settings import settings
+from tests.homes import REPOSITORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -84,8 +96,8 @@ def dead() -> int:
         return process.pid
 
 
-def _started(instance: dg.DagsterInstance, process_id: int) -> dg.DagsterRun:
-    run = instance.create_run_for_job(idle)
+def _started(instance: dg.DagsterInstance, process_id: int, tags: Mapping[str, str] | None = None) -> dg.DagsterRun:
+    run = instance.create_run_for_job(idle, tags=tags)
     instance.report_dagster_event(
         DagsterEvent(event_type_value=dg.DagsterEventType.PIPELINE_START.value, job_name=idle.name), run.run_id
     )
@@ -217,11 +229,69 @@ def test_a_killed_run_whose_log_is_damaged_is_marked_failed_all_the_same(
     assert found.status == dg.DagsterRunStatus.FAILURE
 
 
+@pytest.mark.parametrize(("go_on", "will_retry"), [(True, "true"), (False, "false")])
+def test_a_killed_run_of_a_job_that_asks_for_it_is_started_again_unless_another_takes_up_its_work(
+    instance: dg.DagsterInstance, dead: int, go_on: bool, will_retry: str
+) -> None:
+    of_night, of_terminal = _started(instance, dead, STARTED_AGAIN), _started(instance, dead, OF_A_TERMINAL)
+    plain = _started(instance, dead)
+    assert set(reconcile(instance, go_on=go_on)) == {each.run_id for each in (of_night, of_terminal, plain)}
+    # by this tag Dagster's daemon knows what it starts again
+    found = {run.run_id: run.tags["dagster/will_retry"] for run in instance.get_runs()}
+    assert found == {of_night.run_id: will_retry, of_terminal.run_id: "false", plain.run_id: "false"}
+
+
+def test_a_run_with_a_step_that_failed_is_not_started_again(instance: dg.DagsterInstance) -> None:
+    @dg.op
+    def broken() -> None:
+        raise RuntimeError
+
+    @dg.job(tags=STARTED_AGAIN)
+    def night() -> None:
+        broken()
+
+    run_id = night.execute_in_process(instance=instance, raise_on_error=False).run_id
+    found = instance.get_run_by_id(run_id)
+    assert found is not None
+    assert found.tags["dagster/will_retry"] == "false"
+
+
+def test_a_run_that_is_executed_again_is_not_judged_by_the_process_of_the_first(
+    instance: dg.DagsterInstance, dead: int, alive: int
+) -> None:
+    tags = {PROCESS_TAG: str(dead)}
+    first = instance.create_run_for_job(idle, tags=tags, status=dg.DagsterRunStatus.FAILURE)
+    again = instance.create_run_for_job(
+        idle, tags=tags, parent_run_id=first.run_id, root_run_id=first.run_id, status=dg.DagsterRunStatus.STARTING
+    )
+    assert reconcile(instance) == []
+    found = instance.get_run_by_id(again.run_id)
+    assert found is not None
+    assert found.status == dg.DagsterRunStatus.STARTING
+
+
+def test_a_run_of_a_terminal_is_one_of_the_code_location(instance: dg.DagsterInstance) -> None:
+    run = create_run(instance, ReconstructableJob.for_file(__file__, "idle"))
+    (location,) = yaml.safe_load((REPOSITORY / "workspace.yaml").read_text())["load_from"]
+    # by this tag the UI finds the runs of a job, and of its time line
+    of_location = {".dagster/repository": f"__repository__@{location['python_module']['location_name']}"}
+    (found,) = instance.get_runs(dg.RunsFilter(job_name="idle", tags=of_location))
+    assert found.run_id == run.run_id
+    assert found.tags[PROCESS_TAG] == str(os.getpid())
+    # what somebody waits for is neither ended nor started again by the daemon
+    assert (found.tags["dagster/max_runtime"], found.tags["dagster/max_retries"]) == ("0", "0")
+
+
 def test_the_instance_has_the_defaults_of_the_project(instance: dg.DagsterInstance) -> None:
     assert not instance.telemetry_enabled
     assert not instance.nux_enabled
     assert instance.global_op_concurrency_default_limit == 1
     assert instance.run_monitoring_enabled
+    assert 3600 * 12 <= instance.run_monitoring_max_runtime_seconds < 3600 * 24
+    assert instance.run_retries_enabled
+    assert (instance.run_retries_max_retries, instance.run_retries_retry_on_asset_or_op_failure) == (0, False)
+    # the web server judges it, also while the daemon hangs
+    assert not instance.freshness_enabled
     for kind in ("schedule", "sensor"):
         assert set(instance.get_settings("retention")[kind]["purge_after_days"]) == {
             "skipped", "success", "failure", "started"

@@ -91,7 +91,10 @@ def test_a_failed_check_and_a_decision_to_retrain_start_one_run(instance: dg.Dag
     result = tick(instance)
     (request,) = result.run_requests or []
     assert request.job_name == JOB
-    assert request.tags == {REASON_TAG: "Because of e1.", EVIDENCE_TAG: "e1", MODEL_TAG: MODEL}
+    # a training that was killed is started again by the sensor, and not by Dagster's daemon as well
+    assert request.tags == {
+        REASON_TAG: "Because of e1.", EVIDENCE_TAG: "e1", MODEL_TAG: MODEL, "dagster/max_retries": "0"
+    }  # fmt: skip
     # Dagster starts one run for a key, for ever
     assert keys(tick(instance, result.cursor)) == keys(result) == ["conversion-e1-0"]
     run_of(instance, dg.DagsterRunStatus.SUCCESS)
@@ -172,6 +175,19 @@ def test_a_run_that_failed_before_it_could_decide_calls_a_person_and_starts_noth
     # the next run that decides is believed
     checked(instance)
     assert keys(tick(instance, result.cursor)) == ["conversion-e1-0"]
+
+
+def test_a_run_that_was_killed_and_is_started_again_calls_nobody(
+    instance: dg.DagsterInstance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checked(instance)
+    killed = checked(instance, crash=True)
+    instance.add_run_tags(killed, {"dagster/will_retry": "true"})
+    assert keys(tick(instance)) == ["conversion-e1-0"]
+    # once it has been, it counts by itself
+    instance.add_run_tags(killed, {"dagster/auto_retry_run_id": "another"})
+    assert "failed before it could decide" not in capsys.readouterr().err
+    assert f"run {killed} failed" in skipped(tick(instance))
 
 
 def test_a_failed_training_is_no_failed_check(instance: dg.DagsterInstance) -> None:

@@ -171,6 +171,35 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(
 
     runs = ui("{ runsOrError { ... on Runs { results { jobName status } } } }")["runsOrError"]["results"]
     assert runs == [{"jobName": "whole_loop", "status": "SUCCESS"}]
+    # the page of a job, and the time line, ask for the runs of a job of the code location
+    (of_job,) = ui(
+        '{ pipelineOrError(params: {pipelineName: "whole_loop", repositoryName: "__repository__", '
+        'repositoryLocationName: "leadline"}) { ... on Pipeline { runs(limit: 9) { runId } } } }'
+    )["pipelineOrError"]["runs"]
+    # of the two that may judge it, the daemon is told not to
+    for _ in range(2 * PATIENCE):
+        found = ui("{ assetNodes { assetKey { path } freshnessStatusInfo { freshnessStatus } } }")["assetNodes"]
+        fresh = {
+            "/".join(each["assetKey"]["path"]): each["freshnessStatusInfo"]["freshnessStatus"]
+            for each in found
+            if each["freshnessStatusInfo"] is not None
+        }
+        if "UNKNOWN" not in fresh.values():
+            break
+        time.sleep(0.5)
+    assert {name for name, status in fresh.items() if status == "HEALTHY"} == {
+        name for name in assets if name.startswith(("crm/", "marts/")) or name == "published/snapshot"
+    }
+    again = ui(
+        f'mutation {{ launchRunReexecution(reexecutionParams: {{parentRunId: "{of_job["runId"]}", '
+        "strategy: ALL_STEPS}) { __typename ... on LaunchRunSuccess { run { runId } } } }"
+    )["launchRunReexecution"]
+    assert again["__typename"] == "LaunchRunSuccess"
+    ended = ui(
+        f'mutation {{ terminateRun(runId: "{again["run"]["runId"]}", terminatePolicy: MARK_AS_CANCELED_IMMEDIATELY) '
+        "{ __typename } }"
+    )["terminateRun"]
+    assert ended["__typename"] == "TerminateRunSuccess"
     repository = ui(
         "{ repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } "
         "schedules { name cronSchedule scheduleState { status } } sensors { name sensorState { status } } } } } }"
@@ -179,4 +208,6 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(
     assert repository["schedules"] == [
         {"name": "nightly_scores", "cronSchedule": "30 2 * * *", "scheduleState": {"status": "RUNNING"}}
     ]
-    assert repository["sensors"] == [{"name": "retrain_sensor", "sensorState": {"status": "RUNNING"}}]
+    assert repository["sensors"] == [
+        {"name": name, "sensorState": {"status": "RUNNING"}} for name in ("retrain_sensor", "tidy_sensor")
+    ]
