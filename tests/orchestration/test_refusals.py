@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
+from orchestration.__main__ import main
 from tests.homes import Finished, Home, ask, contents
 
 if TYPE_CHECKING:
@@ -170,15 +171,13 @@ def test_to_train_any_model_on_a_source_that_has_just_begun(empty: Home) -> None
         ({"LEADLINE_SIMULATION_LEADS": "0"}, "LEADLINE_SIMULATION_LEADS: expected a whole number of 1 or more"),
     ],
 )
-def test_a_setting_that_cannot_be_used(settings: dict[str, str], message: str, tmp_path: Path) -> None:
-    run = Home(tmp_path / "home").run(**settings)
-    assert run.code == 2
-    assert run.err.startswith(message)
+def test_a_setting_that_cannot_be_used(
+    settings: dict[str, str], message: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("LEADLINE_HOME", str(tmp_path / "home"))
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert main(["run"]) == 2
+    assert capsys.readouterr().err.startswith(message)
     assert not (tmp_path / "home").exists()
-
-
-def test_a_source_that_is_not_there(tmp_path: Path) -> None:
-    run = Home(tmp_path / "home", {"LEADLINE_SOURCE": str(tmp_path / "nowhere")}).run()
-    assert run.code == 1
-    assert str(tmp_path / "nowhere") in run.err
-    assert "Traceback" not in run.err
