@@ -123,7 +123,9 @@ def test_to_train_without_a_matured_label_keeps_the_champion_and_the_other_model
     assert "no label over 3000 days has matured" in line
     assert re.search(r"HORIZON=\d+ would probably pass \(auc 0\.\d+\)", line)
     assert f"The champion is {champions[0][1]}." in line
-    ((evidence,),) = own.ask("select evidence from ml.ml_decisions where rule = 'untrainable'")
+    ((evidence,),) = own.ask(
+        "select evidence from ml.ml_decisions where rule = 'untrainable' and model = 'conversion' and kind = 'promotion'"
+    )
     trials = json.loads(evidence)["shorter"]["trials"]
     horizons = [each["horizon_days"] for each in trials]
     assert horizons == sorted(horizons, reverse=True)
