@@ -124,7 +124,7 @@ def test_to_train_without_a_matured_label_keeps_the_champion_and_the_other_model
     assert re.search(r"HORIZON=\d+ would probably pass \(auc 0\.\d+\)", line)
     assert f"The champion is {champions[0][1]}." in line
     ((evidence,),) = own.ask(
-        "select evidence from ml.ml_decisions where rule = 'untrainable' and model = 'conversion' and kind = 'promotion'"
+        "select evidence from ml.ml_decisions where rule = 'untrainable' and model = 'conversion'"
     )
     trials = json.loads(evidence)["shorter"]["trials"]
     horizons = [each["horizon_days"] for each in trials]
