@@ -15,7 +15,7 @@ import pytest
 
 from assets.features.proof import result
 from benchmarks.leaks import of_templates, refused
-from benchmarks.planted_leaks import CLOCKS, CONTROLS, LEAKS, RELATIONS
+from benchmarks.planted_leaks import CLOCKS, COMPILED, CONTROLS, LEAKS, RELATIONS
 from benchmarks.planting import SUBJECT, Store, copied, planted
 from store.proof.point_in_time import prove
 from store.proof.sample import chosen
@@ -231,9 +231,12 @@ def test_leaks_are_caught_on_postgresql_as_well(postgres_store: Store, tmp_path:
     assert certificate.differences == []
     assert min(certificate.rows_by_variant.values()) > 10
     assert _schemas(postgres_store) == before
+    # a third of them, of every kind that is in the SQL
+    some = TOGETHER[::3]
+    assert {leak.kind for leak in some} >= {leak.kind for leak in TOGETHER} - {COMPILED}
     with copied(postgres_store, tmp_path) as copy:
-        certificate = proved(planted(copy, TOGETHER, tmp_path))
-    assert {name for leak in TOGETHER for name in leak.names} - set(certificate.differing_columns) == set()
+        certificate = proved(planted(copy, some, tmp_path))
+    assert {name for leak in some for name in leak.names} - set(certificate.differing_columns) == set()
 
 
 def _schemas(store: Store) -> list[tuple[str, ...]]:

@@ -1,0 +1,70 @@
+"""On the real funnel the decision points and labels equal the reference that lies beside it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from models.declared.registry import DECLARATIONS
+from store.source.extract import extract
+from store.warehouse.warehouse import Warehouse
+from tests.dbt.warehouses import ROOT, DuckDB
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DATA = ROOT.parent / "shared" / "data"
+PRESENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+LABELS = (("conversion", "converted", "won_30d"), ("next_action", "next_action", "next_action_7d"))
+
+
+@pytest.mark.skipif(
+    not (DATA / "bpi2012_crm").is_dir(), reason="the real funnel is not there (../shared/data/bpi2012_crm)"
+)
+def test_the_real_funnel_equals_its_reference(tmp_path: Path, scratch: Path) -> None:
+    """All 41,479 decision points with their kind, and both labels where the reference has one.
+
+    The reference has no observations of silent leads.
+    """
+    warehouse = DuckDB(tmp_path)
+    address = f"duckdb:{warehouse.path}"
+    extract(
+        source=str(DATA / "bpi2012_crm"),
+        warehouse=address,
+        state_dir=tmp_path / "dlt",
+        as_of=None,
+        present=PRESENT,
+        models=DECLARATIONS,
+    )
+    extraction = Warehouse(address=address).extraction()
+    variables = {
+        "as_of": extraction.as_of.isoformat(),
+        **extraction.closing,
+        "conversion_horizon_days": extraction.horizon_days["conversion"],
+    }
+    warehouse.dbt("run", scratch, variables, "--select", "+lead_features +conversion +next_action")
+    warehouse.execute(
+        "create table reference as select lead_id, cast(as_of as timestamptz) as as_of, kind, "
+        "cast(won_30d as bigint) as won_30d, next_action_7d "
+        f"from read_csv('{DATA / 'bpi2012_reference.csv'}', header = true, all_varchar = true)"
+    )
+
+    found = (
+        "select lead_id, as_of, observation_kind from features.lead_features "
+        "where observation_kind in ('activity', 'heartbeat')"
+    )
+    reference = "select lead_id, as_of, kind from reference"
+    assert warehouse.rows(f"({found}) except ({reference})") == []
+    assert warehouse.rows(f"({reference}) except ({found})") == []
+    assert warehouse.rows(f"select count(*) from ({found})") == [(41479,)]
+    for label, column, reference_column in LABELS:
+        different = warehouse.rows(
+            f"select lead_id, as_of, labels.{column}, reference.{reference_column} "
+            f"from reference left join labels.{label} as labels using (lead_id, as_of) "
+            f"where labels.{column} is distinct from reference.{reference_column}"
+        )
+        assert different == [], f"labels.{label}: {len(different)} rows differ"
+        assert warehouse.rows(f"select count({reference_column}) > 30000 from reference") == [(True,)]
