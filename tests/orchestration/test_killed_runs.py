@@ -8,9 +8,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
-from tests.conftest import NEXT_DAY
 from tests.homes import Home, ask, contents, reading, without
 
 if TYPE_CHECKING:
@@ -23,14 +23,16 @@ def _scores(home: Home) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-@pytest.mark.slow(120)
-def test_a_home_with_a_snapshot_survives(own: Home, undisturbed: Home) -> None:
-    home = Home(own.path, {**own.settings, "LEADLINE_AS_OF": NEXT_DAY})
-    old = contents(home.published, "marts")
-    with reading(home.published) as reader:
+@pytest.mark.slow(70)
+def test_a_home_with_a_snapshot_survives(own: Home) -> None:
+    """The shortest of the jobs that publish, where something else is to be published than there is."""
+    job, old = "retrain_next_best_action", contents(own.published, "marts")
+    with duckdb.connect(str(own.warehouse)) as connection:
+        connection.execute("update ml.ml_predictions set reasons = 'others' where model = 'next_best_action'")
+    with reading(own.published) as reader:
         rows = reader.execute("select count(*) from marts.lead_scores").fetchall()
-        with home.started("score_leads") as running:
-            running.wait_for("… feature_store")
+        with own.started(job) as running:
+            running.wait_for("… training_set/next_best_action")
             os.killpg(running.process.pid, signal.SIGINT)
             interrupted = running.finished()
         assert interrupted.code == 130, interrupted.err[-3000:]
@@ -39,22 +41,28 @@ def test_a_home_with_a_snapshot_survives(own: Home, undisturbed: Home) -> None:
             "\nInterrupted. Nothing that was published has changed. To go on, run the same command again: it takes up "
             "what is left.\n"
         )
-        assert contents(home.published, "marts") == old
+        assert contents(own.published, "marts") == old
         # it gets past the place where the one before was ended
-        with home.started("score_leads") as running:
+        with own.started(job) as running:
             running.wait_for("… published/snapshot")
             assert running.process.poll() is None, running.text("err")[-3000:]
             running.kill_group()
         # the snapshot may have been swapped in when the kill arrives, never half of it
-        assert contents(home.published, "marts") == old or _scores(home) == _scores(undisturbed)
-        last = home.run("score_leads")
+        found = contents(own.published, "marts")
+        assert found == old or found == own.contents("marts")
+        last = own.run(job)
         assert last.code == 0, last.err[-3000:]
         assert "a run was killed before it ended" in last.err
         assert reader.execute("select count(*) from marts.lead_scores").fetchall() == rows
         assert reader.execute("from marts.lead_score_history order by all").fetchall() != []
-    assert _scores(home) == _scores(undisturbed)
-    assert sorted(path.name for path in home.published.parent.iterdir()) == [home.published.name]
-    assert list(home.path.rglob("*.unfinished*")) == []
+    assert contents(own.published, "marts") == own.contents("marts")
+    # and its history has no row twice
+    assert {table: len(each) for table, each in own.contents("marts").items()} == {
+        table: len(each) for table, each in old.items()
+    }
+    assert ask(own.published, "select distinct action_reasons from marts.lead_scores") == [("others",)]
+    assert sorted(path.name for path in own.published.parent.iterdir()) == [own.published.name]
+    assert list(own.path.rglob("*.unfinished*")) == []
 
 
 @pytest.mark.slow(130)
