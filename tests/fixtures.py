@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from assets.platform.resources import retry_step
+from store.features.compiled import read, write
 from store.ledger.schema import ensure
 from store.warehouse.warehouse import Warehouse
+from tests.conftest import only_one_process
 from tests.dbt.warehouses import DuckDB, Postgres
 from tests.drifting import trained
 from tests.postgres import database, server
@@ -44,21 +47,31 @@ def dbt_scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def random_store(tmp_path_factory: pytest.TempPathFactory, dbt_scratch: Path) -> Store:
-    """Return a store on DuckDB; change only copies."""
-    return built(DuckDB(tmp_path_factory.mktemp("store")), dbt_scratch)
+def random_store(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory, dbt_scratch: Path) -> Store:
+    """Return a store on DuckDB, which one process builds for all, each with a file of its own; change only copies."""
+    made = shared_folder / "random_store"
+    with only_one_process(made):
+        if not (made / "build.json").exists():
+            made.mkdir()
+            store = built(DuckDB(made), dbt_scratch)
+            with store.warehouse.connect() as connection:
+                # dbt keeps the file open in this process, and what it wrote may lie beside it
+                connection.execute("checkpoint")
+            write(made / "build.json", store.build)
+    own = Warehouse(address=f"duckdb:{shutil.copy(made / 'warehouse.duckdb', tmp_path_factory.mktemp('store'))}")
+    return Store(own, read(made / "build.json"))
 
 
 @pytest.fixture(scope="session")
-def postgres_store(tmp_path_factory: pytest.TempPathFactory, dbt_scratch: Path) -> Iterator[Store]:
+def postgres_store(running: str, dbt_scratch: Path) -> Iterator[Store]:
     """Return a store on PostgreSQL in which silence closes leads; change only copies."""
-    with server(tmp_path_factory.mktemp("postgres")) as running, database(running) as address:
+    with database(running) as address:
         yield built(Postgres(address), dbt_scratch, leads=200, silence_closes_after_days=30)
 
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a PostgreSQL server."""
+    """Return the address of the PostgreSQL server of this process, on which tests make databases of their own."""
     with server(tmp_path_factory.mktemp("postgres")) as address:
         yield address
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import psycopg2
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 GIVEN = "LEADLINE_TEST_POSTGRES"
 """Address of a server on which the tests may create databases and roles."""
+
+_USED: set[str] = set()
+"""Databases of this process. A name is used again, because dbt parses the project once for each."""
 
 
 @contextmanager
@@ -45,7 +48,8 @@ def server(folder: Path) -> Iterator[str]:
 @contextmanager
 def database(address: str, *, copy_of: str | None = None, options: str = "") -> Iterator[str]:
     """Create a database on a server, empty or as a copy, and drop it at the end; yield its address."""
-    name = f"test_{uuid4().hex[:12]}"
+    name = next(name for number in count() if (name := f"test_{os.getpid()}_{number}") not in _USED)
+    _USED.add(name)
     _run(address, f"create database {name}" + (f" template {copy_of}" if copy_of else "") + options)
     try:
         before, mark, query = address.partition("?")
@@ -53,6 +57,7 @@ def database(address: str, *, copy_of: str | None = None, options: str = "") -> 
         yield f"{scheme}://{rest.split('/', 1)[0]}/{name}{mark}{query}"
     finally:
         _run(address, f"drop database if exists {name} with (force)")
+        _USED.remove(name)
 
 
 def _run(address: str, statement: str) -> None:

@@ -1,4 +1,4 @@
-"""Two weeks of daily increments, with facts that come late and rows that change, gives the rows of one whole build."""
+"""A week of daily increments, with facts that come late and rows that change, gives the rows of one whole build."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.dbt.random_crm import CLOCK, CLOSES, COLUMNS, DAY, Crm, random_crm
 from tests.dbt.warehouses import DuckDB, Postgres, Warehouse
-from tests.postgres import database, server
+from tests.postgres import database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,15 +157,16 @@ def variables(clock: datetime, load_number: int) -> dict[str, Any]:
     return {**SETTINGS, "as_of": clock.isoformat(), "load_number": load_number}
 
 
-@pytest.fixture(params=[pytest.param("duckdb", marks=pytest.mark.slow(60)), "postgres"])
+@pytest.fixture(params=[pytest.param("duckdb", marks=pytest.mark.slow(40)), "postgres"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Warehouse, Warehouse, int]]:
     """Return two empty warehouses of an engine, and the days of increments that there is time for."""
     if request.param == "duckdb":
         (tmp_path / "whole").mkdir()
-        yield DuckDB(tmp_path), DuckDB(tmp_path / "whole"), 14
+        yield DuckDB(tmp_path), DuckDB(tmp_path / "whole"), 7
         return
-    with server(tmp_path / "server") as running, database(running) as one, database(running) as other:
-        yield Postgres(one), Postgres(other), 5
+    running = request.getfixturevalue("running")
+    with database(running) as one, database(running) as other:
+        yield Postgres(one), Postgres(other), 4
 
 
 def test_days_of_increments_gives_the_rows_of_a_whole_build(
@@ -175,20 +176,20 @@ def test_days_of_increments_gives_the_rows_of_a_whole_build(
     raw = Raw(store, deliveries(random_crm(seed=21), seed=4))
     clocks = clocks_of(days)
     raw.extract(clocks[0])
-    store.dbt("run", scratch, variables(clocks[0], raw.load_number), "--full-refresh", "--select", MODELS, parse=False)
+    store.dbt("run", scratch, variables(clocks[0], raw.load_number), "--full-refresh", "--select", MODELS)
     total = store.rows("select count(*) from intermediate.observations")[0][0]
     due: list[int] = []
     for before, clock in pairwise(clocks):
         built = {"built_load_number": raw.load_number, "built_us": (before - EPOCH) // timedelta(microseconds=1)}
         raw.extract(clock)
-        store.dbt("run", scratch, {**variables(clock, raw.load_number), **built}, "--select", MODELS, parse=False)
+        store.dbt("run", scratch, {**variables(clock, raw.load_number), **built}, "--select", MODELS)
         due.append(store.rows("select count(*) from intermediate.observations_due")[0][0])
     assert min(due) > 0
     # a closing that comes late is in the track records of all observations after it
     assert sum(each < total / 2 for each in due) > days / 3
 
     Raw.write(_same_raw(raw, whole))
-    whole.dbt("run", scratch, variables(CLOCK, raw.load_number), "--full-refresh", "--select", MODELS, parse=False)
+    whole.dbt("run", scratch, variables(CLOCK, raw.load_number), "--full-refresh", "--select", MODELS)
     for table, key in COMPARED.items():
         found, expected = (each.records(f"select * from {table}", *key) for each in (store, whole))
         assert len(expected) > 10, table
@@ -207,7 +208,7 @@ def test_a_range_of_days_is_computed_anew_and_nothing_else(scratch: Path, tmp_pa
     store = DuckDB(tmp_path)
     Raw(store, deliveries(random_crm(seed=21), seed=4)).extract(CLOCK)
     given = variables(CLOCK, 1)
-    store.dbt("run", scratch, given, "--full-refresh", "--select", MODELS, parse=False)
+    store.dbt("run", scratch, given, "--full-refresh", "--select", MODELS)
     look = "select * from features.lead_features"
     built = store.records(look, "lead_id", "as_of")
     first, until = CLOCK - 90 * DAY, CLOCK - 60 * DAY
@@ -220,9 +221,7 @@ def test_a_range_of_days_is_computed_anew_and_nothing_else(scratch: Path, tmp_pa
         f"range_{name}_us": (each - EPOCH) // timedelta(microseconds=1)
         for name, each in (("from", first), ("until", until))
     }
-    store.dbt(
-        "run", scratch, {**given, **days}, "--select", "observations_due track_records lead_features", parse=False
-    )
+    store.dbt("run", scratch, {**given, **days}, "--select", "observations_due track_records lead_features")
     found = store.records(look, "lead_id", "as_of")
     inside = {key for key in built if first <= key[1] < until}
     assert len(inside) > 10

@@ -41,28 +41,32 @@ SCHEMA: Schema = {
 }
 
 
-def test_no_model_says_what_engines_define_differently(postgres_server: str, tmp_path: Path) -> None:
+def test_no_model_says_what_engines_define_differently(address: str, tmp_path: Path) -> None:
     """Nor does a data test, whose verdict would be another on each engine."""
-    found = []
-    for warehouse in (DuckDB(tmp_path), Postgres(postgres_server)):
+    found: list[str] = []
+    for warehouse in (DuckDB(tmp_path), Postgres(address)):
         schema = _sources(warehouse)
+        checked: set[str] = set()
         for build, variables in BUILDS.items():
             of_data_tests = "eager" if build == "whole" else "empty"
             chosen = ("--select", "resource_type:model", "--indirect-selection", of_data_tests)
-            warehouse.dbt("compile", tmp_path / build, variables, *chosen, parse=False)
+            warehouse.dbt("compile", tmp_path / build, variables, *chosen)
             compiled = tmp_path / build / warehouse.target / "compiled" / "leadline"
             texts = {path: path.read_text(encoding="utf-8") for path in compiled.rglob("*.sql")}
+            # what another build reads as well was looked at there
+            texts = {path: sql for path, sql in texts.items() if sql not in checked}
+            checked.update(texts.values())
             models = {
                 (_layer(path.relative_to(compiled / "models").parts[0], warehouse), path.stem): path
                 for path in texts
                 # data tests lie below the file that declares them
                 if path.is_relative_to(compiled / "models") and path.parent.suffix != ".yml"
             }
-            assert len(models) > 15
+            assert len(models) > (15 if build == "whole" else 0)
             for (layer, name), path in _in_order(models, texts, warehouse.target):
-                checked = check(texts.pop(path), warehouse.target, schema)
-                found += [f"{path}, {finding}" for finding in checked.findings]
-                schema.setdefault(layer, {}).setdefault(name, checked.columns)
+                model = check(texts.pop(path), warehouse.target, schema)
+                found += [f"{path}, {finding}" for finding in model.findings]
+                schema.setdefault(layer, {}).setdefault(name, model.columns)
             for path, sql in texts.items():
                 found += [f"{path}, {finding}" for finding in check(sql, warehouse.target, schema).findings]
             if build == "whole":

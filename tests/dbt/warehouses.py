@@ -22,8 +22,8 @@ DBT_PROJECT = ROOT / "dbt_project"
 
 Row = tuple[Any, ...]
 
-_PARSED: dict[str, Any] = {}
-"""The project as dbt has parsed it, by the environment of the warehouse."""
+_PARSED: dict[tuple[str, str], Any] = {}
+"""The project as dbt has parsed it, by the engine and the name of the database, which is all that it knows of one."""
 
 
 class Warehouse(ABC):
@@ -33,11 +33,14 @@ class Warehouse(ABC):
     ----------
     target : str
         The output of ``dbt_project/profiles.yml``.
+    database : str
+        The name of the database, which stands in the SQL.
     environment : dict of str to str
         The variables that the profile reads.
     """
 
     target: str
+    database: str
     environment: dict[str, str]
 
     @abstractmethod
@@ -89,7 +92,7 @@ class Warehouse(ABC):
         self.insert("ml.ml_scoring_logs", unscored)
 
     def dbt(
-        self, command: str, scratch: Path, variables: Mapping[str, Any], *arguments: str, parse: bool = True
+        self, command: str, scratch: Path, variables: Mapping[str, Any], *arguments: str, parse: bool = False
     ) -> None:
         """Run dbt in this process and fail with its messages where it fails.
 
@@ -97,12 +100,12 @@ class Warehouse(ABC):
         ----------
         command : str
         scratch : Path
-            Folder for what dbt writes; calls that share it need not parse the project again.
+            Folder for what dbt writes.
         variables : mapping of str to object
         *arguments : str
         parse : bool
-            Whether dbt parses the project, as it does whenever the variables are others. Without that a call takes a
-            third of the time: the project is parsed once for all such calls.
+            Whether dbt parses the project for this call, as it must where tests read variables. Without that a call
+            takes a third of the time: the project is parsed once for all warehouses of an engine.
         """
         from dbt.cli.main import dbtRunner
 
@@ -113,8 +116,7 @@ class Warehouse(ABC):
             mock.patch.dict(os.environ, {**self.environment, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}),
             _own_logging(),
         ):
-            # it names the database, and PostgreSQL knows of no other
-            project = str(self.environment)
+            project = self.target, self.database
             if not parse and project not in _PARSED:
                 _PARSED[project] = dbtRunner().invoke(["parse", *map(str, call[1:])]).result
             manifest = None if parse else _PARSED[project]
@@ -130,9 +132,10 @@ class DuckDB(Warehouse):
     """A DuckDB file in a folder."""
 
     target = "duckdb"
+    database = "warehouse"
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "warehouse.duckdb"
+        self.path = folder / f"{self.database}.duckdb"
         self.environment = {"LEADLINE_DUCKDB_PATH": str(self.path)}
 
     @contextmanager
@@ -177,6 +180,7 @@ class Postgres(Warehouse):
 
         self.address = address
         url = make_url(address)
+        self.database = url.database or "postgres"
         # a server that listens on a Unix socket alone has its directory in the query
         host = url.query.get("host") or url.host
         self.environment = {
@@ -184,7 +188,7 @@ class Postgres(Warehouse):
             "LEADLINE_POSTGRES_PORT": str(url.port or 5432),
             "LEADLINE_POSTGRES_USER": url.username or "postgres",
             "LEADLINE_POSTGRES_PASSWORD": url.password or "",
-            "LEADLINE_POSTGRES_DATABASE": url.database or "postgres",
+            "LEADLINE_POSTGRES_DATABASE": self.database,
         }
 
     @contextmanager

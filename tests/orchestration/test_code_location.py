@@ -98,20 +98,17 @@ def location(shared_folder: Path) -> dict[str, Any]:
     return json.loads(description.read_text())
 
 
-def test_dg_checks_and_lists_the_definitions(tmp_path: Path, location: dict[str, Any]) -> None:
-    dg = Path(sys.executable).with_name("dg")
-    checked, listed = (
-        subprocess.run(
-            [dg, *command],
-            cwd=REPOSITORY,
-            env=Home(tmp_path).environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        for command in (("check", "defs"), ("list", "defs", "--json"))
+def test_dg_lists_the_definitions(tmp_path: Path, location: dict[str, Any]) -> None:
+    """They load for that, which is all that ``dg check defs`` looks at."""
+    listed = subprocess.run(
+        [Path(sys.executable).with_name("dg"), "list", "defs", "--json"],
+        cwd=REPOSITORY,
+        env=Home(tmp_path).environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert checked.returncode == listed.returncode == 0, checked.stdout + checked.stderr + listed.stderr
+    assert listed.returncode == 0, listed.stdout + listed.stderr
     found = json.loads(listed.stdout)
     assert location["assets"].keys() <= {each["asset_key"] for each in found["assets"]}
     assert location["jobs"].keys() <= {each["name"] for each in found["jobs"]}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.homes import Home
+from tests.homes import Home, ask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,11 +43,12 @@ def list_of_deals(folder: Path, deals: int = 1_500) -> Path:
     return folder
 
 
-@pytest.mark.slow(150)
+@pytest.mark.slow(120)
 def test_a_list_of_deals_that_knows_how_they_ended(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home", {"LEADLINE_SOURCE": str(list_of_deals(tmp_path / "deals"))})
+    source = str(list_of_deals(tmp_path / "deals"))
+    home = Home(tmp_path / "home", {"LEADLINE_SOURCE": source, "LEADLINE_CONVERSION_HORIZON_DAYS": "14"})
 
-    run = home.run(LEADLINE_CONVERSION_HORIZON_DAYS="14")
+    run = home.run()
 
     assert run.code == 0, run.err[-3000:]
     assert "scored     nothing is scored" in run.out
@@ -58,7 +59,20 @@ def test_a_list_of_deals_that_knows_how_they_ended(tmp_path: Path) -> None:
         ("hindsight",)
     ]
 
-    run = home.run(LEADLINE_CONVERSION_HORIZON_DAYS="14", LEADLINE_CONFIRMED_FEATURES="conversion.open_proposals_value")
+    # nobody is scored, and readers are told why
+    assert "not promoted: see unscored above. There is no champion." in run.out
+    assert "expected value" not in run.out
+    leads = home.ask("select count(*) from features.lead_features where observation_kind = 'clock'")[0][0]
+    assert leads > 0
+    ((reason,),) = home.ask("select reason from ml.ml_decisions where model = 'conversion' and kind = 'promotion'")
+    assert ask(
+        home.published,
+        "select count(*), count(conversion_probability), count(conversion_score), count(grade), count(expected_value), "
+        "count(conversion_model_version), min(conversion_unscored_reason), max(conversion_unscored_reason) "
+        "from marts.lead_scores",
+    ) == [(leads, 0, 0, 0, 0, 0, reason, reason)]
+
+    run = home.run("retrain_conversion", LEADLINE_CONFIRMED_FEATURES="conversion.open_proposals_value")
 
     assert run.code == 0, run.err[-3000:]
     assert "suspected of hindsight, and confirmed by a person: open_proposals_value" in run.out

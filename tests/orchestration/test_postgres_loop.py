@@ -142,7 +142,8 @@ def test_the_ledgers_grow_as_on_duckdb_and_a_second_run_changes_nothing_that_is_
         assert _rows(address, count) == filled.ask(count), name
     look = "select * from marts.lead_score_history order by lead_id, as_of"
     before = _rows(address, look), _rows(address, "select * from marts.lead_scores order by lead_id")
-    run = database_home.run()
+    # the shortest of the jobs that publish
+    run = database_home.run("retrain_next_best_action")
     assert run.code == 0, run.err[-3000:]
     assert (_rows(address, look), _rows(address, "select * from marts.lead_scores order by lead_id")) == before
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
 
-from orchestration.commands.summary import _source, overridden
+from models.versions.candidate import PIPELINE
+from orchestration.commands.summary import _source, overridden, summarize
 from store.settings import settings
 from store.warehouse.warehouse import Extraction
+
+if TYPE_CHECKING:
+    from tests.homes import Home
 
 EXTRACTION = Extraction(
     as_of=datetime(2026, 1, 1, tzinfo=UTC), load_number=1, source="crm", mapping="mine", closing={},
@@ -61,3 +66,12 @@ def test_a_first_extraction_has_no_before(checks: tuple[str, ...], first: bool, 
             [[*checks, "looked_at"]],
         )
         assert _source(connection, first=first) == f"health     {said}"
+
+
+def test_a_champion_that_does_not_load_any_more_is_named_once(own: Home) -> None:
+    ((version,),) = own.ask("select version from ml.ml_champions where model = 'next_best_action'")
+    with next((own.path / "artifacts/models/next_best_action").glob(f"*/{PIPELINE}")).open("ab") as file:
+        file.write(b"more")
+    said = summarize(settings(own.environment()))
+    assert f"the champion {version} does not load any more: `make run` trains anew" in said
+    assert said.count("does not load") == 1

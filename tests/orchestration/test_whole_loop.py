@@ -238,18 +238,3 @@ def test_scoring_alone_at_a_later_clock_adds_its_scores_and_trains_nothing(
     assert clocks == [str(clock), f"{NEXT_DAY} 00:00:00+00:00"]
     latest = ask(undisturbed.published, "select distinct as_of, conversion_score is null from marts.lead_scores")
     assert [(str(moment), missing) for moment, missing in latest] == [(clocks[1], False)]
-
-
-@pytest.mark.slow(60)
-def test_scoring_at_an_earlier_clock_sees_nothing_of_what_came_later(own: Home, filled: Home) -> None:
-    run = own.run("score_leads", LEADLINE_AS_OF="2026-05-01")
-
-    assert run.code == 0, run.err[-3000:]
-    assert own.ask("select count(*) from features.lead_features where as_of > '2026-05-01 00:00:00+00'") == [(0,)]
-    assert own.ask("select count(*) from labels.conversion where matures_at > '2026-05-01 00:00:00+00'") == [(0,)]
-    assert own.ask("select count(*) from marts.lead_scores where lead_created_at >= '2026-05-01 00:00:00+00'") == [(0,)]
-    earlier = "select * from features.lead_features where as_of < '2026-05-01 00:00:00+00' order by all"
-    assert own.ask(earlier) == filled.ask(earlier) != []
-    # what was scored later is still there
-    (first,), _ = own.ask("select distinct as_of from marts.lead_score_history order by 1")
-    assert str(first) == "2026-05-01 00:00:00+00:00"

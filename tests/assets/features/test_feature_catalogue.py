@@ -10,11 +10,10 @@ from models.declared.lead_features import LEAD_FEATURES
 from store.features.catalogue import COLUMNS, IMPORTANT, described, most_important, replace
 from store.warehouse.connection import columns_of
 from store.warehouse.warehouse import Warehouse
-from tests.postgres import database, server
+from tests.postgres import database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from store.warehouse.connection import Connection
     from tests.homes import Home
@@ -30,16 +29,12 @@ IMPORTANCE: dict[str, dict[str, float]] = {"conversion": {"age": 0.5}, "deal_val
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
-def connection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connection]:
+def connection(request: pytest.FixtureRequest) -> Iterator[Connection]:
     if request.param == "duckdb":
         with Warehouse(address="duckdb::memory:").connect() as opened:
             yield opened
         return
-    with (
-        server(tmp_path / "server") as running,
-        database(running) as address,
-        Warehouse(address=address).connect() as opened,
-    ):
+    with database(request.getfixturevalue("running")) as address, Warehouse(address=address).connect() as opened:
         yield opened
 
 

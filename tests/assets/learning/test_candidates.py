@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,16 @@ class Bench:
             },
         )
 
+    def copy(self, folder: Path) -> Bench:
+        """Return the same in another folder, for a test that changes it."""
+        shutil.copytree(self.folder, folder)
+        made = copy(self)
+        made.folder, made.store = folder, replace(self.store, root=str(folder))
+        made.frozen = replace(self.frozen, directory=folder / self.frozen.directory.relative_to(self.folder))
+        made.compiled = CompiledSql(root=str(folder / "compiled"))
+        made.warehouse = Warehouse(address=f"duckdb:{folder / 'warehouse.duckdb'}")
+        return made
+
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(self.warehouse.shown, read_only=True) as connection:
             return connection.execute(sql).fetchall()
@@ -161,8 +172,15 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory, frame: pd.DataFrame) -> tuple[Bench, dg.ExecuteInProcessResult]:
+    """Return what one run has trained and promoted; change only copies."""
     made = Bench(tmp_path_factory.mktemp("candidates"), frame)
     return made, made.run()
+
+
+@pytest.fixture
+def made(bench: tuple[Bench, dg.ExecuteInProcessResult], tmp_path: Path) -> Bench:
+    """Return a copy of it for one test alone."""
+    return bench[0].copy(tmp_path / "bench")
 
 
 def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
@@ -249,11 +267,11 @@ def test_what_training_cost_is_logged(bench: tuple[Bench, dg.ExecuteInProcessRes
     assert milliseconds > 0
 
 
-def test_a_rerun_trains_nothing_and_rewrites_no_file(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
-    before = bench[0].files()
-    again = bench[0].run()
+def test_a_rerun_trains_nothing_and_rewrites_no_file(made: Bench) -> None:
+    before = made.files()
+    again = made.run()
     assert metadata(again)["reused"] is True
-    assert bench[0].files() == before
+    assert made.files() == before
 
 
 UNTRAINABLE = Untrainable(reason="Nothing was won.", horizon_matters=False)
@@ -324,9 +342,7 @@ def at_the_clock(frame: pd.DataFrame, leads: int, *, unlike: int) -> pd.DataFram
     return rows.assign(lead_source=["mars"] * unlike + ["web"] * (leads - unlike))
 
 
-def test_the_check_of_what_lies_outside_of_training_fails_above_its_bound(tmp_path: Path, frame: pd.DataFrame) -> None:
-    made = Bench(tmp_path, frame)
-    made.run()
+def test_the_check_of_what_lies_outside_of_training_fails_above_its_bound(made: Bench, frame: pd.DataFrame) -> None:
     for unlike, passes in ((0, True), (3, True), (4, False)):
         with made.warehouse.connect() as connection:
             connection.execute("delete from ml.ml_predictions")
@@ -387,9 +403,7 @@ def test_an_entity_outside_of_training_counts_once_for_its_version_and_clock(tmp
         assert outside_by_feature(connection, "next_best_action") == {"lead_age_days": 2, "lead_source": 1}
 
 
-def test_what_was_scored_already_gets_the_grades_in_force(tmp_path: Path, frame: pd.DataFrame) -> None:
-    made = Bench(tmp_path, frame)
-    made.run()
+def test_what_was_scored_already_gets_the_grades_in_force(made: Bench, frame: pd.DataFrame) -> None:
     open_leads = at_the_clock(frame, 40, unlike=0)
     made.score(open_leads)
     with made.warehouse.connect() as connection:
@@ -447,9 +461,7 @@ def made_grades(connection: Any) -> list[tuple[str, float, str, bool]]:
     return rows
 
 
-def test_grades_outlive_the_version_until_new_ones_are_asked_for(tmp_path: Path, frame: pd.DataFrame) -> None:
-    made = Bench(tmp_path, frame)
-    made.run()
+def test_grades_outlive_the_version_until_new_ones_are_asked_for(made: Bench, frame: pd.DataFrame) -> None:
     first = made.ask("from ml.ml_grades order by grade")
     ((census,),) = made.ask("select census from ml.ml_models")
     assert {grade: bound for _, _, grade, _, bound, *_ in first} == json.loads(census)["grades"]
@@ -475,9 +487,7 @@ def test_grades_outlive_the_version_until_new_ones_are_asked_for(tmp_path: Path,
     ) == [("New grades were asked for.",)]
 
 
-def test_a_grade_that_ties_is_recorded_without_a_bound(tmp_path: Path, frame: pd.DataFrame) -> None:
-    made = Bench(tmp_path, frame)
-    made.run()
+def test_a_grade_that_ties_is_recorded_without_a_bound(made: Bench) -> None:
     version = load(next(made.store.versions("conversion").iterdir()))
     with made.warehouse.connect() as connection:
         for hour, bounds in enumerate(({"A": 0.5, "C": 0.1, "D": 0.0}, {"B": 0.25, "D": 0.0})):
@@ -499,11 +509,7 @@ def unmeasured(made: Bench) -> str:
     return str(version)
 
 
-def test_a_champion_without_a_census_scores_nothing_and_goes_with_the_next_refusal(
-    tmp_path: Path, frame: pd.DataFrame
-) -> None:
-    made = Bench(tmp_path, frame)
-    made.run()
+def test_a_champion_without_a_census_scores_nothing_and_goes_with_the_next_refusal(made: Bench) -> None:
     version = unmeasured(made)
     resources = {
         "warehouse": made.warehouse, "artifacts": made.store, "compiled": made.compiled, "clock": Clock()
@@ -523,9 +529,7 @@ def test_a_champion_without_a_census_scores_nothing_and_goes_with_the_next_refus
     )
 
 
-def test_a_champion_that_does_not_load_goes_with_the_next_refusal(tmp_path: Path, frame: pd.DataFrame) -> None:
-    made = Bench(tmp_path, frame)
-    made.run()
+def test_a_champion_that_does_not_load_goes_with_the_next_refusal(made: Bench, frame: pd.DataFrame) -> None:
     (version,) = made.store.versions("conversion").iterdir()
     made.run(training_set=UNTRAINABLE)
     assert made.ask("select count(*) from ml.ml_champions") == [(1,)], "it loads"
@@ -570,9 +574,7 @@ def test_advice_that_cannot_be_given_costs_no_refusal_its_record(
     assert "found rows without a value" in champion.metadata["shorter_horizons"].value
 
 
-def test_a_measured_version_takes_the_place_of_one_that_was_not(tmp_path: Path, frame: pd.DataFrame) -> None:
-    made = Bench(tmp_path, frame)
-    made.run()
+def test_a_measured_version_takes_the_place_of_one_that_was_not(made: Bench, frame: pd.DataFrame) -> None:
     version = unmeasured(made)
     made.freeze(frame.iloc[:-3])
     made.run()
@@ -685,10 +687,8 @@ def test_a_confirmed_name_that_is_no_feature_stops_the_training(tmp_path: Path, 
 
 
 def test_a_champion_at_which_nobody_has_looked_goes_with_a_refusal_for_hindsight(
-    tmp_path: Path, frame: pd.DataFrame
+    made: Bench, frame: pd.DataFrame
 ) -> None:
-    made = Bench(tmp_path, frame)
-    made.run()
     ((champion,),) = made.ask("select version from ml.ml_champions")
     made.freeze(*leaking(frame))
     made.run()
@@ -726,9 +726,10 @@ def plant(version: Path, made: Path) -> None:
     (version / MANIFEST).write_text(json.dumps({**manifest, "libraries": {}}))
 
 
-def test_nothing_is_unpickled_that_the_ledger_does_not_vouch_for(tmp_path: Path, frame: pd.DataFrame) -> None:
-    made, planted = Bench(tmp_path / "here", frame), tmp_path / "planted"
-    made.run()
+def test_nothing_is_unpickled_that_the_ledger_does_not_vouch_for(
+    made: Bench, tmp_path: Path, frame: pd.DataFrame
+) -> None:
+    planted = tmp_path / "planted"
     (version,) = made.store.versions("conversion").iterdir()
     written, recorded = sha256(version / MANIFEST), made.ask("from ml.ml_models")
 
@@ -755,10 +756,9 @@ def test_nothing_is_unpickled_that_the_ledger_does_not_vouch_for(tmp_path: Path,
 
 
 def test_a_champion_whose_files_the_ledger_does_not_vouch_for_scores_nothing(
-    tmp_path: Path, frame: pd.DataFrame
+    made: Bench, tmp_path: Path, frame: pd.DataFrame
 ) -> None:
-    made, planted = Bench(tmp_path / "home", frame), tmp_path / "planted"
-    made.run()
+    planted = tmp_path / "planted"
     plant(next(made.store.versions("conversion").iterdir()), planted)
 
     with pytest.raises(Exception, match="as recorded in the ledger, found"):
@@ -771,9 +771,7 @@ def test_a_champion_whose_files_the_ledger_does_not_vouch_for_scores_nothing(
     assert made.ask("select outcome from ml.ml_decisions order by decided_at") == [("promote",), ("promote",)]
 
 
-def test_a_version_that_was_trained_again_to_other_bytes_is_vouched_for(tmp_path: Path, frame: pd.DataFrame) -> None:
-    made = Bench(tmp_path, frame)
-    made.run()
+def test_a_version_that_was_trained_again_to_other_bytes_is_vouched_for(made: Bench) -> None:
     (version,) = made.store.versions("conversion").iterdir()
     shutil.rmtree(version)
     with made.warehouse.connect() as connection:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import html
 import re
-import subprocess
-import sys
 import warnings
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,14 +28,14 @@ from store.measuring.drift import measure_drift, reference
 from store.measuring.drift_report import KEPT, write_report
 from store.warehouse.warehouse import Warehouse
 from tests.drifting import DECLARED, HORIZON, TRAINED_AT, TRAINED_DAY, fill, world
-from tests.homes import PATIENCE, REPOSITORY
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from duckdb import DuckDBPyConnection
 
     from models.declaring.columns import Kind
     from models.versions.candidate import Candidate
-    from tests.homes import Home
 
 
 def look(connection: DuckDBPyConnection, champion: Candidate, day: int) -> tuple[DriftEvidence, dict[str, Verdict]]:
@@ -339,35 +335,3 @@ def test_features_of_every_type_go_through_the_asset(tmp_path: Path) -> None:
     report.write_text(text.replace("<h1>Drift of conversion</h1>", ""), encoding="utf-8")
     measured()
     assert top in report.read_text(encoding="utf-8")
-
-
-def test_a_boolean_of_the_store_that_has_moved_most_is_measured_and_drawn(own: Home) -> None:
-    with duckdb.connect(str(own.warehouse)) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        # the same days five weeks later, and nothing else than this has changed
-        later = "as_of + interval 35 days"
-        connection.execute(
-            "insert into features.lead_features by name "
-            f"select * replace ({later} as as_of, not is_weekend as is_weekend) from features.lead_features "
-            "where observation_kind <> 'clock' and as_of > (select as_of from raw.extraction) - interval 30 days"
-        )
-        for table in ("raw.extraction", "features.feature_clock"):
-            connection.execute(f"update {table} set as_of = {later}")
-
-    drift = subprocess.run(
-        [
-            Path(sys.executable).with_name("dagster"), "asset", "materialize", "-m", "orchestration.definitions",
-            "--select", "drift/conversion",
-        ],
-        cwd=REPOSITORY, env=own.environment(DAGSTER_HOME=str(own.path / "dagster")), text=True, capture_output=True,
-        timeout=PATIENCE, check=False,
-    )  # fmt: skip
-
-    assert drift.returncode == 0, drift.stderr[-3000:]
-    moved = own.ask(
-        "select feature, value > 0 from ml.ml_drift_logs where model = 'conversion' and check_name = 'features' "
-        "and statistic = 'psi' and as_of = (select as_of from raw.extraction) order by value desc limit 2"
-    )
-    assert (moved[0], moved[1][1]) == (("is_weekend", True), False)
-    report = max((own.path / "artifacts/reports/conversion").glob("*.html"))
-    assert '"is_weekend"' in report.read_text(encoding="utf-8")

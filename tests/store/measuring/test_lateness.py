@@ -12,7 +12,7 @@ from store.ledger.schema import ensure
 from store.ledger.table import replace_measurement
 from store.measuring.lateness import measure_lateness
 from store.warehouse.warehouse import Warehouse
-from tests.postgres import database, server
+from tests.postgres import database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,12 +30,6 @@ TABLES = {
     "projects": "proposed_at timestamptz, closed_at timestamptz, extracted_at timestamptz",
     "changes": "lead_id text, known_at timestamptz, origin text, extracted_at timestamptz",
 }
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with server(tmp_path_factory.mktemp("postgres")) as address:
-        yield address
 
 
 @pytest.fixture(params=["duckdb", "postgres"])

@@ -9,7 +9,7 @@ import pytest
 
 from models.declared.registry import DECLARATIONS
 from store.source.extract import extract
-from tests import postgres
+from tests.postgres import database
 from tests.store.source.exports import PRESENT, Extract, Query, Rows, valid_export
 from tests.store.source.server import Server
 
@@ -56,16 +56,16 @@ def query(tmp_path: Path) -> Query:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Start one server for the module."""
-    with postgres.server(tmp_path_factory.mktemp("pg")) as started, postgres.database(started) as address:
+def of_module(running: str) -> Iterator[Server]:
+    """Return a database for the module."""
+    with database(running) as address:
         server = Server(address)
         yield server
         server.close()
 
 
 @pytest.fixture
-def server(running: Server) -> Server:
-    """Return the server, emptied."""
-    running.empty()
-    return running
+def server(of_module: Server) -> Server:
+    """Return the database, emptied."""
+    of_module.empty()
+    return of_module

@@ -16,7 +16,6 @@ from store.source.contract import TABLES, SourceContractError
 from store.source.loading.stored import quiet_dlt
 from tests.store.source.exports import PRESENT, Extract, Query, Rows, write_csv
 
-FUNNEL = Path(__file__).parents[4] / "shared" / "data" / "bpi2012_crm"
 Export = dict[str, Rows]
 EVERYTHING = " union all ".join(
     f"select '{name}', t::varchar from raw.{name} t" for name in [*TABLES, "rejects", "extraction"]
@@ -443,25 +442,6 @@ def test_writes_nowhere_else_and_calls_nobody(export: Export, tmp_path: Path) ->
     assert observed.stdout.strip() == ""
     assert observed.stderr.strip() == ""
     assert not list((home / "dlt").rglob("*.parquet"))
-
-
-@pytest.mark.skipif(not FUNNEL.is_dir(), reason="the real funnel is not at ../shared/data/bpi2012_crm")
-def test_the_real_funnel_fits_without_a_reject(run: Extract, query: Query) -> None:
-    """Every row is taken, by the mapping with the folder's name, and the clock is the log's end."""
-    report = run(FUNNEL)
-    assert {name: table.rows_total for name, table in report.tables.items()} == {
-        "leads": 13_087,
-        "interactions": 135_851,
-        "appointments": 5_023,
-        "projects": 7_030,
-        # of each lead its owner, status and property value
-        "changes": 3 * 13_087,
-    }
-    assert sum(table.rows_rejected + table.duplicates_collapsed for table in report.tables.values()) == 0
-    assert report.as_of == datetime(2012, 3, 14, 15, 4, 55, tzinfo=UTC)
-    ((mapping, horizons, outcomes),) = query("select mapping, horizon_days, closing_outcomes from raw.extraction")
-    assert (mapping, json.loads(horizons)) == ("bpi2012_crm", {"conversion": 30})
-    assert json.loads(outcomes) == ["A_APPROVED", "A_DECLINED", "A_CANCELLED"]
 
 
 def test_time_in_future_allows_a_day(export: Export, tmp_path: Path, run: Extract) -> None:
