@@ -47,7 +47,6 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             "training set, declaration and libraries give the same version, which is not trained twice."
         ),
         check_specs=[
-            dg.AssetCheckSpec("gates", asset=keys.candidate(declaration.name), description="The declared bounds hold."),
             dg.AssetCheckSpec(
                 "census",
                 asset=keys.candidate(declaration.name),
@@ -125,16 +124,6 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 confirmed_features=confirmed,
             )
         yield dg.Output(trained.version, metadata=_metadata(trained, evaluation, measured, card))
-        yield dg.AssetCheckResult(
-            check_name="gates",
-            passed=not missed,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={
-                **{f"{gate.name}_bound": gate.bound for gate in measured},
-                **{gate.name: "undefined" if gate.value is None else gate.value for gate in measured},
-                "missed": "; ".join(missed) or "none",
-            },
-        )
         yield _census_check(evaluation, applied)
         yield _hindsight_check(evaluation, applied, confirmed)
 
@@ -185,7 +174,7 @@ def _census_check(evaluation: Evaluation, declaration: ModelDeclaration) -> dg.A
 
 def _untrained(untrainable: Untrainable) -> Iterator[dg.Output[str | Untrainable] | dg.AssetCheckResult]:
     yield dg.Output(untrainable, metadata={"untrainable": untrainable.reason})
-    for name in ("gates", "census", "hindsight"):
+    for name in ("census", "hindsight"):
         yield dg.AssetCheckResult(
             check_name=name,
             passed=False,
@@ -212,6 +201,7 @@ def _metadata(trained: Candidate, evaluation: Evaluation, measured: tuple[Gate, 
         **{name: value for name, value in evaluation.metrics.items() if value is not None},
         "metrics": dg.MetadataValue.md(metrics_table(evaluation)),
         "gates": dg.MetadataValue.md(gates_table(measured)),
+        "missed_gates": "; ".join(gate.sentence for gate in measured if not gate.met) or "none",
         "artifact": dg.MetadataValue.path(trained.directory),
         "census": dg.MetadataValue.md(census_table(evaluation)),
     }

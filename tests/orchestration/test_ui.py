@@ -165,9 +165,8 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(
     assert {key: last for key, last in checks.items() if last is None or last["status"] not in verdicts} == {}
     assert checks["marts/lead_scores", "unique_lead_scores_lead_id"]["status"] == "SUCCEEDED"
     assert checks["crm/leads", "few_rejects"]["status"] == "SUCCEEDED"
-    for model, missed in own.ask("select model, missed_gates from ml.ml_models"):
-        expected = "SUCCEEDED" if missed == "[]" else "FAILED"
-        assert checks[f"candidate/{model}", "gates"]["status"] == expected
+    # a home in which nothing is wrong has no yellow check
+    assert {key for key, last in checks.items() if last["status"] == "FAILED"} == set()
 
     runs = ui("{ runsOrError { ... on Runs { results { jobName status } } } }")["runsOrError"]["results"]
     assert runs == [{"jobName": "whole_loop", "status": "SUCCESS"}]

@@ -108,8 +108,7 @@ def test_dbt_reports_while_it_runs_and_a_failed_test_shows_the_rows(own: Home, m
     assert failed.description is not None
     assert failed.description.startswith("`lead_column` is one of `lead_status`")
     assert "12 rows do not fit" in failed.description
-    shown = failed.metadata["first_rows"].value
-    assert isinstance(shown, list)
+    shown = failed.metadata["first_rows"].value.records
     assert len(shown) == 10
     assert {row.data["lead_column"] for row in shown} == {"colour"}
     assert all(row.data["change_id"] for row in shown)
