@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -49,18 +50,20 @@ def claim(current: Settings, address: str) -> int:
 def refuse_source(current: Settings, instance: dg.DagsterInstance) -> None:
     """Refuse a source or a mapping with which each run of the UI would fail; no rows are read.
 
+    A home that was filled before opens with a warning while the database of its source does not answer.
+
     Raises
     ------
     SettingError
         If it is another source than that of the last extraction, or one that cannot be read.
     """
-    from store.source.contract import SourceContractError
+    from store.source.contract import SourceContractError, SourceUnavailableError
     from store.source.extract import check_source
 
     source = CrmSource.of(current)
-    is_simulated = source.address is None
+    is_simulated, filled_from = source.address is None, last_source(instance)
     try:
-        if not source.accept_new_source and (filled_from := last_source(instance)) is not None:
+        if not source.accept_new_source and filled_from is not None:
             refusal = why_other_source(filled_from, source.place, moved=is_simulated, of=str(current.home))
             if refusal is not None:
                 raise SettingError(refusal)
@@ -68,4 +71,6 @@ def refuse_source(current: Settings, instance: dg.DagsterInstance) -> None:
         if not is_simulated or Path(source.place).exists():
             check_source(source.place, source.mapping, DECLARATIONS)
     except SourceContractError as error:
-        raise SettingError(str(error)) from error
+        if filled_from is None or not isinstance(error, SourceUnavailableError):
+            raise SettingError(str(error)) from error
+        sys.stderr.write(f"{error} Until then each run fails; the UI opens all the same and shows the earlier ones.\n")

@@ -9,6 +9,10 @@ class SourceContractError(Exception):
     """The source cannot be extracted; the message says what was expected, found, where, and what to do."""
 
 
+class SourceUnavailableError(SourceContractError):
+    """The database of the source does not answer now."""
+
+
 def texts(*values: str) -> tuple[str, ...]:
     """Return text literals."""
     return tuple(f"'{value}'" for value in values)

@@ -125,6 +125,23 @@ def test_another_source_than_that_of_the_last_run_is_refused_until_it_is_accepte
     refuse_source(settings({"LEADLINE_HOME": str(current.home), **accepted}), instance)
 
 
+def test_a_database_that_does_not_answer_keeps_nobody_from_the_runs_of_a_filled_home(
+    instance: dg.DagsterInstance, current: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = "postgresql://nobody@127.0.0.1:1/crm"
+    assert "expected a PostgreSQL database that answers" in refusal(instance, current.home, LEADLINE_SOURCE=address)
+
+    @dg.asset(key=["crm", "leads"])
+    def leads() -> dg.MaterializeResult[Any]:
+        return dg.MaterializeResult(metadata={"source": address})
+
+    assert dg.materialize([leads], instance=instance).success
+    capsys.readouterr()
+    refuse_source(settings({"LEADLINE_HOME": str(current.home), "LEADLINE_SOURCE": address}), instance)
+    assert "expected a PostgreSQL database that answers" in (warning := capsys.readouterr().err)
+    assert "the UI opens all the same" in warning
+
+
 @pytest.mark.slow(5)
 def test_the_command_says_so_and_starts_nothing(tmp_path: Path) -> None:
     home = Home(tmp_path / "home", {"LEADLINE_SOURCE": str(tmp_path / "nowhere")})

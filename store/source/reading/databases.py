@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from store.addresses import parsed, session_settings, without_secrets
-from store.source.contract import TABLES, SourceContractError
+from store.source.contract import TABLES, SourceContractError, SourceUnavailableError
 from store.source.reading.tables import Part, Reading, Tables, cleaned_names, first_line
 from store.source.sql import of_source, quoted
 
@@ -231,7 +231,7 @@ class DatabaseSource:
             cause = getattr(error, "orig", None) or error
             found = without_secrets(first_line(cause), self._address)
             if (code := getattr(cause, "pgcode", None)) is None or code.startswith(("08", "57P")):
-                raise SourceContractError(
+                raise SourceUnavailableError(
                     f"source {self.description}: expected a PostgreSQL database that answers, found {found}. "
                     "Check the address, the password and that the server can be reached."
                 ) from None
