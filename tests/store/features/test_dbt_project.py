@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from dagster_dbt import DbtCliResource
 
-from assets.platform.dbt import Dbt, Translator
+from assets.platform.dbt import MODELS, Dbt, Translator
 from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons
 from models.declaring.entity import DeclarationError
@@ -114,7 +114,7 @@ def test_a_feature_that_reads_what_is_made_of_features_is_refused_by_name() -> N
     name = "model.leadline.lead_features"
     manifest["nodes"][name]["depends_on"]["nodes"].append(source)
     with pytest.raises(DbtParseError, match=r"features\.lead_features: expected no table of schema ml.*found"):
-        Translator().get_asset_spec(manifest, name, None)
+        Translator().get_asset_spec(manifest, name, MODELS)
 
 
 def test_what_dbt_overrides_is_there_to_be_overridden():
