@@ -17,6 +17,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtC
 from dagster_dbt.asset_utils import build_dbt_specs
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from packaging.version import Version
+from sqlglot.errors import SqlglotError
 
 from assets.platform import keys
 from assets.platform.lineage import column_lineage, compiled_sql
@@ -35,6 +36,9 @@ MODELS = DbtProject(project_dir=DBT_PROJECT, profiles_dir=DBT_PROJECT)
 
 BOOKKEEPING = "bookkeeping"
 """The dbt tag of models that serve increments, such as the list of due rows. They are not assets."""
+
+UNIQUE_ID = "dagster_dbt/unique_id"
+"""The metadata of a dbt asset with the unique identifier of its model."""
 
 SHOWN_ROWS = 10
 """The number of rows that a failed data test shows."""
@@ -165,6 +169,11 @@ def is_bookkeeping(manifest: Mapping[str, Any], unique_id: str) -> bool:
     return BOOKKEEPING in manifest["nodes"].get(unique_id, {}).get("tags", ())
 
 
+def _hands_on(manifest: Mapping[str, Any], unique_id: str) -> bool:
+    """Say whether a model is a bookkeeping view, which hands on rows of what it reads."""
+    return is_bookkeeping(manifest, unique_id) and manifest["nodes"][unique_id]["config"]["materialized"] == "view"
+
+
 def _read_assets(manifest: Mapping[str, Any], unique_id: str) -> set[str]:
     """Return the models and sources from which a model takes its rows.
 
@@ -174,7 +183,7 @@ def _read_assets(manifest: Mapping[str, Any], unique_id: str) -> set[str]:
     for each in manifest["nodes"][unique_id]["depends_on"]["nodes"]:
         if not is_bookkeeping(manifest, each):
             found.add(each)
-        elif manifest["nodes"][each]["config"]["materialized"] == "view":
+        elif _hands_on(manifest, each):
             found |= _read_assets(manifest, each)
     return found
 
@@ -210,19 +219,23 @@ def whole_layers(manifest: Path, name: str, *, select: str) -> Callable[[Callabl
     select : str
         The models, in dbt's selection syntax. Bookkeeping models among them are built, but are not assets.
     """
+    project = json.loads(manifest.read_text(encoding="utf-8"))
+    # if dbt excluded the bookkeeping models, it would leave out each test that reads one
     specs, check_specs = build_dbt_specs(
         translator=TRANSLATOR,
-        manifest=json.loads(manifest.read_text(encoding="utf-8")),
+        manifest=project,
         select=select,
-        exclude=f"tag:{BOOKKEEPING}",
+        exclude="",
         selector="",
         io_manager_key=None,
         project=MODELS,
     )
+    assets = [each for each in specs if not is_bookkeeping(project, each.metadata[UNIQUE_ID])]
+    asset_keys = {each.key for each in assets}
     return dg.multi_asset(
         name=name,
-        specs=specs,
-        check_specs=check_specs,
+        specs=assets,
+        check_specs=[each for each in check_specs if each.asset_key in asset_keys],
         can_subset=False,
         pool=WAREHOUSE_POOL,
         allow_arbitrary_check_specs=True,
@@ -350,22 +363,26 @@ def _stream_events(
             continue
         for event in message.to_default_asset_events(manifest, TRANSLATOR, context, invocation.target_path, MODELS):
             if isinstance(event, dg.Output):
+                metadata = {
+                    **({"dagster/row_count": rows[unique_id]} if unique_id in rows else {}),
+                    "clock": clock,
+                    **event.metadata,
+                    **_compiled_metadata(context, manifest, unique_id, invocation.target_path / "compiled"),
+                }
                 is_learnt_from = manifest["nodes"][unique_id]["name"] in FEATURES_AND_LABELS
-                yield dg.Output(
-                    None,
-                    output_name=event.output_name,
-                    metadata={
-                        **({"dagster/row_count": rows[unique_id]} if unique_id in rows else {}),
-                        "clock": clock,
-                        **event.metadata,
-                        **_compiled_metadata(manifest, unique_id, invocation.target_path / "compiled"),
-                    },
-                    data_version=dg.DataVersion(code) if code is not None and is_learnt_from else None,
-                )
+                yield _output(str(event.output_name), metadata, code if is_learnt_from else None)
             elif isinstance(event, dg.AssetCheckResult) and not event.passed:
                 failed[unique_id] = event
             else:
                 yield event
+
+
+def _output(name: str, metadata: Mapping[str, Any], code: str | None) -> dg.Output[None]:
+    """Return the output of a model, with a data version if there is one."""
+    with warnings.catch_warnings():
+        # Dagster calls data versions beta, and would say so for every model
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.Output(None, name, metadata=metadata, data_version=None if code is None else dg.DataVersion(code))
 
 
 def _tested_model(manifest: Mapping[str, Any], unique_id: str) -> str:
@@ -373,7 +390,9 @@ def _tested_model(manifest: Mapping[str, Any], unique_id: str) -> str:
     return manifest["nodes"].get(unique_id, {}).get("attached_node") or ""
 
 
-def _compiled_metadata(manifest: Mapping[str, Any], unique_id: str, compiled: Path) -> dict[str, Any]:
+def _compiled_metadata(
+    context: dg.AssetExecutionContext, manifest: Mapping[str, Any], unique_id: str, compiled: Path
+) -> dict[str, Any]:
     """Return the metadata of a built model: its compiled SQL and its column lineage."""
 
     def asset_of(parent: str) -> dg.AssetKey | None:
@@ -382,10 +401,14 @@ def _compiled_metadata(manifest: Mapping[str, Any], unique_id: str, compiled: Pa
         return TRANSLATOR.get_asset_spec(manifest, parent, MODELS).key
 
     sql = compiled_sql(manifest, unique_id, compiled)
-    return {
-        "dagster/column_lineage": column_lineage(manifest, unique_id, compiled, asset_of),
-        "compiled_sql": dg.MetadataValue.md(f"```sql\n{sql}\n```"),
-    }
+    found: dict[str, Any] = {"compiled_sql": dg.MetadataValue.md(f"```sql\n{sql}\n```")}
+    try:
+        lineage = column_lineage(manifest, unique_id, compiled, asset_of, lambda model: _hands_on(manifest, model))
+    except SqlglotError as error:
+        # a build does not stop because its SQL cannot be drawn
+        context.log.info(f"{unique_id}: the origin of its columns is not shown ({str(error).splitlines()[0]}).")
+        return found
+    return {"dagster/column_lineage": lineage, **found}
 
 
 def _with_rows(

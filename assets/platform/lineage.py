@@ -16,6 +16,7 @@ def column_lineage(
     unique_id: str,
     compiled: Path,
     asset_of: Callable[[str], dg.AssetKey | None],
+    is_expanded: Callable[[str], bool],
 ) -> dg.TableColumnLineage:
     """Return the columns that each column of a model is made from.
 
@@ -40,24 +41,20 @@ def column_lineage(
     dialect = manifest["metadata"]["adapter_type"]
     expanded: dict[str, str] = {}
     assets: dict[tuple[str, str], dg.AssetKey] = {}
-    schema: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
     unread_models = [unique_id]
     while unread_models:
         for parent in manifest["nodes"][unread_models.pop()]["depends_on"]["nodes"]:
             node = manifest["sources" if parent.startswith("source.") else "nodes"][parent]
-            name = node.get("alias") or node["identifier"]
-            columns = {column: each.get("data_type") or "text" for column, each in node["columns"].items()}
-            schema.setdefault(node["database"], {}).setdefault(node["schema"], {})[name] = columns
             if (key := asset_of(parent)) is not None:
-                assets[node["schema"], name] = key
-            elif parent.startswith("model.") and node["relation_name"] not in expanded:
+                assets[node["schema"], node.get("alias") or node["identifier"]] = key
+            elif is_expanded(parent) and node["relation_name"] not in expanded:
                 expanded[node["relation_name"]] = compiled_sql(manifest, parent, compiled)
                 unread_models.append(parent)
     # trimming would copy the SQL for every column; without it a model of 130 columns takes a tenth of a second
     found = lineage(
         None,
         compiled_sql(manifest, unique_id, compiled),
-        schema=schema,
+        schema=_columns(manifest),
         sources=expanded or None,
         dialect=dialect,
         trim_selects=False,
@@ -68,6 +65,17 @@ def column_lineage(
             for column, top in found.items()
         }
     )
+
+
+def _columns(manifest: Mapping[str, Any]) -> dict[str, dict[str, dict[str, dict[str, str]]]]:
+    """Return the described columns of all models and sources, by database, schema and name, with their types."""
+    found: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
+    for node in (*manifest["nodes"].values(), *manifest["sources"].values()):
+        if node["resource_type"] in ("model", "source") and node["columns"]:
+            columns = {column: each.get("data_type") or "text" for column, each in node["columns"].items()}
+            relations = found.setdefault(node["database"], {}).setdefault(node["schema"], {})
+            relations[node.get("alias") or node["identifier"]] = columns
+    return found
 
 
 def _origins(top: Any) -> set[tuple[tuple[str, str], str]]:
