@@ -1,11 +1,11 @@
-# One environment (.venv), made from the lock; each target makes what it needs.
+# The environment .venv is installed from requirements.lock; each target installs it if it is missing or outdated.
 #
 #   make run    score the simulated CRM        make run SOURCE=<folder or postgresql://…>   score your own
 #   make recompute DAYS=2026-03-01...2026-03-07   compute the features of these days anew
 #   make ui     open the Dagster UI            make test, make lint, make bench [BENCH=<name>]
 #
 # Settings: SOURCE, MAPPING, AS_OF, HORIZON (days of the conversion model), WAREHOUSE (a postgresql:// address, or
-# postgres for a server that is started under the home), HOME_DIR, PUBLISHED, PUBLISHED_GROUP, PORT. See
+# postgres for a server that Leadline starts in the home), HOME_DIR, PUBLISHED, PUBLISHED_GROUP, PORT. See
 # docs/settings.md.
 
 PYTHON ?= python3
@@ -74,7 +74,7 @@ format: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-# The lock names no registry and serves every supported Python: needs uv on the PATH.
+# The lock names no registry and is valid for every supported Python. This target needs uv on the PATH.
 lock:
 	uv pip compile --universal --python-version 3.11 --extra bench --extra dev --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
 

@@ -18,14 +18,14 @@ from store.settings import Settings, prepare_process, settings
 from store.warehouse.warehouse import engine_of
 
 YOUNG_OBJECTS = 50_000
-"""New objects after which a run looks for garbage; Python's 700 are meant for programs that make few."""
+"""A run collects garbage after this many new objects. Python's default of 700 suits programs with few objects."""
 
 INTERRUPTED = 130
-"""The exit code of what Ctrl-C has ended, as shells have it."""
+"""The exit code after Ctrl-C, as in shells."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns its exit code."""
+    """Run a command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m orchestration", description="Run Leadline, or open its UI.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run a job to its end and sum it up")
@@ -34,49 +34,49 @@ def main(arguments: list[str] | None = None) -> int:
     recompute.add_argument("days", help="the first and the last day, as 2026-03-01...2026-03-07, or one day")
     ui = commands.add_parser("ui", help="open the Dagster UI, with the schedules running")
     ui.add_argument("--port", type=int, default=3000)
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     home: Path | None = None
     prepare_process()
     try:
-        given = settings()
-        home = given.home
-        return _chosen(chosen, given)
+        initial = settings()
+        home = initial.home
+        return _run_command(options, initial)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted. Nothing was run.\n")
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - whoever reads a terminal gets a sentence, and the log the rest
+    except Exception as error:  # noqa: BLE001 - the terminal gets a sentence, and the log gets the rest
         sys.stderr.write(f"\n{faults.told(error, home)}\n")
         return 1
 
 
-def _chosen(chosen: argparse.Namespace, given: Settings) -> int:
-    # before a server is started in it
-    refuse_other_warehouse(given)
-    make_home(given)
-    current = _with_server(given)
+def _run_command(options: argparse.Namespace, initial: Settings) -> int:
+    # these two come before the start of a server in the home
+    refuse_other_warehouse(initial)
+    make_home(initial)
+    current = _with_server(initial)
     if is_database(current.warehouse) and not current.belonging.exists():
-        # a home is that of a warehouse which has answered: the address may be written wrongly
+        # only a warehouse that answers becomes the warehouse of the home, because the address may be wrong
         with engine_of(current.warehouse).connect():
             pass
     point_at_home(current)
-    if chosen.command == "ui":
-        return _ui(current, chosen.port)
-    if chosen.command == "recompute":
-        return _recompute(current, chosen.days)
-    return _run(current, chosen.job)
+    if options.command == "ui":
+        return _ui(current, options.port)
+    if options.command == "recompute":
+        return _recompute(current, options.days)
+    return _run(current, options.job)
 
 
-def _with_server(given: Settings) -> Settings:
-    if given.warehouse != OWN_SERVER:
-        return given
+def _with_server(initial: Settings) -> Settings:
+    if initial.warehouse != OWN_SERVER:
+        return initial
     try:
-        return own_server.started(given)
+        return own_server.started(initial)
     except NotStartedError as error:
-        faults.keep(error, given.home)
-        raise SettingError(server_programs.why_not_started(given.own_server, error)) from error
+        faults.keep(error, initial.home)
+        raise SettingError(server_programs.why_not_started(initial.own_server, error)) from error
 
 
 def _recompute(current: Settings, days: str) -> int:
@@ -93,12 +93,12 @@ def _recompute(current: Settings, days: str) -> int:
 
 def _run(current: Settings, job: str) -> int:
     sys.stderr.write(f"Leadline: {current.shown_source} → {current.home}\n")
-    # nearly all that the libraries make as they load stays: looking for garbage among it took 6 % of a run's time
+    # nearly all objects that libraries create at import stay: collecting garbage among them took 6 % of a run's time
     gc.set_threshold(YOUNG_OBJECTS)
     from store.features.dbt_project import DbtParseError
 
-    again = "run the same command again: it takes up what is left."
-    before = _published_file(current)
+    advice = "run the same command again: it completes the work."
+    file_before = _published_file(current)
     try:
         from orchestration.commands.runs import run_job
         from orchestration.commands.summary import command, summarize
@@ -112,50 +112,50 @@ def _run(current: Settings, job: str) -> int:
     except DbtParseError as error:
         sys.stderr.write(f"\n{error}\n")
         return 2
-    except Exception as error:  # noqa: BLE001 - as in `main`, and what became of the scores
-        said = faults.told(error, current.home)
-        sys.stderr.write(f"\n{said}\n\nThe run has ended. {_of_published(current, before)} To go on, {again}\n")
+    except Exception as error:  # noqa: BLE001 - as in `main`, with a sentence about the publication
+        message, publication = faults.told(error, current.home), _publication_after(current, file_before)
+        sys.stderr.write(f"\n{message}\n\nThe run has ended. {publication} To go on, {advice}\n")
         return 1
     if outcome.failure is not None:
-        published = _of_published(current, before)
+        publication = _publication_after(current, file_before)
         if outcome.interrupted:
-            sys.stderr.write(f"\nInterrupted. {published} To go on, {again}\n")
+            sys.stderr.write(f"\nInterrupted. {publication} To go on, {advice}\n")
             return INTERRUPTED
-        then = f"; when the cause is mended, {again}"
+        next_step = f"; when the cause is mended, {advice}"
         if outcome.lost_champion:
-            then = (
+            next_step = (
                 f".\n\nA champion does not load, so nothing was scored: `{command(current, 'run')}` trains anew, and "
-                "what is published stays as it is until then."
+                "the published scores are unchanged until then."
             )
         sys.stderr.write(
-            f"\n{for_terminal(outcome.failure)}\n\n{published} The run's log: `{command(current, 'ui')}`, run "
-            f"{outcome.run_id}{then}\n"
+            f"\n{for_terminal(outcome.failure)}\n\n{publication} The run's log: `{command(current, 'ui')}`, run "
+            f"{outcome.run_id}{next_step}\n"
         )
         return 1
     sys.stdout.write(for_terminal(summarize(current)))
     return 0
 
 
-def _of_published(current: Settings, before: tuple[int, int] | None) -> str:
-    """Return what readers have after a run that has failed, and had the published file of `before`."""
+def _publication_after(current: Settings, file_before: tuple[int, int] | None) -> str:
+    """Return a sentence about the publication after a failed run, by the published file before and after the run."""
     if has_published(str(current.publication_record)):
-        return "What was scored is published: it failed after that."
-    after = _published_file(current)
-    if after is None and engine_of(current.warehouse).is_file:
-        was_there = before is not None or current.publication_record.exists()
-        return f"Nothing was published{f', and {current.published} is gone' if was_there else ''}."
-    if after != before:
-        return f"Nothing was published by this run: something else has changed {current.published}."
+        return "The new scores were published before that."
+    file_after = _published_file(current)
+    if file_after is None and engine_of(current.warehouse).is_file:
+        is_gone = file_before is not None or current.publication_record.exists()
+        return f"Nothing was published{f', and {current.published} is gone' if is_gone else ''}."
+    if file_after != file_before:
+        return f"This run has published nothing, but another process has changed {current.published}."
     return "Nothing that was published has changed."
 
 
 def _published_file(current: Settings) -> tuple[int, int] | None:
-    """Return which file readers open, as its place on the disk and its time; None where there is none."""
+    """Return the inode and the time of the file that readers open, or None if there is no such file."""
     try:
-        found = current.published.stat()
+        status = current.published.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns
 
 
 def _ui(current: Settings, port: int) -> int:
@@ -177,20 +177,20 @@ def _ui(current: Settings, port: int) -> int:
         sys.stderr.write(f"Its warehouse is at {address} while it runs\n")
     if artifacts.docs.exists():
         sys.stderr.write(f"Every table and column is described at {artifacts.report_address(artifacts.docs)}\n")
-    listen = ["--host", "127.0.0.1", "--port", str(port)]
+    listen_options = ["--host", "127.0.0.1", "--port", str(port)]
     return foreground.run(
-        [sys.executable, "-m", "orchestration.ui.webserver", "dev", "--workspace", "workspace.yaml", *listen],
+        [sys.executable, "-m", "orchestration.ui.webserver", "dev", "--workspace", "workspace.yaml", *listen_options],
         PROJECT,
         keep=lock,
     )
 
 
 def _refuse_taken(port: int) -> None:
-    with socket.socket() as tried:
-        # as the UI will: what has just ended keeps its port for a while
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as probe:
+        # the UI sets this too: the port of a UI that has just ended is not free at once without it
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind(("127.0.0.1", port))
+            probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise SettingError(
                 f"PORT: expected a port of this machine that is free, found {port} ({error.strerror}). Another UI may "
@@ -199,12 +199,12 @@ def _refuse_taken(port: int) -> None:
 
 
 def end_quietly() -> None:
-    """Have nothing written after the last sentence: as a process ends, DuckDB lists what failed steps hold of it."""
+    """Discard later output: at the end of the process, DuckDB lists its objects that failed steps still hold."""
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 if __name__ == "__main__":
-    # what is registered first is called last
+    # the function that is registered first is called last
     atexit.register(end_quietly)
     sys.exit(main())

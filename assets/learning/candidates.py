@@ -1,4 +1,4 @@
-"""Layer `candidate`: freshly trained versions, measured on held-out rows beside a linear and a trivial model."""
+"""Layer `candidate`: fresh versions, compared with a linear and a trivial model on held-out rows."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -32,8 +32,9 @@ from store.warehouse.warehouse import Warehouse
 def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
     """Return the asset that trains a version of a model.
 
-    Its value is the version, or an `Untrainable` where the model cannot be trained.
+    Its value is the version, or an `Untrainable` if the model cannot be trained.
     """
+    entities = declaration.feature_view.entity.plural
 
     @dg.asset(
         key=keys.candidate(declaration.name),
@@ -42,8 +43,8 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         kinds={"scikitlearn"},
         owners=[declaration.owner],
         description=(
-            f"{declaration.description} One scikit-learn pipeline as a joblib file, beside a manifest with its "
-            "SHA-256, library versions, features, evaluation and stored predictions, and its model card. The same "
+            f"{declaration.description} One scikit-learn pipeline as a joblib file, with a model card and "
+            "with a manifest of its SHA-256, library versions, features, evaluation and stored predictions. The same "
             "training set, declaration and libraries give the same version, which is not trained twice."
         ),
         check_specs=[
@@ -51,17 +52,18 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 "census",
                 asset=keys.candidate(declaration.name),
                 description=(
-                    "What is expected of all that was open at past clocks is what happened, as a whole within "
-                    f"{declaration.max_census_off:.0%} and in every band within 2 % of all, or within chance."
+                    f"The expected totals of all {entities} that were open at past clocks match the actual totals: "
+                    f"within {declaration.max_census_off:.0%} as a whole, within 2 % of the whole in every band, or "
+                    "within chance."
                 ),
             ),
             dg.AssetCheckSpec(
                 "hindsight",
                 asset=keys.candidate(declaration.name),
                 description=(
-                    "No feature seems to know the outcome: none predicts too well alone, and none takes a value only "
-                    "where the outcome is known by now. A version that fails is not promoted until a person has "
-                    "confirmed each such feature by name."
+                    "No feature seems to know the outcome: none predicts too well alone, none has a value that "
+                    f"(almost) only open or only settled {entities} have, and the whole model is not too good. A "
+                    "version that fails is not promoted until a person has confirmed each such feature by name."
                 ),
             ),
         ],
@@ -69,7 +71,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
     )
     def candidate(
         context: dg.AssetExecutionContext,
-        training_set: Any,  # str or Untrainable: Dagster has no type for either of two
+        training_set: Any,  # str or Untrainable: Dagster has no union type
         warehouse: dg.ResourceParam[Warehouse],
         artifacts: dg.ResourceParam[ArtifactStore],
         compiled: dg.ResourceParam[CompiledSql],
@@ -82,38 +84,42 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             return
         started_at = clock.present()
         extraction = warehouse.extraction()
-        applied = horizons.applied(declaration, extraction.horizon_days)
-        frozen = load_training_set(artifacts.training_sets(declaration.name) / training_set)
-        confirmed = confirmed_features.get(declaration.name, ())
-        unknown = unknown_confirmations(declaration.name, confirmed, frozen.features)
-        if unknown is not None:
-            raise dg.Failure(description=unknown, allow_retries=False)
+        with_horizon = horizons.applied(declaration, extraction.horizon_days)
+        snapshot = load_training_set(artifacts.training_sets(declaration.name) / training_set)
+        confirmed_names = confirmed_features.get(declaration.name, ())
+        problem = unknown_confirmations(declaration.name, confirmed_names, snapshot.features)
+        if problem is not None:
+            raise dg.Failure(description=problem, allow_retries=False)
         with ledger(warehouse) as connection:
-            recorded = recorded_versions(connection, declaration.name)
+            earlier_versions = recorded_versions(connection, declaration.name)
         try:
-            trained = train(
-                applied, frozen, artifacts.versions(declaration.name), recorded=recorded, warn=context.log.warning
+            version = train(
+                with_horizon,
+                snapshot,
+                artifacts.versions(declaration.name),
+                recorded=earlier_versions,
+                warn=context.log.warning,
             )
         except UntrainableError as error:
             context.log.warning(f"{declaration.name} cannot be trained. {error}")
             yield from _untrained(error.value)
             return
-        evaluation = evaluate(trained)
-        cost = {**trained.cost(), "entities": float(_known_entities(warehouse, declaration))}
-        measured = gates(applied.gates, evaluation, cost)
-        missed = [gate.sentence for gate in measured if not gate.met]
+        evaluation = evaluate(version)
+        cost = {**version.cost(), "entities": float(_known_entities(warehouse, declaration))}
+        results = gates(with_horizon.gates, evaluation, cost)
+        missed = [gate.sentence for gate in results if not gate.met]
         proof = compiled.certificate(declaration.feature_view.name, extraction.as_of)
-        card = model_card(applied, trained, evaluation, measured, confirmed, warning=acceptance(proof))
-        card.write(trained.directory)
+        card = model_card(with_horizon, version, evaluation, results, confirmed_names, warning=acceptance(proof))
+        card.write(version.directory)
         with warehouse.connect() as connection:
             record_version(
-                connection, trained, evaluation, missed, frozen, sha256(trained.directory / MANIFEST), started_at
+                connection, version, evaluation, missed, snapshot, sha256(version.directory / MANIFEST), started_at
             )
             record_training(
                 connection,
                 context.run_id,
-                trained,
-                frozen,
+                version,
+                snapshot,
                 context.run.tags.get(REASON_TAG, "materialized"),
                 started_at,
                 clock.present(),
@@ -121,28 +127,31 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 evidence=context.run.tags.get(EVIDENCE_TAG),
                 feature_code=feature_code(declaration.feature_view.name),
                 proof=proof,
-                confirmed_features=confirmed,
+                confirmed_features=confirmed_names,
             )
-        yield dg.Output(trained.version, metadata=_metadata(trained, evaluation, measured, card))
-        yield _census_check(evaluation, applied)
-        yield _hindsight_check(evaluation, applied, confirmed)
+        yield dg.Output(version.version, metadata=_metadata(version, evaluation, results, card))
+        yield _census_check(evaluation, with_horizon)
+        yield _hindsight_check(evaluation, with_horizon, confirmed_names)
 
     return candidate
 
 
 def _hindsight_check(
-    evaluation: Evaluation, declaration: ModelDeclaration, confirmed: tuple[str, ...]
+    evaluation: Evaluation, declaration: ModelDeclaration, confirmed_names: tuple[str, ...]
 ) -> dg.AssetCheckResult:
-    suspected = suspicions(declaration, evaluation)
-    unclear = unconfirmed(suspected, confirmed)
+    all_suspicions = suspicions(declaration, evaluation)
+    unconfirmed_suspicions = unconfirmed(all_suspicions, confirmed_names)
     return dg.AssetCheckResult(
         check_name="hindsight",
-        passed=evaluation.hindsight is not None and not unclear,
+        passed=evaluation.hindsight is not None and not unconfirmed_suspicions,
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={
-            "suspected": "; ".join(sentences(unclear)) or "none",
-            "confirmed": ", ".join(dict.fromkeys(each.feature for each in suspected if each not in unclear)) or "none",
-            "measured": dg.MetadataValue.md(hindsight_table(declaration, evaluation, confirmed)),
+            "suspected": "; ".join(sentences(unconfirmed_suspicions)) or "none",
+            "confirmed": ", ".join(
+                dict.fromkeys(each.feature for each in all_suspicions if each not in unconfirmed_suspicions)
+            )
+            or "none",
+            "measured": dg.MetadataValue.md(hindsight_table(declaration, evaluation, confirmed_names)),
             "seen_in_open_at_least": SELDOM,
             "skill_alone_at_most": declaration.max_skill_alone,
             "skill_at_most": declaration.max_skill,
@@ -154,15 +163,15 @@ def _census_check(evaluation: Evaluation, declaration: ModelDeclaration) -> dg.A
     if evaluation.census is None:
         return dg.AssetCheckResult(
             check_name="census", passed=False, severity=dg.AssetCheckSeverity.WARN,
-            description="Not measured on a census.",
+            description="The version was not measured on a census.",
         )  # fmt: skip
-    off = departures(evaluation.census, declaration.max_census_off)
+    differences = departures(evaluation.census, declaration.max_census_off)
     return dg.AssetCheckResult(
         check_name="census",
-        passed=not off,
+        passed=not differences,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
-            "off": "; ".join(off) or "none",
+            "off": "; ".join(differences) or "none",
             "clocks": ", ".join(evaluation.census.clocks),
             "rows": evaluation.census.rows,
             **{f"{total.outcome}_expected": total.expected for total in evaluation.census.totals},
@@ -184,24 +193,24 @@ def _untrained(untrainable: Untrainable) -> Iterator[dg.Output[str | Untrainable
 
 
 def _known_entities(warehouse: Warehouse, declaration: ModelDeclaration) -> int:
-    """Count the entities that the source has, also those without an observation or a matured label."""
+    """Count all entities of the source, or those of the feature view if the entity has no table."""
     view = declaration.feature_view
     table = view.entity.table or f"{view.schema}.{view.name}"
     with warehouse.connect() as connection:
         return int(connection.execute(f"select count(distinct {view.key}) from {table}").fetchall()[0][0])
 
 
-def _metadata(trained: Candidate, evaluation: Evaluation, measured: tuple[Gate, ...], card: Card) -> dict[str, Any]:
-    # the UI lists them in this order
+def _metadata(version: Candidate, evaluation: Evaluation, results: tuple[Gate, ...], card: Card) -> dict[str, Any]:
+    # the UI shows the entries in this order
     return {
         "card": dg.MetadataValue.md(card.embedded()),
-        "version": trained.version,
-        "reused": trained.reused,
+        "version": version.version,
+        "reused": version.reused,
         "held_out_rows": evaluation.n,
         **{name: value for name, value in evaluation.metrics.items() if value is not None},
         "metrics": dg.MetadataValue.md(metrics_table(evaluation)),
-        "gates": dg.MetadataValue.md(gates_table(measured)),
-        "missed_gates": "; ".join(gate.sentence for gate in measured if not gate.met) or "none",
-        "artifact": dg.MetadataValue.path(trained.directory),
+        "gates": dg.MetadataValue.md(gates_table(results)),
+        "missed_gates": "; ".join(gate.sentence for gate in results if not gate.met) or "none",
+        "artifact": dg.MetadataValue.path(version.directory),
         "census": dg.MetadataValue.md(census_table(evaluation)),
     }

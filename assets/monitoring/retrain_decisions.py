@@ -1,6 +1,6 @@
-"""Layer `retrain_decision`: what follows from the measurements of drift and of the source, in the ledger of decisions.
+"""Layer `retrain_decision`: the decision whether to train a model anew, from measurements of drift and of the source.
 
-The decision is made here, where the warehouse is open; `orchestration.sensors` reads it from Dagster's event log.
+The asset opens the warehouse and decides; `orchestration.sensors` reads the decision from Dagster's event log.
 """
 
 from dataclasses import asdict
@@ -39,8 +39,8 @@ def retrain_decision_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition
         kinds={"duckdb"},
         owners=[declaration.owner],
         description=(
-            "Retrain, wait or quarantine, with the reason: a row of ml.ml_decisions. The sensor retrain_sensor starts "
-            f"{retrain_job_name(declaration.name)}, or calls a person."
+            "The decision to retrain, wait or quarantine, with its reason, as a row of ml.ml_decisions. The sensor "
+            f"retrain_sensor then starts {retrain_job_name(declaration.name)}, or calls a person."
         ),
         pool=WAREHOUSE_POOL,
     )
@@ -51,7 +51,7 @@ def retrain_decision_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition
         clock: dg.ResourceParam[Clock],
     ) -> dg.MaterializeResult[Any]:
         as_of = warehouse.built_extraction().as_of
-        training = runs_in_flight(
+        training_runs = runs_in_flight(
             context.instance,
             [retrain_job_name(declaration.name)],
             keys.candidate(declaration.name),
@@ -65,7 +65,7 @@ def retrain_decision_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition
                 champion,
                 clock=as_of,
                 feature_code=feature_code(declaration.feature_view.name),
-                in_flight=bool(training),
+                in_flight=bool(training_runs),
             )
             decision = decide_retraining(evidence, declaration.retrain)
             record_decision(connection, context.run_id, evidence, decision, clock.present())

@@ -1,11 +1,11 @@
-"""Until when what a night makes counts as fresh; the UI shows in red what was not made since."""
+"""The freshness policy of assets that every night makes: the UI shows an asset in red if a night did not make it."""
 
 from datetime import timedelta
 
 import dagster as dg
 
 NIGHTLY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=30))
-"""Six hours more than a day: nights take longer or shorter, and whoever comes to work sees that one is missing.
+"""A day and six hours: the length of nights varies, and a missing night must show in the morning.
 
-It is about when an asset was last made, and not about how old the data are: `source_health/crm` measures those.
+The policy is about the time of the last materialization. `source_health/crm` measures the age of the data.
 """

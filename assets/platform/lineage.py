@@ -51,7 +51,7 @@ def column_lineage(
                 expanded[node["relation_name"]] = compiled_sql(manifest, parent, compiled)
                 unread_models.append(parent)
     # trimming would copy the SQL for every column; without it a model of 130 columns takes a tenth of a second
-    found = lineage(
+    top_nodes = lineage(
         None,
         compiled_sql(manifest, unique_id, compiled),
         schema=_columns(manifest),
@@ -62,7 +62,7 @@ def column_lineage(
     return dg.TableColumnLineage(
         {
             column: [dg.TableColumnDep(assets[table], name) for table, name in sorted(_origins(top)) if table in assets]
-            for column, top in found.items()
+            for column, top in top_nodes.items()
         }
     )
 
@@ -79,7 +79,7 @@ def _columns(manifest: Mapping[str, Any]) -> dict[str, dict[str, dict[str, dict[
 
 
 def _origins(top: Any) -> set[tuple[tuple[str, str], str]]:
-    """Return the columns of tables from which a column is made in the end, as ((schema, table), column)."""
+    """Return the table columns at the end of a column's lineage, as ((schema, table), column)."""
     return {
         ((table.db, table.name), exp.to_column(node.name).name)
         for node in top.walk()

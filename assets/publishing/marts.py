@@ -40,7 +40,7 @@ def mart_assets(manifest: Path) -> dg.AssetsDefinition:
     Parameters
     ----------
     manifest : Path
-        Of the dbt project.
+        The manifest of the dbt project.
     """
 
     @layer_assets(manifest, "marts", select="marts")
@@ -54,17 +54,17 @@ def mart_assets(manifest: Path) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         """Build the marts at the clock of the last extraction, whose features must be built and proved.
 
-        A warehouse that has lost its history takes that of the published file back before dbt adds to it.
+        First, rows of the history that the warehouse has lost are taken back from the published file.
         """
         as_of = warehouse.built_extraction().as_of
         for view in FEATURE_VIEWS:
             compiled.require_proof(view, as_of)
         readers = warehouse.engine.readers(Path(publication.path), publication.group)
         with warehouse.connect() as connection:
-            taken = readers.take_back(connection, _never_null, context.log.warning)
-        if taken:
+            row_count = readers.take_back(connection, _never_null_columns, context.log.warning)
+        if row_count:
             context.log.warning(
-                f"marts.{HISTORY}: {taken:,} rows that {warehouse.shown} did not have any more were taken back from "
+                f"marts.{HISTORY}: {row_count:,} rows that {warehouse.shown} had lost were taken back from "
                 f"{readers.place}."
             )
         yield from build(context, dbt, warehouse, horizons)
@@ -72,7 +72,7 @@ def mart_assets(manifest: Path) -> dg.AssetsDefinition:
     return marts.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=NIGHTLY))
 
 
-def _never_null() -> list[str]:
+def _never_null_columns() -> list[str]:
     """Return the columns of the history that are never null."""
     node = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"][f"model.leadline.{HISTORY}"]
     return [
@@ -93,9 +93,9 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         owners=["team:analytics"],
         freshness_policy=NIGHTLY,
         description=(
-            "The marts, and nothing else, for readers, who keep what they have opened while the pipeline writes. Of a "
-            "DuckDB file a copy; in a PostgreSQL database tables of schema marts, which are replaced in one "
-            f"transaction and which the role {READER} can read."
+            "The marts alone, for readers, who can go on reading while the pipeline writes. A DuckDB warehouse "
+            "publishes a copy in a file. A PostgreSQL warehouse replaces the tables of schema marts in one "
+            f"transaction, and the role {READER} can read them."
         ),
         pool=WAREHOUSE_POOL,
     )
@@ -104,12 +104,12 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         warehouse: dg.ResourceParam[Warehouse],
         publication: dg.ResourceParam[Publication],
     ) -> dg.MaterializeResult[Any]:
-        """Publish the marts that dbt declares, and nothing that a build which was killed has left beside them.
+        """Publish the marts that dbt declares, without other tables that a killed build has left.
 
         Raises
         ------
         dagster.Failure
-            If readers would lose what they have, and no person has accepted that; what is published stays as it was.
+            If readers would lose published data and no person has accepted that; the published marts are unchanged.
         """
         names = sorted(key.path[-1] for key in marts.keys)
         last = recorded(publication, context.instance)
@@ -121,7 +121,7 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
             if found.problem is not None and published.rows:
                 counts = ", ".join(f"{rows:,} rows of {name}" for name, rows in published.rows.items())
                 context.log.warning(
-                    f"{found.problem} What is published now is compared with what the home remembers of it: {counts}."
+                    f"{found.problem} The new marts are compared with the record of the last publication: {counts}."
                 )
             replacement = Replacement(
                 published=published,
@@ -131,7 +131,7 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
             )
             if replacement.goes_back:
                 context.log.warning(
-                    f"marts.{SCORES}: the scores as of {built.as_of} take the place of later ones, as of "
+                    f"marts.{SCORES}: the scores as of {built.as_of} take the place of later ones, those as of "
                     f"{published.as_of}. marts.{HISTORY} keeps both."
                 )
             losses.extend(findings(replacement))
@@ -148,8 +148,7 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
                 )
             if losses:
                 context.log.warning(
-                    "A person accepted that readers lose what was published:\n"
-                    + "\n".join(f"- {each}." for each in losses)
+                    "A person accepted these losses of published data:\n" + "\n".join(f"- {each}." for each in losses)
                 )
 
         with warehouse.connect() as connection:
@@ -159,8 +158,8 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         try:
             write(Path(publication.record), Record(standing=standing, accepted=losses))
         except OSError as error:
-            # readers have the scores; without the record they are compared with what readers have
-            context.log.warning(f"{publication.record}: expected to keep what was published, found {error.strerror}.")
+            # no failure: readers have the marts, and the next publication is compared with these
+            context.log.warning(f"{publication.record}: expected to record this publication, found {error.strerror}.")
         return dg.MaterializeResult(
             metadata={
                 "first_rows": first_rows,
@@ -175,9 +174,9 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
 
 
 def _first_rows(connection: Connection, published: Standing) -> dg.TableMetadataValue:
-    """Return the ten rows of the published scores that a reader looks at first."""
-    key, there = SCORED.entity.key, published.columns[SCORES]
-    columns = [each for each in (key, *SCORED.previewed) if each in there]
-    order = f"{SCORED.total} desc nulls last, " if SCORED.total in there else ""
+    """Return the first ten rows of the published scores, the highest `SCORED.total` first."""
+    key, all_columns = SCORED.entity.key, published.columns[SCORES]
+    columns = [each for each in (key, *SCORED.previewed) if each in all_columns]
+    order = f"{SCORED.total} desc nulls last, " if SCORED.total in all_columns else ""
     rows = connection.execute(f"select {', '.join(columns)} from marts.{SCORES} order by {order}{key} limit 10")
     return metadata_table(columns, rows.fetchall())

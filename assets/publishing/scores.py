@@ -1,6 +1,6 @@
-"""Layer `scores`: the champions' predictions for what is open at the clock, in ``ml.ml_predictions``.
+"""Layer `scores`: the champions' predictions for the entities that are open at the clock, in ``ml.ml_predictions``.
 
-``ml.ml_scoring_logs`` says of each clock which version has scored, or why none has.
+``ml.ml_scoring_logs`` has the version that scored at each clock, or the reason why no version did.
 """
 
 from collections.abc import Iterator
@@ -31,14 +31,14 @@ from store.ledger.schema import ledger
 from store.warehouse.warehouse import Warehouse
 
 MOST_OUTSIDE = 1 / 3
-"""Share of the scored entities that may lie outside of what training has seen before a person should look. The oldest
-always do, for their age is one at which no outcome is known yet."""
+"""The check warns if a larger share of the scored entities lies outside of what training has seen. The oldest entities
+always lie outside, because no outcome is known yet at their age."""
 
 
 def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
-    """Return the asset that scores what is open with the champion of a model."""
+    """Return the asset that scores the open entities with the champion of a model."""
     view = declaration.feature_view
-    about = f"with {declaration.scope} " if declaration.scope else ""
+    scope = f"with {declaration.scope} " if declaration.scope else ""
 
     @dg.asset(
         key=keys.scores(declaration.name),
@@ -47,17 +47,17 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         kinds={"scikitlearn", "duckdb"},
         owners=[declaration.owner],
         description=(
-            f"The champion's {declaration.task.quantity} for every open {view.entity.name} {about}at the clock, with "
-            f"reasons. Keyed by model, version, {view.entity.name}, as_of and target: what was scored already is not "
-            "scored again."
+            f"The champion's {declaration.task.quantity} for every open {view.entity.name} {scope}at the clock, with "
+            f"reasons. Keyed by model, version, {view.entity.name}, as_of and target: a prediction that exists is "
+            "not made again."
         ),
         check_specs=[
             dg.AssetCheckSpec(
                 "inside_training",
                 asset=keys.scores(declaration.name),
                 description=(
-                    f"At most {MOST_OUTSIDE:.0%} of the scored {view.entity.plural} lie where training has (almost) "
-                    "nothing."
+                    f"At most {MOST_OUTSIDE:.0%} of the scored {view.entity.plural} have a value that training has "
+                    "seen too seldom or never."
                 ),
             )
         ],
@@ -79,8 +79,9 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 raise dg.Failure(
                     description=(
                         f"{declaration.name}: expected a champion that was measured on a census, found {unmeasured}, "
-                        "which an earlier recipe trained and whose predictions of what is silent are too high. Run the "
-                        "job whole_loop once (`make run`): it trains anew. What is published stays as it is until then."
+                        f"which an earlier recipe trained: its predictions for silent {view.entity.plural} are too "
+                        "high. Run the job whole_loop once (`make run`), which trains anew. The published scores are "
+                        "unchanged until then."
                     ),
                     allow_retries=False,
                 )
@@ -88,14 +89,14 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             open_entities = connection.execute(
                 f"select count(*) from {declaration.scoped_view} as features where as_of = $1", [as_of]
             ).fetchall()[0][0]
-            unscored = connection.execute(
+            unscored_rows = connection.execute(
                 f"select features.* from {declaration.scoped_view} as features where as_of = $1 and not exists "
                 "(select 1 from ml.ml_predictions as scored where scored.model = $2 and scored.version = $3 "
                 f"and scored.entity_id = features.{view.key} and scored.as_of = features.as_of) order by {view.key}",
                 [as_of, declaration.name, champion.version if champion else ""],
             ).df()
-            in_force = grades_in_force(connection, declaration.name)
-            bounds = {} if in_force is None else in_force.bounds
+            grades = grades_in_force(connection, declaration.name)
+            bounds = {} if grades is None else grades.bounds
             if champion is None:
                 reason = why_no_champion(connection, declaration.name)
                 record_scoring(
@@ -103,7 +104,7 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                     version=None, open_entities=open_entities, unscored_reason=reason, scored_at=clock.present(),
                 )  # fmt: skip
         if champion is None:
-            # where a rule does without the model, nothing is lost
+            # no warning if a declared rule takes the place of the model
             (context.log.info if declaration.rule else context.log.warning)(
                 f"{declaration.name} has no champion, so no {view.entity.name} is scored by it. {reason}"
             )
@@ -120,36 +121,36 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 ],
             )
             return
-        predictions = explained(champion, unscored, view.entity.name, bounds)
+        predictions = explained(champion, unscored_rows, view.entity.name, bounds)
         with warehouse.connect() as connection:
-            added = add_predictions(connection, predictions, clock.present())
+            added_rows = add_predictions(connection, predictions, clock.present())
             if bounds:
                 regrade(connection, declaration.name, champion.version, as_of, bounds)
-            now = scored(connection, declaration, champion.version, as_of)
-            outside = outside_training(connection, declaration.name, champion.version, as_of)
+            summary = scored(connection, declaration, champion.version, as_of)
+            outliers = outside_training(connection, declaration.name, champion.version, as_of)
             record_scoring(
                 connection, declaration.name, as_of, version=champion.version, open_entities=open_entities,
-                unscored_reason=None, scored_at=clock.present(), outside_training=outside,
+                unscored_reason=None, scored_at=clock.present(), outside_training=outliers,
             )  # fmt: skip
         yield dg.MaterializeResult(
             check_results=[
                 dg.AssetCheckResult(
                     check_name="inside_training",
-                    passed=outside <= MOST_OUTSIDE * open_entities,
+                    passed=outliers <= MOST_OUTSIDE * open_entities,
                     severity=dg.AssetCheckSeverity.WARN,
-                    metadata={"outside_training": outside, "open_entities": open_entities, "at_most": MOST_OUTSIDE},
+                    metadata={"outside_training": outliers, "open_entities": open_entities, "at_most": MOST_OUTSIDE},
                 )
             ],
             metadata={
-                "highest_predictions": metadata_table((view.key, *HIGHEST), now.highest),
+                "highest_predictions": metadata_table((view.key, *HIGHEST), summary.highest),
                 "champion": champion.version,
                 "clock": dg.MetadataValue.timestamp(as_of),
                 "open_entities": open_entities,
-                "scored_now": now.entities,
-                "scored_by_this_run": added // len(champion.outcomes),
-                "outside_training": outside,
+                "scored_now": summary.entities,
+                "scored_by_this_run": added_rows // len(champion.outcomes),
+                "outside_training": outliers,
                 "mean_prediction": dg.MetadataValue.json(
-                    {target: round(mean, 6) for target, mean in now.means.items()}
+                    {target: round(mean, 6) for target, mean in summary.means.items()}
                 ),
             },
         )

@@ -1,4 +1,4 @@
-"""What of a home is old enough to go: a pure decision on what is there. Models, training sets and scores never go."""
+"""Pure decisions on the runs and files of a home to remove. Models, training sets and scores are never removed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 KEEP_DAYS = 30
-"""Days for which runs, their events and logs, drift reports and answers are kept, where no setting says otherwise."""
+"""Days for which runs, their events and logs, drift reports and answers are kept, by default."""
 
 MOST_REPORTS = 14
-"""Drift reports of a model that are kept at most: each has several megabytes."""
+"""At most this many drift reports of a model are kept, because each has several megabytes."""
 
 MOST_RUNS = 200
-"""Runs that go at a time, so that it takes seconds."""
+"""At most this many runs are removed at a time, which takes seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class EndedRun:
     run_id : str
     ended_at : datetime
     evidence : str or None
-        The evidence on which it was to train a model anew.
+        The identifier of the evidence on which it was requested; None if it is no requested training.
     """
 
     run_id: str
@@ -37,7 +37,7 @@ class EndedRun:
 def runs_to_forget(
     runs: Iterable[EndedRun], *, now: datetime, keep_days: int, needed: Collection[str], evidence: Collection[str]
 ) -> list[str]:
-    """Return the runs that may go, the longest ago first.
+    """Return the runs to remove, in the order in which they ended.
 
     Parameters
     ----------
@@ -47,42 +47,42 @@ def runs_to_forget(
     needed : collection of str
         Runs that stay whatever their age: those with the latest events and evaluations.
     evidence : collection of str
-        The evidence of the latest decisions: whether to train on it is decided by the runs that were started on it.
+        The evidence of the latest retrain decisions. Its runs stay: they tell whether another run is requested on it.
     """
-    before = now - timedelta(days=keep_days)
-    old = [
+    cutoff = now - timedelta(days=keep_days)
+    old_runs = [
         run
         for run in runs
-        if run.ended_at < before and run.run_id not in needed and (run.evidence is None or run.evidence not in evidence)
+        if run.ended_at < cutoff and run.run_id not in needed and (run.evidence is None or run.evidence not in evidence)
     ]
-    return [run.run_id for run in sorted(old, key=lambda run: run.ended_at)][:MOST_RUNS]
+    return [run.run_id for run in sorted(old_runs, key=lambda run: run.ended_at)][:MOST_RUNS]
 
 
 def files_to_remove(
-    written: Mapping[Path, datetime],
+    times: Mapping[Path, datetime],
     *,
     now: datetime,
     keep_days: int,
     needed: Collection[Path] = (),
     most: int | None = None,
 ) -> list[Path]:
-    """Return the files that may go.
+    """Return the files to remove.
 
     Parameters
     ----------
-    written : mapping of Path to datetime
-        When each was written.
+    times : mapping of Path to datetime
+        The time at which each file was written.
     now : datetime
     keep_days : int
     needed : collection of Path
         Files that stay whatever their age.
     most : int, optional
-        How many of the youngest stay at most.
+        At most this many of the youngest files stay besides `needed`; None for no limit.
     """
-    before = now - timedelta(days=keep_days)
-    youngest = sorted(written, key=lambda path: (written[path], path), reverse=True)
+    cutoff = now - timedelta(days=keep_days)
+    youngest = sorted(times, key=lambda path: (times[path], path), reverse=True)
     return [
         path
         for number, path in enumerate(youngest)
-        if path not in needed and (written[path] < before or (most is not None and number >= most))
+        if path not in needed and (times[path] < cutoff or (most is not None and number >= most))
     ]

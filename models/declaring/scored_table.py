@@ -1,4 +1,4 @@
-"""A scored table: which of its columns belong to which model, and what the summary of a run says about it."""
+"""A scored table: the columns of each model, and the columns that the summary of a run and the UI show."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class ScoreColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredTable:
-    """A mart with one row per open entity, and the mart that keeps its rows.
+    """A mart with one row per open entity, and another mart with its history.
 
     Parameters
     ----------
     entity : Entity
-        Its key identifies a row.
+        The key of the entity identifies a row.
     name : str
     history : str
-        The mart to which every build adds the rows of its clock; rows that it has never change.
+        The mart to which every build adds the rows of its clock. Its existing rows never change.
     models : mapping of str to ScoreColumns
-        The columns of each model that no rule can replace, so that readers would miss a lost score.
+        The columns of each model without a rule: nothing takes the place of its score.
     further_versions : mapping of str to str
-        Columns with the versions of other models behind a row, by model.
+        The column with the version of each other model that a row depends on, by model.
     total : str
         A column whose sum the summary of a run shows; empty for none.
     total_words : str
@@ -51,7 +51,7 @@ class ScoredTable:
     counted_in_order : mapping of str to str
         The same, in the order of the values.
     previewed : tuple of str
-        Columns that the UI shows of the first rows, beside the key. The rows with the highest `total` come first.
+        Columns of the preview in the UI, after the key. The rows with the highest `total` come first.
     """
 
     entity: Entity

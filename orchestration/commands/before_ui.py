@@ -1,4 +1,4 @@
-"""What `make ui` looks at before it starts: whether another one serves the home, and whether the source can be read."""
+"""The checks of `make ui` before it starts: no other UI serves the home, and the source can be read."""
 
 import fcntl
 import os
@@ -15,13 +15,13 @@ from store.places import SettingError
 from store.settings import Settings
 
 LOCK = "ui.lock"
-"""The file, beside the databases of Dagster, that the UI of a home holds locked and in which its address stands."""
+"""The file beside the databases of Dagster that the UI of a home keeps locked. It contains the address of the UI."""
 
 
 def claim(current: Settings, address: str) -> int:
-    """Lock the home for one UI; return the open file, for whoever else must keep it locked.
+    """Lock the home for one UI; return the descriptor of the locked file, which the processes of the UI keep open.
 
-    The lock is gone with the last process that has the file open, also where they were killed.
+    The lock ends with the last process that has the file open, even if that process is killed.
 
     Raises
     ------
@@ -35,12 +35,12 @@ def claim(current: Settings, address: str) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        there = os.read(lock, 1_000).decode("utf-8", "replace").strip()
+        ui = os.read(lock, 1_000).decode("utf-8", "replace").strip()
         os.close(lock)
         raise SettingError(
-            f"{current.home}: expected a home that no other UI serves, found one at {there}, whose daemon would run "
-            "each schedule as well. Open that one, or end it and try again (one that was killed ends within a minute); "
-            "for another company give a home of its own (HOME_DIR=<folder> with make, else LEADLINE_HOME)."
+            f"{current.home}: expected a home that no other UI serves, found one at {ui}, whose daemon would "
+            "run each schedule as well. Open that UI, or end it and try again (a killed UI ends within a minute). For "
+            "another company, set another home (HOME_DIR=<folder> with make, else LEADLINE_HOME)."
         ) from None
     os.ftruncate(lock, 0)
     os.write(lock, f"{address}\n".encode())
@@ -50,12 +50,12 @@ def claim(current: Settings, address: str) -> int:
 def refuse_source(current: Settings, instance: dg.DagsterInstance) -> None:
     """Refuse a source or a mapping with which each run of the UI would fail; no rows are read.
 
-    A home that was filled before opens with a warning while the database of its source does not answer.
+    If the database of the source does not answer, a home that was filled before opens with a warning.
 
     Raises
     ------
     SettingError
-        If it is another source than that of the last extraction, or one that cannot be read.
+        If the source differs from the last extraction's and no person has accepted that, or cannot be read.
     """
     from store.source.contract import SourceContractError, SourceUnavailableError
     from store.source.extract import check_source
@@ -67,10 +67,10 @@ def refuse_source(current: Settings, instance: dg.DagsterInstance) -> None:
             refusal = why_other_source(filled_from, source.place, moved=is_simulated, of=str(current.home))
             if refusal is not None:
                 raise SettingError(refusal)
-        # the first run makes the simulated CRM
+        # a simulated CRM that does not exist is made by the first run
         if not is_simulated or Path(source.place).exists():
             check_source(source.place, source.mapping, DECLARATIONS)
     except SourceContractError as error:
         if filled_from is None or not isinstance(error, SourceUnavailableError):
             raise SettingError(str(error)) from error
-        sys.stderr.write(f"{error} Until then each run fails; the UI opens all the same and shows the earlier ones.\n")
+        sys.stderr.write(f"{error} Until then each run fails; the UI opens and shows earlier runs.\n")

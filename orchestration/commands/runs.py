@@ -1,7 +1,7 @@
-"""The Dagster instance of a home: its defaults, runs whose process is gone, and a job that runs to its end.
+"""The Dagster instance of a home: its defaults, runs whose process is gone, and running a job to its end.
 
-A killed run stays "started" for ever and keeps its place in the pool, so that the next run would wait for it without
-end. Reconciliation marks such runs failed and frees what they hold.
+A killed run stays "started" for ever and keeps its place in the pool, so that the next run would wait for ever.
+`reconcile` marks such runs failed and frees their places.
 """
 
 import os
@@ -20,7 +20,7 @@ from typing import Any, TextIO, cast
 import dagster as dg
 import psutil
 
-# `dagster.execute_job` makes runs of no code location, which the UI shows nowhere but in the list of all runs
+# `dagster.execute_job` makes runs without a code location, which the UI shows only in the list of all runs
 from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.execution import compute_logs
@@ -40,10 +40,10 @@ from store.settings import Settings, shown
 from store.warehouse.postgres.engine import CONNECT_TIMEOUT_SECONDS
 
 PROCESS_TAG = "leadline/process_id"
-"""Run tag with the process that executes the run, from its first moment on."""
+"""The run tag with the id of the process that executes the run, set when the run is created."""
 
 OF_A_TERMINAL = {MAX_RETRIES_TAG: "0", MAX_RUNTIME_TAG: "0"}
-"""Run tags of what somebody has started and waits for: he starts it again, and ends it, himself."""
+"""The tags of a run that a person starts in a terminal: the daemon neither starts it again nor ends it."""
 
 CODE_LOCATION = RemoteRepositoryOrigin(
     code_location_origin=RegisteredCodeLocationOrigin("leadline"), repository_name=SINGLETON_REPOSITORY_NAME
@@ -57,13 +57,13 @@ storage:
 """
 
 SMALL_BYTES = 2**25
-"""Size up to which a database is looked at as a whole at every start: a fifth of a second."""
+"""A database of at most this size is checked as a whole at every start, in a fifth of a second."""
 
 NEW_SECONDS = 2
-"""How long a database may have no tables: so long may a process take that begins one."""
+"""A new database may have no tables for this long, until its process has created them."""
 
 SQLITE_SECONDS = 10
-"""How long a database is waited for that another process writes."""
+"""The longest time to wait for a database that another process writes."""
 
 IN_PROGRESS = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING)
 
@@ -77,7 +77,7 @@ _INTERRUPTED = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 @dataclass(frozen=True, kw_only=True)
 class RunEvidence:
-    """What is known of a run in progress.
+    """The facts that tell whether a run in progress is dead.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class RunEvidence:
     updated_at : datetime
         When the run last changed its status, UTC.
     process_ids : frozenset of int
-        Processes that reported to execute it; empty while none has.
+        The processes that reported to execute the run; empty until one has reported.
     """
 
     run_id: str
@@ -96,12 +96,12 @@ class RunEvidence:
 def open_instance(chosen: Settings) -> dg.DagsterInstance:
     """Return the instance of a home, with the project's defaults written into it.
 
-    Databases that are damaged are set aside, and begun anew: they hold what has run, and nothing that is published.
+    Damaged databases are set aside and begun anew: they hold the history of runs, and no published data.
 
     Raises
     ------
     SettingError
-        If this user may not use them, or the database that is set does not answer.
+        If this user cannot use the databases, or the PostgreSQL database for Dagster's storage does not answer.
     """
     make_folder(chosen.dagster_home)
     if chosen.dagster_storage is None:
@@ -112,7 +112,7 @@ def open_instance(chosen: Settings) -> dg.DagsterInstance:
     else:
         _refuse_silent(chosen.dagster_storage)
     defaults = Path(__file__).with_name("dagster.yaml").read_text(encoding="utf-8")
-    # the address may hold a password, and stays in the environment
+    # the address may hold a password, so only the environment has it
     storage = "" if chosen.dagster_storage is None else DATABASE_STORAGE
     replace_file(chosen.dagster_home / "dagster.yaml", defaults + storage)
     return dg.DagsterInstance.from_config(str(chosen.dagster_home))
@@ -125,11 +125,11 @@ def _refuse_silent(address: str) -> None:
         with closing(psycopg2.connect(address, connect_timeout=CONNECT_TIMEOUT_SECONDS)):
             pass
     except psycopg2.OperationalError as error:
-        said = next(iter(str(error).strip().splitlines()), "no answer").rstrip(".")
+        reason = next(iter(str(error).strip().splitlines()), "no answer").rstrip(".")
         raise SettingError(
             f"LEADLINE_DAGSTER_STORAGE: expected a PostgreSQL database that answers, found {without_password(address)} "
-            f"({without_secrets(said, address)}). Correct the address, start the server, or unset the variable to keep "
-            "Dagster's storage in files under LEADLINE_HOME."
+            f"({without_secrets(reason, address)}). Correct the address, start the server, or unset the variable to "
+            "keep Dagster's storage in files under LEADLINE_HOME."
         ) from None
 
 
@@ -144,13 +144,13 @@ def _databases(dagster_home: Path) -> list[Path]:
 
 
 def _set_damaged_aside(path: Path, *, whole: bool) -> None:
-    """Set a SQLite database aside, with what lies beside it, where it is damaged.
+    """Set a SQLite database and its companions aside if it is damaged.
 
     Parameters
     ----------
     path : Path
     whole : bool
-        Whether all of it is looked at, however large it is.
+        Whether the whole database is checked, however large it is.
     """
     if not os.path.lexists(path):
         return
@@ -160,18 +160,18 @@ def _set_damaged_aside(path: Path, *, whole: bool) -> None:
         f"  {path}: expected a database of Dagster, found that it is damaged ({problem}): it is now {set_aside(path)}, "
         "and the history that it held begins anew\n"
     )
-    for beside in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-        if beside.exists():
-            set_aside(beside)
+    for companion in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if companion.exists():
+            set_aside(companion)
 
 
 def _problem(path: Path, *, whole: bool) -> str | None:
-    """Return what is wrong with a SQLite database; None where nothing is, or it cannot be told now.
+    """Return the fault of a SQLite database; None if it has none, or if it cannot be checked now.
 
     Raises
     ------
     SettingError
-        If this user may not use it.
+        If this user cannot read and write the database.
     """
     if not path.is_file():
         return "a folder" if path.is_dir() else "a link that points nowhere, a pipe or a device"
@@ -184,18 +184,18 @@ def _problem(path: Path, *, whole: bool) -> str | None:
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=SQLITE_SECONDS)) as connection:
             is_checked = whole or path.stat().st_size <= SMALL_BYTES
-            found = connection.execute("pragma quick_check(1)").fetchall() if is_checked else [("ok",)]
-            # what is no database at all says so here, however new or large it is
+            results = connection.execute("pragma quick_check(1)").fetchall() if is_checked else [("ok",)]
+            # this fails for a file that is no database, however large it is
             is_empty = not connection.execute("select 1 from sqlite_schema limit 1").fetchall()
-            # one that another process has just begun has no tables for a moment
+            # a database that another process is creating has no tables for a moment
             if is_empty and time.time() - path.stat().st_mtime >= NEW_SECONDS:
                 return "it has no tables"
     except sqlite3.OperationalError:
-        # locked, not readable, on a disk that is full: the damage is not in the file
+        # the database is locked or cannot be read now, or the disk is full: the file is not damaged
         return None
     except sqlite3.DatabaseError as error:
         return str(error)
-    return None if found == [("ok",)] else " ".join(str(found[0][0]).split())
+    return None if results == [("ok",)] else " ".join(str(results[0][0]).split())
 
 
 def reconcile(instance: dg.DagsterInstance, *, go_on: bool = True) -> list[str]:
@@ -205,20 +205,20 @@ def reconcile(instance: dg.DagsterInstance, *, go_on: bool = True) -> list[str]:
     ----------
     instance : DagsterInstance
     go_on : bool
-        Whether the daemon may start such a run again, as it does where the job asks for that; not where another run
-        is about to take up its work.
+        Whether the daemon may start such a run again, as the tags of its job say. False if another run is about to
+        do its work.
 
     Returns
     -------
     list of str
-        The identifiers of those runs.
+        The identifiers of the runs that were marked.
     """
     in_progress = dg.RunsFilter(statuses=list(IN_PROGRESS))
     for record in instance.get_run_records(in_progress):
-        # to mark a run failed is to write into its log
+        # Dagster marks a run failed by an entry in its log, so the log must not be damaged
         log = Path(instance.root_directory) / "history" / "runs" / f"{record.dagster_run.run_id}.db"
         _set_damaged_aside(log, whole=True)
-    # some may have ended while their logs were looked at
+    # queried again, because runs may have ended during the check of the logs
     evidence = [
         RunEvidence(
             run_id=record.dagster_run.run_id,
@@ -232,18 +232,16 @@ def reconcile(instance: dg.DagsterInstance, *, go_on: bool = True) -> list[str]:
         if not go_on:
             instance.add_run_tags(run_id, {MAX_RETRIES_TAG: "0"})
         if (run := instance.get_run_by_id(run_id)) is not None:
-            instance.report_run_failed(
-                run, message="The process of this run is gone: it was killed. Found when the next run was started."
-            )
+            instance.report_run_failed(run, message="The process of this run is gone: it was killed.")
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     return dead
 
 
 def dead_runs(evidence: Iterable[RunEvidence], running_since: dict[int, datetime]) -> list[str]:
-    """Return the runs none of whose processes is running.
+    """Return the runs that have processes, none of which is running.
 
-    A process that began after the run was last heard of has only the same number. A run that has named no process
-    yet is being started by its launcher, whose timeout deals with it.
+    A process that began after the last status of the run is another process with the same id. A run without processes
+    is being started; Dagster's run monitoring ends it after a timeout.
 
     Parameters
     ----------
@@ -260,15 +258,15 @@ def dead_runs(evidence: Iterable[RunEvidence], running_since: dict[int, datetime
 
 
 def _process_ids(instance: dg.DagsterInstance, run: dg.DagsterRun) -> frozenset[int]:
-    # a run that is executed again has the tags of the first one
+    # a run that is executed again has a copy of the tags of the first run
     is_first = run.parent_run_id is None
-    found = {int(run.tags[PROCESS_TAG])} if is_first and PROCESS_TAG in run.tags else set()
+    process_ids = {int(run.tags[PROCESS_TAG])} if is_first and PROCESS_TAG in run.tags else set()
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
         event = entry.dagster_event
         metadata = event.engine_event_data.metadata if event is not None else {}
         if "pid" in metadata:
-            found.add(int(str(metadata["pid"].value)))
-    return frozenset(found)
+            process_ids.add(int(str(metadata["pid"].value)))
+    return frozenset(process_ids)
 
 
 def _running_since() -> dict[int, datetime]:
@@ -281,15 +279,15 @@ def _running_since() -> dict[int, datetime]:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a run ended.
+    """The end of a run.
 
     Attributes
     ----------
     run_id : str
     failure : str or None
-        What went wrong.
+        The messages of the errors; None after a success.
     interrupted : bool
-        Whether it was told to end, as by Ctrl-C.
+        Whether a signal such as Ctrl-C ended the run.
     lost_champion : bool
         Whether a step failed because a champion does not load.
     """
@@ -310,7 +308,7 @@ def run_job(current: Settings, job: str, config: Mapping[str, Any] | None = None
     current : Settings
     job : str
     config : mapping, optional
-        The configuration of its steps.
+        The configuration of the job's steps.
     """
     with open_instance(current) as instance:
         for run_id in reconcile(instance, go_on=False):
@@ -334,11 +332,11 @@ def run_job(current: Settings, job: str, config: Mapping[str, Any] | None = None
 def create_run(
     instance: dg.DagsterInstance, executable: ReconstructableJob, config: Mapping[str, Any] | None = None
 ) -> dg.DagsterRun:
-    """Create the run of a job that this process executes, as one of the code location."""
+    """Create a run of a job of the code location, which this process executes."""
     definition = executable.get_definition()
     return instance.create_run_for_job(
         definition,
-        # Dagster uses a logger of the code location only when it is asked for
+        # Dagster uses a logger of the code location only if the configuration names it
         run_config={"loggers": {"console": {}}, **(config or {})},
         tags={**definition.run_tags, **OF_A_TERMINAL, PROCESS_TAG: str(os.getpid())},
         remote_job_origin=RemoteJobOrigin(repository_origin=CODE_LOCATION, job_name=definition.name),
@@ -347,18 +345,18 @@ def create_run(
 
 
 def _tidy(current: Settings, instance: dg.DagsterInstance) -> None:
-    """Remove what is old; where that fails, the run has gone as it has gone."""
+    """Remove old runs and files of the home; a failure to remove them is only a warning."""
     now = Clock().present()
     try:
         if is_due(current, now):
             tidy(current, instance, now)
-    except Exception as error:  # noqa: BLE001 - of the disk or a database; the next run tries again
+    except Exception as error:  # noqa: BLE001 - an error of the disk or of a database; the next run tries again
         keep(error, current.home)
-        sys.stderr.write(f"    warning: what is old could not be removed; {current.home / LOG} says why\n")
+        sys.stderr.write(f"    warning: old runs and files could not be removed; {current.home / LOG} says why\n")
 
 
 def lost_champion(errors: Iterable[Any]) -> bool:
-    """Say whether one of the errors of steps, or of their causes, is that of a champion that does not load."""
+    """Say whether an error of a step, or a cause of the error, is that a champion does not load."""
     return any(
         error is not None and (error.cls_name == ChampionMismatchError.__name__ or lost_champion([error.cause]))
         for error in errors
@@ -377,15 +375,15 @@ def _cause(event: dg.DagsterEvent, current: Settings) -> str:
         return event.message or ""
     for message in messages:
         if _OWN_CLASS.match(message):
-            # the class of an error of ours says nothing that its message does not
+            # the class name of Leadline's own error adds nothing to the message
             return shown(_OWN_CLASS.sub("", message))
     text = "\n".join(messages)
-    of_warehouse = damaged_warehouse(current.warehouse.removeprefix("duckdb:"), text)
-    return shown(of_warehouse or explained(text, current.home, room(current.home)) or messages[-1])
+    warehouse_fault = damaged_warehouse(current.warehouse.removeprefix("duckdb:"), text)
+    return shown(warehouse_fault or explained(text, current.home, room(current.home)) or messages[-1])
 
 
 class _Terminal:
-    """Standard error without what Dagster writes there when its storage fails: the error itself is told at the end."""
+    """Standard error without Dagster's report of a failing storage: the run ends with the message of that error."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -394,44 +392,44 @@ class _Terminal:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, unless it is one of these."""
+        """Write a text, unless it is such a report."""
         return len(text) if text.startswith(_NOT_STORED) else self._stream.write(text)
 
 
 @contextmanager
 def _helpers_without_ctrl_c() -> Iterator[None]:
-    """Have the processes that mirror the output of steps get no Ctrl-C: Dagster ends them, and they would print it."""
-    started = compute_logs.execute_posix_tail
+    """Keep Ctrl-C from processes that mirror the output of steps: Dagster ends them; one would print a traceback."""
+    original = compute_logs.execute_posix_tail
 
     @contextmanager
     def start(path: str, stream: Any) -> Iterator[Any]:
-        # a process begins with what its parent blocks
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # a process inherits the blocked signals of its parent
+        previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         with ExitStack() as running:
             try:
-                pids = running.enter_context(started(path, stream))
+                pids = running.enter_context(original(path, stream))
             finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
             yield pids
 
     compute_logs.execute_posix_tail = start
     try:
         yield
     finally:
-        compute_logs.execute_posix_tail = started
+        compute_logs.execute_posix_tail = original
 
 
 @contextmanager
 def _quiet_stdout() -> Iterator[None]:
-    """Keep what dbt prints out of the terminal; Dagster's compute log of the step has it all the same."""
+    """Keep the output of dbt out of the terminal; Dagster's compute log of the step has it."""
     sys.stdout.flush()
-    kept = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    terminal = os.dup(1)
+    null_device = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 1)
+        os.dup2(null_device, 1)
         yield
     finally:
         sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(nowhere)
-        os.close(kept)
+        os.dup2(terminal, 1)
+        os.close(null_device)
+        os.close(terminal)

@@ -1,7 +1,7 @@
 """Dagster's own services, with its web server behind the guard.
 
-``python -m orchestration.ui.webserver dev …`` is ``dagster dev …``, which starts the web server by
-``python -m orchestration.ui.webserver …`` in place of ``python -m dagster_webserver …``.
+``python -m orchestration.ui.webserver dev …`` runs ``dagster dev …``, but starts the web server as
+``python -m orchestration.ui.webserver …`` instead of ``python -m dagster_webserver …``.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     import subprocess
 
 SERVICES = {"dagster_webserver": "orchestration.ui.webserver"}
-"""What ``dagster dev`` starts, and what starts in its place; the daemon listens to nobody and starts as it is."""
+"""The module that replaces each service of ``dagster dev``. The daemon opens no port and is not replaced."""
 
 DAEMON = "dagster._daemon"
 
 FRESHNESS_SECONDS = 60
-"""How often it is judged which assets are fresh."""
+"""Seconds between two judgements of the freshness of all assets."""
 
 
 class UnknownServiceError(RuntimeError):
-    """Dagster starts something that is not known here, and may stand before no guard."""
+    """``dagster dev`` starts an unknown service, which may be a web server without the guard."""
 
 
 def behind_guard(command: Sequence[str]) -> list[str]:
@@ -41,7 +41,7 @@ def behind_guard(command: Sequence[str]) -> list[str]:
     Raises
     ------
     UnknownServiceError
-        If it is neither the web server nor the daemon.
+        If the service is neither the web server nor the daemon.
     """
     python, option, module, *arguments = command
     if option != "-m" or module not in (*SERVICES, DAEMON):
@@ -58,16 +58,16 @@ def _dev(arguments: list[str]) -> None:
     start = dev.open_ipc_subprocess
     services: list[subprocess.Popen[Any]] = []
 
-    def started(parts: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-        services.append(start(behind_guard(parts), **options))
+    def start_guarded(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        services.append(start(behind_guard(command), **options))
         return services[-1]
 
-    dev.open_ipc_subprocess = started
+    dev.open_ipc_subprocess = start_guarded
     say_that_commands_started_it()
     try:
         dev.dev_command(arguments)
     except SystemExit as end:
-        # where one of them was lost, Dagster ends the other one, and says that all went well
+        # if one service fails, Dagster ends the other one and exits with 0
         if not end.code and any(service.returncode for service in services):
             raise SystemExit(1) from None
         raise
@@ -78,18 +78,18 @@ def _serve(arguments: list[str]) -> None:
     addresses = settings().ui_addresses
     create = cli.create_app_from_workspace_process_context
 
-    def guarded(context: Any, *given: Any, **options: Any) -> Application:
+    def create_guarded(context: Any, *args: Any, **options: Any) -> Application:
         threading.Thread(target=_judge_freshness, args=[context], daemon=True).start()
-        return Guard(create(context, *given, **options), addresses)
+        return Guard(create(context, *args, **options), addresses)
 
-    cli.create_app_from_workspace_process_context = guarded
+    cli.create_app_from_workspace_process_context = create_guarded
     cli.cli(arguments)
 
 
 def _judge_freshness(context: Any) -> None:
-    """Judge which assets are fresh, again and again, as Dagster's daemon would.
+    """Judge the freshness of all assets again and again, in place of Dagster's daemon.
 
-    The web server shows what was judged last. Were that left to the daemon, all would stay green where it hangs.
+    The web server shows the last judgements. If the daemon made them and hung, all assets would stay green.
     """
     judge = FreshnessDaemon()
     while True:
@@ -97,8 +97,8 @@ def _judge_freshness(context: Any) -> None:
             for _ in judge.run_iteration(context):
                 pass
         except Exception:
-            # of a code location that is being loaded, or a database; the next time may do
-            logging.getLogger("dagster").exception("It could not be judged which assets are fresh.")
+            # a code location is loading or a database does not answer, for example; the next attempt may succeed
+            logging.getLogger("dagster").exception("The freshness of assets could not be judged.")
         time.sleep(FRESHNESS_SECONDS)
 
 

@@ -50,7 +50,7 @@ def test_an_error_that_nobody_expected_is_one_sentence_and_the_log_has_the_rest(
     assert out == ""
     assert err.endswith(
         f"\n\nExpected no error, found KeyError: 'no such thing at ***, ***'. The rest is in {log}.\n\nThe run has "
-        "ended. Nothing was published. To go on, run the same command again: it takes up what is left.\n"
+        "ended. Nothing was published. To go on, run the same command again: it completes the work.\n"
     )
     kept = log.read_text()
     assert "Traceback (most recent call last)" in kept
@@ -122,10 +122,10 @@ def test_a_run_whose_champion_does_not_load_ends_with_what_to_do(
         assert log.startswith("Nothing was published. The run's log: `make ui ")
         assert last == (
             f"A champion does not load, so nothing was scored: `make run SOURCE=… HOME_DIR={home}` trains anew, and "
-            "what is published stays as it is until then."
+            "the published scores are unchanged until then."
         )
     else:
-        assert last.endswith("run r1; when the cause is mended, run the same command again: it takes up what is left.")
+        assert last.endswith("run r1; when the cause is mended, run the same command again: it completes the work.")
 
 
 def test_a_cause_that_is_a_champion_that_does_not_load_is_found() -> None:
@@ -170,10 +170,10 @@ def test_a_home_that_cannot_be_written_says_so(
         (False, lambda _: None, "Nothing was published."),
         (True, lambda _: None, "Nothing that was published has changed."),
         (True, lambda path: path.unlink(), "Nothing was published, and {path} is gone."),
-        (True, lambda path: os.utime(path, (0, 0)), "Nothing was published by this run: something else has changed "),
-        (True, lambda path: _publication(path).reached_readers(), "What was scored is published: it failed after "),
+        (True, lambda path: os.utime(path, (0, 0)), "This run has published nothing, but another process has changed "),
+        (True, lambda path: _publication(path).reached_readers(), "The new scores were published before that."),
         # nobody has to have had one before
-        (False, lambda path: _publication(path).reached_readers(), "What was scored is published: it failed after "),
+        (False, lambda path: _publication(path).reached_readers(), "The new scores were published before that."),
     ],
 )
 def test_what_is_published_by_a_run_that_breaks_off_is_said(

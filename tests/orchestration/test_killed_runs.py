@@ -38,8 +38,8 @@ def test_a_home_with_a_snapshot_survives(own: Home) -> None:
         assert interrupted.code == 130, interrupted.err[-3000:]
         assert "Traceback" not in interrupted.err
         assert interrupted.err.endswith(
-            "\nInterrupted. Nothing that was published has changed. To go on, run the same command again: it takes up "
-            "what is left.\n"
+            "\nInterrupted. Nothing that was published has changed. To go on, run the same command again: it "
+            "completes the work.\n"
         )
         assert contents(own.published, "marts") == old
         # it gets past the place where the one before was ended
