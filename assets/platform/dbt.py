@@ -44,7 +44,7 @@ SHOWN_ROWS = 10
 """The number of rows that a failed data test shows."""
 
 SHOWN_COLUMNS = 4
-"""The number of their columns that are shown with the tested one: the key comes first in every model."""
+"""The number of first columns that are shown with the tested one: every model begins with its key."""
 
 _ROW_COUNT = re.compile(r"rows (\d+)")
 """The line that the macro ``report_row_count`` writes into dbt's log."""
@@ -92,7 +92,7 @@ class Translator(DagsterDbtTranslator):
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """Return the layer, which is the schema."""
-        # the configured schema: the actual one of the marts depends on the engine; a source has only an actual one
+        # configured, because the actual schema of the marts depends on the engine; a source has only an actual one
         return str(dbt_resource_props.get("config", {}).get("schema") or dbt_resource_props["schema"])
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
@@ -101,7 +101,7 @@ class Translator(DagsterDbtTranslator):
         return [f"team:{meta.get('owner', 'data-engineering')}"]
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
-        """Return the spec; a dbt model that reads schema ``ml`` depends on the scores of models that its SQL names.
+        """Return the spec; a reader of schema ``ml`` depends on the scores of the models that its SQL names, or of all.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class Translator(DagsterDbtTranslator):
     def get_asset_check_spec(
         self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
     ) -> dg.AssetCheckSpec | None:
-        """Return the spec of a data test, with a description in words; it depends on no bookkeeping model."""
+        """Return the spec of a data test, with a description in words; the test depends on no bookkeeping model."""
         spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
         if spec is None:
             return None
@@ -136,7 +136,7 @@ class Translator(DagsterDbtTranslator):
 
     def _asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         with warnings.catch_warnings():
-            # Dagster warns for every model that code references are beta
+            # for every model, Dagster warns that code references are beta
             warnings.simplefilter("ignore", dg.BetaWarning)
             spec = super().get_asset_spec(manifest, unique_id, project)
         if unique_id.startswith("source."):
@@ -147,7 +147,7 @@ class Translator(DagsterDbtTranslator):
         if predictions and (layer := node["fqn"][1]) != "marts":
             raise DbtParseError(
                 f"{layer}.{node['name']}: expected no table of schema ml, because those are made from features, found "
-                f"{', '.join(sorted(predictions))}. Read it in models/marts."
+                f"{', '.join(sorted(predictions))}. Only models/marts may read them."
             )
         parents = {
             self.get_asset_spec(manifest, each, project).key
@@ -243,7 +243,7 @@ def whole_layers(manifest: Path, name: str, *, select: str) -> Callable[[Callabl
 
 
 def layer_assets(manifest: Path, name: str, *, select: str) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Return the decorator of a function that builds the selected models, or those that a run picks of them.
+    """Return the decorator of a function that builds the selected models, or those of them that a run picks.
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ def build(
     code: str | None = None,
     keep: Callable[[Path, Mapping[str, Any]], None] | None = None,
 ) -> Iterator[Any]:
-    """Build models at the clock of the last extraction and run their data tests as checks, each reported as it ends.
+    """Build models at the clock of the last extraction and run their data tests as checks; failed ones come last.
 
     Parameters
     ----------
@@ -294,7 +294,7 @@ def build(
         A hash of the SQL and the settings. It is the data version of features and labels, so that a training set is
         out of date after a change of the hash, and not after every night.
     keep : callable, optional
-        Called with the target folder of dbt and the variables, also after a failure.
+        Called with the target folder of dbt and the variables, also after a failure, unless nothing ran.
 
     Raises
     ------

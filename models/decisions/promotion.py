@@ -1,4 +1,4 @@
-"""Promotion: a pure function from evidence to whether a candidate becomes champion; its caller measures and acts.
+"""Promotion: a pure function decides from evidence whether a candidate becomes champion; its caller measures and acts.
 
 All rules are in this module, in the order in which they are checked.
 """
@@ -20,8 +20,8 @@ from models.untrainable import Untrainable
 class SharedRows:
     """Losses of candidate, champion and trivial baseline on the same rows, from which none has learnt.
 
-    `lost_at_least` is the lower end of the 95 % interval, over resampled entities, of the champion's skill less that of
-    the candidate; below 0 if the candidate may be better.
+    `lost_at_least` is the skill that the candidate loses against the champion, at the lower end of the 95 % interval
+    over resampled entities; below 0 if the candidate may be better.
     """
 
     rows: int
@@ -40,11 +40,11 @@ class ChampionEvidence:
     version : str
     horizon_days : int
     loss, baseline_loss : float or None
-        Those of the champion and of its baseline, on its own held-out rows.
+        Losses of the champion and of its baseline, on the champion's held-out rows.
     on_census : bool
-        Whether it was measured on a census; versions of recipes before 4 were not.
+        Whether it was measured on a census; versions before recipe 4 were not.
     shared : SharedRows or None
-        None if there are too few such rows.
+        None if candidate and champion could not be compared on the same rows.
     """
 
     version: str
@@ -68,7 +68,7 @@ class PromotionEvidence:
     primary_metric, loss : str
         Two metrics, which may be the same: a candidate must beat the baseline in both.
     metrics, baseline : dict of str to float or None
-        Those of the candidate and of the trivial baseline, on the candidate's held-out rows.
+        Metrics of the candidate and of the trivial baseline, on the candidate's held-out rows.
     over_baseline : dict of str to Figure
         By how much the candidate is better than the baseline, in the primary metric and in the loss: the interval is
         that of the difference, over resampled entities.
@@ -78,17 +78,17 @@ class PromotionEvidence:
         The slices of the census by silence.
     max_census_off, max_skill_loss : float
     rule : str
-        The rule that must be beaten, in words; empty where there is none.
+        The declared rule, which must be beaten, in words; empty if there is none.
     beside_rule : BesideRule or None
         The candidate compared with the rule, on the census; None if that was not measured.
     words : dict of str to str
-        Names for people of metrics whose identifiers are not clear.
+        Readable names of metrics whose identifiers are not clear.
     suspected : tuple of Suspicion or None
         The features that seem to know the outcome; None if hindsight was not measured.
     confirmed : tuple of str
         Features of which a person says that they were known at the time.
     champion : ChampionEvidence or None
-        None as long as there is none.
+        None if there is no champion yet.
     shorter : ShorterHorizons or None
         The shorter horizons that were tried after a refusal.
     """
@@ -198,24 +198,24 @@ def decide_promotion(evidence: PromotionEvidence) -> Decision:
     candidate has seen later data than the champion, so it need not beat the champion; it may lose at most
     `max_skill_loss` of skill, 1 - loss / loss of the baseline.
 
-    If a rule is declared, the candidate must beat it in both as well, on the census and beyond chance. The rule is
-    checked before the baseline: a rule that is as good is simpler, and its staying is no failure.
+    A candidate must also beat a declared rule in these two metrics, on the census and beyond chance. The rule is
+    checked before the baseline: a rule that is as good is simpler, and keeping it is no failure.
 
     A candidate whose expected total over a census (`models.evaluation.census`) lies further from the actual one than
-    `max_census_off`, beyond chance, is refused, because people plan with the sum of its probabilities. So is a
-    candidate that is off by as much in a band of silence, which the opposite error elsewhere may hide in the total. A
-    champion that was never measured on a census is replaced by a candidate that was.
+    `max_census_off`, beyond chance, is refused, because people plan with the sum of its predictions. So is a candidate
+    that is off by as much in a band of silence: the opposite error elsewhere may hide it in the total. A champion that
+    was never measured on a census is replaced by a candidate that was.
 
     A candidate with features that seem to know the outcome (`models.evaluation.suspicion`) is refused before any other
     figure is checked, because a leak flatters every figure. A person may confirm such features by name, and the reason
     of a promotion says so.
 
     Candidate and champion are compared on the same rows if there are enough that neither learnt from: after a change of
-    the world, the skill of the champion in the old one says little about the new one. There a loss of skill counts only
-    beyond its interval, because such rows can be of few entities, and the measured candidate has learnt from fewer
-    entities than the published one. Otherwise each has the skill on its own held-out rows, which compares models on
-    different rows better than any raw metric. A champion over another horizon answers another question, so its figures
-    are not compared.
+    the world, the champion's skill from before says little. On the same rows a loss of skill counts only beyond its
+    interval, because such rows can be of few entities, and the candidate that is measured has learnt from fewer
+    entities than the one that is published. Otherwise each is measured on its own held-out rows: skill compares models
+    on different rows better than any raw metric. A champion over another horizon answers another question, so its
+    figures are not compared.
     """
     decision = _decide(evidence)
     suspected = dict.fromkeys(each.feature for each in evidence.suspected or ())
@@ -267,8 +267,8 @@ def _decide(evidence: PromotionEvidence) -> Decision:
         return Decision(
             "refuse",
             "census_missing",
-            f"{evidence.version} was not measured on a census, so nothing says whether its probabilities hold on what "
-            "is scored; train it anew.",
+            f"{evidence.version} was not measured on a census, so nothing says whether its predictions hold for open "
+            "entities; train it anew.",
         )
     departures = _off_census(evidence)
     if departures:
@@ -339,10 +339,10 @@ SAME_VERSION = "same_version"
 """The rule of a candidate that is the champion already."""
 
 RULE_NOT_BEATEN, RULE_UNMEASURED = "rule_not_beaten", "rule_unmeasured"
-"""Rules of a refusal after which the declared rule stays in use."""
+"""Refusals after which the declared rule stays in use."""
 
 HORIZON_MATTERS = frozenset({"metric_undefined", "baseline_not_beaten", "census_off"})
-"""Rules of a refusal that a shorter horizon may avoid."""
+"""Refusals that a shorter horizon may avoid."""
 
 
 def with_advice(decision: Decision, shorter: ShorterHorizons | None) -> Decision:

@@ -1,7 +1,7 @@
 """Decide whether the feature store is built whole or as an increment on the last build, and gather the evidence.
 
-An increment computes the observations since the last build. For an entity that an extraction since then has changed,
-it also computes every observation after the first change. It gives the same rows as a whole build.
+An increment computes the observations since the last build, and those that follow a changed or late fact of their
+entity. It gives the same rows as a whole build.
 
 The evidence includes the moment from which the source has outcomes.
 """
@@ -161,7 +161,7 @@ def forget_build(warehouse: Warehouse) -> None:
 
 
 def build_code(settings: dict[str, Any]) -> str:
-    """Return a hash of the SQL of features and labels, and of the settings that it is built with."""
+    """Return a hash of the SQL of features and labels, and of the settings of their build."""
     views = {declaration.feature_view.name for declaration in DECLARATIONS.values()}
     labels = {declaration.label for declaration in DECLARATIONS.values()}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
@@ -196,7 +196,7 @@ def variables_of(outcomes: Mapping[str, OutcomesBegin]) -> dict[str, Any]:
 
 
 def labelled_since(compiled: CompiledSql, as_of: datetime, label: str) -> datetime | None:
-    """Return the moment before which a build has no labels because the source has no outcomes; None if it always has.
+    """Return the moment before which the source has no outcomes, and so a build no labels; None if none is known.
 
     Parameters
     ----------
