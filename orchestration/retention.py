@@ -1,6 +1,6 @@
 """Removes from a home what is old: runs with their events and logs, drift reports, answers, and what dbt left behind.
 
-`models.decisions.retention` decides. It happens once a day at most: after a run of `make run`, and while the UI runs.
+`models.decisions.retention` decides. `tidy` runs once a day at most: after a run of `make run`, and while the UI runs.
 """
 
 import re
@@ -21,7 +21,7 @@ from store.features.dbt_project import DBT_PROJECT
 from store.settings import Settings
 
 STAMP = "tidied"
-"""The file, beside the databases of Dagster, whose time says when it happened last."""
+"""The file, beside the databases of Dagster, whose time says when `tidy` ran last."""
 
 EVERY = timedelta(days=1)
 
@@ -30,7 +30,7 @@ DBT_FOLDER = re.compile(r"(\w+-[0-9a-f]{7}-)?[0-9a-f]{7}")
 
 
 def is_due(current: Settings, now: datetime) -> bool:
-    """Say whether a day has passed since it happened last."""
+    """Say whether a day has passed since `tidy` ran last."""
     stamp = current.dagster_home / STAMP
     return not stamp.exists() or now - _written_at(stamp) >= EVERY
 
@@ -50,7 +50,7 @@ def tidy(current: Settings, instance: dg.DagsterInstance, now: datetime) -> str:
     )
     for run_id in runs:
         forget_run(instance, run_id)
-    # by name, for a home may have moved
+    # by file name, as the home may have moved
     shown = {
         artifacts.reports(model) / Path(str(each.metadata["report_file"])).name
         for model, each in drift.items()
@@ -67,7 +67,7 @@ def tidy(current: Settings, instance: dg.DagsterInstance, now: datetime) -> str:
             most=MOST_REPORTS,
         )
     ]
-    # those of an earlier state are named by model
+    # earlier releases named the folders by model
     answers = [path for name in (*FEATURE_VIEWS, *DECLARATIONS) for path in artifacts.answers(name).glob("*.parquet")]
     files = [*reports, *files_to_remove(_written(answers), now=now, keep_days=current.keep_days)]
     for path in files:

@@ -1,8 +1,8 @@
-"""The sensors: one has models trained anew (evidence, a pure decision, what is done about it), one tidies the home.
+"""The sensors: one starts the jobs that train models anew, one looks after the home.
 
-Checks run in the jobs, under the pool of the warehouse; a sensor never opens the warehouse. Whether to train anew is
-decided by the asset ``retrain_decision/<model>``; whether a run is started now by
-`models.decisions.training_run.decide_run`.
+Checks run in the jobs, under the pool of the warehouse; a sensor never opens the warehouse. The asset
+``retrain_decision/<model>`` decides whether to train anew; `models.decisions.training_run.decide_run` decides whether a
+run is started now.
 """
 
 import json
@@ -24,7 +24,7 @@ from assets.platform.event_log import (
 )
 from assets.platform.resources import Clock
 from models.decisions.drift import CHECKS
-from models.decisions.training_run import TrainingRunEvidence, decide_run
+from models.decisions.training_run import MAX_ATTEMPTS, TrainingRunEvidence, decide_run
 from models.declared.registry import DECLARATIONS
 from orchestration.commands.runs import reconcile
 from orchestration.jobs import RETRAIN_JOBS, whole_loop
@@ -37,10 +37,10 @@ from store.settings import settings
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Starts the job retrain_<model> where the latest checks of a model's drift or age failed and its "
-        "retrain_decision says retrain: once per piece of evidence, never while the model is being trained. Where the "
-        "decision says quarantine, or a later run failed before it could decide, it logs an error for a person and "
-        "starts nothing."
+        "Starts the job retrain_<model> if the model's last retrain_decision says retrain and a check of its drift or "
+        "age failed in the same run: once per piece of evidence, again if the job fails, never while the model is "
+        f"being trained. If the decision says quarantine, {MAX_ATTEMPTS} such runs failed, or a later run failed "
+        "before it could decide, the sensor logs an error for a person and starts nothing."
     ),
 )
 def retrain_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -55,7 +55,7 @@ def retrain_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
             requests.append(_request(model, evidence))
         else:
             said.append(f"{model}: {decision.reason}")
-        # a run that failed does not make the evidence before it new
+        # kept apart, so that a failed run does not repeat an alert
         alerts = model if evidence.undecided_run is None else f"{model}, undecided"
         if decision.alert is not None and alerted.get(alerts) != decision.alert_about:
             context.log.error(f"{model} needs a person: {decision.alert}")
@@ -100,13 +100,13 @@ def gather_run_evidence(instance: dg.DagsterInstance, model: str) -> TrainingRun
 def _request(model: str, evidence: TrainingRunEvidence) -> dg.RunRequest:
     return dg.RunRequest(
         job_name=evidence.job,
-        # a key is used once and for ever: a run that was cancelled, say, is not started again on the same evidence
+        # a key starts one run, ever: one that was cancelled, say, is not started again on the same evidence
         run_key=f"{model}-{evidence.evidence_id}-{evidence.failures}",
         tags={
             REASON_TAG: evidence.reason or "",
             EVIDENCE_TAG: evidence.evidence_id or "",
             MODEL_TAG: model,
-            # this sensor starts it again
+            # this sensor does the retries
             MAX_RETRIES_TAG: "0",
         },
     )
@@ -116,8 +116,8 @@ def _request(model: str, evidence: TrainingRunEvidence) -> dg.RunRequest:
     minimum_interval_seconds=600,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Marks runs failed whose process is gone, so that nothing waits for them, and once a day removes runs, reports "
-        "and answers that are older than LEADLINE_KEEP_DAYS. Starts nothing."
+        "Marks runs as failed if their process is gone, so that nothing waits for them. Once a day it removes runs, "
+        "reports, answers and what failed dbt steps left, if older than LEADLINE_KEEP_DAYS. Starts nothing."
     ),
 )
 def tidy_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:

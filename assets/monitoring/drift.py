@@ -1,6 +1,6 @@
 """Layer `drift`: how far each champion's world has moved since its training. `store.measuring.drift` measures.
 
-Observations are point-in-time, so one build of the features can be measured at every clock up to its own.
+Observations use only facts known before them, so one build of the features serves every clock up to its own.
 """
 
 import re
@@ -52,7 +52,7 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         owners=[declaration.owner],
         description=(
             f"How far the last {declaration.drift.window_days} days lie from those before the champion's training: "
-            "features, predictions, performance on labels that have matured since, and age. Every figure is a row of "
+            "features, predictions, performance on newly matured labels, and age. Every figure is a row of "
             "ml.ml_drift_logs; an Evidently report on a sample shows the columns that have moved most."
         ),
         check_specs=[dg.AssetCheckSpec(name, asset=key, description=holds) for name, holds in CHECKS.items()],
@@ -91,7 +91,7 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         report = artifacts.reports(declaration.name) / f"{as_of:%Y%m%dT%H%M%SZ}-{evidence.version}.html"
         top = heading(evidence, verdicts, view.entity.plural)
         title = f"Drift of {declaration.name}, {as_of:%Y-%m-%d}"
-        # a report that says the same stays as it is
+        # a report with the same top is kept
         written = shows(report, top) or write_report(*sample, kinds, report, title=title, top=top)
         for verdict in verdicts:
             log = context.log.warning if verdict.failed else context.log.info
@@ -125,9 +125,9 @@ def _nothing_to_measure(declaration: ModelDeclaration, champion: Candidate | Non
 def _read(
     declaration: ModelDeclaration, champion: Candidate, compared: Reference, clock: datetime, columns: Sequence[str]
 ) -> tuple[Excerpt, Excerpt]:
-    """Return what `measure` reads: both windows, and the observations since the training with their labels.
+    """Return what `measure_drift` reads: the observations since the reference window began, and the labels.
 
-    Where a model has a scope, also by which columns it is known, and of which observations labels may be new.
+    If the model has a scope, also its columns, and every observation after the last of the training.
     """
     view = declaration.feature_view
     first = min(compared.trained_at, clock) - timedelta(days=declaration.drift.window_days)

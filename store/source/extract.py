@@ -1,6 +1,6 @@
-"""The extraction: the entry of this package, which brings a source into schema ``raw``.
+"""`extract`, the entry of this package, brings a source into schema ``raw``.
 
-This module holds the order of the steps, the clock and the report. The rules of a step are in the module that it calls.
+This module holds the order of the steps, the clock and the report. The modules that it calls hold the rules.
 """
 
 import json
@@ -81,8 +81,8 @@ def extract(
     state_dir : Path
         Folder for working files.
     as_of : datetime or None
-        The clock. None for the default: for a folder the first whole second after the last accepted fact that is not
-        far from the others, for a database the present.
+        The clock. None for the default: for a database the present; for a folder the first whole second after the last
+        accepted fact that is not far from the others, or the present if that is earlier.
     present : datetime
         The present time; a fact more than a day after it is rejected.
     models : collection of str
@@ -90,7 +90,7 @@ def extract(
     mapping : str or None
         Name of a shipped mapping or path of a mapping file; None to choose one (`choose_mapping`).
     accept : str
-        The beginning of the hash of findings (`hash_of`) with which the extraction may go on; empty for none.
+        The extraction goes on despite findings whose hash (`hash_of`) begins with this; empty for none.
     log : callable or None
         Receives one line per step.
 
@@ -123,7 +123,7 @@ def extract(
         refuse_orphans(connection, validated)
         default, far_facts = default_clock(connection, reader, validated, present, as_of)
         clock = as_of or default
-        # an earlier clock that a person sets does not make the facts of this export known earlier
+        # facts count as seen at the default clock, even if a person sets an earlier one
         seen_at = max(clock, default)
         load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
         deltas, counts = write_deltas(connection, bindings, clock, seen_at, load_number, existing)
@@ -183,7 +183,7 @@ def extract(
                 "source": reader.description,
                 "mapping": chosen.mapping.name,
                 "closing_outcomes": json.dumps(closings.words["outcomes"]),
-                # null without such statuses, as in warehouses from before mappings could name them
+                # null if the mapping names no such status, and in older warehouses
                 "closing_lead_statuses": json.dumps(closing_leads) if closing_leads else None,
                 "closing_project_statuses": json.dumps(closing_projects) if closing_projects else None,
                 "silence_closes_after_days": chosen.mapping.silence_closes_after_days,
@@ -198,8 +198,8 @@ def extract(
         until_loaded.close()
         if accepted:
             replace_file(note, json.dumps({"load_number": load_number, "accepted": accepted}))
-        # The history is loaded first. If the load is killed in between, a lead in `raw` without a history would look
-        # as if it had never had values; a lead in the history alone is new to the next extraction, which uses it.
+        # The history is loaded first, because the load may be killed in between: the next extraction can use the
+        # history of a lead that is new to it, but a lead without a history would look as if it never had values.
         target.rename_earlier()
         say(f"history: {sum(changes_seen.values()):,} changes seen, {counts[CHANGES].new:,} from the source's history")
         load(connection, target, state_dir, history)
@@ -234,7 +234,7 @@ def _utc(moment: datetime, name: str) -> datetime:
 
 
 def check_source(source: str, mapping: str | None, models: Collection[str]) -> None:
-    """Refuse what an extraction would refuse of a source before it reads rows: its place, its mapping and its columns.
+    """Refuse a source whose place, mapping or columns `extract` would refuse, without reading rows.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def check_source(source: str, mapping: str | None, models: Collection[str]) -> N
     Raises
     ------
     SourceContractError
-        If it would.
+        If the source is refused.
     """
     _bindings(*_choose(source, mapping, models))
 
@@ -277,7 +277,7 @@ def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding |
 
 
 def _bound(chosen: ChosenMapping, table: Table, reader: Source) -> TableBinding | None:
-    """Bind a contract table to its source; None for an absent or optional table that the source does not have."""
+    """Bind a contract table to its source; None if it is declared absent, or is optional and the source lacks it."""
     spec, found = chosen.mapping.tables.get(table.name, TableMapping()), reader.columns()
     source_table = spec.table or table.name
     if spec.absent or (table.optional and spec.table is None and source_table not in found):
