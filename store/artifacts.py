@@ -26,9 +26,9 @@ class ArtifactStore:
         """Folder of a model's trained versions."""
         return Path(self.root) / "models" / model
 
-    def answers(self, model: str) -> Path:
-        """Folder of the answers to questions for training rows."""
-        return Path(self.root) / "answers" / model
+    def answers(self, view: str) -> Path:
+        """Folder of the answers to questions for a feature view."""
+        return Path(self.root) / "answers" / view
 
     def reports(self, model: str) -> Path:
         """Folder of a model's drift reports."""

@@ -350,7 +350,7 @@ def _tidy(current: Settings, instance: dg.DagsterInstance) -> None:
     try:
         if is_due(current, now):
             tidy(current, instance, now)
-    except Exception as error:  # noqa: BLE001 - an error of the disk or of a database; the next run tries again
+    except Exception as error:  # noqa: BLE001 - an error of the disk or of a database; the next day tries again
         keep(error, current.home)
         sys.stderr.write(f"    warning: old runs and files could not be removed; {current.home / LOG} says why\n")
 

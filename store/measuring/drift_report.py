@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 SAMPLE = 2_000
 """Rows of each side that the report is drawn from."""
 
-KEPT = 30
-"""Reports kept of a model: each has 5 MB. The figures of deleted reports stay in the warehouse."""
-
 BINS = 100
 """A number of bins that no histogram of the report exceeds."""
 
@@ -148,8 +145,7 @@ def write_report(
         How each column is learnt, measured and drawn. A number that has no histogram (all values infinite, or so large
         that neighbouring floats are further apart than bins) is drawn like text, by its commonest values.
     path : Path
-        Written whole or not at all; an existing report is replaced. Of the reports in the folder the last `KEPT` by
-        name are kept, the others deleted.
+        Written whole or not at all; an existing report is replaced.
     title : str
         The title in the tab of a browser.
     top : str
@@ -182,8 +178,6 @@ def write_report(
     snapshot = Report([shapes]).run(current_data=sides[0], reference_data=sides[1])
     page = headed(safe(snapshot.get_html_str(as_iframe=False)), title, top)
     replace_file(path, with_policy(page))
-    for outdated in sorted(path.parent.glob("*.html"))[:-KEPT]:
-        outdated.unlink()
     return True
 
 
