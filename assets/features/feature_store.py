@@ -7,7 +7,8 @@ from typing import Any
 import dagster as dg
 
 from assets.features.feature_history import report_days
-from assets.platform.dbt import Dbt, build, whole_layers
+from assets.platform.dbt import Dbt, whole_layers
+from assets.platform.dbt_build import build
 from models.declared.registry import FEATURE_VIEWS
 from models.declaring.declaration import Horizons
 from store.features.builds import forget_build, gather_build_evidence, plan_build, variables_of

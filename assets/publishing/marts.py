@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 
 from assets.platform import keys
-from assets.platform.dbt import Dbt, build, layer_assets
+from assets.platform.dbt import Dbt, layer_assets
+from assets.platform.dbt_build import build
 from assets.platform.freshness import NIGHTLY
 from assets.platform.resources import WAREHOUSE_POOL
 from assets.platform.tables import metadata_table
