@@ -99,7 +99,7 @@ def test_a_home_whose_warehouse_and_models_were_lost_survives(own: Home) -> None
     assert "a run was killed before it ended" in anew.err
     assert _vouched_for(models) == trained
     assert ask(own.warehouse, "select count(*) from ml.ml_models") == [(3,)]
-    assert f"marts.lead_score_history: {len(history)} rows that {own.warehouse} did not have" in anew.err
+    assert f"marts.lead_score_history: {len(history)} rows that {own.warehouse} had lost were taken back" in anew.err
     # as they were published, and not as they were scored again
     assert own.ask("from marts.lead_score_history order by all") == history
     assert contents(own.published, "marts")["marts.lead_score_history"] == history
