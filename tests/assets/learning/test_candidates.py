@@ -239,7 +239,7 @@ def table_of(result: dg.ExecuteInProcessResult, layer: str, name: str) -> list[d
 def test_a_gate_that_is_missed_is_shown_and_is_no_fault(bench: tuple[Bench, dg.ExecuteInProcessResult]) -> None:
     shown = metadata(bench[1])
     for name, bound in DECLARATION.gates.items():
-        assert re.search(rf"\| {name} \|.*{bound:,g}", shown["gates"]), name
+        assert re.search(rf"\| {name} \|.*{bound:g}", shown["gates"]), name
     assert "entities is 401, its gate at least 10000" in shown["missed_gates"]
     (recorded,) = bench[0].ask("select missed_gates from ml.ml_models")
     assert "; ".join(json.loads(recorded[0])) == shown["missed_gates"]
