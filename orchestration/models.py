@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import dagster as dg
@@ -15,6 +14,7 @@ from assets.learning.training_sets import training_set_asset
 from assets.monitoring.drift import drift_asset
 from assets.monitoring.feature_quality import feature_quality_asset
 from assets.monitoring.retrain_decisions import retrain_decision_asset
+from assets.platform.beta import without_beta_warnings
 from assets.publishing.scores import scores_asset
 from models.declaring.declaration import ModelDeclaration
 from models.declaring.feature_view import FeatureView
@@ -46,7 +46,6 @@ def view_definitions(view: FeatureView) -> dg.Definitions:
 
 def with_code(*assets: Any) -> list[Any]:
     """Return assets with references to the code that makes them."""
-    with warnings.catch_warnings():
-        # Dagster warns for every asset that code references are beta
-        warnings.simplefilter("ignore", dg.BetaWarning)
+    # references to code are beta
+    with without_beta_warnings():
         return list(dg.with_source_code_references(assets))

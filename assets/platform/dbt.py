@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +14,7 @@ from dagster_dbt.asset_utils import build_dbt_specs
 from packaging.version import Version
 
 from assets.platform import keys
+from assets.platform.beta import without_beta_warnings
 from assets.platform.resources import WAREHOUSE_POOL
 from models.declared.registry import DECLARATIONS
 from store.features.dbt_project import DBT_PROJECT, DbtParseError
@@ -109,25 +109,20 @@ class Translator(DagsterDbtTranslator):
         )
 
     def _asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
-        with warnings.catch_warnings():
-            # for every model, Dagster warns that code references are beta
-            warnings.simplefilter("ignore", dg.BetaWarning)
+        # references to code are beta
+        with without_beta_warnings():
             spec = super().get_asset_spec(manifest, unique_id, project)
         if unique_id.startswith("source."):
             return spec
         node = manifest["nodes"][unique_id]
         read = _read_assets(manifest, unique_id)
-        predictions = {manifest["sources"][each]["name"] for each in read if each.startswith("source.leadline.ml.")}
+        predictions = {manifest["sources"][each]["name"] for each in read if is_of_ledger(each)}
         if predictions and (layer := node["fqn"][1]) != "marts":
             raise DbtParseError(
                 f"{layer}.{node['name']}: expected no table of schema ml, because those are made from features, found "
                 f"{', '.join(sorted(predictions))}. Only models/marts may read them."
             )
-        parents = {
-            self.get_asset_spec(manifest, each, project).key
-            for each in read
-            if not each.startswith("source.leadline.ml.")
-        }
+        parents = {self.get_asset_spec(manifest, each, project).key for each in read if not is_of_ledger(each)}
         if predictions:
             # a dbt model that names no declared model depends on the scores of all
             named = [name for name in DECLARATIONS if f"'{name}'" in node["raw_code"]] or DECLARATIONS
@@ -136,6 +131,11 @@ class Translator(DagsterDbtTranslator):
 
 
 TRANSLATOR = Translator()
+
+
+def is_of_ledger(unique_id: str) -> bool:
+    """Say whether a node is a source in schema ``ml``, which is no asset: the scores stand for it."""
+    return unique_id.startswith("source.leadline.ml.")
 
 
 def is_bookkeeping(manifest: Mapping[str, Any], unique_id: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,8 @@ import dagster as dg
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from sqlglot.errors import SqlglotError
 
-from assets.platform.dbt import MODELS, TRANSLATOR, Dbt, described_test, hands_on, is_bookkeeping
+from assets.platform.beta import without_beta_warnings
+from assets.platform.dbt import MODELS, TRANSLATOR, Dbt, described_test, hands_on, is_bookkeeping, is_of_ledger
 from assets.platform.lineage import column_lineage, compiled_sql
 from assets.platform.tables import metadata_table
 from models.declaring.declaration import Horizons
@@ -92,7 +92,7 @@ def build(
         folder = f"{context.op_execution_context.op.name}-{context.run_id[:7]}-{uuid4().hex[:7]}"
         invocation = dbt.cli(
             [*arguments, "--select", select],
-            manifest=json.loads(manifest_path().read_text(encoding="utf-8")),
+            manifest=manifest_path(),
             dagster_dbt_translator=TRANSLATOR,
             target_path=DBT_PROJECT / "target" / folder,
         )
@@ -105,7 +105,9 @@ def build(
         failure = error
     output = invocation.target_path / "run_results.json"
     # a project that does not compile has no results
-    results = {each["unique_id"]: each for each in json.loads(output.read_text())["results"]} if output.exists() else {}
+    results = (
+        {each["unique_id"]: each for each in json.loads(output.read_bytes())["results"]} if output.exists() else {}
+    )
     if keep is not None and results:
         keep(invocation.target_path, all_variables)
     sentences: list[str] = []
@@ -155,9 +157,8 @@ def _stream_events(
 
 def _output(name: str, metadata: Mapping[str, Any], code: str | None) -> dg.Output[None]:
     """Return the output of a model, with a data version if there is one."""
-    with warnings.catch_warnings():
-        # Dagster calls data versions beta, and would say so for every model
-        warnings.simplefilter("ignore", dg.BetaWarning)
+    # data versions are beta
+    with without_beta_warnings():
         return dg.Output(None, name, metadata=metadata, data_version=None if code is None else dg.DataVersion(code))
 
 
@@ -172,7 +173,7 @@ def _compiled_metadata(
     """Return the metadata of a built model: its compiled SQL and its column lineage."""
 
     def asset_of(parent: str) -> dg.AssetKey | None:
-        if parent.startswith("source.leadline.ml.") or is_bookkeeping(manifest, parent):
+        if is_of_ledger(parent) or is_bookkeeping(manifest, parent):
             return None
         return TRANSLATOR.get_asset_spec(manifest, parent, MODELS).key
 
@@ -197,10 +198,8 @@ def _with_rows(
     columns = [name for i, name in enumerate(found.columns) if i < SHOWN_COLUMNS or name == tested_column]
     rows = found[columns].to_numpy(object).tolist()
     first_row = ", ".join(f"{name} {value}" for name, value in zip(columns, rows[0], strict=True)) if rows else "none"
-    statement, number = (
-        described_test(test),
-        f"{result['failures']:,} {'row does' if result['failures'] == 1 else 'rows do'}",
-    )
+    statement = described_test(test)
+    number = f"{result['failures']:,} {'row does' if result['failures'] == 1 else 'rows do'}"
     asset = event.asset_key.to_user_string() if event.asset_key is not None else ""
     return (
         dg.AssetCheckResult(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -258,13 +258,3 @@ class Warehouse:
                 "did not end. Wait until its run has ended, or materialize the crm assets, features and labels again."
             )
         return extraction
-
-    def row_counts(self, tables: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """Count the rows of the tables that dbt built, each a layer and a name."""
-        with self.connect() as connection:
-            return {
-                (layer, name): connection.execute(
-                    f'select count(*) from "{self.engine.marts if layer == "marts" else layer}"."{name}"'
-                ).fetchall()[0][0]
-                for layer, name in tables
-            }
