@@ -15,6 +15,7 @@ It imports nothing of the rest of the project. One module per concern:
 - `recording`: the events as the CRM records them: late, twice, wrong, and only up to now
 - `contacts`: the contact data of people who do not exist
 - `export`: the files, and the truth beside them
+- `shapes`: the export in the tables and columns of other CRMs
 - `truth`: the true conversion probability of a lead at a moment, and of a policy
 - `best`: the best action by what a rep can see
 - `ceiling`: how well the next action can be predicted at best

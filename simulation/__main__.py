@@ -5,8 +5,9 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from simulation.export import FORMATS, SimulationSummary, simulate
+from simulation.export import CONTRACT, FORMATS, SimulationSummary, simulate
 from simulation.scenarios import SCENARIOS, Scenario
+from simulation.shapes import SHAPES
 from simulation.truth import POLICIES, Truth
 from simulation.world import COMPANIES
 
@@ -62,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=FORMATS,
         default="parquet",
         help="format of the CRM's tables; the truth is always Parquet (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shape",
+        choices=(CONTRACT, *SHAPES),
+        default=CONTRACT,
+        help="whose tables and columns the export has; contract is Leadline's own (default: %(default)s)",
     )
     parser.add_argument(
         "--company",

@@ -27,10 +27,13 @@ from simulation.policy import Action
 from simulation.recording import CHANGED, FAULTS, LEAD_STATUS, Records, record
 from simulation.scenarios import Scenario
 from simulation.setting import Setting
+from simulation.shapes import SHAPES
 from simulation.state import End
 from simulation.world import COMPANIES, DAY, NEVER, World
 
 FORMATS = ("parquet", "csv")
+CONTRACT = "contract"
+"""The shape of the source contract."""
 HORIZON_DAYS = 90
 """Days after its creation within which a won lead counts as converted in the summary."""
 AFTERMATH_DAYS = 180
@@ -124,6 +127,7 @@ def simulate(
     scenario: str | None = None,
     scenario_date: date | None = None,
     progress: bool = True,
+    shape: str = "contract",
     chunk: int = 2_500,
 ) -> SimulationSummary:
     """Simulate a CRM and write its export.
@@ -152,6 +156,8 @@ def simulate(
         Its first day; until then the rows are those without the scenario.
     progress : bool
         Whether to show a progress bar on standard error.
+    shape : str
+        ``contract`` for the tables of the source contract, or one of `simulation.shapes.SHAPES`.
     chunk : int
         Number of leads that are simulated at a time: memory grows with it, the rows do not depend on it.
 
@@ -174,6 +180,8 @@ def simulate(
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, found {format!r}")
     if isinstance(company, str) and company not in COMPANIES:
         raise ValueError(f"company: expected one of {', '.join(COMPANIES)}, found {company!r}")
+    if shape not in (CONTRACT, *SHAPES):
+        raise ValueError(f"shape: expected one of {', '.join((CONTRACT, *SHAPES))}, found {shape!r}")
     if (scenario is None) != (scenario_date is None):
         raise ValueError(f"scenario: expected a name and a date, found {scenario} and {scenario_date}")
     setting = Setting(
@@ -189,6 +197,7 @@ def simulate(
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "truth").mkdir(parents=True)
+    written = format if shape == CONTRACT else "parquet"
 
     faults: Counter[str] = Counter(dict.fromkeys(FAULTS, 0))
     mature, converted = 0, 0
@@ -202,7 +211,7 @@ def simulate(
             course = run(world, traits, skill, end + AFTERMATH_DAYS * DAY, seed)
             records = record(world, traits, course, leads=leads, end=end, seed=seed)
             for name, columns in _crm_tables(world, traits, records, seed).items():
-                crm.write(name, columns, format)
+                crm.write(name, columns, written)
             for name, columns in _truth_tables(traits, course, end).items():
                 truth.write(name, columns, "parquet")
             planted = records.interactions["fault"]
@@ -212,10 +221,15 @@ def simulate(
             mature += int(is_mature.sum())
             converted += int((is_mature & in_time).sum())
             bar.update(last - first)
-    (partial / "mapping.yml").write_text(MAPPING, encoding="utf-8")
+    rows = dict(crm.rows)
+    mapping: str | None = MAPPING
+    if shape != CONTRACT:
+        rows, mapping = SHAPES[shape].write(partial, format), SHAPES[shape].mapping
+    if mapping is not None:
+        (partial / "mapping.yml").write_text(mapping, encoding="utf-8")
     setting.save(partial)
     _publish(partial, out)
-    rows = dict(crm.rows) | {f"truth/{name}": count for name, count in truth.rows.items()}
+    rows |= {f"truth/{name}": count for name, count in truth.rows.items()}
     return SimulationSummary(
         out=out,
         company=world.name,
@@ -237,8 +251,7 @@ def _months_later(start: date, months: int) -> date:
 def _refuse_to_overwrite(out: Path) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    mapping = out / "mapping.yml"
-    if not mapping.is_file() or mapping.read_text(encoding="utf-8") != MAPPING:
+    if not Setting.is_in(out):
         raise FileExistsError(
             f"{out}: expected a new folder, an empty one or an earlier simulation, found something "
             "else; name another folder or remove this one"

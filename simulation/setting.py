@@ -80,6 +80,11 @@ class Setting:
             scenario = {"name": self.scenario.name, "since": self.scenario.since.isoformat()}
             (export / _SCENARIO_FILE).write_text(json.dumps(scenario, indent=2) + "\n", encoding="utf-8")
 
+    @staticmethod
+    def is_in(export: Path) -> bool:
+        """Say whether a folder is a simulation, whose setting was stored."""
+        return (export / _FILE).is_file()
+
     @classmethod
     def load(cls, export: Path) -> "Setting":
         """Read the setting of an export.
@@ -89,7 +94,7 @@ class Setting:
         FileNotFoundError
             If the folder is no simulation, or one that was made before settings were stored.
         """
-        if not (export / _FILE).is_file():
+        if not cls.is_in(export):
             raise FileNotFoundError(f"{export}: expected a simulation with {_FILE}, found none; simulate it again")
         content = json.loads((export / _FILE).read_text(encoding="utf-8"))
         company = content["company"]

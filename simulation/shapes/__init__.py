@@ -1,0 +1,12 @@
+"""Shapes: the simulated CRM in the tables and columns of other CRMs.
+
+A shape is one SQL query per table, over the tables of the simulated export. It has what the other CRM would have, under
+its names and in its spelling, and nothing that it would not have.
+"""
+
+from simulation.shapes.shape import Shape
+
+SHAPES: dict[str, Shape] = {}
+"""The shapes by name."""
+
+__all__ = ["SHAPES", "Shape"]
