@@ -16,6 +16,8 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection
 
 from models.artifacts import make_folder, read_object, replace_file
+from store.source.assembling.assembly import as_plain, assembled
+from store.source.assembling.source import AssembledSource, create_said
 from store.source.checking.clock import default_clock
 from store.source.checking.rejects import (
     refuse_no_leads,
@@ -37,7 +39,7 @@ from store.source.loading.stored import Delta, raw_is_ahead, write_marker
 from store.source.mapping.binding import TableBinding, bind, is_another, missing_table
 from store.source.mapping.choosing import choose_mapping, with_earlier_tables
 from store.source.mapping.forms import ChosenMapping, TableMapping
-from store.source.reading.sources import Source, open_source
+from store.source.reading.sources import open_source
 from store.source.record import Table
 from store.source.report import (
     ExtractionReport,
@@ -111,6 +113,7 @@ def extract(
     say(f"source {reader.description}: mapping {chosen.mapping.name} ({chosen.reason})")
     bindings = _bindings(chosen, reader)
     with _scratch(state_dir) as connection, ExitStack() as until_loaded:
+        create_said(connection, chosen.mapping.missing)
         existing = until_loaded.enter_context(target.known(connection, wanted(bindings)))
         earlier = Earlier.of(connection)
         marks = {
@@ -164,6 +167,8 @@ def extract(
         by_overlap = rows_by_overlap(connection, bindings, marks)
         assumptions = [
             *mapping_sentences(chosen, bindings),
+            *reader.notes,
+            *(note for one in validated.values() for note in one.reading.notes),
             *value_sentences(validated),
             *far_facts,
             *unread_file_sentences(reader, bindings),
@@ -249,7 +254,7 @@ def check_source(source: str, mapping: str | None, models: Collection[str]) -> N
     _bindings(*_choose(source, mapping, models))
 
 
-def _choose(source: str, mapping: str | None, models: Collection[str]) -> tuple[ChosenMapping, Source]:
+def _choose(source: str, mapping: str | None, models: Collection[str]) -> tuple[ChosenMapping, AssembledSource]:
     if "://" in source and mapping is not None:
         # the mapping may name the schema of the database, so it is chosen first
         chosen = choose_mapping(argument=mapping, folder=None, found={}, models=models)
@@ -258,10 +263,12 @@ def _choose(source: str, mapping: str | None, models: Collection[str]) -> tuple[
     else:
         reader = open_source(source)
         chosen = choose_mapping(argument=mapping, folder=reader.folder, found=reader.columns(), models=models)
-    return with_earlier_tables(chosen, reader.columns()), reader
+        if chosen.mapping.files and reader.folder is not None:
+            reader = open_source(source, dialects={name: form.dialect() for name, form in chosen.mapping.files.items()})
+    return with_earlier_tables(chosen, reader.columns()), AssembledSource(reader)
 
 
-def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding | None]:
+def _bindings(chosen: ChosenMapping, reader: AssembledSource) -> dict[str, TableBinding | None]:
     bindings: dict[str, TableBinding | None] = {}
     faults: list[SourceContractError] = []
     for name, table in TABLES.items():
@@ -276,11 +283,19 @@ def _bindings(chosen: ChosenMapping, reader: Source) -> dict[str, TableBinding |
     return bindings
 
 
-def _bound(chosen: ChosenMapping, table: Table, reader: Source) -> TableBinding | None:
+def _bound(chosen: ChosenMapping, table: Table, reader: AssembledSource) -> TableBinding | None:
     """Bind a contract table to its source; None if it is declared absent, or is optional and the source lacks it."""
     spec, found = chosen.mapping.tables.get(table.name, TableMapping()), reader.columns()
     source_table = spec.table or table.name
-    if spec.absent or (table.optional and spec.table is None and source_table not in found):
+    if spec.absent:
+        return None
+    if (assembly := assembled(chosen, table, reader.reader)) is not None:
+        if not assembly.is_there:
+            return None
+        reader.add(assembly)
+        bound = bind(as_plain(chosen, assembly), table, found=found, place=assembly.place)
+        return replace(bound, origin=assembly.origin)
+    if source_table not in found and (spec.optional or (table.optional and spec.table is None)):
         return None
     if source_table not in found:
         raise missing_table(table.name, source_table, found)
@@ -327,7 +342,7 @@ def _scratch(state_dir: Path) -> Iterator[DuckDBPyConnection]:
 
 def _validated(
     connection: DuckDBPyConnection,
-    reader: Source,
+    reader: AssembledSource,
     bindings: dict[str, TableBinding | None],
     marks: Mapping[str, Watermark],
     present: datetime,

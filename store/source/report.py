@@ -15,6 +15,7 @@ from store.source.contract import CHANGES, TABLES
 from store.source.loading.deltas import Counts, history_assumptions
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import ChosenMapping, Flag, Substitute
+from store.source.reading.rows import NESTED
 from store.source.reading.sources import Source
 from store.source.reading.tables import shown_column
 from store.source.sql import of_source, one_row
@@ -27,7 +28,7 @@ DELETION_MARKS = (
 )  # fmt: skip
 """Names, without other signs than letters, of columns by which CRMs and pipelines mark deleted rows."""
 
-NESTED = ("struct", "list", "large_list", "fixed_size", "map", "binary", "large_binary", "extension")
+NO_VALUES = (*NESTED, "binary", "large_binary", "extension")
 """Beginnings of the names of Parquet types that hold no single values."""
 
 COPY = re.compile(
@@ -251,7 +252,7 @@ def deletion_marks(reader: Source, binding: TableBinding) -> list[str]:
         if column not in binding.source_columns
         and re.sub(r"[^a-z]", "", column.lower()) in DELETION_MARKS
         and (kind := reader.type_of(binding.source_table, column)) is not None
-        and not kind.startswith(NESTED)
+        and not kind.startswith(NO_VALUES)
     ]
 
 

@@ -279,6 +279,8 @@ def reading_of(column: str, binding: TableBinding) -> str | None:
     form = binding.forms[column]
     if (description := _form_description(form)) is None:
         return None
+    if binding.origin:
+        description += f" {binding.origin}"
     values, unit = binding.values.get(column), binding.units.get(column)
     if values:
         # the hash identifies the map without listing its words

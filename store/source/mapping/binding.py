@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from store.source.contract import TABLES, SourceContractError
 from store.source.mapping.forms import (
+    Absent,
     ChosenMapping,
     ColumnForm,
     FirstOf,
@@ -41,6 +42,8 @@ class TableBinding:
         Source columns that the key is derived from; empty when the source has a key.
     values, units, watermark, overlap_minutes, times, time_zone, numbers, missing
         As in the mapping.
+    origin : str
+        In words, how rows are put together from several tables; empty if the rows are those of one source table.
     leads : TableBinding or None
         For a table with values of leads, the binding of the leads.
     """
@@ -57,6 +60,7 @@ class TableBinding:
     time_zone: str = UTC_ZONE
     numbers: Mapping[str, NumberForm] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    origin: str = ""
     leads: "TableBinding | None" = None
 
     def reads(self, column: str) -> bool:
@@ -165,11 +169,15 @@ def _forms(
         elif isinstance(form, Flag):
             flag = lookup(form.flag, required=column.required, named=named)
             forms[column.name] = None if flag is None else Flag(flag=flag, known=form.known)
-        else:
+        elif isinstance(form, Absent):
+            forms[column.name] = None
+        elif isinstance(form, FirstOf):
             candidates = [lookup(name, required=False, named=named) for name in form.first_of]
             if not (present := [name for name in candidates if name is not None]) and column.required:
                 missing[form.first_of[0]] = True
             forms[column.name] = FirstOf(first_of=present) if present else None
+        else:
+            raise AssertionError(f"{table.name}.{column.name}: computed columns are bound by their names")
     return forms, missing
 
 

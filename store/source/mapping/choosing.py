@@ -4,25 +4,32 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from store.source.contract import EARLIER_NAMES, TABLES, SourceContractError
 from store.source.mapping.binding import is_another, missing_columns, missing_table
+from store.source.mapping.faults import faults_of, repeated_words
 from store.source.mapping.forms import (
     EXPECTED_FORMS,
     SHIPPED,
     ChosenMapping,
     Closes,
+    PartMapping,
+    Query,
     SourceMapping,
     TableMapping,
-    faults_of,
-    repeated_words,
+    Values,
     shipped_names,
 )
 from store.source.mapping.yaml_file import Document, Fault, read_yaml, validated
-from store.source.reading.tables import shown_columns
+from store.source.reading.tables import find_column, shown_columns
+from store.source.record import Table
 
-# the order in which shipped mappings are tried on the columns of a source
 TRIED = ("contract", "plain")
+"""The shipped mappings that are tried on a source with the tables of the contract, in this order."""
+
+RECOGNISED = ("hubspot_fivetran", "hubspot_csv", "salesforce_fivetran", "salesforce_csv", "pipedrive", "deals")
+"""The shipped mappings that recognise a source by tables and columns of its own, in this order."""
 
 LIKE_A_MAPPING = re.compile(r".*mappings?([^a-z].*)?\.(ya?ml|json|toml)(\W.*)?|\.?mappings?(\.(txt|cfg|ini))?")
 """Names, in lower case, of files that look like a mapping."""
@@ -88,36 +95,27 @@ def _not_valid(path: Path, faults: Sequence[Fault]) -> SourceContractError:
     )
 
 
-def _inherit(own: SourceMapping, document: Document, path: Path, models: Collection[str]) -> SourceMapping:
+def _inherit(
+    own: SourceMapping, document: Document, path: Path, models: Collection[str]
+) -> tuple[SourceMapping, dict[str, Query]]:
+    """Return a mapping with all that it inherits, and its queries by contract table."""
+    queries = _queries(own, document, path)
     if own.based_on is None:
-        return own
+        return own, queries
     base_path = SHIPPED / f"{own.based_on}.yml"
-    base = _inherit(*_read(base_path, models), base_path, models)
-    tables: dict[str, TableMapping] = {}
-    for name, table in TABLES.items():
-        lower, upper = base.tables.get(name, TableMapping()), own.tables.get(name, TableMapping())
-        tables[name] = TableMapping(
-            table=upper.table or lower.table,
-            absent=upper.absent or lower.absent,
-            columns={**lower.columns, **upper.columns},
-            values={
-                column: {**lower.values.get(column, {}), **upper.values.get(column, {})}
-                for column in {**lower.values, **upper.values}
-            },
-            units={**lower.units, **upper.units},
-            times={**lower.times, **upper.times},
-            numbers={**lower.numbers, **upper.numbers},
-            # if the refining mapping names the key, the key is not derived
-            id=upper.id or (None if table.key in upper.columns else lower.id),
-            watermark=upper.watermark or lower.watermark,
-            overlap_minutes=(upper if "overlap_minutes" in upper.model_fields_set else lower).overlap_minutes,
-        )
+    base, inherited = _inherit(*_read(base_path, models), base_path, models)
     fields_set = own.model_fields_set
     merged = SourceMapping(
         name=own.name,
         based_on=own.based_on,
         schema=own.schema_ if "schema_" in fields_set else base.schema_,
-        tables=tables,
+        files={**base.files, **own.files},
+        names={**base.names, **own.names},
+        recognised_by=own.recognised_by,
+        tables={
+            name: _merged(table, base.tables.get(name, TableMapping()), own.tables.get(name, TableMapping()))
+            for name, table in TABLES.items()
+        },
         closes=Closes(
             **{
                 name: getattr((own if name in own.closes.model_fields_set else base).closes, name)
@@ -132,7 +130,77 @@ def _inherit(own: SourceMapping, document: Document, path: Path, models: Collect
     # a mapping that is valid by itself may not fit the one that it refines
     if found := [Fault(document.line(place), place, sentence) for place, sentence in faults_of(merged, models)]:
         raise _not_valid(path, found)
-    return merged
+    return merged, {name: query for name, query in {**inherited, **queries}.items() if merged.tables[name].sql}
+
+
+def _queries(own: SourceMapping, document: Document, path: Path) -> dict[str, Query]:
+    queries: dict[str, Query] = {}
+    faults: list[Fault] = []
+    for name, spec in own.tables.items():
+        if spec.sql is not None:
+            try:
+                queries[name] = Query(path.parent / spec.sql, (path.parent / spec.sql).read_text(encoding="utf-8"))
+            except (OSError, UnicodeError) as error:
+                found = getattr(error, "strerror", None) or "other bytes"
+                place = ("tables", name, "sql")
+                sentence = (
+                    f"expected a file in UTF-8 beside the mapping, found {spec.sql!r}: {found}. Correct the name."
+                )
+                faults.append(Fault(document.line(place), place, sentence))
+    if faults:
+        raise _not_valid(path, faults)
+    return queries
+
+
+def _merged(table: Table, lower: TableMapping, upper: TableMapping) -> TableMapping:
+    """Return the mapping of a table by two mappings, of which the upper one refines the lower one."""
+    # a refining mapping that names other rows takes nothing of the rows of the other
+    origin: dict[str, Any] = {"table": upper.table, "union": upper.union, "sql": upper.sql}
+    joined = upper.sql is None
+    if upper.union:
+        parts = {**lower.union, **upper.union}
+        origin["union"] = {name: _merged_part(lower.union.get(name), part) for name, part in parts.items()}
+    elif upper.table is not None:
+        joined = not lower.union and lower.sql is None
+    elif upper.sql is None:
+        origin = {"table": lower.table, "union": lower.union, "sql": lower.sql}
+    return TableMapping(
+        **origin,
+        each=upper.each or (lower.each if joined else None),
+        where=upper.where or (lower.where if joined else []),
+        one=upper.one or (lower.one if joined else None),
+        join={**(lower.join if joined else {}), **upper.join},
+        absent=upper.absent or lower.absent,
+        optional=upper.optional or lower.optional,
+        columns={**lower.columns, **upper.columns},
+        values=_merged_values(lower.values, upper.values),
+        units={**lower.units, **upper.units},
+        times={**lower.times, **upper.times},
+        numbers={**lower.numbers, **upper.numbers},
+        # if the refining mapping names the key, the key is not derived
+        id=upper.id or (None if table.key in upper.columns else lower.id),
+        watermark=upper.watermark or lower.watermark,
+        overlap_minutes=(upper if "overlap_minutes" in upper.model_fields_set else lower).overlap_minutes,
+    )
+
+
+def _merged_part(lower: PartMapping | None, upper: PartMapping) -> PartMapping:
+    if lower is None or lower is upper:
+        return upper
+    return PartMapping(
+        table=upper.table or lower.table,
+        absent=upper.absent or lower.absent,
+        each=upper.each or lower.each,
+        where=upper.where or lower.where,
+        one=upper.one or lower.one,
+        join={**lower.join, **upper.join},
+        columns={**lower.columns, **upper.columns},
+        values=_merged_values(lower.values, upper.values),
+    )
+
+
+def _merged_values(lower: Values, upper: Values) -> Values:
+    return {column: {**lower.get(column, {}), **upper.get(column, {})} for column in {**lower, **upper}}
 
 
 def _named(path: Path, reason: str, models: Collection[str]) -> ChosenMapping:
@@ -140,10 +208,12 @@ def _named(path: Path, reason: str, models: Collection[str]) -> ChosenMapping:
     # an optional column of a shipped mapping may be missing, because it fits a family of CRMs; in a person's own
     # mapping a missing column may be a typing error, and is reported
     reported = SourceMapping(name=own.name) if path.parent == SHIPPED else own
+    mapping, queries = _inherit(own, document, path, models)
     return ChosenMapping(
-        mapping=_inherit(own, document, path, models),
+        mapping=mapping,
         own=reported,
         reason=reason,
+        queries=queries,
         notices=tuple(_notices(own, path, document)),
     )
 
@@ -200,6 +270,14 @@ def with_earlier_tables(chosen: ChosenMapping, found: Mapping[str, Sequence[str]
     return chosen
 
 
+def recognises(mapping: SourceMapping, found: Mapping[str, Sequence[str]]) -> bool:
+    """Say whether a source has all tables and columns by which a shipped mapping recognises it."""
+    return bool(mapping.recognised_by) and all(
+        table in found and all(find_column(column, found[table], table) is not None for column in columns)
+        for table, columns in mapping.recognised_by.items()
+    )
+
+
 def choose_mapping(
     *,
     argument: str | None,
@@ -244,11 +322,10 @@ def choose_mapping(
             return _named(own_path, f"{own_path.name} in the source folder", models)
         if folder.name in shipped:
             return _named(SHIPPED / f"{folder.name}.yml", "the shipped mapping with the folder's name", models)
-    if absent := [name for name, table in TABLES.items() if name not in found and not table.optional]:
-        # every shipped mapping needs each table under its own name
-        raise SourceContractError("\n".join(str(missing_table(name, name, found)) for name in absent))
+    # the mappings of the contract's own tables need each table under its own name
+    absent = [name for name, table in TABLES.items() if name not in found and not table.optional]
     misses: list[str] = []
-    for name in TRIED:
+    for name in () if absent else TRIED:
         candidate = _named(
             SHIPPED / f"{name}.yml", f"the shipped mapping {name!r}, whose required columns are all there", models
         )
@@ -261,6 +338,13 @@ def choose_mapping(
         if not missing:
             return candidate
         misses.append(f"{name} misses {', '.join(missing)}")
+    for name in (each for each in RECOGNISED if each in shipped):
+        reason = f"the shipped mapping {name!r}, which recognises the tables and columns"
+        candidate = _named(SHIPPED / f"{name}.yml", reason, models)
+        if recognises(candidate.mapping, found):
+            return candidate
+    if absent:
+        raise SourceContractError("\n".join(str(missing_table(name, name, found)) for name in absent))
     listing = "; ".join(f"{table} ({shown_columns(found[table])})" for table in sorted(TABLES) if table in found)
     raise SourceContractError(
         f"no shipped mapping fits the source: {'; '.join(misses)}. Found: {listing}. "

@@ -1,26 +1,44 @@
 """The format of a source mapping: a pydantic model of the YAML file, and a check of the names in it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import codecs
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
+    field_validator,
     model_validator,
 )
 
-from store.source.contract import TABLES
-from store.source.mapping.yaml_file import Place, form_tag, nearest
-from store.source.record import Table
+from store.source.mapping.expressions import (
+    COMPUTED,
+    Cases,
+    Coalesce,
+    Computed,
+    Concat,
+    Constant,
+    DateAndTime,
+    Each,
+    Earliest,
+    Expression,
+    Joins,
+    Latest,
+    One,
+    Split,
+    Strict,
+    Where,
+)
+from store.source.mapping.yaml_file import form_tag
+from store.source.reading.files import Dialect
 from store.source.values.functions import ISO, UTC_ZONE, fault_of, is_zone
 from store.source.values.texts import MISSING, folded, plain
 
@@ -32,11 +50,7 @@ MOST_DIGITS = 18
 """Digits of a factor, zeros before and after the point included."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Substitute(_Strict):
+class Substitute(Strict):
     """A time that the CRM does not keep."""
 
     substitute: Literal["earliest_of"] = Field(description="how the time is chosen")
@@ -47,14 +61,14 @@ class Substitute(_Strict):
     )
 
 
-class Delay(_Strict):
+class Delay(Strict):
     """A stated delay after another time of the row: an assumption, shown wherever the figures are shown."""
 
     after: str = Field(description="time column of the same contract table")
     hours: float = Field(ge=0, le=24 * 365, description="delay in hours")
 
 
-class Flag(_Strict):
+class Flag(Strict):
     """A fact of which the CRM keeps only that it has happened, and no time."""
 
     flag: str = Field(description="source column that says yes or no")
@@ -67,7 +81,7 @@ class Flag(_Strict):
     )
 
 
-class FirstOf(_Strict):
+class FirstOf(Strict):
     """A value from a vocabulary that several source columns may hold."""
 
     first_of: list[str] = Field(
@@ -75,7 +89,7 @@ class FirstOf(_Strict):
     )
 
 
-class DerivedId(_Strict):
+class DerivedId(Strict):
     """A key for a table that has none."""
 
     derive_from: list[str] = Field(
@@ -84,13 +98,40 @@ class DerivedId(_Strict):
     )
 
 
-ColumnForm = str | Substitute | Flag | FirstOf
+class Absent(Strict):
+    """A column that is not read."""
 
-FORMS: Mapping[str, type[BaseModel]] = {"substitute": Substitute, "flag": Flag, "first_of": FirstOf}
+    absent: Literal[True] = Field(description="true: the column is not read, even if the source has one of its name")
+
+    @field_validator("absent", mode="before")
+    @classmethod
+    def _is_true(cls, value: object) -> object:
+        # YAML is read as text
+        return True if isinstance(value, str) and value.casefold() == "true" else value
+
+
+ColumnForm = str | Substitute | Flag | FirstOf
+"""The form of a column of a table as it is read."""
+
+WrittenForm = ColumnForm | Absent | Computed
+"""The form of a column as a person writes it."""
+
+FORMS: Mapping[str, type[BaseModel]] = {
+    "substitute": Substitute,
+    "flag": Flag,
+    "first_of": FirstOf,
+    "absent": Absent,
+    **COMPUTED,
+}
 """The forms of a column other than a name, by the key that each of them must have."""
 
 EXPECTED_FORMS = {
     "columns": f"the name of a source column, or a form with the key {' or '.join(FORMS)}",
+    "where": "a word, a list of words, {not: …}, {is: missing} or {is: present}",
+    **{
+        key: f"the name of a source column, or a form with the key {' or '.join(COMPUTED)}"
+        for key in ("coalesce", "concat", "date", "time", "latest", "earliest", "split", "then", "otherwise")
+    },
     "known": "`extraction`, or {after: …, hours: …}",
 }
 
@@ -130,7 +171,7 @@ def _exact(factor: Decimal) -> Decimal:
     return factor
 
 
-class TimeForm(_Strict):
+class TimeForm(Strict):
     """The format of a time that is not ISO 8601, and the time zone of its clock."""
 
     format: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
@@ -154,7 +195,7 @@ class TimeForm(_Strict):
         return self
 
 
-class NumberForm(_Strict):
+class NumberForm(Strict):
     """The spelling of numbers."""
 
     decimal: Literal[".", ","] = Field(default=".", description="sign before the decimals")
@@ -172,22 +213,62 @@ class NumberForm(_Strict):
         return self
 
 
-class TableMapping(_Strict):
+Values = dict[str, dict[Annotated[str, BeforeValidator(as_word)], str | None]]
+
+
+class PartMapping(Strict):
+    """One of several tables that make up a contract table."""
+
+    table: str | None = Field(default=None, description="file name without its ending, or database table")
+    absent: bool = Field(default=False, description="the part is left out")
+    each: Each | None = Field(default=None, description="a column whose parts make a row each")
+    join: Joins = Field(default_factory=dict, description="name: another table, joined by a key")
+    where: Where = Field(default_factory=list)
+    one: One | None = Field(default=None, description="which of several rows is taken, after joins and conditions")
+    columns: dict[str, Expression] = Field(
+        default_factory=dict, description="column of the contract table, or of any other name: expression"
+    )
+    values: Values = Field(
+        default_factory=dict, description="column: {value in the source (case does not matter): value}"
+    )
+
+
+class TableMapping(Strict):
     """The mapping of one contract table."""
 
     table: str | None = Field(default=None, description="file name without its ending, or database table")
     absent: bool = Field(default=False, description="the source has no such table")
+    optional: bool = Field(default=False, description="the table is absent if the source does not have it")
+    each: Each | None = Field(default=None, description="a column whose parts make a row each")
+    join: Joins = Field(default_factory=dict, description="name: another table, joined by a key")
+    where: Where = Field(default_factory=list)
+    one: One | None = Field(default=None, description="which of several rows is taken, after joins and conditions")
+    union: dict[str, PartMapping] = Field(
+        default_factory=dict, description="name: one of several tables that make up the contract table"
+    )
+    sql: str | None = Field(
+        default=None, description="file beside the mapping with one SELECT over tables of the source"
+    )
     columns: dict[
         str,
         Annotated[
             Annotated[str, Tag(form_tag(str))]
             | Annotated[Substitute, Tag(form_tag(Substitute))]
             | Annotated[Flag, Tag(form_tag(Flag))]
-            | Annotated[FirstOf, Tag(form_tag(FirstOf))],
+            | Annotated[FirstOf, Tag(form_tag(FirstOf))]
+            | Annotated[Absent, Tag(form_tag(Absent))]
+            | Annotated[Constant, Tag(form_tag(Constant))]
+            | Annotated[Coalesce, Tag(form_tag(Coalesce))]
+            | Annotated[Concat, Tag(form_tag(Concat))]
+            | Annotated[DateAndTime, Tag(form_tag(DateAndTime))]
+            | Annotated[Latest, Tag(form_tag(Latest))]
+            | Annotated[Earliest, Tag(form_tag(Earliest))]
+            | Annotated[Split, Tag(form_tag(Split))]
+            | Annotated[Cases, Tag(form_tag(Cases))],
             Discriminator(_form_of),
         ],
-    ] = Field(default_factory=dict, description="contract column: source column, substitute, flag or first_of")
-    values: dict[str, dict[Annotated[str, BeforeValidator(as_word)], str | None]] = Field(
+    ] = Field(default_factory=dict, description="contract column: source column or form")
+    values: Values = Field(
         default_factory=dict, description="contract column: {value in the source (case does not matter): value}"
     )
     units: dict[str, Annotated[Decimal, Field(gt=0), AfterValidator(_exact)]] = Field(
@@ -213,7 +294,58 @@ class TableMapping(_Strict):
     )
 
 
-class Closes(_Strict):
+class FileForm(Strict):
+    """The form of a file that is not CSV or Parquet with its usual name."""
+
+    table: str | None = Field(default=None, description="its table; unset: the name of the file without its ending")
+    delimiter: str | None = Field(default=None, description="sign between values, such as | or \\t; unset: as found")
+    header: list[str] | None = Field(
+        default=None, min_length=1, description="names of the columns of a file that has no line with them"
+    )
+    encoding: str | None = Field(default=None, description="encoding, such as windows-1252; unset: as found")
+    skip_lines: int = Field(default=0, ge=0, description="lines before the header, or before the first row")
+
+    @model_validator(mode="after")
+    def _is_readable(self) -> Self:
+        if self.delimiter is not None and (len(self.separator) != 1 or self.separator in '"\r\n'):
+            raise ValueError(f"expected one character as the delimiter, found {self.delimiter!r}")
+        if self.encoding is not None:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                raise ValueError(
+                    f"expected an encoding such as utf-8 or windows-1252, found {self.encoding!r}"
+                ) from None
+        if self.header is not None and (
+            repeated := {name for name in self.header if [*map(str.lower, self.header)].count(name.lower()) > 1}
+        ):
+            raise ValueError(f"expected each column of the header once, found {', '.join(sorted(repeated))} again")
+        return self
+
+    @property
+    def separator(self) -> str:
+        """The delimiter as one character."""
+        return (self.delimiter or "").replace("\\t", "\t")
+
+    def dialect(self) -> Dialect:
+        """Return the form as a reader takes it."""
+        return Dialect(
+            table=self.table,
+            delimiter=self.separator or None,
+            header=None if self.header is None else tuple(self.header),
+            encoding=None if self.encoding is None else codecs.lookup(self.encoding).name,
+            skip_lines=self.skip_lines,
+        )
+
+
+class Names(Strict):
+    """The names that the source has for a table and its columns."""
+
+    table: str | None = Field(default=None, description="name of the table in the source; unset: as in the mapping")
+    columns: dict[str, str] = Field(default_factory=dict, description="name in the mapping: name in the source")
+
+
+class Closes(Strict):
     """Words that close a lead, beside a won project and silence; their case does not matter."""
 
     outcomes: list[str] = Field(default_factory=list, description="interaction outcomes")
@@ -225,7 +357,7 @@ class Closes(_Strict):
     )
 
 
-class SourceMapping(_Strict):
+class SourceMapping(Strict):
     """A source mapping file."""
 
     name: str = Field(min_length=1, description="name of the mapping, recorded with each extraction")
@@ -235,6 +367,15 @@ class SourceMapping(_Strict):
     missing: list[Annotated[str, BeforeValidator(as_word)]] = Field(
         default_factory=lambda: list(MISSING),
         description="texts that stand for a missing value (case does not matter), in place of the default ones",
+    )
+    files: dict[str, FileForm] = Field(
+        default_factory=dict, description="file name of a folder: form of a file that is not read by itself"
+    )
+    names: dict[str, Names] = Field(
+        default_factory=dict, description="table of the mapping: the names that the source has for it and its columns"
+    )
+    recognised_by: dict[str, list[str]] = Field(
+        default_factory=dict, description="table: columns; a source that has all of them is read by this mapping"
     )
     tables: dict[str, TableMapping] = Field(default_factory=dict, description="by contract table")
     closes: Closes = Field(default_factory=Closes, description="what ends a lead, beside a won project")
@@ -247,13 +388,36 @@ class SourceMapping(_Strict):
     )
 
 
+@dataclass(frozen=True)
+class Query:
+    """A query of a mapping: its file and its text."""
+
+    path: Path
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChosenMapping:
-    """The mapping of a source, with inheritance resolved, the reason of the choice, and notices on earlier names."""
+    """The mapping of a source.
+
+    Attributes
+    ----------
+    mapping : SourceMapping
+        With all that it inherits.
+    own : SourceMapping
+        What a person has written.
+    reason : str
+        Why it was chosen.
+    queries : mapping of str to Query
+        By contract table, its SQL.
+    notices : tuple of str
+        Sentences about earlier names.
+    """
 
     mapping: SourceMapping
     own: SourceMapping
     reason: str
+    queries: Mapping[str, Query] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
 
@@ -262,115 +426,14 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yml"))
 
 
-def faults_of(mapping: SourceMapping, models: Iterable[str]) -> Iterator[tuple[Place, str]]:
-    """Yield the faults of names in a mapping as places and sentences; `models` are the names of the models."""
-    for name in mapping.tables:
-        if name not in TABLES:
-            ours = next((each.name for each in TABLES.values() if name.casefold().startswith(each.called)), None)
-            remedy = nearest(name, TABLES) if ours is None else f"Write {ours!r}, if that is meant."
-            yield ("tables", name), f"expected one of {', '.join(TABLES)}, found {name!r}. {remedy}"
-    yield from _unknown(("horizon_days",), mapping.horizon_days, list(models))
-    if "closing_outcomes" in mapping.model_fields_set and mapping.closes.outcomes:
-        found = "expected closes.outcomes alone, found closing_outcomes, its earlier name, as well. Remove one."
-        yield ("closing_outcomes",), found
-    yield from _not_one_of(("based_on",), mapping.based_on, shipped_names(), note=" (a shipped mapping)")
-    for name, spec in mapping.tables.items():
-        if name in TABLES:
-            yield from _table_faults(name, spec)
-
-
-def _unknown(
-    place: Place, named: Iterable[str], allowed: Sequence[str], *, note: str = ""
-) -> Iterator[tuple[Place, str]]:
-    """Yield a fault for each key of a map that is not allowed."""
-    for name in named:
-        yield from _not_one_of((*place, name), name, allowed, note=note)
-
-
-def _not_one_of(
-    place: Place, name: str | None, allowed: Sequence[str], *, note: str = ""
-) -> Iterator[tuple[Place, str]]:
-    if name is not None and name not in allowed:
-        expected = f"one of {', '.join(allowed)}" if allowed else "no column"
-        yield place, f"expected {expected}{note}, found {name!r}. {nearest(name, allowed)}"
-
-
-def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
-    table, place = TABLES[name], ("tables", name)
-    times = [column.name for column in table.columns if column.kind == "time"]
-    if spec.absent and name == "leads":
-        yield (*place, "absent"), "expected a table of leads, found that it is absent. Every source has leads."
-    numbers = [column.name for column in table.columns if column.kind == "number"]
-    # a history is read with the value maps and units of leads, and has none of its own
-    texts = [column.name for column in table.columns if column.kind == "text" and not column.of_lead]
-    for key, named, allowed, note in (
-        ("columns", spec.columns, table.column_names, ""),
-        ("units", spec.units, numbers, " (a number)"),
-        ("numbers", spec.numbers, numbers, " (a number)"),
-        ("times", spec.times, times, " (a time)"),
-        ("values", spec.values, texts, " (a text)"),
-    ):
-        yield from _unknown((*place, key), named, allowed, note=note)
-    for column, form in spec.columns.items():
-        if column in table.column_names:
-            yield from _form_faults(table, column, form, times)
-    for column, values in spec.values.items():
-        if column in texts and (vocabulary := table.column(column).vocabulary):
-            for found, meant in values.items():
-                yield from _not_one_of((*place, "values", column, found), meant, vocabulary)
-    if spec.watermark is not None:
-        watermark = (*place, "watermark")
-        yield from _not_one_of(watermark, spec.watermark, times, note=" (a time)")
-        if not isinstance(form := spec.columns.get(spec.watermark, spec.watermark), str):
-            yield (
-                watermark,
-                f"expected a time that is a column of the source, found {spec.watermark}, which is made by a "
-                f"{form_tag(type(form)).strip('<>').lower()}. Name another, or read the table in full.",
-            )
-        if (written := spec.times.get(spec.watermark)) is not None and written.formats != (ISO,):
-            yield (
-                watermark,
-                f"expected a time that the database knows as one, found {spec.watermark}, whose texts have a format. "
-                "Name another, or read the table in full.",
-            )
-
-
-def _form_faults(table: Table, column: str, form: ColumnForm, times: Sequence[str]) -> Iterator[tuple[Place, str]]:
-    place: Place = ("tables", table.name, "columns", column)
-    others = [time for time in times if time != column]
-    if isinstance(form, Substitute):
-        yield from _not_one_of(place, column, times, note=" for a substitute")
-        for number, name in enumerate(form.of):
-            yield from _not_one_of((*place, "of", number), name, [*others, EXTRACTION])
-        if table.column(column).required and EXTRACTION not in form.of:
-            yield (
-                (*place, "of"),
-                f"expected {EXTRACTION} among the times, as {column} is required in every row, found none. Add it.",
-            )
-    elif isinstance(form, Flag):
-        optional = [time for time in times if not table.column(time).required]
-        note = " for a flag, which leaves the time of some rows empty"
-        yield from _not_one_of(place, column, optional, note=note)
-        if isinstance(form.known, Delay):
-            yield from _not_one_of((*place, "known", "after"), form.known.after, others)
-    elif isinstance(form, FirstOf):
-        chosen = [known.name for known in table.columns if known.vocabulary]
-        note = " for a first_of, which needs a vocabulary"
-        yield from _not_one_of(place, column, chosen, note=note)
-
-
-def repeated_words(content: Any) -> Iterator[tuple[Place, str]]:
-    """Yield a fault for each word of a value map that differs from another word only in case and has another value."""
-    tables = content.get("tables") if isinstance(content, dict) else None
-    for name, spec in (tables if isinstance(tables, dict) else {}).items():
-        maps = spec.get("values") if isinstance(spec, dict) else None
-        for column, values in (maps if isinstance(maps, dict) else {}).items():
-            first: dict[object, str] = {}
-            for found, meant in (values if isinstance(values, dict) else {}).items():
-                earlier = first.setdefault(as_word(found), found)
-                if values[earlier] != meant:
-                    yield (
-                        ("tables", name, "values", column, found),
-                        f"expected each word once, in any case, found {earlier!r} as well, which stands for "
-                        f"{values[earlier]!r}. Remove one.",
-                    )
+def is_assembled(spec: TableMapping) -> bool:
+    """Say whether a contract table is more than the columns of one source table."""
+    return bool(
+        spec.where
+        or spec.join
+        or spec.each
+        or spec.one
+        or spec.union
+        or spec.sql is not None
+        or any(isinstance(form, Computed) or (isinstance(form, str) and "." in form) for form in spec.columns.values())
+    )

@@ -1,6 +1,6 @@
 """PostgreSQL databases as sources: libpq reads the address and its settings, and each column is read as text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -55,6 +55,7 @@ where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped order by a.attnu
 """
 
 # as PostgreSQL names them
+TEXTS = ("text", "character varying", "character", "json", "jsonb")
 NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
 
 
@@ -130,9 +131,13 @@ class DatabaseSource:
         table: str,
         source_table: str,
         columns: Sequence[str],
-        since: tuple[str, datetime] | None,
+        since: tuple[str, datetime] | None = None,
+        nested: Collection[str] = (),
     ) -> Reading:
-        """Create ``source_<table>`` from the table's rows; with `since`, from those with ``column >= time`` or null."""
+        """Create ``source_<table>`` from the table's rows; with `since`, from those with ``column >= time`` or null.
+
+        Columns of `nested` become JSON text if they hold no single values.
+        """
         import pyarrow as pa
 
         name = self._tables.find(source_table) or source_table
@@ -145,7 +150,15 @@ class DatabaseSource:
         )
         self._refuse_denied(name, [found[column] for column in columns])
         # every column is read as text, so that files and databases have the same validation
-        texts: list[Any] = [cast(source.c[real[column]], Text) for column in columns]
+        texts: list[Any] = [
+            cast(
+                func.to_jsonb(source.c[real[column]])
+                if column in nested and found[column].kind not in TEXTS
+                else source.c[real[column]],
+                Text,
+            )
+            for column in columns
+        ]
         numeric = frozenset(column for column in columns if found[column].kind in NUMBERS)
         texts = [
             (func.nullif(each, "NaN") if column in numeric else each).label(f"c{place}")

@@ -53,6 +53,28 @@ SEPARATOR = re.compile(r'"?sep=(.*?)"?[\r\n]*', re.IGNORECASE)
 """The first line of a file that tells spreadsheets the delimiter."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """The form of a file as a person states it; None where the file itself tells.
+
+    Attributes
+    ----------
+    table : str or None
+        The table that the file is.
+    delimiter, encoding : str or None
+    header : tuple of str or None
+        The columns of a file without a line that names them.
+    skip_lines : int
+        Lines before the header, or before the first row.
+    """
+
+    table: str | None = None
+    delimiter: str | None = None
+    header: tuple[str, ...] | None = None
+    encoding: str | None = None
+    skip_lines: int = 0
+
+
 @dataclass(frozen=True)
 class Csv:
     """The form of a CSV file.
@@ -68,6 +90,8 @@ class Csv:
         Lines before the header.
     plain : bool
         Whether DuckDB reads the file as it is.
+    has_header : bool
+        Whether a line of the file names the columns.
     """
 
     encoding: str
@@ -75,11 +99,18 @@ class Csv:
     names: tuple[str, ...]
     lines_before: int
     plain: bool
+    has_header: bool = True
+
+    @property
+    def first_line(self) -> int:
+        """The line of the first row, if each row is one line."""
+        return self.lines_before + (2 if self.has_header else 1)
 
 
-def csv_form(path: Path, label: str) -> Csv:
+def csv_form(path: Path, label: str, dialect: Dialect | None = None) -> Csv:
     """Return the form of a CSV file; raise ``SourceContractError`` if it is no CSV or has no header."""
-    lines_before = 0
+    stated = dialect or Dialect()
+    lines_before = stated.skip_lines
     with unpacked(path) as file:
         head = file.read(HEAD_BYTES)
     if (found := next((kind for magic, kind in MAGIC if head.startswith(magic)), None)) is not None:
@@ -90,14 +121,16 @@ def csv_form(path: Path, label: str) -> Csv:
             f"{label}: expected CSV, found {found}, such as the error or login page of a server. Export the table as "
             "CSV in UTF-8."
         )
-    encoding = _encoding(head)
+    encoding = stated.encoding or _encoding(head)
     try:
         with unpacked(path) as file, as_text(file, encoding) as text:
             first = text.readline()
             marks = len(first) - len(first.lstrip(MARK))
             first = first[marks:]
-            delimiter = None
-            if (separator := SEPARATOR.fullmatch(first)) is not None:
+            for _ in range(lines_before):
+                first = text.readline()
+            delimiter = stated.delimiter
+            if delimiter is None and not lines_before and (separator := SEPARATOR.fullmatch(first)) is not None:
                 lines_before, delimiter = 1, "\t" if separator[1] == r"\t" else separator[1]
                 if len(delimiter) != 1:
                     raise SourceContractError(
@@ -109,6 +142,8 @@ def csv_form(path: Path, label: str) -> Csv:
                 unquoted = re.sub('"[^"]*"', "", first)
                 delimiter = max(DELIMITERS, key=unquoted.count)
             lines: list[str] = []
+            if stated.header is not None:
+                return Csv(encoding, delimiter, stated.header, lines_before, plain=False, has_header=False)
             header = next(csv.reader(noted_lines(chain([first], text), lines), delimiter=delimiter), [])
             if len(lines) > 1 and not _is_closed(lines, delimiter):
                 raise SourceContractError(
@@ -133,7 +168,7 @@ def csv_form(path: Path, label: str) -> Csv:
         encoding == "utf-8"
         and marks <= 1
         and not lines_before
-        and path.suffix.lower() in (".csv", ".tsv")
+        and path.suffix.lower() not in (".gz", ".zst")
         and not any("\n" in name or "\r" in name for name in header)
     )
     return Csv(encoding, delimiter, tuple(header), lines_before, plain)

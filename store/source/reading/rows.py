@@ -4,7 +4,7 @@ import csv
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from store.source.reading.files import (
     noted_lines,
     unpacked,
 )
-from store.source.reading.tables import MalformedRow, first_line
+from store.source.reading.tables import first_line
 from store.source.sql import of_source, one_row, quoted
 from store.sql import literal
 
@@ -46,14 +46,17 @@ NOT_CLOSED = "a quote that is not closed"
 
 MAX_DIGITS = 38
 
+NESTED = ("struct", "list", "large_list", "fixed_size", "map")
+"""Beginnings of the names of Arrow's types that hold several values."""
+
 NO_VALUES = ("STRUCT", "MAP", "UNION", "VARIANT", "BLOB", "BIT")
 """Types of DuckDB that are neither text nor a number nor a time."""
 
 
 def read_csv(
     connection: duckdb.DuckDBPyConnection, table: str, number: int, part: FilePart, columns: Sequence[str]
-) -> list[MalformedRow]:
-    """Append the rows of a part to ``file_<table>``; return the malformed records.
+) -> list[tuple[int, str]]:
+    """Append the rows of a part to ``file_<table>``; return the lines of malformed records, and what they are.
 
     Parameters
     ----------
@@ -90,7 +93,7 @@ def read_csv(
                 f"rejects_scan = 'scans_{errors}')"
             )
 
-    def has_surplus(path: Path, malformed: Sequence[MalformedRow]) -> bool:
+    def has_surplus(path: Path, malformed: Sequence[tuple[int, str]]) -> bool:
         """Say whether records have more fields than the header: DuckDB silently drops an empty one at the end."""
         rows, fields = one_row(connection, f"select count(*) from file_{table}")[0] - before, len(form.names)
         if not malformed and _count(path, form.delimiter.encode()) == (fields - 1) * (rows + 1):
@@ -104,7 +107,7 @@ def read_csv(
         # a copy and not a delete: the numbers of rows must have no gap
         connection.execute(f"create or replace table file_{table} as from file_{table} limit {before}")
 
-    def read(path: Path, errors: str) -> list[MalformedRow]:
+    def read(path: Path, errors: str) -> list[tuple[int, str]]:
         scan(path, errors)
         malformed = _malformed(connection, errors, label, form)
         if has_surplus(path, malformed) and _mark_surplus(path, form, marked):
@@ -154,12 +157,17 @@ def _write_plain(path: Path, form: Csv, copy: Path, label: str, *, one_ending: b
         ):
             for _ in range(form.lines_before):
                 text.readline()
-            header: list[str] = []
-            # the header is read as a record: a line break within a name is no line ending
-            next(csv.reader(noted_lines(text, header), delimiter=form.delimiter), [])
+            header: list[str] = [""]
+            if form.has_header:
+                # the header is read as a record: a line break within a name is no line ending
+                next(csv.reader(noted_lines(text, header), delimiter=form.delimiter), [])
+            else:
+                header = [first := text.readline()]
             ending = re.sub(r".*[^\r\n]", "", header[-1], flags=re.DOTALL) or "\n"
             written.write(form.delimiter.join(map(str, range(len(form.names)))))
             written.write("\n" if one_ending and ending == "\r\n" else ending)
+            if not form.has_header:
+                written.write(f"{first[:-2]}\n" if one_ending and first.endswith("\r\n") else first)
             if one_ending:
                 for line in text:
                     written.write(f"{line[:-2]}\n" if line.endswith("\r\n") else line)
@@ -205,10 +213,10 @@ def _mark_surplus(path: Path, form: Csv, marked: Path) -> bool:
 
 def _carriage_return(copy: Path, form: Csv) -> int | None:
     with copy.open(encoding="utf-8", errors=errors_of(form.encoding), newline="\n") as text:
-        return next((number for number, line in enumerate(text, start=1 + form.lines_before) if "\r" in line), None)
+        return next((number for number, line in enumerate(text, start=form.first_line - 1) if "\r" in line), None)
 
 
-def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, label: str, form: Csv) -> list[MalformedRow]:
+def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, label: str, form: Csv) -> list[tuple[int, str]]:
     found: list[tuple[int, str, bool, bool]] = connection.execute(
         "select line, min_by(error_type::varchar, coalesce(column_idx, -1)), "
         # the part of a line that DuckDB cuts off may hold a line break
@@ -220,22 +228,23 @@ def _malformed(connection: duckdb.DuckDBPyConnection, errors: str, label: str, f
         connection.execute(f"select error_type::varchar, min(line) from {errors} group by all").fetchall()
     )
     if (line := lines.get("INVALID ENCODING")) is not None:
-        raise not_text(label, f"line {line + form.lines_before}", form.encoding)
+        raise not_text(label, f"line {line - 2 + form.first_line}", form.encoding)
     if (line := lines.get("LINE SIZE OVER MAXIMUM")) is not None:
         raise SourceContractError(
-            f"{label}, line {line + form.lines_before}: expected a line of at most {MAX_LINE_BYTES:,} bytes, found a "
+            f"{label}, line {line - 2 + form.first_line}: expected a line of at most {MAX_LINE_BYTES:,} bytes, found a "
             "longer one, perhaps because of a quote that is not closed. Correct the line, or leave its long column "
             "out of the export."
         )
-    for line, kind, several_lines, _ in found:
+    for number, kind, several_lines, _ in found:
         # an unclosed quote swallows an unknown number of rows after it
         if kind == "UNQUOTED VALUE" and several_lines:
+            line = number - 2 + form.first_line
             raise SourceContractError(
-                f"{label}, line {line + form.lines_before}: expected a closing quote, found none before the end of the "
-                "row; the rows after it cannot be told apart. Correct the line, or export with quotes doubled."
+                f"{label}, line {line}: expected a closing quote, found none before the end of the row; the rows after "
+                "it cannot be told apart. Correct the line, or export with quotes doubled."
             )
     return [
-        MalformedRow(line, NOT_CLOSED if is_open and kind == "UNQUOTED VALUE" else MESSAGES.get(kind, kind.lower()))
+        (line, NOT_CLOSED if is_open and kind == "UNQUOTED VALUE" else MESSAGES.get(kind, kind.lower()))
         for line, kind, _, is_open in found
     ]
 
@@ -257,9 +266,16 @@ def parquet_fields(path: Path, label: str) -> list[tuple[str, str]]:
 
 
 def read_parquet(
-    connection: duckdb.DuckDBPyConnection, table: str, part: FilePart, first: FilePart, columns: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    part: FilePart,
+    first: FilePart,
+    columns: Sequence[str],
+    nested: Collection[str] = (),
 ) -> None:
     """Create ``file_<table>`` from the first part of a table, or append the rows of another part to it.
+
+    Columns of `nested` become JSON text if they hold no single values.
 
     Raises
     ------
@@ -267,7 +283,13 @@ def read_parquet(
         If the file cannot be read, a column has a type without values, or another type than in the first part.
     """
     label = part.shown
-    selected = ", ".join(f"{quoted(part.names[column.lower()])} as {of_source(column)}" for column in columns)
+
+    def value(column: str) -> str:
+        name = part.names[column.lower()]
+        is_nested = column in nested and part.types[name].startswith(NESTED)
+        return f"cast(to_json({quoted(name)}) as varchar)" if is_nested else quoted(name)
+
+    selected = ", ".join(f"{value(column)} as {of_source(column)}" for column in columns)
     with linked(part.path, "table.parquet") as link:
         # some writers do not mark text as text
         relation = f"read_parquet({literal(link)}, hive_partitioning = false, binary_as_string = true)"

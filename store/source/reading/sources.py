@@ -8,16 +8,17 @@ A folder has one table per file, in CSV or Parquet. DuckDB never gets a path of 
 characters of a path as a pattern: it reads through a link with a plain name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from duckdb import DuckDBPyConnection
 
 from store.addresses import AddressError, described, is_database, without_password
 from store.source.contract import SourceContractError
 from store.source.reading.databases import DatabaseSource
-from store.source.reading.files import FilePart, csv_form
+from store.source.reading.files import Dialect, FilePart, csv_form
 from store.source.reading.rows import parquet_fields, read_csv, read_parquet
 from store.source.reading.tables import MalformedRow, Reading, Tables, cleaned_names, first_line, shown_columns
 from store.source.sql import of_source, one_row
@@ -33,14 +34,21 @@ BESIDE_PARTS = ("_SUCCESS", "_metadata", "_common_metadata")
 class FolderSource:
     """A folder with one CSV or Parquet file per table.
 
+    Parameters
+    ----------
+    folder : Path
+    dialects : mapping of str to Dialect
+        By name of the file, in any case: the form of a file that a person states.
+
     Raises
     ------
     SourceContractError
-        If the folder does not exist or cannot be read.
+        If the folder does not exist or cannot be read, or lacks a file of `dialects`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dialects: Mapping[str, Dialect] | None = None) -> None:
         label = without_password(str(folder))
+        self._dialects = {name.casefold(): dialect for name, dialect in (dialects or {}).items()}
         try:
             if not folder.is_dir():
                 raise SourceContractError(
@@ -51,8 +59,16 @@ class FolderSource:
             found = sorted(self.folder.iterdir())
             self._candidates: dict[str, list[tuple[Path, str]]] = {}
             other_files = []
+            names = {path.name.casefold() for path in found if path.is_file()}
+            if absent := [name for name in dialects or {} if name.casefold() not in names]:
+                raise SourceContractError(
+                    f"source {label}: expected the files that the mapping names, {', '.join(absent)}, found "
+                    f"{', '.join(_shown(path) for path in found) or 'nothing'}. Correct the names under files."
+                )
             for path in found:
-                if (table_and_kind := _table_of(path.name)) is not None and (path.is_file() or path.is_dir()):
+                if (table_and_kind := _table_of(path.name, self._dialects)) is not None and (
+                    path.is_file() or path.is_dir()
+                ):
                     self._candidates.setdefault(table_and_kind[0], []).append((path, table_and_kind[1]))
                 else:
                     other_files.append(_shown(path))
@@ -86,24 +102,28 @@ class FolderSource:
         table: str,
         source_table: str,
         columns: Sequence[str],
-        since: tuple[str, datetime] | None,  # noqa: ARG002 - of the shared interface
+        since: tuple[str, datetime] | None = None,  # noqa: ARG002 - of the shared interface
+        nested: Collection[str] = (),
     ) -> Reading:
-        """Create ``source_<table>`` from the files of the table; they are always read whole."""
+        """Create ``source_<table>`` from the files of the table; they are always read whole.
+
+        Columns of `nested` become JSON text if they hold no single values.
+        """
         parts = self._parts[self._tables.find(source_table) or source_table]
         malformed: list[MalformedRow] = []
         first_line = 1
         if (form := parts[0].csv) is not None:
-            first_line = 2 + form.lines_before
+            first_line = form.first_line
             definition = ", ".join(f"{of_source(column)} varchar" for column in columns)
             connection.execute(f"create table file_{table} ({definition})")
         for number, part in enumerate(parts):
             try:
                 if form is None:
-                    read_parquet(connection, table, part, parts[0], columns)
+                    read_parquet(connection, table, part, parts[0], columns, nested)
                 else:
                     rows_before = one_row(connection, f"select count(*) from file_{table}")[0] + len(malformed)
                     lines = read_csv(connection, table, number, part, columns)
-                    malformed += [MalformedRow(row.line - 2 + rows_before + first_line, row.found) for row in lines]
+                    malformed += [MalformedRow(line - 2 + rows_before + first_line, found) for line, found in lines]
                 if _state(part.path) != part.state:
                     raise SourceContractError(
                         f"{part.shown}: expected a file that does not change, found that it has changed while it was "
@@ -124,7 +144,8 @@ class FolderSource:
         ((path, kind),) = candidates
         try:
             paths = _parts(path, kind) if path.is_dir() else [path]
-            parts, headers = zip(*(_opened(each, path, kind) for each in paths), strict=True)
+            dialect = self._dialects.get(path.name.casefold())
+            parts, headers = zip(*(_opened(each, path, kind, dialect) for each in paths), strict=True)
         except OSError as error:
             raise _cannot_read(path.name, error) from error
         for part, header in zip(parts, headers, strict=True):
@@ -138,11 +159,11 @@ class FolderSource:
         return headers[0]
 
 
-def _opened(path: Path, table: Path, kind: str) -> tuple[FilePart, list[str]]:
+def _opened(path: Path, table: Path, kind: str, dialect: Dialect | None) -> tuple[FilePart, list[str]]:
     label = path.name if path == table else f"{table.name}/{path.name}"
     state, form = _state(path), None
     if kind == CSV:
-        form, types = csv_form(path, label), {}
+        form, types = csv_form(path, label, dialect), {}
         names = list(form.names)
     else:
         fields = parquet_fields(path, label)
@@ -159,7 +180,11 @@ def _shown(path: Path) -> str:
     return path.name if path.exists() else f"{path.name} (a link to nothing)"
 
 
-def _table_of(name: str) -> tuple[str, str] | None:
+def _table_of(name: str, dialects: Mapping[str, Dialect] | None = None) -> tuple[str, str] | None:
+    if (dialect := (dialects or {}).get(name.casefold())) is not None:
+        packed = "".join(part for part in Path(name).suffixes[-2:] if part.lower() in (".gz", ".zst"))
+        stem = Path(name.removesuffix(packed)).stem
+        return dialect.table or stem, PARQUET if name.lower().endswith(PARQUET) else CSV
     ending = next((each for each in ENDINGS if name.lower().endswith(each) and len(name) > len(each)), None)
     if ending is None or name.startswith((".", "~$")):
         return None
@@ -203,11 +228,41 @@ def _cannot_read(label: str, error: OSError) -> SourceContractError:
     )
 
 
-Source = FolderSource | DatabaseSource
+class Source(Protocol):
+    """The shared interface of folders, databases, and sources with assembled tables."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder; None for a database."""
+
+    @property
+    def description(self) -> str:
+        """The source as it is stored and shown."""
+
+    def columns(self) -> Tables:
+        """Return the columns by table."""
+
+    def place(self, source_table: str) -> str:
+        """Return the file or the database table with its schema."""
+
+    def type_of(self, source_table: str, column: str) -> str | None:
+        """Return the type of a column as the source names it; None if it may not be read."""
+
+    def read(
+        self,
+        connection: DuckDBPyConnection,
+        *,
+        table: str,
+        source_table: str,
+        columns: Sequence[str],
+        since: tuple[str, datetime] | None = None,
+        nested: Collection[str] = (),
+    ) -> Reading:
+        """Create ``source_<table>``; columns of `nested` become JSON text if they hold no single values."""
 
 
-def open_source(address: str, *, schema: str | None = None) -> Source:
-    """Return the reader for an address: a ``postgresql://`` URL or a folder.
+def open_source(address: str, *, schema: str | None = None, dialects: Mapping[str, Dialect] | None = None) -> Source:
+    """Return the reader for an address: a ``postgresql://`` URL or a folder, whose files may have stated forms.
 
     Raises
     ------
@@ -216,7 +271,7 @@ def open_source(address: str, *, schema: str | None = None) -> Source:
     """
     if is_database(address):
         return DatabaseSource(address, description=describe(address), schema=schema)
-    return FolderSource(Path(address))
+    return FolderSource(Path(address), dialects)
 
 
 def describe(address: str) -> str:

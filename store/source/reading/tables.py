@@ -18,9 +18,9 @@ INVISIBLE = "\x00\ufeff\u200b\u200c\u200d\u200e\u200f\u2060"
 
 @dataclass(frozen=True)
 class MalformedRow:
-    """A record that is no row: its line in the file and what was found instead."""
+    """A record that is no row: its line in the file, if the file is the place of its table, and what was found."""
 
-    line: int
+    line: int | None
     found: str
 
 
@@ -46,12 +46,15 @@ class Reading:
         The size of the whole table, if it was read in part.
     numeric : frozenset of str
         Columns that are numbers in the source, and texts in the relation.
+    notes : sequence of str
+        Sentences about rows that the mapping leaves out.
     """
 
     first_line: int | None
     malformed: Sequence[MalformedRow] = ()
     part: Part | None = None
     numeric: frozenset[str] = frozenset()
+    notes: Sequence[str] = ()
 
 
 class Tables(Mapping[str, Sequence[str]]):

@@ -1,0 +1,1 @@
+"""Assembling: a contract table is put together from source tables, by joins, unions, conditions or a query."""

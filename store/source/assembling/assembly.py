@@ -1,0 +1,460 @@
+"""An assembly: a contract table as a mapping puts it together from source tables."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from duckdb import DuckDBPyConnection
+
+from store.source.assembling.frame import Frame
+from store.source.assembling.queries import columns_of_query, run_query, tables_of
+from store.source.assembling.rows import Found, Rows
+from store.source.contract import SourceContractError
+from store.source.mapping.binding import missing_table
+from store.source.mapping.expressions import Computed, Each, Joins, shown, shown_where
+from store.source.mapping.forms import (
+    ChosenMapping,
+    FirstOf,
+    Flag,
+    Names,
+    PartMapping,
+    Query,
+    SourceMapping,
+    TableMapping,
+    is_assembled,
+)
+from store.source.reading.sources import Source
+from store.source.reading.tables import MalformedRow, Reading, find_column, shown_columns
+from store.source.record import Table
+from store.source.sql import of_source, one_row, source_types
+from store.source.values.texts import folded
+
+NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+           "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One of several tables that make up a contract table."""
+
+    name: str
+    frame: Frame
+    spec: PartMapping
+
+
+class Assembly:
+    """A contract table that is put together from source tables.
+
+    Parameters
+    ----------
+    chosen : ChosenMapping
+    table : Table
+        The contract table.
+    reader : Source
+
+    Attributes
+    ----------
+    name : str
+        The name under which the assembled table stands among the tables of the source.
+    place : str
+        The files or database tables, for messages.
+    origin : str
+        In words, how the rows are put together.
+    columns : list of str
+        The columns that a binding may name.
+    notes : list of str
+        Sentences about what a shipped mapping names and the source lacks.
+
+    Raises
+    ------
+    SourceContractError
+        If tables or columns that the mapping names are missing; the message lists all of them.
+    """
+
+    def __init__(self, chosen: ChosenMapping, table: Table, reader: Source) -> None:
+        self.table, self._reader, self._chosen = table, reader, chosen
+        self.name = f"{table.name} of the mapping"
+        self.notes: list[str] = []
+        self._spec = chosen.mapping.tables.get(table.name, TableMapping())
+        self._own = chosen.own.tables.get(table.name, TableMapping())
+        self._rows: dict[tuple[str, str | None], Rows] = {}
+        self._parts: list[_Part] = []
+        self._query: Query | None = None
+        faults: list[str] = []
+        self._faults = faults
+        base = self._base()
+        self.is_there = base is not None
+        if base is None:
+            if not faults and not self._spec.optional:
+                faults.append(str(missing_table(table.name, self._named(), reader.columns())))
+            if faults:
+                raise SourceContractError("\n".join(faults))
+            return
+        self.place = base.place
+        self._frame = Frame(base)
+        self._join(self._frame, self._spec.join, set(self._own.join))
+        self._frame.strict = bool(self._own.where)
+        self._frame.condition(self._spec.where)
+        self._frame.one(self._spec.one)
+        self._computed = {shown(form): form for form in self._spec.columns.values() if isinstance(form, Computed)}
+        dotted = self._resolve()
+        self.columns = list(dict.fromkeys([*base.columns, *dotted, *self._computed]))
+        for frame, place in [*((part.frame, part.frame.rows.place) for part in self._parts), (self._frame, self.place)]:
+            if (missing := frame.missing(strict=True)) is not None:
+                faults.append(
+                    f"table {table.name}, {place}: {missing} (mapping {chosen.mapping.name!r}). Correct the name in "
+                    "the mapping, or export the column."
+                )
+            if (missing := frame.missing(strict=False)) is not None:
+                self.notes.append(f"{table.name}, {place}: the shipped mapping {missing}: these values are missing.")
+        if faults:
+            raise SourceContractError("\n".join(faults))
+
+    def _named(self) -> str:
+        parts = [part.table or name for name, part in self._spec.union.items()]
+        return parts[0] if parts else self._spec.table or self.table.name
+
+    def _base(self) -> Rows | None:
+        """Return the rows that the columns of the whole are read from; None if the source does not have them."""
+        if (query := self._chosen.queries.get(self.table.name)) is not None:
+            return self._query_rows(query)
+        if not self._spec.union:
+            return self._source_rows(self._spec.table or self.table.name, self._spec.each)
+        for name, part in self._spec.union.items():
+            if part.absent:
+                continue
+            if (rows := self._source_rows(part.table or name, part.each)) is None:
+                if name in self._own.union:
+                    self._faults.append(str(missing_table(self.table.name, part.table or name, self._reader.columns())))
+                else:
+                    self.notes.append(f"{self.table.name}: the source has no table {part.table}: {name} are missing.")
+                continue
+            frame = Frame(rows)
+            own = self._own.union.get(name, PartMapping())
+            self._join(frame, part.join, set(own.join))
+            frame.strict = bool(own.where)
+            frame.condition(part.where)
+            frame.one(part.one)
+            for column, expression in part.columns.items():
+                frame.strict = column in own.columns
+                frame.text(expression)
+            self._parts.append(_Part(name, frame, part))
+        if not self._parts:
+            return None
+        columns = list(dict.fromkeys(column for made in self._parts for column in made.spec.columns))
+        for made in self._parts:
+            lacks = [
+                column.name
+                for column in self.table.columns
+                if column.required
+                and self._spec.columns.get(column.name, column.name) == column.name
+                and not (column.name == self.table.key and self._spec.id is not None)
+                and column.name not in made.spec.columns
+            ]
+            if lacks:
+                self._faults.append(
+                    f"table {self.table.name}, part {made.name}: expected the columns {', '.join(lacks)}, which every "
+                    f"row needs, found {', '.join(made.spec.columns)}. Name them under columns."
+                )
+        places = " and ".join(dict.fromkeys(made.frame.rows.place for made in self._parts))
+        return Rows(f"union_{self.table.name}", self.name, places, columns)
+
+    def _query_rows(self, query: Query) -> Rows | None:
+        try:
+            named = tables_of(query)
+            rows = {name: self._source_rows(name) for name in named}
+            if absent := [name for name, found in rows.items() if found is None]:
+                self._faults.append(
+                    f"{query.path}: expected the tables that it names, {', '.join(absent)}, found "
+                    f"{', '.join(sorted(self._reader.columns())) or 'no table'}. Correct the query."
+                )
+                return None
+            present = {name: found for name, found in rows.items() if found is not None}
+            for found in present.values():
+                found.used.update(dict.fromkeys(found.columns, True))
+            columns = columns_of_query(query, {name: found.columns for name, found in present.items()})
+        except SourceContractError as fault:
+            self._faults.append(str(fault))
+            return None
+        self._query = query
+        self._of_query = present
+        return Rows(f"query_{self.table.name}", self.name, query.path.name, columns)
+
+    def _source_rows(self, name: str, each: Each | None = None) -> Rows | None:
+        """Return the rows of a source table by the name that the mapping has for it."""
+        tables = self._reader.columns()
+        names = next(
+            (known for key, known in self._chosen.mapping.names.items() if folded(key) == folded(name)), Names()
+        )
+        if (found := tables.find(names.table or name)) is None:
+            return None
+        key = (found, None if each is None else each.model_dump_json())
+        if key not in self._rows:
+            place, columns = self._reader.place(found), list(tables[found])
+            real: dict[str, str] = {}
+            for called, source in names.columns.items():
+                if (column := find_column(source, columns, found)) is None:
+                    self._faults.append(
+                        f"names.{name}, {place}: expected the column {source}, found the columns "
+                        f"{shown_columns(columns)}. Correct the name in the mapping."
+                    )
+                else:
+                    real[called] = column
+            kept = [column for column in columns if column not in real.values() and column not in real]
+            relation = f"rows_{self.table.name}_{len(self._rows)}"
+            rows = Rows(relation, found, place, [*real, *kept], real, each)
+            if each is not None and rows.find(each.column) is None:
+                self._faults.append(
+                    f"table {self.table.name}, {place}: expected the column {each.column} of each, found the columns "
+                    f"{shown_columns(columns)}. Correct the name in the mapping."
+                )
+            self._rows[key] = rows
+        return self._rows[key]
+
+    def _join(self, frame: Frame, joins: Joins, own: set[str]) -> None:
+        for alias, join in joins.items():
+            rows = self._source_rows(join.table, join.each)
+            if rows is None and alias in own:
+                self._faults.append(
+                    f"table {self.table.name}, join {alias}: expected a table {join.table!r}, found "
+                    f"{', '.join(sorted(self._reader.columns()))}. Correct the name, or export the table."
+                )
+            elif rows is None:
+                self.notes.append(
+                    f"{self.table.name}: the source has no table {join.table}: what the mapping takes from it is "
+                    "missing."
+                )
+            frame.strict = alias in own
+            frame.join(alias, join, rows)
+
+    def _resolve(self) -> list[str]:
+        """Look up all names of the columns of the whole; return those that are no columns of the base."""
+        named: list[str] = []
+        for column in self.table.columns:
+            form = self._spec.columns.get(column.name, column.name)
+            self._frame.strict = column.name in self._own.columns
+            if isinstance(form, Computed):
+                self._frame.text(form)
+            names = [form] if isinstance(form, str) else []
+            names += [form.flag] if isinstance(form, Flag) else form.first_of if isinstance(form, FirstOf) else []
+            named += names
+        if self._spec.id is not None:
+            named += self._spec.id.derive_from
+        # a name without a dot is left to the binding, which knows whether the contract needs it
+        columns = self._frame.rows.columns
+        return [name for name in named if "." in name and name not in columns and self._frame.raw(name) is not None]
+
+    @property
+    def origin(self) -> str:
+        """In words, how the rows are put together; empty if they are the rows of one table."""
+        said = self._spec.model_dump(include={"each", "join", "where", "one", "union"}, mode="json")
+        if self._query is not None:
+            said["sql"] = self._query.text
+        if not any(said.values()):
+            return ""
+        kind = "query" if self._query is not None else "union" if self._parts else "rows"
+        return f"of the {kind} {hashlib.sha256(repr(said).encode()).hexdigest()[:8]}"
+
+    def as_plain(self, spec: TableMapping) -> TableMapping:
+        """Return the mapping of the table with the assembled table in place of the tables of the source."""
+        columns = {column: shown(form) if isinstance(form, Computed) else form for column, form in spec.columns.items()}
+        return spec.model_copy(
+            update={
+                "table": self.name,
+                "columns": columns,
+                "where": [],
+                "join": {},
+                "union": {},
+                "each": None,
+                "one": None,
+                "sql": None,
+            }
+        )
+
+    def type_of(self, column: str) -> str | None:
+        """Return the type of a column as the source names it; ``string`` for one that is computed."""
+        base = self._frame.rows
+        if base not in self._rows.values() or column not in base.columns:
+            return "string"
+        return self._reader.type_of(base.source_table, base.real.get(column, column))
+
+    def read(self, connection: DuckDBPyConnection, columns: Sequence[str]) -> Reading:
+        """Create ``source_<table>`` with these columns.
+
+        Raises
+        ------
+        SourceContractError
+            If several rows of a joined table have one key, or a source table cannot be read.
+        """
+        name, frame = self.table.name, self._frame
+        outputs: dict[str, str] = {}
+        numbers: list[str] = []
+        places = {}
+        for column in columns:
+            if column in self._computed:
+                outputs[column] = frame.text(self._computed[column]) or "cast(null as varchar)"
+            elif (value := frame.value(column)) is not None:
+                outputs[column] = value[0]
+                places[column] = value[1:]
+        readings = self._read_tables(connection)
+        notes: list[str] = []
+        numbers_of_union: frozenset[str] = frozenset()
+        if self._parts:
+            numbers_of_union = self._unite(connection, readings, notes)
+        elif self._query is not None:
+            tables = {each: (rows.relation, rows.columns) for each, rows in self._of_query.items()}
+            spill = one_row(connection, "select current_setting('temp_directory')")[0] or None
+            run_query(connection, self._query, tables, frame.rows.relation, spill)
+        self._check(connection, frame, self._spec)
+        connection.execute(
+            f"create table assembled_{name} as "
+            + frame.query(
+                {of_source(column): text for column, text in outputs.items()}, self._spec.where, self._spec.one
+            )
+        )
+        connection.execute(f"create view source_{name} as from assembled_{name}")
+        notes += _left_out(connection, name, frame.rows, f"assembled_{name}", self._spec)
+        for column, (rows, found) in places.items():
+            of_union = self._parts and rows is frame.rows and found.column in numbers_of_union
+            if of_union or _is_number(connection, rows, found, readings):
+                numbers.append(column)
+        base = readings.get(frame.rows.relation)
+        return Reading(
+            first_line=base.first_line if base is not None and frame.rows.is_whole else None,
+            malformed=self._malformed(readings),
+            numeric=frozenset(numbers),
+            notes=notes,
+        )
+
+    def _read_tables(self, connection: DuckDBPyConnection) -> dict[str, Reading]:
+        """Read the source tables; return the readings by the relation of the rows."""
+        readings = {}
+        for rows in self._rows.values():
+            # a table of which only rows are counted has no column that is used
+            used = rows.used or dict.fromkeys(rows.columns[:1], False)
+            rows.used.update(used)
+            readings[rows.relation] = self._reader.read(
+                connection,
+                table=rows.slot,
+                source_table=rows.source_table,
+                columns=[rows.real.get(column, column) for column in used],
+                nested=[rows.real.get(column, column) for column, is_path in used.items() if is_path],
+            )
+            connection.execute(f"create view {rows.relation} as {rows.view()}")
+        return readings
+
+    def _unite(
+        self, connection: DuckDBPyConnection, readings: Mapping[str, Reading], notes: list[str]
+    ) -> frozenset[str]:
+        """Create the relation of the union; return its columns that are numbers in all parts."""
+        rows = self._frame.rows
+        selects: list[str] = []
+        kinds: dict[str, list[bool]] = {column: [] for column in rows.columns}
+        for number, part in enumerate(self._parts):
+            self._check(connection, part.frame, part.spec)
+            outputs = {}
+            for column in rows.columns:
+                expression = part.spec.columns.get(column)
+                values = part.spec.values.get(column, {})
+                text = part.frame.text(expression)
+                outputs[of_source(column)] = (
+                    "cast(null as varchar)" if text is None else part.frame.with_values(text, values)
+                )
+                if text is not None:
+                    value = part.frame.value(expression) if isinstance(expression, str) and not values else None
+                    kinds[column].append(value is not None and _is_number(connection, *value[1:], readings))
+            query = part.frame.query(outputs, part.spec.where, part.spec.one)
+            selects.append(f"select {number} as part, * from ({query})")
+            notes += _left_out(
+                connection, f"{self.table.name}, part {part.name}", part.frame.rows, f"({query})", part.spec
+            )
+        for column, form in self._spec.numbers.items():
+            source = self._spec.columns.get(column, column)
+            if isinstance(source, str) and len(set(kinds.get(source, ()))) > 1:
+                raise SourceContractError(
+                    f"table {self.table.name}, {self.place}: expected numbers of {column} that are written in one way, "
+                    f"as the mapping says (decimal: {form.decimal!r}), found columns of numbers in some parts and of "
+                    "texts in others. Export them all as texts, or all as numbers."
+                )
+        union = " union all by name ".join(selects)
+        connection.execute(
+            f"create table {rows.relation} as select row_number() over (order by part, record) - 1 as record, "
+            f"* exclude (part, record) from ({union})"
+        )
+        return frozenset(column for column, found in kinds.items() if found and all(found))
+
+    def _check(self, connection: DuckDBPyConnection, frame: Frame, spec: TableMapping | PartMapping) -> None:
+        """Refuse joined tables with several rows of one key, and values without an order by which rows are picked."""
+        for lookup in frame.joined:
+            place = f"table {self.table.name}, join {lookup.alias} ({lookup.rows.place})"
+            self._refuse_unordered(connection, place, lookup.unordered())
+            if repeated := connection.execute(lookup.repeated()).fetchall():
+                *key, count = repeated[0]
+                listed = ", ".join(_shown(connection, part) for part in key)
+                raise SourceContractError(
+                    f"{place}: expected one row per key, found {count:,} different ones for {listed}. Name more "
+                    "columns under on, leave rows out by where, or take one by pick: {last: <column of a time>}."
+                )
+        place = f"table {self.table.name}, {frame.rows.place}"
+        self._refuse_unordered(connection, place, frame.unordered(spec.where, spec.one))
+
+    def _refuse_unordered(self, connection: DuckDBPyConnection, place: str, query: str | None) -> None:
+        if query is not None and (found := connection.execute(query).fetchall()):
+            raise SourceContractError(
+                f"{place}: expected numbers or times in ISO 8601 in the column by which a row is picked, found "
+                f"{_shown(connection, found[0][0])}. Name another column."
+            )
+
+    def _malformed(self, readings: Mapping[str, Reading]) -> list[MalformedRow]:
+        malformed = []
+        for rows in self._rows.values():
+            for row in readings[rows.relation].malformed:
+                place = f"{row.found} in {rows.place}, line {row.line}"
+                malformed.append(row if rows is self._frame.rows else MalformedRow(None, place))
+        return malformed
+
+
+def _shown(connection: DuckDBPyConnection, value: str) -> str:
+    return repr(one_row(connection, "select shown(?)", [value])[0])
+
+
+def _is_number(connection: DuckDBPyConnection, rows: Rows, found: Found, readings: Mapping[str, Reading]) -> bool:
+    """Say whether a value of a source table is a number there."""
+    if found.path or rows.relation not in readings:
+        return False
+    column = rows.real.get(found.column, found.column)
+    types = source_types(connection, rows.slot)
+    return types[column].startswith(NUMERIC) or column in readings[rows.relation].numeric
+
+
+def _left_out(
+    connection: DuckDBPyConnection, name: str, rows: Rows, result: str, spec: TableMapping | PartMapping
+) -> list[str]:
+    """Return a sentence about the rows that conditions leave out, if there are conditions."""
+    if not spec.where and spec.one is None:
+        return []
+    (before,) = one_row(connection, f"select count(*) from {rows.relation}")
+    (after,) = one_row(connection, f"select count(*) from {result}")
+    because = [f"not {shown_where(spec.where)}"] if spec.where else []
+    because += [f"one row is taken per {' and '.join(spec.one.per)}"] if spec.one is not None else []
+    return [f"{name}: {before - after:,} of {before:,} rows of {rows.place} are left out ({', or '.join(because)})."]
+
+
+def assembled(chosen: ChosenMapping, table: Table, reader: Source) -> Assembly | None:
+    """Return the assembly of a contract table; None if it is a source table as it is."""
+    spec = chosen.mapping.tables.get(table.name, TableMapping())
+    is_renamed = folded(spec.table or table.name) in map(folded, chosen.mapping.names)
+    return Assembly(chosen, table, reader) if is_assembled(spec) or is_renamed else None
+
+
+def as_plain(chosen: ChosenMapping, assembly: Assembly) -> ChosenMapping:
+    """Return a mapping in which an assembled table takes the place of the tables that it is made of."""
+
+    def changed(tables: Mapping[str, TableMapping]) -> dict[str, TableMapping]:
+        name = assembly.table.name
+        return {each: assembly.as_plain(spec) if each == name else spec for each, spec in tables.items()}
+
+    def update(mapping: SourceMapping) -> SourceMapping:
+        return mapping.model_copy(update={"tables": changed(mapping.tables)})
+
+    return replace(chosen, mapping=update(chosen.mapping), own=update(chosen.own))

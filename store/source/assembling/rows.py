@@ -1,0 +1,94 @@
+"""The rows that expressions are computed over: a source table or a relation that was assembled before."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from store.source.mapping.expressions import Each
+from store.source.reading.tables import find_column
+from store.source.sql import of_source
+from store.sql import literal
+
+
+@dataclass(frozen=True)
+class Found:
+    """The place of a value: a column of the rows, and the path within it."""
+
+    column: str
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows as a relation of the scratch database, whose columns are named by `of_source`.
+
+    Attributes
+    ----------
+    relation : str
+        Its name in the scratch database.
+    source_table : str
+        The source table, or the contract table that was assembled.
+    place : str
+        File, database table or query, for messages.
+    columns : sequence of str
+        The columns that it has, under the names that the mapping uses.
+    real : mapping of str to str
+        The names in the source of columns that the mapping calls otherwise.
+    each : Each or None
+        The column whose parts make a row each.
+    used : dict of str to bool
+        The columns that were asked for; true if a path within one was asked for.
+    """
+
+    relation: str
+    source_table: str
+    place: str
+    columns: Sequence[str]
+    real: Mapping[str, str] = field(default_factory=dict)
+    each: Each | None = None
+    used: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def slot(self) -> str:
+        """The name by which the reader makes the rows, as ``source_<slot>``."""
+        return self.relation.removeprefix("rows_")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether each row is one row of the source."""
+        return self.each is None
+
+    def view(self) -> str:
+        """Return a query of the rows over ``source_<slot>``."""
+        columns = {column: of_source(self.real.get(column, column)) for column in self.used}
+        if self.each is None or (found := self.find(self.each.column)) is None:
+            listed = "".join(f", {source} as {of_source(column)}" for column, source in columns.items())
+            return f"select record{listed} from source_{self.slot}"
+        parts = f"string_split(coalesce(cast({columns[found.column]} as varchar), ''), {literal(self.each.at)})"
+        columns[found.column] = "part"
+        listed = "".join(f", {source} as {of_source(column)}" for column, source in columns.items())
+        return (
+            f"select row_number() over (order by record, place) - 1 as record{listed} from "
+            f"(select *, unnest({parts}) as part, generate_subscripts({parts}, 1) as place from source_{self.slot}) "
+            # an empty part beside others is no value
+            f"where said(part) is not null or place = 1"
+        )
+
+    def find(self, name: str) -> Found | None:
+        """Return the place of a value by its name, and note that the column is used; None if there is none."""
+        parts = name.split(".")
+        for end in range(len(parts), 0, -1):
+            column = find_column(".".join(parts[:end]), self.columns, self.source_table)
+            if column is not None:
+                self.used[column] = self.used.get(column, False) or end < len(parts)
+                return Found(column, tuple(parts[end:]))
+        return None
+
+
+def reference(alias: str, found: Found) -> str:
+    """Return SQL of a value, as it is in the source."""
+    column = f"{alias}.{of_source(found.column)}"
+    if not found.path:
+        return column
+    steps = "".join(f"[{part}]" if part.isdecimal() else f'."{part}"' for part in found.path)
+    text = f"cast({column} as varchar)"
+    return f"case when json_valid({text}) then json_extract_string({text}, {literal(f'${steps}')}) end"

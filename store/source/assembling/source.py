@@ -1,0 +1,95 @@
+"""A source with the tables that were assembled from its own."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from duckdb import DuckDBPyConnection
+
+from store.source.assembling.assembly import Assembly
+from store.source.reading.sources import Source
+from store.source.reading.tables import Reading, Tables
+from store.source.values.texts import folded
+from store.sql import literals
+
+
+def create_said(connection: DuckDBPyConnection, missing: Sequence[str]) -> None:
+    """Create the function of a scratch database that returns a value as text, and null for a missing one."""
+    words = literals(sorted(set(map(folded, missing))))
+    connection.execute(
+        f"create macro said(v) as case when folded(cleaned(v)) in ({words}) then null else cleaned(v) end"
+    )
+
+
+class AssembledTables(Tables):
+    """The tables of a source and those that were assembled; only the former are listed."""
+
+    def __init__(self, tables: Tables, assemblies: dict[str, Assembly]) -> None:
+        super().__init__(tables.place, list(tables), tables.others, tables.__getitem__)
+        self._assemblies = assemblies
+
+    def __getitem__(self, name: str) -> Sequence[str]:
+        """Return the columns of a table."""
+        return self._assemblies[name].columns if name in self._assemblies else super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether there is a table of this name."""
+        return name in self._assemblies or super().__contains__(name)
+
+
+class AssembledSource:
+    """A source whose tables and assembled tables are read alike.
+
+    Parameters
+    ----------
+    reader : Source
+        The source itself.
+    """
+
+    def __init__(self, reader: Source) -> None:
+        self.reader = reader
+        self.folder = reader.folder
+        self.description = reader.description
+        self._assemblies: dict[str, Assembly] = {}
+        self._tables = AssembledTables(reader.columns(), self._assemblies)
+
+    def add(self, assembly: Assembly) -> None:
+        """Add an assembled table under its name."""
+        self._assemblies[assembly.name] = assembly
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about what shipped mappings name and the source lacks."""
+        return [note for assembly in self._assemblies.values() for note in assembly.notes]
+
+    def columns(self) -> Tables:
+        """Return the columns by table."""
+        return self._tables
+
+    def place(self, source_table: str) -> str:
+        """Return the files or database tables of a table."""
+        if (assembly := self._assemblies.get(source_table)) is not None:
+            return assembly.place
+        return self.reader.place(source_table)
+
+    def type_of(self, source_table: str, column: str) -> str | None:
+        """Return the type of a column as the source names it."""
+        if (assembly := self._assemblies.get(source_table)) is not None:
+            return assembly.type_of(column)
+        return self.reader.type_of(source_table, column)
+
+    def read(
+        self,
+        connection: DuckDBPyConnection,
+        *,
+        table: str,
+        source_table: str,
+        columns: Sequence[str],
+        since: tuple[str, datetime] | None = None,
+        nested: Collection[str] = (),
+    ) -> Reading:
+        """Create ``source_<table>`` from a table of the source, or by its assembly."""
+        if (assembly := self._assemblies.get(source_table)) is not None:
+            return assembly.read(connection, columns)
+        return self.reader.read(
+            connection, table=table, source_table=source_table, columns=columns, since=since, nested=nested
+        )
