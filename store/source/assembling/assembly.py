@@ -157,7 +157,7 @@ class Assembly:
                     f"row needs, found {', '.join(made.spec.columns)}. Name them under columns."
                 )
         places = " and ".join(dict.fromkeys(made.frame.rows.place for made in self._parts))
-        return Rows(f"union_{self.table.name}", self.name, places, columns)
+        return Rows(f"union_{self.table.name}", self.name, places, columns, is_said=True)
 
     def _query_rows(self, query: Query) -> Rows | None:
         try:
@@ -178,7 +178,7 @@ class Assembly:
             return None
         self._query = query
         self._of_query = present
-        return Rows(f"query_{self.table.name}", self.name, query.path.name, columns)
+        return Rows(f"rows_{self.table.name}_query", self.name, query.path.name, columns)
 
     def _source_rows(self, name: str, each: Each | None = None) -> Rows | None:
         """Return the rows of a source table by the name that the mapping has for it."""
@@ -242,7 +242,7 @@ class Assembly:
             named += self._spec.id.derive_from
         # a name without a dot is left to the binding, which knows whether the contract needs it
         columns = self._frame.rows.columns
-        return [name for name in named if "." in name and name not in columns and self._frame.raw(name) is not None]
+        return [name for name in named if "." in name and name not in columns and self._frame.value(name) is not None]
 
     @property
     def origin(self) -> str:
@@ -304,7 +304,8 @@ class Assembly:
         elif self._query is not None:
             tables = {each: (rows.relation, rows.columns) for each, rows in self._of_query.items()}
             spill = one_row(connection, "select current_setting('temp_directory')")[0] or None
-            run_query(connection, self._query, tables, frame.rows.relation, spill)
+            run_query(connection, self._query, tables, f"source_{frame.rows.slot}", spill)
+            connection.execute(f"create table {frame.rows.relation} as {frame.rows.query()}")
         self._check(connection, frame, self._spec)
         connection.execute(
             f"create table assembled_{name} as "
@@ -313,7 +314,8 @@ class Assembly:
             )
         )
         connection.execute(f"create view source_{name} as from assembled_{name}")
-        notes += _left_out(connection, name, frame.rows, f"assembled_{name}", self._spec)
+        (kept,) = one_row(connection, f"select count(*) from assembled_{name}")
+        notes += _left_out(connection, name, frame.rows, kept, self._spec)
         for column, (rows, found) in places.items():
             of_union = self._parts and rows is frame.rows and found.column in numbers_of_union
             if of_union or _is_number(connection, rows, found, readings):
@@ -340,7 +342,7 @@ class Assembly:
                 columns=[rows.real.get(column, column) for column in used],
                 nested=[rows.real.get(column, column) for column, is_path in used.items() if is_path],
             )
-            connection.execute(f"create view {rows.relation} as {rows.view()}")
+            connection.execute(f"create table {rows.relation} as {rows.query()}")
         return readings
 
     def _unite(
@@ -365,9 +367,6 @@ class Assembly:
                     kinds[column].append(value is not None and _is_number(connection, *value[1:], readings))
             query = part.frame.query(outputs, part.spec.where, part.spec.one)
             selects.append(f"select {number} as part, * from ({query})")
-            notes += _left_out(
-                connection, f"{self.table.name}, part {part.name}", part.frame.rows, f"({query})", part.spec
-            )
         for column, form in self._spec.numbers.items():
             source = self._spec.columns.get(column, column)
             if isinstance(source, str) and len(set(kinds.get(source, ()))) > 1:
@@ -379,8 +378,14 @@ class Assembly:
         union = " union all by name ".join(selects)
         connection.execute(
             f"create table {rows.relation} as select row_number() over (order by part, record) - 1 as record, "
-            f"* exclude (part, record) from ({union})"
+            f"* exclude (record) from ({union})"
         )
+        kept = dict(connection.execute(f"select part, count(*) from {rows.relation} group by 1").fetchall())
+        for number, part in enumerate(self._parts):
+            # a shipped mapping takes its parts from tables that also hold rows of other parts
+            if part.name in self._own.union:
+                place = f"{self.table.name}, part {part.name}"
+                notes += _left_out(connection, place, part.frame.rows, kept.get(number, 0), part.spec)
         return frozenset(column for column, found in kinds.items() if found and all(found))
 
     def _check(self, connection: DuckDBPyConnection, frame: Frame, spec: TableMapping | PartMapping) -> None:
@@ -428,16 +433,15 @@ def _is_number(connection: DuckDBPyConnection, rows: Rows, found: Found, reading
 
 
 def _left_out(
-    connection: DuckDBPyConnection, name: str, rows: Rows, result: str, spec: TableMapping | PartMapping
+    connection: DuckDBPyConnection, name: str, rows: Rows, kept: int, spec: TableMapping | PartMapping
 ) -> list[str]:
-    """Return a sentence about the rows that conditions leave out, if there are conditions."""
-    if not spec.where and spec.one is None:
-        return []
+    """Return a sentence about the rows that conditions leave out, if there are any."""
     (before,) = one_row(connection, f"select count(*) from {rows.relation}")
-    (after,) = one_row(connection, f"select count(*) from {result}")
+    if before == kept:
+        return []
     because = [f"not {shown_where(spec.where)}"] if spec.where else []
     because += [f"one row is taken per {' and '.join(spec.one.per)}"] if spec.one is not None else []
-    return [f"{name}: {before - after:,} of {before:,} rows of {rows.place} are left out ({', or '.join(because)})."]
+    return [f"{name}: {before - kept:,} of {before:,} rows of {rows.place} are left out ({', or '.join(because)})."]
 
 
 def assembled(chosen: ChosenMapping, table: Table, reader: Source) -> Assembly | None:

@@ -17,6 +17,7 @@ from store.source.mapping.expressions import (
     Join,
     Latest,
     One,
+    Order,
     Pick,
     Presence,
     Split,
@@ -53,7 +54,7 @@ class Lookup:
         self._join, self._left = join, left
         self._inner = Frame(rows)
         self._inner.strict = strict
-        self._values: dict[Found, str] = {}
+        self._values: dict[str, str] = {}
         self.keys = [self._inner.text(name) or "null" for name in join.on]
         self._where = self._inner.condition(join.where)
         self._order = None if join.pick is None else self._inner.text(join.pick.column)
@@ -63,17 +64,17 @@ class Lookup:
         """The names of its own columns that do not exist, as in a frame."""
         return self._inner.unknown
 
-    def value(self, name: str) -> tuple[str, Found] | None:
+    def value(self, name: str, *, as_text: bool) -> tuple[str, Found] | None:
         """Return SQL of a value of the joined row, and its place; None if the table has no such column."""
         if (found := self.rows.find(name)) is None:
             return None
-        column = self._values.setdefault(found, f"v{len(self._values)}")
+        value = self.rows.text("b", found) if as_text else reference("b", found)
+        column = self._values.setdefault(value, f"v{len(self._values)}")
         return f"{self.name}.{column}", found
 
     def _columns(self) -> str:
         keys = [f"{key} as k{number}" for number, key in enumerate(self.keys)]
-        values = [f"{reference('b', found)} as {name}" for found, name in self._values.items()]
-        return ", ".join([*keys, *values])
+        return ", ".join([*keys, *(f"{value} as {name}" for value, name in self._values.items())])
 
     def _rows(self) -> str:
         present = [f"{key} is not null" for key in self.keys]
@@ -143,23 +144,20 @@ class Frame:
         """The tables that are joined."""
         return (lookup for lookup in self.lookups.values() if lookup is not None)
 
-    def raw(self, name: str) -> str | None:
-        """Return SQL of the value of a name as it is in the source; None if it is unknown, which is noted."""
-        return None if (value := self.value(name)) is None else value[0]
+    def value(self, name: str, *, as_text: bool = False) -> tuple[str, Rows, Found] | None:
+        """Return SQL of the value of a name, its rows and its place in them; None if it is unknown, which is noted.
 
-    def value(self, name: str) -> tuple[str, Rows, Found] | None:
-        """Return SQL of the value of a name, the rows that it comes from and its place there."""
+        The value is as it is in the source, or text that is null where it is missing.
+        """
         alias, _, rest = name.partition(".")
         is_joined = rest and alias in self.lookups
         # a column whose name has dots is meant before a joined table and before a path
         whole = None if is_joined and name not in self.rows.columns else self.rows.find(name)
         if whole is not None:
-            return reference("b", whole), self.rows, whole
+            return (self.rows.text("b", whole) if as_text else reference("b", whole)), self.rows, whole
         if is_joined:
-            if (lookup := self.lookups[alias]) is None:
-                self._note(name)
-                return None
-            if (found := lookup.value(rest)) is not None:
+            lookup = self.lookups[alias]
+            if lookup is not None and (found := lookup.value(rest, as_text=as_text)) is not None:
                 return found[0], lookup.rows, found[1]
         self._note(name)
         return None
@@ -173,7 +171,7 @@ class Frame:
             case None:
                 return None
             case str():
-                return None if (raw := self.raw(expression)) is None else f"said({raw})"
+                return None if (value := self.value(expression, as_text=True)) is None else value[0]
             case Constant():
                 return literal(expression.constant)
             case Coalesce():
@@ -231,22 +229,29 @@ class Frame:
         )
         return f"({' or '.join(f'({one})' for one in each)})"
 
-    def _holds(self, name: str, condition: list[str] | Unlike | Presence) -> str:
+    def _holds(self, name: str, condition: list[str] | Unlike | Presence | Order) -> str:
         text = self.text(name) or "null::varchar"
+        if isinstance(condition, Order):
+            other = self.text(condition.column) or "null::varchar"
+            sign = "<" if condition.before is not None else ">"
+            return f"coalesce(iso_utc({text}) {sign} iso_utc({other}), false)"
         if isinstance(condition, Presence):
             return f"{text} is {'not ' if condition.is_ == 'present' else ''}null"
         if isinstance(condition, Unlike):
             return f"coalesce(folded({text}) not in ({_words(condition.not_)}), true)"
         return f"coalesce(folded({text}) in ({_words(condition)}), false)"
 
-    def with_values(self, text: str, values: Mapping[str, str | None]) -> str:
+    @staticmethod
+    def with_values(text: str, values: Mapping[str, str | None]) -> str:
         """Return SQL of a text whose words a value map replaces."""
         if not values:
             return text
-        branches = " ".join(
-            f"when {literal(word)} then {'null' if meant is None else literal(meant)}" for word, meant in values.items()
+        words, meant = literals(values), ", ".join(map(literal, values.values()))
+        # a list is looked up once, where the branches of a case would compute the text once for each word
+        return (
+            f"case when folded({text}) in ({words}) then [{meant}][list_position([{words}], folded({text}))] "
+            f"else {text} end"
         )
-        return f"case folded({text}) {branches} else {text} end"
 
     def one(self, one: One | None) -> tuple[list[str], str | None]:
         """Return SQL of the values of which there is one row, and of the value that picks it."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from store.source.mapping.expressions import Each
 from store.source.reading.tables import find_column
-from store.source.sql import of_source
+from store.source.sql import of_source, quoted
 from store.sql import literal
 
 
@@ -35,8 +35,12 @@ class Rows:
         The names in the source of columns that the mapping calls otherwise.
     each : Each or None
         The column whose parts make a row each.
+    is_said : bool
+        Whether the columns are texts, null where a value is missing.
     used : dict of str to bool
         The columns that were asked for; true if a path within one was asked for.
+    texts : dict of str to None
+        The columns that were asked for as texts: the relation has each of them a second time, by `said_column`.
     """
 
     relation: str
@@ -45,7 +49,9 @@ class Rows:
     columns: Sequence[str]
     real: Mapping[str, str] = field(default_factory=dict)
     each: Each | None = None
+    is_said: bool = False
     used: dict[str, bool] = field(default_factory=dict)
+    texts: dict[str, None] = field(default_factory=dict)
 
     @property
     def slot(self) -> str:
@@ -57,21 +63,32 @@ class Rows:
         """Whether each row is one row of the source."""
         return self.each is None
 
-    def view(self) -> str:
+    def query(self) -> str:
         """Return a query of the rows over ``source_<slot>``."""
         columns = {column: of_source(self.real.get(column, column)) for column in self.used}
-        if self.each is None or (found := self.find(self.each.column)) is None:
-            listed = "".join(f", {source} as {of_source(column)}" for column, source in columns.items())
-            return f"select record{listed} from source_{self.slot}"
-        parts = f"string_split(coalesce(cast({columns[found.column]} as varchar), ''), {literal(self.each.at)})"
-        columns[found.column] = "part"
-        listed = "".join(f", {source} as {of_source(column)}" for column, source in columns.items())
-        return (
-            f"select row_number() over (order by record, place) - 1 as record{listed} from "
-            f"(select *, unnest({parts}) as part, generate_subscripts({parts}, 1) as place from source_{self.slot}) "
+        rows = f"source_{self.slot}"
+        record = "record"
+        if self.each is not None and (found := self.find(self.each.column)) is not None:
+            parts = f"string_split(coalesce(cast({columns[found.column]} as varchar), ''), {literal(self.each.at)})"
+            columns[found.column] = "part"
+            record = "row_number() over (order by record, place) - 1"
             # an empty part beside others is no value
-            f"where said(part) is not null or place = 1"
-        )
+            rows = (
+                f"(select *, unnest({parts}) as part, generate_subscripts({parts}, 1) as place from {rows}) "
+                "where place = 1 or said(part) is not null"
+            )
+        listed = "".join(f", {value} as {of_source(column)}" for column, value in columns.items())
+        said = "".join(f", said({columns[column]}) as {said_column(column)}" for column in self.texts)
+        return f"select {record} as record{listed}{said} from {rows}"
+
+    def text(self, alias: str, found: Found) -> str:
+        """Return SQL of a value as text, null where it is missing."""
+        if found.path:
+            return f"said({reference(alias, found)})"
+        if self.is_said:
+            return reference(alias, found)
+        self.texts[found.column] = None
+        return f"{alias}.{said_column(found.column)}"
 
     def find(self, name: str) -> Found | None:
         """Return the place of a value by its name, and note that the column is used; None if there is none."""
@@ -82,6 +99,11 @@ class Rows:
                 self.used[column] = self.used.get(column, False) or end < len(parts)
                 return Found(column, tuple(parts[end:]))
         return None
+
+
+def said_column(column: str) -> str:
+    """Return the quoted name of a column of rows as text, null where a value is missing."""
+    return quoted(f"said {column}")
 
 
 def reference(alias: str, found: Found) -> str:

@@ -84,10 +84,29 @@ class Presence(Strict):
     is_: Literal["missing", "present"] = Field(alias="is", description="`missing` or `present`")
 
 
+class Order(Strict):
+    """A condition: the time lies before or after another one; it does not hold if one of them is missing."""
+
+    before: str | None = Field(default=None, description="column with a later time in ISO 8601")
+    after: str | None = Field(default=None, description="column with an earlier time in ISO 8601")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.before is None) == (self.after is None):
+            raise ValueError("expected before or after with the name of a column, found both or none")
+        return self
+
+    @property
+    def column(self) -> str:
+        """The column of the other time."""
+        return self.before or self.after or ""
+
+
 Condition = Annotated[
     Annotated[list[str], Tag("<list>")]
     | Annotated[Unlike, Tag(form_tag(Unlike))]
-    | Annotated[Presence, Tag(form_tag(Presence))],
+    | Annotated[Presence, Tag(form_tag(Presence))]
+    | Annotated[Order, Tag(form_tag(Order))],
     Discriminator(lambda value: _condition_of(value)),
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
 ]
@@ -106,8 +125,10 @@ def _condition_of(value: object) -> str | None:
         return "<list>"
     if isinstance(value, Unlike) or (isinstance(value, dict) and "not" in value):
         return form_tag(Unlike)
-    is_presence = isinstance(value, Presence) or (isinstance(value, dict) and "is" in value)
-    return form_tag(Presence) if is_presence else None
+    if isinstance(value, Presence) or (isinstance(value, dict) and "is" in value):
+        return form_tag(Presence)
+    is_order = isinstance(value, Order) or (isinstance(value, dict) and {"before", "after"} & {*value})
+    return form_tag(Order) if is_order else None
 
 
 class Case(Strict):
@@ -241,8 +262,10 @@ def shown(expression: str | Computed) -> str:
 def shown_where(where: Sequence[Conditions]) -> str:
     """Return conditions as messages show them."""
 
-    def one(name: str, condition: list[str] | Unlike | Presence) -> str:
+    def one(name: str, condition: list[str] | Unlike | Presence | Order) -> str:
         match condition:
+            case Order():
+                return f"{name} is {'before' if condition.before is not None else 'after'} {condition.column}"
             case Presence():
                 return f"{name} is {condition.is_}"
             case Unlike():

@@ -126,10 +126,10 @@ FORMS: Mapping[str, type[BaseModel]] = {
 """The forms of a column other than a name, by the key that each of them must have."""
 
 EXPECTED_FORMS = {
-    "columns": f"the name of a source column, or a form with the key {' or '.join(FORMS)}",
-    "where": "a word, a list of words, {not: …}, {is: missing} or {is: present}",
+    "columns": f"the name of a source column, or a form with one of the keys {', '.join(FORMS)}",
+    "where": "a word, a list of words, {not: …}, {is: missing}, {is: present}, {before: …} or {after: …}",
     **{
-        key: f"the name of a source column, or a form with the key {' or '.join(COMPUTED)}"
+        key: f"the name of a source column, or a form with one of the keys {', '.join(COMPUTED)}"
         for key in ("coalesce", "concat", "date", "time", "latest", "earliest", "split", "then", "otherwise")
     },
     "known": "`extraction`, or {after: …, hours: …}",

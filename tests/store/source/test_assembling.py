@@ -19,34 +19,35 @@ if TYPE_CHECKING:
     from tests.store.source.exports import Extract, Query
     from tests.store.source.server import Server
 
+ABOUT = '{"geo": {"zip": "10115"}, "tags": [{"of": "web"}]}'
+
+
+def _rows(header: str, *lines: str) -> list[dict[str, str]]:
+    columns = header.split()
+    return [dict(zip(columns, line.split("|"), strict=True)) for line in lines]
+
+
 TABLES: dict[str, list[dict[str, str]]] = {
-    "contact": [
-        {"id": "1", "added": "2024-03-01", "hour": "09:30:00", "owner": "o1", "deleted": "", "about": '{"geo": {"zip": "10115"}, "tags": [{"of": "web"}]}', "merged": ""},
-        {"id": "2", "added": "2024-03-02", "hour": "", "owner": "o9", "deleted": "false", "about": "", "merged": "4;5"},
-        {"id": "3", "added": "2024-03-03", "hour": "10:00:00", "owner": "", "deleted": "TRUE", "about": "no JSON", "merged": ""},
-        {"id": "4", "added": "2024-03-01", "hour": "10:00:00", "owner": "", "deleted": "", "about": "", "merged": ""},
-    ],
-    "owner": [{"owner_id": "o1", "name": "Doe - Jane"}, {"owner_id": "o2", "name": "Roe - Rick"}],
-    "engagement_contact": [
-        {"engagement": "10", "contact": "1"}, {"engagement": "10", "contact": "2"}, {"engagement": "11", "contact": "1"},
-        {"engagement": "12", "contact": "1"},
-    ],
-    "call": [
-        {"id": "10", "at": "2024-03-04T10:00:00Z", "way": "OUT", "to": ""},
-        {"id": "12", "at": "2024-03-04T11:00:00Z", "way": "in", "to": ""},
-    ],
-    "email": [{"id": "11", "at": "2024-03-05T10:00:00Z", "to": "1", "way": ""}],
-    "deal": [
-        {"id": "d1", "amount": "100.50", "stage": "s2", "made": "2024-03-06T08:00:00Z", "close": "2024-03-09T08:00:00Z", "touched": "1"},
-        {"id": "d1", "amount": "90", "stage": "s1", "made": "2024-03-06T08:00:00Z", "close": "", "touched": "0"},
-        {"id": "d2", "amount": "NULL", "stage": "s1", "made": "2024-03-07T08:00:00Z", "close": "2024-12-31T00:00:00Z", "touched": "0"},
-    ],
-    "deal_contact": [
-        {"deal": "d1", "contact": "2", "number": "9"}, {"deal": "d1", "contact": "1", "number": "10"},
-        {"deal": "d2", "contact": "2", "number": "1"},
-    ],
-    "stage": [{"id": "s1", "closed": "false", "won": "false"}, {"id": "s2", "closed": "true", "won": "true"}],
-}  # fmt: skip
+    "contact": _rows(
+        "id added hour owner deleted about merged",
+        f"1|2024-03-01|09:30:00|o1||{ABOUT}|",
+        "2|2024-03-02||o9|false||4;5",
+        "3|2024-03-03|10:00:00||TRUE|no JSON|",
+        "4|2024-03-01|10:00:00||||",
+    ),
+    "owner": _rows("owner_id name", "o1|Doe - Jane", "o2|Roe - Rick"),
+    "engagement_contact": _rows("engagement contact", "10|1", "10|2", "11|1", "12|1"),
+    "call": _rows("id at way", "10|2024-03-04T10:00:00Z|OUT", "12|2024-03-04T11:00:00Z|in"),
+    "email": _rows("id at to", "11|2024-03-05T10:00:00Z|1"),
+    "deal": _rows(
+        "id amount stage made close touched",
+        "d1|100.50|s2|2024-03-06T08:00:00Z|2024-03-09T08:00:00Z|1",
+        "d1|90|s1|2024-03-06T08:00:00Z||0",
+        "d2|NULL|s1|2024-03-07T08:00:00Z|2024-12-31T00:00:00Z|0",
+    ),
+    "deal_contact": _rows("deal contact number", "d1|2|9", "d1|1|10", "d2|2|1"),
+    "stage": _rows("id closed won", "s1|false|false", "s2|true|true"),
+}
 
 MAPPING = """
 name: other
@@ -266,7 +267,7 @@ def test_a_query_that_is_refused(sql: str, found: str, tmp_path: Path, run: Extr
             ["tables.projects.sql: expected one of table, union and sql, found table and sql"],
         ),
         ("{absent: true}\n  inter", "{absent: true}\n      lead_id: {absent: true}\n  inter", ["each key once"]),
-        ("source: {coalesce: [", "source: {colesce: [", ["a form with the key substitute or flag"]),
+        ("source: {coalesce: [", "source: {colesce: [", ["a form with one of the keys substitute, flag"]),
         ("at: \" - \", part: -1", "at: \" - \", part: 0", ["expected the number of a part, from 1"]),
         ("{is: present}", "{is: there}", ["'missing' or 'present'"]),
     ],
@@ -337,17 +338,23 @@ def test_nested_columns(tmp_path: Path, run: Extract, query: Query) -> None:
     mapping = {
         "name": "nested",
         "tables": {
-            "leads": {"table": "people", "columns": {"lead_id": "id", "created_at": "props.made", "source": "props.ways.1"}},
+            "leads": {
+                "table": "people",
+                "columns": {"lead_id": "id", "created_at": "props.made", "source": "props.ways.1"},
+            },
             "interactions": {"absent": True},
             "appointments": {"absent": True},
             "projects": {
                 "union": {
-                    part: {"table": part, "columns": {"project_id": "id", "lead_id": "of", "value": "sum", "proposed_at": "made"}}
+                    part: {
+                        "table": part,
+                        "columns": {"project_id": "id", "lead_id": "of", "value": "sum", "proposed_at": "made"},
+                    }
                     for part in ("deals", "old")
                 },
             },
         },
-    }  # fmt: skip
+    }
     path = folder / "mapping.yml"
     path.write_text(json.dumps(mapping))
     report = run(folder)
