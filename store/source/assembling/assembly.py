@@ -2,16 +2,17 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from duckdb import DuckDBPyConnection
 
 from store.source.assembling.frame import Frame
+from store.source.assembling.making import MISSING, Making, Piece, read_rows
 from store.source.assembling.queries import columns_of_query, run_query, tables_of
-from store.source.assembling.rows import Found, Rows
+from store.source.assembling.rows import Rows
 from store.source.contract import SourceContractError
 from store.source.mapping.binding import missing_table
-from store.source.mapping.expressions import Computed, Each, Joins, shown, shown_where
+from store.source.mapping.expressions import Computed, Each, Joins, shown
 from store.source.mapping.forms import (
     ChosenMapping,
     FirstOf,
@@ -26,20 +27,8 @@ from store.source.mapping.forms import (
 from store.source.reading.sources import Source
 from store.source.reading.tables import MalformedRow, Reading, find_column, shown_columns
 from store.source.record import Table
-from store.source.sql import of_source, one_row, source_types
+from store.source.sql import one_row
 from store.source.values.texts import folded
-
-NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
-           "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One of several tables that make up a contract table."""
-
-    name: str
-    frame: Frame
-    spec: PartMapping
 
 
 class Assembly:
@@ -78,7 +67,7 @@ class Assembly:
         self._spec = chosen.mapping.tables.get(table.name, TableMapping())
         self._own = chosen.own.tables.get(table.name, TableMapping())
         self._rows: dict[tuple[str, str | None], Rows] = {}
-        self._parts: list[_Part] = []
+        self._parts: list[Piece] = []
         self._query: Query | None = None
         faults: list[str] = []
         self._faults = faults
@@ -92,6 +81,7 @@ class Assembly:
             return
         self.place = base.place
         self._frame = Frame(base)
+        self._whole = Piece(table.name, self._frame, self._spec, self._own)
         self._join(self._frame, self._spec.join, set(self._own.join))
         self._frame.strict = bool(self._own.where)
         self._frame.condition(self._spec.where)
@@ -138,7 +128,7 @@ class Assembly:
             for column, expression in part.columns.items():
                 frame.strict = column in own.columns
                 frame.text(expression)
-            self._parts.append(_Part(name, frame, part))
+            self._parts.append(Piece(f"{self.table.name}, part {name}", frame, part, self._own.union.get(name)))
         if not self._parts:
             return None
         columns = list(dict.fromkeys(column for made in self._parts for column in made.spec.columns))
@@ -153,7 +143,7 @@ class Assembly:
             ]
             if lacks:
                 self._faults.append(
-                    f"table {self.table.name}, part {made.name}: expected the columns {', '.join(lacks)}, which every "
+                    f"table {made.called}: expected the columns {', '.join(lacks)}, which every "
                     f"row needs, found {', '.join(made.spec.columns)}. Name them under columns."
                 )
         places = " and ".join(dict.fromkeys(made.frame.rows.place for made in self._parts))
@@ -193,13 +183,14 @@ class Assembly:
             place, columns = self._reader.place(found), list(tables[found])
             real: dict[str, str] = {}
             for called, source in names.columns.items():
-                if (column := find_column(source, columns, found)) is None:
+                column = find_column(source, columns, found)
+                if column is not None:
+                    real[called] = column
+                elif called in self._chosen.own.names.get(name, Names()).columns:
                     self._faults.append(
                         f"names.{name}, {place}: expected the column {source}, found the columns "
                         f"{shown_columns(columns)}. Correct the name in the mapping."
                     )
-                else:
-                    real[called] = column
             kept = [column for column in columns if column not in real.values() and column not in real]
             relation = f"rows_{self.table.name}_{len(self._rows)}"
             rows = Rows(relation, found, place, [*real, *kept], real, each)
@@ -286,162 +277,39 @@ class Assembly:
         SourceContractError
             If several rows of a joined table have one key, or a source table cannot be read.
         """
-        name, frame = self.table.name, self._frame
-        outputs: dict[str, str] = {}
-        numbers: list[str] = []
-        places = {}
-        for column in columns:
-            if column in self._computed:
-                outputs[column] = frame.text(self._computed[column]) or "cast(null as varchar)"
-            elif (value := frame.value(column)) is not None:
-                outputs[column] = value[0]
-                places[column] = value[1:]
-        readings = self._read_tables(connection)
-        notes: list[str] = []
-        numbers_of_union: frozenset[str] = frozenset()
+        frame, name = self._whole.frame, self.table.name
+        places = {column: value for column in columns if (value := frame.value(column)) is not None}
+        readings = read_rows(connection, self._reader, self._rows.values())
+        making = Making(connection, self.table, readings)
+        numbers: frozenset[str] = frozenset()
         if self._parts:
-            numbers_of_union = self._unite(connection, readings, notes)
+            numbers = making.unite(self._parts, self._whole)
         elif self._query is not None:
             tables = {each: (rows.relation, rows.columns) for each, rows in self._of_query.items()}
             spill = one_row(connection, "select current_setting('temp_directory')")[0] or None
             run_query(connection, self._query, tables, f"source_{frame.rows.slot}", spill)
             connection.execute(f"create table {frame.rows.relation} as {frame.rows.query()}")
-        self._check(connection, frame, self._spec)
-        connection.execute(
-            f"create table assembled_{name} as "
-            + frame.query(
-                {of_source(column): text for column, text in outputs.items()}, self._spec.where, self._spec.one
-            )
-        )
-        connection.execute(f"create view source_{name} as from assembled_{name}")
-        (kept,) = one_row(connection, f"select count(*) from assembled_{name}")
-        notes += _left_out(connection, name, frame.rows, kept, self._spec)
-        for column, (rows, found) in places.items():
-            of_union = self._parts and rows is frame.rows and found.column in numbers_of_union
-            if of_union or _is_number(connection, rows, found, readings):
-                numbers.append(column)
+        outputs = {
+            column: frame.text(self._computed[column]) or MISSING if column in self._computed else places[column][0]
+            for column in columns
+        }
+        making.make(self._whole, f"source_{name}", outputs)
         base = readings.get(frame.rows.relation)
         return Reading(
             first_line=base.first_line if base is not None and frame.rows.is_whole else None,
-            malformed=self._malformed(readings),
-            numeric=frozenset(numbers),
-            notes=notes,
+            malformed=[
+                row if rows is frame.rows else MalformedRow(None, f"{row.found} in {rows.place}, line {row.line}")
+                for rows in self._rows.values()
+                for row in readings[rows.relation].malformed
+            ],
+            numeric=frozenset(
+                column
+                for column, (_, rows, found) in places.items()
+                if column not in self._computed
+                and (making.is_number(rows, found) or (rows is frame.rows and found.column in numbers))
+            ),
+            notes=making.notes,
         )
-
-    def _read_tables(self, connection: DuckDBPyConnection) -> dict[str, Reading]:
-        """Read the source tables; return the readings by the relation of the rows."""
-        readings = {}
-        for rows in self._rows.values():
-            # a table of which only rows are counted has no column that is used
-            used = rows.used or dict.fromkeys(rows.columns[:1], False)
-            rows.used.update(used)
-            readings[rows.relation] = self._reader.read(
-                connection,
-                table=rows.slot,
-                source_table=rows.source_table,
-                columns=[rows.real.get(column, column) for column in used],
-                nested=[rows.real.get(column, column) for column, is_path in used.items() if is_path],
-            )
-            connection.execute(f"create table {rows.relation} as {rows.query()}")
-        return readings
-
-    def _unite(
-        self, connection: DuckDBPyConnection, readings: Mapping[str, Reading], notes: list[str]
-    ) -> frozenset[str]:
-        """Create the relation of the union; return its columns that are numbers in all parts."""
-        rows = self._frame.rows
-        selects: list[str] = []
-        kinds: dict[str, list[bool]] = {column: [] for column in rows.columns}
-        for number, part in enumerate(self._parts):
-            self._check(connection, part.frame, part.spec)
-            outputs = {}
-            for column in rows.columns:
-                expression = part.spec.columns.get(column)
-                values = part.spec.values.get(column, {})
-                text = part.frame.text(expression)
-                outputs[of_source(column)] = (
-                    "cast(null as varchar)" if text is None else part.frame.with_values(text, values)
-                )
-                if text is not None:
-                    value = part.frame.value(expression) if isinstance(expression, str) and not values else None
-                    kinds[column].append(value is not None and _is_number(connection, *value[1:], readings))
-            query = part.frame.query(outputs, part.spec.where, part.spec.one)
-            selects.append(f"select {number} as part, * from ({query})")
-        for column, form in self._spec.numbers.items():
-            source = self._spec.columns.get(column, column)
-            if isinstance(source, str) and len(set(kinds.get(source, ()))) > 1:
-                raise SourceContractError(
-                    f"table {self.table.name}, {self.place}: expected numbers of {column} that are written in one way, "
-                    f"as the mapping says (decimal: {form.decimal!r}), found columns of numbers in some parts and of "
-                    "texts in others. Export them all as texts, or all as numbers."
-                )
-        union = " union all by name ".join(selects)
-        connection.execute(
-            f"create table {rows.relation} as select row_number() over (order by part, record) - 1 as record, "
-            f"* exclude (record) from ({union})"
-        )
-        kept = dict(connection.execute(f"select part, count(*) from {rows.relation} group by 1").fetchall())
-        for number, part in enumerate(self._parts):
-            # a shipped mapping takes its parts from tables that also hold rows of other parts
-            if part.name in self._own.union:
-                place = f"{self.table.name}, part {part.name}"
-                notes += _left_out(connection, place, part.frame.rows, kept.get(number, 0), part.spec)
-        return frozenset(column for column, found in kinds.items() if found and all(found))
-
-    def _check(self, connection: DuckDBPyConnection, frame: Frame, spec: TableMapping | PartMapping) -> None:
-        """Refuse joined tables with several rows of one key, and values without an order by which rows are picked."""
-        for lookup in frame.joined:
-            place = f"table {self.table.name}, join {lookup.alias} ({lookup.rows.place})"
-            self._refuse_unordered(connection, place, lookup.unordered())
-            if repeated := connection.execute(lookup.repeated()).fetchall():
-                *key, count = repeated[0]
-                listed = ", ".join(_shown(connection, part) for part in key)
-                raise SourceContractError(
-                    f"{place}: expected one row per key, found {count:,} different ones for {listed}. Name more "
-                    "columns under on, leave rows out by where, or take one by pick: {last: <column of a time>}."
-                )
-        place = f"table {self.table.name}, {frame.rows.place}"
-        self._refuse_unordered(connection, place, frame.unordered(spec.where, spec.one))
-
-    def _refuse_unordered(self, connection: DuckDBPyConnection, place: str, query: str | None) -> None:
-        if query is not None and (found := connection.execute(query).fetchall()):
-            raise SourceContractError(
-                f"{place}: expected numbers or times in ISO 8601 in the column by which a row is picked, found "
-                f"{_shown(connection, found[0][0])}. Name another column."
-            )
-
-    def _malformed(self, readings: Mapping[str, Reading]) -> list[MalformedRow]:
-        malformed = []
-        for rows in self._rows.values():
-            for row in readings[rows.relation].malformed:
-                place = f"{row.found} in {rows.place}, line {row.line}"
-                malformed.append(row if rows is self._frame.rows else MalformedRow(None, place))
-        return malformed
-
-
-def _shown(connection: DuckDBPyConnection, value: str) -> str:
-    return repr(one_row(connection, "select shown(?)", [value])[0])
-
-
-def _is_number(connection: DuckDBPyConnection, rows: Rows, found: Found, readings: Mapping[str, Reading]) -> bool:
-    """Say whether a value of a source table is a number there."""
-    if found.path or rows.relation not in readings:
-        return False
-    column = rows.real.get(found.column, found.column)
-    types = source_types(connection, rows.slot)
-    return types[column].startswith(NUMERIC) or column in readings[rows.relation].numeric
-
-
-def _left_out(
-    connection: DuckDBPyConnection, name: str, rows: Rows, kept: int, spec: TableMapping | PartMapping
-) -> list[str]:
-    """Return a sentence about the rows that conditions leave out, if there are any."""
-    (before,) = one_row(connection, f"select count(*) from {rows.relation}")
-    if before == kept:
-        return []
-    because = [f"not {shown_where(spec.where)}"] if spec.where else []
-    because += [f"one row is taken per {' and '.join(spec.one.per)}"] if spec.one is not None else []
-    return [f"{name}: {before - kept:,} of {before:,} rows of {rows.place} are left out ({', or '.join(because)})."]
 
 
 def assembled(chosen: ChosenMapping, table: Table, reader: Source) -> Assembly | None:

@@ -23,6 +23,7 @@ from store.source.mapping.expressions import (
     Split,
     Unlike,
 )
+from store.source.mapping.forms import PartMapping, TableMapping
 from store.source.reading.tables import shown_columns
 from store.source.values.texts import folded
 from store.sql import literal, literals
@@ -259,10 +260,11 @@ class Frame:
             return [], None
         return [self.text(name) or "null::varchar" for name in one.per], self.text(one.column)
 
-    def query(self, outputs: Mapping[str, str], where: Sequence[Conditions], one: One | None) -> str:
+    def query(self, outputs: Mapping[str, str], spec: TableMapping | PartMapping) -> str:
         """Return a query of computed columns: SQL by name, with the number of the row as ``record``."""
         selected = "".join(f", {text} as {name}" for name, text in outputs.items())
-        rows = f"from {self._from()} where {self.condition(where)}"
+        one = spec.one
+        rows = f"from {self._from()} where {self.condition(spec.where)}"
         per, picked = self.one(one)
         if one is None:
             return f"select b.record{selected} {rows}"
@@ -275,12 +277,20 @@ class Frame:
             f"{picked or 'null::varchar'} as picked {rows})) where place = 1"
         )
 
-    def unordered(self, where: Sequence[Conditions], one: One | None) -> str | None:
+    def unordered(self, spec: TableMapping | PartMapping) -> str | None:
         """Return a query of values by which a row is picked, and which have no order; None if no row is picked."""
-        _, picked = self.one(one)
+        _, picked = self.one(spec.one)
         if picked is None:
             return None
-        return _unordered(f"select {picked} as picked from {self._from()} where {self.condition(where)}")
+        return _unordered(f"select {picked} as picked from {self._from()} where {self.condition(spec.where)}")
+
+    def partners(self, lookup: Lookup) -> str:
+        """Return a query of the number of rows that have a row of a joined table."""
+        return f"select count({lookup.name}.k0) from {self._from()}"
+
+    def words(self, text: str, words: Iterable[str]) -> str:
+        """Return a query of those words that a text has in some row."""
+        return f"select distinct folded({text}) from {self._from()} where folded({text}) in ({literals(words)})"
 
     def _from(self) -> str:
         return " ".join([f"{self.rows.relation} as b", *(lookup.clause() for lookup in self.joined)])

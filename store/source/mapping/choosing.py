@@ -14,6 +14,7 @@ from store.source.mapping.forms import (
     SHIPPED,
     ChosenMapping,
     Closes,
+    Names,
     PartMapping,
     Query,
     SourceMapping,
@@ -110,7 +111,13 @@ def _inherit(
         based_on=own.based_on,
         schema=own.schema_ if "schema_" in fields_set else base.schema_,
         files={**base.files, **own.files},
-        names={**base.names, **own.names},
+        names={
+            name: Names(
+                table=own.names.get(name, Names()).table or base.names.get(name, Names()).table,
+                columns={**base.names.get(name, Names()).columns, **own.names.get(name, Names()).columns},
+            )
+            for name in {**base.names, **own.names}
+        },
         recognised_by=own.recognised_by,
         tables={
             name: _merged(table, base.tables.get(name, TableMapping()), own.tables.get(name, TableMapping()))

@@ -298,6 +298,19 @@ def test_all_faults_come_at_once(tmp_path: Path, run: Extract) -> None:
     assert [each in str(error.value) for each in ("owner.nam", "call.ways", "s.won")] == [True] * 3
 
 
+def test_entries_that_match_nothing(tmp_path: Path, run: Extract) -> None:
+    wrong = MAPPING.replace("on: {owner_id: owner}", "on: {name: owner}").replace(
+        "{out: outbound}", "{out: outbound, aut: outbound}"
+    )
+    report = run(write(tmp_path / "crm", TABLES, wrong))
+    assert [each for each in report.assumptions if each.startswith("The mapping's")] == [
+        "The mapping's join owner of leads finds a row of owner.csv for no row of contact.csv. Check the columns under "
+        "on.",
+        "The mapping's value map of direction of interactions, part calls has words that no row has: 'aut'. Check the "
+        "spelling.",
+    ]
+
+
 def test_odd_files(tmp_path: Path, run: Extract, query: Query) -> None:
     folder = tmp_path / "crm"
     folder.mkdir()

@@ -1,0 +1,209 @@
+"""The making of an assembled table in the scratch database, and what is found out on the way."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from duckdb import DuckDBPyConnection
+
+from store.source.assembling.frame import Frame
+from store.source.assembling.rows import Found, Rows
+from store.source.contract import SourceContractError
+from store.source.mapping.expressions import shown_where
+from store.source.mapping.forms import PartMapping, TableMapping
+from store.source.reading.sources import Source
+from store.source.reading.tables import Reading
+from store.source.record import Table
+from store.source.sql import of_source, one_row, source_types
+
+MISSING = "cast(null as varchar)"
+
+NUMERIC = (
+    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
+    "FLOAT", "DOUBLE", "DECIMAL",
+)  # fmt: skip
+"""The beginnings of the names of DuckDB's types of numbers."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A contract table, or one of the parts of its union.
+
+    Attributes
+    ----------
+    called : str
+        Its name, for messages.
+    frame : Frame
+    spec : TableMapping or PartMapping
+        Its mapping, with all that it inherits.
+    own : TableMapping or PartMapping or None
+        What a person has written of it; None for nothing.
+    """
+
+    called: str
+    frame: Frame
+    spec: TableMapping | PartMapping
+    own: TableMapping | PartMapping | None
+
+
+def read_rows(connection: DuckDBPyConnection, reader: Source, every: Iterable[Rows]) -> dict[str, Reading]:
+    """Read source tables, and make the relation of each; return the readings by relation."""
+    readings = {}
+    for rows in every:
+        if not rows.used:
+            # of a table without a column that is used, the rows count
+            rows.used[rows.columns[0]] = False
+        readings[rows.relation] = reader.read(
+            connection,
+            table=rows.slot,
+            source_table=rows.source_table,
+            columns=[rows.real.get(column, column) for column in rows.used],
+            nested=[rows.real.get(column, column) for column, is_path in rows.used.items() if is_path],
+        )
+        connection.execute(f"create table {rows.relation} as {rows.query()}")
+    return readings
+
+
+class Making:
+    """The making of one contract table.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+    table : Table
+    readings : mapping of str to Reading
+        The source tables that were read, by relation.
+
+    Attributes
+    ----------
+    notes : list of str
+        Sentences about rows that were left out, and entries of the mapping that match nothing.
+    """
+
+    def __init__(self, connection: DuckDBPyConnection, table: Table, readings: Mapping[str, Reading]) -> None:
+        self._connection, self._table, self._readings = connection, table, readings
+        self.notes: list[str] = []
+
+    def make(self, piece: Piece, relation: str, outputs: Mapping[str, str]) -> None:
+        """Make the rows of a piece as a relation, from SQL by column.
+
+        Raises
+        ------
+        SourceContractError
+            If several rows of a joined table have one key, or values that pick a row have no order.
+        """
+        self._check(piece)
+        query = piece.frame.query({of_source(name): text for name, text in outputs.items()}, piece.spec)
+        self._connection.execute(f"create table {relation} as {query}")
+        self._note_joins(piece)
+        self._note_left_out(piece, one_row(self._connection, f"select count(*) from {relation}")[0])
+
+    def unite(self, parts: Sequence[Piece], whole: Piece) -> frozenset[str]:
+        """Make the relation of a union; return its columns that are numbers in all parts.
+
+        Raises
+        ------
+        SourceContractError
+            As `make`, or if a column with a stated spelling of numbers has numbers in some parts and texts in others.
+        """
+        rows = whole.frame.rows
+        selects: list[str] = []
+        kinds: dict[str, list[bool]] = {column: [] for column in rows.columns}
+        for number, part in enumerate(parts):
+            self._check(part)
+            outputs = {}
+            for column in rows.columns:
+                expression, values = part.spec.columns.get(column), part.spec.values.get(column, {})
+                # a part has no forms but expressions
+                text = part.frame.text(expression)  # type: ignore[arg-type]
+                outputs[of_source(column)] = MISSING if text is None else part.frame.with_values(text, values)
+                if text is not None:
+                    value = part.frame.value(expression) if isinstance(expression, str) and not values else None
+                    kinds[column].append(value is not None and self.is_number(*value[1:]))
+            selects.append(f"select {number} as part, * from ({part.frame.query(outputs, part.spec)})")
+        self._refuse_mixed(whole, kinds)
+        self._connection.execute(
+            f"create table {rows.relation} as select row_number() over (order by part, record) - 1 as record, "
+            f"* exclude (record) from ({' union all by name '.join(selects)})"
+        )
+        kept = dict(self._connection.execute(f"select part, count(*) from {rows.relation} group by 1").fetchall())
+        for number, part in enumerate(parts):
+            # a shipped mapping takes its parts from tables that also hold rows of other parts
+            if part.own is not None:
+                self._note_joins(part)
+                self._note_words(part)
+                self._note_left_out(part, kept.get(number, 0))
+        return frozenset(column for column, found in kinds.items() if found and all(found))
+
+    def is_number(self, rows: Rows, found: Found) -> bool:
+        """Say whether a value of a source table is a number there."""
+        if found.path or rows.relation not in self._readings:
+            return False
+        column = rows.real.get(found.column, found.column)
+        types = source_types(self._connection, rows.slot)
+        return types[column].startswith(NUMERIC) or column in self._readings[rows.relation].numeric
+
+    def _refuse_mixed(self, whole: Piece, kinds: Mapping[str, Sequence[bool]]) -> None:
+        if not isinstance(whole.spec, TableMapping):
+            return
+        for column, form in whole.spec.numbers.items():
+            source = whole.spec.columns.get(column, column)
+            if isinstance(source, str) and len(set(kinds.get(source, ()))) > 1:
+                raise SourceContractError(
+                    f"table {whole.called}, {whole.frame.rows.place}: expected numbers of {column} that are written in "
+                    f"one way, as the mapping says (decimal: {form.decimal!r}), found columns of numbers in some parts "
+                    "and of texts in others. Export them all as texts, or all as numbers."
+                )
+
+    def _check(self, piece: Piece) -> None:
+        for lookup in piece.frame.joined:
+            place = f"table {piece.called}, join {lookup.alias} ({lookup.rows.place})"
+            self._refuse_unordered(place, lookup.unordered())
+            if repeated := self._connection.execute(lookup.repeated()).fetchall():
+                *key, count = repeated[0]
+                listed = ", ".join(map(self._shown, key))
+                raise SourceContractError(
+                    f"{place}: expected one row per key, found {count:,} different ones for {listed}. Name more "
+                    "columns under on, leave rows out by where, or take one by pick: {last: <column of a time>}."
+                )
+        place = f"table {piece.called}, {piece.frame.rows.place}"
+        self._refuse_unordered(place, piece.frame.unordered(piece.spec))
+
+    def _refuse_unordered(self, place: str, query: str | None) -> None:
+        if query is not None and (found := self._connection.execute(query).fetchall()):
+            raise SourceContractError(
+                f"{place}: expected numbers or times in ISO 8601 in the column by which a row is picked, found "
+                f"{self._shown(found[0][0])}. Name another column."
+            )
+
+    def _shown(self, value: str) -> str:
+        return repr(one_row(self._connection, "select shown(?)", [value])[0])
+
+    def _note_joins(self, piece: Piece) -> None:
+        for lookup in piece.frame.joined:
+            is_own = piece.own is not None and lookup.alias in piece.own.join
+            if is_own and not one_row(self._connection, piece.frame.partners(lookup))[0]:
+                self.notes.append(
+                    f"The mapping's join {lookup.alias} of {piece.called} finds a row of {lookup.rows.place} for no "
+                    f"row of {piece.frame.rows.place}. Check the columns under on."
+                )
+
+    def _note_words(self, part: Piece) -> None:
+        for column, values in ({} if part.own is None else part.own.values).items():
+            text = part.frame.text(part.spec.columns.get(column)) or MISSING  # type: ignore[arg-type]
+            found = {word for (word,) in self._connection.execute(part.frame.words(text, values)).fetchall()}
+            if unused := [word for word in values if word not in found]:
+                self.notes.append(
+                    f"The mapping's value map of {column} of {part.called} has words that no row has: "
+                    f"{', '.join(map(repr, unused))}. Check the spelling."
+                )
+
+    def _note_left_out(self, piece: Piece, kept: int) -> None:
+        rows, spec = piece.frame.rows, piece.spec
+        (before,) = one_row(self._connection, f"select count(*) from {rows.relation}")
+        if before != kept:
+            because = [f"not {shown_where(spec.where)}"] if spec.where else []
+            because += [f"one row is taken per {' and '.join(spec.one.per)}"] if spec.one is not None else []
+            self.notes.append(
+                f"{piece.called}: {before - kept:,} of {before:,} rows of {rows.place} are left out "
+                f"({', or '.join(because)})."
+            )
