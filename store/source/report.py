@@ -271,8 +271,7 @@ def deleted_sentences(
             if marked:
                 yield (
                     f"{name}: {marked:,} of {rows:,} rows that were read are marked as deleted ({column} of "
-                    f"{one.place}), and count like all others. Leave them out of the export, or name a view without "
-                    "them in the mapping (table: …)."
+                    f"{one.place}), and count like all others. Leave them out by where in the mapping."
                 )
 
 

@@ -244,6 +244,6 @@ def _missing_columns(
     return (
         f"table {table.name}, {place}: expected {' and '.join(parts)} (mapping {chosen.mapping.name!r}), found the "
         f"columns {shown_columns(columns)}. "
-        + "Export the column, or name its counterpart in a mapping.yml (docs/source-contract.md)"
+        + "Export the column, or name its counterpart in a mapping.yml (docs/mapping.md)"
         + (f"; {', '.join(suggestions)}." if suggestions else ".")
     )

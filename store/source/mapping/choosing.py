@@ -91,9 +91,7 @@ def _notices(mapping: SourceMapping, path: Path, document: Document) -> Iterator
 def _not_valid(path: Path, faults: Sequence[Fault]) -> SourceContractError:
     ordered = sorted(dict.fromkeys(faults), key=lambda fault: (fault.line or 0, list(map(str, fault.place))))
     listed = "\n".join(f"- {fault}" for fault in ordered)
-    return SourceContractError(
-        f"{path}: the source mapping is not valid. Its format is in docs/source-contract.md.\n{listed}"
-    )
+    return SourceContractError(f"{path}: the source mapping is not valid. Its format is in docs/mapping.md.\n{listed}")
 
 
 def _inherit(
@@ -355,5 +353,5 @@ def choose_mapping(
     listing = "; ".join(f"{table} ({shown_columns(found[table])})" for table in sorted(TABLES) if table in found)
     raise SourceContractError(
         f"no shipped mapping fits the source: {'; '.join(misses)}. Found: {listing}. "
-        "Write a mapping.yml for this source (docs/source-contract.md)."
+        "Write a mapping.yml for this source (docs/mapping.md)."
     )

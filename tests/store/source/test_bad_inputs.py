@@ -1,4 +1,4 @@
-"""Each bad input of the table in docs/source-contract.md gives the error or reject that is promised there."""
+"""Each bad input of the table in docs/bad-inputs.md gives the error or reject that is promised there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from store.source.report import ExtractionReport
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "source-contract.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "bad-inputs.md"
 Export = dict[str, Rows]
 
 

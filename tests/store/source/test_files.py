@@ -225,9 +225,9 @@ def test_only_tables_that_are_asked_for_are_opened(tmp_path: Path, run: Extract)
         "leads-part2.csv beside it are not. If they have more of its rows, put the files, and nothing else, into a "
         "folder leads.csv (or leads.parquet).",
         "projects: 1 of 3 rows that were read are marked as deleted (Is Deleted of projects.csv), and count like all "
-        "others. Leave them out of the export, or name a view without them in the mapping (table: …).",
+        "others. Leave them out by where in the mapping.",
         "projects: 1 of 3 rows that were read are marked as deleted (deleted_at of projects.csv), and count like all "
-        "others. Leave them out of the export, or name a view without them in the mapping (table: …).",
+        "others. Leave them out by where in the mapping.",
     ]
     assert (report.tables["leads"].rows_new, report.tables["interactions"].rows_new) == (2, 3)
     (folder / "leads.csv").rename(folder / "leads.xlsx")

@@ -158,6 +158,20 @@ def test_invalid_mappings_are_refused(content: str, words: str, tmp_path: Path) 
     assert str(path) in str(caught.value)
 
 
+def test_the_documented_mappings_are_valid(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "mapping.md"
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 1
+    (path := tmp_path / "own.yml").write_text(blocks[0])
+    (tmp_path / "projects.sql").write_text("select 1")
+    mapping = choose_mapping(argument=str(path), folder=None, found={}, models=DECLARATIONS).mapping
+    assert {name for name, table in mapping.tables.items() if table.union or table.sql or table.join} == {
+        "leads",
+        "interactions",
+        "projects",
+    }
+
+
 def test_all_faults_come_at_once(tmp_path: Path) -> None:
     """One plain sentence each, with its line, in the order of the file."""
     (path := tmp_path / "own.yml").write_text(
@@ -183,7 +197,7 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
         "constant, coalesce, concat, date, latest, earliest, split, cases, found"
     )
     first, *faults = str(caught.value).splitlines()
-    assert first == f"{path}: the source mapping is not valid. Its format is in docs/source-contract.md."
+    assert first == f"{path}: the source mapping is not valid. Its format is in docs/mapping.md."
     assert [fault.split(" (")[0] for fault in faults] == [
         "- line 1, nam: expected one of name, based_on, schema, time_zone, missing, files, names, recognised_by, "
         "tables, closes, closing_outcomes, silence_closes_after_days, horizon_days, found the unknown key 'nam'. "

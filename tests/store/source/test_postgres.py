@@ -131,7 +131,7 @@ def test_watermark_reads_only_what_may_have_changed(server: Server, tmp_path: Pa
     assert query("select property_value::varchar from raw.leads order by lead_id") == [("10.50",), (None,)]
     notes = [
         "leads: 1 of 3 rows that were read are marked as deleted (is_deleted of public.leads), and count like all "
-        "others. Leave them out of the export, or name a view without them in the mapping (table: …).",
+        "others. Leave them out by where in the mapping.",
         "The mapping's form of numbers of leads.property_value is not used: its values are numbers already.",
     ]
     assert [each for each in first.assumptions if "deleted" in each or "form of numbers" in each] == notes
