@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +13,6 @@ from store.source.contract import TABLES, SourceContractError
 from store.source.mapping.binding import bind
 from store.source.mapping.choosing import choose_mapping
 from store.source.mapping.forms import Flag
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CONTRACT = {name: list(table.column_names) for name, table in TABLES.items()}
 PLAIN = {
