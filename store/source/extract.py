@@ -39,6 +39,7 @@ from store.source.loading.stored import Delta, raw_is_ahead, write_marker
 from store.source.mapping.binding import TableBinding, bind, is_another, missing_table
 from store.source.mapping.choosing import choose_mapping, with_earlier_tables
 from store.source.mapping.forms import ChosenMapping, TableMapping
+from store.source.mapping.yaml_file import nearest
 from store.source.reading.sources import open_source
 from store.source.record import Table
 from store.source.report import (
@@ -276,11 +277,29 @@ def _bindings(chosen: ChosenMapping, reader: AssembledSource) -> dict[str, Table
             bindings[name] = _bound(chosen, table, reader)
         except SourceContractError as fault:
             faults.append(fault)
+    if not faults:
+        faults += [SourceContractError(fault) for fault in _unused_names(chosen, reader, bindings)]
     if faults:
         raise SourceContractError("\n".join(map(str, faults)))
     if (history := bindings[CHANGES]) is not None:
         bindings[CHANGES] = replace(history, leads=bindings["leads"])
     return bindings
+
+
+def _unused_names(
+    chosen: ChosenMapping, reader: AssembledSource, bindings: Mapping[str, TableBinding | None]
+) -> Iterator[str]:
+    """Yield a fault for each name of the source that a person has stated, and that nothing reads: a typing error."""
+    for table, names in chosen.own.names.items():
+        read = {column for assembly in reader.assemblies for column in assembly.used(table)}
+        for binding in bindings.values():
+            if binding is not None and reader.is_base(binding.source_table, table):
+                read.update(binding.source_columns)
+        for called in (each for each in names.columns if each not in read):
+            yield (
+                f"names.{table}.columns.{called}: expected a column that the mapping {chosen.mapping.name!r} reads "
+                f"from {table}, found {called}, which it does not. {nearest(called, sorted(read))}"
+            )
 
 
 def _bound(chosen: ChosenMapping, table: Table, reader: AssembledSource) -> TableBinding | None:
@@ -294,7 +313,7 @@ def _bound(chosen: ChosenMapping, table: Table, reader: AssembledSource) -> Tabl
             return None
         reader.add(assembly)
         bound = bind(as_plain(chosen, assembly), table, found=found, place=assembly.place)
-        return replace(bound, origin=assembly.origin)
+        return replace(bound, origin=assembly.origin, also_read=frozenset(assembly.used()))
     if source_table not in found and (spec.optional or (table.optional and spec.table is None)):
         return None
     if source_table not in found:

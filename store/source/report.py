@@ -137,8 +137,8 @@ def table_report(
     """Return the counts of a table."""
     ignored: list[str] = []
     if binding is not None:
-        read = set(binding.source_columns)
-        ignored = [shown_column(column) for column in reader.columns()[binding.source_table] if column not in read]
+        found = reader.columns()[binding.source_table]
+        ignored = [shown_column(column) for column in found if not binding.is_read(column)]
     if validated is not None:
         ignored += [f"changes of {column}" for column in validated.left_behind]
     return TableReport(
@@ -249,7 +249,7 @@ def deletion_marks(reader: Source, binding: TableBinding) -> list[str]:
     return [
         column
         for column in reader.columns()[binding.source_table]
-        if column not in binding.source_columns
+        if not binding.is_read(column)
         and re.sub(r"[^a-z]", "", column.lower()) in DELETION_MARKS
         and (kind := reader.type_of(binding.source_table, column)) is not None
         and not kind.startswith(NO_VALUES)

@@ -30,6 +30,9 @@ from store.source.record import Table
 from store.source.sql import one_row
 from store.source.values.texts import folded
 
+BYTES = ("binary", "large_binary", "extension")
+"""Beginnings of the names of Parquet types that have no text."""
+
 
 class Assembly:
     """A contract table that is put together from source tables.
@@ -101,8 +104,13 @@ class Assembly:
             raise SourceContractError("\n".join(faults))
 
     def _named(self) -> str:
-        parts = [part.table or name for name, part in self._spec.union.items()]
-        return parts[0] if parts else self._spec.table or self.table.name
+        parts = [part.table or name for name, part in self._spec.union.items() if not part.absent]
+        name = parts[0] if parts else self._spec.table or self.table.name
+        return self._names_of(name).table or name
+
+    def _names_of(self, name: str) -> Names:
+        stated = {folded(key): known for key, known in self._chosen.mapping.names.items()}
+        return stated.get(folded(name), Names())
 
     def _base(self) -> Rows | None:
         """Return the rows that the columns of the whole are read from; None if the source does not have them."""
@@ -161,8 +169,12 @@ class Assembly:
                 return None
             present = {name: found for name, found in rows.items() if found is not None}
             for found in present.values():
-                found.used.update(dict.fromkeys(found.columns, True))
-            columns = columns_of_query(query, {name: found.columns for name, found in present.items()})
+                real = found.real
+                kinds = {each: self._reader.type_of(found.source_table, real.get(each, each)) for each in found.columns}
+                # a query sees what may be read and has a text
+                readable = [each for each, kind in kinds.items() if kind is not None and not kind.startswith(BYTES)]
+                found.used.update(dict.fromkeys(readable, True))
+            columns = columns_of_query(query, {name: list(found.used) for name, found in present.items()})
         except SourceContractError as fault:
             self._faults.append(str(fault))
             return None
@@ -246,6 +258,18 @@ class Assembly:
         kind = "query" if self._query is not None else "union" if self._parts else "rows"
         return f"of the {kind} {hashlib.sha256(repr(said).encode()).hexdigest()[:8]}"
 
+    def used(self, called: str | None = None) -> set[str]:
+        """Return the columns of a table that joins, conditions and computed columns read; without a name, of the base."""
+        wanted = self._whole.frame.rows.source_table if called is None else self._source_name(called)
+        return {column for rows in self._rows.values() if rows.source_table == wanted for column in rows.used}
+
+    def is_of(self, called: str) -> bool:
+        """Say whether the rows are those of one source table, by the name that the mapping has for it."""
+        return self._whole.frame.rows.source_table == self._source_name(called)
+
+    def _source_name(self, called: str) -> str | None:
+        return self._reader.columns().find(self._names_of(called).table or called)
+
     def as_plain(self, spec: TableMapping) -> TableMapping:
         """Return the mapping of the table with the assembled table in place of the tables of the source."""
         columns = {column: shown(form) if isinstance(form, Computed) else form for column, form in spec.columns.items()}
@@ -285,7 +309,7 @@ class Assembly:
         if self._parts:
             numbers = making.unite(self._parts, self._whole)
         elif self._query is not None:
-            tables = {each: (rows.relation, rows.columns) for each, rows in self._of_query.items()}
+            tables = {each: (rows.relation, list(rows.used)) for each, rows in self._of_query.items()}
             spill = one_row(connection, "select current_setting('temp_directory')")[0] or None
             run_query(connection, self._query, tables, f"source_{frame.rows.slot}", spill)
             connection.execute(f"create table {frame.rows.relation} as {frame.rows.query()}")

@@ -1,5 +1,6 @@
 """The rows that expressions are computed over: a source table or a relation that was assembled before."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -111,6 +112,6 @@ def reference(alias: str, found: Found) -> str:
     column = f"{alias}.{of_source(found.column)}"
     if not found.path:
         return column
-    steps = "".join(f"[{part}]" if part.isdecimal() else f'."{part}"' for part in found.path)
+    steps = "".join(f"[{part}]" if part.isdecimal() else f".{json.dumps(part)}" for part in found.path)
     text = f"cast({column} as varchar)"
     return f"case when json_valid({text}) then json_extract_string({text}, {literal(f'${steps}')}) end"

@@ -57,6 +57,16 @@ class AssembledSource:
         self._assemblies[assembly.name] = assembly
 
     @property
+    def assemblies(self) -> list[Assembly]:
+        """The assembled tables."""
+        return list(self._assemblies.values())
+
+    def is_base(self, source_table: str, called: str) -> bool:
+        """Say whether the rows of an assembled table are those of one source table, which the mapping calls so."""
+        assembly = self._assemblies.get(source_table)
+        return assembly is not None and assembly.is_of(called)
+
+    @property
     def notes(self) -> list[str]:
         """Sentences about what shipped mappings name and the source lacks."""
         return [note for assembly in self._assemblies.values() for note in assembly.notes]

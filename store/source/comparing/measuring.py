@@ -231,9 +231,7 @@ def _table(
         changed=changed,
         moved=moved,
         shift=shift,
-        unread=tuple(
-            shown_column(column) for column in found[binding.source_table] if column not in binding.source_columns
-        ),
+        unread=tuple(shown_column(column) for column in found[binding.source_table] if not binding.is_read(column)),
         columns=tuple(
             replace(
                 _column(

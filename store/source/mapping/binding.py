@@ -44,6 +44,8 @@ class TableBinding:
         As in the mapping.
     origin : str
         In words, how rows are put together from several tables; empty if the rows are those of one source table.
+    also_read : frozenset of str
+        Columns that only joins, conditions and computed columns read.
     leads : TableBinding or None
         For a table with values of leads, the binding of the leads.
     """
@@ -61,6 +63,7 @@ class TableBinding:
     numbers: Mapping[str, NumberForm] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     origin: str = ""
+    also_read: frozenset[str] = frozenset()
     leads: "TableBinding | None" = None
 
     def reads(self, column: str) -> bool:
@@ -96,6 +99,10 @@ class TableBinding:
             for column in self.table.columns
             if column.kind == "time" and not column.planned and self.reads(column.name)
         )
+
+    def is_read(self, column: str) -> bool:
+        """Say whether a source column is read for anything."""
+        return column in self.source_columns or column in self.also_read
 
     @property
     def source_columns(self) -> tuple[str, ...]:

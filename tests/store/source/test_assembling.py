@@ -46,7 +46,7 @@ TABLES: dict[str, list[dict[str, str]]] = {
         "d2|NULL|s1|2024-03-07T08:00:00Z|2024-12-31T00:00:00Z|0",
     ),
     "deal_contact": _rows("deal contact number", "d1|2|9", "d1|1|10", "d2|2|1"),
-    "stage": _rows("id closed won", "s1|false|false", "s2|true|true"),
+    "stage": _rows("id closed won extra", "s1|false|false|", "s2|true|true|"),
 }
 
 MAPPING = """
@@ -240,6 +240,11 @@ def test_a_query_that_is_refused(sql: str, found: str, tmp_path: Path, run: Extr
         ("deal_id: id}", "deal_id: ids}", ["names.deal, deal.csv: expected the column ids"]),
         ("        table: email\n", "        table: emails\n", ["table interactions: expected 'emails'"]),
         ("lead_id: to, ", "", ["part emails: expected the columns lead_id, which every row needs"]),
+        (
+            "deal_id: id}",
+            "deal_id: id}}, stage: {columns: {wonn: extra}",
+            ["names.stage.columns.wonn: expected a column that the mapping 'other' reads from stage, found wonn"],
+        ),
         # rows never multiply
         (
             ", pick: {first: number}",
