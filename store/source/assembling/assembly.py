@@ -259,7 +259,7 @@ class Assembly:
         return f"of the {kind} {hashlib.sha256(repr(said).encode()).hexdigest()[:8]}"
 
     def used(self, called: str | None = None) -> set[str]:
-        """Return the columns of a table that joins, conditions and computed columns read; without a name, of the base."""
+        """Return the columns of a table, by default of the base, that joins, conditions and expressions read."""
         wanted = self._whole.frame.rows.source_table if called is None else self._source_name(called)
         return {column for rows in self._rows.values() if rows.source_table == wanted for column in rows.used}
 
