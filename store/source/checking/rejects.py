@@ -98,24 +98,24 @@ def write_rejects(connection: DuckDBPyConnection, validated: Sequence[Validated]
     )
     for one in validated:
         table, name = one.binding.table, one.binding.table.name
-        connection.execute(f"create table malformed_{name} (line bigint, found varchar)")
         if one.reading.malformed:
-            connection.executemany(
-                f"insert into malformed_{name} values (?, ?)", [[row.line, row.found] for row in one.reading.malformed]
+            lines = [[row.line for row in one.reading.malformed], [row.found for row in one.reading.malformed]]
+            connection.execute(
+                f"create table malformed_{name} as select unnest($1::bigint[]) as line, unnest($2::varchar[]) as found",
+                lines,
             )
-        connection.execute(
-            f"insert into rejected select {literal(name)}, {literal(one.place)}, line, null, null, null, "
-            f"'malformed_row', 'as many fields as the header has', found, null from malformed_{name}"
-        )
-        connection.execute(
-            f"create table checks_{name} (check_no smallint, reason varchar, col varchar, expected varchar)"
-        )
-        connection.executemany(
-            f"insert into checks_{name} values (?, ?, ?, ?)",
-            [[number, check.reason, check.column, check.expected] for number, check in enumerate(one.checks)],
-        )
+            connection.execute(
+                f"insert into rejected select {literal(name)}, {literal(one.place)}, line, null, null, null, "
+                f"'malformed_row', 'as many fields as the header has', found, null from malformed_{name}"
+            )
         if not one_row(connection, f"select count(*) from typed_{name} where check_no is not null")[0]:
             continue
+        described = [[check.reason, check.column, check.expected] for check in one.checks]
+        connection.execute(
+            f"create table checks_{name} as select unnest(range(len($1::varchar[])))::smallint as check_no, "
+            "unnest($1::varchar[]) as reason, unnest($2::varchar[]) as col, unnest($3::varchar[]) as expected",
+            list(map(list, zip(*described, strict=True))),
+        )
         row_json, texts = _row_json(one.binding, one.stated)
         connection.execute(
             f"insert into rejected with failed as (select t.*, {row_json} as row_json from "

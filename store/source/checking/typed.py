@@ -42,6 +42,7 @@ def typed_rows(
     pseudonyms: list[str] = []
     free_texts: list[str] = []
     missing: list[str] = []
+    results: list[str] = []
     for place, column in enumerate(table.columns):
         name = column.name
         read_value, value, contact = _column(column, binding, types)
@@ -57,18 +58,23 @@ def typed_rows(
         prepared += _worked(column, form, types)
         if column.default is not None:
             typed.append(f"{value} is null as is_default_{name}")
+            results.append(f"is_default_{name}")
             value = f"coalesce({value}, {literal(column.default)})"
         typed.append(f"{value} as {stated(stated_names, name)}")
+        results.append(stated(stated_names, name))
         if isinstance(form, Flag):
             typed.append(f"folded(raw_{name}) in ({literals(TRUE)}) as flag_{name}")
+            results.append(f"flag_{name}")
         if contact is not None:
             pseudonyms.append(f"(raw_{name} is distinct from {contact})::smallint")
         if column.free_text_limit is not None:
             free_texts.append(f"coalesce(length(raw_{name}) > {column.free_text_limit}, false)::smallint")
-    for column in table.columns:
-        if column.name in stated_names:
-            value = meant(binding, column, dates, types.get(str(binding.forms[column.name])), known_by)
-            typed.append(f"{value} as {column.name}")
+    meanings = [
+        f"{meant(binding, column, dates, types.get(str(binding.forms[column.name])), known_by)} as {column.name}"
+        for column in table.columns
+        if column.name in stated_names
+    ]
+    results += [column.name for column in table.columns if column.name in stated_names]
     conditions = " ".join(
         f"when {check.condition} then {number}" for number, check in enumerate(checks) if check.condition != "false"
     )
@@ -78,13 +84,18 @@ def typed_rows(
         # the order of a database's rows is not fixed, and changes after an update
         order = "record" if reading.first_line is not None else ", ".join(map(of_source, binding.source_columns))
         ordinal = f", {alike} || '-' || row_number() over (partition by {alike} order by {order}) as derived_key"
+    typed += [
+        f"{' + '.join(pseudonyms) or '0'} as pseudonyms",
+        f"{' + '.join(free_texts) or '0'} as free_texts",
+        f"({' + '.join(missing) or '0'})::bigint as missing_words",
+    ]
+    rows = f"(select *{ordinal} from source_{table.name})"
+    # each step has its own SELECT: an expression would be planned again wherever another one uses it
+    for columns in (["record", *read], ["record", *raw], ["*", *prepared], ["*", *typed], ["*", *meanings]):
+        rows = f"(select {', '.join(columns)} from {rows})"
     return (
-        f"select record, {', '.join(typed)}, {' + '.join(pseudonyms) or '0'} as pseudonyms, "
-        f"{' + '.join(free_texts) or '0'} as free_texts, ({' + '.join(missing) or '0'})::bigint as missing_words, "
-        # each step has its own SELECT: an expression would be planned again wherever the next step uses it
-        f"case {conditions} end::smallint as check_no from (select {', '.join(['*', *prepared])} from "
-        f"(select record, {', '.join(raw)} from "
-        f"(select record, {', '.join(read)} from (select *{ordinal} from source_{table.name}))))"
+        f"select record, {', '.join(results)}, pseudonyms, free_texts, missing_words, "
+        f"case {conditions} end::smallint as check_no from {rows}"
     )
 
 

@@ -305,13 +305,15 @@ def load(connection: DuckDBPyConnection, warehouse: DuckdbTarget, state_dir: Pat
         destination=warehouse.destination(),
         dataset_name=RAW,
     )
-    pipeline = pipeline.drop()
+    # the schema and state that dlt stores in the warehouse say nothing that the tables and deltas do not say
+    pipeline.config.restore_from_destination = False
     # even without telemetry, a trace would make an id for the sender and store it under the user's home
     pipeline.config.enable_runtime_trace = False
     try:
         pipeline.run(_source(connection, deltas))
     finally:
-        pipeline.drop()
+        pipeline.deactivate()
+        shutil.rmtree(folder)
 
 
 def _source(connection: DuckDBPyConnection, deltas: Sequence[Delta]) -> Any:

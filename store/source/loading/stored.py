@@ -116,8 +116,9 @@ def counted_words(table: str, column: str) -> str:
 def keep_words(connection: DuckDBPyConnection, table: str, column: str, words: Sequence[Sequence[object]]) -> None:
     """Add the words of a column to ``known_words``."""
     if words:
-        connection.executemany(
-            "insert into known_words values (?, ?, ?, ?)", [[table, column, *each] for each in words]
+        connection.execute(
+            "insert into known_words select $1, $2, unnest($3::varchar[]), unnest($4::bigint[])",
+            [table, column, *map(list, zip(*words, strict=True))],
         )
 
 
