@@ -55,7 +55,9 @@ class Assembly:
     columns : list of str
         The columns that a binding may name.
     notes : list of str
-        Sentences about what a shipped mapping names and the source lacks.
+        Sentences about columns that a shipped mapping names and the source lacks.
+    absent_tables : dict of str to None
+        Tables that a shipped mapping names and the source lacks.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class Assembly:
         self.table, self._reader, self._chosen = table, reader, chosen
         self.name = f"{table.name} of the mapping"
         self.notes: list[str] = []
+        self.absent_tables: dict[str, None] = {}
         self._spec = chosen.mapping.tables.get(table.name, TableMapping())
         self._own = chosen.own.tables.get(table.name, TableMapping())
         self._rows: dict[tuple[str, str | None], Rows] = {}
@@ -93,13 +96,13 @@ class Assembly:
         dotted = self._resolve()
         self.columns = list(dict.fromkeys([*base.columns, *dotted, *self._computed]))
         for frame, place in [*((part.frame, part.frame.rows.place) for part in self._parts), (self._frame, self.place)]:
-            if (missing := frame.missing(strict=True)) is not None:
+            if (missing := frame.missing()) is not None:
                 faults.append(
                     f"table {table.name}, {place}: {missing} (mapping {chosen.mapping.name!r}). Correct the name in "
                     "the mapping, or export the column."
                 )
-            if (missing := frame.missing(strict=False)) is not None:
-                self.notes.append(f"{table.name}, {place}: the shipped mapping {missing}: these values are missing.")
+            if lacking := frame.lacking(strict=False):
+                self.notes.append(f"{table.name}: {place} lacks columns that the mapping names: {', '.join(lacking)}.")
         if faults:
             raise SourceContractError("\n".join(faults))
 
@@ -125,7 +128,7 @@ class Assembly:
                 if name in self._own.union:
                     self._faults.append(str(missing_table(self.table.name, part.table or name, self._reader.columns())))
                 else:
-                    self.notes.append(f"{self.table.name}: the source has no table {part.table}: {name} are missing.")
+                    self.absent_tables[part.table or name] = None
                 continue
             frame = Frame(rows)
             own = self._own.union.get(name, PartMapping())
@@ -223,10 +226,7 @@ class Assembly:
                     f"{', '.join(sorted(self._reader.columns()))}. Correct the name, or export the table."
                 )
             elif rows is None:
-                self.notes.append(
-                    f"{self.table.name}: the source has no table {join.table}: what the mapping takes from it is "
-                    "missing."
-                )
+                self.absent_tables[join.table] = None
             frame.strict = alias in own
             frame.join(alias, join, rows)
 

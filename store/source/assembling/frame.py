@@ -157,8 +157,10 @@ class Frame:
         if whole is not None:
             return (self.rows.text("b", whole) if as_text else reference("b", whole)), self.rows, whole
         if is_joined:
-            lookup = self.lookups[alias]
-            if lookup is not None and (found := lookup.value(rest, as_text=as_text)) is not None:
+            if (lookup := self.lookups[alias]) is None:
+                # the missing table itself is said
+                return None
+            if (found := lookup.value(rest, as_text=as_text)) is not None:
                 return found[0], lookup.rows, found[1]
         self._note(name)
         return None
@@ -176,8 +178,7 @@ class Frame:
             case Constant():
                 return literal(expression.constant)
             case Coalesce():
-                texts = [text for each in expression.coalesce if (text := self.text(each)) is not None]
-                return f"coalesce({', '.join(texts)})" if texts else None
+                return self._coalesce(expression.coalesce)
             case Concat():
                 listed = [self.text(each) for each in expression.concat]
                 known = [text for text in listed if text is not None]
@@ -194,6 +195,14 @@ class Frame:
                 return f"said(split_part({text}, {literal(expression.at)}, {expression.part}))"
             case Cases():
                 return self._cases(expression.cases, expression.otherwise)
+
+    def _coalesce(self, expressions: Sequence[str | Computed]) -> str | None:
+        before = dict(self.unknown)
+        texts = [text for each in expressions if (text := self.text(each)) is not None]
+        if texts:
+            # a shipped mapping lists the spellings of one column, of which a source has one
+            self.unknown = before | {name: True for name, strict in self.unknown.items() if strict}
+        return f"coalesce({', '.join(texts)})" if texts else None
 
     def _date_and_time(self, expression: DateAndTime) -> str | None:
         day, clock = self.text(expression.date), self.text(expression.time)
@@ -295,15 +304,15 @@ class Frame:
     def _from(self) -> str:
         return " ".join([f"{self.rows.relation} as b", *(lookup.clause() for lookup in self.joined)])
 
-    def missing(self, *, strict: bool) -> str | None:
-        """Return in words which names do not exist, and what there is; None if there are no such names.
-
-        With `strict`, the names are those that a person has written, else those of a shipped mapping.
-        """
+    def lacking(self, *, strict: bool) -> list[str]:
+        """Return the names that do not exist, and that a person has written or, if not `strict`, a shipped mapping."""
         named = [*self.unknown.items()]
         named += [(f"{one.alias}.{name}", by) for one in self.joined for name, by in one.unknown.items()]
-        unknown = [name for name, by in named if by == strict]
-        if not unknown:
+        return [name for name, by in named if by == strict]
+
+    def missing(self) -> str | None:
+        """Return in words which names of a person do not exist, and what there is; None if there are no such names."""
+        if not (unknown := self.lacking(strict=True)):
             return None
         there = f"the columns {shown_columns(self.rows.columns)}"
         for one in self.joined:

@@ -68,8 +68,18 @@ class AssembledSource:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences about what shipped mappings name and the source lacks."""
-        return [note for assembly in self._assemblies.values() for note in assembly.notes]
+        """Sentences about tables and columns that a shipped mapping names and the source lacks."""
+        absent: dict[str, list[str]] = {}
+        for assembly in self.assemblies:
+            for table in assembly.absent_tables:
+                absent.setdefault(table, []).append(assembly.table.name)
+        return [
+            *(
+                f"The source has no {table}: what the mapping takes from it for {' and '.join(names)} is missing."
+                for table, names in absent.items()
+            ),
+            *(note for assembly in self.assemblies for note in assembly.notes),
+        ]
 
     def columns(self) -> Tables:
         """Return the columns by table."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from store.source.contract import EARLIER_NAMES, TABLES, SourceContractError
 from store.source.mapping.binding import is_another, missing_columns, missing_table
+from store.source.mapping.expressions import Conditions
 from store.source.mapping.faults import faults_of, repeated_words
 from store.source.mapping.forms import (
     EXPECTED_FORMS,
@@ -133,7 +134,9 @@ def _inherit(
         },
     )
     # a mapping that is valid by itself may not fit the one that it refines
-    if found := [Fault(document.line(place), place, sentence) for place, sentence in faults_of(merged, models)]:
+    if found := [
+        Fault(document.line(place), place, sentence) for place, sentence in faults_of(merged, models, inherited=True)
+    ]:
         raise _not_valid(path, found)
     return merged, {name: query for name, query in {**inherited, **queries}.items() if merged.tables[name].sql}
 
@@ -172,7 +175,7 @@ def _merged(table: Table, lower: TableMapping, upper: TableMapping) -> TableMapp
     return TableMapping(
         **origin,
         each=upper.each or (lower.each if joined else None),
-        where=upper.where or (lower.where if joined else []),
+        where=_both(lower.where if joined else [], upper.where),
         one=upper.one or (lower.one if joined else None),
         join={**(lower.join if joined else {}), **upper.join},
         absent=upper.absent or lower.absent,
@@ -196,12 +199,17 @@ def _merged_part(lower: PartMapping | None, upper: PartMapping) -> PartMapping:
         table=upper.table or lower.table,
         absent=upper.absent or lower.absent,
         each=upper.each or lower.each,
-        where=upper.where or lower.where,
+        where=_both(lower.where, upper.where),
         one=upper.one or lower.one,
         join={**lower.join, **upper.join},
         columns={**lower.columns, **upper.columns},
         values=_merged_values(lower.values, upper.values),
     )
+
+
+def _both(lower: Sequence[Conditions], upper: Sequence[Conditions]) -> list[Conditions]:
+    """Return conditions that hold where both hold; of two conditions on one column the upper one counts."""
+    return [{**one, **other} for one in lower or [{}] for other in upper or [{}] if one or other]
 
 
 def _merged_values(lower: Values, upper: Values) -> Values:

@@ -23,8 +23,17 @@ from store.source.record import Table
 from store.source.values.functions import ISO
 
 
-def faults_of(mapping: SourceMapping, models: Iterable[str]) -> Iterator[tuple[Place, str]]:
-    """Yield the faults of names in a mapping as places and sentences; `models` are the names of the models."""
+def faults_of(mapping: SourceMapping, models: Iterable[str], *, inherited: bool = False) -> Iterator[tuple[Place, str]]:
+    """Yield the faults of a mapping as places and sentences.
+
+    Parameters
+    ----------
+    mapping : SourceMapping
+    models : iterable of str
+        The names of the models.
+    inherited : bool
+        Whether it has all that it inherits; without that, a part of a union may name a half of what it needs.
+    """
     for name in mapping.tables:
         if name not in TABLES:
             ours = next((each.name for each in TABLES.values() if name.casefold().startswith(each.called)), None)
@@ -37,7 +46,7 @@ def faults_of(mapping: SourceMapping, models: Iterable[str]) -> Iterator[tuple[P
     yield from _not_one_of(("based_on",), mapping.based_on, shipped_names(), note=" (a shipped mapping)")
     for name, spec in mapping.tables.items():
         if name in TABLES:
-            yield from _table_faults(name, spec)
+            yield from _table_faults(name, spec, is_whole=mapping.based_on is None or inherited)
 
 
 def _unknown(
@@ -56,7 +65,7 @@ def _not_one_of(
         yield place, f"expected {expected}{note}, found {name!r}. {nearest(name, allowed)}"
 
 
-def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
+def _table_faults(name: str, spec: TableMapping, *, is_whole: bool) -> Iterator[tuple[Place, str]]:
     table, place = TABLES[name], ("tables", name)
     times = [column.name for column in table.columns if column.kind == "time"]
     if spec.absent and name == "leads":
@@ -79,7 +88,7 @@ def _table_faults(name: str, spec: TableMapping) -> Iterator[tuple[Place, str]]:
         if column in texts and (vocabulary := table.column(column).vocabulary):
             for found, meant in values.items():
                 yield from _not_one_of((*place, "values", column, found), meant, vocabulary)
-    yield from _assembly_faults(place, spec)
+    yield from _assembly_faults(place, spec, is_whole=is_whole)
     if spec.watermark is not None:
         watermark = (*place, "watermark")
         yield from _not_one_of(watermark, spec.watermark, times, note=" (a time)")
@@ -129,16 +138,18 @@ def _form_faults(table: Table, column: str, form: WrittenForm, times: Sequence[s
         yield from _not_one_of(place, column, chosen, note=note)
 
 
-def _assembly_faults(place: Place, spec: TableMapping) -> Iterator[tuple[Place, str]]:
+def _assembly_faults(place: Place, spec: TableMapping, *, is_whole: bool) -> Iterator[tuple[Place, str]]:
     origins = [key for key in ("table", "union", "sql") if getattr(spec, key)]
     if len(origins) > 1:
         found = " and ".join(origins)
         yield (*place, origins[-1]), f"expected one of table, union and sql, found {found}. Remove all but one."
-    for name, part in spec.union.items():
+    for name, part in spec.union.items() if is_whole else ():
         inner = (*place, "union", name)
-        if not part.absent and part.table is None:
+        if part.absent:
+            continue
+        if part.table is None:
             yield inner, "expected the table that the part is read from, found none. Add table: …."
-        if not part.absent and not part.columns:
+        if not part.columns:
             yield inner, "expected the columns that the part has, found none. Add columns: …."
         yield from _unknown((*inner, "values"), part.values, list(part.columns), note=" (a column of the part)")
 
