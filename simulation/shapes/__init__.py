@@ -4,9 +4,10 @@ A shape is one SQL query per table, over the tables of the simulated export. It 
 its names and in its spelling, and nothing that it would not have.
 """
 
+from simulation.shapes.hubspot import HUBSPOT_CSV, HUBSPOT_FIVETRAN
 from simulation.shapes.shape import Shape
 
-SHAPES: dict[str, Shape] = {}
+SHAPES: dict[str, Shape] = {shape.name: shape for shape in (HUBSPOT_CSV, HUBSPOT_FIVETRAN)}
 """The shapes by name."""
 
 __all__ = ["SHAPES", "Shape"]
