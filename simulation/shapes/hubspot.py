@@ -159,7 +159,10 @@ _DEALS = """(
             when closed_at is null then proposed_at + interval 30 day
             when number % 8 = 3 then closed_at - interval 3 day
             else closed_at
-        end as close_date
+        end as close_date,
+        -- some amounts are raised when the deal is won, and some are not known before
+        status = 'won' and number % 4 = 0 as is_raised, status = 'won' and number % 9 = 4 as is_late,
+        if(status = 'won' and number % 4 = 0, value + 10000, value) as final_value
     from (select *, row_number() over (order by project_id) as number from projects)
 )"""
 
@@ -242,7 +245,7 @@ _FIVETRAN = {
         select
             deal_id, deleted as _fivetran_deleted, {_SYNCED}, pipeline_id as deal_pipeline_id,
             stage_id as deal_pipeline_stage_id, {_owner("assigned_to")} as owner_id,
-            'Deal ' || number as property_dealname, value as property_amount, 'EUR' as property_deal_currency_code, close_date as property_closedate,
+            'Deal ' || number as property_dealname, final_value as property_amount, 'EUR' as property_deal_currency_code, close_date as property_closedate,
             proposed_at as property_createdate, proposed_at as property_hs_createdate,
             coalesce(closed_at, proposed_at) as property_hs_lastmodifieddate,
             cast(status <> 'open' as varchar) as property_hs_is_closed,
@@ -296,9 +299,12 @@ _FIVETRAN = {
         select deal_id, deal_id - 2000000000 as merged_deal_id, {_SYNCED} from {_DEALS} where number % 20 = 5""",
     "deal_property_history": f"""
         select
-            deal_id, 'amount' as name, cast(value as varchar) as value, proposed_at as timestamp, 'CRM_UI' as source,
-            'userId:1' as source_id, {_SYNCED}
+            deal_id, 'amount' as name, cast(value as varchar) as value,
+            if(is_late, closed_at, proposed_at) as timestamp, 'CRM_UI' as source, 'userId:1' as source_id, {_SYNCED}
         from {_DEALS}
+        union all
+        select deal_id, 'amount', cast(final_value as varchar), closed_at + interval 1 minute, 'CRM_UI', 'userId:1', {_SYNCED}
+        from {_DEALS} where is_raised
         union all
         select deal_id, 'dealstage', value, date_entered, 'CRM_UI', 'userId:1', _fivetran_synced
         from shaped.deal_stage""",
@@ -441,7 +447,7 @@ _CSV = {
     "deals": f"""
         select
             deal_id as "Record ID", 'Deal ' || number as "Deal Name", pipelines.label as "Pipeline",
-            stages.label as "Deal Stage", value as "Amount", 'EUR' as "Currency", {_at("close_date")} as "Close Date",
+            stages.label as "Deal Stage", final_value as "Amount", 'EUR' as "Currency", {_at("close_date")} as "Close Date",
             {_at("proposed_at")} as "Create Date",
             {_at("coalesce(closed_at, proposed_at)")} as "Date entered current stage",
             {_rep("assigned_to")} as "Deal owner", cast(status <> 'open' as varchar) as "Is Deal Closed?",
