@@ -245,7 +245,8 @@ _FIVETRAN = {
         select
             deal_id, deleted as _fivetran_deleted, {_SYNCED}, pipeline_id as deal_pipeline_id,
             stage_id as deal_pipeline_stage_id, {_owner("assigned_to")} as owner_id,
-            'Deal ' || number as property_dealname, final_value as property_amount, 'EUR' as property_deal_currency_code, close_date as property_closedate,
+            'Deal ' || number as property_dealname, final_value as property_amount,
+            'EUR' as property_deal_currency_code, close_date as property_closedate,
             proposed_at as property_createdate, proposed_at as property_hs_createdate,
             coalesce(closed_at, proposed_at) as property_hs_lastmodifieddate,
             cast(status <> 'open' as varchar) as property_hs_is_closed,
@@ -282,12 +283,12 @@ _FIVETRAN = {
     "deal_stage": f"""
         with entered as (
             select
-                deal_id,
-                case pipeline_id when '7214310' then '104319' when '4410022' then '88100' else 'contractsent' end as value,
-                proposed_at as date_entered, closed_at as left_at
+                deal_id, proposed_at as date_entered, closed_at as left_at,
+                case pipeline_id when '7214310' then '104319' when '4410022' then '88100' else 'contractsent' end
+                    as value
             from {_DEALS}
             union all
-            select deal_id, stage_id, closed_at, null from {_DEALS} where closed_at is not null
+            select deal_id, closed_at, null, stage_id from {_DEALS} where closed_at is not null
         )
 
         select
@@ -303,7 +304,9 @@ _FIVETRAN = {
             if(is_late, closed_at, proposed_at) as timestamp, 'CRM_UI' as source, 'userId:1' as source_id, {_SYNCED}
         from {_DEALS}
         union all
-        select deal_id, 'amount', cast(final_value as varchar), closed_at + interval 1 minute, 'CRM_UI', 'userId:1', {_SYNCED}
+        select
+            deal_id, 'amount', cast(final_value as varchar), closed_at + interval 1 minute, 'CRM_UI', 'userId:1',
+            {_SYNCED}
         from {_DEALS} where is_raised
         union all
         select deal_id, 'dealstage', value, date_entered, 'CRM_UI', 'userId:1', _fivetran_synced
@@ -447,8 +450,8 @@ _CSV = {
     "deals": f"""
         select
             deal_id as "Record ID", 'Deal ' || number as "Deal Name", pipelines.label as "Pipeline",
-            stages.label as "Deal Stage", final_value as "Amount", 'EUR' as "Currency", {_at("close_date")} as "Close Date",
-            {_at("proposed_at")} as "Create Date",
+            stages.label as "Deal Stage", final_value as "Amount", 'EUR' as "Currency",
+            {_at("close_date")} as "Close Date", {_at("proposed_at")} as "Create Date",
             {_at("coalesce(closed_at, proposed_at)")} as "Date entered current stage",
             {_rep("assigned_to")} as "Deal owner", cast(status <> 'open' as varchar) as "Is Deal Closed?",
             cast(status = 'won' as varchar) as "Is Closed Won",
