@@ -487,7 +487,8 @@ _CSV = {
         select
             engagement_id as "Record ID", 'Meeting' as "Meeting name", {_at("start_time")} as "Activity date",
             {_at("created_at")} as "Create Date", {_at("start_time")} as "Meeting start time",
-            {_at("end_time")} as "Meeting end time", {_words("status", _MEETING_OUTCOMES, _LABEL)} as "Meeting outcome",
+            {_at("end_time")} as "Meeting end time", {_at("changed_at")} as "Last Modified Date",
+            {_words("status", _MEETING_OUTCOMES, _LABEL)} as "Meeting outcome",
             {_rep("performed_by")} as "Activity assigned to", {_contact()} as "Associated Contact IDs"
         from {_MEETINGS}""",
     "notes": f"""
