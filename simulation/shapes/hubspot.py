@@ -323,7 +323,9 @@ _FIVETRAN = {
         )
 
         select
-            engagement_id, 'CALL' as type, upper(direction) as property_hs_call_direction,
+            engagement_id, 'CALL' as type,
+            -- calls that were logged by hand may have none
+            if(direction = 'outbound' and engagement_id % 11 = 0, null, upper(direction)) as property_hs_call_direction,
             status as property_hs_call_status,
             {_words("outcome", _CALL_OUTCOMES, _KEY)} as property_hs_call_disposition,
             60000 as property_hs_call_duration, 'Call' as property_hs_call_title,
@@ -470,7 +472,8 @@ _CSV = {
     "calls": f"""
         select
             engagement_id as "Record ID", 'Call' as "Call title", {_ACTIVITY},
-            upper(direction[1]) || direction[2:] as "Call direction",
+            if(direction = 'outbound' and engagement_id % 11 = 0, null, upper(direction[1]) || direction[2:])
+                as "Call direction",
             {_words("outcome", _CALL_OUTCOMES, _LABEL)} as "Call outcome", 'Completed' as "Call status"
         from {_EVENTS} where type = 'call'
         union all

@@ -64,7 +64,7 @@ BOTH: Pairs = {
     # nor does HubSpot keep which appointment another one replaces
     "appointments": (
         """select lead_id, told(booked_at), told(scheduled_at), status,
-        least(told(scheduled_at + interval 1 hour), told(ended_at)) from appointments""",
+        if(status = 'scheduled', null, least(told(scheduled_at + interval 1 hour), told(ended_at))) from appointments""",
         "select lead(lead_id), booked_at, scheduled_at, status, ended_at from raw.appointments",
     ),
     # a plan does not move the clock
