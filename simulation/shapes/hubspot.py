@@ -62,7 +62,7 @@ _STAGES = (
     ("4410022", "Sales 2024", True, "88100", "Offer", False, 0.5),
     ("4410022", "Sales 2024", True, "88101", "Order", True, 1.0),
 )
-# a stage that was deleted before the connector came, and is in no table of its
+# A stage that was deleted before the connector came, so that none of its tables has it.
 _GONE = ("4410022", "Sales 2024", True, "88102", "No order", True, 0.0)
 
 
@@ -71,19 +71,12 @@ def _words(column: str, words: Mapping[str, tuple[str, str]], spelling: int) -> 
     return f"case {column} {cases} end"
 
 
-def _number(key: str) -> str:
-    """Return the number of the lead in a key such as L0000012 or I0000012-3."""
-    return f"cast(substr({key}, 2, 7) as bigint)"
-
-
-# Contacts have every third number from 903 on: keys differ in length, and there is room for older contacts.
-def _contact(lead: str = "lead_id") -> str:
-    return f"(3 * {_number(lead)} + 900)"
-
-
-_DELETED = f"{_number('lead_id')} % 25 = 3"
-"""Leads beside which there is a deleted contact, whose key is the one but last before theirs."""
-_MERGED = f"{_number('lead_id')} % 30 = 7"
+_NUMBER = "cast(substr(lead_id, 2) as bigint)"
+_CONTACT = f"(3 * {_NUMBER} + 900)"
+"""The keys of contacts are numbers; they differ in length, and there is room for older contacts."""
+_DELETED = f"{_NUMBER} % 25 = 3"
+"""Leads beside which there is a deleted contact, whose key is the last but one before theirs."""
+_MERGED = f"{_NUMBER} % 30 = 7"
 """Leads into which another contact was merged, whose key is the last before theirs."""
 
 
@@ -175,17 +168,17 @@ _FIVETRAN = {
     "contact": f"""
         with contacts as (
             select
-                *, {_contact()} as id, false as deleted,
-                case when {_MERGED} then '12;' || cast({_contact()} - 1 as varchar) end as merged
+                *, {_CONTACT} as id, false as deleted,
+                case when {_MERGED} then '12;' || cast({_CONTACT} - 1 as varchar) end as merged
             from leads
             union all
-            select * replace (created_at - interval 1 day as created_at), {_contact()} - 2, true, null
+            select * replace (created_at - interval 1 day as created_at), {_CONTACT} - 2, true, null
             from leads where {_DELETED}
             union all
             -- the row of a contact that was merged stays as it was
             select
                 * replace (created_at - interval 2 day as created_at, null as updated_at, 'new' as status),
-                {_contact()} - 1, false, null
+                {_CONTACT} - 1, false, null
             from leads where {_MERGED}
         )
 
@@ -210,18 +203,18 @@ _FIVETRAN = {
         left join (select lead_id, count(*) as deals from projects group by lead_id) using (lead_id)""",
     "contact_property_history": f"""
         select
-            {_contact()} as contact_id, if(column_name = 'status', 'hs_lead_status', 'hubspot_owner_id') as name,
+            {_CONTACT} as contact_id, if(column_name = 'status', 'hs_lead_status', 'hubspot_owner_id') as name,
             if(column_name = 'status', {_words("value", _LEAD_STATUS, _KEY)}, cast({_owner("value")} as varchar))
                 as value,
             changed_at as timestamp, 'CRM_UI' as source, 'userId:1' as source_id, {_SYNCED}
         from changes
         union all
-        select {_contact()}, 'zip', zip_code, created_at, 'FORM', null, {_SYNCED} from leads where zip_code is not null
+        select {_CONTACT}, 'zip', zip_code, created_at, 'FORM', null, {_SYNCED} from leads where zip_code is not null
         union all
-        select {_contact()}, 'email', email, created_at, 'FORM', null, {_SYNCED} from leads""",
+        select {_CONTACT}, 'email', email, created_at, 'FORM', null, {_SYNCED} from leads""",
     "contact_form_submission": f"""
         select
-            {_contact()} as contact_id, md5(interaction_id) as conversion_id, 'contact-us' as form_id,
+            {_CONTACT} as contact_id, md5(interaction_id) as conversion_id, 'contact-us' as form_id,
             'https://example.com/contact' as page_url, occurred_at as timestamp, 'Contact us' as title, {_SYNCED}
         from {_EVENTS} inner join (select lead_id, created_at from leads) using (lead_id)
         where type = 'web' and occurred_at = created_at""",
@@ -260,15 +253,15 @@ _FIVETRAN = {
             union all select number, deal_id - 2000000000, lead_id from {_DEALS} where number % 20 = 5
         )
 
-        select {_contact()} as contact_id, deal_id, 3 as type_id, 'HUBSPOT_DEFINED' as category, {_SYNCED} from contacts
+        select {_CONTACT} as contact_id, deal_id, 3 as type_id, 'HUBSPOT_DEFINED' as category, {_SYNCED} from contacts
         union all
         -- an association with a label of its own is a second row
-        select {_contact()}, deal_id, 34, 'USER_DEFINED', {_SYNCED} from contacts where number % 7 = 0
+        select {_CONTACT}, deal_id, 34, 'USER_DEFINED', {_SYNCED} from contacts where number % 7 = 0
         union all
-        select {_contact()} - 2, deal_id, 3, 'HUBSPOT_DEFINED', {_SYNCED} from contacts where {_DELETED}
+        select {_CONTACT} - 2, deal_id, 3, 'HUBSPOT_DEFINED', {_SYNCED} from contacts where {_DELETED}
         union all
         -- a younger contact of the same deal
-        select {_contact()} + 3, deal_id, 3, 'HUBSPOT_DEFINED', {_SYNCED} from contacts
+        select {_CONTACT} + 3, deal_id, 3, 'HUBSPOT_DEFINED', {_SYNCED} from contacts
         where number % 6 = 0 and lead_id < (select max(lead_id) from leads)""",
     "deal_pipeline": f"""
         select distinct
@@ -401,7 +394,7 @@ _FIVETRAN = {
         )
 
         select distinct
-            unnest(case when {_DELETED} then [{_contact()}, {_contact()} - 2] else [{_contact()}] end) as contact_id,
+            unnest(case when {_DELETED} then [{_CONTACT}, {_CONTACT} - 2] else [{_CONTACT}] end) as contact_id,
             engagement_id, type as engagement_type, 194 as type_id, 'HUBSPOT_DEFINED' as category, {_SYNCED}
         from links inner join shaped.engagement on engagement_id = id""",
     "engagement_deal": f"""
@@ -436,12 +429,12 @@ def _at(time: str) -> str:
 
 _ACTIVITY = f"""
     {_at("occurred_at")} as "Activity date", {_at("recorded_at")} as "Create Date",
-    {_rep("performed_by")} as "Activity assigned to", cast({_contact()} as varchar) as "Associated Contact IDs\""""
+    {_rep("performed_by")} as "Activity assigned to", cast({_CONTACT} as varchar) as "Associated Contact IDs\""""
 
 _CSV = {
     "contacts": f"""
         select
-            {_contact()} as "Record ID", split_part(name, ' ', 1) as "First Name",
+            {_CONTACT} as "Record ID", split_part(name, ' ', 1) as "First Name",
             split_part(name, ' ', 2) as "Last Name",
             email as "Email", phone as "Phone Number", {_rep("assigned_to")} as "Contact owner",
             {_words("status", _LEAD_STATUS, _LABEL)} as "Lead Status",
@@ -459,9 +452,9 @@ _CSV = {
             cast(status = 'won' as varchar) as "Is Closed Won",
             -- a younger contact of the same deal stands before or after it
             case
-                when number % 6 <> 0 or lead_id = (select max(lead_id) from leads) then cast({_contact()} as varchar)
-                when number % 12 = 0 then concat_ws(';', {_contact()} + 3, {_contact()})
-                else concat_ws(';', {_contact()}, {_contact()} + 3)
+                when number % 6 <> 0 or lead_id = (select max(lead_id) from leads) then cast({_CONTACT} as varchar)
+                when number % 12 = 0 then concat_ws(';', {_CONTACT} + 3, {_CONTACT})
+                else concat_ws(';', {_CONTACT}, {_CONTACT} + 3)
             end as "Associated Contact IDs"
         from {_DEALS} as deals
         inner join (select lead_id, assigned_to from leads) using (lead_id)
@@ -492,7 +485,7 @@ _CSV = {
             {_at("created_at")} as "Create Date", {_at("start_time")} as "Meeting start time",
             {_at("end_time")} as "Meeting end time", {_at("changed_at")} as "Last Modified Date",
             {_words("status", _MEETING_OUTCOMES, _LABEL)} as "Meeting outcome",
-            {_rep("performed_by")} as "Activity assigned to", {_contact()} as "Associated Contact IDs"
+            {_rep("performed_by")} as "Activity assigned to", {_CONTACT} as "Associated Contact IDs"
         from {_MEETINGS}""",
     "notes": f"""
         select engagement_id as "Record ID", 'A note' as "Note body", {_ACTIVITY}
@@ -502,12 +495,12 @@ _CSV = {
             engagement_id as "Record ID", 'Follow up' as "Task Title", 'Completed' as "Task Status",
             {_at("occurred_at")} as "Completed at", {_at("occurred_at + interval 1 day")} as "Due date",
             {_at("occurred_at - interval 1 hour")} as "Create Date", {_rep("performed_by")} as "Assigned to",
-            {_contact()} as "Associated Contact IDs"
+            {_CONTACT} as "Associated Contact IDs"
         from {_EVENTS} where {_IS_TASK}
         union all
         select
             engagement_id - 2000000000, 'Call again', 'Not started', null, {_at(f"{_END} + interval 5 day")},
-            {_at("recorded_at")}, {_rep("performed_by")}, {_contact()}
+            {_at("recorded_at")}, {_rep("performed_by")}, {_CONTACT}
         from {_EVENTS} where {_IS_TASK} and engagement_id % 2 = 0""",
 }
 

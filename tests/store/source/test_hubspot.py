@@ -64,7 +64,8 @@ BOTH: Pairs = {
     # nor does HubSpot keep which appointment another one replaces
     "appointments": (
         """select lead_id, told(booked_at), told(scheduled_at), status,
-        if(status = 'scheduled', null, least(told(scheduled_at + interval 1 hour), told(ended_at))) from appointments""",
+        if(status = 'scheduled', null, least(told(scheduled_at + interval 1 hour), told(ended_at)))
+        from appointments""",
         "select lead(lead_id), booked_at, scheduled_at, status, ended_at from raw.appointments",
     ),
     # a plan does not move the clock
@@ -107,11 +108,12 @@ FIVETRAN: Pairs = {
         "and created_at = occurred_at where type = 'web'",
         "select lead(lead_id), occurred_at from raw.interactions where type = 'web'",
     ),
-    # a lead that wants nothing more is unqualified from then on, and not from when the rep wrote it down
+    # a lead that wants nothing more is unqualified at once, even if nobody has written down yet what it said
     "closings": (
         """select lead_id, min(closed_at) from (
             select lead_id, closed_at from projects where status = 'won'
             union all select lead_id, occurred_at from interactions where outcome = 'not_interested'
+            union all select lead_id, changed_at from changes where value = 'lost'
         ) group by lead_id""",
         """select lead(lead_id), min(closed_at) from (
             select lead_id, closed_at from raw.projects where status = 'won'
