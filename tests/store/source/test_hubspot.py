@@ -218,6 +218,6 @@ def test_what_the_documentation_adapts(tmp_path: Path) -> None:
     # the tables that must be there
     (tmp_path / "hubspot_fivetran" / "mapping.yml").unlink()
     for path in (tmp_path / "hubspot_fivetran").glob("*.parquet"):
-        if path.stem not in ("contact", "deal", "deal_contact", "engagement_contact"):
+        if path.stem not in ("contact", "deal", "deal_contact", "engagement_contact", "engagement_meeting"):
             path.unlink()
     check_source(str(tmp_path / "hubspot_fivetran"), None, DECLARATIONS)
