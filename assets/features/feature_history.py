@@ -172,8 +172,9 @@ def report_days(
     first, last = computed or (date.min, date.max)
     definition, key = str(days_of(view).name), keys.by_day(view)
     known = reported_rows(context.instance, key)
-    for removed_day in sorted(known.keys() - {day.isoformat() for day in rows}):
-        context.instance.delete_dynamic_partition(definition, removed_day)
+    # a person may have added one in the UI, which no build would compute
+    for other_day in sorted({*context.instance.get_dynamic_partitions(definition)} - {day.isoformat() for day in rows}):
+        context.instance.delete_dynamic_partition(definition, other_day)
     context.instance.add_dynamic_partitions(definition, [day.isoformat() for day in rows])
     for day, number in rows.items():
         if first <= day <= last or known.get(day.isoformat()) != number:
