@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 from sqlglot import exp
 from sqlglot.lineage import lineage
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 
 @dataclass(frozen=True, kw_only=True)
