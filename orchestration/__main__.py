@@ -4,7 +4,6 @@ import argparse
 import atexit
 import gc
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     recompute = commands.add_parser("recompute", help="compute the features of a range of days anew")
     recompute.add_argument("days", help="the first and the last day, as 2026-03-01...2026-03-07, or one day")
     ui = commands.add_parser("ui", help="open the Dagster UI, with the schedules running")
-    ui.add_argument("--port", type=int, default=3000)
+    ui.add_argument("--port", default="3000")
     options = parser.parse_args(arguments)
     home: Path | None = None
     prepare_process()
@@ -158,13 +157,13 @@ def _published_file(current: Settings) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _ui(current: Settings, port: int) -> int:
-    from orchestration.commands.before_ui import claim, refuse_source
+def _ui(current: Settings, given_port: str) -> int:
+    from orchestration.commands.before_ui import claim, refuse_source, ui_port
     from orchestration.commands.runs import open_instance, reconcile
     from orchestration.ui import report_server
     from store.artifacts import ArtifactStore
 
-    _refuse_taken(port)
+    port = ui_port(current, given_port)
     lock = claim(current, f"http://127.0.0.1:{port}")
     with open_instance(current) as instance:
         refuse_source(current, instance)
@@ -183,19 +182,6 @@ def _ui(current: Settings, port: int) -> int:
         PROJECT,
         keep=lock,
     )
-
-
-def _refuse_taken(port: int) -> None:
-    with socket.socket() as probe:
-        # the UI sets this too: the port of a UI that has just ended is not free at once without it
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise SettingError(
-                f"PORT: expected a port of this machine that is free, found {port} ({error.strerror}). Another UI may "
-                "run there: open it, end it, or name another port (`make ui PORT=3010`)."
-            ) from None
 
 
 def end_quietly() -> None:

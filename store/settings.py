@@ -36,6 +36,8 @@ from store.places import (
 )
 from store.warehouse.warehouse import engine_of
 
+MOST_PORT = 65_535
+
 MOST_DAYS = 36_500
 """Longest horizon, and longest period that a home keeps, in days: longer ones exceed the range of times."""
 
@@ -255,8 +257,8 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
     if engine_of(warehouse).is_file:
         with of_setting("LEADLINE_HOME"):
             refuse_characters(str(home), NOT_IN_PATHS)
-    reports_port = _whole_number(
-        "LEADLINE_REPORTS_PORT", values.get("LEADLINE_REPORTS_PORT", "3001"), least=1, most=65_535
+    reports_port = whole_number(
+        "LEADLINE_REPORTS_PORT", values.get("LEADLINE_REPORTS_PORT", "3001"), least=1, most=MOST_PORT
     )
     published = published_in(values.get("LEADLINE_PUBLISHED"), warehouse, home)
     return Settings(
@@ -286,7 +288,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         confirmed_features=_confirmed(values.get(CONFIRMED_FEATURES, "")),
         source_accepted_since=_moment("LEADLINE_SOURCE_ACCEPTED_SINCE", values.get("LEADLINE_SOURCE_ACCEPTED_SINCE")),
         horizon_days={
-            name: _whole_number(variable, values[variable], least=1, most=MOST_DAYS)
+            name: whole_number(variable, values[variable], least=1, most=MOST_DAYS)
             for name in DECLARATIONS
             if (variable := _horizon_variable(name)) in values
         },
@@ -295,20 +297,18 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
             "LEADLINE_REPORTS_ADDRESS", values.get("LEADLINE_REPORTS_ADDRESS", f"http://127.0.0.1:{reports_port}")
         ),
         ui_addresses=_addresses("LEADLINE_UI_ADDRESSES", values.get("LEADLINE_UI_ADDRESSES", "")),
-        keep_days=_whole_number(
+        keep_days=whole_number(
             "LEADLINE_KEEP_DAYS", values.get("LEADLINE_KEEP_DAYS", str(KEEP_DAYS)), least=1, most=MOST_DAYS
         ),
         published_in=published,
         published_group=group_of_published(values.get("LEADLINE_PUBLISHED_GROUP"), published, home),
-        simulation_leads=_whole_number(
+        simulation_leads=whole_number(
             "LEADLINE_SIMULATION_LEADS", values.get("LEADLINE_SIMULATION_LEADS", "10000"), least=1
         ),
-        simulation_months=_whole_number(
+        simulation_months=whole_number(
             "LEADLINE_SIMULATION_MONTHS", values.get("LEADLINE_SIMULATION_MONTHS", "18"), least=1, most=MOST_MONTHS
         ),
-        simulation_seed=_whole_number(
-            "LEADLINE_SIMULATION_SEED", values.get("LEADLINE_SIMULATION_SEED", "22"), least=0
-        ),
+        simulation_seed=whole_number("LEADLINE_SIMULATION_SEED", values.get("LEADLINE_SIMULATION_SEED", "22"), least=0),
     )
 
 
@@ -371,7 +371,14 @@ def _moment(name: str, value: str | None) -> datetime | None:
         ) from None
 
 
-def _whole_number(name: str, value: str, *, least: int, most: int | None = None) -> int:
+def whole_number(name: str, value: str, *, least: int, most: int | None = None) -> int:
+    """Return the whole number that a setting names.
+
+    Raises
+    ------
+    SettingError
+        If the value is no whole number within the bounds.
+    """
     if value.isdecimal() and least <= int(value) and (most is None or int(value) <= most):
         return int(value)
     bound = "" if most is None else f" and at most {most}"

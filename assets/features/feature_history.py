@@ -84,8 +84,8 @@ def recompute(
         If the extraction, the settings or the SQL have changed since the build: days of two builds would mix.
     """
     view = _view_of(config.view)
-    first, last = first_and_last(config.days)
     extraction = warehouse.built_extraction()
+    first, last = first_and_last(config.days, extraction.as_of)
     evidence = gather_build_evidence(warehouse, horizons, compiled)
     if evidence.last != evidence.now:
         raise StaleFeaturesError(
@@ -118,13 +118,13 @@ def recompute_days() -> None:
     recompute()
 
 
-def first_and_last(days: str) -> tuple[date, date]:
-    """Return the first and the last of a range of days.
+def first_and_last(days: str, clock: datetime) -> tuple[date, date]:
+    """Return the first and the last of a range of days; the day of the clock takes the place of a later last one.
 
     Raises
     ------
     DaysError
-        If the text is not such a range.
+        If the text is not such a range, or all of it lies after the clock.
     """
     begin, dots, end = days.strip().partition("...")
     try:
@@ -136,7 +136,9 @@ def first_and_last(days: str) -> tuple[date, date]:
         ) from None
     if last < first:
         raise DaysError(f"days: expected a last day that is not before the first, found {days!r}.")
-    return first, last
+    if first > clock.date():
+        raise DaysError(f"days: expected days up to the clock of the features, {clock.date()}, found {days!r}.")
+    return first, min(last, clock.date())
 
 
 def report_days(
@@ -172,8 +174,9 @@ def report_days(
     first, last = computed or (date.min, date.max)
     definition, key = str(days_of(view).name), keys.by_day(view)
     known = reported_rows(context.instance, key)
-    for removed_day in sorted(known.keys() - {day.isoformat() for day in rows}):
-        context.instance.delete_dynamic_partition(definition, removed_day)
+    # a person may have added one in the UI, which no build would compute
+    for other_day in sorted({*context.instance.get_dynamic_partitions(definition)} - {day.isoformat() for day in rows}):
+        context.instance.delete_dynamic_partition(definition, other_day)
     context.instance.add_dynamic_partitions(definition, [day.isoformat() for day in rows])
     for day, number in rows.items():
         if first <= day <= last or known.get(day.isoformat()) != number:

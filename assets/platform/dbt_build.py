@@ -16,10 +16,10 @@ from sqlglot.errors import SqlglotError
 
 from assets.platform.beta import without_beta_warnings
 from assets.platform.dbt import MODELS, TRANSLATOR, Dbt, described_test, hands_on, is_bookkeeping, is_of_ledger
-from assets.platform.lineage import column_lineage, compiled_sql
+from assets.platform.lineage import column_origins, compiled_sql
 from assets.platform.tables import metadata_table
 from models.declaring.declaration import Horizons
-from models.markdown import printable
+from models.markdown import markdown_table, printable
 from store.features.dbt_project import DBT_PROJECT, FEATURES_AND_LABELS, manifest_path, settings_of
 from store.warehouse.warehouse import Warehouse
 
@@ -170,7 +170,7 @@ def _tested_model(manifest: Mapping[str, Any], unique_id: str) -> str:
 def _compiled_metadata(
     context: dg.AssetExecutionContext, manifest: Mapping[str, Any], unique_id: str, compiled: Path
 ) -> dict[str, Any]:
-    """Return the metadata of a built model: its compiled SQL and its column lineage."""
+    """Return the metadata of a built model: its compiled SQL and the origins of its columns."""
 
     def asset_of(parent: str) -> dg.AssetKey | None:
         if is_of_ledger(parent) or is_bookkeeping(manifest, parent):
@@ -180,12 +180,25 @@ def _compiled_metadata(
     sql = compiled_sql(manifest, unique_id, compiled)
     found: dict[str, Any] = {"compiled_sql": dg.MetadataValue.md(f"```sql\n{sql}\n```")}
     try:
-        lineage = column_lineage(manifest, unique_id, compiled, asset_of, lambda model: hands_on(manifest, model))
+        columns = column_origins(manifest, unique_id, compiled, asset_of, lambda model: hands_on(manifest, model))
     except SqlglotError as error:
         # a build does not stop because its SQL cannot be drawn
         context.log.info(f"{unique_id}: the origin of its columns is not shown ({str(error).splitlines()[0]}).")
         return found
-    return {"dagster/column_lineage": lineage, **found}
+    lineage = {
+        name: [dg.TableColumnDep(each.asset, each.column) for each in origins if each.asset is not None]
+        for name, origins in columns.items()
+    }
+    made_from = (
+        (name, ", ".join(f"{each.table}.{each.column}" for each in origins) or "no column")
+        for name, origins in columns.items()
+    )
+    return {
+        # the UI of Dagster's open source does not show it
+        "dagster/column_lineage": dg.TableColumnLineage(lineage),
+        "column_origins": dg.MetadataValue.md(markdown_table(("column", "made from"), made_from)),
+        **found,
+    }
 
 
 def _with_rows(

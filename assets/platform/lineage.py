@@ -1,26 +1,45 @@
-"""Column lineage: the columns of assets from which each column of a dbt model is made, read from its compiled SQL."""
+"""The columns from which each column of a dbt model is made, read from its compiled SQL."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 from sqlglot import exp
 from sqlglot.lineage import lineage
 
+if TYPE_CHECKING:
+    import dagster as dg
 
-def column_lineage(
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """A column from which a column of a model is made.
+
+    Attributes
+    ----------
+    table : str
+        With its schema.
+    column : str
+    asset : AssetKey or None
+        None for a table of schema ``ml``, which is no asset.
+    """
+
+    table: str
+    column: str
+    asset: dg.AssetKey | None
+
+
+def column_origins(
     manifest: Mapping[str, Any],
     unique_id: str,
     compiled: Path,
     asset_of: Callable[[str], dg.AssetKey | None],
     is_expanded: Callable[[str], bool],
-) -> dg.TableColumnLineage:
+) -> dict[str, list[Origin]]:
     """Return the columns that each column of a model is made from.
-
-    A parent model without an asset is replaced by the columns that it reads.
 
     Parameters
     ----------
@@ -32,6 +51,8 @@ def column_lineage(
         The folder into which dbt wrote the compiled SQL of the project.
     asset_of : callable
         Returns the asset of a model or source by its unique identifier, or None if it has no asset.
+    is_expanded : callable
+        Says whether a model without an asset is replaced by the columns that it reads. Others are left out.
 
     Raises
     ------
@@ -40,13 +61,14 @@ def column_lineage(
     """
     dialect = manifest["metadata"]["adapter_type"]
     expanded: dict[str, str] = {}
-    assets: dict[tuple[str, str], dg.AssetKey] = {}
+    tables: dict[tuple[str, str], dg.AssetKey | None] = {}
     unread_models = [unique_id]
     while unread_models:
         for parent in manifest["nodes"][unread_models.pop()]["depends_on"]["nodes"]:
-            node = manifest["sources" if parent.startswith("source.") else "nodes"][parent]
-            if (key := asset_of(parent)) is not None:
-                assets[node["schema"], node.get("alias") or node["identifier"]] = key
+            is_source = parent.startswith("source.")
+            node = manifest["sources" if is_source else "nodes"][parent]
+            if (key := asset_of(parent)) is not None or is_source:
+                tables[node["schema"], node.get("alias") or node["identifier"]] = key
             elif is_expanded(parent) and node["relation_name"] not in expanded:
                 expanded[node["relation_name"]] = compiled_sql(manifest, parent, compiled)
                 unread_models.append(parent)
@@ -59,12 +81,14 @@ def column_lineage(
         dialect=dialect,
         trim_selects=False,
     )
-    return dg.TableColumnLineage(
-        {
-            column: [dg.TableColumnDep(assets[table], name) for table, name in sorted(_origins(top)) if table in assets]
-            for column, top in top_nodes.items()
-        }
-    )
+    return {
+        column: [
+            Origin(table=".".join(table), column=name, asset=tables[table])
+            for table, name in sorted(_origins(top))
+            if table in tables
+        ]
+        for column, top in top_nodes.items()
+    }
 
 
 def _columns(manifest: Mapping[str, Any]) -> dict[str, dict[str, dict[str, dict[str, str]]]]:

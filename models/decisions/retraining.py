@@ -79,7 +79,7 @@ class RetrainDecision:
     reason : str
         A sentence with the figures.
     evidence_id : str
-        Equal for looks at the same evidence, so that an act is done once per identifier.
+        Equal for all looks at the same evidence. One training at most succeeds per identifier.
     kind : str
     """
 

@@ -24,8 +24,8 @@ AGES = (0, 7, 14, 28, 56, 112, 224)
 """Lower bounds, in days, of the bands of age in which entities are counted, because rates of success vary with age."""
 
 MIN_MISSING = 25
-"""The least evidence of missing outcomes: the logarithm of the likelihood ratio of the actual rate to the later rate,
-which is the expected number if there was none. Less can arise by chance, or by the habits of one company."""
+"""So many outcomes must be missing at least, because fewer can be missing by chance, or by the habits of one company.
+They are measured by the logarithm of a likelihood ratio: if no outcome came, it is the number to expect."""
 
 MOST_PRESENT = 0.2
 """A period counts as one without outcomes if it has at most this share of the expected ones."""

@@ -1,7 +1,8 @@
-"""The checks of `make ui` before it starts: no other UI serves the home, and the source can be read."""
+"""The checks of `make ui` before it starts: its port is free, no other UI serves the home, the source can be read."""
 
 import fcntl
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -12,10 +13,37 @@ from assets.platform.resources import CrmSource
 from models.artifacts import set_aside
 from models.declared.registry import DECLARATIONS
 from store.places import SettingError
-from store.settings import Settings
+from store.settings import MOST_PORT, Settings, whole_number
 
 LOCK = "ui.lock"
 """The file beside the databases of Dagster that the UI of a home keeps locked. It contains the address of the UI."""
+
+
+def ui_port(current: Settings, given: str) -> int:
+    """Return the port of the UI.
+
+    Raises
+    ------
+    SettingError
+        If the text names no port, or one that is not free or that the reports take.
+    """
+    port = whole_number("PORT", given, least=1, most=MOST_PORT)
+    if port == current.reports_port:
+        raise SettingError(
+            f"PORT: expected another port than that of the reports, found {port} for both. Name another port "
+            "(`make ui PORT=3010`), or set LEADLINE_REPORTS_PORT."
+        )
+    with socket.socket() as probe:
+        # the UI sets this too: the port of a UI that has just ended is not free at once without it
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SettingError(
+                f"PORT: expected a port of this machine that is free, found {port} ({error.strerror}). Another UI may "
+                "run there: open it, end it, or name another port (`make ui PORT=3010`)."
+            ) from None
+    return port
 
 
 def claim(current: Settings, address: str) -> int:

@@ -10,10 +10,12 @@ import logging
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 from dagster._daemon.freshness import FreshnessDaemon
 
 from orchestration.ui.guard import Application, Guard
@@ -64,6 +66,8 @@ def _dev(arguments: list[str]) -> None:
 
     dev.open_ipc_subprocess = start_guarded
     say_that_commands_started_it()
+    # Dagster recommends dg dev, which Leadline refuses
+    warnings.simplefilter("ignore", dg.SupersessionWarning)
     try:
         dev.dev_command(arguments)
     except SystemExit as end:

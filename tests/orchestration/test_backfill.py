@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -35,6 +35,9 @@ def test_a_range_of_days_is_computed_anew_in_one_run(own: Home) -> None:
     with duckdb.connect(str(own.warehouse)) as connection:
         connection.execute("update features.lead_features set interactions_count_7d = -1")
     reported = _reported(own)
+    with dg.DagsterInstance.from_config(str(own.path / "dagster")) as instance:
+        # as a person may do in the UI; builds take it away
+        instance.add_dynamic_partitions("lead_features_days", ["2026-13-01"])
     assert {day: number for day, (number, _) in reported.items()} == dict(own.ask(BY_DAY))
     (days,) = set(re.findall(r"make recompute DAYS=(\S+\.\.\.\S+?)`?(?=[\s`,;])", documentation()))
     recomputed = subprocess.run(
@@ -52,11 +55,15 @@ def test_a_range_of_days_is_computed_anew_in_one_run(own: Home) -> None:
     assert {day for day in again if again[day] != reported[day]} == {f"2026-03-0{day}" for day in range(1, 8)}
 
 
-@pytest.mark.parametrize("days", ["yesterday", "2026-03-07...2026-03-01", "2026-03-01..2026-03-07", ""])
-def test_days_that_cannot_be_read_are_refused(days: str) -> None:
+CLOCK = datetime(2026, 6, 30, 23, 50, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("days", ["yesterday", "2026-03-07...2026-03-01", "2026-03-01..2026-03-07", "", "2026-07-01"])
+def test_days_that_cannot_be_read_or_lie_after_the_clock_are_refused(days: str) -> None:
     with pytest.raises(DaysError, match=re.escape(repr(days))):
-        first_and_last(days)
-    assert first_and_last("2026-03-01") == (date(2026, 3, 1), date(2026, 3, 1))
+        first_and_last(days, CLOCK)
+    assert first_and_last("2026-03-01", CLOCK) == (date(2026, 3, 1), date(2026, 3, 1))
+    assert first_and_last("2026-03-01...9999-12-31", CLOCK) == (date(2026, 3, 1), date(2026, 6, 30))
 
 
 def _reported(home: Home) -> dict[str, tuple[int, str]]:

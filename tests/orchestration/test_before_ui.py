@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
 
-from orchestration.commands.before_ui import claim, refuse_source
+from orchestration.commands.before_ui import claim, refuse_source, ui_port
 from orchestration.commands.runs import open_instance
 from store.places import SettingError
 from store.settings import Settings, settings
@@ -65,6 +67,23 @@ def test_a_home_has_one_ui_until_all_of_it_has_ended(current: Settings) -> None:
         assert (current.dagster_home / "ui.lock").read_text() == "http://127.0.0.1:3000\n"
         return
     pytest.fail("the lock of a UI that was killed is still there")
+
+
+@pytest.mark.parametrize("given", ["99999", "0", "abc", ""])
+def test_a_text_that_names_no_port_is_refused(current: Settings, given: str) -> None:
+    with pytest.raises(SettingError, match=f"^PORT: expected a whole number of 1 or more and at most 65535, .*{given}"):
+        ui_port(current, given)
+
+
+def test_a_port_that_is_taken_is_refused(current: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        with pytest.raises(SettingError, match=f"^PORT: expected a port of this machine that is free, found {taken} "):
+            ui_port(current, str(taken))
+    assert ui_port(current, str(taken)) == taken
+    reports = replace(current, reports_port=taken)
+    with pytest.raises(SettingError, match=f"^PORT: expected another port than that of the reports, found {taken} "):
+        ui_port(reports, str(taken))
 
 
 @pytest.fixture

@@ -142,6 +142,8 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(
         with pytest.raises(urllib.error.HTTPError, match=str(refused)):
             urllib.request.urlopen(request, timeout=PATIENCE)
     said = (own.path / "ui.log").read_text()
+    # Dagster recommends it, and Leadline refuses it
+    assert "dg dev" not in said
     assert f"described at {REPORTS}/dbt_docs/index.html" in said
     for report in (*(metadata[f"drift/{model}"]["report"] for model in MODELS), metadata["reports/dbt_docs"]["docs"]):
         link = urllib.parse.urlsplit(report["url"])

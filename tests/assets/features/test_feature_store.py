@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from assets.features.feature_store import feature_store_assets
-from assets.platform.dbt import Dbt
+from assets.platform.dbt import Dbt, described_test
 from models.declaring.declaration import Horizons
 from store.features.certificates import CompiledSql
 from store.features.dbt_project import DBT, DBT_PROJECT, manifest_path
@@ -76,6 +76,24 @@ def test_a_model_has_its_rows_its_sql_and_the_origin_of_its_columns(own: Home) -
         name for (name,) in own.ask("select column_name from duckdb_columns() where table_name = 'lead_features'")
     ]
     assert set(features["dagster/column_lineage"].deps_by_column) == set(columns)
+
+
+def test_the_origin_of_columns_is_shown_where_the_ui_shows_no_lineage(own: Home) -> None:
+    with dg.DagsterInstance.from_config(str(own.path / "dagster")) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey(["marts", "lead_scores"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    lines = str(event.asset_materialization.metadata["column_origins"].value).splitlines()
+    (of_probability,) = [each for each in lines if each.startswith("| conversion_probability |")]
+    # which is a table of the ledger, and no asset
+    assert "ml.ml_predictions." in of_probability
+
+
+def test_every_data_test_says_in_words_what_it_tests() -> None:
+    nodes = json.loads(manifest_path().read_bytes())["nodes"].values()
+    said = {each["name"]: described_test(each) for each in nodes if each["resource_type"] == "test"}
+    assert said["facts_are_known_no_earlier_than_they_happen"] == "No fact is known before it happened."
+    assert [name for name, words in said.items() if name in words] == []
 
 
 @pytest.mark.slow(30)
