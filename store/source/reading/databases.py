@@ -54,6 +54,23 @@ from pg_catalog.pg_attribute as a join pg_catalog.pg_type as t on t.oid = a.attt
 where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped order by a.attnum
 """
 
+ROW_SECURITY = """
+select exists (
+    select from pg_catalog.pg_policy
+    where polrelid = :oid and polpermissive and polcmd in ('r', '*')
+        and exists (select from unnest(polroles) as r (oid) where r.oid = 0 or pg_has_role(r.oid, 'usage'))
+) as admitted
+where row_security_active(cast(:oid as oid))
+"""
+"""One row if policies decide which rows of a table the user sees: whether any policy lets the user see some."""
+
+# an empty table has no pages; one whose rows were all deleted may still have some
+HAS_PAGES = """
+select pg_relation_size(:oid) > 0 or exists (
+    select from pg_partition_tree(:oid) where isleaf and pg_relation_size(relid) > 0
+) as found
+"""
+
 # as PostgreSQL names them
 TEXTS = ("text", "character varying", "character", "json", "jsonb")
 NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision")
@@ -170,6 +187,9 @@ class DatabaseSource:
         connection.execute(f"create table database_{table} (record bigint{definition})")
         rows_read = 0
         with self._connected(f"rows of {self.place(name)}") as opened:
+            security = _rows(opened, ROW_SECURITY, oid=self._oids[name])
+            if security and not security[0].admitted:
+                raise self._hidden(name, "row level security without a policy for it")
             if since is not None:
                 # a time without a zone is compared in the zone of the session, which may not be UTC
                 in_utc = _rows(opened, "select current_setting('timezone') = 'UTC' as found")[0].found
@@ -191,8 +211,14 @@ class DatabaseSource:
                 counts = [func.count(), *(func.count(source.c[real[column]]) for column in columns)]
                 rows_in_all, *values = opened.execute(select(*counts).select_from(source)).one()
                 part = Part(rows_in_all, dict(zip(columns, values, strict=True)))
+            rows_seen = rows_read if part is None else part.rows
+            if security and not rows_seen and _rows(opened, HAS_PAGES, oid=self._oids[name])[0].found:
+                raise self._hidden(name, "row level security whose policies show it none")
         connection.execute(f"create view source_{table} as from database_{table}")
-        return Reading(first_line=None, part=part, numeric=numeric)
+        hidden = (
+            f"{self.place(name)} has row level security: rows that its policies hide from {self._user} are not read."
+        )
+        return Reading(first_line=None, part=part, numeric=numeric, notes=[hidden] if security else [])
 
     def _columns(self, name: str) -> list[str]:
         with self._connected(f"the columns of {self._schema}.{name}") as opened:
@@ -220,6 +246,15 @@ class DatabaseSource:
                 f"source {self.description}: expected the right SELECT {place} for {self._user}, found none. "
                 f"Run as its owner: GRANT SELECT{listed} ON {table} TO {quoted(self._user)};"
             )
+
+    def _hidden(self, name: str, found: str) -> SourceContractError:
+        return SourceContractError(
+            f"source {self.description}: expected rows of {self.place(name)} for {self._user}, found {found}, so that "
+            "they look like no rows. Run as the owner of the table: CREATE POLICY leadline ON "
+            f"{quoted(self._schema)}.{quoted(name)} FOR SELECT TO {quoted(self._user)} USING (true); or, if the "
+            "policies ask for a setting of the session, set it in the address (options=-c …). If the table is really "
+            "empty, declare it absent in a mapping.yml."
+        )
 
     @contextmanager
     def _connected(self, topic: str) -> Iterator[Connection]:

@@ -75,7 +75,7 @@ def tenants(server: Server) -> str:
 @pytest.mark.parametrize("options", ["-capp.tenant=web", "-c app.tenant=web", "--app.tenant=web -c work_mem=4MB"])
 def test_options_of_the_address_choose_the_tenant(options: str, tenants: str) -> None:
     assert _read(_with(tenants, f"options={quote(options)}")) == [("L1", "web")]
-    assert _read(tenants) == []
+    assert "policies show it none" in _refusal(tenants)
 
 
 def test_options_of_the_environment_choose_the_tenant(tenants: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,8 +84,12 @@ def test_options_of_the_environment_choose_the_tenant(tenants: str, monkeypatch:
 
 
 @contextmanager
-def _pooler(address: str, *, refuses: bool) -> Iterator[str]:
-    """Stand in for a pooler, which refuses ``options`` at the start or ignores them; yields its address."""
+def _pooler(address: str, *, refuses: bool = False, forgets: bool = False) -> Iterator[str]:
+    """Stand in for a pooler, which refuses ``options`` at the start or ignores them; yields its address.
+
+    One that `forgets` gives each transaction a session without settings, prepared statements and cursors of the earlier
+    ones, as in mode transaction.
+    """
     parts = psycopg2.extensions.parse_dsn(address)
     folder, port = parts["host"], parts.get("port", "5432")
 
@@ -107,7 +111,7 @@ def _pooler(address: str, *, refuses: bool) -> Iterator[str]:
             with socket.socket(socket.AF_UNIX) as server:
                 server.connect(f"{folder}/.s.PGSQL.{port}")
                 server.sendall((len(body) + 4).to_bytes(4, "big") + body)
-                back = Thread(target=_copy, args=(server, client))
+                back = Thread(target=_copy_messages if forgets else _copy, args=(server, client))
                 back.start()
                 _copy(client, server)
                 back.join()
@@ -132,14 +136,31 @@ def _copy(one: socket.socket, other: socket.socket) -> None:
         other.shutdown(socket.SHUT_WR)
 
 
-@pytest.mark.parametrize("refuses", [True, False])
-def test_a_pooler_that_takes_no_options_reads_the_tenant_all_the_same(refuses: bool, tenants: str) -> None:
-    """The settings are made in each transaction, so that neither a refusal nor silence loses them."""
+def _copy_messages(server: socket.socket, client: socket.socket) -> None:
+    """Copy what a server says; whenever it is ready for the next transaction, let it forget the session first."""
+    with suppress(OSError), server.makefile("rb") as messages:
+
+        def message() -> bytes:
+            head = messages.read(5)
+            return head + messages.read(int.from_bytes(head[1:], "big") - 4) if head else b""
+
+        while found := message():
+            if found == b"Z\0\0\0\5I":
+                server.sendall(b"Q\0\0\0\x10DISCARD ALL\0")
+                while message()[:1] != b"Z":
+                    pass
+            client.sendall(found)
+        client.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("kind", [{"refuses": True}, {}, {"forgets": True}])
+def test_a_pooler_that_takes_no_options_reads_the_tenant_all_the_same(kind: dict[str, bool], tenants: str) -> None:
+    """The settings are made in each transaction: neither a refusal nor silence nor another session loses them."""
     if "host=" not in tenants:
         pytest.skip("the server does not listen on a Unix socket")
-    with _pooler(tenants, refuses=refuses) as address:
+    with _pooler(tenants, **kind) as address:
         assert _read(_with(address, f"options={quote('-c app.tenant=ads')}")) == [("L2", "ads")]
-        assert _read(address) == []
+        assert "policies show it none" in _refusal(address)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +262,31 @@ def test_a_missing_right_is_named_with_the_statement_that_grants_it(reader: str,
     assert _read(reader) == ROWS
 
 
+def test_rows_that_row_level_security_hides_are_no_empty_table(reader: str, server: Server) -> None:
+    """Supabase switches it on for each table: a role without a policy of its own sees no row, and no error."""
+    server.do(
+        "alter table leads enable row level security",
+        "create policy of_another on leads for select to pg_monitor using (true)",
+        "grant usage on schema public to crm_reader",
+        "grant select on leads to crm_reader",
+    )
+    message = _refusal(reader)
+    assert "expected rows of public.leads for crm_reader, found row level security without a policy for it" in message
+    policy = 'CREATE POLICY leadline ON "public"."leads" FOR SELECT TO "crm_reader" USING (true);'
+    assert policy in message
+    server.do(policy)
+    assert _read(reader) == ROWS
+    server.do("drop policy leadline on leads", "create policy mine on leads using (lead_id = current_user)")
+    assert "found row level security whose policies show it none" in _refusal(reader)
+    # the owner sees all rows; whoever may pass by row level security, too; a table that never had rows is empty
+    assert _read(server.address) == ROWS
+    server.do("truncate leads")
+    assert _read(reader) == []
+    # through a pooler that knows the owner alone, the owner reads as the other role
+    server.do("drop policy mine on leads", "insert into leads values ('L1', 'web')")
+    assert policy in _refusal(_with(server.address, f"options={quote('-crole=crm_reader')}"))
+
+
 @pytest.mark.parametrize(
     ("statements", "found"),
     [
@@ -301,7 +347,9 @@ def test_an_extraction_stores_the_tenant_and_no_secret(
                     "tables": {"appointments": {"absent": True}, "projects": {"absent": True}}})
     )  # fmt: skip
     options = quote("-c app.tenant=web -c app.token=hush")
-    run(_with(tenants, f"options={options}"), mapping=str(tmp_path / "mine.yml"))
+    report = run(_with(tenants, f"options={options}"), mapping=str(tmp_path / "mine.yml"))
+    note = "public.leads has row level security: rows that its policies hide from crm_tenant are not read."
+    assert note in report.assumptions
     ((stored,),) = query("select source from raw.extraction")
     assert "app.tenant%3Dweb" in stored
     assert "hush" not in stored
