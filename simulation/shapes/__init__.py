@@ -4,10 +4,15 @@ A shape is one SQL query per table, over the tables of the simulated export. It 
 its names and in its spelling, and nothing that it would not have.
 """
 
+from simulation.shapes.deals import DEALS
 from simulation.shapes.hubspot import HUBSPOT_CSV, HUBSPOT_FIVETRAN
+from simulation.shapes.pipedrive import PIPEDRIVE
+from simulation.shapes.plain import PLAIN
 from simulation.shapes.shape import Shape
 
-SHAPES: dict[str, Shape] = {shape.name: shape for shape in (HUBSPOT_CSV, HUBSPOT_FIVETRAN)}
+SHAPES: dict[str, Shape] = {
+    shape.name: shape for shape in (DEALS, HUBSPOT_CSV, HUBSPOT_FIVETRAN, PIPEDRIVE, PLAIN)
+}
 """The shapes by name."""
 
 __all__ = ["SHAPES", "Shape"]

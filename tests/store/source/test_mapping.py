@@ -12,7 +12,7 @@ from models.declared.registry import DECLARATIONS
 from store.source.contract import TABLES, SourceContractError
 from store.source.mapping.binding import bind
 from store.source.mapping.choosing import choose_mapping
-from store.source.mapping.forms import Flag
+from store.source.mapping.forms import Flag, shipped_names
 
 CONTRACT = {name: list(table.column_names) for name, table in TABLES.items()}
 PLAIN = {
@@ -100,7 +100,7 @@ def test_required_column_that_the_mapping_does_not_supply() -> None:
     ("content", "words"),
     [
         ("[]", "the source mapping is not valid"),
-        ("name: x\nbased_on: nothing", "line 2, based_on: expected one of bpi2012_crm, contract, plain"),
+        ("name: x\nbased_on: nothing", f"line 2, based_on: expected one of {', '.join(shipped_names())} (a"),
         (
             "name: x\ntables: {lead: {}}",
             "line 2, tables.lead: expected one of leads, interactions, appointments, projects, changes, found "
@@ -340,5 +340,5 @@ def test_other_files_are_no_mappings(tmp_path: Path) -> None:
 
 def test_unknown_name_lists_the_shipped_mappings() -> None:
     """A name is neither guessed nor taken for an empty mapping."""
-    with pytest.raises(SourceContractError, match="bpi2012_crm, contract, plain"):
+    with pytest.raises(SourceContractError, match=", ".join(shipped_names())):
         choose_mapping(argument="hubspot", folder=None, found={}, models=DECLARATIONS)
