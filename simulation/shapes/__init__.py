@@ -10,9 +10,7 @@ from simulation.shapes.pipedrive import PIPEDRIVE
 from simulation.shapes.plain import PLAIN
 from simulation.shapes.shape import Shape
 
-SHAPES: dict[str, Shape] = {
-    shape.name: shape for shape in (DEALS, HUBSPOT_CSV, HUBSPOT_FIVETRAN, PIPEDRIVE, PLAIN)
-}
+SHAPES: dict[str, Shape] = {shape.name: shape for shape in (DEALS, HUBSPOT_CSV, HUBSPOT_FIVETRAN, PIPEDRIVE, PLAIN)}
 """The shapes by name."""
 
 __all__ = ["SHAPES", "Shape"]
