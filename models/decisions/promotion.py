@@ -260,7 +260,8 @@ def _decide(evidence: PromotionEvidence) -> Decision:
                 "refuse",
                 "baseline_not_beaten",
                 f"{evidence.version} does not beat the trivial baseline beyond the interval: {name} {value:.4f}, "
-                f"baseline {trivial:.4f}, better by {better.value:.4f} ({better.lower:.4f} to {better.upper:.4f}).",
+                f"baseline {trivial:.4f}, better by {better.value:.4f} ({better.lower:.4f} to {better.upper:.4f}). So "
+                "nothing in the features is shown to predict this outcome.",
             )
 
     if not evidence.census:

@@ -116,9 +116,10 @@ def freeze(
     view = declaration.feature_view
     if frame.empty:
         where = f"where {declaration.scope} " if declaration.scope else ""
+        remedy = f"There must be rows with {declaration.scope}, or more history." if where else "Load more history."
         raise UntrainableError(
             f"There are no rows to learn from: no label over {declaration.horizon_days} days {where}has matured by "
-            f"{as_of:%Y-%m-%d %H:%M}. Load more history."
+            f"{as_of:%Y-%m-%d %H:%M}. {remedy}"
         )
     missing = [name for name in (view.key, AS_OF, view.created, declaration.label_column) if name not in frame.columns]
     if missing:

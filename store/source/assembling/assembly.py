@@ -332,7 +332,7 @@ class Assembly:
                 if column not in self._computed
                 and (making.is_number(rows, found) or (rows is frame.rows and found.column in numbers))
             ),
-            notes=making.notes,
+            notes=[*dict.fromkeys(note for one in readings.values() for note in one.notes), *making.notes],
         )
 
 
