@@ -5,9 +5,12 @@ its names and in its spelling, and nothing that it would not have.
 """
 
 from simulation.shapes.hubspot import HUBSPOT_CSV, HUBSPOT_FIVETRAN
+from simulation.shapes.salesforce import SALESFORCE_CSV, SALESFORCE_FIVETRAN
 from simulation.shapes.shape import Shape
 
-SHAPES: dict[str, Shape] = {shape.name: shape for shape in (HUBSPOT_CSV, HUBSPOT_FIVETRAN)}
+SHAPES: dict[str, Shape] = {
+    shape.name: shape for shape in (HUBSPOT_CSV, HUBSPOT_FIVETRAN, SALESFORCE_CSV, SALESFORCE_FIVETRAN)
+}
 """The shapes by name."""
 
 __all__ = ["SHAPES", "Shape"]
