@@ -2,8 +2,8 @@
 
 What Salesforce does to its data is in here:
 
-- A lead converts when its first opportunity is opened. From then on it is frozen, its activities hang on the contact and
-  the opportunity, and later changes of its owner are those of the opportunity.
+- A lead converts when its first opportunity is opened. From then on it is frozen, its activities hang on the contact
+  and the opportunity, and later changes of its owner are those of the opportunity.
 - A close date is a plan. A win moves it to the day of the win if it lies ahead; a loss never does.
 - The amount of an opportunity is overwritten: a win brings a discount, a loss empties it.
 - A calendar entry says neither whether the lead came nor that it was moved; what is called off is deleted.
@@ -24,6 +24,8 @@ closes: {{outcomes: [not_interested]}}
 tables:
   leads:
     columns: {{property_value: {property_value}}}
+  interactions:
+    values: {{outcome: {{Callback: callback}}}}
 """
 
 _WORDS = """\
@@ -63,7 +65,11 @@ _INTEGRATION = _id("005", "'9999999'")
 _OF_LEAD = "substr(lead_id, 2)"
 """The seven digits of a lead."""
 
-_ORDINAL = "split_part({key}, '-', 2)"
+
+def _ordinal(key: str) -> str:
+    """Return the number of a row within its lead."""
+    return f"split_part({key}, '-', 2)"
+
 
 # What the other tables are made of. Salesforce keeps its keys unique and its references whole, so the rows that the
 # faults of the simulation added are left out.
@@ -77,13 +83,13 @@ people as (
     left join (
         select
             lead_id, min(proposed_at) as converted_at,
-            arg_min({_id("006", _OF_LEAD, _ORDINAL.format(key="project_id"))}, proposed_at) as opportunity
+            arg_min({_id("006", _OF_LEAD, _ordinal("project_id"))}, proposed_at) as opportunity
         from projects group by lead_id
     ) using (lead_id)
 ),
 deals as (
     select
-        projects.*, number, nth, opportunity, assigned_to, {_id("006", "number", _ORDINAL.format(key="project_id"))} as id,
+        projects.*, number, nth, opportunity, assigned_to, {_id("006", "number", _ordinal("project_id"))} as id,
         projects.status in ('won', 'lost', 'cancelled') as closed,
         cast(proposed_at + interval 30 day as date) as planned
     from projects inner join people using (lead_id)
@@ -91,7 +97,7 @@ deals as (
 activities as (
     select
         rows.*, number, nth, opportunity, subtype, kinds.word as kind, results.word as result, frozen_at,
-        people.assigned_to, cast({_ORDINAL.format(key="interaction_id")} as integer) as ordinal
+        people.assigned_to, cast({_ordinal("interaction_id")} as integer) as ordinal
     from (
         select * from (select distinct * from interactions)
         qualify count(*) over (partition by interaction_id) = 1
@@ -296,10 +302,10 @@ _OBJECTS: Mapping[str, _Object] = {
         ),
         rows=f"""
             select number, id as opportunity_id, {_id("003", "number")} as contact_id, true as is_primary,
-                {_ORDINAL.format(key="project_id")} as ordinal, proposed_at as moment
+                {_ordinal("project_id")} as ordinal, proposed_at as moment
             from deals
             union all
-            select number, id, {_id("003", "number", "1")}, false, {_ORDINAL.format(key="project_id")} || '1', proposed_at
+            select number, id, {_id("003", "number", "1")}, false, {_ordinal("project_id")} || '1', proposed_at
             from deals where nth % 3 = 0
             union all
             select number, {_id("006", "number", "90002")}, {_id("003", "number", "2")}, true, '90002', converted_at
@@ -317,7 +323,7 @@ _OBJECTS: Mapping[str, _Object] = {
             created_date=_second("moment"),
         ),
         rows=f"""
-            select id, number, {_ORDINAL.format(key="project_id")} || step as ordinal, stage, category, amount,
+            select id, number, {_ordinal("project_id")} || step as ordinal, stage, category, amount,
                 close_date, moment
             from (
                 select *, '1' as step, 'Proposal/Price Quote' as stage, 'Pipeline' as category, value as amount,
@@ -348,7 +354,7 @@ _OBJECTS: Mapping[str, _Object] = {
             created_date=_second("moment"),
         ),
         rows=f"""
-            select number, cast({_ORDINAL.format(key="project_id")} as bigint) as ordinal, id,
+            select number, cast({_ordinal("project_id")} as bigint) as ordinal, id,
                 case id when opportunity then 'opportunityCreatedFromLead' else 'created' end as field,
                 'Text' as data_type, null as old, null as new, proposed_at as moment
             from deals
@@ -443,7 +449,7 @@ _OBJECTS: Mapping[str, _Object] = {
         # each tenth lead has the copies that invited colleagues have in their calendars
         rows=f"""
             select
-                number, {_ORDINAL.format(key="first_id")} || (case when is_child then '1' else '0' end) as ordinal,
+                number, {_ordinal("first_id")} || (case when is_child then '1' else '0' end) as ordinal,
                 {_WHO} as who, opportunity, assigned_to, is_child, first_booked_at as booked, scheduled_at as start,
                 coalesce(ended_at, booked_at) as changed, meetings.status = 'cancelled' as deleted
             from (select * from meetings qualify row_number() over (partition by first_id order by booked_at desc) = 1)
