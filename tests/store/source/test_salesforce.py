@@ -10,8 +10,7 @@ import pytest
 from models.declared.registry import DECLARATIONS
 from simulation import simulate
 from store.source.extract import extract
-from store.source.mapping.forms import SHIPPED
-from store.source.mapping.yaml_file import read_yaml
+from store.source.mapping.choosing import choose_mapping
 from tests.store.source.exports import PRESENT
 
 if TYPE_CHECKING:
@@ -201,17 +200,18 @@ def test_the_ends_of_leads_differ_by_what_salesforce_cannot_tell(warehouses: Cal
         assert unknown == ask(in_mails) != []
 
 
-def test_both_mappings_say_the_same() -> None:
-    def plain(part: Any) -> Any:
-        if isinstance(part, dict):
-            return {plain(key): plain(value) for key, value in part.items() if not key.startswith("_fivetran")}
-        if isinstance(part, list):
-            # the Data Loader writes true, another export 1
-            return plain(part[0]) if part in (["true", "1"], ["false", "0"]) else [plain(each) for each in part]
-        return part.replace("_", "").casefold()
-
-    fivetran, csv = (plain(read_yaml((SHIPPED / f"{shape}.yml").read_bytes()).content) for shape in SHAPES)
-    assert {**fivetran, "name": ""} == {**csv, "name": ""}
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shape_is_recognised(shape: str, tmp_path: Path) -> None:
+    simulate(tmp_path / "crm", leads=20, months=10, shape=shape, progress=False)
+    (tmp_path / "crm" / "mapping.yml").unlink()
+    with duckdb.connect() as connection:
+        found = {
+            path.stem: connection.sql(f"from '{path}' limit 0").columns
+            for path in (tmp_path / "crm").glob("*.*")
+            if path.suffix in (".csv", ".parquet")
+        }
+    chosen = choose_mapping(argument=None, folder=tmp_path / "crm", found=found, models=DECLARATIONS)
+    assert chosen.mapping.name == shape
 
 
 def test_three_objects_suffice(tmp_path: Path) -> None:
