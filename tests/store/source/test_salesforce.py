@@ -90,19 +90,23 @@ EXPECTED = {
             date_trunc('second', proposed_at) as proposed_at, date_trunc('second', closed_at) as closed_at,
             if(status = 'open', date_trunc('day', proposed_at) + interval 30 day, null) as expected_close_at
         from contract.raw.projects""",
-    # The status ends with the conversion. The owner is told once more then, as the owner of the opportunity. Which row
-    # tells a change is left out.
+    # The status ends with the conversion. A value at creation is not told: what never changed is known from the
+    # extraction on. Which row tells a change is left out.
     "changes": f"""
+        with told as (
+            select
+                *, column_name in ('status', 'assigned_to') as tracked,
+                row_number() over (partition by lead_id, column_name order by known_at) as place,
+                count(*) over (partition by lead_id, column_name) as places
+            from contract.raw.changes
+            where column_name <> 'status' or value not in ('won', 'lost') or not {CONVERTED}
+        )
         select
-            {LEAD} as lead_id, column_name,
-            case when column_name = 'status' then {STATUS.format("value")} else value end as value,
-            date_trunc('second', known_at) as known_at, origin
-        from contract.raw.changes where column_name <> 'status' or value not in ('won', 'lost') or not {CONVERTED}
-        union all
-        select {LEAD}, 'assigned_to', arg_max(value, changed_at), date_trunc('second', proposed_at), 'source'
-        from (select lead_id, min(proposed_at) as proposed_at from contract.raw.projects group by lead_id)
-        inner join contract.raw.changes using (lead_id)
-        where column_name = 'assigned_to' and changed_at <= proposed_at group by lead_id, proposed_at""",
+            {LEAD} as lead_id, column_name, if(column_name = 'status', {STATUS.format("value")}, value) as value,
+            if(tracked and places = 1, (select as_of from salesforce.raw.extraction), date_trunc('second', known_at))
+                as known_at,
+            if(tracked and places = 1, 'extraction', origin) as origin
+        from told where not tracked or place > 1 or places = 1""",
 }
 """By table: what the contract's rows are in Salesforce."""
 
