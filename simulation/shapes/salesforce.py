@@ -6,7 +6,8 @@ What Salesforce does to its data is in here:
   and the opportunity, and later changes of its owner are those of the opportunity.
 - A close date is a plan. A win moves it to the day of the win if it lies ahead; a loss never does.
 - The amount of an opportunity is overwritten: a win brings a discount, a loss empties it.
-- A calendar entry says neither whether the lead came nor that it was moved; what is called off is deleted.
+- A calendar entry says neither whether the lead came nor that it was moved; what is called off is deleted. Some
+  meetings are entered into the calendar afterwards.
 - Deleted and merged records stay, with a flag; to-dos that are not done lie among the activities that took place.
 
 It has no SMS, and no result of an e-mail. Each time is a whole second.
@@ -124,7 +125,10 @@ stages as (
     from changes inner join people using (lead_id) inner join statuses on value = statuses.status
     where column_name = 'status' and changed_at <= frozen_at
 ),
-told as (select max(recorded_at) as until from interactions)
+told as (select max(recorded_at) as until from interactions),
+entered_later as (
+    from activities where type = 'meeting' and nth % 2 = 1 and recorded_at > occurred_at + interval 1 second
+)
 """
 
 _WHO = f"case when opportunity is null then {_id('00Q', 'number')} else {_id('003', 'number')} end"
@@ -412,7 +416,7 @@ _OBJECTS: Mapping[str, _Object] = {
                 recorded_at as done, false as deleted,
                 case when recorded_at < frozen_at and opportunity is not null then frozen_at else recorded_at end
                     as changed
-            from activities
+            from activities anti join entered_later using (interaction_id)
             union all
             select
                 number, 88888, {_WHO}, opportunity, {_user("assigned_to")}, 'Task', null, null, null, 'Call again',
@@ -456,7 +460,12 @@ _OBJECTS: Mapping[str, _Object] = {
                 as meetings
             inner join people using (lead_id)
             cross join (values (false), (true)) as children (is_child)
-            where not is_child or nth % 10 = 0""",
+            where not is_child or nth % 10 = 0
+            union all
+            select
+                number, cast(50000 + ordinal as text), {_WHO}, opportunity, performed_by, false, recorded_at,
+                occurred_at, recorded_at, false
+            from entered_later""",
     ),
     "email_message": _Object(
         columns=_kept(

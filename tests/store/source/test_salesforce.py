@@ -29,6 +29,10 @@ STATUS = """
         when 'qualified' then 'Working - Qualified' when 'proposal' then 'Closed - Converted'
         when 'lost' then 'Closed - Not Converted' end"""
 
+ENTERED_LATER = """(
+    type = 'meeting' and recorded_at > occurred_at + interval 1 second and cast(substr(lead_id, 2) as integer) % 2 = 1
+)"""
+
 CONVERTED = "lead_id in (select lead_id from contract.raw.projects)"
 
 EXPECTED = {
@@ -43,14 +47,16 @@ EXPECTED = {
         from contract.raw.leads
         left join (select lead_id, min(proposed_at) as converted_at from contract.raw.projects group by lead_id)
             using (lead_id)""",
-    # There are no SMS. What a rep enters counts from when it was entered, which is when it could be known. Only calls
-    # have a result. An answer is known if the call reached somebody or an e-mail came back, not if somebody called
-    # back. What the lead does has no performer, or the one who wrote it down.
+    # There are no SMS. What a rep enters as a task counts from when it was entered, which is when it could be known.
+    # Only calls have a result. An answer is known if the call reached somebody or an e-mail came back, not if somebody
+    # called back. What the lead does has no performer, or the one who wrote it down.
     "interactions": f"""
         select
-            '00T' || substr(lead_id, 2) || {ORDINAL.format("interaction_id")} || 'EAA' as interaction_id,
+            if({ENTERED_LATER}, '00U' || substr(lead_id, 2) || '5' || right({ORDINAL.format("interaction_id")}, 4),
+                '00T' || substr(lead_id, 2) || {ORDINAL.format("interaction_id")}) || 'EAA' as interaction_id,
             {LEAD} as lead_id, type, direction,
-            date_trunc('second', if(type in ('email', 'proposal'), occurred_at, recorded_at)) as occurred_at,
+            date_trunc('second', if(type in ('email', 'proposal') or {ENTERED_LATER}, occurred_at, recorded_at))
+                as occurred_at,
             date_trunc('second', recorded_at) as recorded_at,
             case when type = 'web' then 'Marketing Integration' when type = 'email' and direction = 'inbound' then null
                 else performed_by end as performed_by,
