@@ -12,6 +12,7 @@ import pytest
 
 from store.settings import prepare_process
 from tests.homes import MEASURED, Home, never_written
+from tests.postgres import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -108,6 +109,26 @@ def undisturbed(filled: Home, shared_folder: Path) -> Iterator[Home]:
     )
     with never_written(home.warehouse, home.published):
         yield home
+
+
+@pytest.fixture(scope="session")
+def database_home(filled: Home, shared_folder: Path) -> Home:
+    """Return a home that one run has filled on a server of its own, from the CRM of the filled home."""
+    settings = {
+        **HORIZON,
+        "LEADLINE_SOURCE": source_of(filled),
+        "LEADLINE_WAREHOUSE": "postgres",
+        "LEADLINE_DAGSTER_STORAGE": "warehouse",
+    }
+    return once(shared_folder / "on_postgres", lambda path: Home(path, settings))
+
+
+@pytest.fixture
+def database_address(database_home: Home) -> Iterator[str]:
+    """Start the server of the home, and return the address of the warehouse, for one test at a time: one runs on it."""
+    path = database_home.path
+    with only_one_process(path.with_name(f"{path.name}.tested")), serving(path) as server:
+        yield server.address()
 
 
 @pytest.fixture

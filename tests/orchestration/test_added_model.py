@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import psycopg2
 import pytest
 
 from benchmarks.compiled import run_dbt
-from tests.conftest import HORIZON, source_of
-from tests.homes import REPOSITORY, Home, reading
-from tests.postgres import serving
+from tests.conftest import NEXT_DAY
+from tests.dbt.warehouses import Postgres
+from tests.homes import REPOSITORY
+from tests.postgres import database
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.homes import Home
 
 PAGE = REPOSITORY / "docs" / "add-a-model.md"
 
@@ -34,9 +36,6 @@ PRODUCT = (
     "pyproject.toml",
     "workspace.yaml",
 )
-
-EARLIER = "2026-06-16T12:00:00Z"
-"""The clock of the first night: the second one adds to it."""
 
 MODELS = ("days_to_contact", "project_engagement")
 
@@ -62,62 +61,56 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def test_the_sql_of_a_new_entity_builds_on_duckdb(filled: Home, added: Path, tmp_path: Path) -> None:
-    """With its data tests, on the tables of a home that knows nothing of the entity."""
-    shutil.copy(filled.warehouse, tmp_path)
-    ((clock, outcomes),) = filled.ask("select as_of, closing_outcomes from raw.extraction")
-    variables = {"as_of": clock.isoformat(timespec="microseconds"), "closing_outcomes": json.loads(outcomes)}
-    names = [path.stem for path in (added / "dbt_project" / "models").glob("*/project/*.sql")]
-    assert len(names) == 6
-    run_dbt(tmp_path, "build", variables, "--select", *names, project=added / "dbt_project")
-    with reading(tmp_path / filled.warehouse.name) as store:
-        ((rows, at_clock),) = store.execute(
-            "select count(*), count(*) filter (observation_kind = 'clock') from features.project_features"
-        ).fetchall()
-        assert store.execute("select count(*) from marts.project_scores").fetchall() == [(0,)], "nobody was scored"
+def test_the_sql_of_a_new_entity_builds_on_postgresql(database_address: str, added: Path, tmp_path: Path) -> None:
+    """With its data tests, on the tables of a home that knows nothing of the entity; it was not written there."""
+    with database(database_address, copy_of=Postgres(database_address).database) as copied:
+        store = Postgres(copied)
+        ((clock, outcomes),) = store.rows("select as_of, closing_outcomes from raw.extraction")
+        variables = {"as_of": clock.isoformat(timespec="microseconds"), "closing_outcomes": json.loads(outcomes)}
+        names = [path.stem for path in (added / "dbt_project" / "models").glob("*/project/*.sql")]
+        assert len(names) == 6
+        run_dbt(
+            tmp_path, "build", variables, "--select", *names,
+            target=store.target, project=added / "dbt_project", environment=store.environment,
+        )  # fmt: skip
+        ((rows, at_clock),) = store.rows(
+            "select count(*), count(*) filter (where observation_kind = 'clock') from features.project_features"
+        )
+        assert store.rows("select count(*) from marts_unpublished.project_scores") == [(0,)], "nobody was scored"
     assert 10 < at_clock < rows / 10
 
 
-@pytest.mark.slow(160)
-def test_models_of_a_new_entity_touch_no_file_of_the_product(filled: Home, added: Path, tmp_path: Path) -> None:
-    """On PostgreSQL, which the SQL of the page was not written on."""
-    settings = {"LEADLINE_SOURCE": source_of(filled), "LEADLINE_WAREHOUSE": "postgres", **HORIZON}
-    home = Home(tmp_path / "home", settings, repository=added)
-
-    def ask_home(query: str) -> list[tuple[Any, ...]]:
-        with (
-            serving(home.path) as server,
-            closing(psycopg2.connect(server.address(), options="-c timezone=UTC")) as connection,
-            connection.cursor() as cursor,
-        ):
-            cursor.execute(query)
-            return cursor.fetchall()
+@pytest.mark.slow(120)
+def test_models_of_a_new_entity_touch_no_file_of_the_product(own: Home, added: Path) -> None:
+    """On a home that has known leads alone."""
+    home = replace(own, repository=added)
 
     # the first night, and a training of each model
-    run = home.run(LEADLINE_AS_OF=EARLIER)
+    run = home.run()
     assert run.code == 0, run.err[-3000:]
     first = _proved(home)
 
     # the second night is an increment, scored by the champions of the first
-    run = home.run("score_leads")
+    run = home.run("score_leads", LEADLINE_AS_OF=NEXT_DAY)
     assert run.code == 0, run.err[-3000:]
     assert "Increment on the build of" in run.err
     assert _proved(home)["as_of"] > first["as_of"]
 
-    ((clock, nights),) = ask_home("select max(as_of), count(distinct as_of) from ml.ml_predictions")
+    of_project = "from ml.ml_predictions where entity = 'project'"
+    ((clock, nights),) = home.ask(f"select max(as_of), count(distinct as_of) {of_project}")
     assert nights == 2
-    open_projects = ask_home(
+    open_projects = home.ask(
         "select project_id from intermediate.projects left join intermediate.project_closings using (project_id) "
         f"where known_us < {_microseconds(clock)} and coalesce(closed_us, {_microseconds(clock)}) >= "
         f"{_microseconds(clock)} order by 1"
     )
     assert len(open_projects) > 10
-    champions = dict(ask_home("select model, version from ml.ml_champions"))
+    champions = dict(home.ask("select model, version from ml.ml_champions"))
     assert set(champions) >= set(MODELS)
-    scored = ask_home(
+    scored = home.ask(
         "select model, version, entity, target, count(*), count(lower), min(value), max(value) "
-        f"from ml.ml_predictions where as_of = '{clock.isoformat()}' and entity = 'project' group by 1, 2, 3, 4 "
-        "order by 1, 4"
+        f"{of_project} and as_of = $1 group by 1, 2, 3, 4 order by 1, 4",
+        clock,
     )
     assert [each[:6] for each in scored] == [
         (
@@ -134,12 +127,12 @@ def test_models_of_a_new_entity_touch_no_file_of_the_product(filled: Home, added
         ),
     ]
     assert all(low < high for *_, low, high in scored), "no two projects are alike"
-    of_mart = ask_home("select project_id, quiet_probability, days_to_contact from marts.project_scores order by 1")
+    of_mart = home.ask("select project_id, quiet_probability, days_to_contact from marts.project_scores order by 1")
     assert [(each[0],) for each in of_mart] == open_projects
     assert all(None not in each for each in of_mart)
     # drift was measured of both, and led to a decision that is in the ledger
-    assert {model for (model,) in ask_home("select distinct model from ml.ml_drift_logs")} >= set(MODELS)
-    decided = ask_home("select model, outcome from ml.ml_decisions where kind = 'retraining'")
+    assert {model for (model,) in home.ask("select distinct model from ml.ml_drift_logs")} >= set(MODELS)
+    decided = home.ask("select model, outcome from ml.ml_decisions where kind = 'retraining'")
     assert {model for model, outcome in decided if outcome == "wait"} >= set(MODELS)
 
 

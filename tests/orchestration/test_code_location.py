@@ -63,6 +63,7 @@ print(json.dumps({
         name: dict(repository.get_job(name).run_tags)
         for name in ("whole_loop", "score_leads", "retrain_conversion", "answer_question", "recompute_days")
     },
+    "confirmed": defs.resources["confirmed_features"],
     "telemetry": {name: os.environ.get(name) for name in (
         "DAGSTER_DISABLE_TELEMETRY", "DBT_SEND_ANONYMOUS_USAGE_STATS", "RUNTIME__DLTHUB_TELEMETRY", "DO_NOT_TRACK")},
 }))
@@ -86,7 +87,7 @@ print(threading.active_count(), changed)
 @pytest.fixture(scope="session")
 def location(shared_folder: Path) -> dict[str, Any]:
     """Return what a fresh process finds in the code location."""
-    home = Home(shared_folder / "location")
+    home = Home(shared_folder / "location", {"LEADLINE_CONFIRMED_FEATURES": "conversion.calls_count_7d"})
     with only_one_process(home.path):
         description = home.path.with_suffix(".json")
         if not description.exists():
@@ -137,6 +138,10 @@ def test_every_asset_says_what_it_is(location: dict[str, Any]) -> None:
         "crm", "staging", "intermediate", "features", "feature_quality", "labels", "training_sets", "candidates",
         "champions", "scores", "drift", "marts", "reports",
     }  # fmt: skip
+
+
+def test_trainings_know_the_features_that_a_person_confirmed(location: dict[str, Any]) -> None:
+    assert location["confirmed"] == {"conversion": ["calls_count_7d"]}
 
 
 def test_every_step_that_opens_the_warehouse_takes_its_turn(location: dict[str, Any]) -> None:

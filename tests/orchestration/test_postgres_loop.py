@@ -10,14 +10,13 @@ import psycopg2
 import pytest
 
 from models.declared.registry import DECLARATIONS
-from tests.conftest import HORIZON, once, only_one_process, source_of
-from tests.homes import Home, ask, filled_in, open_to_others, reading
+from tests.homes import ask, filled_in, open_to_others, reading
 from tests.parity import Table, assert_same_rows
-from tests.postgres import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from tests.homes import Home
 
 PROBABILITY_TOLERANCE = 1e-9
 """Trees split where the last digit of a double may decide; nothing near that was seen."""
@@ -25,26 +24,6 @@ PROBABILITY_TOLERANCE = 1e-9
 TOLERANCES = {f"importance_{model}": PROBABILITY_TOLERANCE for model in DECLARATIONS}
 ANALYST = {"user": "analyst", "password": "analyst"}
 KEYS = ("feature_view", "feature", "lead_id", "as_of")
-
-
-@pytest.fixture(scope="session")
-def database_home(filled: Home, shared_folder: Path) -> Home:
-    """Return a home that one run has filled on a server of its own, from the CRM of the filled home."""
-    settings = {
-        **HORIZON,
-        "LEADLINE_SOURCE": source_of(filled),
-        "LEADLINE_WAREHOUSE": "postgres",
-        "LEADLINE_DAGSTER_STORAGE": "warehouse",
-    }
-    return once(shared_folder / "on_postgres", lambda path: Home(path, settings))
-
-
-@pytest.fixture
-def address(database_home: Home) -> Iterator[str]:
-    """Start the server of the home, and return the address of the warehouse, for one test at a time: one runs on it."""
-    path = database_home.path
-    with only_one_process(path.with_name(f"{path.name}.tested")), serving(path) as server:
-        yield server.address()
 
 
 def _rows(address: str, query: str, **login: str) -> list[tuple[Any, ...]]:
@@ -85,7 +64,7 @@ def test_the_docs_describe_the_same_columns_and_say_nothing_of_the_server(databa
     assert scores["metadata"]["schema"] == "marts_unpublished"
 
 
-def test_the_scores_are_those_of_duckdb(address: str, filled: Home) -> None:
+def test_the_scores_are_those_of_duckdb(database_address: str, filled: Home) -> None:
     columns = [
         name
         for (name,) in ask(
@@ -95,7 +74,7 @@ def test_the_scores_are_those_of_duckdb(address: str, filled: Home) -> None:
         )
     ]
     query = f"select {', '.join(columns)} from marts.lead_scores order by lead_id"
-    found, expected = _rows(address, query), ask(filled.published, query)
+    found, expected = _rows(database_address, query), ask(filled.published, query)
     assert len(found) == len(expected) > 0
     for one, other in zip(found, expected, strict=True):
         for name, value, wanted in zip(columns, one, other, strict=True):
@@ -106,7 +85,7 @@ def test_the_scores_are_those_of_duckdb(address: str, filled: Home) -> None:
 
 
 def test_features_and_labels_are_those_of_duckdb(
-    address: str, filled: Home, record_property: Callable[[str, object], None]
+    database_address: str, filled: Home, record_property: Callable[[str, object], None]
 ) -> None:
     """Every table, the catalogue among them: what was measured of the features, and what they are worth."""
     columns: dict[str, list[str]] = {}
@@ -118,7 +97,7 @@ def test_features_and_labels_are_those_of_duckdb(
         if column != "build_code":
             columns.setdefault(f"{schema}.{table}", []).append(column)
     assert sorted(columns) == [
-        f"{schema}.{table}" for schema in ("features", "labels") for table in _tables(address, schema)
+        f"{schema}.{table}" for schema in ("features", "labels") for table in _tables(database_address, schema)
     ]
     compared = [
         Table(name, [column for column in KEYS if column in listed], listed, tolerances=TOLERANCES)
@@ -126,53 +105,56 @@ def test_features_and_labels_are_those_of_duckdb(
     ]
     assert "features.catalogue" in columns
     with reading(filled.warehouse) as store:
-        cells = assert_same_rows(store, address, compared)
+        cells = assert_same_rows(store, database_address, compared)
     record_property("summary", f"parity: the whole loop, {cells:,} cells equal on DuckDB and PostgreSQL")
 
 
 @pytest.mark.slow(150)
 def test_the_ledgers_grow_as_on_duckdb_and_a_second_run_changes_nothing_that_is_published(
-    database_home: Home, address: str, filled: Home
+    database_home: Home, database_address: str, filled: Home
 ) -> None:
     # one test and not two: the second run adds to the ledgers, and tests come in any order
-    tables = _tables(address, "ml")
+    tables = _tables(database_address, "ml")
     assert tables
     for name in tables:
         count = f"select count(*) from ml.{name}"
-        assert _rows(address, count) == filled.ask(count), name
+        assert _rows(database_address, count) == filled.ask(count), name
     look = "select * from marts.lead_score_history order by lead_id, as_of"
-    before = _rows(address, look), _rows(address, "select * from marts.lead_scores order by lead_id")
+    before = _rows(database_address, look), _rows(database_address, "select * from marts.lead_scores order by lead_id")
     # the shortest of the jobs that publish
     run = database_home.run("retrain_next_best_action")
     assert run.code == 0, run.err[-3000:]
-    assert (_rows(address, look), _rows(address, "select * from marts.lead_scores order by lead_id")) == before
+    assert (
+        _rows(database_address, look),
+        _rows(database_address, "select * from marts.lead_scores order by lead_id"),
+    ) == before
 
 
-def test_runs_are_recorded_in_the_database(database_home: Home, address: str) -> None:
-    assert _rows(address, "select count(*) from runs")[0][0] > 0
+def test_runs_are_recorded_in_the_database(database_home: Home, database_address: str) -> None:
+    assert _rows(database_address, "select count(*) from runs")[0][0] > 0
     assert not list((database_home.path / "dagster").rglob("*.db"))
 
 
-def test_readers_read_the_marts_and_nothing_else(address: str) -> None:
-    with closing(psycopg2.connect(address)) as connection, connection, connection.cursor() as cursor:
+def test_readers_read_the_marts_and_nothing_else(database_address: str) -> None:
+    with closing(psycopg2.connect(database_address)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("select 1 from pg_roles where rolname = 'analyst'")
         if cursor.fetchone() is None:
             cursor.execute("create role analyst login password 'analyst'")
         cursor.execute("grant leadline_reader to analyst")
-    assert _rows(address, "select count(*) from marts.lead_scores", **ANALYST)[0][0] > 0
-    assert _rows(address, "select count(*) from marts.lead_score_history", **ANALYST)[0][0] > 0
+    assert _rows(database_address, "select count(*) from marts.lead_scores", **ANALYST)[0][0] > 0
+    assert _rows(database_address, "select count(*) from marts.lead_score_history", **ANALYST)[0][0] > 0
     refused = 0
     for schema in ("raw", "staging", "intermediate", "features", "labels", "ml", "marts_unpublished", "public"):
-        for name in _tables(address, schema):
+        for name in _tables(database_address, schema):
             with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-                _rows(address, f'select * from "{schema}"."{name}" limit 1', **ANALYST)
+                _rows(database_address, f'select * from "{schema}"."{name}" limit 1', **ANALYST)
             refused += 1
     assert refused > 20
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        _rows(address, "delete from marts.lead_scores", **ANALYST)
+        _rows(database_address, "delete from marts.lead_scores", **ANALYST)
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        _rows(address, "create temporary table own (a int)", **ANALYST)
+        _rows(database_address, "create temporary table own (a int)", **ANALYST)
     # what the server gives to all in its other databases is no way around that
     for other in ("postgres", "template1"):
         with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
-            _rows(address, "select 1", dbname=other, **ANALYST)
+            _rows(database_address, "select 1", dbname=other, **ANALYST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -75,3 +76,13 @@ def test_a_champion_that_does_not_load_any_more_is_named_once(own: Home) -> None
     said = summarize(settings(own.environment()))
     assert f"the champion {version} does not load any more: `make run` trains anew" in said
     assert said.count("does not load") == 1
+
+
+def test_features_that_a_person_confirmed_are_named(own: Home) -> None:
+    evidence = json.dumps({"suspected": [{"feature": "zip_prefix"}, {"feature": "age"}], "confirmed": ["zip_prefix"]})
+    with duckdb.connect(str(own.warehouse)) as connection:
+        connection.execute(
+            "update ml.ml_decisions set evidence = $1 where kind = 'promotion' and model = 'conversion'", [evidence]
+        )
+    said = summarize(settings(own.environment()))
+    assert said.count("suspected of hindsight, and confirmed by a person: zip_prefix\n") == 1
