@@ -98,7 +98,19 @@ deals as (
 activities as (
     select
         rows.*, number, nth, opportunity, subtype, kinds.word as kind, results.word as result, frozen_at,
-        people.assigned_to, cast({_ordinal("interaction_id")} as integer) as ordinal
+        people.assigned_to, cast({_ordinal("interaction_id")} as integer) as ordinal,
+        -- what is newer than the conversion may lack the contact or the opportunity, or belong to a later opportunity
+        case
+            when opportunity is null then {_id("00Q", "number")}
+            when recorded_at < frozen_at or ordinal % 11 <> 3 then {_id("003", "number")}
+        end as who,
+        case
+            when recorded_at < frozen_at then opportunity
+            when ordinal % 7 <> 2 or who is null then (
+                select arg_max(id, proposed_at) from deals
+                where lead_id = rows.lead_id and proposed_at <= recorded_at
+            )
+        end as what
     from (
         select * from (select distinct * from interactions)
         qualify count(*) over (partition by interaction_id) = 1
@@ -391,6 +403,7 @@ _OBJECTS: Mapping[str, _Object] = {
             call_disposition="result",
             status="case when done is null then 'Not Started' else 'Completed' end",
             is_closed="done is not null",
+            is_recurrence="false",
             activity_date="due",
             completed_date_time=_second("done"),
             created_date=_second("created"),
@@ -401,7 +414,7 @@ _OBJECTS: Mapping[str, _Object] = {
         # each fifth call was a to-do first; its due date is the day before or after
         rows=f"""
             select
-                number, ordinal, {_WHO} as who, opportunity as what,
+                number, ordinal, who, what,
                 case when performed_by is not null then {_user("performed_by")} when type = 'web' then {_INTEGRATION}
                     else {_user("assigned_to")} end as owner,
                 subtype, kind, result,
@@ -463,7 +476,7 @@ _OBJECTS: Mapping[str, _Object] = {
             where not is_child or nth % 10 = 0
             union all
             select
-                number, cast(50000 + ordinal as text), {_WHO}, opportunity, performed_by, false, recorded_at,
+                number, cast(50000 + ordinal as text), who, what, performed_by, false, recorded_at,
                 occurred_at, recorded_at, false
             from entered_later""",
     ),
