@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: ``python -m orchestration run`` and ``python -m orchestration ui``."""
+"""The commands behind the Makefile, such as ``python -m orchestration run``."""
 
 import argparse
 import atexit
@@ -25,10 +25,13 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m orchestration", description="Run Leadline, or open its UI.")
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestration", description="Run Leadline, look at a source, or open the UI."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run a job to its end and sum it up")
     run.add_argument("--job", default="whole_loop", help="whole_loop, score_leads or retrain_<model>")
+    commands.add_parser("check", help="say what a run would find in a source and do with it, without a run")
     recompute = commands.add_parser("recompute", help="compute the features of a range of days anew")
     recompute.add_argument("days", help="the first and the last day, as 2026-03-01...2026-03-07, or one day")
     ui = commands.add_parser("ui", help="open the Dagster UI, with the schedules running")
@@ -38,6 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
     prepare_process()
     try:
         initial = settings()
+        if options.command == "check":
+            from orchestration.commands.check import check
+
+            # it writes nothing into the home
+            return check(initial)
         home = initial.home
         return _run_command(options, initial)
     except SettingError as error:
@@ -80,7 +88,7 @@ def _with_server(initial: Settings) -> Settings:
 
 def _recompute(current: Settings, days: str) -> int:
     from orchestration.commands.runs import run_job
-    from orchestration.progress import for_terminal
+    from orchestration.terminal import for_terminal
 
     sys.stderr.write(f"Leadline: features of {days} → {current.home}\n")
     outcome = run_job(current, "recompute_days", {"ops": {"recompute": {"config": {"days": days}}}})
@@ -102,7 +110,7 @@ def _run(current: Settings, job: str) -> int:
         from orchestration.commands.runs import run_job
         from orchestration.commands.summary import command, summarize
         from orchestration.jobs import JOBS
-        from orchestration.progress import for_terminal
+        from orchestration.terminal import for_terminal
 
         if job not in JOBS:
             sys.stderr.write(f"--job: expected one of {', '.join(JOBS)}, found {job}. Nothing was run.\n")

@@ -6,6 +6,8 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.terminal import for_terminal
+
 _DISTRACTIONS = ("A dbt subsetted execution", "Copying `", "Running dbt command", "Finished dbt command")
 """The beginnings of dagster-dbt's lines about its calls of dbt. Only the UI shows these lines."""
 
@@ -23,11 +25,6 @@ class ProgressHandler(logging.Handler):
                 sys.stderr.flush()
         except Exception:  # noqa: BLE001 - a logging handler must not fail the run; logging reports it
             self.handleError(record)
-
-
-def for_terminal(text: str) -> str:
-    """Return a text with its control characters escaped, because a terminal would obey them."""
-    return "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
 
 
 def describe(record: logging.LogRecord) -> str | None:

@@ -34,6 +34,17 @@ left join refused on leads.lead_id = refused.lead_id
 where leads.created_at < $1
 """
 
+KINDS_OF_CLOSINGS = """
+select lead_id, known_us, outcome || ' project' as kind
+from intermediate.timeline where fact = 'project_closed'
+union all
+select lead_id, known_us, 'interaction ' || outcome
+from intermediate.timeline where fact = 'interaction' and outcome in ({closing_outcomes})
+union all
+select lead_id, known_us, 'status ' || value
+from staging.stg_changes where lead_column = 'lead_status' and value in ({closing_lead_statuses})
+"""
+
 LEAD = Entity(
     name="lead",
     description="A lead is a possible customer, from the moment at which the CRM has it until it is won or lost.",
@@ -49,5 +60,6 @@ LEAD = Entity(
     settles="fact = 'project_closed' or (fact = 'interaction' and outcome in ({closing_outcomes}))",
     settling_statuses="select lead_id, known_us from staging.stg_changes where lead_column = 'lead_status' "
     "and value in ({closing_lead_statuses})",
+    kinds_of_closings=KINDS_OF_CLOSINGS,
     outcomes=OUTCOMES,
 )

@@ -48,6 +48,9 @@ class Entity:
         stand for lists of closing words (`store.warehouse.warehouse.Extraction.closing`).
     settling_statuses : str
         SELECT of the key and ``known_us`` of statuses that settle the entity, with names in braces; empty for none.
+    kinds_of_closings : str
+        SELECT of the key, ``known_us`` and ``kind`` (words for people) of everything that may close an entity, with
+        names in braces; empty if entities never close.
     outcomes : str
         SELECT on schema ``raw`` of ``created``, ``succeeded`` and ``refused`` (seconds since 1970, or null) of every
         entity created before ``$1``, with names in braces. It tells from when on the source records outcomes; empty if
@@ -66,6 +69,7 @@ class Entity:
     facts: str = ""
     settles: str = ""
     settling_statuses: str = ""
+    kinds_of_closings: str = ""
     outcomes: str = ""
     several: str = ""
     description: str = ""

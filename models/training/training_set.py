@@ -114,13 +114,7 @@ def freeze(
         If the rows are not observations in UTC, or a column is neither number nor text.
     """
     view = declaration.feature_view
-    if frame.empty:
-        where = f"where {declaration.scope} " if declaration.scope else ""
-        remedy = f"There must be rows with {declaration.scope}, or more history." if where else "Load more history."
-        raise UntrainableError(
-            f"There are no rows to learn from: no label over {declaration.horizon_days} days {where}has matured by "
-            f"{as_of:%Y-%m-%d %H:%M}. {remedy}"
-        )
+    refuse_no_rows(frame, declaration, as_of)
     missing = [name for name in (view.key, AS_OF, view.created, declaration.label_column) if name not in frame.columns]
     if missing:
         raise ObservationError(
@@ -183,6 +177,23 @@ def freeze(
             },
         )
     return TrainingSet(id=target.name, directory=target, manifest=manifest)
+
+
+def refuse_no_rows(frame: pd.DataFrame, declaration: ModelDeclaration, as_of: pd.Timestamp) -> None:
+    """Refuse to learn from no rows.
+
+    Raises
+    ------
+    UntrainableError
+        If there are none.
+    """
+    if frame.empty:
+        where = f"where {declaration.scope} " if declaration.scope else ""
+        remedy = f"There must be rows with {declaration.scope}, or more history." if where else "Load more history."
+        raise UntrainableError(
+            f"There are no rows to learn from: no label over {declaration.horizon_days} days {where}has matured by "
+            f"{as_of:%Y-%m-%d %H:%M}. {remedy}"
+        )
 
 
 def _stored(

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestration.progress import for_terminal
+from orchestration.terminal import for_terminal
 from store.faults import explained, names_damaged_database
 from store.settings import shown
 

@@ -107,11 +107,7 @@ def gather_build_evidence(warehouse: Warehouse, horizons: Horizons, compiled: Co
     """Gather the evidence for the plan of a build."""
     extraction = warehouse.extraction()
     with warehouse.connect() as connection:
-        outcomes = {
-            each.label: measure_outcomes(connection, each.feature_view.entity, extraction)
-            for each in DECLARATIONS.values()
-            if each.since_outcomes
-        }
+        outcomes = outcomes_by_label(connection, extraction)
     now = Built(
         as_of=extraction.as_of,
         load_number=extraction.load_number,
@@ -178,6 +174,15 @@ def _last(connection: Connection) -> Built | None:
         return None
     row = connection.execute("select as_of, load_number, build_code from features.feature_clock").fetchone()
     return None if row is None else Built(as_of=row[0], load_number=row[1], code=row[2])
+
+
+def outcomes_by_label(connection: Connection, extraction: Extraction) -> dict[str, OutcomesBegin]:
+    """Decide from when on the labels exist that need recorded outcomes."""
+    return {
+        each.label: measure_outcomes(connection, each.feature_view.entity, extraction)
+        for each in DECLARATIONS.values()
+        if each.since_outcomes
+    }
 
 
 def measure_outcomes(connection: Connection, entity: Entity, extraction: Extraction) -> OutcomesBegin:

@@ -33,6 +33,7 @@ from store.source.comparing.evidence import Earlier, delivered
 from store.source.comparing.measuring import measure_evidence, wanted
 from store.source.comparing.watermarks import Watermark, overlap_sentences, rows_by_overlap, watermark_of
 from store.source.contract import CHANGES, TABLES, SourceContractError
+from store.source.faults import Faults
 from store.source.loading.deltas import write_deltas, write_history
 from store.source.loading.load import load, open_warehouse
 from store.source.loading.stored import Delta, raw_is_ahead, write_marker
@@ -41,6 +42,7 @@ from store.source.mapping.choosing import choose_mapping, with_earlier_tables
 from store.source.mapping.forms import ChosenMapping, TableMapping
 from store.source.mapping.yaml_file import nearest
 from store.source.reading.sources import open_source
+from store.source.reading.tables import Reading
 from store.source.record import Table
 from store.source.report import (
     ExtractionReport,
@@ -124,8 +126,12 @@ def extract(
         }
         validated = _validated(connection, reader, bindings, marks, present, earlier, say)
         refuse_no_leads(connection, reader, validated["leads"], present)
-        refuse_orphans(connection, validated)
-        default, far_facts = default_clock(connection, reader, validated, present, as_of)
+        faults = Faults()
+        with faults.collected():
+            refuse_orphans(connection, validated)
+        with faults.collected():
+            default, far_facts = default_clock(connection, reader, validated, present, as_of)
+        faults.refuse()
         clock = as_of or default
         # facts count as seen at the default clock, even if a person sets an earlier one
         seen_at = max(clock, default)
@@ -271,16 +277,13 @@ def _choose(source: str, mapping: str | None, models: Collection[str]) -> tuple[
 
 def _bindings(chosen: ChosenMapping, reader: AssembledSource) -> dict[str, TableBinding | None]:
     bindings: dict[str, TableBinding | None] = {}
-    faults: list[SourceContractError] = []
+    faults = Faults()
     for name, table in TABLES.items():
-        try:
+        with faults.collected():
             bindings[name] = _bound(chosen, table, reader)
-        except SourceContractError as fault:
-            faults.append(fault)
-    if not faults:
-        faults += [SourceContractError(fault) for fault in _unused_names(chosen, reader, bindings)]
-    if faults:
-        raise SourceContractError("\n".join(map(str, faults)))
+    faults.refuse()
+    if unused := list(_unused_names(chosen, reader, bindings)):
+        raise SourceContractError("\n".join(unused))
     if (history := bindings[CHANGES]) is not None:
         bindings[CHANGES] = replace(history, leads=bindings["leads"])
     return bindings
@@ -370,18 +373,20 @@ def _validated(
     earlier: Earlier,
     say: Callable[[str], None],
 ) -> dict[str, Validated]:
-    readings = {
-        name: reader.read(
-            connection,
-            table=name,
-            source_table=binding.source_table,
-            columns=[*binding.source_columns, *deletion_marks(reader, binding)],
-            since=(marks[name].column, marks[name].since) if name in marks else None,
-        )
-        # leads are read last: then they include leads that were added to a live database while other tables were read
-        for name, binding in reversed(bindings.items())
-        if binding is not None
-    }
+    faults = Faults()
+    readings: dict[str, Reading] = {}
+    # leads are read last: then they include leads that were added to a live database while other tables were read
+    for name, binding in reversed(bindings.items()):
+        if binding is not None:
+            with faults.collected():
+                readings[name] = reader.read(
+                    connection,
+                    table=name,
+                    source_table=binding.source_table,
+                    columns=[*binding.source_columns, *deletion_marks(reader, binding)],
+                    since=(marks[name].column, marks[name].since) if name in marks else None,
+                )
+    faults.refuse()
     validated: dict[str, Validated] = {}
     for name, binding in bindings.items():
         if binding is not None:

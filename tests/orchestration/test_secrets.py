@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from orchestration.progress import for_terminal
+from orchestration.terminal import for_terminal
 from tests.homes import REPOSITORY
 
 if TYPE_CHECKING:
