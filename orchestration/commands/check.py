@@ -6,10 +6,10 @@ trained, and nothing is written into a home. Evidence is measured in `store`; th
 
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 
@@ -17,12 +17,14 @@ from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons
 from models.training.outcome_history import OutcomesBegin
 from orchestration.commands.faults import told
+from orchestration.commands.plot import Scale, bars
 from orchestration.commands.summary import command, overridden
 from orchestration.terminal import for_terminal
+from store.addresses import refuse_characters
 from store.home import refuse_other_warehouse
 from store.measuring.expectation import Expectation, expected_of_run
 from store.measuring.readiness import Entities, Readiness, measure_readiness
-from store.places import SettingError
+from store.places import NOT_IN_PATHS, SettingError, of_setting
 from store.settings import Settings, horizon_setting
 from store.source.contract import SourceContractError
 from store.source.overview import Feed, Rejected, first_rejects, measure_feeds
@@ -34,11 +36,6 @@ REASONS = 6
 
 COLUMNS = 12
 """At most so many columns of a table that are not read are named."""
-
-WIDTH = 60
-"""The most characters of a row of a plot."""
-
-BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +68,8 @@ def check(current: Settings) -> int:
     refuse_other_warehouse(current)
     sys.stderr.write(f"Leadline: a look at {current.shown_source}; nothing is trained, and nothing is kept\n")
     with tempfile.TemporaryDirectory(prefix="leadline-check-") as folder:
+        with of_setting("TMPDIR"):
+            refuse_characters(folder, NOT_IN_PATHS)
         try:
             found = measured(current, current.source, Path(folder))
         except SourceContractError as error:
@@ -213,71 +212,7 @@ def _facts(feeds: Sequence[Feed]) -> Iterator[str]:
             continue
         counts = scale.counts(feed.by_day)
         highest = f", at most {max(counts):,} a {scale.unit}"
-        yield f"{feed.name:<18}{_bars(counts)}  {sum(counts):,}{highest}{later}"
-
-
-def _bars(counts: Sequence[int]) -> str:
-    highest = max(counts)
-    return "".join(BLOCKS[max(0, -(-len(BLOCKS) * count // highest) - 1)] if count else "·" for count in counts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scale:
-    """The characters of a plot: one per day, week, month, quarter or year, so that none is wider than `WIDTH`.
-
-    Attributes
-    ----------
-    unit : str
-    first, last : int
-        The numbers of the first and the last character.
-    """
-
-    unit: str
-    first: int
-    last: int
-
-    @classmethod
-    def over(cls, first: date, last: date) -> "Scale":
-        """Return the finest scale over some days."""
-        for unit in ("day", "week", "month", "quarter", "year"):
-            numbers = _number(first, unit), _number(last, unit)
-            if numbers[1] - numbers[0] < WIDTH:
-                break
-        return cls(unit=unit, first=numbers[0], last=numbers[1])
-
-    def counts(self, by_day: Mapping[date, int]) -> list[int]:
-        """Return the sum of each character."""
-        counts = [0] * (self.last - self.first + 1)
-        for day, count in by_day.items():
-            counts[_number(day, self.unit) - self.first] += count
-        return counts
-
-    def axis(self) -> str:
-        """Return the years, or the months where a character is a day or a week, above their first characters."""
-        line, before = "", None
-        for place, number in enumerate(range(self.first, self.last + 1)):
-            name = _named(number, self.unit)
-            if name != before and len(line) <= place:
-                line = f"{line:<{place}}{name} "
-            before = name
-        return line.rstrip()
-
-
-def _number(day: date, unit: str) -> int:
-    return {
-        "day": day.toordinal(),
-        # the first day of the calendar was a Monday
-        "week": (day.toordinal() - 1) // 7,
-        "month": day.year * 12 + day.month - 1,
-        "quarter": day.year * 4 + (day.month - 1) // 3,
-        "year": day.year,
-    }[unit]
-
-
-def _named(number: int, unit: str) -> str:
-    if unit in ("day", "week"):
-        return f"{date.fromordinal(number if unit == 'day' else number * 7 + 1):%Y-%m}"
-    return str(number // {"month": 12, "quarter": 4, "year": 1}[unit])
+        yield f"{feed.name:<18}{bars(counts)}  {sum(counts):,}{highest}{later}"
 
 
 def _closings(entities: Entities) -> Iterator[str]:
@@ -296,8 +231,8 @@ def _rates(model: Readiness) -> Iterator[str]:
         line = f"{model.model} over {each.horizon_days:>3} days: "
         if each.observations:
             line += (
-                f"{each.happened / each.observations:.1%} of {each.observations:,} observations that have matured, of "
-                f"{each.happened_entities:,} of {each.entities:,} {plural}"
+                f"{each.happened / each.observations:.1%} of {each.observations:,} matured observations, and "
+                f"{each.happened_entities:,} of their {each.entities:,} {plural}"
             )
         else:
             line += "no observation has matured"
@@ -312,9 +247,9 @@ def _model(model: Readiness) -> str:
         return f"{model.model}: will not be trained. {model.untrainable}{rule}"
     sides = model.sides
     return (
-        f"{model.model}: will be trained over {model.horizon_days} days: {sides.train_rows:,} rows of "
-        f"{sides.train_entities:,} {plural} to learn from, {sides.test_rows:,} of the {sides.test_entities:,} created "
-        f"from {sides.cut:%Y-%m-%d} on to be measured on"
+        f"{model.model}: will be trained over {model.horizon_days} days, on {sides.train_rows:,} rows of "
+        f"{sides.train_entities:,} {plural}, and measured on {sides.test_rows:,} rows of the {sides.test_entities:,} "
+        f"created from {sides.cut:%Y-%m-%d} on"
     )
 
 

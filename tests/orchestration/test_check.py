@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestration.__main__ import main
-from orchestration.commands.check import Scale, lines, measured
+from orchestration.commands.check import lines, measured
+from orchestration.commands.plot import Scale, bars
 from store.settings import settings
 from tests.conftest import source_of
 
@@ -97,11 +98,10 @@ def test_it_says_what_will_not_be_trained_and_why_and_writes_no_home(
     assert not home.exists()
     assert "conversion: will not be trained. No project was won in the whole source" in out
     assert "next_best_action: will not be trained. The source has no outbound interaction" in out
-    assert (
-        "rejects    1 interactions (orphan); the first:\n             interactions.csv, line 3, column lead_id" in out
-    )
+    assert "rejects    1 interactions (orphan):\n" in out
+    assert "interactions.csv, line 3, column lead_id: expected" in out
     assert "outside    leads: not read: email\n" in out
-    assert "leads             █·····█" in out
+    assert "leads             █···█···█" in out
 
 
 @pytest.mark.slow(4)
@@ -109,21 +109,18 @@ def test_it_says_all_faults_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     crm = export(tmp_path / "crm", leads="lead_id\nL1\n", projects="project_id,lead_id,value,status\n")
+    (crm / "mapping.yml").write_text("name: mine\nbased_on: contract\n")
     assert checked(monkeypatch, crm, tmp_path / "home") == 1
     refusal = capsys.readouterr().err
     assert "leads.csv" in refusal
     assert "projects.csv" in refusal
     assert refusal.endswith("\nA run would not start.\n")
 
-    # what the reading of each file finds
-    for name in ("interactions", "projects"):
-        (crm / f"{name}.csv").write_bytes(b"lead_id\n\xff\xfe\xfa\n")
+    # what is found while the rows are read
     crm = export(tmp_path / "other")
-    for name in ("interactions", "appointments"):
+    for name, row in (("interactions", b"call,inbound,2025-03-01"), ("appointments", b"2025-03-01,2025-03-01")):
         with (crm / f"{name}.csv").open("ab") as file:
-            file.write(
-                b"\xfc,L1,call,inbound,2025-03-01\n" if name == "interactions" else b"\xfc,L1,2025-03-01,2025-03-01\n"
-            )
+            file.write(b"\xfc,L1," + row + b"\n")
     assert checked(monkeypatch, crm, tmp_path / "home") == 1
     refusal = capsys.readouterr().err
     assert "interactions.csv, line 4: expected text in UTF-8" in refusal
@@ -145,3 +142,4 @@ def test_a_plot_has_a_bounded_width_and_shows_the_smallest_count() -> None:
         assert len(counts) <= 60
         assert sum(counts) == 1006
         assert scale.axis().startswith("2001")
+    assert bars([0, 1, 1000, 500]) == "·▁█▄"
