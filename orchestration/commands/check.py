@@ -151,7 +151,7 @@ def lines(current: Settings, found: Found) -> list[str]:
         *_headed("models", [_model(each) for each in found.models]),
         *_headed("expect", _expectation(found)),
         *_headed("home", _home(current)),
-        *_headed("next", [f"a run would start: {command(current, 'run')}"]),
+        *_headed("next", [f"a run would start, with the same settings: {command(current, 'run')}"]),
     ]
 
 
@@ -218,9 +218,8 @@ def _facts(feeds: Sequence[Feed]) -> Iterator[str]:
 def _closings(entities: Entities) -> Iterator[str]:
     yield f"{entities.known:,} {entities.plural} at the clock, {entities.open:,} of them open: a run scores these"
     for each in entities.closings:
-        times = f"{each.facts:>11,} times" if each.facts else " " * 17
-        closed = f"{each.entities:,} {entities.plural}" if each.entities else "none"
-        yield f"{each.kind:<26}{times}, closed {closed}"
+        found = f"{each.facts:>11,} found;" if each.facts else " " * 18
+        yield f"{each.kind:<26}{found} {entities.plural} closed by it: {each.entities:,}"
 
 
 def _rates(model: Readiness) -> Iterator[str]:

@@ -105,8 +105,6 @@ class Readiness:
     model : str
     horizon_days : int
         The horizon that applies.
-    rows, entities : int
-        The labelled observations that the model is about, and the entities that they are of.
     rates : tuple of Rate
         For a graded outcome: how often it happened, the shortest horizon first, and the one that applies among them.
     sides : Sides or None
@@ -117,8 +115,6 @@ class Readiness:
 
     model: str
     horizon_days: int
-    rows: int
-    entities: int
     rates: tuple[Rate, ...]
     sides: Sides | None
     untrainable: str | None
@@ -194,7 +190,7 @@ def _readiness(
     import pandas as pd
 
     label: Name = ("labels", declaration.label)
-    key, rates = declaration.feature_view.key, list[Rate]()
+    rates: list[Rate] = []
     with warehouse.connect() as connection, connection.scratch("readiness") as space:
         frame = _rows(connection, space, build, made, declaration)
         for days in sorted({declaration.horizon_days, *HORIZONS}) if declaration.task.graded else ():
@@ -219,8 +215,6 @@ def _readiness(
     return Readiness(
         model=declaration.name,
         horizon_days=declaration.horizon_days,
-        rows=len(frame),
-        entities=int(frame[key].nunique()),
         rates=tuple(rates),
         sides=sides,
         untrainable=untrainable,
