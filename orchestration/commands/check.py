@@ -260,7 +260,7 @@ def _expectation(found: Found) -> Iterator[str]:
     observations = sum(each.observations for each in found.entities)
     minutes = max(1, round(expected.cpu_seconds / 60))
     yield (
-        f"a first run takes about {minutes} minute{'' if minutes == 1 else 's'} of CPU time and "
+        f"a first run takes about {minutes} minute{'' if minutes == 1 else 's'} of CPU time and up to "
         f"{expected.peak_bytes / 1e9:.1f} GB of memory ({free / 1e9:.1f} GB are free here): an estimate from "
         f"{observations:,} observations"
     )

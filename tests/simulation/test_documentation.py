@@ -21,7 +21,7 @@ def test_every_example_of_the_page_runs(
     # few leads are played as many are
     monkeypatch.setitem(Truth.play.__kwdefaults__, "leads", FEW)
     commands = [line.removeprefix(COMMAND) for line in PAGE.splitlines() if line.startswith(COMMAND)]
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         main([*shlex.split(command), *(["--leads", str(FEW)] if command.startswith("truth") else [])])
     assert "Scenario price_shock from 2025-10-01 on" in capsys.readouterr().out
@@ -30,4 +30,4 @@ def test_every_example_of_the_page_runs(
     names: dict[str, object] = {}
     for example in examples:
         exec(example, names)
-    assert {path.name for path in tmp_path.iterdir()} == {"crm", "shocked", "patient"}
+    assert {path.name for path in tmp_path.iterdir()} == {"crm", "hubspot", "shocked", "patient"}
