@@ -106,6 +106,8 @@ class Settings:
         The clock (``LEADLINE_AS_OF``); None for the present of a database and the last fact of a folder.
     accept_new_source : bool
         Whether the warehouse accepts another source than the one that filled it (``LEADLINE_ACCEPT_NEW_SOURCE``).
+    source_ids : bool
+        Whether the CRM's own keys of leads are kept where the keys are pseudonyms (``LEADLINE_SOURCE_IDS``).
     accept_extraction : str
         The beginning of the hash of the losses with which an extraction may go on (``LEADLINE_ACCEPT_EXTRACTION``);
         empty for none.
@@ -148,6 +150,7 @@ class Settings:
     mapping: str | None
     as_of: datetime | None
     accept_new_source: bool
+    source_ids: bool
     accept_extraction: str
     new_grades: bool
     accept_proof: str
@@ -269,6 +272,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         mapping=mapping_of(values.get("LEADLINE_MAPPING")),
         as_of=_moment("LEADLINE_AS_OF", values.get("LEADLINE_AS_OF")),
         accept_new_source=_switch("LEADLINE_ACCEPT_NEW_SOURCE", values.get("LEADLINE_ACCEPT_NEW_SOURCE", "0")),
+        source_ids=_switch("LEADLINE_SOURCE_IDS", values.get("LEADLINE_SOURCE_IDS", "0")),
         accept_extraction=_hash(
             "LEADLINE_ACCEPT_EXTRACTION",
             values.get("LEADLINE_ACCEPT_EXTRACTION", ""),

@@ -30,6 +30,10 @@ MAX_REJECTED_SHARE = 0.01
 DESCRIPTIONS = {
     **{name: table.description for name, table in TABLES.items()},
     "rejects": "One row per record that does not fit the source contract, with its place, the reason, and what to do.",
+    "source_ids": (
+        "One row per lead whose key is a pseudonym, with the CRM's own key: contact data, which only "
+        "LEADLINE_SOURCE_IDS=1 keeps."
+    ),
 }
 
 
@@ -94,6 +98,7 @@ def crm(
             models=DECLARATIONS,
             mapping=crm_source.mapping,
             accept=crm_source.accept_extraction,
+            source_ids=crm_source.source_ids,
             log=context.log.info,
         )
     except SourceContractError as error:
@@ -149,6 +154,9 @@ def crm(
             "assumptions": dg.MetadataValue.md(bullets(report.assumptions)),
             **common_metadata,
         },
+    )
+    yield dg.MaterializeResult(
+        asset_key=keys.crm("source_ids"), metadata={"dagster/row_count": report.source_ids, **common_metadata}
     )
 
 

@@ -37,6 +37,8 @@ class CrmSource:
     as_of : datetime or None
         The clock; None for the default of the source.
     accept_new_source : bool
+    source_ids : bool
+        Whether the CRM's own keys of leads are kept where the keys are pseudonyms.
     accept_extraction : str
         The beginning of the hash of the losses that a person accepts; empty for none.
     accepted_since : datetime or None
@@ -49,6 +51,7 @@ class CrmSource:
     mapping: str | None
     as_of: datetime | None
     accept_new_source: bool
+    source_ids: bool = False
     accept_extraction: str = ""
     accepted_since: datetime | None
     state_dir: Path
@@ -65,6 +68,7 @@ class CrmSource:
             mapping=chosen.mapping,
             as_of=chosen.as_of,
             accept_new_source=chosen.accept_new_source,
+            source_ids=chosen.source_ids,
             accept_extraction=chosen.accept_extraction,
             accepted_since=chosen.source_accepted_since,
             state_dir=chosen.home / "extraction",

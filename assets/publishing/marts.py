@@ -57,9 +57,9 @@ def mart_assets(manifest: Path) -> dg.AssetsDefinition:
 
         First, rows of the history that the warehouse has lost are taken back from the published file.
         """
-        as_of = warehouse.built_extraction().as_of
+        extraction = warehouse.built_extraction()
         for view in FEATURE_VIEWS:
-            compiled.require_proof(view, as_of)
+            compiled.require_proof(view, extraction.as_of)
         readers = warehouse.engine.readers(Path(publication.path), publication.group)
         with warehouse.connect() as connection:
             row_count = readers.take_back(connection, _never_null_columns, context.log.warning)
@@ -68,7 +68,8 @@ def mart_assets(manifest: Path) -> dg.AssetsDefinition:
                 f"marts.{HISTORY}: {row_count:,} rows that {warehouse.shown} had lost were taken back from "
                 f"{readers.place}."
             )
-        yield from build(context, dbt, warehouse, horizons)
+        variables = {"value_currency": extraction.value_currency or ""}
+        yield from build(context, dbt, warehouse, horizons, variables=variables)
 
     return marts.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=NIGHTLY))
 

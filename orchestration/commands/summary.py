@@ -30,7 +30,7 @@ def summarize(current: Settings) -> str:
     extraction = warehouse.extraction()
     artifacts = ArtifactStore(root=str(current.artifacts), reports_address=current.reports_address)
     with ledger(warehouse) as connection:
-        scored, unscored = _scores(connection, extraction.as_of.isoformat(timespec="seconds"))
+        scored, unscored = _scores(connection, extraction)
         parts = [
             *([] if scored else unscored),
             f"source     {without_password(extraction.source)} (mapping {extraction.mapping})",
@@ -49,8 +49,9 @@ def summarize(current: Settings) -> str:
     return "\n".join(["", *parts, "", *_places(current, warehouse, artifacts), "", *_next_steps(current), ""])
 
 
-def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
+def _scores(connection: Connection, extraction: Extraction) -> tuple[list[str], list[str]]:
     """Return the lines on the scores, if there are any, and the lines on what has no score."""
+    clock = extraction.as_of.isoformat(timespec="seconds")
     found = connection.execute(
         "select model, version, unscored_reason, outside_training from ml.ml_scoring_logs "
         "where as_of = (select as_of from raw.extraction)"
@@ -75,7 +76,7 @@ def _scores(connection: Connection, clock: str) -> tuple[list[str], list[str]]:
     # models of other entities score no row of this table
     table_models = [name for name in scoring if name in SCORED.models]
     by_models = "" if set(SCORED.models) <= set(table_models) else f" by {', '.join(table_models)} alone"
-    worth = "" if value is None else f"; {SCORED.total_words} {value:,.0f}"
+    worth = "" if value is None else f"; {SCORED.total_words} {value:,.0f} {extraction.value_currency or ''}".rstrip()
     lines = [f"scored     {scored:,} of {listed:,} {of_open}{by_models}, as of {clock}{worth}"]
     for heading, column in {**SCORED.counted_in_order, **SCORED.counted}.items():
         counted = connection.execute(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from store.source.record import Column, Counterfactual, Part, Table
+from store.source.values.currencies import CURRENCIES
 
 
 class SourceContractError(Exception):
@@ -158,6 +159,13 @@ TABLES: Mapping[str, Table] = {
                 Column(name="value", kind="number", altered="often", watched=True),
                 Column(name="cost", kind="number", altered="often"),
                 Column(
+                    name="currency",
+                    vocabulary=CURRENCIES,
+                    codes="a currency of ISO 4217 such as EUR",
+                    words_kept=True,
+                    added=True,
+                ),
+                Column(
                     name="status",
                     vocabulary=("open", "won", "lost", "cancelled"),
                     words_kept=True,
@@ -186,7 +194,7 @@ TABLES: Mapping[str, Table] = {
             feed="'projects'",
             proof=Counterfactual(
                 drawn={"value": ("null", "77", "123456")},
-                overwritten={"cost": "null", "expected_close_at": "null"},
+                overwritten={"cost": "null", "currency": "null", "expected_close_at": "null"},
                 kinds=("status",),
             ),
         ),

@@ -19,6 +19,7 @@ from models.artifacts import make_folder, read_object, replace_file
 from store.source.assembling.assembly import as_plain, assembled
 from store.source.assembling.source import AssembledSource, create_said
 from store.source.checking.clock import default_clock
+from store.source.checking.currencies import convert
 from store.source.checking.rejects import (
     refuse_no_leads,
     refuse_orphans,
@@ -36,6 +37,7 @@ from store.source.contract import CHANGES, TABLES, SourceContractError
 from store.source.faults import Faults
 from store.source.loading.deltas import write_deltas, write_history
 from store.source.loading.load import load, open_warehouse
+from store.source.loading.source_ids import lacks_ids, write_source_ids
 from store.source.loading.stored import Delta, raw_is_ahead, write_marker
 from store.source.mapping.binding import TableBinding, bind, is_another, missing_table
 from store.source.mapping.choosing import choose_mapping, with_earlier_tables
@@ -73,6 +75,7 @@ def extract(
     models: Collection[str],
     mapping: str | None = None,
     accept: str = "",
+    source_ids: bool = False,
     log: Callable[[str], None] | None = None,
 ) -> ExtractionReport:
     """Bring a CRM's records into schema ``raw`` of the warehouse; a rerun on the same source changes nothing.
@@ -96,6 +99,8 @@ def extract(
         Name of a shipped mapping or path of a mapping file; None to choose one (`choose_mapping`).
     accept : str
         The extraction goes on despite findings whose hash (`hash_of`) begins with this; empty for none.
+    source_ids : bool
+        Whether the source's own keys of leads are kept where the keys are pseudonyms.
     log : callable or None
         Receives one line per step.
 
@@ -124,6 +129,8 @@ def extract(
             for name, binding in bindings.items()
             if binding is not None and (mark := watermark_of(connection, binding, earlier)) is not None
         }
+        if source_ids and lacks_ids(connection):
+            marks.pop("leads", None)
         validated = _validated(connection, reader, bindings, marks, present, earlier, say)
         refuse_no_leads(connection, reader, validated["leads"], present)
         faults = Faults()
@@ -135,6 +142,7 @@ def extract(
         clock = as_of or default
         # facts count as seen at the default clock, even if a person sets an earlier one
         seen_at = max(clock, default)
+        converted = convert(connection, chosen.mapping.currency, validated, earlier.value_currency)
         load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
         deltas, counts = write_deltas(connection, bindings, clock, seen_at, load_number, existing)
         closings = closings_of(connection, chosen.mapping.closes, chosen.own.closes, validated, earlier)
@@ -157,6 +165,7 @@ def extract(
             earlier,
             closings,
             chosen.mapping.silence_closes_after_days,
+            converted.currency,
             None if reader.folder is None else default,
             partial(target.stored_rows, connection),
         )
@@ -171,12 +180,15 @@ def extract(
         reasons = rejects_by_reason(connection)
         if write_new_rejects(connection) or "rejects" not in existing:
             deltas.append(Delta("rejects", "new_rejects", "replace"))
+        deltas += write_source_ids(connection, validated["leads"], existing, keep=source_ids)
+        (kept_ids,) = one_row(connection, "select count(*) from new_source_ids")
         by_overlap = rows_by_overlap(connection, bindings, marks)
         assumptions = [
             *mapping_sentences(chosen, bindings),
             *reader.notes,
             *(note for one in validated.values() for note in one.reading.notes),
             *value_sentences(validated),
+            *converted.sentences,
             *far_facts,
             *unread_file_sentences(reader, bindings),
             *deleted_sentences(connection, reader, validated),
@@ -200,6 +212,7 @@ def extract(
                 "closing_project_statuses": json.dumps(closing_projects) if closing_projects else None,
                 "silence_closes_after_days": chosen.mapping.silence_closes_after_days,
                 "horizon_days": json.dumps(chosen.mapping.horizon_days, sort_keys=True),
+                "value_currency": converted.currency,
                 "assumptions": json.dumps(assumptions),
                 "delivered": delivered(evidence),
                 "accepted": json.dumps(accepted) if accepted else None,
@@ -236,6 +249,7 @@ def extract(
         changes_seen=changes_seen,
         accepted=accepted,
         notices=list(chosen.notices),
+        source_ids=kept_ids,
     )
 
 

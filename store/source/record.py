@@ -28,6 +28,8 @@ class Column:
         Whether a row without a value is rejected.
     vocabulary : tuple of str
         The allowed values, in lower case; empty if any text is allowed.
+    codes : str or None
+        In words, what its vocabulary is, if that is many codes in upper case.
     not_before : str or None
         The time column of the same row that this time cannot precede.
     planned : bool
@@ -67,6 +69,7 @@ class Column:
     kind: Kind = "text"
     required: bool = False
     vocabulary: tuple[str, ...] = ()
+    codes: str | None = None
     not_before: str | None = None
     planned: bool = False
     fact_when: tuple[str, ...] = ()

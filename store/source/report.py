@@ -112,6 +112,8 @@ class ExtractionReport:
         Sentences about lost data that a person has accepted.
     notices : list of str
         Sentences about names of an earlier release, which are still read.
+    source_ids : int
+        Leads whose own keys are kept beside their pseudonyms.
     """
 
     as_of: datetime
@@ -123,6 +125,7 @@ class ExtractionReport:
     changes_seen: dict[str, int]
     accepted: list[str]
     notices: list[str]
+    source_ids: int
 
 
 def table_report(

@@ -81,6 +81,8 @@ class Extraction:
     assumptions : list of str
     accepted : list of str
         Sentences about lost data that a person has accepted.
+    value_currency : str or None
+        The currency of all amounts, as a code of ISO 4217; None if the source tells none.
     """
 
     as_of: datetime
@@ -92,6 +94,7 @@ class Extraction:
     horizon_days: dict[str, int]
     assumptions: list[str]
     accepted: list[str] = field(default_factory=list)
+    value_currency: str | None = None
 
     def with_closing(self, sql: str) -> str:
         """Return SQL in which the lists of words that close an entity replace their names in braces.
@@ -222,6 +225,7 @@ class Warehouse:
             horizon_days=json.loads(marker["horizon_days"]),
             assumptions=json.loads(marker["assumptions"]),
             accepted=json.loads(marker.get("accepted") or "[]"),
+            value_currency=marker.get("value_currency"),
         )
 
     def built_extraction(self, within: Connection | None = None) -> Extraction:

@@ -133,7 +133,10 @@ class Raw:
 
     def write(self) -> None:
         """Replace schema ``raw``; the tables that dbt makes stay."""
-        self.warehouse.execute("create schema if not exists raw")
+        self.warehouse.execute(
+            "create schema if not exists raw",
+            "create table if not exists raw.source_ids (lead_id text, source_id text)",
+        )
         for table, columns in COLUMNS.items():
             typed = {**columns, "load_number": "bigint"}
             listed = ", ".join(f"{name} {kind}" for name, kind in typed.items())

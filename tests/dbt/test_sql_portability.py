@@ -82,6 +82,7 @@ def _sources(warehouse: Warehouse) -> Schema:
     """Return the types of the tables that dbt does not make."""
     warehouse.load_predictions([], [])
     schema: Schema = {"raw": {name: {**columns, "load_number": "bigint"} for name, columns in COLUMNS.items()}}
+    schema["raw"]["source_ids"] = {"lead_id": "text", "source_id": "text"}
     for table, columns in tables(warehouse, ["ml"]).items():
         schema.setdefault("ml", {})[table.removeprefix("ml.")] = dict(columns)
     return schema

@@ -73,6 +73,7 @@ class Warehouse(ABC):
         for table, columns in COLUMNS.items():
             self.execute(f"create table raw.{table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})")
             self.insert(f"raw.{table}", [tuple(row.get(name) for name in columns) for row in crm[table]])
+        self.execute("create table raw.source_ids (lead_id text, source_id text)")
 
     def load_predictions(
         self, predictions: Sequence[Row], champions: Sequence[Row], unscored: Sequence[Row] = ()

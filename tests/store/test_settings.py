@@ -29,6 +29,7 @@ def test_defaults() -> None:
     assert found.published == PROJECT / ".leadline/published/leadline.duckdb"
     assert found.dagster_home == PROJECT / ".leadline/dagster"
     assert (found.source, found.mapping, found.as_of, found.accept_new_source) == (None, None, None, False)
+    assert not found.source_ids
     assert dict(found.horizon_days) == {}
     assert found.ui_addresses == ()
     assert (found.simulation_leads, found.simulation_months, found.simulation_seed) == (10_000, 18, 22)

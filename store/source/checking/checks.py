@@ -42,6 +42,7 @@ REMEDIES: Mapping[str, str] = {
     "unknown_type": "Map the value in the source mapping (values)",
     "unknown_direction": "Map the value in the source mapping (values)",
     "unknown_status": "Map the value in the source mapping (values)",
+    "unknown_currency": "Map the value in the source mapping (values)",
     "unknown_flag": "Export the flag as true or false",
     "closed_without_time": "Enter the day of the closing in the CRM",
     "end_before_start": "Correct one of the two times in the CRM",
@@ -156,7 +157,8 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
         yield from _ambiguous(name, points, f"{is_number} and ")
     elif column.vocabulary and not column.selects:
         allowed = literals(column.vocabulary)
-        yield Check(f"unknown_{name}", name, f"one of {', '.join(column.vocabulary)}", f"{name} not in ({allowed})")
+        expected = column.codes or f"one of {', '.join(column.vocabulary)}"
+        yield Check(f"unknown_{name}", name, expected, f"{name} not in ({allowed})")
 
 
 def _ambiguous(name: str, points: Points | None, condition: str = "") -> Iterator[Check]:

@@ -210,6 +210,8 @@ def _is_missing_of_lead(leads: TableBinding, name: str) -> str:
 def _vocabulary(column: Column, binding: TableBinding, raw: str, free: str) -> str:
     """Return SQL for a word as the value map translates it, or without contact data if the map lacks it."""
     spelling = f"folded({free})" if column.vocabulary else free
+    if column.codes is not None:
+        spelling = f"upper({spelling})"
     if not (mapped := binding.values.get(column.name)):
         return spelling
     cases = " ".join(f"when {literal(found)} then {_meant(meant)}" for found, meant in mapped.items())

@@ -191,6 +191,8 @@ class Evidence:
         word.
     silence_before, silence_now : int or None
         Days of silence after which a lead counts as closed.
+    currency_before, currency_now : str or None
+        The currency of all amounts; None if the source tells none.
     ended, ends : datetime or None
         The last fact of a folder at the last extraction and now; None if unknown, and for a database.
     """
@@ -199,6 +201,8 @@ class Evidence:
     reopened: Mapping[tuple[str, str], int]
     silence_before: int | None = None
     silence_now: int | None = None
+    currency_before: str | None = None
+    currency_now: str | None = None
     ended: datetime | None = None
     ends: datetime | None = None
 
@@ -217,6 +221,8 @@ class Earlier:
     silence_closes_after_days : int or None
     delivered : mapping of str to Any, or None
         The content of `delivered`; None in a warehouse of an earlier release.
+    value_currency : str or None
+        The currency of all amounts; None if the source told none.
     """
 
     as_of: datetime | None
@@ -224,6 +230,7 @@ class Earlier:
     closes: Mapping[str, Sequence[str]]
     silence_closes_after_days: int | None
     delivered: Mapping[str, Any] | None
+    value_currency: str | None = None
 
     @classmethod
     def of(cls, connection: DuckDBPyConnection) -> "Earlier":
@@ -231,19 +238,20 @@ class Earlier:
         row = (
             connection.execute(
                 "select as_of, load_number, silence_closes_after_days, delivered, closing_outcomes, "
-                "closing_lead_statuses, closing_project_statuses from known_extraction"
+                "closing_lead_statuses, closing_project_statuses, value_currency from known_extraction"
             ).fetchone()
-            or (None,) * 7
+            or (None,) * 8
         )
         return cls(
             as_of=row[0],
             load_number=row[1] or 0,
             closes={
                 key: json.loads(words or "[]")
-                for key, words in zip(("outcomes", "lead_status", "project_status"), row[4:], strict=True)
+                for key, words in zip(("outcomes", "lead_status", "project_status"), row[4:7], strict=True)
             },
             silence_closes_after_days=row[2],
             delivered=None if row[3] is None else _present_names(json.loads(row[3])),
+            value_currency=row[7],
         )
 
     def dates(self, table: str) -> Mapping[str, bool]:
@@ -288,6 +296,8 @@ def reading_of(column: str, binding: TableBinding) -> str | None:
         description += f" by the value map {hashlib.sha256(content.encode()).hexdigest()[:8]}"
     if unit is not None:
         description += f" times {unit:f}"
+    if binding.currency is not None and binding.table.column(column).kind == "number":
+        description += f" {binding.currency.reading}"
     if binding.table.column(column).kind == "time" and isinstance(form, str):
         if (formats := binding.formats(column)) != (ISO,):
             description += f" as {' or '.join(formats)}"

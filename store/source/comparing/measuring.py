@@ -26,6 +26,7 @@ from store.source.comparing.evidence import (
     rules_of,
 )
 from store.source.contract import CHANGES, EARLIER_NAMES, TABLES
+from store.source.loading import source_ids
 from store.source.loading.deltas import CHANGE_COLUMNS
 from store.source.loading.stored import EXTRACTION_COLUMNS, Wanted
 from store.source.mapping.binding import TableBinding
@@ -41,6 +42,7 @@ def wanted(bindings: Mapping[str, TableBinding | None]) -> dict[str, Wanted]:
     tables = {
         "rejects": Wanted(columns={name: REJECT_COLUMNS[name] for name in rejects}),
         "extraction": Wanted(columns=EXTRACTION_COLUMNS),
+        source_ids.TABLE: Wanted(columns=source_ids.COLUMNS),
         # the history is never overwritten, so it is needed whole
         CHANGES: Wanted(columns=CHANGE_COLUMNS),
     }
@@ -54,6 +56,7 @@ def wanted(bindings: Mapping[str, TableBinding | None]) -> dict[str, Wanted]:
                 columns={
                     table.key: "varchar",
                     **dict.fromkeys(times, SQL_TYPES["time"]),
+                    **{column.name: "varchar" for column in table.columns if column.codes is not None},
                     "row_hash": "varchar",
                     "load_number": "bigint",
                 },
@@ -72,6 +75,7 @@ def measure_evidence(
     earlier: Earlier,
     closings: Closings,
     silence_closes_after_days: int | None,
+    value_currency: str | None,
     ends: datetime | None,
     stored_rows: Callable[[str, Sequence[str]], None],
 ) -> Evidence:
@@ -89,6 +93,8 @@ def measure_evidence(
     earlier : Earlier
     closings, silence_closes_after_days
         As the mapping states them.
+    value_currency : str or None
+        The currency of all amounts.
     ends : datetime or None
         The last fact of a folder.
     stored_rows : callable
@@ -106,6 +112,8 @@ def measure_evidence(
         },
         silence_before=earlier.silence_closes_after_days,
         silence_now=silence_closes_after_days,
+        currency_before=earlier.value_currency,
+        currency_now=value_currency,
         ended=None if (ended := (earlier.delivered or {}).get(ENDS)) is None else datetime.fromisoformat(ended),
         ends=ends,
     )

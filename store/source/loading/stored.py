@@ -34,6 +34,7 @@ EXTRACTION_COLUMNS = {
     "closing_project_statuses": "varchar",
     "silence_closes_after_days": "bigint",
     "horizon_days": "varchar",
+    "value_currency": "varchar",
     "assumptions": "varchar",
     "delivered": "varchar",
     "accepted": "varchar",

@@ -10,6 +10,7 @@ from store.source.mapping.forms import (
     Absent,
     ChosenMapping,
     ColumnForm,
+    Currency,
     FirstOf,
     Flag,
     NumberForm,
@@ -42,6 +43,8 @@ class TableBinding:
         Source columns that the key is derived from; empty when the source has a key.
     values, units, watermark, overlap_minutes, times, time_zone, numbers, missing
         As in the mapping.
+    currency : Currency or None
+        The currency of its amounts and the rates, as in the mapping; None if the table has no currencies.
     origin : str
         In words, how rows are put together from several tables; empty if the rows are those of one source table.
     also_read : frozenset of str
@@ -62,6 +65,7 @@ class TableBinding:
     time_zone: str = UTC_ZONE
     numbers: Mapping[str, NumberForm] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    currency: Currency | None = None
     origin: str = ""
     also_read: frozenset[str] = frozenset()
     leads: "TableBinding | None" = None
@@ -80,7 +84,7 @@ class TableBinding:
 
     def known_words(self, column: str) -> set[str]:
         """Return the words in the vocabulary or the value map of a column."""
-        return {*self.table.column(column).vocabulary, *self.values.get(column, {})}
+        return {*map(folded, self.table.column(column).vocabulary), *self.values.get(column, {})}
 
     def missing_words(self, column: str) -> tuple[str, ...]:
         """Return the words for a missing value in a column, without the words that the column knows."""
@@ -229,6 +233,7 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
         time_zone=chosen.mapping.time_zone,
         numbers=spec.numbers,
         missing=tuple(chosen.mapping.missing),
+        currency=chosen.mapping.currency if "currency" in table.column_names else None,
     )
 
 

@@ -58,10 +58,10 @@ def _unknown(
 
 
 def _not_one_of(
-    place: Place, name: str | None, allowed: Sequence[str], *, note: str = ""
+    place: Place, name: str | None, allowed: Sequence[str], *, note: str = "", expected: str | None = None
 ) -> Iterator[tuple[Place, str]]:
     if name is not None and name not in allowed:
-        expected = f"one of {', '.join(allowed)}" if allowed else "no column"
+        expected = expected or (f"one of {', '.join(allowed)}" if allowed else "no column")
         yield place, f"expected {expected}{note}, found {name!r}. {nearest(name, allowed)}"
 
 
@@ -87,7 +87,9 @@ def _table_faults(name: str, spec: TableMapping, *, is_whole: bool) -> Iterator[
     for column, values in spec.values.items():
         if column in texts and (vocabulary := table.column(column).vocabulary):
             for found, meant in values.items():
-                yield from _not_one_of((*place, "values", column, found), meant, vocabulary)
+                yield from _not_one_of(
+                    (*place, "values", column, found), meant, vocabulary, expected=table.column(column).codes
+                )
     yield from _assembly_faults(place, spec, is_whole=is_whole)
     if spec.watermark is not None:
         watermark = (*place, "watermark")

@@ -39,6 +39,7 @@ from store.source.mapping.expressions import (
 )
 from store.source.mapping.yaml_file import form_tag
 from store.source.reading.files import Dialect
+from store.source.values.currencies import CURRENCIES
 from store.source.values.functions import ISO, UTC_ZONE, fault_of, is_zone
 from store.source.values.texts import MISSING, folded, plain
 
@@ -155,6 +156,15 @@ def _zone(name: str) -> str:
 
 
 Zone = Annotated[str, AfterValidator(_zone)]
+
+
+def _currency(code: str) -> str:
+    if code.upper() not in CURRENCIES:
+        raise ValueError(f"expected a currency of ISO 4217 such as EUR, found {code!r}")
+    return code.upper()
+
+
+CurrencyCode = Annotated[str, AfterValidator(_currency)]
 
 
 def digits_of(factor: Decimal) -> tuple[int, int]:
@@ -345,6 +355,27 @@ class Names(Strict):
     columns: dict[str, str] = Field(default_factory=dict, description="name in the mapping: name in the source")
 
 
+class Currency(Strict):
+    """The currency of all amounts, and by what amounts in another one are multiplied."""
+
+    main: CurrencyCode = Field(description="the currency of all amounts after the conversion")
+    rates: dict[CurrencyCode, Annotated[Decimal, Field(gt=0), AfterValidator(_exact)]] = Field(
+        default_factory=dict, description="currency: what one unit of it is worth in the main one, at all times"
+    )
+
+    @model_validator(mode="after")
+    def _main_needs_no_rate(self) -> Self:
+        if self.main in self.rates:
+            raise ValueError(f"expected rates of other currencies, found one of {self.main}, which is the main one")
+        return self
+
+    @property
+    def reading(self) -> str:
+        """How amounts are read, in words."""
+        rates = [f", {code} times {rate:f}" for code, rate in sorted(self.rates.items())]
+        return f"in {self.main}{''.join(rates)}"
+
+
 class Closes(Strict):
     """Words that close a lead, beside a won project and silence; their case does not matter."""
 
@@ -378,6 +409,9 @@ class SourceMapping(Strict):
         default_factory=dict, description="table: columns; a source that has all of them is read by this mapping"
     )
     tables: dict[str, TableMapping] = Field(default_factory=dict, description="by contract table")
+    currency: Currency | None = Field(
+        default=None, description="the currency of the amounts of projects; unset: the only one that there is"
+    )
     closes: Closes = Field(default_factory=Closes, description="what ends a lead, beside a won project")
     closing_outcomes: list[str] = Field(default_factory=list, description="the earlier name of closes.outcomes")
     silence_closes_after_days: int | None = Field(

@@ -749,7 +749,7 @@ def test_rows_that_never_fitted_hide_none_that_vanish(
 def test_a_table_with_a_watermark_is_read_whole_where_that_is_needed(
     live: tuple[Server, Callable[..., ExtractionReport]], tmp_path: Path
 ) -> None:
-    """Where the mapping reads it otherwise; and after rows have come whose watermark lies far back."""
+    """Where the mapping reads it otherwise, after rows have come whose watermark lies far back, and for own keys."""
     server, call = live
     assert call().tables["leads"].rows_read < 20
     # rows that do not fit are read again each time, and are not taken for others
@@ -768,7 +768,8 @@ def test_a_table_with_a_watermark_is_read_whole_where_that_is_needed(
     mapping.write_text("name: mine\nbased_on: contract\ntables: {leads: {watermark: updated_at}}\n")
     server.do(
         "insert into leads select 'N' || n, 'web', timestamptz '2024-03-01', 'rep', '10115', timestamptz '2024-03-01' "
-        "from generate_series(1, 100) n"
+        "from generate_series(1, 99) n union all "
+        "select 'ada@example.org', 'web', timestamptz '2024-03-01', 'rep', '10115', timestamptz '2024-03-01'"
     )
     late = call()
     assert (late.tables["leads"].rows_new, late.tables["leads"].rows_total) == (0, 600)
@@ -783,6 +784,7 @@ def test_a_table_with_a_watermark_is_read_whole_where_that_is_needed(
     # rows that are not read again would keep a word that means nothing now
     mapping.write_text("name: mine\nbased_on: contract\nmissing: [nobody]\ntables: {leads: {watermark: updated_at}}\n")
     assert call().tables["leads"].rows_read == 700
+    assert call(source_ids=True).source_ids == 1
 
 
 def test_a_watermark_that_is_ahead_hides_no_rows(live: tuple[Server, Callable[..., ExtractionReport]]) -> None:

@@ -454,3 +454,23 @@ def test_time_in_future_allows_a_day(export: Export, tmp_path: Path, run: Extrac
     """Clocks differ, and so do time zones of an export."""
     export["interactions"][0]["occurred_at"] = (PRESENT + timedelta(days=1)).isoformat()
     assert run(write_csv(tmp_path / "crm", export)).tables["interactions"].rows_rejected == 0
+
+
+def test_the_own_keys_of_leads_are_kept_only_where_that_is_asked_for(
+    export: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """Of leads whose keys are pseudonyms; what is not asked for any more is removed, from dlt's copies as well."""
+    for table in export.values():
+        for row in table:
+            row["lead_id"] = {"L1": " ada@example.org"}.get(row["lead_id"], row["lead_id"])
+    folder = write_csv(tmp_path / "crm", export)
+    ids = "select source_id, lead_id in (select lead_id from raw.leads) from raw.source_ids"
+    assert run(folder, source_ids=True).source_ids == 1
+    assert query(ids) == [("ada@example.org", True)]
+    assert "ada@" not in str(query(EVERYTHING))
+    # a lead that the source does not have any more is still scored
+    del export["leads"][0]
+    run(write_csv(folder, export), source_ids=True)
+    assert query(ids) == [("ada@example.org", True)]
+    run(folder)
+    assert query(f"{ids} union all select source_id, null from raw_staging.source_ids") == []

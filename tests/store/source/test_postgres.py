@@ -43,23 +43,26 @@ def fill(server: Server) -> None:
 def test_both_warehouses_hold_the_same_rows(
     server: Server, export: Export, tmp_path: Path, run: Extract, query: Query
 ) -> None:
-    """Content and rejects, after a first and after a second extraction."""
+    """Content, rejects and the own keys of leads, after a first and after a second extraction."""
     export["interactions"][0]["outcome"] = 'quoted "text", and a comma'
     export["interactions"].append(export["interactions"][0] | {"interaction_id": "I4", "type": "fax"})
     for lead in export["leads"]:
         lead["status"] = "new"
+    export["projects"][0]["currency"] = "EUR"
     export["changes"] = [
         {"change_id": "H1", "lead_id": "L1", "column_name": "status", "value": "won", "changed_at": "2024-03-09"},
         {"change_id": "H2", "lead_id": "L9", "column_name": "status", "value": "won", "changed_at": "2024-03-09"},
     ]
+    for row in [each for table in export.values() for each in table if each["lead_id"] == "L1"]:
+        row["lead_id"] = "ada@example.org"
     for responded in ("", "2024-03-09"):
         export["interactions"][1]["responded_at"] = responded
         export["leads"][1]["status"] = responded
         export["leads"][1]["property_value"] = responded and "7"
         folder = write_csv(tmp_path / "crm", export)
-        run(folder)
-        report = run(folder, warehouse=server.address, state_dir=tmp_path / "state")
-        for table in [*TABLES, "rejects", "extraction"]:
+        run(folder, source_ids=True)
+        report = run(folder, warehouse=server.address, state_dir=tmp_path / "state", source_ids=True)
+        for table in [*TABLES, "rejects", "source_ids", "extraction"]:
             columns = [name for (name,) in query(f"select column_name from (describe raw.{table})")]
             listed = ", ".join(f'"{column}"' for column in columns)
             assert server.rows(f"select {listed} from raw.{table} order by 1") == query(
@@ -69,9 +72,12 @@ def test_both_warehouses_hold_the_same_rows(
     assert server.rows("select count(*) from raw.changes") == [(5,)]
     assert (report.tables["interactions"].rows_changed, report.tables["interactions"].rows_unchanged) == (1, 2)
     loads = server.rows("select count(*) from raw._dlt_loads")
-    again = run(folder, warehouse=server.address, state_dir=tmp_path / "state")
+    again = run(folder, warehouse=server.address, state_dir=tmp_path / "state", source_ids=True)
     assert again.tables["interactions"].rows_unchanged == 3
     assert server.rows("select count(*) from raw._dlt_loads") == loads
+    assert server.rows("select source_id, value_currency from raw.source_ids, raw.extraction") == [
+        ("ada@example.org", "EUR")
+    ]
 
 
 def test_reads_a_database(server: Server, run: Extract, query: Query) -> None:

@@ -122,11 +122,14 @@ valued as (
         deal_value.scored_at as value_scored_at,
         leads.created_at as lead_created_at,
         leads.lead_source,
-        leads.current_assigned_to
+        leads.current_assigned_to,
+        -- a pseudonym has twelve digits; the CRM's own key of such a lead is kept only if a setting says so
+        case when open_leads.lead_id like 'pseudonym-____________' then own.source_id else open_leads.lead_id end as source_id
     from open_leads
     inner join {{ ref('stg_leads') }} as leads on open_leads.lead_id = leads.lead_id
     inner join {{ ref('lead_values') }} as worth on open_leads.lead_id = worth.lead_id
     left join deal_value on open_leads.lead_id = deal_value.lead_id
+    left join {{ ref('stg_source_ids') }} as own on open_leads.lead_id = own.lead_id
 
 ),
 
@@ -166,7 +169,10 @@ scored as (
         case when actions.version is null then action_unscored.unscored_reason end as action_unscored_reason,
         valued.value_model_version,
         valued.value_outside_training,
-        case when valued.value_model_version is null then value_unscored.unscored_reason end as value_unscored_reason
+        case when valued.value_model_version is null then value_unscored.unscored_reason end as value_unscored_reason,
+        -- no variable of dbt_project.yml: features are built anew when that file changes
+        cast(nullif('{{ var('value_currency', '') }}', '') as text) as value_currency,
+        valued.source_id
     from valued
     left join conversion on valued.lead_id = conversion.lead_id
     left join actions on valued.lead_id = actions.lead_id
