@@ -93,6 +93,7 @@ def crm(
             present=clock.present(),
             models=DECLARATIONS,
             mapping=crm_source.mapping,
+            in_home=crm_source.in_home,
             accept=crm_source.accept_extraction,
             log=context.log.info,
         )
