@@ -1,6 +1,7 @@
 # The environment .venv is installed from requirements.lock; each target installs it if it is missing or outdated.
 #
 #   make run    score the simulated CRM        make run SOURCE=<folder or postgresql://…>   score your own
+#   make map SOURCE=…    look at your own CRM and write a mapping for it; YES=1 asks nothing
 #   make check SOURCE=<folder or postgresql://…>   what a run would find in a source and do with it, in seconds
 #   make recompute DAYS=2026-03-01...2026-03-07   compute the features of these days anew
 #   make ui     open the Dagster UI            make test, make lint, make bench [BENCH=<name>]
@@ -40,13 +41,16 @@ ifdef PUBLISHED_GROUP
 export LEADLINE_PUBLISHED_GROUP := $(PUBLISHED_GROUP)
 endif
 
-.PHONY: run score check recompute ui test coverage lint format bench lock clean
+.PHONY: run score map check recompute ui test coverage lint format bench lock clean
 
 run: $(READY)
 	@$(BIN)/python -m orchestration run
 
 score: $(READY)
 	@$(BIN)/python -m orchestration run --job score_leads
+
+map: $(READY)
+	@$(BIN)/python -m orchestration map $(if $(filter-out 0,$(YES)),--yes)
 
 check: $(READY)
 	@$(BIN)/python -m orchestration check

@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     run = commands.add_parser("run", help="run a job to its end and sum it up")
     run.add_argument("--job", default="whole_loop", help="whole_loop, score_leads or retrain_<model>")
     commands.add_parser("check", help="say what a run would find in a source and do with it, without a run")
+    mapping = commands.add_parser("map", help="look at a source and write a mapping for it")
+    mapping.add_argument("--yes", action="store_true", help="ask nothing, and take the default of each question")
     recompute = commands.add_parser("recompute", help="compute the features of a range of days anew")
     recompute.add_argument("days", help="the first and the last day, as 2026-03-01...2026-03-07, or one day")
     ui = commands.add_parser("ui", help="open the Dagster UI, with the schedules running")
@@ -60,6 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_command(options: argparse.Namespace, initial: Settings) -> int:
+    if options.command == "map":
+        from orchestration.commands.map import suggest_mapping
+
+        return suggest_mapping(initial, ask=not options.yes and sys.stdin.isatty() and sys.stderr.isatty())
     # these two come before the start of a server in the home
     refuse_other_warehouse(initial)
     make_home(initial)

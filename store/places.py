@@ -19,9 +19,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 OWN_SERVER = "postgres"
 """The value of ``LEADLINE_WAREHOUSE`` for a PostgreSQL server that Leadline starts itself."""
 
+MAPPING = "mapping.yml"
+"""The mapping of a source, in its folder or in the home."""
+
 OWN_NAMES = frozenset(
     {
-        "artifacts", "compiled", "dagster", "errors.log", "extraction", "on_postgres", "postgres",
+        "artifacts", "compiled", "dagster", "errors.log", "extraction", MAPPING, "on_postgres", "postgres",
         "postgres.unfinished", "postgres_password", "publication.json", "published", "simulated_crm",
         "warehouse.duckdb", "warehouse_of_this_home",
     }

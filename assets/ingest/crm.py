@@ -97,6 +97,7 @@ def crm(
             present=clock.present(),
             models=DECLARATIONS,
             mapping=crm_source.mapping,
+            in_home=crm_source.in_home,
             accept=crm_source.accept_extraction,
             source_ids=crm_source.source_ids,
             log=context.log.info,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from store.places import MAPPING
 from store.settings import Settings
 
 STEP_RETRIES, STEP_RETRY_SECONDS = 2, 5
@@ -85,6 +86,11 @@ class CrmSource:
             return self.address
         name = f"{self.simulation_leads}_leads_{self.simulation_months}_months_seed_{self.simulation_seed}"
         return str(self.simulated / name)
+
+    @property
+    def in_home(self) -> Path | None:
+        """The mapping in the home, which need not exist; None for the simulated CRM, which needs none."""
+        return None if self.address is None else self.state_dir.parent / MAPPING
 
     def resolved(self) -> str:
         """Return the address, after making the simulated CRM where that is the source and is not there yet."""

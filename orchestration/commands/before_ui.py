@@ -97,7 +97,7 @@ def refuse_source(current: Settings, instance: dg.DagsterInstance) -> None:
                 raise SettingError(refusal)
         # a simulated CRM that does not exist is made by the first run
         if not is_simulated or Path(source.place).exists():
-            check_source(source.place, source.mapping, DECLARATIONS)
+            check_source(source.place, source.mapping, DECLARATIONS, source.in_home)
     except SourceContractError as error:
         if filled_from is None or not isinstance(error, SourceUnavailableError):
             raise SettingError(str(error)) from error

@@ -24,7 +24,7 @@ from store.addresses import refuse_characters
 from store.home import refuse_other_warehouse
 from store.measuring.expectation import Expectation, expected_of_run
 from store.measuring.readiness import Entities, Readiness, measure_readiness
-from store.places import NOT_IN_PATHS, SettingError, of_setting
+from store.places import MAPPING, NOT_IN_PATHS, SettingError, of_setting
 from store.settings import Settings, horizon_setting
 from store.source.contract import SourceContractError
 from store.source.overview import Feed, Rejected, first_rejects, measure_feeds
@@ -101,6 +101,7 @@ def measured(current: Settings, source: str, folder: Path) -> Found:
             present=datetime.now(UTC),
             models=DECLARATIONS,
             mapping=current.mapping,
+            in_home=current.home / MAPPING,
             accept=current.accept_extraction,
         )
     extraction, horizons = warehouse.extraction(), Horizons(overrides=current.horizon_days)

@@ -43,7 +43,7 @@ from store.source.mapping.binding import TableBinding, bind, is_another, missing
 from store.source.mapping.choosing import choose_mapping, with_earlier_tables
 from store.source.mapping.forms import ChosenMapping, TableMapping
 from store.source.mapping.yaml_file import nearest
-from store.source.reading.sources import open_source
+from store.source.reading.sources import describe, open_source
 from store.source.reading.tables import Reading
 from store.source.record import Table
 from store.source.report import (
@@ -74,6 +74,7 @@ def extract(
     present: datetime,
     models: Collection[str],
     mapping: str | None = None,
+    in_home: Path | None = None,
     accept: str = "",
     source_ids: bool = False,
     log: Callable[[str], None] | None = None,
@@ -97,6 +98,8 @@ def extract(
         Names of the models, for which a mapping may set a horizon.
     mapping : str or None
         Name of a shipped mapping or path of a mapping file; None to choose one (`choose_mapping`).
+    in_home : Path or None
+        The mapping in the home, which need not exist; None if the home has none for this source.
     accept : str
         The extraction goes on despite findings whose hash (`hash_of`) begins with this; empty for none.
     source_ids : bool
@@ -117,7 +120,7 @@ def extract(
             f"{as_of:%Y-%m-%dT%H:%M:%SZ}. Nothing is known of that time yet. Correct AS_OF."
         )
     target = open_warehouse(warehouse)
-    chosen, reader = _choose(source, mapping, models)
+    chosen, reader = _choose(source, mapping, models, in_home)
     say(f"source {reader.description}: mapping {chosen.mapping.name} ({chosen.reason})")
     bindings = _bindings(chosen, reader)
     with _scratch(state_dir) as connection, ExitStack() as until_loaded:
@@ -259,12 +262,12 @@ def _utc(moment: datetime, name: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def check_source(source: str, mapping: str | None, models: Collection[str]) -> None:
+def check_source(source: str, mapping: str | None, models: Collection[str], in_home: Path | None = None) -> None:
     """Refuse a source whose place, mapping or columns `extract` would refuse, without reading rows.
 
     Parameters
     ----------
-    source, mapping, models
+    source, mapping, models, in_home
         As `extract` takes them.
 
     Raises
@@ -272,18 +275,21 @@ def check_source(source: str, mapping: str | None, models: Collection[str]) -> N
     SourceContractError
         If the source is refused.
     """
-    _bindings(*_choose(source, mapping, models))
+    _bindings(*_choose(source, mapping, models, in_home))
 
 
-def _choose(source: str, mapping: str | None, models: Collection[str]) -> tuple[ChosenMapping, AssembledSource]:
-    if "://" in source and mapping is not None:
+def _choose(
+    source: str, mapping: str | None, models: Collection[str], in_home: Path | None
+) -> tuple[ChosenMapping, AssembledSource]:
+    choose = partial(choose_mapping, argument=mapping, models=models, in_home=in_home, source=describe(source))
+    if "://" in source and (mapping is not None or (in_home is not None and in_home.exists())):
         # the mapping may name the schema of the database, so it is chosen first
-        chosen = choose_mapping(argument=mapping, folder=None, found={}, models=models)
+        chosen = choose(folder=None, found={})
         is_named = "schema_" in chosen.own.model_fields_set
         reader = open_source(source, schema=chosen.mapping.schema_ if is_named else None)
     else:
         reader = open_source(source)
-        chosen = choose_mapping(argument=mapping, folder=reader.folder, found=reader.columns(), models=models)
+        chosen = choose(folder=reader.folder, found=reader.columns())
         if chosen.mapping.files and reader.folder is not None:
             reader = open_source(source, dialects={name: form.dialect() for name, form in chosen.mapping.files.items()})
     return with_earlier_tables(chosen, reader.columns()), AssembledSource(reader)

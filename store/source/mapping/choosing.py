@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from store.addresses import same_place
 from store.source.contract import EARLIER_NAMES, TABLES, SourceContractError
 from store.source.mapping.binding import is_another, missing_columns, missing_table
 from store.source.mapping.expressions import Conditions
@@ -291,17 +292,31 @@ def recognises(mapping: SourceMapping, found: Mapping[str, Sequence[str]]) -> bo
     )
 
 
+def _of_home(path: Path, source: str, models: Collection[str]) -> ChosenMapping:
+    chosen = _named(path, f"{path}, in the home", models)
+    if (meant := chosen.own.source) is not None and not same_place(meant, source):
+        raise SourceContractError(
+            f"{path}: expected the source that this mapping is for, {meant}, found {source}. Give another home "
+            "(HOME_DIR=<folder> with make, else LEADLINE_HOME); if it is the same source at a new place, correct the "
+            "key source in the file."
+        )
+    return chosen
+
+
 def choose_mapping(
     *,
     argument: str | None,
     folder: Path | None,
     found: Mapping[str, Sequence[str]],
     models: Collection[str],
+    in_home: Path | None = None,
+    source: str = "",
 ) -> ChosenMapping:
     """Choose the mapping of a source and say why.
 
     The first of these counts: the argument (the name of a shipped mapping, or a path); the mapping in the source
-    folder; the shipped mapping with the folder's name; a shipped mapping whose required columns the source has.
+    folder; the mapping in the home; the shipped mapping with the folder's name; a shipped mapping whose required
+    columns the source has.
 
     Parameters
     ----------
@@ -313,12 +328,17 @@ def choose_mapping(
         Columns by table (file stem) of the source.
     models : collection of str
         Names of the models, for which a mapping may set a horizon.
+    in_home : Path or None
+        The mapping in the home, which need not exist; None if the home has none for this source.
+    source : str
+        The source without secrets, which the mapping in the home may name.
 
     Raises
     ------
     SourceContractError
         If the named mapping is missing or invalid, or none fits; the message lists the columns that each one misses.
-        Also if the folder has several mappings, or a mapping with a name that is not read.
+        Also if the folder has several mappings, or a mapping with a name that is not read, or if the mapping in the
+        home is for another source.
     """
     shipped = shipped_names()
     if argument is not None:
@@ -330,11 +350,12 @@ def choose_mapping(
                 "found neither. Correct the name or the path."
             )
         return _named(Path(argument), f"asked for by path: {argument}", models)
-    if folder is not None:
-        if (own_path := _in_folder(folder)) is not None:
-            return _named(own_path, f"{own_path.name} in the source folder", models)
-        if folder.name in shipped:
-            return _named(SHIPPED / f"{folder.name}.yml", "the shipped mapping with the folder's name", models)
+    if folder is not None and (own_path := _in_folder(folder)) is not None:
+        return _named(own_path, f"{own_path.name} in the source folder", models)
+    if in_home is not None and in_home.exists():
+        return _of_home(in_home, source, models)
+    if folder is not None and folder.name in shipped:
+        return _named(SHIPPED / f"{folder.name}.yml", "the shipped mapping with the folder's name", models)
     # the mappings of the contract's own tables need each table under its own name
     absent = [name for name, table in TABLES.items() if name not in found and not table.optional]
     misses: list[str] = []

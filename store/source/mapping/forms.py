@@ -392,6 +392,9 @@ class SourceMapping(Strict):
     """A source mapping file."""
 
     name: str = Field(min_length=1, description="name of the mapping, recorded with each extraction")
+    source: str | None = Field(
+        default=None, description="of a mapping in the home: the source that it is for; it reads no other"
+    )
     based_on: str | None = Field(default=None, description="shipped mapping that this one refines")
     schema_: str = Field(default="public", alias="schema", description="schema of the tables in a database")
     time_zone: Zone = Field(default=UTC_ZONE, description="time zone of times and dates that name none")

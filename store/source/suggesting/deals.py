@@ -1,0 +1,173 @@
+"""The lines of the projects, which most CRMs call deals."""
+
+from store.source.mapping.forms import EXTRACTION
+from store.source.suggesting.layout import Layout, Link, may_be_time, outcomes_of
+from store.source.suggesting.lines import (
+    SELDOM,
+    Meanings,
+    TableLines,
+    counted,
+    is_amount,
+    key_line,
+    lead_line,
+    per_cent,
+)
+from store.source.suggesting.outcomes import OPEN, Outcomes, asked, closing_of, leak_of, outcome, outcomes, yes_of
+from store.source.suggesting.profile import Column, Profile
+from store.source.suggesting.suggestion import Draft, Question
+from store.source.values.texts import is_contact
+
+ONE_DEAL = 1.05
+"""Deals per lead up to which a lost deal ends its lead."""
+
+SHOWN_WORDS = 6
+
+
+def no_projects(draft: Draft) -> None:
+    """Say that there are no projects."""
+    why = "no table of deals with a status such as won was found"
+    draft.line(("tables", "projects", "absent"), True, why, "likely")
+    draft.notes.append(
+        "Nothing in this source says which leads were won, so no model of wins can be trained. Export the deals, with "
+        "their status and close date."
+    )
+
+
+def projects_lines(layout: Layout, profile: Profile, draft: Draft) -> Outcomes | None:
+    """Add the lines of the projects, and return their outcomes; None if there are none."""
+    if layout.projects is None:
+        no_projects(draft)
+        return None
+    table, link = layout.projects
+    lines = TableLines("projects", table, draft)
+    named = lines.find("closed_at", may_be_time)
+    end = closing_of(table) if named is None else named[0]
+    found = outcomes(table, end)
+    if found is None:
+        raise AssertionError(f"{table.name} was taken for deals without a status")
+    found = asked(lines, found)
+    is_known = "won" in found.endings
+    says = "says which were won" if is_known else "has no word that is known for won ones"
+    why = f"{counted(table.rows, 'row')}, and {found.column.name} {says}"
+    lines.line("table", table.name, why, "sure" if is_known else "unsure")
+    if layout.is_deal:
+        _of_deals(lines, layout, found, end)
+    else:
+        _of_leads(lines, layout, link, profile, end)
+    _status(lines, found, found.ended if layout.is_deal else found.meanings)
+    lines.number("cost")
+    lines.finish()
+    _closing(layout, link, found, draft)
+    return found
+
+
+def _of_deals(lines: TableLines, layout: Layout, found: Outcomes, end: Column | None) -> None:
+    """Add the lines of deals that are leads themselves: each is a project from its end on."""
+    table = lines.table
+    amount = lines.find("value", is_amount)
+    why = "a deal is a project from its end on, so nothing knows an amount before"
+    if amount is not None and (leak := leak_of(table, amount[0])) is not None:
+        lines.draft.notes.append(
+            f"{table.name}.{amount[0].name}: {leak} A deal counts as a project only from its end on."
+        )
+        why += f", and {amount[0].name} is entered with the outcome"
+    lines.line("where", found.condition, why, "sure")
+    for name in ("project_id", "lead_id"):
+        lines.column(name, layout.key, "a deal is its own lead", "sure")
+    for name in ("proposed_at", "closed_at"):
+        if end is not None:
+            why = lines.of_time(end) if name == "closed_at" else "the project begins with its end"
+            lines.take(name, end, why, "sure")
+        else:
+            value = {"substitute": "earliest_of", "of": [EXTRACTION]}
+            lines.column(name, value, "no time of the closing was found: the extraction that first saw it", "unsure")
+    if end is None:
+        _without_end(lines)
+    lines.number("value")
+
+
+def _of_leads(lines: TableLines, layout: Layout, link: Link, profile: Profile, end: Column | None) -> None:
+    """Add the lines of deals that name their lead."""
+    table = lines.table
+    lead_line(lines, link, layout.leads)
+    key_line(lines, profile, instead=[link.column])
+    if end is not None:
+        lines.take("closed_at", end, lines.of_time(end), "sure")
+        _planned(lines, end)
+    else:
+        _without_end(lines)
+        value = {"substitute": "earliest_of", "of": [EXTRACTION]}
+        lines.column("closed_at", value, "no time of the closing was found: the extraction that first saw it", "unsure")
+    if lines.time("proposed_at") is None:
+        value = {"substitute": "earliest_of", "of": [*(["closed_at"] if end else []), EXTRACTION]}
+        lines.column("proposed_at", value, "no time of the proposal was found: it was no later than its end", "unsure")
+    lines.time("expected_close_at")
+    amount = lines.find("value", is_amount)
+    if amount is not None and (leak := leak_of(table, amount[0])) is not None:
+        lines.draft.left[f"{table.name}.{amount[0].name}"] = f"{leak} It would tell it to a model of the past."
+    elif amount is not None:
+        lines.number("value")
+
+
+def _planned(lines: TableLines, end: Column) -> None:
+    status = outcomes_of(lines.table)
+    filled = lines.table.by_word.get((status or "", end.name), {})
+    open_words = [each for word, each in filled.items() if (outcome(word) or OPEN) == OPEN]
+    rows = sum(each.rows for each in open_words)
+    if rows and (dated := sum(each.filled for each in open_words)) > rows * SELDOM:
+        lines.draft.notes.append(
+            f"{lines.table.name}.{end.name}: {per_cent(dated / rows)} of the open deals have one. It is a plan, and "
+            "closes nothing."
+        )
+
+
+def _without_end(lines: TableLines) -> None:
+    lines.draft.notes.append(
+        f"{lines.table.name} does not say when a deal ended: an end counts from the extraction that first saw it. So "
+        "the past has none, and a model of wins needs months of nightly runs. Export the close date."
+    )
+
+
+def _status(lines: TableLines, found: Outcomes, meanings: Meanings) -> None:
+    lines.used.add(found.column.name)
+    if not found.is_flags:
+        rows = [f"{count:,} {'…' if is_contact(word) else word}" for word, count in found.column.words]
+        more = ", …" if len(rows) > SHOWN_WORDS else ""
+        lines.column("status", found.column.name, f"{', '.join(rows[:SHOWN_WORDS])}{more}", "sure")
+        lines.words("status", meanings)
+        return
+    cases = [{"where": {found.column.name: yes_of(found.column)}, "then": {"constant": "won"}}]
+    if found.closed is not None:
+        lines.used.add(found.closed.name)
+        cases.append({"where": {found.closed.name: yes_of(found.closed)}, "then": {"constant": "lost"}})
+        why = f"{found.column.name} says which deals were won, and {found.closed.name} which have ended"
+    else:
+        why = f"{found.column.name} says which deals were won; nothing says which were lost"
+        lines.draft.notes.append(
+            f"{lines.table.name} says which deals were won, and not which were lost: all others count as open."
+        )
+    value = {"cases": cases, "otherwise": {"constant": "open"}}
+    lines.column("status", value, why, "sure" if found.closed is not None else "likely")
+
+
+def _closing(layout: Layout, link: Link, found: Outcomes, draft: Draft) -> None:
+    """Add the line that says whether a lost deal ends its lead."""
+    ends, place = [each for each in found.endings if each != "won"], ("closes", "project_status")
+    if not ends:
+        return
+    if layout.is_deal:
+        draft.line(place, ends, "the deal is the lead", "sure")
+    elif link.via is None and link.rows_per_key <= ONE_DEAL:
+        draft.line(place, ends, f"leads with deals have {link.rows_per_key:.2f} of them on average", "likely")
+    elif (
+        draft.ask(
+            Question(
+                key="closes",
+                text=f"Does a lost deal end its lead? Leads with deals have {link.rows_per_key:.1f} on average.",
+                options={"no": "no: work on the lead goes on", "yes": "yes"},
+                default="no",
+            )
+        )
+        == "yes"
+    ):
+        draft.line(place, ends, "as answered", "sure")

@@ -1,0 +1,465 @@
+"""Which table of a source is what: the leads, their deals, appointments, interactions and changes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from store.source.reading.tables import has_no_header
+from store.source.suggesting.names import (
+    COLUMN_NAMES,
+    KEYS,
+    PEOPLE,
+    REQUESTS,
+    TEXT_NAMES,
+    bare_names,
+    meaning,
+    name_rank,
+    role_of,
+    singular,
+    spoken,
+)
+from store.source.suggesting.profile import Column, Profile, Reference, Table, may_be_key
+from store.source.suggesting.suggestion import Draft, NoMappingError, Question
+
+MOST_TIMES = 0.8
+"""Share of the values of a column that must be times."""
+
+FIRST = 0.97
+"""Share of the rows in which a creation is not after another time of the row."""
+
+FOUND = 0.9
+"""Share of values that must be found in a key if the name of the column does not say that it names one."""
+
+FOUND_OF_NAMED = 0.5
+
+FEW_ROWS = 5
+
+_IS_WON = frozenset(("is_won", "won", "is_closed_won", "gewonnen"))
+
+SMALL_DIGITS = 7
+
+LONGEST_KEY = 64
+
+CLEAR = 3.0
+"""The lead of a table before the next one, in points, from which nobody is asked."""
+
+SEVERAL = 1.5
+"""Deals per person from which a person is asked what a lead is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """How the rows of a table name their lead.
+
+    Attributes
+    ----------
+    column : str
+        The column of the table.
+    via : tuple of (str, str, str) or None
+        The table in between, its column with these values, and its column that names the lead; None for none.
+    share : float
+        Share of the values that are found.
+    rows_per_key : float
+        Rows with a value, divided by its different values.
+    is_float : bool
+        Whether the column that names the lead has numbers with ``.0``.
+    """
+
+    column: str
+    via: tuple[str, str, str] | None
+    share: float
+    rows_per_key: float
+    is_float: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The tables of a source by what they are.
+
+    Attributes
+    ----------
+    leads : Table
+    key : str
+        The column of the leads by which the other tables name them.
+    created : str
+    is_deal : bool
+        Whether a row of the leads is a deal itself.
+    projects : tuple of (Table, Link) or None
+    appointments : tuple of (Table, Link) or None
+    interactions : tuple of (Table, Link)
+    changes : tuple of (Table, Link) or None
+    why : str
+        Why this table is the leads.
+    """
+
+    leads: Table
+    key: str
+    created: str
+    is_deal: bool
+    projects: tuple[Table, Link] | None
+    appointments: tuple[Table, Link] | None
+    interactions: tuple[tuple[Table, Link], ...]
+    changes: tuple[Table, Link] | None
+    why: str
+
+
+def is_time(column: Column) -> bool:
+    """Say whether nearly all values of a column are times by themselves."""
+    return column.times is not None and column.times.share >= MOST_TIMES and not column.times.is_figure
+
+
+def may_be_time(column: Column) -> bool:
+    """Say whether the values are times, or figures that a name can make times."""
+    return column.times is not None and column.times.share >= MOST_TIMES
+
+
+def key_of(table: Table, profile: Profile) -> str | None:
+    """Return the column that tells the rows of a table apart, or None."""
+    role = role_of(table.name)
+    own = {"id", "record_id"} | ({f"{role[1]}_id", f"{role[0].removesuffix('s')}_id"} if role else set())
+    referenced = {
+        each.to_column for each in profile.references if each.to_table == table.name and is_plausible(each, profile)
+    }
+    # a column that names another row is no key, even if no two rows name the same one
+    named_back = {(each.to_table, each.to_column, each.table, each.column): each.share for each in profile.references}
+    referring = {
+        each.column
+        for each in profile.references
+        if each.table == table.name
+        and not _is_of_facts(each.to_table)
+        and named_back.get((each.table, each.column, each.to_table, each.to_column), 0.0) < each.share
+        and is_plausible(each, profile)
+    }
+    ranks: list[tuple[int, int, str]] = []
+    for place, column in enumerate(table.columns.values()):
+        if not may_be_key(table, column) or column.filled < table.rows:
+            continue
+        said = spoken(column.name)
+        # a text of a person is no key, even if no two are equal
+        if (column.name in referring and said not in own) or column.longest > LONGEST_KEY or said in TEXT_NAMES:
+            continue
+        bare = bare_names(column.name, table.name)[-1]
+        if said in own:
+            rank = 0
+        elif bare in KEYS or said.endswith(("_no", "_number", "nummer", "nr", "id")):
+            rank = 1
+        elif not column.is_unique:
+            continue
+        elif column.name in referenced and not column.contact:
+            rank = 2
+        elif column.contact or "mail" in said:
+            rank = 4
+        else:
+            rank = 3
+        ranks.append((rank, place, column.name))
+    best = min(ranks, default=None)
+    # that no two values are equal may be chance
+    if best is None or (best[0] == 3 and table.columns[best[2]].numbers is not None):
+        return None
+    return best[2]
+
+
+def _is_of_facts(name: str) -> bool:
+    role = role_of(name)
+    return role is not None and role[0] in ("interactions", "appointments", "changes")
+
+
+def created_of(table: Table) -> str | None:
+    """Return the time at which the rows of a table began, or None."""
+    ranked = [
+        (rank, place, column.name)
+        for place, column in enumerate(table.columns.values())
+        if may_be_time(column) and (rank := name_rank("leads", "created_at", column.name, table.name)) is not None
+    ]
+    if ranked:
+        return min(ranked)[2]
+    others = [
+        column.name
+        for column in table.columns.values()
+        if is_time(column)
+        and all(
+            name_rank(of, each, column.name, table.name) is None
+            for of, each in (("leads", "updated_at"), ("projects", "closed_at"), ("projects", "expected_close_at"))
+        )
+    ]
+    first = [
+        name
+        for name in others
+        if all(table.in_order.get((name, other), 1.0) >= FIRST for other in table.columns if other != name)
+    ]
+    return first[0] if len(first) == 1 else None
+
+
+def says_won(column: Column) -> bool:
+    """Say whether a column is a flag for deals that were won."""
+    return column.is_flag and bool(_IS_WON & set(bare_names(column.name)))
+
+
+def outcomes_of(table: Table) -> str | None:
+    """Return the column that says which deals were won, or None."""
+    found: list[tuple[int, int, str]] = []
+    for place, column in enumerate(table.columns.values()):
+        rank = name_rank("projects", "status", column.name, table.name)
+        meanings = {meaning("projects", "status", word) for word, _ in column.words}
+        if "won" in meanings or says_won(column):
+            found.append((len(COLUMN_NAMES["projects"]["status"]) if rank is None else rank, place, column.name))
+    return min(found)[2] if found else None
+
+
+def status_of(table: Table) -> str | None:
+    """Return the status of a table of deals, even if none of its words is known; None if there is no such column."""
+    if (known := outcomes_of(table)) is not None:
+        return known
+    named = [
+        (rank, place, column.name)
+        for place, column in enumerate(table.columns.values())
+        if column.words and (rank := name_rank("projects", "status", column.name, table.name)) is not None
+    ]
+    return min(named)[2] if named else None
+
+
+def is_plausible(reference: Reference, profile: Profile) -> bool:
+    """Say whether a column names the rows of another table, or has its values by chance."""
+    column, key = reference.column, profile.tables[reference.to_table].columns[reference.to_column]
+    said = spoken(column)
+    if said == "lead_id" or said == spoken(reference.to_column) != "id":
+        return reference.share >= 1 / 20
+    target = spoken(reference.to_table)
+    of_target = {target, singular(target), *target.split("_"), *map(singular, target.split("_"))}
+    if (role := role_of(reference.to_table)) is not None:
+        of_target |= (
+            PEOPLE if role[0] == "leads" else {role[1], "deal", "opportunity"} if role[0] == "projects" else set()
+        )
+    parts = set(said.split("_"))
+    has_id = bool(parts & {*KEYS, "id"}) or said.endswith("id")
+    if parts & of_target or any(part.removesuffix("id") in of_target for part in parts):
+        return reference.share >= FOUND_OF_NAMED
+    own = profile.tables[reference.table].columns[column]
+    is_small = key.numbers is not None and key.numbers.share == 1 and key.longest <= 7
+    return (
+        reference.share >= FOUND
+        and not (is_small and not has_id)
+        and own.distinct >= FEW_ROWS
+        and not (is_small and has_id and said == "id")
+    )
+
+
+def _is_small(key: Column) -> bool:
+    """Say whether a key consists of small numbers, which other columns have by chance."""
+    return key.numbers is not None and key.numbers.share == 1 and key.longest <= SMALL_DIGITS
+
+
+def _links(table: Table, leads: Table, key: str, profile: Profile, between: Iterable[Table]) -> Link | None:
+    """Return how the rows of a table name their lead: directly, by another column of the leads, or by a deal."""
+    found = [each for each in profile.references if each.table == table.name and is_plausible(each, profile)]
+    direct = [each for each in found if (each.to_table, each.to_column) == (leads.name, key)]
+    own_key = key_of(table, profile)
+    is_small = _is_small(leads.columns[key])
+    direct = [each for each in direct if each.column != own_key or not is_small or spoken(each.column) == spoken(key)]
+    if direct:
+        best = max(direct, key=lambda each: (spoken(each.column) == "lead_id", each.share))
+        is_float = table.columns[best.column].is_float
+        return Link(column=best.column, via=None, share=best.share, rows_per_key=best.rows_per_key, is_float=is_float)
+    if other := [each for each in found if each.to_table == leads.name and each.column != own_key]:
+        best = max(other, key=lambda each: each.share)
+        via = (leads.name, best.to_column, key)
+        return Link(column=best.column, via=via, share=best.share, rows_per_key=best.rows_per_key)
+    for middle in between:
+        if middle.name in (table.name, leads.name) or (link := _links(middle, leads, key, profile, ())) is None:
+            continue
+        if steps := [each for each in found if each.to_table == middle.name and each.column != own_key]:
+            best = max(steps, key=lambda each: each.share)
+            via = (middle.name, best.to_column, link.column)
+            if link.via is None:
+                return Link(
+                    column=best.column,
+                    via=via,
+                    share=best.share * link.share,
+                    rows_per_key=best.rows_per_key,
+                    is_float=link.is_float,
+                )
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    table: Table
+    key: str
+    created: str
+    score: float
+    is_deal: bool
+
+
+def layout(profile: Profile, draft: Draft) -> Layout:
+    """Decide which table is what.
+
+    Raises
+    ------
+    NoMappingError
+        If no table can be the leads.
+    """
+    candidates = _candidates(profile)
+    if not candidates:
+        raise NoMappingError(_no_leads(profile))
+    deals = _deals(profile)
+    of_deals = [each for each in profile.references if each.table in deals and is_plausible(each, profile)]
+    best = _asked(candidates, of_deals, draft)
+    leads = best.table
+    with_outcomes = [profile.tables[name] for name in deals if name != leads.name]
+    linked: dict[str, Link] = {}
+    for table in profile.tables.values():
+        if (
+            table is not leads
+            and table.rows
+            and (link := _links(table, leads, best.key, profile, with_outcomes)) is not None
+        ):
+            linked[table.name] = link
+
+    def of_role(role: str) -> list[tuple[Table, Link]]:
+        return [
+            (profile.tables[name], link)
+            for name, link in linked.items()
+            if (found := role_of(name)) is not None and found[0] == role
+        ]
+
+    itself = Link(column=best.key, via=None, share=1.0, rows_per_key=1.0)
+    projects: tuple[Table, Link] | None = None
+    if best.is_deal:
+        projects = (leads, itself)
+    elif others := [(table, linked[table.name]) for table in with_outcomes if table.name in linked] or [
+        (table, link) for table, link in of_role("projects") if status_of(table) is not None
+    ]:
+        projects = max(others, key=lambda each: ((role_of(each[0].name) or ("",))[0] == "projects", each[0].rows))
+    used = {leads.name, projects[0].name if projects else ""}
+    changes = next(((table, link) for table, link in of_role("changes") if table.name not in used), None)
+    appointments = next(
+        (
+            (table, link)
+            for table, link in of_role("appointments")
+            if table.name not in used and any(map(may_be_time, table.columns.values()))
+        ),
+        None,
+    )
+    interactions = tuple(
+        (table, link)
+        for table, link in of_role("interactions")
+        if table.name not in used and any(map(may_be_time, table.columns.values()))
+    )
+    return Layout(
+        leads=leads,
+        key=best.key,
+        created=best.created,
+        is_deal=best.is_deal,
+        projects=projects,
+        appointments=appointments,
+        interactions=interactions,
+        changes=changes,
+        why=_why(best, profile, linked),
+    )
+
+
+def _deals(profile: Profile) -> list[str]:
+    """Return the tables whose rows can be won: not those of activities, whose words may tell of a win as well."""
+    return [name for name, table in profile.tables.items() if not _is_of_facts(name) and outcomes_of(table) is not None]
+
+
+def _candidates(profile: Profile) -> list[_Candidate]:
+    found: list[_Candidate] = []
+    outcomes = set(_deals(profile))
+    plausible = [each for each in profile.references if is_plausible(each, profile)]
+    for name, table in profile.tables.items():
+        key, created = key_of(table, profile), created_of(table)
+        if key is None or created is None or not table.rows:
+            continue
+        role = role_of(name)
+        if _is_of_facts(name):
+            continue
+        referring = {each.table for each in plausible if each.to_table == name}
+        has_own = name in outcomes
+        deals = {each for each in outcomes - {name} if _reaches(each, name, plausible)}
+        if role is None and not referring and not has_own:
+            continue
+        # a row of a table without outcomes cannot be a lead if the deals do not name it
+        if outcomes and not has_own and not deals:
+            continue
+        names_a_lead = any(
+            each.table == name
+            and (to := role_of(each.to_table)) is not None
+            and to[0] == "leads"
+            and created_of(profile.tables[each.to_table]) is not None
+            for each in plausible
+        )
+        score = 0.0
+        if role is not None and role[0] == "leads":
+            score = 8.0 if role[1] in REQUESTS else 6.0
+            score -= 0.0 if role[1] in PEOPLE else 3.0
+        elif role is not None:
+            score = 2.0
+        score += min(3, len(referring)) - (4.0 if names_a_lead else 0.0) + (1.0 if has_own else 0.0)
+        found.append(_Candidate(table=table, key=key, created=created, score=score, is_deal=has_own and not deals))
+    return sorted(found, key=lambda each: (-each.score, each.table.name))
+
+
+def _reaches(table: str, leads: str, references: Sequence[Reference]) -> bool:
+    return any(each.table == table and each.to_table == leads for each in references)
+
+
+def _asked(candidates: Sequence[_Candidate], of_deals: Sequence[Reference], draft: Draft) -> _Candidate:
+    by_name = {each.table.name: each for each in candidates}
+    first = candidates[0]
+    repeated = max((each.rows_per_key for each in of_deals if each.to_table == first.table.name), default=1.0)
+    if len(by_name) == 1 or (first.score - candidates[1].score >= CLEAR and repeated <= SEVERAL):
+        return first
+    question = Question(
+        key="lead",
+        text="What is a lead?",
+        options={
+            name: f"a row of {name}" + (" (a deal)" if (role_of(name) or ("",))[0] == "projects" else "")
+            for name, each in by_name.items()
+        },
+        default=candidates[0].table.name,
+    )
+    chosen = by_name[draft.ask(question)]
+    if outcomes_of(chosen.table) is not None and chosen is not candidates[0]:
+        return _Candidate(table=chosen.table, key=chosen.key, created=chosen.created, score=chosen.score, is_deal=True)
+    return chosen
+
+
+def _why(best: _Candidate, profile: Profile, linked: Mapping[str, Link]) -> str:
+    table = best.table
+    if best.is_deal:
+        people = [name for name in profile.tables if name != table.name and (role_of(name) or ("",))[0] == "leads"]
+        lacking = [name for name in people if created_of(profile.tables[name]) is None]
+        if lacking:
+            return f"a deal is the lead here: {', '.join(lacking)} has no creation time"
+        return "a deal is the lead here: no table of people belongs to it"
+    direct = [name for name, link in linked.items() if link.via is None]
+    named = f"; {', '.join(direct)} name its rows" if direct else ""
+    return f"{table.rows:,} rows with a key and a creation time{named}"
+
+
+def _no_leads(profile: Profile) -> str:
+    lines = []
+    for name, table in profile.tables.items():
+        key, created = key_of(table, profile), created_of(table)
+        lacking = [
+            what
+            for what, found in (
+                ("a column without two equal values that is its key", key),
+                ("a time at which its rows were created", created),
+            )
+            if found is None
+        ]
+        if not table.rows:
+            lacking = ["rows"]
+        if not lacking:
+            lacking = ["a name or another table that says that its rows are leads or deals, and a status with won"]
+        if has_no_header(list(table.columns)):
+            lacking = [f"a header line, it seems: name the columns (files: {{{table.place}: {{header: […]}}}})"]
+        lines.append(f"- {name} lacks {', and '.join(lacking)}")
+    lines += [f"- {name} cannot be read: {why}" for name, why in profile.unread.items()]
+    found = "\n".join(lines) or "no table"
+    return (
+        f"source {profile.description}: expected a table of leads or of deals, with a key and the time at which each "
+        f"row was created, found\n{found}\nExport the missing columns, or write a mapping.yml by hand "
+        "(docs/mapping.md)."
+    )

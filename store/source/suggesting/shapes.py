@@ -1,0 +1,152 @@
+"""Shipped mappings that fit a source, where the source may have other names for the tables."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from store.source.contract import SourceContractError
+from store.source.mapping.choosing import RECOGNISED, TRIED, choose_mapping
+from store.source.mapping.forms import Names, PartMapping, SourceMapping, TableMapping, shipped_names
+from store.source.suggesting.names import CONTACT_NAMES, bare_names, singular, spoken
+from store.source.values.texts import folded
+
+IDENTITY = TRIED[0]
+"""The mapping of the contract's own tables, which has nothing to add to what the data show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A shipped mapping that fits a source.
+
+    Attributes
+    ----------
+    name : str
+    why : str
+    tables : mapping of str to str
+        By table of a folder that has another name than the mapping expects: that name.
+    contact : tuple of str
+        Columns that have contact data by their names, as ``table.column``.
+    """
+
+    name: str
+    why: str
+    tables: Mapping[str, str]
+    contact: tuple[str, ...] = ()
+
+
+def shape_of(columns: Mapping[str, Sequence[str]], folder: str | None, models: Collection[str]) -> Shape | None:
+    """Return the shipped mapping that fits a source, or None.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence of str
+        By table of the source.
+    folder : str or None
+        The name of the folder; None for a database.
+    models : collection of str
+        Names of the models.
+    """
+    contact = tuple(
+        f"{table}.{column}"
+        for table, found in columns.items()
+        for column in found
+        if CONTACT_NAMES - {"name"} & set(bare_names(column, table))
+    )
+    if folder in shipped_names():
+        return Shape(name=folder, why="the folder has the name of this shipped mapping", tables={}, contact=contact)
+    try:
+        fitting = choose_mapping(argument=None, folder=None, found=columns, models=models).mapping.name
+    except SourceContractError:
+        # tables of other names are no fault yet
+        pass
+    else:
+        why = "its tables and columns are all there"
+        return None if fitting == IDENTITY else Shape(name=fitting, why=why, tables={}, contact=contact)
+    # only files can be given other names
+    for name in (each for each in RECOGNISED if folder is not None and each in shipped_names()):
+        mapping = choose_mapping(argument=name, folder=None, found={}, models=models).mapping
+        if tables := tables_of(mapping, columns):
+            why = "its columns are all there, in files of other names"
+            return Shape(name=name, why=why, tables=tables, contact=contact)
+    return None
+
+
+def tables_of(mapping: SourceMapping, columns: Mapping[str, Sequence[str]]) -> dict[str, str] | None:
+    """Return which tables of a source are those of a mapping, where the names differ; None if it does not fit."""
+    found: dict[str, str] = {}
+    read = columns_by_table(mapping)
+    for table, needed in mapping.recognised_by.items():
+        fitting = {
+            source: names for source, names in columns.items() if set(map(folded, needed)) <= set(map(folded, names))
+        }
+        if (best := _best(table, read[table] | set(needed), fitting, found)) is None:
+            return None
+        found[best] = table
+    for table, used in read.items():
+        if table not in found.values() and (best := _best(table, used, columns, found)) is not None:
+            found[best] = table
+    return {source: table for source, table in found.items() if folded(source) != folded(table)}
+
+
+def _best(
+    table: str, read: Collection[str], columns: Mapping[str, Sequence[str]], taken: Mapping[str, str]
+) -> str | None:
+    """Return the source table that has the name, or most of the columns, of a table of a mapping."""
+    ranked = []
+    name = [singular(word) for word in spoken(table).split("_")]
+    for source, found in columns.items():
+        words = [singular(word) for word in spoken(source).split("_")]
+        is_named = any(words[start : start + len(name)] == name for start in range(len(words)))
+        has = len(set(map(folded, read)) & set(map(folded, found)))
+        if source not in taken and has and (is_named or has * 2 >= len(read)):
+            # of two names that hold that of the table, the shorter one is meant
+            ranked.append((is_named, has, -len(words), source))
+    best = sorted(ranked, reverse=True)[:2]
+    # two tables that fit alike are not told apart
+    return None if not best or (len(best) > 1 and best[0][:3] == best[1][:3]) else best[0][3]
+
+
+def columns_by_table(mapping: SourceMapping) -> dict[str, set[str]]:
+    """Return the columns that a mapping reads, by table, as the source calls both, as far as their names say it."""
+    found: dict[str, set[str]] = {table: set() for table in mapping.recognised_by}
+    renamed = {folded(table): names for table, names in mapping.names.items()}
+
+    def note(table: str, names: Iterable[str]) -> None:
+        known = renamed.get(folded(table), Names())
+        source = known.table or table
+        # a mapping may spell a table in several cases
+        source = next((each for each in found if folded(each) == folded(source)), source)
+        found.setdefault(source, set()).update(known.columns.get(name, name) for name in names)
+
+    for name, spec in mapping.tables.items():
+        if spec.absent:
+            continue
+        for part_name, part in spec.union.items() or [(name, spec)]:
+            used = list(_names_in(part))
+            note(part.table or part_name, [each for each in used if each.partition(".")[0] not in part.join])
+            for alias, join in part.join.items():
+                of_alias = [each.partition(".")[2] for each in used if each.partition(".")[0] == alias]
+                note(join.table, [*join.on, *of_alias])
+    return found
+
+
+def _names_in(part: PartMapping | TableMapping) -> Iterator[str]:
+    for conditions in part.where:
+        yield from conditions
+    for form in part.columns.values():
+        yield from _names(form)
+
+
+def _names(form: object) -> Iterator[str]:
+    """Yield the names of columns in an expression."""
+    if isinstance(form, str):
+        yield form
+    for key in ("coalesce", "concat", "latest", "earliest", "first_of"):
+        for each in getattr(form, key, ()):
+            yield from _names(each)
+    for key in ("split", "date", "time", "flag", "otherwise"):
+        if (inner := getattr(form, key, None)) is not None:
+            yield from _names(inner)
+    for case in getattr(form, "cases", ()):
+        yield from _names(case.then)
+        for conditions in case.where:
+            yield from conditions

@@ -1,0 +1,240 @@
+"""The entry of this package: it measures a source, decides on a mapping, and writes and checks its text."""
+
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from zoneinfo import available_timezones
+
+from duckdb import DuckDBPyConnection
+
+from store.places import MAPPING
+from store.source.contract import SourceContractError
+from store.source.extract import check_source
+from store.source.mapping.choosing import LIKE_A_MAPPING, NO_MAPPING, choose_mapping
+from store.source.mapping.forms import shipped_names
+from store.source.reading.sources import Source, describe, open_source
+from store.source.suggesting.activities import appointments_lines, changes_lines, interactions_lines
+from store.source.suggesting.deals import projects_lines
+from store.source.suggesting.deals_shape import DEALS, as_deals
+from store.source.suggesting.layout import is_time, layout
+from store.source.suggesting.leads import leads_lines
+from store.source.suggesting.left import what_is_left
+from store.source.suggesting.odd_files import odd_files
+from store.source.suggesting.profile import Profile, profile
+from store.source.suggesting.shapes import IDENTITY, Shape, shape_of
+from store.source.suggesting.suggestion import Answers, Draft, Line, Question, Suggestion
+from store.source.suggesting.writing import written
+from store.source.values.functions import UTC_ZONE, create_functions
+
+SHORT_SPAN_DAYS = 270
+"""If the leads of a source are younger than this, few labels of 90 days have matured."""
+
+SHORT_HORIZON_DAYS = 30
+
+
+def refuse_mapped(source: str, home: Path) -> None:
+    """Refuse a source that has a mapping already, in its folder or in the home.
+
+    Raises
+    ------
+    SourceContractError
+        If there is one.
+    """
+    there = [home / MAPPING] if (home / MAPPING).exists() else []
+    if (folder := open_source(source).folder) is not None:
+        there = [
+            path
+            for path in sorted(folder.iterdir())
+            if LIKE_A_MAPPING.fullmatch(path.name.casefold()) and not NO_MAPPING.search(path.name)
+        ] + there
+    if there:
+        raise SourceContractError(
+            f"source {describe(source)}: expected none that has a mapping, found {there[0]}, which is never written "
+            "over. Edit it, or remove it and run `make map` again."
+        )
+
+
+def mapping_place(source: str, home: Path) -> Path:
+    """Return where the mapping of a source is written: its folder, or the home if that cannot be written."""
+    folder = open_source(source).folder
+    # root may write into a folder that is closed to writing, and does not
+    if folder is not None and os.access(folder, os.W_OK) and folder.stat().st_mode & stat.S_IWUSR:
+        return folder / MAPPING
+    return home / MAPPING
+
+
+def suggest(found: Profile, answers: Answers, shape: Shape | None = None) -> Suggestion:
+    """Decide on a mapping, from what a source holds and what a person has answered.
+
+    Parameters
+    ----------
+    found : Profile
+    answers : mapping of str to str
+    shape : Shape or None
+        The shipped mapping that fits the source.
+
+    Raises
+    ------
+    NoMappingError
+        If there is no honest mapping.
+    """
+    draft = Draft(answers)
+    draft.line(("name",), _name(found.description), "", None)
+    if shape is not None:
+        _of_shape(shape, found, draft)
+        return draft.done()
+    chosen = layout(found, draft)
+    outcomes = projects_lines(chosen, found, draft)
+    leads_lines(chosen, outcomes if chosen.is_deal else None, draft)
+    interactions_lines(chosen, found, draft)
+    appointments_lines(chosen, found, draft)
+    changes_lines(chosen, found, draft)
+    if not any(line.place[0] == "closes" for line in draft.lines):
+        draft.notes.append(
+            "Nothing but a won deal ends a lead here. If leads end otherwise, list under closes what ends them, or set "
+            "silence_closes_after_days."
+        )
+    what_is_left(chosen, found, draft)
+    # that mapping has neither interactions nor appointments, and cannot be given any
+    only_deals = chosen.is_deal and not chosen.interactions and chosen.appointments is None
+    base = IDENTITY
+    if only_deals and outcomes is not None and not outcomes.is_flags and DEALS in shipped_names():
+        base = DEALS
+        shipped = choose_mapping(argument=DEALS, folder=None, found={}, models=()).mapping
+        draft.lines = as_deals(draft.lines, shipped)
+    draft.line(("based_on",), base, "", None)
+    _files(found, {table for table, _ in draft.read}, draft)
+    _zone(found, draft)
+    created = chosen.leads.columns[chosen.created].times
+    if created is not None and (days := (created.last - created.first).days) < SHORT_SPAN_DAYS:
+        why = f"the leads span {days} days, of which a horizon of 90 would leave too few with a known end"
+        draft.line(("horizon_days", "conversion"), SHORT_HORIZON_DAYS, why, "likely")
+    return draft.done()
+
+
+def _of_shape(shape: Shape, found: Profile, draft: Draft) -> None:
+    draft.line(("based_on",), shape.name, shape.why, "sure")
+    odd = {each.table: each for each in found.odd}
+    for source in dict.fromkeys([*shape.tables, *odd]):
+        form, reasons = {}, []
+        if source in odd:
+            form, reasons = dict(odd[source].form), [odd[source].why]
+        if source in shape.tables:
+            form["table"] = shape.tables[source]
+            reasons.append("its columns are those of this table")
+        file = found.places[source]
+        draft.line(("files", file), form, "; ".join(reasons), "likely" if "encoding" in form else "sure")
+    draft.notes.append(
+        f"The shipped mapping {shape.name} says what is read. A line here takes the place of one of its lines."
+    )
+    draft.contact += shape.contact
+
+
+def _files(found: Profile, tables: Collection[str], draft: Draft) -> None:
+    for odd in found.odd:
+        if odd.table in tables:
+            draft.line(("files", odd.name), odd.form, odd.why, "likely" if odd.encoding else "sure")
+
+
+def _zone(found: Profile, draft: Draft) -> None:
+    read = [
+        column.times
+        for name, table in found.tables.items()
+        for column in table.columns.values()
+        if (name, column.name) in draft.read and is_time(column) and column.times is not None
+    ]
+    if any(times.zoned < 1 and times.dates < 1 for times in read):
+        zone = draft.ask(
+            Question(
+                key="time_zone",
+                text="In which time zone are the times that name none? (a name such as Europe/Berlin)",
+                options={zone: zone for zone in sorted(available_timezones())},
+                default=UTC_ZONE,
+            )
+        )
+        is_said = draft.is_answered("time_zone")
+        why = "as answered" if is_said else "the times name no zone, so the data do not tell"
+        draft.line(("time_zone",), zone, why, "sure" if is_said else "unsure")
+
+
+def _name(description: str) -> str:
+    last = description.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return re.sub(r"\W+", "_", last).strip("_") or "own"
+
+
+@contextmanager
+def _scratch() -> Iterator[DuckDBPyConnection]:
+    import duckdb
+
+    with (
+        tempfile.TemporaryDirectory(prefix="leadline-") as spill,
+        duckdb.connect(config={"temp_directory": spill}) as connection,
+    ):
+        connection.execute("set global TimeZone = 'UTC'")
+        create_functions(connection)
+        yield connection
+
+
+def measured(source: str, models: Collection[str]) -> tuple[Profile, Shape | None]:
+    """Return what a source holds, and the shipped mapping that fits it.
+
+    Parameters
+    ----------
+    source : str
+        Folder or ``postgresql://`` address.
+    models : collection of str
+        Names of the models.
+    """
+    reader: Source = open_source(source)
+    odd = [] if reader.folder is None else list(odd_files(reader.folder))
+    if odd:
+        reader = open_source(source, dialects={each.name: each.dialect for each in odd})
+    unread: dict[str, str] = {}
+    columns: dict[str, Sequence[str]] = {}
+    for name in reader.columns():
+        try:
+            columns[name] = reader.columns()[name]
+        except SourceContractError as error:
+            unread[name] = str(error).splitlines()[0]
+    shape = shape_of(columns, None if reader.folder is None else reader.folder.name, models)
+    if shape is not None:
+        places = {name: reader.place(name) for name in columns}
+        return Profile(
+            description=reader.description, tables={}, unread=unread, references=(), odd=tuple(odd), places=places
+        ), shape
+    with _scratch() as connection:
+        return profile(connection, reader, columns, unread, odd), None
+
+
+def text_of(suggestion: Suggestion, source: str, answers: Answers, models: Collection[str], *, for_home: bool) -> str:
+    """Return the text of a suggestion, after the reader of mappings has accepted it for the source.
+
+    Parameters
+    ----------
+    suggestion : Suggestion
+    source : str
+    answers : mapping of str to str
+    models : collection of str
+        Names of the models.
+    for_home : bool
+        Whether the text is for the home, where it names its source.
+
+    Raises
+    ------
+    SourceContractError
+        If it does not accept it.
+    """
+    if for_home:
+        line = Line(("source",), describe(source), "this mapping is for no other source")
+        suggestion = replace(suggestion, lines=(line, *suggestion.lines))
+    text = written(suggestion, describe(source), answers)
+    with tempfile.TemporaryDirectory(prefix="leadline-") as folder:
+        path = Path(folder) / "mapping.yml"
+        path.write_text(text, encoding="utf-8")
+        check_source(source, str(path), models)
+    return text

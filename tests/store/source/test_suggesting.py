@@ -1,0 +1,354 @@
+"""Suggested mappings: what follows from a source's names and values, that the file is valid, and when there is none."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from models.declared.registry import DECLARATIONS
+from store.source.contract import TABLES, SourceContractError
+from store.source.mapping.choosing import RECOGNISED, choose_mapping
+from store.source.mapping.forms import SourceMapping, shipped_names
+from store.source.suggesting.names import COLUMN_NAMES, WORDS, meaning, role_of
+from store.source.suggesting.shapes import columns_by_table, shape_of, tables_of
+from store.source.suggesting.suggest import measured, suggest, text_of
+from store.source.suggesting.suggestion import NoMappingError, Suggestion
+from store.source.suggesting.writing import flow
+from tests.homes import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from tests.store.source.exports import Extract, Query
+
+MAVEN = REPOSITORY.parent / "shared" / "data" / "maven_crm"
+
+FIRST = datetime(2024, 1, 1, 9)  # noqa: DTZ001 - texts of a source without a zone
+
+
+def _write(path: Path, rows: Iterable[Mapping[str, Any]], delimiter: str = ",", encoding: str = "utf-8") -> None:
+    listed = list(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding=encoding) as file:
+        writer = csv.DictWriter(file, list(listed[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(listed)
+
+
+def _measured(folder: Path) -> Callable[..., tuple[Suggestion, str, dict[str, Any]]]:
+    """Measure a folder, and return what makes of answers a suggestion, its text, and the text as YAML."""
+    found, shape = measured(str(folder), DECLARATIONS)
+
+    def with_answers(**answers: str) -> tuple[Suggestion, str, dict[str, Any]]:
+        suggestion = suggest(found, answers, shape)
+        text = text_of(suggestion, str(folder), answers, DECLARATIONS, for_home=False)
+        # as a mapping is read: every word is text
+        return suggestion, text, yaml.load(text, yaml.BaseLoader)
+
+    return with_answers
+
+
+def test_a_deal_is_the_lead_if_nobody_else_has_a_creation_time(tmp_path: Path, run: Extract, query: Query) -> None:
+    """The amount of a deal that is entered with its end is known only then; what is left is said, with the reason."""
+    stages = {0: ("Won", 500), 1: ("Lost", 0), 2: ("Engaging", "")}
+    _write(
+        tmp_path / "crm" / "pipeline.csv",
+        (
+            {
+                "opportunity_id": f"D{number}",
+                "agent": f"rep {number % 3}",
+                "account": f"Company {number % 10}",
+                "deal_stage": stages[number % 3][0],
+                "engage_date": "" if number == 5 else f"{FIRST + timedelta(days=number):%Y-%m-%d}",
+                "close_date": "" if number % 3 == 2 else f"{FIRST + timedelta(days=number + 20):%Y-%m-%d}",
+                "close_value": stages[number % 3][1],
+            }
+            for number in range(90)
+        ),
+    )
+    _write(tmp_path / "crm" / "accounts.csv", ({"account": f"Company {n}", "sector": "steel"} for n in range(10)))
+
+    suggestion, text, _ = _measured(tmp_path / "crm")()
+
+    notes = "\n".join(suggestion.notes)
+    assert "close_value: A leak: it is above 0 in 100 % of won, 0 % of lost, 0 % of open deals" in notes
+    assert "1 row of 90 in pipeline have no engage_date" in notes
+    assert "pipeline.account: names a row of accounts" in text
+    # every line says why
+    assert not [line for line in text.splitlines() if re.match(r"\s+\S+: [^{\s#]", line) and "#" not in line]
+
+    (tmp_path / "crm" / "mapping.yml").write_text(text, encoding="utf-8")
+    run(tmp_path / "crm")
+    assert query("select status, count(*), count(closed_at), sum(value) from raw.projects group by 1 order by 1") == [
+        ("lost", 30, 30, 0),
+        ("won", 30, 30, 15000),
+    ]
+    assert query("select count(*), min(created_at)::date::text, max(assigned_to) from raw.leads") == [
+        (89, "2024-01-01", "rep 2")
+    ]
+    (closing,) = query("select closing_lead_statuses, closing_project_statuses from raw.extraction")
+    lead_statuses, project_statuses = ({word.lower() for word in json.loads(words)} for words in closing)
+    assert {"won", "lost"} <= lead_statuses
+    assert "lost" in project_statuses
+
+
+def test_a_german_export(tmp_path: Path, run: Extract, query: Query) -> None:
+    """Semicolons, an older encoding, day-first dates, decimal commas, German names and words; no value of a person."""
+    folder = tmp_path / "crm"
+    people = [
+        {
+            "Kundennummer": f"K-{number}",
+            "Nachname": "Müller",
+            "E-Mail": f"kunde{number}@example.com",
+            "Telefon": f"+49 30 {1000000 + number}",
+            "PLZ": 10115 + number,
+            "Angelegt am": f"{FIRST + timedelta(days=number):%d.%m.%Y %H:%M}",
+            "Quelle": ("Messe", "Website")[number % 2],
+            "Bemerkung": f"Möchte im Frühjahr noch einmal angerufen werden, am liebsten am Vormittag. {number}" * 2,
+        }
+        for number in range(60)
+    ]
+    ends = ("beauftragt", "abgelehnt", "Nachfassen")
+    offers = [
+        {
+            "Angebotsnummer": f"A{number}",
+            "Kunde": f"K-{number}",
+            "Angebotsdatum": f"{FIRST + timedelta(days=number + 5):%d.%m.%Y}",
+            "Status": ends[number % 3],
+            "Betrag": f"{number + 1}.{number % 9}50,50 €",
+            "Abschlussdatum": "" if number % 3 == 2 else f"{FIRST + timedelta(days=number + 30):%d.%m.%Y}",
+        }
+        for number in range(45)
+    ]
+    _write(folder / "Interessenten.csv", people, ";", "windows-1252")
+    _write(folder / "Angebote.csv", offers, ";")
+    (folder / "Angebote.csv").rename(folder / "Angebote.txt")
+
+    suggestion, text, content = _measured(folder)()
+
+    assert content["files"] == {
+        "Angebote.txt": {"table": "Angebote"},
+        "Interessenten.csv": {"table": "Interessenten", "encoding": "windows-1252"},
+    }
+    projects = content["tables"]["projects"]
+    assert projects["values"]["status"] == {"beauftragt": "won", "abgelehnt": "lost", "Nachfassen": "open"}
+    assert projects["times"] == {"proposed_at": "%d.%m.%Y", "closed_at": "%d.%m.%Y"}
+    assert projects["numbers"] == {"value": {"decimal": ",", "thousands": ".", "strip": ["€"]}}
+    assert content["closes"]["project_status"] == ["lost"]
+    assert suggestion.contact == ("Interessenten.Nachname", "Interessenten.E-Mail", "Interessenten.Telefon")
+    assert "Interessenten.Bemerkung: free text" in text
+    assert not re.search(r"@example|\+49|Müller|Frühjahr", text)
+
+    (folder / "mapping.yml").write_text(text, encoding="utf-8")
+    run(folder)
+    assert query("select count(*) from raw.rejects") == [(0,)]
+    assert query("select value, closed_at::date::text from raw.projects where project_id = 'A1'") == [
+        (pytest.approx(2150.5), "2024-02-01")
+    ]
+
+
+def test_activities_in_several_tables(tmp_path: Path, run: Extract, query: Query) -> None:
+    """They make a union. A call finds its lead by the deal, an e-mail by the address; the .0 of a data frame goes."""
+    folder, times = tmp_path / "crm", "%m/%d/%Y %I:%M %p"
+    numbers = range(40)
+    _write(
+        folder / "Contacts.csv",
+        (
+            {
+                "Contact ID": 500 + n,
+                "Email": f"p{n}@example.com",
+                "Created Date": f"{FIRST + timedelta(days=n):{times}}",
+            }
+            for n in numbers
+        ),
+    )
+    _write(
+        folder / "Deals.csv",
+        (
+            {
+                "Deal ID": f"D{n}",
+                "Contact ID": f"{500 + n}.0",
+                "Stage": ("Closed Won", "Closed Lost", "Demo booked")[n % 3],
+                "Close Date": f"{FIRST + timedelta(days=n + 60):%m/%d/%Y}",
+                "Create Date": f"{FIRST + timedelta(days=n + 1):{times}}",
+            }
+            for n in numbers
+        ),
+    )
+    calls = [
+        {"ID": n, "Deal ID": f"D{n}", "Call Time": f"{FIRST + timedelta(days=n + 2):{times}}", "Direction": way}
+        for n in numbers
+        for way in [("Inbound", "Outbound")[n % 2]]
+    ]
+    _write(folder / "Calls.csv", calls)
+    emails = [
+        {"ID": n, "Recipient Email": f"p{n}@example.com", "Sent At": f"{FIRST + timedelta(days=n + 3):{times}}"}
+        for n in numbers
+    ]
+    _write(folder / "Emails.csv", emails)
+
+    suggested = _measured(folder)
+    suggestion, text, content = suggested()
+
+    parts = content["tables"]["interactions"]["union"]
+    assert parts["calls"]["join"] == {"deals": {"table": "Deals", "on": {"Deal ID": "Deal ID"}}}
+    assert parts["emails"]["join"] == {"contacts": {"table": "Contacts", "on": {"Email": "Recipient Email"}}}
+    assert parts["calls"]["columns"]["type"] == {"constant": "call"}
+    assert content["tables"]["interactions"]["times"] == {"occurred_at": times}
+    assert content["tables"]["projects"]["columns"]["lead_id"] == {"split": "Contact ID", "at": ".", "part": "1"}
+    assert "Deals.Close Date: 100 % of the open deals have one. It is a plan" in "\n".join(suggestion.notes)
+    assert {question.key for question in suggestion.questions} == {"direction:Emails", "time_zone"}
+    _, _, answered = suggested(**{"direction:Emails": "inbound", "time_zone": "America/New_York"})
+    emails_of_answers = answered["tables"]["interactions"]["union"]["emails"]
+    assert emails_of_answers["columns"]["direction"] == {"constant": "inbound"}
+    assert answered["time_zone"] == "America/New_York"
+
+    (folder / "mapping.yml").write_text(text, encoding="utf-8")
+    run(folder)
+    assert query("select type, direction, count(*) from raw.interactions group by all order by all") == [
+        ("call", "inbound", 20),
+        ("call", "outbound", 20),
+        ("email", "outbound", 40),
+    ]
+    assert query("select count(*) from raw.rejects") == [(0,)]
+
+
+def test_dates_that_do_not_tell_day_from_month_are_asked_for(tmp_path: Path) -> None:
+    """There is no mapping without an answer; the answer is the format."""
+    _write(tmp_path / "leads.csv", ({"id": n, "created": f"0{n % 9 + 1}/0{n % 7 + 1}/2024"} for n in range(30)))
+    suggested = _measured(tmp_path)
+    suggestion, _, _ = suggested()
+    (question,) = [each for each in suggestion.questions if each.is_essential]
+    assert question.options == {"day": "the day (%d/%m/%Y)", "month": "the month (%m/%d/%Y)"}
+    _, _, content = suggested(**{question.key: "month"})
+    assert content["tables"]["leads"]["times"] == {"created_at": "%m/%d/%Y"}
+
+
+def test_words_that_nobody_knows_are_asked_for(tmp_path: Path) -> None:
+    """Until somebody answers, their rows are set aside, and a note says so."""
+    _write(
+        tmp_path / "leads.csv",
+        ({"id": f"L{n}", "created_at": FIRST + timedelta(days=n)} for n in range(60)),
+    )
+    _write(
+        tmp_path / "projects.csv",
+        (
+            {"id": f"P{n}", "lead_id": f"L{n}", "status": ("alpha", "won", "open")[n % 3], "closed_at": end}
+            for n in range(60)
+            for end in ["" if n % 3 == 2 else FIRST + timedelta(days=n + 9)]
+        ),
+    )
+    suggested = _measured(tmp_path)
+    suggestion, _, content = suggested()
+    assert "values" not in content["tables"]["projects"]
+    assert any("'alpha' is not known, so 20 rows with it are set aside" in note for note in suggestion.notes)
+    _, _, content = suggested(**{"projects.status:alpha": "lost"})
+    assert content["tables"]["projects"]["values"] == {"status": {"alpha": "lost"}}
+    assert content["closes"]["project_status"] == ["lost"]
+
+
+def test_without_a_key_or_a_creation_time_there_is_no_mapping(tmp_path: Path) -> None:
+    """The message says of each table what it lacks."""
+    _write(tmp_path / "leads.csv", [{"name": "a", "created_at": "2024-01-01"}] * 2)
+    _write(tmp_path / "deals.csv", [{"id": "1", "status": "won"}, {"id": "2", "status": "lost"}])
+    _write(tmp_path / "calls.csv", [{"1": "2", "2024-01-01": "2024-01-02"}])
+    found, shape = measured(str(tmp_path), DECLARATIONS)
+    with pytest.raises(NoMappingError) as caught:
+        suggest(found, {}, shape)
+    assert str(caught.value).splitlines()[1:4] == [
+        "- calls lacks a header line, it seems: name the columns (files: {calls.csv: {header: […]}})",
+        "- deals lacks a time at which its rows were created",
+        "- leads lacks a column without two equal values that is its key",
+    ]
+
+
+def test_tables_of_a_shipped_mapping_are_found_by_their_columns() -> None:
+    """A name counts more than columns; two tables that fit alike are not told apart."""
+    content: dict[str, Any] = {
+        "name": "ui",
+        "recognised_by": {"contacts": ["Record ID", "Create Date"], "deals": ["Record ID", "Is Closed Won"]},
+        "tables": {
+            "leads": {"table": "contacts", "columns": {"lead_id": "Record ID", "created_at": "Create Date"}},
+            "projects": {
+                "table": "deals",
+                "columns": {"value": "Amount", "status": {"cases": [
+                    {"where": {"Is Closed Won": ["true"]}, "then": {"constant": "won"}}]}},
+            },
+            "interactions": {"union": {"calls": {"table": "calls", "columns": {
+                "interaction_id": {"concat": ["Record ID", "Called"]}, "outcome": "Result"}}}},
+        },
+    }  # fmt: skip
+    mapping = SourceMapping.model_validate(content)
+    contacts, deals = ["Record ID", "Create Date", "Email"], ["Record ID", "Create Date", "Is Closed Won", "Amount"]
+    calls = ["Record ID", "Called", "Result"]
+    found = {"all-contacts-2026": contacts, "export_1": calls, "export_2": deals}
+    assert tables_of(mapping, found) == {"all-contacts-2026": "contacts", "export_2": "deals", "export_1": "calls"}
+    assert tables_of(mapping, {"contacts": contacts}) is None
+    assert tables_of(mapping, {"a": contacts, "b": contacts, "deals": deals}) is None
+
+
+@pytest.mark.parametrize("name", sorted(set(RECOGNISED) & set(shipped_names())))
+def test_a_shipped_mapping_is_recognised_whatever_its_tables_are_called(name: str) -> None:
+    mapping = choose_mapping(argument=name, folder=None, found={}, models=DECLARATIONS).mapping
+    read = columns_by_table(mapping)
+    for table, needed in mapping.recognised_by.items():
+        read[table].update(needed)
+    renamed = {
+        f"all {table} 2026-11": sorted({column.casefold() for column in columns}) for table, columns in read.items()
+    }
+    found = shape_of(renamed, "crm", DECLARATIONS)
+    assert found is not None
+    assert found.name == name
+    assert set(mapping.recognised_by) <= set(found.tables.values())
+    assert all(source == f"all {table} 2026-11" for source, table in found.tables.items())
+
+
+def test_the_word_lists_are_of_the_contract() -> None:
+    """Each word stands for one word of the vocabulary, and each list of names for a column that exists."""
+    for (table, column), words in WORDS.items():
+        assert set(words) <= set(TABLES[table].column(column).vocabulary), (table, column)
+        for meant, listed in words.items():
+            assert {meaning(table, column, word) for word in (meant, *listed)} == {meant}, (table, column, meant)
+    for table, columns in COLUMN_NAMES.items():
+        assert set(columns) <= set(TABLES[table].column_names)
+    assert role_of("hubspot-all-deals-2026") == ("projects", "deal")
+    assert role_of("Kontakthistorie") == ("interactions", "kontakthistorie")
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "a: b", "x #y", '"', "[a", "ä b-c", "1.0", "a\tb", "\ufeff", "-", "", "é\u2028"]
+)
+def test_a_text_is_the_same_after_yaml(text: str) -> None:
+    assert yaml.load(f"- {flow([text])}", yaml.BaseLoader) == [[text]]
+
+
+@pytest.mark.skipif(not MAVEN.is_dir(), reason="the table of deals (shared/data/maven_crm) is not here")
+def test_maven_is_mapped_as_the_page_of_such_tables_maps_it() -> None:
+    suggestion, _, content = _measured(MAVEN)()
+    page = (REPOSITORY / "docs" / "connectors" / "deals.md").read_text(encoding="utf-8")
+    documented = yaml.load(page.split("```yaml")[1].split("```")[0], yaml.BaseLoader)
+    columns = documented["names"]["deals"]["columns"]
+    assert content == {
+        "name": "maven_crm",
+        "based_on": "deals",
+        "names": {"deals": {"table": "sales_pipeline", "columns": {**columns, "close_date": "close_date"}}},
+    }
+    assert not suggestion.questions
+
+
+def test_a_file_that_cannot_be_read_stops_nothing(tmp_path: Path) -> None:
+    """The text has passed the check of a run, which a text that lacks a table does not pass."""
+    _write(tmp_path / "leads.csv", ({"lead_id": f"L{n}", "created_at": FIRST + timedelta(days=n)} for n in range(9)))
+    (tmp_path / "extra.csv").write_text('[{"a": 1}]', encoding="utf-8")
+    suggestion, _, _ = _measured(tmp_path)()
+    assert dict(suggestion.left)["extra"].startswith("it cannot be read: extra.csv: expected CSV, found JSON")
+    lines = tuple(line for line in suggestion.lines if line.place != ("tables", "projects", "absent"))
+    with pytest.raises(SourceContractError, match="table projects"):
+        text_of(Suggestion(lines=lines, left=(), contact=()), str(tmp_path), {}, DECLARATIONS, for_home=False)
