@@ -86,7 +86,7 @@ def refuse_source(current: Settings, instance: dg.DagsterInstance) -> None:
         If the source differs from the last extraction's and no person has accepted that, or cannot be read.
     """
     from store.source.contract import SourceContractError, SourceUnavailableError
-    from store.source.extract import check_source
+    from store.source.opening import check_source
 
     source = CrmSource.of(current)
     is_simulated, filled_from = source.address is None, last_source(instance)

@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,6 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection
 
 from models.artifacts import make_folder, read_object, replace_file
-from store.source.assembling.assembly import as_plain, assembled
 from store.source.assembling.source import AssembledSource, create_said
 from store.source.checking.clock import default_clock
 from store.source.checking.currencies import convert
@@ -39,13 +37,9 @@ from store.source.loading.deltas import write_deltas, write_history
 from store.source.loading.load import load, open_warehouse
 from store.source.loading.source_ids import lacks_ids, write_source_ids
 from store.source.loading.stored import Delta, raw_is_ahead, write_marker
-from store.source.mapping.binding import TableBinding, bind, is_another, missing_table
-from store.source.mapping.choosing import choose_mapping, with_earlier_tables
-from store.source.mapping.forms import ChosenMapping, TableMapping
-from store.source.mapping.yaml_file import nearest
-from store.source.reading.sources import describe, open_source
+from store.source.mapping.binding import TableBinding
+from store.source.opening import bindings_of, open_mapped
 from store.source.reading.tables import Reading
-from store.source.record import Table
 from store.source.report import (
     ExtractionReport,
     changes_to_come,
@@ -120,9 +114,9 @@ def extract(
             f"{as_of:%Y-%m-%dT%H:%M:%SZ}. Nothing is known of that time yet. Correct AS_OF."
         )
     target = open_warehouse(warehouse)
-    chosen, reader = _choose(source, mapping, models, in_home)
+    chosen, reader = open_mapped(source, mapping, models, in_home)
     say(f"source {reader.description}: mapping {chosen.mapping.name} ({chosen.reason})")
-    bindings = _bindings(chosen, reader)
+    bindings = bindings_of(chosen, reader)
     with _scratch(state_dir) as connection, ExitStack() as until_loaded:
         create_said(connection, chosen.mapping.missing)
         existing = until_loaded.enter_context(target.known(connection, wanted(bindings)))
@@ -260,105 +254,6 @@ def _utc(moment: datetime, name: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"{name}: expected a time with its zone, found {moment.isoformat()}. Pass a time in UTC.")
     return moment.astimezone(UTC)
-
-
-def check_source(source: str, mapping: str | None, models: Collection[str], in_home: Path | None = None) -> None:
-    """Refuse a source whose place, mapping or columns `extract` would refuse, without reading rows.
-
-    Parameters
-    ----------
-    source, mapping, models, in_home
-        As `extract` takes them.
-
-    Raises
-    ------
-    SourceContractError
-        If the source is refused.
-    """
-    _bindings(*_choose(source, mapping, models, in_home))
-
-
-def _choose(
-    source: str, mapping: str | None, models: Collection[str], in_home: Path | None
-) -> tuple[ChosenMapping, AssembledSource]:
-    choose = partial(choose_mapping, argument=mapping, models=models, in_home=in_home, source=describe(source))
-    if "://" in source and (mapping is not None or (in_home is not None and in_home.exists())):
-        # the mapping may name the schema of the database, so it is chosen first
-        chosen = choose(folder=None, found={})
-        is_named = "schema_" in chosen.own.model_fields_set
-        reader = open_source(source, schema=chosen.mapping.schema_ if is_named else None)
-    else:
-        reader = open_source(source)
-        chosen = choose(folder=reader.folder, found=reader.columns())
-        if chosen.mapping.files and reader.folder is not None:
-            reader = open_source(source, dialects={name: form.dialect() for name, form in chosen.mapping.files.items()})
-    return with_earlier_tables(chosen, reader.columns()), AssembledSource(reader)
-
-
-def _bindings(chosen: ChosenMapping, reader: AssembledSource) -> dict[str, TableBinding | None]:
-    bindings: dict[str, TableBinding | None] = {}
-    faults = Faults()
-    for name, table in TABLES.items():
-        with faults.collected():
-            bindings[name] = _bound(chosen, table, reader)
-    faults.refuse()
-    if unused := list(_unused_names(chosen, reader, bindings)):
-        raise SourceContractError("\n".join(unused))
-    if (history := bindings[CHANGES]) is not None:
-        bindings[CHANGES] = replace(history, leads=bindings["leads"])
-    return bindings
-
-
-def _unused_names(
-    chosen: ChosenMapping, reader: AssembledSource, bindings: Mapping[str, TableBinding | None]
-) -> Iterator[str]:
-    """Yield a fault for each name of the source that a person has stated, and that nothing reads: a typing error."""
-    for table, names in chosen.own.names.items():
-        read = {column for assembly in reader.assemblies for column in assembly.used(table)}
-        for binding in bindings.values():
-            if binding is not None and reader.is_base(binding.source_table, table):
-                read.update(binding.source_columns)
-        for called in (each for each in names.columns if each not in read):
-            yield (
-                f"names.{table}.columns.{called}: expected a column that the mapping {chosen.mapping.name!r} reads "
-                f"from {table}, found {called}, which it does not. {nearest(called, sorted(read))}"
-            )
-
-
-def _bound(chosen: ChosenMapping, table: Table, reader: AssembledSource) -> TableBinding | None:
-    """Bind a contract table to its source; None if it is declared absent, or is optional and the source lacks it."""
-    spec, found = chosen.mapping.tables.get(table.name, TableMapping()), reader.columns()
-    source_table = spec.table or table.name
-    if spec.absent:
-        return None
-    if (assembly := assembled(chosen, table, reader.reader)) is not None:
-        if not assembly.is_there:
-            return None
-        reader.add(assembly)
-        bound = bind(as_plain(chosen, assembly), table, found=found, place=assembly.place)
-        return replace(bound, origin=assembly.origin, also_read=frozenset(assembly.used()))
-    if source_table not in found and (spec.optional or (table.optional and spec.table is None)):
-        return None
-    if source_table not in found:
-        raise missing_table(table.name, source_table, found)
-    if table.name not in chosen.own.tables and is_another(table, found[source_table]):
-        return None
-    place = reader.place(source_table)
-    bound = bind(chosen, table, found=found, place=place)
-    # a folder is always read whole
-    mark = bound.watermark if reader.folder is None else None
-    if (
-        mark is not None
-        and isinstance(form := bound.forms[mark], str)
-        and (kind := reader.type_of(source_table, form)) is not None
-        and not kind.startswith(("timestamp", "date"))
-    ):
-        raise SourceContractError(
-            f"table {table.name}, {place}: expected a watermark that is a time in the database, found {form}, which "
-            f"is {kind}. Name another column in the mapping, or leave the watermark out: the table is then read in "
-            "full."
-        )
-    return bound
 
 
 @contextmanager

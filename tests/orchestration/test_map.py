@@ -13,7 +13,7 @@ from orchestration.commands.map import suggest_mapping
 from store.places import SettingError
 from store.settings import Settings, settings
 from store.source.contract import SourceContractError
-from store.source.extract import check_source
+from store.source.opening import check_source
 from store.source.suggesting.suggestion import NoMappingError
 from store.warehouse.warehouse import Warehouse
 from tests.homes import MEASURED, PATIENCE, REPOSITORY

@@ -14,9 +14,9 @@ from duckdb import DuckDBPyConnection
 
 from store.places import MAPPING
 from store.source.contract import SourceContractError
-from store.source.extract import check_source
 from store.source.mapping.choosing import LIKE_A_MAPPING, NO_MAPPING, choose_mapping
 from store.source.mapping.forms import shipped_names
+from store.source.opening import check_source
 from store.source.reading.sources import Source, describe, open_source
 from store.source.suggesting.activities import appointments_lines, changes_lines, interactions_lines
 from store.source.suggesting.deals import projects_lines

@@ -15,7 +15,7 @@ import pytest
 
 from models.declared.registry import DECLARATIONS
 from simulation import simulate
-from store.source.extract import check_source
+from store.source.opening import check_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

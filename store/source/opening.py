@@ -1,0 +1,130 @@
+"""Opening a source: its reader, the mapping that applies, and the contract's tables bound to what it has."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from store.source.assembling.assembly import as_plain, assembled
+from store.source.assembling.source import AssembledSource
+from store.source.contract import CHANGES, TABLES, SourceContractError
+from store.source.faults import Faults
+from store.source.mapping.binding import TableBinding, bind, is_another, missing_table
+from store.source.mapping.choosing import choose_mapping, with_earlier_tables
+from store.source.mapping.forms import ChosenMapping, TableMapping
+from store.source.mapping.yaml_file import nearest
+from store.source.reading.sources import describe, open_source
+from store.source.record import Table
+
+
+def check_source(source: str, mapping: str | None, models: Collection[str], in_home: Path | None = None) -> None:
+    """Refuse a source whose place, mapping or columns `extract` would refuse, without reading rows.
+
+    Parameters
+    ----------
+    source, mapping, models, in_home
+        As `extract` takes them.
+
+    Raises
+    ------
+    SourceContractError
+        If the source is refused.
+    """
+    bindings_of(*open_mapped(source, mapping, models, in_home))
+
+
+def open_mapped(
+    source: str, mapping: str | None, models: Collection[str], in_home: Path | None
+) -> tuple[ChosenMapping, AssembledSource]:
+    """Return the mapping that applies to a source, and its reader; the arguments are those of `extract`.
+
+    Raises
+    ------
+    SourceContractError
+        If the source cannot be opened, or no mapping applies.
+    """
+    choose = partial(choose_mapping, argument=mapping, models=models, in_home=in_home, source=describe(source))
+    if "://" in source and (mapping is not None or (in_home is not None and in_home.exists())):
+        # the mapping may name the schema of the database, so it is chosen first
+        chosen = choose(folder=None, found={})
+        is_named = "schema_" in chosen.own.model_fields_set
+        reader = open_source(source, schema=chosen.mapping.schema_ if is_named else None)
+    else:
+        reader = open_source(source)
+        chosen = choose(folder=reader.folder, found=reader.columns())
+        if chosen.mapping.files and reader.folder is not None:
+            reader = open_source(source, dialects={name: form.dialect() for name, form in chosen.mapping.files.items()})
+    return with_earlier_tables(chosen, reader.columns()), AssembledSource(reader)
+
+
+def bindings_of(chosen: ChosenMapping, reader: AssembledSource) -> dict[str, TableBinding | None]:
+    """Return the contract's tables as they are read; None for those that the source does not have.
+
+    Raises
+    ------
+    SourceContractError
+        If tables or columns are missing; the message lists all of them.
+    """
+    bindings: dict[str, TableBinding | None] = {}
+    faults = Faults()
+    for name, table in TABLES.items():
+        with faults.collected():
+            bindings[name] = _bound(chosen, table, reader)
+    faults.refuse()
+    if unused := list(_unused_names(chosen, reader, bindings)):
+        raise SourceContractError("\n".join(unused))
+    if (history := bindings[CHANGES]) is not None:
+        bindings[CHANGES] = replace(history, leads=bindings["leads"])
+    return bindings
+
+
+def _unused_names(
+    chosen: ChosenMapping, reader: AssembledSource, bindings: Mapping[str, TableBinding | None]
+) -> Iterator[str]:
+    """Yield a fault for each name of the source that a person has stated, and that nothing reads: a typing error."""
+    for table, names in chosen.own.names.items():
+        read = {column for assembly in reader.assemblies for column in assembly.used(table)}
+        for binding in bindings.values():
+            if binding is not None and reader.is_base(binding.source_table, table):
+                read.update(binding.source_columns)
+        for called in (each for each in names.columns if each not in read):
+            yield (
+                f"names.{table}.columns.{called}: expected a column that the mapping {chosen.mapping.name!r} reads "
+                f"from {table}, found {called}, which it does not. {nearest(called, sorted(read))}"
+            )
+
+
+def _bound(chosen: ChosenMapping, table: Table, reader: AssembledSource) -> TableBinding | None:
+    """Bind a contract table to its source; None if it is declared absent, or is optional and the source lacks it."""
+    spec, found = chosen.mapping.tables.get(table.name, TableMapping()), reader.columns()
+    source_table = spec.table or table.name
+    if spec.absent:
+        return None
+    if (assembly := assembled(chosen, table, reader.reader)) is not None:
+        if not assembly.is_there:
+            return None
+        reader.add(assembly)
+        bound = bind(as_plain(chosen, assembly), table, found=found, place=assembly.place)
+        return replace(bound, origin=assembly.origin, also_read=frozenset(assembly.used()))
+    if source_table not in found and (spec.optional or (table.optional and spec.table is None)):
+        return None
+    if source_table not in found:
+        raise missing_table(table.name, source_table, found)
+    if table.name not in chosen.own.tables and is_another(table, found[source_table]):
+        return None
+    place = reader.place(source_table)
+    bound = bind(chosen, table, found=found, place=place)
+    # a folder is always read whole
+    mark = bound.watermark if reader.folder is None else None
+    if (
+        mark is not None
+        and isinstance(form := bound.forms[mark], str)
+        and (kind := reader.type_of(source_table, form)) is not None
+        and not kind.startswith(("timestamp", "date"))
+    ):
+        raise SourceContractError(
+            f"table {table.name}, {place}: expected a watermark that is a time in the database, found {form}, which "
+            f"is {kind}. Name another column in the mapping, or leave the watermark out: the table is then read in "
+            "full."
+        )
+    return bound
