@@ -70,6 +70,21 @@ def shape_of(columns: Mapping[str, Sequence[str]], folder: str | None, models: C
     return None
 
 
+def creation_of(shape: Shape, columns: Mapping[str, Sequence[str]], models: Collection[str]) -> tuple[str, str] | None:
+    """Return the source's table and column of the creation of leads, as far as a shipped mapping names one column."""
+    mapping = choose_mapping(argument=shape.name, folder=None, found={}, models=models).mapping
+    leads = mapping.tables.get("leads", TableMapping())
+    table, column = leads.table or "leads", leads.columns.get("created_at", "created_at")
+    known = next((names for each, names in mapping.names.items() if folded(each) == folded(table)), Names())
+    table = known.table or table
+    source = next((each for each in columns if folded(shape.tables.get(each, each)) == folded(table)), None)
+    if source is None or not isinstance(column, str):
+        return None
+    wanted = folded(known.columns.get(column, column))
+    found = next((each for each in columns[source] if folded(each) == wanted), None)
+    return None if found is None else (source, found)
+
+
 def tables_of(mapping: SourceMapping, columns: Mapping[str, Sequence[str]]) -> dict[str, str] | None:
     """Return which tables of a source are those of a mapping, where the names differ; None if it does not fit."""
     found: dict[str, str] = {}

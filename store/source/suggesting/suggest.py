@@ -26,7 +26,7 @@ from store.source.suggesting.leads import leads_lines
 from store.source.suggesting.left import what_is_left
 from store.source.suggesting.odd_files import odd_files
 from store.source.suggesting.profile import Profile, profile
-from store.source.suggesting.shapes import IDENTITY, Shape, shape_of
+from store.source.suggesting.shapes import IDENTITY, Shape, creation_of, shape_of
 from store.source.suggesting.suggestion import Answers, Draft, Line, Question, Suggestion
 from store.source.suggesting.writing import written
 from store.source.values.functions import UTC_ZONE, create_functions
@@ -133,6 +133,8 @@ def _of_shape(shape: Shape, found: Profile, draft: Draft) -> None:
         f"The shipped mapping {shape.name} says what is read. A line here takes the place of one of its lines."
     )
     draft.contact += shape.contact
+    draft.read.update((name, column) for name, table in found.tables.items() for column in table.columns)
+    _zone(found, draft)
 
 
 def _files(found: Profile, tables: Collection[str], draft: Draft) -> None:
@@ -204,9 +206,11 @@ def measured(source: str, models: Collection[str]) -> tuple[Profile, Shape | Non
     shape = shape_of(columns, None if reader.folder is None else reader.folder.name, models)
     if shape is not None:
         places = {name: reader.place(name) for name in columns}
-        return Profile(
-            description=reader.description, tables={}, unread=unread, references=(), odd=tuple(odd), places=places
-        ), shape
+        # times without a zone are a question whatever the mapping
+        created = creation_of(shape, columns, models)
+        some = {} if created is None else {created[0]: [created[1]]}
+        with _scratch() as connection:
+            return replace(profile(connection, reader, some, unread, odd), places=places), shape
     with _scratch() as connection:
         return profile(connection, reader, columns, unread, odd), None
 
