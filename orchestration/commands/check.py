@@ -103,6 +103,7 @@ def measured(current: Settings, source: str, folder: Path) -> Found:
             mapping=current.mapping,
             in_home=current.home / MAPPING,
             accept=current.accept_extraction,
+            source_ids=current.source_ids,
         )
     extraction, horizons = warehouse.extraction(), Horizons(overrides=current.horizon_days)
     with warehouse.connect() as connection:
