@@ -107,7 +107,7 @@ class Settings:
     accept_new_source : bool
         Whether the warehouse accepts another source than the one that filled it (``LEADLINE_ACCEPT_NEW_SOURCE``).
     source_ids : bool
-        Whether the CRM's own keys of leads are kept where the keys are pseudonyms (``LEADLINE_SOURCE_IDS``).
+        Whether the CRM's own keys are kept where keys are pseudonyms (``LEADLINE_SOURCE_IDS``).
     accept_extraction : str
         The beginning of the hash of the losses with which an extraction may go on (``LEADLINE_ACCEPT_EXTRACTION``);
         empty for none.

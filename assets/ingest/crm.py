@@ -31,7 +31,7 @@ DESCRIPTIONS = {
     **{name: table.description for name, table in TABLES.items()},
     "rejects": "One row per record that does not fit the source contract, with its place, the reason, and what to do.",
     "source_ids": (
-        "One row per lead whose key is a pseudonym, with the CRM's own key: contact data, which only "
+        "One row per key that is a pseudonym, with the CRM's own key: contact data, which only "
         "LEADLINE_SOURCE_IDS=1 keeps."
     ),
 }

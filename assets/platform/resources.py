@@ -39,7 +39,7 @@ class CrmSource:
         The clock; None for the default of the source.
     accept_new_source : bool
     source_ids : bool
-        Whether the CRM's own keys of leads are kept where the keys are pseudonyms.
+        Whether the CRM's own keys are kept where keys are pseudonyms.
     accept_extraction : str
         The beginning of the hash of the losses that a person accepts; empty for none.
     accepted_since : datetime or None

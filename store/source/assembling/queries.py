@@ -16,7 +16,7 @@ from store.source.sql import of_source, quoted
 CHANGING = (
     "now", "today", "get_current_timestamp", "get_current_time", "transaction_timestamp", "random", "uuid", "uuidv4",
     "uuidv7", "gen_random_uuid", "nextval", "currval", "setseed", "current_date", "current_time", "current_timestamp",
-    "localtime", "localtimestamp", "getvariable", "getenv", "txid_current",
+    "localtime", "localtimestamp", "getvariable", "txid_current",
 )  # fmt: skip
 """Functions whose value is another one at the next extraction."""
 
