@@ -162,7 +162,6 @@ def extract(
             earlier,
             closings,
             chosen.mapping.silence_closes_after_days,
-            converted.currency,
             None if reader.folder is None else default,
             partial(target.stored_rows, connection),
         )

@@ -51,23 +51,24 @@ def convert(
     Raises
     ------
     SourceContractError
-        If there are several currencies and the mapping does not say how to convert each; or if stored amounts would
-        stay in another currency, because the source does not have their rows any more.
+        If there are several currencies and the mapping does not say how to convert each; or if the stored amounts are
+        in another currency, in which models have learnt what they predict.
     """
     place = validated["projects"].place if "projects" in validated else "projects"
-    found, without, kept = _rows(connection, is_read="projects" in validated)
+    found, without = _rows(connection, is_read="projects" in validated)
     if stated is None and len(found) > 1:
-        main, *others = found
+        main = before if before in found else next(iter(found))
+        others = [code for code in found if code != main]
         raise SourceContractError(_refusal(place, found, "one currency", main, {}, others))
     if stated is not None and (others := [code for code in found if code not in {stated.main, *stated.rates}]):
         expected = f"a rate in {stated.main} for each other currency"
         raise SourceContractError(_refusal(place, found, expected, stated.main, stated.rates, others))
     currency = next(iter(found), None) if stated is None else stated.main
-    if before is not None and currency != before and kept:
+    if before is not None and currency != before:
         raise SourceContractError(
-            f"{place}: amounts were in {before} and are in {currency or 'no known currency'} now; expected all rows of "
-            f"raw.projects, to read them anew, found that {_counted(kept)} with an amount would stay as they were. "
-            f"Deliver them again, keep {before} (currency, in the mapping), or begin a new home (LEADLINE_HOME)."
+            f"{place}: expected amounts in {before}, in which the models of this home have learnt amounts, found "
+            f"amounts in {currency or 'no known currency'}. Keep {before} (currency: {{main: {before}}}, in the mapping), or "
+            "begin a new home (LEADLINE_HOME)."
         )
     for code, rate in stated.rates.items() if stated is not None and "projects" in validated else ():
         digits, decimals = digits_of(rate)
@@ -81,23 +82,20 @@ def convert(
     return Converted(currency=currency, sentences=tuple(_sentences(currency, stated, found, without, validated)))
 
 
-def _rows(connection: DuckDBPyConnection, *, is_read: bool) -> tuple[dict[str, int], int, int]:
-    """Count the rows with an amount: by currency, the most frequent first; without one; those that are only stored."""
+def _rows(connection: DuckDBPyConnection, *, is_read: bool) -> tuple[dict[str, int], int]:
+    """Count the rows with an amount, read or only stored: by currency, the most frequent first; and without one."""
     bits = sum(1 << PROJECTS.column_names[1:].index(name) for name in AMOUNTS)
     accepted = "(select * from typed_projects where check_no is null)"
-    stored = f"select currency, true as is_kept from known_projects k where filled & {bits} <> 0"
+    stored = f"select currency from known_projects k where filled & {bits} <> 0"
     rows = stored
     if is_read:
         rows = (
-            f"select currency, false as is_kept from {accepted} where coalesce({', '.join(AMOUNTS)}) is not null "
+            f"select currency from {accepted} where coalesce({', '.join(AMOUNTS)}) is not null "
             f"union all {stored} and {PROJECTS.key} not in (select {PROJECTS.key} from {accepted})"
         )
-    counted = connection.execute(
-        f"select currency, count(*), count(*) filter (is_kept) from ({rows}) group by 1 order by 2 desc, 1"
-    ).fetchall()
-    found = {code: count for code, count, _ in counted}
-    without = found.pop(None, 0)
-    return found, without, sum(kept for *_, kept in counted)
+    counted = connection.execute(f"select currency, count(*) from ({rows}) group by 1 order by 2 desc, 1").fetchall()
+    found = dict(counted)
+    return found, found.pop(None, 0)
 
 
 def _refusal(

@@ -147,15 +147,6 @@ def compare(evidence: Evidence, bounds: Bounds = BOUNDS) -> tuple[Finding, ...]:
                 after=evidence.silence_now or 0, sentence=f"silence_closes_after_days: {days} before; {now}",
             )
         )  # fmt: skip
-    if (currency := evidence.currency_before) is not None and currency != evidence.currency_now:
-        now = "the source tells none now" if evidence.currency_now is None else f"{evidence.currency_now} now"
-        findings.append(
-            Finding(
-                kind="mapping_changed", subject=f"currency {evidence.currency_now}", before=1, after=0,
-                sentence=f"the currency of all amounts: {currency} before, {now}. The models have learnt from amounts "
-                f"in {currency}: if that is meant, train them anew at once (`make run`)",
-            )
-        )  # fmt: skip
     # if rows are gone or rejected, the last fact may be one of them
     if (
         not findings

@@ -191,8 +191,6 @@ class Evidence:
         word.
     silence_before, silence_now : int or None
         Days of silence after which a lead counts as closed.
-    currency_before, currency_now : str or None
-        The currency of all amounts; None if the source tells none.
     ended, ends : datetime or None
         The last fact of a folder at the last extraction and now; None if unknown, and for a database.
     """
@@ -201,8 +199,6 @@ class Evidence:
     reopened: Mapping[tuple[str, str], int]
     silence_before: int | None = None
     silence_now: int | None = None
-    currency_before: str | None = None
-    currency_now: str | None = None
     ended: datetime | None = None
     ends: datetime | None = None
 

@@ -75,7 +75,6 @@ def measure_evidence(
     earlier: Earlier,
     closings: Closings,
     silence_closes_after_days: int | None,
-    value_currency: str | None,
     ends: datetime | None,
     stored_rows: Callable[[str, Sequence[str]], None],
 ) -> Evidence:
@@ -93,8 +92,6 @@ def measure_evidence(
     earlier : Earlier
     closings, silence_closes_after_days
         As the mapping states them.
-    value_currency : str or None
-        The currency of all amounts.
     ends : datetime or None
         The last fact of a folder.
     stored_rows : callable
@@ -112,8 +109,6 @@ def measure_evidence(
         },
         silence_before=earlier.silence_closes_after_days,
         silence_now=silence_closes_after_days,
-        currency_before=earlier.value_currency,
-        currency_now=value_currency,
         ended=None if (ended := (earlier.delivered or {}).get(ENDS)) is None else datetime.fromisoformat(ended),
         ends=ends,
     )
