@@ -7,7 +7,7 @@ from duckdb import DuckDBPyConnection
 
 from store.source.checking.validation import Validated
 from store.source.contract import TABLES, SourceContractError
-from store.source.mapping.forms import Currency, digits_of
+from store.source.mapping.spellings import Currency, digits_of
 from store.source.record import SQL_TYPES
 from store.sql import literal
 
@@ -67,7 +67,7 @@ def convert(
     if before is not None and currency != before:
         raise SourceContractError(
             f"{place}: expected amounts in {before}, in which the models of this home have learnt amounts, found "
-            f"amounts in {currency or 'no known currency'}. Keep {before} (currency: {{main: {before}}}, in the mapping), or "
+            f"amounts in {currency or 'no known currency'}. Keep it (currency: {{main: {before}}}, in the mapping), or "
             "begin a new home (LEADLINE_HOME)."
         )
     for code, rate in stated.rates.items() if stated is not None and "projects" in validated else ():

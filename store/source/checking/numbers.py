@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from duckdb import DuckDBPyConnection
 
 from store.source.mapping.binding import TableBinding
-from store.source.mapping.forms import NumberForm
+from store.source.mapping.spellings import NumberForm
 from store.source.record import Column
 from store.source.sql import of_source, one_row
 from store.source.values.texts import plain

@@ -17,7 +17,8 @@ from store.source.checking.times import (
 )
 from store.source.contract import OVERWRITTEN
 from store.source.mapping.binding import TableBinding
-from store.source.mapping.forms import EXTRACTION, FirstOf, Flag, Substitute, digits_of
+from store.source.mapping.forms import EXTRACTION, FirstOf, Flag, Substitute
+from store.source.mapping.spellings import digits_of
 from store.source.reading.tables import Reading
 from store.source.record import SQL_TYPES, Column
 from store.source.sql import of_source

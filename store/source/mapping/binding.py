@@ -6,18 +6,8 @@ from decimal import Decimal
 from difflib import get_close_matches
 
 from store.source.contract import TABLES, SourceContractError
-from store.source.mapping.forms import (
-    Absent,
-    ChosenMapping,
-    ColumnForm,
-    Currency,
-    FirstOf,
-    Flag,
-    NumberForm,
-    Substitute,
-    TableMapping,
-    TimeForm,
-)
+from store.source.mapping.forms import Absent, ChosenMapping, ColumnForm, FirstOf, Flag, Substitute, TableMapping
+from store.source.mapping.spellings import Currency, NumberForm, TimeForm
 from store.source.reading.tables import Tables, find_column, has_no_header, shown_columns
 from store.source.record import Table
 from store.source.values.functions import ISO, UTC_ZONE

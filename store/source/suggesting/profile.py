@@ -8,7 +8,7 @@ from duckdb import DuckDBPyConnection
 
 from store.source.checking.numbers import number_text
 from store.source.contract import SourceContractError
-from store.source.mapping.forms import NumberForm
+from store.source.mapping.spellings import NumberForm
 from store.source.reading.sources import Source
 from store.source.sql import of_source, one_row
 from store.source.suggesting.names import NO, YES

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from store.source.mapping.forms import NumberForm
+from store.source.mapping.spellings import NumberForm
 from store.source.values.functions import ISO
 from store.source.values.texts import plain
 

@@ -83,7 +83,7 @@ def test_several_currencies_stop_the_extraction_until_the_mapping_has_rates(
 
     # the models of the home have learnt amounts in the main currency
     _mapping(folder, "{main: USD, rates: {EUR: 1.1, GBP: 1.3}}")
-    with pytest.raises(SourceContractError, match=r"expected amounts in EUR, .* found amounts in USD. Keep EUR"):
+    with pytest.raises(SourceContractError, match=r"expected amounts in EUR, .* found amounts in USD. Keep it"):
         run(folder)
 
 

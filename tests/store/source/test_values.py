@@ -19,7 +19,7 @@ import pytest
 
 from store.source.checking.numbers import number_text
 from store.source.contract import SourceContractError
-from store.source.mapping.forms import NumberForm
+from store.source.mapping.spellings import NumberForm
 from store.source.values.functions import create_functions, spelling
 from store.source.values.texts import folded, is_contact
 from tests.store.source.exports import PRESENT, Extract, Query, Rows, write_csv
