@@ -4,10 +4,11 @@ from typing import Any
 
 from store.source.contract import OVERWRITTEN
 from store.source.mapping.forms import EXTRACTION
-from store.source.suggesting.layout import Layout, Link, is_time, key_of, may_be_time
+from store.source.suggesting.columns import is_time, key_of, may_be_time
+from store.source.suggesting.evidence import Column, Profile
+from store.source.suggesting.layout import Layout, Link
 from store.source.suggesting.lines import FREE_TEXT, TableLines, as_key, counted, has_words, key_line, lead_line
 from store.source.suggesting.names import KINDS_OF_TABLES, meaning, role_of, spoken
-from store.source.suggesting.profile import Column, Profile
 from store.source.suggesting.suggestion import Draft, Question
 
 _INBOUND = frozenset(("incoming", "inbound", "received", "missed", "eingehend", "entrant", "recu", "recibido"))

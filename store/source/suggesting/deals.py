@@ -1,7 +1,9 @@
 """The lines of the projects, which most CRMs call deals."""
 
 from store.source.mapping.forms import EXTRACTION
-from store.source.suggesting.layout import Layout, Link, may_be_time, outcomes_of
+from store.source.suggesting.columns import may_be_time, outcomes_of
+from store.source.suggesting.evidence import Column, Profile
+from store.source.suggesting.layout import Layout, Link
 from store.source.suggesting.lines import (
     SELDOM,
     Meanings,
@@ -13,7 +15,6 @@ from store.source.suggesting.lines import (
     per_cent,
 )
 from store.source.suggesting.outcomes import OPEN, Outcomes, asked, closing_of, leak_of, outcome, outcomes, yes_of
-from store.source.suggesting.profile import Column, Profile
 from store.source.suggesting.suggestion import Draft, Question
 from store.source.values.texts import is_contact
 

@@ -1,10 +1,10 @@
 """The lines of the leads."""
 
+from store.source.suggesting.evidence import Column, Table
 from store.source.suggesting.layout import Layout
 from store.source.suggesting.lines import FEW, FULL, TableLines, counted, is_amount, unique
 from store.source.suggesting.names import is_ending, name_rank
 from store.source.suggesting.outcomes import Outcomes, leak_of
-from store.source.suggesting.profile import Column, Table
 from store.source.suggesting.suggestion import Draft
 from store.source.values.texts import folded, is_contact
 

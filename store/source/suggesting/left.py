@@ -1,9 +1,10 @@
 """What no line reads: contact data, and columns and tables that the contract has no place for."""
 
-from store.source.suggesting.layout import Layout, is_plausible, is_time
+from store.source.suggesting.columns import is_plausible, is_time
+from store.source.suggesting.evidence import Column, Profile, Table
+from store.source.suggesting.layout import Layout
 from store.source.suggesting.lines import counted, is_amount, is_free_text
 from store.source.suggesting.names import CONTACT_NAMES, TEXT_NAMES, bare_names, role_of
-from store.source.suggesting.profile import Column, Profile, Table
 from store.source.suggesting.suggestion import Draft
 
 CONTACT = 0.05

@@ -19,13 +19,15 @@ from store.source.mapping.forms import shipped_names
 from store.source.opening import check_source
 from store.source.reading.sources import Source, describe, open_source
 from store.source.suggesting.activities import appointments_lines, changes_lines, interactions_lines
+from store.source.suggesting.columns import is_time
 from store.source.suggesting.deals import projects_lines
 from store.source.suggesting.deals_shape import DEALS, as_deals
-from store.source.suggesting.layout import is_time, layout
+from store.source.suggesting.evidence import Profile
+from store.source.suggesting.layout import layout
 from store.source.suggesting.leads import leads_lines
 from store.source.suggesting.left import what_is_left
 from store.source.suggesting.odd_files import odd_files
-from store.source.suggesting.profile import Profile, profile
+from store.source.suggesting.profile import profile
 from store.source.suggesting.shapes import IDENTITY, Shape, creation_of, shape_of
 from store.source.suggesting.suggestion import Answers, Draft, Line, Question, Suggestion
 from store.source.suggesting.writing import written

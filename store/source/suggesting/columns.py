@@ -1,0 +1,181 @@
+"""Which columns of a table are its key, its creation, its status and its outcome, and which references are likely."""
+
+from store.source.suggesting.evidence import Column, Profile, Reference, Table
+from store.source.suggesting.names import (
+    COLUMN_NAMES,
+    KEYS,
+    PEOPLE,
+    TEXT_NAMES,
+    bare_names,
+    meaning,
+    name_rank,
+    role_of,
+    singular,
+    spoken,
+)
+from store.source.suggesting.profile import may_be_key
+
+MOST_TIMES = 0.8
+"""Share of the values of a column that must be times."""
+
+FIRST = 0.97
+"""Share of the rows in which a creation is not after another time of the row."""
+
+FOUND = 0.9
+"""Share of values that must be found in a key if the name of the column does not say that it names one."""
+
+FOUND_OF_NAMED = 0.5
+
+FEW_ROWS = 5
+
+_IS_WON = frozenset(("is_won", "won", "is_closed_won", "gewonnen"))
+
+SMALL_DIGITS = 7
+
+LONGEST_KEY = 64
+
+
+def is_time(column: Column) -> bool:
+    """Say whether nearly all values of a column are times by themselves."""
+    return column.times is not None and column.times.share >= MOST_TIMES and not column.times.is_figure
+
+
+def may_be_time(column: Column) -> bool:
+    """Say whether the values are times, or figures that a name can make times."""
+    return column.times is not None and column.times.share >= MOST_TIMES
+
+
+def key_of(table: Table, profile: Profile) -> str | None:
+    """Return the column that tells the rows of a table apart, or None."""
+    role = role_of(table.name)
+    own = {"id", "record_id"} | ({f"{role[1]}_id", f"{role[0].removesuffix('s')}_id"} if role else set())
+    referenced = {
+        each.to_column for each in profile.references if each.to_table == table.name and is_plausible(each, profile)
+    }
+    # a column that names another row is no key, even if no two rows name the same one
+    named_back = {(each.to_table, each.to_column, each.table, each.column): each.share for each in profile.references}
+    referring = {
+        each.column
+        for each in profile.references
+        if each.table == table.name
+        and not _is_of_facts(each.to_table)
+        and named_back.get((each.table, each.column, each.to_table, each.to_column), 0.0) < each.share
+        and is_plausible(each, profile)
+    }
+    ranks: list[tuple[int, int, str]] = []
+    for place, column in enumerate(table.columns.values()):
+        if not may_be_key(table, column) or column.filled < table.rows:
+            continue
+        said = spoken(column.name)
+        # a text of a person is no key, even if no two are equal
+        if (column.name in referring and said not in own) or column.longest > LONGEST_KEY or said in TEXT_NAMES:
+            continue
+        bare = bare_names(column.name, table.name)[-1]
+        if said in own:
+            rank = 0
+        elif bare in KEYS or said.endswith(("_no", "_number", "nummer", "nr", "id")):
+            rank = 1
+        elif not column.is_unique:
+            continue
+        elif column.name in referenced and not column.contact:
+            rank = 2
+        elif column.contact or "mail" in said:
+            rank = 4
+        else:
+            rank = 3
+        ranks.append((rank, place, column.name))
+    best = min(ranks, default=None)
+    # that no two values are equal may be chance
+    if best is None or (best[0] == 3 and table.columns[best[2]].numbers is not None):
+        return None
+    return best[2]
+
+
+def _is_of_facts(name: str) -> bool:
+    role = role_of(name)
+    return role is not None and role[0] in ("interactions", "appointments", "changes")
+
+
+def created_of(table: Table) -> str | None:
+    """Return the time at which the rows of a table began, or None."""
+    ranked = [
+        (rank, place, column.name)
+        for place, column in enumerate(table.columns.values())
+        if may_be_time(column) and (rank := name_rank("leads", "created_at", column.name, table.name)) is not None
+    ]
+    if ranked:
+        return min(ranked)[2]
+    others = [
+        column.name
+        for column in table.columns.values()
+        if is_time(column)
+        and all(
+            name_rank(of, each, column.name, table.name) is None
+            for of, each in (("leads", "updated_at"), ("projects", "closed_at"), ("projects", "expected_close_at"))
+        )
+    ]
+    first = [
+        name
+        for name in others
+        if all(table.in_order.get((name, other), 1.0) >= FIRST for other in table.columns if other != name)
+    ]
+    return first[0] if len(first) == 1 else None
+
+
+def says_won(column: Column) -> bool:
+    """Say whether a column is a flag for deals that were won."""
+    return column.is_flag and bool(_IS_WON & set(bare_names(column.name)))
+
+
+def outcomes_of(table: Table) -> str | None:
+    """Return the column that says which deals were won, or None."""
+    found: list[tuple[int, int, str]] = []
+    for place, column in enumerate(table.columns.values()):
+        rank = name_rank("projects", "status", column.name, table.name)
+        meanings = {meaning("projects", "status", word) for word, _ in column.words}
+        if "won" in meanings or says_won(column):
+            found.append((len(COLUMN_NAMES["projects"]["status"]) if rank is None else rank, place, column.name))
+    return min(found)[2] if found else None
+
+
+def status_of(table: Table) -> str | None:
+    """Return the status of a table of deals, even if none of its words is known; None if there is no such column."""
+    if (known := outcomes_of(table)) is not None:
+        return known
+    named = [
+        (rank, place, column.name)
+        for place, column in enumerate(table.columns.values())
+        if column.words and (rank := name_rank("projects", "status", column.name, table.name)) is not None
+    ]
+    return min(named)[2] if named else None
+
+
+def is_plausible(reference: Reference, profile: Profile) -> bool:
+    """Say whether a column names the rows of another table, or has its values by chance."""
+    column, key = reference.column, profile.tables[reference.to_table].columns[reference.to_column]
+    said = spoken(column)
+    if said == "lead_id" or said == spoken(reference.to_column) != "id":
+        return reference.share >= 1 / 20
+    target = spoken(reference.to_table)
+    of_target = {target, singular(target), *target.split("_"), *map(singular, target.split("_"))}
+    if (role := role_of(reference.to_table)) is not None:
+        of_target |= (
+            PEOPLE if role[0] == "leads" else {role[1], "deal", "opportunity"} if role[0] == "projects" else set()
+        )
+    parts = set(said.split("_"))
+    has_id = bool(parts & {*KEYS, "id"}) or said.endswith("id")
+    if parts & of_target or any(part.removesuffix("id") in of_target for part in parts):
+        return reference.share >= FOUND_OF_NAMED
+    own = profile.tables[reference.table].columns[column]
+    is_small = key.numbers is not None and key.numbers.share == 1 and key.longest <= 7
+    return (
+        reference.share >= FOUND
+        and not (is_small and not has_id)
+        and own.distinct >= FEW_ROWS
+        and not (is_small and has_id and said == "id")
+    )
+
+
+def is_small(key: Column) -> bool:
+    """Say whether a key consists of small numbers, which other columns have by chance."""
+    return key.numbers is not None and key.numbers.share == 1 and key.longest <= SMALL_DIGITS
