@@ -195,7 +195,10 @@ def _outside(report: ExtractionReport) -> Iterator[str]:
         if parts:
             is_any = True
             yield f"{name}: {'; '.join(parts)}"
-    if not is_any:
+    if report.unread:
+        more = f" and {len(report.unread) - COLUMNS:,} more" if len(report.unread) > COLUMNS else ""
+        yield f"tables that nothing reads: {', '.join(report.unread[:COLUMNS])}{more}"
+    elif not is_any:
         yield "nothing: every column is read, and no value looks like contact data or free text"
 
 

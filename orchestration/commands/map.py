@@ -113,8 +113,11 @@ def _sum_up(suggestion: Suggestion, answers: dict[str, str]) -> None:
         _say(f"note       {note}")
     if suggestion.contact:
         _say(f"contact    {', '.join(suggestion.contact)}: contact data, which stays in the CRM")
-    if suggestion.left:
-        _say(f"left       columns and tables: {len(suggestion.left)}; the file says why")
+    for name, why in suggestion.left:
+        if name in suggestion.tables:
+            _say(f"left       the table {name} ({suggestion.tables[name]:,} rows): {why}")
+    if columns := [name for name, _ in suggestion.left if name not in suggestion.tables]:
+        _say(f"left       columns: {len(columns)}; the file says why")
 
 
 def _say(text: str) -> None:

@@ -246,6 +246,7 @@ def extract(
         accepted=accepted,
         notices=list(chosen.notices),
         source_ids=kept_ids,
+        unread=reader.unread([one.source_table for one in bindings.values() if one is not None]),
     )
 
 

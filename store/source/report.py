@@ -114,6 +114,8 @@ class ExtractionReport:
         Sentences about names of an earlier release, which are still read.
     source_ids : int
         Leads whose own keys are kept beside their pseudonyms.
+    unread : list of str
+        Files or tables of the source that nothing reads.
     """
 
     as_of: datetime
@@ -126,6 +128,7 @@ class ExtractionReport:
     accepted: list[str]
     notices: list[str]
     source_ids: int
+    unread: list[str]
 
 
 def table_report(

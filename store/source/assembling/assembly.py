@@ -263,6 +263,11 @@ class Assembly:
         wanted = self._whole.frame.rows.source_table if called is None else self._source_name(called)
         return {column for rows in self._rows.values() if rows.source_table == wanted for column in rows.used}
 
+    @property
+    def source_tables(self) -> list[str]:
+        """The source tables that are read."""
+        return [rows.source_table for rows in self._rows.values()]
+
     def is_of(self, called: str) -> bool:
         """Say whether the rows are those of one source table, by the name that the mapping has for it."""
         return self._whole.frame.rows.source_table == self._source_name(called)

@@ -81,6 +81,12 @@ class AssembledSource:
             *(note for assembly in self.assemblies for note in assembly.notes),
         ]
 
+    def unread(self, bound: Collection[str]) -> list[str]:
+        """Return the files or tables that neither a binding nor an assembly reads."""
+        read = {self._tables.find(name) or name for name in bound}
+        read.update(name for assembly in self.assemblies for name in assembly.source_tables)
+        return [self.place(name) for name in self._tables if name not in read]
+
     def columns(self) -> Tables:
         """Return the columns by table."""
         return self._tables

@@ -383,6 +383,7 @@ def choose_mapping(
         listing = "; ".join(f"{table} ({shown_columns(found[table])})" for table in sorted(TABLES) if table in found)
         faults.append(
             f"no shipped mapping fits the source: {'; '.join(misses)}. Found: {listing}. "
-            "Write a mapping.yml for this source (docs/mapping.md), or let make map propose one."
+            "Write a mapping.yml for this source (docs/mapping.md)."
         )
+    faults.append("To have a mapping proposed: make map SOURCE=…")
     raise SourceContractError("\n".join(faults))

@@ -34,6 +34,9 @@ SMALL_DIGITS = 7
 
 LONGEST_KEY = 64
 
+KNOWN_KINDS = 0.5
+"""Share of the rows of a table that must have a known kind of activity."""
+
 
 def is_time(column: Column) -> bool:
     """Say whether nearly all values of a column are times by themselves."""
@@ -58,7 +61,7 @@ def key_of(table: Table, profile: Profile) -> str | None:
         each.column
         for each in profile.references
         if each.table == table.name
-        and not _is_of_facts(each.to_table)
+        and not is_of_facts(each.to_table)
         and named_back.get((each.table, each.column, each.to_table, each.to_column), 0.0) < each.share
         and is_plausible(each, profile)
     }
@@ -91,7 +94,17 @@ def key_of(table: Table, profile: Profile) -> str | None:
     return best[2]
 
 
-def _is_of_facts(name: str) -> bool:
+def tells_activities(table: Table) -> bool:
+    """Say whether a column of a table has kinds of activities, such as call and e-mail, in most of its rows."""
+    for column in table.columns.values():
+        known = [rows for word, rows in column.words if meaning("interactions", "type", word) is not None]
+        if len(known) > 1 and sum(known) >= KNOWN_KINDS * table.rows:
+            return True
+    return False
+
+
+def is_of_facts(name: str) -> bool:
+    """Say whether the name of a table says that its rows are activities, appointments or changes."""
     role = role_of(name)
     return role is not None and role[0] in ("interactions", "appointments", "changes")
 

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 from store.source.reading.tables import has_no_header
 from store.source.suggesting.columns import (
-    _is_of_facts,
     created_of,
+    is_of_facts,
     is_plausible,
     is_small,
     key_of,
     may_be_time,
     outcomes_of,
     status_of,
+    tells_activities,
 )
 from store.source.suggesting.evidence import Profile, Reference, Table
 from store.source.suggesting.names import (
@@ -177,10 +178,14 @@ def layout(profile: Profile, draft: Draft) -> Layout:
         ),
         None,
     )
+    used |= {each[0].name for each in (changes, appointments) if each is not None}
+    named = {table.name for table, _ in of_role("interactions")}
     interactions = tuple(
-        (table, link)
-        for table, link in of_role("interactions")
-        if table.name not in used and any(map(may_be_time, table.columns.values()))
+        (profile.tables[name], link)
+        for name, link in linked.items()
+        if name not in used
+        and any(map(may_be_time, profile.tables[name].columns.values()))
+        and (name in named or tells_activities(profile.tables[name]))
     )
     return Layout(
         leads=leads,
@@ -197,7 +202,7 @@ def layout(profile: Profile, draft: Draft) -> Layout:
 
 def _deals(profile: Profile) -> list[str]:
     """Return the tables whose rows can be won: not those of activities, whose words may tell of a win as well."""
-    return [name for name, table in profile.tables.items() if not _is_of_facts(name) and outcomes_of(table) is not None]
+    return [name for name, table in profile.tables.items() if not is_of_facts(name) and outcomes_of(table) is not None]
 
 
 def _candidates(profile: Profile) -> list[_Candidate]:
@@ -209,7 +214,7 @@ def _candidates(profile: Profile) -> list[_Candidate]:
         if key is None or created is None or not table.rows:
             continue
         role = role_of(name)
-        if _is_of_facts(name):
+        if is_of_facts(name):
             continue
         referring = {each.table for each in plausible if each.to_table == name}
         has_own = name in outcomes

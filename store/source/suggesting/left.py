@@ -30,6 +30,8 @@ def what_is_left(layout: Layout, profile: Profile, draft: Draft) -> None:
                 draft.left[place] = _why_left(column, table, profile)
         if name not in read_tables and name not in draft.left:
             draft.left[name] = _why_table_left(table, profile, layout)
+        if name not in read_tables:
+            draft.tables[name] = table.rows
     for name, why in profile.unread.items():
         draft.left[name] = f"it cannot be read: {why}"
 
@@ -63,6 +65,8 @@ def _why_table_left(table: Table, profile: Profile, layout: Layout) -> str:
     ]
     if naming:
         return f"{', '.join(dict.fromkeys(naming))} names its rows; no table of the contract"
+    if any(each.table == table.name and each.to_table == layout.leads.name for each in profile.references):
+        return f"it names rows of {layout.leads.name}, but neither its name nor its words say what its rows are"
     if any(map(is_time, table.columns.values())):
         return f"it has times, but no column that names a row of {layout.leads.name}, or a name that says nothing"
     return "no time, and no key that other tables name"

@@ -31,8 +31,8 @@ TABLE_NAMES: Mapping[str, Sequence[str]] = {
     "leads": words_of(
         "lead prospect inquiry enquiry anfrage interessent application antrag request lead_export piste "
         "demande consulta person people contact "
-        "kontakt ansprechpartner customer client kunde cliente contacto contacts account company firma organization "
-        "organisation empresa societe entreprise"
+        "kontakt ansprechpartner customer client kunde kundenstamm cliente contacto contacts account company firma "
+        "organization organisation empresa societe entreprise"
     ),
     "projects": words_of(
         "deal opportunity project offer quote quotation proposal sales_pipeline pipeline sale verkaufschance chance "
@@ -55,7 +55,7 @@ PEOPLE = frozenset(
     words_of(
         "lead prospect inquiry enquiry anfrage interessent application antrag request piste demande consulta "
         "person people "
-        "contact kontakt ansprechpartner customer client kunde cliente contacto"
+        "contact kontakt ansprechpartner customer client kunde kundenstamm cliente contacto"
     )
 )
 """Names of tables of leads whose rows are people, or requests of people."""
@@ -397,12 +397,13 @@ def role_of(name: str) -> tuple[str, str] | None:
     parts = said.split("_")
     # the last words of a name say most: all-deals, export_2026_contacts
     forms += ["_".join(parts[start:stop]) for stop in range(len(parts), 0, -1) for start in range(stop)]
-    forms += [singular(form) for form in forms]
+    # Kunden, Anfragen
+    forms += [other for form in forms for other in (singular(form), form.removesuffix("n"))]
     known = {each: role for role, names in TABLE_NAMES.items() for each in names}
     found = [form for form in dict.fromkeys(forms) if form in known]
     # a history of leads is a history, and the activities of a deal are activities
     order = ("changes", "appointments", "interactions", "projects", "leads")
-    exact = [form for form in found if form in (said, singular(said))]
+    exact = [form for form in found if form in (said, singular(said), said.removesuffix("n"))]
     for chosen in (exact, found):
         for role in order:
             for form in chosen:

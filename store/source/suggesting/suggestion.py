@@ -77,6 +77,8 @@ class Suggestion:
         Sentences on the mapping as a whole.
     questions : tuple of Question
         All questions, the answered ones too.
+    tables : mapping of str to int
+        The tables among what was left, with their rows.
     """
 
     lines: tuple[Line, ...]
@@ -84,6 +86,7 @@ class Suggestion:
     contact: tuple[str, ...]
     notes: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
+    tables: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -93,6 +96,7 @@ class Draft:
     answers: Answers
     lines: list[Line] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, int] = field(default_factory=dict)
     read: set[tuple[str, str]] = field(default_factory=set)
     contact: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -120,4 +124,5 @@ class Draft:
             contact=tuple(self.contact),
             notes=tuple(self.notes),
             questions=tuple(self.questions.values()),
+            tables=self.tables,
         )
