@@ -128,6 +128,8 @@ def for_simulations(folder: Path, as_of: datetime) -> list[Model]:
 def build(connection: Readable, export: Path, models: Iterable[Model]) -> None:
     """Load a faultless export into an empty warehouse whose session is in UTC, and build models on it."""
     connection.execute("create schema raw")
+    # no key of a simulated lead is a pseudonym
+    connection.execute("create table raw.source_ids (lead_id text, source_id text)")
     for name in ("leads", "interactions", "appointments", "projects"):
         connection.execute(f"create table raw.{name} as select * from read_parquet('{export}/{name}.parquet')")
     # as the extraction does: the history of the export, and the values of leads that it lacks

@@ -103,6 +103,7 @@ def _facts(leads: int) -> list[str]:
 
     return [
         "create schema raw",
+        "create table raw.source_ids (lead_id text, source_id text)",
         f"""create table raw.leads as
             select i, 'L' || lpad(i::text, 8, '0') as lead_id, ['web', 'ads', 'fair', 'phone'][1 + i % 4] as source,
                 {start} + to_seconds({_uniform("i", "3")} * {span}) as created_at,
