@@ -261,7 +261,7 @@ def _decide(evidence: PromotionEvidence) -> Decision:
                 "baseline_not_beaten",
                 f"{evidence.version} does not beat the trivial baseline beyond the interval: {name} {value:.4f}, "
                 f"baseline {trivial:.4f}, better by {better.value:.4f} ({better.lower:.4f} to {better.upper:.4f}). So "
-                "nothing in the features is shown to predict this outcome.",
+                "nothing in the features is shown to predict this outcome on the rows that were held out.",
             )
 
     if not evidence.census:
