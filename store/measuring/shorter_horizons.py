@@ -14,7 +14,8 @@ from store.settings import horizon_setting
 from store.warehouse.connection import GROUPS, Connection, in_groups
 from store.warehouse.warehouse import Extraction
 
-CANDIDATES = (60, 30, 14, 7, 3, 1)
+CANDIDATES = (60, 30, 14, 7)
+"""In days, the longest first; a prediction over less than a week leaves no time to act on it."""
 
 ENOUGH = 2
 """The trials stop after so many horizons that pass."""
