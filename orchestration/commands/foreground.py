@@ -62,7 +62,7 @@ def run(command: Sequence[str], folder: Path, *, keep: int | None = None) -> int
         os.write(write_end, f"{program.pid}\n".encode())
         for number in received:
             program.send_signal(number)
-        code = _ended(program)
+        code = program.wait()
         if code < 0:
             # a program that was killed could not end the processes that it had started
             with suppress(ProcessLookupError):
@@ -75,13 +75,3 @@ def run(command: Sequence[str], folder: Path, *, keep: int | None = None) -> int
         for number, handler in previous_handlers.items():
             signal.signal(number, handler)
     return code if code >= 0 else 128 - code
-
-
-def _ended(program: subprocess.Popen[bytes]) -> int:
-    """Wait for a program and return its exit code.
-
-    A signal that comes just before the call that waits would be handled only after that call has returned.
-    """
-    while True:
-        with suppress(subprocess.TimeoutExpired):
-            return program.wait(timeout=1)
