@@ -21,7 +21,8 @@ def leads_lines(layout: Layout, outcomes: Outcomes | None, draft: Draft) -> None
     """
     table = layout.leads
     lines = TableLines("leads", table, draft)
-    lines.line("table", table.name, layout.why, "likely" if "lead" in draft.questions else "sure")
+    is_open = "lead" in draft.questions and not draft.is_answered("lead")
+    lines.line("table", table.name, layout.why, "unsure" if is_open else "sure")
     key = table.columns[layout.key]
     lines.take("lead_id", key, unique(table, key), "sure" if key.is_unique else "likely")
     created = table.columns[layout.created]
