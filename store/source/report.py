@@ -15,7 +15,7 @@ from store.source.contract import CHANGES, TABLES
 from store.source.loading.deltas import Counts, history_assumptions
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import ChosenMapping, Flag, Substitute
-from store.source.reading.rows import NESTED
+from store.source.reading.rows import BYTES, NESTED
 from store.source.reading.sources import Source
 from store.source.reading.tables import shown_column
 from store.source.sql import of_source, one_row
@@ -27,9 +27,6 @@ DELETION_MARKS = (
     "removedat", "fivetrandeleted", "abcdcdeletedat", "sdcdeletedat", "dltdeletedat", "hsdeleted",
 )  # fmt: skip
 """Names, without other signs than letters, of columns by which CRMs and pipelines mark deleted rows."""
-
-NO_VALUES = (*NESTED, "binary", "large_binary", "extension")
-"""Beginnings of the names of Parquet types that hold no single values."""
 
 COPY = re.compile(
     r"(copy|kopie|copie|copia) (of|von|de|di) |[ _.\-]*\(?(part|page|teil)?[ _\-]?\d+([ _\-]?of[ _\-]?\d+)?\)?|"
@@ -258,7 +255,7 @@ def deletion_marks(reader: Source, binding: TableBinding) -> list[str]:
         if not binding.is_read(column)
         and re.sub(r"[^a-z]", "", column.lower()) in DELETION_MARKS
         and (kind := reader.type_of(binding.source_table, column)) is not None
-        and not kind.startswith(NO_VALUES)
+        and not kind.startswith((*NESTED, *BYTES))
     ]
 
 

@@ -1,7 +1,7 @@
 """An assembly: a contract table as a mapping puts it together from source tables."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from duckdb import DuckDBPyConnection
@@ -24,14 +24,12 @@ from store.source.mapping.forms import (
     TableMapping,
     is_assembled,
 )
+from store.source.reading.rows import BYTES
 from store.source.reading.sources import Source
 from store.source.reading.tables import MalformedRow, Reading, find_column, shown_columns
 from store.source.record import Table
 from store.source.sql import one_row
 from store.source.values.texts import folded
-
-BYTES = ("binary", "large_binary", "extension")
-"""Beginnings of the names of Parquet types that have no text."""
 
 
 class Assembly:
@@ -75,36 +73,44 @@ class Assembly:
         self._rows: dict[tuple[str, str | None], Rows] = {}
         self._parts: list[Piece] = []
         self._query: Query | None = None
-        faults: list[str] = []
-        self._faults = faults
+        self._faults: list[str] = []
         base = self._base()
         self.is_there = base is not None
         if base is None:
-            if not faults and not self._spec.optional:
-                faults.append(str(missing_table(table.name, self._named(), reader.columns())))
-            if faults:
-                raise SourceContractError("\n".join(faults))
+            if not self._faults and not self._spec.optional:
+                self._faults.append(str(missing_table(table.name, self._named(), reader.columns())))
+            self._refuse_faults()
             return
         self.place = base.place
-        self._frame = Frame(base)
-        self._whole = Piece(table.name, self._frame, self._spec, self._own)
-        self._join(self._frame, self._spec.join, set(self._own.join))
-        self._frame.strict = bool(self._own.where)
-        self._frame.condition(self._spec.where)
-        self._frame.one(self._spec.one)
+        self._whole = self._piece(table.name, base, self._spec, self._own)
         self._computed = {shown(form): form for form in self._spec.columns.values() if isinstance(form, Computed)}
         dotted = self._resolve()
         self.columns = list(dict.fromkeys([*base.columns, *dotted, *self._computed]))
-        for frame, place in [*((part.frame, part.frame.rows.place) for part in self._parts), (self._frame, self.place)]:
+        for piece in (*self._parts, self._whole):
+            frame, place = piece.frame, piece.frame.rows.place
             if (missing := frame.missing()) is not None:
-                faults.append(
+                self._faults.append(
                     f"table {table.name}, {place}: {missing} (mapping {chosen.mapping.name!r}). Correct the name in "
                     "the mapping, or export the column."
                 )
             if lacking := frame.lacking(strict=False):
                 self.notes.append(f"{table.name}: {place} lacks columns that the mapping names: {', '.join(lacking)}.")
-        if faults:
-            raise SourceContractError("\n".join(faults))
+        self._refuse_faults()
+
+    def _refuse_faults(self) -> None:
+        if self._faults:
+            raise SourceContractError("\n".join(self._faults))
+
+    def _piece(
+        self, called: str, rows: Rows, spec: TableMapping | PartMapping, own: TableMapping | PartMapping | None
+    ) -> Piece:
+        """Return rows with their joins, and look up the names in their conditions."""
+        frame = Frame(rows)
+        self._join(frame, spec.join, set() if own is None else set(own.join))
+        frame.strict = own is not None and bool(own.where)
+        frame.condition(spec.where)
+        frame.one(spec.one)
+        return Piece(called, frame, spec, own)
 
     def _named(self) -> str:
         parts = [part.table or name for name, part in self._spec.union.items() if not part.absent]
@@ -130,16 +136,12 @@ class Assembly:
                 else:
                     self.absent_tables[part.table or name] = None
                 continue
-            frame = Frame(rows)
-            own = self._own.union.get(name, PartMapping())
-            self._join(frame, part.join, set(own.join))
-            frame.strict = bool(own.where)
-            frame.condition(part.where)
-            frame.one(part.one)
+            own = self._own.union.get(name)
+            piece = self._piece(f"{self.table.name}, part {name}", rows, part, own)
             for column, expression in part.columns.items():
-                frame.strict = column in own.columns
-                frame.text(expression)
-            self._parts.append(Piece(f"{self.table.name}, part {name}", frame, part, self._own.union.get(name)))
+                piece.frame.strict = own is not None and column in own.columns
+                piece.frame.text(expression)
+            self._parts.append(piece)
         if not self._parts:
             return None
         columns = list(dict.fromkeys(column for made in self._parts for column in made.spec.columns))
@@ -188,9 +190,7 @@ class Assembly:
     def _source_rows(self, name: str, each: Each | None = None) -> Rows | None:
         """Return the rows of a source table by the name that the mapping has for it."""
         tables = self._reader.columns()
-        names = next(
-            (known for key, known in self._chosen.mapping.names.items() if folded(key) == folded(name)), Names()
-        )
+        names = self._names_of(name)
         if (found := tables.find(names.table or name)) is None:
             return None
         key = (found, None if each is None else each.model_dump_json())
@@ -233,19 +233,20 @@ class Assembly:
     def _resolve(self) -> list[str]:
         """Look up all names of the columns of the whole; return those that are no columns of the base."""
         named: list[str] = []
+        frame = self._whole.frame
         for column in self.table.columns:
             form = self._spec.columns.get(column.name, column.name)
-            self._frame.strict = column.name in self._own.columns
+            frame.strict = column.name in self._own.columns
             if isinstance(form, Computed):
-                self._frame.text(form)
+                frame.text(form)
             names = [form] if isinstance(form, str) else []
             names += [form.flag] if isinstance(form, Flag) else form.first_of if isinstance(form, FirstOf) else []
             named += names
         if self._spec.id is not None:
             named += self._spec.id.derive_from
         # a name without a dot is left to the binding, which knows whether the contract needs it
-        columns = self._frame.rows.columns
-        return [name for name in named if "." in name and name not in columns and self._frame.value(name) is not None]
+        columns = frame.rows.columns
+        return [name for name in named if "." in name and name not in columns and frame.value(name) is not None]
 
     @property
     def origin(self) -> str:
@@ -275,25 +276,9 @@ class Assembly:
     def _source_name(self, called: str) -> str | None:
         return self._reader.columns().find(self._names_of(called).table or called)
 
-    def as_plain(self, spec: TableMapping) -> TableMapping:
-        """Return the mapping of the table with the assembled table in place of the tables of the source."""
-        columns = {column: shown(form) if isinstance(form, Computed) else form for column, form in spec.columns.items()}
-        return spec.model_copy(
-            update={
-                "table": self.name,
-                "columns": columns,
-                "where": [],
-                "join": {},
-                "union": {},
-                "each": None,
-                "one": None,
-                "sql": None,
-            }
-        )
-
     def type_of(self, column: str) -> str | None:
         """Return the type of a column as the source names it; ``string`` for one that is computed."""
-        base = self._frame.rows
+        base = self._whole.frame.rows
         if base not in self._rows.values() or column not in base.columns:
             return "string"
         return self._reader.type_of(base.source_table, base.real.get(column, column))
@@ -309,7 +294,7 @@ class Assembly:
         frame, name = self._whole.frame, self.table.name
         places = {column: value for column in columns if (value := frame.value(column)) is not None}
         readings = read_rows(connection, self._reader, self._rows.values())
-        making = Making(connection, self.table, readings)
+        making = Making(connection, readings)
         numbers: frozenset[str] = frozenset()
         if self._parts:
             numbers = making.unite(self._parts, self._whole)
@@ -350,12 +335,24 @@ def assembled(chosen: ChosenMapping, table: Table, reader: Source) -> Assembly |
 
 def as_plain(chosen: ChosenMapping, assembly: Assembly) -> ChosenMapping:
     """Return a mapping in which an assembled table takes the place of the tables that it is made of."""
+    name = assembly.table.name
 
-    def changed(tables: Mapping[str, TableMapping]) -> dict[str, TableMapping]:
-        name = assembly.table.name
-        return {each: assembly.as_plain(spec) if each == name else spec for each, spec in tables.items()}
+    def changed(mapping: SourceMapping) -> SourceMapping:
+        if (spec := mapping.tables.get(name)) is None:
+            return mapping
+        columns = {column: shown(form) if isinstance(form, Computed) else form for column, form in spec.columns.items()}
+        plain = spec.model_copy(
+            update={
+                "table": assembly.name,
+                "columns": columns,
+                "where": [],
+                "join": {},
+                "union": {},
+                "each": None,
+                "one": None,
+                "sql": None,
+            }
+        )
+        return mapping.model_copy(update={"tables": {**mapping.tables, name: plain}})
 
-    def update(mapping: SourceMapping) -> SourceMapping:
-        return mapping.model_copy(update={"tables": changed(mapping.tables)})
-
-    return replace(chosen, mapping=update(chosen.mapping), own=update(chosen.own))
+    return replace(chosen, mapping=changed(chosen.mapping), own=changed(chosen.own))

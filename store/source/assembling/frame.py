@@ -97,8 +97,10 @@ class Lookup:
         """Return a query of values of the column of `pick` that have no order; None if no row is picked."""
         return None if self._order is None else _unordered(f"select {self._order} as picked {self._rows()}")
 
-    def repeated(self) -> str:
-        """Return a query of a key that several rows have: its parts, and the number of rows."""
+    def repeated(self) -> str | None:
+        """Return a query of a key that several rows have: its parts, and the number; None if one row is picked."""
+        if self._order is not None:
+            return None
         keys = ", ".join(f"k{number}" for number in range(len(self.keys)))
         return (
             f"select {keys}, count(*) from ({self.relation()}) group by {keys} having count(*) > 1 order by all limit 1"
@@ -218,9 +220,8 @@ class Frame:
             return texts[0] if texts else None
         # a text that is no time wins, so that its row is rejected
         listed = f"[{', '.join(texts)}]"
-        key = "struct_pack(broken := iso_utc(x) is null, at := iso_utc(x), said := x)"
-        if function == "min":
-            key = "struct_pack(broken := iso_utc(x) is not null, at := iso_utc(x), said := x)"
+        is_first = "is not null" if function == "min" else "is null"
+        key = f"struct_pack(broken := iso_utc(x) {is_first}, at := iso_utc(x), said := x)"
         return f"list_{function}(list_transform(list_filter({listed}, lambda x: x is not null), lambda x: {key})).said"
 
     def _cases(self, cases: Sequence[Case], otherwise: str | Computed | None) -> str | None:

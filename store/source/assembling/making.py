@@ -7,21 +7,15 @@ from duckdb import DuckDBPyConnection
 
 from store.source.assembling.frame import Frame
 from store.source.assembling.rows import Found, Rows
+from store.source.checking.numbers import NUMERIC
 from store.source.contract import SourceContractError
 from store.source.mapping.expressions import shown_where
 from store.source.mapping.forms import PartMapping, TableMapping
 from store.source.reading.sources import Source
 from store.source.reading.tables import Reading
-from store.source.record import Table
 from store.source.sql import of_source, one_row, source_types
 
 MISSING = "cast(null as varchar)"
-
-NUMERIC = (
-    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
-    "FLOAT", "DOUBLE", "DECIMAL",
-)  # fmt: skip
-"""The beginnings of the names of DuckDB's types of numbers."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,6 @@ class Making:
     Parameters
     ----------
     connection : DuckDBPyConnection
-    table : Table
     readings : mapping of str to Reading
         The source tables that were read, by relation.
 
@@ -79,8 +72,9 @@ class Making:
         Sentences about rows that were left out, and entries of the mapping that match nothing.
     """
 
-    def __init__(self, connection: DuckDBPyConnection, table: Table, readings: Mapping[str, Reading]) -> None:
-        self._connection, self._table, self._readings = connection, table, readings
+    def __init__(self, connection: DuckDBPyConnection, readings: Mapping[str, Reading]) -> None:
+        self._connection, self._readings = connection, readings
+        self._types: dict[str, dict[str, str]] = {}
         self.notes: list[str] = []
 
     def make(self, piece: Piece, relation: str, outputs: Mapping[str, str]) -> None:
@@ -139,8 +133,9 @@ class Making:
         if found.path or rows.relation not in self._readings:
             return False
         column = rows.real.get(found.column, found.column)
-        types = source_types(self._connection, rows.slot)
-        return types[column].startswith(NUMERIC) or column in self._readings[rows.relation].numeric
+        if rows.slot not in self._types:
+            self._types[rows.slot] = source_types(self._connection, rows.slot)
+        return self._types[rows.slot][column].startswith(NUMERIC) or column in self._readings[rows.relation].numeric
 
     def _refuse_mixed(self, whole: Piece, kinds: Mapping[str, Sequence[bool]]) -> None:
         if not isinstance(whole.spec, TableMapping):
@@ -158,7 +153,8 @@ class Making:
         for lookup in piece.frame.joined:
             place = f"table {piece.called}, join {lookup.alias} ({lookup.rows.place})"
             self._refuse_unordered(place, lookup.unordered())
-            if repeated := self._connection.execute(lookup.repeated()).fetchall():
+            query = lookup.repeated()
+            if query is not None and (repeated := self._connection.execute(query).fetchall()):
                 *key, count = repeated[0]
                 listed = ", ".join(map(self._shown, key))
                 raise SourceContractError(

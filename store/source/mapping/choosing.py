@@ -372,7 +372,7 @@ def choose_mapping(
         if not missing and not absent:
             return candidate
         misses += [f"{name} misses {', '.join(missing)}"] if missing else []
-    for name in (each for each in RECOGNISED if each in shipped):
+    for name in RECOGNISED:
         reason = f"the shipped mapping {name!r}, which recognises the tables and columns"
         candidate = _named(SHIPPED / f"{name}.yml", reason, models)
         if recognises(candidate.mapping, found):

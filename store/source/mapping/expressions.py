@@ -4,7 +4,7 @@ An expression is the name of a column or one of these forms, which nest. A name 
 ``join.column`` for a column of a joined table, or ``column.key`` for a path into JSON text or a nested column.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -16,6 +16,10 @@ class Strict(BaseModel):
     """A part of a mapping, which takes no unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Listed = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+"""A list of texts, of which one may stand alone."""
 
 
 class Constant(Strict):
@@ -73,9 +77,7 @@ class Split(Strict):
 class Unlike(Strict):
     """A condition: the value is none of these words; a missing value passes."""
 
-    not_: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
-        alias="not", min_length=1, description="words that the value is not, in any case"
-    )
+    not_: Listed = Field(alias="not", min_length=1, description="words that the value is not, in any case")
 
 
 class Presence(Strict):
@@ -158,26 +160,35 @@ COMPUTED: Mapping[str, type[Strict]] = {
 """The forms of an expression, by the key that each of them must have."""
 
 
-def _expression_of(value: object) -> str | None:
-    if isinstance(value, str | BaseModel):
-        return form_tag(type(value))
-    keys = [key for key in COMPUTED if isinstance(value, dict) and key in value]
-    return form_tag(COMPUTED[keys[0]]) if keys else None
+def form_by_key(forms: Mapping[str, type[BaseModel]]) -> Callable[[object], str | None]:
+    """Return a discriminator that tells a form by the key that each of the forms must have."""
+
+    def form_of(value: object) -> str | None:
+        if isinstance(value, str | BaseModel):
+            return form_tag(type(value))
+        key = next((each for each in forms if isinstance(value, dict) and each in value), None)
+        return None if key is None else form_tag(forms[key])
+
+    return form_of
 
 
 Computed = Constant | Coalesce | Concat | DateAndTime | Latest | Earliest | Split | Cases
 
-Expression = Annotated[
-    Annotated[str, Tag(form_tag(str))]
-    | Annotated[Constant, Tag(form_tag(Constant))]
+TaggedComputed = (
+    Annotated[Constant, Tag(form_tag(Constant))]
     | Annotated[Coalesce, Tag(form_tag(Coalesce))]
     | Annotated[Concat, Tag(form_tag(Concat))]
     | Annotated[DateAndTime, Tag(form_tag(DateAndTime))]
     | Annotated[Latest, Tag(form_tag(Latest))]
     | Annotated[Earliest, Tag(form_tag(Earliest))]
     | Annotated[Split, Tag(form_tag(Split))]
-    | Annotated[Cases, Tag(form_tag(Cases))],
-    Discriminator(_expression_of),
+    | Annotated[Cases, Tag(form_tag(Cases))]
+)
+"""`Computed`, as one of several forms."""
+
+Expression = Annotated[
+    Annotated[str, Tag(form_tag(str))] | TaggedComputed,
+    Discriminator(form_by_key(COMPUTED)),
 ]
 
 
@@ -202,9 +213,7 @@ class Pick(Strict):
 class One(Pick):
     """Which of several rows with the same values is taken."""
 
-    per: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
-        min_length=1, description="columns; of the rows that are equal in them one is taken"
-    )
+    per: Listed = Field(min_length=1, description="columns; of the rows that are equal in them one is taken")
 
 
 class Each(Strict):

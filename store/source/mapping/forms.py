@@ -18,21 +18,15 @@ from pydantic import (
 
 from store.source.mapping.expressions import (
     COMPUTED,
-    Cases,
-    Coalesce,
     Computed,
-    Concat,
-    Constant,
-    DateAndTime,
     Each,
-    Earliest,
     Expression,
     Joins,
-    Latest,
     One,
-    Split,
     Strict,
+    TaggedComputed,
     Where,
+    form_by_key,
 )
 from store.source.mapping.spellings import Currency, FileForm, NumberForm, TimeForm, Zone, exact
 from store.source.mapping.yaml_file import form_tag
@@ -130,13 +124,6 @@ EXPECTED_FORMS = {
 }
 
 
-def _form_of(value: object) -> str | None:
-    if isinstance(value, str | BaseModel):
-        return form_tag(type(value))
-    keys = [key for key in FORMS if isinstance(value, dict) and key in value]
-    return form_tag(FORMS[keys[0]]) if keys else None
-
-
 def as_word(value: object) -> object:
     """Return a word as value maps look it up: folded."""
     return folded(value) if isinstance(value, str) else value
@@ -186,15 +173,8 @@ class TableMapping(Strict):
             | Annotated[Flag, Tag(form_tag(Flag))]
             | Annotated[FirstOf, Tag(form_tag(FirstOf))]
             | Annotated[Absent, Tag(form_tag(Absent))]
-            | Annotated[Constant, Tag(form_tag(Constant))]
-            | Annotated[Coalesce, Tag(form_tag(Coalesce))]
-            | Annotated[Concat, Tag(form_tag(Concat))]
-            | Annotated[DateAndTime, Tag(form_tag(DateAndTime))]
-            | Annotated[Latest, Tag(form_tag(Latest))]
-            | Annotated[Earliest, Tag(form_tag(Earliest))]
-            | Annotated[Split, Tag(form_tag(Split))]
-            | Annotated[Cases, Tag(form_tag(Cases))],
-            Discriminator(_form_of),
+            | TaggedComputed,
+            Discriminator(form_by_key(FORMS)),
         ],
     ] = Field(default_factory=dict, description="contract column: source column or form")
     values: Values = Field(

@@ -5,9 +5,9 @@ from decimal import Decimal
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from store.source.mapping.expressions import Strict
+from store.source.mapping.expressions import Listed, Strict
 from store.source.reading.files import Dialect
 from store.source.values.currencies import CURRENCIES
 from store.source.values.functions import ISO, fault_of, is_zone
@@ -53,7 +53,7 @@ def exact(factor: Decimal) -> Decimal:
 class TimeForm(Strict):
     """The format of a time that is not ISO 8601, and the time zone of its clock."""
 
-    format: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
+    format: Listed = Field(
         default_factory=lambda: [ISO],
         min_length=1,
         description="`iso`, `epoch_s`, `epoch_ms`, `excel_days` or a format of strptime such as `%d/%m/%Y %H:%M`; of "

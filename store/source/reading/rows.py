@@ -49,6 +49,9 @@ MAX_DIGITS = 38
 NESTED = ("struct", "list", "large_list", "fixed_size", "map")
 """Beginnings of the names of Arrow's types that hold several values."""
 
+BYTES = ("binary", "large_binary", "extension")
+"""Beginnings of the names of Arrow's types that have no text."""
+
 NO_VALUES = ("STRUCT", "MAP", "UNION", "VARIANT", "BLOB", "BIT")
 """Types of DuckDB that are neither text nor a number nor a time."""
 

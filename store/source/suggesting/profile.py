@@ -6,6 +6,7 @@ from duckdb import DuckDBPyConnection
 
 from store.source.checking.numbers import number_text
 from store.source.contract import SourceContractError
+from store.source.reading.rows import BYTES, NESTED
 from store.source.reading.sources import Source
 from store.source.sql import of_source, one_row
 from store.source.suggesting.evidence import Column, Filled, Numbers, Profile, Reference, Table, Times
@@ -36,9 +37,6 @@ NEARLY = 0.98
 
 MOST_KEY = 100
 """The longest key, in characters."""
-
-NESTED = ("list", "large_list", "struct", "map", "fixed_size_list", "binary", "large_binary")
-"""Beginnings of the names of Arrow's types that hold no single values."""
 
 
 def profile(
@@ -84,7 +82,7 @@ def profile(
 
 def _read(connection: DuckDBPyConnection, reader: Source, name: str, found: Sequence[str], number: int) -> list[str]:
     """Create ``t<number>`` with the texts of a table: missing values are null, and the columns are ``c0``, …."""
-    columns = [column for column in found if not (reader.type_of(name, column) or "").startswith(NESTED)]
+    columns = [column for column in found if not (reader.type_of(name, column) or "").startswith((*NESTED, *BYTES))]
     scratch = f"profile_{number}"
     reader.read(connection, table=scratch, source_table=name, columns=columns, since=None)
     # the cleaning of the extraction, as far as it is cheap
