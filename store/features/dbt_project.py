@@ -140,6 +140,7 @@ def settings_of(extraction: Extraction, horizons: Horizons) -> dict[str, Any]:
     return {
         "features_and_labels": FEATURES_AND_LABELS,
         **extraction.closing,
+        "attribute_features": [each.variable for one in extraction.attributes for each in one.features],
         "silence_closes_after_days": extraction.silence_closes_after_days,
         **{f"{label}_horizon_days": days for label, days in label_horizons(applied).items()},
     }

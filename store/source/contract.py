@@ -180,6 +180,7 @@ TABLES: Mapping[str, Table] = {
                     plan="expected_close_at",
                 ),
                 Column(name="expected_close_at", kind="time", planned=True, added=True),
+                Column(name="stage", altered="freely", added=True),
             ),
             occurred="proposed_at",
             parts=(
@@ -194,7 +195,7 @@ TABLES: Mapping[str, Table] = {
             feed="'projects'",
             proof=Counterfactual(
                 drawn={"value": ("null", "77", "123456")},
-                overwritten={"cost": "null", "currency": "null", "expected_close_at": "null"},
+                overwritten={"cost": "null", "currency": "null", "expected_close_at": "null", "stage": "null"},
                 kinds=("status",),
             ),
         ),
@@ -213,6 +214,7 @@ TABLES: Mapping[str, Table] = {
                 Column(name="column_name", required=True, vocabulary=OVERWRITTEN, selects=True),
                 Column(name="value", of_lead=True),
                 Column(name="changed_at", kind="time", required=True),
+                Column(name="project_id", added=True),
             ),
             occurred="known_at",
             from_source="origin = 'source'",

@@ -209,6 +209,7 @@ def extract(
                 "silence_closes_after_days": chosen.mapping.silence_closes_after_days,
                 "horizon_days": json.dumps(chosen.mapping.horizon_days, sort_keys=True),
                 "value_currency": converted.currency,
+                "attributes": None,
                 "assumptions": json.dumps(assumptions),
                 "delivered": delivered(evidence),
                 "accepted": json.dumps(accepted) if accepted else None,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from models.declaring.attribute import Attribute
 from store.addresses import SCHEMES
 from store.sql import literals
 from store.warehouse.connection import Connection, columns_of, table_exists
@@ -83,6 +84,8 @@ class Extraction:
         Sentences about lost data that a person has accepted.
     value_currency : str or None
         The currency of all amounts, as a code of ISO 4217; None if the source tells none.
+    attributes : tuple of Attribute
+        The columns of the source beside those of the contract that models learn from.
     """
 
     as_of: datetime
@@ -95,6 +98,7 @@ class Extraction:
     assumptions: list[str]
     accepted: list[str] = field(default_factory=list)
     value_currency: str | None = None
+    attributes: tuple[Attribute, ...] = ()
 
     def with_closing(self, sql: str) -> str:
         """Return SQL in which the lists of words that close an entity replace their names in braces.
@@ -226,6 +230,7 @@ class Warehouse:
             assumptions=json.loads(marker["assumptions"]),
             accepted=json.loads(marker.get("accepted") or "[]"),
             value_currency=marker.get("value_currency"),
+            attributes=tuple(map(Attribute.of_json, json.loads(marker.get("attributes") or "[]"))),
         )
 
     def built_extraction(self, within: Connection | None = None) -> Extraction:

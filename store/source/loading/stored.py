@@ -35,6 +35,7 @@ EXTRACTION_COLUMNS = {
     "silence_closes_after_days": "bigint",
     "horizon_days": "varchar",
     "value_currency": "varchar",
+    "attributes": "varchar",
     "assumptions": "varchar",
     "delivered": "varchar",
     "accepted": "varchar",

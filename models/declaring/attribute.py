@@ -1,0 +1,181 @@
+"""Attributes: columns of the source beside those of the contract that models learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+AttributeKind = Literal["category", "number", "flag", "date", "choices"]
+"""A word of a few, a number, a yes or no, a date, or several options of a list."""
+
+Known = Literal["creation", "extraction", "history"]
+"""From when on the first value that an extraction shows counts as known: from the creation of its row, or from the
+clock of the extraction; ``history`` if the source itself tells when each value was entered."""
+
+Form = Literal["text", "number", "flag", "days", "count", "has"]
+"""How a feature follows from the stored text: the text, a number, 0 or 1, the days from a date to ``as_of``, the number
+of options, or 0 or 1 for one option."""
+
+PREFIXES: Mapping[str, str] = {"leads": "attribute", "projects": "project"}
+"""The beginning of the name of a feature, by the source table of its attribute."""
+
+STORED = "attributes."
+"""The beginning of ``column_name`` in ``raw.changes`` for an attribute; its name follows."""
+
+SEPARATOR = "; "
+"""What stands between two options in the stored text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeFeature:
+    """A feature that follows from an attribute.
+
+    Attributes
+    ----------
+    column : str
+        Its column in the feature view.
+    data_type : str
+    entity : str
+        The source table of the attribute.
+    stored : str
+        ``column_name`` of its values in ``raw.changes``.
+    form : {"text", "number", "flag", "days", "count", "has"}
+    option : str
+        The option, for ``has``.
+    description, unit, null_means : str
+        For people, as beside a described feature.
+    """
+
+    column: str
+    data_type: str
+    entity: str
+    stored: str
+    form: Form
+    option: str = ""
+    description: str
+    unit: str
+    null_means: str
+
+    @property
+    def variable(self) -> dict[str, str]:
+        """What the dbt project has to know of it."""
+        known = ("column", "data_type", "entity", "stored", "form", "option")
+        return {name: getattr(self, name) for name in known}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """A column of the source that is no column of the contract, and is learnt from.
+
+    Attributes
+    ----------
+    entity : {"leads", "projects"}
+        The source table that it is a column of.
+    name : str
+        A lower-case identifier of at most 40 characters.
+    label : str
+        The name of the column in the source.
+    kind : {"category", "number", "flag", "date", "choices"}
+    known : {"creation", "extraction", "history"}
+    why : str
+        A sentence: why it counts as known from then on.
+    options : tuple of str
+        The options of a list that get a feature of their own; each with its identifier.
+    """
+
+    entity: str
+    name: str
+    label: str
+    kind: AttributeKind
+    known: Known
+    why: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def stored(self) -> str:
+        """``column_name`` of its values in ``raw.changes``."""
+        return STORED + self.name
+
+    @property
+    def features(self) -> tuple[AttributeFeature, ...]:
+        """Its features, in the order of their columns."""
+        column = f"{PREFIXES[self.entity]}_{self.name}"
+        of = "the lead" if self.entity == "leads" else "the last project proposed before as_of"
+        said = f"{self.label!r} of {of}, as known at as_of"
+        rest: dict[str, Any] = {
+            "entity": self.entity,
+            "stored": self.stored,
+            "null_means": "the value was not known at as_of",
+        }
+        if self.kind == "category":
+            return (
+                AttributeFeature(
+                    column=column, data_type="text", form="text", unit="category", description=f"{said}.", **rest
+                ),
+            )
+        if self.kind == "number":
+            return (
+                AttributeFeature(
+                    column=column,
+                    data_type="double precision",
+                    form="number",
+                    unit="number",
+                    description=f"{said}.",
+                    **rest,
+                ),
+            )
+        if self.kind == "flag":
+            return (
+                AttributeFeature(
+                    column=column,
+                    data_type="bigint",
+                    form="flag",
+                    unit="flag",
+                    description=f"1 if {said} is yes, 0 if it is no.",
+                    **rest,
+                ),
+            )
+        if self.kind == "date":
+            return (
+                AttributeFeature(
+                    column=f"{column}_days",
+                    data_type="double precision",
+                    form="days",
+                    unit="days",
+                    description=f"Days from {said} to as_of; below 0 if the date lies ahead.",
+                    **rest,
+                ),
+            )
+        return (
+            AttributeFeature(
+                column=f"{column}_count",
+                data_type="bigint",
+                form="count",
+                unit="count",
+                description=f"Number of options in {said}.",
+                **rest,
+            ),
+            *(
+                AttributeFeature(
+                    column=f"{column}_has_{identifier}",
+                    data_type="bigint",
+                    form="has",
+                    option=option,
+                    unit="flag",
+                    description=f"1 if {option!r} is among the options in {said}, else 0.",
+                    **rest,
+                )
+                for option, identifier in self.options
+            ),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `of_json` takes."""
+        return asdict(self)
+
+    @staticmethod
+    def of_json(content: Mapping[str, Any]) -> Attribute:
+        """Return the attribute that `as_json` described."""
+        options = tuple((str(option), str(identifier)) for option, identifier in content["options"])
+        return Attribute(**{**content, "options": options})
