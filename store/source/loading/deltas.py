@@ -85,7 +85,7 @@ def write_changes(
     )
     connection.execute(
         f"create table delta_{CHANGES} as select *, timestamptz '{clock.isoformat()}' as extracted_at, "
-        f"{load_number}::bigint as load_number from (from told_changes union all from seen_changes)"
+        f"{load_number}::bigint as load_number from (from told_changes union all by name from seen_changes)"
     )
     by_column = "select column_name, count(*) from seen_changes group by all"
     return dict.fromkeys(columns, 0) | dict(connection.execute(by_column).fetchall())
@@ -137,7 +137,8 @@ def _seen_changes(columns: Sequence[str], seen_at: datetime, closing_statuses: S
             'extraction-' || md5(
                 concat_ws(chr(31), lead_id, column_name, epoch_us(known_at), coalesce(value, chr(30)))
             ) as change_id,
-            lead_id, column_name, value, null::timestamptz as changed_at, known_at, 'extraction' as origin
+            lead_id, column_name, value, null::timestamptz as changed_at, null::varchar as project_id,
+            known_at, 'extraction' as origin
         from differing
         where change_id not in (select change_id from known_changes)"""
 
