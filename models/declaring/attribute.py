@@ -20,6 +20,11 @@ of options, or 0 or 1 for one option."""
 PREFIXES: Mapping[str, str] = {"leads": "attribute", "projects": "project"}
 """The beginning of the name of a feature, by the source table of its attribute."""
 
+NAME_LENGTH = 40
+
+NAME = rf"[a-z][a-z0-9_]{{0,{NAME_LENGTH - 1}}}"
+"""The names of attributes, as a regular expression: names of columns may have 63 signs on PostgreSQL."""
+
 STORED = "attributes."
 """The beginning of ``column_name`` in ``raw.changes`` for an attribute; its name follows."""
 

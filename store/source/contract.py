@@ -19,11 +19,17 @@ def texts(*values: str) -> tuple[str, ...]:
     return tuple(f"'{value}'" for value in values)
 
 
-OVERWRITTEN = ("status", "assigned_to", "property_value", "zip_code")
-"""The columns of leads that a CRM overwrites, and whose history Leadline keeps."""
+OVERWRITTEN: Mapping[str, tuple[str, ...]] = {
+    "leads": ("status", "assigned_to", "property_value", "zip_code"),
+    "projects": ("stage", "value", "expected_close_at"),
+}
+"""The columns that a CRM overwrites, and whose history Leadline keeps, by table."""
 
-FROM_CREATION = ("property_value", "zip_code")
-"""Overwritten columns that are mostly entered with the lead: their first value counts as known from its creation."""
+FROM_CREATION: Mapping[str, tuple[str, ...]] = {
+    "leads": ("property_value", "zip_code"),
+    "projects": ("value", "expected_close_at"),
+}
+"""Overwritten columns that are mostly entered with the row: their first value counts as known from its creation."""
 
 SUCCESS = "'won'"
 """The end of a project that closes its lead, as SQL."""
@@ -202,17 +208,23 @@ TABLES: Mapping[str, Table] = {
         Table(
             name="changes",
             description=(
-                "One row per lead, overwritten column and moment at which a value became known: told by the CRM's own "
-                "history, or seen by an extraction."
+                "One row per lead or project, overwritten column and moment at which a value became known: told by the "
+                "CRM's own history, or seen by an extraction."
             ),
             of="leads",
             optional=True,
             called=("histor",),
             columns=(
                 Column(name="change_id", required=True),
-                Column(name="lead_id", required=True),
-                Column(name="column_name", required=True, vocabulary=OVERWRITTEN, selects=True),
-                Column(name="value", of_lead=True),
+                # a change of a project has the lead of the project
+                Column(name="lead_id"),
+                Column(
+                    name="column_name",
+                    required=True,
+                    vocabulary=tuple(name for names in OVERWRITTEN.values() for name in names),
+                    selects=True,
+                ),
+                Column(name="value", of_owner=True),
                 Column(name="changed_at", kind="time", required=True),
                 Column(name="project_id", added=True),
             ),
@@ -244,7 +256,7 @@ comparison would undo these.
 """
 
 CHANGES = "changes"
-"""The table with the history of the leads."""
+"""The table with the history of leads and projects."""
 
 EARLIER_NAMES: Mapping[str, str] = {"changes": "lead_changes"}
 """Earlier names of tables by their present names: sources and warehouses may still have them."""

@@ -38,7 +38,7 @@ from store.source.loading.load import load, open_warehouse
 from store.source.loading.source_ids import lacks_ids, write_source_ids
 from store.source.loading.stored import Delta, raw_is_ahead, write_marker
 from store.source.mapping.binding import TableBinding
-from store.source.opening import bindings_of, open_mapped
+from store.source.opening import bindings_of, open_mapped, owners_in
 from store.source.reading.tables import Reading
 from store.source.report import (
     ExtractionReport,
@@ -145,7 +145,7 @@ def extract(
         closings = closings_of(connection, chosen.mapping.closes, chosen.own.closes, validated, earlier)
         history, counts[CHANGES], changes_seen = write_history(
             connection,
-            validated["leads"].binding,
+            owners_in(bindings),
             bindings[CHANGES],
             clock,
             seen_at,

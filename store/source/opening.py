@@ -7,9 +7,9 @@ from pathlib import Path
 
 from store.source.assembling.assembly import as_plain, assembled
 from store.source.assembling.source import AssembledSource
-from store.source.contract import CHANGES, TABLES, SourceContractError
+from store.source.contract import CHANGES, OVERWRITTEN, TABLES, SourceContractError
 from store.source.faults import Faults
-from store.source.mapping.binding import TableBinding, bind, is_another, missing_table
+from store.source.mapping.binding import TableBinding, bind, is_another, missing_table, with_owners
 from store.source.mapping.choosing import choose_mapping, with_earlier_tables
 from store.source.mapping.forms import ChosenMapping, TableMapping
 from store.source.mapping.yaml_file import nearest
@@ -74,8 +74,13 @@ def bindings_of(chosen: ChosenMapping, reader: AssembledSource) -> dict[str, Tab
     if unused := list(_unused_names(chosen, reader, bindings)):
         raise SourceContractError("\n".join(unused))
     if (history := bindings[CHANGES]) is not None:
-        bindings[CHANGES] = replace(history, leads=bindings["leads"])
+        bindings[CHANGES] = with_owners(history, owners_in(bindings))
     return bindings
+
+
+def owners_in(bindings: Mapping[str, TableBinding | None]) -> list[TableBinding]:
+    """Return the bindings of the tables whose history is kept."""
+    return [binding for name in OVERWRITTEN if (binding := bindings[name]) is not None]
 
 
 def _unused_names(
@@ -105,7 +110,13 @@ def _bound(chosen: ChosenMapping, table: Table, reader: AssembledSource) -> Tabl
             return None
         reader.add(assembly)
         bound = bind(as_plain(chosen, assembly), table, found=found, place=assembly.place)
-        return replace(bound, origin=assembly.origin, also_read=frozenset(assembly.used()))
+        used = frozenset(assembly.used())
+        return replace(
+            bound,
+            origin=assembly.origin,
+            also_read=used,
+            free=tuple(column for column in bound.free if column not in used),
+        )
     if source_table not in found and (spec.optional or (table.optional and spec.table is None)):
         return None
     if source_table not in found:

@@ -49,8 +49,8 @@ class Column:
         Whether rows with a value outside the vocabulary are ignored and not rejected.
     default : str or None
         The value that replaces a missing one.
-    of_lead : bool
-        Whether its value belongs to the column of leads that the row names, and is read as that column is.
+    of_owner : bool
+        Whether its value belongs to the column of a lead or project that the row names, and is read as that column is.
     altered : {"seldom", "with_people", "often", "freely"}
         How the CRM alters its values.
     words_kept : bool
@@ -79,7 +79,7 @@ class Column:
     postal: bool = False
     selects: bool = False
     default: str | None = None
-    of_lead: bool = False
+    of_owner: bool = False
     altered: Altered = "seldom"
     words_kept: bool = False
     words_left: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from store.source.contract import CHANGES, TABLES
 from store.source.loading.deltas import Counts, history_assumptions
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import ChosenMapping, Flag, Substitute
+from store.source.opening import owners_in
 from store.source.reading.rows import BYTES, NESTED
 from store.source.reading.sources import Source
 from store.source.reading.tables import shown_column
@@ -211,8 +212,7 @@ def mapping_sentences(chosen: ChosenMapping, bindings: Mapping[str, TableBinding
                     f"{place} is a flag without a time ({form.flag}): it is assumed known {form.known.hours:g} hours "
                     f"after {form.known.after}."
                 )
-    if (leads := bindings["leads"]) is not None:
-        yield from history_assumptions(leads, bindings[CHANGES])
+    yield from history_assumptions(owners_in(bindings), bindings[CHANGES])
     if (days := chosen.mapping.silence_closes_after_days) is not None:
         yield f"A lead counts as closed after {days} days without a fact."
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from duckdb import DuckDBPyConnection
 
@@ -14,6 +15,7 @@ from store.source.contract import SourceContractError
 from store.source.mapping.binding import missing_table
 from store.source.mapping.expressions import Computed, Each, Joins, shown
 from store.source.mapping.forms import (
+    AUTO,
     ChosenMapping,
     FirstOf,
     Flag,
@@ -83,7 +85,9 @@ class Assembly:
             return
         self.place = base.place
         self._whole = self._piece(table.name, base, self._spec, self._own)
-        self._computed = {shown(form): form for form in self._spec.columns.values() if isinstance(form, Computed)}
+        attributes = [each.column for each in self._spec.named_attributes.values()]
+        forms = (*self._spec.columns.values(), *attributes)
+        self._computed = {shown(form): form for form in forms if isinstance(form, Computed)}
         dotted = self._resolve()
         self.columns = list(dict.fromkeys([*base.columns, *dotted, *self._computed]))
         for piece in (*self._parts, self._whole):
@@ -242,6 +246,12 @@ class Assembly:
             names = [form] if isinstance(form, str) else []
             names += [form.flag] if isinstance(form, Flag) else form.first_of if isinstance(form, FirstOf) else []
             named += names
+        for name, attribute in self._spec.named_attributes.items():
+            frame.strict = name in self._own.attributes
+            if isinstance(attribute.column, str):
+                named.append(attribute.column)
+            else:
+                frame.text(attribute.column)
         if self._spec.id is not None:
             named += self._spec.id.derive_from
         # a name without a dot is left to the binding, which knows whether the contract needs it
@@ -341,10 +351,16 @@ def as_plain(chosen: ChosenMapping, assembly: Assembly) -> ChosenMapping:
         if (spec := mapping.tables.get(name)) is None:
             return mapping
         columns = {column: shown(form) if isinstance(form, Computed) else form for column, form in spec.columns.items()}
+        attributes: dict[str, Any] = {
+            name: form.model_copy(update={"column": shown(form.column)}) for name, form in spec.named_attributes.items()
+        }
+        if spec.auto:
+            attributes[AUTO] = spec.attributes[AUTO]
         plain = spec.model_copy(
             update={
                 "table": assembly.name,
                 "columns": columns,
+                "attributes": attributes,
                 "where": [],
                 "join": {},
                 "union": {},

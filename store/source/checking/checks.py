@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from store.source.checking.numbers import Points, is_ambiguous
-from store.source.checking.times import (
-    stated,
-    unless_missing,
-)
+from store.source.checking.times import stated
 from store.source.contract import CLOSED_STATUSES, OVERWRITTEN, TABLES
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import Flag, Substitute
@@ -20,7 +17,13 @@ TRUE = ("true", "t", "yes", "y", "1", "1.0", "x", "on", "ja", "j", "wahr", "oui"
 
 FALSE = ("false", "f", "no", "n", "0", "0.0", "off", "nein", "falsch", "non", "faux", "nee", "n\u00e3o", "falso")
 
-NUMBERS_OF_LEADS = tuple(name for name in OVERWRITTEN if TABLES["leads"].column(name).kind == "number")
+KEPT: Mapping[str, tuple[str, ...]] = {
+    kind: tuple(
+        name for table, names in OVERWRITTEN.items() for name in names if TABLES[table].column(name).kind == kind
+    )
+    for kind in ("number", "time")
+}
+"""The columns with numbers and times whose history is kept."""
 
 EARLIEST = "1970-01-01"
 
@@ -115,7 +118,8 @@ def checks_of(
     yield Check("conflicting_duplicate", table.key, "one content for each key", "false")
     if table.name != "leads":
         yield Check("orphan", "lead_id", "the lead_id of a lead of the export or of an earlier one", "false")
-    if binding.leads is not None:
+    if binding.owners:
+        yield Check("missing_required", "lead_id", "a lead or a project", "lead_id is null and project_id is null")
         yield Check("rewritten_history", table.key, "the change that is stored under this key", "false")
     for name in binding.fact_times:
         yield Check(FAR, name, "a time near those of other facts", "false")
@@ -148,13 +152,18 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
         yield Check("unparsable_number", name, "a number", f"{raw} is not null and {name} is null")
         yield from _ambiguous(name, points)
         yield Check("negative_number", name, "a number that is not negative", f"{name} < 0")
-    elif column.of_lead and binding.leads is not None:
-        value_text = unless_missing(binding.leads, NUMBERS_OF_LEADS[0], raw)
-        is_number = f"{value_text} is not null and column_name in ({literals(NUMBERS_OF_LEADS)})"
+    elif column.of_owner:
+        said = f"said({raw}) is not null and column_name in"
+        is_number = f"{said} ({literals(KEPT['number'])})"
         yield Check("unparsable_number", name, "a number", f"{is_number} and {name} is null")
-        negative = "a number that is not negative"
-        yield Check("negative_number", name, negative, f"{is_number} and starts_with({name}, '-')")
+        yield Check(
+            "negative_number", name, "a number that is not negative", f"{is_number} and starts_with({name}, '-')"
+        )
         yield from _ambiguous(name, points, f"{is_number} and ")
+        is_time = f"{said} ({literals(KEPT['time'])})"
+        yield Check(
+            "unparsable_time", name, "a time in ISO 8601, or as the mapping says", f"{is_time} and {name} is null"
+        )
     elif column.vocabulary and not column.selects:
         allowed = literals(column.vocabulary)
         expected = column.codes or f"one of {', '.join(column.vocabulary)}"

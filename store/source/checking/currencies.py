@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from duckdb import DuckDBPyConnection
 
+from store.source.checking.numbers import times
 from store.source.checking.validation import Validated
 from store.source.contract import TABLES, SourceContractError
-from store.source.mapping.spellings import Currency, digits_of
-from store.source.record import SQL_TYPES
+from store.source.mapping.spellings import Currency
 from store.sql import literal
 
 PROJECTS = TABLES["projects"]
@@ -71,11 +71,7 @@ def convert(
             "begin a new home (LEADLINE_HOME)."
         )
     for code, rate in stated.rates.items() if stated is not None and "projects" in validated else ():
-        digits, decimals = digits_of(rate)
-        multiplied = ", ".join(
-            f"{name} = cast({name} * {rate:f}::decimal({digits},{decimals}) as {SQL_TYPES['number']})"
-            for name in AMOUNTS
-        )
+        multiplied = ", ".join(f"{name} = {times(name, rate)}" for name in AMOUNTS)
         connection.execute(
             f"update typed_projects set {multiplied} where check_no is null and currency = {literal(code)}"
         )

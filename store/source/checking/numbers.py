@@ -3,12 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from duckdb import DuckDBPyConnection
 
 from store.source.mapping.binding import TableBinding
-from store.source.mapping.spellings import NumberForm
-from store.source.record import Column
+from store.source.mapping.spellings import NumberForm, digits_of
+from store.source.record import SQL_TYPES, Column
 from store.source.sql import of_source, one_row
 from store.source.values.texts import plain
 from store.sql import literal
@@ -99,6 +100,14 @@ def _stripped(signs: Sequence[str], text: str) -> str:
     return f"regexp_replace(regexp_replace({text}, {literal(sign_pattern)}, '\\1'), {literal(after)}, '')"
 
 
+def times(number: str, factor: Decimal) -> str:
+    """Return SQL for a number times a factor, as a number of the contract; null if it has too many digits."""
+    digits, decimals = digits_of(factor)
+    # exact: DuckDB has 38 digits for both factors; the number has 16 before its point and at most 10 after it
+    exact = f"try_cast({number} as decimal({38 - digits},{min(10, 22 - digits)}))"
+    return f"try_cast({exact} * {factor:f}::decimal({digits},{decimals}) as {SQL_TYPES['number']})"
+
+
 def is_ambiguous(text: str) -> str:
     """Return SQL that says whether a text is a number whose value depends on the decimal sign."""
     return f"regexp_full_match({text}, {literal(_GROUP)})"
@@ -128,6 +137,6 @@ def measure_points(
 
 
 def _is_open(column: Column, binding: TableBinding) -> bool:
-    if column.of_lead:
-        return binding.leads is not None and not binding.leads.numbers
+    if column.of_owner:
+        return not any(owner.numbers for owner in binding.owners)
     return column.kind == "number" and column.name not in binding.numbers

@@ -1,10 +1,11 @@
 """The typed rows of a table, as SQL: raw values, then types, then the meaning of times, then the failed check."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from store.source.checking.checks import TRUE, Check
-from store.source.checking.numbers import NUMERIC, number_text
+from store.source.checking.numbers import NUMERIC, number_text, times
 from store.source.checking.times import (
     TIMES,
     Dates,
@@ -16,12 +17,11 @@ from store.source.checking.times import (
     unless_missing,
 )
 from store.source.contract import OVERWRITTEN
-from store.source.mapping.binding import TableBinding
+from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.mapping.forms import EXTRACTION, FirstOf, Flag, Substitute
-from store.source.mapping.spellings import digits_of
 from store.source.reading.tables import Reading
 from store.source.record import SQL_TYPES, Column
-from store.source.sql import of_source
+from store.source.sql import of_source, quoted
 from store.source.values.texts import is_contact
 from store.sql import literal, literals
 
@@ -49,13 +49,16 @@ def typed_rows(
         read_value, value, contact = _column(column, binding, types)
         read.append(f"{read_value} as read_{name}")
         is_text = isinstance(form := binding.forms[name], str | Flag) and not _is_typed(column, form, types)
-        raw_value = unless_missing(binding, name, f"read_{name}") if is_text and not column.of_lead else f"read_{name}"
+        raw_value = unless_missing(binding, name, f"read_{name}") if is_text and not column.of_owner else f"read_{name}"
         raw.append(f"{raw_value} as raw_{name}")
         if raw_value != f"read_{name}":
             missing.append(f"case when read_{name} is not null and raw_{name} is null then {1 << place} else 0 end")
             raw.append(f"read_{name}")
-        if column.of_lead and binding.leads is not None:
-            missing.append(f"case when {_is_missing_of_lead(binding.leads, name)} then {1 << place} else 0 end")
+        if column.of_owner:
+            is_missing = of_owner(binding, partial(_is_missing_of, raw=f"raw_{name}"))
+            missing.append(
+                f"case when raw_{name} is not null and coalesce({is_missing}, false) then {1 << place} else 0 end"
+            )
         prepared += _worked(column, form, types)
         if column.default is not None:
             typed.append(f"{value} is null as is_default_{name}")
@@ -70,6 +73,10 @@ def typed_rows(
             pseudonyms.append(f"(raw_{name} is distinct from {contact})::smallint")
         if column.free_text_limit is not None:
             free_texts.append(f"coalesce(length(raw_{name}) > {column.free_text_limit}, false)::smallint")
+    for attribute in binding.attributes:
+        read.append(f"{attribute.canonical(f'said({of_source(attribute.column)})')} as {quoted(attribute.stored)}")
+        raw.append(quoted(attribute.stored))
+        results.append(quoted(attribute.stored))
     meanings = [
         f"{meant(binding, column, dates, types.get(str(binding.forms[column.name])), known_by)} as {column.name}"
         for column in table.columns
@@ -119,7 +126,7 @@ def _worked(column: Column, form: str | Substitute | Flag | FirstOf | None, type
     name = column.name
     if isinstance(form, str) and column.kind != "text":
         return [] if _is_typed(column, form, types) else [f"plain(raw_{name}) as text_{name}"]
-    if column.of_lead:
+    if column.of_owner:
         return [
             f"plain(raw_{name}) as text_{name}",
             f"contact_free(raw_{name}) as free_{name}",
@@ -161,8 +168,8 @@ def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> 
             return read, _number_of(column, binding, raw), None
         text = number_text(binding.numbers.get(column.name), f"text_{column.name}")
         return _text(form), _number_of(column, binding, text), None
-    if column.of_lead and binding.leads is not None:
-        return _text(form), *_value_of_lead(binding.leads, column.name)
+    if column.of_owner:
+        return _text(form), *_value_of_owner(binding, column.name)
     value = _vocabulary(column, binding, raw, free)
     if column.free_text_limit is not None:
         value = f"case when length({raw}) <= {column.free_text_limit} then {value} end"
@@ -170,42 +177,89 @@ def _column(column: Column, binding: TableBinding, types: Mapping[str, str]) -> 
 
 
 def _number_of(column: Column, binding: TableBinding, raw: str) -> str:
-    sql_type = SQL_TYPES[column.kind]
     if (factor := binding.units.get(column.name)) is not None:
-        digits, decimals = digits_of(factor)
-        # exact: DuckDB has 38 digits for both factors; the number has 16 before its point and at most 10 after it
-        number = f"try_cast({raw} as decimal({38 - digits},{min(10, 22 - digits)}))"
-        return f"try_cast({number} * {factor:f}::decimal({digits},{decimals}) as {sql_type})"
-    return f"try_cast({raw} as {sql_type})"
+        return times(raw, factor)
+    return f"try_cast({raw} as {SQL_TYPES[column.kind]})"
 
 
-def _value_of_lead(leads: TableBinding, name: str) -> tuple[str, str]:
-    """Return SQL for a value in the history of leads: typed as text, and raw without contact data.
+def of_owner(
+    history: TableBinding, value: Callable[[TableBinding, Column | BoundAttribute], str], otherwise: str = "null"
+) -> str:
+    """Return SQL over a history for a value that depends on the column of a lead or project that a row names.
 
-    ``column_name`` names the column of leads that the value belongs to. Units and value maps are those of the leads, so
-    that a lead and its history agree. ``text_<name>``, ``free_<name>`` and ``postal_<name>`` must exist.
+    Parameters
+    ----------
+    history : TableBinding
+    value : callable
+        Returns SQL for an overwritten column, or an attribute, of an owner.
+    otherwise : str
+        SQL for a row that names another column.
     """
-    values, free = [], []
-    for column in map(leads.table.column, OVERWRITTEN):
+    cases: dict[str, str] = {}
+    for owner in history.owners:
+        columns: list[Column | BoundAttribute] = [
+            *map(owner.table.column, OVERWRITTEN[owner.table.name]),
+            *owner.attributes,
+        ]
+        listed = " ".join(f"when {literal(stored_name(each))} then {value(owner, each)}" for each in columns)
+        cases[owner.table.name] = f"case column_name {listed} else {otherwise} end"
+    if "projects" not in cases:
+        return cases["leads"]
+    return f"case when raw_project_id is not null then {cases['projects']} else {cases['leads']} end"
+
+
+def stored_name(column: Column | BoundAttribute) -> str:
+    """Return the name of an overwritten column, or of an attribute, in the history."""
+    return column.name if isinstance(column, Column) else column.stored
+
+
+def stored_text(column: Column | BoundAttribute, typed: str) -> str:
+    """Return SQL for the text of a typed value in the history."""
+    if isinstance(column, Column) and column.kind == "time":
+        return f"strftime({typed}, '%Y-%m-%dT%H:%M:%S.%fZ')"
+    return f"cast({typed} as varchar)" if isinstance(column, Column) else typed
+
+
+def _value_of_owner(history: TableBinding, name: str) -> tuple[str, str]:
+    """Return SQL for a value in the history: typed as text, and raw without contact data.
+
+    ``column_name`` names the column of the lead or project that the value belongs to. Units, value maps and times are
+    those of its table, so that a row and its history agree. ``text_<name>``, ``free_<name>`` and ``postal_<name>`` must
+    exist.
+    """
+    raw = f"raw_{name}"
+
+    def typed(owner: TableBinding, column: Column | BoundAttribute) -> str:
+        if isinstance(column, BoundAttribute):
+            return column.canonical(raw)
         if column.kind == "number":
-            text = number_text(leads.numbers.get(column.name), unless_missing(leads, column.name, f"text_{name}"))
-            without_contact, typed = f"raw_{name}", f"cast({_number_of(column, leads, text)} as varchar)"
-        else:
-            free_text = f"postal_{name}" if column.postal else f"free_{name}"
-            without_contact = _contact_free(column, leads, f"raw_{name}", free_text)
-            typed = unless_missing(leads, column.name, f"raw_{name}")
-            typed = f"case when {typed} is not null then {_vocabulary(column, leads, f'raw_{name}', free_text)} end"
-        values.append(f"when {literal(column.name)} then {typed}")
-        free.append(f"when {literal(column.name)} then {without_contact}")
-    return f"case column_name {' '.join(values)} end", f"case column_name {' '.join(free)} else raw_{name} end"
+            number = number_text(owner.numbers.get(column.name), unless_missing(owner, column.name, f"text_{name}"))
+            return stored_text(column, _number_of(column, owner, number))
+        if column.kind == "time":
+            text = unless_missing(owner, column.name, f"text_{name}")
+            return stored_text(column, said_time(owner, column.name, "VARCHAR", text).value)
+        text = unless_missing(owner, column.name, raw)
+        return f"case when {text} is not null then {_vocabulary(column, owner, raw, _free(column, name))} end"
+
+    def without_contact(owner: TableBinding, column: Column | BoundAttribute) -> str:
+        if isinstance(column, Column) and column.kind != "text":
+            return raw
+        if isinstance(column, BoundAttribute):
+            return f"free_{name}"
+        return _contact_free(column, owner, raw, _free(column, name))
+
+    return of_owner(history, typed), of_owner(history, without_contact, raw)
 
 
-def _is_missing_of_lead(leads: TableBinding, name: str) -> str:
-    """Return SQL for whether a value in the history of leads is a word for a missing value."""
-    cases = " ".join(
-        f"when {literal(each)} then {unless_missing(leads, each, f'raw_{name}')} is null" for each in OVERWRITTEN
-    )
-    return f"raw_{name} is not null and case column_name {cases} else false end"
+def _free(column: Column, name: str) -> str:
+    return f"postal_{name}" if column.postal else f"free_{name}"
+
+
+def _is_missing_of(owner: TableBinding, column: Column | BoundAttribute, raw: str) -> str:
+    """Return SQL for whether a value in the history is a word for a missing value."""
+    if isinstance(column, BoundAttribute):
+        return f"said({raw}) is null"
+    return f"{unless_missing(owner, column.name, raw)} is null"
 
 
 def _vocabulary(column: Column, binding: TableBinding, raw: str, free: str) -> str:

@@ -7,11 +7,13 @@ the order of `checks_of`.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 
 from duckdb import DuckDBPyConnection
 
+from models.declaring.attribute import STORED
 from store.source.checking.checks import FAR, Check, checks_of
-from store.source.checking.numbers import Points, measure_points
+from store.source.checking.numbers import Points, measure_points, times
 from store.source.checking.times import (
     Dates,
     Walls,
@@ -21,11 +23,12 @@ from store.source.checking.times import (
     stated_columns,
 )
 from store.source.checking.typed import typed_rows
+from store.source.contract import OVERWRITTEN
 from store.source.mapping.binding import TableBinding
 from store.source.reading.tables import Reading
 from store.source.record import Table
-from store.source.sql import of_source, one_row, source_types
-from store.sql import literals
+from store.source.sql import of_source, one_row, quoted, source_types
+from store.sql import literal, literals
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,12 @@ def validate(
     connection.execute(
         f"create table typed_{table.name} as {typed_rows(binding, reading, checks, types, dates, known_by)}"
     )
-    left_behind = _leave_behind(connection, table)
+    left_behind = _leave_behind(connection, binding)
+    if binding.owners:
+        _fill_from_projects(connection, binding)
     duplicates = _settle_duplicates(connection, binding, number_of(checks, "conflicting_duplicate"))
     _mark_orphans(connection, table, checks)
-    if binding.leads is not None:
+    if binding.owners:
         # features may have used a stored change: altering it would alter the past
         rewritten = " or ".join(
             # the moment that replaces a date depends on when the date was read
@@ -131,8 +136,10 @@ def validate(
             if name in dates
             else f"k.{name} is distinct from t.{name}"
             for name in table.column_names
-            if binding.reads(name)
+            if binding.reads(name) and name != "lead_id"
         )
+        # a project may get another lead
+        rewritten += " or (t.project_id is null and k.lead_id is distinct from t.lead_id)"
         connection.execute(
             f"update typed_{table.name} t set check_no = {number_of(checks, 'rewritten_history')} "
             f"from known_{table.name} k where t.check_no is null and k.{table.key} = t.{table.key} and ({rewritten})"
@@ -172,8 +179,34 @@ def _mark_orphans(connection: DuckDBPyConnection, table: Table, checks: Sequence
     if table.name != "leads":
         connection.execute(
             f"update typed_{table.name} set check_no = {number_of(checks, 'orphan')} "
-            "where check_no is null and lead_id not in "
-            "(select lead_id from typed_leads where check_no is null union all select lead_id from known_leads)"
+            "where check_no is null and coalesce(lead_id not in "
+            "(select lead_id from typed_leads where check_no is null union all select lead_id from known_leads), true)"
+        )
+
+
+def _fill_from_projects(connection: DuckDBPyConnection, history: TableBinding) -> None:
+    """Give changes of projects the leads of these, and amounts the currency of all amounts."""
+    changes = f"typed_{history.table.name}"
+    # projects that are read come before stored ones
+    known = ["select project_id, lead_id, currency, 2 as place from known_projects"]
+    rates: Mapping[str, Decimal] = {}
+    for owner in history.owners:
+        if owner.table.name == "projects":
+            known.append("select project_id, lead_id, currency, 1 from typed_projects where check_no is null")
+            rates = {} if owner.currency is None else owner.currency.rates
+    connection.execute(
+        "create table projects_of_changes as select project_id, arg_min(lead_id, place) as lead_id, "
+        f"arg_min(currency, place) as currency from ({' union all '.join(known)}) group by all"
+    )
+    connection.execute(
+        f"update {changes} c set lead_id = p.lead_id from (select c.record, p.lead_id from {changes} c "
+        "left join projects_of_changes p on p.project_id = c.project_id where c.project_id is not null) p "
+        "where p.record = c.record"
+    )
+    for code, rate in rates.items():
+        connection.execute(
+            f"update {changes} c set value = cast({times('value', rate)} as varchar) where column_name = 'value' and "
+            f"project_id in (select project_id from projects_of_changes where currency = {literal(code)})"
         )
 
 
@@ -235,21 +268,27 @@ def set_far_facts_aside(connection: DuckDBPyConnection, validated: Mapping[str, 
     return far_facts
 
 
-def _leave_behind(connection: DuckDBPyConnection, table: Table) -> tuple[str, ...]:
-    """Drop the typed rows that a selecting column does not take, and return their values in it."""
-    found: list[str] = []
-    for column in table.columns:
-        if column.selects:
-            not_taken = f"{column.name} not in ({literals(column.vocabulary)})"
-            found += [
-                value
-                for (value,) in connection.execute(
-                    f"select distinct shown({column.name}) from typed_{table.name} where {not_taken} order by all"
-                ).fetchall()
-            ]
-            # dropped before any other check, because a history can hold names and telephone numbers
-            connection.execute(f"delete from typed_{table.name} where {not_taken}")
-    return tuple(found)
+def _leave_behind(connection: DuckDBPyConnection, binding: TableBinding) -> tuple[str, ...]:
+    """Drop the typed rows of a history about columns whose history is not kept, and return these columns."""
+    if not binding.owners:
+        return ()
+    name = binding.table.name
+    kept = {
+        owner.table.name: literals([*OVERWRITTEN[owner.table.name], *(each.stored for each in owner.attributes)])
+        for owner in binding.owners
+    }
+    not_taken = " or ".join(
+        f"(project_id is {'null' if table == 'leads' else 'not null'} and column_name not in ({names}))"
+        for table, names in kept.items()
+    )
+    if "projects" not in kept:
+        not_taken += " or project_id is not null"
+    found = connection.execute(
+        f"select distinct shown(column_name) from typed_{name} where {not_taken} order by all"
+    ).fetchall()
+    # dropped before any other check, because a history can hold names and telephone numbers
+    connection.execute(f"delete from typed_{name} where {not_taken}")
+    return tuple(column for (column,) in found)
 
 
 def number_of(checks: Sequence[Check], reason: str) -> int:
@@ -268,8 +307,20 @@ def _settle_duplicates(connection: DuckDBPyConnection, binding: TableBinding, co
     )
     if one_row(connection, f"select count(*) from repeated_{table.name}")[0] == 0:
         return 0
+    for attribute in binding.attributes:
+        column = quoted(attribute.stored)
+        # rows that differ in attributes alone are one row, whose value is not known
+        connection.execute(
+            f"update {name} set {column} = null where {key} in (select {key} from {name} semi join "
+            f"repeated_{table.name} using ({key}) group by {key} having count(distinct coalesce({column}, '')) > 1)"
+        )
     # rejected rows are compared by their raw values: they may differ in values that could not be typed
-    raw = ", ".join(f"coalesce(cleaned(s.{of_source(column)}), chr(30))" for column in binding.source_columns)
+    attributes = {each.column for each in binding.attributes}
+    raw = ", ".join(
+        f"coalesce(cleaned(s.{of_source(column)}), chr(30))"
+        for column in binding.source_columns
+        if column not in attributes
+    )
     connection.execute(
         f"create table compared_{table.name} as with contents as (select t.record, t.{key}, "
         f"md5(case when t.check_no is null then {_content(connection, table)} "
@@ -292,6 +343,6 @@ def _content(connection: DuckDBPyConnection, table: Table) -> str:
     parts = [
         f"coalesce(t.{name}::varchar, chr(30))"
         for name, *_ in described
-        if name not in unsaid and not name.startswith("is_default_")
+        if name not in unsaid and not name.startswith(("is_default_", STORED))
     ]
     return f"concat_ws(chr(31), {', '.join(parts)})"

@@ -55,6 +55,8 @@ def wanted(bindings: Mapping[str, TableBinding | None]) -> dict[str, Wanted]:
             tables[name] = Wanted(
                 columns={
                     table.key: "varchar",
+                    # a change of a project has the lead of the project
+                    **({"lead_id": "varchar"} if name == "projects" else {}),
                     **dict.fromkeys(times, SQL_TYPES["time"]),
                     **{column.name: "varchar" for column in table.columns if column.codes is not None},
                     "row_hash": "varchar",

@@ -1,8 +1,8 @@
-"""The new rows: those whose content the warehouse does not hold, and the history of overwritten columns of leads.
+"""The new rows: those whose content the warehouse does not hold, and the history of overwritten columns.
 
 The history in ``raw.changes`` is append-only. It has two origins: the CRM's own history, if the source has one, and the
-comparison of each lead with its last change in the history. The comparison fills the gaps of the CRM's history: after
-an extraction, the last change of each lead and column has the value of the lead.
+comparison of each lead and project with its last changes in the history. The comparison fills the gaps of the CRM's
+history: after an extraction, the last change of each row and column has the value of the row.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,13 +11,13 @@ from datetime import datetime
 
 from duckdb import DuckDBPyConnection
 
-from store.source.checking.typed import resolved
+from store.source.checking.typed import resolved, stored_name, stored_text
 from store.source.contract import CHANGES, FROM_CREATION, OVERWRITTEN, TABLES
 from store.source.loading.stored import Delta
-from store.source.mapping.binding import TableBinding
-from store.source.record import SQL_TYPES, Table
-from store.source.sql import one_row
-from store.sql import literal, literals
+from store.source.mapping.binding import BoundAttribute, TableBinding
+from store.source.record import SQL_TYPES, Column, Table
+from store.source.sql import one_row, quoted
+from store.sql import literals
 
 CHANGE_COLUMNS = {
     **{column.name: SQL_TYPES[column.kind] for column in TABLES[CHANGES].columns},
@@ -35,7 +35,7 @@ known; its origin, ``source`` or ``extraction``; and clock and number of the ext
 
 def write_changes(
     connection: DuckDBPyConnection,
-    leads: TableBinding,
+    owners: Sequence[TableBinding],
     history: TableBinding | None,
     clock: datetime,
     seen_at: datetime,
@@ -44,15 +44,16 @@ def write_changes(
 ) -> dict[str, int]:
     """Create ``delta_changes``, the changes that ``known_changes`` does not hold.
 
-    Leads are compared with the history and not with ``raw.leads``, which is loaded later: after a killed extraction the
-    two may differ.
+    Rows are compared with the history and not with ``raw.leads`` or ``raw.projects``, which are loaded later: after a
+    killed extraction they may differ.
 
     Parameters
     ----------
     connection : DuckDBPyConnection
-        The scratch database, with ``typed_leads``, ``known_leads``, ``known_changes`` and, where the source has a
-        history, ``typed_changes``.
-    leads : TableBinding
+        The scratch database, with ``typed_<table>`` and ``known_<table>`` of the owners, ``known_changes`` and, where
+        the source has a history, ``typed_changes``.
+    owners : sequence of TableBinding
+        Leads and projects.
     history : TableBinding or None
         None if the source has none.
     clock : datetime
@@ -70,7 +71,6 @@ def write_changes(
     dict of str to int
         The changes that the extraction itself saw, by column; columns that the source lacks are left out.
     """
-    columns = shown_columns(leads)
     contract = ", ".join(TABLES[CHANGES].column_names)
     nothing = f"select {contract}, known_at, origin from known_{CHANGES} where false"
     from_source = nothing
@@ -80,88 +80,135 @@ def write_changes(
             f"from ({resolved(history, seen_at)}) anti join known_{CHANGES} using (change_id)"
         )
     connection.execute(f"create table told_changes as {from_source}")
-    connection.execute(
-        f"create table seen_changes as {_seen_changes(columns, seen_at, closing_statuses) if columns else nothing}"
-    )
+    shown = {owner.table.name: kept_columns(owner) for owner in owners}
+    present = [_present_values(owner, columns) for owner in owners if (columns := shown[owner.table.name])]
+    seen = _seen_changes(present, seen_at, closing_statuses) if present else nothing
+    connection.execute(f"create table seen_changes as {seen}")
     connection.execute(
         f"create table delta_{CHANGES} as select *, timestamptz '{clock.isoformat()}' as extracted_at, "
         f"{load_number}::bigint as load_number from (from told_changes union all by name from seen_changes)"
     )
-    by_column = "select column_name, count(*) from seen_changes group by all"
-    return dict.fromkeys(columns, 0) | dict(connection.execute(by_column).fetchall())
+    counted = "select project_id is not null, column_name, count(*) from seen_changes group by all"
+    by_column = {(bool(of_project), name): rows for of_project, name, rows in connection.execute(counted).fetchall()}
+    return {
+        name if table == "leads" else f"{table}.{name}": by_column.get((table != "leads", name), 0)
+        for table, columns in shown.items()
+        for name in map(stored_name, columns)
+    }
 
 
-def _seen_changes(columns: Sequence[str], seen_at: datetime, closing_statuses: Sequence[str]) -> str:
-    """Compose the SELECT of a change for each lead and column whose value differs from its last change."""
-    values = " union all ".join(
-        f"select lead_id, created_at, {literal(name)} as column_name, cast({name} as varchar) as value "
-        "from typed_leads where check_no is null"
-        for name in columns
+def _present_values(owner: TableBinding, columns: Sequence[Column | BoundAttribute]) -> str:
+    """Compose the SELECT of the present values of a table, one row per row and column.
+
+    ``from_creation`` says whether a first value counts from the creation of the row.
+    """
+    table = owner.table
+    is_of_lead = table.key == "lead_id"
+    keys = "lead_id" if is_of_lead else f"lead_id, {table.key}"
+    entered = [
+        stored_name(each)
+        for each in columns
+        if (each.known == "creation" if isinstance(each, BoundAttribute) else each.name in FROM_CREATION[table.name])
+    ]
+    texts = ", ".join(
+        f"{stored_text(each, quoted(stored_name(each)))} as {quoted(stored_name(each))}" for each in columns
     )
-    # without a history so far, every lead counts as new
+    listed = ", ".join(quoted(stored_name(each)) for each in columns)
+    return (
+        f"select lead_id, {'null::varchar' if is_of_lead else table.key} as project_id, "
+        f"{table.occurred} as began_at, column_name, value, "
+        f"column_name in ({literals(entered)}) as from_creation, "
+        f"{table.key} in (select {table.key} from known_{table.name}) as is_stored "
+        f"from (select {keys}, {table.occurred}, {texts} from typed_{table.name} where check_no is null) "
+        f"unpivot include nulls (value for column_name in ({listed}))"
+    )
+
+
+def _seen_changes(present: Sequence[str], seen_at: datetime, closing_statuses: Sequence[str]) -> str:
+    """Compose the SELECT of a change for each row and column whose value differs from its last change."""
+    # without a history of a column so far, every row counts as new
     is_entered = (
-        f"column_name in ({literals(FROM_CREATION)}) and last_known_at is null and (lead_id not in "
-        "(select lead_id from known_leads) or not exists (select 1 from known_changes))"
+        "from_creation and last_known_at is null and "
+        "(not is_stored or column_name not in (select column_name from known_changes))"
     )
     now = f"timestamptz '{seen_at.isoformat()}'"
     before = f"{now} - to_microseconds(1)"
     is_closing = f"(column_name = 'status' and value in ({literals(closing_statuses)}))"
+    columns = "lead_id, project_id, column_name, value"
     return f"""
         with changes as (
-            select lead_id, column_name, value, known_at, change_id, origin from known_changes
+            select {columns}, known_at, change_id, origin from known_changes
             union all
-            select lead_id, column_name, value, known_at, change_id, origin from told_changes
+            select {columns}, known_at, change_id, origin from told_changes
         ),
         last_changes as (
-            select lead_id, column_name, value as last_value, known_at as last_known_at, origin as last_origin
+            select coalesce(project_id, lead_id) as owner, project_id is null as is_of_lead, column_name,
+                value as last_value, known_at as last_known_at, origin as last_origin
             from changes
-            qualify row_number() over (partition by lead_id, column_name order by known_at desc, change_id desc) = 1
+            qualify row_number() over (
+                partition by owner, is_of_lead, column_name order by known_at desc, change_id desc
+            ) = 1
         ),
         compared as (
-            select * from ({values}) left join last_changes using (lead_id, column_name)
+            select * from (
+                select *, coalesce(project_id, lead_id) as owner, project_id is null as is_of_lead
+                from ({" union all ".join(present)})
+            ) left join last_changes using (owner, is_of_lead, column_name)
         ),
         differing as (
-            select lead_id, column_name, value, case
-                when {is_entered} then created_at
+            select {columns}, case
+                when {is_entered} then began_at
                 -- the new change must be the last one, even if this extraction has an earlier clock
                 else greatest(case when {is_closing} then {before} else {now} end, last_known_at + to_microseconds(1))
             end as known_at
             from compared where value is distinct from last_value
             union all
             -- a status that the mapping has made a closing one since is moved to just before the clock that saw it
-            select lead_id, column_name, value, {before} as known_at
+            select {columns}, {before} as known_at
             from compared where {is_closing} and value = last_value and last_origin = 'extraction'
             and last_known_at = {now}
         )
         select
             'extraction-' || md5(
-                concat_ws(chr(31), lead_id, column_name, epoch_us(known_at), coalesce(value, chr(30)))
+                concat_ws(chr(31), lead_id, project_id, column_name, epoch_us(known_at), coalesce(value, chr(30)))
             ) as change_id,
-            lead_id, column_name, value, null::timestamptz as changed_at, null::varchar as project_id,
-            known_at, 'extraction' as origin
+            lead_id, column_name, value, null::timestamptz as changed_at, project_id, known_at, 'extraction' as origin
         from differing
         where change_id not in (select change_id from known_changes)"""
 
 
-def shown_columns(leads: TableBinding) -> list[str]:
-    """Return the overwritten columns that the source has."""
-    return [name for name in OVERWRITTEN if leads.forms[name] is not None]
+def kept_columns(owner: TableBinding) -> list[Column | BoundAttribute]:
+    """Return the overwritten columns and attributes that the source has."""
+    table = owner.table
+    names = [name for name in OVERWRITTEN[table.name] if _is_shown(owner, name)]
+    return [*map(table.column, names), *owner.attributes]
 
 
-def history_assumptions(leads: TableBinding, history: TableBinding | None) -> Iterator[str]:
-    """Yield sentences about assumptions on the history of the leads."""
-    names = shown_columns(leads)
+def _is_shown(owner: TableBinding, name: str) -> bool:
+    # a planned closing may stand in the column of the closing
+    return owner.forms[name] is not None or any(
+        column.plan == name and owner.forms[column.name] is not None for column in owner.table.columns
+    )
+
+
+def history_assumptions(owners: Sequence[TableBinding], history: TableBinding | None) -> Iterator[str]:
+    """Yield sentences about assumptions on the history of leads and projects."""
+    names = [
+        (f"{owner.table.name}.{each.name}", each.name in FROM_CREATION[owner.table.name])
+        for owner in owners
+        for each in kept_columns(owner)
+        if isinstance(each, Column)
+    ]
     if names and history is None:
         yield (
-            f"The source keeps no history of {', '.join(f'leads.{name}' for name in names)}: a change counts as known "
+            f"The source keeps no history of {', '.join(name for name, _ in names)}: a change counts as known "
             "from the extraction that first saw it."
         )
-    if assumed := [name for name in names if name in FROM_CREATION]:
-        listed = " and ".join(f"leads.{name}" for name in assumed)
+    if assumed := [name for name, is_entered in names if is_entered]:
         unless = "" if history is None else ", unless its history has another value"
         yield (
-            f"The value of {listed} that the first extraction of a lead shows is assumed known from the lead's "
-            f"creation{unless}."
+            f"The value of {' and '.join(assumed)} that the first extraction of a row shows is assumed known from "
+            f"the creation of the row{unless}."
         )
 
 
@@ -214,7 +261,7 @@ def write_deltas(
 
 def write_history(
     connection: DuckDBPyConnection,
-    leads: TableBinding,
+    owners: Sequence[TableBinding],
     history: TableBinding | None,
     clock: datetime,
     seen_at: datetime,
@@ -223,7 +270,7 @@ def write_history(
     closing_statuses: Sequence[str],
 ) -> tuple[list[Delta], Counts, dict[str, int]]:
     """Create the new rows of the history; return their delta, their counts, and the changes seen by column."""
-    changes_seen = write_changes(connection, leads, history, clock, seen_at, load_number, closing_statuses)
+    changes_seen = write_changes(connection, owners, history, clock, seen_at, load_number, closing_statuses)
     from_source, delta, known, accepted = one_row(
         connection,
         f"select (select count(*) from told_changes), (select count(*) from delta_{CHANGES}), "

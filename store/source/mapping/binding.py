@@ -1,11 +1,14 @@
 """Bindings: a contract table bound to the columns that its source has."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from difflib import get_close_matches
 
-from store.source.contract import TABLES, SourceContractError
+from models.declaring.attribute import STORED, AttributeKind, Known
+from store.source.attributes.kinds import canonical
+from store.source.contract import CHANGES, OVERWRITTEN, TABLES, SourceContractError
+from store.source.mapping.expressions import shown
 from store.source.mapping.forms import Absent, ChosenMapping, ColumnForm, FirstOf, Flag, Substitute, TableMapping
 from store.source.mapping.spellings import Currency, NumberForm, TimeForm
 from store.source.reading.tables import Tables, find_column, has_no_header, shown_columns
@@ -15,6 +18,44 @@ from store.source.values.texts import folded
 
 MOST_OTHERS = 20
 """A message lists at most so many files that are no tables."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundAttribute:
+    """An attribute bound to a column of the source.
+
+    Attributes
+    ----------
+    name : str
+    label : str
+        The column or expression, as a person knows it.
+    column : str
+        The column of the source table, or of the assembled one.
+    kind : str or None
+        None until its values have been looked at.
+    known : str or None
+        As the mapping states it.
+    at : str
+        What stands between several options; empty if unknown.
+    """
+
+    name: str
+    label: str
+    column: str
+    kind: AttributeKind | None = None
+    known: Known | None = None
+    at: str = ""
+
+    @property
+    def stored(self) -> str:
+        """``column_name`` of its values in ``raw.changes``, and its column in the typed table."""
+        return STORED + self.name
+
+    def canonical(self, text: str) -> str:
+        """Return SQL for the stored text of a text of the source."""
+        if self.kind is None:
+            raise AssertionError(f"attribute {self.name}: its kind is found before its values are read")
+        return canonical(self.kind, text, at=self.at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +80,11 @@ class TableBinding:
         In words, how rows are put together from several tables; empty if the rows are those of one source table.
     also_read : frozenset of str
         Columns that only joins, conditions and computed columns read.
-    leads : TableBinding or None
-        For a table with values of leads, the binding of the leads.
+    attributes : tuple of BoundAttribute
+    free : tuple of str
+        Where the mapping takes all fit columns as attributes, the columns of the source that nothing else reads.
+    owners : tuple of TableBinding
+        For a history, the bindings of the tables whose values it has: leads, and projects if there are any.
     """
 
     table: Table
@@ -58,7 +102,9 @@ class TableBinding:
     currency: Currency | None = None
     origin: str = ""
     also_read: frozenset[str] = frozenset()
-    leads: "TableBinding | None" = None
+    attributes: tuple[BoundAttribute, ...] = ()
+    free: tuple[str, ...] = ()
+    owners: "tuple[TableBinding, ...]" = ()
 
     def reads(self, column: str) -> bool:
         """Say whether a contract column is read from one column of the source."""
@@ -102,7 +148,18 @@ class TableBinding:
     def source_columns(self) -> tuple[str, ...]:
         """The source columns that are read, each once, in the order of the contract."""
         named = [name for form in self.forms.values() for name in columns_of(form)]
-        return tuple(dict.fromkeys([*named, *self.derive_from]))
+        return tuple(dict.fromkeys([*named, *self.derive_from, *(each.column for each in self.attributes)]))
+
+
+def with_owners(history: TableBinding, owners: Iterable[TableBinding]) -> TableBinding:
+    """Return the binding of a history, which knows the columns of its owners and their attributes by any name."""
+    found = tuple(owners)
+    attributes = [each for owner in found for each in owner.attributes]
+    labels = {folded(label): each.stored for each in attributes for label in (each.label, each.name)}
+    overwritten = {folded(name) for owner in found for name in OVERWRITTEN[owner.table.name]}
+    named = {label: stored for label, stored in labels.items() if label not in overwritten}
+    values = {**history.values, "column_name": {**named, **history.values.get("column_name", {})}}
+    return replace(history, owners=found, values=values)
 
 
 def columns_of(form: ColumnForm | None) -> list[str]:
@@ -164,7 +221,7 @@ def _forms(
                 lookup(name, required=True, named=True)
         elif isinstance(form, str):
             # without its value column, a history would say that every column became empty
-            forms[column.name] = lookup(form, required=column.required or column.of_lead, named=named)
+            forms[column.name] = lookup(form, required=column.required or column.of_owner, named=named)
         elif isinstance(form, Substitute):
             forms[column.name] = form
         elif isinstance(form, Flag):
@@ -205,10 +262,24 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
     source_table = spec.table or table.name
     columns = found[source_table]
     forms, missing = _forms(chosen, table, columns)
+    if table.name == CHANGES and forms["lead_id"] is None and forms["project_id"] is None:
+        missing["lead_id"] = True
+    own_attributes = chosen.own.tables.get(table.name, TableMapping()).named_attributes
+    attributes = []
+    for name, form in spec.named_attributes.items():
+        label = shown(form.column)
+        if (column := find_column(label, columns, table.name)) is not None:
+            attributes.append(
+                BoundAttribute(
+                    name=name, label=label, column=column, kind=form.type, known=form.known, at=form.at or ""
+                )
+            )
+        elif name in own_attributes:
+            missing[label] = False
     if missing:
         raise SourceContractError(_missing_columns(chosen, table, place, missing, columns))
     derive_from = spec.id.derive_from if spec.id is not None else []
-    return TableBinding(
+    bound = TableBinding(
         table=table,
         source_table=source_table,
         forms=forms,
@@ -224,7 +295,10 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
         numbers=spec.numbers,
         missing=tuple(chosen.mapping.missing),
         currency=chosen.mapping.currency if "currency" in table.column_names else None,
+        attributes=tuple(attributes),
     )
+    read = bound.source_columns
+    return replace(bound, free=tuple(column for column in columns if column not in read)) if spec.auto else bound
 
 
 def _missing_columns(

@@ -183,6 +183,7 @@ def _merged(table: Table, lower: TableMapping, upper: TableMapping) -> TableMapp
         optional=upper.optional or lower.optional,
         columns={**lower.columns, **upper.columns},
         values=_merged_values(lower.values, upper.values),
+        attributes={**lower.attributes, **upper.attributes},
         units={**lower.units, **upper.units},
         times={**lower.times, **upper.times},
         numbers={**lower.numbers, **upper.numbers},

@@ -1,9 +1,12 @@
 """Faults of a mapping that its format alone cannot find: names that do not exist, and entries that exclude others."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from models.declaring.attribute import NAME, NAME_LENGTH, PREFIXES
 from store.source.contract import TABLES
+from store.source.mapping.expressions import shown
 from store.source.mapping.forms import (
     EXTRACTION,
     Absent,
@@ -72,7 +75,7 @@ def _table_faults(name: str, spec: TableMapping, *, is_whole: bool) -> Iterator[
         yield (*place, "absent"), "expected a table of leads, found that it is absent. Every source has leads."
     numbers = [column.name for column in table.columns if column.kind == "number"]
     # a history is read with the value maps and units of leads, and has none of its own
-    texts = [column.name for column in table.columns if column.kind == "text" and not column.of_lead]
+    texts = [column.name for column in table.columns if column.kind == "text" and not column.of_owner]
     for key, named, allowed, note in (
         ("columns", spec.columns, table.column_names, ""),
         ("units", spec.units, numbers, " (a number)"),
@@ -90,6 +93,7 @@ def _table_faults(name: str, spec: TableMapping, *, is_whole: bool) -> Iterator[
                 yield from _not_one_of(
                     (*place, "values", column, found), meant, vocabulary, expected=table.column(column).codes
                 )
+    yield from _attribute_faults(table, spec)
     yield from _assembly_faults(place, spec, is_whole=is_whole)
     if spec.watermark is not None:
         watermark = (*place, "watermark")
@@ -138,6 +142,21 @@ def _form_faults(table: Table, column: str, form: WrittenForm, times: Sequence[s
         chosen = [known.name for known in table.columns if known.vocabulary]
         note = " for a first_of, which needs a vocabulary"
         yield from _not_one_of(place, column, chosen, note=note)
+
+
+def _attribute_faults(table: Table, spec: TableMapping) -> Iterator[tuple[Place, str]]:
+    place: Place = ("tables", table.name, "attributes")
+    if spec.attributes and table.name not in PREFIXES:
+        yield place, f"expected attributes of {' or '.join(PREFIXES)}, found those of {table.name}. Remove them."
+    for name, form in spec.named_attributes.items():
+        if re.fullmatch(NAME, name) is None:
+            yield (
+                (*place, name),
+                f"expected a name of at most {NAME_LENGTH} lower-case letters, digits and underlines that begins with "
+                f"a letter, found {name!r}. Write {{name: {shown(form.column)}}} with such a name.",
+            )
+        if form.at is not None and form.type not in (None, "choices"):
+            yield (*place, name, "at"), f"expected the type choices, found {form.type}. Remove one."
 
 
 def _assembly_faults(place: Place, spec: TableMapping, *, is_whole: bool) -> Iterator[tuple[Place, str]]:

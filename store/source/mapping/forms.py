@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
 )
 
+from models.declaring.attribute import AttributeKind, Known
 from store.source.mapping.expressions import (
     COMPUTED,
     Computed,
@@ -98,6 +99,31 @@ class Absent(Strict):
         return True if isinstance(value, str) and value.casefold() == "true" else value
 
 
+class AttributeForm(Strict):
+    """A column beside those of the contract that models learn from."""
+
+    column: Expression = Field(description="source column or expression")
+    type: AttributeKind | None = Field(default=None, description="unset: found by its values")
+    at: str | None = Field(default=None, min_length=1, description="text between several options; unset: found")
+    known: Known | None = Field(
+        default=None, description="from when on a first value counts as known; unset: found by the values"
+    )
+
+
+AUTO = "auto"
+"""The key of attributes, or their only word, with which all fit columns are taken."""
+
+WrittenAttribute = Annotated[
+    Annotated[str, Tag(form_tag(str))] | Annotated[AttributeForm, Tag(form_tag(AttributeForm))] | TaggedComputed,
+    Discriminator(form_by_key({"column": AttributeForm, **COMPUTED})),
+]
+
+
+def attribute_form(written: str | AttributeForm | Computed) -> AttributeForm:
+    """Return the form of an attribute, of which the column may stand alone."""
+    return written if isinstance(written, AttributeForm) else AttributeForm(column=written)
+
+
 ColumnForm = str | Substitute | Flag | FirstOf
 """The form of a column of a table as it is read."""
 
@@ -115,10 +141,11 @@ FORMS: Mapping[str, type[BaseModel]] = {
 
 EXPECTED_FORMS = {
     "columns": f"the name of a source column, or a form with one of the keys {', '.join(FORMS)}",
+    "attributes": f"the name of a source column, or a form with one of the keys column, {', '.join(COMPUTED)}",
     "where": "a word, a list of words, {not: …}, {is: missing}, {is: present}, {before: …} or {after: …}",
     **{
         key: f"the name of a source column, or a form with one of the keys {', '.join(COMPUTED)}"
-        for key in ("coalesce", "concat", "date", "time", "latest", "earliest", "split", "then", "otherwise")
+        for key in ("column", "coalesce", "concat", "date", "time", "latest", "earliest", "split", "then", "otherwise")
     },
     "known": "`extraction`, or {after: …, hours: …}",
 }
@@ -180,6 +207,12 @@ class TableMapping(Strict):
     values: Values = Field(
         default_factory=dict, description="contract column: {value in the source (case does not matter): value}"
     )
+    attributes: Annotated[
+        dict[str, WrittenAttribute], BeforeValidator(lambda value: {AUTO: "true"} if value == AUTO else value)
+    ] = Field(
+        default_factory=dict,
+        description="name: source column, expression or form; `auto` alone or {auto: true} takes all fit columns",
+    )
     units: dict[str, Annotated[Decimal, Field(gt=0), AfterValidator(exact)]] = Field(
         default_factory=dict, description="contract number column: factor by which the source's number is multiplied"
     )
@@ -201,6 +234,16 @@ class TableMapping(Strict):
     overlap_minutes: int = Field(
         default=60, ge=0, description="minutes before the last loaded watermark from which rows are read again"
     )
+
+    @property
+    def auto(self) -> bool:
+        """Whether all fit columns are attributes."""
+        return self.attributes.get(AUTO) == "true"
+
+    @property
+    def named_attributes(self) -> dict[str, AttributeForm]:
+        """The attributes that are named."""
+        return {name: attribute_form(each) for name, each in self.attributes.items() if name != AUTO or not self.auto}
 
 
 class Names(Strict):
@@ -299,6 +342,7 @@ def shipped_names() -> list[str]:
 
 def is_assembled(spec: TableMapping) -> bool:
     """Say whether a contract table is more than the columns of one source table."""
+    read = [*spec.columns.values(), *(each.column for each in spec.named_attributes.values())]
     return bool(
         spec.where
         or spec.join
@@ -306,5 +350,5 @@ def is_assembled(spec: TableMapping) -> bool:
         or spec.one
         or spec.union
         or spec.sql is not None
-        or any(isinstance(form, Computed) or (isinstance(form, str) and "." in form) for form in spec.columns.values())
+        or any(isinstance(form, Computed) or (isinstance(form, str) and "." in form) for form in read)
     )

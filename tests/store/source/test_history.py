@@ -18,8 +18,12 @@ Export = dict[str, Rows]
 CREATED = datetime(2024, 3, 1, 8, tzinfo=UTC)
 FIRST = datetime(2024, 3, 9, 8, 0, 1, tzinfo=UTC)
 """The clock of an extraction of the valid export."""
+OF_PROJECTS = {"projects.value": 1, "projects.expected_close_at": 0}
 SECOND, THIRD = datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
-CHANGES = "select column_name, value, known_at, origin from raw.changes where lead_id = 'L1' order by 3, 1"
+CHANGES = (
+    "select column_name, value, known_at, origin from raw.changes where lead_id = 'L1' and project_id is null "
+    "order by 3, 1"
+)
 
 
 @pytest.fixture
@@ -45,14 +49,14 @@ def test_the_first_extraction_of_a_lead(export: Export, tmp_path: Path, run: Ext
         ("status", "new", FIRST, "extraction"),
     ]
     # the other lead has no value
-    assert report.changes_seen == {"status": 2, "assigned_to": 2, "property_value": 1, "zip_code": 2}
-    assert report.tables["changes"].rows_total == 7
+    assert report.changes_seen == {"status": 2, "assigned_to": 2, "property_value": 1, "zip_code": 2} | OF_PROJECTS
+    assert report.tables["changes"].rows_total == 8
     assert report.tables["changes"].rows_read == report.tables["changes"].rows_new == 0
     assert report.assumptions == [
-        "The source keeps no history of leads.status, leads.assigned_to, leads.property_value, leads.zip_code: a "
-        "change counts as known from the extraction that first saw it.",
-        "The value of leads.property_value and leads.zip_code that the first extraction of a lead shows is assumed "
-        "known from the lead's creation.",
+        "The source keeps no history of leads.status, leads.assigned_to, leads.property_value, leads.zip_code, "
+        "projects.value, projects.expected_close_at: a change counts as known from the extraction that first saw it.",
+        "The value of leads.property_value and leads.zip_code and projects.value and projects.expected_close_at that "
+        "the first extraction of a row shows is assumed known from the creation of the row.",
     ]
 
 
@@ -80,7 +84,7 @@ def test_a_change_is_known_from_the_extraction_that_saw_it(
         ("5.00", THIRD)
     ]
     assert set(before) <= set(query("from raw.changes"))
-    assert query("select count(*), count(distinct change_id) from raw.changes") == [(12, 12)]
+    assert query("select count(*), count(distinct change_id) from raw.changes") == [(13, 13)]
 
 
 def test_an_earlier_clock_comes_after_what_was_seen_before(
@@ -147,7 +151,7 @@ def test_a_history_is_read_as_the_leads_are(export: Export, tmp_path: Path, run:
         "  changes: {values: {column_name: {stufe: status}}}\n"
     )
     report = run(folder)
-    assert report.changes_seen == {"status": 1, "assigned_to": 2, "property_value": 0, "zip_code": 2}
+    assert report.changes_seen == {"status": 1, "assigned_to": 2, "property_value": 0, "zip_code": 2} | OF_PROJECTS
     assert query("select value from raw.changes where origin = 'source' order by change_id") == [
         ("won",),
         ("1000500.00",),
@@ -225,6 +229,8 @@ def test_columns_that_the_source_lacks_have_no_history(export: Export, tmp_path:
         "status": 0,
         "assigned_to": 0,
         "property_value": 0,
+        "projects.value": 0,
+        "projects.expected_close_at": 0,
     }
 
 

@@ -1,0 +1,1 @@
+"""Attributes: columns of a source beside those of the contract."""
