@@ -109,7 +109,8 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         results = gates(with_horizon.gates, evaluation, cost)
         missed = [gate.sentence for gate in results if not gate.met]
         proof = compiled.certificate(declaration.feature_view.name, extraction.as_of)
-        card = model_card(with_horizon, version, evaluation, results, confirmed_names, warning=acceptance(proof))
+        warning = " ".join(filter(None, [extraction.caveat, acceptance(proof)]))
+        card = model_card(with_horizon, version, evaluation, results, confirmed_names, warning=warning)
         card.write(version.directory)
         with warehouse.connect() as connection:
             record_version(

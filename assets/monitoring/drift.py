@@ -64,7 +64,8 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         artifacts: dg.ResourceParam[ArtifactStore],
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        as_of = warehouse.built_extraction().as_of
+        extraction = warehouse.built_extraction()
+        as_of = extraction.as_of
         with ledger(warehouse) as connection:
             champion = load_champion(connection, artifacts, declaration.name)
             there = columns_of(connection, view.schema, view.name)
@@ -89,7 +90,7 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             record_drift(connection, context.run_id, evidence, verdicts, clock.present())
         kinds = {each.column: each.kind for each in _shown(evidence)}
         report = artifacts.reports(declaration.name) / f"{as_of:%Y%m%dT%H%M%SZ}-{evidence.version}.html"
-        top = heading(evidence, verdicts, view.entity.plural)
+        top = heading(evidence, verdicts, view.entity.plural, extraction.caveat or "")
         title = f"Drift of {declaration.name}, {as_of:%Y-%m-%d}"
         # a report with the same top is kept
         written = shows(report, top) or write_report(*sample, kinds, report, title=title, top=top)

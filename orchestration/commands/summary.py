@@ -32,6 +32,7 @@ def summarize(current: Settings) -> str:
     with ledger(warehouse) as connection:
         scored, unscored = _scores(connection, extraction)
         parts = [
+            *([] if extraction.caveat is None else [f"caution    {extraction.caveat}"]),
             *([] if scored else unscored),
             f"source     {without_password(extraction.source)} (mapping {extraction.mapping})",
             *([*scored, *unscored] if scored else []),

@@ -71,7 +71,7 @@ window. Evidently has thresholds of its own: what it says of drift below decides
 </section>"""
 
 
-def heading(evidence: DriftEvidence, verdicts: Sequence[Verdict], entities: str) -> str:
+def heading(evidence: DriftEvidence, verdicts: Sequence[Verdict], entities: str, caveat: str = "") -> str:
     """Return the top of a report: the model, the windows, and the verdicts that decide.
 
     Parameters
@@ -80,6 +80,8 @@ def heading(evidence: DriftEvidence, verdicts: Sequence[Verdict], entities: str)
     verdicts : sequence of Verdict
     entities : str
         The entities of the model, in the plural.
+    caveat : str
+        What a reader must know of every figure; empty for nothing.
 
     Returns
     -------
@@ -92,6 +94,7 @@ def heading(evidence: DriftEvidence, verdicts: Sequence[Verdict], entities: str)
         ("Current window", evidence.as_of, "the clock", evidence.rows_current, evidence.entities_current),
     )  # fmt: skip
     about = [
+        *([("Caution", caveat)] if caveat else []),
         ("Version", evidence.version),
         ("Clock", _moment(evidence.as_of)),
         *(

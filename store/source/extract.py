@@ -115,6 +115,8 @@ def extract(
         )
     target = open_warehouse(warehouse)
     chosen, reader = open_mapped(source, mapping, models, in_home)
+    if chosen.mapping.without_times is not None:
+        as_of = CLOCK
     say(f"source {reader.description}: mapping {chosen.mapping.name} ({chosen.reason})")
     bindings = bindings_of(chosen, reader)
     with _scratch(state_dir) as connection, ExitStack() as until_loaded:
@@ -128,7 +130,13 @@ def extract(
         }
         if source_ids and lacks_ids(connection):
             marks.pop("leads", None)
-        validated = _validated(connection, reader, bindings, marks, present, earlier, say)
+        for binding in owners_in(bindings):
+            # rows that are not read again would have no values
+            if has_new_attributes(binding, earlier.attributes):
+                marks.pop(binding.table.name, None)
+        readings = _readings(connection, reader, bindings, marks)
+        of_attributes = _with_attributes(connection, bindings, readings, earlier)
+        validated = _validated(connection, reader, bindings, readings, present, earlier, say)
         refuse_no_leads(connection, reader, validated["leads"], present)
         faults = Faults()
         with faults.collected():
@@ -143,6 +151,7 @@ def extract(
         load_number = 1 + (one_row(connection, "select max(load_number) from known_extraction")[0] or 0)
         deltas, counts = write_deltas(connection, bindings, clock, seen_at, load_number, existing)
         closings = closings_of(connection, chosen.mapping.closes, chosen.own.closes, validated, earlier)
+        attributes = _attributes(connection, chosen, bindings, earlier, closings, seen_at)
         history, counts[CHANGES], changes_seen = write_history(
             connection,
             owners_in(bindings),
@@ -192,6 +201,8 @@ def extract(
             *overlap_sentences(bindings, by_overlap),
             *unmatched(connection, chosen.own, bindings, validated, reader),
             *closings.sentences,
+            *of_attributes,
+            *attribute_sentences(connection, bindings, attributes),
             *(changes_to_come(connection, clock) if as_of is None else ()),
         ]
         closing_leads, closing_projects = closings.words["lead_status"], closings.words["project_status"]
@@ -209,7 +220,8 @@ def extract(
                 "silence_closes_after_days": chosen.mapping.silence_closes_after_days,
                 "horizon_days": json.dumps(chosen.mapping.horizon_days, sort_keys=True),
                 "value_currency": converted.currency,
-                "attributes": None,
+                "attributes": json.dumps([each.as_json() for each in attributes]) if attributes else None,
+                "caveat": None if chosen.mapping.without_times is None else CAVEAT,
                 "assumptions": json.dumps(assumptions),
                 "delivered": delivered(evidence),
                 "accepted": json.dumps(accepted) if accepted else None,
@@ -280,29 +292,67 @@ def _scratch(state_dir: Path) -> Iterator[DuckDBPyConnection]:
         shutil.rmtree(spill, ignore_errors=True)
 
 
-def _validated(
+def _readings(
     connection: DuckDBPyConnection,
     reader: AssembledSource,
-    bindings: dict[str, TableBinding | None],
+    bindings: Mapping[str, TableBinding | None],
     marks: Mapping[str, Watermark],
-    present: datetime,
-    earlier: Earlier,
-    say: Callable[[str], None],
-) -> dict[str, Validated]:
+) -> dict[str, Reading]:
     faults = Faults()
     readings: dict[str, Reading] = {}
     # leads are read last: then they include leads that were added to a live database while other tables were read
     for name, binding in reversed(bindings.items()):
         if binding is not None:
             with faults.collected():
+                columns = [*binding.source_columns, *binding.free, *deletion_marks(reader, binding)]
                 readings[name] = reader.read(
                     connection,
                     table=name,
                     source_table=binding.source_table,
-                    columns=[*binding.source_columns, *deletion_marks(reader, binding)],
+                    columns=list(dict.fromkeys(columns)),
                     since=(marks[name].column, marks[name].since) if name in marks else None,
                 )
     faults.refuse()
+    return readings
+
+
+def _with_attributes(
+    connection: DuckDBPyConnection,
+    bindings: dict[str, TableBinding | None],
+    readings: Mapping[str, Reading],
+    earlier: Earlier,
+) -> list[str]:
+    """Give the bindings their attributes, with the kinds of these; return sentences about columns that are left out."""
+    sentences: list[str] = []
+    for binding in owners_in(bindings):
+        name = binding.table.name
+        bindings[name], found = with_kinds(connection, binding, readings[name], earlier.attributes)
+        sentences += found
+    if (history := bindings[CHANGES]) is not None:
+        bindings[CHANGES] = with_owners(history, owners_in(bindings))
+    return sentences
+
+
+def _attributes(
+    connection: DuckDBPyConnection,
+    chosen: ChosenMapping,
+    bindings: Mapping[str, TableBinding | None],
+    earlier: Earlier,
+    closings: Closings,
+    seen_at: datetime,
+) -> list[Attribute]:
+    """Decide from when on the first values of attributes count as known, and put that into the bindings."""
+
+
+def _validated(
+    connection: DuckDBPyConnection,
+    reader: AssembledSource,
+    bindings: Mapping[str, TableBinding | None],
+    readings: Mapping[str, Reading],
+    present: datetime,
+    earlier: Earlier,
+    say: Callable[[str], None],
+) -> dict[str, Validated]:
     validated: dict[str, Validated] = {}
     for name, binding in bindings.items():
         if binding is not None:

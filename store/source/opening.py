@@ -12,6 +12,7 @@ from store.source.faults import Faults
 from store.source.mapping.binding import TableBinding, bind, is_another, missing_table, with_owners
 from store.source.mapping.choosing import choose_mapping, with_earlier_tables
 from store.source.mapping.forms import ChosenMapping, TableMapping
+from store.source.mapping.without_times import with_made_up_times
 from store.source.mapping.yaml_file import nearest
 from store.source.reading.sources import describe, open_source
 from store.source.record import Table
@@ -54,7 +55,7 @@ def open_mapped(
         chosen = choose(folder=reader.folder, found=reader.columns())
         if chosen.mapping.files and reader.folder is not None:
             reader = open_source(source, dialects={name: form.dialect() for name, form in chosen.mapping.files.items()})
-    return with_earlier_tables(chosen, reader.columns()), AssembledSource(reader)
+    return with_made_up_times(with_earlier_tables(chosen, reader.columns())), AssembledSource(reader)
 
 
 def bindings_of(chosen: ChosenMapping, reader: AssembledSource) -> dict[str, TableBinding | None]:

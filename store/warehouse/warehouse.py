@@ -86,6 +86,8 @@ class Extraction:
         The currency of all amounts, as a code of ISO 4217; None if the source tells none.
     attributes : tuple of Attribute
         The columns of the source beside those of the contract that models learn from.
+    caveat : str or None
+        A sentence that stands beside every figure that follows from the extraction.
     """
 
     as_of: datetime
@@ -99,6 +101,7 @@ class Extraction:
     accepted: list[str] = field(default_factory=list)
     value_currency: str | None = None
     attributes: tuple[Attribute, ...] = ()
+    caveat: str | None = None
 
     def with_closing(self, sql: str) -> str:
         """Return SQL in which the lists of words that close an entity replace their names in braces.
@@ -231,6 +234,7 @@ class Warehouse:
             accepted=json.loads(marker.get("accepted") or "[]"),
             value_currency=marker.get("value_currency"),
             attributes=tuple(map(Attribute.of_json, json.loads(marker.get("attributes") or "[]"))),
+            caveat=marker.get("caveat"),
         )
 
     def built_extraction(self, within: Connection | None = None) -> Extraction:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Literal
 
 from store.source.comparing.closings import CLOSING_COLUMNS
-from store.source.comparing.evidence import ColumnEvidence, Earlier, Evidence, TableEvidence
+from store.source.comparing.evidence import AttributeEvidence, ColumnEvidence, Earlier, Evidence, TableEvidence
 from store.source.contract import CHANGES, TABLES
 
 ABOUT = 1.5
@@ -126,6 +126,7 @@ class Finding:
 def compare(evidence: Evidence, bounds: Bounds = BOUNDS) -> tuple[Finding, ...]:
     """Return the losses; a pure function of the evidence."""
     findings = [finding for table in evidence.tables for finding in _of_table(table, bounds)]
+    findings += [finding for each in evidence.attributes for finding in _of_attribute(each, bounds)]
     for key, (table, _) in CLOSING_COLUMNS.items():
         words = {word: rows for (each, word), rows in evidence.reopened.items() if each == key}
         if rows := sum(rows for rows in words.values() if rows >= bounds.most_rows):
@@ -295,6 +296,27 @@ def _of_column(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> 
             sentence=f"{had}; {table.place} lacks {short:,} of these values, in rows that are not read again",
         )  # fmt: skip
     return None
+
+
+def _of_attribute(attribute: AttributeEvidence, bounds: Bounds) -> Iterator[Finding]:
+    name = f"{attribute.table}.attributes.{attribute.name}"
+    of_rows = f"of {_rows(attribute.again)} with a value that were read again"
+    if not attribute.is_read and attribute.stored:
+        yield Finding(
+            kind="column_gone", subject=name, before=attribute.stored, after=0,
+            sentence=f"{name}: a value in {_rows(attribute.stored)} before, read from {attribute.label!r}; "
+            f"{attribute.place} has no such column any more, or the mapping leaves it out",
+        )  # fmt: skip
+    elif bounds.bulk(attribute.lost, attribute.again):
+        yield Finding(
+            kind="values_lost", subject=name, before=attribute.again, after=attribute.again - attribute.lost,
+            sentence=f"{name}: {attribute.lost:,} {of_rows} have none now",
+        )  # fmt: skip
+    elif bounds.most(attribute.altered, attribute.again):
+        yield Finding(
+            kind="values_altered", subject=name, before=attribute.again, after=attribute.again - attribute.altered,
+            sentence=f"{name}: another value in {attribute.altered:,} {of_rows}",
+        )  # fmt: skip
 
 
 def _of_altered(table: TableEvidence, column: ColumnEvidence, bounds: Bounds) -> Iterator[Finding]:

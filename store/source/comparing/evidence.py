@@ -9,6 +9,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
+from models.declaring.attribute import Attribute
 from store.source.contract import EARLIER_NAMES
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import ColumnForm, FirstOf, Flag, Substitute
@@ -180,6 +181,38 @@ class TableEvidence:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttributeEvidence:
+    """An attribute, at the last extraction and now.
+
+    Attributes
+    ----------
+    table, name : str
+    label : str
+        Its column, as it was called at the last extraction.
+    place : str
+        File or database table.
+    is_read : bool
+        Whether it is read now.
+    stored : int
+        Rows whose last value in the history is one.
+    again : int
+        Rows among `stored` that were read again.
+    lost, altered : int
+        Rows among `again` that have no value now, and another one.
+    """
+
+    table: str
+    name: str
+    label: str
+    place: str
+    is_read: bool
+    stored: int
+    again: int = 0
+    lost: int = 0
+    altered: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """The evidence on stored data that an extraction would overwrite.
 
@@ -193,6 +226,8 @@ class Evidence:
         Days of silence after which a lead counts as closed.
     ended, ends : datetime or None
         The last fact of a folder at the last extraction and now; None if unknown, and for a database.
+    attributes : tuple of AttributeEvidence
+        Those of the last extraction.
     """
 
     tables: tuple[TableEvidence, ...]
@@ -201,6 +236,7 @@ class Evidence:
     silence_now: int | None = None
     ended: datetime | None = None
     ends: datetime | None = None
+    attributes: tuple[AttributeEvidence, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +255,7 @@ class Earlier:
         The content of `delivered`; None in a warehouse of an earlier release.
     value_currency : str or None
         The currency of all amounts; None if the source told none.
+    attributes : tuple of Attribute
     """
 
     as_of: datetime | None
@@ -227,6 +264,7 @@ class Earlier:
     silence_closes_after_days: int | None
     delivered: Mapping[str, Any] | None
     value_currency: str | None = None
+    attributes: tuple[Attribute, ...] = ()
 
     @classmethod
     def of(cls, connection: DuckDBPyConnection) -> "Earlier":
@@ -234,9 +272,9 @@ class Earlier:
         row = (
             connection.execute(
                 "select as_of, load_number, silence_closes_after_days, delivered, closing_outcomes, "
-                "closing_lead_statuses, closing_project_statuses, value_currency from known_extraction"
+                "closing_lead_statuses, closing_project_statuses, value_currency, attributes from known_extraction"
             ).fetchone()
-            or (None,) * 8
+            or (None,) * 9
         )
         return cls(
             as_of=row[0],
@@ -248,6 +286,7 @@ class Earlier:
             silence_closes_after_days=row[2],
             delivered=None if row[3] is None else _present_names(json.loads(row[3])),
             value_currency=row[7],
+            attributes=tuple(map(Attribute.of_json, json.loads(row[8] or "[]"))),
         )
 
     def dates(self, table: str) -> Mapping[str, bool]:

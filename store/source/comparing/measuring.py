@@ -10,6 +10,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection
 
+from models.declaring.attribute import STORED
 from store.source.checking.rejects import REJECT_COLUMNS
 from store.source.checking.typed import identity
 from store.source.checking.validation import Validated
@@ -17,6 +18,7 @@ from store.source.comparing.altered import ALTERED_ROWS, ALTERED_SHARE, altered_
 from store.source.comparing.closings import CLOSING_COLUMNS, Closings
 from store.source.comparing.evidence import (
     ENDS,
+    AttributeEvidence,
     ColumnEvidence,
     Earlier,
     Evidence,
@@ -32,7 +34,7 @@ from store.source.loading.stored import EXTRACTION_COLUMNS, Wanted
 from store.source.mapping.binding import TableBinding
 from store.source.reading.tables import shown_column
 from store.source.record import SQL_TYPES, Table
-from store.source.sql import of_source, one_row
+from store.source.sql import of_source, one_row, quoted
 from store.sql import literal, literals
 
 
@@ -113,7 +115,58 @@ def measure_evidence(
         silence_now=silence_closes_after_days,
         ended=None if (ended := (earlier.delivered or {}).get(ENDS)) is None else datetime.fromisoformat(ended),
         ends=ends,
+        attributes=tuple(_attributes(connection, bindings, validated, earlier)),
     )
+
+
+def _attributes(
+    connection: DuckDBPyConnection,
+    bindings: Mapping[str, TableBinding | None],
+    validated: Mapping[str, Validated],
+    earlier: Earlier,
+) -> Iterator[AttributeEvidence]:
+    if not earlier.attributes:
+        return
+    last = (
+        f"select coalesce(project_id, lead_id) as owner, project_id is not null as of_project, column_name, "
+        f"arg_max(coalesce(value, chr(30)), (known_at, change_id)) as last_value from known_{CHANGES} "
+        f"where starts_with(column_name, {literal(STORED)}) group by all"
+    )
+    connection.execute(f"create temp table last_attributes as from ({last}) where last_value <> chr(30)")
+    counted = "select of_project, column_name, count(*) from last_attributes group by all"
+    stored = {(of_project, name): rows for of_project, name, rows in connection.execute(counted).fetchall()}
+    for name, binding in bindings.items():
+        before = [each for each in earlier.attributes if each.entity == name]
+        if not before or binding is None:
+            continue
+        read = [each.stored for each in binding.attributes if each.stored in {one.stored for one in before}]
+        again: dict[str, tuple[int, int, int]] = {}
+        if read:
+            listed, key = ", ".join(map(quoted, read)), binding.table.key
+            again = {
+                column: (rows, lost, altered)
+                for column, rows, lost, altered in connection.execute(
+                    "select column_name, count(*), count(*) filter (value is null), "
+                    "count(*) filter (value <> last_value) from "
+                    f"(select {key} as owner, column_name, value from (select {key}, {listed} from typed_{name} "
+                    f"where check_no is null) unpivot include nulls (value for column_name in ({listed}))) "
+                    f"join last_attributes using (owner, column_name) where of_project = {name == 'projects'} group by all"
+                ).fetchall()
+            }
+        for each in before:
+            rows, lost, altered = again.get(each.stored, (0, 0, 0))
+            yield AttributeEvidence(
+                table=name,
+                name=each.name,
+                label=each.label,
+                place=validated[name].place,
+                is_read=each.stored in read,
+                stored=stored.get((name == "projects", each.stored), 0),
+                again=rows,
+                lost=lost,
+                altered=altered,
+            )
+    connection.execute("drop table last_attributes")
 
 
 def _reopened(

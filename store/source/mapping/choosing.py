@@ -131,7 +131,7 @@ def _inherit(
         ),
         **{
             name: getattr(own if name in fields_set else base, name)
-            for name in ("time_zone", "missing", "currency", "silence_closes_after_days", "horizon_days")
+            for name in ("time_zone", "missing", "without_times", "currency", "silence_closes_after_days", "horizon_days")
         },
     )
     # a mapping that is valid by itself may not fit the one that it refines

@@ -265,6 +265,15 @@ class Closes(Strict):
     )
 
 
+class WithoutTimes(Strict):
+    """A set of leads that tells how each ended, and not when anything happened."""
+
+    outcome: str = Field(description="column of leads with the outcome; empty for a lead that is open")
+    won: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
+        min_length=1, description="its words for a won lead, in any case; any other word is a lost one"
+    )
+
+
 class SourceMapping(Strict):
     """A source mapping file."""
 
@@ -289,6 +298,9 @@ class SourceMapping(Strict):
         default_factory=dict, description="table: columns; a source that has all of them is read by this mapping"
     )
     tables: dict[str, TableMapping] = Field(default_factory=dict, description="by contract table")
+    without_times: WithoutTimes | None = Field(
+        default=None, description="the leads have an outcome, and nothing that says when anything happened"
+    )
     currency: Currency | None = Field(
         default=None, description="the currency of the amounts of projects; unset: the only one that there is"
     )
