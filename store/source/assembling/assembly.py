@@ -1,7 +1,7 @@
 """An assembly: a contract table as a mapping puts it together from source tables."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from duckdb import DuckDBPyConnection
@@ -52,6 +52,8 @@ class Assembly:
         In words, how the rows are put together.
     columns : list of str
         The columns that a binding may name.
+    computed_names : dict of str to str
+        By contract column: the name under which a computed one stands among them.
     notes : list of str
         Sentences about columns that a shipped mapping names and the source lacks.
     absent_tables : dict of str to None
@@ -83,7 +85,9 @@ class Assembly:
             return
         self.place = base.place
         self._whole = self._piece(table.name, base, self._spec, self._own)
-        self._computed = {shown(form): form for form in self._spec.columns.values() if isinstance(form, Computed)}
+        forms = {column: form for column, form in self._spec.columns.items() if isinstance(form, Computed)}
+        self.computed_names = _names_of(forms, base.columns)
+        self._computed = {self.computed_names[column]: form for column, form in forms.items()}
         dotted = self._resolve()
         self.columns = list(dict.fromkeys([*base.columns, *dotted, *self._computed]))
         for piece in (*self._parts, self._whole):
@@ -326,6 +330,16 @@ class Assembly:
         )
 
 
+def _names_of(forms: Mapping[str, Computed], taken: Sequence[str]) -> dict[str, str]:
+    """Return a name for each computed column, by contract column; different forms and source columns do not look alike."""
+    alike: dict[str, object] = {folded(each): None for each in taken}
+    names: dict[str, str] = {}
+    for column, form in forms.items():
+        name = shown(form)
+        names[column] = name if alike.setdefault(folded(name), form) == form else f"{name} as {column}"
+    return names
+
+
 def assembled(chosen: ChosenMapping, table: Table, reader: Source) -> Assembly | None:
     """Return the assembly of a contract table; None if it is a source table as it is."""
     spec = chosen.mapping.tables.get(table.name, TableMapping())
@@ -340,7 +354,7 @@ def as_plain(chosen: ChosenMapping, assembly: Assembly) -> ChosenMapping:
     def changed(mapping: SourceMapping) -> SourceMapping:
         if (spec := mapping.tables.get(name)) is None:
             return mapping
-        columns = {column: shown(form) if isinstance(form, Computed) else form for column, form in spec.columns.items()}
+        columns = {column: assembly.computed_names.get(column, form) for column, form in spec.columns.items()}
         plain = spec.model_copy(
             update={
                 "table": assembly.name,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from store.source.assembling.rows import Found, Rows, reference
+from store.source.checking.checks import FALSE, TRUE
 from store.source.mapping.expressions import (
     Case,
     Cases,
@@ -347,4 +348,6 @@ def _unordered(picked: str) -> str:
 
 
 def _words(words: Sequence[str]) -> str:
-    return literals(sorted(set(map(folded, words))))
+    """Return a list of SQL of the words of a condition; ``true`` and ``false`` stand for all their spellings."""
+    spellings = {"true": TRUE, "false": FALSE}
+    return literals(sorted({each for word in map(folded, words) for each in spellings.get(word, (word,))}))

@@ -32,7 +32,7 @@ TABLES: dict[str, list[dict[str, str]]] = {
         "id added hour owner deleted about merged",
         f"1|2024-03-01|09:30:00|o1||{ABOUT}|",
         "2|2024-03-02||o9|false||4;5",
-        "3|2024-03-03|10:00:00||TRUE|no JSON|",
+        "3|2024-03-03|10:00:00||T|no JSON|",
         "4|2024-03-01|10:00:00||||",
     ),
     "owner": _rows("owner_id name", "o1|Doe - Jane", "o2|Roe - Rick"),
@@ -46,7 +46,7 @@ TABLES: dict[str, list[dict[str, str]]] = {
         "d2|NULL|s1|2024-03-07T08:00:00Z|2024-12-31T00:00:00Z|0",
     ),
     "deal_contact": _rows("deal contact number", "d1|2|9", "d1|1|10", "d2|2|1"),
-    "stage": _rows("id closed won extra", "s1|false|false|", "s2|true|true|"),
+    "stage": _rows("id closed won extra", "s1|false|0|", "s2|true|1|"),
 }
 
 MAPPING = """
@@ -182,7 +182,7 @@ QUERY = """
 -- deals, each with its first contact
 with first as (select deal, arg_min(contact, cast(number as int)) as contact from deal_contact group by deal)
 select d.id as project_id, contact as lead_id, amount as "value", made as proposed_at, nullif("close", '') as closed_at,
-    case when s.won = 'true' then 'won' else 'open' end as status
+    case when s.won = '1' then 'won' else 'open' end as status
 from deal as d join first on first.deal = d.id join stage as s on s.id = d.stage
 where touched = '1' or d.id = 'd2';
 """
@@ -290,6 +290,19 @@ def test_faults_of_an_assembly(
         run(folder)
     for sentence in sentences:
         assert sentence in str(error.value)
+
+
+def test_computed_columns_that_look_alike(tmp_path: Path, run: Extract, query: Query) -> None:
+    columns = """      source: {concat: [owner, hour], with: "-"}
+      assigned_to: {concat: [owner, hour]}
+      zip_code: {constant: New}
+      status: {constant: new}
+"""
+    start, _, rest = MAPPING.partition("      source:")
+    run(write(tmp_path / "crm", TABLES, start + columns + rest[rest.index("  interactions:") :]))
+    assert query("select source, assigned_to, zip_code, status from raw.leads where lead_id = '1'") == [
+        ("o1-09:30:00", "o109:30:00", "New", "new")
+    ]
 
 
 def test_all_faults_come_at_once(tmp_path: Path, run: Extract) -> None:
