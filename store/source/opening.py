@@ -73,6 +73,10 @@ def bindings_of(chosen: ChosenMapping, reader: AssembledSource) -> dict[str, Tab
     faults.refuse()
     if unused := list(_unused_names(chosen, reader, bindings)):
         raise SourceContractError("\n".join(unused))
+    bound = [binding for binding in bindings.values() if binding is not None]
+    for binding in bound:
+        also_read = frozenset(reader.read_of(binding.source_table, bound))
+        bindings[binding.table.name] = replace(binding, also_read=also_read)
     if (history := bindings[CHANGES]) is not None:
         bindings[CHANGES] = replace(history, leads=bindings["leads"])
     return bindings
@@ -105,7 +109,7 @@ def _bound(chosen: ChosenMapping, table: Table, reader: AssembledSource) -> Tabl
             return None
         reader.add(assembly)
         bound = bind(as_plain(chosen, assembly), table, found=found, place=assembly.place)
-        return replace(bound, origin=assembly.origin, also_read=frozenset(assembly.used()))
+        return replace(bound, origin=assembly.origin)
     if source_table not in found and (spec.optional or (table.optional and spec.table is None)):
         return None
     if source_table not in found:

@@ -263,10 +263,18 @@ class Assembly:
         kind = "query" if self._query is not None else "union" if self._parts else "rows"
         return f"of the {kind} {hashlib.sha256(repr(said).encode()).hexdigest()[:8]}"
 
-    def used(self, called: str | None = None) -> set[str]:
-        """Return the columns of a table, by default of the base, that joins, conditions and expressions read."""
-        wanted = self._whole.frame.rows.source_table if called is None else self._source_name(called)
-        return {column for rows in self._rows.values() if rows.source_table == wanted for column in rows.used}
+    def used(self, called: str) -> set[str]:
+        """Return the columns of a table, by the mapping's name for it, that joins, conditions and expressions read."""
+        return self.used_of(self._source_name(called))
+
+    def used_of(self, source_table: str | None) -> set[str]:
+        """Return the columns of a source table that joins, conditions and expressions read."""
+        return {column for rows in self._rows.values() if rows.source_table == source_table for column in rows.used}
+
+    @property
+    def base(self) -> str:
+        """The source table whose rows these are; its own name if they are of several or of a query."""
+        return self._whole.frame.rows.source_table
 
     @property
     def source_tables(self) -> list[str]:
@@ -275,7 +283,7 @@ class Assembly:
 
     def is_of(self, called: str) -> bool:
         """Say whether the rows are those of one source table, by the name that the mapping has for it."""
-        return self._whole.frame.rows.source_table == self._source_name(called)
+        return self.base == self._source_name(called)
 
     def _source_name(self, called: str) -> str | None:
         return self._reader.columns().find(self._names_of(called).table or called)
@@ -331,7 +339,7 @@ class Assembly:
 
 
 def _names_of(forms: Mapping[str, Computed], taken: Sequence[str]) -> dict[str, str]:
-    """Return a name for each computed column, by contract column; different forms and source columns do not look alike."""
+    """Return a name for each computed column, by contract column: different forms have names that do not look alike."""
     alike: dict[str, object] = {folded(each): None for each in taken}
     names: dict[str, str] = {}
     for column, form in forms.items():

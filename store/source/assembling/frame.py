@@ -107,6 +107,17 @@ class Lookup:
             f"select {keys}, count(*) from ({self.relation()}) group by {keys} having count(*) > 1 order by all limit 1"
         )
 
+    def lengths(self, rows: Rows) -> str | None:
+        """Return a query of the lengths of the keys in the rows and here; None if the rows do not have the key."""
+        left = self._left[0]
+        if not left.startswith("b."):
+            return None
+        there = f"from {rows.relation} as b where {left} is not null"
+        return (
+            f"select (select list(distinct length({left})) {there}), "
+            f"(select list(distinct length(k0)) from ({self.relation()}))"
+        )
+
     def clause(self) -> str:
         """Return the join of a query over the frame."""
         on = " and ".join(f"{self.name}.k{number} = {left}" for number, left in enumerate(self._left))

@@ -153,6 +153,14 @@ class Making:
         for lookup in piece.frame.joined:
             place = f"table {piece.called}, join {lookup.alias} ({lookup.rows.place})"
             self._refuse_unordered(place, lookup.unordered())
+            if (query := lookup.lengths(piece.frame.rows)) is not None:
+                left, right = one_row(self._connection, query)
+                # Salesforce has two ids of one record, which never meet
+                if (left, right) in (([15], [18]), ([18], [15])):
+                    raise SourceContractError(
+                        f"{place}: expected keys of one length, found {left[0]} signs in {piece.frame.rows.place} and "
+                        f"{right[0]} in {lookup.rows.place}. Export Salesforce's ids of 18 signs in both."
+                    )
             query = lookup.repeated()
             if query is not None and (repeated := self._connection.execute(query).fetchall()):
                 *key, count = repeated[0]
@@ -197,9 +205,9 @@ class Making:
         rows, spec = piece.frame.rows, piece.spec
         (before,) = one_row(self._connection, f"select count(*) from {rows.relation}")
         if before != kept:
-            because = [f"not {shown_where(spec.where)}"] if spec.where else []
-            because += [f"one row is taken per {' and '.join(spec.one.per)}"] if spec.one is not None else []
+            because = [f"because this does not hold: {shown_where(spec.where)}"] if spec.where else []
+            because += [f"because one row is taken per {' and '.join(spec.one.per)}"] if spec.one is not None else []
             self.notes.append(
-                f"{piece.called}: {before - kept:,} of {before:,} rows of {rows.place} are left out "
-                f"({', or '.join(because)})."
+                f"{piece.called}: {before - kept:,} of {before:,} rows of {rows.place} are left out, "
+                f"{', or '.join(because)}."
             )

@@ -38,7 +38,7 @@ class TableBinding:
     origin : str
         In words, how rows are put together from several tables; empty if the rows are those of one source table.
     also_read : frozenset of str
-        Columns that only joins, conditions and computed columns read.
+        Columns that joins, conditions, computed columns or other tables read.
     leads : TableBinding or None
         For a table with values of leads, the binding of the leads.
     """
