@@ -261,7 +261,8 @@ class Frame:
         if isinstance(condition, Order):
             other = self.text(condition.column) or "null::varchar"
             sign = "<" if condition.before is not None else ">"
-            return f"coalesce(iso_utc({text}) {sign} iso_utc({other}), false)"
+            # a text that is no time passes, so that its row is rejected
+            return f"coalesce(iso_utc({text}) {sign} iso_utc({other}), {text} is not null and {other} is not null)"
         if isinstance(condition, Presence):
             return f"{text} is {'not ' if condition.is_ == 'present' else ''}null"
         if isinstance(condition, Unlike):

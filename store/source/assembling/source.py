@@ -17,7 +17,9 @@ def create_said(connection: DuckDBPyConnection, missing: Sequence[str]) -> None:
     """Create the function of a scratch database that returns a value as text, and null for a missing one."""
     words = literals(sorted(set(map(folded, missing))))
     connection.execute(
-        f"create macro said(v) as case when folded(cleaned(v)) in ({words}) then null else cleaned(v) end"
+        # a key that may be missing becomes a floating-point number in some exports, and one that is there stays whole
+        f"create macro said(v) as case when folded(cleaned(v)) in ({words}) then null "
+        r"when typeof(v) in ('DOUBLE', 'FLOAT') then regexp_replace(cleaned(v), '\.0$', '') else cleaned(v) end"
     )
 
 

@@ -364,12 +364,12 @@ tables:
 
 
 def test_nested_columns(tmp_path: Path, run: Extract, query: Query) -> None:
-    """Paths into columns of Parquet that hold several values, and numbers of a union that are numbers already."""
+    """Paths into columns of Parquet that hold several values, keys and amounts of a union that are numbers already."""
     folder = tmp_path / "crm"
     folder.mkdir()
     leads = [{"id": str(n), "props": {"made": f"2024-03-0{n}T10:00:00Z", "ways": ["web", "ads"]}} for n in (1, 2)]
     pq.write_table(pa.Table.from_pylist(leads), folder / "people.parquet")
-    deals: list[dict[str, Any]] = [{"id": "a", "of": "1", "sum": 1234.5, "made": "2024-03-04T10:00:00Z"}]
+    deals: list[dict[str, Any]] = [{"id": "a", "of": 1.0, "sum": 1234.5, "made": "2024-03-04T10:00:00Z"}]
     pq.write_table(pa.Table.from_pylist(deals), folder / "deals.parquet")
     (folder / "old.csv").write_text('id;of;sum;made\nb;2;"1.234,50";2024-03-05T10:00:00Z\n')
     mapping = {
