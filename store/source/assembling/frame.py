@@ -319,6 +319,14 @@ class Frame:
         """Return a query of those words that a text has in some row."""
         return f"select distinct folded({text}) from {self._from()} where folded({text}) in ({literals(words)})"
 
+    def words_left_out(self, name: str, spec: TableMapping | PartMapping, most: int) -> str:
+        """Return a query of the most frequent texts of a column in rows that conditions leave out, with the rows."""
+        text = self.text(name) or "null::varchar"
+        return (
+            f"select shown({text}), count(*) from {self._from()} where {text} is not null "
+            f"and not {self.condition(spec.where)} group by 1 order by 2 desc, 1 limit {most}"
+        )
+
     def _from(self) -> str:
         return " ".join([f"{self.rows.relation} as b", *(lookup.clause() for lookup in self.joined)])
 

@@ -17,6 +17,9 @@ from store.source.sql import of_source, one_row, source_types
 
 MISSING = "cast(null as varchar)"
 
+MOST_WORDS = 8
+"""At most so many words that are left out are shown."""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -209,5 +212,15 @@ class Making:
             because += [f"because one row is taken per {' and '.join(spec.one.per)}"] if spec.one is not None else []
             self.notes.append(
                 f"{piece.called}: {before - kept:,} of {before:,} rows of {rows.place} are left out, "
-                f"{', or '.join(because)}."
+                f"{', or '.join(because)}{self._words_left_out(piece)}."
             )
+
+    def _words_left_out(self, piece: Piece) -> str:
+        """Return the most frequent words that a list of words leaves out: one of them may be meant."""
+        conditions = [*piece.spec.where[0].items()] if len(piece.spec.where) == 1 else []
+        if len(conditions) != 1 or not isinstance(conditions[0][1], list):
+            return ""
+        found = self._connection.execute(
+            piece.frame.words_left_out(conditions[0][0], piece.spec, MOST_WORDS)
+        ).fetchall()
+        return f"; they have {', '.join(f'{word!r} ({rows:,})' for word, rows in found)}" if found else ""
