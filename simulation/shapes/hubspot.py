@@ -236,7 +236,9 @@ _FIVETRAN = {
         )
 
         select
-            deal_id, deleted as _fivetran_deleted, {_SYNCED}, pipeline_id as deal_pipeline_id,
+            -- a deal that HubSpot has deleted has one mark or the other
+            deal_id, deleted and number % 40 = 0 as _fivetran_deleted, deleted and number % 40 <> 0 as is_deleted,
+            {_SYNCED}, pipeline_id as deal_pipeline_id,
             stage_id as deal_pipeline_stage_id, {_owner("assigned_to")} as owner_id,
             'Deal ' || number as property_dealname, final_value as property_amount,
             'EUR' as property_deal_currency_code, close_date as property_closedate,

@@ -50,6 +50,7 @@ from store.source.report import (
     table_report,
     unread_file_sentences,
     value_sentences,
+    zone_sentences,
 )
 from store.source.sql import one_row
 from store.source.unmatched import unmatched
@@ -193,6 +194,7 @@ def extract(
             *reader.notes,
             *(note for one in validated.values() for note in one.reading.notes),
             *value_sentences(validated),
+            *zone_sentences(chosen, validated),
             *converted.sentences,
             *far_facts,
             *unread_file_sentences(reader, bindings),

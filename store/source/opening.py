@@ -74,6 +74,11 @@ def bindings_of(chosen: ChosenMapping, reader: AssembledSource) -> dict[str, Tab
     faults.refuse()
     if unused := list(_unused_names(chosen, reader, bindings)):
         raise SourceContractError("\n".join(unused))
+    bound = [binding for binding in bindings.values() if binding is not None]
+    for binding in bound:
+        also_read = frozenset(reader.read_of(binding.source_table, bound))
+        free = tuple(column for column in binding.free if column not in also_read)
+        bindings[binding.table.name] = replace(binding, also_read=also_read, free=free)
     if (history := bindings[CHANGES]) is not None:
         bindings[CHANGES] = with_owners(history, owners_in(bindings))
     return bindings
@@ -111,13 +116,7 @@ def _bound(chosen: ChosenMapping, table: Table, reader: AssembledSource) -> Tabl
             return None
         reader.add(assembly)
         bound = bind(as_plain(chosen, assembly), table, found=found, place=assembly.place)
-        used = frozenset(assembly.used())
-        return replace(
-            bound,
-            origin=assembly.origin,
-            also_read=used,
-            free=tuple(column for column in bound.free if column not in used),
-        )
+        return replace(bound, origin=assembly.origin)
     if source_table not in found and (spec.optional or (table.optional and spec.table is None)):
         return None
     if source_table not in found:

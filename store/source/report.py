@@ -188,6 +188,16 @@ def value_sentences(validated: Mapping[str, Validated]) -> Iterator[str]:
         yield from (f"{name}.{column} {sentence}" for column, sentence in sentences if sentence is not None)
 
 
+def zone_sentences(chosen: ChosenMapping, validated: Mapping[str, Validated]) -> Iterator[str]:
+    """Yield a sentence about times that name no zone, if the mapping does not say which one is theirs."""
+    columns = [f"{name}.{column}" for name, one in validated.items() for column in one.without_zone]
+    if columns and "time_zone" not in chosen.mapping.model_fields_set:
+        yield (
+            f"Times that name no time zone count as UTC ({', '.join(columns)}). If they are of another one, state it "
+            "in the mapping (time_zone)."
+        )
+
+
 def mapping_sentences(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | None]) -> Iterator[str]:
     """Yield sentences about assumptions of a mapping: absent tables, times and flags, and silence."""
     for name, binding in bindings.items():

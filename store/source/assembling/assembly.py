@@ -1,12 +1,13 @@
 """An assembly: a contract table as a mapping puts it together from source tables."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from duckdb import DuckDBPyConnection
 
+from models.declaring.attribute import STORED
 from store.source.assembling.frame import Frame
 from store.source.assembling.making import MISSING, Making, Piece, read_rows
 from store.source.assembling.queries import columns_of_query, run_query, tables_of
@@ -54,6 +55,8 @@ class Assembly:
         In words, how the rows are put together.
     columns : list of str
         The columns that a binding may name.
+    computed_names : dict of str to str
+        By contract column: the name under which a computed one stands among them.
     notes : list of str
         Sentences about columns that a shipped mapping names and the source lacks.
     absent_tables : dict of str to None
@@ -85,9 +88,13 @@ class Assembly:
             return
         self.place = base.place
         self._whole = self._piece(table.name, base, self._spec, self._own)
-        attributes = [each.column for each in self._spec.named_attributes.values()]
-        forms = (*self._spec.columns.values(), *attributes)
-        self._computed = {shown(form): form for form in forms if isinstance(form, Computed)}
+        written = {
+            **self._spec.columns,
+            **{STORED + name: each.column for name, each in self._spec.named_attributes.items()},
+        }
+        forms = {column: form for column, form in written.items() if isinstance(form, Computed)}
+        self.computed_names = _names_of(forms, base.columns)
+        self._computed = {self.computed_names[column]: form for column, form in forms.items()}
         dotted = self._resolve()
         self.columns = list(dict.fromkeys([*base.columns, *dotted, *self._computed]))
         for piece in (*self._parts, self._whole):
@@ -269,10 +276,18 @@ class Assembly:
         kind = "query" if self._query is not None else "union" if self._parts else "rows"
         return f"of the {kind} {hashlib.sha256(repr(said).encode()).hexdigest()[:8]}"
 
-    def used(self, called: str | None = None) -> set[str]:
-        """Return the columns of a table, by default of the base, that joins, conditions and expressions read."""
-        wanted = self._whole.frame.rows.source_table if called is None else self._source_name(called)
-        return {column for rows in self._rows.values() if rows.source_table == wanted for column in rows.used}
+    def used(self, called: str) -> set[str]:
+        """Return the columns of a table, by the mapping's name for it, that joins, conditions and expressions read."""
+        return self.used_of(self._source_name(called))
+
+    def used_of(self, source_table: str | None) -> set[str]:
+        """Return the columns of a source table that joins, conditions and expressions read."""
+        return {column for rows in self._rows.values() if rows.source_table == source_table for column in rows.used}
+
+    @property
+    def base(self) -> str:
+        """The source table whose rows these are; its own name if they are of several or of a query."""
+        return self._whole.frame.rows.source_table
 
     @property
     def source_tables(self) -> list[str]:
@@ -281,7 +296,7 @@ class Assembly:
 
     def is_of(self, called: str) -> bool:
         """Say whether the rows are those of one source table, by the name that the mapping has for it."""
-        return self._whole.frame.rows.source_table == self._source_name(called)
+        return self.base == self._source_name(called)
 
     def _source_name(self, called: str) -> str | None:
         return self._reader.columns().find(self._names_of(called).table or called)
@@ -336,6 +351,16 @@ class Assembly:
         )
 
 
+def _names_of(forms: Mapping[str, Computed], taken: Sequence[str]) -> dict[str, str]:
+    """Return a name for each computed column, by contract column: different forms have names that do not look alike."""
+    alike: dict[str, object] = {folded(each): None for each in taken}
+    names: dict[str, str] = {}
+    for column, form in forms.items():
+        name = shown(form)
+        names[column] = name if alike.setdefault(folded(name), form) == form else f"{name} as {column}"
+    return names
+
+
 def assembled(chosen: ChosenMapping, table: Table, reader: Source) -> Assembly | None:
     """Return the assembly of a contract table; None if it is a source table as it is."""
     spec = chosen.mapping.tables.get(table.name, TableMapping())
@@ -350,9 +375,10 @@ def as_plain(chosen: ChosenMapping, assembly: Assembly) -> ChosenMapping:
     def changed(mapping: SourceMapping) -> SourceMapping:
         if (spec := mapping.tables.get(name)) is None:
             return mapping
-        columns = {column: shown(form) if isinstance(form, Computed) else form for column, form in spec.columns.items()}
+        columns = {column: assembly.computed_names.get(column, form) for column, form in spec.columns.items()}
         attributes: dict[str, Any] = {
-            name: form.model_copy(update={"column": shown(form.column)}) for name, form in spec.named_attributes.items()
+            name: form.model_copy(update={"column": assembly.computed_names.get(STORED + name, form.column)})
+            for name, form in spec.named_attributes.items()
         }
         if spec.auto:
             attributes[AUTO] = spec.attributes[AUTO]

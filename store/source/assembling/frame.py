@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from store.source.assembling.rows import Found, Rows, reference
+from store.source.checking.checks import FALSE, TRUE
 from store.source.mapping.expressions import (
     Case,
     Cases,
@@ -104,6 +105,17 @@ class Lookup:
         keys = ", ".join(f"k{number}" for number in range(len(self.keys)))
         return (
             f"select {keys}, count(*) from ({self.relation()}) group by {keys} having count(*) > 1 order by all limit 1"
+        )
+
+    def lengths(self, rows: Rows) -> str | None:
+        """Return a query of the lengths of the keys in the rows and here; None if the rows do not have the key."""
+        left = self._left[0]
+        if not left.startswith("b."):
+            return None
+        there = f"from {rows.relation} as b where {left} is not null"
+        return (
+            f"select (select list(distinct length({left})) {there}), "
+            f"(select list(distinct length(k0)) from ({self.relation()}))"
         )
 
     def clause(self) -> str:
@@ -249,7 +261,8 @@ class Frame:
         if isinstance(condition, Order):
             other = self.text(condition.column) or "null::varchar"
             sign = "<" if condition.before is not None else ">"
-            return f"coalesce(iso_utc({text}) {sign} iso_utc({other}), false)"
+            # a text that is no time passes, so that its row is rejected
+            return f"coalesce(iso_utc({text}) {sign} iso_utc({other}), {text} is not null and {other} is not null)"
         if isinstance(condition, Presence):
             return f"{text} is {'not ' if condition.is_ == 'present' else ''}null"
         if isinstance(condition, Unlike):
@@ -306,6 +319,14 @@ class Frame:
         """Return a query of those words that a text has in some row."""
         return f"select distinct folded({text}) from {self._from()} where folded({text}) in ({literals(words)})"
 
+    def words_left_out(self, name: str, spec: TableMapping | PartMapping, most: int) -> str:
+        """Return a query of the most frequent texts of a column in rows that conditions leave out, with the rows."""
+        text = self.text(name) or "null::varchar"
+        return (
+            f"select shown({text}), count(*) from {self._from()} where {text} is not null "
+            f"and not {self.condition(spec.where)} group by 1 order by 2 desc, 1 limit {most}"
+        )
+
     def _from(self) -> str:
         return " ".join([f"{self.rows.relation} as b", *(lookup.clause() for lookup in self.joined)])
 
@@ -347,4 +368,6 @@ def _unordered(picked: str) -> str:
 
 
 def _words(words: Sequence[str]) -> str:
-    return literals(sorted(set(map(folded, words))))
+    """Return a list of SQL of the words of a condition; ``true`` and ``false`` stand for all their spellings."""
+    spellings = {"true": TRUE, "false": FALSE}
+    return literals(sorted({each for word in map(folded, words) for each in spellings.get(word, (word,))}))

@@ -17,6 +17,9 @@ from store.source.sql import of_source, one_row, source_types
 
 MISSING = "cast(null as varchar)"
 
+MOST_WORDS = 8
+"""At most so many words that are left out are shown."""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -153,6 +156,14 @@ class Making:
         for lookup in piece.frame.joined:
             place = f"table {piece.called}, join {lookup.alias} ({lookup.rows.place})"
             self._refuse_unordered(place, lookup.unordered())
+            if (query := lookup.lengths(piece.frame.rows)) is not None:
+                left, right = one_row(self._connection, query)
+                # Salesforce has two ids of one record, which never meet
+                if (left, right) in (([15], [18]), ([18], [15])):
+                    raise SourceContractError(
+                        f"{place}: expected keys of one length, found {left[0]} signs in {piece.frame.rows.place} and "
+                        f"{right[0]} in {lookup.rows.place}. Export Salesforce's ids of 18 signs in both."
+                    )
             query = lookup.repeated()
             if query is not None and (repeated := self._connection.execute(query).fetchall()):
                 *key, count = repeated[0]
@@ -197,9 +208,19 @@ class Making:
         rows, spec = piece.frame.rows, piece.spec
         (before,) = one_row(self._connection, f"select count(*) from {rows.relation}")
         if before != kept:
-            because = [f"not {shown_where(spec.where)}"] if spec.where else []
-            because += [f"one row is taken per {' and '.join(spec.one.per)}"] if spec.one is not None else []
+            because = [f"because this does not hold: {shown_where(spec.where)}"] if spec.where else []
+            because += [f"because one row is taken per {' and '.join(spec.one.per)}"] if spec.one is not None else []
             self.notes.append(
-                f"{piece.called}: {before - kept:,} of {before:,} rows of {rows.place} are left out "
-                f"({', or '.join(because)})."
+                f"{piece.called}: {before - kept:,} of {before:,} rows of {rows.place} are left out, "
+                f"{', or '.join(because)}{self._words_left_out(piece)}."
             )
+
+    def _words_left_out(self, piece: Piece) -> str:
+        """Return the most frequent words that a list of words leaves out: one of them may be meant."""
+        conditions = [*piece.spec.where[0].items()] if len(piece.spec.where) == 1 else []
+        if len(conditions) != 1 or not isinstance(conditions[0][1], list):
+            return ""
+        found = self._connection.execute(
+            piece.frame.words_left_out(conditions[0][0], piece.spec, MOST_WORDS)
+        ).fetchall()
+        return f"; they have {', '.join(f'{word!r} ({rows:,})' for word, rows in found)}" if found else ""

@@ -16,7 +16,7 @@ from store.source.sql import of_source, quoted
 CHANGING = (
     "now", "today", "get_current_timestamp", "get_current_time", "transaction_timestamp", "random", "uuid", "uuidv4",
     "uuidv7", "gen_random_uuid", "nextval", "currval", "setseed", "current_date", "current_time", "current_timestamp",
-    "localtime", "localtimestamp", "getvariable", "txid_current",
+    "localtime", "localtimestamp", "current_localtime", "current_localtimestamp", "getvariable", "txid_current",
 )  # fmt: skip
 """Functions whose value is another one at the next extraction."""
 
@@ -50,6 +50,10 @@ def tables_of(query: Query) -> list[str]:
             named[node["table_name"]] = None
         names = [node["function_name"]] if "function_name" in node else node.get("column_names", [])[-1:]
         changing.update(dict.fromkeys(name.lower() for name in names if str(name).lower() in CHANGING))
+        if names == ["age"] and len(node.get("arguments", ())) == 1:
+            changing["age of one time"] = None
+        if node.get("sample"):
+            changing["sample"] = None
     if changing:
         raise _not_valid(query, "values that are equal at each extraction", f"{' and '.join(changing)}")
     return [name for name in named if name.lower() not in local]

@@ -1,11 +1,12 @@
 """A source with the tables that were assembled from its own."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from duckdb import DuckDBPyConnection
 
 from store.source.assembling.assembly import Assembly
+from store.source.mapping.binding import TableBinding
 from store.source.reading.sources import Source
 from store.source.reading.tables import Reading, Tables
 from store.source.values.texts import folded
@@ -16,7 +17,9 @@ def create_said(connection: DuckDBPyConnection, missing: Sequence[str]) -> None:
     """Create the function of a scratch database that returns a value as text, and null for a missing one."""
     words = literals(sorted(set(map(folded, missing))))
     connection.execute(
-        f"create macro said(v) as case when folded(cleaned(v)) in ({words}) then null else cleaned(v) end"
+        # a key that may be missing becomes a floating-point number in some exports, and one that is there stays whole
+        f"create macro said(v) as case when folded(cleaned(v)) in ({words}) then null "
+        r"when typeof(v) in ('DOUBLE', 'FLOAT') then regexp_replace(cleaned(v), '\.0$', '') else cleaned(v) end"
     )
 
 
@@ -80,6 +83,16 @@ class AssembledSource:
             ),
             *(note for assembly in self.assemblies for note in assembly.notes),
         ]
+
+    def read_of(self, source_table: str, bindings: Iterable[TableBinding]) -> set[str]:
+        """Return the columns of a table, or of the source table whose rows it has, that any table is made of."""
+        base = self._base_of(source_table)
+        columns = {column for assembly in self.assemblies for column in assembly.used_of(base)}
+        return columns.union(*(each.source_columns for each in bindings if self._base_of(each.source_table) == base))
+
+    def _base_of(self, source_table: str) -> str | None:
+        assembly = self._assemblies.get(source_table)
+        return self._tables.find(source_table) if assembly is None else assembly.base
 
     def unread(self, bound: Collection[str]) -> list[str]:
         """Return the files or tables that neither a binding nor an assembly reads."""

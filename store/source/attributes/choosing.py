@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-from models.declaring.attribute import SEPARATOR, Attribute, Known
-from models.decisions.known_since import known_since
-from store.source.attributes.fit import choose, identifier
-from store.source.attributes.kinds import kind_of
-from store.source.attributes.known_since import measure
-from store.source.contract import CHANGES, SourceContractError
+from models.declaring.attribute import Attribute
+from store.source.attributes.fit import choose
 from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.reading.tables import Reading, shown_column
-from store.source.sql import of_source, one_row, quoted
-from store.sql import literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -66,7 +59,12 @@ def with_kinds(
         if (stored := by_label.get(shown_column(column))) is not None:
             attributes.append(
                 BoundAttribute(
-                    name=stored.name, label=stored.label, column=column, kind=stored.kind, known=stored.known, at=stored.at
+                    name=stored.name,
+                    label=stored.label,
+                    column=column,
+                    kind=stored.kind,
+                    known=stored.known,
+                    at=stored.at,
                 )
             )
     if binding.free and reading.part is None:

@@ -209,6 +209,26 @@ def measure_walls(connection: DuckDBPyConnection, binding: TableBinding, types: 
     return walls
 
 
+def without_zone(connection: DuckDBPyConnection, binding: TableBinding, types: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the time columns of ``source_<table>`` that have times of day without a zone, if none is stated."""
+    names = [
+        column.name
+        for column in binding.table.columns
+        if column.kind == "time"
+        and binding.reads(column.name)
+        and binding.time_zone == UTC_ZONE
+        and (column.name not in binding.times or binding.times[column.name].zone is None)
+    ]
+    found: list[str] = []
+    for place, name in enumerate(names):
+        spelt = said_time(binding, name, types[str(binding.forms[name])], f"v{place}")
+        found.append(f"coalesce(bool_or({spelt.wall} is not null and not {spelt.is_date}), false)")
+    if not found:
+        return ()
+    row = one_row(connection, f"select {', '.join(found)} from {_values(binding, names, types)}")
+    return tuple(name for name, has_some in zip(names, row, strict=True) if has_some)
+
+
 def stated_columns(binding: TableBinding, dates: Mapping[str, Dates]) -> frozenset[str]:
     """Return the time columns whose stated value is kept as ``stated_<column>``, beside its meaning."""
     plans = {

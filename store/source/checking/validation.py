@@ -21,6 +21,7 @@ from store.source.checking.times import (
     measure_dates,
     measure_walls,
     stated_columns,
+    without_zone,
 )
 from store.source.checking.typed import typed_rows
 from store.source.contract import OVERWRITTEN
@@ -56,6 +57,8 @@ class Validated:
         By column and status, how many times of accepted rows are plans.
     walls : mapping of str to Walls
         The time columns whose values name no time zone, where the mapping states one.
+    without_zone : tuple of str
+        The time columns with times of day that name no time zone, where the mapping states none.
     points : mapping of str to Points
         By column, counts of the numbers that show its decimal sign.
     missing_words : mapping of str to int
@@ -78,6 +81,7 @@ class Validated:
     dates: Mapping[str, Dates] = field(default_factory=dict)
     plans: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     walls: Mapping[str, Walls] = field(default_factory=dict)
+    without_zone: tuple[str, ...] = ()
     points: Mapping[str, Points] = field(default_factory=dict)
     missing_words: Mapping[str, int] = field(default_factory=dict)
     defaults: Mapping[str, int] = field(default_factory=dict)
@@ -163,6 +167,7 @@ def validate(
         },
         plans=_plans(connection, binding),
         walls=measure_walls(connection, binding, types),
+        without_zone=without_zone(connection, binding, types),
         points=points,
         missing_words={name: count for name in table.column_names if (count := figures[f"missing {name}"])},
         defaults={name: count for name in table.column_names if (count := figures.get(f"default {name}", 0))},

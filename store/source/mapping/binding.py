@@ -6,7 +6,6 @@ from decimal import Decimal
 from difflib import get_close_matches
 
 from models.declaring.attribute import STORED, AttributeKind, Known
-from store.source.attributes.kinds import canonical
 from store.source.contract import CHANGES, OVERWRITTEN, TABLES, SourceContractError
 from store.source.mapping.expressions import shown
 from store.source.mapping.forms import Absent, ChosenMapping, ColumnForm, FirstOf, Flag, Substitute, TableMapping
@@ -51,12 +50,6 @@ class BoundAttribute:
         """``column_name`` of its values in ``raw.changes``, and its column in the typed table."""
         return STORED + self.name
 
-    def canonical(self, text: str) -> str:
-        """Return SQL for the stored text of a text of the source."""
-        if self.kind is None:
-            raise AssertionError(f"attribute {self.name}: its kind is found before its values are read")
-        return canonical(self.kind, text, at=self.at)
-
 
 @dataclass(frozen=True, kw_only=True)
 class TableBinding:
@@ -79,7 +72,7 @@ class TableBinding:
     origin : str
         In words, how rows are put together from several tables; empty if the rows are those of one source table.
     also_read : frozenset of str
-        Columns that only joins, conditions and computed columns read.
+        Columns that joins, conditions, computed columns or other tables read.
     attributes : tuple of BoundAttribute
     free : tuple of str
         Where the mapping takes all fit columns as attributes, the columns of the source that nothing else reads.

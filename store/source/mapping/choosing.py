@@ -131,7 +131,15 @@ def _inherit(
         ),
         **{
             name: getattr(own if name in fields_set else base, name)
-            for name in ("time_zone", "missing", "without_times", "currency", "silence_closes_after_days", "horizon_days")
+            for name in (
+                "time_zone",
+                "missing",
+                "without_times",
+                "currency",
+                "silence_closes_after_days",
+                "horizon_days",
+            )
+            if name in fields_set | base.model_fields_set
         },
     )
     # a mapping that is valid by itself may not fit the one that it refines
@@ -316,8 +324,8 @@ def choose_mapping(
     """Choose the mapping of a source and say why.
 
     The first of these counts: the argument (the name of a shipped mapping, or a path); the mapping in the source
-    folder; the mapping in the home; the shipped mapping with the folder's name; a shipped mapping whose required
-    columns the source has.
+    folder; the mapping in the home; the shipped mapping with the folder's name, if it recognises the source or none;
+    a shipped mapping whose required columns the source has.
 
     Parameters
     ----------
@@ -356,7 +364,10 @@ def choose_mapping(
     if in_home is not None and in_home.exists():
         return _of_home(in_home, source, models)
     if folder is not None and folder.name in shipped:
-        return _named(SHIPPED / f"{folder.name}.yml", "the shipped mapping with the folder's name", models)
+        named = _named(SHIPPED / f"{folder.name}.yml", "the shipped mapping with the folder's name", models)
+        # a folder may be called deals, whatever is in it
+        if not named.mapping.recognised_by or recognises(named.mapping, found):
+            return named
     # the mappings of the contract's own tables need each table under its own name
     absent = [name for name, table in TABLES.items() if name not in found and not table.optional]
     misses: list[str] = []

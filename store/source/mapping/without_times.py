@@ -52,7 +52,7 @@ def with_made_up_times(chosen: ChosenMapping) -> ChosenMapping:
             "times."
         )
     source = leads.table or "leads"
-    outcome = f'nullif(trim("{_escaped(form.outcome)}"), \'\')'
+    outcome = f"nullif(trim(\"{_escaped(form.outcome)}\"), '')"
     missing = literals(sorted({folded(each) for each in chosen.mapping.missing if each}))
     said = f"case when lower({outcome}) in ({missing}) then null else {outcome} end"
     numbered = (
@@ -69,8 +69,7 @@ def with_made_up_times(chosen: ChosenMapping) -> ChosenMapping:
     won = literals(sorted(word.lower() for word in form.won))
     texts = {
         "leads": (
-            f"select * exclude (outcome_of_lead, place_of_lead), {iso.format(created)} as \"{CREATED}\" "
-            f"from ({numbered})"
+            f'select * exclude (outcome_of_lead, place_of_lead), {iso.format(created)} as "{CREATED}" from ({numbered})'
         ),
         "projects": (
             f'select "{_escaped(key)}" as project_id, "{_escaped(key)}" as lead_id, '

@@ -26,6 +26,10 @@ def test_a_table_of_deals_tells_the_leads_and_the_closings_of_the_contract(tmp_p
     report = run(export(tmp_path, "deals"))
     assert report.mapping_name == "deals"
     assert {name: table.rows_rejected for name, table in report.tables.items() if table.rows_rejected} == {}
+    # the words that count as open
+    assert any("they have 'qualified' (" in each for each in report.assumptions)
+    # what one table does not read of the deals, another one does
+    assert {name: table.columns_ignored for name, table in report.tables.items() if table.columns_ignored} == {}
     with compared(tmp_path, tmp_path / "home" / "warehouse.duckdb") as connection:
         # the table has dates
         made = f"select lead_id, source, {DAY_ENDS.format('created_at')}, status, assigned_to from made.leads"

@@ -179,6 +179,8 @@ def test_the_facts_are_those_of_the_contract(
     simulate(tmp_path / "crm", LEADS, months=8, progress=False, shape=shape)
     report = run(tmp_path / "crm")
     assert report.mapping_name == shape
+    # only the CSV names no zone
+    assert any("time_zone" in each for each in report.assumptions) == (shape == "hubspot_csv")
     # the engagements of contacts that were deleted
     assert {reason for table in report.tables.values() for reason in table.rejects_by_reason} <= {"orphan"}
     with duckdb.connect(str(tmp_path / "home" / "warehouse.duckdb"), read_only=True) as connection:

@@ -26,6 +26,7 @@ PLAIN = {
 def test_resolution_order(tmp_path: Path) -> None:
     """Argument, mapping.yml, the folder's name, the columns."""
     folder = tmp_path / "bpi2012_crm"
+    (deals := tmp_path / "deals").mkdir()
     folder.mkdir()
     (path := tmp_path / "other.yml").write_text("name: other\nbased_on: contract\n")
     assert (
@@ -36,6 +37,8 @@ def test_resolution_order(tmp_path: Path) -> None:
     assert (
         choose_mapping(argument=None, folder=folder, found=CONTRACT, models=DECLARATIONS).mapping.name == "bpi2012_crm"
     )
+    # a folder of that name may hold something else
+    assert choose_mapping(argument=None, folder=deals, found=CONTRACT, models=DECLARATIONS).mapping.name == "contract"
     (folder / "mapping.yml").write_text("name: own\nbased_on: plain\n")
     assert choose_mapping(argument=None, folder=folder, found=CONTRACT, models=DECLARATIONS).mapping.name == "own"
     assert choose_mapping(argument="plain", folder=folder, found=CONTRACT, models=DECLARATIONS).mapping.name == "plain"
