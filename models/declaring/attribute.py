@@ -87,6 +87,9 @@ class Attribute:
         A sentence: why it counts as known from then on.
     options : tuple of str
         The options of a list that get a feature of their own; each with its identifier.
+    at, decimal : str
+    formats : tuple of str
+        How its texts are read: what stands between two options, the decimal sign, and the formats of dates.
     """
 
     entity: str
@@ -96,6 +99,9 @@ class Attribute:
     known: Known
     why: str = ""
     options: tuple[tuple[str, str], ...] = ()
+    at: str = ""
+    decimal: str = ""
+    formats: tuple[str, ...] = ()
 
     @property
     def stored(self) -> str:
@@ -183,4 +189,4 @@ class Attribute:
     def of_json(content: Mapping[str, Any]) -> Attribute:
         """Return the attribute that `as_json` described."""
         options = tuple((str(option), str(identifier)) for option, identifier in content["options"])
-        return Attribute(**{**content, "options": options})
+        return Attribute(**{**content, "options": options, "formats": tuple(content["formats"])})

@@ -15,7 +15,9 @@ from pathlib import Path
 from duckdb import DuckDBPyConnection
 
 from models.artifacts import make_folder, read_object, replace_file
+from models.declaring.attribute import Attribute
 from store.source.assembling.source import AssembledSource, create_said
+from store.source.attributes.choosing import attribute_sentences, decided, has_new_attributes, with_kinds
 from store.source.checking.clock import default_clock
 from store.source.checking.currencies import convert
 from store.source.checking.rejects import (
@@ -26,7 +28,7 @@ from store.source.checking.rejects import (
     write_rejects,
 )
 from store.source.checking.validation import Validated, validate
-from store.source.comparing.closings import closings_of
+from store.source.comparing.closings import Closings, closed_rows, closings_of
 from store.source.comparing.comparison import compare, hash_of, refusal
 from store.source.comparing.evidence import Earlier, delivered
 from store.source.comparing.measuring import measure_evidence, wanted
@@ -37,7 +39,9 @@ from store.source.loading.deltas import write_deltas, write_history
 from store.source.loading.load import load, open_warehouse
 from store.source.loading.source_ids import lacks_ids, write_source_ids
 from store.source.loading.stored import Delta, raw_is_ahead, write_marker
-from store.source.mapping.binding import TableBinding
+from store.source.mapping.binding import TableBinding, with_owners
+from store.source.mapping.forms import ChosenMapping
+from store.source.mapping.without_times import CAVEAT, CLOCK
 from store.source.opening import bindings_of, open_mapped, owners_in
 from store.source.reading.tables import Reading
 from store.source.report import (
@@ -303,7 +307,7 @@ def _readings(
     faults = Faults()
     readings: dict[str, Reading] = {}
     # leads are read last: then they include leads that were added to a live database while other tables were read
-    for name, binding in reversed(bindings.items()):
+    for name, binding in reversed(list(bindings.items())):
         if binding is not None:
             with faults.collected():
                 columns = [*binding.source_columns, *binding.free, *deletion_marks(reader, binding)]
@@ -338,12 +342,21 @@ def _with_attributes(
 def _attributes(
     connection: DuckDBPyConnection,
     chosen: ChosenMapping,
-    bindings: Mapping[str, TableBinding | None],
+    bindings: dict[str, TableBinding | None],
     earlier: Earlier,
     closings: Closings,
     seen_at: datetime,
 ) -> list[Attribute]:
     """Decide from when on the first values of attributes count as known, and put that into the bindings."""
+    attributes: list[Attribute] = []
+    always = "" if chosen.mapping.without_times is None else "the set has no times"
+    for binding in owners_in(bindings):
+        name = binding.table.name
+        if binding.attributes:
+            closed = closed_rows(name, bindings, closings, seen_at)
+            bindings[name], found = decided(connection, binding, earlier.attributes, closed, seen_at, always)
+            attributes += found
+    return attributes
 
 
 def _validated(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.declaring.attribute import Attribute
 from store.source.attributes.fit import choose
@@ -57,26 +57,195 @@ def with_kinds(
     by_label = {each.label: each for each in before.values() if each.name not in named}
     for column in binding.free:
         if (stored := by_label.get(shown_column(column))) is not None:
-            attributes.append(
-                BoundAttribute(
-                    name=stored.name,
-                    label=stored.label,
-                    column=column,
-                    kind=stored.kind,
-                    known=stored.known,
-                    at=stored.at,
-                )
-            )
+            attributes.append(_as_before(BoundAttribute(name=stored.name, label=stored.label, column=column), stored))
     if binding.free and reading.part is None:
         read = {each.column for each in attributes}
-        chosen, left = choose(
-            connection,
-            f"source_{table}",
-            [column for column in binding.free if column not in read],
-            taken={*named, *before},
-        )
-        attributes += chosen
+        others = [column for column in binding.free if column not in read]
+        chosen, left = choose(connection, f"source_{table}", others, taken={*named, *before})
+        attributes += [
+            BoundAttribute(name=each.name, label=shown_column(each.column), column=each.column, **_spelling(each.found))
+            for each in chosen
+        ]
         if left:
             listed = "; ".join(f"{shown_column(column)} ({reason})" for column, reason in left.items())
             sentences.append(f"{table}: no attributes are {listed}.")
     return replace(binding, attributes=tuple(attributes), free=()), sentences
+
+
+def _with_kind(
+    connection: DuckDBPyConnection, table: str, attribute: BoundAttribute, before: Attribute | None
+) -> tuple[BoundAttribute | None, str]:
+    """Return an attribute with its kind, or None and why its column can be none."""
+    if before is not None:
+        if attribute.kind not in (None, before.kind):
+            raise SourceContractError(
+                f"{table}, attribute {attribute.name}: expected the type {before.kind}, with which this home has kept "
+                f"its values so far, found {attribute.kind}. Give the attribute another name, or begin a new home "
+                "(LEADLINE_HOME)."
+            )
+        return _as_before(attribute, before), ""
+    found = kind_of(connection, f"source_{table}", attribute.column)
+    if attribute.kind is None:
+        if found.kind is None:
+            return None, found.why
+        return replace(attribute, **{**_spelling(found), "at": attribute.at or found.at}), ""
+    if attribute.kind == found.kind:
+        return replace(attribute, **{**_spelling(found), "at": attribute.at or found.at}), ""
+    return attribute, ""
+
+
+def _as_before(attribute: BoundAttribute, before: Attribute) -> BoundAttribute:
+    return replace(
+        attribute,
+        kind=before.kind,
+        known=before.known,
+        at=attribute.at or before.at,
+        decimal=before.decimal,
+        formats=before.formats,
+    )
+
+
+def _spelling(found: KindFound) -> dict[str, Any]:
+    return {"kind": found.kind, "at": found.at, "decimal": found.decimal, "formats": tuple(found.formats)}
+
+
+def decided(
+    connection: DuckDBPyConnection,
+    binding: TableBinding,
+    earlier: Sequence[Attribute],
+    closed: str,
+    seen_at: datetime,
+    always: str = "",
+) -> tuple[TableBinding, list[Attribute]]:
+    """Return a binding whose attributes say from when on first values count as known, and the attributes.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        The scratch database, with the typed tables.
+    binding : TableBinding
+        Leads or projects.
+    earlier : sequence of Attribute
+        Those of the last extraction, which stay as they are.
+    closed : str
+        SELECT of the key of the table and ``closed_at`` of rows that have closed.
+    seen_at : datetime
+        The time from which the values of the extraction count as known.
+    always : str
+        Why all values count as known from the creation; empty if the values tell.
+    """
+    table, before = binding.table, {each.name: each for each in earlier if each.entity == binding.table.name}
+    bound: list[BoundAttribute] = []
+    attributes: list[Attribute] = []
+    told = _told(connection, binding)
+    for each in binding.attributes:
+        kind = each.kind or "category"
+        column = quoted(each.stored)
+        if (kept := before.get(each.name)) is not None:
+            attributes.append(replace(kept, label=each.label))
+            bound.append(replace(each, known=kept.known))
+            continue
+        known, why = each.known, "the mapping says so, and nothing has measured it"
+        if always:
+            known, why = "creation", always
+        elif known is None:
+            evidence = measure(
+                connection,
+                f"(select t.*, c.closed_at as closed_for_attributes from typed_{table.name} t left join ({closed}) c "
+                f"using ({table.key}) where t.check_no is null)",
+                kind=kind,
+                clock=seen_at,
+                value=column,
+                created_at=table.occurred,
+                closed_at="closed_for_attributes",
+                from_history=each.stored in told,
+            )
+            known, why = known_since(evidence)
+        bound.append(replace(each, known=known))
+        attributes.append(
+            Attribute(
+                entity=table.name,
+                name=each.name,
+                label=each.label,
+                kind=kind,
+                known=known,
+                why=why,
+                options=_options(connection, table.name, column) if kind == "choices" else (),
+                at=each.at,
+                decimal=each.decimal,
+                formats=each.formats,
+            )
+        )
+    return replace(binding, attributes=tuple(bound)), attributes
+
+
+def _told(connection: DuckDBPyConnection, binding: TableBinding) -> set[str]:
+    """Return the attributes of which the history of the source tells for nearly all rows with a value."""
+    tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
+    if f"typed_{CHANGES}" not in tables or not binding.attributes:
+        return set()
+    table, key = binding.table.name, binding.table.key
+    of_table = f"project_id is {'null' if table == 'leads' else 'not null'} and check_no is null"
+    found = set()
+    for each in binding.attributes:
+        rows, told = one_row(
+            connection,
+            f"select count(*), count(*) filter ({key} in (select {key} from typed_{CHANGES} where {of_table} "
+            f"and column_name = {literal(each.stored)})) from typed_{table} where check_no is null "
+            f"and {quoted(each.stored)} is not null",
+        )
+        if rows and told >= TOLD_SHARE * rows:
+            found.add(each.stored)
+    return found
+
+
+def _options(connection: DuckDBPyConnection, table: str, column: str) -> tuple[tuple[str, str], ...]:
+    """Return the frequent options of a list, each with an identifier."""
+    (rows,) = one_row(connection, f"select count({column}) from typed_{table} where check_no is null")
+    found = connection.execute(
+        f"select option, count(*) from (select unnest(string_split({column}, {literal(SEPARATOR)})) as option "
+        f"from typed_{table} where check_no is null) group by 1 having count(*) >= {OPTION_SHARE} * {rows} "
+        f"order by 2 desc, 1 limit {OPTIONS}"
+    ).fetchall()
+    taken: list[str] = []
+    options = []
+    for option, _ in found:
+        taken.append(identifier(option, taken))
+        options.append((option, taken[-1]))
+    return tuple(options)
+
+
+def attribute_sentences(
+    connection: DuckDBPyConnection, bindings: Mapping[str, TableBinding | None], attributes: Sequence[Attribute]
+) -> Iterator[str]:
+    """Yield sentences about what is assumed of attributes, and about values that cannot be read."""
+    for known, said in (
+        ("creation", "count as known from the creation of their rows"),
+        ("extraction", "count as known from the extraction that first saw them, so they are empty for the past"),
+    ):
+        for table in dict.fromkeys(each.entity for each in attributes):
+            of_table = [each for each in attributes if each.entity == table and each.known == known]
+            if of_table:
+                listed = "; ".join(f"{each.name} ({each.why})" for each in of_table)
+                yield f"{table}: values of attributes {said}: {listed}."
+    for binding in bindings.values():
+        for each in binding.attributes if binding is not None else ():
+            yield from _unreadable(connection, binding.table.name, each)
+
+
+def _unreadable(connection: DuckDBPyConnection, table: str, attribute: BoundAttribute) -> Iterator[str]:
+    kinds = {"number": "numbers", "flag": "yes or no", "date": "dates"}
+    if attribute.kind not in kinds:
+        return
+    text = f"said(s.{of_source(attribute.column)})"
+    lost, example, rows = one_row(
+        connection,
+        f"select count(*) filter (t.{quoted(attribute.stored)} is null), "
+        f"shown(any_value({text}) filter (t.{quoted(attribute.stored)} is null)), count(*) "
+        f"from source_{table} s join typed_{table} t on t.record = s.record where {text} is not null",
+    )
+    if lost:
+        yield (
+            f"{table}: the attribute {attribute.name} has {lost:,} of {rows:,} values that are no {kinds[attribute.kind]}, "
+            f"such as {example}: they are left out."
+        )

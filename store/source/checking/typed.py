@@ -75,7 +75,9 @@ def typed_rows(
         if column.free_text_limit is not None:
             free_texts.append(f"coalesce(length(raw_{name}) > {column.free_text_limit}, false)::smallint")
     for attribute in binding.attributes:
-        read.append(f"{_attribute_text(attribute, f'said({of_source(attribute.column)})')} as {quoted(attribute.stored)}")
+        read.append(
+            f"{_attribute_text(attribute, f'said({of_source(attribute.column)})')} as {quoted(attribute.stored)}"
+        )
         raw.append(quoted(attribute.stored))
         results.append(quoted(attribute.stored))
     meanings = [
@@ -255,7 +257,7 @@ def _value_of_owner(history: TableBinding, name: str) -> tuple[str, str]:
 def _attribute_text(attribute: BoundAttribute, text: str) -> str:
     if attribute.kind is None:
         raise AssertionError(f"attribute {attribute.name}: its kind is found before its values are read")
-    return canonical(attribute.kind, text, at=attribute.at)
+    return canonical(attribute.kind, text, at=attribute.at, decimal=attribute.decimal, formats=attribute.formats)
 
 
 def _free(column: Column, name: str) -> str:

@@ -6,12 +6,14 @@ listed.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from duckdb import DuckDBPyConnection
 
 from store.source.checking.validation import Validated
 from store.source.comparing.evidence import Earlier
 from store.source.contract import CHANGES
+from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import Closes
 from store.source.sql import one_row
 from store.source.values.texts import folded
@@ -108,6 +110,39 @@ def closings_of(
                 "the time of the closing is unknown, so they close none."
             )
     return Closings(words=spelt, sentences=tuple(sentences))
+
+
+def closed_rows(table: str, bindings: Mapping[str, TableBinding | None], closings: Closings, seen_at: datetime) -> str:
+    """Compose the SELECT of the key and ``closed_at`` of the rows read that have closed.
+
+    Parameters
+    ----------
+    table : str
+        ``leads`` or ``projects``.
+    bindings : mapping of str to TableBinding or None
+    closings : Closings
+    seen_at : datetime
+        The time at which a lead closed whose status has no time.
+    """
+    if table == "projects":
+        return "select project_id, closed_at from typed_projects where closed_at is not null"
+    words = {key: literals(found) if found else "null" for key, found in closings.words.items()}
+    parts = ["select null::varchar as lead_id, null::timestamptz as closed_at where false"]
+    if bindings["projects"] is not None:
+        parts.append(
+            "select lead_id, greatest(closed_at, proposed_at) from typed_projects where check_no is null "
+            f"and closed_at is not null and (status = 'won' or status in ({words['project_status']}))"
+        )
+    if bindings["interactions"] is not None:
+        parts.append(
+            "select lead_id, greatest(occurred_at, coalesce(recorded_at, occurred_at)) from typed_interactions "
+            f"where check_no is null and outcome in ({words['outcomes']})"
+        )
+    of_status = f"select lead_id, {{}} from typed_{{}} where check_no is null and {{}} in ({words['lead_status']})"
+    parts.append(of_status.format(f"timestamptz '{seen_at.isoformat()}'", "leads", "status"))
+    if bindings[CHANGES] is not None:
+        parts.append(of_status.format("changed_at", CHANGES, "column_name = 'status' and value"))
+    return f"select lead_id, min(closed_at) as closed_at from ({' union all '.join(parts)}) group by lead_id"
 
 
 def _words(connection: DuckDBPyConnection, table: str, column: str, validated: Mapping[str, Validated]) -> list[str]:

@@ -36,6 +36,10 @@ class BoundAttribute:
         As the mapping states it.
     at : str
         What stands between several options; empty if unknown.
+    decimal : str
+        The decimal sign of numbers; empty for a point.
+    formats : tuple of str
+        The formats of dates; empty for ISO 8601.
     """
 
     name: str
@@ -44,6 +48,8 @@ class BoundAttribute:
     kind: AttributeKind | None = None
     known: Known | None = None
     at: str = ""
+    decimal: str = ""
+    formats: tuple[str, ...] = ()
 
     @property
     def stored(self) -> str:
