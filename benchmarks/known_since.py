@@ -33,9 +33,9 @@ Column = tuple["AttributeKind", "np.ndarray[Any, Any]"]
 class Leads:
     """Leads with attributes of their creation, and with columns that were filled later."""
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(self, size: int, seed: int, pace: float = 1.0) -> None:
         draw = np.random.default_rng([seed, size])
-        self.draw, self.size = draw, size
+        self.draw, self.size, self.slow = draw, size, pace
         self.age = np.sort(draw.uniform(0, DAYS, size))
         self.day = DAYS - self.age
         self.true: dict[str, Column] = {}
@@ -118,7 +118,7 @@ class Leads:
         draw, size = self.draw, self.size
         wins = draw.random(size) < 1 / (1 + np.exp(-self.logit))
         ends = draw.random(size) < 0.85
-        takes = np.exp(draw.normal(np.where(wins, np.log(55), np.log(40)), 0.8)) * self.pace
+        takes = np.exp(draw.normal(np.where(wins, np.log(55), np.log(40)), 0.8)) * self.pace * self.slow
         self.closed = ends & (takes < self.age)
         self.takes = np.where(self.closed, takes, np.inf)
         self.won, self.lost = self.closed & wins, self.closed & ~wins
@@ -188,9 +188,9 @@ def _moments(days: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.array(_times(days).strftime("%Y-%m-%dT%H:%M:%S.%fZ"), dtype=object)
 
 
-def answers(size: int, seed: int) -> dict[str, tuple[bool, str, str]]:
+def answers(size: int, seed: int, pace: float = 1.0) -> dict[str, tuple[bool, str, str]]:
     """Return by column whether it was filled later, what is said of it, and why."""
-    leads = Leads(size, seed)
+    leads = Leads(size, seed, pace)
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.register("leads", leads.frame())

@@ -33,7 +33,7 @@ ALL, FILLED, EMPTY, COMMONEST, OTHERS = "all leads", "filled", "empty", "the com
 CHANCE = 1e-4
 """The probability of a finding by chance, over all tests of an attribute."""
 
-LEAST_YOUNG = 20
+LEAST_YOUNG = 50
 """So many leads must be younger than `YOUNG` units of time."""
 
 YOUNG = 4
@@ -54,7 +54,9 @@ FEW_PLACEBOS = 5
 
 MARGIN = 2.0
 
-SURELY = 100
+SURELY = 30
+
+LEAST_EMPTY = 0.05
 
 LEAST_GONE = 8
 
@@ -317,12 +319,12 @@ def _contrast(everything: Array, values: Array, start: int, window: int) -> _Con
         return None
     leads = float(young.sum())
     young_share = float(young_with.sum()) / leads
-    older_share = float((young[has] * older_with[has] / older[has]).sum()) / leads
-    # a lead of the older stretch counts at several ages, but only once as evidence
-    least = float(older[has].min())
-    share = (young_share * leads + older_share * least + 1) / (leads + least + 2)
-    variance = share * (1 - share) * (1 / leads + 1 / least)
-    return _Contrast(young=young_share, older=older_share, variance=variance)
+    weights, older, older_with = young[has] / leads, older[has], older_with[has]
+    older_share = float((weights * older_with / older).sum())
+    # a lead of the older stretch counts at several ages: of two ages, those of one are among those of the other
+    of_older = float((weights[:, None] * weights[None, :] / np.maximum(older[:, None], older[None, :])).sum())
+    share = (young_share * leads + older_share / of_older + 1) / (leads + 1 / of_older + 2)
+    return _Contrast(young=young_share, older=older_share, variance=share * (1 - share) * (1 / leads + of_older))
 
 
 def _closing(leads: _Leads) -> Iterator[_Finding]:
@@ -440,7 +442,12 @@ def _too_few(leads: _Leads) -> str | None:
         return (
             f"too few leads to tell: {young:,} are of the last {leads.days(YOUNG)} days, and {LEAST_YOUNG} are needed"
         )
-    if not all(_is_gone(leads, label) or _would_show(leads, label) for label in (OTHERS, COMMONEST)):
+    # of all values that a lead may have before it is closed, the commonest leaves the fewest leads to tell; and a value
+    # may be removed then
+    needed = [COMMONEST if _is_gone(leads, OTHERS) else OTHERS]
+    if leads.of[EMPTY].number >= LEAST_EMPTY * everything.number and not _is_gone(leads, EMPTY):
+        needed.append(EMPTY)
+    if not all(_would_show(leads, label) for label in needed):
         is_open = int(everything.still_open.sum())
         rare = min(others.number, everything.number - others.number) / everything.number
         return (
