@@ -34,15 +34,21 @@ CHANCE = 1e-4
 """The probability of a finding by chance, over all tests of an attribute."""
 
 LEAST_YOUNG = 50
-"""So many leads must be younger than `YOUNG` units of time."""
+"""So many leads must be younger than `YOUNG_DAYS`."""
 
-YOUNG = 4
+YOUNG_DAYS = 28
+
+FEW = 4
+"""A share of fewer leads is none."""
 
 SPANS = (2, 4, 8, 16)
 """Ages, in units of time, that part young leads from older ones in the test of closing."""
 
 WINDOWS = (1, 2, 3, 4, 6, 8)
 """Lengths of the youngest stretch, in units of time, in the test of age."""
+
+WINDOW_DAYS = (14, 28, 56)
+"""Further lengths, where the unit is shorter than a week."""
 
 LEAST_RATIO = 1.5
 """A smaller ratio of odds is no finding of the test of closing: effects of attributes change, too."""
@@ -62,7 +68,7 @@ LEAST_GONE = 8
 
 NO_VALUE = "no value"
 
-STEEP = 4
+STEEP_DAYS = 28
 """The longest youngest stretch in which a change is one with age, even if closed leads show it, too."""
 
 PRECEDENT = 1.5
@@ -72,7 +78,7 @@ APART = 2.5
 CLEAR = 6.0
 """So much better must a shape fit than another one, in deviance."""
 
-LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
+DECAY_DAYS = (1, 3, 7, 14, 28, 56)
 
 Cell = tuple[int, int | None, int]
 """An age and the time from creation to closing, both in whole units of time, and the leads with both."""
@@ -157,6 +163,9 @@ class _Leads:
 
     def __init__(self, evidence: KnownEvidence) -> None:
         self.evidence = evidence
+        unit = evidence.unit_days
+        self.windows = sorted({*WINDOWS, *(days // unit for days in WINDOW_DAYS if days // unit > max(WINDOWS))})
+        self.recent = max(1, YOUNG_DAYS // unit)
         # the oldest age is one of all older leads
         self.ages = max((age for each in evidence.counted for age, *_ in each.cells), default=0) + 1
         self.of = {each.label: _Table(each, self.ages) for each in evidence.counted}
@@ -169,12 +178,19 @@ class _Leads:
 
     def contrasts(self, of: _Table, window: int) -> list[_Contrast | None]:
         """Return the differences between neighbouring stretches of time, the youngest first."""
-        starts = range(0, self.ages - 3 * window + 1, window)
+        starts = range(0, self.ages - 3 * window, window)
         return [_contrast(self.of[ALL].open, of.open, start, window) for start in starts]
 
-    def closed_contrast(self, of: _Table, window: int) -> _Contrast | None:
-        """Return the difference between the youngest stretches among leads that were closed at the same age."""
-        return _contrast(self.of[ALL].ended, of.ended, 0, window)
+    def by_state(self, of: _Table, window: int) -> tuple[_Contrast, _Contrast] | None:
+        """Return the youngest difference among open and among closed leads, of leads from the same time."""
+        import numpy as np
+
+        ages, everything = np.arange(window), self.of[ALL]
+        open_, ended = everything.open[ages, ages], everything.ended[ages, ages]
+        weights = open_ * ended / np.maximum(open_ + ended, 1)
+        one = _contrast(everything.open, of.open, 0, window, weights)
+        other = _contrast(everything.ended, of.ended, 0, window, weights)
+        return None if one is None or other is None else (one, other)
 
     def phrase(self, label: str) -> str:
         none, commonest = f"have {NO_VALUE}", self.evidence.commonest
@@ -298,7 +314,9 @@ class _Contrast:
         return self.young - self.older
 
 
-def _contrast(everything: Array, values: Array, start: int, window: int) -> _Contrast | None:
+def _contrast(
+    everything: Array, values: Array, start: int, window: int, weights: Array | None = None
+) -> _Contrast | None:
     """Compare the share of a value in a stretch of time with that in the next older ones, at equal ages of the leads.
 
     Parameters
@@ -307,6 +325,8 @@ def _contrast(everything: Array, values: Array, start: int, window: int) -> _Con
         Leads by their age now (row) at each age before (column): all, and those with the value.
     start, window : int
         The ages now of the younger stretch; the older one is twice as long.
+    weights : array or None
+        Of the ages; None for the numbers of leads in the younger stretch.
     """
     import numpy as np
 
@@ -314,17 +334,18 @@ def _contrast(everything: Array, values: Array, start: int, window: int) -> _Con
     young, young_with = everything[start + ages, ages], values[start + ages, ages]
     stretch = slice(start + window, start + 3 * window)
     older, older_with = everything[stretch, :window].sum(axis=0), values[stretch, :window].sum(axis=0)
-    has = young > 0
-    if young.sum() < YOUNG or not (older[has] > 0).all():
+    weights = young if weights is None else weights
+    has = weights > 0
+    if young[has].sum() < FEW or not (older[has] > 0).all() or not (young[has] > 0).all():
         return None
-    leads = float(young.sum())
-    young_share = float(young_with.sum()) / leads
-    weights, older, older_with = young[has] / leads, older[has], older_with[has]
-    older_share = float((weights * older_with / older).sum())
+    weights, young, older = weights[has] / weights[has].sum(), young[has], older[has]
+    young_share = float((weights * young_with[has] / young).sum())
+    older_share = float((weights * older_with[has] / older).sum())
+    of_young = float((weights**2 / young).sum())
     # a lead of the older stretch counts at several ages: of two ages, those of one are among those of the other
     of_older = float((weights[:, None] * weights[None, :] / np.maximum(older[:, None], older[None, :])).sum())
-    share = (young_share * leads + older_share / of_older + 1) / (leads + 1 / of_older + 2)
-    return _Contrast(young=young_share, older=older_share, variance=share * (1 - share) * (1 / leads + of_older))
+    share = (young_share / of_young + older_share / of_older + 1) / (1 / of_young + 1 / of_older + 2)
+    return _Contrast(young=young_share, older=older_share, variance=share * (1 - share) * (of_young + of_older))
 
 
 def _closing(leads: _Leads) -> Iterator[_Finding]:
@@ -348,8 +369,8 @@ def _closing(leads: _Leads) -> Iterator[_Finding]:
 def _age(leads: _Leads) -> Iterator[_Finding]:
     """Compare the youngest leads with the next older ones, and with what such differences were before."""
     tested = leads.tested(EMPTY, COMMONEST, OTHERS)
-    bound = CHANCE / 2 / (len(tested) * len(WINDOWS))
-    for window in WINDOWS:
+    bound = CHANCE / 2 / (len(tested) * len(leads.windows))
+    for window in leads.windows:
         found = {label: leads.contrasts(each, window) for label, each in tested.items()}
         before = {label: [each for each in contrasts[2:] if each] for label, contrasts in found.items()}
         if len(before[FILLED]) < FEW_PLACEBOS:
@@ -362,9 +383,8 @@ def _age(leads: _Leads) -> Iterator[_Finding]:
             chance = erfc(abs(now.shift) / sqrt(now.variance) / sqrt(2))
             if chance > bound or abs(now.shift) < max(_least(before[label]), PRECEDENT * largest):
                 continue
-            closed = leads.closed_contrast(tested[label], window)
-            is_of_open = closed is not None and _exceeds(now, closed)
-            if not is_of_open and (window > STEEP or not _follows_age(leads, label, now, before[label])):
+            is_steep = leads.days(window) <= STEEP_DAYS
+            if not _is_of_open(leads, tested[label], window) and (not is_steep or not _follows_age(leads, label, now, before[label])):
                 continue
             days = leads.days(window)
             said = "filled" if label == FILLED else f"it is {label}"
@@ -386,8 +406,11 @@ def _least(before: Sequence[_Contrast]) -> float:
     return max(LEAST_SHIFT, 4 * sqrt(max(0.0, excess)), PRECEDENT * _largest(before))
 
 
-def _exceeds(one: _Contrast, other: _Contrast) -> bool:
-    """Say whether open leads have changed more than closed ones, so that it was no change of all leads."""
+def _is_of_open(leads: _Leads, values: _Table, window: int) -> bool:
+    """Say whether open leads have changed more than closed ones of the same time: it was no change of all leads."""
+    if (both := leads.by_state(values, window)) is None:
+        return False
+    one, other = both
     further = abs(one.shift) - other.shift * (1 if one.shift > 0 else -1)
     return further > max(abs(one.shift) / 2, APART * sqrt(one.variance + other.variance))
 
@@ -397,9 +420,9 @@ def _follows_age(leads: _Leads, label: str, now: _Contrast, before: Sequence[_Co
     if label == FILLED:
         # what is filled only for new leads is a new field of a form
         return now.shift < 0
-    ages = 3 * STEEP
+    ages = 3 * STEEP_DAYS // leads.evidence.unit_days
     whole, hits = leads.of[ALL].by_age[:ages], leads.of[label].by_age[:ages]
-    step, ramp = _step(whole, hits), _ramp(whole, hits)
+    step, ramp = _step(whole, hits), _ramp(whole, hits, leads.evidence.unit_days)
     is_new = now.shift > 0 and max((each.older for each in before), default=0.0) < 0.02
     return ramp + CLEAR < step if is_new else ramp < step + CLEAR
 
@@ -415,13 +438,13 @@ def _step(whole: Array, hits: Array) -> float:
     return min(found)
 
 
-def _ramp(whole: Array, hits: Array) -> float:
+def _ramp(whole: Array, hits: Array, unit_days: int) -> float:
     """Return the deviance of a share that decays with age to another one."""
     import numpy as np
 
     found = []
-    for length in LENGTHS:
-        x = np.exp(-np.arange(len(whole)) / length)
+    for length in DECAY_DAYS:
+        x = np.exp(-np.arange(len(whole)) * unit_days / length)
         middle, mean = (whole * x).sum() / whole.sum(), hits.sum() / whole.sum()
         slope = ((x - middle) * (hits - whole * mean)).sum() / max((whole * (x - middle) ** 2).sum(), 1e-9)
         found.append(_deviance(whole, hits, mean + slope * (x - middle)))
@@ -438,9 +461,9 @@ def _deviance(whole: Array, hits: Array, shares: Array) -> float:
 def _too_few(leads: _Leads) -> str | None:
     """Say what is missing for a test, or None."""
     everything, others = leads.of[ALL], leads.of[OTHERS]
-    if (young := everything.young(YOUNG)) < LEAST_YOUNG:
+    if (young := everything.young(leads.recent)) < LEAST_YOUNG:
         return (
-            f"too few leads to tell: {young:,} are of the last {leads.days(YOUNG)} days, and {LEAST_YOUNG} are needed"
+            f"too few leads to tell: {young:,} are of the last {YOUNG_DAYS} days, and {LEAST_YOUNG} are needed"
         )
     # of all values that a lead may have before it is closed, the commonest leaves the fewest leads to tell; and a value
     # may be removed then
@@ -467,15 +490,15 @@ def _would_show(leads: _Leads, label: str) -> bool:
         found = values.risk(span, only_closed=True).closings(pace)
         if found.chance < bound and found.ratio > LEAST_RATIO:
             return True
-    for window in WINDOWS:
+    for window in leads.windows:
         now, *rest = leads.contrasts(values, window) or [None]
         before = [each for each in rest[1:] if each]
-        closed = leads.closed_contrast(values, window)
-        if len(before) < FEW_PLACEBOS or now is None or closed is None:
+        both = leads.by_state(values, window)
+        if len(before) < FEW_PLACEBOS or now is None or both is None:
             continue
         shift = min(now.older, 1 - now.older)
         if shift > max(
-            _least(before), (5 + MARGIN) * sqrt(now.variance), (APART + MARGIN) * sqrt(now.variance + closed.variance)
+            _least(before), (5 + MARGIN) * sqrt(now.variance), (APART + MARGIN) * sqrt(sum(each.variance for each in both))
         ):
             return True
     return False
@@ -484,18 +507,20 @@ def _would_show(leads: _Leads, label: str) -> bool:
 def _is_gone(leads: _Leads, label: str) -> bool:
     """Say whether no young lead has a value any more, be it open or closed, though older ones were closed with it."""
     window = max(WINDOWS)
-    closed = leads.closed_contrast(leads.of[label], window) if leads.ages > 3 * window else None
-    ended = sum(float(leads.of[ALL].ended[age, age]) for age in range(min(window, leads.ages)))
     young, whole = leads.of[label].young(window), leads.of[ALL].young(window)
-    return closed is not None and closed.older * ended >= LEAST_GONE and young < 0.02 * whole
+    if leads.ages <= 3 * window or young > 0.02 * whole:
+        return False
+    closed = _contrast(leads.of[ALL].ended, leads.of[label].ended, 0, window)
+    ended = sum(float(leads.of[ALL].ended[age, age]) for age in range(window))
+    return closed is not None and closed.older * ended >= LEAST_GONE
 
 
 def _vouched(leads: _Leads) -> str:
     filled, everything = leads.of[FILLED], leads.of[ALL]
-    young, all_young = filled.young(YOUNG), everything.young(YOUNG)
+    young, all_young = filled.young(leads.recent), everything.young(leads.recent)
     older = (filled.number - young) / max(1, everything.number - all_young)
     return (
-        f"filled for {_percent(young / all_young)} of the leads of the last {leads.days(YOUNG)} days and for "
+        f"filled for {_percent(young / all_young)} of the leads of the last {YOUNG_DAYS} days and for "
         f"{_percent(older)} of older ones, and neither fill nor values follow the age or the closing of a lead"
     )
 

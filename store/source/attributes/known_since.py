@@ -25,6 +25,9 @@ UNIT_DAYS = 7
 UNITS = 60
 """A history has at least so many units of time, unless it is shorter than as many days."""
 
+UNITS_OF_CLOSING = 6
+"""Half of the closed leads took at least so many units of time."""
+
 LAST_UNIT = 160
 """Older leads count as so old."""
 
@@ -63,12 +66,12 @@ def measure(
         f"case when {closed_at} <= {now} then greatest({closed_at}, {created_at}) end as ended "
         f"from {relation} where {created_at} <= {now}"
     )
-    days, moments = one_row(
+    days, moments, takes = one_row(
         connection,
-        f"select coalesce(date_diff('day', min(born), {now}), 0), count(distinct date_trunc('day', born)) "
-        "from known_rows",
+        f"select coalesce(date_diff('day', min(born), {now}), 0), count(distinct date_trunc('day', born)), "
+        "coalesce(median(epoch(ended) - epoch(born)) / 86400, 365) from known_rows",
     )
-    unit = max(1, min(UNIT_DAYS, days // UNITS))
+    unit = max(1, min(UNIT_DAYS, days // UNITS, int(takes / UNITS_OF_CLOSING)))
     labels, commonest = _labels(connection, kind)
     length = unit * 86_400_000_000
     found = connection.execute(
