@@ -1,1 +1,1 @@
-"""Attributes: columns of a source beside those of the contract."""
+"""Attributes of a source: their kinds, which columns are fit, and from when on their values count as known."""
