@@ -41,7 +41,7 @@ def suggest_mapping(current: Settings, *, ask: bool) -> int:
     sys.stderr.write(f"Leadline: {current.shown_source} → {place}\n")
     found, shape = measured(current.source, DECLARATIONS)
     if shape is None:
-        tables = [f"{name} ({table.rows:,} rows)" for name, table in found.tables.items()]
+        tables = [f"{name} ({table.counted})" for name, table in found.tables.items()]
         _say(f"read       {', '.join(tables) or 'no table'}")
     else:
         _say(f"fits       the shipped mapping {shape.name}: {shape.why}")
@@ -97,7 +97,7 @@ def _sum_up(suggestion: Suggestion, answers: dict[str, str]) -> None:
     lines = suggestion.lines
     for line in lines:
         match line.place:
-            case ("tables" | "names", name, "table"):
+            case ("tables" | "names", name, "table") | ("tables", name, "union", _, "table"):
                 _say(f"{name:<10} {line.value}: {line.why}")
             case ("based_on",) if line.why:
                 _say(f"based on   {line.value}: {line.why}")

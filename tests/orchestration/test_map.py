@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -116,6 +117,36 @@ def test_a_folder_that_is_closed_to_writing_has_its_mapping_in_the_home(
     (folder.with_name("other") / "mapping.yml").write_text("name: own\nbased_on: nothing\n", encoding="utf-8")
     with pytest.raises(SourceContractError, match="'nothing'"):
         check_source(str(folder.with_name("other")), None, DECLARATIONS, in_home)
+
+
+def test_of_a_large_table_some_rows_are_looked_at(
+    tmp_path: Path, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys, deals per lead and what ends a lead come out as from all rows, and the file says how many were read."""
+    monkeypatch.setattr("store.source.suggesting.scratch.MOST_ROWS", 1000)
+    monkeypatch.setattr("store.source.suggesting.ends.MOST_ROWS", 1000)
+    with database(running) as address:
+        execute(
+            Warehouse(address=address),
+            "create table contacts as select n as id, timestamptz '2024-01-01' + n * interval '1 hour' as created_at "
+            "from generate_series(1, 4000) n",
+            "create table deals as select n as id, 1 + n % 2000 as contact_id, "
+            "case n % 3 when 0 then 'won' when 1 then 'lost' else 'open' end as status, "
+            "timestamptz '2024-01-05' + n % 2000 * interval '1 hour' as created_at, "
+            "timestamptz '2024-02-05' + n % 2000 * interval '1 hour' as closed_at from generate_series(1, 4000) n",
+            "create table calls as select n * 10 + k as id, n as contact_id, 'outbound' as direction, "
+            "timestamptz '2024-01-01' + n * interval '1 hour' + k * interval '9 days' as called_at, "
+            "case when k = 9 and n % 3 = 0 then 'not interested' when k % 2 = 0 then 'reached' else 'voicemail' end "
+            "as outcome from generate_series(1, 4000) n, generate_series(0, 9) k",
+        )
+        current = settings({"LEADLINE_HOME": str(tmp_path / "home"), "LEADLINE_SOURCE": address})
+        assert suggest_mapping(current, ask=False) == 0
+        text = (current.home / "mapping.yml").read_text(encoding="utf-8")
+    assert re.search(r"# - (9\d\d|1,0\d\d) of 40,000 rows of calls were looked at", text)
+    assert "lead_id: contact_id  # sure: 100 % of its values are in contacts" in text
+    # of the two deals of a lead, seldom both are read
+    assert "What is a lead?" in text
+    assert "outcomes: [not interested]  # sure: after 0 % of its" in text
 
 
 def test_a_database_has_its_mapping_in_the_home(tmp_path: Path, running: str) -> None:

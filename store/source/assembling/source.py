@@ -125,10 +125,19 @@ class AssembledSource:
         columns: Sequence[str],
         since: tuple[str, datetime] | None = None,
         nested: Collection[str] = (),
+        most: int | None = None,
+        some: tuple[str, str] | None = None,
     ) -> Reading:
         """Create ``source_<table>`` from a table of the source, or by its assembly."""
         if (assembly := self._assemblies.get(source_table)) is not None:
             return assembly.read(connection, columns)
         return self.reader.read(
-            connection, table=table, source_table=source_table, columns=columns, since=since, nested=nested
+            connection,
+            table=table,
+            source_table=source_table,
+            columns=columns,
+            since=since,
+            nested=nested,
+            most=most,
+            some=some,
         )

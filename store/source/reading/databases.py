@@ -38,6 +38,9 @@ CHUNK_ROWS = 50_000
 
 CONNECT_TIMEOUT_SECONDS = 15
 
+PLACE = "leadline_place"
+"""The column with the number of a row, where not every row is read."""
+
 RELATIONS = """
 select c.relname, c.oid, n.nspname = :schema as here,
        has_schema_privilege(n.oid, 'usage') as schema_usable, n.nspname as schema_name
@@ -150,22 +153,34 @@ class DatabaseSource:
         columns: Sequence[str],
         since: tuple[str, datetime] | None = None,
         nested: Collection[str] = (),
+        most: int | None = None,
+        some: tuple[str, str] | None = None,
     ) -> Reading:
         """Create ``source_<table>`` from the table's rows; with `since`, from those with ``column >= time`` or null.
 
-        Columns of `nested` become JSON text if they hold no single values.
+        Columns of `nested` become JSON text if they hold no single values. Of a table with more than `most` rows, every
+        so many are read that at most these are left.
         """
         import pyarrow as pa
 
         name = self._tables.find(source_table) or source_table
         found = self._found[name]
         real = {name: row.attname for name, row in found.items()}
-        source = relation(
+        source: Any = relation(
             quoted_name(name, quote=True),
             *(column(quoted_name(each, quote=True)) for each in real.values()),
             schema=quoted_name(self._schema, quote=True),
         )
         self._refuse_denied(name, [found[column] for column in columns])
+        rows_in_all = 0
+        if most is not None:
+            with self._connected(f"the number of rows of {self.place(name)}") as opened:
+                rows_in_all = opened.execute(select(func.count()).select_from(source)).scalar_one()
+        is_part = most is not None and rows_in_all > most
+        if is_part:
+            # the first rows are the oldest ones, and would speak for no others
+            place = func.row_number().over().label(PLACE)
+            source = select(*(source.c[real[column]] for column in columns), place).subquery()
         # every column is read as text, so that files and databases have the same validation
         texts: list[Any] = [
             cast(
@@ -182,6 +197,10 @@ class DatabaseSource:
             for place, (column, each) in enumerate(zip(columns, texts, strict=True))
         ]
         query: Any = select(*texts)
+        if is_part:
+            query = query.where(_is_below(source.c[PLACE], below_share((most or 0) / rows_in_all)))
+        if some is not None:
+            query = query.where(_is_below(source.c[real[some[0]]], some[1]))
         names = [f"c{place}" for place in range(len(columns))]
         definition = "".join(f", {of_source(column)} varchar" for column in columns)
         connection.execute(f"create table database_{table} (record bigint{definition})")
@@ -206,7 +225,7 @@ class DatabaseSource:
                 )
                 connection.unregister("batch")
                 rows_read += len(rows)
-            part = None
+            part = Part(rows_in_all, {}) if is_part else None
             if since is not None:
                 counts = [func.count(), *(func.count(source.c[real[column]]) for column in columns)]
                 rows_in_all, *values = opened.execute(select(*counts).select_from(source)).one()
@@ -287,6 +306,15 @@ class DatabaseSource:
                 f"source {self.description}: expected {topic}, found {found}. Correct it in the database, or in the "
                 "address, and run again."
             ) from None
+
+
+def below_share(share: float) -> str:
+    """Return the text below which the MD5 of a share of all values lies."""
+    return f"{round(share * (1 << 32)):08x}"
+
+
+def _is_below(value: Any, text: str) -> Any:
+    return func.md5(cast(value, Text)).collate("C") < text
 
 
 def _engine(address: str, settings: Sequence[tuple[str, str]]) -> Engine:

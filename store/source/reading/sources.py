@@ -104,6 +104,8 @@ class FolderSource:
         columns: Sequence[str],
         since: tuple[str, datetime] | None = None,  # noqa: ARG002 - of the shared interface
         nested: Collection[str] = (),
+        most: int | None = None,  # noqa: ARG002 - of the shared interface
+        some: tuple[str, str] | None = None,  # noqa: ARG002 - of the shared interface
     ) -> Reading:
         """Create ``source_<table>`` from the files of the table; they are always read whole.
 
@@ -257,8 +259,14 @@ class Source(Protocol):
         columns: Sequence[str],
         since: tuple[str, datetime] | None = None,
         nested: Collection[str] = (),
+        most: int | None = None,
+        some: tuple[str, str] | None = None,
     ) -> Reading:
-        """Create ``source_<table>``; columns of `nested` become JSON text if they hold no single values."""
+        """Create ``source_<table>``; columns of `nested` become JSON text if they hold no single values.
+
+        Of a database table with more than `most` rows, about as many are read, from all over the
+        table; with `some`, the rows of which the MD5 of a column lies below a text.
+        """
 
 
 def open_source(address: str, *, schema: str | None = None, dialects: Mapping[str, Dialect] | None = None) -> Source:

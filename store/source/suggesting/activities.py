@@ -4,10 +4,11 @@ from typing import Any
 
 from store.source.contract import OVERWRITTEN
 from store.source.mapping.forms import EXTRACTION
-from store.source.suggesting.columns import is_time, key_of, may_be_time
+from store.source.suggesting.columns import key_of, may_be_time
+from store.source.suggesting.ends import is_outcome, occurred_of, outcome_ends
 from store.source.suggesting.evidence import Column, Profile
 from store.source.suggesting.layout import Layout, Link
-from store.source.suggesting.lines import FREE_TEXT, TableLines, as_key, counted, has_words, key_line, lead_line
+from store.source.suggesting.lines import TableLines, as_key, counted, has_words, key_line, lead_line
 from store.source.suggesting.names import KINDS_OF_TABLES, meaning, role_of, spoken
 from store.source.suggesting.suggestion import Draft, Question
 
@@ -23,34 +24,37 @@ def interactions_lines(layout: Layout, profile: Profile, draft: Draft) -> None:
         why = "no table of calls, e-mails or other activities that names its lead was found"
         draft.line(("tables", "interactions", "absent"), True, why, "likely")
     keyed = all(key_of(table, profile) is not None for table, _ in layout.interactions)
+    endings: dict[str, str] = {}
     for table, link in layout.interactions:
         place = ("tables", "interactions", "union", spoken(table.name)) if len(layout.interactions) > 1 else ()
-        _interactions(TableLines("interactions", table, draft, place), link, layout, profile, keyed=keyed)
+        _interactions(TableLines("interactions", table, draft, place), link, layout, profile, endings, keyed=keyed)
     if len(layout.interactions) > 1 and not keyed:
         why = "not every table has a key: rows are told apart by what never changes, and numbered where that is equal"
         value = {"derive_from": ["lead_id", "type", "occurred_at"]}
         draft.line(("tables", "interactions", "id"), value, why, "likely")
+    of = ", ".join(dict.fromkeys(endings.values()))
+    outcome_ends(draft, of, endings, profile.ends.get(layout.leads.name))
 
 
-def _interactions(lines: TableLines, link: Link, layout: Layout, profile: Profile, *, keyed: bool) -> None:
+def _interactions(
+    lines: TableLines, link: Link, layout: Layout, profile: Profile, endings: dict[str, str], *, keyed: bool
+) -> None:
     table, is_part = lines.table, "union" in lines.place
     kind_of_table = KINDS_OF_TABLES.get((role_of(table.name) or ("", ""))[1])
     lines.line("table", table.name, f"{counted(table.rows, 'row')} with a time that name a lead", "sure")
     lead_line(lines, link, layout.leads)
-    occurred = lines.find("occurred_at", may_be_time) or lines.find("recorded_at", may_be_time)
-    if occurred is None and (times := [column for column in table.columns.values() if is_time(column)]):
-        occurred = (times[0], _UNNAMED)
+    occurred = occurred_of(lines)
     kind = lines.find("type", has_words("interactions", "type"))
     if not is_part:
         instead = [link.column, *(found[0].name for found in (kind, occurred) if found is not None)]
         key_line(lines, profile, instead=instead)
     elif keyed and (key := key_of(table, profile)) is not None:
         lines.used.add(key)
-        value = {"concat": [{"constant": spoken(table.name)}, as_key(table.columns[key])], "with": "-"}
+        value = {"concat": [{"constant": spoken(table.name)}, as_key(key, table.columns[key])], "with": "-"}
         lines.column("interaction_id", value, "the same key may stand in another table", "sure")
     if occurred is not None:
         column, rank = occurred
-        lines.take("occurred_at", column, lines.of_time(column), "sure" if rank <= 1 else "likely")
+        lines.take("occurred_at", column, lines.of_time(column), "sure" if rank is not None and rank <= 1 else "likely")
     lines.time("recorded_at")
     if kind is not None:
         lines.vocabulary("type", kind[0])
@@ -64,7 +68,8 @@ def _interactions(lines: TableLines, link: Link, layout: Layout, profile: Profil
     else:
         _direction(lines, kind[0] if kind else None)
     lines.text("performed_by")
-    lines.text("outcome", lambda column: bool(column.words) and column.longest <= FREE_TEXT)
+    if (outcome := lines.text("outcome", is_outcome)) is not None:
+        endings.update((word, f"{table.name}.{outcome.name}") for word, _ in outcome.words)
     for name in ("opened_at", "responded_at"):
         # a flag stands on the whole of a union, which has no such column
         if lines.time(name) is None and not is_part:

@@ -1,6 +1,6 @@
 """Which columns of a table are its key, its creation, its status and its outcome, and which references are likely."""
 
-from store.source.suggesting.evidence import Column, Profile, Reference, Table
+from store.source.suggesting.evidence import NEARLY, Column, Profile, Reference, Table, may_be_key
 from store.source.suggesting.names import (
     COLUMN_NAMES,
     KEYS,
@@ -13,7 +13,6 @@ from store.source.suggesting.names import (
     singular,
     spoken,
 )
-from store.source.suggesting.profile import may_be_key
 
 MOST_TIMES = 0.8
 """Share of the values of a column that must be times."""
@@ -31,6 +30,10 @@ FEW_ROWS = 5
 _IS_WON = frozenset(("is_won", "won", "is_closed_won", "gewonnen"))
 
 SMALL_DIGITS = 7
+
+_KEY_ENDS = ("_no", "_number", "nummer", "nr", "id")
+
+_KEY_BEGINNINGS = ("id_", "no_", "num_", "numero_", "nr_", "ref_", "reference_")
 
 LONGEST_KEY = 64
 
@@ -67,7 +70,7 @@ def key_of(table: Table, profile: Profile) -> str | None:
     }
     ranks: list[tuple[int, int, str]] = []
     for place, column in enumerate(table.columns.values()):
-        if not may_be_key(table, column) or column.filled < table.rows:
+        if not may_be_key(table, column):
             continue
         said = spoken(column.name)
         # a text of a person is no key, even if no two are equal
@@ -76,9 +79,9 @@ def key_of(table: Table, profile: Profile) -> str | None:
         bare = bare_names(column.name, table.name)[-1]
         if said in own:
             rank = 0
-        elif bare in KEYS or said.endswith(("_no", "_number", "nummer", "nr", "id")):
+        elif bare in KEYS or said.endswith(_KEY_ENDS) or said.startswith(_KEY_BEGINNINGS):
             rank = 1
-        elif not column.is_unique:
+        elif not column.is_unique or column.filled < table.rows:
             continue
         elif column.name in referenced and not column.contact:
             rank = 2
@@ -180,15 +183,17 @@ def is_plausible(reference: Reference, profile: Profile) -> bool:
     if parts & of_target or any(part.removesuffix("id") in of_target for part in parts):
         return reference.share >= FOUND_OF_NAMED
     own = profile.tables[reference.table].columns[column]
-    is_small = key.numbers is not None and key.numbers.share == 1 and key.longest <= 7
-    return (
-        reference.share >= FOUND
-        and not (is_small and not has_id)
-        and own.distinct >= FEW_ROWS
-        and not (is_small and has_id and said == "id")
-    )
+    if reference.share < FOUND or own.distinct < FEW_ROWS:
+        return False
+    # small numbers stand in any key: the name must say that it names a row, and none of another table
+    return not is_small(key) or (has_id and said != "id" and not parts & _words_of_others(profile, reference.to_table))
+
+
+def _words_of_others(profile: Profile, table: str) -> set[str]:
+    words = {word for other in profile.tables if other != table for word in spoken(other).split("_")}
+    return (words | set(map(singular, words))) - {*KEYS, "id"}
 
 
 def is_small(key: Column) -> bool:
     """Say whether a key consists of small numbers, which other columns have by chance."""
-    return key.numbers is not None and key.numbers.share == 1 and key.longest <= SMALL_DIGITS
+    return key.numbers is not None and key.numbers.share >= NEARLY and key.longest <= SMALL_DIGITS

@@ -2,9 +2,11 @@
 
 from store.source.mapping.forms import EXTRACTION
 from store.source.suggesting.columns import may_be_time, outcomes_of
-from store.source.suggesting.evidence import Column, Profile
+from store.source.suggesting.ends import deal_ends
+from store.source.suggesting.evidence import Column, Ends, Profile, Table
 from store.source.suggesting.layout import Layout, Link
 from store.source.suggesting.lines import (
+    MOSTLY,
     SELDOM,
     Meanings,
     TableLines,
@@ -15,11 +17,8 @@ from store.source.suggesting.lines import (
     per_cent,
 )
 from store.source.suggesting.outcomes import OPEN, Outcomes, asked, closing_of, leak_of, outcome, outcomes, yes_of
-from store.source.suggesting.suggestion import Draft, Question
-from store.source.values.texts import is_contact
-
-ONE_DEAL = 1.05
-"""Deals per lead up to which a lost deal ends its lead."""
+from store.source.suggesting.suggestion import Draft
+from store.source.values.texts import folded, is_contact
 
 SHOWN_WORDS = 6
 
@@ -58,7 +57,9 @@ def projects_lines(layout: Layout, profile: Profile, draft: Draft) -> Outcomes |
     _status(lines, found, found.ended if layout.is_deal else found.meanings)
     lines.number("cost")
     lines.finish()
-    _closing(layout, link, found, draft)
+    if end is not None and (note := _undated(table, found, end)) is not None:
+        draft.notes.append(note)
+    _closing(layout, link, found, draft, profile.ends.get(layout.leads.name))
     return found
 
 
@@ -122,6 +123,20 @@ def _planned(lines: TableLines, end: Column) -> None:
         )
 
 
+def _undated(table: Table, found: Outcomes, end: Column) -> str | None:
+    filled = table.by_word.get((found.column.name, end.name), {})
+    ended = [each for word in found.ended if (each := filled.get(folded(word))) is not None]
+    rows, undated = sum(each.rows for each in ended), sum(each.rows - each.filled for each in ended)
+    if not undated:
+        return None
+    sentence = (
+        f"{undated:,} of {rows:,} deals of {table.name} that have ended have no {end.name}: nobody can say when they "
+        "ended, so they are set aside"
+    )
+    refused = ", and a run refuses the table, because most of its rows do not fit" if undated > rows * MOSTLY else ""
+    return f"{sentence}{refused}. Enter the day in the CRM."
+
+
 def _without_end(lines: TableLines) -> None:
     lines.draft.notes.append(
         f"{lines.table.name} does not say when a deal ended: an end counts from the extraction that first saw it. So "
@@ -151,24 +166,12 @@ def _status(lines: TableLines, found: Outcomes, meanings: Meanings) -> None:
     lines.column("status", value, why, "sure" if found.closed is not None else "likely")
 
 
-def _closing(layout: Layout, link: Link, found: Outcomes, draft: Draft) -> None:
+def _closing(layout: Layout, link: Link, found: Outcomes, draft: Draft, ends: Ends | None) -> None:
     """Add the line that says whether a lost deal ends its lead."""
-    ends, place = [each for each in found.endings if each != "won"], ("closes", "project_status")
-    if not ends:
+    statuses = [each for each in found.endings if each != "won"]
+    if layout.projects is None or not statuses:
         return
     if layout.is_deal:
-        draft.line(place, ends, "the deal is the lead", "sure")
-    elif link.via is None and link.rows_per_key <= ONE_DEAL:
-        draft.line(place, ends, f"leads with deals have {link.rows_per_key:.2f} of them on average", "likely")
-    elif (
-        draft.ask(
-            Question(
-                key="closes",
-                text=f"Does a lost deal end its lead? Leads with deals have {link.rows_per_key:.1f} on average.",
-                options={"no": "no: work on the lead goes on", "yes": "yes"},
-                default="no",
-            )
-        )
-        == "yes"
-    ):
-        draft.line(place, ends, "as answered", "sure")
+        draft.line(("closes", "project_status"), statuses, "the deal is the lead", "sure")
+    else:
+        deal_ends(draft, layout.projects[0].name, statuses, link.rows_per_key, ends)

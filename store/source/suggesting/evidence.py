@@ -77,7 +77,13 @@ class Column:
     is_flag : bool
         Whether its values say yes and no.
     is_float : bool
-        Whether they are whole numbers written with ``.0``, as a data frame writes numbers of which some are missing.
+        Whether most are whole numbers written with ``.0``, as a data frame writes numbers of which some are missing.
+    has_zero_within : bool
+        Whether some values have ``.0`` elsewhere than at their end.
+    is_clock : bool
+        Whether the values are times of day.
+    clock : str or None
+        Of a column of days, the column with the time of day; `times` are those of both.
     contact : float
         Share of some values that are e-mail addresses or telephone numbers.
     """
@@ -92,6 +98,9 @@ class Column:
     numbers: Numbers | None = None
     is_flag: bool = False
     is_float: bool = False
+    has_zero_within: bool = False
+    is_clock: bool = False
+    clock: str | None = None
     contact: float = 0.0
 
 
@@ -113,8 +122,11 @@ class Table:
     name, place : str
         The name of the table, and its file or full name for messages.
     rows : int
+        Rows that were looked at.
     columns : mapping of str to Column
         By name, in the order of the source.
+    rows_in_all : int
+        Rows that the table has.
     in_order : mapping of (str, str) to float
         By pairs of times: the share of the rows with both in which the first is not after the second.
     by_word : mapping of (str, str) to mapping of str to Filled
@@ -125,8 +137,15 @@ class Table:
     place: str
     rows: int
     columns: Mapping[str, Column]
+    rows_in_all: int = 0
     in_order: Mapping[tuple[str, str], float] = field(default_factory=dict)
     by_word: Mapping[tuple[str, str], Mapping[str, Filled]] = field(default_factory=dict)
+
+    @property
+    def counted(self) -> str:
+        """The rows that were looked at, in words."""
+        of = f" of {self.rows_in_all:,}" if self.rows < self.rows_in_all else ""
+        return f"{self.rows:,}{of} rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +158,11 @@ class Reference:
     to_table, to_column : str
         The key.
     share : float
-        Share of some different values that the key has.
+        Share of the rows with one of some different values whose value the key has.
     rows_per_key : float
         Rows with a value, divided by its different values.
+    astray : int
+        Rows whose value the key does not have.
     """
 
     table: str
@@ -150,6 +171,47 @@ class Reference:
     to_column: str
     share: float
     rows_per_key: float
+    astray: int = 0
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    """What follows a word.
+
+    Attributes
+    ----------
+    rows : int
+        Rows with the word that are old enough to show it.
+    share : float
+        Share of them after which something happens with the lead on a later day; of a status, share of its leads with
+        which something has happened of late.
+    won : float
+        Share of them whose lead has a won deal.
+    """
+
+    rows: int
+    share: float
+    won: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """What follows the words that may end a lead.
+
+    Attributes
+    ----------
+    followed : float
+        Share of all rows after which something happens with the lead on a later day.
+    outcomes, statuses : mapping of str to Aftermath
+        By word of the interactions' outcome and of the leads' status, folded.
+    projects : mapping of str to Aftermath
+        By status of the contract of a deal that has ended.
+    """
+
+    followed: float
+    outcomes: Mapping[str, Aftermath]
+    projects: Mapping[str, Aftermath]
+    statuses: Mapping[str, Aftermath]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +229,12 @@ class Profile:
         Files that are read in a form that the mapping must state.
     places : mapping of str to str
         By table, its file, if a shipped mapping fits and nothing was measured.
+    unions : mapping of str to tuple of Table
+        By table of `tables` that is the union of several of the source: these.
+    alike : tuple of tuple of str
+        Tables with the same columns and many equal keys.
+    ends : mapping of str to Ends
+        By the table that is taken for the leads; empty if no activities could follow.
     """
 
     description: str
@@ -175,3 +243,20 @@ class Profile:
     references: tuple[Reference, ...]
     odd: tuple[OddFile, ...] = ()
     places: Mapping[str, str] = field(default_factory=dict)
+    unions: Mapping[str, tuple[Table, ...]] = field(default_factory=dict)
+    alike: tuple[tuple[str, ...], ...] = ()
+    ends: Mapping[str, Ends] = field(default_factory=dict)
+
+
+NEARLY = 0.98
+"""Share of the rows that have a value of their own in a key; the rest was recorded twice, or is missing."""
+
+MOST_KEY = 100
+"""The longest key, in characters."""
+
+
+def may_be_key(table: Table, column: Column) -> bool:
+    """Say whether nearly all rows of a table have a value of their own in a column: some may be there twice."""
+    is_time = column.is_clock or (column.times is not None and not column.times.is_figure)
+    is_distinct = column.is_unique or column.distinct >= NEARLY * column.filled
+    return is_distinct and not is_time and column.filled >= max(1, NEARLY * table.rows) and column.longest <= MOST_KEY

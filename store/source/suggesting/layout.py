@@ -15,14 +15,18 @@ from store.source.suggesting.columns import (
     status_of,
     tells_activities,
 )
-from store.source.suggesting.evidence import Profile, Reference, Table
+from store.source.suggesting.evidence import Column, Profile, Reference, Table
 from store.source.suggesting.names import (
     PEOPLE,
     REQUESTS,
+    is_out,
     role_of,
     spoken,
 )
 from store.source.suggesting.suggestion import Draft, NoMappingError, Question
+
+LEAD = "lead"
+"""The key of the question what a lead is."""
 
 CLEAR = 3.0
 """The lead of a table before the next one, in points, from which nobody is asked."""
@@ -45,15 +49,18 @@ class Link:
         Share of the values that are found.
     rows_per_key : float
         Rows with a value, divided by its different values.
-    is_float : bool
-        Whether the column that names the lead has numbers with ``.0``.
+    named : Column or None
+        The column that names the lead, in the table or the one in between; None for the key of the leads itself.
+    astray : int
+        Rows whose value is not found.
     """
 
     column: str
     via: tuple[str, str, str] | None
     share: float
     rows_per_key: float
-    is_float: bool = False
+    named: Column | None = None
+    astray: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +103,18 @@ def _links(table: Table, leads: Table, key: str, profile: Profile, between: Iter
     direct = [each for each in direct if each.column != own_key or not small or spoken(each.column) == spoken(key)]
     if direct:
         best = max(direct, key=lambda each: (spoken(each.column) == "lead_id", each.share))
-        is_float = table.columns[best.column].is_float
-        return Link(column=best.column, via=None, share=best.share, rows_per_key=best.rows_per_key, is_float=is_float)
+        return Link(
+            column=best.column,
+            via=None,
+            share=best.share,
+            rows_per_key=best.rows_per_key,
+            named=table.columns[best.column],
+            astray=best.astray,
+        )
     if other := [each for each in found if each.to_table == leads.name and each.column != own_key]:
         best = max(other, key=lambda each: each.share)
         via = (leads.name, best.to_column, key)
-        return Link(column=best.column, via=via, share=best.share, rows_per_key=best.rows_per_key)
+        return Link(column=best.column, via=via, share=best.share, rows_per_key=best.rows_per_key, astray=best.astray)
     for middle in between:
         if middle.name in (table.name, leads.name) or (link := _links(middle, leads, key, profile, ())) is None:
             continue
@@ -114,7 +127,8 @@ def _links(table: Table, leads: Table, key: str, profile: Profile, between: Iter
                     via=via,
                     share=best.share * link.share,
                     rows_per_key=best.rows_per_key,
-                    is_float=link.is_float,
+                    named=link.named,
+                    astray=best.astray,
                 )
     return None
 
@@ -202,7 +216,11 @@ def layout(profile: Profile, draft: Draft) -> Layout:
 
 def _deals(profile: Profile) -> list[str]:
     """Return the tables whose rows can be won: not those of activities, whose words may tell of a win as well."""
-    return [name for name, table in profile.tables.items() if not is_of_facts(name) and outcomes_of(table) is not None]
+    return [
+        name
+        for name, table in profile.tables.items()
+        if not is_of_facts(name) and not is_out(name) and outcomes_of(table) is not None
+    ]
 
 
 def _candidates(profile: Profile) -> list[_Candidate]:
@@ -214,7 +232,7 @@ def _candidates(profile: Profile) -> list[_Candidate]:
         if key is None or created is None or not table.rows:
             continue
         role = role_of(name)
-        if is_of_facts(name):
+        if is_of_facts(name) or is_out(name):
             continue
         referring = {each.table for each in plausible if each.to_table == name}
         has_own = name in outcomes
@@ -253,7 +271,7 @@ def _asked(candidates: Sequence[_Candidate], of_deals: Sequence[Reference], draf
     if len(by_name) == 1 or (first.score - candidates[1].score >= CLEAR and repeated <= SEVERAL):
         return first
     question = Question(
-        key="lead",
+        key=LEAD,
         text="What is a lead?",
         options={
             name: f"a row of {name}" + (" (a deal)" if (role_of(name) or ("",))[0] == "projects" else "")

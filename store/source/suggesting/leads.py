@@ -1,15 +1,16 @@
 """The lines of the leads."""
 
-from store.source.suggesting.evidence import Column, Table
+from store.source.suggesting.ends import is_status, status_ends
+from store.source.suggesting.evidence import Column, Ends, Table
 from store.source.suggesting.layout import Layout
 from store.source.suggesting.lines import FEW, FULL, TableLines, counted, is_amount, unique
-from store.source.suggesting.names import is_ending, name_rank
+from store.source.suggesting.names import name_rank
 from store.source.suggesting.outcomes import Outcomes, leak_of
 from store.source.suggesting.suggestion import Draft
 from store.source.values.texts import folded, is_contact
 
 
-def leads_lines(layout: Layout, outcomes: Outcomes | None, draft: Draft) -> None:
+def leads_lines(layout: Layout, outcomes: Outcomes | None, ends: Ends | None, draft: Draft) -> None:
     """Add the lines of the leads.
 
     Parameters
@@ -17,6 +18,8 @@ def leads_lines(layout: Layout, outcomes: Outcomes | None, draft: Draft) -> None
     layout : Layout
     outcomes : Outcomes or None
         The outcomes of the deals, if the deals are the leads.
+    ends : Ends or None
+        What follows the words that may end a lead.
     draft : Draft
     """
     table = layout.leads
@@ -42,11 +45,8 @@ def leads_lines(layout: Layout, outcomes: Outcomes | None, draft: Draft) -> None
                 lines.number("property_value")
             else:
                 draft.left[f"{table.name}.{budget[0].name}"] = f"{leak} It would tell it to a model of the past."
-        if (status := lines.text("status", lambda column: bool(column.words))) is not None and (
-            ending := [word for word, _ in status.words if is_ending(word)]
-        ):
-            why = "by their names, nobody works on such a lead any more"
-            draft.line(("closes", "lead_status"), ending, why, "likely")
+        if (status := lines.text("status", is_status)) is not None:
+            status_ends(draft, f"{table.name}.{status.name}", [word for word, _ in status.words], ends)
     else:
         # a status without a date of its own ends the lead from the extraction that first saw it
         lines.used.add(outcomes.column.name)

@@ -4,7 +4,7 @@ from store.source.suggesting.columns import is_plausible, is_time
 from store.source.suggesting.evidence import Column, Profile, Table
 from store.source.suggesting.layout import Layout
 from store.source.suggesting.lines import counted, is_amount, is_free_text
-from store.source.suggesting.names import CONTACT_NAMES, TEXT_NAMES, bare_names, role_of
+from store.source.suggesting.names import CONTACT_NAMES, TEXT_NAMES, bare_names, is_out, role_of
 from store.source.suggesting.suggestion import Draft
 
 CONTACT = 0.05
@@ -58,6 +58,8 @@ def _why_left(column: Column, table: Table, profile: Profile) -> str:
 def _why_table_left(table: Table, profile: Profile, layout: Layout) -> str:
     if not table.rows:
         return "no rows"
+    if is_out(table.name):
+        return "by its name, its rows were deleted or are a test"
     naming = [
         f"{each.table}.{each.column}"
         for each in profile.references

@@ -27,6 +27,9 @@ FEW = 20
 
 SELDOM, MOSTLY = 0.1, 0.5
 
+MARK = "|"
+"""A sign that no key has."""
+
 LEAVE = "leave"
 """The answer that a word is not known."""
 
@@ -100,9 +103,16 @@ class TableLines:
         """Add the line of a contract column that is read from a source column."""
         self.used.add(column.name)
         is_text = TABLES[self.of].column(name).kind == "text"
-        self.column(name, as_key(column) if is_text else column.name, why, confidence)
+        self.column(name, as_key(column.name, column) if is_text else self.when(column), why, confidence)
         if not is_text:
             self._spelt.append((name, column))
+
+    def when(self, column: Column) -> Any:
+        """Return the value of a line that reads a time or a number, with the time of day that stands beside a day."""
+        if column.clock is None:
+            return column.name
+        self.used.add(column.clock)
+        return {"date": column.name, "time": column.clock}
 
     def plain(self, name: str, fits: Fit, *, why: Callable[[Column], str]) -> Column | None:
         """Add a line if a column has a usual name and fits; return the column."""
@@ -246,13 +256,14 @@ class TableLines:
         self.draft.line(place, formats[0] if len(formats) == 1 else list(formats), why, confidence)
 
 
-def as_key(column: Column) -> Any:
+def as_key(name: str, column: Column | None) -> Any:
     """Return the value of a line that reads a key, without the ``.0`` that a data frame adds to numbers."""
-    return _without_zero(column.name) if column.is_float else column.name
-
-
-def _without_zero(name: str) -> dict[str, Any]:
-    return {"split": name, "at": ".", "part": 1}
+    if column is None or not column.is_float:
+        return name
+    if not column.has_zero_within:
+        return {"split": name, "at": ".0"}
+    # only at the end, which the mark shows: a broken 7.05 is no 7
+    return {"split": {"split": {"concat": [name, {"constant": MARK}]}, "at": f".0{MARK}"}, "at": MARK}
 
 
 def is_free_text(column: Column) -> bool:
@@ -288,24 +299,26 @@ def key_line(lines: TableLines, profile: Profile, *, instead: Iterable[str]) -> 
 
 def unique(table: Table, column: Column) -> str:
     """Return the evidence for a key, in words."""
+    empty = table.rows - column.filled
+    without = f"; {counted(empty, 'row')} without one will be set aside (missing_required)" if empty else ""
     if column.is_unique:
-        return f"{counted(table.rows, 'row')}, and no two have the same value"
-    return f"{counted(table.rows, 'row')} with {counted(column.distinct, 'value')}: equal rows count once"
+        return f"{counted(table.rows, 'row')}, and no two have the same value{without}"
+    return f"{counted(table.rows, 'row')} with {counted(column.distinct, 'value')}: equal rows count once{without}"
 
 
 def lead_line(lines: TableLines, link: Link, leads: Table) -> None:
     """Add the line that names the lead of a row, by a join if another table stands in between."""
     confidence: Confidence = "sure" if link.share >= FULL else "likely" if link.share >= KNOWN_WORDS else "unsure"
     lines.used.add(link.column)
+    astray = f"; {counted(link.astray, 'row')} with another will be set aside (orphan)" if link.astray else ""
     if link.via is None:
-        cut = ", without the .0 that a data frame has added" if link.is_float else ""
-        why = f"{per_cent(link.share)} of its values are in {leads.name}{cut}"
-        lines.column("lead_id", _without_zero(link.column) if link.is_float else link.column, why, confidence)
+        cut = ", without the .0 that a data frame has added" if link.named is not None and link.named.is_float else ""
+        why = f"{per_cent(link.share)} of its values are in {leads.name}{cut}{astray}"
+        lines.column("lead_id", as_key(link.column, link.named), why, confidence)
         return
     middle, key, to_lead = link.via
     alias = spoken(middle)
-    why = f"{per_cent(link.share)} of the values of {link.column} lead to a row of {leads.name}"
+    why = f"{per_cent(link.share)} of the values of {link.column} lead to a row of {leads.name}{astray}"
     lines.draft.line((*lines.place, "join", alias), {"table": middle, "on": {key: link.column}}, why, confidence)
-    named = f"{alias}.{to_lead}"
-    value = _without_zero(named) if link.is_float else named
+    value = as_key(f"{alias}.{to_lead}", link.named)
     lines.column("lead_id", value, f"the lead that {middle} names", confidence)

@@ -44,8 +44,8 @@ TABLE_NAMES: Mapping[str, Sequence[str]] = {
     ),
     "interactions": words_of(
         "interaction activity engagement touchpoint event communication call phone_call email mail sms message note "
-        "task aktivitaet aktivitat kontakthistorie anruf nachricht notiz aufgabe activite appel courriel actividad "
-        "llamada correo mensaje nota timeline"
+        "task aktivitaet aktivitat kontakthistorie anruf telefonat nachricht notiz aufgabe activite appel courriel "
+        "actividad llamada correo mensaje nota timeline"
     ),
     "changes": words_of("change history lead_change field_history audit verlauf historie historique historial"),
 }
@@ -64,7 +64,7 @@ REQUESTS = frozenset(words_of("lead prospect inquiry enquiry anfrage interessent
 """Names of tables of leads that can mean nothing else."""
 
 KINDS_OF_TABLES: Mapping[str, str] = {
-    "call": "call", "phone_call": "call", "anruf": "call", "appel": "call", "llamada": "call",
+    "call": "call", "phone_call": "call", "anruf": "call", "telefonat": "call", "appel": "call", "llamada": "call",
     "email": "email", "mail": "email", "courriel": "email", "correo": "email",
     "sms": "sms", "message": "sms", "nachricht": "sms", "mensaje": "sms",
     "meeting": "meeting", "visit": "meeting", "note": "note", "notiz": "note", "nota": "note",
@@ -129,6 +129,10 @@ _BY = words_of(
     "sales_rep employee assigned_to author sender mitarbeiter bearbeiter durchgefuehrt_von "
     "durchgefuhrt_von erfasst_von "
     "utilisateur auteur usuario autor responsable"
+)
+
+_OUT = frozenset(
+    words_of("deleted trash removed test tests backup geloscht papierkorb supprime supprimes corbeille eliminado")
 )
 
 COLUMN_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
@@ -216,9 +220,9 @@ COLUMN_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
         "closed_at": words_of(
             "closed_at close_date closed closed_date closedate closed_on date_closed close_time closed_time "
             "closing_date actual_close_date won_at won_time won_date lost_at lost_time lost_date decision_date "
-            "decided_at end_date ended_at completed_at signed_at abschlussdatum abgeschlossen_am geschlossen_am "
-            "abschluss entscheidung_am entscheidungsdatum date_cloture date_de_cloture cloture_le date_signature "
-            "fecha_cierre fecha_de_cierre cerrado_el"
+            "decided_at end_date ended_at completed_at signed_at abschlussdatum abgeschlossen_am abgeschlossen "
+            "geschlossen_am abschluss entscheidung_am entscheidungsdatum date_cloture date_de_cloture cloture_le "
+            "date_signature fecha_cierre fecha_de_cierre cerrado_el"
         ),
         "expected_close_at": words_of(
             "expected_close_at expected_close_date expected_close forecast_close_date forecast_date planned_close_date "
@@ -266,8 +270,8 @@ _WON = (
 
 _LOST = (
     "lost", "loss", "closed lost", "closedlost", "deal lost", "closed - lost", "failed", "rejected", "declined",
-    "refused", "disqualified", "dead", "not interested", "verloren", "absage", "abgesagt", "abgelehnt",
-    "kein interesse",
+    "refused", "disqualified", "unqualified", "junk", "spam", "dead", "not interested", "verloren", "absage",
+    "abgesagt", "abgelehnt", "kein interesse",
     "perdu", "perdue", "refuse", "rejete", "perdido", "perdida", "rechazado", "rechazada", "cerrado perdido",
 )  # fmt: skip
 
@@ -354,9 +358,9 @@ WORDS: Mapping[tuple[str, str], Mapping[str, Sequence[str]]] = {
 """Words of sources by the word of the contract that they stand for, by contract table and column."""
 
 ENDING_WORDS = frozenset(
-    (*_LOST, *_CANCELLED, "unqualified", "bad timing", "junk", "spam", "duplicate", "archived", "closed",
-     "unqualifiziert",
-     "ungultig", "disqualifiziert")
+    (*_LOST, *_CANCELLED, "bad timing", "duplicate", "archived", "closed", "do not call", "do not contact",
+     "no interest", "wrong number", "opted out", "unsubscribed", "unqualifiziert", "ungultig", "disqualifiziert",
+     "kein bedarf", "falsche nummer", "pas interesse", "pas d interet", "no interesado", "no interesada")
 )  # fmt: skip
 """Statuses of a lead after which nobody works on it."""
 
@@ -380,6 +384,11 @@ def _meanings(table: str, column: str) -> dict[str, str]:
 def is_ending(word: str) -> bool:
     """Say whether a status says that nobody works on a lead any more."""
     return spoken(word) in {spoken(each) for each in ENDING_WORDS}
+
+
+def is_out(name: str) -> bool:
+    """Say whether the name of a table says that its rows were deleted, or are a test."""
+    return bool(_OUT & {*spoken(name).split("_")})
 
 
 def singular(name: str) -> str:

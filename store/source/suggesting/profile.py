@@ -1,24 +1,31 @@
 """Measure a source: what each column holds, which columns are keys, and which name the key of another table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from duckdb import DuckDBPyConnection
 
+from store.source.assembling.frame import MIDNIGHT
 from store.source.checking.numbers import number_text
 from store.source.contract import SourceContractError
-from store.source.reading.rows import BYTES, NESTED
-from store.source.reading.sources import Source
-from store.source.sql import of_source, one_row
-from store.source.suggesting.evidence import Column, Filled, Numbers, Profile, Reference, Table, Times
-from store.source.suggesting.names import NO, YES
+from store.source.sql import one_row
+from store.source.suggesting.evidence import (
+    MOST_KEY,
+    Column,
+    Filled,
+    Numbers,
+    Profile,
+    Reference,
+    Table,
+    Times,
+    may_be_key,
+)
+from store.source.suggesting.names import NO, YES, spoken
 from store.source.suggesting.odd_files import OddFile
-from store.source.suggesting.spellings import TimeSpelling, number_form, time_spelling
+from store.source.suggesting.scratch import Scratch, Texts
+from store.source.suggesting.spellings import TimeSpelling, is_clock, is_day, number_form, time_spelling
 from store.source.values.functions import UTC_ZONE, spelling
-from store.source.values.texts import MISSING, folded, is_contact
-from store.sql import literals
-
-SAMPLE_ROWS = 20_000
-"""Rows of a table on which spellings and the order of times are measured; keys and words are measured on all rows."""
+from store.source.values.texts import folded, is_contact
+from store.sql import literal
 
 SAMPLE_VALUES = 500
 
@@ -32,27 +39,30 @@ MOST_PAIRS = 12
 
 REFERENCE_VALUES = 500
 
-NEARLY = 0.98
-"""Share of the rows that have a value of their own in a key; the rest was recorded twice, or is missing."""
+MOST = 0.5
 
-MOST_KEY = 100
-"""The longest key, in characters."""
+FIRST_VALUES = 20
+
+COMMON = 4
+"""Letters at the beginning of two names from which one is the day and the other the time of day of the same."""
+
+ENDS = frozenset(("end", "ende", "bis", "to", "until", "fin", "hasta", "schluss"))
+
+CLOCKS = 0.95
+"""Share of the values of a column that must be times of day."""
 
 
 def profile(
-    connection: DuckDBPyConnection,
-    reader: Source,
+    scratch: Scratch,
     columns: Mapping[str, Sequence[str]],
     unread: Mapping[str, str] | None = None,
     odd: Sequence[OddFile] = (),
-) -> Profile:
-    """Measure the tables of a source.
+) -> tuple[Profile, dict[str, Texts]]:
+    """Measure the tables of a source; return what was found, and the texts of each table.
 
     Parameters
     ----------
-    connection : DuckDBPyConnection
-        A scratch database with the functions on one value.
-    reader : Source
+    scratch : Scratch
     columns : mapping of str to sequence of str
         By table that can be opened.
     unread : mapping of str to str
@@ -61,52 +71,34 @@ def profile(
         The files that the reader reads in a stated form.
     """
     tables: dict[str, Table] = {}
-    numbers: dict[str, int] = {}
+    texts: dict[str, Texts] = {}
     failed: dict[str, str] = {}
-    for number, (name, found) in enumerate(columns.items()):
+    for name, found in columns.items():
         try:
-            read = _read(connection, reader, name, found, number)
+            texts[name] = scratch.read(name, found)
+            tables[name] = measured_table(scratch, name, scratch.reader.place(name), texts[name])
         except SourceContractError as error:
             failed[name] = str(error).splitlines()[0]
-            continue
-        numbers[name] = number
-        tables[name] = _table(connection, name, reader.place(name), read, number)
     return Profile(
-        description=reader.description,
+        description=scratch.reader.description,
         tables=tables,
         unread={**(unread or {}), **failed},
-        references=tuple(_references(connection, tables, numbers)),
+        references=tuple(references(scratch, tables, texts)),
         odd=tuple(odd),
-    )
+    ), texts
 
 
-def _read(connection: DuckDBPyConnection, reader: Source, name: str, found: Sequence[str], number: int) -> list[str]:
-    """Create ``t<number>`` with the texts of a table: missing values are null, and the columns are ``c0``, …."""
-    columns = [column for column in found if not (reader.type_of(name, column) or "").startswith((*NESTED, *BYTES))]
-    scratch = f"profile_{number}"
-    reader.read(connection, table=scratch, source_table=name, columns=columns, since=None)
-    # the cleaning of the extraction, as far as it is cheap
-    texts = "".join(
-        f", case when lower(v{place}) not in ('', {literals(MISSING)}) then v{place} end as c{place}"
-        for place in range(len(columns))
-    )
-    trimmed = "".join(
-        f", trim(cast({of_source(column)} as varchar)) as v{place}" for place, column in enumerate(columns)
-    )
-    connection.execute(
-        f"create table t{number} as select record{texts} from (select record{trimmed} from source_{scratch})"
-    )
-    connection.execute(f"drop view source_{scratch}")
-    for kind in ("file", "database"):
-        connection.execute(f"drop table if exists {kind}_{scratch}")
-    rows = one_row(connection, f"select count(*) from t{number}")[0]
-    # every so many rows, so that a second look takes the same ones
-    step = max(1, rows // SAMPLE_ROWS)
-    connection.execute(f"create table s{number} as from t{number} where record % {step} = 0")
-    return columns
+def measured_table(scratch: Scratch, name: str, place: str, texts: Texts) -> Table:
+    """Measure a table.
 
-
-def _table(connection: DuckDBPyConnection, name: str, place: str, names: Sequence[str], number: int) -> Table:
+    Parameters
+    ----------
+    scratch : Scratch
+    name, place : str
+        What it is called, and its file or full name for messages.
+    texts : Texts
+    """
+    connection, names, number = scratch.connection, texts.columns, texts.number
     if not names:
         return Table(name=name, place=place, rows=0, columns={})
     counts = ", ".join(
@@ -114,19 +106,26 @@ def _table(connection: DuckDBPyConnection, name: str, place: str, names: Sequenc
         for each in range(len(names))
     )
     rows, *figures = one_row(connection, f"select count(*), {counts} from t{number}")
-    spelt = [_values(connection, number, each) for each in range(len(names))]
-    times = [time_spelling([value for value, _ in values]) for values in spelt]
-    measured = _times(connection, number, times)
+    spelt = [_values(connection, number, f"c{each}") for each in range(len(names))]
+    clocks = clocks_of(names, [[value for value, _ in values] for values in spelt])
+    said = [_said(each, clocks) for each in range(len(names))]
+    times = [
+        time_spelling([value for value, _ in (_values(connection, number, said[each]) if each in clocks else values)])
+        for each, values in enumerate(spelt)
+    ]
+    measured = _times(connection, number, times, said)
     columns: dict[str, Column] = {}
     for each, column in enumerate(names):
         filled, distinct, longest = figures[3 * each : 3 * each + 3]
         is_unique = False
         # the estimate is right to some per cent
         if filled and distinct * 10 >= filled * 8:
-            distinct = one_row(connection, f"select count(distinct c{each}) from t{number}")[0]
+            distinct, per_key = _per_key(connection, f"c{each}", texts)
             is_unique = distinct == filled
+            distinct = distinct if is_unique else round(filled / per_key)
         words = _words(connection, number, each) if filled and distinct <= MOST_WORDS * 1.2 else ()
         folds = {folded(word) for word, _ in words}
+        is_float, has_zero_within = _zeros(connection, number, each, spelt[each])
         columns[column] = Column(
             name=column,
             filled=filled,
@@ -137,23 +136,70 @@ def _table(connection: DuckDBPyConnection, name: str, place: str, names: Sequenc
             times=measured.get(each),
             numbers=_numbers(connection, number, each, spelt[each]),
             is_flag=bool(folds) and folds <= {*YES, *NO} and len(folds) <= 2,
-            is_float=_is_float(connection, number, each, spelt[each]),
+            is_float=is_float,
+            has_zero_within=has_zero_within,
+            is_clock=share_of(is_clock, [value for value, _ in spelt[each]]) >= CLOCKS,
+            clock=names[clocks[each]] if each in clocks else None,
             contact=_contact(spelt[each]),
         )
     return Table(
         name=name,
         place=place,
         rows=rows,
+        rows_in_all=texts.rows_in_all,
         columns=columns,
         in_order=_in_order(connection, number, names, columns),
         by_word=_by_word(connection, number, names, columns),
     )
 
 
-def _values(connection: DuckDBPyConnection, number: int, column: int) -> list[tuple[str, int]]:
+def share_of(fits: Callable[[str], bool], values: Sequence[str]) -> float:
+    """Return the share of values that fit."""
+    return sum(map(fits, values)) / max(1, len(values))
+
+
+def clocks_of(names: Sequence[str], values: Sequence[Sequence[str]]) -> dict[int, int]:
+    """Return the places of columns of days that have the time of day beside them, and those of the latter.
+
+    Parameters
+    ----------
+    names : sequence of str
+    values : sequence of sequence of str
+        Some values of each column.
+    """
+    days = [place for place in range(len(names)) if share_of(is_day, values[place]) >= CLOCKS]
+    found: dict[int, int] = {}
+    for clock in (place for place in range(len(names)) if share_of(is_clock, values[place]) >= CLOCKS):
+        words = {*spoken(names[clock]).split("_")}
+        common = {day: _common(spoken(names[day]), spoken(names[clock])) for day in days}
+        named = [day for day in days if common[day] >= COMMON]
+        # an end such as 10:30 has the day of its beginning, which has a time of day of its own
+        if near := named or ([] if words & ENDS else days):
+            day = min(near, key=lambda day: (-common[day] if named else 0, day > clock, abs(day - clock)))
+            found.setdefault(day, clock)
+    return found
+
+
+def _common(one: str, other: str) -> int:
+    """Return how many letters two names have in common at their beginning."""
+    return next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+
+
+def _said(place: int, clocks: Mapping[int, int]) -> str:
+    """Return SQL of a text of a column, with the time of day that stands beside a day."""
+    if place not in clocks:
+        return f"c{place}"
+    day = f"regexp_replace(c{place}, {literal(MIDNIGHT)}, '')"
+    return f"(case when c{clocks[place]} is null then c{place} else {day} || ' ' || c{clocks[place]} end)"
+
+
+def _values(connection: DuckDBPyConnection, number: int, text: str) -> list[tuple[str, int]]:
     return connection.execute(
-        f"select c{column}, count(*) from s{number} where c{column} is not null group by 1 order by 2 desc, 1 "
-        f"limit {SAMPLE_VALUES}"
+        f"select {text}, count(*) from s{number} where {text} is not null group by 1 "
+        # in the order of texts, the first dates would all be of the first days of a month
+        f"order by 2 desc, hash({text}) limit {SAMPLE_VALUES}"
     ).fetchall()
 
 
@@ -166,14 +212,22 @@ def _words(connection: DuckDBPyConnection, number: int, column: int) -> tuple[tu
     return tuple(found) if len(found) <= MOST_WORDS else ()
 
 
-def _is_float(connection: DuckDBPyConnection, number: int, column: int, values: Sequence[tuple[str, int]]) -> bool:
-    if not values or not values[0][0].endswith(".0"):
-        return False
-    others = f"select count(*) from t{number} where not regexp_full_match(c{column}, '\\d+\\.0')"
-    return one_row(connection, others)[0] == 0
+def _zeros(
+    connection: DuckDBPyConnection, number: int, column: int, values: Sequence[tuple[str, int]]
+) -> tuple[bool, bool]:
+    """Say whether most values are whole numbers written with ``.0``, and whether some have it elsewhere."""
+    if not any(value.endswith(".0") for value, _ in values[:FIRST_VALUES]):
+        return False, False
+    share, within = one_row(
+        connection,
+        f"select avg(regexp_full_match(c{column}, '\\d+\\.0')::integer), "
+        f"bool_or(contains(regexp_replace(c{column}, '\\.0$', ''), '.0')) from t{number}",
+    )
+    return share > MOST, within
 
 
-def _key_text(place: int, column: Column) -> str:
+def key_text(place: int, column: Column) -> str:
+    """Return SQL of a value as a key of another table has it."""
     return f"regexp_replace(c{place}, '\\.0$', '')" if column.is_float else f"c{place}"
 
 
@@ -182,12 +236,14 @@ def _contact(values: Sequence[tuple[str, int]]) -> float:
     return sum(is_contact(value) for value, _ in some) / len(some) if some else 0.0
 
 
-def _times(connection: DuckDBPyConnection, number: int, found: Sequence[TimeSpelling | None]) -> dict[int, Times]:
+def _times(
+    connection: DuckDBPyConnection, number: int, found: Sequence[TimeSpelling | None], said: Sequence[str]
+) -> dict[int, Times]:
     measured: dict[int, Times] = {}
     for each, one in enumerate(found):
         if one is None:
             continue
-        how = spelling(one.formats, UTC_ZONE, f"c{each}")
+        how = spelling(one.formats, UTC_ZONE, said[each])
         values, read, dates, walls, first, last = one_row(
             connection,
             f"select count(c{each}), count({how.value}), count(*) filter ({how.value} is not null and {how.is_date}), "
@@ -221,9 +277,11 @@ def _numbers(
     return Numbers(form=form, share=read / filled, negative=negative / read) if read else None
 
 
-def moment(column: Column, place: int) -> str:
-    """Return SQL for the time of a column of ``s<number>``."""
-    return spelling(column.times.formats if column.times else ("iso",), UTC_ZONE, f"c{place}").value
+def moment(column: Column, names: Sequence[str]) -> str:
+    """Return SQL for the time of a column of a table with these names of columns."""
+    place = names.index(column.name)
+    said = _said(place, {} if column.clock is None else {place: names.index(column.clock)})
+    return spelling(column.times.formats if column.times else ("iso",), UTC_ZONE, said).value
 
 
 def _is_time(column: Column) -> bool:
@@ -242,7 +300,7 @@ def _in_order(
         f"avg((m{one[0]} <= m{other[0]})::integer) filter (m{one[0]} is not null and m{other[0]} is not null)"
         for one, other in pairs
     )
-    moments = ", ".join(f"date_trunc('day', {moment(columns[name], place)}) as m{place}" for place, name in some)
+    moments = ", ".join(f"date_trunc('day', {moment(columns[name], names)}) as m{place}" for place, name in some)
     shares = one_row(connection, f"select {counts} from (select {moments} from s{number})")
     return {(one[1], other[1]): share for (one, other), share in zip(pairs, shares, strict=True) if share is not None}
 
@@ -279,55 +337,84 @@ def _by_word(
     return by_word
 
 
-def may_be_key(table: Table, column: Column) -> bool:
-    """Say whether nearly all rows of a table have a value of their own in a column: some may be there twice."""
-    is_time = column.times is not None and not column.times.is_figure
-    is_distinct = column.is_unique or column.distinct >= NEARLY * column.filled
-    return is_distinct and not is_time and column.filled >= max(1, NEARLY * table.rows) and column.longest <= MOST_KEY
-
-
 def _may_refer(column: Column) -> bool:
     is_time = column.times is not None and not column.times.is_figure and column.times.share > 0.5
-    return column.filled > 0 and not is_time and not column.is_flag and column.longest <= MOST_KEY
-
-
-def _references(
-    connection: DuckDBPyConnection, tables: Mapping[str, Table], numbers: Mapping[str, int]
-) -> Iterator[Reference]:
-    connection.execute(
-        "create table keys (place integer, v varchar); create table some_values (place integer, v varchar)"
+    return (
+        column.filled > 0 and not is_time and not column.is_clock and not column.is_flag and column.longest <= MOST_KEY
     )
+
+
+def _per_key(connection: DuckDBPyConnection, text: str, texts: Texts) -> tuple[int, float]:
+    """Return the different values of a column, and how many rows of the table there are for each."""
+    filled, distinct, pairs = one_row(
+        connection,
+        "select coalesce(sum(n), 0), count(*), coalesce(sum(n * (n - 1) / 2), 0) from "
+        f"(select {text}, count(*) as n from t{texts.number} where {text} is not null group by 1)",
+    )
+    if texts.share >= 1:
+        return distinct, filled / max(1, distinct)
+    # the rows of one value are seldom all read: from how many pairs were read follows how many there are
+    return distinct, 1 + 2 * pairs / (texts.share * max(1, filled))
+
+
+def references(scratch: Scratch, tables: Mapping[str, Table], texts: Mapping[str, Texts]) -> Iterator[Reference]:
+    """Yield the columns whose values are found in a key of another table.
+
+    Parameters
+    ----------
+    scratch : Scratch
+    tables : mapping of str to Table
+    texts : mapping of str to Texts
+        By table.
+    """
+    connection = scratch.connection
+    connection.execute(
+        "create or replace table keys (place integer, v varchar); "
+        "create or replace table some_values (place integer, v varchar, n bigint)"
+    )
+    # of a key of which not all is known, few values are found
+    most = round(REFERENCE_VALUES / min((each.share for each in texts.values()), default=1.0))
     keys: list[tuple[Table, Column]] = []
     columns: list[tuple[Table, Column]] = []
     for name, table in tables.items():
-        number = numbers[name]
+        number = texts[name].number
         for place, column in enumerate(table.columns.values()):
             if may_be_key(table, column):
                 connection.execute(
-                    f"insert into keys select distinct {len(keys)}, {_key_text(place, column)} from t{number} "
+                    f"insert into keys select distinct {len(keys)}, {key_text(place, column)} from t{number} "
                     f"where c{place} is not null"
                 )
                 keys.append((table, column))
             if _may_refer(column):
                 connection.execute(
-                    f"insert into some_values select distinct {len(columns)}, {_key_text(place, column)} as v "
-                    f"from s{number} where c{place} is not null order by hash(v) limit {REFERENCE_VALUES}"
+                    f"insert into some_values select {len(columns)}, {key_text(place, column)} as v, count(*) "
+                    f"from s{number} where c{place} is not null group by 2 order by hash(v) limit {most}"
                 )
                 columns.append((table, column))
     found = connection.execute(
-        "select v.place, k.place, count(*), any_value(n) from some_values v join keys k on k.v = v.v "
-        "join (select place, count(*) as n from some_values group by 1) t on t.place = v.place group by 1, 2 "
+        "select v.place, k.place, sum(n), any_value(rows) from some_values v join keys k on k.v = v.v "
+        "join (select place, sum(n) as rows from some_values group by 1) t on t.place = v.place group by 1, 2 "
         "order by 1, 2"
     ).fetchall()
-    for of, to, hits, values in found:
+    for of, to, hits, rows in found:
         (table, column), (to_table, to_column) = columns[of], keys[to]
         if table.name == to_table.name:
             continue
+        place = [*table.columns].index(column.name)
+        text = key_text(place, column)
+        (astray,) = one_row(
+            connection,
+            f"select count(*) from t{texts[table.name].number} where c{place} is not null and {text} not in "
+            f"(select v from keys where place = {to})",
+        )
+        _, per_key = _per_key(connection, text, texts[table.name])
+        known = texts[to_table.name].share
         yield Reference(
             table=table.name,
             column=column.name,
             to_table=to_table.name,
             to_column=to_column.name,
-            share=hits / values,
-            rows_per_key=column.filled / max(1, column.distinct),
+            share=hits / rows if known >= 1 else min(1.0, (hits + 2 * hits**0.5) / (rows * known)),
+            rows_per_key=per_key,
+            astray=astray if known >= 1 else 0,
         )

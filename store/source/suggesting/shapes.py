@@ -25,12 +25,18 @@ class Shape:
         By table of a folder that has another name than the mapping expects: that name.
     contact : tuple of str
         Columns that have contact data by their names, as ``table.column``.
+    says_ends : bool
+        Whether the mapping says what ends a lead, beside a won deal.
+    created : tuple of (str, str) or None
+        The table and column of the creation of leads.
     """
 
     name: str
     why: str
     tables: Mapping[str, str]
     contact: tuple[str, ...] = ()
+    says_ends: bool = True
+    created: tuple[str, str] | None = None
 
 
 def shape_of(columns: Mapping[str, Sequence[str]], folder: str | None, models: Collection[str]) -> Shape | None:

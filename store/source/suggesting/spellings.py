@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from store.source.assembling.frame import MIDNIGHT
 from store.source.mapping.spellings import NumberForm
 from store.source.values.functions import ISO
 from store.source.values.texts import plain
@@ -23,7 +24,7 @@ _NUMERIC = re.compile(
     rf"(?P<one>\d{{1,2}})(?P<sign>[./-])(?P<two>\d{{1,2}})(?P=sign)(?P<year>\d{{4}}|\d{{2}})(?:{_CLOCK}{_ZONE})?"
 )
 
-_YEAR_FIRST = re.compile(rf"\d{{4}}(?P<sign>[./])\d{{1,2}}(?P=sign)\d{{1,2}}(?:{_CLOCK}{_ZONE})?")
+_YEAR_FIRST = re.compile(rf"\d{{4}}(?P<sign>[./-])\d{{1,2}}(?P=sign)\d{{1,2}}(?:{_CLOCK}{_ZONE})?")
 
 _DAY_MONTH = re.compile(
     rf"\d{{1,2}}(?P<sign>[ .-]| of )(?P<month>{_MONTH})(?P<after>[ ,.-]+)(?P<year>\d{{4}}|\d{{2}})(?:{_CLOCK}{_ZONE})?",
@@ -37,7 +38,16 @@ _MONTH_DAY = re.compile(
 
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}(?::?\d{2}.*)?)?")
 
+_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
+
+_TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?")
+
+_MIDNIGHT = re.compile(MIDNIGHT)
+
+MOSTLY = 0.95
+"""Share of the values that must be figures in the bounds of times."""
 
 EPOCH_SECONDS = (300_000_000, 4_000_000_000)
 
@@ -68,8 +78,9 @@ def time_spelling(values: Sequence[str]) -> TimeSpelling | None:
     """Return the formats of values, or None if most of them look like no time."""
     if not values:
         return None
-    if all(map(_DIGITS.fullmatch, values)):
-        return _figures(values)
+    figures = [value for value in values if _DIGITS.fullmatch(value)]
+    if len(figures) >= MOSTLY * len(values):
+        return _figures(figures)
     found: Counter[str] = Counter()
     exchanged: dict[str, str] = {}
     # of numeric dates: what is seen in the first and in the second place
@@ -105,6 +116,20 @@ def time_spelling(values: Sequence[str]) -> TimeSpelling | None:
     return TimeSpelling(formats, tuple(exchanged.get(each, each) for each in formats) if is_open else ())
 
 
+def is_clock(value: str) -> bool:
+    """Say whether a value is a time of day."""
+    return _TIME_OF_DAY.fullmatch(value) is not None
+
+
+def is_day(value: str) -> bool:
+    """Say whether a value is a day without a time of day, or with midnight."""
+    day = _MIDNIGHT.sub("", value)
+    return any(
+        (match := form.fullmatch(day)) is not None and match.groupdict().get("hour") is None
+        for form in (_ISO_DAY, _NUMERIC, _YEAR_FIRST, _DAY_MONTH, _MONTH_DAY)
+    )
+
+
 def _year(text: str) -> str:
     return "%y" if len(text) == 2 else "%Y"
 
@@ -120,16 +145,19 @@ def _clock(match: re.Match[str]) -> str:
 
 
 def _figures(values: Sequence[str]) -> TimeSpelling | None:
-    if all(re.fullmatch(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", each) for each in values):
+
+    def fits(shares: Sequence[bool]) -> bool:
+        return sum(shares) >= MOSTLY * len(shares)
+
+    if fits([re.fullmatch(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", each) is not None for each in values]):
         return TimeSpelling((ISO,), is_figure=True)
     figures = [float(each) for each in values]
-    least, most = min(figures), max(figures)
     for name, (low, high) in {
         "epoch_s": EPOCH_SECONDS,
         "epoch_ms": tuple(bound * 1000 for bound in EPOCH_SECONDS),
         "excel_days": EXCEL_DAYS,
     }.items():
-        if low <= least and most <= high:
+        if fits([low <= each <= high for each in figures]):
             return TimeSpelling((name,), is_figure=True)
     return None
 

@@ -4,13 +4,11 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from zoneinfo import available_timezones
-
-from duckdb import DuckDBPyConnection
 
 from store.places import MAPPING
 from store.source.contract import SourceContractError
@@ -22,14 +20,18 @@ from store.source.suggesting.activities import appointments_lines, changes_lines
 from store.source.suggesting.columns import is_time
 from store.source.suggesting.deals import projects_lines
 from store.source.suggesting.deals_shape import DEALS, as_deals
-from store.source.suggesting.evidence import Profile
-from store.source.suggesting.layout import layout
+from store.source.suggesting.ends import measured_ends
+from store.source.suggesting.evidence import Ends, Profile
+from store.source.suggesting.layout import LEAD, Layout, layout
 from store.source.suggesting.leads import leads_lines
 from store.source.suggesting.left import what_is_left
-from store.source.suggesting.odd_files import odd_files
+from store.source.suggesting.odd_files import OddFile, odd_files
+from store.source.suggesting.outcomes import Outcomes
 from store.source.suggesting.profile import profile
+from store.source.suggesting.scratch import Scratch
 from store.source.suggesting.shapes import IDENTITY, Shape, creation_of, shape_of
-from store.source.suggesting.suggestion import Answers, Draft, Line, Question, Suggestion
+from store.source.suggesting.suggestion import Answers, Draft, Line, NoMappingError, Question, Suggestion
+from store.source.suggesting.twins import as_unions, chosen_of, united
 from store.source.suggesting.writing import written
 from store.source.values.functions import UTC_ZONE, create_functions
 
@@ -90,33 +92,50 @@ def suggest(found: Profile, answers: Answers, shape: Shape | None = None) -> Sug
     if shape is not None:
         _of_shape(shape, found, draft)
         return draft.done()
-    chosen = layout(found, draft)
-    outcomes = projects_lines(chosen, found, draft)
-    leads_lines(chosen, outcomes if chosen.is_deal else None, draft)
-    interactions_lines(chosen, found, draft)
-    appointments_lines(chosen, found, draft)
-    changes_lines(chosen, found, draft)
+    found = chosen_of(found, draft)
+    chosen, outcomes = _tables(found, draft)
     if not any(line.place[0] == "closes" for line in draft.lines):
         draft.notes.append(
             "Nothing but a won deal ends a lead here. If leads end otherwise, list under closes what ends them, or set "
             "silence_closes_after_days."
         )
+    draft.notes += [
+        f"{table.counted} of {name} were looked at, from all over the table; the counts and shares above "
+        "are of these. A rarer word may be missing."
+        for name, table in found.tables.items()
+        if table.rows < table.rows_in_all
+    ]
     what_is_left(chosen, found, draft)
     # that mapping has neither interactions nor appointments, and cannot be given any
     only_deals = chosen.is_deal and not chosen.interactions and chosen.appointments is None
     base = IDENTITY
-    if only_deals and outcomes is not None and not outcomes.is_flags and DEALS in shipped_names():
+    is_union = chosen.leads.name in found.unions
+    if only_deals and not is_union and outcomes is not None and not outcomes.is_flags and DEALS in shipped_names():
         base = DEALS
         shipped = choose_mapping(argument=DEALS, folder=None, found={}, models=()).mapping
         draft.lines = as_deals(draft.lines, shipped)
     draft.line(("based_on",), base, "", None)
-    _files(found, {table for table, _ in draft.read}, draft)
+    draft.lines = as_unions(draft.lines, found.unions)
+    read = {table for table, _ in draft.read}
+    _files(found, read | {part.name for name in read for part in found.unions.get(name, ())}, draft)
     _zone(found, draft)
     created = chosen.leads.columns[chosen.created].times
     if created is not None and (days := (created.last - created.first).days) < SHORT_SPAN_DAYS:
         why = f"the leads span {days} days, of which a horizon of 90 would leave too few with a known end"
         draft.line(("horizon_days", "conversion"), SHORT_HORIZON_DAYS, why, "likely")
     return draft.done()
+
+
+def _tables(found: Profile, draft: Draft) -> tuple[Layout, Outcomes | None]:
+    """Add the lines of all tables."""
+    chosen = layout(found, draft)
+    ends = found.ends.get(chosen.leads.name)
+    outcomes = projects_lines(chosen, found, draft)
+    leads_lines(chosen, outcomes if chosen.is_deal else None, ends, draft)
+    interactions_lines(chosen, found, draft)
+    appointments_lines(chosen, found, draft)
+    changes_lines(chosen, found, draft)
+    return chosen, outcomes
 
 
 def _of_shape(shape: Shape, found: Profile, draft: Draft) -> None:
@@ -135,8 +154,21 @@ def _of_shape(shape: Shape, found: Profile, draft: Draft) -> None:
         f"The shipped mapping {shape.name} says what is read. A line here takes the place of one of its lines."
     )
     draft.contact += shape.contact
-    draft.read.update((name, column) for name, table in found.tables.items() for column in table.columns)
+    if not shape.says_ends:
+        _ends_of_shape(found, draft)
+    draft.read.update(() if shape.created is None else [shape.created])
     _zone(found, draft)
+
+
+def _ends_of_shape(found: Profile, draft: Draft) -> None:
+    """Add what ends a lead to a shipped mapping that does not say it."""
+    own = Draft(draft.answers)
+    try:
+        _tables(found, own)
+    except NoMappingError:
+        return
+    draft.lines += [line for line in own.lines if line.place[0] == "closes"]
+    draft.questions |= {key: each for key, each in own.questions.items() if key.startswith("closes")}
 
 
 def _files(found: Profile, tables: Collection[str], draft: Draft) -> None:
@@ -172,7 +204,7 @@ def _name(description: str) -> str:
 
 
 @contextmanager
-def _scratch() -> Iterator[DuckDBPyConnection]:
+def _scratch(reader: Source) -> Iterator[Scratch]:
     import duckdb
 
     with (
@@ -181,7 +213,7 @@ def _scratch() -> Iterator[DuckDBPyConnection]:
     ):
         connection.execute("set global TimeZone = 'UTC'")
         create_functions(connection)
-        yield connection
+        yield Scratch(connection, reader)
 
 
 def measured(source: str, models: Collection[str]) -> tuple[Profile, Shape | None]:
@@ -208,13 +240,40 @@ def measured(source: str, models: Collection[str]) -> tuple[Profile, Shape | Non
     shape = shape_of(columns, None if reader.folder is None else reader.folder.name, models)
     if shape is not None:
         places = {name: reader.place(name) for name in columns}
-        # times without a zone are a question whatever the mapping
-        created = creation_of(shape, columns, models)
-        some = {} if created is None else {created[0]: [created[1]]}
-        with _scratch() as connection:
-            return replace(profile(connection, reader, some, unread, odd), places=places), shape
-    with _scratch() as connection:
-        return profile(connection, reader, columns, unread, odd), None
+        closes = choose_mapping(argument=shape.name, folder=None, found={}, models=models).mapping.closes
+        shape = replace(
+            shape, created=creation_of(shape, columns, models), says_ends=bool(any(closes.model_dump().values()))
+        )
+        with _scratch(reader) as scratch:
+            if shape.says_ends:
+                # times without a zone are a question whatever the mapping
+                some = {} if shape.created is None else {shape.created[0]: [shape.created[1]]}
+                found, _ = profile(scratch, some, unread, odd)
+            else:
+                found = _profile(scratch, columns, unread, odd)
+        return replace(found, places=places), shape
+    with _scratch(reader) as scratch:
+        return _profile(scratch, columns, unread, odd), None
+
+
+def _profile(
+    scratch: Scratch, columns: Mapping[str, Sequence[str]], unread: Mapping[str, str], odd: Sequence[OddFile]
+) -> Profile:
+    found, texts = profile(scratch, columns, unread, odd)
+    found = united(scratch, found, texts)
+    ends: dict[str, Ends] = {}
+    answers: list[str | None] = [None]
+    for answer in answers:
+        draft = Draft({} if answer is None else {LEAD: answer})
+        try:
+            chosen = layout(chosen_of(found, draft), draft)
+        except NoMappingError:
+            break
+        if answer is None and LEAD in draft.questions:
+            answers += [each for each in draft.questions[LEAD].options if each != chosen.leads.name]
+        if (measured := measured_ends(scratch, found, texts, chosen)) is not None:
+            ends[chosen.leads.name] = measured
+    return replace(found, ends=ends)
 
 
 def text_of(suggestion: Suggestion, source: str, answers: Answers, models: Collection[str], *, for_home: bool) -> str:

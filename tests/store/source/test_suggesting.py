@@ -202,9 +202,13 @@ def test_activities_in_several_tables(tmp_path: Path, run: Extract, query: Query
     assert parts["emails"]["join"] == {"contacts": {"table": "Contacts", "on": {"Email": "Recipient Email"}}}
     assert parts["calls"]["columns"]["type"] == {"constant": "call"}
     assert content["tables"]["interactions"]["times"] == {"occurred_at": times}
-    assert content["tables"]["projects"]["columns"]["lead_id"] == {"split": "Contact ID", "at": ".", "part": "1"}
+    assert content["tables"]["projects"]["columns"]["lead_id"] == {"split": "Contact ID", "at": ".0"}
     assert "Deals.Close Date: 100 % of the open deals have one. It is a plan" in "\n".join(suggestion.notes)
-    assert {question.key for question in suggestion.questions} == {"direction:Emails", "time_zone"}
+    assert {question.key for question in suggestion.questions} == {
+        "closes.project_status",
+        "direction:Emails",
+        "time_zone",
+    }
     _, _, answered = suggested(**{"direction:Emails": "inbound", "time_zone": "America/New_York"})
     emails_of_answers = answered["tables"]["interactions"]["union"]["emails"]
     assert emails_of_answers["columns"]["direction"] == {"constant": "inbound"}
@@ -218,6 +222,147 @@ def test_activities_in_several_tables(tmp_path: Path, run: Extract, query: Query
         ("email", "outbound", 40),
     ]
     assert query("select count(*) from raw.rejects") == [(0,)]
+
+
+def test_tables_that_look_alike_are_one(tmp_path: Path, run: Extract, query: Query) -> None:
+    """They make a union, which a call reaches by the deal that it names; a broken number of a lead is no other lead."""
+    folder = tmp_path / "crm"
+    deals: list[dict[str, Any]] = []
+    for year, first in ((2023, 0), (2024, 60)):
+        people = [
+            {"Kontaktnummer": 700 + n, "Angelegt am": f"{FIRST + timedelta(days=n):%d.%m.%Y}", "Quelle": "Messe"}
+            for n in range(first, first + 60)
+        ]
+        _write(folder / f"kontakte_{year}.csv", people, ";")
+        deals = [
+            {
+                "Deal": f"D{n}",
+                # as a data frame writes numbers of which some are missing
+                "Kontakt": {3: "705.5", 64: "705.7", 7: ""}.get(n, f"{700 + n}.0"),
+                "Status": ("gewonnen", "verloren", "offen")[n % 3],
+                "Erstellt am": f"{FIRST + timedelta(days=n + 3):%d.%m.%Y}",
+                "Abschlussdatum": f"{FIRST + timedelta(days=n + 30):%d.%m.%Y}",
+                **({"Region": "Süd"} if first else {}),
+            }
+            for n in range(first, first + 60)
+        ]
+        _write(folder / f"deals_{year}.csv", deals, ";")
+    _write(folder / "deals_deleted.csv", deals, ";")
+    calls = [
+        {
+            "Nr": n,
+            "Deal": f"D{n}",
+            "Datum": f"{FIRST + timedelta(days=n + 9):%d.%m.%Y}",
+            "Uhrzeit": "" if n == 1 else f"{8 + n % 10}:30",
+            "Ende": "23:00",
+            "Richtung": "ausgehend",
+        }
+        for n in range(120)
+    ]
+    _write(folder / "Anrufe.csv", calls, ";")
+
+    suggestion, text, content = _measured(folder)()
+
+    tables = content["tables"]
+    assert list(tables["leads"]["union"]) == ["kontakte_2023", "kontakte_2024"]
+    assert tables["interactions"]["columns"]["occurred_at"] == {"date": "Datum", "time": "Uhrzeit"}
+    assert "2 rows with another will be set aside (orphan)" in text
+    assert dict(suggestion.left)["deals_deleted"] == "by its name, its rows were deleted or are a test"
+
+    (folder / "mapping.yml").write_text(text, encoding="utf-8")
+    run(folder)
+    assert query("select table_name, reason, count(*) from raw.rejects group by all order by all") == [
+        ("interactions", "missing_required", 1),
+        ("interactions", "orphan", 2),
+        ("projects", "missing_required", 1),
+        ("projects", "orphan", 2),
+    ]
+    assert query("select count(*), count(distinct lead_id) from raw.projects") == [(117, 117)]
+    assert query("select occurred_at::text from raw.interactions where interaction_id = '0'") == [
+        ("2024-01-10 08:30:00+00",)
+    ]
+
+
+def test_of_tables_with_equal_keys_one_is_read(tmp_path: Path) -> None:
+    for name, rows in (("deals_1", 30), ("deals_2", 40)):
+        _write(
+            tmp_path / f"{name}.csv",
+            (
+                {"id": n, "created": FIRST + timedelta(days=n), "status": ("won", "lost", "open")[n % 3]}
+                for n in range(rows)
+            ),
+        )
+    suggested = _measured(tmp_path)
+    suggestion, _, content = suggested()
+    assert content["names"]["deals"]["table"] == "deals_1"
+    assert dict(suggestion.left) == {"deals_2": "it has the columns of deals_1, and keys that stand there too"}
+    _, _, content = suggested(**{"alike:deals_1": "deals_2"})
+    assert content["names"]["deals"]["table"] == "deals_2"
+
+
+@pytest.mark.parametrize("folder", ["plain", "own"])
+def test_what_ends_a_lead_is_measured(tmp_path: Path, folder: str) -> None:
+    """A word counts by what follows it; what a shipped mapping does not say is asked for as well."""
+    numbers = range(120)
+    _write(
+        tmp_path / folder / "leads.csv",
+        (
+            {
+                "id": f"L{n}",
+                "source": "web",
+                "status": ("lost", "contacted", "won")[n % 3],
+                "created_at": FIRST + timedelta(days=n),
+                "assigned_to": "a",
+            }
+            for n in numbers
+        ),
+    )
+    # lost leads end with a word that no list knows, after a "declined"; those that are open go on until the end
+    outcomes = {0: ["declined", "declined", "XQ9"], 1: ["reached"] * 20, 2: ["reached", "reached", "accepted"]}
+    _write(
+        tmp_path / folder / "interactions.csv",
+        (
+            {
+                "lead_id": f"L{n}",
+                "type": "call",
+                "timestamp": FIRST + timedelta(days=n + 10 * step),
+                "outcome": word,
+                "direction": "outbound",
+                "opened": "false",
+                "response_received": "false",
+            }
+            for n in numbers
+            for step, word in enumerate(outcomes[n % 3], start=1)
+        ),
+    )
+    _write(
+        tmp_path / folder / "projects.csv",
+        (
+            {
+                "lead_id": f"L{n}",
+                "value": 5,
+                "status": "won" if n % 3 == 2 else "lost",
+                "closed_at": FIRST + timedelta(days=n + (30 if n % 3 == 2 else 5)),
+            }
+            for n in numbers
+        ),
+    )
+    _write(
+        tmp_path / folder / "appointments.csv",
+        [{"lead_id": "L1", "scheduled_at": FIRST + timedelta(days=9), "completed": "true", "result": ""}],
+    )
+    suggested = _measured(tmp_path / folder)
+    suggestion, text, content = suggested()
+    # calls follow a lost deal, and the outcome of a won deal ends nothing that the deal does not end
+    assert content["closes"] == {"outcomes": ["XQ9"], "lead_status": ["lost"]}
+    assert "likely: after 0 % of its 40 rows something happens with the lead on a later day" in text
+    assert {each.key: each.default for each in suggestion.questions if each.key.startswith("closes")} == {
+        "closes.outcomes": "yes",
+        "closes.lead_status": "yes",
+        "closes.project_status.doubtful": "no",
+    }
+    _, _, content = suggested(**{"closes.outcomes": "no", "closes.project_status.doubtful": "yes"})
+    assert content["closes"] == {"project_status": ["lost"], "lead_status": ["lost"]}
 
 
 def test_dates_that_do_not_tell_day_from_month_are_asked_for(tmp_path: Path) -> None:
