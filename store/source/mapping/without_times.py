@@ -57,7 +57,8 @@ def with_made_up_times(chosen: ChosenMapping) -> ChosenMapping:
     said = f"case when lower({outcome}) in ({missing}) then null else {outcome} end"
     numbered = (
         f"select *, {said} as outcome_of_lead, "
-        f'row_number() over (order by md5("{_escaped(key)}"), "{_escaped(key)}") as place_of_lead from "{_escaped(source)}"'
+        f'row_number() over (order by md5("{_escaped(key)}"), "{_escaped(key)}") as place_of_lead '
+        f'from "{_escaped(source)}"'
     )
     second = timedelta(seconds=1)
     begin, end = (literal(f"{each - second:%Y-%m-%d %H:%M:%S}") for each in (BEGIN, CLOCK))
