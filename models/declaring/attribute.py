@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 AttributeKind = Literal["category", "number", "flag", "date", "choices"]
@@ -87,9 +87,8 @@ class Attribute:
         A sentence: why it counts as known from then on.
     options : tuple of str
         The options of a list that get a feature of their own; each with its identifier.
-    at, decimal : str
-    formats : tuple of str
-        How its texts are read: what stands between two options, the decimal sign, and the formats of dates.
+    reading : mapping of str to Any
+        How the texts of the source are read, as it was found at first.
     """
 
     entity: str
@@ -99,9 +98,7 @@ class Attribute:
     known: Known
     why: str = ""
     options: tuple[tuple[str, str], ...] = ()
-    at: str = ""
-    decimal: str = ""
-    formats: tuple[str, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def stored(self) -> str:
@@ -189,4 +186,4 @@ class Attribute:
     def of_json(content: Mapping[str, Any]) -> Attribute:
         """Return the attribute that `as_json` described."""
         options = tuple((str(option), str(identifier)) for option, identifier in content["options"])
-        return Attribute(**{**content, "options": options, "formats": tuple(content["formats"])})
+        return Attribute(**{**content, "options": options})

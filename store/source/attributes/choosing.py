@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from models.declaring.attribute import Attribute
-from store.source.attributes.fit import choose
+from models.decisions.known_since import known_since
+from models.declaring.attribute import SEPARATOR, Attribute
+from store.source.attributes.fit import choose, identifier
+from store.source.attributes.kinds import KindFound, kind_of
+from store.source.attributes.known_since import measure
+from store.source.contract import CHANGES, SourceContractError
 from store.source.mapping.binding import BoundAttribute, TableBinding
+from store.source.mapping.spellings import NumberForm
 from store.source.reading.tables import Reading, shown_column
+from store.source.sql import of_source, one_row, quoted
+from store.sql import literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -84,7 +92,7 @@ def _with_kind(
                 "(LEADLINE_HOME)."
             )
         return _as_before(attribute, before), ""
-    found = kind_of(connection, f"source_{table}", attribute.column)
+    found = kind_of(connection, f"source_{table}", of_source(attribute.column))
     if attribute.kind is None:
         if found.kind is None:
             return None, found.why
@@ -95,18 +103,28 @@ def _with_kind(
 
 
 def _as_before(attribute: BoundAttribute, before: Attribute) -> BoundAttribute:
+    numbers = before.reading["numbers"]
     return replace(
         attribute,
         kind=before.kind,
         known=before.known,
-        at=attribute.at or before.at,
-        decimal=before.decimal,
-        formats=before.formats,
+        at=attribute.at or before.reading["at"],
+        numbers=None if numbers is None else NumberForm.model_validate(numbers),
+        formats=tuple(before.reading["formats"]),
     )
 
 
+def _reading(attribute: BoundAttribute) -> dict[str, Any]:
+    numbers = attribute.numbers
+    return {
+        "at": attribute.at,
+        "numbers": None if numbers is None else numbers.model_dump(mode="json"),
+        "formats": list(attribute.formats),
+    }
+
+
 def _spelling(found: KindFound) -> dict[str, Any]:
-    return {"kind": found.kind, "at": found.at, "decimal": found.decimal, "formats": tuple(found.formats)}
+    return {"kind": found.kind, "at": found.at, "numbers": found.numbers, "formats": tuple(found.formats)}
 
 
 def decided(
@@ -171,9 +189,7 @@ def decided(
                 known=known,
                 why=why,
                 options=_options(connection, table.name, column) if kind == "choices" else (),
-                at=each.at,
-                decimal=each.decimal,
-                formats=each.formats,
+                reading=_reading(each),
             )
         )
     return replace(binding, attributes=tuple(bound)), attributes
@@ -228,8 +244,8 @@ def attribute_sentences(
             if of_table:
                 listed = "; ".join(f"{each.name} ({each.why})" for each in of_table)
                 yield f"{table}: values of attributes {said}: {listed}."
-    for binding in bindings.values():
-        for each in binding.attributes if binding is not None else ():
+    for binding in filter(None, bindings.values()):
+        for each in binding.attributes:
             yield from _unreadable(connection, binding.table.name, each)
 
 

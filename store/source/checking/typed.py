@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from store.source.attributes.kinds import canonical
+from store.source.checking.attribute_texts import canonical
 from store.source.checking.checks import TRUE, Check
 from store.source.checking.numbers import NUMERIC, number_text, times
 from store.source.checking.times import (
@@ -76,7 +76,7 @@ def typed_rows(
             free_texts.append(f"coalesce(length(raw_{name}) > {column.free_text_limit}, false)::smallint")
     for attribute in binding.attributes:
         read.append(
-            f"{_attribute_text(attribute, f'said({of_source(attribute.column)})')} as {quoted(attribute.stored)}"
+            f"{_attribute_text(attribute, f'said({of_source(attribute.column)})', binding.time_zone)} as {quoted(attribute.stored)}"
         )
         raw.append(quoted(attribute.stored))
         results.append(quoted(attribute.stored))
@@ -234,7 +234,7 @@ def _value_of_owner(history: TableBinding, name: str) -> tuple[str, str]:
 
     def typed(owner: TableBinding, column: Column | BoundAttribute) -> str:
         if isinstance(column, BoundAttribute):
-            return _attribute_text(column, raw)
+            return _attribute_text(column, f"said({raw})", owner.time_zone)
         if column.kind == "number":
             number = number_text(owner.numbers.get(column.name), unless_missing(owner, column.name, f"text_{name}"))
             return stored_text(column, _number_of(column, owner, number))
@@ -254,10 +254,12 @@ def _value_of_owner(history: TableBinding, name: str) -> tuple[str, str]:
     return of_owner(history, typed), of_owner(history, without_contact, raw)
 
 
-def _attribute_text(attribute: BoundAttribute, text: str) -> str:
+def _attribute_text(attribute: BoundAttribute, text: str, zone: str) -> str:
     if attribute.kind is None:
         raise AssertionError(f"attribute {attribute.name}: its kind is found before its values are read")
-    return canonical(attribute.kind, text, at=attribute.at, decimal=attribute.decimal, formats=attribute.formats)
+    return canonical(
+        attribute.kind, text, at=attribute.at, numbers=attribute.numbers, formats=attribute.formats, zone=zone
+    )
 
 
 def _free(column: Column, name: str) -> str:

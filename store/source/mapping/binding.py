@@ -36,10 +36,10 @@ class BoundAttribute:
         As the mapping states it.
     at : str
         What stands between several options; empty if unknown.
-    decimal : str
-        The decimal sign of numbers; empty for a point.
+    numbers : NumberForm or None
+        The spelling of numbers; None for a decimal point.
     formats : tuple of str
-        The formats of dates; empty for ISO 8601.
+        The formats of dates.
     """
 
     name: str
@@ -48,8 +48,8 @@ class BoundAttribute:
     kind: AttributeKind | None = None
     known: Known | None = None
     at: str = ""
-    decimal: str = ""
-    formats: tuple[str, ...] = ()
+    numbers: NumberForm | None = None
+    formats: tuple[str, ...] = (ISO,)
 
     @property
     def stored(self) -> str:
