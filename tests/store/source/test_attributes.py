@@ -1,0 +1,207 @@
+"""Attributes: columns beside those of the contract, their stored texts, and from when on they count as known."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from store.source.contract import SourceContractError
+from tests.store.source.exports import Extract, Query, Rows, write_csv
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Export = dict[str, Rows]
+FIRST, SECOND = datetime(2024, 3, 9, 8, 0, 1, tzinfo=UTC), datetime(2024, 5, 1, tzinfo=UTC)
+CREATED = datetime(2024, 3, 1, 8, tzinfo=UTC)
+PROPOSED = datetime(2024, 3, 6, 8, tzinfo=UTC)
+ATTRIBUTES = (
+    "select lead_id, project_id, column_name, value, known_at from raw.changes "
+    "where starts_with(column_name, 'attributes.') order by lead_id, project_id nulls first, column_name"
+)
+MAPPING = """
+name: mine
+based_on: contract
+tables:
+  leads:
+    attributes:
+      industry: {column: Branche, known: creation}
+      employees: {column: No. of Employees, type: number, known: extraction}
+      newsletter: {column: Newsletter, type: flag, known: creation}
+      renewal: {column: Renewal, type: date, known: creation}
+      interests: {column: Interests, type: choices, at: ";", known: creation}
+  projects:
+    attributes: {product: {column: Product, type: category, known: creation}}
+"""
+
+
+@pytest.fixture
+def export(export: Export) -> Export:
+    """Return an export whose leads and projects have columns of their own."""
+    first, second = export["leads"]
+    first |= {"Branche": "Öl & Gas", "No. of Employees": "12", "Newsletter": "ja", "Renewal": "2024-12-31"}
+    first |= {"Interests": "Golf;Ski; Golf"}
+    second |= {
+        "Branche": "ada@example.org",
+        "No. of Employees": "many",
+        "Newsletter": "",
+        "Renewal": "",
+        "Interests": "",
+    }
+    export["projects"][0]["Product"] = "Roof"
+    return export
+
+
+def _write(folder: Path, export: Export, mapping: str = MAPPING) -> Path:
+    write_csv(folder, export)
+    (folder / "mapping.yml").write_text(mapping)
+    return folder
+
+
+def test_attributes_are_kept_in_the_history(export: Export, tmp_path: Path, run: Extract, query: Query) -> None:
+    """One text per kind; contact data stays outside, unreadable values are counted, and a change counts from its night."""
+    folder = _write(tmp_path / "crm", export)
+    report = run(folder)
+    (pseudonym,) = query("select value from raw.changes where lead_id = 'L2' and column_name = 'attributes.industry'")[
+        0
+    ]
+    assert pseudonym.startswith("pseudonym-")
+    assert query(ATTRIBUTES.replace("where", "where value not like 'pseudonym-%' and")) == [
+        ("L1", None, "attributes.employees", "12.0", FIRST),
+        ("L1", None, "attributes.industry", "Öl & Gas", CREATED),
+        ("L1", None, "attributes.interests", "Golf; Ski", CREATED),
+        ("L1", None, "attributes.newsletter", "true", CREATED),
+        ("L1", None, "attributes.renewal", "2024-12-31T00:00:00.000000Z", CREATED),
+        ("L1", "P1", "attributes.product", "Roof", PROPOSED),
+    ]
+    assert "Branche" not in str(query("describe raw.leads"))
+    assert (
+        "leads: the attribute employees has 1 of 2 values that are no numbers, such as many: they are left out."
+        in report.assumptions
+    )
+    export["leads"][0] |= {"Branche": "", "No. of Employees": "13"}
+    run(_write(folder, export), as_of=SECOND)
+    assert query(ATTRIBUTES.replace("where", f"where known_at >= '{SECOND}' and")) == [
+        ("L1", None, "attributes.employees", "13.0", SECOND),
+        ("L1", None, "attributes.industry", None, SECOND),
+    ]
+    # a home keeps what it has decided
+    stored = json.loads(query("select attributes from raw.extraction")[0][0])
+    assert {each["name"]: (each["kind"], each["known"]) for each in stored} == {
+        "industry": ("category", "creation"),
+        "employees": ("number", "extraction"),
+        "newsletter": ("flag", "creation"),
+        "renewal": ("date", "creation"),
+        "interests": ("choices", "creation"),
+        "product": ("category", "creation"),
+    }
+    assert next(each["options"] for each in stored if each["name"] == "interests") == [["Golf", "golf"], ["Ski", "ski"]]
+    with pytest.raises(SourceContractError, match=r"attribute employees: expected the type number.*found category"):
+        run(_write(folder, export, MAPPING.replace("type: number", "type: category")))
+
+
+def test_an_attribute_that_vanishes_stops_the_extraction(
+    export: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """A person may accept that; its values stay in the history."""
+    folder = _write(tmp_path / "crm", export)
+    run(folder)
+    before = query("select count(*) from raw.changes")
+    without = MAPPING.replace("industry: {column: Branche, known: creation}", "")
+    with pytest.raises(SourceContractError, match=r"leads\.attributes\.industry: a value in 2 rows before") as stopped:
+        run(_write(folder, export, without), as_of=SECOND)
+    accept = str(stopped.value).split("LEADLINE_ACCEPT_EXTRACTION=")[1]
+    run(folder, as_of=SECOND, accept=accept)
+    assert query("select count(*) from raw.changes") == before
+    assert "industry" not in query("select attributes from raw.extraction")[0][0]
+
+
+def test_rows_of_one_key_that_differ_in_attributes_are_one_row(
+    export: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """Nothing tells which value is right, so none is kept."""
+    export["leads"].append(export["leads"][0] | {"Branche": "Bank"})
+    report = run(_write(tmp_path / "crm", export))
+    assert (report.tables["leads"].duplicates_collapsed, report.tables["leads"].rows_rejected) == (1, 0)
+    assert query("select count(*) from raw.changes where lead_id = 'L1' and column_name = 'attributes.industry'") == [
+        (0,)
+    ]
+    assert query("select count(*) from raw.changes where lead_id = 'L1' and column_name = 'attributes.renewal'") == [
+        (1,)
+    ]
+
+
+def test_a_history_of_attributes_and_projects(export: Export, tmp_path: Path, run: Extract, query: Query) -> None:
+    """It names columns as the source does; a project gives its changes the lead, and amounts their currency."""
+    export["projects"][0] |= {"stage": "Vertrag", "currency": "USD"}
+    export["changes"] = [
+        {"change_id": f"H{number}", "lead_id": lead, "project_id": project, "column_name": name, "value": value,
+         "changed_at": f"2024-03-0{number}T12:00:00Z"}
+        for number, (lead, project, name, value) in enumerate(
+            [
+                ("L1", "", "Branche", "Gas"),
+                ("", "P1", "stage", "Angebot"),
+                ("L2", "P1", "value", "9000"),
+                ("", "P1", "expected_close_at", "2024-04-01"),
+                ("", "P1", "Product", "Wall"),
+                ("", "P9", "stage", "Angebot"),
+                ("", "", "status", "won"),
+                ("", "P1", "zip_code", "10115"),
+                ("L1", "", "stage", "Angebot"),
+            ],
+            1,
+        )
+    ]  # fmt: skip
+    mapping = MAPPING + "currency: {main: EUR, rates: {USD: 0.5}}\n"
+    folder = _write(tmp_path / "crm", export, mapping)
+    for _ in range(2):
+        report = run(folder)
+        assert report.tables["changes"].rejects_by_reason == {"missing_required": 1, "orphan": 1}
+    assert report.tables["changes"].columns_ignored == ["changes of stage", "changes of zip_code"]
+    assert query(
+        "select lead_id, project_id, column_name, value, origin from raw.changes "
+        "where project_id = 'P1' or column_name = 'attributes.industry' and lead_id = 'L1' order by 3, known_at"
+    ) == [
+        ("L1", None, "attributes.industry", "Gas", "source"),
+        ("L1", None, "attributes.industry", "Öl & Gas", "extraction"),
+        ("L1", "P1", "attributes.product", "Wall", "source"),
+        ("L1", "P1", "attributes.product", "Roof", "extraction"),
+        ("L1", "P1", "expected_close_at", "2024-04-01T00:00:00.000000Z", "source"),
+        ("L1", "P1", "expected_close_at", None, "extraction"),
+        ("L1", "P1", "stage", "Angebot", "source"),
+        ("L1", "P1", "stage", "Vertrag", "extraction"),
+        ("L1", "P1", "value", "4500.00", "source"),
+        ("L1", "P1", "value", "2500.00", "extraction"),
+    ]
+
+
+def test_a_set_without_times(tmp_path: Path, run: Extract, query: Query) -> None:
+    """Its leads get times that are made up: those that have ended end a day after their creation, the rest is open."""
+    leads = [
+        {
+            "id": f"L{number}",
+            "Origin": "web" if number % 3 else "ads",
+            "Converted": "" if number > 97 else str(number % 2),
+        }
+        for number in range(100)
+    ]
+    mapping = (
+        "name: set\ntables:\n  leads: {columns: {lead_id: id}, attributes: {origin: Origin}}\n"
+        'without_times: {outcome: Converted, won: "1"}\n'
+    )
+    folder = _write(tmp_path / "crm", {"leads": leads}, mapping)
+    report = run(folder)
+    assert report.as_of == datetime(2002, 1, 1, tzinfo=UTC)
+    assert query("select status, count(*), bool_and(closed_at - proposed_at = interval 1 day) from raw.projects group by all "
+                 "order by all") == [("lost", 49, True), ("won", 49, True)]  # fmt: skip
+    assert query("select count(*), count(distinct created_at) from raw.leads where lead_id < 'L98'") == [(98, 60)]
+    assert query("select distinct as_of - created_at = interval 1 second from raw.leads, raw.extraction where lead_id in "
+                 "('L98', 'L99')") == [(True,)]  # fmt: skip
+    assert query("select distinct known_at = created_at from raw.changes join raw.leads using (lead_id) "
+                 "where column_name = 'attributes.origin'") == [(True,)]  # fmt: skip
+    assert query("select caveat like 'The set has no times%' from raw.extraction") == [(True,)]
+    with pytest.raises(SourceContractError, match=r"without_times: expected one table.*found interactions"):
+        run(_write(folder, {"leads": leads}, mapping.replace("tables:\n", "tables:\n  interactions: {table: leads}\n")))
