@@ -53,7 +53,7 @@ whole as (
         at_last.close_pushed_us,
         at_last.value,
         at_last.value - at_last.first_value as value_change,
-        greatest(at_last.value, at_last.first_value) as larger_value
+        case when at_last.value is not null then greatest(at_last.value, at_last.first_value) end as larger_value
     from won
     left join until_won as at_last
         on won.project_id = at_last.project_id
