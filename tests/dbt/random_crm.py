@@ -159,7 +159,7 @@ def _add_histories(rng: random.Random, crm: Crm) -> None:
             _tell(rng, crm, row["lead_id"], "value", f"{row['value']}", proposed, **about)
         for _ in range(rng.choice((0, 0, 1, 3))):
             at = _moment(rng, proposed - 2 * DAY, end + 5 * DAY)
-            value = rng.choice(("0.00", f"{rng.uniform(100, 90000):.2f}", f"{rng.uniform(100, 90000):.2f}", None))
+            value = rng.choice((*[f"{rng.uniform(100, 90000):.2f}"] * 8, "0.00", None))
             _tell(rng, crm, row["lead_id"], "value", value, at, **about)
         for _ in range(rng.choice((0, 1, 3, 6))):
             at = _moment(rng, proposed, end)
