@@ -56,7 +56,8 @@ last_of_moment as (
         {{ key }},
         number,
         known_us,
-        lpad(cast(known_us as text), 17, '0') || case when value is not null then '=' || value else '' end as packed
+        -- 17 digits up to the year 4821
+        cast(known_us + 10000000000000000 as text) || case when value is not null then '=' || value else '' end as packed
     from (
         select
             told.*,
