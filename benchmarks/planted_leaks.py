@@ -287,8 +287,8 @@ _REPLAYED = [
     }, WINS_OF_SOURCE),
     *_over_facts(OTHERS, {
         "typical_deal_with_its_own": (
-            "cast(sum(case when facts.won_us < observed.as_of_us or facts.other_id = observed.lead_id then facts.age_us end) "
-            "as bigint)"
+            "cast(sum(case when facts.won_us < observed.as_of_us or facts.other_id = observed.lead_id "
+            "then facts.age_us end) as bigint)"
         ),
     }, WON_OF_SOURCE),
     *_over_facts(OVERWRITTEN, {

@@ -42,7 +42,7 @@
 {%- endmacro %}
 
 {#- Two steps of a query. They make one row per entity and moment at which one of its attributes changed, with the values
-    until the next such moment, from `told`: a row per change, with the attribute as `stored`.
+    until the next such moment, from `told`: a row per change, with its attribute_name.
 
     A value is packed behind its moment into one text, which is the larger, the later the moment: so a running maximum
     holds it until the next one, and all attributes share one order of the rows.
@@ -71,7 +71,7 @@ last_of_moment as (
             {%- for stored in attributes %}
             ('{{ stored }}', {{ loop.index }}){{ ',' if not loop.last }}
             {%- endfor %}
-        ) as attributes (stored, number) on told.stored = attributes.stored
+        ) as attributes (attribute_name, number) on told.attribute_name = attributes.attribute_name
     ) as in_order
     where next_known_us is null or next_known_us > known_us
 

@@ -376,7 +376,11 @@ class _Draw:
 
     def one_of_many(self, count: int) -> str:
         """Return a number from 0 to `count` - 1, of at most 65,536."""
-        return f"mod({self.number()}, {count})" if count <= 256 else f"mod({self.number()} * 256 + {self.number()}, {count})"
+        return (
+            f"mod({self.number()}, {count})"
+            if count <= 256
+            else f"mod({self.number()} * 256 + {self.number()}, {count})"
+        )
 
     def number(self) -> str:
         """Return a number from 0 to 255."""

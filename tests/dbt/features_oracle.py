@@ -150,9 +150,7 @@ def expected_features(
         facts = facts_of[lead["lead_id"]]
         others = [closing for closing in closed_leads if closing.lead_id != lead["lead_id"]]
         others_deals = [deal for deal in won_deals if deal.lead_id != lead["lead_id"]]
-        changes = [
-            row for row in crm["changes"] if row["lead_id"] == lead["lead_id"] and row.get("project_id") is None
-        ]
+        changes = [row for row in crm["changes"] if row["lead_id"] == lead["lead_id"] and row.get("project_id") is None]
         closings = _closing_moments(crm, lead, facts, closes)
         for as_of, kind in _observations(lead["created_at"], facts, clock).items():
             if as_of <= min(closings, default=clock):
@@ -403,7 +401,9 @@ def _own_history(changes: Sequence[dict[str, Any]], as_of: datetime) -> dict[str
 
 
 def _changes(crm: Crm, project: dict[str, Any], before: datetime) -> list[dict[str, Any]]:
-    return [row for row in crm["changes"] if row.get("project_id") == project["project_id"] and row["known_at"] < before]
+    return [
+        row for row in crm["changes"] if row.get("project_id") == project["project_id"] and row["known_at"] < before
+    ]
 
 
 def _deal(crm: Crm, project: dict[str, Any], at: datetime) -> Deal:
@@ -434,7 +434,9 @@ def _deals(crm: Crm, lead: dict[str, Any], as_of: datetime, won: Sequence[Deal])
     stage = deal.stages[-1][1] if deal and deal.stages else None
     days_in_stage = (as_of - deal.stages[-1][0]) / DAY if deal and stage is not None else None
     rate = None if change is None else float(change[0]) / float(change[1] or 1)
-    moved = [] if deal is None else [(b or 0) - (a or 0) for (_, a), (_, b) in pairwise(deal.values) if None not in (a, b)]
+    moved = (
+        [] if deal is None else [(b or 0) - (a or 0) for (_, a), (_, b) in pairwise(deal.values) if None not in (a, b)]
+    )
     changes = [each.change for each in won if each.change is not None]
     larger = sum(size for _, size in changes)
     typical_rate = float(sum(by for by, _ in changes)) / float(larger) if larger else None

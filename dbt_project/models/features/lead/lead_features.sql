@@ -274,6 +274,12 @@ named as (
         {%- for name in of_deals %}
         deals.{{ name }},
         {%- endfor %}
+        {%- for feature in attributes_of('leads') %}
+        {{ attribute_at(feature, 'of_lead') | trim }} as {{ feature.column }},
+        {%- endfor %}
+        {%- for feature in attributes_of('projects') %}
+        {{ attribute_at(feature, 'of_project') | trim }} as {{ feature.column }},
+        {%- endfor %}
         leads.lead_source,
         history.property_value,
         case
@@ -284,12 +290,6 @@ named as (
             else 'below_{{ var('property_value_tier_bounds') | min }}'
         end as property_value_tier,
         coalesce(substr(history.zip_code, 1, 2), 'unknown') as zip_prefix
-        {%- for feature in attributes_of('leads') %},
-        {{ attribute_at(feature, 'of_lead') | trim }} as {{ feature.column }}
-        {%- endfor %}
-        {%- for feature in attributes_of('projects') %},
-        {{ attribute_at(feature, 'of_project') | trim }} as {{ feature.column }}
-        {%- endfor %}
     from {{ ref('observations_due') }} as observations
     inner join {{ ref('stg_leads') }} as leads on observations.lead_id = leads.lead_id
     inner join counted

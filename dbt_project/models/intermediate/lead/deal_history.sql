@@ -74,7 +74,7 @@ moments as (
         max({{ byte_order("case when deal_column = '" ~ deal_column ~ "' then value end") }}) as {{ deal_column }},
         count(case when deal_column = '{{ deal_column }}' then 1 end) as {{ deal_column }}_is_set,
         {%- endfor %}
-        count(case when deal_column = 'stage' and value is not null and occurrence = 1 then 1 end) as stages,
+        count(case when deal_column = 'stage' and value is not null and occurrence = 1 then 1 end) as stages_reached,
         count(case when deal_column = 'stage' and value is not null and occurrence > 1 then 1 end) as steps_back,
         count(case when expected_us > previous_expected_us then 1 end) as pushes,
         sum(case when expected_us > previous_expected_us then expected_us - previous_expected_us end) as pushed_us,
@@ -93,7 +93,7 @@ numbered as (
         {%- for deal_column in deal_columns %}
         cast(sum({{ deal_column }}_is_set) over so_far as bigint) as {{ deal_column }}_number,
         {%- endfor %}
-        cast(sum(stages) over so_far as bigint) as stages_count,
+        cast(sum(stages_reached) over so_far as bigint) as stages_count,
         cast(sum(steps_back) over so_far as bigint) as steps_back_count,
         cast(sum(pushes) over so_far as bigint) as pushes_count,
         cast(coalesce(sum(pushed_us) over so_far, 0) as bigint) as pushed_us_so_far,

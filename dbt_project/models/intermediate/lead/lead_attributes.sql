@@ -10,7 +10,7 @@ with told as (
 
     select
         lead_id,
-        lead_column as stored,
+        lead_column as attribute_name,
         change_id,
         value,
         known_us

@@ -85,10 +85,11 @@ moments as (
         as_of_us as moment_us,
         -- deals that are won at as_of itself are not yet known: at a tie the observation comes first
         1 as tie_rank,
-        {%- for name in summed %}
-        cast(null as {{ 'decimal(18, 2)' if name in ('value', 'value_change', 'larger_value') else 'bigint' }}) as {{ name }}
-        {{- ',' if not loop.last }}
+        {%- for name in counted %}
+        cast(null as {{ 'decimal(18, 2)' if name == 'value' else 'bigint' }}) as {{ name }},
         {%- endfor %}
+        cast(null as decimal(18, 2)) as value_change,
+        cast(null as decimal(18, 2)) as larger_value
     from deals
     where age_us is not null
 

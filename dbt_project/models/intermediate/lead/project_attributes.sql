@@ -12,7 +12,7 @@ with told as (
     select
         projects.lead_id,
         projects.project_id,
-        staged.project_column as stored,
+        staged.project_column as attribute_name,
         staged.change_id,
         staged.value,
         staged.known_us

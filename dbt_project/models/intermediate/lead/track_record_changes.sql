@@ -47,7 +47,7 @@ with compared as (
 deals_before as (
 
     select *
-    from {{ of_touched_leads(won_before) }} as before
+    from {{ of_touched_leads(won_before) }} as last_built
 
 ),
 
@@ -58,11 +58,27 @@ deals_after as (
 
 ),
 
+gone as (
+
+    select * from deals_before
+    except
+    select * from deals_after
+
+),
+
+come as (
+
+    select * from deals_after
+    except
+    select * from deals_before
+
+),
+
 deals_of_one_alone as (
 
-    (select * from deals_before except select * from deals_after)
+    select * from gone
     union all
-    (select * from deals_after except select * from deals_before)
+    select * from come
 
 ),
 
