@@ -24,6 +24,8 @@ INTERACTIONS = '{db}."staging"."stg_interactions"'
 APPOINTMENTS = '{db}."staging"."stg_appointments"'
 PROJECTS = '{db}."staging"."stg_projects"'
 CHANGES = '{db}."staging"."stg_changes"'
+DEALS = '{db}."intermediate"."deal_history"'
+"""What the CRM showed of projects, from moment to moment."""
 LEADS_NOW = '{db}."raw"."leads"'
 """Leads with the present values of the CRM."""
 OF_SOURCE = (
@@ -40,6 +42,13 @@ WINS_OF_SOURCE = (
     "where facts.fact = 'project_closed' and facts.outcome = 'won')"
 )
 """For each lead the deals that were won with leads of its source."""
+WON_OF_SOURCE = (
+    "(select own.lead_id, deals.lead_id as other_id, deals.won_us, deals.age_us "
+    'from {db}."intermediate"."won_deals" as deals '
+    'inner join {db}."staging"."stg_leads" as leads on deals.lead_id = leads.lead_id '
+    'inner join {db}."staging"."stg_leads" as own on leads.lead_source = own.lead_source)'
+)
+"""For each lead the ways of the deals that were won with leads of its source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +203,7 @@ _REPLAYED = [
         ),
     }),
     # few deals are so large, in the random CRM and in the simulated one
-    *_over_facts(RARE, {"largest_deals_of_the_next_hour": _ahead(HOUR, "facts.value > {large_deal}")}),
+    *_over_facts(RARE, {"largest_deals_of_the_next_hour": _ahead(HOUR, "facts.value > {large_deal}")}, DEALS),
     *_over_facts(RARE, {
         "price_of_the_next_hour": (
             f"max(case when facts.lead_column = 'property_value' and facts.known_us >= observed.as_of_us "
@@ -276,6 +285,16 @@ _REPLAYED = [
         "record_up_to_as_of": _count("facts.known_us <= observed.as_of_us"),
         "record_of_later_deals": _count("facts.other_id <> observed.lead_id"),
     }, WINS_OF_SOURCE),
+    *_over_facts(OTHERS, {
+        "typical_deal_with_its_own": (
+            "cast(sum(case when facts.won_us < observed.as_of_us or facts.other_id = observed.lead_id "
+            "then facts.age_us end) as bigint)"
+        ),
+    }, WON_OF_SOURCE),
+    *_over_facts(OVERWRITTEN, {
+        "next_change_of_the_deal": "max(case when facts.known_us < observed.as_of_us then facts.until_us end)",
+        "pushes_of_any_time": "max(facts.close_pushes_count)",
+    }, DEALS),
     *_over_facts(WINDOWS, {
         "facts_of_a_day_more_count_7d": _window(8 * DAY),
         "facts_of_a_microsecond_more_count_30d": _window(30 * DAY + 1),
@@ -359,6 +378,48 @@ _EDITED = [
         old="1 as tie_rank",
         new="3 as tie_rank",
         named=(f"{VIEW}.source_closed_leads_count_lifetime",),
+    ),
+    Leak(
+        name="a stage that holds what it was last", kind=INTERMEDIATE, batch="1",
+        model="deal_history",
+        old="over (partition by project_id, stage_number) as stage_held",
+        new="over (partition by project_id) as stage_held",
+        named=(f"{VIEW}.deal_stage_as_of",),
+    ),
+    Leak(
+        name="an attribute that holds what it was last", kind=INTERMEDIATE, batch="1",
+        model="lead_attributes",
+        old="over so_far as packed_1,",
+        new="over (partition by lead_id) as packed_1,",
+        named=(f"{VIEW}.attribute_category",),
+    ),
+    Leak(
+        name="typical deals that are won at any time", kind=INTERMEDIATE, batch="1",
+        model="open_deals",
+        old="all_deals as (order by moment_us, tie_rank rows unbounded preceding)",
+        new="all_deals as (order by moment_us, tie_rank rows between unbounded preceding and unbounded following)",
+        named=(f"{VIEW}.deal_age_days_vs_won", f"{VIEW}.deal_value_vs_won"),
+    ),
+    Leak(
+        name="typical deals that are won at the moment", kind=INTERMEDIATE, batch="2",
+        model="open_deals",
+        old="1 as tie_rank",
+        new="3 as tie_rank",
+        named=(f"{VIEW}.deal_age_days_vs_won",),
+    ),
+    Leak(
+        name="an attribute of a project that is told at the moment", kind=INTERMEDIATE, batch="2",
+        model="lead_features",
+        old="and of_project.known_us < observations.as_of_us",
+        new="and of_project.known_us <= observations.as_of_us",
+        named=(f"{VIEW}.project_category",),
+    ),
+    Leak(
+        name="amounts that are corrected after their label has matured", kind=LABELS, batch="2",
+        model="deal_value",
+        old="and history.known_us < won.matures_us",
+        new=f"and history.known_us < won.matures_us + {DAY}",
+        named=("labels.deal_value.deal_value",),
     ),
     Leak(
         name="a median of deals that are won at the moment", kind=INTERMEDIATE, batch="1",

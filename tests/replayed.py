@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.planting import Store
 from store.features.compiled import of_run
 from store.warehouse.warehouse import Warehouse
-from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, random_crm
+from tests.dbt.random_crm import ATTRIBUTE_FEATURES, CLOCK, CLOSING_OUTCOMES, random_crm
 from tests.dbt.warehouses import DuckDB, Postgres
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ LEADS = 300
 VARIABLES = {
     "as_of": CLOCK.isoformat(timespec="microseconds"),
     "closing_outcomes": CLOSING_OUTCOMES,
+    "attribute_features": ATTRIBUTE_FEATURES,
     "silence_closes_after_days": None,
     "conversion_horizon_days": 30,
     "deal_value_horizon_days": 30,

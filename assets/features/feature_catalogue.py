@@ -3,7 +3,6 @@
 A row has the description in the dbt project, the measured quality, and the importance to each champion.
 """
 
-import json
 from typing import Any
 
 import dagster as dg
@@ -14,7 +13,7 @@ from assets.platform.tables import metadata_table
 from models.declared.registry import DECLARATIONS, FEATURE_VIEWS
 from store.artifacts import ArtifactStore
 from store.features.catalogue import IMPORTANT, described, importance_of, most_important, replace
-from store.features.dbt_project import manifest_path
+from store.features.dbt_project import described_columns
 from store.ledger.schema import ledger
 from store.warehouse.warehouse import Warehouse
 
@@ -38,8 +37,8 @@ def feature_catalogue(
     warehouse: dg.ResourceParam[Warehouse], artifacts: dg.ResourceParam[ArtifactStore]
 ) -> dg.MaterializeResult[Any]:
     """Replace the catalogue."""
-    as_of = warehouse.built_extraction().as_of
-    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    extraction = warehouse.built_extraction()
+    as_of = extraction.as_of
     with ledger(warehouse) as connection:
         measured = {
             (view, feature): found
@@ -52,7 +51,7 @@ def feature_catalogue(
         importance = {name: importance_of(connection, artifacts, name) for name in DECLARATIONS}
         rows = []
         for view in FEATURE_VIEWS.values():
-            columns = manifest["nodes"][f"model.leadline.{view.name}"]["columns"]
+            columns = described_columns(view.name, extraction.attributes)
             rows += described(view, columns, measured, importance)
         replace(connection, rows)
     return dg.MaterializeResult(

@@ -84,7 +84,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             return
         started_at = clock.present()
         extraction = warehouse.extraction()
-        with_horizon = horizons.applied(declaration, extraction.horizon_days)
+        with_horizon = horizons.applied(declaration, extraction.horizon_days).with_attributes(extraction.attributes)
         snapshot = load_training_set(artifacts.training_sets(declaration.name) / training_set)
         confirmed_names = confirmed_features.get(declaration.name, ())
         problem = unknown_confirmations(declaration.name, confirmed_names, snapshot.features)

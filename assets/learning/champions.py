@@ -80,7 +80,7 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[Any]:
         extraction = warehouse.extraction()
         compiled.require_proof(declaration.feature_view.name, extraction.as_of)
-        applied = horizons.applied(declaration, extraction.horizon_days)
+        applied = horizons.applied(declaration, extraction.horizon_days).with_attributes(extraction.attributes)
         with ledger(warehouse) as connection:
 
             def shorter() -> ShorterHorizons | None:

@@ -50,7 +50,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
 
         extraction = warehouse.built_extraction()
         require_present_code(warehouse, horizons, compiled)
-        applied = horizons.applied(declaration, extraction.horizon_days)
+        applied = horizons.applied(declaration, extraction.horizon_days).with_attributes(extraction.attributes)
         frame = matured(warehouse, applied, extraction)
         try:
             require_facts(warehouse, applied, extraction)

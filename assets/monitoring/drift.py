@@ -65,7 +65,7 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.MaterializeResult[Any]]:
         extraction = warehouse.built_extraction()
-        as_of = extraction.as_of
+        as_of, policy = extraction.as_of, declaration.with_attributes(extraction.attributes).drift
         with ledger(warehouse) as connection:
             champion = load_champion(connection, artifacts, declaration.name)
             there = columns_of(connection, view.schema, view.name)
@@ -85,7 +85,7 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         with warehouse.analyze(*_read(declaration, champion, compared, as_of, there)) as analysis:
             evidence = measure_drift(analysis, declaration, champion, clock=as_of, reference=compared)
             sample = _sample(analysis, declaration, evidence)
-        verdicts = judge(evidence, declaration.drift, max_age_days=declaration.retrain.max_champion_age_days)
+        verdicts = judge(evidence, policy, max_age_days=declaration.retrain.max_champion_age_days)
         with warehouse.connect() as connection:
             record_drift(connection, context.run_id, evidence, verdicts, clock.present())
         kinds = {each.column: each.kind for each in _shown(evidence)}

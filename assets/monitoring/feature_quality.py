@@ -45,8 +45,8 @@ def feature_quality_asset(view: FeatureView) -> dg.AssetsDefinition:
         pool=WAREHOUSE_POOL,
     )
     def feature_quality(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[Any]:
-        as_of = warehouse.built_extraction().as_of
-        groups = feature_groups(view.name)
+        extraction = warehouse.built_extraction()
+        as_of, groups = extraction.as_of, feature_groups(view.name, extraction.attributes)
         with warehouse.analyze(Excerpt(view.schema, view.name, [view.key, "as_of", *groups])) as analysis:
             measured = measure_features(analysis, f"{view.schema}.{view.name}", view.key, groups)
         with ledger(warehouse) as connection:

@@ -92,10 +92,14 @@ def column_origins(
 
 
 def _columns(manifest: Mapping[str, Any]) -> dict[str, dict[str, dict[str, dict[str, str]]]]:
-    """Return the described columns of all models and sources, by database, schema and name, with their types."""
+    """Return the described columns of all models and sources, by database, schema and name, with their types.
+
+    Models that have further columns, one per attribute, are left out: sqlglot then takes any column for one of theirs.
+    """
     found: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
     for node in (*manifest["nodes"].values(), *manifest["sources"].values()):
-        if node["resource_type"] in ("model", "source") and node["columns"]:
+        has_further = node["config"].get("meta", {}).get("has_further_columns")
+        if node["resource_type"] in ("model", "source") and node["columns"] and not has_further:
             columns = {column: each.get("data_type") or "text" for column, each in node["columns"].items()}
             relations = found.setdefault(node["database"], {}).setdefault(node["schema"], {})
             relations[node.get("alias") or node["identifier"]] = columns

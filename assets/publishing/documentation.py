@@ -14,8 +14,9 @@ import dagster as dg
 from assets.platform import keys
 from assets.platform.resources import WAREHOUSE_POOL
 from models.artifacts import replace_file
+from models.declared.registry import FEATURE_VIEWS
 from store.artifacts import ArtifactStore
-from store.features.dbt_project import manifest_path
+from store.features.dbt_project import described_columns, manifest_path
 from store.pages import UnknownPageError, in_script, with_policy
 from store.warehouse.connection import Connection
 from store.warehouse.engine import HISTORY, SCORES
@@ -66,8 +67,11 @@ def dbt_docs(
     with warehouse.connect() as connection:
         database = str(connection.execute("select current_database()").fetchall()[0][0])
         tables = columns_by_table(connection)
+        attributes = warehouse.extraction(connection).attributes
         views = set(connection.execute(_VIEWS).fetchall())
     manifest = published_manifest(json.loads(manifest_path().read_text(encoding="utf-8")), database)
+    for view in FEATURE_VIEWS.values():
+        manifest["nodes"][f"model.leadline.{view.name}"]["columns"] = described_columns(view.name, attributes)
     catalog = catalog_of(manifest, tables, views)
     text = page(Path(DOCS_INDEX_FILE_PATH), manifest, catalog)
     if not artifacts.docs.is_file() or artifacts.docs.read_bytes() != text.encode():

@@ -29,7 +29,7 @@ LEAD_FEATURES = described_view(
         "property_value_tier",
         "zip_prefix",
     ),
-    by_day=("observations_due", "track_records", "lead_features"),
+    by_day=("observations_due", "track_records", "open_deals", "lead_features"),
 )
 
 SILENCE = RowWeight(column="days_since_last_fact", at_least=7)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from models.declaring.attribute import Attribute
 from models.declaring.columns import LABEL_MODEL_COLUMNS
 from models.declaring.entity import DeclarationError
 from models.declaring.feature_view import FeatureView
@@ -228,6 +229,24 @@ class ModelDeclaration:
     def with_horizon(self, days: int) -> ModelDeclaration:
         """Return the same model over another horizon."""
         return replace(self, horizon_days=days)
+
+    def with_attributes(self, attributes: Iterable[Attribute]) -> ModelDeclaration:
+        """Return the same model for a source with attributes, whose features the view has after its own.
+
+        Texts may become segments. The drift of dates, and of what counts as known only from an extraction, is shown and
+        has no bound: both move as time goes by.
+        """
+        features = [(each, feature) for each in attributes for feature in each.features]
+        texts = tuple(feature.column for _, feature in features if feature.form == "text")
+        moving = tuple(
+            feature.column for each, feature in features if each.known == "extraction" or feature.form == "days"
+        )
+        view, drift = self.feature_view, self.drift
+        return replace(
+            self,
+            feature_view=replace(view, further_segments=(*view.further_segments, *texts)),
+            drift=replace(drift, shown_only=(*drift.shown_only, *moving)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,9 @@ class FeatureView:
         Features that move with the season or with the age of the records: their drift is shown, and has no bound.
     segments : tuple of str
         Columns whose values divide held-out rows into segments; a column that is missing is skipped.
+    further_segments : tuple of str
+        Texts that become segments as well where training rows have them filled, with few frequent values
+        (`models.training.segments`).
     segment_notes : tuple of str
         Sentences that the card adds below the segments.
     bands : mapping of str to tuple of float
@@ -56,6 +59,7 @@ class FeatureView:
     dropped: tuple[str, ...] = ()
     drifting: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
+    further_segments: tuple[str, ...] = ()
     segment_notes: tuple[str, ...] = ()
     bands: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     silence: str = ""

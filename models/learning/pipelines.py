@@ -145,6 +145,11 @@ def fingerprint(declaration: ModelDeclaration) -> str:
         "pipeline": parameters,
         # younger fields enter only if they are declared, so that older declarations keep their fingerprints
         **({"estimators": further} if further else {}),
+        **(
+            {"further_segments": list(declaration.feature_view.further_segments)}
+            if declaration.feature_view.further_segments
+            else {}
+        ),
         **({"costs": declaration.task.costs.matrix(declaration.outcomes).tolist()} if declaration.task.costs else {}),
         **({"scope": declaration.scope} if declaration.scope else {}),
         **({"rule": declaration.rule} if declaration.rule else {}),

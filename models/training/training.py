@@ -33,6 +33,7 @@ from models.learning.ranges import learnt_ranges
 from models.learning.splitting import row_weights, sample_weights, temporal_split
 from models.tasks.task import Task
 from models.training.contest import choose_estimator, rehearse
+from models.training.segments import telling
 from models.training.training_set import TrainingSet
 from models.versions.candidate import (
     COST,
@@ -137,7 +138,8 @@ def train(
     training_rows, testing_rows = rows.rows(sides.train), rows.rows(sides.test)
     chosen, contest = choose_estimator(declaration, frame[sides.train], training_rows)
     chosen, rehearsal = rehearse(chosen, frame[sides.train], training_rows)
-    segments = frame.loc[sides.test, [name for name in view.segments if name in frame.columns]]
+    further = telling(frame[sides.train], view.further_segments)
+    segments = frame.loc[sides.test, [*(name for name in view.segments if name in frame.columns), *further]]
     evaluation, predicted = assess(
         chosen,
         version,

@@ -45,7 +45,7 @@ def described(
     ----------
     view : FeatureView
     columns : mapping of str to mapping
-        Columns of the dbt model, as the manifest has them.
+        Columns of the dbt model, as `store.features.dbt_project.described_columns` returns them.
     measured : mapping of (str, str) to list
         By view and feature: share of nulls, constant, closest feature, correlation, redundant. A feature that was not
         measured gets nulls.

@@ -5,11 +5,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from models.artifacts import make_folder, set_aside, sha256
 from models.declared.registry import DECLARATIONS, label_horizons
+from models.declaring.attribute import Attribute
 from models.declaring.declaration import Horizons
 from store.places import PROJECT
 from store.settings import dbt_target
@@ -18,6 +20,9 @@ from store.warehouse.warehouse import Extraction
 DBT_PROJECT = PROJECT / "dbt_project"
 DBT = str(Path(sys.executable).with_name("dbt"))
 """The dbt of this interpreter's environment: PATH may name another."""
+
+ATTRIBUTE_COLUMNS = "attribute_columns()"
+"""The hook of feature views that have the features of attributes."""
 
 INPUTS = (".sql", ".yml", ".md")
 
@@ -70,6 +75,31 @@ def manifest_path() -> Path:
         leftover.unlink()
     parse_folder.rmdir()
     return manifest
+
+
+def described_columns(view: str, attributes: Iterable[Attribute]) -> dict[str, dict[str, Any]]:
+    """Return the described columns of a feature view: those of the manifest, and the features of attributes.
+
+    Parameters
+    ----------
+    view : str
+        The name of the dbt model; the attributes are left out if it has none.
+    attributes : iterable of Attribute
+    """
+    node = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"][f"model.leadline.{view}"]
+    columns: dict[str, dict[str, Any]] = dict(node["columns"])
+    if not any(ATTRIBUTE_COLUMNS in hook["sql"] for hook in node["config"].get("pre-hook", [])):
+        return columns
+    return columns | {
+        each.column: {
+            "name": each.column,
+            "description": each.description,
+            "data_type": each.data_type,
+            "meta": {"group": "attribute", "unit": each.unit, "window": "as_of", "null_means": each.null_means},
+        }
+        for one in attributes
+        for each in one.features
+    }
 
 
 def check_labels(manifest: Path) -> None:

@@ -74,8 +74,10 @@ TEMPLATE_ATTRIBUTES = _words(
     append database dispatch endswith extend first format get get_relation identifier include index index0 items join
     keys last length lower name pop raise_compiler_error removeprefix removesuffix replace schema split startswith strip
     update upper values
+    column data_type form option stored
     """
 )
+"""Attributes that a template may ask for; those of the last line are of the features that follow from attributes."""
 
 TEMPLATE_FILTERS = _words(
     """
@@ -93,13 +95,16 @@ CLOCK_WRITER = "timestamp_from_us"
 
 COUNTING_HOOK = "report_row_count"
 
-HOOKS = frozenset({"count_rows_for_the_planner", "forget", "plan_for_whole_tables", COUNTING_HOOK})
+COLUMNS_HOOK = "attribute_columns"
+
+HOOKS = frozenset({"count_rows_for_the_planner", "forget", "plan_for_whole_tables", COLUMNS_HOOK, COUNTING_HOOK})
 """The macros that may run before or after a model: none of them writes a row."""
 
 ALLOWED_IN = {
     CLOCK_MACRO: frozenset({"modules", "datetime", "fromisoformat", "tzinfo", "days", "seconds", "microseconds"}),
     **dict.fromkeys(HOOKS, frozenset({"target", "type", "model", "config", "materialized"})),
     COUNTING_HOOK: frozenset({"log", "run_query", "rows"}),
+    COLUMNS_HOOK: frozenset({"model", "columns"}),
 }
 """Names and attributes that only these macros may use."""
 

@@ -1,11 +1,11 @@
 """Measure the quality of each feature of a view: completeness, constancy, redundancy, outliers."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from models.declaring.attribute import Attribute
 from models.learning.fitting import threads
-from store.features.dbt_project import manifest_path
+from store.features.dbt_project import described_columns
 from store.ledger.measurements import FeatureQuality
 
 if TYPE_CHECKING:
@@ -27,10 +27,9 @@ OUTLIER_BOUNDS = (0.001, 0.999)
 """Quantiles beyond which a value counts as an outlier."""
 
 
-def feature_groups(view: str) -> dict[str, str]:
+def feature_groups(view: str, attributes: Iterable[Attribute] = ()) -> dict[str, str]:
     """Return the features of a view with their groups, as the dbt project declares them (``meta.group``)."""
-    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
-    columns = manifest["nodes"][f"model.leadline.{view}"]["columns"]
+    columns = described_columns(view, attributes)
     return {name: column["meta"]["group"] for name, column in columns.items() if "group" in column["meta"]}
 
 

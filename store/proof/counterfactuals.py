@@ -63,9 +63,12 @@ def groups_of(table: str) -> list[tuple[str, ...]]:
 def own_values(table: str, group: Sequence[str]) -> str:
     """Return the query for the combinations of values in a group of columns, as text: the rarest and most frequent."""
     listed, half = ", ".join(group), OWN_VALUES // 2
-    partition = f"partition by {group[0]} " if len(group) > 1 else ""
+    partition = f"partition by {', '.join(group[:-1])} " if len(group) > 1 else ""
+    coarser = records_of(table).proof.coarser
+    told = ", ".join(f"{coarser[name]} as {name}" if name in coarser else name for name in group)
     counted = (
-        f"select {listed}, count(*) as rows_count from {_raw(table)} where {group[-1]} is not null group by {listed}"
+        f"select {listed}, count(*) as rows_count from (select {told} from {_raw(table)}) as told "
+        f"where {group[-1]} is not null group by {listed}"
     )
     # if each combination occurs once, these are the smallest and the largest
     descending = ", ".join(f"{name} desc" for name in group)
@@ -154,7 +157,7 @@ class Counterfactuals:
         def changed(name: str, value: str) -> str:
             return f"case when {future} then {value} else {name} end"
 
-        then = {name: changed(name, draw.one_of(self._values(table, name))) for name in records.proof.drawn}
+        then = {name: changed(name, value) for name, value in self._drawn(table, draw).items()}
         occurred = later[0]
         if records.recorded is not None:
             # as if the CRM recorded the fact long after it happened
@@ -178,18 +181,20 @@ class Counterfactuals:
             table, columns, lambda draw: f"({at} + {draw.time()})", closing=True,
         )  # fmt: skip
 
-    def past_changed(self, table: str, columns: Columns) -> str:
+    def past_changed(self, table: str, columns: Columns, *, all_facts: bool = False) -> str:
         """Return a table with another past up to the moment; the entities, and how long they are open, stay the same.
 
         Facts that were complete before the moment get other kinds and values, except those that close an entity, and a
-        quarter of these facts moves to the last microsecond. Facts are added that close no entity.
+        quarter of these facts moves to the last microsecond. Facts are added that close no entity. Facts on which
+        labels depend stay as they are, unless `all_facts` is true.
         """
         records, at = records_of(table), timestamp_literal(self.moment)
         draw = _Draw()
-        past = f"{records.last_known} < {at}"
+        kept = "" if all_facts else records.proof.kept_facts
+        past = f"{records.last_known} < {at}" + (f" and not {kept}" if kept else "")
         then = {
-            name: f"case when {past} then {draw.one_of(self._values(table, name))} else {name} end"
-            for name in records.proof.drawn
+            name: f"case when {past} then {value} else {name} end"
+            for name, value in self._drawn(table, draw).items()
             if name not in records.proof.kept
         }
         if records.of is None:
@@ -204,7 +209,7 @@ class Counterfactuals:
         then |= _moved_to(edge, records, f"{past} and {draw.digit()} < 4")
         return self._with_added(
             f"select {_selected(columns, then)} from {self._hashed(table, columns)}",
-            table, columns, lambda draw: f"({edge} - {draw.time()})", closing=False,
+            table, columns, lambda draw: f"({edge} - {draw.time()})", closing=False, without=kept,
         )  # fmt: skip
 
     def forgotten(self, days: int, table: str, columns: Columns) -> str:
@@ -227,7 +232,14 @@ class Counterfactuals:
         )  # fmt: skip
 
     def _with_added(
-        self, query: str, table: str, columns: Columns, time: "Callable[[_Draw], str]", *, closing: bool
+        self,
+        query: str,
+        table: str,
+        columns: Columns,
+        time: "Callable[[_Draw], str]",
+        *,
+        closing: bool,
+        without: str = "",
     ) -> str:
         """Return a query plus `ADDED` rows for each row that the table it is about had at the moment."""
         records, draw = records_of(table), _Draw()
@@ -261,7 +273,38 @@ class Counterfactuals:
             f"{self._with_moment} from {self._rows(about.name)} cross join (values {numbers}) as numbers (number) "
             f"where {about.occurred} < {at} and {self.added_to}"
         )
-        return f"{query} union all select {selected} from (select *, {_DIGITS} from ({numbered}) as hashed) as added"
+        added = f"select {selected} from (select *, {_DIGITS} from ({numbered}) as hashed) as added"
+        finer = records.proof.finer
+        if finer or without:
+            listed = ", ".join(
+                f"case when {name} is not null then {finer[name]} end as {name}" if name in finer else name
+                for name in columns
+            )
+            added = f"select {listed} from ({added}) as told where not coalesce({without or '1 = 0'}, false)"
+        return f"{query} union all {added}"
+
+    def _drawn(self, table: str, draw: "_Draw") -> dict[str, str]:
+        """Return by column the value that replaces its own in a fact, as SQL."""
+        proof = records_of(table).proof
+        drawn = {name: draw.one_of(self._values(table, name)) for name in proof.drawn}
+        for group in (each for each in groups_of(table) if len(each) > 1):
+            *others, name = group
+            values: dict[tuple[str, ...], list[str]] = {}
+            for each in self._held(table, group):
+                values.setdefault(tuple(each[other] for other in others), []).append(each[name])
+            place = draw.number()
+            cases = " ".join(
+                f"when {self._same(proof.coarser, dict(zip(others, given, strict=True)))} "
+                f"then {_one_of(f'mod({place}, {len(options)})', options)}"
+                for given, options in values.items()
+            )
+            drawn[name] = f"case {cases} else {name} end"
+        return drawn
+
+    @staticmethod
+    def _same(coarser: Mapping[str, str], given: Mapping[str, str]) -> str:
+        """Return the condition that a fact has some values, as SQL."""
+        return " and ".join(f"{coarser.get(name, name)} is not distinct from {value}" for name, value in given.items())
 
     def _values(self, table: str, name: str) -> list[str]:
         """Return the values that may replace those of a column: the declared ones, and some of its own."""
@@ -272,7 +315,14 @@ class Counterfactuals:
     def _held(self, table: str, group: Sequence[str]) -> list[Mapping[str, str]]:
         if len(group) == 1:
             return [{group[0]: value} for value in self._values(table, group[0])]
-        return [*records_of(table).proof.added, *(each for each in self.own.get(table, ()) if set(each) == set(group))]
+        own = [each for each in self.own.get(table, ()) if set(each) == set(group)]
+        held = [*records_of(table).proof.added, *own]
+        # each may also be emptied
+        return [dict(each) for each in dict.fromkeys(tuple(one.items()) for one in (*held, *self._emptied(own, group)))]
+
+    @staticmethod
+    def _emptied(own: Sequence[Mapping[str, str]], group: Sequence[str]) -> list[dict[str, str]]:
+        return [{**each, group[-1]: "null"} for each in own]
 
     def _hashed(self, table: str, columns: Columns) -> str:
         key = records_of(table).key
@@ -322,12 +372,24 @@ class _Draw:
 
     def one_of(self, values: Sequence[str]) -> str:
         """Return one of some values."""
-        cases = " ".join(f"when {place} then {value}" for place, value in enumerate(values))
-        return f"case {self.one_of_many(len(values))} {cases} end"
+        return _one_of(self.one_of_many(len(values)), values)
 
     def one_of_many(self, count: int) -> str:
-        """Return a number from 0 to `count` - 1, of at most 256."""
-        return f"mod({self.digit()} * 16 + {self.digit()}, {count})"
+        """Return a number from 0 to `count` - 1, of at most 65,536."""
+        return (
+            f"mod({self.number()}, {count})"
+            if count <= 256
+            else f"mod({self.number()} * 256 + {self.number()}, {count})"
+        )
+
+    def number(self) -> str:
+        """Return a number from 0 to 255."""
+        return f"({self.digit()} * 16 + {self.digit()})"
+
+
+def _one_of(place: str, values: Sequence[str]) -> str:
+    cases = " ".join(f"when {number} then {value}" for number, value in enumerate(values))
+    return f"case {place} {cases} end"
 
 
 def _moved_to(edge: str, records: Table, condition: str) -> dict[str, str]:
@@ -344,7 +406,7 @@ def _moved_to(edge: str, records: Table, condition: str) -> dict[str, str]:
 def _overwritten(name: str, draw: _Draw, at: str) -> str:
     if name.endswith("_at"):
         return f"({at} + {draw.time()})"
-    is_number = name in ("cost", "property_value")
+    is_number = name in ("cost", "property_value", "value")
     return draw.one_of(("null", "12345") if is_number else texts("won", "lost", "new", "proof"))
 
 

@@ -76,10 +76,11 @@ class Replays:
                     stays = [named(self._sample.subject.entity.table)]
                     yield from self._asked(unchanged, base, moment, f"forgotten_{days}d", query, fixed, stays)
                 fixed = {label: self._sample.compared(label) for label in self._sample.subject.labels}
+                yield from self._asked(unchanged, base, moment, "past", around.past_changed, fixed)
                 if moment == self._moments[-1]:
                     # the last moment has most facts: there the features that another past moves are noted
-                    fixed[view] = []
-                yield from self._asked(unchanged, base, moment, "past", around.past_changed, fixed)
+                    query = partial(around.past_changed, all_facts=True)
+                    yield from self._asked(unchanged, base, moment, "past_of_features", query, {view: []})
 
     def _fill(self, place: World, query: Query) -> None:
         for name in self._sample.sources:

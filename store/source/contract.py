@@ -200,8 +200,13 @@ TABLES: Mapping[str, Table] = {
             staged_known="proposed_us",
             feed="'projects'",
             proof=Counterfactual(
-                drawn={"value": ("null", "77", "123456")},
-                overwritten={"cost": "null", "currency": "null", "expected_close_at": "null", "stage": "null"},
+                overwritten={
+                    "value": "null",
+                    "cost": "null",
+                    "currency": "null",
+                    "expected_close_at": "null",
+                    "stage": "null",
+                },
                 kinds=("status",),
             ),
         ),
@@ -231,19 +236,36 @@ TABLES: Mapping[str, Table] = {
             occurred="known_at",
             from_source="origin = 'source'",
             proof=Counterfactual(
-                # values for any overwritten column; that of property_value must be a number
-                drawn={"value": ("null", *texts("1", "77", "123456"))},
                 kinds=("column_name",),
+                # of attributes the values that occur are drawn: their names and kinds are those of the source
                 added=[
-                    {"column_name": f"'{column}'", "value": value}
-                    for column, values in {
-                        "status": texts("proof", "won", "lost"),
-                        "assigned_to": texts("proof", "another_proof"),
-                        "property_value": texts("1", "77", "123456"),
-                        "zip_code": texts("99999", "11111"),
+                    {"column_name": f"'{column}'", "project_id": about, "value": value}
+                    for about, columns in {
+                        "null": {
+                            "status": texts("proof", "won", "lost"),
+                            "assigned_to": texts("proof", "another_proof"),
+                            "property_value": texts("1", "77", "123456"),
+                            "zip_code": texts("99999", "11111"),
+                        },
+                        "'a project'": {
+                            "stage": texts("proof", "another_proof"),
+                            "value": texts("1", "77", "123456"),
+                            "expected_close_at": texts("2001-01-01T00:00:00.000000Z", "2101-01-01T00:00:00.000000Z"),
+                        },
                     }.items()
-                    for value in values
+                    for column, values in columns.items()
+                    for value in ("null", *values)
                 ],
+                coarser={"project_id": "case when project_id is not null then 'a project' end"},
+                # a project of the lead, or one that the proof adds
+                finer={
+                    "project_id": (
+                        "coalesce((select min(own.project_id) from raw.projects as own "
+                        "where own.lead_id = told.lead_id), 'proof ' || told.lead_id || ' projects 1')"
+                    )
+                },
+                # the amount of a project that is won later
+                kept_facts="column_name = 'value'",
             ),
         ),
     )

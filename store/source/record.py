@@ -131,7 +131,15 @@ class Counterfactual:
     kinds : tuple of str
         Columns whose values are the kinds of facts.
     added : sequence of mapping of str to str
-        Combinations of values for an added row, in columns that cannot be drawn alone.
+        Combinations of values for an added row, in columns that cannot be drawn alone: which values the last of them
+        may have depends on the others, which a fact keeps when its value is drawn anew.
+    coarser : mapping of str to str
+        Columns of `added` that are told apart only roughly, and the expression that does so.
+    finer : mapping of str to str
+        The values of these columns in an added row, over its columns and ``number``, where the rough one is not null.
+    kept_facts : str
+        Condition on facts that stay as they are in a changed past, and that are not added to it, because labels depend
+        on them; empty for none.
     """
 
     drawn: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -139,6 +147,9 @@ class Counterfactual:
     overwritten: Mapping[str, str] = field(default_factory=dict)
     kinds: tuple[str, ...] = ()
     added: Sequence[Mapping[str, str]] = ()
+    coarser: Mapping[str, str] = field(default_factory=dict)
+    finer: Mapping[str, str] = field(default_factory=dict)
+    kept_facts: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

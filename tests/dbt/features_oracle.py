@@ -9,6 +9,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from models.declaring.attribute import PREFIXES, SEPARATOR, Attribute
 from tests.dbt.random_crm import DAY, DIRECTIONS, Crm
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ class Fact:
     type: str | None = None
     direction: str | None = None
     outcome: str | None = None
-    value: Decimal | None = None
     delay: timedelta | None = None
     by: str | None = None
     closed: datetime | None = None
@@ -86,8 +86,52 @@ class Closing:
     delay: timedelta | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Deal:
+    """What was known of a project at a moment."""
+
+    lead_id: str
+    at: datetime
+    proposed: datetime
+    stages: Sequence[tuple[datetime, str | None]]
+    values: Sequence[tuple[datetime, Decimal | None]]
+    closes: Sequence[tuple[datetime, datetime | None]]
+
+    @property
+    def value(self) -> Decimal | None:
+        """The value of the project."""
+        return self.values[-1][1] if self.values else None
+
+    @property
+    def steps(self) -> tuple[int, int] | None:
+        """How many steps forward it made, and how many back."""
+        named = [stage for _, stage in self.stages if stage is not None]
+        return (len(set(named)) - 1, len(named) - len(set(named))) if named else None
+
+    @property
+    def pushes(self) -> tuple[int, timedelta] | None:
+        """How often its expected close was pushed, and by how much in all."""
+        moved = [b - a for (_, a), (_, b) in pairwise(self.closes) if a is not None and b is not None and b > a]
+        return (len(moved), sum(moved, timedelta())) if self.closes else None
+
+    @property
+    def change(self) -> tuple[Decimal, Decimal] | None:
+        """The value less the first one, and the larger of the two."""
+        if self.value is None:
+            return None
+        first = self.values[0][1]
+        assert first is not None
+        return self.value - first, max(self.value, first)
+
+    def days_in(self, stage: str) -> float | None:
+        """Return for how many days it had been in a stage."""
+        ends = [*(at for at, _ in self.stages[1:]), self.at]
+        spells = [(end - at) / DAY for (at, named), end in zip(self.stages, ends, strict=False) if named == stage]
+        return sum(spells) if spells else None
+
+
 def expected_features(
-    crm: Crm, clock: datetime, closes: Mapping[str, Sequence[str]]
+    crm: Crm, clock: datetime, closes: Mapping[str, Sequence[str]], attributes: Sequence[Attribute] = ()
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
     """Return the row of features of every observation, by lead_id and as_of."""
     rows = {}
@@ -97,10 +141,16 @@ def expected_features(
         for lead in crm["leads"]
         if (closing := _closing(crm, lead, facts_of[lead["lead_id"]], closes)) is not None
     ]
+    won_deals = [
+        _deal(crm, row, won)
+        for row in crm["projects"]
+        if row["status"] == "won" and (won := max(row["closed_at"], row["proposed_at"])) is not None
+    ]
     for lead in crm["leads"]:
         facts = facts_of[lead["lead_id"]]
         others = [closing for closing in closed_leads if closing.lead_id != lead["lead_id"]]
-        changes = [row for row in crm["changes"] if row["lead_id"] == lead["lead_id"]]
+        others_deals = [deal for deal in won_deals if deal.lead_id != lead["lead_id"]]
+        changes = [row for row in crm["changes"] if row["lead_id"] == lead["lead_id"] and row.get("project_id") is None]
         closings = _closing_moments(crm, lead, facts, closes)
         for as_of, kind in _observations(lead["created_at"], facts, clock).items():
             if as_of <= min(closings, default=clock):
@@ -113,6 +163,8 @@ def expected_features(
                     **_features(lead, known, as_of),
                     **_own_history([row for row in changes if row["known_at"] < as_of], as_of),
                     **_track_records(lead, known, as_of, others),
+                    **_deals(crm, lead, as_of, [deal for deal in others_deals if deal.at < as_of]),
+                    **_attributes(crm, lead, as_of, changes, attributes),
                 }
     return rows
 
@@ -145,10 +197,10 @@ def _facts(crm: Crm, lead: dict[str, Any]) -> list[Fact]:
             facts.append(Fact(kind="ended", occurred=row["ended_at"], known=row["ended_at"], outcome=row["status"]))
     for row in own("projects"):
         proposed = {"occurred": row["proposed_at"], "known": row["proposed_at"], "closed": row["closed_at"]}
-        facts.append(Fact(kind="proposed", value=row["value"], **proposed))
+        facts.append(Fact(kind="proposed", **proposed))
         if row["closed_at"]:
             closed = {"occurred": row["closed_at"], "known": row["closed_at"]}
-            facts.append(Fact(kind="closed", outcome=row["status"], value=row["value"], **closed))
+            facts.append(Fact(kind="closed", outcome=row["status"], **closed))
     return facts
 
 
@@ -312,7 +364,6 @@ def _features(lead: dict[str, Any], known: Sequence[Fact], as_of: datetime) -> d
         "open_appointments_count": len(booked) - len(ended),
         "proposals_count_lifetime": len(proposed),
         "open_proposals_count": len(proposed) - len(closed),
-        "open_proposals_value": _total(proposed) - _total(closed),
         "hour_of_first_contact": None if first_contact is None else first_contact.hour,
         "as_of_weekday": as_of.weekday(),
         "is_weekend": as_of.strftime("%A") in ("Saturday", "Sunday"),
@@ -347,6 +398,122 @@ def _own_history(changes: Sequence[dict[str, Any]], as_of: datetime) -> dict[str
         "property_value_tier": _tier(price),
         "zip_prefix": zip_codes[-1][1][:2] if zip_codes and zip_codes[-1][1] else "unknown",
     }
+
+
+def _changes(crm: Crm, project: dict[str, Any], before: datetime) -> list[dict[str, Any]]:
+    return [
+        row for row in crm["changes"] if row.get("project_id") == project["project_id"] and row["known_at"] < before
+    ]
+
+
+def _deal(crm: Crm, project: dict[str, Any], at: datetime) -> Deal:
+    changes = _changes(crm, project, at)
+    return Deal(
+        lead_id=project["lead_id"],
+        at=at,
+        proposed=project["proposed_at"],
+        stages=_values(changes, "stage"),
+        values=[(moment, text and Decimal(text)) for moment, text in _values(changes, "value")],
+        closes=[(moment, text and _moment(text)) for moment, text in _values(changes, "expected_close_at")],
+    )
+
+
+def _proposed(crm: Crm, lead: dict[str, Any], as_of: datetime) -> list[dict[str, Any]]:
+    own = [row for row in crm["projects"] if row["lead_id"] == lead["lead_id"] and row["proposed_at"] < as_of]
+    return sorted(own, key=lambda row: (row["proposed_at"], row["project_id"].encode()))
+
+
+def _deals(crm: Crm, lead: dict[str, Any], as_of: datetime, won: Sequence[Deal]) -> dict[str, Any]:
+    open_deals = [
+        _deal(crm, row, as_of)
+        for row in _proposed(crm, lead, as_of)
+        if row["closed_at"] is None or max(row["closed_at"], row["proposed_at"]) >= as_of
+    ]
+    deal = open_deals[-1] if open_deals else None
+    steps, pushes, change = (deal.steps, deal.pushes, deal.change) if deal else (None, None, None)
+    stage = deal.stages[-1][1] if deal and deal.stages else None
+    days_in_stage = (as_of - deal.stages[-1][0]) / DAY if deal and stage is not None else None
+    rate = None if change is None else float(change[0]) / float(change[1] or 1)
+    moved = (
+        [] if deal is None else [(b or 0) - (a or 0) for (_, a), (_, b) in pairwise(deal.values) if None not in (a, b)]
+    )
+    changes = [each.change for each in won if each.change is not None]
+    larger = sum(size for _, size in changes)
+    typical_rate = float(sum(by for by, _ in changes)) / float(larger) if larger else None
+    features: dict[str, Any] = {
+        "open_proposals_value": sum((each.value for each in open_deals if each.value is not None), Decimal(0)),
+        "deal_stage_as_of": stage,
+        "days_since_last_deal_stage_change": days_in_stage,
+        "days_since_last_deal_stage_change_vs_won": _less_mean(
+            days_in_stage, [each.days_in(stage) for each in won] if stage is not None else []
+        ),
+        "deal_age_days_vs_won": _less_mean(
+            deal and (as_of - deal.proposed) / DAY, [(each.at - each.proposed) / DAY for each in won]
+        ),
+        "deal_expected_close_days": (
+            (deal.closes[-1][1] - as_of) / DAY if deal and deal.closes and deal.closes[-1][1] is not None else None
+        ),
+        "deal_value_vs_won": _less_mean(deal and deal.value, [each.value for each in won]),
+        "deal_value_rises_count_lifetime": sum(step > 0 for step in moved) if deal and deal.values else None,
+        "deal_value_cuts_count_lifetime": sum(step < 0 for step in moved) if deal and deal.values else None,
+        "deal_value_change_rate": rate,
+        "deal_value_change_rate_vs_won": None if None in (rate, typical_rate) else (rate or 0) - (typical_rate or 0),
+    }
+    for place, name in enumerate(("deal_steps_forward_count", "deal_steps_back_count")):
+        count = steps and steps[place]
+        features[f"{name}_lifetime"] = count
+        features[f"{name}_vs_won"] = _less_mean(count, [each.steps and each.steps[place] for each in won])
+    features["deal_close_pushes_count_lifetime"] = pushes and pushes[0]
+    features["deal_close_pushes_count_vs_won"] = _less_mean(
+        pushes and pushes[0], [each.pushes and each.pushes[0] for each in won]
+    )
+    features["deal_close_pushed_days"] = pushes and pushes[1] / DAY
+    features["deal_close_pushed_days_vs_won"] = _less_mean(
+        pushes and pushes[1] / DAY, [each.pushes and each.pushes[1] / DAY for each in won]
+    )
+    return features
+
+
+def _less_mean(value: Any, of_won: Sequence[Any]) -> float | None:
+    found = [float(each) for each in of_won if each is not None]
+    return None if value is None or not found else float(value) - math.fsum(found) / len(found)
+
+
+def _attributes(
+    crm: Crm,
+    lead: dict[str, Any],
+    as_of: datetime,
+    changes: Sequence[dict[str, Any]],
+    attributes: Sequence[Attribute],
+) -> dict[str, Any]:
+    proposed = _proposed(crm, lead, as_of)
+    known = {
+        "leads": [row for row in changes if row["known_at"] < as_of],
+        "projects": _changes(crm, proposed[-1], as_of) if proposed else [],
+    }
+    features: dict[str, Any] = {}
+    for each in attributes:
+        taken = _values(known[each.entity], each.stored)
+        value = taken[-1][1] if taken else None
+        name = f"{PREFIXES[each.entity]}_{each.name}"
+        if each.kind == "choices":
+            chosen = value and value.split(SEPARATOR)
+            features[f"{name}_count"] = chosen and len(chosen)
+            for option, identifier in each.options:
+                features[f"{name}_has_{identifier}"] = chosen and int(option in chosen)
+        elif each.kind == "date":
+            features[f"{name}_days"] = value and (as_of - _moment(value)) / DAY
+        elif each.kind == "number":
+            features[name] = value and float(value)
+        elif each.kind == "flag":
+            features[name] = value and int(value == "true")
+        else:
+            features[name] = value
+    return features
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _values(changes: Sequence[dict[str, Any]], column: str) -> list[tuple[datetime, str | None]]:
@@ -427,10 +594,6 @@ def _mean_hours(answers: Sequence[Fact]) -> float | None:
 def _engagement(interactions: int, opened: float | None, answered: float | None, kept: float | None) -> float:
     score = 0.3 * interactions + 20 * (opened or 0) + 30 * (answered or 0) + 20 * (kept or 0)
     return min(max(score, 0.0), 100.0)
-
-
-def _total(facts: Sequence[Fact]) -> Decimal:
-    return sum((fact.value for fact in facts if fact.value is not None), Decimal(0))
 
 
 def _tier(value: Decimal | None) -> str:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from models.declaring.attribute import SEPARATOR, Attribute
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -52,6 +54,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "status": "text",
         "proposed_at": "timestamptz",
         "closed_at": "timestamptz",
+        "expected_close_at": "timestamptz",
+        "stage": "text",
     },
     "changes": {
         "change_id": "text",
@@ -59,6 +63,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "column_name": "text",
         "value": "text",
         "changed_at": "timestamptz",
+        "project_id": "text",
         "known_at": "timestamptz",
         "origin": "text",
     },
@@ -80,6 +85,23 @@ CLOSES: Mapping[str, list[str]] = {
 }
 """All that may close a lead, beside a won project and silence."""
 TIER_VALUES = ("9999.99", "10000.00", "49999.99", "50000.00", "250000.00", "999999.99", "1000000.00")
+
+
+STAGES = ("contacted", "Contacted", "offer", "won't say", "signed")
+OPTIONS = ("Räder", "it's", "a, b", "c")
+ATTRIBUTES = tuple(
+    Attribute(entity=entity, name=kind, label=kind, kind=kind, known="creation", options=options)  # type: ignore[arg-type]
+    for entity in ("leads", "projects")
+    for kind, options in (
+        ("category", ()),
+        ("number", ()),
+        ("flag", ()),
+        ("date", ()),
+        ("choices", tuple((option, f"option_{number}") for number, option in enumerate(OPTIONS))),
+    )
+)
+"""An attribute of each kind, of leads and of projects; the two have the same names."""
+ATTRIBUTE_FEATURES = [each.variable for one in ATTRIBUTES for each in one.features]
 
 
 def random_crm(seed: int, *, leads: int = 80) -> Crm:
@@ -119,7 +141,73 @@ def random_crm(seed: int, *, leads: int = 80) -> Crm:
         for column in ("status", "assigned_to", "property_value", "zip_code"):
             for _ in range(rng.choice((0, 1, 1, 2, 5))):
                 crm["changes"].append(_change(rng, crm, lead_id, column, created, end))
+    _add_histories(random.Random(seed + 1), crm)
     return crm
+
+
+def _add_histories(rng: random.Random, crm: Crm) -> None:
+    """Add the histories of projects, and of the attributes of leads and projects."""
+    for row in crm["leads"]:
+        for column, value in _attribute_values(rng, "leads"):
+            known = rng.choice((row["created_at"], row["created_at"], _moment(rng, row["created_at"], CLOCK)))
+            _tell(rng, crm, row["lead_id"], column, value, known)
+    for row in crm["projects"]:
+        proposed, end = row["proposed_at"], row["closed_at"] or row["proposed_at"] + 60 * DAY
+        about = {"project_id": row["project_id"]}
+        # the first value counts from the proposal; some change before it, or after the end
+        if row["value"] is not None:
+            _tell(rng, crm, row["lead_id"], "value", f"{row['value']}", proposed, **about)
+        for _ in range(rng.choice((0, 0, 1, 3))):
+            at = _moment(rng, proposed - 2 * DAY, end + 5 * DAY)
+            value = rng.choice((*[f"{rng.uniform(100, 90000):.2f}"] * 8, "0.00", None))
+            _tell(rng, crm, row["lead_id"], "value", value, at, **about)
+        for _ in range(rng.choice((0, 1, 3, 6))):
+            at = _moment(rng, proposed, end)
+            _tell(rng, crm, row["lead_id"], "stage", rng.choice((*STAGES, *STAGES, None)), at, **about)
+        for _ in range(rng.choice((0, 1, 3))):
+            at = _moment(rng, proposed, end)
+            value = rng.choice((*[iso(_moment(rng, proposed, end + 30 * DAY))] * 5, None))
+            _tell(rng, crm, row["lead_id"], "expected_close_at", value, at, **about)
+        for column, value in _attribute_values(rng, "projects"):
+            at = rng.choice((proposed, _moment(rng, proposed - 2 * DAY, end)))
+            _tell(rng, crm, row["lead_id"], column, value, at, **about)
+
+
+def _attribute_values(rng: random.Random, entity: str) -> list[tuple[str, str | None]]:
+    found: list[tuple[str, str | None]] = []
+    for each in (one for one in ATTRIBUTES if one.entity == entity):
+        for _ in range(rng.choice((0, 1, 1, 3))):
+            value = {
+                "category": rng.choice(("Bau", "IT", "it", "söhne & co")),
+                "number": rng.choice(("12.5", "-3", "1e3", "0", f"{rng.uniform(-9, 1e6)}")),
+                "flag": rng.choice(("true", "false")),
+                "date": iso(_moment(rng, START - 900 * DAY, CLOCK + 300 * DAY)),
+                "choices": SEPARATOR.join(sorted(rng.sample(OPTIONS, rng.randint(1, 3)))),
+            }[each.kind]
+            found.append((each.stored, rng.choice((*[value] * 6, None))))
+    return found
+
+
+def _tell(
+    rng: random.Random, crm: Crm, lead_id: str, column: str, value: str | None, known: datetime, **about: str
+) -> None:
+    crm["changes"].append(
+        {
+            "change_id": f"{rng.choice(('t', 'T'))}{len(crm['changes'])}",
+            "lead_id": lead_id,
+            "column_name": column,
+            "value": value,
+            "changed_at": known,
+            "known_at": known,
+            "origin": "source",
+            **about,
+        }
+    )
+
+
+def iso(moment: datetime) -> str:
+    """Return a moment as ``raw.changes`` writes it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _interaction(rng: random.Random, crm: Crm, lead_id: str, start: datetime, end: datetime) -> dict[str, Any]:

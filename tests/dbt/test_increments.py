@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.dbt.random_crm import CLOCK, CLOSES, COLUMNS, DAY, Crm, random_crm
+from models.declared.lead_features import LEAD_FEATURES
+from tests.dbt.random_crm import ATTRIBUTE_FEATURES, CLOCK, CLOSES, COLUMNS, DAY, Crm, random_crm
 from tests.dbt.warehouses import DuckDB, Postgres, Warehouse
 from tests.postgres import database
 
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.no_cover
 
 SETTINGS: dict[str, Any] = {
     **CLOSES,
+    "attribute_features": ATTRIBUTE_FEATURES,
     "conversion_horizon_days": 30,
     "deal_value_horizon_days": 30,
     # long enough that open leads are silent for months, and short enough that some close
@@ -43,7 +45,11 @@ COMPARED = {
     "intermediate.timeline": ("lead_id", "fact_number"),
     "intermediate.lead_closings": ("lead_id",),
     "intermediate.lead_history": ("lead_id", "known_us"),
+    "intermediate.lead_attributes": ("lead_id", "known_us"),
+    "intermediate.project_attributes": ("project_id", "known_us"),
+    "intermediate.deal_history": ("project_id", "known_us"),
     "intermediate.closed_leads": ("lead_id",),
+    "intermediate.won_deals": ("project_id", "stage"),
     "intermediate.observations": ("lead_id", "as_of"),
     "features.lead_features": ("lead_id", "as_of"),
     "labels.conversion": ("lead_id", "as_of"),
@@ -224,7 +230,7 @@ def test_a_range_of_days_is_computed_anew_and_nothing_else(scratch: Path, tmp_pa
         f"range_{name}_us": (each - EPOCH) // timedelta(microseconds=1)
         for name, each in (("from", first), ("until", until))
     }
-    store.dbt("run", scratch, {**given, **days}, "--select", "observations_due track_records lead_features")
+    store.dbt("run", scratch, {**given, **days}, "--select", " ".join(LEAD_FEATURES.by_day))
     found = store.records(look, "lead_id", "as_of")
     inside = {key for key in built if first <= key[1] < until}
     assert len(inside) > 10

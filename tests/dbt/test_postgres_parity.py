@@ -21,7 +21,7 @@ from simulation import simulate
 from simulation.world import COMPANIES, Faults
 from store.source.contract import TABLES
 from store.source.extract import extract
-from tests.dbt.random_crm import CLOCK, CLOSING_OUTCOMES, COLUMNS, DAY, Crm, random_crm
+from tests.dbt.random_crm import ATTRIBUTE_FEATURES, CLOCK, CLOSING_OUTCOMES, COLUMNS, DAY, Crm, random_crm
 from tests.dbt.warehouses import DuckDB, Postgres, Row, Warehouse, tables
 from tests.parity import Table, assert_same_rows
 
@@ -74,6 +74,36 @@ def test_a_simulated_crm_with_late_double_and_tied_facts(
     _assert_late_double_and_tied(duck, tmp_path / "export")
     _assert_scores_of_every_kind(duck, value_sources=3)
     record_property("summary", _counted("a simulated CRM", cells))
+
+
+def test_attributes_and_histories_of_deals(
+    address: str, scratch: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Of each kind, on rows as the extraction writes them."""
+    duck, postgres = DuckDB(tmp_path), Postgres(address)
+    crm = random_crm(seed=12, leads=150)
+    variables = {
+        "as_of": CLOCK.isoformat(),
+        "closing_outcomes": CLOSING_OUTCOMES,
+        "deal_value_horizon_days": 30,
+        "attribute_features": ATTRIBUTE_FEATURES,
+    }
+    for warehouse in (duck, postgres):
+        warehouse.load(crm)
+        warehouse.dbt("run", scratch, variables, "--select", "+lead_features +deal_value +lead_values")
+    found, expected = (tables(each, ("features", "labels", "intermediate")) for each in (postgres, duck))
+    keys = {
+        "features.lead_features": ["lead_id", "as_of"],
+        "labels.deal_value": ["lead_id", "as_of"],
+        "intermediate.lead_values": ["lead_id", "as_of"],
+        "intermediate.deal_history": ["project_id", "known_us"],
+    }
+    compared = [Table(name, key, [column for column, _ in expected[name]]) for name, key in keys.items()]
+    assert {name: _kinds(found)[name] for name in keys} == {name: _kinds(expected)[name] for name in keys}
+    assert {each["column"] for each in ATTRIBUTE_FEATURES} < {name for name, _ in expected["features.lead_features"]}
+    with duck.opened() as store:
+        cells = assert_same_rows(store, address, compared)
+    record_property("summary", _counted("attributes and deals of a random CRM", cells))
 
 
 DIFFERENCES = {

@@ -9,10 +9,10 @@ clocked as (
     select
         project_id,
         lead_id,
-        value,
         {{ epoch_us('proposed_at') }} as proposed_us,
         {{ epoch_us('closed_at') }} as closed_us,
-        -- the status is overwritten when the project closes, so it is not known before
+        -- value, stage and expected close are overwritten: deal_history has them as they were. The status is overwritten
+        -- when the project closes, so it is not known before
         case when closed_at is not null then status end as final_status
     from source
 

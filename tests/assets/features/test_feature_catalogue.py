@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from models.declared.lead_features import LEAD_FEATURES
+from models.declaring.attribute import Attribute
 from store.features.catalogue import COLUMNS, IMPORTANT, described, most_important, replace
+from store.features.dbt_project import described_columns
 from store.warehouse.connection import columns_of
 from store.warehouse.warehouse import Warehouse
 from tests.postgres import database
@@ -52,6 +54,22 @@ def test_rows_carry_what_is_said_measured_and_learnt(connection: Connection) -> 
         ("lead_features", "twin", *(each.format("The same.") for each in said), None, None, None, None, None, "age",
          None, None, None),
     ]  # fmt: skip
+
+
+def test_attributes_are_described_after_the_features_of_the_project() -> None:
+    attribute = Attribute(entity="projects", name="due", label="Fällig am", kind="date", known="creation")
+    columns = described_columns("lead_features", [attribute])
+    *_, row = described(LEAD_FEATURES, columns, {}, IMPORTANCE)
+    found = dict(zip(COLUMNS, row, strict=True))
+    assert len(columns) == len(described_columns("lead_features", [])) + 1
+    assert {name: found[name] for name in ("feature", "feature_group", "data_type", "unit", "dropped_for")} == {
+        "feature": "project_due_days",
+        "feature_group": "attribute",
+        "data_type": "double precision",
+        "unit": "days",
+        "dropped_for": None,
+    }
+    assert "'Fällig am' of the last project proposed before as_of" in found["description"]
 
 
 def test_the_features_that_each_model_would_miss_most_come_first() -> None:

@@ -25,6 +25,11 @@ _VARIABLES: dict[str, Any] = {
     "closing_lead_statuses": ["lost"],
     "closing_project_statuses": ["lost"],
     "silence_closes_after_days": 90,
+    "attribute_features": [
+        {"column": f"{prefix}_{form}", "entity": entity, "stored": f"attributes.{form}", "form": form, "option": "tea"}
+        for prefix, entity in (("attribute", "leads"), ("project", "projects"))
+        for form in ("text", "number", "flag", "days", "count", "has")
+    ],
     "conversion_since_us": 1735689600000000,
     "conversion_horizon_days": 90,
     "deal_value_horizon_days": 90,

@@ -46,6 +46,12 @@ CAUGHT_BY = {
     "features.lead_features.record_with_its_own_deal": {"removed", "scrambled"},
     "features.lead_features.record_up_to_as_of": {"scrambled"},
     "features.lead_features.record_of_later_deals": {"removed", "scrambled"},
+    "features.lead_features.typical_deal_with_its_own": {"removed", "scrambled"},
+    "features.lead_features.next_change_of_the_deal": {"removed", "scrambled"},
+    "features.lead_features.pushes_of_any_time": {"removed", "scrambled"},
+    "features.lead_features.deal_stage_as_of": {"removed", "scrambled"},
+    "features.lead_features.attribute_category": {"removed", "scrambled"},
+    "features.lead_features.deal_age_days_vs_won": {"removed", "scrambled"},
     "labels.next_action.next_action": {"past"},
     "labels.conversion.converted": {"removed", "scrambled"},
 }
@@ -90,7 +96,8 @@ def test_a_store_that_is_right_passes(store: Store, certificate: Certificate) ->
     assert certificate.sql_sha256 == store.build.sha256
     rows = certificate.rows_by_variant
     assert set(rows) == {
-        "store", "staggered", "removed", "scrambled", "forgotten_7d", "forgotten_30d", "forgotten_90d", "past"
+        "store", "staggered", "removed", "scrambled", "forgotten_7d", "forgotten_30d", "forgotten_90d", "past",
+        "past_of_features",
     }  # fmt: skip
     assert min(rows.values()) > 10, "too few rows to tell"
     *before, clock = certificate.moments
@@ -128,7 +135,7 @@ def test_the_same_build_gives_the_same_proof_and_leaves_the_store_as_it_was(
 
 
 def test_of_many_leads_some_are_replayed_and_compared_with_a_replay_of_themselves(store: Store) -> None:
-    certificate = proved(store, max_facts=800)
+    certificate = proved(store, max_facts=1600)
 
     assert certificate.passed
     assert 20 < certificate.entities < LEADS / 2
@@ -175,9 +182,12 @@ def test_all_that_is_planted_is_named_and_no_feature_besides(leaking: Certificat
     assert planted_ones >= set(CAUGHT_BY)
     assert planted_ones - set(leaking.differing_columns) == set()
     besides = set(leaking.differing_columns) - planted_ones
-    # two leaks lie in tables between, and reach more than one column
+    # some leaks lie in tables between, and reach more than one column
     reached = {name.removeprefix("features.lead_features.") for name in besides}
-    assert {name for name in reached if not name.startswith(("rep_", "source_"))} <= {"days_since_last_status_change"}
+    assert {name for name in reached if not name.startswith(("rep_", "source_")) and not name.endswith("_vs_won")} <= {
+        "days_since_last_status_change",
+        "days_since_last_deal_stage_change",
+    }
     assert not leaking.passed
     shown = result(leaking, SUBJECT.view)
     assert not shown.passed

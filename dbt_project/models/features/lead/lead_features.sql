@@ -3,7 +3,10 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='append_new_columns',
-        pre_hook="{{ forget(is_due('lead_features', epoch_us('lead_features.as_of'), features=true)) }}"
+        pre_hook=[
+            "{{ forget(is_due('lead_features', epoch_us('lead_features.as_of'), features=true)) }}",
+            "{{ attribute_columns() }}"
+        ]
     )
 }}
 
@@ -51,6 +54,21 @@
     'proposals_closed': "fact = 'project_closed'",
 } -%}
 {%- set trends = ['interactions', 'inbound', 'outbound'] -%}
+{%- set of_deals = [
+    'deal_stage_as_of', 'days_since_last_deal_stage_change', 'days_since_last_deal_stage_change_vs_won',
+    'deal_age_days_vs_won',
+    'deal_steps_forward_count_lifetime', 'deal_steps_forward_count_vs_won',
+    'deal_steps_back_count_lifetime', 'deal_steps_back_count_vs_won',
+    'deal_expected_close_days',
+    'deal_close_pushes_count_lifetime', 'deal_close_pushes_count_vs_won',
+    'deal_close_pushed_days', 'deal_close_pushed_days_vs_won',
+    'deal_value_vs_won',
+    'deal_value_rises_count_lifetime', 'deal_value_cuts_count_lifetime',
+    'deal_value_change_rate', 'deal_value_change_rate_vs_won',
+] -%}
+
+{#- Called outside of the conditions, so that dbt sees the dependencies whatever attributes there are. -#}
+{%- set lead_attributes, project_attributes = ref('lead_attributes'), ref('project_attributes') -%}
 
 -- Conditions are evaluated once per fact here, and not once for each observation of the fact.
 with facts as (
@@ -71,7 +89,6 @@ with facts as (
         case when fact = 'project_proposed' then questions_so_far end as questions_at_proposal,
         case when {{ answer }} then questions_so_far end as questions_at_response,
         case when {{ answer }} then occurred_us - interaction_us end as response_delay_us,
-        case fact when 'project_proposed' then value when 'project_closed' then -value end as proposed_value,
         case when {{ contact }} then known_us end as contact_us,
         case when {{ inbound }} then known_us end as inbound_us,
         case when {{ outbound }} then known_us end as outbound_us,
@@ -108,7 +125,6 @@ aggregated as (
         max(facts.questions_at_proposal) as questions_until_proposal,
         max(facts.questions_at_response) as questions_until_response,
         cast(sum(facts.response_delay_us) as bigint) as response_delays_us,
-        cast(coalesce(sum(facts.proposed_value), 0) as decimal(18, 2)) as open_proposals_value,
         max(facts.known_us) as last_fact_us,
         max(facts.contact_us) as last_contact_us,
         max(facts.inbound_us) as last_inbound_us,
@@ -225,7 +241,7 @@ named as (
         counted.appointments_booked_lifetime - counted.appointments_ended as open_appointments_count,
         counted.proposals_count_lifetime,
         counted.proposals_count_lifetime - counted.proposals_closed as open_proposals_count,
-        counted.open_proposals_value,
+        coalesce(deals.open_proposals_value, 0) as open_proposals_value,
         {{ hour_of_day('counted.first_contact_us') }} as hour_of_first_contact,
         cast({{ weekday('observations.as_of_us') }} as bigint) as as_of_weekday,
         cast({{ weekday('observations.as_of_us') }} >= 5 as boolean) as is_weekend,
@@ -254,6 +270,16 @@ named as (
             else cast(history.property_value - history.first_property_value as double precision)
                 / cast(greatest(history.property_value, history.first_property_value) as double precision)
         end as property_value_change_rate,
+        -- the history of the last project that is open at as_of
+        {%- for name in of_deals %}
+        deals.{{ name }},
+        {%- endfor %}
+        {%- for feature in attributes_of('leads') %}
+        {{ attribute_at(feature, 'of_lead') | trim }} as {{ feature.column }},
+        {%- endfor %}
+        {%- for feature in attributes_of('projects') %}
+        {{ attribute_at(feature, 'of_project') | trim }} as {{ feature.column }},
+        {%- endfor %}
         leads.lead_source,
         history.property_value,
         case
@@ -276,6 +302,22 @@ named as (
     left join {{ ref('track_records') }} as track_records
         on observations.lead_id = track_records.lead_id
             and observations.as_of_us = track_records.as_of_us
+    left join {{ ref('open_deals') }} as deals
+        on observations.lead_id = deals.lead_id
+            and observations.as_of_us = deals.as_of_us
+    {%- if attributes_of('leads') %}
+    left join {{ lead_attributes }} as of_lead
+        on observations.lead_id = of_lead.lead_id
+            and of_lead.known_us < observations.as_of_us
+            and (of_lead.until_us is null or of_lead.until_us >= observations.as_of_us)
+    {%- endif %}
+    {%- if attributes_of('projects') %}
+    -- those of the last project that was proposed before as_of
+    left join {{ project_attributes }} as of_project
+        on deals.last_project_id = of_project.project_id
+            and of_project.known_us < observations.as_of_us
+            and (of_project.until_us is null or of_project.until_us >= observations.as_of_us)
+    {%- endif %}
     left join {{ ref('timeline') }} as last_interactions
         on counted.lead_id = last_interactions.lead_id
             and counted.last_interaction_number = last_interactions.fact_number

@@ -23,6 +23,7 @@ with last_of_moment as (
                 partition by lead_id, lead_column order by known_us, {{ byte_order('change_id') }}
             ) as next_known_us
         from {{ of_touched_leads(ref('stg_changes')) }} as staged
+        where lead_column in ('{{ lead_columns | join("', '") }}')
     ) as in_order
     where next_known_us is null or next_known_us > known_us
 

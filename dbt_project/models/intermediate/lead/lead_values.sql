@@ -1,5 +1,5 @@
 -- The worth of each lead of a census (that of the clock, and those that are asked for), by the projects and the
--- property value that were known then. The amount of a project has no history: that of today counts.
+-- property value that were known then. Each amount counts from when it became known.
 with census as (
 
     select
@@ -17,7 +17,7 @@ open_projects as (
     select
         census.lead_id,
         census.as_of_us,
-        proposed.value,
+        history.value,
         row_number() over (
             partition by census.lead_id, census.as_of_us order by proposed.fact_number desc nulls last
         ) as recency_rank
@@ -25,9 +25,13 @@ open_projects as (
     inner join {{ ref('timeline') }} as proposed
         on census.lead_id = proposed.lead_id
             and proposed.known_us < census.as_of_us
+    inner join {{ ref('deal_history') }} as history
+        on proposed.reference_id = history.project_id
+            and history.known_us < census.as_of_us
+            and (history.until_us is null or history.until_us >= census.as_of_us)
     where
         proposed.fact = 'project_proposed'
-        and proposed.value is not null
+        and history.value is not null
         and (proposed.closed_us is null or proposed.closed_us >= census.as_of_us)
 
 ),
@@ -44,10 +48,14 @@ won_values as (
     select
         clocks.as_of_us,
         -- the discrete median is a value that was really won, the same on every engine
-        percentile_disc(0.5) within group (order by facts.value) as median_won_value
+        percentile_disc(0.5) within group (order by history.value) as median_won_value
     from clocks
     inner join {{ ref('timeline') }} as facts on clocks.as_of_us > facts.known_us
-    where facts.fact = 'project_closed' and facts.outcome = 'won' and facts.value is not null
+    inner join {{ ref('deal_history') }} as history
+        on facts.reference_id = history.project_id
+            and history.known_us < clocks.as_of_us
+            and (history.until_us is null or history.until_us >= clocks.as_of_us)
+    where facts.fact = 'project_closed' and facts.outcome = 'won' and history.value is not null
     group by clocks.as_of_us
 
 ),

@@ -2,14 +2,17 @@
 
 {#- Called outside of the condition, so that dbt sees the dependency in every build. -#}
 {%- set touched_leads = ref('touched_leads') -%}
-{#- The closed leads of the last build: this model runs before they are updated. -#}
-{%- set last_build = adapter.get_relation(
+{#- The closed leads and won deals of the last build: this model runs before they are updated. -#}
+{%- set closed_before = adapter.get_relation(
     database=this.database, schema=this.schema, identifier='closed_leads'
+) if is_increment() and execute else none -%}
+{%- set won_before = adapter.get_relation(
+    database=this.database, schema=this.schema, identifier='won_deals'
 ) if is_increment() and execute else none -%}
 
 with compared as (
 
-    {%- if last_build is not none %}
+    {%- if closed_before is not none %}
 
     select
         old_closing.closed_us as closed_us_before,
@@ -22,7 +25,7 @@ with compared as (
         and coalesce(old_closing.rep = new_closing.rep, old_closing.rep is null and new_closing.rep is null)
         and coalesce(old_closing.first_outbound_delay_us, -1) = coalesce(new_closing.first_outbound_delay_us, -1)
             as is_same_closing
-    from {{ of_touched_leads(last_build) }} as old_closing
+    from {{ of_touched_leads(closed_before) }} as old_closing
     full join {{ ref('closed_leads_now') }} as new_closing on old_closing.lead_id = new_closing.lead_id
 
     {%- else %}
@@ -40,6 +43,55 @@ with compared as (
 
 ),
 
+{% if won_before is not none -%}
+deals_before as (
+
+    select *
+    from {{ of_touched_leads(won_before) }} as last_built
+
+),
+
+deals_after as (
+
+    select *
+    from {{ ref('won_deals_now') }}
+
+),
+
+gone as (
+
+    select * from deals_before
+    except
+    select * from deals_after
+
+),
+
+come as (
+
+    select * from deals_after
+    except
+    select * from deals_before
+
+),
+
+deals_of_one_alone as (
+
+    select * from gone
+    union all
+    select * from come
+
+),
+
+{% else -%}
+deals_of_one_alone as (
+
+    select *
+    from {{ ref('won_deals_now') }}
+    where 1 = 0
+
+),
+
+{% endif -%}
 changed_from as (
 
     select
@@ -50,6 +102,11 @@ changed_from as (
                 then least(coalesce(won_us_before, won_us_after), coalesce(won_us_after, won_us_before))
         end as changed_us
     from compared
+
+    union all
+
+    select won_us as changed_us
+    from deals_of_one_alone
 
 )
 

@@ -20,7 +20,7 @@ won as (
         matured.lead_id,
         matured.as_of,
         matured.matures_us,
-        facts.value,
+        facts.reference_id as project_id,
         row_number() over (partition by matured.lead_id, matured.as_of_us order by facts.fact_number) as win_rank
     from matured
     inner join {{ ref('timeline') }} as facts
@@ -36,13 +36,18 @@ won as (
 labelled as (
 
     select
-        lead_id,
-        as_of,
-        {{ timestamp_from_us('matures_us') }} as matures_at,
-        value as deal_value
+        won.lead_id,
+        won.as_of,
+        {{ timestamp_from_us('won.matures_us') }} as matures_at,
+        history.value as deal_value
     from won
+    -- the amount as it was known when the label matured: many are entered or corrected after the win
+    inner join {{ ref('deal_history') }} as history
+        on won.project_id = history.project_id
+            and history.known_us < won.matures_us
+            and (history.until_us is null or history.until_us >= won.matures_us)
     -- an amount that nobody has entered is null, or 0
-    where win_rank = 1 and value > 0
+    where won.win_rank = 1 and history.value > 0
 
 )
 
