@@ -134,6 +134,9 @@ def crm(
         figures["lateness"] = lateness_table(each for each in lateness if each.table_name == name)
         if name == "changes":
             figures["changes_seen"] = report.changes_seen
+        if of_table := [each for each in report.attributes if each.entity == name]:
+            rows = [(each.name, each.label, each.kind, each.known, each.why) for each in of_table]
+            figures["attributes"] = metadata_table(("attribute", "column", "kind", "known", "why"), rows)
         yield dg.MaterializeResult(
             asset_key=keys.crm(name),
             metadata={"dagster/row_count": table.rows_total, **figures, **common_metadata},

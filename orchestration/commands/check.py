@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 
 from models.declared.registry import DECLARATIONS
+from models.declaring.attribute import Attribute
 from models.declaring.declaration import Horizons
 from models.training.outcome_history import OutcomesBegin
 from orchestration.commands.faults import told
@@ -143,6 +144,7 @@ def lines(current: Settings, found: Found) -> list[str]:
         *_headed("clock", [f"{clock} ({default if current.as_of is None else 'set by AS_OF'})"]),
         *_headed("rows", _rows(report)),
         *_headed("rejects", _rejects(found.rejected)),
+        *_headed("attributes", _attributes(extraction.attributes)),
         *_headed("outside", _outside(report)),
         *(f"note       {each}" for each in notes),
         *overridden(current, extraction),
@@ -179,6 +181,11 @@ def _rejects(rejected: Sequence[Rejected]) -> Iterator[str]:
         yield f"{sum(each.rows for each in others):,} for other reasons: " + ", ".join(
             f"{each.rows:,} {each.table} ({each.reason})" for each in others
         )
+
+
+def _attributes(attributes: Sequence[Attribute]) -> Iterator[str]:
+    for each in attributes:
+        yield f"{each.entity}.{each.name} ({each.kind}, of {each.label!r}) known from {each.known}: {each.why}"
 
 
 def _outside(report: ExtractionReport) -> Iterator[str]:

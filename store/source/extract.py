@@ -265,6 +265,7 @@ def extract(
         accepted=accepted,
         notices=list(chosen.notices),
         source_ids=kept_ids,
+        attributes=attributes,
         unread=reader.unread([one.source_table for one in bindings.values() if one is not None]),
     )
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from duckdb import DuckDBPyConnection
 
+from models.declaring.attribute import Attribute
 from store.source.checking.checks import FALSE
 from store.source.checking.times import plan_sentence
 from store.source.checking.validation import Validated
@@ -114,6 +115,7 @@ class ExtractionReport:
         Leads whose own keys are kept beside their pseudonyms.
     unread : list of str
         Files or tables of the source that nothing reads.
+    attributes : list of Attribute
     """
 
     as_of: datetime
@@ -127,6 +129,7 @@ class ExtractionReport:
     notices: list[str]
     source_ids: int
     unread: list[str]
+    attributes: list[Attribute]
 
 
 def table_report(

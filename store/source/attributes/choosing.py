@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from models.decisions.known_since import known_since
-from models.declaring.attribute import SEPARATOR, Attribute
+from models.declaring.attribute import SEPARATOR, Attribute, Known
 from store.source.attributes.fit import choose, identifier
 from store.source.attributes.kinds import KindFound, kind_of
 from store.source.attributes.known_since import measure
@@ -235,15 +235,19 @@ def attribute_sentences(
     connection: DuckDBPyConnection, bindings: Mapping[str, TableBinding | None], attributes: Sequence[Attribute]
 ) -> Iterator[str]:
     """Yield sentences about what is assumed of attributes, and about values that cannot be read."""
-    for known, said in (
-        ("creation", "count as known from the creation of their rows"),
-        ("extraction", "count as known from the extraction that first saw them, so they are empty for the past"),
-    ):
-        for table in dict.fromkeys(each.entity for each in attributes):
-            of_table = [each for each in attributes if each.entity == table and each.known == known]
-            if of_table:
-                listed = "; ".join(f"{each.name} ({each.why})" for each in of_table)
-                yield f"{table}: values of attributes {said}: {listed}."
+    for table in dict.fromkeys(each.entity for each in attributes):
+        known: dict[Known, list[Attribute]] = {"creation": [], "extraction": [], "history": []}
+        for each in attributes:
+            if each.entity == table:
+                known[each.known].append(each)
+        if listed := ", ".join(each.name for each in known["creation"]):
+            yield f"{table}: the first value of an attribute is assumed known from the creation of its row: {listed}."
+        if found := known["extraction"]:
+            listed = ", ".join(each.name for each in found)
+            yield (
+                f"{table}: attributes that count as known from the extraction that first saw a value, so that they are "
+                f"empty for the past: {listed}. `make check` says why; the mapping may say otherwise (known: creation)."
+            )
     for binding in filter(None, bindings.values()):
         for each in binding.attributes:
             yield from _unreadable(connection, binding.table.name, each)
