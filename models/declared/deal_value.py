@@ -75,7 +75,8 @@ DEAL_VALUE = ModelDeclaration(
     gates={"r2": 0.5, **{name: bound for name, bound in COST_GATES.items() if name != "cv_spread"}},
     requires=(
         RequiredFacts(
-            condition="fact = 'project_closed' and outcome = 'won' and value > 0",
+            condition="fact = 'project_closed' and outcome = 'won' "
+            "and reference_id in (select project_id from intermediate.deal_history where value > 0)",
             absent=(
                 "No project was won for an amount in the whole source, so nothing tells what a win is worth. Map the "
                 "value of projects."

@@ -249,8 +249,8 @@ def attribute_sentences(
                 f"empty for the past: {listed}. `make check` says why; the mapping may say otherwise (known: creation)."
             )
     for binding in filter(None, bindings.values()):
-        for each in binding.attributes:
-            yield from _unreadable(connection, binding.table.name, each)
+        for bound in binding.attributes:
+            yield from _unreadable(connection, binding.table.name, bound)
 
 
 def _unreadable(connection: DuckDBPyConnection, table: str, attribute: BoundAttribute) -> Iterator[str]:
