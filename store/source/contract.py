@@ -162,7 +162,7 @@ TABLES: Mapping[str, Table] = {
             columns=(
                 Column(name="project_id", required=True),
                 Column(name="lead_id", required=True),
-                Column(name="value", kind="number", altered="often", watched=True),
+                Column(name="value", kind="number", altered="often", staged="current_value", watched=True),
                 Column(name="cost", kind="number", altered="often"),
                 Column(
                     name="currency",
