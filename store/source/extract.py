@@ -38,7 +38,7 @@ from store.source.faults import Faults
 from store.source.loading.deltas import write_deltas, write_history
 from store.source.loading.load import load, open_warehouse
 from store.source.loading.source_ids import lacks_ids, write_source_ids
-from store.source.loading.stored import Delta, raw_is_ahead, write_marker
+from store.source.loading.stored import Delta, make_marker, raw_is_ahead
 from store.source.mapping.binding import TableBinding, with_owners
 from store.source.mapping.forms import ChosenMapping
 from store.source.mapping.without_times import CAVEAT, CLOCK
@@ -212,7 +212,7 @@ def extract(
             *(changes_to_come(connection, clock) if as_of is None else ()),
         ]
         closing_leads, closing_projects = closings.words["lead_status"], closings.words["project_status"]
-        marker = write_marker(
+        is_new = make_marker(
             connection,
             {
                 "as_of": clock,
@@ -245,9 +245,10 @@ def extract(
         load(connection, target, state_dir, history)
         say(f"loading {', '.join(delta.table for delta in deltas) or 'nothing: every row is known'}")
         load(connection, target, state_dir, deltas)
-        # the marker is loaded last: a killed extraction leaves the marker of the one before
-        say(f"clock {clock:%Y-%m-%dT%H:%M:%SZ}{'' if marker else ' (as before)'}")
-        load(connection, target, state_dir, marker)
+        # the marker is written last: a killed extraction leaves the marker of the one before
+        say(f"clock {clock:%Y-%m-%dT%H:%M:%SZ}{'' if is_new else ' (as before)'}")
+        if is_new:
+            target.write_marker(connection)
         note.unlink(missing_ok=True)
     return ExtractionReport(
         as_of=clock,

@@ -16,6 +16,7 @@ from store.settings import session_options
 from store.source.contract import EARLIER_NAMES, TABLES, SourceContractError
 from store.source.loading.stored import (
     BATCH_ROWS,
+    EXTRACTION_COLUMNS,
     RAW,
     WORD_COLUMNS,
     Delta,
@@ -133,6 +134,15 @@ class DuckdbTarget:
                         connection.execute(statement)
                     connection.commit()
 
+    def write_marker(self, connection: DuckDBPyConnection) -> None:
+        """Replace ``raw.extraction`` by ``new_extraction`` of the scratch database, as one change."""
+        attach = f"attach {literal(str(self._path))} as warehouse"
+        patiently(str(self._path), lambda: connection.execute(attach))
+        try:
+            connection.execute(f"create or replace table warehouse.{RAW}.extraction as from new_extraction")
+        finally:
+            connection.execute("detach warehouse")
+
     def destination(self) -> Any:
         """Return the dlt destination."""
         from dlt.destinations import duckdb
@@ -217,6 +227,24 @@ class PostgresTarget(DuckdbTarget):
                     with engine.begin() as opened:
                         for statement in statements:
                             opened.execute(text(statement))
+        finally:
+            engine.dispose()
+
+    def write_marker(self, connection: DuckDBPyConnection) -> None:
+        """Replace the row of ``raw.extraction`` by that of ``new_extraction``, in one transaction."""
+        (row,) = connection.execute(f"select {', '.join(EXTRACTION_COLUMNS)} from new_extraction").fetchall()
+        engine = create_engine(self._url)
+        try:
+            with engine.begin() as opened:
+                opened.execute(text(f"create table if not exists {RAW}.extraction ()"))
+                for name, kind in EXTRACTION_COLUMNS.items():
+                    opened.execute(text(f"alter table {RAW}.extraction add column if not exists {name} {kind}"))
+                opened.execute(text(f"delete from {RAW}.extraction"))
+                places = ", ".join(f":{name}" for name in EXTRACTION_COLUMNS)
+                opened.execute(
+                    text(f"insert into {RAW}.extraction ({', '.join(EXTRACTION_COLUMNS)}) values ({places})"),
+                    dict(zip(EXTRACTION_COLUMNS, row, strict=True)),
+                )
         finally:
             engine.dispose()
 

@@ -138,15 +138,14 @@ def renames() -> Iterator[tuple[str, list[str]]]:
         )
 
 
-def write_marker(connection: DuckDBPyConnection, row: Mapping[str, object], *, loaded: bool) -> list[Delta]:
-    """Create ``new_extraction``; return its delta if rows were loaded or the marker differs from the stored one.
+def make_marker(connection: DuckDBPyConnection, row: Mapping[str, object], *, loaded: bool) -> bool:
+    """Create ``new_extraction``; say whether rows were loaded or it differs from the stored one.
 
     If only ``delivered`` differs, the marker keeps the number and the accepted findings of the stored one.
     """
     definition = ", ".join(f"?::{sql_type} as {name}" for name, sql_type in EXTRACTION_COLUMNS.items())
     values = [row[name] for name in EXTRACTION_COLUMNS]
     connection.execute(f"create table new_extraction as select {definition}", values)
-    marker = [Delta("extraction", "new_extraction", "replace")]
     compared = "* exclude (load_number, delivered, accepted)"
     one, differing = one_row(
         connection,
@@ -154,12 +153,12 @@ def write_marker(connection: DuckDBPyConnection, row: Mapping[str, object], *, l
         f"(select {compared} from new_extraction except select {compared} from known_extraction))",
     )
     if loaded or row["accepted"] or not one or differing:
-        return marker
+        return True
     connection.execute(
         "update new_extraction set load_number = k.load_number, accepted = k.accepted from known_extraction k"
     )
     is_delivered = "select (select delivered from known_extraction) is not distinct from ?"
-    return [] if one_row(connection, is_delivered, [row["delivered"]])[0] else marker
+    return not one_row(connection, is_delivered, [row["delivered"]])[0]
 
 
 def raw_is_ahead(connection: DuckDBPyConnection) -> bool:
