@@ -83,6 +83,13 @@ def dbt_target() -> str:
     return os.environ.get("LEADLINE_DBT_TARGET", "duckdb")
 
 
+def dbt_database() -> str:
+    """Return the name of the database in dbt's SQL, once `point_at_home` has been called."""
+    if dbt_target() == "duckdb":
+        return Path(os.environ.get("LEADLINE_DUCKDB_PATH", "warehouse.duckdb")).stem
+    return os.environ.get("LEADLINE_POSTGRES_DATABASE", "leadline")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings of the environment, checked and resolved.

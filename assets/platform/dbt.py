@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, DbtProject, dbt_assets
@@ -17,7 +18,7 @@ from assets.platform import keys
 from assets.platform.beta import without_beta_warnings
 from assets.platform.resources import WAREHOUSE_POOL
 from models.declared.registry import DECLARATIONS
-from store.features.dbt_project import DBT_PROJECT, DbtParseError
+from store.features.dbt_project import DBT_PROJECT, PARSED, PARSED_DBT, DbtParseError
 
 MODELS = DbtProject(project_dir=DBT_PROJECT, profiles_dir=DBT_PROJECT)
 
@@ -49,6 +50,11 @@ class Dbt(DbtCliResource):
     @property
     def _cli_version(self) -> Version:
         return Version(version("dbt-core"))
+
+    def parsed(self, manifest: Path) -> Self:
+        """Return a dbt that takes the project as it was parsed when the manifest was made."""
+        program = [PARSED_DBT, str(manifest.with_suffix(PARSED))]
+        return self.model_copy(update={"dbt_executable": sys.executable, "global_config_flags": program})
 
     def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:  # noqa: ARG002 (of the overridden method)
         return None

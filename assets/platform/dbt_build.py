@@ -85,6 +85,7 @@ def build(
     # "buildable": a test of several models runs in the step that builds the last of them
     arguments = ["build", "--exclude-resource-type", "unit_test", "--indirect-selection", "buildable",
                  "--vars", json.dumps(all_variables), *options]  # fmt: skip
+    dbt = dbt.parsed(manifest_path(increment=all_variables.get("built_load_number") is not None))
     if select is None:
         invocation = dbt.cli(arguments, context=context)
     else:

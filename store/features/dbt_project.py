@@ -14,7 +14,7 @@ from models.declared.registry import DECLARATIONS, label_horizons
 from models.declaring.attribute import Attribute
 from models.declaring.declaration import Horizons
 from store.places import PROJECT
-from store.settings import dbt_target
+from store.settings import dbt_database, dbt_target
 from store.warehouse.warehouse import Extraction
 
 DBT_PROJECT = PROJECT / "dbt_project"
@@ -23,6 +23,12 @@ DBT = str(Path(sys.executable).with_name("dbt"))
 
 ATTRIBUTE_COLUMNS = "attribute_columns()"
 """The hook of feature views that have the features of attributes."""
+
+PARSED_DBT = str(Path(__file__).with_name("parsed_dbt.py"))
+"""The program that runs dbt without parsing the project."""
+
+PARSED = ".msgpack"
+"""The suffix of the file beside the manifest that holds all that dbt knows of the project once it is parsed."""
 
 INPUTS = (".sql", ".yml", ".md")
 
@@ -36,8 +42,13 @@ class DbtParseError(RuntimeError):
     """The dbt project does not parse, or does not agree with the declared models; the message says where."""
 
 
-def manifest_path() -> Path:
-    """Return the path of the manifest for the engine of this process; parse the project first if it has changed.
+def manifest_path(*, increment: bool = False) -> Path:
+    """Return the path of the manifest for the warehouse of this process; parse the project first if it has changed.
+
+    Parameters
+    ----------
+    increment : bool
+        Whether the manifest is for an increment, which reads more models and keeps others as tables.
 
     Raises
     ------
@@ -45,9 +56,15 @@ def manifest_path() -> Path:
         If the project does not parse.
     """
     target = DBT_PROJECT / "target" / dbt_target()
-    manifest, stamp = target / "manifest.json", target / "manifest.sha256"
-    fingerprint = _fingerprint()
-    if manifest.is_file() and stamp.is_file() and stamp.read_bytes() == _stamped(fingerprint, manifest):
+    name = "increment" if increment else "manifest"
+    manifest, stamp = target / f"{name}.json", target / f"{name}.sha256"
+    variables = {"features_and_labels": FEATURES_AND_LABELS, **({"built_load_number": 0} if increment else {})}
+    fingerprint = _fingerprint(dbt_database())
+    made = {"manifest.json": manifest, "partial_parse.msgpack": manifest.with_suffix(PARSED)}
+    if (
+        all(each.is_file() for each in (*made.values(), stamp))
+        and stamp.read_bytes() == _stamped(fingerprint, *made.values())
+    ):
         return manifest
     model_names = {path.stem for path in (DBT_PROJECT / "models").rglob("*.sql")}
     if missing := [name for name in FEATURES_AND_LABELS if name not in model_names]:
@@ -60,16 +77,17 @@ def manifest_path() -> Path:
     parse_folder = target / f"parse-{os.getpid()}"
     parsed = subprocess.run(
         [DBT, "--quiet", "--no-use-colors", "parse", "--profiles-dir", str(DBT_PROJECT),
-         "--vars", json.dumps({"features_and_labels": FEATURES_AND_LABELS}),
+         "--vars", json.dumps(variables),
          "--target-path", str(parse_folder), "--log-path", str(parse_folder)],
         cwd=DBT_PROJECT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if parsed.returncode != 0:
         raise DbtParseError(f"{DBT_PROJECT}: dbt could not parse the project.\n{parsed.stdout}{parsed.stderr}")
-    for damaged in (each for each in (manifest, stamp) if each.is_dir()):
+    for damaged in (each for each in (*made.values(), stamp) if each.is_dir()):
         set_aside(damaged)
-    stamped = _stamped(fingerprint, parse_folder / "manifest.json")
-    (parse_folder / "manifest.json").replace(manifest)
+    stamped = _stamped(fingerprint, *(parse_folder / each for each in made))
+    for each, place in made.items():
+        (parse_folder / each).replace(place)
     stamp.write_bytes(stamped)
     for leftover in parse_folder.iterdir():
         leftover.unlink()
@@ -176,13 +194,13 @@ def settings_of(extraction: Extraction, horizons: Horizons) -> dict[str, Any]:
     }
 
 
-def _stamped(fingerprint: str, manifest: Path) -> bytes:
-    """Return the fingerprint of the project and the hash of its manifest: a damaged manifest is parsed again."""
-    return f"{fingerprint} {sha256(manifest)}".encode()
+def _stamped(fingerprint: str, *made: Path) -> bytes:
+    """Return the fingerprint of the project and the hashes of what dbt made of it: it parses again what is damaged."""
+    return " ".join((fingerprint, *map(sha256, made))).encode()
 
 
-def _fingerprint() -> str:
-    digest = hashlib.sha256("\0".join(FEATURES_AND_LABELS).encode())
+def _fingerprint(database: str) -> str:
+    digest = hashlib.sha256("\0".join((database, *FEATURES_AND_LABELS)).encode())
     files: list[Path] = []
     for folder, folders, names in os.walk(DBT_PROJECT):
         # these folders are not entered: another process may be removing files in them

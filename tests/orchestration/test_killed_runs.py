@@ -86,7 +86,7 @@ def test_a_home_whose_warehouse_and_models_were_lost_survives(own: Home) -> None
 
     with own.started() as running:
         running.wait_for("… feature_store")
-        dbt = running.child("dbt")
+        dbt = running.child("parsed_dbt.py")
         time.sleep(1)
         assert running.process.poll() is None, running.text("err")[-3000:]
         # dbt lives on for a while, and holds the warehouse
