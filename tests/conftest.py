@@ -154,7 +154,7 @@ def once(path: Path, prepare: Callable[[Path], Home], job: str = "whole_loop") -
     with only_one_process(path):
         if not done.exists():
             home = prepare(path)
-            run = home.run(job, **MEASURED)
+            run = home.run(job, as_users_do=True, **MEASURED)
             assert run.code == 0, run.err[-3000:]
             path.with_name(f"{path.name}.out").write_text(run.out)
             done.write_text(json.dumps(home.settings))

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import psutil
 
+from tests.warm import Forked
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -87,19 +89,24 @@ class Home:
             **inherited, **ONE_THREAD, **python_path, "LEADLINE_HOME": str(self.path), **self.settings, **settings
         }  # fmt: skip
 
-    def run(self, job: str = "whole_loop", **settings: str) -> Finished:
-        """Run a job to its end with ``python -m orchestration run``."""
-        with self.started(job, **settings) as running:
+    def run(self, job: str = "whole_loop", *, as_users_do: bool = False, **settings: str) -> Finished:
+        """Run a job to its end with ``python -m orchestration run``, or in a process that need not import it."""
+        with self.started(job, as_users_do=as_users_do, **settings) as running:
             return running.finished()
 
     @contextmanager
-    def started(self, job: str = "whole_loop", **settings: str) -> Iterator[Running]:
+    def started(self, job: str = "whole_loop", *, as_users_do: bool = False, **settings: str) -> Iterator[Running]:
         """Start a job in a process group of its own, which is killed at the end of the context."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "orchestration", "run", "--job", job],
-            cwd=self.repository, env=self.environment(**settings), text=True, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        environment, arguments = self.environment(**settings), ["run", "--job", job]
+        process: subprocess.Popen[str] | Forked
+        if sys.platform == "linux" and self.repository == REPOSITORY and not as_users_do:
+            process = Forked(self.repository, environment, arguments)
+        else:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "orchestration", *arguments],
+                cwd=self.repository, env=environment, text=True, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
         running = Running(process)
         try:
             yield running
@@ -129,7 +136,7 @@ class Home:
 class Running:
     """A running command, whose output is read as it comes."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str] | Forked) -> None:
         self.process = process
         self._lines: dict[str, list[str]] = {"out": [], "err": []}
         self._open = set(self._lines)
