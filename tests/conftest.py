@@ -90,7 +90,8 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixt
 @pytest.fixture(scope="session")
 def filled(shared_folder: Path) -> Iterator[Home]:
     """Return a home filled by one run on the simulated CRM; tests read it and change only copies."""
-    home = once(shared_folder / "filled", lambda path: Home(path, {"LEADLINE_SIMULATION_LEADS": LEADS, **HORIZON}))
+    settings = {"LEADLINE_SIMULATION_LEADS": LEADS, **HORIZON}
+    home = once(shared_folder / "filled", lambda path: Home(path, settings), as_users_do=True)
     with never_written(home.warehouse, home.published):
         yield home
 
@@ -148,13 +149,13 @@ def source_of(home: Home) -> str:
     return str(home.ask("select source from raw.extraction")[0][0])
 
 
-def once(path: Path, prepare: Callable[[Path], Home], job: str = "whole_loop") -> Home:
+def once(path: Path, prepare: Callable[[Path], Home], job: str = "whole_loop", *, as_users_do: bool = False) -> Home:
     """Fill a home by one run of a job, unless another process of this test run has done so; keep the run's output."""
     done = path.with_name(f"{path.name}.json")
     with only_one_process(path):
         if not done.exists():
             home = prepare(path)
-            run = home.run(job, as_users_do=True, **MEASURED)
+            run = home.run(job, as_users_do=as_users_do or bool(MEASURED), **MEASURED)
             assert run.code == 0, run.err[-3000:]
             path.with_name(f"{path.name}.out").write_text(run.out)
             done.write_text(json.dumps(home.settings))

@@ -45,16 +45,15 @@ class Forked:
     """A process that another one has forked for this one: the part of `subprocess.Popen` that tests use."""
 
     def __init__(self, place: Path, environment: Mapping[str, str], arguments: Sequence[str]) -> None:
-        ours, theirs = socket.socketpair()
+        # each message is received by itself: the number of the process, and its end
+        self._news, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         (self.stdout, out), (self.stderr, err) = _pipe(), _pipe()
         request = json.dumps({"place": str(place), "environment": dict(environment), "arguments": list(arguments)})
         _ask(_warm(), request.encode(), [theirs.fileno(), out, err])
         theirs.close()
         os.close(out)
         os.close(err)
-        self._news = ours.makefile("r")
-        self._socket = ours
-        self.pid = int(self._news.readline())
+        self.pid = int(self._news.recv(64))
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -67,9 +66,9 @@ class Forked:
     def wait(self, timeout: float) -> int:
         """Wait for the end and return the exit code, or the negative number of the signal that killed the process."""
         if self.returncode is None:
-            self._socket.settimeout(timeout)
+            self._news.settimeout(timeout)
             try:
-                self.returncode = int(self._socket.recv(64))
+                self.returncode = int(self._news.recv(64))
             except TimeoutError:
                 raise subprocess.TimeoutExpired("a forked command", timeout) from None
         return self.returncode
@@ -132,7 +131,7 @@ def _serve(request: dict[str, Any], answers: int, out: int, err: int) -> None:
     if (pid := os.fork()) > 0:
         os.close(out)
         os.close(err)
-        os.write(answers, f"{pid}\n".encode())
+        os.write(answers, str(pid).encode())
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         try:
             os.write(answers, str(status).encode())

@@ -61,9 +61,8 @@ def manifest_path(*, increment: bool = False) -> Path:
     variables = {"features_and_labels": FEATURES_AND_LABELS, **({"built_load_number": 0} if increment else {})}
     fingerprint = _fingerprint(dbt_database())
     made = {"manifest.json": manifest, "partial_parse.msgpack": manifest.with_suffix(PARSED)}
-    if (
-        all(each.is_file() for each in (*made.values(), stamp))
-        and stamp.read_bytes() == _stamped(fingerprint, *made.values())
+    if all(each.is_file() for each in (*made.values(), stamp)) and stamp.read_bytes() == _stamped(
+        fingerprint, *made.values()
     ):
         return manifest
     model_names = {path.stem for path in (DBT_PROJECT / "models").rglob("*.sql")}

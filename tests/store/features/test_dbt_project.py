@@ -33,7 +33,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     manifest = manifest_path()
     target = folder / manifest.parent.relative_to(DBT_PROJECT)
     target.mkdir(parents=True)
-    for name in ("manifest.json", "manifest.sha256"):
+    for name in ("manifest.json", "manifest.msgpack", "manifest.sha256"):
         shutil.copy(manifest.with_name(name), target)
     monkeypatch.setattr(dbt_project, "DBT_PROJECT", folder)
     return folder
