@@ -28,6 +28,9 @@ OPTIONS = 10
 OPTION_SHARE = 0.02
 """An option gets a feature if this share of the rows with a value has it."""
 
+SHOWN = 8
+"""A sentence names at most so many columns that are no attributes."""
+
 TOLD_SHARE = 0.9
 """A history tells of an attribute if this share of the rows with a value has a change in it."""
 
@@ -63,9 +66,11 @@ def with_kinds(
             sentences.append(f"{table}: the attribute {each.name} ({each.label}) is left out: {reason}.")
     named = {each.name for each in binding.attributes}
     by_label = {each.label: each for each in before.values() if each.name not in named}
-    for column in binding.free:
-        if (stored := by_label.get(shown_column(column))) is not None:
-            attributes.append(_as_before(BoundAttribute(name=stored.name, label=stored.label, column=column), stored))
+    attributes += [
+        _as_before(BoundAttribute(name=stored.name, label=stored.label, column=column), stored)
+        for column in binding.free
+        if (stored := by_label.get(shown_column(column))) is not None
+    ]
     if binding.free and reading.part is None:
         read = {each.column for each in attributes}
         others = [column for column in binding.free if column not in read]
@@ -75,8 +80,9 @@ def with_kinds(
             for each in chosen
         ]
         if left:
-            listed = "; ".join(f"{shown_column(column)} ({reason})" for column, reason in left.items())
-            sentences.append(f"{table}: no attributes are {listed}.")
+            listed = "; ".join(f"{shown_column(column)} ({reason})" for column, reason in [*left.items()][:SHOWN])
+            more = f", and {len(left) - SHOWN:,} more columns" if len(left) > SHOWN else ""
+            sentences.append(f"{table}: no attributes are {listed}{more}.")
     return replace(binding, attributes=tuple(attributes), free=()), sentences
 
 
@@ -266,6 +272,6 @@ def _unreadable(connection: DuckDBPyConnection, table: str, attribute: BoundAttr
     )
     if lost:
         yield (
-            f"{table}: the attribute {attribute.name} has {lost:,} of {rows:,} values that are no {kinds[attribute.kind]}, "
-            f"such as {example}: they are left out."
+            f"{table}: the attribute {attribute.name} has {lost:,} of {rows:,} values that are no "
+            f"{kinds[attribute.kind]}, such as {example}: they are left out."
         )

@@ -143,7 +143,8 @@ def _read(connection: DuckDBPyConnection, source_type: str) -> KindFound:
     if not filled:
         return KindFound(kind=None, why="no value", rows=rows)
     values = connection.execute(
-        f"select v, count(*) from kind_rows where v is not null group by 1 order by 2 desc, hash(v) limit {SAMPLE_VALUES}"
+        "select v, count(*) from kind_rows where v is not null group by 1 order by 2 desc, hash(v) "
+        f"limit {SAMPLE_VALUES}"
     ).fetchall()
     texts = [value for value, _ in values]
 

@@ -61,7 +61,8 @@ def canonical(
         )
     if kind == "choices":
         each = "contact_free(cleaned_text(replace(x, ';', ',')))"
-        options = f"list_sort(list_distinct(list_filter(list_transform(string_split({text}, {literal(at)}), lambda x: {each}), lambda x: x is not null)))"
+        parts = f"list_transform(string_split({text}, {literal(at)}), lambda x: {each})"
+        options = f"list_sort(list_distinct(list_filter({parts}, lambda x: x is not null)))"
         return f"nullif(array_to_string({options}, {literal(SEPARATOR)}), '')"
     return f"contact_free({text})"
 

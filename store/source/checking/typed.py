@@ -75,9 +75,8 @@ def typed_rows(
         if column.free_text_limit is not None:
             free_texts.append(f"coalesce(length(raw_{name}) > {column.free_text_limit}, false)::smallint")
     for attribute in binding.attributes:
-        read.append(
-            f"{_attribute_text(attribute, f'said({of_source(attribute.column)})', binding.time_zone)} as {quoted(attribute.stored)}"
-        )
+        text = _attribute_text(attribute, f"said({of_source(attribute.column)})", binding.time_zone)
+        read.append(f"{text} as {quoted(attribute.stored)}")
         raw.append(quoted(attribute.stored))
         results.append(quoted(attribute.stored))
     meanings = [

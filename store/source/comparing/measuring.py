@@ -150,7 +150,8 @@ def _attributes(
                     "count(*) filter (value <> last_value) from "
                     f"(select {key} as owner, column_name, value from (select {key}, {listed} from typed_{name} "
                     f"where check_no is null) unpivot include nulls (value for column_name in ({listed}))) "
-                    f"join last_attributes using (owner, column_name) where of_project = {name == 'projects'} group by all"
+                    "join last_attributes using (owner, column_name) "
+                    f"where of_project = {name == 'projects'} group by all"
                 ).fetchall()
             }
         for each in before:

@@ -1,8 +1,8 @@
 """Sets without times: leads with an outcome and nothing that says when anything happened.
 
-Such a set gets times that are made up, so that all that needs times can run on it. Every lead that has ended is observed
-once, one second after its creation, and ends a day later; leads without an outcome are created a second before the
-clock. So all leads are observed at one age, and nothing that follows from a time differs between them.
+Such a set gets times that are made up, so that all that needs times can run on it. Every lead that has ended is
+observed once, one second after its creation, and ends a day later; leads without an outcome are created a second before
+the clock. So all leads are observed at one age, and nothing that follows from a time differs between them.
 """
 
 from dataclasses import replace

@@ -62,7 +62,7 @@ def _write(folder: Path, export: Export, mapping: str = MAPPING) -> Path:
 
 
 def test_attributes_are_kept_in_the_history(export: Export, tmp_path: Path, run: Extract, query: Query) -> None:
-    """One text per kind; contact data stays outside, unreadable values are counted, and a change counts from its night."""
+    """One text per kind; contact data stays outside, unreadable values are counted, a change counts from its night."""
     folder = _write(tmp_path / "crm", export)
     report = run(folder)
     (pseudonym,) = query("select value from raw.changes where lead_id = 'L2' and column_name = 'attributes.industry'")[
@@ -195,13 +195,19 @@ def test_a_set_without_times(tmp_path: Path, run: Extract, query: Query) -> None
     folder = _write(tmp_path / "crm", {"leads": leads}, mapping)
     report = run(folder)
     assert report.as_of == datetime(2002, 1, 1, tzinfo=UTC)
-    assert query("select status, count(*), bool_and(closed_at - proposed_at = interval 1 day) from raw.projects group by all "
-                 "order by all") == [("lost", 49, True), ("won", 49, True)]  # fmt: skip
+    assert query(
+        "select status, count(*), bool_and(closed_at - proposed_at = interval 1 day) from raw.projects group by all "
+        "order by all"
+    ) == [("lost", 49, True), ("won", 49, True)]
     assert query("select count(*), count(distinct created_at) from raw.leads where lead_id < 'L98'") == [(98, 60)]
-    assert query("select distinct as_of - created_at = interval 1 second from raw.leads, raw.extraction where lead_id in "
-                 "('L98', 'L99')") == [(True,)]  # fmt: skip
-    assert query("select distinct known_at = created_at from raw.changes join raw.leads using (lead_id) "
-                 "where column_name = 'attributes.origin'") == [(True,)]  # fmt: skip
+    assert query(
+        "select distinct as_of - created_at = interval 1 second from raw.leads, raw.extraction "
+        "where lead_id in ('L98', 'L99')"
+    ) == [(True,)]
+    assert query(
+        "select distinct known_at = created_at from raw.changes join raw.leads using (lead_id) "
+        "where column_name = 'attributes.origin'"
+    ) == [(True,)]
     assert query("select caveat like 'The set has no times%' from raw.extraction") == [(True,)]
     with pytest.raises(SourceContractError, match=r"without_times: expected one table.*found interactions"):
         run(_write(folder, {"leads": leads}, mapping.replace("tables:\n", "tables:\n  interactions: {table: leads}\n")))
