@@ -1,8 +1,10 @@
 """Sets without times: leads with an outcome and nothing that says when anything happened.
 
-Such a set gets times that are made up, so that all that needs times can run on it. Every lead that has ended is
-observed once, one second after its creation, and ends a day later; leads without an outcome are created a second before
-the clock. So all leads are observed at one age, and nothing that follows from a time differs between them.
+Such a set gets times that are made up, so that all that needs times can run on it. The leads that have ended come in
+eight groups of no order, with years between them: the last three tenths are one group, which a model is measured on.
+Each lead is observed once, one second after its creation, and ends a day later. Leads without an outcome are created a
+second before the clock. So all leads are observed at one age and on one day of the week, and nothing that follows from
+a time tells one lead from another of its group.
 """
 
 from dataclasses import replace
@@ -14,12 +16,14 @@ from store.source.mapping.forms import ChosenMapping, Query, SourceMapping, Tabl
 from store.source.values.texts import folded
 from store.sql import literal, literals
 
-CLOCK = datetime(2002, 1, 1, tzinfo=UTC)
-
 BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 
-DAYS = 60
-"""The leads that have ended are spread evenly over so many days, in no order."""
+GROUPS = 8
+
+APART = timedelta(days=602)
+"""The time between two groups, in whole weeks: longer than any horizon."""
+
+CLOCK = BEGIN + GROUPS * APART
 
 CREATED = "made-up creation"
 
@@ -51,29 +55,30 @@ def with_made_up_times(chosen: ChosenMapping) -> ChosenMapping:
             f"found {', '.join(found) or 'a computed lead_id'}. Leave it out, or leave out without_times and name the "
             "times."
         )
-    source = leads.table or "leads"
+    source, key_name = leads.table or "leads", f'"{_escaped(key)}"'
     outcome = f"nullif(trim(\"{_escaped(form.outcome)}\"), '')"
     missing = literals(sorted({folded(each) for each in chosen.mapping.missing if each}))
     said = f"case when lower({outcome}) in ({missing}) then null else {outcome} end"
     numbered = (
-        f"select *, {said} as outcome_of_lead, "
-        f'row_number() over (order by md5("{_escaped(key)}"), "{_escaped(key)}") as place_of_lead '
-        f'from "{_escaped(source)}"'
+        f"select *, row_number() over (partition by outcome_of_lead is null order by md5({key_name}), {key_name}) - 1 "
+        f"as place_of_lead, count(outcome_of_lead) over () as ended_leads from (select *, {said} as outcome_of_lead "
+        f'from "{_escaped(source)}")'
     )
-    second = timedelta(seconds=1)
-    begin, end = (literal(f"{each - second:%Y-%m-%d %H:%M:%S}") for each in (BEGIN, CLOCK))
+    begin, end = (literal(f"{each - timedelta(seconds=1):%Y-%m-%d %H:%M:%S}") for each in (BEGIN, CLOCK))
+    group = f"least({GROUPS - 1}, place_of_lead * 10 // ended_leads)"
     created = (
         f"case when outcome_of_lead is null then timestamp {end} "
-        f"else timestamp {begin} + to_days((place_of_lead % {DAYS})::integer) end"
+        f"else timestamp {begin} + to_days(({group} * {APART.days})::integer) end"
     )
     iso = "strftime({}, '%Y-%m-%dT%H:%M:%SZ')"
     won = literals(sorted(word.lower() for word in form.won))
     texts = {
         "leads": (
-            f'select * exclude (outcome_of_lead, place_of_lead), {iso.format(created)} as "{CREATED}" from ({numbered})'
+            f'select * exclude ("{_escaped(form.outcome)}", outcome_of_lead, place_of_lead, ended_leads), '
+            f'{iso.format(created)} as "{CREATED}" from ({numbered})'
         ),
         "projects": (
-            f'select "{_escaped(key)}" as project_id, "{_escaped(key)}" as lead_id, '
+            f"select {key_name} as project_id, {key_name} as lead_id, "
             f"case when lower(outcome_of_lead) in ({won}) then 'won' else 'lost' end as status, "
             f"{iso.format(created)} as proposed_at, {iso.format(f'{created} + to_days(1)')} as closed_at "
             f"from ({numbered}) where outcome_of_lead is not null"
