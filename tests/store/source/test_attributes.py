@@ -200,7 +200,7 @@ def test_a_set_without_times(tmp_path: Path, run: Extract, query: Query) -> None
         "order by all"
     ) == [("lost", 49, True), ("won", 49, True)]
     assert query("select count(*) from raw.leads where lead_id < 'L98' group by created_at order by created_at") == [
-        *[(10,)] * 7, (28,)
+        (10,), (10,), (10,), (10,), (9,), (10,), (10,), (29,)
     ]  # fmt: skip
     assert query(
         "select distinct as_of - created_at = interval 1 second from raw.leads, raw.extraction "
