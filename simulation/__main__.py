@@ -81,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME@DATE",
         help=f"a change of the company from a day on: {', '.join(SCENARIOS)} (default: nothing)",
     )
+    parser.add_argument(
+        "--attributes",
+        action="store_true",
+        help="leads have attributes (industry, landing page, a questionnaire, ...) that act on what they do",
+    )
+    parser.add_argument(
+        "--deals",
+        action="store_true",
+        help="the CRM keeps histories of deals: stages, expected close dates and amounts",
+    )
     return parser
 
 

@@ -1,11 +1,12 @@
 """The arrival of leads and their traits, before anybody has acted on them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
 import numpy.typing as npt
 
+from simulation.attributes import Later, Lift, attributes_of
 from simulation.draws import Bools, Draws, Floats, Ints
 from simulation.world import DAY, HOUR, NEVER, World, day_of, midnight
 
@@ -54,6 +55,10 @@ class Traits:
         Hidden: how many contacts the lead takes without tiring.
     visits : array of float
         Hidden: the expected number of web visits of the lead.
+    pushed_at : array of int64, shape (leads, pushes)
+        When attributes change the chance to win.
+    push : array of float, shape (leads, pushes)
+        By how much, in logits.
     """
 
     numbers: Ints
@@ -71,6 +76,8 @@ class Traits:
     budget: Floats
     patience: Floats
     visits: Floats
+    pushed_at: Ints
+    push: Floats
 
     def take(self, rows: Ints) -> "Traits":
         """Return the traits of some of the leads, which may be named more than once."""
@@ -129,8 +136,13 @@ def _draw_arrivals(world: World, rows: Ints, start: date, end: date, draws: Draw
     return created, source
 
 
-def endow(world: World, arrivals: Arrivals, first: int, last: int, seed: int) -> Traits:
-    """Give the leads number `first` up to, not including, `last` their traits."""
+def endow(
+    world: World, arrivals: Arrivals, first: int, last: int, seed: int, attributes_from: int | None = None
+) -> Traits:
+    """Give the leads number `first` up to, not including, `last` their traits.
+
+    `attributes_from` is the first day of the simulation, in microseconds since 1970, if leads have attributes.
+    """
     numbers = np.arange(first, last)
     rows = np.arange(last - first)
     draws = Draws(seed, "traits", numbers)
@@ -141,15 +153,15 @@ def endow(world: World, arrivals: Arrivals, first: int, last: int, seed: int) ->
     value = np.round(median * spread * world.at(created, lambda now: now.price_level), -2)
     known = ~draws.chance(rows, world.at(created, lambda now: now.value_missing))
     warm_source = np.array([s.warm for s in world.sources])[source]
-    intent_logit = np.array([s.intent for s in world.sources])[source] + 1.1 * draws.normal(rows)
+    lift = Lift.none(len(rows))
+    if attributes_from is not None:
+        lift = Lift.of(*attributes_of(numbers, created, attributes_from, seed))
+    intent_draw = draws.normal(rows)
     rep = (draws.uniform(rows) * world.reps).astype(np.int64)
     # The second rep is any but the first.
     next_rep = (rep + 1 + (draws.uniform(rows) * (world.reps - 1)).astype(np.int64)) % world.reps
     handed_over = created + (draws.between(rows, 5.0, 60.0) * DAY).astype(np.int64)
     handed_over[~draws.chance(rows, world.reassigned)] = NEVER
-    intent = 1.0 / (1.0 + np.exp(-intent_logit))
-    # Budgets follow the values of the market as they were: both levels are relative to the undisturbed value.
-    budget_level = world.at(created, lambda now: now.budget_level / now.price_level)
     return Traits(
         numbers=numbers,
         created=created,
@@ -164,11 +176,63 @@ def endow(world: World, arrivals: Arrivals, first: int, last: int, seed: int) ->
         rep=rep,
         next_rep=next_rep,
         handed_over=handed_over,
-        intent=intent,
-        budget=budget_level * value * np.exp(world.budget_spread * draws.normal(rows)),
-        patience=world.patience * np.exp(0.4 * draws.normal(rows) - 0.08),
-        visits=world.visits * np.exp(world.visits_spread * draws.normal(rows)) * (0.4 + 1.2 * intent),
+        **_hidden(world, source, created, value, lift, (intent_draw, *(draws.normal(rows) for _ in range(3)))),
     )
+
+
+def _hidden(
+    world: World,
+    source: npt.NDArray[np.int8],
+    created: Ints,
+    value: Floats,
+    lift: Lift,
+    normal: tuple[Floats, Floats, Floats, Floats],
+) -> dict[str, Floats]:
+    """Return the hidden traits, from a standard normal draw for each of them."""
+    by_intent, by_budget, by_patience, by_visits = normal
+    intent_logit = np.array([s.intent for s in world.sources])[source] + 1.1 * by_intent + lift.intent
+    intent = 1.0 / (1.0 + np.exp(-intent_logit))
+    # Budgets follow the values of the market as they were: both levels are relative to the undisturbed value.
+    budget_level = world.at(created, lambda now: now.budget_level / now.price_level)
+    return {
+        "intent": intent,
+        "budget": budget_level * value * np.exp(world.budget_spread * by_budget) * np.exp(lift.budget),
+        "patience": world.patience * np.exp(0.4 * by_patience - 0.08),
+        "visits": world.visits * np.exp(world.visits_spread * by_visits) * (0.4 + 1.2 * intent),
+        "pushed_at": lift.pushed_at,
+        "push": lift.push,
+    }
+
+
+def with_other_hidden(
+    world: World, traits: Traits, rows: Ints, draws: Draws, seed: int, attributes_from: int | None
+) -> Traits:
+    """Return leads that are as some others at their creation for everybody who sees them, and hidden otherwise.
+
+    Parameters
+    ----------
+    world : World
+        The parameters.
+    traits : Traits
+        The leads that they are like.
+    rows : array of int64
+        For each new lead its position there.
+    draws : Draws
+        A stream for each new lead.
+    seed, attributes_from : int, int or None
+        As for `endow`.
+    """
+    each = np.arange(len(rows))
+    lift = Lift.none(len(traits.numbers))
+    if attributes_from is not None:
+        lift = Lift.of(*attributes_of(traits.numbers, traits.created, attributes_from, seed))
+    taken = traits.take(rows)
+    pushed_at = lift.pushed_at[rows]
+    if attributes_from is not None:
+        pushed_at = Later.drawn(taken.created, draws).times
+    lift = replace(lift, intent=lift.intent[rows], budget=lift.budget[rows], pushed_at=pushed_at, push=lift.push[rows])
+    normal = (draws.normal(each), draws.normal(each), draws.normal(each), draws.normal(each))
+    return replace(taken, **_hidden(world, taken.source, taken.created, taken.value, lift, normal))
 
 
 def rep_skill(world: World, seed: int) -> Floats:

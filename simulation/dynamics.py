@@ -392,6 +392,7 @@ class Dynamics:
             + world.win_by_meeting * np.minimum(state.meetings[rows], 1)
             + 0.35 * np.minimum(state.follow_ups[rows], 2)
             - 1.5 * state.fatigue(rows)
+            + (state.traits.push[rows] * (state.traits.pushed_at[rows] <= now[:, None])).sum(axis=1)
         )
         return 1.0 / (1.0 + np.exp(-logit))
 

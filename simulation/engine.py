@@ -68,9 +68,17 @@ class Lives:
         self._decisions = table(lead="i8", at="i8", action="i1", **{action.name: "f8" for action in Action})
 
     @classmethod
-    def born(cls, world: World, traits: Traits, skill: Floats, seed: int, table: type[Table] = UnkeptTable) -> "Lives":
-        """Return the lives of leads that have just arrived, each with the stream that it has in the export."""
-        draws = Draws(seed, "life", traits.numbers)
+    def born(
+        cls,
+        world: World,
+        traits: Traits,
+        skill: Floats,
+        seed: int,
+        table: type[Table] = UnkeptTable,
+        draws: Draws | None = None,
+    ) -> "Lives":
+        """Return the lives of leads that have just arrived, by default each with the stream that it has in the export."""
+        draws = draws or Draws(seed, "life", traits.numbers)
         lives = cls(world, State(traits), draws, skill, table)
         lives.dynamics.make_known()
         lives.state.due[:, Coming.DECISION] = first_look(traits.created, draws.uniform(np.arange(len(lives.state))))

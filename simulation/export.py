@@ -19,7 +19,9 @@ import pyarrow.parquet
 from tqdm import tqdm
 
 from simulation.arrivals import Traits, endow, rep_skill
+from simulation.attributes import ATTRIBUTES, History, attributes_of, mapping_lines, shown
 from simulation.contacts import contacts
+from simulation.deals import DEAL_COLUMNS, ENDED, STAGES, eagerness, histories
 from simulation.draws import Bools, Floats, Ints
 from simulation.engine import Columns, Course, run
 from simulation.facts import NOBODY, SYSTEM, AppointmentStatus, Direction, Outcome, ProjectStatus, Type
@@ -128,6 +130,8 @@ def simulate(
     scenario_date: date | None = None,
     progress: bool = True,
     shape: str = "contract",
+    attributes: bool = False,
+    deals: bool = False,
     chunk: int = 2_500,
 ) -> SimulationSummary:
     """Simulate a CRM and write its export.
@@ -158,6 +162,10 @@ def simulate(
         Whether to show a progress bar on standard error.
     shape : str
         ``contract`` for the tables of the source contract, or one of `simulation.shapes.SHAPES`.
+    attributes : bool
+        Whether leads have attributes (`simulation.attributes`), which act on what they do.
+    deals : bool
+        Whether the CRM keeps histories of deals (`simulation.deals`). Nothing else depends on it.
     chunk : int
         Number of leads that are simulated at a time: memory grows with it, the rows do not depend on it.
 
@@ -182,6 +190,8 @@ def simulate(
         raise ValueError(f"company: expected one of {', '.join(COMPANIES)}, found {company!r}")
     if shape not in (CONTRACT, *SHAPES):
         raise ValueError(f"shape: expected one of {', '.join((CONTRACT, *SHAPES))}, found {shape!r}")
+    if attributes and shape != CONTRACT:
+        raise ValueError(f"attributes: expected them with shape {CONTRACT}, found {shape!r}, which has none of them")
     if (scenario is None) != (scenario_date is None):
         raise ValueError(f"scenario: expected a name and a date, found {scenario} and {scenario_date}")
     setting = Setting(
@@ -191,6 +201,8 @@ def simulate(
         end=_months_later(start, months),
         seed=seed,
         scenario=None if scenario is None or scenario_date is None else Scenario(scenario, scenario_date),
+        attributes=attributes,
+        deals=deals,
     )
     _refuse_to_overwrite(out)
     world, end = setting.world, setting.end_us
@@ -207,12 +219,19 @@ def simulate(
         bar = stack.enter_context(tqdm(total=leads, unit="lead", desc="Simulating", disable=not progress))
         for first in range(0, leads, chunk):
             last = min(first + chunk, leads)
-            traits = endow(world, setting.arrivals, first, last, seed)
+            traits = endow(world, setting.arrivals, first, last, seed, setting.attributes_from)
             course = run(world, traits, skill, end + AFTERMATH_DAYS * DAY, seed)
             records = record(world, traits, course, leads=leads, end=end, seed=seed)
-            for name, columns in _crm_tables(world, traits, records, seed).items():
+            tables = _crm_tables(world, traits, records, seed)
+            true_tables = _truth_tables(traits, course, end)
+            if setting.attributes_from is not None:
+                told, _ = attributes_of(traits.numbers, traits.created, setting.attributes_from, seed)
+                _add_attributes(tables, true_tables, traits, told, end)
+            if deals:
+                _add_deals(tables, true_tables, world, traits, records, end, seed)
+            for name, columns in tables.items():
                 crm.write(name, columns, written)
-            for name, columns in _truth_tables(traits, course, end).items():
+            for name, columns in true_tables.items():
                 truth.write(name, columns, "parquet")
             planted = records.interactions["fault"]
             faults.update({name: int((planted == code).sum()) for code, name in enumerate(FAULTS)})
@@ -222,7 +241,7 @@ def simulate(
             converted += int((is_mature & in_time).sum())
             bar.update(last - first)
     rows = dict(crm.rows)
-    mapping: str | None = MAPPING
+    mapping: str | None = MAPPING + (f"tables:\n  leads:\n{mapping_lines()}" if attributes else "")
     if shape != CONTRACT:
         rows, mapping = SHAPES[shape].write(partial, format), SHAPES[shape].mapping
     if mapping is not None:
@@ -390,3 +409,119 @@ def _truth_tables(traits: Traits, course: Course, end: int) -> dict[str, dict[st
             "outcome_at": _times(course.ended),
         },
     }
+
+
+def _add_attributes(
+    tables: dict[str, dict[str, pa.Array]],
+    truth: dict[str, dict[str, pa.Array]],
+    traits: Traits,
+    told: dict[str, History],
+    end: int,
+) -> None:
+    """Add the attributes to the leads, their histories to the changes, and all of both to the truth."""
+    ids = _lead_ids(traits.numbers)
+    updated = np.zeros(len(traits.numbers), dtype=np.int64)
+    changes, true = [], []
+    for each in ATTRIBUTES:
+        history = told[each.name]
+        values, missing = shown(history, end)
+        tables["leads"][each.label] = pa.array(values, mask=missing)
+        for number, step in enumerate(history.steps):
+            known = pa.array(step.since < end)
+            updated = np.where(step.since < end, np.maximum(updated, step.since), updated)
+            value = _text(pa.array(step.values, mask=step.missing))
+            since = _times(step.since)
+            first = number == 0
+            nothing = np.zeros(len(traits.numbers))
+            true.append(
+                pa.table(
+                    {
+                        "lead_id": ids,
+                        "name": _repeated(each.name, len(ids)),
+                        "value": value,
+                        "since": since,
+                        "intent": pa.array(history.intent if first else nothing),
+                        "log_budget": pa.array(history.budget if first else nothing),
+                        "win": pa.array(step.win),
+                    }
+                ).filter(known)
+            )
+            if each.history:
+                change_ids = pc.binary_join_element_wise(
+                    _numbered("H", traits.numbers, 7), f"attributes.{each.name}", str(number), "-"
+                )
+                changes.append(
+                    pa.table(
+                        {
+                            "change_id": change_ids,
+                            "lead_id": ids,
+                            "column_name": _repeated(f"attributes.{each.name}", len(ids)),
+                            "value": value,
+                            "changed_at": since,
+                        }
+                    ).filter(pc.and_(known, pc.is_valid(value)))
+                )
+    tables["changes"] = _appended(tables["changes"], changes)
+    known_until = pc.cast(pc.cast(tables["leads"]["updated_at"], pa.timestamp("us")), pa.int64()).to_numpy()
+    tables["leads"]["updated_at"] = _times(np.maximum(known_until, updated))
+    truth["attributes"] = _sorted(pa.concat_tables(true), "lead_id", "name", "since")
+
+
+def _add_deals(
+    tables: dict[str, dict[str, pa.Array]],
+    truth: dict[str, dict[str, pa.Array]],
+    world: World,
+    traits: Traits,
+    records: Records,
+    end: int,
+    seed: int,
+) -> None:
+    """Add stage, expected close date and today's amount to the projects, and their histories to the changes."""
+    told, now = histories(world, traits, records.projects, end, seed)
+    projects = tables["projects"]
+    truth["deals"] = {
+        "project_id": projects["project_id"],
+        "eagerness": pa.array(eagerness(world, traits, records.projects)),
+    }
+    projects["value"] = _money(now["value"])
+    projects["expected_close_at"] = _times(now["expected_close_at"].astype(np.int64))
+    projects["stage"] = _names(STAGES + ENDED, now["stage"])
+    project = pa.array(told["project"])
+    ids = projects["project_id"].take(project)
+    column, value = told["column"], told["value"]
+    stage = _names(STAGES + ENDED, np.where(column == DEAL_COLUMNS.index("stage"), value, 0))
+    amount = pc.cast(_money(np.where(column == DEAL_COLUMNS.index("value"), value, 0.0)), pa.string())
+    plan = np.where(column == DEAL_COLUMNS.index("expected_close_at"), value, 0.0).astype(np.int64)
+    changes = pa.table(
+        {
+            "change_id": _joined(ids, _joined(_names(DEAL_COLUMNS, column), _numbered("", told["number"], 1))),
+            "lead_id": projects["lead_id"].take(project),
+            "column_name": _names(DEAL_COLUMNS, column),
+            "value": pc.choose(pa.array(column), stage, amount, _text(_times(plan))),
+            "changed_at": _times(told["changed"]),
+            "project_id": ids,
+        }
+    )
+    none = pa.nulls(len(tables["changes"]["change_id"]), pa.string())
+    tables["changes"] = _appended(tables["changes"] | {"project_id": none}, [changes])
+
+
+def _appended(columns: dict[str, pa.Array], more: list[pa.Table]) -> dict[str, pa.Array]:
+    """Return the changes of some leads with more of them."""
+    return _sorted(pa.concat_tables([pa.table(columns), *more]), "lead_id", "changed_at", "change_id")
+
+
+def _sorted(table: pa.Table, *keys: str) -> dict[str, pa.Array]:
+    ordered = table.sort_by([(key, "ascending") for key in keys])
+    return dict(zip(ordered.column_names, ordered.columns, strict=True))
+
+
+def _repeated(text: str, count: int) -> pa.Array:
+    return pa.repeat(text, count)
+
+
+def _text(values: pa.Array) -> pa.Array:
+    """Return values as texts; times and dates as times in UTC."""
+    if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
+        return pc.strftime(pc.cast(values, pa.timestamp("us")), "%Y-%m-%dT%H:%M:%SZ")
+    return pc.cast(values, pa.string())

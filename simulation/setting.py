@@ -30,6 +30,10 @@ class Setting:
         The seed.
     scenario : Scenario or None
         The change of the company.
+    attributes : bool
+        Whether leads have attributes.
+    deals : bool
+        Whether the CRM keeps histories of deals.
 
     Raises
     ------
@@ -43,6 +47,8 @@ class Setting:
     end: date
     seed: int
     scenario: Scenario | None = None
+    attributes: bool = False
+    deals: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a scenario that begins outside of the simulated time."""
@@ -66,6 +72,11 @@ class Setting:
         """The end, in microseconds since 1970."""
         return midnight(self.end)
 
+    @property
+    def attributes_from(self) -> int | None:
+        """The first day, in microseconds since 1970, if leads have attributes."""
+        return midnight(self.start) if self.attributes else None
+
     def save(self, export: Path) -> None:
         """Write `truth/simulation.json`, and `truth/scenario.json` if there is one."""
         content = {
@@ -74,6 +85,8 @@ class Setting:
             "start": self.start.isoformat(),
             "end": self.end.isoformat(),
             "company": asdict(self.company),
+            # only where they are on: other exports stay as they were
+            **{name: True for name in ("attributes", "deals") if getattr(self, name)},
         }
         (export / _FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         if self.scenario is not None:
@@ -119,4 +132,6 @@ class Setting:
             end=date.fromisoformat(content["end"]),
             seed=content["seed"],
             scenario=scenario,
+            attributes=content.get("attributes", False),
+            deals=content.get("deals", False),
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from simulation.arrivals import Traits, arrive, endow, rep_skill
+from simulation.arrivals import Traits, arrive, endow, rep_skill, with_other_hidden
 from simulation.best import BestActions, learn_best
 from simulation.ceiling import micros
 from simulation.draws import Bools, Draws, Floats, Ints, stream_keys
@@ -45,6 +45,12 @@ class Chances:
 
     probability: Floats
     standard_error: Floats
+
+    @classmethod
+    def counted(cls, won: Floats, branches: int) -> "Chances":
+        """Return the chances of leads of whose continuations so many are won."""
+        smoothed = (won + 0.5) / (branches + 1.0)
+        return cls(won / branches, np.sqrt(smoothed * (1.0 - smoothed) / branches))
 
     @property
     def rate(self) -> "Rate":
@@ -146,8 +152,52 @@ class Truth:
             future.dynamics.draw_again()
             future.play(state.now + horizon_days * DAY, playing, visits=False)
             np.add.at(won, first + rows, state.end == End.WON)
-        smoothed = (won + 0.5) / (branches + 1.0)
-        return Chances(won / branches, np.sqrt(smoothed * (1.0 - smoothed) / branches))
+        return Chances.counted(won, branches)
+
+    def at_creation(self, lead_ids: npt.ArrayLike, *, horizon_days: int = 90, branches: int = 200) -> Chances:
+        """Return how likely leads are to be won within a horizon of their creation, by what can be known then.
+
+        Source, values, attributes and rep are known; the hidden traits, and what will change in the attributes, are
+        drawn anew for each life that is played. So a perfect model that sees the true attributes at the creation of the
+        leads would give these probabilities: no other one ranks the leads better.
+
+        Parameters
+        ----------
+        lead_ids : array of str
+            Ids of the export.
+        horizon_days : int
+            A lead converts if it is won before this many days have passed.
+        branches : int
+            Lives of each lead.
+
+        Returns
+        -------
+        Chances
+            In the order of `lead_ids`. The numbers for a lead do not depend on the other leads.
+
+        Raises
+        ------
+        ValueError
+            If a lead does not exist.
+        """
+        if branches < 1:
+            raise ValueError(f"branches: expected at least 1, found {branches}")
+        numbers = self._numbers(np.asarray(lead_ids, dtype=np.str_))
+        setting = self.setting
+        won = np.zeros(len(numbers))
+        size = max(1, _ROWS // branches)
+        for first in range(0, len(numbers), size):
+            some = numbers[first : first + size]
+            rows = np.repeat(np.arange(len(some)), branches)
+            branch = np.arange(len(rows)) % branches
+            hidden, life = (Draws(setting.seed, name, some[rows], branch) for name in ("hidden again", "life again"))
+            traits = with_other_hidden(
+                setting.world, self._traits.take(some), rows, hidden, setting.seed, setting.attributes_from
+            )
+            lives = Lives.born(setting.world, traits, self._skill, setting.seed, draws=life)
+            lives.play(traits.created + horizon_days * DAY, company_policy(setting.world), visits=False)
+            np.add.at(won, first + rows, lives.state.end == End.WON)
+        return Chances.counted(won, branches)
 
     def play(self, policy: str | Policy, *, leads: int = 20_000, horizon_days: int = 90) -> Rate:
         """Play a policy forward on fresh leads of the same company, from their creation on.
@@ -217,7 +267,7 @@ class Truth:
     @cached_property
     def _traits(self) -> Traits:
         setting = self.setting
-        return endow(setting.world, setting.arrivals, 0, setting.leads, setting.seed)
+        return endow(setting.world, setting.arrivals, 0, setting.leads, setting.seed, setting.attributes_from)
 
     def _fresh(self, purpose: str, leads: int) -> Iterator[tuple[Traits, int]]:
         """Yield other leads of the same company, by groups, with the seed of their streams."""
@@ -225,7 +275,8 @@ class Truth:
         seed = int(stream_keys(setting.seed, purpose)[0])
         arrivals = arrive(setting.world, leads, setting.start, setting.end, seed)
         for first in range(0, leads, size):
-            yield endow(setting.world, arrivals, first, min(first + size, leads), seed), seed
+            last = min(first + size, leads)
+            yield endow(setting.world, arrivals, first, last, seed, setting.attributes_from), seed
 
     def _observed(self, lead_ids: npt.ArrayLike, moments: npt.ArrayLike) -> tuple[Ints, Ints]:
         """Return numbers of leads and moments in microseconds."""
@@ -234,6 +285,9 @@ class Truth:
             raise ValueError(
                 f"expected as many lead_ids as moments, and at least one, found {len(ids):,} and {len(at):,}"
             )
+        return self._numbers(ids), at
+
+    def _numbers(self, ids: npt.NDArray[np.str_]) -> Ints:
         numbered = np.char.startswith(ids, "L") & np.char.isdigit(np.char.lstrip(ids, "L"))
         numbers = np.where(numbered, np.char.lstrip(ids, "L"), "0").astype(np.int64)
         unknown = (numbers < 1) | (numbers > self.setting.leads)
@@ -242,7 +296,7 @@ class Truth:
                 f"lead_ids: expected ids from L0000001 to L{self.setting.leads:07d}, found {str(ids[unknown][0])!r} "
                 f"({unknown.sum():,} of {len(ids):,} are none); name leads of this simulation"
             )
-        return numbers - 1, at
+        return numbers - 1
 
     def _replayed(self, numbers: Ints, at: Ints) -> Lives:
         traits = self._traits.take(numbers)
