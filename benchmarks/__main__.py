@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks import (
+    attributes,
     census,
     drift_speed,
     feature_increment,
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[], Report]] = {
     "hindsight": hindsight.run,
     "scenarios": scenarios.run,
     "leaks": leaks.run,
+    "attributes": attributes.run,
 }
 ONLY_IF_NAMED = (
     "feature_sql_m",
@@ -54,6 +56,7 @@ ONLY_IF_NAMED = (
     "hindsight",
     "scenarios",
     "leaks",
+    "attributes",
 )
 """Benchmarks that take many minutes."""
 

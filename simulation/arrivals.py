@@ -162,6 +162,10 @@ def endow(
     next_rep = (rep + 1 + (draws.uniform(rows) * (world.reps - 1)).astype(np.int64)) % world.reps
     handed_over = created + (draws.between(rows, 5.0, 60.0) * DAY).astype(np.int64)
     handed_over[~draws.chance(rows, world.reassigned)] = NEVER
+    zip_known = ~draws.chance(rows, world.at(created, lambda now: now.zip_missing))
+    zip_code = 10_000 + np.floor(draws.uniform(rows) ** 1.6 * 89) * 1_000 + np.floor(draws.uniform(rows) * 60) * 10
+    normal = (intent_draw, draws.normal(rows), draws.normal(rows), draws.normal(rows))
+    hidden = _Hidden.of(world, source, created, value, lift, normal)
     return Traits(
         numbers=numbers,
         created=created,
@@ -169,39 +173,51 @@ def endow(
         warm=warm_source | (known & (value >= 1.5 * world.median_value)),
         value=value,
         value_known=known,
-        zip_known=~draws.chance(rows, world.at(created, lambda now: now.zip_missing)),
-        zip_code=(
-            10_000 + np.floor(draws.uniform(rows) ** 1.6 * 89) * 1_000 + np.floor(draws.uniform(rows) * 60) * 10
-        ).astype(np.int64),
+        zip_known=zip_known,
+        zip_code=zip_code.astype(np.int64),
         rep=rep,
         next_rep=next_rep,
         handed_over=handed_over,
-        **_hidden(world, source, created, value, lift, (intent_draw, *(draws.normal(rows) for _ in range(3)))),
+        intent=hidden.intent,
+        budget=hidden.budget,
+        patience=hidden.patience,
+        visits=hidden.visits,
+        pushed_at=lift.pushed_at,
+        push=lift.push,
     )
 
 
-def _hidden(
-    world: World,
-    source: npt.NDArray[np.int8],
-    created: Ints,
-    value: Floats,
-    lift: Lift,
-    normal: tuple[Floats, Floats, Floats, Floats],
-) -> dict[str, Floats]:
-    """Return the hidden traits, from a standard normal draw for each of them."""
-    by_intent, by_budget, by_patience, by_visits = normal
-    intent_logit = np.array([s.intent for s in world.sources])[source] + 1.1 * by_intent + lift.intent
-    intent = 1.0 / (1.0 + np.exp(-intent_logit))
-    # Budgets follow the values of the market as they were: both levels are relative to the undisturbed value.
-    budget_level = world.at(created, lambda now: now.budget_level / now.price_level)
-    return {
-        "intent": intent,
-        "budget": budget_level * value * np.exp(world.budget_spread * by_budget) * np.exp(lift.budget),
-        "patience": world.patience * np.exp(0.4 * by_patience - 0.08),
-        "visits": world.visits * np.exp(world.visits_spread * by_visits) * (0.4 + 1.2 * intent),
-        "pushed_at": lift.pushed_at,
-        "push": lift.push,
-    }
+@dataclass(frozen=True)
+class _Hidden:
+    """The hidden traits."""
+
+    intent: Floats
+    budget: Floats
+    patience: Floats
+    visits: Floats
+
+    @classmethod
+    def of(
+        cls,
+        world: World,
+        source: npt.NDArray[np.int8],
+        created: Ints,
+        value: Floats,
+        lift: Lift,
+        normal: tuple[Floats, Floats, Floats, Floats],
+    ) -> "_Hidden":
+        """Make them from a standard normal draw for each."""
+        by_intent, by_budget, by_patience, by_visits = normal
+        intent_logit = np.array([s.intent for s in world.sources])[source] + 1.1 * by_intent + lift.intent
+        intent = 1.0 / (1.0 + np.exp(-intent_logit))
+        # Budgets follow the values of the market as they were: both levels are relative to the undisturbed value.
+        budget_level = world.at(created, lambda now: now.budget_level / now.price_level)
+        return cls(
+            intent=intent,
+            budget=budget_level * value * np.exp(world.budget_spread * by_budget) * np.exp(lift.budget),
+            patience=world.patience * np.exp(0.4 * by_patience - 0.08),
+            visits=world.visits * np.exp(world.visits_spread * by_visits) * (0.4 + 1.2 * intent),
+        )
 
 
 def with_other_hidden(
@@ -223,16 +239,22 @@ def with_other_hidden(
         As for `endow`.
     """
     each = np.arange(len(rows))
-    lift = Lift.none(len(traits.numbers))
+    taken = traits.take(rows)
+    lift, pushed_at = Lift.none(len(traits.numbers)), taken.pushed_at
     if attributes_from is not None:
         lift = Lift.of(*attributes_of(traits.numbers, traits.created, attributes_from, seed))
-    taken = traits.take(rows)
-    pushed_at = lift.pushed_at[rows]
-    if attributes_from is not None:
         pushed_at = Later.drawn(taken.created, draws).times
-    lift = replace(lift, intent=lift.intent[rows], budget=lift.budget[rows], pushed_at=pushed_at, push=lift.push[rows])
+    lift = replace(lift, intent=lift.intent[rows], budget=lift.budget[rows])
     normal = (draws.normal(each), draws.normal(each), draws.normal(each), draws.normal(each))
-    return replace(taken, **_hidden(world, taken.source, taken.created, taken.value, lift, normal))
+    hidden = _Hidden.of(world, taken.source, taken.created, taken.value, lift, normal)
+    return replace(
+        taken,
+        intent=hidden.intent,
+        budget=hidden.budget,
+        patience=hidden.patience,
+        visits=hidden.visits,
+        pushed_at=pushed_at,
+    )
 
 
 def rep_skill(world: World, seed: int) -> Floats:

@@ -37,7 +37,10 @@ def test_nothing_else_depends_on_the_histories(exports: Path, crm: duckdb.DuckDB
         both = [(exports / folder / f"{name}.parquet").read_bytes() for folder in ("with", "without")]
         assert both[0] == both[1], name
     for with_histories, without in (
-        ("select * exclude (value, stage, expected_close_at) from projects", "select * exclude (value) from plain_projects"),
+        (
+            "select * exclude (value, stage, expected_close_at) from projects",
+            "select * exclude (value) from plain_projects",
+        ),
         ("select * exclude (project_id) from changes where project_id is null", "from plain_changes"),
     ):
         assert crm.execute(f"({with_histories}) except all ({without})").fetchall() == []
@@ -50,8 +53,8 @@ def test_a_history_begins_with_the_proposal_and_ends_with_what_is_shown(crm: duc
         from changes where project_id is not null group by all"""
     wrong = f"""
         select count(*) filter (since <> projects.proposed_at or until > coalesce(projects.closed_at, until)),
-            count(*) filter (column_name = 'value'
-                and (try_cast(first as decimal(18, 2)) <> plain.value or try_cast(last as decimal(18, 2)) <> projects.value)),
+            count(*) filter (column_name = 'value' and (
+               try_cast(first as decimal(18, 2)) <> plain.value or try_cast(last as decimal(18, 2)) <> projects.value)),
             count(*) filter (column_name = 'stage' and (first <> 'offer sent' or last <> projects.stage)),
             count(*) filter (column_name = 'expected_close_at' and try_cast(last as timestamptz) <> expected_close_at),
             count(*) filter ((projects.status = 'won') <> (stage = 'won') or (projects.status = 'open') <>
