@@ -1,7 +1,7 @@
 """Columns of leads that were filled or overwritten after their creation, and controls that were there from the start.
 
-`plant` adds them to the leads of a simulated export, as a CRM shows them on the day of the export. `benchmarks.attributes`
-counts how many Leadline takes for known at the creation of the lead.
+`plant` adds them to the leads of a simulated export, as a CRM shows them on the day of the export.
+`benchmarks.attributes` counts how many Leadline takes for known at the creation of the lead.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ PLANTED: tuple[Planted, ...] = (
     Planted(
         name="lifecycle", label="Lifecycle Stage", kind="category",
         value="case when won_at is not null then 'customer' when lost_at is not null then 'disqualified' "
-        "when proposed_at is not null then 'opportunity' when qualified_at is not null then 'qualified' else 'lead' end",
+        "when proposed_at is not null then 'opportunity' when qualified_at is not null then 'qualified' "
+        "else 'lead' end",
     ),
     Planted(
         name="rating", label="Rating", kind="category",

@@ -82,7 +82,10 @@ INDUSTRIES: Effects = {
 }  # fmt: skip
 COUNTRIES: Effects = {
     "Germany": (0.90, 0.0), "Austria": (0.05, 0.2), "Switzerland": (0.03, 0.7),
-    **dict.fromkeys(("France", "Italy", "Poland", "Spain", "Czechia", "Denmark", "Belgium", "Hungary", "Portugal", "Sweden"), (0.002, -0.9)),
+    **dict.fromkeys(
+        ("France", "Italy", "Poland", "Spain", "Czechia", "Denmark", "Belgium", "Hungary", "Portugal", "Sweden"),
+        (0.002, -0.9),
+    ),
 }  # fmt: skip
 LANDING_PAGES: Effects = {
     f"/lp/{number + 1:02d}": ((number + 1) ** -1.1, 0.8 * float(np.sin(2.4 * (number + 1)))) for number in range(40)
@@ -323,7 +326,7 @@ def attributes_of(numbers: Ints, created: Ints, start: int, seed: int) -> tuple[
     more = has.copy()
     more[rows, order[rows, np.argmin(has[rows[:, None], order], axis=1)]] = True
     added = Step(later.added, _joined(options, more), never_missing, np.full(len(rows), INTEREST_WIN))
-    add("interests", _joined(options, has), effect - 0.3, missing=~has.any(axis=1), then=(added,))
+    add("interests", _joined(options, has), effect - 0.3, missing=has.sum(axis=1) == 0, then=(added,))
 
     # All or nothing: who does not answer the questionnaire wants less.
     silent = of("questionnaire").chance(rows, 0.4)
@@ -339,7 +342,7 @@ def attributes_of(numbers: Ints, created: Ints, start: int, seed: int) -> tuple[
     add("sites", sites, missing=silent)
 
     best, effect = one_of(BEST_TIMES, of("best_time"))
-    missing = created < np.full_like(created, start + NEW_FIELD_DAYS * DAY)
+    missing = created < start + NEW_FIELD_DAYS * DAY
     add("best_time", best, np.where(missing, 0.0, effect), missing=missing)
 
     add("browser", one_of(BROWSERS, of("browser"))[0])

@@ -77,7 +77,7 @@ class Lives:
         table: type[Table] = UnkeptTable,
         draws: Draws | None = None,
     ) -> "Lives":
-        """Return the lives of leads that have just arrived, by default with the streams that they have in the export."""
+        """Return the lives of leads that have just arrived, by default with the streams of the export."""
         draws = draws or Draws(seed, "life", traits.numbers)
         lives = cls(world, State(traits), draws, skill, table)
         lives.dynamics.make_known()
