@@ -62,6 +62,17 @@ _STAGES = (
     ("4410022", "Sales 2024", True, "88100", "Offer", False, 0.5),
     ("4410022", "Sales 2024", True, "88101", "Order", True, 1.0),
 )
+# The stages between the first and the last one, if there are histories of deals.
+_BETWEEN = {
+    "in review": {"default": "104331", "7214310": "104341", "4410022": "88111"},
+    "negotiation": {"default": "104332", "7214310": "104342", "4410022": "88112"},
+    "contract drafted": {"default": "104333", "7214310": "104343", "4410022": "88113"},
+}
+_STAGES_BETWEEN = tuple(
+    (*pipeline, key, word.title(), False, 0.7)
+    for word, keys in _BETWEEN.items()
+    for pipeline, key in zip(dict.fromkeys(stage[:3] for stage in _STAGES), keys.values(), strict=True)
+)
 # A stage that was deleted before the connector came, so that none of its tables has it.
 _GONE = ("4410022", "Sales 2024", True, "88102", "No order", True, 0.0)
 
@@ -69,6 +80,16 @@ _GONE = ("4410022", "Sales 2024", True, "88102", "No order", True, 0.0)
 def _words(column: str, words: Mapping[str, tuple[str, str]], spelling: int) -> str:
     cases = " ".join(f"when '{ours}' then '{theirs[spelling]}'" for ours, theirs in words.items())
     return f"case {column} {cases} end"
+
+
+def _between(word: str) -> str:
+    """Return the key of a stage between the first and the last one, in the pipeline of the deal; else null."""
+    keys = (f"when {word} = '{ours}' then case pipeline_id {_cases(theirs)} end" for ours, theirs in _BETWEEN.items())
+    return f"case {' '.join(keys)} end"
+
+
+def _cases(keys: Mapping[str, str]) -> str:
+    return " ".join(f"when '{pipeline}' then '{key}'" for pipeline, key in keys.items())
 
 
 _NUMBER = "cast(substr(lead_id, 2) as bigint)"
@@ -138,18 +159,19 @@ _MARKETING = f"""(
 # A part of the notes are tasks that are done.
 _IS_TASK = "type = 'note' and engagement_id % 3 = 0"
 
-_DEALS = """(
+_DEALS = f"""(
     select
         *, 54000000000 + number as deal_id,
         case when number % 5 = 0 then '7214310' when number % 5 = 1 then '4410022' else 'default' end as pipeline_id,
         case
+            when status = 'open' and {_between("deal_stage")} is not null then {_between("deal_stage")}
             when status = 'open' then case number % 5 when 0 then '104319' when 1 then '88100' else 'contractsent' end
             when status = 'won' then case number % 5 when 0 then '104321' when 1 then '88101' else 'closedwon' end
             else case number % 5 when 0 then '104322' when 1 then '88102' else 'closedlost' end
         end as stage_id,
         -- while a deal is open its close date is a plan; some reps date the closing back
         case
-            when closed_at is null then proposed_at + interval 30 day
+            when closed_at is null then coalesce(planned_close_at, proposed_at + interval 30 day)
             when number % 8 = 3 then closed_at - interval 3 day
             else closed_at
         end as close_date,
@@ -273,15 +295,27 @@ _FIVETRAN = {
         select
             pipeline_id, stage_id, label, not archived as active, archived as _fivetran_deleted, is_closed, probability,
             0 as display_order, {_SYNCED}
-        from (values {", ".join(str((*stage[:1], *stage[2:])) for stage in _STAGES)})
-            as stages (pipeline_id, archived, stage_id, label, is_closed, probability)""",
+        from (values {", ".join(str((*stage[:1], *stage[2:])) for stage in (*_STAGES, *_STAGES_BETWEEN))})
+            as stages (pipeline_id, archived, stage_id, label, is_closed, probability)
+        where probability <> 0.7 or exists (from histories)""",
     "deal_stage": f"""
-        with entered as (
+        with first as (
             select
-                deal_id, proposed_at as date_entered, closed_at as left_at,
-                case pipeline_id when '7214310' then '104319' when '4410022' then '88100' else 'contractsent' end
-                    as value
+                *, case pipeline_id when '7214310' then '104319' when '4410022' then '88100' else 'contractsent' end
+                    as first_stage_id
             from {_DEALS}
+        ),
+
+        entered as (
+            select deal_id, proposed_at as date_entered, closed_at as left_at, first_stage_id as value
+            from first where not exists (from histories)
+            union all
+            select
+                deal_id, changed_at, lead(changed_at) over (partition by deal_id order by changed_at),
+                coalesce({_between("histories.value")}, first_stage_id)
+            from histories inner join first using (project_id)
+            where column_name = 'stage'
+            qualify histories.value not in ('won', 'lost')
             union all
             select deal_id, closed_at, null, stage_id from {_DEALS} where closed_at is not null
         )
@@ -297,7 +331,20 @@ _FIVETRAN = {
         select
             deal_id, 'amount' as name, cast(value as varchar) as value,
             if(is_late, closed_at, proposed_at) as timestamp, 'CRM_UI' as source, 'userId:1' as source_id, {_SYNCED}
-        from {_DEALS}
+        from {_DEALS} where is_late or not exists (from histories)
+        union all
+        select deal_id, 'amount', histories.value, changed_at, 'CRM_UI', 'userId:1', {_SYNCED}
+        from histories inner join {_DEALS} using (project_id) where column_name = 'value' and not is_late
+        union all
+        select
+            deal_id, 'closedate', strftime(cast(histories.value as timestamptz), '%Y-%m-%dT%H:%M:%SZ'), changed_at,
+            'CRM_UI', 'userId:1', {_SYNCED}
+        from histories inner join {_DEALS} using (project_id) where column_name = 'expected_close_at'
+        union all
+        -- HubSpot sets it when a deal enters a closed stage
+        select
+            deal_id, 'closedate', strftime(closed_at, '%Y-%m-%dT%H:%M:%SZ'), closed_at, 'CRM_UI', 'userId:1', {_SYNCED}
+        from {_DEALS} where closed_at is not null and exists (from histories)
         union all
         select
             deal_id, 'amount', cast(final_value as varchar), closed_at + interval 1 minute, 'CRM_UI', 'userId:1',
@@ -460,7 +507,7 @@ _CSV = {
             end as "Associated Contact IDs"
         from {_DEALS} as deals
         inner join (select lead_id, assigned_to from leads) using (lead_id)
-        left join (values {", ".join(str((stage[3], stage[4])) for stage in (*_STAGES, _GONE))})
+        left join (values {", ".join(str((stage[3], stage[4])) for stage in (*_STAGES, *_STAGES_BETWEEN, _GONE))})
             as stages (stage_id, label) using (stage_id)
         left join (values {", ".join(sorted({str(stage[:2]) for stage in _STAGES}))})
             as pipelines (pipeline_id, label) using (pipeline_id)""",

@@ -42,6 +42,12 @@ results as (
         ('voicemail', 'Left Voicemail'), ('no_answer', 'No Answer'), ('callback', 'Callback')
     ) as words (outcome, word)
 ),
+deal_words as (
+    select * from (values
+        ('in review', 'Perception Analysis'), ('negotiation', 'Negotiation/Review'),
+        ('contract drafted', 'Contract Drafted'), ('won', 'Closed Won'), ('lost', 'Closed Lost')
+    ) as words (stage, word)
+),
 kinds as (
     select * from (values
         ('call', 'Call', 'Call'), ('email', 'Email', 'Email'), ('proposal', 'Email', 'Send Quote'),
@@ -92,8 +98,9 @@ deals as (
     select
         projects.*, number, nth, opportunity, assigned_to, {_id("006", "number", _ordinal("project_id"))} as id,
         projects.status in ('won', 'lost', 'cancelled') as closed,
-        cast(proposed_at + interval 30 day as date) as planned
-    from projects inner join people using (lead_id)
+        cast(coalesce(planned_close_at, proposed_at + interval 30 day) as date) as planned,
+        coalesce(deal_words.word, 'Proposal/Price Quote') as open_stage
+    from projects left join deal_words on deal_stage = deal_words.stage inner join people using (lead_id)
 ),
 activities as (
     select
@@ -295,7 +302,7 @@ _OBJECTS: Mapping[str, _Object] = {
             select
                 id, {_id("001", "number")} as account, {_user("assigned_to")} as owner, closed,
                 coalesce(deals.status = 'won', false) as won, closed_at, proposed_at as opened, false as deleted,
-                case deals.status when 'won' then 'Closed Won' when 'open' then 'Proposal/Price Quote'
+                case deals.status when 'won' then 'Closed Won' when 'open' then open_stage
                     else 'Closed Lost' end as stage,
                 case deals.status when 'won' then cast(value * 0.95 as decimal(18, 2)) when 'open' then value end
                     as amount,
@@ -339,20 +346,40 @@ _OBJECTS: Mapping[str, _Object] = {
             created_date=_second("moment"),
         ),
         rows=f"""
+            with snapshots as (
+                select
+                    project_id, changed_at as moment, row_number() over in_order as place,
+                    last_value(max(value) filter (column_name = 'stage') ignore nulls) over in_order as now_in,
+                    last_value(max(value) filter (column_name = 'value') ignore nulls) over in_order as amount,
+                    last_value(max(value) filter (column_name = 'expected_close_at') ignore nulls) over in_order
+                        as planned_until
+                from histories group by project_id, changed_at
+                window in_order as (partition by project_id order by changed_at)
+            )
+            select
+                id, number, {_ordinal("project_id")} || '5' || lpad(cast(place as text), 2, '0') as ordinal,
+                coalesce(deal_words.word, 'Proposal/Price Quote') as stage,
+                case now_in when 'won' then 'Closed' when 'lost' then 'Omitted' else 'Pipeline' end as category,
+                case when now_in <> 'lost' then cast(amount as decimal(18, 2)) end as amount,
+                cast(cast(planned_until as timestamptz) as date) as close_date, moment
+            from snapshots inner join deals using (project_id) left join deal_words on now_in = deal_words.stage
+            union all
             select id, number, {_ordinal("project_id")} || step as ordinal, stage, category, amount,
                 close_date, moment
             from (
                 select *, '1' as step, 'Proposal/Price Quote' as stage, 'Pipeline' as category, value as amount,
                     planned - 14 as close_date, proposed_at as moment
-                from deals
+                from deals where not exists (from histories)
                 union all
                 select *, '2', 'Proposal/Price Quote', 'Pipeline', value, planned, proposed_at + interval 16 day
-                from deals where coalesce(closed_at, (select until from told)) > proposed_at + interval 16 day
+                from deals
+                where coalesce(closed_at, (select until from told)) > proposed_at + interval 16 day
+                    and not exists (from histories)
                 union all
                 select *, '3', case status when 'won' then 'Closed Won' else 'Closed Lost' end,
                     case status when 'won' then 'Closed' else 'Omitted' end,
                     case status when 'won' then value end, planned, closed_at
-                from deals where closed
+                from deals where closed and not exists (from histories)
                 union all
                 select *, '4', 'Closed Won', 'Closed', cast(value * 0.95 as decimal(18, 2)), planned,
                     closed_at + interval 2 day

@@ -6,6 +6,20 @@ from pathlib import Path
 
 import duckdb
 
+_HISTORIES = """
+    alter table projects rename column stage to deal_stage;
+    alter table projects rename column expected_close_at to planned_close_at;
+    create table histories as
+    select project_id, column_name, value, changed_at from changes where project_id is not null;
+    delete from changes where project_id is not null;
+    alter table changes drop column project_id
+"""
+_NO_HISTORIES = """
+    alter table projects add column deal_stage varchar;
+    alter table projects add column planned_close_at timestamptz;
+    create table histories (project_id varchar, column_name varchar, value varchar, changed_at timestamptz)
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
@@ -17,7 +31,10 @@ class Shape:
         The name, which is that of the shipped mapping that reads the shape.
     tables : dict of str to str
         By table, in their order: a query of DuckDB over the simulated tables (``leads``, ``interactions``,
-        ``appointments``, ``projects``, ``changes``) and over ``shaped.<table>`` for the tables before.
+        ``appointments``, ``projects``, ``changes``) and over ``shaped.<table>`` for the tables before. ``changes`` has
+        the histories of leads alone; those of deals are in ``histories`` (``project_id``, ``column_name``, ``value``,
+        ``changed_at``), which is empty if the simulation keeps none. ``projects`` then has no ``deal_stage`` and no
+        ``planned_close_at``.
     mapping : str or None
         The text of the ``mapping.yml`` that is written beside the tables; None for none.
     file_format : str or None
@@ -50,6 +67,7 @@ class Shape:
             connection.execute("set TimeZone = 'UTC'; create schema shaped")
             for path in simulated:
                 connection.from_parquet(str(path)).create(path.stem)
+            connection.execute(_HISTORIES if "stage" in connection.table("projects").columns else _NO_HISTORIES)
             for name, query in self.tables.items():
                 connection.execute(f'create table shaped."{name}" as {query}')
             # the file names of a CRM may equal those of the simulation, so these go first

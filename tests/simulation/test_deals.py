@@ -85,3 +85,84 @@ def test_a_history_tells_of_the_eagerness_and_so_of_the_outcome(crm: duckdb.Duck
     assert eager > 0.3
     assert pushes < -0.2
     assert cuts < -0.1
+
+
+def test_hubspot_has_the_histories(tmp_path: Path) -> None:
+    """Stages, close dates and amounts of deals that are neither entered late nor raised at the win."""
+    connection = _both(tmp_path, "hubspot_fivetran")
+    expected = """
+        select proposed_at, column_name, changed_at,
+            case column_name when 'expected_close_at' then told[:10] when 'value' then told
+                else case told when 'offer sent' then 'first' else told end end as value
+        from (select project_id, column_name, changed_at, value as told from made.changes)
+        inner join made.projects using (project_id)
+        where column_name <> 'stage' or told not in ('won', 'lost')"""
+    found = """
+        select proposed_at,
+            case name when 'amount' then 'value' when 'closedate' then 'expected_close_at' else 'stage' end, timestamp,
+            case name when 'closedate' then value[:10] when 'amount' then value
+                else case when value in ('contractsent', '104319', '88100') then 'first' else lower(label) end end
+        from shaped.deal_property_history
+        inner join (
+            select deal_id, property_createdate as proposed_at, property_closedate, property_hs_is_closed as closed
+            from shaped.deal where not _fivetran_deleted and deal_id > 53000000000
+        ) using (deal_id)
+        left join shaped.deal_pipeline_stage on name = 'dealstage' and value = stage_id
+        where not coalesce(is_closed, false) and value <> '88102'"""
+    late = """
+        select proposed_at from (select *, row_number() over (order by project_id) as number from made.projects)
+        where status = 'won' and (number % 9 = 4 or number % 4 = 0)"""
+    # the close date at the closing is no plan any more
+    closed = "select closed_at from made.projects where closed_at is not null"
+    rest = f"where proposed_at not in ({late}) and changed_at not in ({closed})"
+    expected = f"select * from ({expected}) {rest}"
+    found = f"select * from ({found}) as found (proposed_at, column_name, changed_at, value) {rest}"
+    assert _difference(connection, expected, found) == ([], [])
+    assert connection.execute(f"select count(*) > 300 from ({expected})").fetchall() == [(True,)]
+    # each stage is one of the pipeline of the deal
+    assert connection.execute("""
+        select count(*) from shaped.deal anti join shaped.deal_pipeline_stage
+        on deal_pipeline_id = pipeline_id and deal_pipeline_stage_id = stage_id
+        where deal_pipeline_stage_id <> '88102' and not deal._fivetran_deleted""").fetchall() == [(0,)]
+
+
+def test_salesforce_has_the_histories(tmp_path: Path) -> None:
+    """Its stage history has a row for each change, with what stage, amount and close date were then."""
+    connection = _both(tmp_path, "salesforce_fivetran")
+    words = """map {'offer sent': 'Proposal/Price Quote', 'in review': 'Perception Analysis', 'won': 'Closed Won',
+        'negotiation': 'Negotiation/Review', 'contract drafted': 'Contract Drafted', 'lost': 'Closed Lost'}"""
+    key = "'006' || substr(lead_id, 2) || lpad(split_part(project_id, '-', 2), 5, '0') || 'AAA'"
+    moments = f"""
+        select {key} as id, date_trunc('second', changed_at) as moment
+        from made.changes where project_id is not null group by 1, 2"""
+    found = "select opportunity_id, created_date from shaped.opportunity_history where substr(id, 13, 1) = '5'"
+    assert _difference(connection, moments, found) == ([], [])
+    for column, theirs, value in (
+        ("stage", "stage_name", f"{words}[value]"),
+        ("value", "cast(amount as varchar)", "value"),
+        ("expected_close_at", "cast(close_date as varchar)", "value[:10]"),
+    ):
+        told = f"""select {key} as id, {value} as value, date_trunc('second', changed_at) as moment
+            from made.changes where column_name = '{column}'"""
+        shown = f"""select opportunity_id, {theirs}, created_date from shaped.opportunity_history
+            where {theirs} is not null"""
+        assert connection.execute(f"({told}) except ({shown})").fetchall() == [], column
+    ids = "select count(*) = count(distinct id), count(*) > 500 from shaped.opportunity_history"
+    assert connection.execute(ids).fetchall() == [(True, True)]
+
+
+def _both(folder: Path, shape: str) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'; create schema made; create schema shaped")
+    for schema, each in (("made", "contract"), ("shaped", shape)):
+        simulate(folder / each, 300, months=12, deals=True, shape=each, progress=False)
+        for path in (folder / each).glob("*.parquet"):
+            connection.execute(f"create view {schema}.{path.stem} as from read_parquet('{path}')")
+    return connection
+
+
+def _difference(connection: duckdb.DuckDBPyConnection, left: str, right: str) -> tuple[list, list]:
+    return (
+        connection.execute(f"({left}) except all ({right})").fetchall(),
+        connection.execute(f"({right}) except all ({left})").fetchall(),
+    )
