@@ -343,7 +343,8 @@ _FIVETRAN = {
         union all
         -- HubSpot sets it when a deal enters a closed stage
         select
-            deal_id, 'closedate', strftime(closed_at, '%Y-%m-%dT%H:%M:%SZ'), closed_at, 'CRM_UI', 'userId:1', {_SYNCED}
+            deal_id, 'closedate', strftime(close_date, '%Y-%m-%dT%H:%M:%S.%fZ'), closed_at, 'CRM_UI', 'userId:1',
+            {_SYNCED}
         from {_DEALS} where closed_at is not null and exists (from histories)
         union all
         select
