@@ -361,7 +361,10 @@ _OBJECTS: Mapping[str, _Object] = {
                 coalesce(deal_words.word, 'Proposal/Price Quote') as stage,
                 case now_in when 'won' then 'Closed' when 'lost' then 'Omitted' else 'Pipeline' end as category,
                 case when now_in <> 'lost' then cast(amount as decimal(18, 2)) end as amount,
-                cast(cast(planned_until as timestamptz) as date) as close_date, moment
+                least(
+                    cast(cast(planned_until as timestamptz) as date), case when now_in = 'won' then cast(moment as date) end
+                ) as close_date,
+                moment
             from snapshots inner join deals using (project_id) left join deal_words on now_in = deal_words.stage
             union all
             select id, number, {_ordinal("project_id")} || step as ordinal, stage, category, amount,
