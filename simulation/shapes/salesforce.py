@@ -384,7 +384,8 @@ _OBJECTS: Mapping[str, _Object] = {
                     case status when 'won' then value end, planned, closed_at
                 from deals where closed and not exists (from histories)
                 union all
-                select *, '4', 'Closed Won', 'Closed', cast(value * 0.95 as decimal(18, 2)), planned,
+                select *, '4', 'Closed Won', 'Closed', cast(value * 0.95 as decimal(18, 2)),
+                    if(deal_stage is null, planned, least(planned, cast(closed_at as date))),
                     closed_at + interval 2 day
                 from deals where status = 'won' and closed_at + interval 2 day < (select until from told)
             )""",
