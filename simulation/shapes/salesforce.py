@@ -362,7 +362,8 @@ _OBJECTS: Mapping[str, _Object] = {
                 case now_in when 'won' then 'Closed' when 'lost' then 'Omitted' else 'Pipeline' end as category,
                 case when now_in <> 'lost' then cast(amount as decimal(18, 2)) end as amount,
                 least(
-                    cast(cast(planned_until as timestamptz) as date), case when now_in = 'won' then cast(moment as date) end
+                    cast(cast(planned_until as timestamptz) as date),
+                    case when now_in = 'won' then cast(moment as date) end
                 ) as close_date,
                 moment
             from snapshots inner join deals using (project_id) left join deal_words on now_in = deal_words.stage
