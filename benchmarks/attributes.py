@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEADS, SEED = 10_000, 22
-SEEDS, PLANTED_LEADS = tuple(range(1, 21)), 2_500
+SEEDS, PLANTED_LEADS = tuple(range(1, 21)), 10_000
 PRESENT = datetime(2027, 1, 1, tzinfo=UTC)
 LAYERS = ("staging", "intermediate", "features", "labels")
 MODEL = "conversion"
