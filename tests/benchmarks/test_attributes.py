@@ -29,7 +29,8 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_truth_of_a_moment_is_what_was_there_before_it(export: Path) -> None:
     changed = duckdb.sql(f"""
-        select lead_id, max(since) as at, arg_min(value, since)::double as before, arg_max(value, since)::double as after
+        select lead_id, max(since) as at, arg_min(value, since)::double as before,
+            arg_max(value, since)::double as after
         from '{export}/truth/attributes.parquet' where name = 'employees'
         group by lead_id having count(*) = 2 order by lead_id limit 20""").df()
     moments = pd.concat([changed["at"], changed["at"] + pd.Timedelta(microseconds=1)], ignore_index=True)
