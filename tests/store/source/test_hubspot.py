@@ -77,13 +77,40 @@ FIVETRAN: Pairs = {
     "history": (
         """select lead_id, if(column_name = 'status', status_of(value), rep(value)), changed_at from changes
         union all select lead_id, zip_code, created_at from leads where zip_code is not null""",
-        "select lead(lead_id), value, known_at from raw.changes where origin = 'source'",
+        "select lead(lead_id), value, known_at from raw.changes where origin = 'source' and project_id is null",
     ),
-    # HubSpot has no cancelled deals; an amount that is entered when the deal is won is not read
+    # HubSpot has no cancelled deals. Amount, stage and close date are those of today
     "projects": (
-        """select lead_id, if(status = 'won' and number % 9 = 4, null, value), if(status = 'cancelled', 'lost', status),
-        proposed_at, closed_at, if(closed_at is null, proposed_at + interval 30 day, null) from numbered_projects""",
-        "select lead(lead_id), value, status, proposed_at, closed_at, expected_close_at from raw.projects",
+        """select lead_id, value + if(status = 'won' and number % 4 = 0, 10000, 0),
+        if(status = 'cancelled', 'lost', status), proposed_at, closed_at,
+        coalesce(closed_at - to_days(if(number % 8 = 3, 3, 0)), expected_close_at), stage_of(stage, number, '88102')
+        from numbered_projects""",
+        "select lead(lead_id), value, status, proposed_at, closed_at, expected_close_at, stage from raw.projects",
+    ),
+    # Their histories. An amount that is entered when the deal is won is known from then on, and so is a raised one; the
+    # close date is set when the deal is closed. The history is whole, so no extraction has to add to it.
+    "deals": (
+        """with told as (
+            select lead_id, number, status, closed_at, column_name, histories.value, changed_at,
+                status = 'won' and number % 9 = 4 as is_late
+            from histories inner join numbered_projects using (project_id, lead_id)
+        )
+        select lead_id, 'stage', stage_of(value, number, '88102'), changed_at from told where column_name = 'stage'
+        union all
+        select lead_id, column_name, plain(column_name, value), changed_at from told
+        where column_name = 'expected_close_at' or (column_name = 'value' and not is_late)
+        union all
+        select lead_id, 'value', plain('value', value), closed_at from numbered_projects
+        where status = 'won' and number % 9 = 4
+        union all
+        select lead_id, 'value', plain('value', value + 10000), closed_at + interval 1 minute from numbered_projects
+        where status = 'won' and number % 4 = 0
+        union all
+        select lead_id, 'expected_close_at', plain('expected_close_at', closed_at - to_days(if(number % 8 = 3, 3, 0))),
+            closed_at
+        from numbered_projects where closed_at is not null""",
+        """select lead(lead_id), column_name, plain(column_name, value), known_at from raw.changes
+        where project_id is not null""",
     ),
     # an offer is an e-mail; one of the marketing has nobody who performed it
     "e-mails": (
@@ -129,14 +156,16 @@ CSV: Pairs = {
         """select lead_id, status_of(status), clock() - to_microseconds(cast(status = 'lost' as bigint)) from leads
         union all select lead_id, rep(assigned_to), clock() from leads
         union all select lead_id, zip_code, told(created_at) from leads where zip_code is not null""",
-        "select lead(lead_id), if(column_name = 'status', lower(value), value), known_at from raw.changes",
+        """select lead(lead_id), if(column_name = 'status', lower(value), value), known_at from raw.changes
+        where project_id is null""",
     ),
     # the amount is that of today
     "projects": (
         """select lead_id, value + if(status = 'won' and number % 4 = 0, 10000, 0),
         if(status = 'cancelled', 'lost', status), told(proposed_at), told(closed_at),
-        if(closed_at is null, told(proposed_at + interval 30 day), null) from numbered_projects""",
-        "select lead(lead_id), value, status, proposed_at, closed_at, expected_close_at from raw.projects",
+        if(closed_at is null, told(expected_close_at), null), stage_of(stage, number, 'No order')
+        from numbered_projects""",
+        "select lead(lead_id), value, status, proposed_at, closed_at, expected_close_at, stage from raw.projects",
     ),
     # e-mails of the marketing are no activities, and are not exported
     "e-mails": (
@@ -159,6 +188,18 @@ SIMULATED = """
     where interaction_id in (select interaction_id from interactions group by all having count(*) > 1);
     create or replace temp table interactions as
     select *, row_number() over (order by interaction_id) as engagement from interactions;
+    create temp table histories as select * from changes where project_id is not null;
+    delete from changes where project_id is not null;
+    create temp macro stage_of(word, number, gone) as case
+        when word = 'offer sent' then ['Won in principle', 'Offer', 'Contract Sent'][1 + least(number % 5, 2)]
+        when word = 'won' then ['Signed', 'Order', 'Closed Won'][1 + least(number % 5, 2)]
+        when word = 'lost' then ['Rejected', gone, 'Closed Lost'][1 + least(number % 5, 2)]
+        else array_to_string([upper(part[1]) || part[2:] for part in string_split(word, ' ')], ' ') end;
+    create temp macro plain(column_name, value) as case
+        when column_name = 'expected_close_at'
+            then cast(epoch_us(cast(cast(value as varchar) as timestamptz)) as varchar)
+        when column_name = 'value' then cast(cast(cast(value as varchar) as double) as varchar)
+        else cast(value as varchar) end;
     create temp table numbered_projects as select *, row_number() over (order by project_id) as number from projects;
     create temp macro lead(id) as 'L' || lpad(cast((cast(id as bigint) - 900) // 3 as varchar), 7, '0');
     create temp macro rep(name) as replace(name, 'rep-', 'Rep ');
@@ -175,8 +216,8 @@ def test_the_facts_are_those_of_the_contract(
     shape: str, pairs: Mapping[str, tuple[str, str]], told: str, tmp_path: Path, run: Extract
 ) -> None:
     """`told` is a time as the shape tells it."""
-    simulate(tmp_path / "contract", LEADS, months=8, progress=False)
-    simulate(tmp_path / "crm", LEADS, months=8, progress=False, shape=shape)
+    simulate(tmp_path / "contract", LEADS, months=8, deals=True, progress=False)
+    simulate(tmp_path / "crm", LEADS, months=8, deals=True, progress=False, shape=shape)
     report = run(tmp_path / "crm")
     assert report.mapping_name == shape
     # only the CSV names no zone

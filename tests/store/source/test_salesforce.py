@@ -33,6 +33,12 @@ ENTERED_LATER = """(
     type = 'meeting' and recorded_at > occurred_at + interval 1 second and cast(substr(lead_id, 2) as integer) % 2 = 1
 )"""
 
+PROJECT = f"'006' || substr(lead_id, 2) || {ORDINAL.format('project_id')} || 'AAA'"
+STAGE = """
+    case {} when 'offer sent' then 'Proposal/Price Quote' when 'in review' then 'Perception Analysis'
+        when 'negotiation' then 'Negotiation/Review' when 'contract drafted' then 'Contract Drafted'
+        when 'won' then 'Closed Won' when 'lost' then 'Closed Lost' end"""
+
 CONVERTED = "lead_id in (select lead_id from contract.raw.projects)"
 
 EXPECTED = {
@@ -88,13 +94,16 @@ EXPECTED = {
             if(status = 'cancelled', status, null) as status,
             if(status = 'cancelled', (select as_of from salesforce.raw.extraction), null) as ended_at
         from moved qualify row_number() over (partition by first_id order by booked_at desc) = 1""",
-    # A withdrawn project is lost. The amount is that of the opening, and the closing is that of the stage history.
+    # A withdrawn project is lost. The closing is that of the stage history. A win brings a discount, and moves the
+    # close date if that lies ahead; a loss empties the amount.
     "projects": f"""
         select
-            '006' || substr(lead_id, 2) || {ORDINAL.format("project_id")} || 'AAA' as project_id, {LEAD} as lead_id,
-            value, null as cost, if(status = 'cancelled', 'lost', status) as status,
+            {PROJECT} as project_id, {LEAD} as lead_id,
+            case status when 'won' then cast(value * 0.95 as decimal(18, 2)) when 'open' then value end as value,
+            null as cost, if(status = 'cancelled', 'lost', status) as status, {STAGE.format("stage")} as stage,
             date_trunc('second', proposed_at) as proposed_at, date_trunc('second', closed_at) as closed_at,
-            if(status = 'open', date_trunc('day', proposed_at) + interval 30 day, null) as expected_close_at
+            if(status = 'won', least(expected_close_at, date_trunc('day', closed_at)), expected_close_at)
+                as expected_close_at
         from contract.raw.projects""",
     # The status ends with the conversion. A value at creation is not told: what never changed is known from the
     # extraction on. Which row tells a change is left out.
@@ -105,7 +114,7 @@ EXPECTED = {
                 row_number() over (partition by lead_id, column_name order by known_at) as place,
                 count(*) over (partition by lead_id, column_name) as places
             from contract.raw.changes
-            where column_name <> 'status' or value not in ('won', 'lost') or not {CONVERTED}
+            where project_id is null and (column_name <> 'status' or value not in ('won', 'lost') or not {CONVERTED})
         )
         select
             {LEAD} as lead_id, column_name, if(column_name = 'status', {STATUS.format("value")}, value) as value,
@@ -140,7 +149,7 @@ def warehouses(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Ware
     def of(shape: str) -> Warehouse:
         if shape not in done:
             folder = tmp_path_factory.mktemp(shape)
-            simulate(folder / "crm", leads=300, months=10, shape=shape, progress=False)
+            simulate(folder / "crm", leads=300, months=10, shape=shape, deals=True, progress=False)
             done[shape] = _extracted(folder / "crm", folder)
         return done[shape]
 
@@ -162,12 +171,43 @@ def test_a_shape_gives_what_the_contract_gives(shape: str, warehouses: Callable[
     with _compared(contract, warehouse) as connection:
         for table, expected in EXPECTED.items():
             columns = ", ".join(each[0] for each in connection.execute(f"describe ({expected})").fetchall())
-            found = f"select {columns} from salesforce.raw.{table}"
+            of_leads = " where project_id is null" if table == "changes" else ""
+            found = f"select {columns} from salesforce.raw.{table}{of_leads}"
             connection.execute(f"create temp table expected as {expected}")
             assert connection.execute("select count(*) from expected").fetchall() > [(150,)]
             assert connection.execute(f"from expected except all {found}").fetchall() == [], table
             assert connection.execute(f"{found} except all from expected").fetchall() == [], table
             connection.execute("drop table expected")
+
+
+def test_the_stage_history_gives_the_histories_of_deals(warehouses: Callable[[str], Warehouse]) -> None:
+    # What did not change is told again. What a win or a loss does to amount and close date is told when they come; the
+    # discount of a win two days later.
+    told = """
+        select {0} as project_id, column_name, {1} as value, date_trunc('second', known_at) as known_at, origin
+        from {2}.raw.changes where project_id is not null
+        qualify value is distinct from lag(value) over (partition by project_id, column_name order by known_at)"""
+    words = f"case column_name when 'stage' then {STAGE.format('value')} else value end"
+    with _compared(warehouses("contract")[1], warehouses("salesforce_fivetran")[1]) as connection:
+        connection.execute(f"create temp table found as {told.format('project_id', 'value', 'salesforce')}")
+        connection.execute(f"create temp table expected as {told.format(PROJECT, words, 'contract')}")
+        ended = (
+            "select project_id, column_name, closed_at from salesforce.raw.projects, (values ('value'), "
+            "('expected_close_at')) as columns (column_name)"
+        )
+        until = (
+            f"anti join ({ended}) as ended on ended.project_id = changes.project_id "
+            "and ended.column_name = changes.column_name and known_at >= closed_at"
+        )
+        for one, other in (("found", "expected"), ("expected", "found")):
+            rows = f"select project_id, column_name, value, known_at, origin from {{}} as changes {until}"
+            assert connection.execute(f"{rows.format(one)} except all {rows.format(other)}").fetchall() == []
+        assert connection.execute("select count(*) > 800, count(distinct origin) from expected").fetchall() == [
+            (True, 1)
+        ]
+        last = """select count(*) from salesforce.raw.projects inner join found using (project_id)
+            where status = 'won' and column_name = 'value' and known_at > closed_at"""
+        assert connection.execute(last).fetchall() > [(10,)]
 
 
 def test_the_ends_of_leads_differ_by_what_salesforce_cannot_tell(warehouses: Callable[[str], Warehouse]) -> None:
