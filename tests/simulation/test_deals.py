@@ -123,7 +123,9 @@ def test_hubspot_has_the_histories(tmp_path: Path) -> None:
     assert connection.execute("""
         select count(*) from shaped.deal anti join shaped.deal_pipeline_stage
         on deal_pipeline_id = pipeline_id and deal_pipeline_stage_id = stage_id
-        where deal_pipeline_stage_id <> '88102' and not deal._fivetran_deleted and not is_deleted""").fetchall() == [(0,)]
+        where deal_pipeline_stage_id <> '88102' and not deal._fivetran_deleted and not is_deleted""").fetchall() == [
+        (0,)
+    ]
 
 
 def test_salesforce_has_the_histories(tmp_path: Path) -> None:
