@@ -27,7 +27,7 @@ OVERWRITTEN: Mapping[str, tuple[str, ...]] = {
 
 FROM_CREATION: Mapping[str, tuple[str, ...]] = {
     "leads": ("property_value", "zip_code"),
-    "projects": ("value", "expected_close_at"),
+    "projects": ("value",),
 }
 """Overwritten columns that are mostly entered with the row: their first value counts as known from its creation."""
 

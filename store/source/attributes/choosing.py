@@ -16,7 +16,7 @@ from store.source.contract import CHANGES, SourceContractError
 from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.mapping.spellings import NumberForm
 from store.source.reading.tables import Reading, shown_column
-from store.source.sql import of_source, one_row, quoted
+from store.source.sql import of_source, one_row
 from store.sql import literal
 
 if TYPE_CHECKING:
@@ -164,7 +164,6 @@ def decided(
     told = _told(connection, binding)
     for each in binding.attributes:
         kind = each.kind or "category"
-        column = quoted(each.stored)
         if (kept := before.get(each.name)) is not None:
             attributes.append(replace(kept, label=each.label))
             bound.append(replace(each, known=kept.known))
@@ -175,13 +174,11 @@ def decided(
         elif known is None:
             evidence = measure(
                 connection,
-                f"(select t.*, c.closed_at as closed_for_attributes from typed_{table.name} t left join ({closed}) c "
-                f"using ({table.key}) where t.check_no is null)",
+                f"(select t.{table.occurred} as created_at, c.closed_at, a.value from typed_{table.name} t "
+                f"left join ({closed}) c using ({table.key}) left join (from attributes_{table.name} "
+                f"where column_name = {literal(each.stored)}) a on a.record = t.record where t.check_no is null)",
                 kind=kind,
                 clock=seen_at,
-                value=column,
-                created_at=table.occurred,
-                closed_at="closed_for_attributes",
                 from_history=each.stored in told,
             )
             known, why = known_since(evidence)
@@ -194,7 +191,7 @@ def decided(
                 kind=kind,
                 known=known,
                 why=why,
-                options=_options(connection, table.name, column) if kind == "choices" else (),
+                options=_options(connection, table.name, each.stored) if kind == "choices" else (),
                 reading=_reading(each),
             )
         )
@@ -208,26 +205,22 @@ def _told(connection: DuckDBPyConnection, binding: TableBinding) -> set[str]:
         return set()
     table, key = binding.table.name, binding.table.key
     of_table = f"project_id is {'null' if table == 'leads' else 'not null'} and check_no is null"
-    found = set()
-    for each in binding.attributes:
-        rows, told = one_row(
-            connection,
-            f"select count(*), count(*) filter ({key} in (select {key} from typed_{CHANGES} where {of_table} "
-            f"and column_name = {literal(each.stored)})) from typed_{table} where check_no is null "
-            f"and {quoted(each.stored)} is not null",
-        )
-        if rows and told >= TOLD_SHARE * rows:
-            found.add(each.stored)
-    return found
-
-
-def _options(connection: DuckDBPyConnection, table: str, column: str) -> tuple[tuple[str, str], ...]:
-    """Return the frequent options of a list, each with an identifier."""
-    (rows,) = one_row(connection, f"select count({column}) from typed_{table} where check_no is null")
     found = connection.execute(
-        f"select option, count(*) from (select unnest(string_split({column}, {literal(SEPARATOR)})) as option "
-        f"from typed_{table} where check_no is null) group by 1 having count(*) >= {OPTION_SHARE} * {rows} "
-        f"order by 2 desc, 1 limit {OPTIONS}"
+        f"select a.column_name from attributes_{table} a join typed_{table} t on t.record = a.record and t.check_no is null "
+        f"left join (select distinct {key} as of_key, column_name from typed_{CHANGES} where {of_table}) c "
+        f"on c.of_key = t.{key} and c.column_name = a.column_name where a.value is not null group by 1 "
+        f"having count(c.of_key) >= {TOLD_SHARE} * count(*)"
+    ).fetchall()
+    return {stored for (stored,) in found}
+
+
+def _options(connection: DuckDBPyConnection, table: str, stored: str) -> tuple[tuple[str, str], ...]:
+    """Return the frequent options of a list, each with an identifier."""
+    lists = f"(select value from attributes_{table} where column_name = {literal(stored)} and value is not null)"
+    (rows,) = one_row(connection, f"select count(*) from {lists}")
+    found = connection.execute(
+        f"select option, count(*) from (select unnest(string_split(value, {literal(SEPARATOR)})) as option from {lists}) "
+        f"group by 1 having count(*) >= {OPTION_SHARE} * {rows} order by 2 desc, 1 limit {OPTIONS}"
     ).fetchall()
     taken: list[str] = []
     options = []
@@ -254,24 +247,19 @@ def attribute_sentences(
                 f"{table}: attributes that count as known from the extraction that first saw a value, so that they are "
                 f"empty for the past: {listed}. `make check` says why; the mapping may say otherwise (known: creation)."
             )
-    for binding in filter(None, bindings.values()):
-        for bound in binding.attributes:
-            yield from _unreadable(connection, binding.table.name, bound)
-
-
-def _unreadable(connection: DuckDBPyConnection, table: str, attribute: BoundAttribute) -> Iterator[str]:
     kinds = {"number": "numbers", "flag": "yes or no", "date": "dates"}
-    if attribute.kind not in kinds:
-        return
-    text = f"said(s.{of_source(attribute.column)})"
-    lost, example, rows = one_row(
-        connection,
-        f"select count(*) filter (t.{quoted(attribute.stored)} is null), "
-        f"shown(any_value({text}) filter (t.{quoted(attribute.stored)} is null)), count(*) "
-        f"from source_{table} s join typed_{table} t on t.record = s.record where {text} is not null",
-    )
-    if lost:
-        yield (
-            f"{table}: the attribute {attribute.name} has {lost:,} of {rows:,} values that are no "
-            f"{kinds[attribute.kind]}, such as {example}: they are left out."
-        )
+    for binding in filter(None, bindings.values()):
+        if not binding.attributes:
+            continue
+        table = binding.table.name
+        words = {each.stored: (each.name, kinds[each.kind]) for each in binding.attributes if each.kind in kinds}
+        for stored, lost, rows, example in connection.execute(
+            "select column_name, count(unread), count(*), shown(min(unread)) "
+            f"from attributes_{table} group by 1 having count(unread) > 0 order by 1"
+        ).fetchall():
+            if stored in words:
+                name, expected = words[stored]
+                yield (
+                    f"{table}: the attribute {name} has {lost:,} of {rows:,} values that are no {expected}, such as "
+                    f"{example}: they are left out."
+                )

@@ -2,13 +2,50 @@
 
 from collections.abc import Sequence
 
+from duckdb import DuckDBPyConnection
+
 from models.declaring.attribute import SEPARATOR, AttributeKind
 from store.source.checking.checks import FALSE, TRUE
 from store.source.checking.numbers import number_text
+from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.mapping.spellings import NumberForm
+from store.source.sql import of_source, quoted
 from store.source.values.functions import ISO, UTC_ZONE, spelling
 from store.source.values.texts import MISSING
 from store.sql import literal, literals
+
+
+def create_attributes(connection: DuckDBPyConnection, binding: TableBinding) -> None:
+    """Create ``attributes_<table>``: a row per row of ``source_<table>`` and attribute with a text.
+
+    ``record`` and ``column_name`` tell which, ``value`` is the canonical text, and ``unread`` the text where it has none.
+    Attributes that are read alike are read together: DuckDB plans an expression for a second.
+    """
+    name = binding.table.name
+    connection.execute(
+        f"create table attributes_{name} (record bigint, column_name varchar, value varchar, unread varchar)"
+    )
+    alike: dict[str, list[BoundAttribute]] = {}
+    for each in binding.attributes:
+        alike.setdefault(attribute_text(each, "text", binding.time_zone), []).append(each)
+    for value, attributes in alike.items():
+        columns = ", ".join(f"cast({of_source(each.column)} as varchar) as {quoted(each.stored)}" for each in attributes)
+        names = ", ".join(quoted(each.stored) for each in attributes)
+        connection.execute(
+            f"insert into attributes_{name} select record, column_name, value, case when value is null then text end "
+            f"from (select record, column_name, text, {value} as value from (select record, column_name, said(text) as text "
+            f"from (select record, {columns} from source_{name}) unpivot (text for column_name in ({names}))) "
+            "where text is not null)"
+        )
+
+
+def attribute_text(attribute: BoundAttribute, text: str, zone: str) -> str:
+    """Return SQL for the canonical text of a value of an attribute, whose kind must have been found."""
+    if attribute.kind is None:
+        raise AssertionError(f"attribute {attribute.name}: its kind is found before its values are read")
+    return canonical(
+        attribute.kind, text, at=attribute.at, numbers=attribute.numbers, formats=attribute.formats, zone=zone
+    )
 
 
 def text_of(column: str) -> str:

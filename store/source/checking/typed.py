@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from store.source.checking.attribute_texts import canonical
+from store.source.checking.attribute_texts import attribute_text
 from store.source.checking.checks import TRUE, Check
 from store.source.checking.numbers import NUMERIC, number_text, times
 from store.source.checking.times import (
@@ -74,11 +74,6 @@ def typed_rows(
             pseudonyms.append(f"(raw_{name} is distinct from {contact})::smallint")
         if column.free_text_limit is not None:
             free_texts.append(f"coalesce(length(raw_{name}) > {column.free_text_limit}, false)::smallint")
-    for attribute in binding.attributes:
-        text = _attribute_text(attribute, f"said({of_source(attribute.column)})", binding.time_zone)
-        read.append(f"{text} as {quoted(attribute.stored)}")
-        raw.append(quoted(attribute.stored))
-        results.append(quoted(attribute.stored))
     meanings = [
         f"{meant(binding, column, dates, types.get(str(binding.forms[column.name])), known_by)} as {column.name}"
         for column in table.columns
@@ -203,8 +198,12 @@ def of_owner(
             *map(owner.table.column, OVERWRITTEN[owner.table.name]),
             *owner.attributes,
         ]
-        listed = " ".join(f"when {literal(stored_name(each))} then {value(owner, each)}" for each in columns)
-        cases[owner.table.name] = f"case column_name {listed} else {otherwise} end"
+        # columns that are read alike have one case
+        alike: dict[str, list[str]] = {}
+        for each in columns:
+            alike.setdefault(value(owner, each), []).append(stored_name(each))
+        listed = " ".join(f"when column_name in ({literals(names)}) then {sql}" for sql, names in alike.items())
+        cases[owner.table.name] = f"case {listed} else {otherwise} end"
     if "projects" not in cases:
         return cases["leads"]
     return f"case when raw_project_id is not null then {cases['projects']} else {cases['leads']} end"
@@ -233,7 +232,7 @@ def _value_of_owner(history: TableBinding, name: str) -> tuple[str, str]:
 
     def typed(owner: TableBinding, column: Column | BoundAttribute) -> str:
         if isinstance(column, BoundAttribute):
-            return _attribute_text(column, f"said({raw})", owner.time_zone)
+            return attribute_text(column, f"said({raw})", owner.time_zone)
         if column.kind == "number":
             number = number_text(owner.numbers.get(column.name), unless_missing(owner, column.name, f"text_{name}"))
             return stored_text(column, _number_of(column, owner, number))
@@ -251,14 +250,6 @@ def _value_of_owner(history: TableBinding, name: str) -> tuple[str, str]:
         return _contact_free(column, owner, raw, _free(column, name))
 
     return of_owner(history, typed), of_owner(history, without_contact, raw)
-
-
-def _attribute_text(attribute: BoundAttribute, text: str, zone: str) -> str:
-    if attribute.kind is None:
-        raise AssertionError(f"attribute {attribute.name}: its kind is found before its values are read")
-    return canonical(
-        attribute.kind, text, at=attribute.at, numbers=attribute.numbers, formats=attribute.formats, zone=zone
-    )
 
 
 def _free(column: Column, name: str) -> str:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from duckdb import DuckDBPyConnection
 
-from models.declaring.attribute import STORED
+from store.source.checking.attribute_texts import create_attributes
 from store.source.checking.checks import FAR, Check, checks_of
 from store.source.checking.numbers import Points, measure_points, times
 from store.source.checking.times import (
@@ -127,6 +127,7 @@ def validate(
     connection.execute(
         f"create table typed_{table.name} as {typed_rows(binding, reading, checks, types, dates, known_by)}"
     )
+    create_attributes(connection, binding)
     left_behind = _leave_behind(connection, binding)
     if binding.owners:
         _fill_from_projects(connection, binding)
@@ -312,12 +313,17 @@ def _settle_duplicates(connection: DuckDBPyConnection, binding: TableBinding, co
     )
     if one_row(connection, f"select count(*) from repeated_{table.name}")[0] == 0:
         return 0
-    for attribute in binding.attributes:
-        column = quoted(attribute.stored)
+    if binding.attributes:
         # rows that differ in attributes alone are one row, whose value is not known
         connection.execute(
-            f"update {name} set {column} = null where {key} in (select {key} from {name} semi join "
-            f"repeated_{table.name} using ({key}) group by {key} having count(distinct coalesce({column}, '')) > 1)"
+            f"create table differing_{table.name} as with rows as (select {key} as of_key, record, "
+            f"count(*) over (partition by {key}) as copies from {name} semi join repeated_{table.name} using ({key})) "
+            f"select of_key, column_name from rows join attributes_{table.name} using (record) "
+            "group by of_key, column_name, copies having count(distinct value) > 1 or count(value) < copies"
+        )
+        connection.execute(
+            f"delete from attributes_{table.name} where (record, column_name) in (select t.record, d.column_name "
+            f"from {name} t join differing_{table.name} d on d.of_key = t.{key})"
         )
     # rejected rows are compared by their raw values: they may differ in values that could not be typed
     attributes = {each.column for each in binding.attributes}
@@ -348,6 +354,6 @@ def _content(connection: DuckDBPyConnection, table: Table) -> str:
     parts = [
         f"coalesce(t.{name}::varchar, chr(30))"
         for name, *_ in described
-        if name not in unsaid and not name.startswith(("is_default_", STORED))
+        if name not in unsaid and not name.startswith("is_default_")
     ]
     return f"concat_ws(chr(31), {', '.join(parts)})"

@@ -34,7 +34,7 @@ from store.source.loading.stored import EXTRACTION_COLUMNS, Wanted
 from store.source.mapping.binding import TableBinding
 from store.source.reading.tables import shown_column
 from store.source.record import SQL_TYPES, Table
-from store.source.sql import of_source, one_row, quoted
+from store.source.sql import of_source, one_row
 from store.sql import literal, literals
 
 
@@ -140,20 +140,17 @@ def _attributes(
         if not before or binding is None:
             continue
         read = [each.stored for each in binding.attributes if each.stored in {one.stored for one in before}]
-        again: dict[str, tuple[int, int, int]] = {}
-        if read:
-            listed, key = ", ".join(map(quoted, read)), binding.table.key
-            again = {
-                column: (rows, lost, altered)
-                for column, rows, lost, altered in connection.execute(
-                    "select column_name, count(*), count(*) filter (value is null), "
-                    "count(*) filter (value <> last_value) from "
-                    f"(select {key} as owner, column_name, value from (select {key}, {listed} from typed_{name} "
-                    f"where check_no is null) unpivot include nulls (value for column_name in ({listed}))) "
-                    "join last_attributes using (owner, column_name) "
-                    f"where of_project = {name == 'projects'} group by all"
-                ).fetchall()
-            }
+        key = binding.table.key
+        again = {
+            column: (rows, lost, altered)
+            for column, rows, lost, altered in connection.execute(
+                "select l.column_name, count(*), count(*) filter (a.value is null), "
+                "count(*) filter (a.value <> l.last_value) from last_attributes l "
+                f"join typed_{name} t on t.{key} = l.owner and t.check_no is null left join attributes_{name} a "
+                f"on a.record = t.record and a.column_name = l.column_name "
+                f"where l.of_project = {name == 'projects'} and l.column_name in ({literals(read) or 'null'}) group by all"
+            ).fetchall()
+        }
         for each in before:
             rows, lost, altered = again.get(each.stored, (0, 0, 0))
             yield AttributeEvidence(

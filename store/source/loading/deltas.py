@@ -16,7 +16,7 @@ from store.source.contract import CHANGES, FROM_CREATION, OVERWRITTEN, TABLES
 from store.source.loading.stored import Delta
 from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.record import SQL_TYPES, Column, Table
-from store.source.sql import one_row, quoted
+from store.source.sql import one_row
 from store.sql import literals
 
 CHANGE_COLUMNS = {
@@ -110,17 +110,26 @@ def _present_values(owner: TableBinding, columns: Sequence[Column | BoundAttribu
         for each in columns
         if (each.known == "creation" if isinstance(each, BoundAttribute) else each.name in FROM_CREATION[table.name])
     ]
-    texts = ", ".join(
-        f"{stored_text(each, quoted(stored_name(each)))} as {quoted(stored_name(each))}" for each in columns
-    )
-    listed = ", ".join(quoted(stored_name(each)) for each in columns)
+    rows = f"(select record, {keys}, {table.occurred} from typed_{table.name} where check_no is null)"
+    parts = []
+    if contract := [each for each in columns if isinstance(each, Column)]:
+        texts = ", ".join(f"{stored_text(each, each.name)} as kept_{each.name}" for each in contract)
+        listed = ", ".join(f"kept_{each.name} as {each.name}" for each in contract)
+        parts.append(
+            f"select * from (select record, {keys}, {table.occurred}, {texts} from typed_{table.name} "
+            f"where check_no is null) unpivot include nulls (value for column_name in ({listed}))"
+        )
+    if attributes := [each.stored for each in columns if isinstance(each, BoundAttribute)]:
+        parts.append(
+            f"select rows.*, names.column_name, a.value from {rows} rows "
+            f"cross join (select unnest([{literals(attributes)}]) as column_name) names left join "
+            f"attributes_{table.name} a on a.record = rows.record and a.column_name = names.column_name"
+        )
     return (
         f"select lead_id, {'null::varchar' if is_of_lead else table.key} as project_id, "
         f"{table.occurred} as began_at, column_name, value, "
         f"column_name in ({literals(entered)}) as from_creation, "
-        f"{table.key} in (select {table.key} from known_{table.name}) as is_stored "
-        f"from (select {keys}, {table.occurred}, {texts} from typed_{table.name} where check_no is null) "
-        f"unpivot include nulls (value for column_name in ({listed}))"
+        f"{table.key} in (select {table.key} from known_{table.name}) as is_stored from ({' union all '.join(parts)})"
     )
 
 
