@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from models.decisions.known_since import known_since
 from models.declaring.attribute import SEPARATOR, Attribute, Known
-from store.source.attributes.fit import choose, identifier
+from store.source.attributes.fit import choose, name_of
 from store.source.attributes.kinds import KindFound, kind_of
 from store.source.attributes.known_since import measure
 from store.source.contract import CHANGES, SourceContractError
 from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.mapping.spellings import NumberForm
 from store.source.reading.tables import Reading, shown_column
-from store.source.sql import of_source, one_row, quoted
+from store.source.sql import of_source, one_row, quoted, source_types
 from store.sql import literal
 
 if TYPE_CHECKING:
@@ -74,13 +74,20 @@ def with_kinds(
     if binding.free and reading.part is None:
         read = {each.column for each in attributes}
         others = [column for column in binding.free if column not in read]
-        chosen, left = choose(connection, f"source_{table}", others, taken={*named, *before})
+        columns = {column: of_source(column) for column in source_types(connection, table)}
+        chosen, left = choose(
+            connection,
+            f"source_{table}",
+            columns,
+            taken={*columns} - {*others},
+            names={*named, *before},
+        )
         attributes += [
-            BoundAttribute(name=each.name, label=shown_column(each.column), column=each.column, **_spelling(each.found))
+            BoundAttribute(name=each.name, label=shown_column(each.label), column=each.label, **_spelling(each.found))
             for each in chosen
         ]
         if left:
-            listed = "; ".join(f"{shown_column(column)} ({reason})" for column, reason in [*left.items()][:SHOWN])
+            listed = "; ".join(f"{shown_column(each.label)} ({each.why})" for each in left[:SHOWN])
             more = f", and {len(left) - SHOWN:,} more columns" if len(left) > SHOWN else ""
             sentences.append(f"{table}: no attributes are {listed}{more}.")
     return replace(binding, attributes=tuple(attributes), free=()), sentences
@@ -182,6 +189,7 @@ def decided(
                 value=column,
                 created_at=table.occurred,
                 closed_at="closed_for_attributes",
+                called=table.name,
                 from_history=each.stored in told,
             )
             known, why = known_since(evidence)
@@ -232,7 +240,7 @@ def _options(connection: DuckDBPyConnection, table: str, column: str) -> tuple[t
     taken: list[str] = []
     options = []
     for option, _ in found:
-        taken.append(identifier(option, taken))
+        taken.append(name_of(option, taken))
         options.append((option, taken[-1]))
     return tuple(options)
 
