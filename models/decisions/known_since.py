@@ -221,7 +221,7 @@ class _Table:
     Attributes
     ----------
     open : array
-        Leads by age now (row) that were open at the beginning of an age (column).
+        Rows by age now (row) that were open at the beginning of an age (column).
     events : array
         Those of them that were closed until its end. The unit in which a row is now is not over, and counts nowhere.
     """
@@ -334,7 +334,7 @@ def _contrast(
     Parameters
     ----------
     everything, values : array
-        Leads by their age now (row) at each age before (column): all, and those with the value.
+        Rows by their age now (row) at each age before (column): all, and those with the value.
     start, window : int
         The ages now of the younger stretch; the older one is twice as long.
     weights : array or None
