@@ -14,7 +14,7 @@ from store.source.checking.numbers import NUMERIC
 from store.source.checking.times import TIMES
 from store.source.mapping.spellings import NumberForm
 from store.source.sql import one_row
-from store.source.suggesting.spellings import number_form, time_spelling
+from store.source.suggesting.spellings import CURRENCIES, number_form, time_spelling
 from store.source.values.functions import ISO
 from store.source.values.texts import folded, plain
 
@@ -220,7 +220,10 @@ def _are_codes(values: Sequence[tuple[str, int]]) -> bool:
 def _form(texts: Sequence[str]) -> NumberForm | None:
     """Return the spelling of numbers, with their units; None for plain numbers, or for no numbers."""
     matches = [
-        match for each in texts if (match := _WITH_UNIT.fullmatch(plain(each).replace("²", "").replace("³", "")))
+        match
+        for each in texts
+        if (match := _WITH_UNIT.fullmatch(plain(each).replace("²", "").replace("³", "")))
+        and (not match["before"] or _is_currency(match["before"]))
     ]
     units = {unit for match in matches for name in ("before", "unit") if (unit := match[name].strip())}
     if len(matches) < READABLE * len(texts) / 2 or len({folded(unit) for unit in units}) > MOST_UNITS:
@@ -237,6 +240,11 @@ def _form(texts: Sequence[str]) -> NumberForm | None:
         return NumberForm.model_validate({"decimal": decimal, "thousands": thousands, "strip": strip})
     except ValueError:
         return form
+
+
+def _is_currency(sign: str) -> bool:
+    # C-17 is no number
+    return not sign.isalpha() or sign.casefold() in CURRENCIES
 
 
 def _are_groups(cores: Sequence[str]) -> bool:
