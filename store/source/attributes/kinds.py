@@ -219,11 +219,11 @@ def _are_codes(values: Sequence[tuple[str, int]]) -> bool:
 
 def _form(texts: Sequence[str]) -> NumberForm | None:
     """Return the spelling of numbers, with their units; None for plain numbers, or for no numbers."""
+    spelt = [plain(each).replace("²", "").replace("³", "") for each in texts]
     matches = [
         match
-        for each in texts
-        if (match := _WITH_UNIT.fullmatch(plain(each).replace("²", "").replace("³", "")))
-        and (not match["before"] or _is_currency(match["before"]))
+        for each in spelt
+        if (match := _WITH_UNIT.fullmatch(each)) and (not match["before"] or _is_currency(match["before"]))
     ]
     units = {unit for match in matches for name in ("before", "unit") if (unit := match[name].strip())}
     if len(matches) < READABLE * len(texts) / 2 or len({folded(unit) for unit in units}) > MOST_UNITS:
