@@ -506,8 +506,7 @@ def _would_show(rows: _Rows, label: str) -> bool:
     for window in rows.windows:
         now, *rest = rows.contrasts(values, window) or [None]
         before = [each for each in rest[1:] if each]
-        both = rows.by_state(values, window)
-        if len(before) < FEW_PLACEBOS or now is None or both is None:
+        if len(before) < FEW_PLACEBOS or now is None or (both := rows.by_state(values, window)) is None:
             continue
         shift = min(now.older, 1 - now.older)
         if shift > max(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from store.source.attributes.fit import choose, name_of, options_of
 from store.source.attributes.kinds import kind_of
 from store.source.checking.attribute_texts import canonical, text_of
 from store.source.values.functions import create_functions
+from tests.store.source.exports import write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,3 +202,29 @@ def test_options_have_distinct_short_identifiers(scratch):
 )
 def test_names_are_identifiers(label, used, name):
     assert name_of(label, used) == name
+
+
+def test_auto_takes_what_is_fit(export, tmp_path, run, query):
+    folder = tmp_path / "crm"
+    leads = [
+        {
+            "lead_id": f"L{number}",
+            "created_at": f"2024-03-{1 + number % 28:02d}T08:00:00Z",
+            "source": "web",
+            "Vorname": FIRST[number % 12],
+            "Größe": str(number % 7),
+            "Kanal": "ab"[number % 2],
+            "Kanal 2": "ab"[number % 2],
+        }
+        for number in range(60)
+    ]
+    write_csv(folder, {**export, "leads": leads})
+    (folder / "mapping.yml").write_text(
+        "name: mine\nbased_on: contract\ntables:\n  leads:\n    attributes: auto\n", encoding="utf-8"
+    )
+    run(folder)
+    stored = json.loads(query("select attributes from raw.extraction")[0][0])
+    assert {each["name"]: (each["label"], each["kind"], each["known"]) for each in stored} == {
+        "groesse": ("Größe", "number", "extraction"),
+        "kanal": ("Kanal", "category", "extraction"),
+    }
