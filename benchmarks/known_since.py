@@ -38,6 +38,7 @@ class Leads:
         self.draw, self.size, self.slow = draw, size, pace
         self.age = np.sort(draw.uniform(0, DAYS, size))
         self.day = DAYS - self.age
+        self.nothing = np.full(size, None, dtype=object)
         self.true: dict[str, Column] = {}
         self._attributes()
         self._outcomes()
@@ -87,7 +88,7 @@ class Leads:
             "landing page": ("category", page),
             "industry": ("category", industry),
             "employees": ("number", _texts(employees)),
-            "budget": ("number", np.where(no_budget, None, _texts(budget))),
+            "budget": ("number", np.where(no_budget, self.nothing, _texts(budget))),
             "urgent": ("flag", np.where(urgent, "true", "false")),
             "questionnaire": ("number", _texts(np.round(score, 2))),
             "fading effect": ("category", fading),
@@ -102,7 +103,9 @@ class Leads:
             "campaign": ("category", campaign),
             "new form field": (
                 "category",
-                np.where((day > field_day) & (draw.random(size) < 0.9), self._category(["x", "y"], [1, 1]), None),
+                np.where(
+                    (day > field_day) & (draw.random(size) < 0.9), self._category(["x", "y"], [1, 1]), self.nothing
+                ),
             ),
             "trend": ("flag", np.where(trend, "true", "false")),
             "form": ("category", switched),
@@ -111,7 +114,7 @@ class Leads:
             "founded": ("date", _moments(-np.minimum(np.exp(draw.normal(8, 0.8, size)), 70_000))),
             "noise": ("category", self._category(list("KLMN"), [1, 1, 1, 1])),
             "heavy noise": ("number", _texts(np.round(draw.pareto(1.1, size) * 100))),
-            "rare": ("category", np.where(draw.random(size) < 0.06, "voucher", None)),
+            "rare": ("category", np.where(draw.random(size) < 0.06, "voucher", self.nothing)),
         }  # fmt: skip
 
     def _outcomes(self) -> None:
@@ -130,7 +133,7 @@ class Leads:
 
     def _filled_later(self) -> None:
         draw, size, won, lost, closed = self.draw, self.size, self.won, self.lost, self.closed
-        nothing = np.full(size, None, dtype=object)
+        nothing = self.nothing
         reason = self._category(["price", "timing", "no answer", "competitor"], [3, 2, 3, 2])
         product = self._category(["P1", "P2", "P3", "P4"], [1, 1, 1, 1])
         rewritten = closed & (draw.random(size) < 0.3)
@@ -197,7 +200,7 @@ def answers(size: int, seed: int, pace: float = 1.0) -> dict[str, tuple[bool, st
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.register("leads", leads.frame())
-        found = {}
+        found: dict[str, tuple[bool, str, str]] = {}
         for place, (name, (kind, _)) in enumerate({**leads.true, **leads.later}.items()):
             evidence = measure(connection, "leads", kind=kind, clock=CLOCK, value=f"c{place}")
             found[name] = (name in leads.later, *known_since(evidence))
@@ -234,8 +237,8 @@ def run(sizes: tuple[int, ...] = SIZES, seeds: tuple[int, ...] = SEEDS) -> Repor
     return Report(
         name="known_since",
         figures=[
-            Figure("columns filled later that count from the creation", missed, "", bound=0),
-            Figure("columns of the creation said to be filled later", false, "", bound=0),
+            Figure(name="columns filled later that count from the creation", value=missed, digits=0),
+            Figure(name="columns of the creation said to be filled later", value=false, bound=0, digits=0),
         ],
         details=["answers: creation / found to be filled later / too few leads to tell", *table(rows)],
     )

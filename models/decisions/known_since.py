@@ -1,15 +1,16 @@
 """From when on the first value of an attribute counts as known: a pure decision on the evidence of one export.
 
-A value that was there when the lead was created has, among all leads of an age, a share that does not follow from that
+A value that was there when the row was created has, among all rows of an age, a share that does not follow from that
 age. A value that is entered or overwritten later does. Two tests look for it:
 
-**Closing.** Of the young leads with a value, as many must be closed as of the older leads with this value were at the
-same age. If a value is entered when leads close, the young leads that have it are closed, while many of the older ones
-were still open at that age. What values the leads of a season have does not matter, because only leads with one value
-are compared; a change of pace of all leads is taken out.
+**Closing.** Rows with a value must not have been closed faster of late than before, at equal ages. If a value is
+entered when rows are closed, the rows that have it now are all closed, while older ones with it were once open. Only
+rows with one value are compared, so it does not matter which values a season has, nor how well they predict; a change
+of pace of all rows is taken out.
 
-**Age.** The share of a value among the youngest leads must not differ more from that of the next older ones than
-neighbouring stretches of time differed before. So campaigns that come and go and slow trends do not count.
+**Age.** The share of a value among the youngest rows must not differ more from that of the next older ones than
+neighbouring stretches of time differed before, at equal ages and among open rows. So campaigns that come and go and
+slow trends do not count.
 """
 
 from __future__ import annotations
@@ -27,22 +28,23 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-ALL, FILLED, EMPTY, COMMONEST, OTHERS = "all leads", "filled", "empty", "the commonest", "not the commonest"
-"""Leads that are counted beside those of each value: all, those with a value, and those without the commonest one."""
+ALL, FILLED, EMPTY, COMMONEST, OTHERS = "all", "filled", "empty", "the commonest", "not the commonest"
+"""Rows that are counted beside those of each value: all, those with a value and without one, with the
+commonest value and without it."""
 
 CHANCE = 1e-4
 """The probability of a finding by chance, over all tests of an attribute."""
 
 LEAST_YOUNG = 50
-"""So many leads must be younger than `YOUNG_DAYS`."""
+"""So many rows must be younger than `YOUNG_DAYS`."""
 
 YOUNG_DAYS = 28
 
 FEW = 4
-"""A share of fewer leads is none."""
+"""A share of fewer rows is none."""
 
 SPANS = (2, 4, 8, 16)
-"""Ages, in units of time, that part young leads from older ones in the test of closing."""
+"""The times before now, in units of time, of which the closings are compared with those before."""
 
 WINDOWS = (1, 2, 3, 4, 6, 8)
 """Lengths of the youngest stretch, in units of time, in the test of age."""
@@ -57,23 +59,30 @@ LEAST_SHIFT = 0.08
 """A smaller difference of shares is no finding of the test of age."""
 
 FEW_PLACEBOS = 5
+"""So many earlier differences tell how large they are without a reason."""
 
 MARGIN = 2.0
+"""Standard deviations by which a test must be able to exceed its bound, to count as one that would show."""
 
 SURELY = 30
+"""So many times less probable than its bound a finding must be, to count as one that would show."""
 
 LEAST_EMPTY = 0.05
+"""Share of empty rows from which a removal of values must be able to show."""
 
 LEAST_GONE = 8
+"""So many young closed rows with a value must be expected, to say that it is gone."""
 
 NO_VALUE = "no value"
 
 STEEP_DAYS = 28
-"""The longest youngest stretch in which a change is one with age, even if closed leads show it, too."""
+"""The longest youngest stretch in which a change is one with age, even if closed rows show it, too."""
 
 PRECEDENT = 1.5
+"""So many times larger than any difference before a finding of the test of age must be."""
 
 APART = 2.5
+"""Standard deviations by which open rows must have changed more than closed ones."""
 
 CLEAR = 6.0
 """So much better must a shape fit than another one, in deviance."""
@@ -81,12 +90,12 @@ CLEAR = 6.0
 DECAY_DAYS = (1, 3, 7, 14, 28, 56)
 
 Cell = tuple[int, int | None, int]
-"""An age and the time from creation to closing, both in whole units of time, and the leads with both."""
+"""An age and the time from creation to closing, both in whole units of time, and the rows with both."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """The leads with one value.
+    """The rows with one value.
 
     Attributes
     ----------
@@ -110,16 +119,19 @@ class KnownEvidence:
         The unit of time.
     counted : tuple of Counted
         `ALL`, `FILLED`, `EMPTY`, `COMMONEST` and `OTHERS`, then the frequent values.
+    called : str
+        The rows for people, in the plural.
     commonest : str
-        The commonest value for people; ``no value`` if most leads have none.
+        The commonest value for people; ``no value`` if most rows have none.
     has_times : bool
-        Whether the leads have times of creation of their own.
+        Whether the rows have times of creation of their own.
     from_history : bool
         Whether the source has a history of the column.
     """
 
     unit_days: int
     counted: tuple[Counted, ...]
+    called: str = "rows"
     commonest: str = ""
     has_times: bool = True
     from_history: bool = False
@@ -141,32 +153,32 @@ def known_since(evidence: KnownEvidence) -> tuple[Known, str]:
     Returns
     -------
     (Known, str)
-        ``creation`` only if the evidence would show a value that is entered when leads are closed, and does not.
+        ``creation`` only if the evidence would show a value that is entered when rows are closed, and does not.
     """
     if evidence.from_history:
         return "history", "the source's own history tells when each value was entered"
     if not evidence.has_times:
-        return "extraction", "the leads have no times of creation that could show when it was filled"
-    leads = _Leads(evidence)
-    if not leads.of[FILLED].number:
+        return "extraction", f"the {evidence.called} have no times of creation that could show when it was filled"
+    rows = _Rows(evidence)
+    if not rows.of[FILLED].number:
         return "extraction", "it has no value"
-    findings = sorted((*_closing(leads), *_age(leads)), key=lambda each: each.chance)
+    findings = sorted((*_closing(rows), *_age(rows)), key=lambda each: each.chance)
     if findings:
         return "extraction", findings[0].sentence
-    if (thin := _too_few(leads)) is not None:
+    if (thin := _too_few(rows)) is not None:
         return "extraction", thin
-    return "creation", _vouched(leads)
+    return "creation", _vouched(rows)
 
 
-class _Leads:
-    """The leads of the evidence, by value."""
+class _Rows:
+    """The rows of the evidence, by value."""
 
     def __init__(self, evidence: KnownEvidence) -> None:
         self.evidence = evidence
         unit = evidence.unit_days
         self.windows = sorted({*WINDOWS, *(days // unit for days in WINDOW_DAYS if days // unit > max(WINDOWS))})
         self.recent = max(1, YOUNG_DAYS // unit)
-        # the oldest age is one of all older leads
+        # the oldest age is one of all older rows
         self.ages = max((age for each in evidence.counted for age, *_ in each.cells), default=0) + 1
         self.of = {each.label: _Table(each, self.ages) for each in evidence.counted}
 
@@ -182,7 +194,7 @@ class _Leads:
         return [_contrast(self.of[ALL].open, of.open, start, window) for start in starts]
 
     def by_state(self, of: _Table, window: int) -> tuple[_Contrast, _Contrast] | None:
-        """Return the youngest difference among open and among closed leads, of leads from the same time."""
+        """Return the youngest difference among open and among closed rows, of rows from the same time."""
         import numpy as np
 
         ages, everything = np.arange(window), self.of[ALL]
@@ -193,33 +205,33 @@ class _Leads:
         return None if one is None or other is None else (one, other)
 
     def phrase(self, label: str) -> str:
-        none, commonest = f"have {NO_VALUE}", self.evidence.commonest
+        of, none, commonest = self.evidence.called, f"have {NO_VALUE}", self.evidence.commonest
         if label == EMPTY or (label == COMMONEST and commonest == NO_VALUE):
-            return f"leads that {none}"
+            return f"{of} that {none}"
         if label == FILLED or (label == OTHERS and commonest == NO_VALUE):
-            return "leads that have a value"
+            return f"{of} that have a value"
         if label == OTHERS:
-            return f"leads with another value than {commonest}"
-        return f"leads with {commonest if label == COMMONEST else label}"
+            return f"{of} with another value than {commonest}"
+        return f"{of} with {commonest if label == COMMONEST else label}"
 
 
 class _Table:
-    """The leads with one value, by their age now and at each age before.
+    """The rows with one value, by their age now and at each age before.
 
     Attributes
     ----------
     open : array
-        Leads by age now (row) that were open at the beginning of an age (column).
+        Rows by age now (row) that were open at the beginning of an age (column).
     events : array
-        Those of them that were closed until its end. The unit in which a lead is now is not over, and counts nowhere.
+        Those of them that were closed until its end. The unit in which a row is now is not over, and counts nowhere.
     """
 
     def __init__(self, counted: Counted, ages: int) -> None:
         import numpy as np
 
         by_end = np.zeros((ages, ages + 1))
-        for age, after, leads in counted.cells:
-            by_end[age, ages if after is None else min(after, age)] += leads
+        for age, after, rows in counted.cells:
+            by_end[age, ages if after is None else min(after, age)] += rows
         self.by_age = by_end.sum(axis=1)
         reached = np.arange(ages)[:, None] >= np.arange(ages)[None, :]
         self.open = by_end[:, ::-1].cumsum(axis=1)[:, ::-1][:, :ages] * reached
@@ -235,14 +247,14 @@ class _Table:
         return int(self.by_age[:units].sum())
 
     def risk(self, span: int, *, only_closed: bool = False) -> _Risk:
-        """Count, by age, leads that were open at its beginning and those then closed, of late and before.
+        """Count, by age, rows that were open at its beginning and those then closed, of late and before.
 
         Parameters
         ----------
         span : int
             The time before now that counts as late, in units; what is older than twice of it counts as before.
         only_closed : bool
-            Whether late leads count only if they are closed: the leads that a value would have that is entered then.
+            Whether late rows count only if they are closed: the rows that a value would have that is entered then.
         """
         import numpy as np
 
@@ -267,7 +279,7 @@ class _Risk:
 
     @property
     def pace(self) -> float | None:
-        """How many times faster leads were closed of late than before, at equal ages (Mantel and Haenszel)."""
+        """How many times faster rows were closed of late than before, at equal ages (Mantel and Haenszel)."""
         import numpy as np
 
         both = np.maximum(self.late + self.before, 1)
@@ -317,16 +329,16 @@ class _Contrast:
 def _contrast(
     everything: Array, values: Array, start: int, window: int, weights: Array | None = None
 ) -> _Contrast | None:
-    """Compare the share of a value in a stretch of time with that in the next older ones, at equal ages of the leads.
+    """Compare the share of a value in a stretch of time with that in the next older ones, at equal ages of the rows.
 
     Parameters
     ----------
     everything, values : array
-        Leads by their age now (row) at each age before (column): all, and those with the value.
+        Rows by their age now (row) at each age before (column): all, and those with the value.
     start, window : int
         The ages now of the younger stretch; the older one is twice as long.
     weights : array or None
-        Of the ages; None for the numbers of leads in the younger stretch.
+        Of the ages; None for the numbers of rows in the younger stretch.
     """
     import numpy as np
 
@@ -342,36 +354,36 @@ def _contrast(
     young_share = float((weights * young_with[has] / young).sum())
     older_share = float((weights * older_with[has] / older).sum())
     of_young = float((weights**2 / young).sum())
-    # a lead of the older stretch counts at several ages: of two ages, those of one are among those of the other
+    # a row of the older stretch counts at several ages: of two ages, those of one are among those of the other
     of_older = float((weights[:, None] * weights[None, :] / np.maximum(older[:, None], older[None, :])).sum())
     share = (young_share / of_young + older_share / of_older + 1) / (1 / of_young + 1 / of_older + 2)
     return _Contrast(young=young_share, older=older_share, variance=share * (1 - share) * (of_young + of_older))
 
 
-def _closing(leads: _Leads) -> Iterator[_Finding]:
-    """Compare how fast leads with a value were closed of late with how fast they were before."""
-    tested = leads.tested()
+def _closing(rows: _Rows) -> Iterator[_Finding]:
+    """Compare how fast rows with a value were closed of late with how fast they were before."""
+    tested = rows.tested()
     bound = CHANCE / 2 / (len(tested) * len(SPANS))
     for span in SPANS:
-        if (pace := leads.of[ALL].risk(span).pace) is None:
+        if (pace := rows.of[ALL].risk(span).pace) is None:
             continue
         for label, each in tested.items():
             found = each.risk(span).closings(pace)
             if found.chance < bound and found.ratio > LEAST_RATIO:
                 yield _Finding(
                     chance=found.chance,
-                    sentence=f"{found.late:,} {leads.phrase(label)} were closed in the last {leads.days(span)} days, "
+                    sentence=f"{found.late:,} {rows.phrase(label)} were closed in the last {rows.days(span)} days, "
                     f"but {found.expected:,.0f} would be by the pace of older ones: it is entered, changed or removed "
-                    "when a lead is closed",
+                    "when one is closed",
                 )
 
 
-def _age(leads: _Leads) -> Iterator[_Finding]:
-    """Compare the youngest leads with the next older ones, and with what such differences were before."""
-    tested = leads.tested(EMPTY, COMMONEST, OTHERS)
-    bound = CHANCE / 2 / (len(tested) * len(leads.windows))
-    for window in leads.windows:
-        found = {label: leads.contrasts(each, window) for label, each in tested.items()}
+def _age(rows: _Rows) -> Iterator[_Finding]:
+    """Compare the youngest rows with the next older ones, and with what such differences were before."""
+    tested = rows.tested(EMPTY, COMMONEST, OTHERS)
+    bound = CHANCE / 2 / (len(tested) * len(rows.windows))
+    for window in rows.windows:
+        found = {label: rows.contrasts(each, window) for label, each in tested.items()}
         before = {label: [each for each in contrasts[2:] if each] for label, contrasts in found.items()}
         if len(before[FILLED]) < FEW_PLACEBOS:
             continue
@@ -383,18 +395,18 @@ def _age(leads: _Leads) -> Iterator[_Finding]:
             chance = erfc(abs(now.shift) / sqrt(now.variance) / sqrt(2))
             if chance > bound or abs(now.shift) < max(_least(before[label]), PRECEDENT * largest):
                 continue
-            is_steep = leads.days(window) <= STEEP_DAYS
-            if not _is_of_open(leads, tested[label], window) and (
-                not is_steep or not _follows_age(leads, label, now, before[label])
+            is_steep = rows.days(window) <= STEEP_DAYS
+            if not _is_of_open(rows, tested[label], window) and (
+                not is_steep or not _follows_age(rows, label, now, before[label])
             ):
                 continue
-            days = leads.days(window)
+            days = rows.days(window)
             said = "filled" if label == FILLED else f"it is {label}"
             yield _Finding(
                 chance=chance,
-                sentence=f"{said} for {_percent(now.young)} of the open leads of the last {days} days and for "
-                f"{_percent(now.older)} of those {days} to {3 * days} days old that were open when they were as young, "
-                "and no earlier time shows such a change: it is entered or changed after the creation",
+                sentence=f"{said} for {_percent(now.young)} of the open {rows.evidence.called} of the last {days} days "
+                f"and for {_percent(now.older)} of those {days} to {3 * days} days old that were open at that age, and "
+                "no earlier time shows such a change: it is entered or changed after the creation",
             )
 
 
@@ -408,23 +420,23 @@ def _least(before: Sequence[_Contrast]) -> float:
     return max(LEAST_SHIFT, 4 * sqrt(max(0.0, excess)), PRECEDENT * _largest(before))
 
 
-def _is_of_open(leads: _Leads, values: _Table, window: int) -> bool:
-    """Say whether open leads have changed more than closed ones of the same time: it was no change of all leads."""
-    if (both := leads.by_state(values, window)) is None:
+def _is_of_open(rows: _Rows, values: _Table, window: int) -> bool:
+    """Say whether open rows have changed more than closed ones of the same time: it was no change of all rows."""
+    if (both := rows.by_state(values, window)) is None:
         return False
     one, other = both
     further = abs(one.shift) - other.shift * (1 if one.shift > 0 else -1)
     return further > max(abs(one.shift) / 2, APART * sqrt(one.variance + other.variance))
 
 
-def _follows_age(leads: _Leads, label: str, now: _Contrast, before: Sequence[_Contrast]) -> bool:
+def _follows_age(rows: _Rows, label: str, now: _Contrast, before: Sequence[_Contrast]) -> bool:
     """Say whether a value is entered, or given up, with age, and not from a day on, as a campaign begins and ends."""
     if label == FILLED:
-        # what is filled only for new leads is a new field of a form
+        # what is filled only for new rows is a new field of a form
         return now.shift < 0
-    ages = 3 * STEEP_DAYS // leads.evidence.unit_days
-    whole, hits = leads.of[ALL].by_age[:ages], leads.of[label].by_age[:ages]
-    step, ramp = _step(whole, hits), _ramp(whole, hits, leads.evidence.unit_days)
+    ages = 3 * STEEP_DAYS // rows.evidence.unit_days
+    whole, hits = rows.of[ALL].by_age[:ages], rows.of[label].by_age[:ages]
+    step, ramp = _step(whole, hits), _ramp(whole, hits, rows.evidence.unit_days)
     is_new = now.shift > 0 and max((each.older for each in before), default=0.0) < 0.02
     return ramp + CLEAR < step if is_new else ramp < step + CLEAR
 
@@ -460,41 +472,41 @@ def _deviance(whole: Array, hits: Array, shares: Array) -> float:
     return float(-2 * (hits * np.log(fitted) + (whole - hits) * np.log(1 - fitted)).sum())
 
 
-def _too_few(leads: _Leads) -> str | None:
+def _too_few(rows: _Rows) -> str | None:
     """Say what is missing for a test, or None."""
-    everything, others = leads.of[ALL], leads.of[OTHERS]
-    if (young := everything.young(leads.recent)) < LEAST_YOUNG:
-        return f"too few leads to tell: {young:,} are of the last {YOUNG_DAYS} days, and {LEAST_YOUNG} are needed"
-    # of all values that a lead may have before it is closed, the commonest leaves the fewest leads to tell; and a value
+    called = rows.evidence.called
+    everything, others = rows.of[ALL], rows.of[OTHERS]
+    if (young := everything.young(rows.recent)) < LEAST_YOUNG:
+        return f"too few {called} to tell: {young:,} are of the last {YOUNG_DAYS} days, and {LEAST_YOUNG} are needed"
+    # of all values that a row may have before it is closed, the commonest leaves the fewest rows to tell; and a value
     # may be removed then
-    needed = [COMMONEST if _is_gone(leads, OTHERS) else OTHERS]
-    if leads.of[EMPTY].number >= LEAST_EMPTY * everything.number and not _is_gone(leads, EMPTY):
+    needed = [COMMONEST if _is_gone(rows, OTHERS) else OTHERS]
+    if rows.of[EMPTY].number >= LEAST_EMPTY * everything.number and not _is_gone(rows, EMPTY):
         needed.append(EMPTY)
-    if not all(_would_show(leads, label) for label in needed):
+    if not all(_would_show(rows, label) for label in needed):
         is_open = int(everything.still_open.sum())
         rare = min(others.number, everything.number - others.number) / everything.number
         return (
-            f"too few leads to tell: of {everything.number:,} leads {is_open:,} are open, and {_percent(rare)} differ "
-            "from the others in it; so it would not show if it were entered when a lead is closed"
+            f"too few {called} to tell: of {everything.number:,}, {is_open:,} are open, and {_percent(rare)} differ "
+            "from the others in it; so it would not show if it were entered when one is closed"
         )
     return None
 
 
-def _would_show(leads: _Leads, label: str) -> bool:
-    """Say whether the tests would show a value that is entered when leads are closed."""
-    values = leads.of[label]
-    bound = CHANCE / 2 / (len(leads.tested()) * len(SPANS)) / SURELY
+def _would_show(rows: _Rows, label: str) -> bool:
+    """Say whether the tests would show a value that is entered when rows are closed."""
+    values = rows.of[label]
+    bound = CHANCE / 2 / (len(rows.tested()) * len(SPANS)) / SURELY
     for span in SPANS:
-        if (pace := leads.of[ALL].risk(span).pace) is None:
+        if (pace := rows.of[ALL].risk(span).pace) is None:
             continue
         found = values.risk(span, only_closed=True).closings(pace)
         if found.chance < bound and found.ratio > LEAST_RATIO:
             return True
-    for window in leads.windows:
-        now, *rest = leads.contrasts(values, window) or [None]
+    for window in rows.windows:
+        now, *rest = rows.contrasts(values, window) or [None]
         before = [each for each in rest[1:] if each]
-        both = leads.by_state(values, window)
-        if len(before) < FEW_PLACEBOS or now is None or both is None:
+        if len(before) < FEW_PLACEBOS or now is None or (both := rows.by_state(values, window)) is None:
             continue
         shift = min(now.older, 1 - now.older)
         if shift > max(
@@ -506,24 +518,24 @@ def _would_show(leads: _Leads, label: str) -> bool:
     return False
 
 
-def _is_gone(leads: _Leads, label: str) -> bool:
-    """Say whether no young lead has a value any more, be it open or closed, though older ones were closed with it."""
+def _is_gone(rows: _Rows, label: str) -> bool:
+    """Say whether no young row has a value any more, be it open or closed, though older ones were closed with it."""
     window = max(WINDOWS)
-    young, whole = leads.of[label].young(window), leads.of[ALL].young(window)
-    if leads.ages <= 3 * window or young > 0.02 * whole:
+    young, whole = rows.of[label].young(window), rows.of[ALL].young(window)
+    if rows.ages <= 3 * window or young > 0.02 * whole:
         return False
-    closed = _contrast(leads.of[ALL].ended, leads.of[label].ended, 0, window)
-    ended = sum(float(leads.of[ALL].ended[age, age]) for age in range(window))
+    closed = _contrast(rows.of[ALL].ended, rows.of[label].ended, 0, window)
+    ended = sum(float(rows.of[ALL].ended[age, age]) for age in range(window))
     return closed is not None and closed.older * ended >= LEAST_GONE
 
 
-def _vouched(leads: _Leads) -> str:
-    filled, everything = leads.of[FILLED], leads.of[ALL]
-    young, all_young = filled.young(leads.recent), everything.young(leads.recent)
+def _vouched(rows: _Rows) -> str:
+    filled, everything = rows.of[FILLED], rows.of[ALL]
+    young, all_young = filled.young(rows.recent), everything.young(rows.recent)
     older = (filled.number - young) / max(1, everything.number - all_young)
     return (
-        f"filled for {_percent(young / all_young)} of the leads of the last {YOUNG_DAYS} days and for "
-        f"{_percent(older)} of older ones, and neither fill nor values follow the age or the closing of a lead"
+        f"filled for {_percent(young / all_young)} of the {rows.evidence.called} of the last {YOUNG_DAYS} days and for "
+        f"{_percent(older)} of older ones, and neither fill nor values follow their age or their closing"
     )
 
 

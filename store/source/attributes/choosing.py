@@ -8,25 +8,19 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from models.decisions.known_since import known_since
-from models.declaring.attribute import SEPARATOR, Attribute, Known
-from store.source.attributes.fit import choose, identifier
+from models.declaring.attribute import PREFIXES, Attribute, Known
+from store.source.attributes.fit import choose, options_of
 from store.source.attributes.kinds import KindFound, kind_of
 from store.source.attributes.known_since import measure
 from store.source.contract import CHANGES, SourceContractError
 from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.mapping.spellings import NumberForm
 from store.source.reading.tables import Reading, shown_column
-from store.source.sql import of_source, one_row
+from store.source.sql import of_source, source_types
 from store.sql import literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-OPTIONS = 10
-"""Options of a list that get a feature of their own, at most."""
-
-OPTION_SHARE = 0.02
-"""An option gets a feature if this share of the rows with a value has it."""
 
 SHOWN = 8
 """A sentence names at most so many columns that are no attributes."""
@@ -74,13 +68,20 @@ def with_kinds(
     if binding.free and reading.part is None:
         read = {each.column for each in attributes}
         others = [column for column in binding.free if column not in read]
-        chosen, left = choose(connection, f"source_{table}", others, taken={*named, *before})
+        columns = {column: of_source(column) for column in source_types(connection, table)}
+        chosen, left = choose(
+            connection,
+            f"source_{table}",
+            columns,
+            taken={*columns} - {*others},
+            names={*named, *before},
+        )
         attributes += [
-            BoundAttribute(name=each.name, label=shown_column(each.column), column=each.column, **_spelling(each.found))
+            BoundAttribute(name=each.name, label=shown_column(each.label), column=each.label, **_spelling(each.found))
             for each in chosen
         ]
         if left:
-            listed = "; ".join(f"{shown_column(column)} ({reason})" for column, reason in [*left.items()][:SHOWN])
+            listed = "; ".join(f"{shown_column(each.label)} ({each.why})" for each in left[:SHOWN])
             more = f", and {len(left) - SHOWN:,} more columns" if len(left) > SHOWN else ""
             sentences.append(f"{table}: no attributes are {listed}{more}.")
     return replace(binding, attributes=tuple(attributes), free=()), sentences
@@ -179,6 +180,7 @@ def decided(
                 f"where column_name = {literal(each.stored)}) a on a.record = t.record where t.check_no is null)",
                 kind=kind,
                 clock=seen_at,
+                called=table.name,
                 from_history=each.stored in told,
             )
             known, why = known_since(evidence)
@@ -191,7 +193,7 @@ def decided(
                 kind=kind,
                 known=known,
                 why=why,
-                options=_options(connection, table.name, each.stored) if kind == "choices" else (),
+                options=_options(connection, table.name, each) if kind == "choices" else (),
                 reading=_reading(each),
             )
         )
@@ -206,7 +208,8 @@ def _told(connection: DuckDBPyConnection, binding: TableBinding) -> set[str]:
     table, key = binding.table.name, binding.table.key
     of_table = f"project_id is {'null' if table == 'leads' else 'not null'} and check_no is null"
     found = connection.execute(
-        f"select a.column_name from attributes_{table} a join typed_{table} t on t.record = a.record and t.check_no is null "
+        f"select a.column_name from attributes_{table} a "
+        f"join typed_{table} t on t.record = a.record and t.check_no is null "
         f"left join (select distinct {key} as of_key, column_name from typed_{CHANGES} where {of_table}) c "
         f"on c.of_key = t.{key} and c.column_name = a.column_name where a.value is not null group by 1 "
         f"having count(c.of_key) >= {TOLD_SHARE} * count(*)"
@@ -214,20 +217,11 @@ def _told(connection: DuckDBPyConnection, binding: TableBinding) -> set[str]:
     return {stored for (stored,) in found}
 
 
-def _options(connection: DuckDBPyConnection, table: str, stored: str) -> tuple[tuple[str, str], ...]:
-    """Return the frequent options of a list, each with an identifier."""
-    lists = f"(select value from attributes_{table} where column_name = {literal(stored)} and value is not null)"
-    (rows,) = one_row(connection, f"select count(*) from {lists}")
-    found = connection.execute(
-        f"select option, count(*) from (select unnest(string_split(value, {literal(SEPARATOR)})) as option from {lists}) "
-        f"group by 1 having count(*) >= {OPTION_SHARE} * {rows} order by 2 desc, 1 limit {OPTIONS}"
-    ).fetchall()
-    taken: list[str] = []
-    options = []
-    for option, _ in found:
-        taken.append(identifier(option, taken))
-        options.append((option, taken[-1]))
-    return tuple(options)
+def _options(connection: DuckDBPyConnection, table: str, attribute: BoundAttribute) -> tuple[tuple[str, str], ...]:
+    lists = (
+        f"(select value from attributes_{table} where column_name = {literal(attribute.stored)} and value is not null)"
+    )
+    return options_of(connection, lists, "value", f"{PREFIXES[table]}_{attribute.name}_has_")
 
 
 def attribute_sentences(

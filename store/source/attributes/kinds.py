@@ -13,14 +13,16 @@ from store.source.checking.checks import FALSE, TRUE
 from store.source.checking.numbers import NUMERIC
 from store.source.checking.times import TIMES
 from store.source.mapping.spellings import NumberForm
-from store.source.reading.rows import BYTES, NESTED
 from store.source.sql import one_row
-from store.source.suggesting.spellings import number_form, time_spelling
+from store.source.suggesting.spellings import CURRENCIES, number_form, time_spelling
 from store.source.values.functions import ISO
 from store.source.values.texts import folded, plain
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+UNREAD = ("STRUCT", "MAP", "UNION", "BLOB", "BIT", "GEOMETRY", "VARIANT")
+"""Beginnings of the names of DuckDB's types that have no text of one value."""
 
 SIGNS = (";", "|", ",")
 """What may stand between options, the surest first."""
@@ -55,7 +57,8 @@ EXAMPLES = 3
 _CODE = re.compile(r"0\d+")
 
 _WITH_UNIT = re.compile(
-    r"\s*[+-]?\s*(?P<core>\d[\d.,' \u2019]*?|[.,]\d+)\s*(?P<unit>[^\W\d_][^\d]{0,19}|[%\u2030°\"]|)\s*"
+    r"(?P<before>[^\W\d_]{1,3}\.?|[$€£¥]|)\s*[+-]?\s*(?P<core>\d[\d.,' \u2019]*?|[.,]\d+)\s*"
+    r"(?P<unit>[^\W\d_][^\d]{0,19}|[$€£¥%\u2030°]|)"
 )
 
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+")
@@ -116,7 +119,7 @@ def kind_of(connection: DuckDBPyConnection, relation: str, column: str) -> KindF
         if _has_rows(connection, relation)
         else ("VARCHAR",)
     )
-    if source_type.startswith((*NESTED, *BYTES)):
+    if source_type.startswith(UNREAD) or source_type.endswith("]"):
         return KindFound(kind=None, why=f"values of type {source_type.split('(')[0].lower()}")
     (rows,) = one_row(connection, f"select count(*) from {relation}")
     step = max(1, rows // SAMPLE_ROWS)
@@ -175,7 +178,9 @@ def _read(connection: DuckDBPyConnection, source_type: str) -> KindFound:
     if source_type.startswith(NUMERIC):
         number = found("number")
         return number or KindFound(kind=None, why="numbers without a value", rows=rows, filled=filled)
-    times = time_spelling([plain(each) for each in texts])
+    figures = {value: number for value, number in values if value.isdecimal()}
+    are_figures = sum(figures.values()) >= READABLE * sum(number for _, number in values)
+    times = time_spelling([*figures] if are_figures else [plain(each) for each in texts])
     if times is not None and (not times.is_figure or times.formats == (ISO,)):
         date = found("date", formats=times.formats)
         if date is not None:
@@ -214,10 +219,13 @@ def _are_codes(values: Sequence[tuple[str, int]]) -> bool:
 
 def _form(texts: Sequence[str]) -> NumberForm | None:
     """Return the spelling of numbers, with their units; None for plain numbers, or for no numbers."""
+    spelt = [plain(each).replace("²", "").replace("³", "") for each in texts]
     matches = [
-        match for each in texts if (match := _WITH_UNIT.fullmatch(plain(each).replace("²", "").replace("³", "")))
+        match
+        for each in spelt
+        if (match := _WITH_UNIT.fullmatch(each)) and (not match["before"] or _is_currency(match["before"]))
     ]
-    units = {unit for match in matches if (unit := match["unit"].strip())}
+    units = {unit for match in matches for name in ("before", "unit") if (unit := match[name].strip())}
     if len(matches) < READABLE * len(texts) / 2 or len({folded(unit) for unit in units}) > MOST_UNITS:
         return number_form(texts)
     cores = [match["core"].strip() for match in matches]
@@ -232,6 +240,11 @@ def _form(texts: Sequence[str]) -> NumberForm | None:
         return NumberForm.model_validate({"decimal": decimal, "thousands": thousands, "strip": strip})
     except ValueError:
         return form
+
+
+def _is_currency(sign: str) -> bool:
+    # C-17 is no number
+    return not sign.isalpha() or sign.casefold() in CURRENCIES
 
 
 def _are_groups(cores: Sequence[str]) -> bool:

@@ -41,6 +41,7 @@ def measure(
     value: str = "value",
     created_at: str = "created_at",
     closed_at: str = "closed_at",
+    called: str = "leads",
     from_history: bool = False,
 ) -> KnownEvidence:
     """Measure when a column was filled.
@@ -57,6 +58,8 @@ def measure(
     value, created_at, closed_at : str
         SQL over the relation: the canonical text of the value, the time of creation, and the time of the first closing
         fact, null for an open lead.
+    called : str
+        The rows for people, in the plural.
     from_history : bool
         Whether the source has a history of the column.
     """
@@ -88,6 +91,7 @@ def measure(
     return KnownEvidence(
         unit_days=unit,
         counted=tuple(Counted(label=label, cells=tuple(each)) for label, each in cells.items()),
+        called=called,
         commonest=commonest,
         has_times=moments > 1,
         from_history=from_history,

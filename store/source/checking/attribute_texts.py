@@ -18,8 +18,8 @@ from store.sql import literal, literals
 def create_attributes(connection: DuckDBPyConnection, binding: TableBinding) -> None:
     """Create ``attributes_<table>``: a row per row of ``source_<table>`` and attribute with a text.
 
-    ``record`` and ``column_name`` tell which, ``value`` is the canonical text, and ``unread`` the text where it has none.
-    Attributes that are read alike are read together: DuckDB plans an expression for a second.
+    ``record`` and ``column_name`` tell which, ``value`` is the canonical text, and ``unread`` the text where there is
+    none. Attributes that are read alike are read by one expression, which DuckDB takes long to plan.
     """
     name = binding.table.name
     connection.execute(
@@ -29,13 +29,15 @@ def create_attributes(connection: DuckDBPyConnection, binding: TableBinding) -> 
     for each in binding.attributes:
         alike.setdefault(attribute_text(each, "text", binding.time_zone), []).append(each)
     for value, attributes in alike.items():
-        columns = ", ".join(f"cast({of_source(each.column)} as varchar) as {quoted(each.stored)}" for each in attributes)
+        columns = ", ".join(
+            f"cast({of_source(each.column)} as varchar) as {quoted(each.stored)}" for each in attributes
+        )
         names = ", ".join(quoted(each.stored) for each in attributes)
         connection.execute(
             f"insert into attributes_{name} select record, column_name, value, case when value is null then text end "
-            f"from (select record, column_name, text, {value} as value from (select record, column_name, said(text) as text "
-            f"from (select record, {columns} from source_{name}) unpivot (text for column_name in ({names}))) "
-            "where text is not null)"
+            f"from (select record, column_name, text, {value} as value from "
+            f"(select record, column_name, said(text) as text from (select record, {columns} from source_{name}) "
+            f"unpivot (text for column_name in ({names}))) where text is not null)"
         )
 
 
@@ -48,14 +50,15 @@ def attribute_text(attribute: BoundAttribute, text: str, zone: str) -> str:
     )
 
 
+def _once(text: str, name: str, of: str) -> str:
+    """Return SQL of an expression over `name`, which stands for a text: DuckDB would plan the text at each place."""
+    return f"list_transform([{text}], lambda {name}: {of})[1]"
+
+
 def text_of(column: str) -> str:
     """Return SQL for the cleaned text of a column; words for a missing value are null."""
-    cleaned = f"cleaned({column})"
-    longest = max(map(len, MISSING))
-    return (
-        f"case when length({cleaned}) <= {longest} and folded({cleaned}) in ({literals(MISSING)}) then null "
-        f"else {cleaned} end"
-    )
+    is_missing = f"length(raw) <= {max(map(len, MISSING))} and folded(raw) in ({literals(MISSING)})"
+    return _once(f"cleaned({column})", "raw", f"case when {is_missing} then null else raw end")
 
 
 def canonical(
@@ -84,24 +87,25 @@ def canonical(
         The time zone of dates that name none.
     """
     if kind == "number":
-        number = f"try_cast({number_text(numbers, f'plain({_bare(text, numbers)})')} as double)"
-        return f"case when isfinite({number}) then cast({number} as varchar) end"
+        number = f"try_cast({number_text(numbers, 'plain_text')} as double)"
+        of = _once(number, "figure", "case when isfinite(figure) then cast(figure as varchar) end")
+        return _once(f"plain({_bare(text, numbers)})", "plain_text", of)
     if kind == "flag":
-        word = f"folded({text})"
-        return f"case when {word} in ({literals(TRUE)}) then 'true' when {word} in ({literals(FALSE)}) then 'false' end"
+        words = f"when word in ({literals(TRUE)}) then 'true' when word in ({literals(FALSE)}) then 'false'"
+        return _once(f"folded({text})", "word", f"case {words} end")
     if kind == "date":
-        moment = spelling(formats, zone, f"plain({text})").value
-        wall = f"timezone('UTC', {moment})"
-        return (
-            f"case when isfinite({moment}) and year({wall}) between 1 and 9999 "
-            f"then strftime({wall}, '%Y-%m-%dT%H:%M:%S.%fZ') end"
-        )
+        wall = f"timezone('UTC', {spelling(formats, zone, 'plain_text').value})"
+        is_near = "isfinite(wall) and year(wall) between 1 and 9999"
+        of = _once(wall, "wall", f"case when {is_near} then strftime(wall, '%Y-%m-%dT%H:%M:%S.%fZ') end")
+        return _once(f"plain({text})", "plain_text", of)
     if kind == "choices":
-        each = "contact_free(cleaned_text(replace(x, ';', ',')))"
-        parts = f"list_transform(string_split({text}, {literal(at)}), lambda x: {each})"
-        options = f"list_sort(list_distinct(list_filter({parts}, lambda x: x is not null)))"
+        options = (
+            f"list_transform(string_split({text}, {literal(at)}), "
+            "lambda each: contact_free(cleaned_text(replace(each, ';', ','))))"
+        )
+        options = f"list_sort(list_distinct(list_filter({options}, lambda each: each is not null)))"
         return f"nullif(array_to_string({options}, {literal(SEPARATOR)}), '')"
-    return f"contact_free({text})"
+    return _once(text, "free", "contact_free(free)")
 
 
 def _bare(text: str, numbers: NumberForm | None) -> str:

@@ -22,7 +22,7 @@ from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.mapping.forms import EXTRACTION, FirstOf, Flag, Substitute
 from store.source.reading.tables import Reading
 from store.source.record import SQL_TYPES, Column
-from store.source.sql import of_source, quoted
+from store.source.sql import of_source
 from store.source.values.texts import is_contact
 from store.sql import literal, literals
 

@@ -28,7 +28,7 @@ from store.source.contract import OVERWRITTEN
 from store.source.mapping.binding import TableBinding
 from store.source.reading.tables import Reading
 from store.source.record import Table
-from store.source.sql import of_source, one_row, quoted, source_types
+from store.source.sql import of_source, one_row, source_types
 from store.sql import literal, literals
 
 

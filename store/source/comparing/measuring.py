@@ -147,8 +147,8 @@ def _attributes(
                 "select l.column_name, count(*), count(*) filter (a.value is null), "
                 "count(*) filter (a.value <> l.last_value) from last_attributes l "
                 f"join typed_{name} t on t.{key} = l.owner and t.check_no is null left join attributes_{name} a "
-                f"on a.record = t.record and a.column_name = l.column_name "
-                f"where l.of_project = {name == 'projects'} and l.column_name in ({literals(read) or 'null'}) group by all"
+                f"on a.record = t.record and a.column_name = l.column_name where l.of_project = {name == 'projects'} "
+                f"and l.column_name in ({literals(read)}) group by all"
             ).fetchall()
         }
         for each in before:

@@ -55,8 +55,8 @@ def test_the_first_extraction_of_a_lead(export: Export, tmp_path: Path, run: Ext
     assert report.assumptions == [
         "The source keeps no history of leads.status, leads.assigned_to, leads.property_value, leads.zip_code, "
         "projects.value, projects.expected_close_at: a change counts as known from the extraction that first saw it.",
-        "The value of leads.property_value and leads.zip_code and projects.value and projects.expected_close_at that "
-        "the first extraction of a row shows is assumed known from the creation of the row.",
+        "The first value of leads.property_value, leads.zip_code, projects.value that an extraction shows is assumed "
+        "known from the creation of its row.",
     ]
 
 
