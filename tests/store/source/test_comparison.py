@@ -15,18 +15,17 @@ import pytest
 
 from models.declared.registry import DECLARATIONS
 from simulation import simulate
-from store.source import extract as extraction
 from store.source.comparing.comparison import compare
 from store.source.comparing.evidence import ColumnEvidence, Evidence, TableEvidence
 from store.source.contract import TABLES, SourceContractError
 from store.source.extract import extract
+from store.source.loading.load import DuckdbTarget
 from tests.store.source.exports import PRESENT, Extract, Query, Rows, write_csv
 from tests.store.source.nights import export as export_of_night
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from store.source.loading.stored import Delta
     from store.source.report import ExtractionReport
     from tests.store.source.server import Server
 
@@ -186,10 +185,10 @@ ON_ALL: dict[str, tuple[Callable[[Export], object], list[str]]] = {
 }
 SIBLINGS: dict[str, tuple[Callable[[Export], object], list[str]]] = {
     "status of deals gone": (
-        renamed("projects", "status", "stage"),
+        renamed("projects", "status", "state"),
         [
             "projects.status: a value in 40 of 40 rows before, read from 'status'; {projects} has no such column any "
-            "more; columns that are not read: stage",
+            "more; columns that are not read: state",
             "projects.closed_at: a value in 27 rows that were read again before; all 40 rows read have none; 27 rows "
             "read have one that is a plan, by their status",
         ],
@@ -819,15 +818,12 @@ def test_what_was_accepted_of_an_extraction_that_is_killed_is_said_by_the_one_th
 ) -> None:
     lost = changed(renamed("interactions", "outcome", "Result"))
     accept = accepted(csv_place, lost)
-    loaded = extraction.load
 
-    def killed(connection: Any, target: Any, state_dir: Path, deltas: list[Delta]) -> None:
-        if any(delta.table == "extraction" for delta in deltas):
-            raise KeyboardInterrupt
-        loaded(connection, target, state_dir, deltas)
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(extraction, "load", killed)
+        patched.setattr(DuckdbTarget, "write_marker", killed)
         with pytest.raises(KeyboardInterrupt):
             csv_place.extract(lost, accept=accept)
     (sentence,) = csv_place.extract(lost).accepted

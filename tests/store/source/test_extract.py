@@ -210,7 +210,7 @@ def test_plain_crm_is_recognised_and_flags_are_known_from_their_extraction(
     }
     first = run(write_csv(folder, export))
     assert (first.mapping_name, first.as_of) == ("plain", datetime(2024, 1, 10, tzinfo=UTC))
-    assert len(first.assumptions) == 8
+    assert len(first.assumptions) == 9
     assert first.tables["interactions"].rejects_by_reason == {"unknown_flag": 1}
     assert query("select type, direction, opened_at, responded_at from raw.interactions order by 1") == [
         ("call", "outbound", first.as_of, None),

@@ -111,7 +111,7 @@ def test_required_column_that_the_mapping_does_not_supply() -> None:
         ),
         (
             "name: x\ntables: {changes: {values: {value: {a: b}}}}",
-            "tables.changes.values.value: expected one of change_id, lead_id, column_name (a text), found 'value'",
+            "tables.changes.values.value: expected one of change_id, lead_id, column_name, project_id (a text), found 'value'",
         ),
         ("name: x\ntables: {leads: {absent: true}}", "expected a table of leads, found that it is absent"),
         ("name: x\ntables: {leads: {columns: {phone: tel}}}", "tables.leads.columns.phone: expected one of lead_id"),
@@ -200,10 +200,10 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
     assert first == f"{path}: the source mapping is not valid. Its format is in docs/mapping.md."
     assert [fault.split(" (")[0] for fault in faults] == [
         "- line 1, nam: expected one of name, source, based_on, schema, time_zone, missing, files, names, "
-        "recognised_by, tables, currency, closes, closing_outcomes, silence_closes_after_days, horizon_days, found "
+        "recognised_by, tables, without_times, currency, closes, closing_outcomes, silence_closes_after_days, horizon_days, found "
         "the unknown key 'nam'. Write 'name', if that is meant.",
         "- line 4, tables.leads.colums: expected one of table, absent, optional, each, join, where, one, union, sql, "
-        "columns, values, units, times, numbers, id, watermark, overlap_minutes, found the unknown key 'colums'. Write "
+        "columns, values, attributes, units, times, numbers, id, watermark, overlap_minutes, found the unknown key 'colums'. Write "
         "'columns', if that is meant.",
         f"- line 5, tables.leads.columns.created_at: {form} the key flagg. Write one of these.",
         f"- line 5, tables.leads.columns.updated_at: {form} a list. Write one of these.",
