@@ -157,8 +157,8 @@ class Counterfactuals:
         def changed(name: str, value: str) -> str:
             return f"case when {future} then {value} else {name} end"
 
-        drawn, options = self._drawn(table, draw)
-        then = {name: changed(name, value) for name, value in drawn.items()}
+        others, options = self._drawn(table, draw)
+        then = {name: changed(name, value) for name, value in others.items()}
         occurred = later[0]
         if records.recorded is not None:
             # as if the CRM recorded the fact long after it happened
