@@ -33,7 +33,7 @@
     {%- if feature.form == 'text' -%} {{ value }}
     {%- elif feature.form == 'number' -%} cast({{ value }} as double precision)
     {%- elif feature.form == 'flag' -%} cast(case {{ value }} when 'true' then 1 when 'false' then 0 end as bigint)
-    {%- elif feature.form == 'days' -%} {{ epoch_us('cast(' ~ value ~ ' as timestamp with time zone)') }}
+    {%- elif feature.form == 'days' -%} {{ told_us(value) }}
     {%- elif feature.form == 'count' -%}
         cast(length({{ value }}) - length(replace({{ value }}, '; ', ';')) + 1 as bigint)
     {%- else -%}

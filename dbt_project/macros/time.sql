@@ -8,6 +8,9 @@
 {% macro duckdb__epoch_us(expression) -%} epoch_us({{ expression }}) {%- endmacro %}
 {% macro default__epoch_us(expression) -%} cast(extract(epoch from {{ expression }}) * 1000000 as bigint) {%- endmacro %}
 
+{#- Microseconds since 1970 of a moment as raw.changes writes it, 2026-01-31T00:00:00.000000Z: the text says its zone. -#}
+{% macro told_us(text) -%} {{ epoch_us('cast(' ~ text ~ ' as timestamp with time zone)') }} {%- endmacro %}
+
 {#- Timestamp with time zone of microseconds since 1970. -#}
 {% macro timestamp_from_us(expression) -%} {{ return(adapter.dispatch('timestamp_from_us', 'leadline')(expression)) }} {%- endmacro %}
 {% macro duckdb__timestamp_from_us(expression) -%} make_timestamptz({{ expression }}) {%- endmacro %}

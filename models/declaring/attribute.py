@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -24,6 +25,9 @@ NAME_LENGTH = 40
 
 NAME = rf"[a-z][a-z0-9_]{{0,{NAME_LENGTH - 1}}}"
 """The names of attributes, as a regular expression: names of columns may have 63 signs on PostgreSQL."""
+
+COLUMN_LENGTH = 63
+"""PostgreSQL cuts longer names."""
 
 STORED = "attributes."
 """The beginning of ``column_name`` in ``raw.changes`` for an attribute; its name follows."""
@@ -166,7 +170,7 @@ class Attribute:
             ),
             *(
                 AttributeFeature(
-                    column=f"{column}_has_{identifier}",
+                    column=_within_limit(f"{column}_has_{identifier}"),
                     data_type="bigint",
                     form="has",
                     option=option,
@@ -187,3 +191,10 @@ class Attribute:
         """Return the attribute that `as_json` described."""
         options = tuple((str(option), str(identifier)) for option, identifier in content["options"])
         return Attribute(**{**content, "options": options})
+
+
+def _within_limit(column: str) -> str:
+    """Return a name of at most `COLUMN_LENGTH` signs: the end of a longer one becomes a hash of the whole name."""
+    if len(column) <= COLUMN_LENGTH:
+        return column
+    return f"{column[: COLUMN_LENGTH - 9]}_{hashlib.sha256(column.encode()).hexdigest()[:8]}"

@@ -157,7 +157,8 @@ class Counterfactuals:
         def changed(name: str, value: str) -> str:
             return f"case when {future} then {value} else {name} end"
 
-        then = {name: changed(name, value) for name, value in self._drawn(table, draw).items()}
+        others, options = self._drawn(table, draw)
+        then = {name: changed(name, value) for name, value in others.items()}
         occurred = later[0]
         if records.recorded is not None:
             # as if the CRM recorded the fact long after it happened
@@ -177,7 +178,7 @@ class Counterfactuals:
         for name in records.proof.overwritten:
             then[name] = _overwritten(name, draw, at)
         return self._with_added(
-            f"select {_selected(columns, then)} from {self._hashed(table, columns)}",
+            f"select {_selected(columns, then)} from {self._hashed(table, columns)}{options}",
             table, columns, lambda draw: f"({at} + {draw.time()})", closing=True,
         )  # fmt: skip
 
@@ -192,9 +193,10 @@ class Counterfactuals:
         draw = _Draw()
         kept = "" if all_facts else records.proof.kept_facts
         past = f"{records.last_known} < {at}" + (f" and not {kept}" if kept else "")
+        drawn, options = self._drawn(table, draw)
         then = {
             name: f"case when {past} then {value} else {name} end"
-            for name, value in self._drawn(table, draw).items()
+            for name, value in drawn.items()
             if name not in records.proof.kept
         }
         if records.of is None:
@@ -208,7 +210,7 @@ class Counterfactuals:
         edge = timestamp_literal(self.moment - EDGE)
         then |= _moved_to(edge, records, f"{past} and {draw.digit()} < 4")
         return self._with_added(
-            f"select {_selected(columns, then)} from {self._hashed(table, columns)}",
+            f"select {_selected(columns, then)} from {self._hashed(table, columns)}{options}",
             table, columns, lambda draw: f"({edge} - {draw.time()})", closing=False, without=kept,
         )  # fmt: skip
 
@@ -248,13 +250,18 @@ class Counterfactuals:
         about = records_of(records.of)
         at = self._at
         then = {about.key: about.key, records.key: f"'proof ' || {about.key} || ' {table} ' || cast(number as text)"}
+        joined = ""
         for group in groups_of(table):
             options = self._held(table, group)
             pick = draw.one_of_many(len(options))
+            if len(group) > 1:
+                rows = [[str(place), *(each[name] for name in group)] for place, each in enumerate(options)]
+                names = [f"option_{name}" for name in group]
+                joined += f" inner join {_values_of(rows, ['option_place', *names])} on option_place = {pick}"
             for name in group:
                 cases = " ".join(f"when {place} then {each[name]}" for place, each in enumerate(options))
                 if closing or name not in records.proof.kept:
-                    then[name] = f"case {pick} {cases} end"
+                    then[name] = f"option_{name}" if len(group) > 1 else f"case {pick} {cases} end"
         then[records.occurred] = time(draw)
         if records.recorded is not None:
             then[records.recorded] = then[records.occurred]
@@ -273,7 +280,7 @@ class Counterfactuals:
             f"{self._with_moment} from {self._rows(about.name)} cross join (values {numbers}) as numbers (number) "
             f"where {about.occurred} < {at} and {self.added_to}"
         )
-        added = f"select {selected} from (select *, {_DIGITS} from ({numbered}) as hashed) as added"
+        added = f"select {selected} from (select *, {_DIGITS} from ({numbered}) as hashed) as added{joined}"
         finer = records.proof.finer
         if finer or without:
             listed = ", ".join(
@@ -283,28 +290,31 @@ class Counterfactuals:
             added = f"select {listed} from ({added}) as told where not coalesce({without or '1 = 0'}, false)"
         return f"{query} union all {added}"
 
-    def _drawn(self, table: str, draw: "_Draw") -> dict[str, str]:
-        """Return by column the value that replaces its own in a fact, as SQL."""
+    def _drawn(self, table: str, draw: "_Draw") -> tuple[dict[str, str], str]:
+        """Return by column the value that replaces its own in a fact, as SQL, and the join that brings such values."""
         proof = records_of(table).proof
         drawn = {name: draw.one_of(self._values(table, name)) for name in proof.drawn}
+        joined = ""
         for group in (each for each in groups_of(table) if len(each) > 1):
             *others, name = group
             values: dict[tuple[str, ...], list[str]] = {}
             for each in self._held(table, group):
                 values.setdefault(tuple(each[other] for other in others), []).append(each[name])
-            place = draw.number()
-            cases = " ".join(
-                f"when {self._same(proof.coarser, dict(zip(others, given, strict=True)))} "
-                f"then {_one_of(f'mod({place}, {len(options)})', options)}"
+            rows = [
+                [*given, value, str(place), str(len(options))]
                 for given, options in values.items()
+                for place, value in enumerate(options)
+            ]
+            names = [f"option_{other}" for other in group]
+            # the first of them is never null: by it PostgreSQL can join with a hash
+            same = [f"{others[0]} = {names[0]}"]
+            same += [f"{proof.coarser.get(other, other)} is not distinct from option_{other}" for other in others[1:]]
+            joined += (
+                f" left join {_values_of(rows, [*names, 'option_place', 'option_places'])} on {' and '.join(same)} "
+                f"and option_place = mod({draw.number()}, option_places)"
             )
-            drawn[name] = f"case {cases} else {name} end"
-        return drawn
-
-    @staticmethod
-    def _same(coarser: Mapping[str, str], given: Mapping[str, str]) -> str:
-        """Return the condition that a fact has some values, as SQL."""
-        return " and ".join(f"{coarser.get(name, name)} is not distinct from {value}" for name, value in given.items())
+            drawn[name] = f"case when option_places is null then {name} else option_{name} end"
+        return drawn, joined
 
     def _values(self, table: str, name: str) -> list[str]:
         """Return the values that may replace those of a column: the declared ones, and some of its own."""
@@ -385,6 +395,11 @@ class _Draw:
     def number(self) -> str:
         """Return a number from 0 to 255."""
         return f"({self.digit()} * 16 + {self.digit()})"
+
+
+def _values_of(rows: Sequence[Sequence[str]], names: Sequence[str]) -> str:
+    listed = ", ".join(f"({', '.join(row)})" for row in rows)
+    return f"(values {listed}) as options ({', '.join(names)})"
 
 
 def _one_of(place: str, values: Sequence[str]) -> str:

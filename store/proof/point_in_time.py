@@ -20,8 +20,7 @@ world of its own (`store.warehouse.connection.World`), which holds only copies o
     their name must be the same for every entity open at T.
 ``past``
     Copies with another past up to T and the same open entities. Labels must be the same for every entity open at T.
-``past_of_features``
-    As ``past`` at the last T, but facts on which labels depend change as well: it shows which features move.
+    At the last T, facts on which labels depend change in a copy of its own, which shows which features move.
 
 The moments T are a midnight at which labels mature, a microsecond in the hours around a fact of a rare kind, any
 microsecond if all entities are replayed, and the clock itself, which is the moment of scoring. The certificate lists

@@ -80,7 +80,7 @@ class Replays:
                 if moment == self._moments[-1]:
                     # the last moment has most facts: there the features that another past moves are noted
                     query = partial(around.past_changed, all_facts=True)
-                    yield from self._asked(unchanged, base, moment, "past_of_features", query, {view: []})
+                    yield from self._asked(unchanged, base, moment, "past", query, {view: []})
 
     def _fill(self, place: World, query: Query) -> None:
         for name in self._sample.sources:

@@ -66,8 +66,8 @@ REASONS = {
 SAME_ON_BOTH = frozenset(
     (
         "abs", "and", "array_agg", "avg", "case", "cast", "ceil", "coalesce", "count", "exists", "exp", "floor",
-        "greatest", "group_concat", "lag", "lead", "least", "max", "min", "mod", "not", "nullif", "or",
-        "percentile_disc", "round", "row_number", "substring", "sum", "trunc",
+        "greatest", "group_concat", "lag", "lead", "least", "length", "max", "min", "mod", "not", "nullif", "or",
+        "percentile_disc", "replace", "round", "row_number", "str_position", "substring", "sum", "trunc",
     )
 )  # fmt: skip
 """Functions by sqlglot's names; some have rules of their own, which say when they are not the same."""
@@ -163,7 +163,10 @@ def _typed(sql: str, dialect: str, schema: Schema) -> exp.Expression:
 
 
 def _without_dispatched(node: exp.Expression, dialect: str) -> exp.Expression:
-    """Put a marked cast, which has a type, in place of what epoch_us(), timestamp_from_us() or byte_order() became."""
+    """Put a marked cast, which has a type, in place of what epoch_us(), timestamp_from_us() or byte_order() became.
+
+    A column that epoch_us() reads as a time is one that told_us() reads: its texts say their zone.
+    """
     match dialect, node:
         case "duckdb", exp.Anonymous(this=str(name), expressions=[moment]) if name.lower() in _DUCKDB_MACROS:
             operand, kind, macro = moment, _DUCKDB_MACROS[name.lower()], "time"
@@ -183,6 +186,8 @@ def _without_dispatched(node: exp.Expression, dialect: str) -> exp.Expression:
             return _marked(node.copy(), "decimal", "number")
         case _:
             return node
+    if macro == "time" and isinstance(operand, exp.Cast) and isinstance(operand.this, exp.Column):
+        operand = operand.this
     return _marked(operand.copy().transform(_without_dispatched, dialect), kind, macro)
 
 

@@ -6,7 +6,17 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tests.dbt.random_crm import CLOCK, CLOSES, CLOSING_OUTCOMES, DAY, Crm, random_crm
+from tests.dbt.random_crm import (
+    ATTRIBUTE_FEATURES,
+    ATTRIBUTES,
+    CLOCK,
+    CLOSES,
+    CLOSING_OUTCOMES,
+    DAY,
+    Crm,
+    iso,
+    random_crm,
+)
 from tests.dbt.warehouses import DuckDB
 
 if TYPE_CHECKING:
@@ -17,6 +27,7 @@ T = datetime(2024, 5, 1, tzinfo=UTC)
 VARIABLES = {
     "as_of": CLOCK.isoformat(),
     **CLOSES,
+    "attribute_features": ATTRIBUTE_FEATURES,
     "silence_closes_after_days": 30,
     "conversion_horizon_days": 30,
 }
@@ -78,22 +89,34 @@ def scrambled(crm: Crm) -> Crm:
         elif row["ended_at"] is None or row["ended_at"] >= T:
             row.update(ended_at=T + 3 * DAY, status="completed")
     for row in future["projects"]:
-        row.update(cost=5)
+        row.update(cost=5, value=78, stage="elsewhere", expected_close_at=CLOCK)
         if row["proposed_at"] >= T:
             row.update(proposed_at=T, closed_at=T, status="won", value=77)
         elif row["closed_at"] is None or row["closed_at"] >= T:
             row.update(closed_at=T, status="won")
     for row in future["changes"]:
         if row["known_at"] >= T:
-            value = "lost" if row["column_name"] == "status" else "77.00"
-            row.update(known_at=T, changed_at=T, value=value)
+            row.update(known_at=T, changed_at=T, value=_other_value(row["column_name"]))
     future["changes"] += [
         {"change_id": f"{row['lead_id']} {column}", "lead_id": row["lead_id"], "column_name": column, "value": "78.00"}
         | {"known_at": T, "changed_at": None, "origin": "extraction"}
         for row in future["leads"]
         for column in ("status", "assigned_to", "property_value", "zip_code")
     ]
+    future["changes"] += [
+        {"change_id": f"{row['project_id']} {column}", "lead_id": row["lead_id"], "project_id": row["project_id"]}
+        | {"column_name": column, "value": _other_value(column), "known_at": T, "origin": "extraction"}
+        for row in future["projects"]
+        for column in ("stage", "value", "expected_close_at", *(each.stored for each in ATTRIBUTES))
+    ]
     return future
+
+
+def _other_value(column: str) -> str:
+    """Return a value that fits the column."""
+    if column in ("expected_close_at", "attributes.date"):
+        return iso(T + 70 * DAY)
+    return {"status": "lost", "attributes.flag": "true"}.get(column, "77.00")
 
 
 def _keep(crm: Crm, table: str, row: dict[str, Any], known: datetime) -> None:

@@ -96,7 +96,6 @@ def test_attributes_and_histories_of_deals(
         "features.lead_features": ["lead_id", "as_of"],
         "labels.deal_value": ["lead_id", "as_of"],
         "intermediate.lead_values": ["lead_id", "as_of"],
-        "intermediate.deal_history": ["project_id", "known_us"],
     }
     compared = [Table(name, key, [column for column, _ in expected[name]]) for name, key in keys.items()]
     assert {name: _kinds(found)[name] for name in keys} == {name: _kinds(expected)[name] for name in keys}

@@ -45,8 +45,8 @@ def test_the_real_funnel_equals_its_reference(tmp_path: Path, scratch: Path) -> 
         "interactions": 135_851,
         "appointments": 5_023,
         "projects": 7_030,
-        # of each lead its owner, status and property value
-        "changes": 3 * 13_087,
+        # of each lead its owner, status and property value, of each project its value
+        "changes": 3 * 13_087 + 7_030,
     }
     assert sum(table.rows_rejected + table.duplicates_collapsed for table in report.tables.values()) == 0
     assert report.as_of == datetime(2012, 3, 14, 15, 4, 55, tzinfo=UTC)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.dbt.random_crm import COLUMNS
+from tests.dbt.random_crm import ATTRIBUTE_FEATURES, COLUMNS
 from tests.dbt.sql_lint import REASONS, Schema, check, relations_of
 from tests.dbt.warehouses import DuckDB, Postgres, Warehouse, tables
 
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_WHOLE = {"as_of": "2026-01-31T00:00:00+00:00", "closing_outcomes": ["declined"], "conversion_horizon_days": 30}
+_WHOLE = {
+    "as_of": "2026-01-31T00:00:00+00:00",
+    "closing_outcomes": ["declined"],
+    "conversion_horizon_days": 30,
+    "attribute_features": ATTRIBUTE_FEATURES,
+}
 BUILDS: Mapping[str, Mapping[str, Any]] = {
     "whole": _WHOLE,
     "increment": {**_WHOLE, "built_load_number": 1, "built_us": 1, "silence_closes_after_days": 30},
@@ -72,9 +77,15 @@ def test_no_model_says_what_engines_define_differently(address: str, tmp_path: P
             if build == "whole":
                 assert len(texts) > 50
                 # what an increment adds to is read only where it is there
-                for layer, name in (("intermediate", "closed_leads"), ("marts", "lead_score_history")):
+                for layer, name in (
+                    ("intermediate", "closed_leads"),
+                    ("intermediate", "won_deals"),
+                    ("marts", "lead_score_history"),
+                ):
                     schema_of = _layer(layer, warehouse)
-                    warehouse.execute(f"create schema {schema_of}", f"create table {schema_of}.{name} (lead_id text)")
+                    warehouse.execute(
+                        f"create schema if not exists {schema_of}", f"create table {schema_of}.{name} (lead_id text)"
+                    )
     assert not found, "\n".join(found)
 
 

@@ -19,9 +19,20 @@ CUT = 0.7
 def test_where_it_beats_the_rule_it_says_the_value(own: Home) -> None:
     with duckdb.connect(str(own.warehouse)) as connection:
         connection.execute(f"update labels.deal_value set deal_value = round(deal_value * {CUT}, 2)")
-        # the census of past days takes its outcomes from there
-        won = "fact = 'project_closed' and outcome = 'won'"
-        connection.execute(f"update intermediate.timeline set value = round(value * {CUT}, 2) where {won}")
+        # the census of past days takes its outcomes from the history: each amount is cut when the deal is won
+        connection.execute(
+            "create temp table won as select reference_id as project_id, known_us as won_us from intermediate.timeline "
+            "where fact = 'project_closed' and outcome = 'won'"
+        )
+        connection.execute(
+            f"insert into intermediate.deal_history select history.* replace (won_us as known_us, round(value * {CUT}, "
+            "2) as value) from intermediate.deal_history as history inner join won using (project_id) "
+            "where until_us is null"
+        )
+        connection.execute(
+            "update intermediate.deal_history set until_us = won_us from won "
+            "where deal_history.project_id = won.project_id and until_us is null and known_us < won_us"
+        )
 
     run = own.run("retrain_deal_value")
 

@@ -38,7 +38,7 @@ VIEW = FeatureView(
 DAY = 86_400_000_000
 
 DEALS = """
-select project_id, lead_id, value, make_timestamptz(proposed_us) as proposed_at, proposed_us as known_us
+select project_id, lead_id, make_timestamptz(proposed_us) as proposed_at, proposed_us as known_us
 from "warehouse"."staging"."stg_projects"
 """
 ENDS = """

@@ -241,7 +241,7 @@ named as (
         counted.appointments_booked_lifetime - counted.appointments_ended as open_appointments_count,
         counted.proposals_count_lifetime,
         counted.proposals_count_lifetime - counted.proposals_closed as open_proposals_count,
-        coalesce(deals.open_proposals_value, 0) as open_proposals_value,
+        cast(coalesce(deals.open_proposals_value, 0) as decimal(18, 2)) as open_proposals_value,
         {{ hour_of_day('counted.first_contact_us') }} as hour_of_first_contact,
         cast({{ weekday('observations.as_of_us') }} as bigint) as as_of_weekday,
         cast({{ weekday('observations.as_of_us') }} >= 5 as boolean) as is_weekend,

@@ -45,7 +45,7 @@ typed as (
     select
         *,
         case when deal_column = 'value' then cast(value as decimal(18, 2)) end as amount,
-        case when deal_column = 'expected_close' then {{ epoch_us('cast(value as timestamp with time zone)') }} end as expected_us
+        case when deal_column = 'expected_close' then {{ told_us('value') }} end as expected_us
     from last_of_moment
 
 ),
@@ -131,7 +131,7 @@ described as (
         case when stage_held is not null then stage_us end as stage_us,
         case when stages_count > 0 then stages_count - 1 end as steps_forward_count,
         case when stages_count > 0 then steps_back_count end as steps_back_count,
-        {{ epoch_us('cast(expected_close_held as timestamp with time zone)') }} as expected_close_us,
+        {{ told_us('expected_close_held') }} as expected_close_us,
         case when expected_close_number > 0 then pushes_count end as close_pushes_count,
         case when expected_close_number > 0 then pushed_us_so_far end as close_pushed_us,
         cast(value_held as decimal(18, 2)) as value,
