@@ -100,6 +100,20 @@ class AssembledSource:
         read.update(name for assembly in self.assemblies for name in assembly.source_tables)
         return [self.place(name) for name in self._tables if name not in read]
 
+    def unread_columns(self, bound: Collection[str]) -> dict[str, list[str]]:
+        """Return the columns that nothing reads of tables that are joined or parts of a union, by file or table.
+
+        Those of a table whose rows are the rows of a contract table stand in the report of the latter.
+        """
+        bases = {self._base_of(name) for name in bound}
+        tables = dict.fromkeys(name for assembly in self.assemblies for name in assembly.source_tables)
+        unread: dict[str, list[str]] = {}
+        for name in (each for each in tables if each not in bases):
+            read = {column for assembly in self.assemblies for column in assembly.read_of(name)}
+            if left := [column for column in self._tables[name] if column not in read]:
+                unread[self.place(name)] = left
+        return unread
+
     def columns(self) -> Tables:
         """Return the columns by table."""
         return self._tables

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from store.source.contract import SourceContractError
-from store.source.mapping.choosing import RECOGNISED, TRIED, choose_mapping
+from store.source.mapping.choosing import RECOGNISED, TRIED, choose_mapping, fitting_mapping
 from store.source.mapping.forms import Names, PartMapping, SourceMapping, TableMapping, shipped_names
 from store.source.suggesting.names import CONTACT_NAMES, bare_names, singular, spoken
 from store.source.values.texts import folded
@@ -57,10 +57,8 @@ def shape_of(columns: Mapping[str, Sequence[str]], folder: str | None, models: C
         for column in found
         if CONTACT_NAMES - {"name"} & set(bare_names(column, table))
     )
-    if folder in shipped_names():
-        return Shape(name=folder, why="the folder has the name of this shipped mapping", tables={}, contact=contact)
     try:
-        fitting = choose_mapping(argument=None, folder=None, found=columns, models=models).mapping.name
+        fitting = fitting_mapping(folder, columns, models).mapping.name
     except SourceContractError:
         # tables of other names are no fault yet
         pass
