@@ -16,12 +16,12 @@ from store.source.sql import of_source, quoted
 CHANGING = frozenset(
     (
         "now", "today", "get_current_timestamp", "get_current_time", "transaction_timestamp", "random", "uuid",
-        "uuidv4", "uuidv7", "gen_random_uuid", "nextval", "currval", "setval", "setseed", "current_date", "current_time",
-        "current_timestamp", "localtime", "localtimestamp", "current_localtime", "current_localtimestamp",
-        "getvariable", "txid_current", "current_setting", "current_database", "current_catalog", "current_schema",
-        "current_schemas", "current_user", "session_user", "current_query", "current_query_id",
-        "current_connection_id", "current_transaction_id", "in_search_path", "version", "reservoir_quantile",
-        "approx_quantile", "approx_top_k",
+        "uuidv4", "uuidv7", "gen_random_uuid", "nextval", "currval", "setval", "setseed", "current_date",
+        "current_time", "current_timestamp", "localtime", "localtimestamp", "current_localtime",
+        "current_localtimestamp", "getvariable", "txid_current", "current_setting", "current_database",
+        "current_catalog", "current_schema", "current_schemas", "current_user", "session_user", "current_query",
+        "current_query_id", "current_connection_id", "current_transaction_id", "in_search_path", "version",
+        "reservoir_quantile", "approx_quantile", "approx_top_k",
     )
 )  # fmt: skip
 """Functions whose value is another one at the next extraction, or on another machine."""
