@@ -103,7 +103,7 @@ def refuse_endings(connection: DuckDBPyConnection, piece: Piece, statuses: Statu
             f"table {piece.called}, {frame.rows.place}: expected deals that have not ended in each {status} that the "
             f"mapping does not list, found {'; '.join(ended)}. They would count as open leads. If they have ended, add "
             f"the word to tables.projects.where, and what it means to the value maps of status of leads and projects; "
-            f"if not, say so (tables: {{leads: {{values: {{status: {{<word>: {OPEN}}}}}}}}})."
+            "if not, say that it stands for itself (tables: {leads: {values: {status: {<word>: <word>}}}})."
         )
 
 

@@ -212,7 +212,7 @@ class Frame:
             case Split():
                 if (text := self.text(expression.split)) is None:
                     return None
-                return f"said(split_part({text}, {literal(expression.at)}, {expression.part}))"
+                return f"said_part(split_part({text}, {literal(expression.at)}, {expression.part}))"
             case Cases():
                 return self._cases(expression.cases, expression.otherwise)
 

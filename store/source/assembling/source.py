@@ -14,12 +14,17 @@ from store.sql import literals
 
 
 def create_said(connection: DuckDBPyConnection, missing: Sequence[str]) -> None:
-    """Create the function of a scratch database that returns a value as text, and null for a missing one."""
+    """Create the functions of a scratch database that return a value, or a part of a text, null where it is missing."""
     words = literals(sorted(set(map(folded, missing))))
     connection.execute(
         # a key that may be missing becomes a floating-point number in some exports, and one that is there stays whole
         f"create macro said(v) as case when folded(cleaned(v)) in ({words}) then null "
         r"when typeof(v) in ('DOUBLE', 'FLOAT') then regexp_replace(cleaned(v), '\.0$', '') else cleaned(v) end"
+    )
+    connection.execute(
+        # a part of a part would be computed nine times (the list of one element makes DuckDB compute it once)
+        "create macro said_part(v) as "
+        f"list_transform([cleaned(v)], lambda w: case when folded(w) in ({words}) then null else w end)[1]"
     )
 
 

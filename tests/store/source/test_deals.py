@@ -104,7 +104,7 @@ def test_a_deal_that_has_ended_does_not_count_as_open(
         if not plans:
             return
         # a person says that these go on
-        own = "name: own\nbased_on: deals\ntables: {leads: {values: {status: {Negotiation: open}}}}"
+        own = "name: own\nbased_on: deals\ntables: {leads: {values: {status: {Negotiation: negotiation}}}}"
         (folder / "mapping.yml").write_text(own, encoding="utf-8")
     run(folder)
     assert query("select count(*), count(distinct status) from raw.projects") == [(20, 1)]

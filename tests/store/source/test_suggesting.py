@@ -393,7 +393,7 @@ def test_words_that_nobody_knows_are_asked_for(tmp_path: Path) -> None:
     suggested = _measured(tmp_path)
     suggestion, _, content = suggested()
     assert "values" not in content["tables"]["projects"]
-    assert any("'alpha' is not known, so 20 rows with it are set aside" in note for note in suggestion.notes)
+    assert any("'alpha' (20 rows) is not known: its rows are set aside" in note for note in suggestion.notes)
     _, _, content = suggested(**{"projects.status:alpha": "lost"})
     assert content["tables"]["projects"]["values"] == {"status": {"alpha": "lost"}}
     assert content["closes"]["project_status"] == ["lost"]
@@ -497,3 +497,26 @@ def test_a_file_that_cannot_be_read_stops_nothing(tmp_path: Path) -> None:
     lines = tuple(line for line in suggestion.lines if line.place != ("tables", "projects", "absent"))
     with pytest.raises(SourceContractError, match="table projects"):
         text_of(Suggestion(lines=lines, left=(), contact=()), str(tmp_path), {}, DECLARATIONS, for_home=False)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "answers", "read"),
+    [
+        # a time that open deals have as well is no end
+        (("gewonnen", "verloren", "offen"), {}, "proposed_at"),
+        (("gewonnen", "verloren"), {"end:Angebote.Datum": "end"}, "closed_at"),
+        (("gewonnen", "verloren"), {}, None),
+    ],
+)
+def test_the_only_time_of_deals(
+    statuses: tuple[str, ...], answers: dict[str, str], read: str | None, tmp_path: Path
+) -> None:
+    day = [f"{FIRST + timedelta(days=number):%Y-%m-%d}" for number in range(90)]
+    _write(tmp_path / "crm" / "Kontakte.csv", ({"Nr": f"K{n}", "angelegt": day[n]} for n in range(60)))
+    offers = (
+        {"Nr": n, "Kontakt": f"K{n}", "Status": statuses[n % len(statuses)], "Datum": day[n + 9]} for n in range(60)
+    )
+    _write(tmp_path / "crm" / "Angebote.csv", offers)
+    _, _, mapping = _measured(tmp_path / "crm")(**answers)
+    columns = mapping["tables"]["projects"]["columns"]
+    assert [name for name, value in columns.items() if value == "Datum"] == [read][: read is not None]
