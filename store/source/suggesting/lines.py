@@ -7,8 +7,9 @@ from store.source.contract import TABLES
 from store.source.suggesting.columns import key_of, may_be_time
 from store.source.suggesting.evidence import Column, Profile, Table
 from store.source.suggesting.layout import Link
-from store.source.suggesting.names import meaning, name_rank, spoken
+from store.source.suggesting.names import meaning, name_rank
 from store.source.suggesting.suggestion import Confidence, Draft, Question
+from store.source.suggesting.vocabulary import spoken
 from store.source.values.functions import ISO
 from store.source.values.texts import folded, is_contact
 

@@ -8,8 +8,9 @@ from store.source.contract import TABLES
 from store.source.suggesting.columns import is_time, outcomes_of, says_won, status_of
 from store.source.suggesting.evidence import Column, Filled, Table
 from store.source.suggesting.lines import FEW, MOSTLY, SELDOM, Meanings, TableLines, per_cent
-from store.source.suggesting.names import bare_names, meaning, spoken
+from store.source.suggesting.names import bare_names, meaning
 from store.source.suggesting.suggestion import Confidence
+from store.source.suggesting.vocabulary import spoken
 from store.source.values.texts import folded, is_contact
 
 OPEN = "open"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from store.source.contract import SourceContractError
 from store.source.mapping.choosing import RECOGNISED, TRIED, choose_mapping, fitting_mapping
 from store.source.mapping.forms import Names, PartMapping, SourceMapping, TableMapping, shipped_names
-from store.source.suggesting.names import CONTACT_NAMES, bare_names, singular, spoken
+from store.source.suggesting.names import bare_names, singular
+from store.source.suggesting.vocabulary import CONTACT_NAMES, spoken
 from store.source.values.texts import folded
 
 IDENTITY = TRIED[0]

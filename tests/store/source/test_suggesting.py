@@ -15,10 +15,11 @@ from models.declared.registry import DECLARATIONS
 from store.source.contract import TABLES, SourceContractError
 from store.source.mapping.choosing import RECOGNISED, choose_mapping
 from store.source.mapping.forms import SourceMapping, shipped_names
-from store.source.suggesting.names import COLUMN_NAMES, WORDS, meaning, role_of
+from store.source.suggesting.names import meaning, role_of
 from store.source.suggesting.shapes import columns_by_table, shape_of, tables_of
 from store.source.suggesting.suggest import measured, suggest, text_of
 from store.source.suggesting.suggestion import NoMappingError, Suggestion
+from store.source.suggesting.vocabulary import COLUMN_NAMES, WORDS
 from store.source.suggesting.writing import flow
 from tests.homes import REPOSITORY
 
