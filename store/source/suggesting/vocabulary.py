@@ -362,9 +362,9 @@ ENDING_WORDS = frozenset(
     map(
         spoken,
         (*_LOST, *_CANCELLED, *phrases(
-            "bad timing, duplicate, archived, closed, do not call, do not contact, no interest, wrong number, opted out, "
-            "unsubscribed, unqualifiziert, ungultig, disqualifiziert, kein bedarf, falsche nummer, pas interesse, "
-            "pas d interet, no interesado, no interesada"
+            "bad timing, duplicate, archived, closed, do not call, do not contact, no interest, wrong number, "
+            "opted out, unsubscribed, unqualifiziert, ungultig, disqualifiziert, kein bedarf, falsche nummer, "
+            "pas interesse, pas d interet, no interesado, no interesada"
         )),
     )
 )  # fmt: skip
