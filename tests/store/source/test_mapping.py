@@ -206,11 +206,11 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
     assert first == f"{path}: the source mapping is not valid. Its format is in docs/mapping.md."
     assert [fault.split(" (")[0] for fault in faults] == [
         "- line 1, nam: expected one of name, source, based_on, schema, time_zone, missing, files, names, "
-        "recognised_by, tables, without_times, currency, closes, closing_outcomes, silence_closes_after_days, horizon_days, found "
-        "the unknown key 'nam'. Write 'name', if that is meant.",
+        "recognised_by, tables, without_times, currency, closes, closing_outcomes, silence_closes_after_days, "
+        "horizon_days, found the unknown key 'nam'. Write 'name', if that is meant.",
         "- line 4, tables.leads.colums: expected one of table, absent, optional, each, join, where, one, union, sql, "
-        "columns, values, attributes, units, times, numbers, id, watermark, overlap_minutes, found the unknown key 'colums'. Write "
-        "'columns', if that is meant.",
+        "columns, values, attributes, units, times, numbers, id, watermark, overlap_minutes, found the unknown key "
+        "'colums'. Write 'columns', if that is meant.",
         f"- line 5, tables.leads.columns.created_at: {form} the key flagg. Write one of these.",
         f"- line 5, tables.leads.columns.updated_at: {form} a list. Write one of these.",
         "- line 6, tables.leads.values.status.won: expected each word once, in any case, found 'Won' as well, which "
