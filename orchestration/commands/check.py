@@ -192,9 +192,8 @@ def _outside(report: ExtractionReport) -> Iterator[str]:
     is_any = False
     for name, table in report.tables.items():
         parts = []
-        if columns := table.columns_ignored:
-            more = f" and {len(columns) - COLUMNS:,} more columns" if len(columns) > COLUMNS else ""
-            parts.append(f"not read: {', '.join(columns[:COLUMNS])}{more}")
+        if table.columns_ignored:
+            parts.append(_not_read(table.columns_ignored))
         if table.pseudonymised:
             parts.append(f"{table.pseudonymised:,} values that look like contact data become pseudonyms")
         if table.free_text_dropped:
@@ -202,11 +201,19 @@ def _outside(report: ExtractionReport) -> Iterator[str]:
         if parts:
             is_any = True
             yield f"{name}: {'; '.join(parts)}"
+    for place, columns in report.unread_columns.items():
+        is_any = True
+        yield f"{place}: {_not_read(columns)}"
     if report.unread:
         more = f" and {len(report.unread) - COLUMNS:,} more" if len(report.unread) > COLUMNS else ""
         yield f"tables that nothing reads: {', '.join(report.unread[:COLUMNS])}{more}"
     elif not is_any:
         yield "nothing: every column is read, and no value looks like contact data or free text"
+
+
+def _not_read(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - COLUMNS:,} more columns" if len(columns) > COLUMNS else ""
+    return f"not read: {', '.join(columns[:COLUMNS])}{more}"
 
 
 def _facts(feeds: Sequence[Feed]) -> Iterator[str]:

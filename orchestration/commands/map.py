@@ -8,7 +8,7 @@ from orchestration.terminal import for_terminal
 from store.home import make_home, refuse_other_warehouse
 from store.places import SettingError
 from store.settings import Settings
-from store.source.suggesting.suggestion import NoMappingError, Question, Suggestion
+from store.source.suggesting.suggestion import Draft, NoMappingError, Question
 from store.source.suggesting.writing import MOST_OPTIONS, flow
 
 
@@ -47,10 +47,10 @@ def suggest_mapping(current: Settings, *, ask: bool) -> int:
         _say(f"fits       the shipped mapping {shape.name}: {shape.why}")
     answers: dict[str, str] = {}
     suggestion = suggest(found, answers, shape)
-    while ask and (open_questions := [each for each in suggestion.questions if each.key not in answers]):
+    while ask and (open_questions := [each for each in suggestion.questions.values() if each.key not in answers]):
         answers[open_questions[0].key] = _answer(open_questions[0])
         suggestion = suggest(found, answers, shape)
-    if essential := [each for each in suggestion.questions if each.is_essential and each.key not in answers]:
+    if essential := [each for each in suggestion.questions.values() if each.is_essential and each.key not in answers]:
         raise NoMappingError(
             "\n".join(f"Expected an answer, found none: {each.text}" for each in essential)
             + "\nNothing was written. Run `make map` at a terminal, which asks, or write a mapping.yml by hand."
@@ -93,7 +93,7 @@ def _answer(question: Question) -> str:
         _say(f"Expected {'the number of an answer' if is_listed else 'a name that is known'}, found {given!r}.")
 
 
-def _sum_up(suggestion: Suggestion, answers: dict[str, str]) -> None:
+def _sum_up(suggestion: Draft, answers: dict[str, str]) -> None:
     lines = suggestion.lines
     for line in lines:
         match line.place:
@@ -106,17 +106,17 @@ def _sum_up(suggestion: Suggestion, answers: dict[str, str]) -> None:
     for line in lines:
         if line.confidence == "unsure":
             _say(f"unsure     {'.'.join(line.place)}: {flow(line.value)} ({line.why})")
-    for question in suggestion.questions:
+    for question in suggestion.questions.values():
         if question.key not in answers:
             _say(f"not asked  {question.text} Taken: {question.options[question.default]}")
     for note in suggestion.notes:
         _say(f"note       {note}")
     if suggestion.contact:
         _say(f"contact    {', '.join(suggestion.contact)}: contact data, which stays in the CRM")
-    for name, why in suggestion.left:
+    for name, why in suggestion.left.items():
         if name in suggestion.tables:
             _say(f"left       the table {name} ({suggestion.tables[name]:,} rows): {why}")
-    if columns := [name for name, _ in suggestion.left if name not in suggestion.tables]:
+    if columns := [name for name in suggestion.left if name not in suggestion.tables]:
         _say(f"left       columns: {len(columns)}; the file says why")
 
 

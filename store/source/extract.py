@@ -43,7 +43,7 @@ from store.source.mapping.binding import TableBinding, with_owners
 from store.source.mapping.forms import ChosenMapping
 from store.source.mapping.without_times import CAVEAT, CLOCK
 from store.source.opening import bindings_of, open_mapped, owners_in
-from store.source.reading.tables import Reading
+from store.source.reading.tables import Reading, shown_column
 from store.source.report import (
     ExtractionReport,
     changes_to_come,
@@ -250,6 +250,7 @@ def extract(
         if is_new:
             target.write_marker(connection)
         note.unlink(missing_ok=True)
+    bound = [one.source_table for one in bindings.values() if one is not None]
     return ExtractionReport(
         as_of=clock,
         source=reader.description,
@@ -267,7 +268,10 @@ def extract(
         notices=list(chosen.notices),
         source_ids=kept_ids,
         attributes=attributes,
-        unread=reader.unread([one.source_table for one in bindings.values() if one is not None]),
+        unread=reader.unread(bound),
+        unread_columns={
+            place: list(map(shown_column, columns)) for place, columns in reader.unread_columns(bound).items()
+        },
     )
 
 

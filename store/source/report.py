@@ -115,6 +115,8 @@ class ExtractionReport:
         Leads whose own keys are kept beside their pseudonyms.
     unread : list of str
         Files or tables of the source that nothing reads.
+    unread_columns : dict of str to list of str
+        By file or table that is joined or a part of a union: the columns that nothing reads.
     attributes : list of Attribute
     """
 
@@ -129,6 +131,7 @@ class ExtractionReport:
     notices: list[str]
     source_ids: int
     unread: list[str]
+    unread_columns: dict[str, list[str]]
     attributes: list[Attribute]
 
 

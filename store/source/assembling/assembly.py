@@ -8,6 +8,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from models.declaring.attribute import STORED
+from store.source.assembling.endings import Statuses, listed_texts, refuse_endings
 from store.source.assembling.frame import Frame
 from store.source.assembling.making import MISSING, Making, Piece, read_rows
 from store.source.assembling.queries import columns_of_query, run_query, tables_of
@@ -121,7 +122,10 @@ class Assembly:
         frame.strict = own is not None and bool(own.where)
         frame.condition(spec.where)
         frame.one(spec.one)
-        return Piece(called, frame, spec, own)
+        piece = Piece(called, frame, spec, own)
+        if self.table.name == "projects":
+            listed_texts(piece)
+        return piece
 
     def _named(self) -> str:
         parts = [part.table or name for name, part in self._spec.union.items() if not part.absent]
@@ -284,6 +288,11 @@ class Assembly:
         """Return the columns of a source table that joins, conditions and expressions read."""
         return {column for rows in self._rows.values() if rows.source_table == source_table for column in rows.used}
 
+    def read_of(self, source_table: str) -> set[str]:
+        """Return the columns of a source table that are read, by their names there."""
+        rows = [each for each in self._rows.values() if each.source_table == source_table]
+        return {each.real.get(column, column) for each in rows for column in each.used}
+
     @property
     def base(self) -> str:
         """The source table whose rows these are; its own name if they are of several or of a query."""
@@ -333,6 +342,9 @@ class Assembly:
             for column in columns
         }
         making.make(self._whole, f"source_{name}", outputs)
+        if name == "projects":
+            for piece in self._parts or [self._whole]:
+                refuse_endings(connection, piece, self._statuses())
         base = readings.get(frame.rows.relation)
         return Reading(
             first_line=base.first_line if base is not None and frame.rows.is_whole else None,
@@ -349,6 +361,13 @@ class Assembly:
             ),
             notes=[*dict.fromkeys(note for one in readings.values() for note in one.notes), *making.notes],
         )
+
+    def _statuses(self) -> Statuses:
+        mapping = self._chosen.mapping
+        words: dict[str, str | None] = {}
+        for name in ("leads", "projects"):
+            words |= mapping.tables.get(name, TableMapping()).values.get("status", {})
+        return Statuses(times=self._spec.times.get("closed_at"), time_zone=mapping.time_zone, words=words)
 
 
 def _names_of(forms: Mapping[str, Computed], taken: Sequence[str]) -> dict[str, str]:

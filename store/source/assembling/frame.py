@@ -53,7 +53,7 @@ class Lookup:
     def __init__(self, alias: str, join: Join, rows: Rows, number: int, left: Sequence[str], *, strict: bool) -> None:
         self.alias, self.rows = alias, rows
         self.name = f"j{number}"
-        self._join, self._left = join, left
+        self._join, self.left = join, left
         self._inner = Frame(rows)
         self._inner.strict = strict
         self._values: dict[str, str] = {}
@@ -107,20 +107,26 @@ class Lookup:
             f"select {keys}, count(*) from ({self.relation()}) group by {keys} having count(*) > 1 order by all limit 1"
         )
 
-    def lengths(self, rows: Rows) -> str | None:
-        """Return a query of the lengths of the keys in the rows and here; None if the rows do not have the key."""
-        left = self._left[0]
-        if not left.startswith("b."):
-            return None
-        there = f"from {rows.relation} as b where {left} is not null"
+    def of_two_lengths(self, source: str) -> str:
+        """Return a query of a key of a frame, and one here, that are Salesforce's two ids of one record.
+
+        Parameters
+        ----------
+        source : str
+            The clause ``from`` of the frame.
+        """
+        short = "[0-9A-Za-z]{15}"
         return (
-            f"select (select list(distinct length({left})) {there}), "
-            f"(select list(distinct length(k0)) from ({self.relation()}))"
+            f"select l, k from (select distinct {self.left[0]} as l {source}) "
+            f"join (select distinct k0 as k from ({self.relation()})) on left(l, 15) = left(k, 15) "
+            f"where length(l) <> length(k) and not regexp_full_match(left(l, 15), '\\d+') and "
+            f"regexp_full_match(l, '{short}([A-Z0-5]{{3}})?') and regexp_full_match(k, '{short}([A-Z0-5]{{3}})?') "
+            "order by all limit 1"
         )
 
     def clause(self) -> str:
         """Return the join of a query over the frame."""
-        on = " and ".join(f"{self.name}.k{number} = {left}" for number, left in enumerate(self._left))
+        on = " and ".join(f"{self.name}.k{number} = {left}" for number, left in enumerate(self.left))
         return f"left join ({self.relation()}) as {self.name} on {on}"
 
 
@@ -151,7 +157,7 @@ class Frame:
         if rows is None:
             self.lookups[alias] = None
             return
-        left = [self.text(name) or "null" for name in join.on.values()]
+        left = [self.text(name) or "null::varchar" for name in join.on.values()]
         self.lookups[alias] = Lookup(alias, join, rows, len(self.lookups), left, strict=self.strict)
 
     @property
@@ -206,7 +212,7 @@ class Frame:
             case Split():
                 if (text := self.text(expression.split)) is None:
                     return None
-                return f"said(split_part({text}, {literal(expression.at)}, {expression.part}))"
+                return f"said_part(split_part({text}, {literal(expression.at)}, {expression.part}))"
             case Cases():
                 return self._cases(expression.cases, expression.otherwise)
 
@@ -291,7 +297,7 @@ class Frame:
         """Return a query of computed columns: SQL by name, with the number of the row as ``record``."""
         selected = "".join(f", {text} as {name}" for name, text in outputs.items())
         one = spec.one
-        rows = f"from {self._from()} where {self.condition(spec.where)}"
+        rows = f"{self.source()} where {self.condition(spec.where)}"
         per, picked = self.one(one)
         if one is None:
             return f"select b.record{selected} {rows}"
@@ -309,26 +315,36 @@ class Frame:
         _, picked = self.one(spec.one)
         if picked is None:
             return None
-        return _unordered(f"select {picked} as picked from {self._from()} where {self.condition(spec.where)}")
+        return _unordered(f"select {picked} as picked {self.source()} where {self.condition(spec.where)}")
 
-    def partners(self, lookup: Lookup) -> str:
-        """Return a query of the number of rows that have a row of a joined table."""
-        return f"select count({lookup.name}.k0) from {self._from()}"
+    def partners(self) -> str:
+        """Return a query of three figures of each joined table.
+
+        In how many rows one of its rows is found, how many keys there are for it, and whether keys have the length
+        of one of Salesforce's two ids.
+        """
+        counts = [
+            f"[count({one.name}.k0), count(distinct {' || '.join(one.left)}), "
+            f"count_if(length({one.left[0]}) in (15, 18))]"
+            for one in self.joined
+        ]
+        return f"select {', '.join(counts)} {self.source()}"
 
     def words(self, text: str, words: Iterable[str]) -> str:
         """Return a query of those words that a text has in some row."""
-        return f"select distinct folded({text}) from {self._from()} where folded({text}) in ({literals(words)})"
+        return f"select distinct folded({text}) {self.source()} where folded({text}) in ({literals(words)})"
 
     def words_left_out(self, name: str, spec: TableMapping | PartMapping, most: int) -> str:
         """Return a query of the most frequent texts of a column in rows that conditions leave out, with the rows."""
         text = self.text(name) or "null::varchar"
         return (
-            f"select shown({text}), count(*) from {self._from()} where {text} is not null "
+            f"select shown({text}), count(*) {self.source()} where {text} is not null "
             f"and not {self.condition(spec.where)} group by 1 order by 2 desc, 1 limit {most}"
         )
 
-    def _from(self) -> str:
-        return " ".join([f"{self.rows.relation} as b", *(lookup.clause() for lookup in self.joined)])
+    def source(self) -> str:
+        """Return the clause ``from`` of a query over the rows and the joined tables."""
+        return " ".join([f"from {self.rows.relation} as b", *(lookup.clause() for lookup in self.joined)])
 
     def lacking(self, *, strict: bool) -> list[str]:
         """Return the names that do not exist, and that a person has written or, if not `strict`, a shipped mapping."""

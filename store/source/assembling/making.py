@@ -5,17 +5,22 @@ from dataclasses import dataclass
 
 from duckdb import DuckDBPyConnection
 
-from store.source.assembling.frame import Frame
+from store.source.assembling.frame import Frame, Lookup
 from store.source.assembling.rows import Found, Rows
 from store.source.checking.numbers import NUMERIC
 from store.source.contract import SourceContractError
-from store.source.mapping.expressions import shown_where
+from store.source.mapping.expressions import Cases, Presence, shown_where
 from store.source.mapping.forms import PartMapping, TableMapping
 from store.source.reading.sources import Source
 from store.source.reading.tables import Reading
 from store.source.sql import of_source, one_row, source_types
 
 MISSING = "cast(null as varchar)"
+
+MISSING_ROW = Presence.model_validate({"is": "missing"})
+
+MIN_KEYS = 20
+"""Of a joined table and of rows with fewer keys than this, none may belong together by chance."""
 
 MOST_WORDS = 8
 """At most so many words that are left out are shown."""
@@ -124,9 +129,9 @@ class Making:
         )
         kept = dict(self._connection.execute(f"select part, count(*) from {rows.relation} group by 1").fetchall())
         for number, part in enumerate(parts):
+            self._note_joins(part)
             # a shipped mapping takes its parts from tables that also hold rows of other parts
             if part.own is not None:
-                self._note_joins(part)
                 self._note_words(part)
                 self._note_left_out(part, kept.get(number, 0))
         return frozenset(column for column, found in kinds.items() if found and all(found))
@@ -156,14 +161,6 @@ class Making:
         for lookup in piece.frame.joined:
             place = f"table {piece.called}, join {lookup.alias} ({lookup.rows.place})"
             self._refuse_unordered(place, lookup.unordered())
-            if (query := lookup.lengths(piece.frame.rows)) is not None:
-                left, right = one_row(self._connection, query)
-                # Salesforce has two ids of one record, which never meet
-                if (left, right) in (([15], [18]), ([18], [15])):
-                    raise SourceContractError(
-                        f"{place}: expected keys of one length, found {left[0]} signs in {piece.frame.rows.place} and "
-                        f"{right[0]} in {lookup.rows.place}. Export Salesforce's ids of 18 signs in both."
-                    )
             query = lookup.repeated()
             if query is not None and (repeated := self._connection.execute(query).fetchall()):
                 *key, count = repeated[0]
@@ -186,13 +183,44 @@ class Making:
         return repr(one_row(self._connection, "select shown(?)", [value])[0])
 
     def _note_joins(self, piece: Piece) -> None:
-        for lookup in piece.frame.joined:
+        """Note joins that find nothing, and refuse ids of Salesforce that never meet.
+
+        Raises
+        ------
+        SourceContractError
+            If a record has its id of 15 signs here and its id of 18 there.
+        """
+        lookups = list(piece.frame.joined)
+        figures = one_row(self._connection, piece.frame.partners()) if lookups else ()
+        for lookup, (found, keys, ids) in zip(lookups, figures, strict=True):
+            if ids:
+                self._refuse_two_lengths(piece, lookup)
             is_own = piece.own is not None and lookup.alias in piece.own.join
-            if is_own and not one_row(self._connection, piece.frame.partners(lookup))[0]:
+            # a shipped mapping joins tables of which a company may use none, and some to see that there is no row
+            if not found and (is_own or (keys >= MIN_KEYS and self._is_expected(piece, lookup))):
                 self.notes.append(
                     f"The mapping's join {lookup.alias} of {piece.called} finds a row of {lookup.rows.place} for no "
-                    f"row of {piece.frame.rows.place}. Check the columns under on."
+                    f"row of {piece.frame.rows.place}. "
+                    + ("Check the columns under on." if is_own else "See that both write their keys in the same way.")
                 )
+
+    def _is_expected(self, piece: Piece, lookup: Lookup) -> bool:
+        """Say whether a joined table has enough keys that one should be found, and the mapping counts on it."""
+        cases = [case for form in piece.spec.columns.values() if isinstance(form, Cases) for case in form.cases]
+        tests = [(name, each) for one in piece.spec.where for name, each in one.items() if each == MISSING_ROW]
+        tests += [(name, each) for case in cases for one in case.where for name, each in one.items()]
+        tested = {name.partition(".")[0] for name, each in tests if isinstance(each, Presence)}
+        (rows,) = one_row(self._connection, f"select count(*) from ({lookup.relation()})")
+        return rows >= MIN_KEYS and lookup.alias not in tested
+
+    def _refuse_two_lengths(self, piece: Piece, lookup: Lookup) -> None:
+        found = self._connection.execute(lookup.of_two_lengths(piece.frame.source())).fetchall()
+        for left, right in found:
+            raise SourceContractError(
+                f"table {piece.called}, join {lookup.alias} ({lookup.rows.place}): expected keys of one length, found "
+                f"{self._shown(left)} in {piece.frame.rows.place} and {self._shown(right)} in {lookup.rows.place}, "
+                "which are Salesforce's two ids of one record. Export the ids of 18 signs in both."
+            )
 
     def _note_words(self, part: Piece) -> None:
         for column, values in ({} if part.own is None else part.own.values).items():

@@ -13,12 +13,28 @@ from store.source.mapping.forms import Query
 from store.source.reading.tables import cleaned_names, first_line
 from store.source.sql import of_source, quoted
 
-CHANGING = (
-    "now", "today", "get_current_timestamp", "get_current_time", "transaction_timestamp", "random", "uuid", "uuidv4",
-    "uuidv7", "gen_random_uuid", "nextval", "currval", "setseed", "current_date", "current_time", "current_timestamp",
-    "localtime", "localtimestamp", "current_localtime", "current_localtimestamp", "getvariable", "txid_current",
+CHANGING = frozenset(
+    (
+        "now", "today", "get_current_timestamp", "get_current_time", "transaction_timestamp", "random", "uuid",
+        "uuidv4", "uuidv7", "gen_random_uuid", "nextval", "currval", "setval", "setseed", "current_date",
+        "current_time", "current_timestamp", "localtime", "localtimestamp", "current_localtime",
+        "current_localtimestamp", "getvariable", "txid_current", "current_setting", "current_database",
+        "current_catalog", "current_schema", "current_schemas", "current_user", "session_user", "current_query",
+        "current_query_id", "current_connection_id", "current_transaction_id", "in_search_path", "version",
+        "reservoir_quantile", "approx_quantile", "approx_top_k",
+    )
 )  # fmt: skip
-"""Functions whose value is another one at the next extraction."""
+"""Functions whose value is another one at the next extraction, or on another machine."""
+
+BY_ORDER = frozenset(
+    ("any_value", "arbitrary", "first", "last", "list", "array_agg", "string_agg", "listagg", "group_concat")
+)
+"""Aggregates whose value depends on the order of the rows, unless the query states it."""
+
+WINDOWS_BY_ORDER = frozenset(("row_number", "ntile", "lead", "lag", "first_value", "last_value", "nth_value", "fill"))
+
+OF_VALUES = frozenset(("range", "generate_series", "unnest", "json_each", "json_tree"))
+"""Functions that make tables of the values of a query; all others read what is not in the source."""
 
 
 def tables_of(query: Query) -> list[str]:
@@ -27,7 +43,7 @@ def tables_of(query: Query) -> list[str]:
     Raises
     ------
     SourceContractError
-        If it is not one SELECT, or uses a function whose value changes by itself.
+        If it is not one SELECT, reads what is not in the source, or has values that change by themselves.
     """
     with duckdb.connect() as connection:
         try:
@@ -41,22 +57,61 @@ def tables_of(query: Query) -> list[str]:
         parsed = json.loads(connection.execute(serialized, [_text(query)]).fetchall()[0][0])
     if parsed["error"]:
         raise _not_valid(query, "one SELECT in the dialect of DuckDB", parsed["error_message"])
-    named: dict[str, None] = {}
-    local: set[str] = set()
-    changing: dict[str, None] = {}
-    for node in _nodes(parsed):
-        local.update(each["key"].lower() for each in node.get("cte_map", {}).get("map", ()))
-        if node.get("type") == "BASE_TABLE":
-            named[node["table_name"]] = None
-        names = [node["function_name"]] if "function_name" in node else node.get("column_names", [])[-1:]
-        changing.update(dict.fromkeys(name.lower() for name in names if str(name).lower() in CHANGING))
-        if names == ["age"] and len(node.get("arguments", ())) == 1:
-            changing["age of one time"] = None
-        if node.get("sample"):
-            changing["sample"] = None
-    if changing:
-        raise _not_valid(query, "values that are equal at each extraction", f"{' and '.join(changing)}")
+    nodes = list(_nodes(parsed))
+    if outside := dict.fromkeys(found for node in nodes if (found := _outside(node)) is not None):
+        raise _not_valid(query, "the tables of the source and nothing else", " and ".join(outside))
+    if changing := dict.fromkeys(found for node in nodes if (found := _changing(node)) is not None):
+        raise _not_valid(query, "values that are equal at each extraction", " and ".join(changing))
+    if ordered := dict.fromkeys(found for node in nodes if (found := _by_order(node)) is not None):
+        raise _not_valid(query, "values that do not depend on the order of rows (order by)", " and ".join(ordered))
+    local = {each["key"].lower() for node in nodes for each in node.get("cte_map", {}).get("map", ())}
+    named = dict.fromkeys(node["table_name"] for node in nodes if node.get("type") == "BASE_TABLE")
     return [name for name in named if name.lower() not in local]
+
+
+def _function(node: dict[str, Any]) -> str:
+    return str(node.get("function_name", "")).lower()
+
+
+def _outside(node: dict[str, Any]) -> str | None:
+    """Return what a node reads that is not in the source, or None."""
+    match node.get("type"):
+        case "BASE_TABLE" if node["catalog_name"] or node["schema_name"] not in ("", "main"):
+            return f"{node['schema_name'] or node['catalog_name']}.{node['table_name']}"
+        case "SHOW_REF":
+            return "show"
+        case "TABLE_FUNCTION" if (name := _function(node["function"])) not in OF_VALUES:
+            return name
+    return None
+
+
+def _changing(node: dict[str, Any]) -> str | None:
+    """Return what gives a node another value at the next extraction, or None."""
+    # current_date is written as a column; a column of the source may be called version or uuid
+    column = str(node.get("column_names", [""])[-1]).lower()
+    name = _function(node) or (column if column.startswith(("current_", "local")) else "")
+    if name in CHANGING:
+        return name
+    if name == "age" and len(node.get("arguments", ())) == 1:
+        return "age of one time"
+    return "sample" if node.get("sample") else None
+
+
+def _by_order(node: dict[str, Any]) -> str | None:
+    """Return what makes the values of a node depend on the order of rows, or None."""
+    modifiers = {each["type"]: each for each in node.get("modifiers", ())}
+    if "ORDER_MODIFIER" not in modifiers:
+        if modifiers.keys() & {"LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER"}:
+            return "limit"
+        if modifiers.get("DISTINCT_MODIFIER", {}).get("distinct_on_targets"):
+            return "distinct on"
+    if node.get("ref_type") == "POSITIONAL":
+        return "positional join"
+    if node.get("class") == "WINDOW" and not (node["orders"] or node["arg_orders"]):
+        return name if (name := _function(node)) in WINDOWS_BY_ORDER | BY_ORDER else None
+    if node.get("class") == "FUNCTION" and (name := _function(node)) in BY_ORDER and not node["order_bys"]["orders"]:
+        return name
+    return None
 
 
 def _nodes(part: Any) -> Iterator[dict[str, Any]]:

@@ -14,12 +14,17 @@ from store.sql import literals
 
 
 def create_said(connection: DuckDBPyConnection, missing: Sequence[str]) -> None:
-    """Create the function of a scratch database that returns a value as text, and null for a missing one."""
+    """Create the functions of a scratch database that return a value, or a part of a text, null where it is missing."""
     words = literals(sorted(set(map(folded, missing))))
     connection.execute(
         # a key that may be missing becomes a floating-point number in some exports, and one that is there stays whole
         f"create macro said(v) as case when folded(cleaned(v)) in ({words}) then null "
         r"when typeof(v) in ('DOUBLE', 'FLOAT') then regexp_replace(cleaned(v), '\.0$', '') else cleaned(v) end"
+    )
+    connection.execute(
+        # a part of a part would be computed nine times (the list of one element makes DuckDB compute it once)
+        "create macro said_part(v) as "
+        f"list_transform([cleaned(v)], lambda w: case when folded(w) in ({words}) then null else w end)[1]"
     )
 
 
@@ -99,6 +104,20 @@ class AssembledSource:
         read = {self._tables.find(name) or name for name in bound}
         read.update(name for assembly in self.assemblies for name in assembly.source_tables)
         return [self.place(name) for name in self._tables if name not in read]
+
+    def unread_columns(self, bound: Collection[str]) -> dict[str, list[str]]:
+        """Return the columns that nothing reads of tables that are joined or parts of a union, by file or table.
+
+        Those of a table whose rows are the rows of a contract table stand in the report of the latter.
+        """
+        bases = {self._base_of(name) for name in bound}
+        tables = dict.fromkeys(name for assembly in self.assemblies for name in assembly.source_tables)
+        unread: dict[str, list[str]] = {}
+        for name in (each for each in tables if each not in bases):
+            read = {column for assembly in self.assemblies for column in assembly.read_of(name)}
+            if left := [column for column in self._tables[name] if column not in read]:
+                unread[self.place(name)] = left
+        return unread
 
     def columns(self) -> Tables:
         """Return the columns by table."""

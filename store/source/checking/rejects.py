@@ -215,7 +215,7 @@ def refuse_no_leads(connection: DuckDBPyConnection, reader: Source, leads: Valid
 
 
 def refuse_orphans(connection: DuckDBPyConnection, validated: Mapping[str, Validated]) -> None:
-    """Stop an extraction if nearly all rows of a table belong to no lead.
+    """Stop an extraction if nearly all rows of a table belong to no lead, or some name one by Salesforce's other id.
 
     Parameters
     ----------
@@ -243,14 +243,34 @@ def refuse_orphans(connection: DuckDBPyConnection, validated: Mapping[str, Valid
         if one.reading.part is not None:
             # the few rows of a partial read include earlier rejects: the share is that of the whole table
             rows = max(rows, one.reading.part.rows)
-        if orphans >= MIN_ORPHANS and orphans >= MIN_SHARE * rows:
-            sentences.append(_sentence(connection, one, number, validated["leads"], (orphans, rejected, rows)))
+        two_ids = bool(orphans) and _has_two_ids(connection, name, number)
+        if two_ids or (orphans >= MIN_ORPHANS and orphans >= MIN_SHARE * rows):
+            counts = (orphans, rejected, rows)
+            sentences.append(_sentence(connection, one, number, validated["leads"], counts, two_ids=two_ids))
     if sentences:
         raise SourceContractError("\n".join(sentences))
 
 
+def _has_two_ids(connection: DuckDBPyConnection, table: str, number: int) -> bool:
+    """Say whether a row without a lead names one by the other one of Salesforce's two ids, of 15 and of 18 signs."""
+    short = "length(lead_id) in (15, 18) and not regexp_full_match(lead_id, '\\d+')"
+    spelt = SALESFORCE.format("lead_id")
+    (found,) = one_row(
+        connection,
+        f"select count(*) from typed_{table} where check_no = {number} and {short} and {spelt} in (select {spelt} from "
+        f"(select lead_id from typed_leads union select lead_id from known_leads) where {short})",
+    )
+    return bool(found)
+
+
 def _sentence(
-    connection: DuckDBPyConnection, one: Validated, number: int, leads: Validated, counts: tuple[int, int, int]
+    connection: DuckDBPyConnection,
+    one: Validated,
+    number: int,
+    leads: Validated,
+    counts: tuple[int, int, int],
+    *,
+    two_ids: bool,
 ) -> str:
     orphans, rejected, rows = counts
     table = one.binding.table.name
@@ -260,7 +280,7 @@ def _sentence(
     if rejected:
         found += f", {rejected:,} of them one that was rejected"
     remedy = "Export the leads as well, or name the columns in the mapping by which the tables belong together."
-    for spelling, difference in SPELLINGS.items():
+    for spelling, difference in ({SALESFORCE: SPELLINGS[SALESFORCE]} if two_ids else SPELLINGS).items():
         sides = [f"select distinct {spelling.format('lead_id')} as spelt from {each}" for each in (absent, known)]
         matches, count, altered_lost, altered_known, merged = one_row(
             connection,
@@ -273,7 +293,7 @@ def _sentence(
         )  # fmt: skip
         # the spelling is right if one side is written so already; otherwise the removed characters tell keys apart
         tells_apart = merged if spelling == CASE else altered_lost and altered_known
-        if matches and matches >= MIN_SHARE * count and not tells_apart:
+        if two_ids or (matches and matches >= MIN_SHARE * count and not tells_apart):
             remedy = f"The keys differ in how they are written: {difference}. Export both in the same way."
             break
     return (

@@ -216,8 +216,8 @@ def history_assumptions(owners: Sequence[TableBinding], history: TableBinding | 
     if assumed := [name for name, is_entered in names if is_entered]:
         unless = "" if history is None else ", unless its history has another value"
         yield (
-            f"The first value of {', '.join(assumed)} that an extraction shows is assumed known from the creation of its "
-            f"row{unless}."
+            f"The first value of {', '.join(assumed)} that an extraction shows is assumed known from the creation of "
+            f"its row{unless}."
         )
 
 

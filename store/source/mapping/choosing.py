@@ -324,8 +324,7 @@ def choose_mapping(
     """Choose the mapping of a source and say why.
 
     The first of these counts: the argument (the name of a shipped mapping, or a path); the mapping in the source
-    folder; the mapping in the home; the shipped mapping with the folder's name, if it recognises the source or none;
-    a shipped mapping whose required columns the source has.
+    folder; the mapping in the home; the shipped mapping that fits (`fitting_mapping`).
 
     Parameters
     ----------
@@ -363,38 +362,53 @@ def choose_mapping(
         return _named(own_path, f"{own_path.name} in the source folder", models)
     if in_home is not None and in_home.exists():
         return _of_home(in_home, source, models)
-    if folder is not None and folder.name in shipped:
-        named = _named(SHIPPED / f"{folder.name}.yml", "the shipped mapping with the folder's name", models)
-        # a folder may be called deals, whatever is in it
-        if not named.mapping.recognised_by or recognises(named.mapping, found):
-            return named
+    return fitting_mapping(None if folder is None else folder.name, found, models)
+
+
+def fitting_mapping(folder: str | None, found: Mapping[str, Sequence[str]], models: Collection[str]) -> ChosenMapping:
+    """Choose the shipped mapping that fits a source: by its name first, then in the order of `TRIED` and `RECOGNISED`.
+
+    Parameters
+    ----------
+    folder : str or None
+        The name of the source folder; None for a database.
+    found : mapping of str to sequence of str
+        Columns by table of the source.
+    models : collection of str
+
+    Raises
+    ------
+    SourceContractError
+        If none fits; the message lists the columns that each one misses.
+    """
+    # a folder of such a name may hold something else
+    reasons = {folder: "the shipped mapping with the folder's name"} if folder in shipped_names() else {}
+    reasons |= {name: f"the shipped mapping {name!r}, whose required columns are all there" for name in TRIED}
+    reasons |= {name: f"the shipped mapping {name!r}, which recognises the tables and columns" for name in RECOGNISED}
     # the mappings of the contract's own tables need each table under its own name
     absent = [name for name, table in TABLES.items() if name not in found and not table.optional]
-    misses: list[str] = []
-    for name in TRIED:
-        candidate = _named(
-            SHIPPED / f"{name}.yml", f"the shipped mapping {name!r}, whose required columns are all there", models
-        )
-        missing = [
+    misses: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        candidate = _named(SHIPPED / f"{name}.yml", reason, models)
+        if candidate.mapping.recognised_by:
+            if recognises(candidate.mapping, found):
+                return candidate
+            continue
+        misses[name] = [
             fault
             for contract, table in TABLES.items()
             if contract in found and not is_another(table, found[contract])
             for fault in missing_columns(candidate, contract, found)
         ]
-        if not missing and not absent:
-            return candidate
-        misses += [f"{name} misses {', '.join(missing)}"] if missing else []
-    for name in RECOGNISED:
-        reason = f"the shipped mapping {name!r}, which recognises the tables and columns"
-        candidate = _named(SHIPPED / f"{name}.yml", reason, models)
-        if recognises(candidate.mapping, found):
+        if not misses[name] and not absent:
             return candidate
     faults = [str(missing_table(name, name, found)) for name in absent]
     # a table that fits one of the mappings has no fault
-    if len(misses) == len(TRIED):
+    if all(misses.values()):
+        listed = "; ".join(f"{name} misses {', '.join(missing)}" for name, missing in misses.items())
         listing = "; ".join(f"{table} ({shown_columns(found[table])})" for table in sorted(TABLES) if table in found)
         faults.append(
-            f"no shipped mapping fits the source: {'; '.join(misses)}. Found: {listing}. "
+            f"no shipped mapping fits the source: {listed}. Found: {listing}. "
             "Write a mapping.yml for this source (docs/mapping.md)."
         )
     faults.append("To have a mapping proposed: make map SOURCE=…")

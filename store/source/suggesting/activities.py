@@ -9,8 +9,9 @@ from store.source.suggesting.ends import is_outcome, occurred_of, outcome_ends
 from store.source.suggesting.evidence import Column, Profile
 from store.source.suggesting.layout import Layout, Link
 from store.source.suggesting.lines import TableLines, as_key, counted, has_words, key_line, lead_line
-from store.source.suggesting.names import KINDS_OF_TABLES, meaning, role_of, spoken
+from store.source.suggesting.names import meaning, role_of
 from store.source.suggesting.suggestion import Draft, Question
+from store.source.suggesting.vocabulary import KINDS_OF_TABLES, spoken
 
 _INBOUND = frozenset(("incoming", "inbound", "received", "missed", "eingehend", "entrant", "recu", "recibido"))
 

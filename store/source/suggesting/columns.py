@@ -1,18 +1,8 @@
 """Which columns of a table are its key, its creation, its status and its outcome, and which references are likely."""
 
 from store.source.suggesting.evidence import NEARLY, Column, Profile, Reference, Table, may_be_key
-from store.source.suggesting.names import (
-    COLUMN_NAMES,
-    KEYS,
-    PEOPLE,
-    TEXT_NAMES,
-    bare_names,
-    meaning,
-    name_rank,
-    role_of,
-    singular,
-    spoken,
-)
+from store.source.suggesting.names import bare_names, meaning, name_rank, role_of, singular
+from store.source.suggesting.vocabulary import COLUMN_NAMES, KEYS, PEOPLE, TEXT_NAMES, spoken
 
 MOST_TIMES = 0.8
 """Share of the values of a column that must be times."""

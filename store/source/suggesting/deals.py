@@ -1,7 +1,7 @@
 """The lines of the projects, which most CRMs call deals."""
 
 from store.source.mapping.forms import EXTRACTION
-from store.source.suggesting.columns import may_be_time, outcomes_of
+from store.source.suggesting.columns import is_time, may_be_time, outcomes_of
 from store.source.suggesting.ends import deal_ends
 from store.source.suggesting.evidence import Column, Ends, Profile, Table
 from store.source.suggesting.layout import Layout, Link
@@ -16,8 +16,9 @@ from store.source.suggesting.lines import (
     lead_line,
     per_cent,
 )
+from store.source.suggesting.names import name_rank
 from store.source.suggesting.outcomes import OPEN, Outcomes, asked, closing_of, leak_of, outcome, outcomes, yes_of
-from store.source.suggesting.suggestion import Draft
+from store.source.suggesting.suggestion import Draft, Question
 from store.source.values.texts import folded, is_contact
 
 SHOWN_WORDS = 6
@@ -45,7 +46,7 @@ def projects_lines(layout: Layout, profile: Profile, draft: Draft) -> Outcomes |
     found = outcomes(table, end)
     if found is None:
         raise AssertionError(f"{table.name} was taken for deals without a status")
-    found = asked(lines, found)
+    found = asked(lines, found, is_deal=layout.is_deal)
     is_known = "won" in found.endings
     says = "says which were won" if is_known else "has no word that is known for won ones"
     why = f"{counted(table.rows, 'row')}, and {found.column.name} {says}"
@@ -93,6 +94,9 @@ def _of_leads(lines: TableLines, layout: Layout, link: Link, profile: Profile, e
     table = lines.table
     lead_line(lines, link, layout.leads)
     key_line(lines, profile, instead=[link.column])
+    only = _only_time(table, end)
+    if only is not None and not (is_begun := _is_begun(table)):
+        end = _asked_end(lines, only)
     if end is not None:
         lines.take("closed_at", end, lines.of_time(end), "sure")
         _planned(lines, end)
@@ -100,7 +104,10 @@ def _of_leads(lines: TableLines, layout: Layout, link: Link, profile: Profile, e
         _without_end(lines)
         value = {"substitute": "earliest_of", "of": [EXTRACTION]}
         lines.column("closed_at", value, "no time of the closing was found: the extraction that first saw it", "unsure")
-    if lines.time("proposed_at") is None:
+    if only is not None and is_begun:
+        why = f"{lines.of_time(only)}; the only time, which open deals have as well"
+        lines.take("proposed_at", only, why, "likely")
+    elif lines.time("proposed_at") is None:
         value = {"substitute": "earliest_of", "of": [*(["closed_at"] if end else []), EXTRACTION]}
         lines.column("proposed_at", value, "no time of the proposal was found: it was no later than its end", "unsure")
     lines.time("expected_close_at")
@@ -109,6 +116,34 @@ def _of_leads(lines: TableLines, layout: Layout, link: Link, profile: Profile, e
         lines.draft.left[f"{table.name}.{amount[0].name}"] = f"{leak} It would tell it to a model of the past."
     elif amount is not None:
         lines.number("value")
+
+
+def _only_time(table: Table, end: Column | None) -> Column | None:
+    """Return the only time of a table of deals, if its name says nothing; else None."""
+    times = [column for column in table.columns.values() if is_time(column)]
+    says = any(
+        name_rank(of, name, column.name, table.name) is not None
+        for column in times
+        for of, name in (("projects", "proposed_at"), ("projects", "expected_close_at"), ("leads", "updated_at"))
+    )
+    return times[0] if len(times) == 1 and end is None and not says else None
+
+
+def _is_begun(table: Table) -> bool:
+    """Say whether a table has open deals: then its only time, which all deals have, is no end."""
+    status = outcomes_of(table)
+    return status is not None and any((outcome(word) or OPEN) == OPEN for word, _ in table.columns[status].words)
+
+
+def _asked_end(lines: TableLines, only: Column) -> Column | None:
+    """Ask whether the only time of deals that have all ended is their end; return it if somebody says so."""
+    question = Question(
+        key=f"end:{lines.table.name}.{only.name}",
+        text=f"{lines.table.name}.{only.name} is the only time of deals that have all ended. What is it?",
+        options={"other": "something else, or nobody knows: it is not read", "end": "the day on which a deal ended"},
+        default="other",
+    )
+    return only if lines.draft.ask(question) == "end" else None
 
 
 def _planned(lines: TableLines, end: Column) -> None:

@@ -10,7 +10,8 @@ from store.source.suggesting.layout import Layout, Link
 from store.source.suggesting.lines import FEW, FREE_TEXT, MOSTLY, SELDOM, TableLines, per_cent
 from store.source.suggesting.names import is_ending, meaning
 from store.source.suggesting.outcomes import Outcomes, closing_of, outcome, outcomes, yes_of
-from store.source.suggesting.profile import key_text, moment
+from store.source.suggesting.profile import moment
+from store.source.suggesting.references import key_text
 from store.source.suggesting.scratch import MOST_ROWS, Scratch, Texts
 from store.source.suggesting.suggestion import Confidence, Draft, Question
 from store.source.values.texts import folded, is_contact

@@ -16,14 +16,9 @@ from store.source.suggesting.columns import (
     tells_activities,
 )
 from store.source.suggesting.evidence import Column, Profile, Reference, Table
-from store.source.suggesting.names import (
-    PEOPLE,
-    REQUESTS,
-    is_out,
-    role_of,
-    spoken,
-)
+from store.source.suggesting.names import is_out, role_of
 from store.source.suggesting.suggestion import Draft, NoMappingError, Question
+from store.source.suggesting.vocabulary import PEOPLE, REQUESTS, spoken
 
 LEAD = "lead"
 """The key of the question what a lead is."""

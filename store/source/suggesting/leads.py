@@ -54,6 +54,8 @@ def leads_lines(layout: Layout, outcomes: Outcomes | None, ends: Ends | None, dr
         if not outcomes.is_flags:
             lines.column("status", outcomes.column.name, "its words are those of projects", "sure")
             lines.words("status", outcomes.ended)
+            for word, (meant, said, confidence) in outcomes.going_on.items():
+                draft.line((*lines.place, "values", "status", word), meant, said, confidence)
             draft.line(("closes", "lead_status"), outcomes.endings, why, "sure")
         lines.column("property_value", {"absent": True}, "an amount of a deal is not known before its end", "sure")
     lines.finish()

@@ -4,8 +4,9 @@ from store.source.suggesting.columns import is_plausible, is_time
 from store.source.suggesting.evidence import Column, Profile, Table
 from store.source.suggesting.layout import Layout
 from store.source.suggesting.lines import counted, is_amount, is_free_text
-from store.source.suggesting.names import CONTACT_NAMES, TEXT_NAMES, bare_names, is_out, role_of
+from store.source.suggesting.names import bare_names, is_out, role_of
 from store.source.suggesting.suggestion import Draft
+from store.source.suggesting.vocabulary import CONTACT_NAMES, TEXT_NAMES
 
 CONTACT = 0.05
 """Share of values that are e-mail addresses or telephone numbers from which a column has contact data."""

@@ -7,8 +7,9 @@ from store.source.contract import TABLES
 from store.source.suggesting.columns import key_of, may_be_time
 from store.source.suggesting.evidence import Column, Profile, Table
 from store.source.suggesting.layout import Link
-from store.source.suggesting.names import meaning, name_rank, spoken
+from store.source.suggesting.names import meaning, name_rank
 from store.source.suggesting.suggestion import Confidence, Draft, Question
+from store.source.suggesting.vocabulary import spoken
 from store.source.values.functions import ISO
 from store.source.values.texts import folded, is_contact
 
@@ -186,16 +187,18 @@ class TableLines:
                 values[word] = (answer, "as answered", "sure")
         self.words(name, values)
 
-    def ask_word(self, name: str, column: Column, word: str, rows: int, evidence: str = "") -> str | None:
-        """Ask what a word stands for; return None if nobody knows, and note that its rows are set aside."""
+    def ask_word(
+        self, name: str, column: Column, word: str, rows: int, evidence: str = "", left: str | None = None
+    ) -> str | None:
+        """Ask what a word stands for; return None if nobody knows, and note what follows: its rows are set aside."""
         of, vocabulary = f"{self.table.name}.{column.name}", TABLES[self.of].column(name).vocabulary
-        reason = f"unknown_{name}"
+        follows = left or f"its rows are set aside (unknown_{name})"
         answer = self.draft.ask(
             Question(
                 key=f"{of}:{word}",
                 text=f"{of}: what does {word!r} mean ({counted(rows, 'row')}{evidence})?",
                 options={
-                    LEAVE: f"nothing that is known: its rows are set aside ({reason})",
+                    LEAVE: f"nothing that is known: {follows}",
                     **{each: each for each in vocabulary},
                 },
                 default=LEAVE,
@@ -204,8 +207,8 @@ class TableLines:
         if answer != LEAVE:
             return answer
         self.draft.notes.append(
-            f"{of}: {word!r} is not known, so {counted(rows, 'row')} with it are set aside ({reason}). Say what it "
-            f"means under tables.{self.of}.values.{name}."
+            f"{of}: {word!r} ({counted(rows, 'row')}) is not known: {follows}. Say what it means under "
+            f"tables.{self.of}.values.{name}."
         )
         return None
 

@@ -1,18 +1,21 @@
 """The outcomes of deals: what the words of a status mean, and which values tell the outcome."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from store.source.contract import TABLES
 from store.source.suggesting.columns import is_time, outcomes_of, says_won, status_of
 from store.source.suggesting.evidence import Column, Filled, Table
 from store.source.suggesting.lines import FEW, MOSTLY, SELDOM, Meanings, TableLines, per_cent
-from store.source.suggesting.names import bare_names, meaning, spoken
+from store.source.suggesting.names import bare_names, meaning
 from store.source.suggesting.suggestion import Confidence
+from store.source.suggesting.vocabulary import spoken
 from store.source.values.texts import folded, is_contact
 
 OPEN = "open"
+
+AS_ANSWERED = "as answered"
 
 TELLS = 0.9
 """The difference of two shares of filled rows from which a time shows which deals have ended."""
@@ -43,12 +46,15 @@ class Outcomes:
         By word of the status: the word of the contract, why, and how sure.
     unknown : mapping of str to (int, str)
         By word that nobody knows: its rows, and what is known of them.
+    dated : frozenset of str
+        Words of which nearly all deals have a close date.
     """
 
     column: Column
     closed: Column | None = None
     meanings: Meanings = field(default_factory=dict)
     unknown: dict[str, tuple[int, str]] = field(default_factory=dict)
+    dated: frozenset[str] = frozenset()
 
     @property
     def is_flags(self) -> bool:
@@ -59,6 +65,15 @@ class Outcomes:
     def ended(self) -> Meanings:
         """The meanings of the words for deals that have ended."""
         return {word: each for word, each in self.meanings.items() if each[0] != OPEN}
+
+    @property
+    def going_on(self) -> Meanings:
+        """Words for open deals that a run would take for ended by their close dates, with themselves."""
+        return {
+            word: (folded(word), f"{why}: its close dates are plans", confidence)
+            for word, (meant, why, confidence) in self.meanings.items()
+            if meant == OPEN and (why == AS_ANSWERED or (word in self.dated and outcome(word) == OPEN))
+        }
 
     @property
     def endings(self) -> list[str]:
@@ -119,6 +134,7 @@ def outcomes(table: Table, closed: Column | None) -> Outcomes | None:
     dates_tell = share_of_ends is not None and share_of_ends >= 1 - SELDOM and some_lack
     meanings: dict[str, tuple[str, str, Confidence]] = {}
     unknown: dict[str, tuple[int, str]] = {}
+    dated_words = frozenset(word for word in known if (_share(filled, [word]) or 0.0) >= 1 - SELDOM)
     for word, rows in status.words:
         share = _share(filled, [word])
         dated = "" if share is None or closed is None else f"{per_cent(share)} of its rows have {closed.name}"
@@ -132,7 +148,7 @@ def outcomes(table: Table, closed: Column | None) -> Outcomes | None:
             meanings[word] = (OPEN, "; ".join(filter(None, [why, dated])), "likely")
         elif not is_contact(word):
             unknown[word] = (rows, dated)
-    return Outcomes(column=status, meanings=meanings, unknown=unknown)
+    return Outcomes(column=status, meanings=meanings, unknown=unknown, dated=dated_words)
 
 
 def closing_of(table: Table) -> Column | None:
@@ -148,14 +164,16 @@ def closing_of(table: Table) -> Column | None:
     return None
 
 
-def asked(lines: TableLines, found: Outcomes) -> Outcomes:
+def asked(lines: TableLines, found: Outcomes, *, is_deal: bool) -> Outcomes:
     """Return the outcomes with the answers on words that the lists and the dates do not explain."""
+    # of deals that are leads only those that have ended are read as projects
+    left = "its deals count as open, and a run stops if their close dates say otherwise" if is_deal else None
     answers: dict[str, tuple[str, str, Confidence]] = {}
     for word, (rows, evidence) in found.unknown.items():
         said = f"; {evidence}" if evidence else ""
-        if (answer := lines.ask_word("status", found.column, word, rows, said)) is not None:
-            answers[word] = (answer, "as answered", "sure")
-    return Outcomes(column=found.column, closed=found.closed, meanings={**found.meanings, **answers})
+        if (answer := lines.ask_word("status", found.column, word, rows, said, left)) is not None:
+            answers[word] = (answer, AS_ANSWERED, "sure")
+    return replace(found, meanings={**found.meanings, **answers})
 
 
 def _share(filled: dict[str, Filled] | Any, words: Iterable[str]) -> float | None:

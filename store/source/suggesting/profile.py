@@ -1,6 +1,6 @@
 """Measure a source: what each column holds, which columns are keys, and which name the key of another table."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from duckdb import DuckDBPyConnection
 
@@ -8,21 +8,20 @@ from store.source.assembling.frame import MIDNIGHT
 from store.source.checking.numbers import number_text
 from store.source.contract import SourceContractError
 from store.source.sql import one_row
+from store.source.suggesting.columns import is_time
 from store.source.suggesting.evidence import (
-    MOST_KEY,
     Column,
     Filled,
     Numbers,
     Profile,
-    Reference,
     Table,
     Times,
-    may_be_key,
 )
-from store.source.suggesting.names import NO, YES, spoken
 from store.source.suggesting.odd_files import OddFile
+from store.source.suggesting.references import references, rows_per_key
 from store.source.suggesting.scratch import Scratch, Texts
 from store.source.suggesting.spellings import TimeSpelling, is_clock, is_day, number_form, time_spelling
+from store.source.suggesting.vocabulary import NO, YES, spoken
 from store.source.values.functions import UTC_ZONE, spelling
 from store.source.values.texts import folded, is_contact
 from store.sql import literal
@@ -36,8 +35,6 @@ MOST_WORDS = 60
 
 MOST_PAIRS = 12
 """Times and statuses of a table that are compared with each other, at most."""
-
-REFERENCE_VALUES = 500
 
 MOST = 0.5
 
@@ -120,7 +117,7 @@ def measured_table(scratch: Scratch, name: str, place: str, texts: Texts) -> Tab
         is_unique = False
         # the estimate is right to some per cent
         if filled and distinct * 10 >= filled * 8:
-            distinct, per_key = _per_key(connection, f"c{each}", texts)
+            distinct, per_key = rows_per_key(connection, f"c{each}", texts)
             is_unique = distinct == filled
             distinct = distinct if is_unique else round(filled / per_key)
         words = _words(connection, number, each) if filled and distinct <= MOST_WORDS * 1.2 else ()
@@ -226,11 +223,6 @@ def _zeros(
     return share > MOST, within
 
 
-def key_text(place: int, column: Column) -> str:
-    """Return SQL of a value as a key of another table has it."""
-    return f"regexp_replace(c{place}, '\\.0$', '')" if column.is_float else f"c{place}"
-
-
 def _contact(values: Sequence[tuple[str, int]]) -> float:
     some = values[:CONTACT_VALUES]
     return sum(is_contact(value) for value, _ in some) / len(some) if some else 0.0
@@ -284,14 +276,10 @@ def moment(column: Column, names: Sequence[str]) -> str:
     return spelling(column.times.formats if column.times else ("iso",), UTC_ZONE, said).value
 
 
-def _is_time(column: Column) -> bool:
-    return column.times is not None and column.times.share > 0.5 and not column.times.is_figure
-
-
 def _in_order(
     connection: DuckDBPyConnection, number: int, names: Sequence[str], columns: Mapping[str, Column]
 ) -> dict[tuple[str, str], float]:
-    some = [(place, name) for place, name in enumerate(names) if _is_time(columns[name])][:MOST_PAIRS]
+    some = [(place, name) for place, name in enumerate(names) if is_time(columns[name])][:MOST_PAIRS]
     pairs = [(one, other) for one in some for other in some if one != other]
     if not pairs:
         return {}
@@ -309,14 +297,12 @@ def _by_word(
     connection: DuckDBPyConnection, number: int, names: Sequence[str], columns: Mapping[str, Column]
 ) -> dict[tuple[str, str], dict[str, Filled]]:
     statuses = [
-        (place, name)
-        for place, name in enumerate(names)
-        if len(columns[name].words) > 1 and not _is_time(columns[name])
+        (place, name) for place, name in enumerate(names) if len(columns[name].words) > 1 and not is_time(columns[name])
     ][:MOST_PAIRS]
     measures = [
         (place, name)
         for place, name in enumerate(names)
-        if _is_time(columns[name]) or ((found := columns[name].numbers) is not None and found.share > 0.9)
+        if is_time(columns[name]) or ((found := columns[name].numbers) is not None and found.share > 0.9)
     ]
     by_word: dict[tuple[str, str], dict[str, Filled]] = {}
     if not measures:
@@ -335,86 +321,3 @@ def _by_word(
                 filled = Filled(rows, figures[2 * each], figures[2 * each + 1])
                 by_word.setdefault((status_name, name), {})[folded(word)] = filled
     return by_word
-
-
-def _may_refer(column: Column) -> bool:
-    is_time = column.times is not None and not column.times.is_figure and column.times.share > 0.5
-    return (
-        column.filled > 0 and not is_time and not column.is_clock and not column.is_flag and column.longest <= MOST_KEY
-    )
-
-
-def _per_key(connection: DuckDBPyConnection, text: str, texts: Texts) -> tuple[int, float]:
-    """Return the different values of a column, and how many rows of the table there are for each."""
-    filled, distinct, pairs = one_row(
-        connection,
-        "select coalesce(sum(n), 0), count(*), coalesce(sum(n * (n - 1) / 2), 0) from "
-        f"(select {text}, count(*) as n from t{texts.number} where {text} is not null group by 1)",
-    )
-    if texts.share >= 1:
-        return distinct, filled / max(1, distinct)
-    # the rows of one value are seldom all read: from how many pairs were read follows how many there are
-    return distinct, 1 + 2 * pairs / (texts.share * max(1, filled))
-
-
-def references(scratch: Scratch, tables: Mapping[str, Table], texts: Mapping[str, Texts]) -> Iterator[Reference]:
-    """Yield the columns whose values are found in a key of another table.
-
-    Parameters
-    ----------
-    scratch : Scratch
-    tables : mapping of str to Table
-    texts : mapping of str to Texts
-        By table.
-    """
-    connection = scratch.connection
-    connection.execute(
-        "create or replace table keys (place integer, v varchar); "
-        "create or replace table some_values (place integer, v varchar, n bigint)"
-    )
-    # of a key of which not all is known, few values are found
-    most = round(REFERENCE_VALUES / min((each.share for each in texts.values()), default=1.0))
-    keys: list[tuple[Table, Column]] = []
-    columns: list[tuple[Table, Column]] = []
-    for name, table in tables.items():
-        number = texts[name].number
-        for place, column in enumerate(table.columns.values()):
-            if may_be_key(table, column):
-                connection.execute(
-                    f"insert into keys select distinct {len(keys)}, {key_text(place, column)} from t{number} "
-                    f"where c{place} is not null"
-                )
-                keys.append((table, column))
-            if _may_refer(column):
-                connection.execute(
-                    f"insert into some_values select {len(columns)}, {key_text(place, column)} as v, count(*) "
-                    f"from s{number} where c{place} is not null group by 2 order by hash(v) limit {most}"
-                )
-                columns.append((table, column))
-    found = connection.execute(
-        "select v.place, k.place, sum(n), any_value(rows) from some_values v join keys k on k.v = v.v "
-        "join (select place, sum(n) as rows from some_values group by 1) t on t.place = v.place group by 1, 2 "
-        "order by 1, 2"
-    ).fetchall()
-    for of, to, hits, rows in found:
-        (table, column), (to_table, to_column) = columns[of], keys[to]
-        if table.name == to_table.name:
-            continue
-        place = [*table.columns].index(column.name)
-        text = key_text(place, column)
-        (astray,) = one_row(
-            connection,
-            f"select count(*) from t{texts[table.name].number} where c{place} is not null and {text} not in "
-            f"(select v from keys where place = {to})",
-        )
-        _, per_key = _per_key(connection, text, texts[table.name])
-        known = texts[to_table.name].share
-        yield Reference(
-            table=table.name,
-            column=column.name,
-            to_table=to_table.name,
-            to_column=to_column.name,
-            share=hits / rows if known >= 1 else min(1.0, (hits + 2 * hits**0.5) / (rows * known)),
-            rows_per_key=per_key,
-            astray=astray if known >= 1 else 0,
-        )

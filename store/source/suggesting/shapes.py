@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from store.source.contract import SourceContractError
-from store.source.mapping.choosing import RECOGNISED, TRIED, choose_mapping
-from store.source.mapping.forms import Names, PartMapping, SourceMapping, TableMapping, shipped_names
-from store.source.suggesting.names import CONTACT_NAMES, bare_names, singular, spoken
+from store.source.mapping.choosing import RECOGNISED, TRIED, choose_mapping, fitting_mapping
+from store.source.mapping.forms import Names, PartMapping, SourceMapping, TableMapping
+from store.source.suggesting.names import bare_names, singular
+from store.source.suggesting.vocabulary import CONTACT_NAMES, spoken
 from store.source.values.texts import folded
 
 IDENTITY = TRIED[0]
@@ -34,9 +35,9 @@ class Shape:
     name: str
     why: str
     tables: Mapping[str, str]
-    contact: tuple[str, ...] = ()
-    says_ends: bool = True
-    created: tuple[str, str] | None = None
+    contact: tuple[str, ...]
+    says_ends: bool
+    created: tuple[str, str] | None
 
 
 def shape_of(columns: Mapping[str, Sequence[str]], folder: str | None, models: Collection[str]) -> Shape | None:
@@ -51,39 +52,49 @@ def shape_of(columns: Mapping[str, Sequence[str]], folder: str | None, models: C
     models : collection of str
         Names of the models.
     """
-    contact = tuple(
-        f"{table}.{column}"
-        for table, found in columns.items()
-        for column in found
-        if CONTACT_NAMES - {"name"} & set(bare_names(column, table))
+    if (fitting := _fitting(columns, folder, models)) is None:
+        return None
+    mapping, why, tables = fitting
+    return Shape(
+        name=mapping.name,
+        why=why,
+        tables=tables,
+        contact=tuple(
+            f"{table}.{column}"
+            for table, found in columns.items()
+            for column in found
+            if CONTACT_NAMES - {"name"} & set(bare_names(column, table))
+        ),
+        says_ends=any(mapping.closes.model_dump().values()),
+        created=_creation_of(mapping, tables, columns),
     )
-    if folder in shipped_names():
-        return Shape(name=folder, why="the folder has the name of this shipped mapping", tables={}, contact=contact)
+
+
+def _fitting(
+    columns: Mapping[str, Sequence[str]], folder: str | None, models: Collection[str]
+) -> tuple[SourceMapping, str, dict[str, str]] | None:
+    """Return the shipped mapping that fits a source, why, and the tables that have other names."""
     try:
-        fitting = choose_mapping(argument=None, folder=None, found=columns, models=models).mapping.name
+        fitting = fitting_mapping(folder, columns, models).mapping
     except SourceContractError:
-        # tables of other names are no fault yet
-        pass
-    else:
-        why = "its tables and columns are all there"
-        return None if fitting == IDENTITY else Shape(name=fitting, why=why, tables={}, contact=contact)
-    # only files can be given other names
-    for name in (each for each in RECOGNISED if folder is not None and each in shipped_names()):
-        mapping = choose_mapping(argument=name, folder=None, found={}, models=models).mapping
-        if tables := tables_of(mapping, columns):
-            why = "its columns are all there, in files of other names"
-            return Shape(name=name, why=why, tables=tables, contact=contact)
-    return None
+        # only files can be given other names
+        for name in RECOGNISED if folder is not None else ():
+            mapping = choose_mapping(argument=name, folder=None, found={}, models=models).mapping
+            if tables := tables_of(mapping, columns):
+                return mapping, "its columns are all there, in files of other names", tables
+        return None
+    return None if fitting.name == IDENTITY else (fitting, "its tables and columns are all there", {})
 
 
-def creation_of(shape: Shape, columns: Mapping[str, Sequence[str]], models: Collection[str]) -> tuple[str, str] | None:
+def _creation_of(
+    mapping: SourceMapping, tables: Mapping[str, str], columns: Mapping[str, Sequence[str]]
+) -> tuple[str, str] | None:
     """Return the source's table and column of the creation of leads, as far as a shipped mapping names one column."""
-    mapping = choose_mapping(argument=shape.name, folder=None, found={}, models=models).mapping
     leads = mapping.tables.get("leads", TableMapping())
     table, column = leads.table or "leads", leads.columns.get("created_at", "created_at")
     known = next((names for each, names in mapping.names.items() if folded(each) == folded(table)), Names())
     table = known.table or table
-    source = next((each for each in columns if folded(shape.tables.get(each, each)) == folded(table)), None)
+    source = next((each for each in columns if folded(tables.get(each, each)) == folded(table)), None)
     if source is None or not isinstance(column, str):
         return None
     wanted = folded(known.columns.get(column, column))

@@ -29,8 +29,8 @@ from store.source.suggesting.odd_files import OddFile, odd_files
 from store.source.suggesting.outcomes import Outcomes
 from store.source.suggesting.profile import profile
 from store.source.suggesting.scratch import Scratch
-from store.source.suggesting.shapes import IDENTITY, Shape, creation_of, shape_of
-from store.source.suggesting.suggestion import Answers, Draft, Line, NoMappingError, Question, Suggestion
+from store.source.suggesting.shapes import IDENTITY, Shape, shape_of
+from store.source.suggesting.suggestion import Answers, Draft, Line, NoMappingError, Question
 from store.source.suggesting.twins import as_unions, chosen_of, united
 from store.source.suggesting.writing import written
 from store.source.values.functions import UTC_ZONE, create_functions
@@ -72,7 +72,7 @@ def mapping_place(source: str, home: Path) -> Path:
     return home / MAPPING
 
 
-def suggest(found: Profile, answers: Answers, shape: Shape | None = None) -> Suggestion:
+def suggest(found: Profile, answers: Answers, shape: Shape | None = None) -> Draft:
     """Decide on a mapping, from what a source holds and what a person has answered.
 
     Parameters
@@ -91,7 +91,7 @@ def suggest(found: Profile, answers: Answers, shape: Shape | None = None) -> Sug
     draft.line(("name",), _name(found.description), "", None)
     if shape is not None:
         _of_shape(shape, found, draft)
-        return draft.done()
+        return draft
     found = chosen_of(found, draft)
     chosen, outcomes = _tables(found, draft)
     if not any(line.place[0] == "closes" for line in draft.lines):
@@ -123,7 +123,7 @@ def suggest(found: Profile, answers: Answers, shape: Shape | None = None) -> Sug
     if created is not None and (days := (created.last - created.first).days) < SHORT_SPAN_DAYS:
         why = f"the leads span {days} days, of which a horizon of 90 would leave too few with a known end"
         draft.line(("horizon_days", "conversion"), SHORT_HORIZON_DAYS, why, "likely")
-    return draft.done()
+    return draft
 
 
 def _tables(found: Profile, draft: Draft) -> tuple[Layout, Outcomes | None]:
@@ -238,22 +238,13 @@ def measured(source: str, models: Collection[str]) -> tuple[Profile, Shape | Non
         except SourceContractError as error:
             unread[name] = str(error).splitlines()[0]
     shape = shape_of(columns, None if reader.folder is None else reader.folder.name, models)
-    if shape is not None:
-        places = {name: reader.place(name) for name in columns}
-        closes = choose_mapping(argument=shape.name, folder=None, found={}, models=models).mapping.closes
-        shape = replace(
-            shape, created=creation_of(shape, columns, models), says_ends=bool(any(closes.model_dump().values()))
-        )
-        with _scratch(reader) as scratch:
-            if shape.says_ends:
-                # times without a zone are a question whatever the mapping
-                some = {} if shape.created is None else {shape.created[0]: [shape.created[1]]}
-                found, _ = profile(scratch, some, unread, odd)
-            else:
-                found = _profile(scratch, columns, unread, odd)
-        return replace(found, places=places), shape
+    some: Mapping[str, Sequence[str]] = columns
+    if shape is not None and shape.says_ends:
+        # times without a zone are a question whatever the mapping
+        some = {} if shape.created is None else {shape.created[0]: [shape.created[1]]}
     with _scratch(reader) as scratch:
-        return _profile(scratch, columns, unread, odd), None
+        found = _profile(scratch, some, unread, odd)
+    return replace(found, places={name: reader.place(name) for name in columns}), shape
 
 
 def _profile(
@@ -276,12 +267,12 @@ def _profile(
     return replace(found, ends=ends)
 
 
-def text_of(suggestion: Suggestion, source: str, answers: Answers, models: Collection[str], *, for_home: bool) -> str:
+def text_of(suggestion: Draft, source: str, answers: Answers, models: Collection[str], *, for_home: bool) -> str:
     """Return the text of a suggestion, after the reader of mappings has accepted it for the source.
 
     Parameters
     ----------
-    suggestion : Suggestion
+    suggestion : Draft
     source : str
     answers : mapping of str to str
     models : collection of str
@@ -296,7 +287,7 @@ def text_of(suggestion: Suggestion, source: str, answers: Answers, models: Colle
     """
     if for_home:
         line = Line(("source",), describe(source), "this mapping is for no other source")
-        suggestion = replace(suggestion, lines=(line, *suggestion.lines))
+        suggestion = replace(suggestion, lines=[line, *suggestion.lines])
     text = written(suggestion, describe(source), answers)
     with tempfile.TemporaryDirectory(prefix="leadline-") as folder:
         path = Path(folder) / "mapping.yml"

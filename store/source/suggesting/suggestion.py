@@ -61,37 +61,27 @@ class Question:
     is_essential: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Suggestion:
-    """A mapping that is suggested.
+@dataclass
+class Draft:
+    """A mapping that is suggested, also while it is made.
 
     Attributes
     ----------
-    lines : tuple of Line
-        In the order of the file.
-    left : tuple of (str, str)
-        Columns (``table.column``) and tables that were left, and why.
-    contact : tuple of str
-        Columns with contact data, as ``table.column``.
-    notes : tuple of str
-        Sentences on the mapping as a whole.
-    questions : tuple of Question
-        All questions, the answered ones too.
-    tables : mapping of str to int
+    answers : mapping of str to str
+    lines : list of Line
+    left : dict of str to str
+        By column (``table.column``) and table that was left: why.
+    tables : dict of str to int
         The tables among what was left, with their rows.
+    read : set of (str, str)
+        The tables and columns that the lines read.
+    contact : list of str
+        Columns with contact data, as ``table.column``.
+    notes : list of str
+        Sentences on the mapping as a whole.
+    questions : dict of str to Question
+        By key: all questions, the answered ones too.
     """
-
-    lines: tuple[Line, ...]
-    left: tuple[tuple[str, str], ...]
-    contact: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    questions: tuple[Question, ...] = ()
-    tables: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class Draft:
-    """A suggestion while it is made; `read` has the tables and columns that its lines read."""
 
     answers: Answers
     lines: list[Line] = field(default_factory=list)
@@ -115,14 +105,3 @@ class Draft:
     def is_answered(self, key: str) -> bool:
         """Say whether a person has answered a question."""
         return key in self.answers
-
-    def done(self) -> Suggestion:
-        """Return the suggestion."""
-        return Suggestion(
-            lines=tuple(self.lines),
-            left=tuple(self.left.items()),
-            contact=tuple(self.contact),
-            notes=tuple(self.notes),
-            questions=tuple(self.questions.values()),
-            tables=self.tables,
-        )

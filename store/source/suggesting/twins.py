@@ -8,10 +8,12 @@ from store.source.sql import one_row
 from store.source.suggesting.columns import key_of
 from store.source.suggesting.evidence import NEARLY, Profile, Table
 from store.source.suggesting.lines import counted
-from store.source.suggesting.names import is_out, role_of, spoken
-from store.source.suggesting.profile import measured_table, references
+from store.source.suggesting.names import is_out, role_of
+from store.source.suggesting.profile import measured_table
+from store.source.suggesting.references import references
 from store.source.suggesting.scratch import Scratch, Texts
 from store.source.suggesting.suggestion import Draft, Line, Place, Question
+from store.source.suggesting.vocabulary import spoken
 from store.source.values.texts import folded
 
 ALIKE = 0.8

@@ -6,7 +6,7 @@ from typing import Any
 
 from store.source.contract import TABLES
 from store.source.reading.tables import shown_column
-from store.source.suggesting.suggestion import Answers, Line, Suggestion
+from store.source.suggesting.suggestion import Answers, Draft, Line
 
 MOST_OPTIONS = 8
 """A question with more answers than this lists none of them."""
@@ -33,12 +33,12 @@ _ORDER = (
 )
 
 
-def written(suggestion: Suggestion, source: str, answers: Answers) -> str:
+def written(suggestion: Draft, source: str, answers: Answers) -> str:
     """Return the text of the file.
 
     Parameters
     ----------
-    suggestion : Suggestion
+    suggestion : Draft
     source : str
         The source without secrets.
     answers : mapping of str to str
@@ -52,7 +52,7 @@ def written(suggestion: Suggestion, source: str, answers: Answers) -> str:
     ]
     if suggestion.notes:
         parts += ["\n# What to know\n", *_listed(suggestion.notes)]
-    if open_questions := [each for each in suggestion.questions if each.key not in answers]:
+    if open_questions := [each for each in suggestion.questions.values() if each.key not in answers]:
         sentences = [
             f"{each.text} Taken: {each.options[each.default]}. Else: "
             f"{'; '.join(meaning for answer, meaning in each.options.items() if answer != each.default)}."
@@ -67,7 +67,10 @@ def written(suggestion: Suggestion, source: str, answers: Answers) -> str:
             *_listed(f"{table}: {', '.join(names)}" for table, names in _by_table(suggestion.contact).items()),
         ]
     if suggestion.left:
-        parts += ["\n# Left\n", *_listed(f"{_shown_place(place)}: {why}" for place, why in sorted(suggestion.left))]
+        parts += [
+            "\n# Left\n",
+            *_listed(f"{_shown_place(place)}: {why}" for place, why in sorted(suggestion.left.items())),
+        ]
     return "".join(parts)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from store.source.contract import SourceContractError
 from tests.homes import REPOSITORY
 from tests.store.source.shaped import SAME, compared, differing, export
 
@@ -68,3 +69,42 @@ def test_the_mapping_of_the_page_reads_a_public_list_of_deals(tmp_path: Path, ru
     ]
     early = "select count(*) from raw.projects where proposed_at is distinct from closed_at"
     assert query(f"{early} union all select count(property_value) from raw.leads") == [(0,), (0,)]
+
+
+def _deals(folder: Path, word: str, rows: int, day: str, plans: str = "") -> Path:
+    """Write 20 won deals, `rows` with a word and a close date, and 20 that go on."""
+    lines = [f"W{n},2025-01-01,Won,2025-02-{n + 1:02d}" for n in range(20)]
+    lines += [f"O{n},2025-01-01,{word},{day}" for n in range(rows)]
+    lines += [f"N{n},2025-01-01,Negotiation,{plans}" for n in range(20)]
+    folder.mkdir()
+    (folder / "deals.csv").write_text(
+        "\n".join(["deal_id,created_date,stage,close_date", *lines, ""]), encoding="utf-8"
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("word", "rows", "day", "plans", "found"),
+    [
+        ("Won - renewal", 1, "", "", "1 in 'Won - renewal', which has the word 'won'"),
+        ("Erneuert", 10, "2025-02-03", "", "10 in 'Erneuert', of which 10 have a close_date no later"),
+        # plans of open deals are no ends
+        ("Proposal", 10, "2025-12-03", "2025-02-03", "20 in 'Negotiation', of which 20"),
+        ("Erneuert", 9, "2025-02-03", "2025-12-03", None),
+        ("not yet won", 10, "2025-12-03", "", None),
+    ],
+)
+def test_a_deal_that_has_ended_does_not_count_as_open(
+    word: str, rows: int, day: str, plans: str, found: str | None, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    folder = _deals(tmp_path / "crm", word, rows, day, plans)
+    if found is not None:
+        with pytest.raises(SourceContractError, match=found):
+            run(folder)
+        if not plans:
+            return
+        # a person says that these go on
+        own = "name: own\nbased_on: deals\ntables: {leads: {values: {status: {Negotiation: negotiation}}}}"
+        (folder / "mapping.yml").write_text(own, encoding="utf-8")
+    run(folder)
+    assert query("select count(*), count(distinct status) from raw.projects") == [(20, 1)]

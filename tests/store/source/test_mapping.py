@@ -13,6 +13,7 @@ from store.source.contract import TABLES, SourceContractError
 from store.source.mapping.binding import bind
 from store.source.mapping.choosing import choose_mapping
 from store.source.mapping.forms import Flag, shipped_names
+from store.source.suggesting.shapes import shape_of
 
 CONTRACT = {name: list(table.column_names) for name, table in TABLES.items()}
 PLAIN = {
@@ -26,7 +27,6 @@ PLAIN = {
 def test_resolution_order(tmp_path: Path) -> None:
     """Argument, mapping.yml, the folder's name, the columns."""
     folder = tmp_path / "bpi2012_crm"
-    (deals := tmp_path / "deals").mkdir()
     folder.mkdir()
     (path := tmp_path / "other.yml").write_text("name: other\nbased_on: contract\n")
     assert (
@@ -38,7 +38,12 @@ def test_resolution_order(tmp_path: Path) -> None:
         choose_mapping(argument=None, folder=folder, found=CONTRACT, models=DECLARATIONS).mapping.name == "bpi2012_crm"
     )
     # a folder of that name may hold something else
-    assert choose_mapping(argument=None, folder=deals, found=CONTRACT, models=DECLARATIONS).mapping.name == "contract"
+    for name in ("deals", "plain"):
+        (other := tmp_path / name).mkdir()
+        chosen = choose_mapping(argument=None, folder=other, found=CONTRACT, models=DECLARATIONS)
+        assert chosen.mapping.name == "contract"
+        # as make map says
+        assert shape_of(CONTRACT, name, DECLARATIONS) is None
     (folder / "mapping.yml").write_text("name: own\nbased_on: plain\n")
     assert choose_mapping(argument=None, folder=folder, found=CONTRACT, models=DECLARATIONS).mapping.name == "own"
     assert choose_mapping(argument="plain", folder=folder, found=CONTRACT, models=DECLARATIONS).mapping.name == "plain"
@@ -111,7 +116,8 @@ def test_required_column_that_the_mapping_does_not_supply() -> None:
         ),
         (
             "name: x\ntables: {changes: {values: {value: {a: b}}}}",
-            "tables.changes.values.value: expected one of change_id, lead_id, column_name, project_id (a text), found 'value'",
+            "tables.changes.values.value: expected one of change_id, lead_id, column_name, project_id (a text), found "
+            "'value'",
         ),
         ("name: x\ntables: {leads: {absent: true}}", "expected a table of leads, found that it is absent"),
         ("name: x\ntables: {leads: {columns: {phone: tel}}}", "tables.leads.columns.phone: expected one of lead_id"),
@@ -200,11 +206,11 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
     assert first == f"{path}: the source mapping is not valid. Its format is in docs/mapping.md."
     assert [fault.split(" (")[0] for fault in faults] == [
         "- line 1, nam: expected one of name, source, based_on, schema, time_zone, missing, files, names, "
-        "recognised_by, tables, without_times, currency, closes, closing_outcomes, silence_closes_after_days, horizon_days, found "
-        "the unknown key 'nam'. Write 'name', if that is meant.",
+        "recognised_by, tables, without_times, currency, closes, closing_outcomes, silence_closes_after_days, "
+        "horizon_days, found the unknown key 'nam'. Write 'name', if that is meant.",
         "- line 4, tables.leads.colums: expected one of table, absent, optional, each, join, where, one, union, sql, "
-        "columns, values, attributes, units, times, numbers, id, watermark, overlap_minutes, found the unknown key 'colums'. Write "
-        "'columns', if that is meant.",
+        "columns, values, attributes, units, times, numbers, id, watermark, overlap_minutes, found the unknown key "
+        "'colums'. Write 'columns', if that is meant.",
         f"- line 5, tables.leads.columns.created_at: {form} the key flagg. Write one of these.",
         f"- line 5, tables.leads.columns.updated_at: {form} a list. Write one of these.",
         "- line 6, tables.leads.values.status.won: expected each word once, in any case, found 'Won' as well, which "

@@ -15,10 +15,11 @@ from models.declared.registry import DECLARATIONS
 from store.source.contract import TABLES, SourceContractError
 from store.source.mapping.choosing import RECOGNISED, choose_mapping
 from store.source.mapping.forms import SourceMapping, shipped_names
-from store.source.suggesting.names import COLUMN_NAMES, WORDS, meaning, role_of
+from store.source.suggesting.names import meaning, role_of
 from store.source.suggesting.shapes import columns_by_table, shape_of, tables_of
 from store.source.suggesting.suggest import measured, suggest, text_of
-from store.source.suggesting.suggestion import NoMappingError, Suggestion
+from store.source.suggesting.suggestion import Draft, NoMappingError
+from store.source.suggesting.vocabulary import COLUMN_NAMES, WORDS
 from store.source.suggesting.writing import flow
 from tests.homes import REPOSITORY
 
@@ -42,11 +43,11 @@ def _write(path: Path, rows: Iterable[Mapping[str, Any]], delimiter: str = ",", 
         writer.writerows(listed)
 
 
-def _measured(folder: Path) -> Callable[..., tuple[Suggestion, str, dict[str, Any]]]:
+def _measured(folder: Path) -> Callable[..., tuple[Draft, str, dict[str, Any]]]:
     """Measure a folder, and return what makes of answers a suggestion, its text, and the text as YAML."""
     found, shape = measured(str(folder), DECLARATIONS)
 
-    def with_answers(**answers: str) -> tuple[Suggestion, str, dict[str, Any]]:
+    def with_answers(**answers: str) -> tuple[Draft, str, dict[str, Any]]:
         suggestion = suggest(found, answers, shape)
         text = text_of(suggestion, str(folder), answers, DECLARATIONS, for_home=False)
         # as a mapping is read: every word is text
@@ -142,7 +143,7 @@ def test_a_german_export(tmp_path: Path, run: Extract, query: Query) -> None:
     assert projects["times"] == {"proposed_at": "%d.%m.%Y", "closed_at": "%d.%m.%Y"}
     assert projects["numbers"] == {"value": {"decimal": ",", "thousands": ".", "strip": ["€"]}}
     assert content["closes"]["project_status"] == ["lost"]
-    assert suggestion.contact == ("Interessenten.Nachname", "Interessenten.E-Mail", "Interessenten.Telefon")
+    assert suggestion.contact == ["Interessenten.Nachname", "Interessenten.E-Mail", "Interessenten.Telefon"]
     assert "Interessenten.Bemerkung: free text" in text
     assert not re.search(r"@example|\+49|Müller|Frühjahr", text)
 
@@ -204,7 +205,7 @@ def test_activities_in_several_tables(tmp_path: Path, run: Extract, query: Query
     assert content["tables"]["interactions"]["times"] == {"occurred_at": times}
     assert content["tables"]["projects"]["columns"]["lead_id"] == {"split": "Contact ID", "at": ".0"}
     assert "Deals.Close Date: 100 % of the open deals have one. It is a plan" in "\n".join(suggestion.notes)
-    assert {question.key for question in suggestion.questions} == {
+    assert set(suggestion.questions) == {
         "closes.project_status",
         "direction:Emails",
         "time_zone",
@@ -267,7 +268,7 @@ def test_tables_that_look_alike_are_one(tmp_path: Path, run: Extract, query: Que
     assert list(tables["leads"]["union"]) == ["kontakte_2023", "kontakte_2024"]
     assert tables["interactions"]["columns"]["occurred_at"] == {"date": "Datum", "time": "Uhrzeit"}
     assert "2 rows with another will be set aside (orphan)" in text
-    assert dict(suggestion.left)["deals_deleted"] == "by its name, its rows were deleted or are a test"
+    assert suggestion.left["deals_deleted"] == "by its name, its rows were deleted or are a test"
 
     (folder / "mapping.yml").write_text(text, encoding="utf-8")
     run(folder)
@@ -295,7 +296,7 @@ def test_of_tables_with_equal_keys_one_is_read(tmp_path: Path) -> None:
     suggested = _measured(tmp_path)
     suggestion, _, content = suggested()
     assert content["names"]["deals"]["table"] == "deals_1"
-    assert dict(suggestion.left) == {"deals_2": "it has the columns of deals_1, and keys that stand there too"}
+    assert suggestion.left == {"deals_2": "it has the columns of deals_1, and keys that stand there too"}
     _, _, content = suggested(**{"alike:deals_1": "deals_2"})
     assert content["names"]["deals"]["table"] == "deals_2"
 
@@ -356,7 +357,7 @@ def test_what_ends_a_lead_is_measured(tmp_path: Path, folder: str) -> None:
     # calls follow a lost deal, and the outcome of a won deal ends nothing that the deal does not end
     assert content["closes"] == {"outcomes": ["XQ9"], "lead_status": ["lost"]}
     assert "likely: after 0 % of its 40 rows something happens with the lead on a later day" in text
-    assert {each.key: each.default for each in suggestion.questions if each.key.startswith("closes")} == {
+    assert {each.key: each.default for each in suggestion.questions.values() if each.key.startswith("closes")} == {
         "closes.outcomes": "yes",
         "closes.lead_status": "yes",
         "closes.project_status.doubtful": "no",
@@ -370,7 +371,7 @@ def test_dates_that_do_not_tell_day_from_month_are_asked_for(tmp_path: Path) -> 
     _write(tmp_path / "leads.csv", ({"id": n, "created": f"0{n % 9 + 1}/0{n % 7 + 1}/2024"} for n in range(30)))
     suggested = _measured(tmp_path)
     suggestion, _, _ = suggested()
-    (question,) = [each for each in suggestion.questions if each.is_essential]
+    (question,) = [each for each in suggestion.questions.values() if each.is_essential]
     assert question.options == {"day": "the day (%d/%m/%Y)", "month": "the month (%m/%d/%Y)"}
     _, _, content = suggested(**{question.key: "month"})
     assert content["tables"]["leads"]["times"] == {"created_at": "%m/%d/%Y"}
@@ -393,7 +394,7 @@ def test_words_that_nobody_knows_are_asked_for(tmp_path: Path) -> None:
     suggested = _measured(tmp_path)
     suggestion, _, content = suggested()
     assert "values" not in content["tables"]["projects"]
-    assert any("'alpha' is not known, so 20 rows with it are set aside" in note for note in suggestion.notes)
+    assert any("'alpha' (20 rows) is not known: its rows are set aside" in note for note in suggestion.notes)
     _, _, content = suggested(**{"projects.status:alpha": "lost"})
     assert content["tables"]["projects"]["values"] == {"status": {"alpha": "lost"}}
     assert content["closes"]["project_status"] == ["lost"]
@@ -493,7 +494,30 @@ def test_a_file_that_cannot_be_read_stops_nothing(tmp_path: Path) -> None:
     _write(tmp_path / "leads.csv", ({"lead_id": f"L{n}", "created_at": FIRST + timedelta(days=n)} for n in range(9)))
     (tmp_path / "extra.csv").write_text('[{"a": 1}]', encoding="utf-8")
     suggestion, _, _ = _measured(tmp_path)()
-    assert dict(suggestion.left)["extra"].startswith("it cannot be read: extra.csv: expected CSV, found JSON")
-    lines = tuple(line for line in suggestion.lines if line.place != ("tables", "projects", "absent"))
+    assert suggestion.left["extra"].startswith("it cannot be read: extra.csv: expected CSV, found JSON")
+    lines = [line for line in suggestion.lines if line.place != ("tables", "projects", "absent")]
     with pytest.raises(SourceContractError, match="table projects"):
-        text_of(Suggestion(lines=lines, left=(), contact=()), str(tmp_path), {}, DECLARATIONS, for_home=False)
+        text_of(Draft({}, lines=lines), str(tmp_path), {}, DECLARATIONS, for_home=False)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "answers", "read"),
+    [
+        # a time that open deals have as well is no end
+        (("gewonnen", "verloren", "offen"), {}, "proposed_at"),
+        (("gewonnen", "verloren"), {"end:Angebote.Datum": "end"}, "closed_at"),
+        (("gewonnen", "verloren"), {}, None),
+    ],
+)
+def test_the_only_time_of_deals(
+    statuses: tuple[str, ...], answers: dict[str, str], read: str | None, tmp_path: Path
+) -> None:
+    day = [f"{FIRST + timedelta(days=number):%Y-%m-%d}" for number in range(90)]
+    _write(tmp_path / "crm" / "Kontakte.csv", ({"Nr": f"K{n}", "angelegt": day[n]} for n in range(60)))
+    offers = (
+        {"Nr": n, "Kontakt": f"K{n}", "Status": statuses[n % len(statuses)], "Datum": day[n + 9]} for n in range(60)
+    )
+    _write(tmp_path / "crm" / "Angebote.csv", offers)
+    _, _, mapping = _measured(tmp_path / "crm")(**answers)
+    columns = mapping["tables"]["projects"]["columns"]
+    assert [name for name, value in columns.items() if value == "Datum"] == [read][: read is not None]
