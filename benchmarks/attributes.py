@@ -20,7 +20,6 @@ from benchmarks.compiled import DATABASE, compiled
 from benchmarks.measuring import Figure, Report, table
 from benchmarks.planted_attributes import PLANTED, plant
 from models.declared.registry import DECLARATIONS
-from models.declaring.attribute import PREFIXES
 from models.declaring.columns import AS_OF
 from models.declaring.declaration import Horizons
 from models.learning.fitting import fit, predict
@@ -45,7 +44,7 @@ LAYERS = ("staging", "intermediate", "features", "labels")
 MODEL = "conversion"
 OVERWRITTEN = frozenset({"industry", "revenue"})
 """Attributes without a history that change after the creation: either answer is right."""
-DEAL, OF_LEAD = "deal_", f"{PREFIXES['leads']}_"
+DEAL, OF_LEAD = "deal_", "attribute_"
 """The beginning of the names of the features that follow from histories of deals, and from attributes of leads."""
 TRUTH_ROWS = 2_000
 """Rows of which the probability that the truth gives is simulated."""

@@ -18,9 +18,6 @@ Form = Literal["text", "number", "flag", "days", "count", "has"]
 """How a feature follows from the stored text: the text, a number, 0 or 1, the days from a date to ``as_of``, the number
 of options, or 0 or 1 for one option."""
 
-PREFIXES: Mapping[str, str] = {"leads": "attribute", "projects": "project"}
-"""The beginning of the name of a feature, by the source table of its attribute."""
-
 NAME_LENGTH = 40
 
 NAME = rf"[a-z][a-z0-9_]{{0,{NAME_LENGTH - 1}}}"
@@ -79,7 +76,7 @@ class Attribute:
 
     Attributes
     ----------
-    entity : {"leads", "projects"}
+    entity : str
         The source table that it is a column of.
     name : str
         A lower-case identifier of at most 40 characters.
@@ -91,6 +88,10 @@ class Attribute:
         A sentence: why it counts as known from then on.
     options : tuple of str
         The options of a list that get a feature of their own; each with its identifier.
+    prefix : str
+        The beginning of the names of its features.
+    of : str
+        Whose value its features have, in words.
     reading : mapping of str to Any
         How the texts of the source are read, as it was found at first.
     """
@@ -102,6 +103,8 @@ class Attribute:
     known: Known
     why: str = ""
     options: tuple[tuple[str, str], ...] = ()
+    prefix: str = "attribute"
+    of: str = "the row"
     reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -112,9 +115,8 @@ class Attribute:
     @property
     def features(self) -> tuple[AttributeFeature, ...]:
         """Its features, in the order of their columns."""
-        column = f"{PREFIXES[self.entity]}_{self.name}"
-        of = "the lead" if self.entity == "leads" else "the last project proposed before as_of"
-        said = f"{self.label!r} of {of}, as known at as_of"
+        column = f"{self.prefix}_{self.name}"
+        said = f"{self.label!r} of {self.of}, as known at as_of"
         rest: dict[str, Any] = {
             "entity": self.entity,
             "stored": self.stored,

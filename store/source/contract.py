@@ -64,6 +64,7 @@ TABLES: Mapping[str, Table] = {
             ),
             occurred="created_at",
             history="changes",
+            attributes=("attribute", "the lead"),
             feed="'leads'",
             proof=Counterfactual(
                 drawn={"source": texts("proof")},
@@ -198,6 +199,7 @@ TABLES: Mapping[str, Table] = {
                 ),
             ),
             staged_known="proposed_us",
+            attributes=("project", "the last project proposed before as_of"),
             feed="'projects'",
             proof=Counterfactual(
                 overwritten={

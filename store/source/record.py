@@ -188,6 +188,8 @@ class Table:
     feed : str or None
         The feed that a row of staging belongs to, as SQL; None for a table that is no feed.
     proof : Counterfactual
+    attributes : tuple of str and str, or None
+        Where it may have attributes: the beginning of the names of their features, and whose values these have.
     """
 
     name: str
@@ -206,6 +208,7 @@ class Table:
     from_source: str | None = None
     type: str = "''"
     feed: str | None = None
+    attributes: tuple[str, str] | None = None
 
     @property
     def key(self) -> str:

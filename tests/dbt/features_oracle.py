@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from models.declaring.attribute import PREFIXES, SEPARATOR, Attribute
+from models.declaring.attribute import SEPARATOR, Attribute
 from tests.dbt.random_crm import DAY, DIRECTIONS, Crm
 
 if TYPE_CHECKING:
@@ -495,7 +495,7 @@ def _attributes(
     for each in attributes:
         taken = _values(known[each.entity], each.stored)
         value = taken[-1][1] if taken else None
-        name = f"{PREFIXES[each.entity]}_{each.name}"
+        name = f"{each.prefix}_{each.name}"
         if each.kind == "choices":
             chosen = value and value.split(SEPARATOR)
             features[f"{name}_count"] = chosen and len(chosen)

@@ -90,8 +90,16 @@ TIER_VALUES = ("9999.99", "10000.00", "49999.99", "50000.00", "250000.00", "9999
 STAGES = ("contacted", "Contacted", "offer", "won't say", "signed")
 OPTIONS = ("Räder", "it's", "a, b", "c")
 ATTRIBUTES = tuple(
-    Attribute(entity=entity, name=kind, label=kind, kind=kind, known="creation", options=options)  # type: ignore[arg-type]
-    for entity in ("leads", "projects")
+    Attribute(
+        entity=entity,
+        prefix=prefix,
+        name=kind,
+        label=kind,
+        kind=kind,
+        known="creation",
+        options=options,  # type: ignore[arg-type]
+    )
+    for entity, prefix in (("leads", "attribute"), ("projects", "project"))
     for kind, options in (
         ("category", ()),
         ("number", ()),

@@ -30,7 +30,9 @@ def test_a_declaration_takes_the_attributes_of_a_source() -> None:
     declaration = DECLARATIONS["conversion"]
     attributes = [
         Attribute(entity="leads", name="industry", label="Industry", kind="category", known="creation"),
-        Attribute(entity="projects", name="product", label="Product", kind="category", known="extraction"),
+        Attribute(
+            entity="projects", name="product", label="Product", kind="category", known="extraction", prefix="project"
+        ),
         Attribute(entity="leads", name="size", label="Size", kind="number", known="history"),
         Attribute(entity="leads", name="founded", label="Founded", kind="date", known="creation"),
     ]

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from models.decisions.known_since import known_since
-from models.declaring.attribute import PREFIXES, Attribute, Known
+from models.declaring.attribute import Attribute, Known
 from store.source.attributes.fit import choose, options_of
 from store.source.attributes.kinds import KindFound, kind_of
 from store.source.attributes.known_since import measure
@@ -163,6 +163,7 @@ def decided(
     bound: list[BoundAttribute] = []
     attributes: list[Attribute] = []
     told = _told(connection, binding)
+    prefix, of = table.attributes or ("", "")
     for each in binding.attributes:
         kind = each.kind or "category"
         if (kept := before.get(each.name)) is not None:
@@ -193,7 +194,9 @@ def decided(
                 kind=kind,
                 known=known,
                 why=why,
-                options=_options(connection, table.name, each) if kind == "choices" else (),
+                options=_options(connection, table.name, prefix, each) if kind == "choices" else (),
+                prefix=prefix,
+                of=of,
                 reading=_reading(each),
             )
         )
@@ -217,11 +220,13 @@ def _told(connection: DuckDBPyConnection, binding: TableBinding) -> set[str]:
     return {stored for (stored,) in found}
 
 
-def _options(connection: DuckDBPyConnection, table: str, attribute: BoundAttribute) -> tuple[tuple[str, str], ...]:
+def _options(
+    connection: DuckDBPyConnection, table: str, prefix: str, attribute: BoundAttribute
+) -> tuple[tuple[str, str], ...]:
     lists = (
         f"(select value from attributes_{table} where column_name = {literal(attribute.stored)} and value is not null)"
     )
-    return options_of(connection, lists, "value", f"{PREFIXES[table]}_{attribute.name}_has_")
+    return options_of(connection, lists, "value", f"{prefix}_{attribute.name}_has_")
 
 
 def attribute_sentences(

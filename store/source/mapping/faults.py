@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from models.declaring.attribute import NAME, NAME_LENGTH, PREFIXES
+from models.declaring.attribute import NAME, NAME_LENGTH
 from store.source.contract import TABLES
 from store.source.mapping.expressions import shown
 from store.source.mapping.forms import (
@@ -146,8 +146,9 @@ def _form_faults(table: Table, column: str, form: WrittenForm, times: Sequence[s
 
 def _attribute_faults(table: Table, spec: TableMapping) -> Iterator[tuple[Place, str]]:
     place: Place = ("tables", table.name, "attributes")
-    if spec.attributes and table.name not in PREFIXES:
-        yield place, f"expected attributes of {' or '.join(PREFIXES)}, found those of {table.name}. Remove them."
+    if spec.attributes and table.attributes is None:
+        may = " or ".join(each.name for each in TABLES.values() if each.attributes)
+        yield place, f"expected attributes of {may}, found those of {table.name}. Remove them."
     for name, form in spec.named_attributes.items():
         if re.fullmatch(NAME, name) is None:
             yield (

@@ -57,7 +57,9 @@ def test_rows_carry_what_is_said_measured_and_learnt(connection: Connection) -> 
 
 
 def test_attributes_are_described_after_the_features_of_the_project() -> None:
-    attribute = Attribute(entity="projects", name="due", label="Fällig am", kind="date", known="creation")
+    attribute = Attribute(
+        entity="projects", name="due", label="Fällig am", kind="date", known="creation", prefix="project"
+    )
     columns = described_columns("lead_features", [attribute])
     *_, row = described(LEAD_FEATURES, columns, {}, IMPORTANCE)
     found = dict(zip(COLUMNS, row, strict=True))
@@ -69,7 +71,7 @@ def test_attributes_are_described_after_the_features_of_the_project() -> None:
         "unit": "days",
         "dropped_for": None,
     }
-    assert "'Fällig am' of the last project proposed before as_of" in found["description"]
+    assert "'Fällig am' of the deal" in found["description"]
 
 
 def test_the_features_that_each_model_would_miss_most_come_first() -> None:
