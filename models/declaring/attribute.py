@@ -115,74 +115,48 @@ class Attribute:
     @property
     def features(self) -> tuple[AttributeFeature, ...]:
         """Its features, in the order of their columns."""
-        column = f"{self.prefix}_{self.name}"
         said = f"{self.label!r} of {self.of}, as known at as_of"
-        rest: dict[str, Any] = {
-            "entity": self.entity,
-            "stored": self.stored,
-            "null_means": "the value was not known at as_of",
-        }
-        if self.kind == "category":
-            return (
-                AttributeFeature(
-                    column=column, data_type="text", form="text", unit="category", description=f"{said}.", **rest
-                ),
+
+        def feature(
+            form: Form, data_type: str, unit: str, description: str, end: str = "", option: str = ""
+        ) -> AttributeFeature:
+            return AttributeFeature(
+                column=f"{self.prefix}_{self.name}{end}",
+                data_type=data_type,
+                entity=self.entity,
+                stored=self.stored,
+                form=form,
+                option=option,
+                description=description,
+                unit=unit,
+                null_means="the value was not known at as_of",
             )
-        if self.kind == "number":
-            return (
-                AttributeFeature(
-                    column=column,
-                    data_type="double precision",
-                    form="number",
-                    unit="number",
-                    description=f"{said}.",
-                    **rest,
-                ),
-            )
-        if self.kind == "flag":
-            return (
-                AttributeFeature(
-                    column=column,
-                    data_type="bigint",
-                    form="flag",
-                    unit="flag",
-                    description=f"1 if {said} is yes, 0 if it is no.",
-                    **rest,
-                ),
-            )
-        if self.kind == "date":
-            return (
-                AttributeFeature(
-                    column=f"{column}_days",
-                    data_type="double precision",
-                    form="days",
-                    unit="days",
-                    description=f"Days from {said} to as_of; below 0 if the date lies ahead.",
-                    **rest,
-                ),
-            )
-        return (
-            AttributeFeature(
-                column=f"{column}_count",
-                data_type="bigint",
-                form="count",
-                unit="count",
-                description=f"Number of options in {said}.",
-                **rest,
-            ),
-            *(
-                AttributeFeature(
-                    column=_within_limit(f"{column}_has_{identifier}"),
-                    data_type="bigint",
-                    form="has",
-                    option=option,
-                    unit="flag",
-                    description=f"1 if {option!r} is among the options in {said}, else 0.",
-                    **rest,
+
+        match self.kind:
+            case "category":
+                return (feature("text", "text", "category", f"{said}."),)
+            case "number":
+                return (feature("number", "double precision", "number", f"{said}."),)
+            case "flag":
+                return (feature("flag", "bigint", "flag", f"1 if {said} is yes, 0 if it is no."),)
+            case "date":
+                days = f"Days from {said} to as_of; below 0 if the date lies ahead."
+                return (feature("days", "double precision", "days", days, "_days"),)
+            case "choices":
+                return (
+                    feature("count", "bigint", "count", f"Number of options in {said}.", "_count"),
+                    *(
+                        feature(
+                            "has",
+                            "bigint",
+                            "flag",
+                            f"1 if {option!r} is among the options in {said}, else 0.",
+                            f"_has_{identifier}",
+                            option,
+                        )
+                        for option, identifier in self.options
+                    ),
                 )
-                for option, identifier in self.options
-            ),
-        )
 
     def as_json(self) -> dict[str, Any]:
         """Return what `of_json` takes."""
