@@ -41,11 +41,3 @@ def test_a_declaration_takes_the_attributes_of_a_source() -> None:
     shown = declaration.drift.shown_only
     assert found.drift.shown_only == (*shown, "project_product", "attribute_founded_days")
     assert declaration.with_attributes([]) == declaration
-
-
-def test_columns_of_options_fit_postgresql() -> None:
-    options = tuple((f"option {number}", f"{'a_long_option' * 3}_{number}") for number in range(4))
-    attribute = Attribute(entity="leads", name="n" * 40, label="N", kind="choices", known="creation", options=options)
-    columns = [each.column for each in attribute.features]
-    assert max(map(len, columns)) == 63
-    assert len(set(columns)) == len(columns)

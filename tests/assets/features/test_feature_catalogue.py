@@ -58,7 +58,7 @@ def test_rows_carry_what_is_said_measured_and_learnt(connection: Connection) -> 
 
 def test_attributes_are_described_after_the_features_of_the_project() -> None:
     attribute = Attribute(
-        entity="projects", name="due", label="Fällig am", kind="date", known="creation", prefix="project"
+        entity="projects", name="due", label="Fällig am", kind="date", known="creation", prefix="project", of="the deal"
     )
     columns = described_columns("lead_features", [attribute])
     *_, row = described(LEAD_FEATURES, columns, {}, IMPORTANCE)
