@@ -56,8 +56,10 @@ def test_a_list_of_deals_that_knows_how_they_ended(tmp_path: Path) -> None:
     assert run.code == 0, run.err[-3000:]
     assert "scored     nothing is scored" in run.out
     assert "unscored   conversion: " in run.out
-    assert "Suspected of hindsight: open_proposals_value is filled and not 0 in " in run.out
-    assert "LEADLINE_CONFIRMED_FEATURES=conversion.open_proposals_value." in run.out
+    # the amounts, and what follows from their history
+    assert "Suspected of hindsight: deal_value_" in run.out
+    assert "; open_proposals_value is filled and not 0 in " in run.out
+    assert ",conversion.open_proposals_value." in run.out
     assert home.ask("select rule from ml.ml_decisions where model = 'conversion' and kind = 'promotion'") == [
         ("hindsight",)
     ]
