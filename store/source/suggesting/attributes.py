@@ -9,9 +9,10 @@ from store.source.contract import TABLES
 from store.source.sql import one_row
 from store.source.suggesting.evidence import Fit, FitColumn, Table
 from store.source.suggesting.fit import Chosen, choose
+from store.source.suggesting.left import CONTACT
 from store.source.suggesting.lines import FEW, FULL, MOSTLY, SELDOM, counted, per_cent
 from store.source.suggesting.scratch import Scratch, Texts
-from store.source.suggesting.suggestion import Confidence, Draft
+from store.source.suggesting.suggestion import Confidence, Draft, Question
 from store.source.values.texts import folded, is_contact
 from store.sql import literal
 
@@ -21,6 +22,9 @@ SHOWN = 3
 SHOWN_LENGTH = 30
 
 OPEN = "open"
+
+MEASURED, CREATION = "measured", "creation"
+"""The answers to the question when attributes are filled."""
 
 WORDS: Mapping[AttributeKind, str] = {
     "category": "words",
@@ -127,7 +131,7 @@ def _telling(
     return None
 
 
-def attributes_lines(of: str, table: Table, fit: Fit | None, draft: Draft) -> None:
+def attributes_lines(of: str, table: Table, fit: Fit | None, draft: Draft, *, has_times: bool = True) -> None:
     """Add the lines of the attributes of a contract table, and note the columns that are left.
 
     Parameters
@@ -138,9 +142,12 @@ def attributes_lines(of: str, table: Table, fit: Fit | None, draft: Draft) -> No
     fit : Fit or None
         None while it is not measured.
     draft : Draft
+    has_times : bool
+        Whether the source tells when anything happened.
     """
     if fit is None:
         return
+    known = _known(of, table, draft) if fit.columns and has_times else None
     for each in fit.columns:
         # an answer may have given a column another use; a column of such a name is read by itself
         if (table.name, each.column) in draft.read or folded(each.column) in TABLES[of].column_names:
@@ -148,13 +155,31 @@ def attributes_lines(of: str, table: Table, fit: Fit | None, draft: Draft) -> No
         form: dict[str, Any] = {"column": each.column, "type": each.kind}
         if each.kind == "choices":
             form["at"] = each.at
+        if known is not None:
+            form["known"] = known
         confidence: Confidence = "sure" if each.is_sure else "likely"
         draft.line(("tables", of, "attributes", each.name), form, each.why, confidence)
         draft.read.add((table.name, each.column))
     for column, why in fit.left.items():
         if (table.name, column) in draft.read:
             continue
-        if why.startswith("contact data"):
+        if why.startswith("contact data") or table.columns[column].contact >= CONTACT:
             draft.contact.append(f"{table.name}.{column}")
         else:
             draft.left.setdefault(f"{table.name}.{column}", why)
+
+
+def _known(of: str, table: Table, draft: Draft) -> str | None:
+    """Ask from when on the values count as known; None if the values are to tell it."""
+    answer = draft.ask(
+        Question(
+            key=f"known:{of}",
+            text=f"When are the further columns of {table.name} filled?",
+            options={
+                MEASURED: "nobody knows: the first run decides by the values, and make check says how",
+                CREATION: f"all of them when a row of {table.name} is made, as by a form",
+            },
+            default=MEASURED,
+        )
+    )
+    return None if answer == MEASURED else answer

@@ -13,7 +13,7 @@ from zoneinfo import available_timezones
 from store.places import MAPPING
 from store.source.contract import SourceContractError
 from store.source.mapping.choosing import LIKE_A_MAPPING, NO_MAPPING, choose_mapping
-from store.source.mapping.forms import shipped_names
+from store.source.mapping.forms import AUTO, shipped_names
 from store.source.opening import check_source
 from store.source.reading.sources import Source, describe, open_source
 from store.source.suggesting.activities import appointments_lines, changes_lines, interactions_lines
@@ -41,6 +41,11 @@ SHORT_SPAN_DAYS = 270
 """If the leads of a source are younger than this, few labels of 90 days have matured."""
 
 SHORT_HORIZON_DAYS = 30
+
+ALL_FIT = (
+    "all further columns that are fit, without contact data; make check names them, and why others are left. Name them "
+    "one by one instead to choose"
+)
 
 
 def refuse_mapped(source: str, home: Path) -> None:
@@ -165,6 +170,15 @@ def _of_shape(shape: Shape, found: Profile, draft: Draft) -> None:
     draft.notes.append(
         f"The shipped mapping {shape.name} says what is read. A line here takes the place of one of its lines."
     )
+    for of, is_one in shape.attributes.items():
+        if is_one:
+            draft.line(("tables", of, "attributes"), AUTO, ALL_FIT, "likely")
+        else:
+            draft.notes.append(
+                f"The {of} are put together from several tables here, so none of their further columns is an attribute "
+                "by itself. Name such a column under the columns of each part, and under attributes "
+                "(docs/attributes.md)."
+            )
     draft.contact += shape.contact
     if not shape.says_ends:
         _ends_of_shape(found, draft)

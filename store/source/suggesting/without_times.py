@@ -103,7 +103,7 @@ def untimed_lines(table: Table, profile: Profile, draft: Draft) -> None:
     lines.text("assigned_to")
     lines.text("zip_code")
     lines.finish()
-    attributes_lines("leads", table, profile.fit.get((table.name, table.name)), draft)
+    attributes_lines("leads", table, profile.fit.get((table.name, table.name)), draft, has_times=False)
     form = {"outcome": ending.column.name, "won": list(ending.won)}
     if ending.open_:
         form["open"] = list(ending.open_)
