@@ -2,7 +2,7 @@
 
 from store.source.suggesting.evidence import NEARLY, Column, Profile, Reference, Table, may_be_key
 from store.source.suggesting.names import bare_names, meaning, name_rank, role_of, singular
-from store.source.suggesting.vocabulary import COLUMN_NAMES, KEYS, PEOPLE, TEXT_NAMES, spoken, words_of
+from store.source.suggesting.vocabulary import COLUMN_NAMES, CONTACT_NAMES, KEYS, PEOPLE, TEXT_NAMES, spoken, words_of
 
 MOST_TIMES = 0.8
 """Share of the values of a column that must be times."""
@@ -42,6 +42,11 @@ KNOWN_KINDS = 0.5
 def is_time(column: Column) -> bool:
     """Say whether nearly all values of a column are times by themselves."""
     return column.times is not None and column.times.share >= MOST_TIMES and not column.times.is_figure
+
+
+def is_time_of_row(column: Column, table: Table) -> bool:
+    """Say whether a column has times of what happened with a row: the birthday of a person is none."""
+    return is_time(column) and not CONTACT_NAMES & set(bare_names(column.name, table.name))
 
 
 def may_be_time(column: Column) -> bool:
@@ -123,7 +128,7 @@ def created_of(table: Table) -> str | None:
         column.name
         for column in table.columns.values()
         # nearly every row has a creation
-        if is_time(column)
+        if is_time_of_row(column, table)
         and column.filled >= CREATED * table.rows
         and all(
             name_rank(of, each, column.name, table.name) is None

@@ -261,7 +261,8 @@ CONTACT_NAMES = frozenset(
         "email e_mail mail phone telephone mobile cell fax tel first_name last_name firstname lastname full_name name "
         "street address birthday birth_date date_of_birth vorname nachname strasse adresse telefon handy mobil prenom "
         "nom rue courriel nombre apellido apellidos direccion telefono correo contact_name kontaktname iban "
-        "phone_number mobile_phone mobile_phone_number phones emails person_name recipient full_address"
+        "phone_number mobile_phone mobile_phone_number geburtsdatum geburtstag date_de_naissance fecha_nacimiento "
+        "fecha_de_nacimiento phones emails person_name recipient full_address"
     )
 )
 """Names of columns with contact data of leads."""

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from store.source.mapping.without_times import CAVEAT
 from store.source.suggesting.attributes import attributes_lines
-from store.source.suggesting.columns import created_of, is_time, key_of
+from store.source.suggesting.columns import is_time_of_row, key_of
 from store.source.suggesting.evidence import Column, Profile, Table
 from store.source.suggesting.layout import no_leads
 from store.source.suggesting.lines import FEW, TableLines, counted, unique
-from store.source.suggesting.names import bare_names, is_out
+from store.source.suggesting.names import bare_names, is_out, name_rank
 from store.source.suggesting.outcomes import OPEN, outcome, yes_of
 from store.source.suggesting.suggestion import Draft, NoMappingError, Question
 from store.source.suggesting.vocabulary import OUTCOME_NAMES
@@ -53,10 +53,16 @@ class Ending:
 def untimed(profile: Profile) -> Table | None:
     """Return the table of leads of a source that has no time at all; None if it has one, or is no such set."""
     tables = [each for name, each in profile.tables.items() if each.rows and not is_out(name)]
-    if any(created_of(table) is not None or any(map(is_time, table.columns.values())) for table in tables):
+    if any(_may_have_time(table, column) for table in tables for column in table.columns.values()):
         return None
     found = [table for table in tables if key_of(table, profile) is not None and _endings(table)]
     return found[0] if len(found) == 1 else None
+
+
+def _may_have_time(table: Table, column: Column) -> bool:
+    """Say whether a column has times, or is called the creation and may have times that cannot be read."""
+    is_called = name_rank("leads", "created_at", column.name, table.name) is not None
+    return is_time_of_row(column, table) or (is_called and column.filled > 0 and not column.is_flag)
 
 
 def ending_of(table: Table, draft: Draft) -> Ending | None:
