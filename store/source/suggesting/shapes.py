@@ -3,8 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from models.declaring.attribute import PREFIXES
-from store.source.contract import SourceContractError
+from store.source.contract import TABLES, SourceContractError
 from store.source.mapping.choosing import RECOGNISED, TRIED, choose_mapping, fitting_mapping
 from store.source.mapping.forms import Names, PartMapping, SourceMapping, TableMapping
 from store.source.suggesting.names import bare_names, singular
@@ -80,7 +79,7 @@ def _with_attributes(mapping: SourceMapping) -> dict[str, bool]:
     """Return the contract tables that have attributes, each table of the source once: whether they are one table."""
     found: dict[str, bool] = {}
     read: set[str] = set()
-    for of in PREFIXES:
+    for of in (name for name, table in TABLES.items() if table.attributes is not None):
         spec = mapping.tables.get(of, TableMapping())
         table = folded(spec.table or of)
         if not spec.absent and table not in read:
