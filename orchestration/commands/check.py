@@ -35,6 +35,9 @@ from store.warehouse.warehouse import Extraction
 REASONS = 6
 """At most so many reasons of rejects are shown with examples."""
 
+WIDTH, REASON = 40, 120
+"""The width of a column of the table of attributes, and of the reasons in it."""
+
 COLUMNS = 12
 """At most so many columns of a table that are not read are named."""
 
@@ -184,8 +187,20 @@ def _rejects(rejected: Sequence[Rejected]) -> Iterator[str]:
 
 
 def _attributes(attributes: Sequence[Attribute]) -> Iterator[str]:
+    """Yield a table with a line per attribute; what follows a semicolon in a reason explains what stands before it."""
+    if not attributes:
+        return
+    rows = [("attribute", "kind", "column", "known from", "why")]
     for each in attributes:
-        yield f"{each.entity}.{each.name} ({each.kind}, of {each.label!r}) known from {each.known}: {each.why}"
+        why = each.why.partition(";")[0]
+        rows.append((f"{each.entity}.{each.name}", each.kind, each.label, each.known, _cut(why, REASON)))
+    widths = [min(WIDTH, max(map(len, texts))) for texts in list(zip(*rows, strict=True))[:-1]]
+    for *cells, why in rows:
+        yield " ".join([*(f"{_cut(text, width):<{width}}" for text, width in zip(cells, widths, strict=True)), why])
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _outside(report: ExtractionReport) -> Iterator[str]:

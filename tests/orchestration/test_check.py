@@ -105,7 +105,11 @@ def test_it_says_what_will_not_be_trained_and_why_and_writes_no_home(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
-    assert checked(monkeypatch, export(tmp_path / "crm"), home) == 0
+    crm = export(tmp_path / "crm")
+    (crm / "mapping.yml").write_text(
+        "name: mine\nbased_on: contract\ntables: {leads: {attributes: {born: {column: created_at, type: date}}}}\n"
+    )
+    assert checked(monkeypatch, crm, home) == 0
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     assert not home.exists()
@@ -114,6 +118,8 @@ def test_it_says_what_will_not_be_trained_and_why_and_writes_no_home(
     assert "rejects    1 interactions (orphan):\n" in out
     assert "interactions.csv, line 3, column lead_id: expected" in out
     assert "outside    leads: not read: email\n" in out
+    assert "attributes attribute  kind column     known from why\n" in out
+    assert "           leads.born date created_at extraction too few leads to tell" in out
     assert "leads             █···█···█" in out
 
 

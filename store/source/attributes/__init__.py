@@ -1,1 +1,1 @@
-"""Attributes of a source: their kinds, which columns are fit, and from when on their values count as known."""
+"""Attributes of a source that is read: which ones a table has, and from when on their values count as known."""

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from models.decisions.known_since import known_since
 from models.declaring.attribute import Attribute, Known
-from store.source.attributes.fit import choose, options_of
-from store.source.attributes.kinds import KindFound, kind_of
 from store.source.attributes.known_since import measure
 from store.source.contract import CHANGES, SourceContractError
 from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.mapping.spellings import NumberForm
 from store.source.reading.tables import Reading, shown_column
 from store.source.sql import of_source, source_types
+from store.source.suggesting.fit import choose, options_of
+from store.source.suggesting.kinds import KindFound, kind_of
 from store.sql import literal
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from store.source.mapping.expressions import (
     Each,
     Expression,
     Joins,
+    Listed,
     One,
     Strict,
     TaggedComputed,
@@ -269,8 +270,9 @@ class WithoutTimes(Strict):
     """A set of leads that tells how each ended, and not when anything happened."""
 
     outcome: str = Field(description="column of leads with the outcome; empty for a lead that is open")
-    won: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = Field(
-        min_length=1, description="its words for a won lead, in any case; any other word is a lost one"
+    won: Listed = Field(min_length=1, description="its words for a won lead, in any case; any other word is a lost one")
+    open_: Listed = Field(
+        default_factory=list, alias="open", description="its words for a lead that is open, as an empty one is"
     )
 
 

@@ -57,7 +57,7 @@ def with_made_up_times(chosen: ChosenMapping) -> ChosenMapping:
         )
     source, key_name = leads.table or "leads", f'"{_escaped(key)}"'
     outcome = f"nullif(trim(\"{_escaped(form.outcome)}\"), '')"
-    missing = literals(sorted({folded(each) for each in chosen.mapping.missing if each}))
+    missing = literals(sorted({folded(each) for each in (*chosen.mapping.missing, *form.open_) if each}))
     said = f"case when lower({outcome}) in ({missing}) then null else {outcome} end"
     numbered = (
         f"select *, row_number() over (partition by outcome_of_lead is null order by md5({key_name}), {key_name}) - 1 "

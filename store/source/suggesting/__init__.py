@@ -1,1 +1,1 @@
-"""Suggestions of a mapping: what a source is measured for, what follows from it, and the file that says so."""
+"""Suggestions: what a source is measured for, which columns are fit as attributes, and the mapping that follows."""

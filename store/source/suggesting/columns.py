@@ -2,13 +2,19 @@
 
 from store.source.suggesting.evidence import NEARLY, Column, Profile, Reference, Table, may_be_key
 from store.source.suggesting.names import bare_names, meaning, name_rank, role_of, singular
-from store.source.suggesting.vocabulary import COLUMN_NAMES, KEYS, PEOPLE, TEXT_NAMES, spoken
+from store.source.suggesting.vocabulary import COLUMN_NAMES, CONTACT_NAMES, KEYS, PEOPLE, TEXT_NAMES, spoken, words_of
 
 MOST_TIMES = 0.8
 """Share of the values of a column that must be times."""
 
 FIRST = 0.97
 """Share of the rows in which a creation is not after another time of the row."""
+
+CREATED = 0.8
+"""Share of the rows that must have a time which no name calls the creation."""
+
+ANY_TIME = frozenset(words_of("date datum datetime date_time timestamp zeit zeitpunkt zeitstempel fecha jour"))
+"""Names of a time that say nothing of what it is: of the times of a row, the one of the row itself."""
 
 FOUND = 0.9
 """Share of values that must be found in a key if the name of the column does not say that it names one."""
@@ -18,6 +24,8 @@ FOUND_OF_NAMED = 0.5
 FEW_ROWS = 5
 
 _IS_WON = frozenset(("is_won", "won", "is_closed_won", "gewonnen"))
+
+_IS_CLOSED = frozenset(("is_closed", "closed", "is_deal_closed", "geschlossen", "abgeschlossen"))
 
 SMALL_DIGITS = 7
 
@@ -34,6 +42,11 @@ KNOWN_KINDS = 0.5
 def is_time(column: Column) -> bool:
     """Say whether nearly all values of a column are times by themselves."""
     return column.times is not None and column.times.share >= MOST_TIMES and not column.times.is_figure
+
+
+def is_time_of_row(column: Column, table: Table) -> bool:
+    """Say whether a column has times of what happened with a row: the birthday of a person is none."""
+    return is_time(column) and not CONTACT_NAMES & set(bare_names(column.name, table.name))
 
 
 def may_be_time(column: Column) -> bool:
@@ -114,13 +127,15 @@ def created_of(table: Table) -> str | None:
     others = [
         column.name
         for column in table.columns.values()
-        if is_time(column)
+        # nearly every row has a creation
+        if is_time_of_row(column, table)
+        and column.filled >= CREATED * table.rows
         and all(
             name_rank(of, each, column.name, table.name) is None
             for of, each in (("leads", "updated_at"), ("projects", "closed_at"), ("projects", "expected_close_at"))
         )
     ]
-    first = [
+    first = [name for name in others if spoken(name) in ANY_TIME] or [
         name
         for name in others
         if all(table.in_order.get((name, other), 1.0) >= FIRST for other in table.columns if other != name)
@@ -131,6 +146,17 @@ def created_of(table: Table) -> str | None:
 def says_won(column: Column) -> bool:
     """Say whether a column is a flag for deals that were won."""
     return column.is_flag and bool(_IS_WON & set(bare_names(column.name)))
+
+
+def says_closed(column: Column, table: str) -> bool:
+    """Say whether a column of a table is a flag for deals that have ended."""
+    return column.is_flag and bool(_IS_CLOSED & set(bare_names(column.name, table)))
+
+
+def may_be_status(column: Column, table: str) -> bool:
+    """Say whether a column of a table may tell how deals ended, by its name or its words."""
+    is_named = name_rank("projects", "status", column.name, table) is not None or says_closed(column, table)
+    return is_named or says_won(column) or any(meaning("projects", "status", word) == "won" for word, _ in column.words)
 
 
 def outcomes_of(table: Table) -> str | None:

@@ -56,6 +56,8 @@ def projects_lines(layout: Layout, profile: Profile, draft: Draft) -> Outcomes |
     else:
         _of_leads(lines, layout, link, profile, end)
     _status(lines, found, found.ended if layout.is_deal else found.meanings)
+    if not layout.is_deal:
+        _stage(lines, found)
     lines.number("cost")
     lines.finish()
     if end is not None and (note := _undated(table, found, end)) is not None:
@@ -199,6 +201,16 @@ def _status(lines: TableLines, found: Outcomes, meanings: Meanings) -> None:
         )
     value = {"cases": cases, "otherwise": {"constant": "open"}}
     lines.column("status", value, why, "sure" if found.closed is not None else "likely")
+
+
+def _stage(lines: TableLines, found: Outcomes) -> None:
+    """Add the line of the stage of deals: a column beside the status, or the status itself if it has several steps."""
+    if lines.plain("stage", lambda column: len(column.words) > 1, why=lines.of_text) is not None or found.is_flags:
+        return
+    steps = [word for word, each in found.meanings.items() if each[0] == OPEN and not is_contact(word)]
+    if len(steps) > 1:
+        why = f"its words for open deals are steps: {', '.join(steps[:SHOWN_WORDS])}"
+        lines.column("stage", found.column.name, why, "likely")
 
 
 def _closing(layout: Layout, link: Link, found: Outcomes, draft: Draft, ends: Ends | None) -> None:

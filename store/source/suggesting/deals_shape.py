@@ -39,6 +39,13 @@ def as_deals(lines: list[Line], base: SourceMapping) -> list[Line]:
     return [*renamed, *kept]
 
 
+def is_another(lines: list[Line], base: SourceMapping) -> bool:
+    """Say whether an attribute is read from a column that has a name which the shipped mapping has for another one."""
+    forms = [form for of in (LEADS, PROJECTS) for form in base.tables[of[1]].columns.values()]
+    names = {folded(form) for form in forms if isinstance(form, str)}
+    return any(folded(line.value["column"]) in names for line in lines if line.place[2:3] == ("attributes",))
+
+
 def _says_less(line: Line) -> int:
     """Rank the lines of one column: the reason of the close date and the status say more than those of their copies."""
     if line.place[:2] == LEADS:

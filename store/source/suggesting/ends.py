@@ -136,7 +136,7 @@ class _Measuring:
         end = closing_of(table) if named is None else named[0]
         found = outcomes(table, end)
         if found is not None and end is not None:
-            self.add("project", table, link, end, found.column, _said_outcome(found, list(table.columns)))
+            self.add("project", table, link, end, found.column, said_outcome(found, list(table.columns)))
             # the close date of an open deal is a plan
             self.scratch.connection.execute("delete from facts where kind = 'project' and word is null")
         if (begun := lines.find("proposed_at", may_be_time)) is not None and begun[0] is not end:
@@ -180,7 +180,7 @@ class _Measuring:
         return {word: Aftermath(rows, share, 0.0) for word, rows, share in found if word is not None}
 
 
-def _said_outcome(found: Outcomes, names: list[str]) -> str:
+def said_outcome(found: Outcomes, names: list[str]) -> str:
     """Return SQL of the outcome of a deal that has ended, in the word of the contract."""
     place = names.index(found.column.name)
     if not found.is_flags:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from models.declaring.attribute import AttributeKind
 from store.source.mapping.spellings import NumberForm
 from store.source.suggesting.odd_files import OddFile
 
@@ -215,6 +216,47 @@ class Ends:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FitColumn:
+    """A column that is fit as an attribute.
+
+    Attributes
+    ----------
+    name : str
+        Of the attribute.
+    column : str
+    kind : AttributeKind
+    at : str
+        What stands between options.
+    why : str
+        What it holds, in words and without contact data.
+    is_sure : bool
+        Whether all its values are of the kind.
+    """
+
+    name: str
+    column: str
+    kind: AttributeKind
+    at: str
+    why: str
+    is_sure: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Which columns of a table are fit as attributes.
+
+    Attributes
+    ----------
+    columns : tuple of FitColumn
+    left : mapping of str to str
+        By column that is not fit: why.
+    """
+
+    columns: tuple[FitColumn, ...]
+    left: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Profile:
     """What a source holds.
 
@@ -235,6 +277,8 @@ class Profile:
         Tables with the same columns and many equal keys.
     ends : mapping of str to Ends
         By the table that is taken for the leads; empty if no activities could follow.
+    fit : mapping of (str, str) to Fit
+        By the table that is taken for the leads, and that of the attributes.
     """
 
     description: str
@@ -246,6 +290,7 @@ class Profile:
     unions: Mapping[str, tuple[Table, ...]] = field(default_factory=dict)
     alike: tuple[tuple[str, ...], ...] = ()
     ends: Mapping[str, Ends] = field(default_factory=dict)
+    fit: Mapping[tuple[str, str], Fit] = field(default_factory=dict)
 
 
 NEARLY = 0.98

@@ -147,7 +147,7 @@ def layout(profile: Profile, draft: Draft) -> Layout:
     """
     candidates = _candidates(profile)
     if not candidates:
-        raise NoMappingError(_no_leads(profile))
+        raise NoMappingError(no_leads(profile))
     deals = _deals(profile)
     of_deals = [each for each in profile.references if each.table in deals and is_plausible(each, profile)]
     best = _asked(candidates, of_deals, draft)
@@ -293,7 +293,8 @@ def _why(best: _Candidate, profile: Profile, linked: Mapping[str, Link]) -> str:
     return f"{table.rows:,} rows with a key and a creation time{named}"
 
 
-def _no_leads(profile: Profile) -> str:
+def no_leads(profile: Profile) -> str:
+    """Return the message that no table can be the leads."""
     lines = []
     for name, table in profile.tables.items():
         key, created = key_of(table, profile), created_of(table)

@@ -2,7 +2,6 @@
 
 from store.source.suggesting.columns import is_plausible, is_time
 from store.source.suggesting.evidence import Column, Profile, Table
-from store.source.suggesting.layout import Layout
 from store.source.suggesting.lines import counted, is_amount, is_free_text
 from store.source.suggesting.names import bare_names, is_out, role_of
 from store.source.suggesting.suggestion import Draft
@@ -14,23 +13,23 @@ CONTACT = 0.05
 _NO_PLACE = "no column of the contract"
 
 
-def what_is_left(layout: Layout, profile: Profile, draft: Draft) -> None:
+def what_is_left(leads: Table, profile: Profile, draft: Draft) -> None:
     """Note the columns and tables that no line reads and why, and the columns with contact data."""
     read_tables = {table for table, _ in draft.read}
     for name, table in profile.tables.items():
         role = role_of(name)
-        is_of_people = name == layout.leads.name or (role is not None and role[0] == "leads")
+        is_of_people = name == leads.name or (role is not None and role[0] == "leads")
         contact_names = CONTACT_NAMES if is_of_people else CONTACT_NAMES - {"name"}
         for column in table.columns.values():
             place = f"{name}.{column.name}"
-            if (name, column.name) in draft.read or not column.filled:
+            if (name, column.name) in draft.read or place in draft.contact or not column.filled:
                 continue
             if column.contact >= CONTACT or contact_names & set(bare_names(column.name, name)):
                 draft.contact.append(place)
             elif place not in draft.left and name in read_tables:
                 draft.left[place] = _why_left(column, table, profile)
         if name not in read_tables and name not in draft.left:
-            draft.left[name] = _why_table_left(table, profile, layout)
+            draft.left[name] = _why_table_left(table, profile, leads)
         if name not in read_tables:
             draft.tables[name] = table.rows
     for name, why in profile.unread.items():
@@ -56,7 +55,7 @@ def _why_left(column: Column, table: Table, profile: Profile) -> str:
     return f"a number; {_NO_PLACE}" if is_amount(column) else _NO_PLACE
 
 
-def _why_table_left(table: Table, profile: Profile, layout: Layout) -> str:
+def _why_table_left(table: Table, profile: Profile, leads: Table) -> str:
     if not table.rows:
         return "no rows"
     if is_out(table.name):
@@ -68,8 +67,8 @@ def _why_table_left(table: Table, profile: Profile, layout: Layout) -> str:
     ]
     if naming:
         return f"{', '.join(dict.fromkeys(naming))} names its rows; no table of the contract"
-    if any(each.table == table.name and each.to_table == layout.leads.name for each in profile.references):
-        return f"it names rows of {layout.leads.name}, but neither its name nor its words say what its rows are"
+    if any(each.table == table.name and each.to_table == leads.name for each in profile.references):
+        return f"it names rows of {leads.name}, but neither its name nor its words say what its rows are"
     if any(map(is_time, table.columns.values())):
-        return f"it has times, but no column that names a row of {layout.leads.name}, or a name that says nothing"
+        return f"it has times, but no column that names a row of {leads.name}, or a name that says nothing"
     return "no time, and no key that other tables name"

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from store.source.contract import TABLES
-from store.source.suggesting.columns import is_time, outcomes_of, says_won, status_of
+from store.source.suggesting.columns import is_time, outcomes_of, says_closed, says_won, status_of
 from store.source.suggesting.evidence import Column, Filled, Table
 from store.source.suggesting.lines import FEW, MOSTLY, SELDOM, Meanings, TableLines, per_cent
-from store.source.suggesting.names import bare_names, meaning
+from store.source.suggesting.names import meaning
 from store.source.suggesting.suggestion import Confidence
 from store.source.suggesting.vocabulary import spoken
 from store.source.values.texts import folded, is_contact
@@ -28,8 +28,6 @@ _STEMS = {
 }
 
 _NOT = frozenset(("not", "nicht", "no", "non", "pas"))
-
-_IS_CLOSED = frozenset(("is_closed", "closed", "is_deal_closed", "geschlossen", "abgeschlossen"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +119,7 @@ def outcomes(table: Table, closed: Column | None) -> Outcomes | None:
         return None
     status = table.columns[name]
     if says_won(status):
-        flags = [each for each in table.columns.values() if each.is_flag and each is not status]
-        ended = [each for each in flags if _IS_CLOSED & set(bare_names(each.name, table.name))]
-        return Outcomes(column=status, closed=ended[0] if ended else None)
+        return Outcomes(column=status, closed=_closed_of(table, status))
     known = {word: outcome(word) for word, _ in status.words}
     filled = {} if closed is None else table.by_word.get((name, closed.name), {})
     share_of_ends = _share(filled, (word for word, meant in known.items() if meant in ENDS))
@@ -151,14 +147,26 @@ def outcomes(table: Table, closed: Column | None) -> Outcomes | None:
     return Outcomes(column=status, meanings=meanings, unknown=unknown, dated=dated_words)
 
 
+def _closed_of(table: Table, won: Column) -> Column | None:
+    """Return the flag that says which deals have ended, beside one for those that were won."""
+    ended = [each for each in table.columns.values() if each is not won and says_closed(each, table.name)]
+    return ended[0] if ended else None
+
+
 def closing_of(table: Table) -> Column | None:
     """Return the time that is there where a deal has ended and not where it is open, whatever its name, or None."""
     if (status := outcomes_of(table)) is None:
         return None
+    ends = {folded(word) for word, _ in table.columns[status].words if outcome(word) in ENDS}
+    if says_won(table.columns[status]):
+        # a flag for won deals says nothing of the lost ones
+        if (closed := _closed_of(table, table.columns[status])) is None:
+            return None
+        status, ends = closed.name, {folded(word) for word in yes_of(closed)}
     for column in table.columns.values():
         filled = table.by_word.get((status, column.name), {})
-        ended = _share(filled, (word for word in filled if outcome(word) in ENDS))
-        begun = _share(filled, (word for word in filled if (outcome(word) or OPEN) == OPEN))
+        ended = _share(filled, (word for word in filled if folded(word) in ends))
+        begun = _share(filled, (word for word in filled if folded(word) not in ends))
         if is_time(column) and ended is not None and begun is not None and ended - begun >= TELLS:
             return column
     return None

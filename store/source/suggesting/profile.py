@@ -8,7 +8,7 @@ from store.source.assembling.frame import MIDNIGHT
 from store.source.checking.numbers import number_text
 from store.source.contract import SourceContractError
 from store.source.sql import one_row
-from store.source.suggesting.columns import is_time
+from store.source.suggesting.columns import is_time, may_be_status
 from store.source.suggesting.evidence import (
     Column,
     Filled,
@@ -146,7 +146,7 @@ def measured_table(scratch: Scratch, name: str, place: str, texts: Texts) -> Tab
         rows_in_all=texts.rows_in_all,
         columns=columns,
         in_order=_in_order(connection, number, names, columns),
-        by_word=_by_word(connection, number, names, columns),
+        by_word=_by_word(connection, name, number, names, columns),
     )
 
 
@@ -294,22 +294,24 @@ def _in_order(
 
 
 def _by_word(
-    connection: DuckDBPyConnection, number: int, names: Sequence[str], columns: Mapping[str, Column]
+    connection: DuckDBPyConnection, name: str, number: int, names: Sequence[str], columns: Mapping[str, Column]
 ) -> dict[tuple[str, str], dict[str, Filled]]:
     statuses = [
-        (place, name) for place, name in enumerate(names) if len(columns[name].words) > 1 and not is_time(columns[name])
-    ][:MOST_PAIRS]
+        (place, each) for place, each in enumerate(names) if len(columns[each].words) > 1 and not is_time(columns[each])
+    ]
+    # in a wide table, a status may stand behind many answers of a questionnaire
+    statuses = sorted(statuses, key=lambda each: not may_be_status(columns[each[1]], name))[:MOST_PAIRS]
     measures = [
-        (place, name)
-        for place, name in enumerate(names)
-        if is_time(columns[name]) or ((found := columns[name].numbers) is not None and found.share > 0.9)
+        (place, each)
+        for place, each in enumerate(names)
+        if is_time(columns[each]) or ((found := columns[each].numbers) is not None and found.share > 0.9)
     ]
     by_word: dict[tuple[str, str], dict[str, Filled]] = {}
     if not measures:
         return by_word
     counts = []
-    for place, name in measures:
-        numbers = columns[name].numbers
+    for place, of in measures:
+        numbers = columns[of].numbers
         text = number_text(numbers.form if numbers else None, f"plain(c{place})")
         counts.append(f"count(c{place}), count(*) filter (try_cast({text} as double) > 0)")
     for status, status_name in statuses:
@@ -317,7 +319,7 @@ def _by_word(
             f"select max(c{status}), count(*), {', '.join(counts)} from s{number} where c{status} is not null "
             f"group by folded(c{status})"
         ).fetchall():
-            for each, (_, name) in enumerate(measures):
+            for each, (_, of) in enumerate(measures):
                 filled = Filled(rows, figures[2 * each], figures[2 * each + 1])
-                by_word.setdefault((status_name, name), {})[folded(word)] = filled
+                by_word.setdefault((status_name, of), {})[folded(word)] = filled
     return by_word

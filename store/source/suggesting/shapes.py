@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from store.source.contract import SourceContractError
+from store.source.contract import TABLES, SourceContractError
 from store.source.mapping.choosing import RECOGNISED, TRIED, choose_mapping, fitting_mapping
 from store.source.mapping.forms import Names, PartMapping, SourceMapping, TableMapping
 from store.source.suggesting.names import bare_names, singular
@@ -30,6 +30,9 @@ class Shape:
         Whether the mapping says what ends a lead, beside a won deal.
     created : tuple of (str, str) or None
         The table and column of the creation of leads.
+    attributes : mapping of str to bool
+        By contract table with attributes: whether its rows are those of one table, whose further columns can all be
+        taken.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Shape:
     contact: tuple[str, ...]
     says_ends: bool
     created: tuple[str, str] | None
+    attributes: Mapping[str, bool]
 
 
 def shape_of(columns: Mapping[str, Sequence[str]], folder: str | None, models: Collection[str]) -> Shape | None:
@@ -67,7 +71,21 @@ def shape_of(columns: Mapping[str, Sequence[str]], folder: str | None, models: C
         ),
         says_ends=any(mapping.closes.model_dump().values()),
         created=_creation_of(mapping, tables, columns),
+        attributes=_with_attributes(mapping),
     )
+
+
+def _with_attributes(mapping: SourceMapping) -> dict[str, bool]:
+    """Return the contract tables that have attributes, each table of the source once: whether they are one table."""
+    found: dict[str, bool] = {}
+    read: set[str] = set()
+    for of in (name for name, table in TABLES.items() if table.attributes is not None):
+        spec = mapping.tables.get(of, TableMapping())
+        table = folded(spec.table or of)
+        if not spec.absent and table not in read:
+            read.add(table)
+            found[of] = not spec.union and spec.sql is None
+    return found
 
 
 def _fitting(

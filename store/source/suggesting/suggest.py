@@ -13,25 +13,27 @@ from zoneinfo import available_timezones
 from store.places import MAPPING
 from store.source.contract import SourceContractError
 from store.source.mapping.choosing import LIKE_A_MAPPING, NO_MAPPING, choose_mapping
-from store.source.mapping.forms import shipped_names
+from store.source.mapping.forms import AUTO, shipped_names
 from store.source.opening import check_source
 from store.source.reading.sources import Source, describe, open_source
 from store.source.suggesting.activities import appointments_lines, changes_lines, interactions_lines
+from store.source.suggesting.attributes import attributes_lines, fit_columns
 from store.source.suggesting.columns import is_time
 from store.source.suggesting.deals import projects_lines
-from store.source.suggesting.deals_shape import DEALS, as_deals
-from store.source.suggesting.ends import measured_ends
-from store.source.suggesting.evidence import Ends, Profile
+from store.source.suggesting.deals_shape import DEALS, as_deals, is_another
+from store.source.suggesting.ends import measured_ends, said_outcome
+from store.source.suggesting.evidence import Ends, Fit, Profile, Table
 from store.source.suggesting.layout import LEAD, Layout, layout
 from store.source.suggesting.leads import leads_lines
 from store.source.suggesting.left import what_is_left
 from store.source.suggesting.odd_files import OddFile, odd_files
 from store.source.suggesting.outcomes import Outcomes
 from store.source.suggesting.profile import profile
-from store.source.suggesting.scratch import Scratch
+from store.source.suggesting.scratch import Scratch, Texts
 from store.source.suggesting.shapes import IDENTITY, Shape, shape_of
 from store.source.suggesting.suggestion import Answers, Draft, Line, NoMappingError, Question
 from store.source.suggesting.twins import as_unions, chosen_of, united
+from store.source.suggesting.without_times import ending_of, untimed, untimed_lines
 from store.source.suggesting.writing import written
 from store.source.values.functions import UTC_ZONE, create_functions
 
@@ -39,6 +41,11 @@ SHORT_SPAN_DAYS = 270
 """If the leads of a source are younger than this, few labels of 90 days have matured."""
 
 SHORT_HORIZON_DAYS = 30
+
+ALL_FIT = (
+    "all further columns that are fit, without contact data; make check names them, and why others are left. Name them "
+    "one by one instead to choose"
+)
 
 
 def refuse_mapped(source: str, home: Path) -> None:
@@ -93,6 +100,11 @@ def suggest(found: Profile, answers: Answers, shape: Shape | None = None) -> Dra
         _of_shape(shape, found, draft)
         return draft
     found = chosen_of(found, draft)
+    if (table := untimed(found)) is not None:
+        untimed_lines(table, found, draft)
+        what_is_left(table, found, draft)
+        _files(found, {table.name}, draft)
+        return draft
     chosen, outcomes = _tables(found, draft)
     if not any(line.place[0] == "closes" for line in draft.lines):
         draft.notes.append(
@@ -105,15 +117,16 @@ def suggest(found: Profile, answers: Answers, shape: Shape | None = None) -> Dra
         for name, table in found.tables.items()
         if table.rows < table.rows_in_all
     ]
-    what_is_left(chosen, found, draft)
+    what_is_left(chosen.leads, found, draft)
     # that mapping has neither interactions nor appointments, and cannot be given any
     only_deals = chosen.is_deal and not chosen.interactions and chosen.appointments is None
     base = IDENTITY
     is_union = chosen.leads.name in found.unions
     if only_deals and not is_union and outcomes is not None and not outcomes.is_flags and DEALS in shipped_names():
-        base = DEALS
         shipped = choose_mapping(argument=DEALS, folder=None, found={}, models=()).mapping
-        draft.lines = as_deals(draft.lines, shipped)
+        if not is_another(draft.lines, shipped):
+            base = DEALS
+            draft.lines = as_deals(draft.lines, shipped)
     draft.line(("based_on",), base, "", None)
     draft.lines = as_unions(draft.lines, found.unions)
     read = {table for table, _ in draft.read}
@@ -135,6 +148,10 @@ def _tables(found: Profile, draft: Draft) -> tuple[Layout, Outcomes | None]:
     interactions_lines(chosen, found, draft)
     appointments_lines(chosen, found, draft)
     changes_lines(chosen, found, draft)
+    attributes_lines("leads", chosen.leads, found.fit.get((chosen.leads.name, chosen.leads.name)), draft)
+    if not chosen.is_deal and chosen.projects is not None:
+        deals = chosen.projects[0]
+        attributes_lines("projects", deals, found.fit.get((chosen.leads.name, deals.name)), draft)
     return chosen, outcomes
 
 
@@ -153,6 +170,15 @@ def _of_shape(shape: Shape, found: Profile, draft: Draft) -> None:
     draft.notes.append(
         f"The shipped mapping {shape.name} says what is read. A line here takes the place of one of its lines."
     )
+    for of, is_one in shape.attributes.items():
+        if is_one:
+            draft.line(("tables", of, "attributes"), AUTO, ALL_FIT, "likely")
+        else:
+            draft.notes.append(
+                f"The {of} are put together from several tables here, so none of their further columns is an attribute "
+                "by itself. Name such a column under the columns of each part, and under attributes "
+                "(docs/attributes.md)."
+            )
     draft.contact += shape.contact
     if not shape.says_ends:
         _ends_of_shape(found, draft)
@@ -252,7 +278,10 @@ def _profile(
 ) -> Profile:
     found, texts = profile(scratch, columns, unread, odd)
     found = united(scratch, found, texts)
+    if (alone := untimed(found)) is not None:
+        return replace(found, fit={(alone.name, alone.name): _untimed_fit(scratch, found, alone, texts[alone.name])})
     ends: dict[str, Ends] = {}
+    fit: dict[tuple[str, str], Fit] = {}
     answers: list[str | None] = [None]
     for answer in answers:
         draft = Draft({} if answer is None else {LEAD: answer})
@@ -264,7 +293,34 @@ def _profile(
             answers += [each for each in draft.questions[LEAD].options if each != chosen.leads.name]
         if (measured := measured_ends(scratch, found, texts, chosen)) is not None:
             ends[chosen.leads.name] = measured
-    return replace(found, ends=ends)
+        fit |= _fit(scratch, replace(found, ends=ends), draft.answers, texts)
+    return replace(found, ends=ends, fit=fit)
+
+
+def _fit(scratch: Scratch, found: Profile, answers: Answers, texts: Mapping[str, Texts]) -> dict[tuple[str, str], Fit]:
+    """Find the columns that are fit as attributes, beside those that the lines read."""
+    draft = Draft(answers)
+    chosen, outcomes = _tables(chosen_of(found, draft), draft)
+    fit: dict[tuple[str, str], Fit] = {}
+    for table in {each.name: each for each in (chosen.leads, *(chosen.projects or ())[:1])}.values():
+        read = texts[table.name]
+        has_outcomes = outcomes is not None and chosen.projects is not None and chosen.projects[0] is table
+        outcome = said_outcome(outcomes, list(read.columns)) if outcomes is not None and has_outcomes else None
+        taken = {column for of, column in draft.read if of == table.name}
+        fit[chosen.leads.name, table.name] = fit_columns(scratch, table, read, taken, outcome)
+    return fit
+
+
+def _untimed_fit(scratch: Scratch, found: Profile, table: Table, texts: Texts) -> Fit:
+    """Find the columns of a set without times that are fit as attributes."""
+    draft = Draft({})
+    untimed_lines(table, found, draft)
+    ending = ending_of(table, draft)
+    if ending is None:
+        raise AssertionError(f"{table.name} was taken for a set without an outcome")
+    outcome = ending.said(list(texts.columns).index(ending.column.name))
+    taken = {column for _, column in draft.read}
+    return fit_columns(scratch, table, texts, taken, outcome, is_whole=True)
 
 
 def text_of(suggestion: Draft, source: str, answers: Answers, models: Collection[str], *, for_home: bool) -> str:

@@ -169,6 +169,8 @@ def _of_parts(line: Line, place: Place, parts: Sequence[Table], lines: Sequence[
     ):
         named = [line.value["flag"]] if form == "flag" else line.value[form] if form == "first_of" else []
         return [line, *_passed(named, places, parts)]
+    if key == "attributes":
+        return [line, *_passed([line.value["column"]], places, parts)]
     if key == "id":
         called = {
             each.value: each.place[-1]

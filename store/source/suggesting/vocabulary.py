@@ -211,6 +211,10 @@ COLUMN_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
         ),
         "cost": words_of("cost costs total_cost kosten aufwand cout couts coste costo costes"),
         "status": (*_STATUS, *words_of("is_won won outcome result win_loss ergebnis resultat resultado gewonnen")),
+        "stage": words_of(
+            "stage pipeline_stage sales_stage stage_name dealstage phase stufe verkaufsphase vertriebsphase etape "
+            "etapa fase"
+        ),
         "proposed_at": (*words_of(
             "proposed_at proposal_date offer_date quote_date offered_at sent_at angebotsdatum angeboten_am date_devis "
             "fecha_oferta"
@@ -218,7 +222,8 @@ COLUMN_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
         "closed_at": words_of(
             "closed_at close_date closed closed_date closedate closed_on date_closed close_time closed_time "
             "closing_date actual_close_date won_at won_time won_date lost_at lost_time lost_date decision_date "
-            "decided_at end_date ended_at completed_at signed_at abschlussdatum abgeschlossen_am abgeschlossen "
+            "decided_at end_date ended_at completed_at signed_at abschlussdatum abschluss_datum datum_abschluss "
+            "abgeschlossen_am abgeschlossen "
             "geschlossen_am abschluss entscheidung_am entscheidungsdatum date_cloture date_de_cloture cloture_le "
             "date_signature fecha_cierre fecha_de_cierre cerrado_el"
         ),
@@ -241,12 +246,23 @@ COLUMN_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
 }  # fmt: skip
 """Names of source columns by contract table and column, the best first. Keys and references are found by the data."""
 
+OUTCOME_NAMES = frozenset(
+    words_of(
+        "converted is_converted conversion convert has_converted outcome target label won is_won sold is_sold bought "
+        "purchased has_purchased success successful is_success result win became_customer is_customer y ergebnis ziel "
+        "zielvariable gewonnen konvertiert gekauft verkauft abgeschlossen abschluss erfolg erfolgreich kunde_geworden "
+        "converti vendu gagne achete resultat convertido ganado vendido comprado resultado"
+    )
+)
+"""Names of columns that tell how a lead ended, in a set without times."""
+
 CONTACT_NAMES = frozenset(
     words_of(
         "email e_mail mail phone telephone mobile cell fax tel first_name last_name firstname lastname full_name name "
         "street address birthday birth_date date_of_birth vorname nachname strasse adresse telefon handy mobil prenom "
         "nom rue courriel nombre apellido apellidos direccion telefono correo contact_name kontaktname iban "
-        "phone_number mobile_phone mobile_phone_number phones emails person_name recipient full_address"
+        "phone_number mobile_phone mobile_phone_number geburtsdatum geburtstag date_de_naissance fecha_nacimiento "
+        "fecha_de_nacimiento phones emails person_name recipient full_address"
     )
 )
 """Names of columns with contact data of leads."""

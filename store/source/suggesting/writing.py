@@ -16,7 +16,7 @@ _PLAIN = re.compile(r"[^\W\d]\w*(?:[ ./-]\w+)*")
 _NO_VALUE = "null"
 """The only word that is no text in a mapping."""
 
-_OF_TABLE = ("absent", "table", "where", "join", "union", "id", "columns", "values", "times", "numbers")
+_OF_TABLE = ("absent", "table", "where", "join", "union", "id", "columns", "values", "times", "numbers", "attributes")
 
 _ORDER = (
     "name",
@@ -28,6 +28,7 @@ _ORDER = (
     "time_zone",
     "missing",
     "tables",
+    "without_times",
     "closes",
     "horizon_days",
 )

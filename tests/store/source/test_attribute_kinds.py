@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from store.source.attributes.fit import choose, name_of, options_of
-from store.source.attributes.kinds import kind_of
 from store.source.checking.attribute_texts import canonical, text_of
+from store.source.suggesting.fit import choose, name_of, options_of
+from store.source.suggesting.kinds import kind_of
 from store.source.values.functions import create_functions
 from tests.store.source.exports import write_csv
 

@@ -31,6 +31,16 @@ if TYPE_CHECKING:
 
 MAVEN = REPOSITORY.parent / "shared" / "data" / "maven_crm"
 
+ATTRIBUTES_OF = {
+    "deals": {"leads"},
+    "hubspot_csv": {"leads", "projects"},
+    "hubspot_fivetran": {"leads", "projects"},
+    "pipedrive": set(),
+    "salesforce_csv": {"leads"},
+    "salesforce_fivetran": {"leads"},
+}
+"""By shipped mapping the contract tables of which all fit columns can be taken."""
+
 FIRST = datetime(2024, 1, 1, 9)  # noqa: DTZ001 - texts of a source without a zone
 
 
@@ -81,7 +91,7 @@ def test_a_deal_is_the_lead_if_nobody_else_has_a_creation_time(tmp_path: Path, r
     notes = "\n".join(suggestion.notes)
     assert "close_value: A leak: it is above 0 in 100 % of won, 0 % of lost, 0 % of open deals" in notes
     assert "1 row of 90 in pipeline have no engage_date" in notes
-    assert "pipeline.account: names a row of accounts" in text
+    assert "account: {column: account, type: category}  # sure: 10 words in 100 % of the rows" in text
     # every line says why
     assert not [line for line in text.splitlines() if re.match(r"\s+\S+: [^{\s#]", line) and "#" not in line]
 
@@ -153,6 +163,130 @@ def test_a_german_export(tmp_path: Path, run: Extract, query: Query) -> None:
     assert query("select value, closed_at::date::text from raw.projects where project_id = 'A1'") == [
         (pytest.approx(2150.5), "2024-02-01")
     ]
+
+
+def test_a_wide_table(tmp_path: Path, run: Extract, query: Query) -> None:
+    """One table of all kinds of columns: flags behind many answers tell the end, and what is fit is an attribute."""
+    folder = tmp_path / "crm"
+    rows = []
+    for number in range(300):
+        born, ended = FIRST + timedelta(days=number), number < 260
+        rows.append(
+            {
+                "Vorgangsnr": f"V-{number}",
+                "Vorname": ("Jürgen", "Øznur", "Léa")[number % 3],
+                "Rückruf unter": f"0171 {2000000 + 7 * number}",
+                **{f"Frage {place}: Möchten Sie?": ("Ja", "Nein")[number % (place + 2) == 0] for place in range(14)},
+                "Letzte Messe": "" if number % 2 else f"{born - timedelta(days=200):%d.%m.%Y}",
+                "Datum": f"{born:%d.%m.%Y %H:%M}",
+                "Gewonnen": "Ja" if ended and number % 3 == 0 else "Nein",
+                "Abgeschlossen": "Ja" if ended else "Nein",
+                "Datum Abschluss": f"{born + timedelta(days=9):%d.%m.%Y}" if ended else "",
+                "Verlustgrund": "Preis" if ended and number % 3 else "",
+                "Größe (m²)": f"{number % 40 + 80},50 m²",
+                "Interessen": ("Solar", "Solar;Speicher", "Speicher;Wallbox", "")[number % 4],
+                "Wunschfarbe": ("rot", "grün", "weiß")[number % 3],
+                "Leer": "",
+                "Mandant": "01",
+            }
+        )
+    _write(folder / "export.csv", rows, ";", "windows-1252")
+
+    suggested = _measured(folder)
+    suggestion, text, content = suggested()
+
+    leads = content["tables"]["leads"]
+    assert leads["columns"]["created_at"] == "Datum"
+    assert content["tables"]["projects"]["columns"]["closed_at"] == "Datum Abschluss"
+    assert leads["attributes"] == {
+        **{
+            f"frage_{place}_moechten_sie": {"column": f"Frage {place}: Möchten Sie?", "type": "flag"}
+            for place in range(14)
+        },
+        "letzte_messe": {"column": "Letzte Messe", "type": "date"},
+        "groesse_m2": {"column": "Größe (m²)", "type": "number"},
+        "interessen": {"column": "Interessen", "type": "choices", "at": ";"},
+        "wunschfarbe": {"column": "Wunschfarbe", "type": "category"},
+    }
+    assert suggestion.contact == ["export.Vorname", "export.Rückruf unter"]
+    assert suggestion.left == {
+        "export.Verlustgrund": "it has a value in 0 % of won, 100 % of lost, 0 % of open rows, as what is entered with "
+        "the outcome",
+        "export.Leer": "no value",
+        "export.Mandant": "the same value in all rows",
+    }
+    assert not re.search("Jürgen|Øznur|0171", text)
+    _, _, answered = suggested(**{"known:leads": "creation"})
+    assert {each["known"] for each in answered["tables"]["leads"]["attributes"].values()} == {"creation"}
+
+    (folder / "mapping.yml").write_text(text, encoding="utf-8")
+    run(folder)
+    assert query("select status, count(*), count(closed_at) from raw.projects group by 1 order by 1") == [
+        ("lost", 173, 173),
+        ("won", 87, 87),
+    ]
+    assert query("select count(*) from raw.leads") == [(300,)]
+    assert query("select value from raw.changes where lead_id = 'V-1' and column_name like 'attributes.gr%'") == [
+        ("81.5",)
+    ]
+
+
+def test_a_set_without_times(tmp_path: Path, run: Extract, query: Query) -> None:
+    """The outcome is read by its name or its words; else a person must say which column it is, or that none is."""
+    ends = ("Gewonnen", "Verloren", "Offen", "Verloren")
+    rows = [
+        {
+            "Lead-Nr": f"L{number}",
+            "Rückruf": ("Ja", "Nein")[number % 5 == 0],
+            "Branche": ("Bau", "Handel", "IT")[number % 3],
+            "Grund": ("", "Preis", "", "Zeit")[number % 4],
+            "Ergebnis": ends[number % 4],
+        }
+        for number in range(120)
+    ]
+    _write(tmp_path / "clear" / "leads.csv", rows)
+    suggestion, text, content = _measured(tmp_path / "clear")()
+    assert content["without_times"] == {"outcome": "Ergebnis", "won": ["Gewonnen"], "open": ["Offen"]}
+    assert list(content["tables"]["leads"]["attributes"]) == ["rueckruf", "branche"]
+    assert "leads.Grund: it has a value in 0 % of won, 100 % of lost, 0 % of open rows" in text
+    assert any(note.startswith("The set has no times: every attribute counts as known") for note in suggestion.notes)
+    assert not any(each.is_essential for each in suggestion.questions.values())
+    (tmp_path / "clear" / "mapping.yml").write_text(text, encoding="utf-8")
+    run(tmp_path / "clear")
+    assert query("select status, count(*) from raw.projects group by 1 order by 1") == [("lost", 60), ("won", 30)]
+    assert query("select count(*) from raw.leads") == [(120,)]
+
+    # two columns of yes and no, and no name that says which is the outcome
+    doubtful = [{"Lead-Nr": row["Lead-Nr"], "Rückruf": row["Rückruf"], "Zusage": row["Rückruf"]} for row in rows]
+    _write(tmp_path / "doubtful" / "leads.csv", doubtful)
+    suggested = _measured(tmp_path / "doubtful")
+    assert suggested()[0].questions["without_times"].is_essential
+    assert suggested(without_times="Zusage")[2]["without_times"] == {"outcome": "Zusage", "won": ["Ja"]}
+    with pytest.raises(NoMappingError, match="leads lacks a time at which its rows were created"):
+        suggested(without_times="")
+
+
+def test_the_stage_of_deals(tmp_path: Path) -> None:
+    """A column beside the status is the stage; without one, a status whose words for open deals are several steps."""
+    _write(tmp_path / "a" / "leads.csv", ({"id": f"L{n}", "created_at": f"2024-01-{n:02}"} for n in range(10, 30)))
+    deals = [
+        {
+            "deal_id": f"D{n}",
+            "lead_id": f"L{n}",
+            "status": ("won", "lost", "open", "open")[n % 4],
+            "close_date": "" if n % 4 > 1 else f"2024-02-{n:02}",
+            "Phase": ("Vertrag", "Vertrag", "Bedarf", "Angebot")[n % 4],
+        }
+        for n in range(10, 30)
+    ]
+    _write(tmp_path / "a" / "deals.csv", deals)
+    assert _measured(tmp_path / "a")()[2]["tables"]["projects"]["columns"]["stage"] == "Phase"
+    for row in deals:
+        step = row.pop("Phase")
+        row["status"] = step if row["status"] == "open" else row["status"]
+    _write(tmp_path / "a" / "deals.csv", deals)
+    projects = _measured(tmp_path / "a")()[2]["tables"]["projects"]
+    assert (projects["columns"]["stage"], projects["columns"]["status"]) == ("status", "status")
 
 
 def test_activities_in_several_tables(tmp_path: Path, run: Extract, query: Query) -> None:
@@ -454,6 +588,9 @@ def test_a_shipped_mapping_is_recognised_whatever_its_tables_are_called(name: st
     assert found.name == name
     assert set(mapping.recognised_by) <= set(found.tables.values())
     assert all(source == f"all {table} 2026-11" for source, table in found.tables.items())
+    # all fit columns of one table, which no other contract table reads
+    is_one = {of for of, one in found.attributes.items() if one}
+    assert is_one == ATTRIBUTES_OF[name]
 
 
 def test_the_word_lists_are_of_the_contract() -> None:
@@ -485,8 +622,11 @@ def test_maven_is_mapped_as_the_page_of_such_tables_maps_it() -> None:
         "name": "maven_crm",
         "based_on": "deals",
         "names": {"deals": {"table": "sales_pipeline", "columns": {**columns, "close_date": "close_date"}}},
+        "tables": {
+            "leads": {"attributes": {name: {"column": name, "type": "category"} for name in ("product", "account")}}
+        },
     }
-    assert not suggestion.questions
+    assert list(suggestion.questions) == ["known:leads"]
 
 
 def test_a_file_that_cannot_be_read_stops_nothing(tmp_path: Path) -> None:

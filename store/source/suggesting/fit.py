@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from models.declaring.attribute import SEPARATOR
-from store.source.attributes.kinds import KindFound, kind_of
 from store.source.checking.attribute_texts import canonical, text_of
 from store.source.sql import one_row
+from store.source.suggesting.kinds import KindFound, kind_of
 from store.source.suggesting.names import bare_names
 from store.source.suggesting.vocabulary import CONTACT_NAMES, TEXT_NAMES, spoken, words_of
 from store.source.values.texts import is_contact
