@@ -93,6 +93,9 @@ class Attribute:
         The options of a list that get a feature of their own; each with its identifier.
     reading : mapping of str to Any
         How the texts of the source are read, as it was found at first.
+    is_gone : bool
+        Whether the source has it no more, which a person has accepted. Its values stay, and no feature follows from
+        them; if it comes back, it has the same kind.
     """
 
     entity: str
@@ -103,6 +106,7 @@ class Attribute:
     why: str = ""
     options: tuple[tuple[str, str], ...] = ()
     reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    is_gone: bool = False
 
     @property
     def stored(self) -> str:

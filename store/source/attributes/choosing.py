@@ -12,6 +12,7 @@ from models.declaring.attribute import PREFIXES, Attribute, Known
 from store.source.attributes.fit import choose, options_of
 from store.source.attributes.kinds import KindFound, kind_of
 from store.source.attributes.known_since import measure
+from store.source.checking.attribute_texts import LONGEST_WORD
 from store.source.contract import CHANGES, SourceContractError
 from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.mapping.spellings import NumberForm
@@ -31,7 +32,7 @@ TOLD_SHARE = 0.9
 
 def has_new_attributes(binding: TableBinding, earlier: Sequence[Attribute]) -> bool:
     """Say whether a table may have attributes that the last extraction did not read."""
-    known = {each.name for each in earlier if each.entity == binding.table.name}
+    known = {each.name for each in earlier if each.entity == binding.table.name and not each.is_gone}
     return any(each.name not in known for each in binding.attributes) or (bool(binding.free) and not known)
 
 
@@ -166,7 +167,7 @@ def decided(
     for each in binding.attributes:
         kind = each.kind or "category"
         if (kept := before.get(each.name)) is not None:
-            attributes.append(replace(kept, label=each.label))
+            attributes.append(replace(kept, label=each.label, is_gone=False))
             bound.append(replace(each, known=kept.known))
             continue
         known, why = each.known, "the mapping says so, and nothing has measured it"
@@ -197,7 +198,36 @@ def decided(
                 reading=_reading(each),
             )
         )
+    _refuse_common_features(table.name, attributes)
     return replace(binding, attributes=tuple(bound)), attributes
+
+
+def _refuse_common_features(table: str, attributes: Sequence[Attribute]) -> None:
+    """Refuse attributes of which two would have a feature of one name.
+
+    Raises
+    ------
+    SourceContractError
+        If there are some; the message names all.
+    """
+    of: dict[str, str] = {}
+    common = [
+        f"{feature.column} of {other} and of {each.name}"
+        for each in attributes
+        for feature in each.features
+        if (other := of.setdefault(feature.column, each.name)) != each.name
+    ]
+    if common:
+        raise SourceContractError(
+            f"{table}, attributes: expected features with names of their own, found {', '.join(common)}. Give one "
+            "attribute of each pair another name in the mapping (attributes: {name: column})."
+        )
+
+
+def gone(attributes: Sequence[Attribute], earlier: Sequence[Attribute]) -> list[Attribute]:
+    """Return the attributes that the source has no more: the values that are kept of them have kinds."""
+    present = {(each.entity, each.name) for each in attributes}
+    return [replace(each, is_gone=True) for each in earlier if (each.entity, each.name) not in present]
 
 
 def _told(connection: DuckDBPyConnection, binding: TableBinding) -> set[str]:
@@ -241,12 +271,13 @@ def attribute_sentences(
                 f"{table}: attributes that count as known from the extraction that first saw a value, so that they are "
                 f"empty for the past: {listed}. `make check` says why; the mapping may say otherwise (known: creation)."
             )
-    kinds = {"number": "numbers", "flag": "yes or no", "date": "dates"}
+    word = f"words of at most {LONGEST_WORD} characters"
+    kinds = {"number": "numbers", "flag": "yes or no", "date": "dates", "category": word, "choices": word}
     for binding in filter(None, bindings.values()):
         if not binding.attributes:
             continue
         table = binding.table.name
-        words = {each.stored: (each.name, kinds[each.kind]) for each in binding.attributes if each.kind in kinds}
+        words = {each.stored: (each.name, kinds[each.kind or "category"]) for each in binding.attributes}
         for stored, lost, rows, example in connection.execute(
             "select column_name, count(unread), count(*), shown(min(unread)) "
             f"from attributes_{table} group by 1 having count(unread) > 0 order by 1"

@@ -103,8 +103,15 @@ def test_a_typed_column_is_read_by_its_type(scratch, value, kind, text):
         assert scratch.execute(f"select distinct {read} from {relation}").fetchall() == [(text,)]
 
 
-def test_infinite_and_far_values_have_no_text(scratch):
-    for kind, text in (("number", "1e99"), ("number", "inf"), ("date", "infinity"), ("date", "12000-01-01")):
+def test_infinite_far_and_long_values_have_no_text(scratch):
+    far = [
+        ("number", "1e99"),
+        ("number", "inf"),
+        ("date", "infinity"),
+        ("date", "12000-01-01"),
+        ("category", "x" * 241),
+    ]
+    for kind, text in far:
         expected = "1e+99" if text == "1e99" else None
         assert scratch.execute(f"select {canonical(kind, 'v')} from (select ?::varchar as v)", [text]).fetchall() == [
             (expected,)
@@ -127,6 +134,8 @@ def wide(scratch) -> dict[str, str]:
         "Straße": lambda i: f"Weg {i % 50}", "Date of birth": lambda i: f"{1950 + i % 50}-01-01",
         "Dirección": lambda i: f"Calle {i % 9}", "E-Mail": lambda i: "a@b.de",
         "Bemerkung intern": lambda i: f"ruft an {i % 100}", "Contact name": lambda i: draw.choice(FIRST),
+        "Tel2": lambda i: str(draw.randint(100_000, 999_999)), "DOB": lambda i: f"{1950 + i % 50}-01-01",
+        "Rückruf": lambda i: str(draw.randint(10**9, 10**10)), "Note1": lambda i: draw.choice("ab"),
         "IBAN": lambda i: f"DE{i % 40}", "LinkedIn URL": lambda i: f"https://linkedin.com/in/{i % 100}",
         "Freitext": lambda i: "bla " * 20 + str(i), "leer": lambda i: None, "konstant": lambda i: "DE",
         "Session ID": lambda i: f"s{i % 500}", "Zeile": lambda i: str(i), "Firma": lambda i: f"Firma {i} GmbH",

@@ -106,7 +106,7 @@ def test_attributes_are_kept_in_the_history(export: Export, tmp_path: Path, run:
 def test_an_attribute_that_vanishes_stops_the_extraction(
     export: Export, tmp_path: Path, run: Extract, query: Query
 ) -> None:
-    """A person may accept that; its values stay in the history."""
+    """A person may accept that; its values stay in the history, and it has the same kind if it comes back."""
     folder = _write(tmp_path / "crm", export)
     run(folder)
     before = query("select count(*) from raw.changes")
@@ -116,7 +116,34 @@ def test_an_attribute_that_vanishes_stops_the_extraction(
     accept = str(stopped.value).split("LEADLINE_ACCEPT_EXTRACTION=")[1]
     run(folder, as_of=SECOND, accept=accept)
     assert query("select count(*) from raw.changes") == before
-    assert "industry" not in query("select attributes from raw.extraction")[0][0]
+    # raw.changes would hold words and numbers under one name
+    with pytest.raises(SourceContractError, match=r"attribute industry: expected the type category.*found number"):
+        run(_write(folder, export, MAPPING.replace("Branche,", "Branche, type: number,")))
+    assert "industry" in {each.name for each in run(_write(folder, export)).attributes}
+
+
+def test_a_value_that_an_extraction_has_missed_counts_from_a_later_one(
+    export: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """Even if the attribute counts from the creation, and no row had a value then."""
+    for each in export["leads"]:
+        each["Branche"] = ""
+    mapping = MAPPING.replace("Branche,", "Branche, type: category,")
+    run(_write(tmp_path / "crm", export, mapping))
+    export["leads"][0]["Branche"] = "Bank"
+    export["leads"].append(export["leads"][0] | {"lead_id": "L3"})
+    run(_write(tmp_path / "crm", export, mapping), as_of=SECOND)
+    assert query("select lead_id, known_at from raw.changes where column_name = 'attributes.industry' order by 1") == [
+        ("L1", SECOND),
+        ("L3", CREATED),
+    ]
+
+
+def test_two_attributes_have_no_feature_of_one_name(export: Export, tmp_path: Path, run: Extract) -> None:
+    """A date and a number would both fill attribute_renewal_days."""
+    mapping = MAPPING.replace("employees:", "renewal_days:")
+    with pytest.raises(SourceContractError, match="attribute_renewal_days of renewal_days and of renewal"):
+        run(_write(tmp_path / "crm", export, mapping))
 
 
 def test_rows_of_one_key_that_differ_in_attributes_are_one_row(
