@@ -41,7 +41,7 @@ from store.source.loading.source_ids import lacks_ids, write_source_ids
 from store.source.loading.stored import Delta, make_marker, raw_is_ahead
 from store.source.mapping.binding import TableBinding, with_owners
 from store.source.mapping.forms import ChosenMapping
-from store.source.mapping.without_times import CAVEAT, CLOCK
+from store.source.mapping.without_times import CAVEAT, CLOCK, refuse_none_won
 from store.source.opening import bindings_of, open_mapped, owners_in
 from store.source.reading.tables import Reading, shown_column
 from store.source.report import (
@@ -143,6 +143,7 @@ def extract(
         of_attributes = _with_attributes(connection, bindings, readings, earlier)
         validated = _validated(connection, reader, bindings, readings, present, earlier, say)
         refuse_no_leads(connection, reader, validated["leads"], present)
+        refuse_none_won(connection, chosen.mapping)
         faults = Faults()
         with faults.collected():
             refuse_orphans(connection, validated)

@@ -240,3 +240,10 @@ def test_a_set_without_times(tmp_path: Path, run: Extract, query: Query) -> None
     assert query("select caveat like 'The set has no times%' from raw.extraction") == [(True,)]
     with pytest.raises(SourceContractError, match=r"without_times: expected one table.*found interactions"):
         run(_write(folder, {"leads": leads}, mapping.replace("tables:\n", "tables:\n  interactions: {table: leads}\n")))
+    for wrong, found in (
+        ("outcome: Converted", r"outcome: expected a column of leads \(id, Origin, Converted\), found 'Convrted'"),
+        ('won: "1"', "won: expected a word for a won lead that Converted has, found 'yes'.*none of 98 leads"),
+    ):
+        word = wrong.replace("Converted", "Convrted").replace('"1"', '"yes"')
+        with pytest.raises(SourceContractError, match=found):
+            run(_write(folder, {"leads": leads}, mapping.replace(wrong, word)))
