@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.decisions.known_since import known_since
 from models.declaring.attribute import PREFIXES, Attribute, Known
-from store.source.attributes.fit import choose, options_of
+from store.source.attributes.fit import MOST_ATTRIBUTES, choose, options_of
 from store.source.attributes.kinds import KindFound, kind_of
 from store.source.attributes.known_since import measure
 from store.source.checking.attribute_texts import LONGEST_WORD
@@ -76,6 +76,7 @@ def with_kinds(
             columns,
             taken={*columns} - {*others},
             names={*named, *before},
+            most=max(0, MOST_ATTRIBUTES - len(attributes)),
         )
         attributes += [
             BoundAttribute(name=each.name, label=shown_column(each.label), column=each.label, **_spelling(each.found))

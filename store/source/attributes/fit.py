@@ -140,6 +140,7 @@ def choose(
     *,
     names: Collection[str] = (),
     table: str = "",
+    most: int = MOST_ATTRIBUTES,
 ) -> tuple[list[Chosen], list[Left]]:
     """Choose the columns that are fit as attributes.
 
@@ -157,6 +158,8 @@ def choose(
         Names of attributes that the mapping gives.
     table : str
         The name of the source table, whose own name may precede those of its columns.
+    most : int
+        At most so many columns are chosen.
     """
     found: list[Chosen] = []
     left: list[Left] = []
@@ -176,11 +179,9 @@ def choose(
     repeats = _repeats(connection, relation, columns, taken, found)
     left += [Left(label=label, why=f"repeats {of}") for label, of in repeats.items()]
     fit = [each for each in found if each.label not in repeats]
-    left += [
-        Left(label=each.label, why=f"more than {MOST_ATTRIBUTES} columns are fit") for each in fit[MOST_ATTRIBUTES:]
-    ]
+    left += [Left(label=each.label, why=f"more than {MOST_ATTRIBUTES} columns are fit") for each in fit[most:]]
     places = {label: place for place, label in enumerate(columns)}
-    return fit[:MOST_ATTRIBUTES], sorted(left, key=lambda each: places[each.label])
+    return fit[:most], sorted(left, key=lambda each: places[each.label])
 
 
 def name_of(label: str, used: Collection[str] = ()) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
+from store.source.attributes import choosing
 from store.source.attributes.fit import choose, name_of, options_of
 from store.source.attributes.kinds import kind_of
 from store.source.checking.attribute_texts import canonical, text_of
@@ -213,7 +214,9 @@ def test_names_are_identifiers(label, used, name):
     assert name_of(label, used) == name
 
 
-def test_auto_takes_what_is_fit(export, tmp_path, run, query):
+def test_auto_takes_what_is_fit(export, tmp_path, run, query, monkeypatch):
+    """It takes no more columns in later nights than in the first."""
+    monkeypatch.setattr(choosing, "MOST_ATTRIBUTES", 2)
     folder = tmp_path / "crm"
     leads = [
         {
@@ -224,6 +227,7 @@ def test_auto_takes_what_is_fit(export, tmp_path, run, query):
             "Größe": str(number % 7),
             "Kanal": "ab"[number % 2],
             "Kanal 2": "ab"[number % 2],
+            "Region": "abc"[number % 3],
         }
         for number in range(60)
     ]
@@ -237,3 +241,4 @@ def test_auto_takes_what_is_fit(export, tmp_path, run, query):
         "groesse": ("Größe", "number", "extraction"),
         "kanal": ("Kanal", "category", "extraction"),
     }
+    assert {each.name for each in run(folder).attributes} == {"groesse", "kanal"}
