@@ -33,7 +33,12 @@ TOLD_SHARE = 0.9
 def has_new_attributes(binding: TableBinding, earlier: Sequence[Attribute]) -> bool:
     """Say whether a table may have attributes that the last extraction did not read."""
     known = {each.name for each in earlier if each.entity == binding.table.name and not each.is_gone}
-    return any(each.name not in known for each in binding.attributes) or (bool(binding.free) and not known)
+    back = {each.label for each in earlier if each.entity == binding.table.name and each.is_gone}
+    return (
+        any(each.name not in known for each in binding.attributes)
+        or (bool(binding.free) and not known)
+        or any(shown_column(column) in back for column in binding.free)
+    )
 
 
 def with_kinds(
