@@ -137,8 +137,9 @@ def refuse_none_won(connection: DuckDBPyConnection, mapping: SourceMapping) -> N
     )
     if ended and not won:
         raise SourceContractError(
-            f"mapping {mapping.name!r}, without_times.won: expected a word for a won lead that {form.outcome} has, found "
-            f"{', '.join(map(repr, form.won))}, which none of {ended:,} leads with an outcome has. Correct the words."
+            f"mapping {mapping.name!r}, without_times.won: expected a word for a won lead that {form.outcome} has, "
+            f"found {', '.join(map(repr, form.won))}, which none of {ended:,} leads with an outcome has. Correct the "
+            "words."
         )
 
 
