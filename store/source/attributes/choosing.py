@@ -121,7 +121,6 @@ def _as_before(attribute: BoundAttribute, before: Attribute) -> BoundAttribute:
     return replace(
         attribute,
         kind=before.kind,
-        known=before.known,
         at=attribute.at or before.reading["at"],
         numbers=None if numbers is None else NumberForm.model_validate(numbers),
         formats=tuple(before.reading["formats"]),
@@ -165,6 +164,11 @@ def decided(
         The time from which the values of the extraction count as known.
     always : str
         Why all values count as known from the creation; empty if the values tell.
+
+    Raises
+    ------
+    SourceContractError
+        If the mapping states another time than an attribute has had so far, or two features have one name.
     """
     table, before = binding.table, {each.name: each for each in earlier if each.entity == binding.table.name}
     bound: list[BoundAttribute] = []
@@ -173,6 +177,12 @@ def decided(
     for each in binding.attributes:
         kind = each.kind or "category"
         if (kept := before.get(each.name)) is not None:
+            if not always and each.known not in (None, kept.known):
+                raise SourceContractError(
+                    f"{table.name}, attribute {each.name}: expected known: {kept.known}, as this home has kept its "
+                    f"first values, which no mapping changes later, found {each.known}. Give the attribute another "
+                    "name, or begin a new home (LEADLINE_HOME)."
+                )
             attributes.append(replace(kept, label=each.label, is_gone=False))
             bound.append(replace(each, known=kept.known))
             continue
@@ -275,7 +285,8 @@ def attribute_sentences(
             listed = ", ".join(each.name for each in found)
             yield (
                 f"{table}: attributes that count as known from the extraction that first saw a value, so that they are "
-                f"empty for the past: {listed}. `make check` says why; the mapping may say otherwise (known: creation)."
+                f"empty for the past: {listed}. `make check` says why; the mapping may say otherwise (known: creation) "
+                "before a home has read them."
             )
     word = f"words of at most {LONGEST_WORD} characters"
     kinds = {"number": "numbers", "flag": "yes or no", "date": "dates", "category": word, "choices": word}
