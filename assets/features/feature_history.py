@@ -22,6 +22,7 @@ from store.features.builds import gather_build_evidence
 from store.features.certificates import CompiledSql
 from store.features.compiled import microseconds
 from store.features.dbt_project import manifest_path, settings_of
+from store.features.parsed_dbt import in_parts
 from store.warehouse.warehouse import StaleFeaturesError, Warehouse
 
 
@@ -100,10 +101,15 @@ def recompute(
         "range_from_us": microseconds(begin),
         "range_until_us": microseconds(begin + (last - first + timedelta(days=1))),
     }
-    finished = dbt.cli(
-        ["run", "--select", " ".join(view.by_day), "--vars", json.dumps(variables)],
-        manifest=manifest_path(),
-    ).wait()
+    manifest = manifest_path()
+    finished = (
+        dbt.parsed(manifest)
+        .cli(
+            ["run", "--select", " ".join(view.by_day), *in_parts(json.dumps(variables))],
+            manifest=manifest,
+        )
+        .wait()
+    )
     shutil.rmtree(finished.target_path)
     rows = report_days(context, view, warehouse, computed=(first, last))
     context.log.info(f"{view.schema}.{view.name}: {rows:,} rows of {first} to {last} were computed anew.")

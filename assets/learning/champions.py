@@ -40,6 +40,7 @@ from store.ledger.champions import (
     champion_version,
     follow,
     load_champion,
+    lost_features,
     promote,
     unmeasured_champion,
 )
@@ -158,7 +159,7 @@ def decide_and_record(
         decision = with_advice(decision, evidence.shorter)
     connection.begin()
     if decision.outcome == "refuse":
-        decision = _retire(connection, artifacts, evidence.model, decision, decided_at)
+        decision = _retire(connection, artifacts, declaration, decision, decided_at)
     record_decision(connection, run_id, evidence, decision, decided_at)
     if decision.outcome == "promote":
         promote(connection, version, sha256(version.directory / MANIFEST), decided_at)
@@ -189,26 +190,31 @@ def refuse_and_record(
     )
     connection.begin()
     refusal = with_advice(decide_untrainable(evidence), evidence.shorter)
-    decision = _retire(connection, artifacts, evidence.model, refusal, decided_at)
+    decision = _retire(connection, artifacts, declaration, refusal, decided_at)
     record_decision(connection, run_id, evidence, decision, decided_at)
     connection.commit()
     return evidence, decision
 
 
 def _retire(
-    connection: Connection, artifacts: ArtifactStore, model: str, refusal: Decision, decided_at: datetime
+    connection: Connection,
+    artifacts: ArtifactStore,
+    declaration: ModelDeclaration,
+    refusal: Decision,
+    decided_at: datetime,
 ) -> Decision:
     """Retire a champion that must not or cannot score after a refusal, and add the reason to the refusal.
 
     A champion of an earlier recipe is retired if it was never measured on a census, because its scores are not known to
     be true. So is a champion that was never measured for hindsight, if the candidate is suspected of it. If the
-    candidate does not beat the declared rule, the rule replaces the champion as well. A champion that does not load is
-    retired because it would stop every later run.
+    candidate does not beat the declared rule, the rule replaces the champion as well. A champion that does not load, or
+    has learnt from a feature that is no more, is retired because it would stop every later run.
     """
+    model = declaration.name
     retired = (
         _unmeasured(connection, model, refusal)
         or _beaten(connection, model, refusal)
-        or _unloadable(connection, artifacts, model)
+        or _unusable(connection, artifacts, declaration)
     )
     if retired is None:
         return refusal
@@ -237,15 +243,19 @@ def _beaten(connection: Connection, model: str, refusal: Decision) -> tuple[str,
     return None if version is None else (version, " learnt from earlier rows")
 
 
-def _unloadable(connection: Connection, artifacts: ArtifactStore, model: str) -> tuple[str, str] | None:
-    """Return a champion that does not load, and the reason."""
+def _unusable(
+    connection: Connection, artifacts: ArtifactStore, declaration: ModelDeclaration
+) -> tuple[str, str] | None:
+    """Return a champion that does not load, or has learnt from a feature that is no more, and the reason."""
     try:
-        load_champion(connection, artifacts, model)
+        champion = load_champion(connection, artifacts, declaration.name)
     except ChampionMismatchError as error:
         # readers of the marts see the reason, and do not know the home
         found = error.found.replace(f"{artifacts.root}/", "")
-        return str(champion_version(connection, model)), f" does not load any more ({found})"
-    return None
+        return str(champion_version(connection, declaration.name)), f" does not load any more ({found})"
+    if champion is None or not (gone := lost_features(connection, champion, declaration.feature_view)):
+        return None
+    return champion.version, f" learnt from features that are no more ({', '.join(gone)})"
 
 
 def _trial_metadata(shorter: ShorterHorizons | None) -> dict[str, Any]:

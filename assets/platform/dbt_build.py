@@ -21,6 +21,7 @@ from assets.platform.tables import metadata_table
 from models.declaring.declaration import Horizons
 from models.markdown import markdown_table, printable
 from store.features.dbt_project import DBT_PROJECT, FEATURES_AND_LABELS, manifest_path, settings_of
+from store.features.parsed_dbt import in_parts
 from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def build(
     all_variables = {"as_of": clock, **settings_of(extraction, horizons), **(variables or {})}
     # "buildable": a test of several models runs in the step that builds the last of them
     arguments = ["build", "--exclude-resource-type", "unit_test", "--indirect-selection", "buildable",
-                 "--vars", json.dumps(all_variables), *options]  # fmt: skip
+                 *in_parts(json.dumps(all_variables)), *options]  # fmt: skip
     dbt = dbt.parsed(manifest_path(increment=all_variables.get("built_load_number") is not None))
     if select is None:
         invocation = dbt.cli(arguments, context=context)

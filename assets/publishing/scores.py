@@ -15,7 +15,7 @@ from models.declaring.declaration import ModelDeclaration
 from models.scoring.scoring import explained
 from store.artifacts import ArtifactStore
 from store.features.certificates import CompiledSql
-from store.ledger.champions import load_champion, unmeasured_champion
+from store.ledger.champions import ChampionMismatchError, load_champion, lost_features, unmeasured_champion
 from store.ledger.decisions import why_no_champion
 from store.ledger.predictions import (
     HIGHEST,
@@ -86,6 +86,12 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                     allow_retries=False,
                 )
             champion = load_champion(connection, artifacts, declaration.name)
+            if champion is not None and (gone := lost_features(connection, champion, view)):
+                raise ChampionMismatchError(
+                    f"{declaration.name}: expected {view.schema}.{view.name} to have all features from which the "
+                    f"champion {champion.version} learnt, found none of {', '.join(gone)}",
+                    "run the job whole_loop once (`make run`), which trains anew",
+                )
             open_entities = connection.execute(
                 f"select count(*) from {declaration.scoped_view} as features where as_of = $1", [as_of]
             ).fetchall()[0][0]

@@ -13,9 +13,10 @@
     {%- endfor -%}
 {%- endmacro %}
 
-{#- Name of the column that holds a feature between moments: of a date its time, from which the days to as_of follow. -#}
+{#- Name of the column that holds a feature between moments: of a date its time, from which the days to as_of follow. No
+    feature begins with us_. -#}
 {% macro held_as(feature) -%}
-    {{ return(feature.column ~ '_us' if feature.form == 'days' else feature.column) }}
+    {{ return('us_' ~ feature.column if feature.form == 'days' else feature.column) }}
 {%- endmacro %}
 
 {#- The value of a feature at as_of, from the table that holds it between moments. -#}

@@ -38,6 +38,8 @@ class RetrainEvidence:
         The clock of the first look since which a check of the source has failed at every look.
     feature_code, feature_code_trained : str or None
         Hash of the SQL that makes the feature view, now and at the training; None where it is not known.
+    gone_features : tuple of str
+        Features from which the champion learnt, and which the feature view no longer has.
     failed_checks : tuple of str
         Names of `models.decisions.drift.CHECKS`.
     onset : datetime or None
@@ -60,6 +62,7 @@ class RetrainEvidence:
     source_onset: datetime | None = None
     feature_code: str | None = None
     feature_code_trained: str | None = None
+    gone_features: tuple[str, ...] = ()
     failed_checks: tuple[str, ...] = ()
     onset: datetime | None = None
     new_labels: int = 0
@@ -123,6 +126,12 @@ def decide_retraining(evidence: RetrainEvidence, policy: RetrainPolicy) -> Retra
             f"The SQL of the features has changed since {evidence.version} was trained, so a difference may come from "
             "the code and not from the world. Look at the change; then run whole_loop, which trains on new features.",
         )  # fmt: skip
+    if evidence.gone_features:
+        return _decision(
+            evidence, "quarantine", "features_gone",
+            f"{evidence.version} learnt from features that are no more ({', '.join(evidence.gone_features)}), so it can "
+            "be neither measured nor used. Mend the source; if the change is meant, run whole_loop, which trains anew.",
+        )  # fmt: skip
     if evidence.trained_at is None:
         return _decision(
             evidence,
@@ -185,6 +194,7 @@ def _decision(
     about = {
         "source_broken": [evidence.failed_source_checks, str(evidence.source_onset)],
         "feature_code_changed": [evidence.feature_code],
+        "features_gone": evidence.gone_features,
         "champion_stale": [str(evidence.last_trained_at)],
         "drift_settled": [str(evidence.onset)],
     }.get(rule, [str(evidence.as_of)])

@@ -94,6 +94,9 @@ class Attribute:
         Whose value its features have, in words.
     reading : mapping of str to Any
         How the texts of the source are read, as it was found at first.
+    is_gone : bool
+        Whether the source has it no more, which a person has accepted. Its values stay, and no feature follows from
+        them; if it comes back, it has the same kind.
     """
 
     entity: str
@@ -106,6 +109,7 @@ class Attribute:
     prefix: str = "attribute"
     of: str = "the row"
     reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    is_gone: bool = False
 
     @property
     def stored(self) -> str:

@@ -150,9 +150,11 @@ class Regression(Task):
             return None
         bounds = np.unique(np.quantile(p, np.linspace(0, 1, parts + 1)[1:-1]))
         part = np.searchsorted(bounds, p, side="right")
-        ends = [np.quantile(errors[part == number], OUTSIDE) for number in range(len(bounds) + 1)]
+        # many equal predictions leave parts without a row
+        filled = np.unique(part)
+        ends = [np.quantile(errors[part == number], OUTSIDE) for number in filled]
         return {
-            "bounds": [*map(float, bounds)],
+            "bounds": [*map(float, bounds[filled[1:] - 1])],
             "lower": [float(each[0]) for each in ends],
             "upper": [float(each[1]) for each in ends],
         }

@@ -6,10 +6,11 @@
 from datetime import datetime
 
 from models.artifacts import ArtifactMismatchError
+from models.declaring.feature_view import FeatureView
 from models.versions.candidate import Candidate, load
 from store.artifacts import ArtifactStore
 from store.ledger.table import Key, table
-from store.warehouse.connection import Connection
+from store.warehouse.connection import Connection, columns_of
 
 PROMOTED, VOUCHED_ANEW, RETIRED = "promoted", "trained_again", "retired"
 """Events of a version. `VOUCHED_ANEW`: the files of a champion were lost, and training it again gave other bytes."""
@@ -65,6 +66,12 @@ def load_champion(connection: Connection, artifacts: ArtifactStore, model: str) 
         return load(artifacts.versions(model) / artifact, recorded)
     except ArtifactMismatchError as error:
         raise ChampionMismatchError(error.found, error.remedy) from error
+
+
+def lost_features(connection: Connection, champion: Candidate, view: FeatureView) -> list[str]:
+    """Return the features from which a champion learnt and which the view no longer has, as of attributes."""
+    there = columns_of(connection, view.schema, view.name)
+    return [name for name in champion.features if name not in there] if there else []
 
 
 def promote(connection: Connection, version: Candidate, manifest_sha256: str, promoted_at: datetime) -> None:

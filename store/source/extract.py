@@ -17,7 +17,7 @@ from duckdb import DuckDBPyConnection
 from models.artifacts import make_folder, read_object, replace_file
 from models.declaring.attribute import Attribute
 from store.source.assembling.source import AssembledSource, create_said
-from store.source.attributes.choosing import attribute_sentences, decided, has_new_attributes, with_kinds
+from store.source.attributes.choosing import attribute_sentences, decided, gone, has_new_attributes, with_kinds
 from store.source.checking.clock import default_clock
 from store.source.checking.currencies import convert
 from store.source.checking.rejects import (
@@ -41,7 +41,7 @@ from store.source.loading.source_ids import lacks_ids, write_source_ids
 from store.source.loading.stored import Delta, make_marker, raw_is_ahead
 from store.source.mapping.binding import TableBinding, with_owners
 from store.source.mapping.forms import ChosenMapping
-from store.source.mapping.without_times import CAVEAT, CLOCK
+from store.source.mapping.without_times import CAVEAT, CLOCK, refuse_none_won
 from store.source.opening import bindings_of, open_mapped, owners_in
 from store.source.reading.tables import Reading, shown_column
 from store.source.report import (
@@ -143,6 +143,7 @@ def extract(
         of_attributes = _with_attributes(connection, bindings, readings, earlier)
         validated = _validated(connection, reader, bindings, readings, present, earlier, say)
         refuse_no_leads(connection, reader, validated["leads"], present)
+        refuse_none_won(connection, chosen.mapping)
         faults = Faults()
         with faults.collected():
             refuse_orphans(connection, validated)
@@ -166,6 +167,7 @@ def extract(
             load_number,
             existing,
             closings.words["lead_status"],
+            earlier.attributes,
         )
         write_rejects(connection, list(validated.values()), clock)
         evidence = measure_evidence(
@@ -211,6 +213,7 @@ def extract(
             *attribute_sentences(connection, bindings, attributes),
             *(changes_to_come(connection, clock) if as_of is None else ()),
         ]
+        kept_attributes = [*attributes, *gone(attributes, earlier.attributes)]
         closing_leads, closing_projects = closings.words["lead_status"], closings.words["project_status"]
         is_new = make_marker(
             connection,
@@ -226,7 +229,7 @@ def extract(
                 "silence_closes_after_days": chosen.mapping.silence_closes_after_days,
                 "horizon_days": json.dumps(chosen.mapping.horizon_days, sort_keys=True),
                 "value_currency": converted.currency,
-                "attributes": json.dumps([each.as_json() for each in attributes]) if attributes else None,
+                "attributes": json.dumps([each.as_json() for each in kept_attributes]) if kept_attributes else None,
                 "caveat": None if chosen.mapping.without_times is None else CAVEAT,
                 "assumptions": json.dumps(assumptions),
                 "delivered": delivered(evidence),

@@ -55,7 +55,8 @@ def open_mapped(
         chosen = choose(folder=reader.folder, found=reader.columns())
         if chosen.mapping.files and reader.folder is not None:
             reader = open_source(source, dialects={name: form.dialect() for name, form in chosen.mapping.files.items()})
-    return with_made_up_times(with_earlier_tables(chosen, reader.columns())), AssembledSource(reader)
+    found = reader.columns()
+    return with_made_up_times(with_earlier_tables(chosen, found), found), AssembledSource(reader)
 
 
 def bindings_of(chosen: ChosenMapping, reader: AssembledSource) -> dict[str, TableBinding | None]:

@@ -233,7 +233,11 @@ class Warehouse:
             assumptions=json.loads(marker["assumptions"]),
             accepted=json.loads(marker.get("accepted") or "[]"),
             value_currency=marker.get("value_currency"),
-            attributes=tuple(map(Attribute.of_json, json.loads(marker.get("attributes") or "[]"))),
+            attributes=tuple(
+                each
+                for each in map(Attribute.of_json, json.loads(marker.get("attributes") or "[]"))
+                if not each.is_gone
+            ),
             caveat=marker.get("caveat"),
         )
 

@@ -79,6 +79,16 @@ def test_a_census_of_values_holds_sums_to_sums():
     assert is_off(totals(drawn(bias=1.1))[0], 0.05)
 
 
+def test_residuals_of_equal_predictions_have_no_empty_parts():
+    """Most predictions may be equal, as those of a small tree are; a bound may also lie between two values."""
+    for low, high in ((400, 0), (300, 100), (99, 301)):
+        each = drawn()
+        predicted = np.array([1.0] * low + [5.0] * high)[:, None]
+        interval = WORTH.residuals(replace(each, predicted=predicted))
+        assert len(interval["lower"]) == len(interval["bounds"]) + 1 == len(np.unique(predicted))
+        assert np.isfinite(WORTH.interval(predicted[:, 0], interval)).all()
+
+
 def test_what_is_found_first_is_value():
     each = Predictions(
         task=WORTH, truth=np.array([60.0, 30, 10, 0]), predicted=np.array([[4.0], [3], [2], [1]]), group=np.arange(4)

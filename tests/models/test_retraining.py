@@ -43,6 +43,7 @@ STALE = replace(QUIET, as_of=_day(181), failed_checks=("champion_age",), new_lab
         ),
         (replace(DRIFTED, feature_code="b"), "quarantine", "feature_code_changed"),
         (replace(QUIET, feature_code="b"), "quarantine", "feature_code_changed"),
+        (replace(QUIET, gone_features=("attribute_size",)), "quarantine", "features_gone"),
         (replace(DRIFTED, feature_code_trained=None), "retrain", "drift_settled"),
         (replace(DRIFTED, in_flight=True), "wait", "in_flight"),
         (replace(STALE, in_flight=True), "wait", "in_flight"),

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from models.decisions.known_since import known_since
 from models.declaring.attribute import Attribute, Known
 from store.source.attributes.known_since import measure
+from store.source.checking.attribute_texts import LONGEST_WORD
 from store.source.contract import CHANGES, SourceContractError
 from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.mapping.spellings import NumberForm
 from store.source.reading.tables import Reading, shown_column
 from store.source.sql import of_source, source_types
-from store.source.suggesting.fit import choose, options_of
+from store.source.suggesting.fit import MOST_ATTRIBUTES, choose, options_of
 from store.source.suggesting.kinds import KindFound, kind_of
 from store.sql import literal
 
@@ -31,8 +32,13 @@ TOLD_SHARE = 0.9
 
 def has_new_attributes(binding: TableBinding, earlier: Sequence[Attribute]) -> bool:
     """Say whether a table may have attributes that the last extraction did not read."""
-    known = {each.name for each in earlier if each.entity == binding.table.name}
-    return any(each.name not in known for each in binding.attributes) or (bool(binding.free) and not known)
+    known = {each.name for each in earlier if each.entity == binding.table.name and not each.is_gone}
+    back = {each.label for each in earlier if each.entity == binding.table.name and each.is_gone}
+    return (
+        any(each.name not in known for each in binding.attributes)
+        or (bool(binding.free) and not known)
+        or any(shown_column(column) in back for column in binding.free)
+    )
 
 
 def with_kinds(
@@ -75,6 +81,7 @@ def with_kinds(
             columns,
             taken={*columns} - {*others},
             names={*named, *before},
+            most=max(0, MOST_ATTRIBUTES - len(attributes)),
         )
         attributes += [
             BoundAttribute(name=each.name, label=shown_column(each.label), column=each.label, **_spelling(each.found))
@@ -114,7 +121,6 @@ def _as_before(attribute: BoundAttribute, before: Attribute) -> BoundAttribute:
     return replace(
         attribute,
         kind=before.kind,
-        known=before.known,
         at=attribute.at or before.reading["at"],
         numbers=None if numbers is None else NumberForm.model_validate(numbers),
         formats=tuple(before.reading["formats"]),
@@ -158,6 +164,11 @@ def decided(
         The time from which the values of the extraction count as known.
     always : str
         Why all values count as known from the creation; empty if the values tell.
+
+    Raises
+    ------
+    SourceContractError
+        If the mapping states another time than an attribute has had so far, or two features have one name.
     """
     table, before = binding.table, {each.name: each for each in earlier if each.entity == binding.table.name}
     bound: list[BoundAttribute] = []
@@ -167,7 +178,13 @@ def decided(
     for each in binding.attributes:
         kind = each.kind or "category"
         if (kept := before.get(each.name)) is not None:
-            attributes.append(replace(kept, label=each.label))
+            if not always and each.known not in (None, kept.known):
+                raise SourceContractError(
+                    f"{table.name}, attribute {each.name}: expected known: {kept.known}, as this home has kept its "
+                    f"first values, which no mapping changes later, found {each.known}. Give the attribute another "
+                    "name, or begin a new home (LEADLINE_HOME)."
+                )
+            attributes.append(replace(kept, label=each.label, is_gone=False))
             bound.append(replace(each, known=kept.known))
             continue
         known, why = each.known, "the mapping says so, and nothing has measured it"
@@ -200,7 +217,36 @@ def decided(
                 reading=_reading(each),
             )
         )
+    _refuse_common_features(table.name, attributes)
     return replace(binding, attributes=tuple(bound)), attributes
+
+
+def _refuse_common_features(table: str, attributes: Sequence[Attribute]) -> None:
+    """Refuse attributes of which two would have a feature of one name.
+
+    Raises
+    ------
+    SourceContractError
+        If there are some; the message names all.
+    """
+    of: dict[str, str] = {}
+    common = [
+        f"{feature.column} of {other} and of {each.name}"
+        for each in attributes
+        for feature in each.features
+        if (other := of.setdefault(feature.column, each.name)) != each.name
+    ]
+    if common:
+        raise SourceContractError(
+            f"{table}, attributes: expected features with names of their own, found {', '.join(common)}. Give one "
+            "attribute of each pair another name in the mapping (attributes: {name: column})."
+        )
+
+
+def gone(attributes: Sequence[Attribute], earlier: Sequence[Attribute]) -> list[Attribute]:
+    """Return the attributes that the source has no more: the values that are kept of them have kinds."""
+    present = {(each.entity, each.name) for each in attributes}
+    return [replace(each, is_gone=True) for each in earlier if (each.entity, each.name) not in present]
 
 
 def _told(connection: DuckDBPyConnection, binding: TableBinding) -> set[str]:
@@ -244,14 +290,16 @@ def attribute_sentences(
             listed = ", ".join(each.name for each in found)
             yield (
                 f"{table}: attributes that count as known from the extraction that first saw a value, so that they are "
-                f"empty for the past: {listed}. `make check` says why; the mapping may say otherwise (known: creation)."
+                f"empty for the past: {listed}. `make check` says why; the mapping may say otherwise (known: creation) "
+                "before a home has read them."
             )
-    kinds = {"number": "numbers", "flag": "yes or no", "date": "dates"}
+    word = f"words of at most {LONGEST_WORD} characters"
+    kinds = {"number": "numbers", "flag": "yes or no", "date": "dates", "category": word, "choices": word}
     for binding in filter(None, bindings.values()):
         if not binding.attributes:
             continue
         table = binding.table.name
-        words = {each.stored: (each.name, kinds[each.kind]) for each in binding.attributes if each.kind in kinds}
+        words = {each.stored: (each.name, kinds[each.kind or "category"]) for each in binding.attributes}
         for stored, lost, rows, example in connection.execute(
             "select column_name, count(unread), count(*), shown(min(unread)) "
             f"from attributes_{table} group by 1 having count(unread) > 0 order by 1"

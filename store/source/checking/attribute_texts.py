@@ -14,6 +14,9 @@ from store.source.values.functions import ISO, UTC_ZONE, spelling
 from store.source.values.texts import MISSING
 from store.sql import literal, literals
 
+LONGEST_WORD = 240
+"""A longer value of a category, or a longer option, is a text that somebody wrote: it counts as unreadable."""
+
 
 def create_attributes(connection: DuckDBPyConnection, binding: TableBinding) -> None:
     """Create ``attributes_<table>``: a row per row of ``source_<table>`` and attribute with a text.
@@ -99,13 +102,15 @@ def canonical(
         of = _once(wall, "wall", f"case when {is_near} then strftime(wall, '%Y-%m-%dT%H:%M:%S.%fZ') end")
         return _once(f"plain({text})", "plain_text", of)
     if kind == "choices":
-        options = (
-            f"list_transform(string_split({text}, {literal(at)}), "
-            "lambda each: contact_free(cleaned_text(replace(each, ';', ','))))"
-        )
+        option = _short_contact_free("cleaned_text(replace(each, ';', ','))")
+        options = f"list_transform(string_split({text}, {literal(at)}), lambda each: {option})"
         options = f"list_sort(list_distinct(list_filter({options}, lambda each: each is not null)))"
         return f"nullif(array_to_string({options}, {literal(SEPARATOR)}), '')"
-    return _once(text, "free", "contact_free(free)")
+    return _short_contact_free(text)
+
+
+def _short_contact_free(text: str) -> str:
+    return _once(text, "free", f"case when length(free) <= {LONGEST_WORD} then contact_free(free) end")
 
 
 def _bare(text: str, numbers: NumberForm | None) -> str:

@@ -136,7 +136,7 @@ def _attributes(
     counted = "select of_project, column_name, count(*) from last_attributes group by all"
     stored = {(of_project, name): rows for of_project, name, rows in connection.execute(counted).fetchall()}
     for name, binding in bindings.items():
-        before = [each for each in earlier.attributes if each.entity == name]
+        before = [each for each in earlier.attributes if each.entity == name and not each.is_gone]
         if not before or binding is None:
             continue
         read = [each.stored for each in binding.attributes if each.stored in {one.stored for one in before}]

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from duckdb import DuckDBPyConnection
 
+from models.declaring.attribute import Attribute
 from store.source.checking.typed import resolved, stored_name, stored_text
 from store.source.contract import CHANGES, FROM_CREATION, OVERWRITTEN, TABLES
 from store.source.loading.stored import Delta
@@ -41,6 +42,7 @@ def write_changes(
     seen_at: datetime,
     load_number: int,
     closing_statuses: Sequence[str] = (),
+    read_before: Sequence[Attribute] = (),
 ) -> dict[str, int]:
     """Create ``delta_changes``, the changes that ``known_changes`` does not hold.
 
@@ -65,6 +67,8 @@ def write_changes(
     closing_statuses : sequence of str
         Statuses that close a lead. Such a status became known just before `seen_at`, so that the lead is not open at
         that clock.
+    read_before : sequence of Attribute
+        Those that an earlier extraction has read: a stored row without a value of one had none then.
 
     Returns
     -------
@@ -82,7 +86,7 @@ def write_changes(
     connection.execute(f"create table told_changes as {from_source}")
     shown = {owner.table.name: kept_columns(owner) for owner in owners}
     present = [_present_values(owner, columns) for owner in owners if (columns := shown[owner.table.name])]
-    seen = _seen_changes(present, seen_at, closing_statuses) if present else nothing
+    seen = _seen_changes(present, seen_at, closing_statuses, read_before) if present else nothing
     connection.execute(f"create table seen_changes as {seen}")
     connection.execute(
         f"create table delta_{CHANGES} as select *, timestamptz '{clock.isoformat()}' as extracted_at, "
@@ -133,12 +137,18 @@ def _present_values(owner: TableBinding, columns: Sequence[Column | BoundAttribu
     )
 
 
-def _seen_changes(present: Sequence[str], seen_at: datetime, closing_statuses: Sequence[str]) -> str:
+def _seen_changes(
+    present: Sequence[str], seen_at: datetime, closing_statuses: Sequence[str], read_before: Sequence[Attribute]
+) -> str:
     """Compose the SELECT of a change for each row and column whose value differs from its last change."""
-    # without a history of a column so far, every row counts as new
+    of_leads, of_projects = (
+        literals([each.stored for each in read_before if each.entity == table]) for table in ("leads", "projects")
+    )
+    # a column that no extraction has read counts as new in every row
     is_entered = (
-        "from_creation and last_known_at is null and "
-        "(not is_stored or column_name not in (select column_name from known_changes))"
+        "from_creation and last_known_at is null and (not is_stored or not "
+        f"(case when is_of_lead then column_name in ({of_leads}) else column_name in ({of_projects}) end "
+        "or (is_of_lead, column_name) in (select (project_id is null, column_name) from known_changes)))"
     )
     now = f"timestamptz '{seen_at.isoformat()}'"
     before = f"{now} - to_microseconds(1)"
@@ -277,9 +287,12 @@ def write_history(
     load_number: int,
     existing: set[str],
     closing_statuses: Sequence[str],
+    read_before: Sequence[Attribute],
 ) -> tuple[list[Delta], Counts, dict[str, int]]:
     """Create the new rows of the history; return their delta, their counts, and the changes seen by column."""
-    changes_seen = write_changes(connection, owners, history, clock, seen_at, load_number, closing_statuses)
+    changes_seen = write_changes(
+        connection, owners, history, clock, seen_at, load_number, closing_statuses, read_before
+    )
     from_source, delta, known, accepted = one_row(
         connection,
         f"select (select count(*) from told_changes), (select count(*) from delta_{CHANGES}), "

@@ -7,12 +7,17 @@ second before the clock. So all leads are observed at one age and on one day of 
 a time tells one lead from another of its group.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from duckdb import DuckDBPyConnection
+
 from store.source.contract import SourceContractError
 from store.source.mapping.forms import ChosenMapping, Query, SourceMapping, TableMapping
+from store.source.reading.tables import find_column, shown_columns
+from store.source.sql import one_row
 from store.source.values.texts import folded
 from store.sql import literal, literals
 
@@ -33,13 +38,19 @@ CAVEAT = (
 )
 
 
-def with_made_up_times(chosen: ChosenMapping) -> ChosenMapping:
+def with_made_up_times(chosen: ChosenMapping, columns: Mapping[str, Sequence[str]]) -> ChosenMapping:
     """Return a mapping of a set without times that makes them up; any other mapping as it is.
+
+    Parameters
+    ----------
+    chosen : ChosenMapping
+    columns : mapping of str to sequence of str
+        The columns of the source, by table.
 
     Raises
     ------
     SourceContractError
-        If the mapping has times, or tables, that contradict ``without_times``.
+        If the mapping has times, or tables, that contradict ``without_times``, or the leads have no such outcome.
     """
     if (form := chosen.mapping.without_times) is None:
         return chosen
@@ -55,7 +66,13 @@ def with_made_up_times(chosen: ChosenMapping) -> ChosenMapping:
             f"found {', '.join(found) or 'a computed lead_id'}. Leave it out, or leave out without_times and name the "
             "times."
         )
-    source, key_name = leads.table or "leads", f'"{_escaped(key)}"'
+    place = leads.table or "leads"
+    if place in columns and find_column(form.outcome, columns[place], place) is None:
+        raise SourceContractError(
+            f"mapping {chosen.mapping.name!r}, without_times.outcome: expected a column of {place} "
+            f"({shown_columns(columns[place])}), found {form.outcome!r}. Correct it."
+        )
+    source, key_name = place, f'"{_escaped(key)}"'
     outcome = f"nullif(trim(\"{_escaped(form.outcome)}\"), '')"
     missing = literals(sorted({folded(each) for each in (*chosen.mapping.missing, *form.open_) if each}))
     said = f"case when lower({outcome}) in ({missing}) then null else {outcome} end"
@@ -103,6 +120,27 @@ def with_made_up_times(chosen: ChosenMapping) -> ChosenMapping:
 
     queries = {name: Query(Path(f"without_times ({name})"), text) for name, text in texts.items()}
     return replace(chosen, mapping=changed(chosen.mapping), queries={**chosen.queries, **queries})
+
+
+def refuse_none_won(connection: DuckDBPyConnection, mapping: SourceMapping) -> None:
+    """Refuse a set without times in which no outcome is one of the words for a won lead: all would count as lost.
+
+    Raises
+    ------
+    SourceContractError
+        If leads have ended, and none is won.
+    """
+    if (form := mapping.without_times) is None:
+        return
+    ended, won = one_row(
+        connection, "select count(*), count(*) filter (status = 'won') from typed_projects where check_no is null"
+    )
+    if ended and not won:
+        raise SourceContractError(
+            f"mapping {mapping.name!r}, without_times.won: expected a word for a won lead that {form.outcome} has, "
+            f"found {', '.join(map(repr, form.won))}, which none of {ended:,} leads with an outcome has. Correct the "
+            "words."
+        )
 
 
 def _escaped(name: str) -> str:

@@ -6,12 +6,13 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from string import digits
 from typing import TYPE_CHECKING
 
 from models.declaring.attribute import SEPARATOR
 from store.source.checking.attribute_texts import canonical, text_of
 from store.source.sql import one_row
-from store.source.suggesting.kinds import KindFound, kind_of
+from store.source.suggesting.kinds import UNIQUE, KindFound, kind_of
 from store.source.suggesting.names import bare_names
 from store.source.suggesting.vocabulary import CONTACT_NAMES, TEXT_NAMES, spoken, words_of
 from store.source.values.texts import is_contact
@@ -47,6 +48,9 @@ PEOPLE_SHARE = 0.6
 
 VALUES = 500
 
+LONG_NUMBER = r"\s*\d{9,15}(\.0)?\s*"
+"""Numbers as long as those of telephones, as a regular expression: no figure has so many digits in most rows."""
+
 WHOLE = frozenset(
     {
         *CONTACT_NAMES,
@@ -69,7 +73,7 @@ PERSONAL = frozenset(
     words_of(
         "email mail phone telephone telefon telefono tel mobile mobil handy fax telefax cell gsm whatsapp iban bic "
         "street strasse rue calle address adresse anschrift direccion domicilio birthday birthdate birth geburtstag "
-        "geburtsdatum naissance nacimiento vorname nachname firstname lastname surname prenom apellido apellidos "
+        "dob geburtsdatum naissance nacimiento vorname nachname firstname lastname surname prenom apellido apellidos "
         "steuernummer steuer ssn passport linkedin xing facebook twitter instagram skype courriel correo ip"
     )
 )
@@ -78,7 +82,7 @@ PERSONAL = frozenset(
 STEMS = tuple(
     words_of(
         "telefon telephone mobilnummer handynummer faxnummer emailadresse mailadresse strasse anschrift geburts "
-        "vorname nachname steuernummer linkedin bemerkung kommentar"
+        "vorname nachname steuernummer kontonummer whatsapp linkedin bemerkung kommentar"
     )
 )
 """Beginnings and ends of such words, which German joins to others."""
@@ -136,6 +140,7 @@ def choose(
     *,
     names: Collection[str] = (),
     table: str = "",
+    most: int = MOST_ATTRIBUTES,
 ) -> tuple[list[Chosen], list[Left]]:
     """Choose the columns that are fit as attributes.
 
@@ -153,6 +158,8 @@ def choose(
         Names of attributes that the mapping gives.
     table : str
         The name of the source table, whose own name may precede those of its columns.
+    most : int
+        At most so many columns are chosen.
     """
     found: list[Chosen] = []
     left: list[Left] = []
@@ -172,11 +179,9 @@ def choose(
     repeats = _repeats(connection, relation, columns, taken, found)
     left += [Left(label=label, why=f"repeats {of}") for label, of in repeats.items()]
     fit = [each for each in found if each.label not in repeats]
-    left += [
-        Left(label=each.label, why=f"more than {MOST_ATTRIBUTES} columns are fit") for each in fit[MOST_ATTRIBUTES:]
-    ]
+    left += [Left(label=each.label, why=f"more than {MOST_ATTRIBUTES} columns are fit") for each in fit[most:]]
     places = {label: place for place, label in enumerate(columns)}
-    return fit[:MOST_ATTRIBUTES], sorted(left, key=lambda each: places[each.label])
+    return fit[:most], sorted(left, key=lambda each: places[each.label])
 
 
 def name_of(label: str, used: Collection[str] = ()) -> str:
@@ -262,6 +267,14 @@ def _why_not(
         )
         if counts:
             return "a number that counts the rows"
+    if found.kind == "number" and found.distinct > max(FEW_WORDS, UNIQUE * found.filled):
+        (are_long,) = one_row(
+            connection,
+            f"select avg(regexp_full_match(cast({column} as varchar), {literal(LONG_NUMBER)})::integer) > {UNIQUE} "
+            f"from {relation} where {column} is not null",
+        )
+        if are_long:
+            return "long numbers that are different, such as those of telephones and accounts"
     if found.kind not in ("category", "choices"):
         return None
     values = [
@@ -280,14 +293,15 @@ def _why_not(
 
 def _personal_name(label: str, table: str, found: KindFound) -> str | None:
     """Say why the name of a column forbids to take it, or None."""
-    forms = set(bare_names(label, table))
-    parts = spoken(label).split("_")
+    # Tel2 and Note1 are a telephone number and a note
+    forms = {each.rstrip(f"{digits}_") for each in bare_names(label, table)}
+    parts = [each.rstrip(digits) for each in spoken(label).split("_")]
     is_text = found.kind in (None, "category", "choices")
     if forms & WHOLE:
         return "free text" if forms & TEXT_NAMES else "contact data, by its name"
     # "e-mail opt-in" and "number of calls by phone" say nothing of a person
     is_figure = found.kind in ("flag", "date") or (found.kind == "number" and found.distinct <= FEW_WORDS)
-    born = {"birth", "birthday", "birthdate", "geburtstag", "geburtsdatum", "naissance", "nacimiento"}
+    born = {"birth", "dob", "birthday", "birthdate", "geburtstag", "geburtsdatum", "naissance", "nacimiento"}
     is_personal = bool(set(parts) & PERSONAL) or any(
         part.startswith(STEMS) or part.endswith(STEMS) for part in (*parts, "".join(parts))
     )

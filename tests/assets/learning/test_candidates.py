@@ -34,6 +34,7 @@ from models.versions.candidate import PIPELINE, load
 from store.artifacts import ArtifactStore
 from store.features.certificates import CompiledSql
 from store.features.compiled import Build, write
+from store.ledger.champions import ChampionMismatchError
 from store.ledger.decisions import why_no_champion
 from store.ledger.predictions import (
     add_predictions,
@@ -547,6 +548,25 @@ def test_a_champion_that_does_not_load_goes_with_the_next_refusal(made: Bench, f
     )
     assert reason.endswith(") and scores no longer.")
     assert made.ask("select reason from ml.ml_decisions order by decided_at desc limit 1") == [(reason,)]
+
+
+def test_a_champion_whose_feature_is_gone_scores_nothing_and_goes_with_the_next_refusal(
+    made: Bench, frame: pd.DataFrame
+) -> None:
+    """A person may accept that the source has an attribute no more; its scores would then be those of other rows."""
+    (version,) = made.store.versions("conversion").iterdir()
+    found = f"champion {version.name} learnt, found none of calls_count_7d; run the job whole_loop once"
+    with pytest.raises(ChampionMismatchError, match=found):
+        made.score(at_the_clock(frame, 5, unlike=0).drop(columns="calls_count_7d"))
+    assert made.ask("select count(*) from ml.ml_predictions") == [(0,)]
+
+    made.run(training_set=UNTRAINABLE)
+
+    ((reason,),) = made.ask("select reason from ml.ml_decisions order by decided_at desc limit 1")
+    assert reason == (
+        f"Nothing was won. The champion {version.name} learnt from features that are no more (calls_count_7d) and "
+        "scores no longer."
+    )
 
 
 def test_advice_that_cannot_be_given_costs_no_refusal_its_record(

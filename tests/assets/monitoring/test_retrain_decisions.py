@@ -151,7 +151,7 @@ def test_without_a_champion_the_source_is_still_looked_at(connection: DuckDBPyCo
     assert decide_retraining(gathered(connection, None, 3), POLICY).rule == "source_broken"
 
 
-def test_a_champion_whose_features_were_rewritten_is_decided_on_without_a_measurement(
+def test_a_champion_whose_features_were_rewritten_or_are_gone_is_decided_on_without_a_measurement(
     connection: DuckDBPyConnection, champion: Candidate
 ) -> None:
     fill(connection, world())
@@ -159,6 +159,12 @@ def test_a_champion_whose_features_were_rewritten_is_decided_on_without_a_measur
     log_training(connection, champion, champion.version, 0, "another code")
     decision = decide_retraining(gathered(connection, champion, 4), POLICY)
     assert (decision.outcome, decision.rule) == ("quarantine", "feature_code_changed")
+    log_training(connection, champion, champion.version, 1, "code")
+    feature = next(iter(champion.features))
+    connection.execute(f"alter table features.lead_features drop column {feature}")
+    decision = decide_retraining(gathered(connection, champion, 4), POLICY)
+    assert (decision.outcome, decision.rule) == ("quarantine", "features_gone")
+    assert f"learnt from features that are no more ({feature})" in decision.reason
 
 
 def test_a_champion_that_was_not_measured_is_not_decided_on(

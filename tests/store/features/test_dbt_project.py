@@ -18,6 +18,7 @@ from models.declaring.entity import DeclarationError
 from models.tasks.binary import Binary
 from store.features import dbt_project
 from store.features.dbt_project import DBT, DBT_PROJECT, DbtParseError, check_labels, manifest_path, settings_of
+from store.features.parsed_dbt import in_parts, joined
 from store.places import PROJECT
 from store.warehouse.warehouse import Extraction
 
@@ -121,3 +122,11 @@ def test_what_dbt_overrides_is_there_to_be_overridden():
     """Both are private to dagster-dbt: under another name dbt would be started twice more, and nobody would notice."""
     assert {"_cli_version", "_initialize_dbt_core_adapter"} <= vars(DbtCliResource).keys()
     assert Dbt(project_dir=str(DBT_PROJECT), dbt_executable=DBT)._cli_version.release[:2] == (1, 11)
+
+
+def test_variables_of_any_length_reach_dbt() -> None:
+    """Two thousand options of questions are longer than any one argument that Linux passes."""
+    variables = json.dumps({"attribute_features": [{"option": "Wärmepumpe ☂ " * 5}] * 5_000})
+    arguments = ["build", *in_parts(variables), "--select", "lead_features"]
+    assert max(map(len, arguments)) < 2**17 < len(variables)
+    assert joined(arguments) == ["build", "--select", "lead_features", "--vars", variables]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
+from store.source.attributes import choosing
 from store.source.checking.attribute_texts import canonical, text_of
 from store.source.suggesting.fit import choose, name_of, options_of
 from store.source.suggesting.kinds import kind_of
@@ -103,8 +104,15 @@ def test_a_typed_column_is_read_by_its_type(scratch, value, kind, text):
         assert scratch.execute(f"select distinct {read} from {relation}").fetchall() == [(text,)]
 
 
-def test_infinite_and_far_values_have_no_text(scratch):
-    for kind, text in (("number", "1e99"), ("number", "inf"), ("date", "infinity"), ("date", "12000-01-01")):
+def test_infinite_far_and_long_values_have_no_text(scratch):
+    far = [
+        ("number", "1e99"),
+        ("number", "inf"),
+        ("date", "infinity"),
+        ("date", "12000-01-01"),
+        ("category", "x" * 241),
+    ]
+    for kind, text in far:
         expected = "1e+99" if text == "1e99" else None
         assert scratch.execute(f"select {canonical(kind, 'v')} from (select ?::varchar as v)", [text]).fetchall() == [
             (expected,)
@@ -127,6 +135,8 @@ def wide(scratch) -> dict[str, str]:
         "Straße": lambda i: f"Weg {i % 50}", "Date of birth": lambda i: f"{1950 + i % 50}-01-01",
         "Dirección": lambda i: f"Calle {i % 9}", "E-Mail": lambda i: "a@b.de",
         "Bemerkung intern": lambda i: f"ruft an {i % 100}", "Contact name": lambda i: draw.choice(FIRST),
+        "Tel2": lambda i: str(draw.randint(100_000, 999_999)), "DOB": lambda i: f"{1950 + i % 50}-01-01",
+        "Rückruf": lambda i: str(draw.randint(10**9, 10**10)), "Note1": lambda i: draw.choice("ab"),
         "IBAN": lambda i: f"DE{i % 40}", "LinkedIn URL": lambda i: f"https://linkedin.com/in/{i % 100}",
         "Freitext": lambda i: "bla " * 20 + str(i), "leer": lambda i: None, "konstant": lambda i: "DE",
         "Session ID": lambda i: f"s{i % 500}", "Zeile": lambda i: str(i), "Firma": lambda i: f"Firma {i} GmbH",
@@ -204,7 +214,9 @@ def test_names_are_identifiers(label, used, name):
     assert name_of(label, used) == name
 
 
-def test_auto_takes_what_is_fit(export, tmp_path, run, query):
+def test_auto_takes_what_is_fit(export, tmp_path, run, query, monkeypatch):
+    """It takes no more columns in later nights than in the first."""
+    monkeypatch.setattr(choosing, "MOST_ATTRIBUTES", 2)
     folder = tmp_path / "crm"
     leads = [
         {
@@ -215,6 +227,7 @@ def test_auto_takes_what_is_fit(export, tmp_path, run, query):
             "Größe": str(number % 7),
             "Kanal": "ab"[number % 2],
             "Kanal 2": "ab"[number % 2],
+            "Region": "abc"[number % 3],
         }
         for number in range(60)
     ]
@@ -228,3 +241,4 @@ def test_auto_takes_what_is_fit(export, tmp_path, run, query):
         "groesse": ("Größe", "number", "extraction"),
         "kanal": ("Kanal", "category", "extraction"),
     }
+    assert {each.name for each in run(folder).attributes} == {"groesse", "kanal"}

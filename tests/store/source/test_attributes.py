@@ -101,12 +101,14 @@ def test_attributes_are_kept_in_the_history(export: Export, tmp_path: Path, run:
     assert next(each["options"] for each in stored if each["name"] == "interests") == [["Golf", "golf"], ["Ski", "ski"]]
     with pytest.raises(SourceContractError, match=r"attribute employees: expected the type number.*found category"):
         run(_write(folder, export, MAPPING.replace("type: number", "type: category")))
+    with pytest.raises(SourceContractError, match="attribute employees: expected known: extraction.*found creation"):
+        run(_write(folder, export, MAPPING.replace("known: extraction", "known: creation")))
 
 
 def test_an_attribute_that_vanishes_stops_the_extraction(
     export: Export, tmp_path: Path, run: Extract, query: Query
 ) -> None:
-    """A person may accept that; its values stay in the history."""
+    """A person may accept that; its values stay in the history, and it has the same kind if it comes back."""
     folder = _write(tmp_path / "crm", export)
     run(folder)
     before = query("select count(*) from raw.changes")
@@ -116,7 +118,34 @@ def test_an_attribute_that_vanishes_stops_the_extraction(
     accept = str(stopped.value).split("LEADLINE_ACCEPT_EXTRACTION=")[1]
     run(folder, as_of=SECOND, accept=accept)
     assert query("select count(*) from raw.changes") == before
-    assert "industry" not in query("select attributes from raw.extraction")[0][0]
+    # raw.changes would hold words and numbers under one name
+    with pytest.raises(SourceContractError, match=r"attribute industry: expected the type category.*found number"):
+        run(_write(folder, export, MAPPING.replace("Branche,", "Branche, type: number,")))
+    assert "industry" in {each.name for each in run(_write(folder, export)).attributes}
+
+
+def test_a_value_that_an_extraction_has_missed_counts_from_a_later_one(
+    export: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """Even if the attribute counts from the creation, and no row had a value then."""
+    for each in export["leads"]:
+        each["Branche"] = ""
+    mapping = MAPPING.replace("Branche,", "Branche, type: category,")
+    run(_write(tmp_path / "crm", export, mapping))
+    export["leads"][0]["Branche"] = "Bank"
+    export["leads"].append(export["leads"][0] | {"lead_id": "L3"})
+    run(_write(tmp_path / "crm", export, mapping), as_of=SECOND)
+    assert query("select lead_id, known_at from raw.changes where column_name = 'attributes.industry' order by 1") == [
+        ("L1", SECOND),
+        ("L3", CREATED),
+    ]
+
+
+def test_two_attributes_have_no_feature_of_one_name(export: Export, tmp_path: Path, run: Extract) -> None:
+    """A date and a number would both fill attribute_renewal_days."""
+    mapping = MAPPING.replace("employees:", "renewal_days:")
+    with pytest.raises(SourceContractError, match="attribute_renewal_days of renewal_days and of renewal"):
+        run(_write(tmp_path / "crm", export, mapping))
 
 
 def test_rows_of_one_key_that_differ_in_attributes_are_one_row(
@@ -213,3 +242,10 @@ def test_a_set_without_times(tmp_path: Path, run: Extract, query: Query) -> None
     assert query("select caveat like 'The set has no times%' from raw.extraction") == [(True,)]
     with pytest.raises(SourceContractError, match=r"without_times: expected one table.*found interactions"):
         run(_write(folder, {"leads": leads}, mapping.replace("tables:\n", "tables:\n  interactions: {table: leads}\n")))
+    for wrong, found in (
+        ("outcome: Converted", r"outcome: expected a column of leads \(id, Origin, Converted\), found 'Convrted'"),
+        ('won: "1"', "won: expected a word for a won lead that Converted has, found 'yes'.*none of 98 leads"),
+    ):
+        word = wrong.replace("Converted", "Convrted").replace('"1"', '"yes"')
+        with pytest.raises(SourceContractError, match=found):
+            run(_write(folder, {"leads": leads}, mapping.replace(wrong, word)))
