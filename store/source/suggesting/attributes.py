@@ -114,7 +114,9 @@ def _telling(
         f"select coalesce({outcome}, {literal(OPEN)}) as o, count(*), count({value}) from {relation} group by 1"
     ).fetchall()
     shares = {meant: filled / rows for meant, rows, filled in groups if rows >= FEW}
-    if shares and max(shares.values()) >= MOSTLY and min(shares.values()) < SELDOM:
+    # a new field of a form is filled for open rows and not for those that have ended
+    ended = [share for meant, share in shares.items() if meant != OPEN]
+    if max(ended, default=0.0) >= MOSTLY and min(shares.values()) < SELDOM:
         has = "is above 0" if found.kind == "number" else "has a value"
         order = ("won", "lost", "cancelled", OPEN)
         listed = ", ".join(f"{per_cent(shares[each])} of {each}" for each in order if each in shares)

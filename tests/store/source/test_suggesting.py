@@ -186,6 +186,7 @@ def test_a_wide_table(tmp_path: Path, run: Extract, query: Query) -> None:
                 "Größe (m²)": f"{number % 40 + 80},50 m²",
                 "Interessen": ("Solar", "Solar;Speicher", "Speicher;Wallbox", "")[number % 4],
                 "Wunschfarbe": ("rot", "grün", "weiß")[number % 3],
+                "Neues Feld": ("A", "B")[number % 2] if number >= 255 else "",
                 "Leer": "",
                 "Mandant": "01",
             }
@@ -207,6 +208,7 @@ def test_a_wide_table(tmp_path: Path, run: Extract, query: Query) -> None:
         "groesse_m2": {"column": "Größe (m²)", "type": "number"},
         "interessen": {"column": "Interessen", "type": "choices", "at": ";"},
         "wunschfarbe": {"column": "Wunschfarbe", "type": "category"},
+        "neues_feld": {"column": "Neues Feld", "type": "category"},
     }
     assert suggestion.contact == ["export.Vorname", "export.Rückruf unter"]
     assert suggestion.left == {
