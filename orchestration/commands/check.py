@@ -35,7 +35,7 @@ from store.warehouse.warehouse import Extraction
 REASONS = 6
 """At most so many reasons of rejects are shown with examples."""
 
-WIDTH, REASON = 40, 120
+WIDTH, REASON = 46, 120
 """The width of a column of the table of attributes, and of the reasons in it."""
 
 COLUMNS = 12
