@@ -129,8 +129,8 @@ def decide_retraining(evidence: RetrainEvidence, policy: RetrainPolicy) -> Retra
     if evidence.gone_features:
         return _decision(
             evidence, "quarantine", "features_gone",
-            f"{evidence.version} learnt from features that are no more ({', '.join(evidence.gone_features)}), so it can "
-            "be neither measured nor used. Mend the source; if the change is meant, run whole_loop, which trains anew.",
+            f"{evidence.version} learnt from features that are no more ({', '.join(evidence.gone_features)}), so it "
+            "cannot be measured or used. Mend the source; if the change is meant, run whole_loop, which trains anew.",
         )  # fmt: skip
     if evidence.trained_at is None:
         return _decision(

@@ -101,7 +101,7 @@ def test_attributes_are_kept_in_the_history(export: Export, tmp_path: Path, run:
     assert next(each["options"] for each in stored if each["name"] == "interests") == [["Golf", "golf"], ["Ski", "ski"]]
     with pytest.raises(SourceContractError, match=r"attribute employees: expected the type number.*found category"):
         run(_write(folder, export, MAPPING.replace("type: number", "type: category")))
-    with pytest.raises(SourceContractError, match="attribute employees: expected known: extraction.*found creation"):
+    with pytest.raises(SourceContractError, match=r"attribute employees: expected known: extraction.*found creation"):
         run(_write(folder, export, MAPPING.replace("known: extraction", "known: creation")))
 
 
