@@ -134,13 +134,17 @@ def build(connection: Readable, export: Path, models: Iterable[Model]) -> None:
         connection.execute(f"create table raw.{name} as select * from read_parquet('{export}/{name}.parquet')")
     # as the extraction does: the history of the export, and the values of leads that it lacks
     connection.execute(
-        "create table raw.changes as select change_id, lead_id, column_name, value, changed_at as known_at "
-        f"from read_parquet('{export}/changes.parquet')"
+        "create table raw.changes as select change_id, lead_id, cast(null as text) as project_id, column_name, value, "
+        f"changed_at as known_at from read_parquet('{export}/changes.parquet')"
     )
     for column in ("property_value", "zip_code"):
         connection.execute(
-            f"insert into raw.changes select lead_id || '-{column}', lead_id, '{column}', cast({column} as text), "
-            f"created_at from raw.leads where {column} is not null"
+            f"insert into raw.changes select lead_id || '-{column}', lead_id, null, '{column}', "
+            f"cast({column} as text), created_at from raw.leads where {column} is not null"
         )
+    connection.execute(
+        "insert into raw.changes select project_id || '-value', lead_id, project_id, 'value', cast(value as text), "
+        "proposed_at from raw.projects where value is not null"
+    )
     for model in models:
         model.create(connection)

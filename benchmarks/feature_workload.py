@@ -134,11 +134,14 @@ def _facts(leads: int) -> list[str]:
                 {at("11")} as proposed_at, {at("11")} + interval 9 day as closed_at
             from raw.leads, range(1) as numbers (n) where {_uniform("i", "12")} < 0.3""",
         """create table raw.changes as
-            select i || '-' || column_name as change_id, lead_id, column_name, value, created_at as known_at
+            select i || '-' || column_name as change_id, lead_id, cast(null as text) as project_id, column_name, value,
+                created_at as known_at
             from raw.leads cross join lateral (
                 values ('property_value', property_value::text), ('zip_code', zip_code), ('status', status),
                     ('assigned_to', assigned_to)
-            ) as shown (column_name, value)""",
+            ) as shown (column_name, value)
+            union all
+            select project_id || '-value', lead_id, project_id, 'value', value::text, proposed_at from raw.projects""",
     ]
 
 

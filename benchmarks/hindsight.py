@@ -130,7 +130,7 @@ LEAKS: Mapping[str, Leak] = {
     "status dated back": Leak(
         statements=(
             f"delete from raw.changes where column_name = 'status' and {DONE}",
-            "insert into raw.changes select lead_id || '-status', lead_id, 'status', case when won_at is null "
+            "insert into raw.changes select lead_id || '-status', lead_id, null, 'status', case when won_at is null "
             f"then 'dead' else 'customer' end, created_at from settled where {DONE}",
         ),
         features=("status_as_of",),
@@ -139,7 +139,7 @@ LEAKS: Mapping[str, Leak] = {
         statements=(
             f"delete from raw.changes where column_name = 'assigned_to' and {DONE}",
             *(
-                f"insert into raw.changes select lead_id || '-owner{n}', lead_id, 'assigned_to', 'desk {n}', "
+                f"insert into raw.changes select lead_id || '-owner{n}', lead_id, null, 'assigned_to', 'desk {n}', "
                 f"created_at + interval {n} second from settled where {DONE}"
                 for n in range(9)
             ),

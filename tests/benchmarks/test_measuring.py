@@ -125,6 +125,8 @@ def test_what_takes_an_hour_runs_only_when_it_is_named(
         "feature_sql_x",
         "feature_increment_m",
         "feature_increment_x",
+        "attributes",
+        "known_since",
         "census",
         "hindsight",
         "leaks",
@@ -139,7 +141,7 @@ def test_what_takes_an_hour_runs_only_when_it_is_named(
         main(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
     sizes = "feature_sql_m, feature_sql_x, feature_increment_m, feature_increment_x"
-    assert f"all but {sizes}, census, hindsight, scenarios, leaks, which" in shown
+    assert f"all but {sizes}, census, hindsight, known_since, scenarios, leaks, attributes, which" in shown
 
 
 def test_columns_are_aligned() -> None:

@@ -62,7 +62,7 @@ def connection() -> Iterator[DuckDBPyConnection]:
             )
         ),
         "appointments": pd.DataFrame({"booked_us": moments(1), "ended_us": moments(1)}),
-        "projects": pd.DataFrame({"proposed_us": moments(1), "closed_us": moments(1), "value": 1.0}),
+        "projects": pd.DataFrame({"proposed_us": moments(1), "closed_us": moments(1), "current_value": 1.0}),
     }  # fmt: skip
     with Warehouse(address="duckdb::memory:").connect() as opened:
         opened.execute("create schema staging")
