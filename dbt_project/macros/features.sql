@@ -34,6 +34,15 @@
     (cast({{ part }} as double precision) / nullif({{ whole }}, 0))
 {%- endmacro %}
 
+{#- Change of an amount since its first value, as a share of the larger of the two; 0 if both are 0. -#}
+{% macro change_rate(value, first_value) -%}
+        case
+            when {{ value }} = 0 and {{ first_value }} = 0 then 0
+            else cast({{ value }} - {{ first_value }} as double precision)
+                / cast(greatest({{ value }}, {{ first_value }}) as double precision)
+        end
+{%- endmacro %}
+
 {#- Text compared byte by byte: the default collation of PostgreSQL depends on the server. -#}
 {% macro byte_order(expression) -%} {{ return(adapter.dispatch('byte_order', 'leadline')(expression)) }} {%- endmacro %}
 {% macro default__byte_order(expression) -%} {{ expression }} {%- endmacro %}

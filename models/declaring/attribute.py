@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -171,10 +170,3 @@ class Attribute:
         """Return the attribute that `as_json` described."""
         options = tuple((str(option), str(identifier)) for option, identifier in content["options"])
         return Attribute(**{**content, "options": options})
-
-
-def _within_limit(column: str) -> str:
-    """Return a name of at most `COLUMN_LENGTH` signs: the end of a longer one becomes a hash of the whole name."""
-    if len(column) <= COLUMN_LENGTH:
-        return column
-    return f"{column[: COLUMN_LENGTH - 9]}_{hashlib.sha256(column.encode()).hexdigest()[:8]}"

@@ -259,9 +259,9 @@ class Counterfactuals:
                 names = [f"option_{name}" for name in group]
                 joined += f" inner join {_values_of(rows, ['option_place', *names])} on option_place = {pick}"
             for name in group:
-                cases = " ".join(f"when {place} then {each[name]}" for place, each in enumerate(options))
                 if closing or name not in records.proof.kept:
-                    then[name] = f"option_{name}" if len(group) > 1 else f"case {pick} {cases} end"
+                    is_joined = len(group) > 1
+                    then[name] = f"option_{name}" if is_joined else _one_of(pick, [each[name] for each in options])
         then[records.occurred] = time(draw)
         if records.recorded is not None:
             then[records.recorded] = then[records.occurred]
@@ -326,13 +326,10 @@ class Counterfactuals:
         if len(group) == 1:
             return [{group[0]: value} for value in self._values(table, group[0])]
         own = [each for each in self.own.get(table, ()) if set(each) == set(group)]
-        held = [*records_of(table).proof.added, *own]
         # each may also be emptied
-        return [dict(each) for each in dict.fromkeys(tuple(one.items()) for one in (*held, *self._emptied(own, group)))]
-
-    @staticmethod
-    def _emptied(own: Sequence[Mapping[str, str]], group: Sequence[str]) -> list[dict[str, str]]:
-        return [{**each, group[-1]: "null"} for each in own]
+        emptied = [{**each, group[-1]: "null"} for each in own]
+        held = [*records_of(table).proof.added, *own, *emptied]
+        return [dict(each) for each in dict.fromkeys(tuple(one.items()) for one in held)]
 
     def _hashed(self, table: str, columns: Columns) -> str:
         key = records_of(table).key

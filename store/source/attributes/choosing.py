@@ -107,11 +107,9 @@ def _with_kind(
             )
         return _as_before(attribute, before), ""
     found = kind_of(connection, f"source_{table}", of_source(attribute.column))
-    if attribute.kind is None:
-        if found.kind is None:
-            return None, found.why
-        return replace(attribute, **{**_spelling(found), "at": attribute.at or found.at}), ""
-    if attribute.kind == found.kind:
+    if attribute.kind is None and found.kind is None:
+        return None, found.why
+    if attribute.kind in (None, found.kind):
         return replace(attribute, **{**_spelling(found), "at": attribute.at or found.at}), ""
     return attribute, ""
 
@@ -173,7 +171,14 @@ def decided(
     table, before = binding.table, {each.name: each for each in earlier if each.entity == binding.table.name}
     bound: list[BoundAttribute] = []
     attributes: list[Attribute] = []
-    told = _told(connection, binding)
+    told: set[str] = set()
+    rows = f"rows_for_attributes_of_{table.name}"
+    if not always and any(each.name not in before and each.known is None for each in binding.attributes):
+        told = _told(connection, binding)
+        connection.execute(
+            f"create temp table {rows} as select t.record, t.{table.occurred} as created_at, c.closed_at "
+            f"from typed_{table.name} t left join ({closed}) c using ({table.key}) where t.check_no is null"
+        )
     prefix, of = table.attributes or ("", "")
     for each in binding.attributes:
         kind = each.kind or "category"
@@ -193,9 +198,8 @@ def decided(
         elif known is None:
             evidence = measure(
                 connection,
-                f"(select t.{table.occurred} as created_at, c.closed_at, a.value from typed_{table.name} t "
-                f"left join ({closed}) c using ({table.key}) left join (from attributes_{table.name} "
-                f"where column_name = {literal(each.stored)}) a on a.record = t.record where t.check_no is null)",
+                f"(select r.*, a.value from {rows} r left join (from attributes_{table.name} "
+                f"where column_name = {literal(each.stored)}) a using (record))",
                 kind=kind,
                 clock=seen_at,
                 called=table.name,
@@ -252,7 +256,7 @@ def gone(attributes: Sequence[Attribute], earlier: Sequence[Attribute]) -> list[
 def _told(connection: DuckDBPyConnection, binding: TableBinding) -> set[str]:
     """Return the attributes of which the history of the source tells for nearly all rows with a value."""
     tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
-    if f"typed_{CHANGES}" not in tables or not binding.attributes:
+    if f"typed_{CHANGES}" not in tables:
         return set()
     table, key = binding.table.name, binding.table.key
     of_table = f"project_id is {'null' if table == 'leads' else 'not null'} and check_no is null"

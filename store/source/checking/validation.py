@@ -127,7 +127,8 @@ def validate(
     connection.execute(
         f"create table typed_{table.name} as {typed_rows(binding, reading, checks, types, dates, known_by)}"
     )
-    create_attributes(connection, binding)
+    if table.attributes is not None:
+        create_attributes(connection, binding)
     left_behind = _leave_behind(connection, binding)
     if binding.owners:
         _fill_from_projects(connection, binding)

@@ -17,7 +17,7 @@ from duckdb import DuckDBPyConnection
 from store.source.contract import SourceContractError
 from store.source.mapping.forms import ChosenMapping, Query, SourceMapping, TableMapping
 from store.source.reading.tables import find_column, shown_columns
-from store.source.sql import one_row
+from store.source.sql import one_row, quoted
 from store.source.values.texts import folded
 from store.sql import literal, literals
 
@@ -72,14 +72,14 @@ def with_made_up_times(chosen: ChosenMapping, columns: Mapping[str, Sequence[str
             f"mapping {chosen.mapping.name!r}, without_times.outcome: expected a column of {place} "
             f"({shown_columns(columns[place])}), found {form.outcome!r}. Correct it."
         )
-    source, key_name = place, f'"{_escaped(key)}"'
-    outcome = f"nullif(trim(\"{_escaped(form.outcome)}\"), '')"
+    key_name, outcome_name = quoted(key), quoted(form.outcome)
+    outcome = f"nullif(trim({outcome_name}), '')"
     missing = literals(sorted({folded(each) for each in (*chosen.mapping.missing, *form.open_) if each}))
     said = f"case when lower({outcome}) in ({missing}) then null else {outcome} end"
     numbered = (
         f"select *, row_number() over (partition by outcome_of_lead is null order by md5({key_name}), {key_name}) - 1 "
         f"as place_of_lead, count(outcome_of_lead) over () as ended_leads from (select *, {said} as outcome_of_lead "
-        f'from "{_escaped(source)}")'
+        f"from {quoted(place)})"
     )
     begin, end = (literal(f"{each - timedelta(seconds=1):%Y-%m-%d %H:%M:%S}") for each in (BEGIN, CLOCK))
     group = f"least({GROUPS - 1}, place_of_lead * 10 // ended_leads)"
@@ -91,8 +91,8 @@ def with_made_up_times(chosen: ChosenMapping, columns: Mapping[str, Sequence[str
     won = literals(sorted(word.lower() for word in form.won))
     texts = {
         "leads": (
-            f'select * exclude ("{_escaped(form.outcome)}", outcome_of_lead, place_of_lead, ended_leads), '
-            f'{iso.format(created)} as "{CREATED}" from ({numbered})'
+            f"select * exclude ({outcome_name}, outcome_of_lead, place_of_lead, ended_leads), "
+            f"{iso.format(created)} as {quoted(CREATED)} from ({numbered})"
         ),
         "projects": (
             f"select {key_name} as project_id, {key_name} as lead_id, "
@@ -141,7 +141,3 @@ def refuse_none_won(connection: DuckDBPyConnection, mapping: SourceMapping) -> N
             f"found {', '.join(map(repr, form.won))}, which none of {ended:,} leads with an outcome has. Correct the "
             "words."
         )
-
-
-def _escaped(name: str) -> str:
-    return name.replace('"', '""')

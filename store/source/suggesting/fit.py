@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from string import digits
 from typing import TYPE_CHECKING
 
-from models.declaring.attribute import SEPARATOR
+from models.declaring.attribute import COLUMN_LENGTH, NAME_LENGTH, SEPARATOR
 from store.source.checking.attribute_texts import canonical, text_of
+from store.source.mapping.forms import AUTO
 from store.source.sql import one_row
 from store.source.suggesting.kinds import UNIQUE, KindFound, kind_of
 from store.source.suggesting.names import bare_names
@@ -23,19 +24,11 @@ if TYPE_CHECKING:
 
 MOST_ATTRIBUTES = 200
 
-LONGEST_NAME = 40
-
-RESERVED = ("auto",)
-"""What a mapping says under ``attributes`` beside the names of attributes."""
-
 MOST_OPTIONS = 12
 """Options of a list that get a feature of their own."""
 
 OPTION_SHARE = 0.01
 """Share of the rows that an option needs for a feature of its own."""
-
-LONGEST_IDENTIFIER = 63
-"""PostgreSQL cuts longer names of columns."""
 
 CONTACT_SHARE = 0.02
 """Share of the different values with an e-mail address or a telephone number from which a column is contact data."""
@@ -163,7 +156,8 @@ def choose(
     """
     found: list[Chosen] = []
     left: list[Left] = []
-    used = [*names, *RESERVED]
+    # what a mapping says beside the names of attributes is no name of one
+    used = [*names, AUTO]
     for label, column in columns.items():
         if label in taken:
             continue
@@ -199,11 +193,11 @@ def name_of(label: str, used: Collection[str] = ()) -> str:
     if not text or text[0].isdigit():
         text = f"column_{text}".rstrip("_")
     # `<name>_has_<option>` is a feature of a list
-    text = text.replace("_has_", "_")[:LONGEST_NAME].rstrip("_")
+    text = text.replace("_has_", "_")[:NAME_LENGTH].rstrip("_")
     name, number = text, 2
     while any(_clash(name, other) for other in used):
         end = f"_{number}"
-        name, number = f"{text[: LONGEST_NAME - len(end)].rstrip('_')}{end}", number + 1
+        name, number = f"{text[: NAME_LENGTH - len(end)].rstrip('_')}{end}", number + 1
     return name
 
 
@@ -232,7 +226,7 @@ def options_of(connection: DuckDBPyConnection, relation: str, value: str, prefix
         f"order by count(*) desc, 1 limit {MOST_OPTIONS}"
     ).fetchall()
     options: list[tuple[str, str]] = []
-    longest = LONGEST_IDENTIFIER - len(prefix)
+    longest = COLUMN_LENGTH - len(prefix)
     for (option,) in found:
         used = {each for _, each in options}
         identifier = text = name_of(option)[:longest].rstrip("_")

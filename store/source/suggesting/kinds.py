@@ -114,14 +114,10 @@ def kind_of(connection: DuckDBPyConnection, relation: str, column: str) -> KindF
     column : str
         SQL of the column: a text, or a value with a type.
     """
-    (source_type,) = (
-        one_row(connection, f"select typeof({column}) from {relation} limit 1")
-        if _has_rows(connection, relation)
-        else ("VARCHAR",)
-    )
+    rows, found_type = one_row(connection, f"select count(*), any_value(typeof({column})) from {relation}")
+    source_type = found_type or "VARCHAR"
     if source_type.startswith(UNREAD) or source_type.endswith("]"):
         return KindFound(kind=None, why=f"values of type {source_type.split('(')[0].lower()}")
-    (rows,) = one_row(connection, f"select count(*) from {relation}")
     step = max(1, rows // SAMPLE_ROWS)
     connection.execute(
         f"create or replace temp table kind_rows as select {text_of('v')} as v from "
@@ -131,10 +127,6 @@ def kind_of(connection: DuckDBPyConnection, relation: str, column: str) -> KindF
         return _read(connection, source_type)
     finally:
         connection.execute("drop table kind_rows")
-
-
-def _has_rows(connection: DuckDBPyConnection, relation: str) -> bool:
-    return bool(connection.execute(f"select 1 from {relation} limit 1").fetchall())
 
 
 def _read(connection: DuckDBPyConnection, source_type: str) -> KindFound:

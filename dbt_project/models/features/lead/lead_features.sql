@@ -265,11 +265,7 @@ named as (
         history.lead_owner_changes_count as owner_changes_count_lifetime,
         history.property_value_rises_count as property_value_rises_count_lifetime,
         history.property_value_cuts_count as property_value_cuts_count_lifetime,
-        case
-            when history.property_value = 0 and history.first_property_value = 0 then 0
-            else cast(history.property_value - history.first_property_value as double precision)
-                / cast(greatest(history.property_value, history.first_property_value) as double precision)
-        end as property_value_change_rate,
+        {{ change_rate('history.property_value', 'history.first_property_value') }} as property_value_change_rate,
         -- the history of the last project that is open at as_of
         {%- for name in of_deals %}
         deals.{{ name }},

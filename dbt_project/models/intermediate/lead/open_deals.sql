@@ -161,11 +161,7 @@ described as (
         {{ days_between('deals.as_of_us', 'deals.expected_close_us') }} as deal_expected_close_days,
         deals.value_cuts_count as deal_value_cuts_count_lifetime,
         deals.value_rises_count as deal_value_rises_count_lifetime,
-        case
-            when deals.value = 0 and deals.first_value = 0 then 0
-            else cast(deals.value - deals.first_value as double precision)
-                / cast(greatest(deals.value, deals.first_value) as double precision)
-        end as deal_value_change_rate,
+        {{ change_rate('deals.value', 'deals.first_value') }} as deal_value_change_rate,
         deals.age_us,
         deals.in_stage_us,
         deals.close_pushed_us,
