@@ -97,6 +97,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 with_horizon,
                 snapshot,
                 artifacts.versions(declaration.name),
+                assumed=[feature for each in extraction.attributes for feature in each.assumed],
                 recorded=earlier_versions,
                 warn=context.log.warning,
             )

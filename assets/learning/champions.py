@@ -27,6 +27,7 @@ from models.decisions.promotion import (
     with_advice,
 )
 from models.declaring.declaration import Horizons, ModelDeclaration
+from models.declaring.feature_view import FeatureView
 from models.grades import why_new_grades
 from models.markdown import bullets, plain
 from models.training.training_set import load as load_training_set
@@ -43,6 +44,7 @@ from store.ledger.champions import (
     lost_features,
     promote,
     unmeasured_champion,
+    withdrawn_features,
 )
 from store.ledger.decisions import SHOWN, last_decisions, record_decision
 from store.ledger.predictions import grades_in_force, record_grades
@@ -152,7 +154,8 @@ def decide_and_record(
     """
     applied = declaration.with_horizon(version.manifest["horizon_days"])
     evaluation = evaluate(version)
-    evidence = promotion_evidence(applied, evaluation, _evidence_on(connection, artifacts, version), confirmed)
+    champion = _evidence_on(connection, artifacts, version, declaration.feature_view)
+    evidence = promotion_evidence(applied, evaluation, champion, confirmed)
     decision = decide_promotion(evidence)
     if decision.rule in HORIZON_MATTERS:
         evidence = replace(evidence, shorter=shorter())
@@ -246,16 +249,24 @@ def _beaten(connection: Connection, model: str, refusal: Decision) -> tuple[str,
 def _unusable(
     connection: Connection, artifacts: ArtifactStore, declaration: ModelDeclaration
 ) -> tuple[str, str] | None:
-    """Return a champion that does not load, or has learnt from a feature that is no more, and the reason."""
+    """Return a champion that does not load, or has learnt what it may not use any more, and the reason."""
     try:
         champion = load_champion(connection, artifacts, declaration.name)
     except ChampionMismatchError as error:
         # readers of the marts see the reason, and do not know the home
         found = error.found.replace(f"{artifacts.root}/", "")
         return str(champion_version(connection, declaration.name)), f" does not load any more ({found})"
-    if champion is None or not (gone := lost_features(connection, champion, declaration.feature_view)):
+    if champion is None or not (why := _learnt_wrong(connection, champion, declaration.feature_view)):
         return None
-    return champion.version, f" learnt from features that are no more ({', '.join(gone)})"
+    return champion.version, f" {why}"
+
+
+def _learnt_wrong(connection: Connection, champion: Candidate, view: FeatureView) -> str:
+    """Say why a champion may not be used for what it has learnt; empty if it may."""
+    if late := withdrawn_features(connection, champion):
+        return f"learnt from values that were later than they seemed ({', '.join(late)})"
+    gone = lost_features(connection, champion, view)
+    return f"learnt from features that are no more ({', '.join(gone)})" if gone else ""
 
 
 def _trial_metadata(shorter: ShorterHorizons | None) -> dict[str, Any]:
@@ -265,7 +276,9 @@ def _trial_metadata(shorter: ShorterHorizons | None) -> dict[str, Any]:
     return {"shorter_horizons": dg.MetadataValue.md(tried if shorter.trials else plain(shorter.advice))}
 
 
-def _evidence_on(connection: Connection, artifacts: ArtifactStore, candidate: Candidate) -> ChampionEvidence | None:
+def _evidence_on(
+    connection: Connection, artifacts: ArtifactStore, candidate: Candidate, view: FeatureView
+) -> ChampionEvidence | None:
     row = connection.execute(
         "select champions.version, versions.metrics, versions.baseline, versions.horizon_days, versions.census "
         "from ml.ml_champions as champions inner join ml.ml_models as versions using (model, version) "
@@ -290,5 +303,7 @@ def _evidence_on(connection: Connection, artifacts: ArtifactStore, candidate: Ca
         return evidence
     if champion is None:
         return evidence
+    if why := _learnt_wrong(connection, champion, view):
+        return replace(evidence, learnt_wrong=why)
     training_set = load_training_set(artifacts.training_sets(candidate.model) / candidate.manifest["training_set"])
     return replace(evidence, shared=on_shared_rows(candidate, champion, training_set.frame()))

@@ -15,7 +15,13 @@ from models.declaring.declaration import ModelDeclaration
 from models.scoring.scoring import explained
 from store.artifacts import ArtifactStore
 from store.features.certificates import CompiledSql
-from store.ledger.champions import ChampionMismatchError, load_champion, lost_features, unmeasured_champion
+from store.ledger.champions import (
+    ChampionMismatchError,
+    load_champion,
+    lost_features,
+    unmeasured_champion,
+    withdrawn_features,
+)
 from store.ledger.decisions import why_no_champion
 from store.ledger.predictions import (
     HIGHEST,
@@ -90,6 +96,12 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 raise ChampionMismatchError(
                     f"{declaration.name}: expected {view.schema}.{view.name} to have all features from which the "
                     f"champion {champion.version} learnt, found none of {', '.join(gone)}",
+                    "run the job whole_loop once (`make run`), which trains anew",
+                )
+            if champion is not None and (late := withdrawn_features(connection, champion)):
+                raise ChampionMismatchError(
+                    f"{declaration.name}: expected the champion {champion.version} to have learnt from values that "
+                    f"were known at the time, found {', '.join(late)}, whose values go on changing",
                     "run the job whole_loop once (`make run`), which trains anew",
                 )
             open_entities = connection.execute(

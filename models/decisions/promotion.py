@@ -45,6 +45,8 @@ class ChampionEvidence:
         Whether it was measured on a census; versions before recipe 4 were not.
     shared : SharedRows or None
         None if candidate and champion could not be compared on the same rows.
+    learnt_wrong : str
+        Why the champion may not be used for what it has learnt; empty if it may.
     """
 
     version: str
@@ -53,6 +55,7 @@ class ChampionEvidence:
     baseline_loss: float | None
     on_census: bool = True
     shared: SharedRows | None = None
+    learnt_wrong: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +304,13 @@ def _decide(evidence: PromotionEvidence) -> Decision:
             f"{evidence.version} beats the trivial baseline ({_figures(evidence)}) and answers the question that is "
             f"asked now, over {evidence.horizon_days} days; the champion {champion.version} answers one over "
             f"{champion.horizon_days} days.",
+        )
+    if champion.learnt_wrong:
+        return Decision(
+            "promote",
+            "champion_learnt_wrong",
+            f"{evidence.version} beats the trivial baseline ({_figures(evidence)}), and the champion "
+            f"{champion.version} {champion.learnt_wrong}.",
         )
     champion_skill = _skill(champion.loss, champion.baseline_loss)
     where = "each on its own held-out rows"

@@ -40,6 +40,8 @@ class RetrainEvidence:
         Hash of the SQL that makes the feature view, now and at the training; None where it is not known.
     gone_features : tuple of str
         Features from which the champion learnt, and which the feature view no longer has.
+    withdrawn_features : tuple of str
+        Features whose values in the past, from which the champion learnt, turned out to be later ones.
     failed_checks : tuple of str
         Names of `models.decisions.drift.CHECKS`.
     onset : datetime or None
@@ -63,6 +65,7 @@ class RetrainEvidence:
     feature_code: str | None = None
     feature_code_trained: str | None = None
     gone_features: tuple[str, ...] = ()
+    withdrawn_features: tuple[str, ...] = ()
     failed_checks: tuple[str, ...] = ()
     onset: datetime | None = None
     new_labels: int = 0
@@ -133,6 +136,12 @@ def decide_retraining(evidence: RetrainEvidence, policy: RetrainPolicy) -> Retra
             "can be neither measured nor used. Mend the source; if the change is meant, run whole_loop, which trains "
             "anew.",
         )  # fmt: skip
+    if evidence.withdrawn_features and not evidence.in_flight:
+        return _decision(
+            evidence, "retrain", "values_withdrawn",
+            f"{evidence.version} learnt from values that were later than they seemed "
+            f"({', '.join(evidence.withdrawn_features)}), so it scores nothing any more.",
+        )  # fmt: skip
     if evidence.trained_at is None:
         return _decision(
             evidence,
@@ -196,6 +205,7 @@ def _decision(
         "source_broken": [evidence.failed_source_checks, str(evidence.source_onset)],
         "feature_code_changed": [evidence.feature_code],
         "features_gone": evidence.gone_features,
+        "values_withdrawn": evidence.withdrawn_features,
         "champion_stale": [str(evidence.last_trained_at)],
         "drift_settled": [str(evidence.onset)],
     }.get(rule, [str(evidence.as_of)])

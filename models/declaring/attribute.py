@@ -96,6 +96,8 @@ class Attribute:
     is_gone : bool
         Whether the source has it no more, which a person has accepted. Its values stay, and no feature follows from
         them; if it comes back, it has the same kind.
+    withdrawn : bool
+        Whether its first values counted as known from the creation until later extractions showed that they do not.
     """
 
     entity: str
@@ -109,6 +111,7 @@ class Attribute:
     of: str = "the row"
     reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
     is_gone: bool = False
+    withdrawn: bool = False
 
     @property
     def stored(self) -> str:
@@ -160,6 +163,11 @@ class Attribute:
                         for option, identifier in self.options
                     ),
                 )
+
+    @property
+    def assumed(self) -> list[str]:
+        """The names of its features, if its first values count as known from the creation."""
+        return [each.column for each in self.features] if self.known == "creation" else []
 
     def as_json(self) -> dict[str, Any]:
         """Return what `of_json` takes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +61,7 @@ def train(
     training_set: TrainingSet,
     directory: Path,
     *,
+    assumed: Collection[str] = (),
     recorded: Mapping[str, str] | None = None,
     warn: Callable[[str], object] = lambda _: None,
 ) -> Candidate:
@@ -76,6 +77,8 @@ def train(
     training_set : TrainingSet
     directory : Path
         The version is written to ``<directory>/<version>/``.
+    assumed : collection of str
+        Features whose first values count as known from the creation by an assumption, which later changes may refute.
     recorded : mapping of str to str, optional
         The versions in the ledger, with the SHA-256 of their manifests: only these are reused. By default all versions
         in the directory are, for a caller that has no ledger and writes the directory alone.
@@ -106,7 +109,11 @@ def train(
         )
     libraries = library_versions()
     fingerprint = fingerprint_of(declaration)
-    identity = json.dumps([RECIPE, training_set.manifest["content_hash"], fingerprint, libraries], sort_keys=True)
+    assumed = sorted({*assumed}.intersection(training_set.features))
+    identity = json.dumps(
+        [RECIPE, training_set.manifest["content_hash"], fingerprint, libraries, *filter(None, [assumed])],
+        sort_keys=True,
+    )
     last_as_of = datetime.fromisoformat(training_set.manifest["last_as_of"])
     version = f"{last_as_of:%Y%m%d}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
     target = directory / version
@@ -191,6 +198,8 @@ def train(
                 "features": training_set.features,
                 "typical": {name: _typical(features[name], kind) for name, kind in training_set.features.items()},
                 "baseline": baseline,
+                # versions without such features keep the manifest that they had before
+                **({"assumed": assumed} if assumed else {}),
                 # versions without costs keep the manifest that they had before costs existed
                 **({"choice": choice} if choice else {}),
                 "interval": task.residuals(testing_rows.predicted(predicted, task)),

@@ -3,9 +3,11 @@
 ``ml.ml_champions`` is a view of this history, with one row per model that has a champion.
 """
 
+import json
 from datetime import datetime
 
 from models.artifacts import ArtifactMismatchError
+from models.declaring.attribute import Attribute
 from models.declaring.feature_view import FeatureView
 from models.versions.candidate import Candidate, load
 from store.artifacts import ArtifactStore
@@ -72,6 +74,16 @@ def lost_features(connection: Connection, champion: Candidate, view: FeatureView
     """Return the features from which a champion learnt and which the view no longer has, as of attributes."""
     there = columns_of(connection, view.schema, view.name)
     return [name for name in champion.features if name not in there] if there else []
+
+
+def withdrawn_features(connection: Connection, champion: Candidate) -> list[str]:
+    """Return the features from whose past a champion learnt, and whose values turned out to be later than that."""
+    if not (assumed := champion.manifest.get("assumed")):
+        return []
+    ((stored,),) = connection.execute("select attributes from raw.extraction").fetchall()
+    attributes = [each for each in map(Attribute.of_json, json.loads(stored or "[]")) if each.withdrawn]
+    withdrawn = {feature.column for each in attributes for feature in each.features}
+    return [name for name in assumed if name in withdrawn]
 
 
 def promote(connection: Connection, version: Candidate, manifest_sha256: str, promoted_at: datetime) -> None:

@@ -14,7 +14,7 @@ from models.decisions.retraining import AGE, RetrainEvidence, onset_of
 from models.declaring.declaration import ModelDeclaration
 from models.tasks.task import Predictions
 from models.versions.candidate import TRUTH, Candidate
-from store.ledger.champions import lost_features
+from store.ledger.champions import lost_features, withdrawn_features
 from store.measuring.distributions import distances
 from store.warehouse.connection import Connection, Readable
 
@@ -261,7 +261,8 @@ def gather_retrain_evidence(
     )
     # if its features or their SQL have changed, a champion cannot be measured; the decision needs no measurement then
     gone_features = lost_features(connection, champion, declaration.feature_view)
-    rewritten = bool(gone_features) or (trained_code is not None and trained_code != feature_code)
+    late_features = withdrawn_features(connection, champion)
+    rewritten = bool(gone_features or late_features) or (trained_code is not None and trained_code != feature_code)
     if not rewritten and not any(moment == clock for moment, _ in looks):
         raise MeasurementMissingError(
             f"ml.ml_drift_logs: expected a measurement of {model} {champion.version} at {clock.isoformat()}, found "
@@ -292,6 +293,7 @@ def gather_retrain_evidence(
         feature_code=feature_code,
         feature_code_trained=trained_code,
         gone_features=tuple(gone_features),
+        withdrawn_features=tuple(late_features),
         failed_checks=failed_checks,
         onset=onset,
         new_labels=matured_labels(connection, declaration, champion, since=last_as_of, clock=clock),

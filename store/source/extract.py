@@ -18,6 +18,7 @@ from models.artifacts import make_folder, read_object, replace_file
 from models.declaring.attribute import Attribute
 from store.source.assembling.source import AssembledSource, create_said
 from store.source.attributes.choosing import attribute_sentences, decided, gone, has_new_attributes, with_kinds
+from store.source.attributes.later_changes import with_later_changes
 from store.source.checking.clock import default_clock
 from store.source.checking.currencies import convert
 from store.source.checking.rejects import (
@@ -128,6 +129,9 @@ def extract(
         create_said(connection, chosen.mapping.missing)
         existing = until_loaded.enter_context(target.known(connection, wanted(bindings)))
         earlier = Earlier.of(connection)
+        no_longer: list[str] = []
+        if chosen.mapping.without_times is None:
+            earlier, no_longer = with_later_changes(connection, earlier)
         marks = {
             name: mark
             for name, binding in bindings.items()
@@ -140,7 +144,7 @@ def extract(
             if has_new_attributes(binding, earlier.attributes):
                 marks.pop(binding.table.name, None)
         readings = _readings(connection, reader, bindings, marks)
-        of_attributes = _with_attributes(connection, bindings, readings, earlier)
+        of_attributes, left_columns = _with_attributes(connection, bindings, readings, earlier)
         validated = _validated(connection, reader, bindings, readings, present, earlier, say)
         refuse_no_leads(connection, reader, validated["leads"], present)
         refuse_none_won(connection, chosen.mapping)
@@ -211,6 +215,7 @@ def extract(
             *closings.sentences,
             *of_attributes,
             *attribute_sentences(connection, bindings, attributes),
+            *no_longer,
             *(changes_to_come(connection, clock) if as_of is None else ()),
         ]
         kept_attributes = [*attributes, *gone(attributes, earlier.attributes)]
@@ -230,6 +235,7 @@ def extract(
                 "horizon_days": json.dumps(chosen.mapping.horizon_days, sort_keys=True),
                 "value_currency": converted.currency,
                 "attributes": json.dumps([each.as_json() for each in kept_attributes]) if kept_attributes else None,
+                "left_columns": json.dumps(left_columns) if left_columns else None,
                 "caveat": None if chosen.mapping.without_times is None else CAVEAT,
                 "assumptions": json.dumps(assumptions),
                 "delivered": delivered(evidence),
@@ -336,16 +342,21 @@ def _with_attributes(
     bindings: dict[str, TableBinding | None],
     readings: Mapping[str, Reading],
     earlier: Earlier,
-) -> list[str]:
-    """Give the bindings their attributes, with the kinds of these; return sentences about columns that are left out."""
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Give the bindings their attributes, with the kinds of these.
+
+    Return sentences about columns that are left out, and the names of those that extractions have ever left.
+    """
     sentences: list[str] = []
+    left_columns = {name: set(columns) for name, columns in earlier.left_columns.items()}
     for binding in owners_in(bindings):
         name = binding.table.name
-        bindings[name], found = with_kinds(connection, binding, readings[name], earlier.attributes)
+        bindings[name], found, left = with_kinds(connection, binding, readings[name], earlier.attributes)
         sentences += found
+        left_columns.setdefault(name, set()).update(left)
     if (history := bindings[CHANGES]) is not None:
         bindings[CHANGES] = with_owners(history, owners_in(bindings))
-    return sentences
+    return sentences, {name: sorted(columns) for name, columns in left_columns.items() if columns}
 
 
 def _attributes(
@@ -363,7 +374,7 @@ def _attributes(
         name = binding.table.name
         if binding.attributes:
             closed = closed_rows(name, bindings, closings, seen_at)
-            bindings[name], found = decided(connection, binding, earlier.attributes, closed, seen_at, always)
+            bindings[name], found = decided(connection, binding, earlier, closed, seen_at, always)
             attributes += found
     return attributes
 

@@ -185,6 +185,13 @@ def lost(at_least: float) -> PromotionEvidence:
             "auc 0.8000",
         ),
         (on_shared(replace(LATER, horizon_days=30)), "promote", "horizon_changed", "over 30 days"),
+        # the skill of a champion that learnt from values of the future is no measure
+        (
+            replace(LATER, champion=replace(CHAMPION, loss=0.01, learnt_wrong="learnt from later values (size)")),
+            "promote",
+            "champion_learnt_wrong",
+            "the champion old learnt from later values (size).",
+        ),
         # a census that is missing, or off beyond the bound and beyond chance
         (replace(FIRST, census=()), "refuse", "census_missing", "not measured on a census"),
         (replace(LATER, census=()), "refuse", "census_missing", "train it anew"),

@@ -11,12 +11,13 @@ from models.decisions.known_since import known_since
 from models.declaring.attribute import Attribute, Known
 from store.source.attributes.known_since import measure
 from store.source.checking.attribute_texts import LONGEST_WORD
+from store.source.comparing.evidence import Earlier
 from store.source.contract import CHANGES, SourceContractError
 from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.mapping.spellings import NumberForm
 from store.source.reading.tables import Reading, shown_column
 from store.source.sql import of_source, source_types
-from store.source.suggesting.fit import MOST_ATTRIBUTES, choose, options_of
+from store.source.suggesting.fit import MOST_ATTRIBUTES, MOST_OPTIONS, choose, options_of
 from store.source.suggesting.kinds import KindFound, kind_of
 from store.sql import literal
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 SHOWN = 8
 """A sentence names at most so many columns that are no attributes."""
+
+MOST_FEATURES = 400
+"""The attributes of a table have at most so many features: PostgreSQL has no room for more numbers in a row."""
 
 TOLD_SHARE = 0.9
 """A history tells of an attribute if this share of the rows with a value has a change in it."""
@@ -43,8 +47,8 @@ def has_new_attributes(binding: TableBinding, earlier: Sequence[Attribute]) -> b
 
 def with_kinds(
     connection: DuckDBPyConnection, binding: TableBinding, reading: Reading, earlier: Sequence[Attribute]
-) -> tuple[TableBinding, list[str]]:
-    """Return a binding whose attributes have kinds, and sentences about columns that are no attributes.
+) -> tuple[TableBinding, list[str], list[str]]:
+    """Return a binding whose attributes have kinds, sentences about columns that are no attributes, and their names.
 
     A home keeps the name and kind of each of its attributes. Where the mapping takes all fit columns, these are looked
     for in a table that is read whole.
@@ -58,12 +62,14 @@ def with_kinds(
     before = {each.name: each for each in earlier if each.entity == table}
     attributes: list[BoundAttribute] = []
     sentences: list[str] = []
+    left_columns: list[str] = []
     for each in binding.attributes:
         attribute, reason = _with_kind(connection, table, each, before.get(each.name))
         if attribute is not None:
             attributes.append(attribute)
         else:
             sentences.append(f"{table}: the attribute {each.name} ({each.label}) is left out: {reason}.")
+            left_columns.append(each.label)
     named = {each.name for each in binding.attributes}
     by_label = {each.label: each for each in before.values() if each.name not in named}
     attributes += [
@@ -87,11 +93,12 @@ def with_kinds(
             BoundAttribute(name=each.name, label=shown_column(each.label), column=each.label, **_spelling(each.found))
             for each in chosen
         ]
+        left_columns += [shown_column(each.label) for each in left]
         if left:
             listed = "; ".join(f"{shown_column(each.label)} ({each.why})" for each in left[:SHOWN])
             more = f", and {len(left) - SHOWN:,} more columns" if len(left) > SHOWN else ""
             sentences.append(f"{table}: no attributes are {listed}{more}.")
-    return replace(binding, attributes=tuple(attributes), free=()), sentences
+    return replace(binding, attributes=tuple(attributes), free=()), sentences, left_columns
 
 
 def _with_kind(
@@ -141,7 +148,7 @@ def _spelling(found: KindFound) -> dict[str, Any]:
 def decided(
     connection: DuckDBPyConnection,
     binding: TableBinding,
-    earlier: Sequence[Attribute],
+    earlier: Earlier,
     closed: str,
     seen_at: datetime,
     always: str = "",
@@ -154,8 +161,8 @@ def decided(
         The scratch database, with the typed tables.
     binding : TableBinding
         Leads or projects.
-    earlier : sequence of Attribute
-        Those of the last extraction, which stay as they are.
+    earlier : Earlier
+        The last extraction, whose attributes stay as they are.
     closed : str
         SELECT of the key of the table and ``closed_at`` of rows that have closed.
     seen_at : datetime
@@ -168,7 +175,9 @@ def decided(
     SourceContractError
         If the mapping states another time than an attribute has had so far, or two features have one name.
     """
-    table, before = binding.table, {each.name: each for each in earlier if each.entity == binding.table.name}
+    table = binding.table
+    before = {each.name: each for each in earlier.attributes if each.entity == table.name}
+    left_before = earlier.left_columns.get(table.name, ())
     bound: list[BoundAttribute] = []
     attributes: list[Attribute] = []
     told: set[str] = set()
@@ -180,10 +189,11 @@ def decided(
             f"from typed_{table.name} t left join ({closed}) c using ({table.key}) where t.check_no is null"
         )
     prefix, of = table.attributes or ("", "")
+    most_options = _most_options(binding, before)
     for each in binding.attributes:
         kind = each.kind or "category"
         if (kept := before.get(each.name)) is not None:
-            if not always and each.known not in (None, kept.known):
+            if not always and not kept.withdrawn and each.known not in (None, kept.known):
                 raise SourceContractError(
                     f"{table.name}, attribute {each.name}: expected known: {kept.known}, as this home has kept its "
                     f"first values, which no mapping changes later, found {each.known}. Give the attribute another "
@@ -195,6 +205,8 @@ def decided(
         known, why = each.known, "the mapping says so, and nothing has measured it"
         if always:
             known, why = "creation", always
+        elif known is None and each.label in left_before:
+            known, why = "extraction", "earlier extractions saw the column, and it was none to learn from"
         elif known is None:
             evidence = measure(
                 connection,
@@ -215,7 +227,7 @@ def decided(
                 kind=kind,
                 known=known,
                 why=why,
-                options=_options(connection, table.name, prefix, each) if kind == "choices" else (),
+                options=_options(connection, table.name, prefix, each, most_options) if kind == "choices" else (),
                 prefix=prefix,
                 of=of,
                 reading=_reading(each),
@@ -223,6 +235,25 @@ def decided(
         )
     _refuse_common_features(table.name, attributes)
     return replace(binding, attributes=tuple(bound)), attributes
+
+
+def _most_options(binding: TableBinding, before: Mapping[str, Attribute]) -> int:
+    """Return how many options of each new list get a feature, so that all attributes have at most `MOST_FEATURES`.
+
+    Raises
+    ------
+    SourceContractError
+        If there are too many without any option.
+    """
+    new = [each for each in binding.attributes if each.name not in before]
+    features = len(new) + sum(len(before[each.name].features) for each in binding.attributes if each.name in before)
+    if features > MOST_FEATURES:
+        raise SourceContractError(
+            f"{binding.table.name}, attributes: expected at most {MOST_FEATURES} features of attributes, found "
+            f"{features:,} of {len(binding.attributes):,} attributes. Name fewer attributes in the mapping."
+        )
+    lists = sum(each.kind == "choices" for each in new)
+    return min(MOST_OPTIONS, (MOST_FEATURES - features) // max(1, lists))
 
 
 def _refuse_common_features(table: str, attributes: Sequence[Attribute]) -> None:
@@ -271,12 +302,12 @@ def _told(connection: DuckDBPyConnection, binding: TableBinding) -> set[str]:
 
 
 def _options(
-    connection: DuckDBPyConnection, table: str, prefix: str, attribute: BoundAttribute
+    connection: DuckDBPyConnection, table: str, prefix: str, attribute: BoundAttribute, most: int
 ) -> tuple[tuple[str, str], ...]:
     lists = (
         f"(select value from attributes_{table} where column_name = {literal(attribute.stored)} and value is not null)"
     )
-    return options_of(connection, lists, "value", f"{prefix}_{attribute.name}_has_")
+    return options_of(connection, lists, "value", f"{prefix}_{attribute.name}_has_", most)
 
 
 def attribute_sentences(
@@ -290,7 +321,13 @@ def attribute_sentences(
                 known[each.known].append(each)
         if listed := ", ".join(each.name for each in known["creation"]):
             yield f"{table}: the first value of an attribute is assumed known from the creation of its row: {listed}."
-        if found := known["extraction"]:
+        for each in attributes:
+            if each.entity == table and each.withdrawn:
+                yield (
+                    f"{table}: the first values of {each.name} count no longer as known from the creation, but from "
+                    f"the extraction that first saw them: {each.why}. Models that have learnt from it are trained anew."
+                )
+        if found := [each for each in known["extraction"] if not each.withdrawn]:
             listed = ", ".join(each.name for each in found)
             yield (
                 f"{table}: attributes that count as known from the extraction that first saw a value, so that they are "

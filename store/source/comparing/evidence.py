@@ -256,6 +256,8 @@ class Earlier:
     value_currency : str or None
         The currency of all amounts; None if the source told none.
     attributes : tuple of Attribute
+    left_columns : mapping of str to sequence of str
+        By table, the columns of which `attributes: auto` has ever found that they are no attributes.
     """
 
     as_of: datetime | None
@@ -265,6 +267,7 @@ class Earlier:
     delivered: Mapping[str, Any] | None
     value_currency: str | None = None
     attributes: tuple[Attribute, ...] = ()
+    left_columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, connection: DuckDBPyConnection) -> "Earlier":
@@ -272,9 +275,10 @@ class Earlier:
         row = (
             connection.execute(
                 "select as_of, load_number, silence_closes_after_days, delivered, closing_outcomes, "
-                "closing_lead_statuses, closing_project_statuses, value_currency, attributes from known_extraction"
+                "closing_lead_statuses, closing_project_statuses, value_currency, attributes, left_columns "
+                "from known_extraction"
             ).fetchone()
-            or (None,) * 9
+            or (None,) * 10
         )
         return cls(
             as_of=row[0],
@@ -287,6 +291,7 @@ class Earlier:
             delivered=None if row[3] is None else _present_names(json.loads(row[3])),
             value_currency=row[7],
             attributes=tuple(map(Attribute.of_json, json.loads(row[8] or "[]"))),
+            left_columns=json.loads(row[9] or "{}"),
         )
 
     def dates(self, table: str) -> Mapping[str, bool]:

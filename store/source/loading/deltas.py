@@ -11,6 +11,7 @@ from datetime import datetime
 
 from duckdb import DuckDBPyConnection
 
+from models.decisions.later_changes import FIRST_DAYS
 from models.declaring.attribute import Attribute
 from store.source.checking.typed import resolved, stored_name, stored_text
 from store.source.contract import CHANGES, FROM_CREATION, OVERWRITTEN, TABLES
@@ -19,6 +20,10 @@ from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.record import SQL_TYPES, Column, Table
 from store.source.sql import one_row
 from store.sql import literals
+
+WITHDRAWN = "withdrawn-"
+"""The beginning of the key of a change that takes back a first value, and of one that tells it again from the
+extraction on. In the order of bytes it follows the beginning of every other change that an extraction has seen."""
 
 CHANGE_COLUMNS = {
     **{column.name: SQL_TYPES[column.kind] for column in TABLES[CHANGES].columns},
@@ -68,7 +73,8 @@ def write_changes(
         Statuses that close a lead. Such a status became known just before `seen_at`, so that the lead is not open at
         that clock.
     read_before : sequence of Attribute
-        Those that an earlier extraction has read: a stored row without a value of one had none then.
+        Those that an earlier extraction has read: a stored row without a value of one had none then. First values of
+        withdrawn ones count as known from the extraction that saw them.
 
     Returns
     -------
@@ -88,9 +94,10 @@ def write_changes(
     present = [_present_values(owner, columns) for owner in owners if (columns := shown[owner.table.name])]
     seen = _seen_changes(present, seen_at, closing_statuses, read_before) if present else nothing
     connection.execute(f"create table seen_changes as {seen}")
+    withdrawn = "".join(f" union all by name {select}" for select in _withdrawals(read_before))
     connection.execute(
         f"create table delta_{CHANGES} as select *, timestamptz '{clock.isoformat()}' as extracted_at, "
-        f"{load_number}::bigint as load_number from (from told_changes union all by name from seen_changes)"
+        f"{load_number}::bigint as load_number from (from told_changes union all by name from seen_changes{withdrawn})"
     )
     counted = "select project_id is not null, column_name, count(*) from seen_changes group by all"
     by_column = {(bool(of_project), name): rows for of_project, name, rows in connection.execute(counted).fetchall()}
@@ -194,6 +201,29 @@ def _seen_changes(
             lead_id, column_name, value, null::timestamptz as changed_at, project_id, known_at, 'extraction' as origin
         from differing
         where change_id not in (select change_id from known_changes)"""
+
+
+def _withdrawals(attributes: Sequence[Attribute]) -> Iterator[str]:
+    """Compose SELECTs of changes by which first values of withdrawn attributes count from their extraction on."""
+    for table in OVERWRITTEN:
+        if not (names := [each.stored for each in attributes if each.withdrawn and each.entity == table]):
+            continue
+        # a first value is known before the extraction, a seen change at it or later
+        backdated = (
+            f"select *, max(greatest(known_at, extracted_at)) over (partition by load_number) as seen_at "
+            f"from known_{CHANGES} where origin = 'extraction'"
+        )
+        of_table = "project_id is null" if table == "leads" else "project_id is not null"
+        first = (
+            f"from ({backdated}) where {of_table} and column_name in ({literals(names)}) and value is not null "
+            f"and known_at < extracted_at - to_days({FIRST_DAYS}) and not starts_with(change_id, '{WITHDRAWN}')"
+        )
+        same = "lead_id, column_name, null::timestamptz as changed_at, project_id, 'extraction' as origin"
+        for key, value, known_at in (("", "null::varchar", "known_at"), ("-seen", "value", "seen_at")):
+            yield (
+                f"select * from (select '{WITHDRAWN}' || md5(change_id || '{key}') as change_id, {value} as value, "
+                f"{known_at} as known_at, {same} {first}) anti join known_{CHANGES} using (change_id)"
+            )
 
 
 def kept_columns(owner: TableBinding) -> list[Column | BoundAttribute]:

@@ -36,6 +36,7 @@ EXTRACTION_COLUMNS = {
     "horizon_days": "varchar",
     "value_currency": "varchar",
     "attributes": "varchar",
+    "left_columns": "varchar",
     "caveat": "varchar",
     "assumptions": "varchar",
     "delivered": "varchar",

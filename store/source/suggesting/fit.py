@@ -208,7 +208,9 @@ def _clash(one: str, other: str) -> bool:
     )
 
 
-def options_of(connection: DuckDBPyConnection, relation: str, value: str, prefix: str) -> tuple[tuple[str, str], ...]:
+def options_of(
+    connection: DuckDBPyConnection, relation: str, value: str, prefix: str, most: int = MOST_OPTIONS
+) -> tuple[tuple[str, str], ...]:
     """Return the frequent options of a list, the most frequent first, each with the end of its column's name.
 
     Parameters
@@ -219,11 +221,13 @@ def options_of(connection: DuckDBPyConnection, relation: str, value: str, prefix
         SQL of the canonical text.
     prefix : str
         The beginning of the names of the columns, such as ``attribute_interests_has_``.
+    most : int
+        At most so many are returned.
     """
     found = connection.execute(
         f"select o from (select unnest(string_split({value}, {literal(SEPARATOR)})) as o from {relation}) "
         f"where o <> '' group by 1 having count(*) >= {OPTION_SHARE} * (select count(*) from {relation}) "
-        f"order by count(*) desc, 1 limit {MOST_OPTIONS}"
+        f"order by count(*) desc, 1 limit {most}"
     ).fetchall()
     options: list[tuple[str, str]] = []
     longest = COLUMN_LENGTH - len(prefix)

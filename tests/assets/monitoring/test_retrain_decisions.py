@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 
 from models.decisions.drift import judge
 from models.decisions.retraining import RetrainDecision, RetrainEvidence, decide_retraining
+from models.declaring.attribute import Attribute
 from models.declaring.policies import RetrainPolicy
 from store.ledger.decisions import record_decision
 from store.ledger.measurements import SourceFigure, record_drift, record_source_health
@@ -165,6 +167,25 @@ def test_a_champion_whose_features_were_rewritten_or_are_gone_is_decided_on_with
     decision = decide_retraining(gathered(connection, champion, 4), POLICY)
     assert (decision.outcome, decision.rule) == ("quarantine", "features_gone")
     assert f"learnt from features that are no more ({feature})" in decision.reason
+
+
+def test_a_champion_that_learnt_from_values_that_were_later_is_trained_anew(
+    connection: DuckDBPyConnection, champion: Candidate
+) -> None:
+    """Its version says which first values it took for those of the creation."""
+    fill(connection, world())
+    record_source_health(connection, "run-4", clock(4), [], clock(4))
+    revenue = Attribute(entity="leads", name="revenue", label="Revenue", kind="number", known="creation")
+    learnt = replace(champion, manifest={**champion.manifest, "assumed": revenue.assumed})
+    look(connection, learnt, 4)
+    connection.execute("create schema if not exists raw; create table raw.extraction (attributes text)")
+    connection.execute("insert into raw.extraction values (?)", [json.dumps([revenue.as_json()])])
+    assert decide_retraining(gathered(connection, learnt, 4), POLICY).outcome == "wait"
+    late = replace(revenue, known="extraction", withdrawn=True)
+    connection.execute("update raw.extraction set attributes = ?", [json.dumps([late.as_json()])])
+    decision = decide_retraining(gathered(connection, learnt, 4), POLICY)
+    assert (decision.outcome, decision.rule) == ("retrain", "values_withdrawn")
+    assert decide_retraining(gathered(connection, champion, 4), POLICY).outcome == "wait"
 
 
 def test_a_champion_that_was_not_measured_is_not_decided_on(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +13,8 @@ from tests.store.source.exports import Extract, Query, Rows, write_csv
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from store.source.report import ExtractionReport
 
 Export = dict[str, Rows]
 FIRST, SECOND = datetime(2024, 3, 9, 8, 0, 1, tzinfo=UTC), datetime(2024, 5, 1, tzinfo=UTC)
@@ -141,11 +143,97 @@ def test_a_value_that_an_extraction_has_missed_counts_from_a_later_one(
     ]
 
 
+def test_values_that_go_on_changing_do_not_count_from_the_creation(
+    export: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """Later nights withdraw what the first one assumed, for the past and for new leads; once, and in the summary."""
+    first = datetime(2024, 3, 1, tzinfo=UTC)
+    lead = export["leads"][0]
+    export["leads"] = [
+        {**lead, "lead_id": f"L{number}", "created_at": f"{first - timedelta(days=10 * number):%Y-%m-%dT08:00:00Z}"}
+        for number in range(1, 41)
+    ]
+    export["leads"].append({**lead, "lead_id": "new", "created_at": "2024-03-01T00:00:00Z"})
+
+    def night(days: int) -> ExtractionReport:
+        return run(_write(tmp_path / "crm", export), as_of=first + timedelta(days=days))
+
+    night(0)
+    for number in range(1, 5):
+        for each in export["leads"][5 * number : 5 * number + 2]:
+            each["Branche"] = f"Trade {number}"
+        report = night(10 * number)
+        assert not any("count no longer" in each for each in report.assumptions)
+    export["leads"][-1] |= {"lead_id": "newer", "created_at": "2024-04-25T00:00:00Z"}
+    report = night(60)
+    (said,) = (each for each in report.assumptions if "count no longer" in each)
+    assert said.startswith("leads: the first values of industry count no longer as known from the creation")
+    assert "8 of its values have changed from 2024-03-01 to 2024-04-10" in said
+
+    def known(lead_id: str) -> list[tuple[object, ...]]:
+        return query(
+            "select known_at, value from raw.changes where column_name = 'attributes.industry' "
+            f"and lead_id = '{lead_id}' order by known_at, change_id"
+        )
+
+    born = datetime(2024, 3, 1, 8, tzinfo=UTC) - timedelta(days=60)
+    assert known("L6") == [
+        (born, "Öl & Gas"),
+        (born, None),
+        # the first extraction had an earlier clock than its facts
+        (FIRST, "Öl & Gas"),
+        (first + timedelta(days=10), "Trade 1"),
+    ]
+    # seen on the night of its creation, and after the withdrawal
+    assert known("new") == [(first, "Öl & Gas")]
+    assert known("newer") == [(first + timedelta(days=60), "Öl & Gas")]
+    rows = query("select count(*) from raw.changes")
+    # the mapping still says that it is known from the creation
+    assert said in night(70).assumptions
+    assert query("select count(*) from raw.changes") == rows
+
+
+def test_a_column_that_was_empty_is_not_known_from_the_creation(
+    export: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """What `auto` has left at first counts from the extraction that takes it, whatever one export tells."""
+    start = datetime(2023, 1, 1, tzinfo=UTC)
+    leads = [
+        {"lead_id": f"L{number}", "created_at": f"{start + timedelta(hours=8 * number):%Y-%m-%dT%H:%M:%SZ}"}
+        | {"size": str(number * 7919 % 13), "plan": ""}
+        for number in range(1_500)
+    ]
+    folder = tmp_path / "crm"
+    mapping = "name: mine\nbased_on: contract\ntables: {leads: {attributes: auto}}\n"
+    others = {table: export[table] for table in ("interactions", "appointments", "projects")}
+    run(_write(folder, {**others, "leads": leads}, mapping), as_of=datetime(2024, 6, 1, tzinfo=UTC))
+    for each in leads:
+        each["plan"] = str(int(each["size"]) % 3)
+    run(_write(folder, {**others, "leads": leads}, mapping), as_of=datetime(2024, 6, 2, tzinfo=UTC))
+    stored = {each["name"]: each for each in json.loads(query("select attributes from raw.extraction")[0][0])}
+    assert {*stored} == {"size", "plan"}
+    assert (stored["plan"]["known"], stored["plan"]["why"]) == (
+        "extraction",
+        "earlier extractions saw the column, and it was none to learn from",
+    )
+
+
 def test_two_attributes_have_no_feature_of_one_name(export: Export, tmp_path: Path, run: Extract) -> None:
     """A date and a number would both fill attribute_renewal_days."""
     mapping = MAPPING.replace("employees:", "renewal_days:")
     with pytest.raises(SourceContractError, match="attribute_renewal_days of renewal_days and of renewal"):
         run(_write(tmp_path / "crm", export, mapping))
+
+
+def test_many_lists_have_fewer_features_each(export: Export, tmp_path: Path, run: Extract) -> None:
+    """A row of all features fits into a page of PostgreSQL: the attributes of a table have at most 400."""
+    lists = [f"list_{number}" for number in range(60)]
+    for lead in export["leads"]:
+        lead |= dict.fromkeys(lists, "A;B;C;D;E;F;G;H")
+    named = "".join(f"      {name}: {{column: {name}, type: choices, at: ';', known: creation}}\n" for name in lists)
+    mapping = "name: mine\nbased_on: contract\ntables:\n  leads:\n    attributes:\n" + named
+    report = run(_write(tmp_path / "crm", export, mapping))
+    assert {len(each.features) for each in report.attributes} == {1 + 5}
 
 
 def test_rows_of_one_key_that_differ_in_attributes_are_one_row(
@@ -241,7 +329,13 @@ def test_a_set_without_times(tmp_path: Path, run: Extract, query: Query) -> None
     ) == [(True,)]
     assert query("select caveat like 'The set has no times%' from raw.extraction") == [(True,)]
     with pytest.raises(SourceContractError, match=r"without_times: expected one table.*found interactions"):
-        run(_write(folder, {"leads": leads}, mapping.replace("tables:\n", "tables:\n  interactions: {table: leads}\n")))
+        run(
+            _write(
+                folder,
+                {"leads": leads},
+                mapping.replace("tables:\n", "tables:\n  interactions: {table: leads}\n"),
+            )
+        )
     for wrong, found in (
         ("outcome: Converted", r"outcome: expected a column of leads \(id, Origin, Converted\), found 'Convrted'"),
         ('won: "1"', "won: expected a word for a won lead that Converted has, found 'yes'.*none of 98 leads"),
