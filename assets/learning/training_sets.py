@@ -14,7 +14,7 @@ from models.untrainable import UntrainableError
 from store.artifacts import ArtifactStore
 from store.features.builds import labelled_since, require_present_code
 from store.features.certificates import CompiledSql
-from store.features.training_rows import census, matured, require_facts
+from store.features.training_rows import census, drawn_share, matured, require_facts
 from store.measuring.hindsight import recent_rows
 from store.warehouse.warehouse import Warehouse
 
@@ -51,7 +51,8 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         extraction = warehouse.built_extraction()
         require_present_code(warehouse, horizons, compiled)
         applied = horizons.applied(declaration, extraction.horizon_days).with_attributes(extraction.attributes)
-        frame = matured(warehouse, applied, extraction)
+        share = drawn_share(warehouse, applied)
+        frame = matured(warehouse, applied, extraction, share)
         try:
             require_facts(warehouse, applied, extraction)
             clock = pd.Timestamp(extraction.as_of)
@@ -64,7 +65,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             since = labelled_since(compiled, extraction.as_of, applied.label)
             frozen = freeze(
                 frame, applied, artifacts.training_sets(declaration.name), clock, census_rows, recent, since,
-                warn=context.log.warning,
+                share=share, warn=context.log.warning,
             )  # fmt: skip
         except UntrainableError as error:
             context.log.warning(f"{declaration.name} cannot be trained. {error}")
@@ -77,6 +78,7 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             metadata={
                 "dagster/row_count": manifest["rows"],
                 "entities": manifest["entities"],
+                "share_of_entities": manifest.get("share", 1.0),
                 "first_as_of": manifest["first_as_of"],
                 "last_as_of": manifest["last_as_of"],
                 "horizon_days": manifest["horizon_days"],

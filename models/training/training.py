@@ -206,6 +206,7 @@ def train(
                 "ranges": learnt_ranges(features, rows.entities, view.ranges, declaration.row_weight),
                 "rows": len(frame),
                 "entities": training_set.manifest["entities"],
+                **({"share": training_set.manifest["share"]} if "share" in training_set.manifest else {}),
                 "split": {
                     "cut": sides.cut.isoformat(),
                     "train_rows": int(sides.train.sum()),

@@ -78,6 +78,7 @@ def freeze(
     census: pd.DataFrame | None = None,
     recent: pd.DataFrame | None = None,
     labelled_since: datetime | None = None,
+    share: float = 1.0,
     warn: Callable[[str], object] = lambda _: None,
 ) -> TrainingSet:
     """Freeze the rows that a model learns from.
@@ -100,6 +101,8 @@ def freeze(
         Rows for `models.evaluation.one_sided.measure_one_sided`. The manifest keeps the result, not the rows.
     labelled_since : datetime, optional
         The moment before which there are no labels, because the source recorded no outcomes then.
+    share : float
+        The share of all entities whose rows these are.
     warn : callable
         Receives a message if a set of the same content is damaged; it is set aside and frozen again.
 
@@ -164,6 +167,7 @@ def freeze(
                 "content_hash": content,
                 "rows": len(rows),
                 "entities": int(rows[view.key].nunique()),
+                **({"share": round(share, 4)} if share < 1 else {}),
                 "first_as_of": rows[AS_OF].min().isoformat(),
                 "last_as_of": rows[AS_OF].max().isoformat(),
                 "as_of": as_of.isoformat(),

@@ -150,6 +150,12 @@ def _data(declaration: ModelDeclaration, candidate: Candidate, evaluation: Evalu
         f"{manifest['first_as_of'][:10]} to {manifest['last_as_of'][:10]}, {len(manifest['features'])} features; "
         f"labels matured by {manifest['as_of'][:10]}."
         + labelled_since(manifest)
+        + (
+            f" These are the rows of {manifest['share']:.0%} of all {entities}, drawn by their keys, because there are "
+            "more than a training needs."
+            if "share" in manifest
+            else ""
+        )
         + f"\n\nSplit (temporal, cut {sides['cut'][:10]}): learnt from {sides['train_rows']:,} rows of "
         f"{sides['train_entities']:,} {entities}, measured on {sides['test_rows']:,} rows of "
         f"{sides['test_entities']:,}; {sides['rows_on_neither_side']:,} rows on neither side. The published pipeline "

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+MOST_ROWS = 500_000
+"""A model learns from about so many rows at most. Of more, those of a part of the entities are drawn: a boosted tree of
+the declared sizes gains little from more rows, and the memory of a training follows from them."""
+
+
 def require_facts(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> None:
     """Refuse a model whose source lacks the facts that its declaration requires.
 
@@ -40,8 +45,33 @@ def require_facts(warehouse: Warehouse, declaration: ModelDeclaration, extractio
                 raise UntrainableError(each.absent, horizon_matters=False)
 
 
-def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> pd.DataFrame:
+def drawn_share(warehouse: Warehouse, declaration: ModelDeclaration) -> float:
+    """Return the share of the entities whose rows are drawn, so that there are about `MOST_ROWS`; at most 1."""
+    with warehouse.connect() as connection:
+        ((rows,),) = connection.execute(
+            f"select count(*) from {declaration.scoped_view} as features "
+            f"inner join labels.{declaration.label} as labels using ({declaration.feature_view.key}, as_of)"
+        ).fetchall()
+    return min(1.0, MOST_ROWS / max(1, rows))
+
+
+def drawn(key: str, share: float) -> str:
+    """Return the condition, in SQL of every engine, by which a share of the entities is drawn by their keys."""
+    return "" if share >= 1 else f"where substr(md5({key}), 1, 8) < '{int(share * 16**8):08x}'"
+
+
+def matured(
+    warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction, share: float = 1.0
+) -> pd.DataFrame:
     """Read the observations in scope with matured labels: the columns of feature view and entity, and the label.
+
+    Parameters
+    ----------
+    warehouse : Warehouse
+    declaration : ModelDeclaration
+    extraction : Extraction
+    share : float
+        Of the entities; always the same ones are drawn.
 
     Raises
     ------
@@ -60,7 +90,8 @@ def matured(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Ext
                 f"by {extraction.as_of.isoformat()}, found {stale_rows} others. The settings have changed since the "
                 "labels were built: materialize features and labels again."
             )
-        return training_rows(connection, declaration, f"labels.{declaration.label}")
+        where = drawn(f"features.{declaration.feature_view.key}", share)
+        return training_rows(connection, declaration, f"labels.{declaration.label}", where)
 
 
 def training_rows(connection: Connection, declaration: ModelDeclaration, labels: str, where: str = "") -> pd.DataFrame:

@@ -18,6 +18,7 @@ from models.training.training_set import freeze
 from models.untrainable import Untrainable
 from models.versions.candidate import evaluate
 from store.artifacts import ArtifactStore
+from store.features import training_rows
 from store.features.certificates import CompiledSql
 from store.features.training_rows import matured
 from store.warehouse.warehouse import Extraction, StaleFeaturesError, Warehouse
@@ -69,6 +70,20 @@ def test_training_rows_carry_whom_their_lead_is_assigned_to_today(warehouse: War
     assert (by_lead.nunique() <= 1).all()
     firsts = found.drop_duplicates("lead_id").set_index("lead_id")["assigned_to"]
     assert {lead: None if pd.isna(rep) else rep for lead, rep in firsts.items()} == expected
+
+
+def test_of_too_many_rows_those_of_a_part_of_the_leads_are_drawn(
+    warehouse: Warehouse, rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_rows, "MOST_ROWS", len(rows) // 4)
+    share = training_rows.drawn_share(warehouse, DECLARED)
+    assert share == pytest.approx(0.25, abs=0.01)
+    found = matured(warehouse, DECLARED, extraction(CLOCK), share)
+    of_lead, whole = found["lead_id"].value_counts(), rows["lead_id"].value_counts()
+    assert of_lead.equals(whole.loc[of_lead.index]), "all rows of a lead or none"
+    assert len(of_lead) == pytest.approx(len(whole) / 4, rel=0.25)
+    frozen = freeze(found, DECLARED, tmp_path / "sets", pd.Timestamp(CLOCK), share=share)
+    assert frozen.manifest["share"] == round(share, 4)
 
 
 def test_it_is_never_a_feature_and_the_held_out_rows_are_measured_by_it(warehouse: Warehouse, tmp_path: Path) -> None:
