@@ -53,6 +53,8 @@ class Column:
         Whether its value belongs to the column of a lead or project that the row names, and is read as that column is.
     altered : {"seldom", "with_people", "often", "freely"}
         How the CRM alters its values.
+    signed : bool
+        Whether the number may be negative.
     words_kept : bool
         Whether its words are counted at each extraction, to find words that are gone.
     words_left : tuple of str
@@ -81,6 +83,7 @@ class Column:
     default: str | None = None
     of_owner: bool = False
     altered: Altered = "seldom"
+    signed: bool = False
     words_kept: bool = False
     words_left: tuple[str, ...] = ()
     staged: str | None = None
