@@ -12,7 +12,7 @@ from store.source.contract import CHANGES, CUSTOMERS, OVERWRITTEN, TABLES, Sourc
 from store.source.faults import Faults
 from store.source.mapping.binding import TableBinding, bind, is_another, missing_table, with_owners
 from store.source.mapping.choosing import choose_mapping, with_earlier_tables
-from store.source.mapping.forms import ChosenMapping, PartMapping, TableMapping
+from store.source.mapping.forms import ChosenMapping, PartMapping, TableMapping, is_assembled
 from store.source.mapping.without_times import with_made_up_times
 from store.source.mapping.yaml_file import nearest
 from store.source.reading.sources import describe, open_source
@@ -142,7 +142,8 @@ def _without_entities(chosen: ChosenMapping, reader: AssembledSource) -> SourceC
 def _named_elsewhere(chosen: ChosenMapping, table: Table) -> bool:
     """Say whether a mapping that says nothing of an optional contract table reads the table of its name as another."""
     mapping = chosen.mapping
-    if not table.optional or table.name in mapping.tables:
+    spec = mapping.tables.get(table.name, TableMapping())
+    if not table.optional or spec.table is not None or spec.columns or is_assembled(spec):
         return False
     named: list[str | None] = []
     for spec in mapping.tables.values():
@@ -172,7 +173,7 @@ def _bound(
         return None
     if source_table not in found:
         raise missing_table(table.name, source_table, found)
-    if table.name not in chosen.own.tables and is_another(table, found[source_table]):
+    if spec.table is None and table.name not in chosen.own.tables and is_another(table, found[source_table]):
         return None
     place = reader.place(source_table)
     bound = bind(chosen, table, found=found, place=place)
