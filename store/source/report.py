@@ -198,6 +198,21 @@ def value_sentences(validated: Mapping[str, Validated]) -> Iterator[str]:
         yield from (f"{name}.{column} {sentence}" for column, sentence in sentences if sentence is not None)
 
 
+def closing_sentences(connection: DuckDBPyConnection, validated: Mapping[str, Validated]) -> Iterator[str]:
+    """Yield a sentence if customers can close and none has."""
+    if (
+        (one := validated.get("customers")) is None
+        or not one.binding.reads("closed_at")
+        or one.reading.part is not None
+    ):
+        return
+    if not one_row(connection, "select count(closed_at) from typed_customers where check_no is null")[0]:
+        yield (
+            "customers.closed_at has no value: customers count as having contracts, none of which has ended. If they "
+            "have no contracts, say so in the mapping (customers: {columns: {closed_at: {absent: true}}})."
+        )
+
+
 def zone_sentences(chosen: ChosenMapping, validated: Mapping[str, Validated]) -> Iterator[str]:
     """Yield a sentence about times that name no zone, if the mapping does not say which one is theirs."""
     columns = [f"{name}.{column}" for name, one in validated.items() for column in one.without_zone]

@@ -54,6 +54,7 @@ def customers() -> Export:
             bought("C1", "2024-01-07T08:00:00Z", "refund", "-100.50", "-1", "EUR", "roof"),
             # this customer has no row of its own
             bought("C9", "2024-01-08T08:00:00Z", "", "50", "1", "", ""),
+            bought("C9", "2024-01-09T08:00:00Z", "gift", "50", "1", "EUR", ""),
         ],
         "tickets": [
             ticket("T1", "C9", "2024-02-01T08:00:00Z", "2024-02-02T08:00:00Z", "bug"),
@@ -96,11 +97,14 @@ def test_a_source_of_customers_alone(customers: Export, tmp_path: Path, run: Ext
         (4, Decimal("-100.5"), -1)
     ]
     assert query("select count(distinct usage_id), count(*) filter (metric = 'login') from raw.usage") == [(3, 2)]
-    assert query("select table_name, key, column_name, reason from raw.rejects order by key") == [
+    key = "case table_name when 'transactions' then '…' else key end as key"
+    assert query(f"select table_name, {key}, column_name, reason from raw.rejects order by table_name, key") == [
         ("interactions", "I2", "customer_id", "orphan"),
         ("interactions", "I3", "customer_id", "missing_required"),
         ("tickets", "T2", "customer_id", "orphan"),
+        ("transactions", "…", "kind", "unknown_kind"),
     ]
+    assert query("select count(message) from raw.rejects") == [(4,)]
     text = str([query(f"from raw.{name}") for name in ("customers", "usage", "changes", "rejects")])
     assert "@" not in text
     assert "Ada" not in text
@@ -253,7 +257,7 @@ def test_a_source_without_leads_and_customers(export: Export, customers: Export,
         run(write_csv(tmp_path / "projects", {"projects": export["projects"], **customers}))
     for row in customers["transactions"]:
         row["occurred_at"] = "soon"
-    with pytest.raises(SourceContractError, match=r"expected transactions, found 4 rows of which none fits \(4 unpars"):
+    with pytest.raises(SourceContractError, match=r"expected transactions, found 5 rows of which none fits \(5 unpars"):
         run(write_csv(tmp_path / "unfit", {"transactions": customers["transactions"]}))
 
 
