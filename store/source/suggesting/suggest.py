@@ -28,6 +28,7 @@ from store.source.suggesting.layout import LEAD, Layout, layout
 from store.source.suggesting.leads import leads_lines
 from store.source.suggesting.left import what_is_left
 from store.source.suggesting.odd_files import OddFile, odd_files
+from store.source.suggesting.orders import orders_lines, orders_of
 from store.source.suggesting.outcomes import Outcomes
 from store.source.suggesting.profile import profile
 from store.source.suggesting.scratch import Scratch, Texts
@@ -107,6 +108,13 @@ def suggest(found: Profile, answers: Answers, shape: Shape | None = None) -> Dra
         untimed_lines(table, found, draft)
         what_is_left(table, found, draft)
         _files(found, {table.name}, draft)
+        return draft
+    if (table := orders_of(found)) is not None:
+        draft.line(("based_on",), IDENTITY, "", None)
+        orders_lines(table, found, draft)
+        what_is_left(table, found, draft)
+        _files(found, {table.name}, draft)
+        _zone(found, draft)
         return draft
     chosen, outcomes = _tables(found, draft)
     if not any(line.place[0] == "closes" for line in draft.lines):
