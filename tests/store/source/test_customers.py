@@ -13,10 +13,14 @@ import pytest
 from models.declared.registry import DECLARATIONS
 from store.source.contract import SourceContractError
 from store.source.suggesting.suggest import measured, suggest, text_of
+from store.sql import literal
 from tests.store.source.exports import Extract, Query, Rows, write_csv
+from tests.store.source.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from store.source.report import ExtractionReport
 
 Export = dict[str, Rows]
 NIGHT = datetime(2024, 5, 1, tzinfo=UTC)
@@ -284,6 +288,33 @@ def test_transactions_that_write_keys_otherwise(customers: Export, tmp_path: Pat
     tables["customers"] = [{**customers["customers"][0], "customer_id": f"{number}"} for number in range(20, 40)]
     with pytest.raises(SourceContractError, match="one of them has leading zeros"):
         run(write_csv(tmp_path / "zeros", tables))
+
+
+def test_customers_in_a_database(customers: Export, server: Server, tmp_path: Path, run: Extract) -> None:
+    """A customer that began with a transaction of an earlier extraction, which is not read again, may have a ticket."""
+    for table in ("transactions", "tickets"):
+        columns = [f"{name} {'timestamptz' if name.endswith('_at') else 'text'}" for name in customers[table][0]]
+        server.do(f"create table {table} ({', '.join(columns)})")
+        for row in customers[table]:
+            values = ", ".join(literal(each) if each else "null" for each in row.values())
+            server.do(f"insert into {table} values ({values})")
+    path = tmp_path / "own.yml"
+    path.write_text(
+        "name: mine\nbased_on: contract\ntables: {transactions: {watermark: occurred_at, overlap_minutes: 0}}\n"
+    )
+
+    def night(days: int) -> ExtractionReport:
+        present = NIGHT + timedelta(days)
+        return run(server.address, warehouse=server.address, mapping=str(path), state_dir=tmp_path, present=present)
+
+    night(0)
+    marker = "select entities, customers_close, value_currency from raw.extraction"
+    assert server.rows(marker) == [('["customer"]', False, "EUR")]
+    assert server.rows("select count(*), min(amount) from raw.transactions") == [(4, Decimal("-100.50"))]
+    server.do("insert into tickets values ('T3', 'C1', '2024-04-30T08:00:00Z', null, 'bug')")
+    report = night(1)
+    assert (report.tables["transactions"].rows_read, report.tables["tickets"].rows_new) == (2, 1)
+    assert server.rows("select ticket_id from raw.tickets order by 1") == [("T1",), ("T3",)]
 
 
 def test_a_file_of_purchases_whose_columns_spaces_part(tmp_path: Path, run: Extract, query: Query) -> None:

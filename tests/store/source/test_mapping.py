@@ -115,8 +115,8 @@ def test_required_column_that_the_mapping_does_not_supply() -> None:
         ),
         (
             "name: x\ntables: {changes: {values: {value: {a: b}}}}",
-            "tables.changes.values.value: expected one of change_id, lead_id, column_name, project_id, customer_id (a text), "
-            "found 'value'",
+            "tables.changes.values.value: expected one of change_id, lead_id, column_name, project_id, customer_id (a "
+            "text), found 'value'",
         ),
         (
             "name: x\ntables: {leads: &no {absent: true}, customers: *no, transactions: *no}",
