@@ -60,6 +60,7 @@ def customers() -> Export:
             bought("C1", "2024-01-07T08:00:00Z", "refund", "-100.50", "-1", "EUR", "roof"),
             # this customer has no row of its own
             bought("C9", "2024-01-08T08:00:00Z", "", "50", "1", "", ""),
+            bought("C9", "2024-01-09T08:00:00Z", "", "-20", "1", "", ""),
             bought("C9", "2024-01-09T08:00:00Z", "gift", "50", "1", "EUR", ""),
         ],
         "tickets": [
@@ -70,6 +71,7 @@ def customers() -> Export:
             used("C1", "2024-02-01T08:00:00Z", "", ""),
             used("C1", "2024-02-01T08:00:00Z", "", ""),
             used("ada@example.org", "2024-02-01T09:00:00Z", "export", "3"),
+            used("C9", "2024-02-01T09:00:00Z", "a page " * 20, "3"),
         ],
         "offers": [offer("O1", "C1", "2024-02-05T08:00:00Z", "10", "random", "2024-02-06T08:00:00Z")],
         "interactions": [
@@ -100,9 +102,13 @@ def test_a_source_of_customers_alone(customers: Export, tmp_path: Path, run: Ext
     ]
     assert query("select (select count(*) from raw.leads), (select count(*) from raw.projects)") == [(0, 0)]
     assert query("select count(distinct transaction_id), min(amount), min(quantity) from raw.transactions") == [
-        (4, Decimal("-100.5"), -1)
+        (5, Decimal("-100.5"), -1)
     ]
-    assert query("select count(distinct usage_id), count(*) filter (metric = 'login') from raw.usage") == [(3, 2)]
+    assert query("select kind, count(*) from raw.transactions group by 1 order by 1") == [
+        ("purchase", 3),
+        ("refund", 2),
+    ]
+    assert query("select count(distinct usage_id), count(*) filter (metric = 'login') from raw.usage") == [(4, 2)]
     key = "case table_name when 'transactions' then '…' else key end as key"
     assert query(f"select table_name, {key}, column_name, reason from raw.rejects order by table_name, key") == [
         ("interactions", "I2", "customer_id", "orphan"),
@@ -120,7 +126,8 @@ def test_a_source_of_customers_alone(customers: Export, tmp_path: Path, run: Ext
         "The source has customers alone, and no leads.",
         "transactions.transaction_id is not in the source: it is made of customer_id, occurred_at, amount, product, "
         "and equal rows are numbered. Rows that were recorded twice count twice.",
-        "transactions: amounts without a currency, in 1 row, count as EUR.",
+        "transactions: amounts without a currency, in 2 rows, count as EUR.",
+        "transactions.kind has no value in 2 rows: they count as purchase, or as refund where the amount is negative.",
         "offers.cost has no currency: it counts as EUR.",
     ):
         assert said in report.assumptions
@@ -260,7 +267,7 @@ def test_a_source_without_leads_and_customers(export: Export, customers: Export,
         run(write_csv(tmp_path / "projects", {"projects": export["projects"], **customers}))
     for row in customers["transactions"]:
         row["occurred_at"] = "soon"
-    with pytest.raises(SourceContractError, match=r"expected transactions, found 5 rows of which none fits \(5 unpars"):
+    with pytest.raises(SourceContractError, match=r"expected transactions, found 6 rows of which none fits \(6 unpars"):
         run(write_csv(tmp_path / "unfit", {"transactions": customers["transactions"]}))
 
 
@@ -310,7 +317,7 @@ def test_customers_in_a_database(customers: Export, server: Server, tmp_path: Pa
     night(0)
     marker = "select entities, customers_close, value_currency from raw.extraction"
     assert server.rows(marker) == [('["customer"]', False, "EUR")]
-    assert server.rows("select count(*), min(amount) from raw.transactions") == [(4, Decimal("-100.50"))]
+    assert server.rows("select count(*), min(amount) from raw.transactions") == [(5, Decimal("-100.50"))]
     server.do("insert into tickets values ('T3', 'C1', '2024-04-30T08:00:00Z', null, 'bug')")
     report = night(1)
     assert (report.tables["transactions"].rows_read, report.tables["tickets"].rows_new) == (2, 1)
