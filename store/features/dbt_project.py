@@ -21,8 +21,8 @@ DBT_PROJECT = PROJECT / "dbt_project"
 DBT = str(Path(sys.executable).with_name("dbt"))
 """The dbt of this interpreter's environment: PATH may name another."""
 
-ATTRIBUTE_COLUMNS = "attribute_columns()"
-"""The hook of feature views that have the features of attributes."""
+ATTRIBUTE_COLUMNS = "attribute_columns("
+"""The hook of feature views that have the features of attributes; it names the source tables of these."""
 
 PARSED_DBT = str(Path(__file__).with_name("parsed_dbt.py"))
 """The program that runs dbt without parsing the project."""
@@ -105,8 +105,7 @@ def described_columns(view: str, attributes: Iterable[Attribute]) -> dict[str, d
     """
     node = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"][f"model.leadline.{view}"]
     columns: dict[str, dict[str, Any]] = dict(node["columns"])
-    if not any(ATTRIBUTE_COLUMNS in hook["sql"] for hook in node["config"].get("pre-hook", [])):
-        return columns
+    hooks = [hook["sql"] for hook in node["config"].get("pre-hook", []) if ATTRIBUTE_COLUMNS in hook["sql"]]
     return columns | {
         each.column: {
             "name": each.column,
@@ -115,6 +114,7 @@ def described_columns(view: str, attributes: Iterable[Attribute]) -> dict[str, d
             "meta": {"group": "attribute", "unit": each.unit, "window": "as_of", "null_means": each.null_means},
         }
         for one in attributes
+        if any(f"'{one.entity}'" in hook for hook in hooks)
         for each in one.features
     }
 
