@@ -84,6 +84,7 @@ TABLES: Mapping[str, Table] = {
             name="interactions",
             description="One row per call, e-mail, message, meeting, web event, proposal message or note.",
             of="leads",
+            or_of=("customers",),
             called=("activit", "call", "email", "event", "note", "task"),
             columns=(
                 Column(name="interaction_id", required=True),
@@ -226,7 +227,7 @@ TABLES: Mapping[str, Table] = {
                 # the lead that became this customer
                 Column(name="lead_id"),
                 Column(name="created_at", kind="time", required=True),
-                Column(name="plan", words_kept=True, altered="often", watched=True),
+                Column(name="plan", words_kept=True, altered="often", staged="current_plan", watched=True),
                 Column(name="closed_at", kind="time", not_before="created_at"),
                 Column(name="updated_at", kind="time", altered="freely"),
             ),
@@ -241,6 +242,7 @@ TABLES: Mapping[str, Table] = {
             name="transactions",
             description="One row per purchase, refund, payment or chargeback of a customer.",
             of="customers",
+            begins="customers",
             optional=True,
             called=("order", "payment", "purchase", "sale", "transaction"),
             columns=(
@@ -355,6 +357,7 @@ TABLES: Mapping[str, Table] = {
                 "CRM's own history, or seen by an extraction."
             ),
             of="leads",
+            or_of=("projects", "customers"),
             optional=True,
             called=("histor",),
             columns=(
@@ -385,6 +388,8 @@ TABLES: Mapping[str, Table] = {
                             "assigned_to": texts("proof", "another_proof"),
                             "property_value": texts("1", "77", "123456"),
                             "zip_code": texts("99999", "11111"),
+                            # of a customer
+                            "plan": texts("proof", "another_proof"),
                         },
                         "'a project'": {
                             "stage": texts("proof", "another_proof"),

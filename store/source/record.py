@@ -168,6 +168,10 @@ class Table:
     columns : tuple of Column
     of : str or None
         The table that its rows are about, by the key of that table; None if there is none.
+    or_of : tuple of str
+        The tables that a row may be about instead; each row names one of all these.
+    begins : str or None
+        The table of which a row that is not there begins with a row of this one.
     optional : bool
         Whether a source may lack it.
     called : tuple of str
@@ -201,6 +205,8 @@ class Table:
     occurred: str
     proof: Counterfactual
     of: str | None = None
+    or_of: tuple[str, ...] = ()
+    begins: str | None = None
     optional: bool = False
     called: tuple[str, ...] = ()
     recorded: str | None = None
