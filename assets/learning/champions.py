@@ -82,6 +82,8 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         clock: dg.ResourceParam[Clock],
     ) -> dg.MaterializeResult[Any]:
         extraction = warehouse.extraction()
+        if none := extraction.lacks(declaration.feature_view.entity):
+            return dg.MaterializeResult(metadata={"absent": none})
         compiled.require_proof(declaration.feature_view.name, extraction.as_of)
         applied = horizons.applied(declaration, extraction.horizon_days).with_attributes(extraction.attributes)
         with ledger(warehouse) as connection:

@@ -236,7 +236,9 @@ class ModelDeclaration:
         Texts may become segments. The drift of dates, and of what counts as known only from an extraction, is shown and
         has no bound: both move as time goes by.
         """
-        features = [(each, feature) for each in attributes for feature in each.features]
+        features = [
+            (each, feature) for each in self.feature_view.of_attributes(attributes) for feature in each.features
+        ]
         texts = tuple(feature.column for _, feature in features if feature.form == "text")
         moving = tuple(
             feature.column for each, feature in features if each.known == "extraction" or feature.form == "days"

@@ -24,6 +24,9 @@ class Entity:
         A sentence for people on what such an entity is.
     key : str
         The column that identifies it everywhere: one text.
+    of : str
+        The entity of the source to which it belongs, such as the account of a contract; by default itself. A source without
+        that entity has none of these: their models do nothing.
     table : str
         Table with one row per entity as it is today, by `key`, with ``known_us``, the microseconds since 1970 from
         which it was known.
@@ -72,6 +75,7 @@ class Entity:
     kinds_of_closings: str = ""
     outcomes: str = ""
     several: str = ""
+    of: str = ""
     description: str = ""
 
     def __post_init__(self) -> None:

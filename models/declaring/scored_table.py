@@ -51,7 +51,9 @@ class ScoredTable:
     counted_in_order : mapping of str to str
         The same, in the order of the values.
     previewed : tuple of str
-        Columns of the preview in the UI, after the key. The rows with the highest `total` come first.
+        Columns of the preview in the UI, after the key.
+    first : str
+        The column whose highest values come first there; by default `total`.
     """
 
     entity: Entity
@@ -64,6 +66,12 @@ class ScoredTable:
     counted: Mapping[str, str] = field(default_factory=dict)
     counted_in_order: Mapping[str, str] = field(default_factory=dict)
     previewed: tuple[str, ...] = ()
+    first: str = ""
+
+    @property
+    def highest_first(self) -> str:
+        """The column whose highest values come first in the preview; empty if there is none."""
+        return self.first or self.total
 
     @property
     def all_versions(self) -> dict[str, str]:
