@@ -11,7 +11,8 @@ from intermediate.customer_timeline where fact = 'customer_closed'
 
 CUSTOMER = Entity(
     name="customer",
-    description="A customer buys, from its row or its first transaction until its contract ends; without contracts it never closes.",
+    description="A customer buys, from its row or its first transaction until its contract ends; without contracts it "
+    "never closes.",
     key="customer_id",
     table="staging.stg_customers",
     created="created_at",

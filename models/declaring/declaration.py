@@ -93,8 +93,8 @@ class ModelDeclaration:
         The metric in which a first champion must beat the trivial baseline.
     gates : mapping of str to float
         Bounds shown beside their values: a minimum, or a maximum where less is better. The names are the metrics of the
-        task, its gates of each outcome, and those of `COST_GATES`. A missed gate is a warning to people; what decides
-        promotion is the comparison with the baseline and the champion.
+        task, its gates of each outcome and of what is chosen by costs, and those of `COST_GATES`. A missed gate is a
+        warning to people; what decides promotion is the comparison with the baseline and the champion.
     grades : mapping of str to float
         For a graded task: each grade with the quantile of the predictions of a census at which it begins, from the best
         to the worst, which begins at 0.
@@ -153,7 +153,7 @@ class ModelDeclaration:
     def __post_init__(self) -> None:
         """Refuse a declaration that cannot be right, naming every field that is wrong."""
         known = self.task.metrics
-        gated = {*known, *COST_GATES, *self.task.by_outcome_gates}
+        gated = {*known, *COST_GATES, *self.task.by_outcome_gates, *self.task.chosen_gates}
         quantiles = list(self.grades.values())
         problems = [
             problem

@@ -42,6 +42,8 @@ class ScoredTable:
         The columns of each model without a rule: nothing takes the place of its score.
     further_versions : mapping of str to str
         The column with the version of each other model that a row depends on, by model.
+    out_of_scope : str
+        The reason of rows that no model is about; empty if the models are about every row.
     total : str
         A column whose sum the summary of a run shows; empty for none.
     total_words : str
@@ -61,6 +63,7 @@ class ScoredTable:
     history: str
     models: Mapping[str, ScoreColumns]
     further_versions: Mapping[str, str] = field(default_factory=dict)
+    out_of_scope: str = ""
     total: str = ""
     total_words: str = ""
     counted: Mapping[str, str] = field(default_factory=dict)

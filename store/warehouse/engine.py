@@ -224,7 +224,9 @@ def measure_standing(
                 )
                 versions[model] = [each for (each,) in version_rows.fetchall()]
             if of_model.reason in listed:
-                ((reason,),) = connection.execute(f"select max({of_model.reason}) {source}").fetchall()
+                ((reason,),) = connection.execute(
+                    f"select max({of_model.reason}) {source} where {of_model.reason} <> $1", [table.out_of_scope]
+                ).fetchall()
                 if reason is not None:
                     reasons[model] = reason
         if "as_of" in listed:
