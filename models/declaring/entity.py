@@ -25,8 +25,8 @@ class Entity:
     key : str
         The column that identifies it everywhere: one text.
     of : str
-        The entity of the source to which it belongs, such as the account of a contract; by default itself. A source without
-        that entity has none of these: their models do nothing.
+        The entity of the source to which it belongs, such as the account of a contract; by default itself. Of a source
+        without that entity its models learn, measure and score nothing.
     table : str
         Table with one row per entity as it is today, by `key`, with ``known_us``, the microseconds since 1970 from
         which it was known.

@@ -120,7 +120,7 @@ def test_a_record_knows_the_history_by_clock_so_that_new_rows_do_not_stand_in_fo
 def test_a_record_of_an_earlier_release_has_one_clock_and_one_history(tmp_path: Path) -> None:
     of_earlier = {
         "rows": {SCORES: 30, HISTORY: 30, "rep_scores": 3},
-        **dict.fromkeys(("columns", "scored", "versions", "reasons"), {}),
+        **{name: {} for name in ("columns", "scored", "versions", "reasons")},
     }
     record = tmp_path / "publication.json"
     for clock, history in (("2026-06-30T00:00:00+00:00", [["monday", "c1", None, 30]]), (None, None)):
