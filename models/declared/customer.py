@@ -20,6 +20,7 @@ CUSTOMER = Entity(
     observations="intermediate.customer_observations",
     closings="intermediate.customer_closings",
     facts="intermediate.customer_timeline",
+    lasting=True,
     settles="fact = 'customer_closed'",
     kinds_of_closings=KINDS_OF_CLOSINGS,
 )

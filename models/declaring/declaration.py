@@ -88,7 +88,8 @@ class ModelDeclaration:
     success_weight : float
         Weight of the training rows whose entity is known to have succeeded afterwards; the others weigh 1.
     test_share : float
-        Share of the entities that is held out: those created last.
+        Share of the entities that is held out: those created last. Of entities that last (`Entity.lasting`), the share
+        of the observations: the last ones.
     primary_metric : str
         The metric in which a first champion must beat the trivial baseline.
     gates : mapping of str to float

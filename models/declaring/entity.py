@@ -42,6 +42,10 @@ class Entity:
         overwrites them, so nothing is learnt from them.
     split_by : str
         The column of the feature views with the creation time of the entity: a split orders entities by it.
+    lasting : bool
+        Whether most entities that are scored were learnt from, as accounts that go on for years are. The split then
+        holds out the last observations of all entities; else it holds out all observations of the last entities, because
+        those of one entity are nearly copies.
     values : str
         Table with the column ``value`` by `key` and ``as_of``: what an entity of a census is worth; empty for none.
     facts : str
@@ -74,6 +78,7 @@ class Entity:
     settling_statuses: str = ""
     kinds_of_closings: str = ""
     outcomes: str = ""
+    lasting: bool = False
     several: str = ""
     of: str = ""
     description: str = ""
