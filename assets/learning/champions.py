@@ -308,4 +308,6 @@ def _evidence_on(
     if why := _learnt_wrong(connection, champion, view):
         return replace(evidence, learnt_wrong=why)
     training_set = load_training_set(artifacts.training_sets(candidate.model) / candidate.manifest["training_set"])
-    return replace(evidence, shared=on_shared_rows(candidate, champion, training_set.frame(), lasting=view.entity.lasting))
+    return replace(
+        evidence, shared=on_shared_rows(candidate, champion, training_set.frame(), lasting=view.entity.lasting)
+    )

@@ -14,18 +14,15 @@
 {% macro of_touched_leads(relation) -%} {{ of_touched('lead', relation) }} {%- endmacro %}
 {% macro of_touched_customers(relation) -%} {{ of_touched('customer', relation) }} {%- endmacro %}
 
-{#- By entity, the model with the moment from which on features of all of them may differ: a late or changed closing
-    enters the track records of all later observations of leads, a late purchase the quintiles of all customers. -#}
-{% macro changes_for_all() -%}
-    {{ return({'lead': 'track_record_changes', 'customer': 'customer_quintile_changes'}) }}
-{%- endmacro %}
-
 {#- Whether an observation of a relation may differ from the last build: it lies at the clock of that build or later,
     after a change of its entity, or in a census, which the next census replaces. Features may also differ after what
-    changes them for all. If a range of days is given, only the range counts. -#}
+    changes them for all: a late or changed closing enters the track records of all later observations of leads, a late
+    purchase the quintiles of all customers. If a range of days is given, only the range counts. -#}
 {% macro is_due(relation, as_of_us, features=false, entity='lead') -%}
     {%- set touched = ref('touched_' ~ entity ~ 's') -%}
-    {%- set for_all = ref(changes_for_all()[entity]) if features else none -%}
+    {%- set for_all = ref(
+        'customer_quintile_changes' if entity == 'customer' else 'track_record_changes'
+    ) if features else none -%}
     {%- if var('range_from_us') is not none -%}
         ({{ as_of_us }} >= {{ var('range_from_us') }} and {{ as_of_us }} < {{ var('range_until_us') }})
     {%- elif is_increment() -%}

@@ -30,8 +30,9 @@ def on_shared_rows(
     """Compare a candidate with the champion on held-out rows of the candidate whose entities the champion never saw.
 
     Later rows of an entity that the champion has learnt from are left out, because their outcome is mostly the learnt
-    one. Where entities last, they stay if they lie after the training of the champion: their outcomes are others. The shared rows are of one world for both, while the stored figures of each are of rows of its own time: after
-    a change of the world, newer rows can be harder for any model.
+    one. Where entities last, they stay if they lie after the training of the champion: their outcomes are others. The
+    shared rows are of one world for both, while the stored figures of each are of rows of its own time: after a change
+    of the world, newer rows can be harder for any model.
 
     Parameters
     ----------

@@ -44,8 +44,8 @@ class Entity:
         The column of the feature views with the creation time of the entity: a split orders entities by it.
     lasting : bool
         Whether most entities that are scored were learnt from, as accounts that go on for years are. The split then
-        holds out the last observations of all entities; else it holds out all observations of the last entities, because
-        those of one entity are nearly copies.
+        holds out the last observations of all entities; else all observations of the last entities, because those of
+        one entity are nearly copies.
     values : str
         Table with the column ``value`` by `key` and ``as_of``: what an entity of a census is worth; empty for none.
     facts : str
