@@ -169,6 +169,8 @@ def _headed(heading: str, lines: Iterable[str]) -> Iterator[str]:
 
 def _rows(report: ExtractionReport) -> Iterator[str]:
     for name, table in report.tables.items():
+        if not table.is_there:
+            continue
         copies = f", {table.duplicates_collapsed:,} identical copies" if table.duplicates_collapsed else ""
         rejected = f", {table.rows_rejected:,} rejected" if table.rows_rejected else ""
         yield f"{name:<18}{table.rows_read:>12,} read{rejected}{copies}"

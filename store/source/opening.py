@@ -134,7 +134,7 @@ def _without_entities(chosen: ChosenMapping, reader: AssembledSource) -> SourceC
     if chosen.mapping.tables.get("leads", TableMapping()).absent:
         return SourceContractError(
             f"source {reader.description}: expected a table leads, or {' or '.join(CUSTOMERS)} of customers alone, "
-            f"found none, as the mapping {chosen.mapping.name!r} declares leads absent. Name one of them in the mapping."
+            f"found none, as the mapping {chosen.mapping.name!r} declares leads absent. Name one of them there."
         )
     return missing_table("leads", "leads", reader.columns())
 

@@ -45,6 +45,8 @@ class TableReport:
 
     Attributes
     ----------
+    is_there : bool
+        Whether the source has the table.
     rows_read, rows_new, rows_changed, rows_unchanged, duplicates_collapsed, rows_rejected : int
         Numbers of rows.
     rejects_by_reason : dict of str to int
@@ -69,6 +71,7 @@ class TableReport:
         Rows of the table in schema ``raw`` after the extraction.
     """
 
+    is_there: bool
     rows_read: int
     rows_new: int
     rows_changed: int
@@ -152,6 +155,7 @@ def table_report(
     if validated is not None:
         ignored += [f"changes of {column}" for column in validated.left_behind]
     return TableReport(
+        is_there=binding is not None,
         rows_read=validated.rows_read if validated else 0,
         rows_new=counts.new,
         rows_changed=counts.changed,
@@ -206,9 +210,11 @@ def zone_sentences(chosen: ChosenMapping, validated: Mapping[str, Validated]) ->
 
 def mapping_sentences(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | None]) -> Iterator[str]:
     """Yield sentences about assumptions of a mapping: absent tables, times and flags, and silence."""
+    if bindings["leads"] is None:
+        yield "The source has customers alone, and no leads."
     for name, binding in bindings.items():
         if binding is None:
-            if not TABLES[name].optional:
+            if not TABLES[name].optional and bindings["leads"] is not None:
                 yield f"The source has no {name}."
             continue
         if binding.derives_itself:

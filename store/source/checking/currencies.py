@@ -125,8 +125,8 @@ def _sentences(
         for table, found in by_table.items():
             if code in found:
                 yield (
-                    f"{table}: in {_counted(found[code])} with amounts in {code}, 1 {code} counts as {rate:f} {currency}, "
-                    "at all times (currency, in the mapping)."
+                    f"{table}: in {_counted(found[code])} with amounts in {code}, 1 {code} counts as {rate:f} "
+                    f"{currency}, at all times (currency, in the mapping)."
                 )
         if all(code not in found for found in by_table.values()):
             yield f"The mapping's rate of {code} (currency) is not used: no row with an amount has it."

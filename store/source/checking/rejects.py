@@ -40,7 +40,7 @@ REJECT_COLUMNS = {
 MIN_ORPHANS = 10
 
 MIN_SHARE = 0.9
-"""With so many rows that belong to nothing (`MIN_ORPHANS`), and such a share of a table's rows, the extraction stops."""
+"""With so many rows that belong to nothing (`MIN_ORPHANS`), and such a share of a table, the extraction stops."""
 
 EXAMPLES = 3
 

@@ -1,8 +1,9 @@
 """The new rows: those whose content the warehouse does not hold, and the history of overwritten columns.
 
 The history in ``raw.changes`` is append-only. It has two origins: the CRM's own history, if the source has one, and the
-comparison of each row of its owners (leads, projects, customers) with its last changes in the history. The comparison fills the gaps of the CRM's
-history: after an extraction, the last change of each row and column has the value of the row.
+comparison of each row of its owners (leads, projects, customers) with its last changes in the history. The comparison
+fills the gaps of the CRM's history: after an extraction, the last change of each row and column has the value of the
+row.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -179,12 +179,12 @@ def columns_of(form: ColumnForm | None) -> list[str]:
 def is_another(table: Table, columns: Iterable[str]) -> bool:
     """Say whether a table with the name of an optional contract table is another table of the source.
 
-    It is another one if it has neither its key nor all of the other required columns. A history has a required column
-    except ``lead_id``, which any table of a CRM may have.
+    It is another one if it has neither its key nor what a row is about and when. A history
+    has a required column except ``lead_id``, which any table of a CRM may have.
     """
     found = {folded(column) for column in columns} - {"lead_id"}
     required = [folded(column.name) in found for column in table.columns if column.required]
-    own = any(required) if table.name == CHANGES else required[0] or (len(required) > 1 and all(required[1:]))
+    own = any(required) if table.name == CHANGES else required[0] or (table.of is not None and all(required[1:]))
     return table.optional and not own
 
 

@@ -45,7 +45,8 @@ def faults_of(mapping: SourceMapping, models: Iterable[str], *, inherited: bool 
     if all(name in mapping.tables and mapping.tables[name].absent for name in ("leads", *CUSTOMERS)):
         yield (
             ("tables", "leads", "absent"),
-            f"expected a table of leads or of customers ({' or '.join(CUSTOMERS)}), found that all are absent. Name one.",
+            f"expected a table of leads or of customers ({' or '.join(CUSTOMERS)}), found that all are absent. "
+            "Name one.",
         )
     yield from _unknown(("horizon_days",), mapping.horizon_days, list(models))
     if "closing_outcomes" in mapping.model_fields_set and mapping.closes.outcomes:
