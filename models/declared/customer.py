@@ -11,7 +11,8 @@ from intermediate.customer_timeline where fact = 'customer_closed'
 
 CUSTOMER = Entity(
     name="customer",
-    description="A customer buys, from its row or its first transaction until its contract ends; without contracts it never closes.",
+    description="A customer buys, from its row or its first transaction until its contract ends; without contracts it "
+    "never closes.",
     key="customer_id",
     table="staging.stg_customers",
     created="created_at",
@@ -19,6 +20,7 @@ CUSTOMER = Entity(
     observations="intermediate.customer_observations",
     closings="intermediate.customer_closings",
     facts="intermediate.customer_timeline",
+    lasting=True,
     settles="fact = 'customer_closed'",
     kinds_of_closings=KINDS_OF_CLOSINGS,
 )

@@ -45,6 +45,8 @@ class TableReport:
 
     Attributes
     ----------
+    is_there : bool
+        Whether the source has the table.
     rows_read, rows_new, rows_changed, rows_unchanged, duplicates_collapsed, rows_rejected : int
         Numbers of rows.
     rejects_by_reason : dict of str to int
@@ -69,6 +71,7 @@ class TableReport:
         Rows of the table in schema ``raw`` after the extraction.
     """
 
+    is_there: bool
     rows_read: int
     rows_new: int
     rows_changed: int
@@ -105,7 +108,7 @@ class ExtractionReport:
     tables : dict of str to TableReport
         By contract table.
     changes_seen : dict of str to int
-        Changes of leads that the extraction itself saw, by column: they count among the rows of ``changes``, but not
+        Changes that the extraction itself saw, by column: they count among the rows of ``changes``, but not
         among the rows read.
     accepted : list of str
         Sentences about lost data that a person has accepted.
@@ -152,6 +155,7 @@ def table_report(
     if validated is not None:
         ignored += [f"changes of {column}" for column in validated.left_behind]
     return TableReport(
+        is_there=binding is not None,
         rows_read=validated.rows_read if validated else 0,
         rows_new=counts.new,
         rows_changed=counts.changed,
@@ -206,11 +210,18 @@ def zone_sentences(chosen: ChosenMapping, validated: Mapping[str, Validated]) ->
 
 def mapping_sentences(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | None]) -> Iterator[str]:
     """Yield sentences about assumptions of a mapping: absent tables, times and flags, and silence."""
+    if bindings["leads"] is None:
+        yield "The source has customers alone, and no leads."
     for name, binding in bindings.items():
         if binding is None:
-            if not TABLES[name].optional:
+            if not TABLES[name].optional and bindings["leads"] is not None:
                 yield f"The source has no {name}."
             continue
+        if binding.derives_itself:
+            yield (
+                f"{name}.{binding.table.key} is not in the source: it is made of {', '.join(binding.derive_from)}, and "
+                "equal rows are numbered. Rows that were recorded twice count twice."
+            )
         for column, form in binding.forms.items():
             place = f"{name}.{column}"
             if isinstance(form, Substitute):
@@ -249,7 +260,7 @@ def missing_row_sentences(evidence: Evidence) -> list[str]:
 
 
 def changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> Iterator[str]:
-    """Yield a sentence about changes of leads that extractions saw at a later clock than this one."""
+    """Yield a sentence about changes that extractions saw at a later clock than this one."""
     rows, last = one_row(
         connection,
         f"select count(*), max(known_at) from known_{CHANGES} where origin = 'extraction' "
@@ -257,7 +268,7 @@ def changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> Iterator
     )
     if rows:
         yield (
-            f"{rows:,} changes of leads were seen by extractions with a later clock than this one, the last at "
+            f"{rows:,} changes were seen by extractions with a later clock than this one, the last at "
             f"{last.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}: each counts once the clock has reached the time at which it "
             "was seen."
         )

@@ -253,7 +253,11 @@ def _add_customers(rng: random.Random, crm: Crm, number: int) -> None:
             offered = _moment(rng, created, end)
             crm["offers"].append(
                 {"offer_id": f"O{len(crm['offers'])}", "customer_id": customer_id, "offered_at": offered}
-                | {"kind": rng.choice(("cheaper", None)), "cost": Decimal(5), "assigned": rng.choice(("random", "rule"))}
+                | {
+                    "kind": rng.choice(("cheaper", None)),
+                    "cost": Decimal(5),
+                    "assigned": rng.choice(("random", "rule")),
+                }
                 | {"accepted_at": rng.choice((None, offered, _moment(rng, offered, offered + 9 * DAY)))}
             )
 

@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from models.declared.registry import DECLARATIONS, SCORED
+from models.declared.registry import DECLARATIONS, SCORED_TABLES
 from store.features.dbt_project import FEATURES_AND_LABELS
 from store.source.contract import CHANGES, TABLES
 from store.source.loading.deltas import CHANGE_COLUMNS
@@ -37,16 +37,24 @@ def test_the_mart_reads_the_declared_models() -> None:
     text = (DBT_PROJECT / "models/marts/lead/lead_scores.sql").read_text()
     read = set(re.findall(r"model = '(\w+)'", text))
     # models that a rule stands in for are no loss to readers
-    assert {name for name in read if not DECLARATIONS[name].rule} == set(SCORED.models)
+    assert {name for name in read if not DECLARATIONS[name].rule} == set(SCORED_TABLES["lead_scores"].models)
     assert set(re.findall(r"model = 'conversion' and outcome = '(\w+)'", text)) == set(
         DECLARATIONS["conversion"].outcomes
     )
 
 
-def test_the_preview_of_the_scores_shows_columns_that_there_are() -> None:
-    marts = yaml.safe_load((DBT_PROJECT / "models/marts/lead/marts.yml").read_text())["models"]
-    (columns,) = ({each["name"] for each in mart["columns"]} for mart in marts if mart["name"] == SCORED.name)
-    assert {SCORED.entity.key, SCORED.total, *SCORED.previewed} <= columns
+def test_scored_tables_name_columns_that_there_are() -> None:
+    described = {
+        mart["name"]: {each["name"] for each in mart["columns"]}
+        for path in (DBT_PROJECT / "models/marts").rglob("*.yml")
+        for mart in yaml.safe_load(path.read_text()).get("models", [])
+    }
+    for name, table in SCORED_TABLES.items():
+        shown = {table.entity.key, "as_of", *table.previewed, *table.counted.values(), *table.counted_in_order.values()}
+        of_models = {column for each in table.models.values() for column in (each.score, each.version, each.reason)}
+        totals = {table.total, table.highest_first} - {""}
+        assert shown | of_models | totals | set(table.further_versions.values()) <= described[name]
+        assert {table.entity.key, "as_of", *table.all_versions.values()} <= described[table.history]
 
 
 @pytest.mark.parametrize("view", VIEWS)
