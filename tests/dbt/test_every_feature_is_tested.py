@@ -57,7 +57,7 @@ UNITS_IN_NAMES = {
     "weekday": r"weekday",
     "points": r"_score$",
     "per_day": r"_trend_",
-    "currency": r"_value$",
+    "currency": r"(?<!high)_value$",
 }
 
 
