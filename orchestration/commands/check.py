@@ -284,7 +284,7 @@ def _model(model: Readiness) -> str:
     return (
         f"{model.model}: will be trained over {model.horizon_days} days, on {sides.train_rows:,} rows of "
         f"{sides.train_entities:,} {plural}, and measured on {sides.test_rows:,} rows of the {sides.test_entities:,} "
-        f"created from {sides.cut:%Y-%m-%d} on"
+        f"{'observed' if declaration.feature_view.entity.lasting else 'created'} from {sides.cut:%Y-%m-%d} on"
     )
 
 

@@ -236,7 +236,7 @@ TABLES: Mapping[str, Table] = {
                 # the lead that became this customer
                 Column(name="lead_id"),
                 Column(name="created_at", kind="time", required=True),
-                Column(name="plan", words_kept=True, altered="often", watched=True),
+                Column(name="plan", words_kept=True, altered="often", staged="current_plan", watched=True),
                 Column(name="closed_at", kind="time", not_before="created_at"),
                 Column(name="updated_at", kind="time", altered="freely"),
             ),
@@ -399,6 +399,8 @@ TABLES: Mapping[str, Table] = {
                             "assigned_to": texts("proof", "another_proof"),
                             "property_value": texts("1", "77", "123456"),
                             "zip_code": texts("99999", "11111"),
+                            # of a customer
+                            "plan": texts("proof", "another_proof"),
                         },
                         "'a project'": {
                             "stage": texts("proof", "another_proof"),
