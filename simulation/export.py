@@ -20,6 +20,18 @@ from tqdm import tqdm
 
 from simulation.arrivals import Traits, endow, rep_skill
 from simulation.attributes import ATTRIBUTES, History, attributes_of, mapping_lines, shown
+from simulation.columns import (
+    in_order,
+    joined,
+    lead_ids,
+    members,
+    money,
+    numbered,
+    repeated,
+    texts,
+    times,
+    words,
+)
 from simulation.contacts import contacts
 from simulation.deals import DEAL_COLUMNS, ENDED, STAGES, eagerness, histories
 from simulation.draws import Bools, Floats, Ints
@@ -46,9 +58,6 @@ name: simulated_crm
 based_on: contract
 closes: {outcomes: [not_interested]}
 """
-
-_TIME = pa.timestamp("us", tz="UTC")
-_MONEY = pa.decimal128(18, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,35 +295,6 @@ def _publish(partial: Path, out: Path) -> None:
     shutil.rmtree(previous, ignore_errors=True)
 
 
-def _times(values: Ints) -> pa.Array:
-    return pa.array(values, mask=values == NEVER).cast(_TIME)
-
-
-def _names(names: tuple[str, ...], codes: npt.NDArray[Any], missing: Bools | None = None) -> pa.Array:
-    return pa.array(names).take(pa.array(codes.astype(np.int64), mask=missing))
-
-
-def _members(enum: type[IntEnum], codes: npt.NDArray[Any], missing: Bools | None = None) -> pa.Array:
-    return _names(tuple(member.name.lower() for member in enum), codes, missing)
-
-
-def _numbered(prefix: str, numbers: npt.NDArray[Any], width: int) -> pa.Array:
-    digits = pc.utf8_lpad(pc.cast(pa.array(numbers + 1), pa.string()), width, "0")
-    return pc.binary_join_element_wise(prefix, digits, "")
-
-
-def _joined(left: pa.Array, right: pa.Array) -> pa.Array:
-    return pc.binary_join_element_wise(left, right, "-")
-
-
-def _money(values: Floats, missing: Bools | None = None) -> pa.Array:
-    return pa.array(values, mask=missing).cast(_MONEY)
-
-
-def _lead_ids(numbers: Ints) -> pa.Array:
-    return _numbered("L", numbers, 7)
-
-
 def _crm_tables(world: World, traits: Traits, records: Records, seed: int) -> dict[str, dict[str, pa.Array]]:
     reps = tuple(f"rep-{number + 1:02d}" for number in range(world.reps))
     rows, appointments, projects = records.interactions, records.appointments, records.projects
@@ -322,67 +302,67 @@ def _crm_tables(world: World, traits: Traits, records: Records, seed: int) -> di
     # An orphan, or a row of an unknown type, is no copy of another row, so it has an id of its own.
     added = np.isin(rows["fault"], [FAULTS.index("orphan"), FAULTS.index("unknown_type")])
     performers = np.where(rows["performer"] == SYSTEM, world.reps, rows["performer"])
-    suffix = _names(("", "x"), added.astype(np.int64))
-    ordinal = pc.binary_join_element_wise(_numbered("", rows["number"], 1), suffix, "")
-    appointment_of = _numbered("A", appointments["lead"], 7)
+    suffix = words(("", "x"), added.astype(np.int64))
+    ordinal = pc.binary_join_element_wise(numbered("", rows["number"], 1), suffix, "")
+    appointment_of = numbered("A", appointments["lead"], 7)
     moved = appointments["moved_from"]
     return {
         "leads": {
-            "lead_id": _lead_ids(traits.numbers),
-            "source": _names(tuple(source.name for source in world.sources), traits.source),
-            "created_at": _times(traits.created),
+            "lead_id": lead_ids(traits.numbers),
+            "source": words(tuple(source.name for source in world.sources), traits.source),
+            "created_at": times(traits.created),
             **contacts(traits.numbers, seed),
-            "assigned_to": _names(reps, records.leads["assigned_to"]),
-            "property_value": _money(traits.value, ~traits.value_known),
+            "assigned_to": words(reps, records.leads["assigned_to"]),
+            "property_value": money(traits.value, ~traits.value_known),
             "zip_code": pa.array(traits.zip_code, mask=~traits.zip_known).cast(pa.string()),
-            "status": _names(LEAD_STATUS, records.leads["status"]),
-            "updated_at": _times(records.leads["updated"]),
+            "status": words(LEAD_STATUS, records.leads["status"]),
+            "updated_at": times(records.leads["updated"]),
         },
         "interactions": {
-            "interaction_id": _joined(_numbered("I", rows["lead"], 7), ordinal),
-            "lead_id": _lead_ids(rows["lead"]),
-            "type": _members(Type, rows["type"]),
-            "direction": _members(Direction, rows["direction"]),
-            "occurred_at": _times(rows["occurred"]),
-            "recorded_at": _times(rows["recorded"]),
-            "performed_by": _names((*reps, "system"), performers, performers == NOBODY),
-            "outcome": _members(Outcome, rows["outcome"], rows["outcome"] == Outcome.NONE),
-            "opened_at": _times(rows["opened"]),
-            "responded_at": _times(rows["responded"]),
+            "interaction_id": joined(numbered("I", rows["lead"], 7), ordinal),
+            "lead_id": lead_ids(rows["lead"]),
+            "type": members(Type, rows["type"]),
+            "direction": members(Direction, rows["direction"]),
+            "occurred_at": times(rows["occurred"]),
+            "recorded_at": times(rows["recorded"]),
+            "performed_by": words((*reps, "system"), performers, performers == NOBODY),
+            "outcome": members(Outcome, rows["outcome"], rows["outcome"] == Outcome.NONE),
+            "opened_at": times(rows["opened"]),
+            "responded_at": times(rows["responded"]),
         },
         "appointments": {
-            "appointment_id": _joined(appointment_of, _numbered("", appointments["number"], 1)),
-            "lead_id": _lead_ids(appointments["lead"]),
-            "booked_at": _times(appointments["booked"]),
-            "scheduled_at": _times(appointments["scheduled"]),
-            "status": _members(AppointmentStatus, appointments["status"]),
-            "ended_at": _times(appointments["ended"]),
+            "appointment_id": joined(appointment_of, numbered("", appointments["number"], 1)),
+            "lead_id": lead_ids(appointments["lead"]),
+            "booked_at": times(appointments["booked"]),
+            "scheduled_at": times(appointments["scheduled"]),
+            "status": members(AppointmentStatus, appointments["status"]),
+            "ended_at": times(appointments["ended"]),
             "rescheduled_from": pc.if_else(
-                pa.array(moved < 0), pa.scalar(None, pa.string()), _joined(appointment_of, _numbered("", moved, 1))
+                pa.array(moved < 0), pa.scalar(None, pa.string()), joined(appointment_of, numbered("", moved, 1))
             ),
         },
         "projects": {
-            "project_id": _joined(_numbered("P", projects["lead"], 7), _numbered("", projects["number"], 1)),
-            "lead_id": _lead_ids(projects["lead"]),
-            "value": _money(projects["value"]),
-            "cost": _money(projects["cost"]),
-            "status": _members(ProjectStatus, projects["status"]),
-            "proposed_at": _times(projects["proposed"]),
-            "closed_at": _times(projects["closed"]),
+            "project_id": joined(numbered("P", projects["lead"], 7), numbered("", projects["number"], 1)),
+            "lead_id": lead_ids(projects["lead"]),
+            "value": money(projects["value"]),
+            "cost": money(projects["cost"]),
+            "status": members(ProjectStatus, projects["status"]),
+            "proposed_at": times(projects["proposed"]),
+            "closed_at": times(projects["closed"]),
         },
         "changes": {
-            "change_id": _joined(
-                _numbered("H", changes["lead"], 7),
-                _joined(_names(("status", "owner"), changes["column"]), _numbered("", changes["number"], 1)),
+            "change_id": joined(
+                numbered("H", changes["lead"], 7),
+                joined(words(("status", "owner"), changes["column"]), numbered("", changes["number"], 1)),
             ),
-            "lead_id": _lead_ids(changes["lead"]),
-            "column_name": _names(CHANGED, changes["column"]),
+            "lead_id": lead_ids(changes["lead"]),
+            "column_name": words(CHANGED, changes["column"]),
             "value": pc.if_else(
                 pa.array(changes["column"] == CHANGED.index("status")),
-                _names(LEAD_STATUS, np.minimum(changes["value"], len(LEAD_STATUS) - 1)),
-                _names(reps, np.minimum(changes["value"], len(reps) - 1)),
+                words(LEAD_STATUS, np.minimum(changes["value"], len(LEAD_STATUS) - 1)),
+                words(reps, np.minimum(changes["value"], len(reps) - 1)),
             ),
-            "changed_at": _times(changes["changed"]),
+            "changed_at": times(changes["changed"]),
         },
     }
 
@@ -394,19 +374,19 @@ def _truth_tables(traits: Traits, course: Course, end: int) -> dict[str, dict[st
     chances = decisions["chances"][order]
     return {
         "decisions": {
-            "lead_id": _lead_ids(decisions["lead"][order]),
-            "decided_at": _times(decisions["at"][order]),
-            "action": _members(Action, decisions["action"][order]),
+            "lead_id": lead_ids(decisions["lead"][order]),
+            "decided_at": times(decisions["at"][order]),
+            "action": members(Action, decisions["action"][order]),
             **{f"probability_{action.name.lower()}": pa.array(chances[:, action]) for action in Action},
         },
         "leads": {
-            "lead_id": _lead_ids(traits.numbers),
-            "property_value": _money(traits.value),
+            "lead_id": lead_ids(traits.numbers),
+            "property_value": money(traits.value),
             "intent": pa.array(traits.intent),
-            "budget": _money(np.round(traits.budget, 2)),
+            "budget": money(np.round(traits.budget, 2)),
             "patience": pa.array(traits.patience),
-            "outcome": _members(End, course.end),
-            "outcome_at": _times(course.ended),
+            "outcome": members(End, course.end),
+            "outcome_at": times(course.ended),
         },
     }
 
@@ -419,7 +399,7 @@ def _add_attributes(
     end: int,
 ) -> None:
     """Add the attributes to the leads, their histories to the changes, and all of both to the truth."""
-    ids = _lead_ids(traits.numbers)
+    ids = lead_ids(traits.numbers)
     updated = np.zeros(len(traits.numbers), dtype=np.int64)
     changes, true = [], []
     for each in ATTRIBUTES:
@@ -429,15 +409,15 @@ def _add_attributes(
         for number, step in enumerate(history.steps):
             known = pa.array(step.since < end)
             updated = np.where(step.since < end, np.maximum(updated, step.since), updated)
-            value = _text(pa.array(step.values, mask=step.missing))
-            since = _times(step.since)
+            value = texts(pa.array(step.values, mask=step.missing))
+            since = times(step.since)
             first = number == 0
             nothing = np.zeros(len(traits.numbers))
             true.append(
                 pa.table(
                     {
                         "lead_id": ids,
-                        "name": _repeated(each.name, len(ids)),
+                        "name": repeated(each.name, len(ids)),
                         "value": value,
                         "since": since,
                         "intent": pa.array(history.intent if first else nothing),
@@ -448,14 +428,14 @@ def _add_attributes(
             )
             if each.history:
                 change_ids = pc.binary_join_element_wise(
-                    _numbered("H", traits.numbers, 7), f"attributes.{each.name}", str(number), "-"
+                    numbered("H", traits.numbers, 7), f"attributes.{each.name}", str(number), "-"
                 )
                 changes.append(
                     pa.table(
                         {
                             "change_id": change_ids,
                             "lead_id": ids,
-                            "column_name": _repeated(f"attributes.{each.name}", len(ids)),
+                            "column_name": repeated(f"attributes.{each.name}", len(ids)),
                             "value": value,
                             "changed_at": since,
                         }
@@ -463,8 +443,8 @@ def _add_attributes(
                 )
     tables["changes"] = _appended(tables["changes"], changes)
     known_until = pc.cast(pc.cast(tables["leads"]["updated_at"], pa.timestamp("us")), pa.int64()).to_numpy()
-    tables["leads"]["updated_at"] = _times(np.maximum(known_until, updated))
-    truth["attributes"] = _sorted(pa.concat_tables(true), "lead_id", "name", "since")
+    tables["leads"]["updated_at"] = times(np.maximum(known_until, updated))
+    truth["attributes"] = in_order(pa.concat_tables(true), "lead_id", "name", "since")
 
 
 def _add_deals(
@@ -483,22 +463,22 @@ def _add_deals(
         "project_id": projects["project_id"],
         "eagerness": pa.array(eagerness(world, traits, records.projects)),
     }
-    projects["value"] = _money(now["value"])
-    projects["expected_close_at"] = _times(now["expected_close_at"].astype(np.int64))
-    projects["stage"] = _names(STAGES + ENDED, now["stage"])
+    projects["value"] = money(now["value"])
+    projects["expected_close_at"] = times(now["expected_close_at"].astype(np.int64))
+    projects["stage"] = words(STAGES + ENDED, now["stage"])
     project = pa.array(told["project"])
     ids = projects["project_id"].take(project)
     column, value = told["column"], told["value"]
-    stage = _names(STAGES + ENDED, np.where(column == DEAL_COLUMNS.index("stage"), value, 0))
-    amount = pc.cast(_money(np.where(column == DEAL_COLUMNS.index("value"), value, 0.0)), pa.string())
+    stage = words(STAGES + ENDED, np.where(column == DEAL_COLUMNS.index("stage"), value, 0))
+    amount = pc.cast(money(np.where(column == DEAL_COLUMNS.index("value"), value, 0.0)), pa.string())
     plan = np.where(column == DEAL_COLUMNS.index("expected_close_at"), value, 0.0).astype(np.int64)
     changes = pa.table(
         {
-            "change_id": _joined(ids, _joined(_names(DEAL_COLUMNS, column), _numbered("", told["number"], 1))),
+            "change_id": joined(ids, joined(words(DEAL_COLUMNS, column), numbered("", told["number"], 1))),
             "lead_id": projects["lead_id"].take(project),
-            "column_name": _names(DEAL_COLUMNS, column),
-            "value": pc.choose(pa.array(column), stage, amount, _text(_times(plan))),
-            "changed_at": _times(told["changed"]),
+            "column_name": words(DEAL_COLUMNS, column),
+            "value": pc.choose(pa.array(column), stage, amount, texts(times(plan))),
+            "changed_at": times(told["changed"]),
             "project_id": ids,
         }
     )
@@ -508,20 +488,4 @@ def _add_deals(
 
 def _appended(columns: dict[str, pa.Array], more: list[pa.Table]) -> dict[str, pa.Array]:
     """Return the changes of some leads with more of them."""
-    return _sorted(pa.concat_tables([pa.table(columns), *more]), "lead_id", "changed_at", "change_id")
-
-
-def _sorted(table: pa.Table, *keys: str) -> dict[str, pa.Array]:
-    ordered = table.sort_by([(key, "ascending") for key in keys])
-    return dict(zip(ordered.column_names, ordered.columns, strict=True))
-
-
-def _repeated(text: str, count: int) -> pa.Array:
-    return pa.repeat(text, count)
-
-
-def _text(values: pa.Array) -> pa.Array:
-    """Return values as texts; times and dates as times in UTC."""
-    if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
-        return pc.strftime(pc.cast(values, pa.timestamp("us")), "%Y-%m-%dT%H:%M:%SZ")
-    return pc.cast(values, pa.string())
+    return in_order(pa.concat_tables([pa.table(columns), *more]), "lead_id", "changed_at", "change_id")
