@@ -3,8 +3,9 @@
 import calendar
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import IntEnum
 from pathlib import Path
@@ -33,6 +34,12 @@ from simulation.columns import (
     words,
 )
 from simulation.contacts import contacts
+from simulation.customers.clientele import CONTRACTS, RETAIL, Clientele
+from simulation.customers.deeds import deeds
+from simulation.customers.people import mapping_lines as customer_mapping_lines
+from simulation.customers.people import others, people
+from simulation.customers.tables import Tables, customer_tables
+from simulation.customers.tables import true_tables as customer_truth
 from simulation.deals import DEAL_COLUMNS, ENDED, STAGES, eagerness, histories
 from simulation.draws import Bools, Floats, Ints
 from simulation.engine import Columns, Course, run
@@ -53,11 +60,14 @@ HORIZON_DAYS = 90
 AFTERMATH_DAYS = 180
 """Days for which the simulation continues after the end of the export, so that the truth has the ends of leads."""
 
+CUSTOMERS = 25_000
+"""Number of customers that are simulated at a time."""
+
 MAPPING = """\
 name: simulated_crm
 based_on: contract
-closes: {outcomes: [not_interested]}
 """
+CLOSES = "closes: {outcomes: [not_interested]}\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,17 +113,26 @@ class _Writer(Protocol):
 
 
 class _Files:
-    """The files of one folder, each opened with its first rows."""
+    """The files of one folder, each opened with its first rows, whose columns it keeps; one that lacks later is null."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
         self._stack = stack
         self._writers: dict[str, _Writer] = {}
+        self._columns: dict[str, pa.Schema] = {}
         self.rows: Counter[str] = Counter()
 
     def write(self, name: str, columns: dict[str, pa.Array], file_format: str) -> None:
         table = pa.table(columns)
-        if name not in self._writers:
+        if name in self._columns:
+            table = pa.table(
+                {
+                    field.name: columns[field.name] if field.name in columns else pa.nulls(len(table), field.type)
+                    for field in self._columns[name]
+                }
+            )
+        else:
+            self._columns[name] = table.schema
             path = self._folder / f"{name}.{file_format}"
             if file_format == "csv":
                 writer = pyarrow.csv.CSVWriter(
@@ -141,6 +160,9 @@ def simulate(
     shape: str = "contract",
     attributes: bool = False,
     deals: bool = False,
+    customers: bool | Clientele = False,
+    contractual: bool = False,
+    customers_only: bool = False,
     chunk: int = 2_500,
 ) -> SimulationSummary:
     """Simulate a CRM and write its export.
@@ -175,6 +197,12 @@ def simulate(
         Whether leads have attributes (`simulation.attributes`), which act on what they do.
     deals : bool
         Whether the CRM keeps histories of deals (`simulation.deals`). Nothing else depends on it.
+    customers : bool or Clientele
+        Whether won leads become customers (`simulation.customers`), or their parameters. Nothing else depends on it.
+    contractual : bool
+        Whether these have contracts, and close them.
+    customers_only : bool
+        Whether to write the tables of customers alone; the customers are the same.
     chunk : int
         Number of leads that are simulated at a time: memory grows with it, the rows do not depend on it.
 
@@ -201,6 +229,9 @@ def simulate(
         raise ValueError(f"shape: expected one of {', '.join((CONTRACT, *SHAPES))}, found {shape!r}")
     if attributes and shape != CONTRACT:
         raise ValueError(f"attributes: expected them with shape {CONTRACT}, found {shape!r}, which has none of them")
+    clientele = _clientele(customers or customers_only, contractual=contractual)
+    if clientele is not None and shape != CONTRACT:
+        raise ValueError(f"customers: expected them with shape {CONTRACT}, found {shape!r}, which has none of them")
     if (scenario is None) != (scenario_date is None):
         raise ValueError(f"scenario: expected a name and a date, found {scenario} and {scenario_date}")
     setting = Setting(
@@ -212,6 +243,7 @@ def simulate(
         scenario=None if scenario is None or scenario_date is None else Scenario(scenario, scenario_date),
         attributes=attributes,
         deals=deals,
+        customers=clientele,
     )
     _refuse_to_overwrite(out)
     world, end = setting.world, setting.end_us
@@ -222,6 +254,7 @@ def simulate(
 
     faults: Counter[str] = Counter(dict.fromkeys(FAULTS, 0))
     mature, converted = 0, 0
+    won: list[tuple[Ints, Ints, Floats]] = []
     skill = rep_skill(world, seed)
     with ExitStack() as stack:
         crm, truth = _Files(partial, stack), _Files(partial / "truth", stack)
@@ -238,10 +271,17 @@ def simulate(
                 _add_attributes(tables, true_tables, traits, told, end)
             if deals:
                 _add_deals(tables, true_tables, world, traits, records, end, seed)
-            for name, columns in tables.items():
-                crm.write(name, columns, written)
-            for name, columns in true_tables.items():
-                truth.write(name, columns, "parquet")
+            if clientele is not None:
+                became = np.flatnonzero((course.end == End.WON) & (course.ended < end))
+                won.append((traits.numbers[became], course.ended[became], traits.intent[became]))
+                for name in ("interactions", "changes"):
+                    nobody = pa.nulls(len(next(iter(tables[name].values()))), pa.string())
+                    tables[name] = tables[name] | {"customer_id": nobody}
+            if not customers_only:
+                for name, columns in tables.items():
+                    crm.write(name, columns, written)
+                for name, columns in true_tables.items():
+                    truth.write(name, columns, "parquet")
             planted = records.interactions["fault"]
             faults.update({name: int((planted == code).sum()) for code, name in enumerate(FAULTS)})
             is_mature = traits.created <= end - HORIZON_DAYS * DAY
@@ -249,8 +289,16 @@ def simulate(
             mature += int(is_mature.sum())
             converted += int((is_mature & in_time).sum())
             bar.update(last - first)
+        if setting.clientele is not None:
+            for tables, true_tables in _customers(setting, setting.clientele, won, leads_too=not customers_only):
+                for name, columns in tables.items():
+                    crm.write(name, columns, written)
+                for name, columns in true_tables.items():
+                    truth.write(name, columns, "parquet")
     rows = dict(crm.rows)
-    mapping: str | None = MAPPING + (f"tables:\n  leads:\n{mapping_lines()}" if attributes else "")
+    mapping: str | None = _mapping(
+        attributes=attributes and not customers_only, leads=not customers_only, customers=clientele is not None
+    )
     if shape != CONTRACT:
         rows, mapping = SHAPES[shape].write(partial, format), SHAPES[shape].mapping
     if mapping is not None:
@@ -269,6 +317,46 @@ def simulate(
         faults=dict(faults),
         conversion_rate=converted / mature if mature else None,
     )
+
+
+def _clientele(customers: bool | Clientele, *, contractual: bool) -> Clientele | None:
+    """Return the parameters of the customers, if there are any."""
+    if isinstance(customers, Clientele):
+        return replace(customers, contractual=contractual or customers.contractual)
+    if contractual and not customers:
+        raise ValueError("contractual: expected it with customers, found none")
+    return (CONTRACTS if contractual else RETAIL) if customers else None
+
+
+def _mapping(*, attributes: bool, leads: bool, customers: bool) -> str:
+    """Return the mapping that tells Leadline how to read the tables of the contract."""
+    tables = (f"  leads:\n{mapping_lines()}" if attributes else "") + (
+        f"  customers:\n{customer_mapping_lines()}" if customers else ""
+    )
+    return MAPPING + (CLOSES if leads else "") + (f"tables:\n{tables}" if tables else "")
+
+
+def _customers(
+    setting: Setting, clientele: Clientele, won: list[tuple[Ints, Ints, Floats]], *, leads_too: bool
+) -> Iterator[tuple[Tables, Tables]]:
+    """Yield the tables of the customers and their truth, by groups: those who were leads, and the others."""
+    numbers, created, intent = (np.concatenate(parts) for parts in zip(*won, strict=True))
+    other_numbers, other_created = others(clientele, setting.leads, setting.start, setting.end, setting.seed)
+    was_lead = np.repeat([True, False], [len(numbers), len(other_numbers)])
+    numbers, created = np.concatenate([numbers, other_numbers]), np.concatenate([created, other_created])
+    intent = np.concatenate([intent, np.zeros(len(other_numbers))])
+    for first in range(0, len(numbers), CUSTOMERS):
+        part = slice(first, first + CUSTOMERS)
+        group = people(
+            clientele, numbers[part], created[part], intent[part], setting.seed, was_lead=was_lead[part]
+        )
+        done = deeds(clientele, group, setting.seed, setting.end_us // DAY)
+        of_lead = dict(zip(numbers[part].tolist(), intent[part].tolist(), strict=True))
+        intents = np.array([of_lead[number] for number in group.numbers.tolist()])
+        yield (
+            customer_tables(clientele, group, done, setting.end_us, setting.seed, leads=leads_too),
+            customer_truth(group, intents, done, setting.end_us),
+        )
 
 
 def _months_later(start: date, months: int) -> date:

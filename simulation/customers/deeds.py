@@ -7,7 +7,7 @@ import numpy as np
 
 from simulation.customers.clientele import Clientele
 from simulation.customers.days import TICKETS, Mood, days
-from simulation.customers.people import People
+from simulation.customers.people import CHANNELS, People
 from simulation.draws import Floats, Ints, Keys, stream_keys, uniform_at
 from simulation.engine import Columns
 from simulation.facts import Table
@@ -71,6 +71,7 @@ class _Draw(IntEnum):
     ANSWERS = 27
     ANSWER_RADIUS = 28
     ANSWER_ANGLE = 29
+    CHANNEL = 30
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Deeds:
     transactions : dict of arrays
         `row`, `day` (of the purchase), `number` within the day, `kind` (codes of `KINDS`), `occurred`, `recorded`,
         `amount` and `cost` (of a refund, what is given back), `discount`, `quantity`, `product` (an index, plans after
-        products), and `mood` at the purchase.
+        products), `channel` (codes of `CHANNELS`, and one more), and `mood` at the purchase.
     tickets : dict of arrays
         `row`, `opened`, `resolved`, `kind`.
     usage : dict of arrays
@@ -236,6 +237,8 @@ def _transactions(clientele: Clientele, people: People, every: Keys, bought: Col
         "discount": discount,
         "quantity": np.where(charge, 1, 1 + np.floor(-0.7 * np.log(drawn(_Draw.QUANTITY)))).astype(np.int64),
         "product": np.where(charge, len(clientele.products) + plan, product),
+        # one purchase of five is made in the next channel; charges have one of their own
+        "channel": np.where(charge, len(CHANNELS), (people.channel[row] + (drawn(_Draw.CHANNEL) < 0.2)) % len(CHANNELS)),
         "mood": bought["mood"],
     }
     luck, when, how_much = drawn(_Draw.RETURNED), drawn(_Draw.RETURN_DAY), drawn(_Draw.FULL)
