@@ -100,9 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--contractual", action="store_true", help="customers have contracts with plans, and close them"
     )
-    parser.add_argument(
-        "--customers-only", action="store_true", help="the same customers, without the tables of leads"
-    )
+    parser.add_argument("--customers-only", action="store_true", help="the same customers, without the tables of leads")
     return parser
 
 

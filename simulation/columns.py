@@ -67,4 +67,3 @@ def in_order(table: pa.Table, *keys: str) -> dict[str, pa.Array]:
     """Return the columns of a table, sorted."""
     ordered = table.sort_by([(key, "ascending") for key in keys])
     return dict(zip(ordered.column_names, ordered.columns, strict=True))
-

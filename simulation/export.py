@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import date
-from enum import IntEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -21,6 +19,7 @@ from tqdm import tqdm
 
 from simulation.arrivals import Traits, endow, rep_skill
 from simulation.attributes import ATTRIBUTES, History, attributes_of, mapping_lines, shown
+from simulation.clientele import CONTRACTS, RETAIL, Clientele
 from simulation.columns import (
     in_order,
     joined,
@@ -34,14 +33,13 @@ from simulation.columns import (
     words,
 )
 from simulation.contacts import contacts
-from simulation.customers.clientele import CONTRACTS, RETAIL, Clientele
 from simulation.customers.deeds import deeds
 from simulation.customers.people import mapping_lines as customer_mapping_lines
 from simulation.customers.people import others, people
 from simulation.customers.tables import Tables, customer_tables
 from simulation.customers.tables import true_tables as customer_truth
 from simulation.deals import DEAL_COLUMNS, ENDED, STAGES, eagerness, histories
-from simulation.draws import Bools, Floats, Ints
+from simulation.draws import Floats, Ints
 from simulation.engine import Columns, Course, run
 from simulation.facts import NOBODY, SYSTEM, AppointmentStatus, Direction, Outcome, ProjectStatus, Type
 from simulation.policy import Action
@@ -50,7 +48,7 @@ from simulation.scenarios import Scenario
 from simulation.setting import Setting
 from simulation.shapes import SHAPES
 from simulation.state import End
-from simulation.world import COMPANIES, DAY, NEVER, World
+from simulation.world import COMPANIES, DAY, World
 
 FORMATS = ("parquet", "csv")
 CONTRACT = "contract"
@@ -113,7 +111,7 @@ class _Writer(Protocol):
 
 
 class _Files:
-    """The files of one folder, each opened with its first rows, whose columns it keeps; one that lacks later is null."""
+    """The files of one folder, each opened with its first rows: columns that later rows lack are null in them."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
@@ -347,9 +345,7 @@ def _customers(
     intent = np.concatenate([intent, np.zeros(len(other_numbers))])
     for first in range(0, len(numbers), CUSTOMERS):
         part = slice(first, first + CUSTOMERS)
-        group = people(
-            clientele, numbers[part], created[part], intent[part], setting.seed, was_lead=was_lead[part]
-        )
+        group = people(clientele, numbers[part], created[part], intent[part], setting.seed, was_lead=was_lead[part])
         done = deeds(clientele, group, setting.seed, setting.end_us // DAY)
         of_lead = dict(zip(numbers[part].tolist(), intent[part].tolist(), strict=True))
         intents = np.array([of_lead[number] for number in group.numbers.tolist()])

@@ -1,15 +1,15 @@
 """Scenarios: named changes of the parameters of a company from some day on.
 
 `price_shock`, `source_mix`, `new_category` and `concept_change` change the world; `broken_feed` and `null_spike` change
-only the CRM; `price_rise` and `outage` change the customers. Traits of a lead depend on its creation, so they change for leads that arrive from that day on; parameters
-of events, such as the chance to win, change at once for all leads.
+only the CRM; `price_rise` and `outage` change the customers. Traits of a lead depend on its creation, so they change
+for leads that arrive from that day on; parameters of events, such as the chance to win, change at once for all leads.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 
-from simulation.customers.clientele import Clientele
+from simulation.clientele import Clientele
 from simulation.world import Change, Source, World, midnight
 
 _SHIFTS = {"web": -0.23, "ads": 0.23}

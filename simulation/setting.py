@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from simulation.arrivals import Arrivals, arrive
-from simulation.customers.clientele import Clientele
+from simulation.clientele import Clientele
 from simulation.scenarios import CUSTOMER_SCENARIOS, Scenario
 from simulation.world import Faults, Source, World, midnight
 

@@ -2,7 +2,6 @@
 
 They are drawn from streams of their own: without them every file of an export stays as it is. One module per concern:
 
-- `clientele`: the parameters
 - `people`: who the customers are, and their attributes
 - `days`: their moods, purchases, tickets and offers, day by day
 - `deeds`: what a day leaves behind: amounts, refunds, logins, e-mails

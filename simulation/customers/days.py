@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from simulation.customers.clientele import Clientele
+from simulation.clientele import Clientele
 from simulation.customers.people import People
 from simulation.draws import Bools, Floats, Ints, Keys, stream_keys, uniform_at
 from simulation.world import DAY
@@ -147,9 +147,7 @@ class Day:
     accepted: Bools
 
 
-def days(
-    clientele: Clientele, people: People, seed: int, until: int
-) -> Iterator[tuple[int, slice, State, Day]]:
+def days(clientele: Clientele, people: People, seed: int, until: int) -> Iterator[tuple[int, slice, State, Day]]:
     """Yield each day of the customers before `until`, given in days since 1970.
 
     Yields

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from simulation.customers.clientele import Clientele
+from simulation.clientele import Clientele
 from simulation.customers.days import TICKETS, Mood, days
 from simulation.customers.people import CHANNELS, People
 from simulation.draws import Floats, Ints, Keys, stream_keys, uniform_at
@@ -123,7 +123,9 @@ def deeds(clientele: Clientele, people: People, seed: int, until: int) -> Deeds:
     created = people.created // DAY
     first = np.flatnonzero(created < until)
     plan = people.plan.copy()
-    purchases.append(len(first), row=first, day=created[first], mood=0, plan=plan[first] if clientele.contractual else -1)
+    purchases.append(
+        len(first), row=first, day=created[first], mood=0, plan=plan[first] if clientele.contractual else -1
+    )
     plans.append(len(first), row=first, day=created[first], value=plan[first])
     asked.append(len(first), row=first, day=created[first], mood=0)
     faded = np.exp(-np.arange(until - int(created.min(initial=until)) + 1) / clientele.faded_days) * FADING_LOGIN
@@ -238,7 +240,9 @@ def _transactions(clientele: Clientele, people: People, every: Keys, bought: Col
         "quantity": np.where(charge, 1, 1 + np.floor(-0.7 * np.log(drawn(_Draw.QUANTITY)))).astype(np.int64),
         "product": np.where(charge, len(clientele.products) + plan, product),
         # one purchase of five is made in the next channel; charges have one of their own
-        "channel": np.where(charge, len(CHANNELS), (people.channel[row] + (drawn(_Draw.CHANNEL) < 0.2)) % len(CHANNELS)),
+        "channel": np.where(
+            charge, len(CHANNELS), (people.channel[row] + (drawn(_Draw.CHANNEL) < 0.2)) % len(CHANNELS)
+        ),
         "mood": bought["mood"],
     }
     luck, when, how_much = drawn(_Draw.RETURNED), drawn(_Draw.RETURN_DAY), drawn(_Draw.FULL)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulation.attributes import Attribute
-from simulation.customers.clientele import Clientele
+from simulation.clientele import Clientele
 from simulation.draws import Bools, Draws, Floats, Ints
 from simulation.world import DAY, HOUR, midnight
 

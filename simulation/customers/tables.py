@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from simulation.clientele import Clientele
 from simulation.columns import in_order, joined, lead_ids, members, money, numbered, repeated, texts, times, words
 from simulation.contacts import contacts
-from simulation.customers.clientele import Clientele
 from simulation.customers.days import OFFER_COST, OFFERS, TICKETS, WAYS, Mood
 from simulation.customers.deeds import KINDS, METRICS, Deeds
 from simulation.customers.people import ATTRIBUTES, CHANNELS, COLOURS, SEGMENTS, People
@@ -99,9 +99,7 @@ def _chosen(people: People, columns: Columns, time: str, known: Bools) -> Column
 
 def _row_ids(prefix: str, people: People, columns: Columns, time: str) -> pa.Array:
     """Return ids for rows of which a customer has one a day."""
-    return joined(
-        numbered(prefix, people.numbers[columns["row"]], 7), pa.array(columns[time] // DAY).cast(pa.string())
-    )
+    return joined(numbered(prefix, people.numbers[columns["row"]], 7), pa.array(columns[time] // DAY).cast(pa.string()))
 
 
 def _customers(

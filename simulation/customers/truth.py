@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from simulation.ceiling import micros
-from simulation.customers.clientele import Clientele
+from simulation.clientele import Clientele
 from simulation.customers.days import OFFER_COST, OFFERS, Day, Mood, State, days, live, offer
 from simulation.customers.deeds import (
     CHARGEBACK_DAYS,
@@ -139,7 +139,9 @@ class CustomerTruth:
         """
         setting = Setting.load(export)
         if setting.clientele is None:
-            raise ValueError(f"{export}: expected a simulation with customers, found none; simulate it with --customers")
+            raise ValueError(
+                f"{export}: expected a simulation with customers, found none; simulate it with --customers"
+            )
         known = pq.read_table(export / "truth" / "customers.parquet", columns=["customer_id", "created_at", "intent"])
         numbers = np.array([int(each[1:]) - 1 for each in known["customer_id"].to_pylist()], dtype=np.int64)
         everybody = people(
@@ -380,8 +382,8 @@ class CustomerTruth:
         early = np.flatnonzero(day * DAY <= self.people.created[rows])
         if len(early):
             raise ValueError(
-                f"moments: expected none before the customer was created, found {np.datetime64(int(day[early[0]]), 'D')} "
-                f"for customer {ids[early[0]]} of "
+                "moments: expected none before the customer was created, found "
+                f"{np.datetime64(int(day[early[0]]), 'D')} for customer {ids[early[0]]} of "
                 f"{np.datetime64(int(self.people.created[rows[early[0]]]), 'us')}"
             )
         return rows, day
