@@ -33,6 +33,15 @@ FROM_CREATION: Mapping[str, tuple[str, ...]] = {
 }
 """Overwritten columns that are mostly entered with the row: their first value counts as known from its creation."""
 
+AMOUNTS: Mapping[str, tuple[str, ...]] = {
+    "projects": ("value", "cost"),
+    "transactions": ("amount", "cost", "discount"),
+}
+"""The columns with amounts of money in the currency of their row, by table."""
+
+CUSTOMERS = ("customers", "transactions")
+"""A source has customers if it has one of these tables."""
+
 SUCCESS = "'won'"
 """The end of a project that closes its lead, as SQL."""
 
@@ -84,6 +93,7 @@ TABLES: Mapping[str, Table] = {
             name="interactions",
             description="One row per call, e-mail, message, meeting, web event, proposal message or note.",
             of="leads",
+            or_of=("customers",),
             called=("activit", "call", "email", "event", "note", "task"),
             columns=(
                 Column(name="interaction_id", required=True),
@@ -241,6 +251,8 @@ TABLES: Mapping[str, Table] = {
             name="transactions",
             description="One row per purchase, refund, payment or chargeback of a customer.",
             of="customers",
+            begins="customers",
+            key_from=("customer_id", "occurred_at", "amount", "product"),
             optional=True,
             called=("order", "payment", "purchase", "sale", "transaction"),
             columns=(
@@ -308,10 +320,10 @@ TABLES: Mapping[str, Table] = {
             name="usage",
             description="One row per use of the product by a customer: a login, or a quantity of a metric.",
             of="customers",
+            key_from=("customer_id", "occurred_at", "metric"),
             optional=True,
             called=("event", "login", "session", "usage"),
             columns=(
-                # customer, time and metric, where the source has no key of its own
                 Column(name="usage_id", required=True),
                 Column(name="customer_id", required=True),
                 Column(name="occurred_at", kind="time", required=True),
@@ -351,10 +363,11 @@ TABLES: Mapping[str, Table] = {
         Table(
             name="changes",
             description=(
-                "One row per lead or project, overwritten column and moment at which a value became known: told by the "
-                "CRM's own history, or seen by an extraction."
+                "One row per lead, project or customer, overwritten column and moment at which a value became known: "
+                "told by the CRM's own history, or seen by an extraction."
             ),
             of="leads",
+            or_of=("projects", "customers"),
             optional=True,
             called=("histor",),
             columns=(
@@ -417,7 +430,7 @@ comparison would undo these.
 """
 
 CHANGES = "changes"
-"""The table with the history of leads and projects."""
+"""The table with the history of leads, projects and customers."""
 
 EARLIER_NAMES: Mapping[str, str] = {"changes": "lead_changes"}
 """Earlier names of tables by their present names: sources and warehouses may still have them."""

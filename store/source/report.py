@@ -105,7 +105,7 @@ class ExtractionReport:
     tables : dict of str to TableReport
         By contract table.
     changes_seen : dict of str to int
-        Changes of leads that the extraction itself saw, by column: they count among the rows of ``changes``, but not
+        Changes that the extraction itself saw, by column: they count among the rows of ``changes``, but not
         among the rows read.
     accepted : list of str
         Sentences about lost data that a person has accepted.
@@ -211,6 +211,11 @@ def mapping_sentences(chosen: ChosenMapping, bindings: Mapping[str, TableBinding
             if not TABLES[name].optional:
                 yield f"The source has no {name}."
             continue
+        if binding.derives_itself:
+            yield (
+                f"{name}.{binding.table.key} is not in the source: it is made of {', '.join(binding.derive_from)}, and "
+                "equal rows are numbered. Rows that were recorded twice count twice."
+            )
         for column, form in binding.forms.items():
             place = f"{name}.{column}"
             if isinstance(form, Substitute):
@@ -249,7 +254,7 @@ def missing_row_sentences(evidence: Evidence) -> list[str]:
 
 
 def changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> Iterator[str]:
-    """Yield a sentence about changes of leads that extractions saw at a later clock than this one."""
+    """Yield a sentence about changes that extractions saw at a later clock than this one."""
     rows, last = one_row(
         connection,
         f"select count(*), max(known_at) from known_{CHANGES} where origin = 'extraction' "
@@ -257,7 +262,7 @@ def changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> Iterator
     )
     if rows:
         yield (
-            f"{rows:,} changes of leads were seen by extractions with a later clock than this one, the last at "
+            f"{rows:,} changes were seen by extractions with a later clock than this one, the last at "
             f"{last.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}: each counts once the clock has reached the time at which it "
             "was seen."
         )
