@@ -192,8 +192,11 @@ def people(
 
 def mapping_lines() -> str:
     """Return what a mapping says of the attributes, below ``customers:``."""
-    lines = [f'      {each.name}: {{column: "{each.label}", type: {each.kind}}}' for each in ATTRIBUTES]
-    return "\n".join(["    attributes:", *lines]) + "\n"
+    lines = ["    attributes:"]
+    for each in ATTRIBUTES:
+        known = "" if each.history else ", known: creation"
+        lines.append(f'      {each.name}: {{column: "{each.label}", type: {each.kind}{known}}}')
+    return "\n".join(lines) + "\n"
 
 
 def _coded(shares: Floats, uniform: Floats) -> Ints:

@@ -125,6 +125,7 @@ class CustomerTruth:
         self.clientele = clientele
         self.people = everybody
         self.seed = seed
+        self._asked: tuple[Ints, Ints, State] | None = None
 
     @classmethod
     def of(cls, export: Path) -> "CustomerTruth":
@@ -154,12 +155,17 @@ class CustomerTruth:
         )
         return cls(setting.clientele, everybody, setting.seed)
 
-    def present(self, moment: npt.ArrayLike) -> npt.NDArray[np.str_]:
-        """Return the ids of the customers who have begun before a moment and have not closed their contract."""
+    def present(self, moment: npt.ArrayLike, *, bought_within: int | None = None) -> npt.NDArray[np.str_]:
+        """Return the ids of the customers who have begun before a moment and have not closed their contract.
+
+        With `bought_within`, only those who have bought within so many days before.
+        """
         [day] = _days(np.atleast_1d(np.asarray(moment)))
         rows = np.flatnonzero(self.people.created < day * DAY)
         state = self._at(rows, np.full(len(rows), day))
         here = (state.mood != Mood.GONE) | (not self.clientele.contractual)
+        if bought_within is not None:
+            here &= state.bought >= day - bought_within
         return customer_ids(self.people.numbers[rows[here]])
 
     def hidden(self, customer_ids: npt.ArrayLike, moments: npt.ArrayLike) -> State:
@@ -214,20 +220,24 @@ class CustomerTruth:
         *,
         kind: str = "voucher",
         horizon_days: int = 90,
-        branches: int = 200,
+        branches: int = 100,
+        luck: int = 0,
     ) -> Uplift:
         """Return what an offer at a moment changes. The company goes on with its own offers in either case.
 
-        `kind` is one of `simulation.customers.days.OFFERS`; the other parameters are those of `leaving`.
+        `kind` is one of `simulation.customers.days.OFFERS`; the other parameters are those of `leaving`. Another `luck`
+        plays other lives: a list that was chosen on one of them is measured fairly only on another.
         """
         rows, day = self._observed(customer_ids, moments)
         some = np.full(len(rows), _kind(kind))
         none = np.full(len(rows), -1)
         left, left_error = _moments(
-            self._left(rows, day, horizon_days, branches, some) - self._left(rows, day, horizon_days, branches, none)
+            self._left(rows, day, horizon_days, branches, some, luck)
+            - self._left(rows, day, horizon_days, branches, none, luck)
         )
         (revenue, margin), (revenue_error, margin_error) = _moments(
-            self._worth(rows, day, horizon_days, branches, some) - self._worth(rows, day, horizon_days, branches, none)
+            self._worth(rows, day, horizon_days, branches, some, luck)
+            - self._worth(rows, day, horizon_days, branches, none, luck)
         )
         return Uplift(
             left, left_error, revenue, revenue_error, margin, margin_error, cost=OFFER_COST[OFFERS.index(kind)]
@@ -242,6 +252,7 @@ class CustomerTruth:
         kind: str = "voucher",
         horizon_days: int = 90,
         branches: int = 100,
+        luck: int = 0,
     ) -> Outcome:
         """Play the company forward from some moments, with an offer to those who are on a list.
 
@@ -253,7 +264,7 @@ class CustomerTruth:
             As for `leaving`.
         offered : array of bool
             For each of them, whether it is on the list.
-        kind, horizon_days, branches
+        kind, horizon_days, branches, luck
             As for `uplift`.
         """
         rows, day = self._observed(customer_ids, moments)
@@ -261,8 +272,8 @@ class CustomerTruth:
         if listed.shape != rows.shape:
             raise ValueError(f"offered: expected one for each of {len(rows):,} customers, found {listed.shape}")
         kinds = np.where(listed, _kind(kind), -1)
-        left, left_error = _moments(self._left(rows, day, horizon_days, branches, kinds))
-        (revenue, margin), (_, margin_error) = _moments(self._worth(rows, day, horizon_days, branches, kinds))
+        left, left_error = _moments(self._left(rows, day, horizon_days, branches, kinds, luck))
+        (revenue, margin), (_, margin_error) = _moments(self._worth(rows, day, horizon_days, branches, kinds, luck))
         returned = float(self._under_way(rows, day, horizon_days).sum())
         return Outcome(
             revenue=float(revenue.sum()) - returned,
@@ -275,11 +286,13 @@ class CustomerTruth:
 
     # ------------------------------------------------------------------------------------------------------ playing
 
-    def _left(self, rows: Ints, day: Ints, horizon: int, branches: int, kinds: Ints | None = None) -> Floats:
+    def _left(
+        self, rows: Ints, day: Ints, horizon: int, branches: int, kinds: Ints | None = None, luck: int = 0
+    ) -> Floats:
         """Return for each customer and life how likely it is to leave."""
         by_contract = self.clientele.contractual
         blocks = []
-        for some, state, lives in self._lives(rows, day, branches, kinds):
+        for some, state, lives in self._lives(rows, day, branches, kinds, luck):
             # of one who has closed before there is nothing to leave
             here = (state.mood != Mood.GONE) | (not by_contract)
             stays = np.ones(len(some))
@@ -288,13 +301,15 @@ class CustomerTruth:
             blocks.append((here * (1.0 - stays) if by_contract else stays).reshape(-1, branches))
         return np.concatenate(blocks)
 
-    def _worth(self, rows: Ints, day: Ints, horizon: int, branches: int, kinds: Ints | None = None) -> Floats:
+    def _worth(
+        self, rows: Ints, day: Ints, horizon: int, branches: int, kinds: Ints | None = None, luck: int = 0
+    ) -> Floats:
         """Return revenue and margin for each customer and life, of shape (2, customers, branches)."""
         clientele = self.clientele
         fees = np.array([each.price for each in clientele.plans])
         refund = np.array(clientele.refund) * (FULL_REFUND + 0.5 * (1.0 - FULL_REFUND))
         blocks = []
-        for some, state, lives in self._lives(rows, day, branches, kinds):
+        for some, state, lives in self._lives(rows, day, branches, kinds, luck):
             amount, cost = price(some, clientele)
             revenue, margin = np.zeros(len(some)), np.zeros(len(some))
             for number, (happened, today) in enumerate(lives(horizon)):
@@ -310,7 +325,7 @@ class CustomerTruth:
         return np.concatenate(blocks, axis=1)
 
     def _lives(
-        self, rows: Ints, day: Ints, branches: int, kinds: Ints | None
+        self, rows: Ints, day: Ints, branches: int, kinds: Ints | None, luck: int
     ) -> Iterator[tuple[People, State, "_Lives"]]:
         """Yield customers, by groups, as often as there are branches, at their moments and after their offers."""
         if branches < 2:
@@ -321,7 +336,7 @@ class CustomerTruth:
             group = np.arange(first, min(first + size, len(rows)))
             repeated = np.repeat(group, branches)
             some, standing, start = self.people.take(rows[repeated]), state.take(repeated), day[repeated]
-            branch = np.arange(len(repeated)) % branches
+            branch = np.arange(len(repeated)) % branches + luck * 2**32
             keys = stream_keys(self.seed, "customer branch", some.numbers, start, branch)
             if kinds is not None:
                 able = (standing.mood != Mood.GONE) | (not self.clientele.contractual)
@@ -350,7 +365,9 @@ class CustomerTruth:
         return total
 
     def _at(self, rows: Ints, day: Ints) -> State:
-        """Return the state of customers at midnights."""
+        """Return the state of customers at midnights; that of the last question is kept, for the next about the same."""
+        if self._asked is not None and np.array_equal(self._asked[0], rows) and np.array_equal(self._asked[1], day):
+            return self._asked[2].take(np.arange(len(rows)))
         wanted, place = np.unique(rows, return_inverse=True)
         some = self.people.take(wanted)
         found = State.fresh(some).take(place)
@@ -359,7 +376,8 @@ class CustomerTruth:
             if today + 1 in asked:
                 now = np.flatnonzero((day == today + 1) & (place < part.stop))
                 found.put(now, state.take(place[now]))
-        return found
+        self._asked = (rows, day, found)
+        return found.take(np.arange(len(rows)))
 
     def _observed(self, customer_ids: npt.ArrayLike, moments: npt.ArrayLike) -> tuple[Ints, Ints]:
         """Return rows of customers, and moments in days since 1970."""
