@@ -365,7 +365,7 @@ class CustomerTruth:
         return total
 
     def _at(self, rows: Ints, day: Ints) -> State:
-        """Return the state of customers at midnights; that of the last question is kept, for the next about the same."""
+        """Return the state of customers at midnights; that of the last question is kept for the next."""
         if self._asked is not None and np.array_equal(self._asked[0], rows) and np.array_equal(self._asked[1], day):
             return self._asked[2].take(np.arange(len(rows)))
         wanted, place = np.unique(rows, return_inverse=True)
