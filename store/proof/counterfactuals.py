@@ -153,7 +153,7 @@ class Counterfactuals:
         """Return a table with another future from the moment on: other times, kinds, values, ends and present states.
 
         Facts known before the moment stay as they are. Of the other facts more than a quarter become known exactly at
-        the moment, some a microsecond later, and some say that they happened days before. Facts are added as well.
+        the moment, some a microsecond later, and some say that they happened days before. Such facts are added as well.
         """
         records, at = records_of(table), self._at
         draw = _Draw()
@@ -271,6 +271,10 @@ class Counterfactuals:
         then[records.occurred] = time(draw)
         if records.recorded is not None:
             then[records.recorded] = then[records.occurred]
+            if closing:
+                # as if the CRM recorded the fact long after it happened
+                earlier_time = f"({at} - {draw.time()})"
+                then[records.occurred] = f"case when {draw.digit()} < 5 then {earlier_time} else {time(draw)} end"
         for part in records.parts:
             drawn = f"{draw.digit()} < 8"
             then[part.time] = f"case when {drawn} then {time(draw)} end"

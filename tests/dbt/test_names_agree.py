@@ -11,6 +11,7 @@ from models.declared.registry import DECLARATIONS, SCORED_TABLES
 from store.features.dbt_project import FEATURES_AND_LABELS
 from store.source.contract import CHANGES, TABLES
 from store.source.loading.deltas import CHANGE_COLUMNS
+from tests.dbt.view_columns import VIEWS, columns
 from tests.dbt.warehouses import DBT_PROJECT
 
 ACTIONS = set(DECLARATIONS["next_best_action"].outcomes)
@@ -56,9 +57,9 @@ def test_scored_tables_name_columns_that_there_are() -> None:
         assert {table.entity.key, "as_of", *table.all_versions.values()} <= described[table.history]
 
 
-def test_features_of_the_own_history_drift_by_themselves() -> None:
-    (view,) = yaml.safe_load((DBT_PROJECT / "models/features/lead/lead_features.yml").read_text())["models"]
-    meta = {each["name"]: each.get("meta", {}) for each in view["columns"]}
+@pytest.mark.parametrize("view", VIEWS)
+def test_features_of_the_own_history_drift_by_themselves(view: str) -> None:
+    meta = {each["name"]: each["meta"] for each in columns(view)}
     grouped = [name for name, said in meta.items() if said.get("group") == "own_history"]
     assert grouped == [name for name, said in meta.items() if said.get("drifts") == "own_history"]
 
@@ -95,11 +96,12 @@ def test_staging_knows_a_row_and_its_parts_from_the_times_of_the_contract(name: 
     assert {each for each in staged if each not in text} == set()
 
 
-def test_every_table_beside_the_leads_can_touch_a_lead() -> None:
-    text = (DBT_PROJECT / "models/staging/touched_leads.sql").read_text()
+@pytest.mark.parametrize("owner", ["leads", "customers"])
+def test_every_table_about_an_entity_can_touch_it(owner: str) -> None:
+    text = (DBT_PROJECT / f"models/staging/touched_{owner}.sql").read_text()
     rows = re.findall(r"\(ref\('(\w+)'\), source\('raw', '(\w+)'\), '(\w+)', '(\w+)', \[(.*?)\]", text)
-    assert [(*names, re.findall(r"\w+", parts)) for *names, parts in rows] == [
+    assert sorted((*names, re.findall(r"\w+", parts)) for *names, parts in rows) == sorted(
         (table.staging, name, table.key, table.staged_known, [part.staged for part in table.parts])
         for name, table in TABLES.items()
-        if name != "leads"
-    ]
+        if owner in (table.of, *table.or_of)
+    )
