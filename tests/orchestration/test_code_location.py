@@ -188,7 +188,8 @@ def test_every_asset_can_be_materialized_as_it_is(location: dict[str, Any]) -> N
     """No button asks for partitions, or fails because it was pressed alone."""
     assert location["partitioned"] == []
     store = {name for name in location["assets"] if name.split("/")[0] in ("staging", "intermediate", "labels")}
-    assert store | {"features/lead_features", "features/feature_clock"} in map(set, location["together"])
+    views = {f"features/{name}" for name in ("lead_features", "customer_features", "feature_clock")}
+    assert store | views in map(set, location["together"])
 
 
 def test_data_tests_are_checks_as_are_census_and_hindsight(location: dict[str, Any]) -> None:
