@@ -155,7 +155,8 @@ def _named_elsewhere(chosen: ChosenMapping, table: Table) -> bool:
     named: list[str | None] = []
     for spec in mapping.tables.values():
         parts: list[TableMapping | PartMapping] = [spec, *spec.union.values()]
-        named += [name for part in parts for name in (part.table, *(join.table for join in part.join.values()))]
+        named += [spec.table, *(part.table or name for name, part in spec.union.items())]
+        named += [join.table for part in parts for join in part.join.values()]
     named += [names.table for names in mapping.names.values()]
     named += [name for query in chosen.queries.values() for name in tables_of(query)]
     return folded(table.name) in {folded(name) for name in named if name is not None}
