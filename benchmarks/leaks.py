@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.compiled import DATABASE, FAULTLESS, Model, build, run_dbt
 from benchmarks.feature_postgres import server
 from benchmarks.measuring import REPOSITORY, Figure, Report, table
-from benchmarks.planted_leaks import CONTROLS, DUCKDB, LEAKS, POSTGRES, Leak
+from benchmarks.planted_leaks import CONTROLS, CUSTOMER, CUSTOMER_LEAKS, DUCKDB, LEAKS, POSTGRES, Leak
 from benchmarks.planting import Store, copied, planted, verdict, with_leaks, with_templates
 from simulation import simulate
 from store.features.compiled import of_run
@@ -102,6 +102,10 @@ def found(store: Store, folder: Path, details: list[str]) -> tuple[Caught, list[
             proved = verdict(planted(copy, batch, folder), batch[0].sampled)
         caught |= {leak: proved.names(leak) for leak in batch}
         details += [proved.refusal] if proved.refusal else []
+    with copied(store, folder) as copy:
+        proved = verdict(planted(copy, CUSTOMER_LEAKS, folder), of=CUSTOMER)
+    caught |= {leak: proved.names(leak) for leak in CUSTOMER_LEAKS}
+    details += [proved.refusal] if proved.refusal else []
     return caught, false
 
 

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 DUCKDB, POSTGRES = "duckdb", "postgres"
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
+LEAD, CUSTOMER = "lead", "customer"
 VIEW = "features.lead_features"
+CUSTOMER_VIEW = "features.customer_features"
+VIEWS = {LEAD: VIEW, CUSTOMER: CUSTOMER_VIEW}
 
 TIMELINE = '{db}."intermediate"."timeline"'
 """The facts of leads; each answer, opening and end is a fact of its own."""
@@ -63,8 +66,10 @@ class Leak:
     engines : tuple of str
     feature : str
         An additional feature, as an expression over ``scored`` (a row of the view) and ``observed`` (its observation).
+    of : str
+        The entity of the view that gets the feature.
     over : str
-        A relation with ``lead_id``: the feature is then an aggregate over ``observed`` and its rows, ``facts``.
+        A relation with the key of the entity: the feature is then an aggregate over ``observed`` and its rows, ``facts``.
     model, old, new : str
         A model, a text in its SQL, and the text that replaces it.
     statement : str
@@ -89,6 +94,7 @@ class Leak:
     kind: str
     engines: tuple[str, ...] = (DUCKDB, POSTGRES)
     feature: str = ""
+    of: str = LEAD
     over: str = ""
     model: str = ""
     old: str = ""
@@ -114,7 +120,7 @@ class Leak:
         """The columns or texts that the proof must name."""
         if self.named:
             return self.named
-        return (self.place,) if self.is_template else (f"{VIEW}.{self.name}",)
+        return (self.place,) if self.is_template else (f"{VIEWS[self.of]}.{self.name}",)
 
 
 def _count(condition: str) -> str:
@@ -130,8 +136,8 @@ def _window(back: int, condition: str = "1 = 1", before: str = "facts.known_us <
     return _count(f"{before} and facts.known_us >= observed.as_of_us - {back} and {condition}")
 
 
-def _over_facts(kind: str, features: Mapping[str, str], over: str = TIMELINE) -> list[Leak]:
-    return [Leak(name=name, kind=kind, feature=feature, over=over) for name, feature in features.items()]
+def _over_facts(kind: str, features: Mapping[str, str], over: str = TIMELINE, of: str = LEAD) -> list[Leak]:
+    return [Leak(name=name, kind=kind, feature=feature, over=over, of=of) for name, feature in features.items()]
 
 
 def _refused(
@@ -733,6 +739,97 @@ _TEMPLATES = [
 """Values that dbt computes while it compiles."""
 
 LEAKS = [*_REPLAYED, *_EDITED, *_SEEN, *_CLOCKS, *_TEMPLATES]
+
+
+def _of_customers(kind: str, over: str, features: Mapping[str, str]) -> list[Leak]:
+    return _over_facts(kind, features, over, CUSTOMER)
+
+
+CUSTOMER_LEAKS = [
+    *_of_customers(MOMENTS, '{db}."intermediate"."customer_timeline"', {
+        "purchases_with_as_of": _count("facts.fact = 'purchase' and facts.known_us <= observed.as_of_us"),
+        "purchases_that_happened_but_are_not_recorded": _count(
+            "facts.fact = 'purchase' and facts.occurred_us < observed.as_of_us"
+        ),
+        "price_of_the_next_purchase": (
+            "max(case when facts.fact = 'purchase' and facts.known_us >= observed.as_of_us "
+            f"and facts.known_us < observed.as_of_us + {HOUR} then facts.amount end)"
+        ),
+        "chargebacks_of_the_next_week": _ahead(7 * DAY, "facts.fact = 'chargeback'"),
+        "purchases_of_a_day_more_count_30d": _window(31 * DAY, "facts.fact = 'purchase'"),
+    }),
+    *_of_customers(PARTS, '{db}."intermediate"."customer_timeline"', {
+        "refunds_of_any_time": "sum(case when facts.fact = 'refund' then facts.amount end)",
+        "purchases_until_it_closes": _count(
+            "facts.known_us < observed.as_of_us or facts.fact = 'customer_closed'"
+        ),
+    }),
+    *_of_customers(PARTS, '{db}."staging"."stg_tickets"', {
+        "tickets_resolved_when_opened": _count(
+            "facts.opened_us < observed.as_of_us and facts.resolved_us is not null"
+        ),
+        "hours_until_tickets_will_be_resolved": (
+            "sum(case when facts.opened_us < observed.as_of_us then facts.resolved_us - facts.opened_us end)"
+        ),
+    }),
+    *_of_customers(PARTS, '{db}."staging"."stg_offers"', {
+        "offers_accepted_when_made": _count(
+            "facts.offered_us < observed.as_of_us and facts.accepted_us is not null"
+        ),
+    }),
+    *_of_customers(PARTS, '{db}."staging"."stg_interactions"', {
+        "emails_opened_when_sent": _count("facts.known_us < observed.as_of_us and facts.opened_us is not null"),
+    }),
+    *_of_customers(MOMENTS, '{db}."intermediate"."customer_usage"', {
+        "logins_of_the_next_day": _ahead(DAY, "facts.is_login = 1"),
+    }),
+    *_of_customers(OVERWRITTEN, '{db}."raw"."customers"', {
+        "plan_of_today": "max(facts.plan)",
+        "left_by_today": _count("facts.closed_at is not null"),
+        "updated_today": "max(facts.updated_at)",
+    }),
+    *_of_customers(OVERWRITTEN, '{db}."intermediate"."customer_history"', {
+        "next_change_of_the_plan": "max(case when facts.known_us < observed.as_of_us then facts.until_us end)",
+    }),
+    *(
+        Leak(name=name, kind=OTHERS, feature=feature, of=CUSTOMER)
+        for name, feature in {
+            "rank_of_spending_among_all_rows": "rank() over (order by scored.total_spent)",
+            "spends_more_than_the_mean_of_all_rows": (
+                "case when scored.total_spent > avg(scored.total_spent) over () then 1 else 0 end"
+            ),
+        }.items()
+    ),
+    Leak(
+        name="a flag of leaving in an attribute that counts from the beginning", kind=INTERMEDIATE, of=CUSTOMER, batch="1",
+        model="customer_attributes",
+        old="over so_far as packed_3,",
+        new="over (partition by customer_id) as packed_3,",
+        named=(f"{CUSTOMER_VIEW}.customer_flag",),
+    ),
+    Leak(
+        name="quintiles of the next moment of the grid", kind=OTHERS, of=CUSTOMER, batch="1",
+        model="customer_quintiles_now",
+        old=f"+ 14 * {DAY} as as_of_us",
+        new="as as_of_us",
+        named=(f"{CUSTOMER_VIEW}.monetary_score",),
+    ),
+    Leak(
+        name="purchases that are recorded after churn has matured", kind=LABELS, of=CUSTOMER, batch="1",
+        model="churn_60d",
+        old="facts.known_us < matured.matures_us",
+        new="facts.occurred_us < matured.matures_us",
+        named=("labels.churn_60d.churned_60d",),
+    ),
+    Leak(
+        name="a label of churn that is there a week before it has matured", kind=LABELS, of=CUSTOMER, batch="1",
+        model="churn_30d",
+        old="<= {clock}",
+        new=f"<= {{clock}} + 7 * {DAY}",
+        named=("labels.churn_30d.(row)",),
+    ),
+]  # fmt: skip
+"""Leaks into the features and labels of customers, all of which can be planted together."""
 
 CONTROLS = [
     *_over_facts(CONTROL, {

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from benchmarks.planted_leaks import DUCKDB, POSTGRES
+from benchmarks.planted_leaks import CUSTOMER, DUCKDB, LEAD, POSTGRES
+from models.declared.customer_features import CUSTOMER_FEATURES
 from models.declared.lead_features import LEAD_FEATURES
 from store.features.compiled import Build, NotCompiledError, microseconds
 from store.features.sql_review import RefusedSqlError
 from store.proof.counterfactuals import UndeclaredTableError
 from store.proof.point_in_time import prove
-from store.proof.sample import Subject
+from store.proof.sample import Subject, quoted
 from store.warehouse.connection import ReplayError
 from store.warehouse.warehouse import Warehouse
 
@@ -29,6 +30,10 @@ SUBJECT = Subject(
     feature_view=LEAD_FEATURES,
     labels=(("labels", "conversion"), ("labels", "deal_value"), ("labels", "next_action")),
 )
+SUBJECTS = {
+    LEAD: SUBJECT,
+    CUSTOMER: Subject(feature_view=CUSTOMER_FEATURES, labels=(("labels", "churn_30d"), ("labels", "churn_60d"))),
+}
 _DATABASE = re.compile(r'"[^"]+"(\."[^"]+"\."[^"]+")')
 _LAST = re.compile(r"select \* from (\w+)\s*$")
 
@@ -74,11 +79,11 @@ class Verdict:
         return any(all(name in line for name in leak.names) for line in self.refusal.splitlines())
 
 
-def verdict(store: Store, sampled: Mapping[str, int] | None = None) -> Verdict:
-    """Prove a store, and return the verdict."""
+def verdict(store: Store, sampled: Mapping[str, int] | None = None, of: str = LEAD) -> Verdict:
+    """Prove the features and labels of an entity, and return the verdict."""
     with store.warehouse.connect() as connection:
         try:
-            certificate = prove(connection, store.build, SUBJECT, store.build.as_of, **(sampled or {}))
+            certificate = prove(connection, store.build, SUBJECTS[of], store.build.as_of, **(sampled or {}))
         except (NotCompiledError, RefusedSqlError, ReplayError, UndeclaredTableError) as error:
             return Verdict(refusal=str(error))
     return Verdict(columns=frozenset(certificate.differing_columns))
@@ -157,20 +162,22 @@ def with_leaks(store: Store, leaks: Sequence[Leak], folder: Path, database: str)
             if model.sql.count(old) != 1:
                 raise NotPlantedError(f"{leak.name}: expected {old!r} once in {model.name}")
             models[leak.model] = replace(model, sql=model.sql.replace(old, new))
-    if features := [leak for leak in leaks if leak.feature]:
-        view = models["lead_features"]
-        sql = _filled(with_features(view.sql, features), store, folder, database)
-        models["lead_features"] = replace(view, sql=sql)
+    for of, subject in SUBJECTS.items():
+        if features := [leak for leak in leaks if leak.feature and leak.of == of]:
+            view = models[subject.feature_view.name]
+            sql = _filled(with_features(view.sql, features, subject), store, folder, database)
+            models[view.name] = replace(view, sql=sql)
     return replace(store.build, models=tuple(models[model.name] for model in store.build.models))
 
 
-def with_features(sql: str, leaks: Sequence[Leak]) -> str:
+def with_features(sql: str, leaks: Sequence[Leak], subject: Subject) -> str:
     """Return the SQL of the feature view with more features."""
     found = _LAST.search(sql)
     if found is None:
-        raise NotPlantedError("lead_features: expected a last query that selects everything")
-    observations = '{db}."intermediate"."observations"'
-    same = "{0}.lead_id = {1}.lead_id and {0}.as_of = {1}.as_of"
+        raise NotPlantedError(f"{subject.feature_view.name}: expected a last query that selects everything")
+    key = subject.key
+    observations = "{db}." + quoted(subject.observations)
+    same = f"{{0}}.{key} = {{1}}.{key} and {{0}}.as_of = {{1}}.as_of"
     joined, listed = "", []
     for number, over in enumerate(dict.fromkeys(leak.over for leak in leaks)):
         members = [leak for leak in leaks if leak.over == over]
@@ -179,9 +186,9 @@ def with_features(sql: str, leaks: Sequence[Leak]) -> str:
             continue
         aggregates = ", ".join(f"{leak.feature} as {leak.name}" for leak in members)
         joined += (
-            f" left join (select observed.lead_id, observed.as_of, {aggregates} from {observations} as observed "
-            f"left join {over} as facts on observed.lead_id = facts.lead_id "
-            f"group by observed.lead_id, observed.as_of) as over_{number} on "
+            f" left join (select observed.{key}, observed.as_of, {aggregates} from {observations} as observed "
+            f"left join {over} as facts on observed.{key} = facts.{key} "
+            f"group by observed.{key}, observed.as_of) as over_{number} on "
             + same.format("observed", f"over_{number}")
         )
         listed += [f"over_{number}.{leak.name}" for leak in members]

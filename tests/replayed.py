@@ -29,6 +29,7 @@ def built(kind: DuckDB | Postgres, scratch: Path, *, leads: int = LEADS, **varia
     """Fill a warehouse with a random CRM, and let dbt build features and labels in it."""
     config = {**VARIABLES, **variables}
     kind.load(random_crm(seed=7, leads=leads))
-    kind.dbt("run", scratch, config, "--select", "+lead_features +conversion +deal_value +next_action +lead_values")
+    models = "+lead_features +conversion +deal_value +next_action +lead_values +customer_features +churn_30d +churn_60d"
+    kind.dbt("run", scratch, config, "--select", models)
     address = f"duckdb:{kind.path}" if isinstance(kind, DuckDB) else kind.address
     return Store(Warehouse(address=address), of_run(scratch / kind.target, config))

@@ -51,6 +51,8 @@ def feature_catalogue(
         importance = {name: importance_of(connection, artifacts, name) for name in DECLARATIONS}
         rows = []
         for view in FEATURE_VIEWS.values():
+            if extraction.lacks(view.entity):
+                continue
             columns = described_columns(view.name, extraction.attributes)
             rows += described(view, columns, measured, importance)
         replace(connection, rows)

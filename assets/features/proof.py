@@ -17,7 +17,7 @@ from models.declared.registry import DECLARATIONS
 from models.declaring.feature_view import FeatureView
 from models.markdown import bullets, plain
 from store.features.certificates import Certificate, CompiledSql, Difference, failed, how_to_accept, sentences
-from store.proof.point_in_time import PROOF_ERRORS, prove
+from store.proof.point_in_time import PROOF_ERRORS, is_empty, of_no_rows, prove
 from store.proof.sample import Subject
 from store.warehouse.connection import Name
 from store.warehouse.warehouse import Warehouse
@@ -64,11 +64,17 @@ def point_in_time_check(view: FeatureView) -> dg.AssetChecksDefinition:
         proving: dg.ResourceParam[Proving],
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.AssetCheckResult]:
-        build = compiled.build(warehouse.built_extraction().as_of)
+        extraction = warehouse.built_extraction()
+        build = compiled.build(extraction.as_of)
         accepted = proving.accepts(build.sha256)
+        none = extraction.lacks(view.entity)
         try:
             with warehouse.connect() as connection:
-                certificate = prove(connection, build, proof_subject, clock.present())
+                if none and is_empty(connection, proof_subject):
+                    certificate = of_no_rows(build, clock.present())
+                    context.log.info(f"{view.name}: {none} There are no rows to prove.")
+                else:
+                    certificate = prove(connection, build, proof_subject, clock.present())
         except PROOF_ERRORS as error:
             compiled.certify(view.name, failed(build, str(error), clock.present(), accepted=accepted))
             yield _result(proof_subject.view, passed=False, accepted=accepted, description=str(error), metadata={})
@@ -105,7 +111,9 @@ def result(certificate: Certificate, view: Name, *, accepted: bool = False) -> d
         passed=certificate.passed,
         accepted=accepted,
         description=(
-            f"{certificate.rows:,} rows of {len(certificate.features)} features and the labels, replayed at "
+            "There are no rows, because the source has no such entity."
+            if not certificate.comparisons
+            else f"{certificate.rows:,} rows of {len(certificate.features)} features and the labels, replayed at "
             f"{len(certificate.moments)} moments, are as in the store."
             if certificate.passed
             else f"{', '.join(differing)}: values that use a fact from outside the window or not known then. "

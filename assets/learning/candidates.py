@@ -79,11 +79,14 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         confirmed_features: dg.ResourceParam[Mapping[str, tuple[str, ...]]],
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.Output[str | Untrainable] | dg.AssetCheckResult]:
+        extraction = warehouse.extraction()
+        if none := extraction.lacks(declaration.feature_view.entity):
+            yield from _untrained(Untrainable(reason=none, horizon_matters=False), absent=True)
+            return
         if isinstance(training_set, Untrainable):
             yield from _untrained(training_set)
             return
         started_at = clock.present()
-        extraction = warehouse.extraction()
         with_horizon = horizons.applied(declaration, extraction.horizon_days).with_attributes(extraction.attributes)
         snapshot = load_training_set(artifacts.training_sets(declaration.name) / training_set)
         confirmed_names = confirmed_features.get(declaration.name, ())
@@ -97,7 +100,11 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                 with_horizon,
                 snapshot,
                 artifacts.versions(declaration.name),
-                assumed=[feature for each in extraction.attributes for feature in each.assumed],
+                assumed=[
+                    feature
+                    for each in declaration.feature_view.of_attributes(extraction.attributes)
+                    for feature in each.assumed
+                ],
                 recorded=earlier_versions,
                 warn=context.log.warning,
             )
@@ -183,12 +190,14 @@ def _census_check(evaluation: Evaluation, declaration: ModelDeclaration) -> dg.A
     )
 
 
-def _untrained(untrainable: Untrainable) -> Iterator[dg.Output[str | Untrainable] | dg.AssetCheckResult]:
-    yield dg.Output(untrainable, metadata={"untrainable": untrainable.reason})
+def _untrained(
+    untrainable: Untrainable, *, absent: bool = False
+) -> Iterator[dg.Output[str | Untrainable] | dg.AssetCheckResult]:
+    yield dg.Output(untrainable, metadata={"absent" if absent else "untrainable": untrainable.reason})
     for name in ("census", "hindsight"):
         yield dg.AssetCheckResult(
             check_name=name,
-            passed=False,
+            passed=absent,
             severity=dg.AssetCheckSeverity.WARN,
             description=f"Nothing was measured. {plain(untrainable.reason)}",
         )

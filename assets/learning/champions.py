@@ -82,6 +82,8 @@ def champion_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         clock: dg.ResourceParam[Clock],
     ) -> dg.MaterializeResult[Any]:
         extraction = warehouse.extraction()
+        if none := extraction.lacks(declaration.feature_view.entity):
+            return dg.MaterializeResult(metadata={"absent": none})
         compiled.require_proof(declaration.feature_view.name, extraction.as_of)
         applied = horizons.applied(declaration, extraction.horizon_days).with_attributes(extraction.attributes)
         with ledger(warehouse) as connection:
@@ -306,4 +308,6 @@ def _evidence_on(
     if why := _learnt_wrong(connection, champion, view):
         return replace(evidence, learnt_wrong=why)
     training_set = load_training_set(artifacts.training_sets(candidate.model) / candidate.manifest["training_set"])
-    return replace(evidence, shared=on_shared_rows(candidate, champion, training_set.frame()))
+    return replace(
+        evidence, shared=on_shared_rows(candidate, champion, training_set.frame(), lasting=view.entity.lasting)
+    )

@@ -10,7 +10,7 @@ from models.declaring.declaration import Horizons, ModelDeclaration
 from models.evaluation.census import census_clocks
 from models.learning.splitting import temporal_split
 from models.training.training_set import TrainingDataError, freeze
-from models.untrainable import UntrainableError
+from models.untrainable import Untrainable, UntrainableError
 from store.artifacts import ArtifactStore
 from store.features.builds import labelled_since, require_present_code
 from store.features.certificates import CompiledSql
@@ -49,6 +49,9 @@ def training_set_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         import pandas as pd
 
         extraction = warehouse.built_extraction()
+        if none := extraction.lacks(view.entity):
+            context.log.info(f"{declaration.name}: {none}")
+            return dg.Output(Untrainable(reason=none, horizon_matters=False), metadata={"absent": none})
         require_present_code(warehouse, horizons, compiled)
         applied = horizons.applied(declaration, extraction.horizon_days).with_attributes(extraction.attributes)
         share = drawn_share(warehouse, applied)

@@ -65,6 +65,12 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.MaterializeResult[Any]]:
         extraction = warehouse.built_extraction()
+        if none := extraction.lacks(view.entity):
+            passed = (Verdict(check=name, failed=False, statement=none) for name in CHECKS)
+            yield dg.MaterializeResult(
+                metadata={"absent": none}, check_results=[check_result(key, verdict) for verdict in passed]
+            )
+            return
         as_of, policy = extraction.as_of, declaration.with_attributes(extraction.attributes).drift
         with ledger(warehouse) as connection:
             champion = load_champion(connection, artifacts, declaration.name)

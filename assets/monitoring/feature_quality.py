@@ -46,6 +46,8 @@ def feature_quality_asset(view: FeatureView) -> dg.AssetsDefinition:
     )
     def feature_quality(warehouse: dg.ResourceParam[Warehouse]) -> dg.MaterializeResult[Any]:
         extraction = warehouse.built_extraction()
+        if none := extraction.lacks(view.entity):
+            return dg.MaterializeResult(metadata={"absent": none})
         as_of, groups = extraction.as_of, feature_groups(view.name, extraction.attributes)
         with warehouse.analyze(Excerpt(view.schema, view.name, [view.key, "as_of", *groups])) as analysis:
             measured = measure_features(analysis, f"{view.schema}.{view.name}", view.key, groups)

@@ -50,7 +50,13 @@ def retrain_decision_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition
         artifacts: dg.ResourceParam[ArtifactStore],
         clock: dg.ResourceParam[Clock],
     ) -> dg.MaterializeResult[Any]:
-        as_of = warehouse.built_extraction().as_of
+        extraction = warehouse.built_extraction()
+        if none := extraction.lacks(declaration.feature_view.entity):
+            # no decision, so no row of the ledger; `retrain_sensor` reads why it starts nothing
+            return dg.MaterializeResult(
+                metadata={"outcome": "wait", "rule": "absent", "reason": none, "evidence_id": "none"}
+            )
+        as_of = extraction.as_of
         training_runs = runs_in_flight(
             context.instance,
             [retrain_job_name(declaration.name)],

@@ -14,12 +14,12 @@ import dagster as dg
 from assets.platform import keys
 from assets.platform.resources import WAREHOUSE_POOL
 from models.artifacts import replace_file
-from models.declared.registry import FEATURE_VIEWS
+from models.declared.registry import FEATURE_VIEWS, SCORED_TABLES
 from store.artifacts import ArtifactStore
 from store.features.dbt_project import described_columns, manifest_path
 from store.pages import UnknownPageError, in_script, with_policy
 from store.warehouse.connection import Connection
-from store.warehouse.engine import HISTORY, SCORES
+from store.warehouse.engine import HISTORIES
 from store.warehouse.warehouse import Warehouse
 
 MANIFEST, CATALOG = '"MANIFEST.JSON INLINE DATA"', '"CATALOG.JSON INLINE DATA"'
@@ -47,7 +47,7 @@ class DocsPageError(UnknownPageError):
 
 @dg.asset(
     key=keys.DBT_DOCS,
-    deps=[keys.mart(SCORES), keys.mart(HISTORY)],
+    deps=[keys.mart(name) for name in (*SCORED_TABLES, *HISTORIES)],
     group_name="reports",
     kinds={"dbt"},
     owners=["team:data-engineering"],

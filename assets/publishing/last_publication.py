@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from assets.platform import keys
 from assets.platform.event_log import latest_materialization
-from models.declared.registry import SCORED
+from models.declared.registry import SCORED_TABLES
 from store.publishing.publications import Publication, read
-from store.warehouse.engine import HISTORY, SCORES, Standing, known_versions
+from store.warehouse.engine import HISTORIES, Standing, known_versions
 from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def why_lost(warehouse: Warehouse, publication: Publication, instance: dg.Dagste
     A warehouse keeps every version that it has trained, and scores come from versions: a warehouse without versions has
     published no scores.
     """
-    names = [SCORES, HISTORY]
+    names = [*SCORED_TABLES, *HISTORIES]
     with warehouse.connect() as connection:
         if known_versions(connection):
             return None
@@ -43,17 +43,22 @@ def why_lost(warehouse: Warehouse, publication: Publication, instance: dg.Dagste
         readers = warehouse.engine.readers(Path(publication.path))
         found = readers.found(connection, names, last).standing
     published = found.completed_by(last)
-    if not published.rows.get(HISTORY):
+    lost = [table for history, table in HISTORIES.items() if published.rows.get(history)]
+    if not lost:
         return None
-    clock = "" if published.as_of is None else f" as of {published.as_of}"
+    listed = ", ".join(
+        f"{published.rows.get(table.name, 0):,} {table.entity.plural}"
+        + (f" as of {published.as_of[table.name]}" if table.name in published.as_of else "")
+        + f" and {published.rows[table.history]:,} rows of history"
+        for table in lost
+    )
     consequence = (
         f"Readers keep the tables in {readers.place}, and {readers.after_loss}"
-        if HISTORY in found.rows
+        if all(table.history in found.rows for table in lost)
         else f"The tables of readers in {readers.place} are gone as well, and only a backup brings them back"
     )
     return (
-        f"{warehouse.shown}: expected the warehouse that has published {published.rows.get(SCORES, 0):,} "
-        f"{SCORED.entity.plural}{clock} and {published.rows[HISTORY]:,} rows of history, found one in which no model "
-        f"was ever trained: it was deleted, emptied or replaced. {consequence}. Also lost are its ledgers (schema "
+        f"{warehouse.shown}: expected the warehouse that has published {listed}, found one in which no model was ever "
+        f"trained: it was deleted, emptied or replaced. {consequence}. Also lost are its ledgers (schema "
         "ml), the bounds of the grades, and overwritten values that only earlier extractions saw (raw.changes)."
     )

@@ -1,7 +1,7 @@
 """Layer `marts`: the tables that BI reads, built by dbt from features and scores, and their published snapshot."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from assets.platform.freshness import NIGHTLY
 from assets.platform.resources import WAREHOUSE_POOL
 from assets.platform.tables import metadata_table
 from assets.publishing.last_publication import recorded
-from models.declared.registry import FEATURE_VIEWS, SCORED
+from models.declared.registry import FEATURE_VIEWS, SCORED_TABLES
 from models.declaring.declaration import Horizons
+from models.declaring.scored_table import ScoredTable
 from models.markdown import bullets
 from store.features.certificates import CompiledSql
 from store.features.dbt_project import manifest_path
@@ -30,7 +31,7 @@ from store.publishing.publications import (
     write,
 )
 from store.warehouse.connection import Connection
-from store.warehouse.engine import HISTORY, SCORES, Found, Standing, known_versions
+from store.warehouse.engine import HISTORIES, Found, Standing, known_versions
 from store.warehouse.postgres.marts import READER
 from store.warehouse.warehouse import Warehouse
 
@@ -55,28 +56,29 @@ def mart_assets(manifest: Path) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         """Build the marts at the clock of the last extraction, whose features must be built and proved.
 
-        First, rows of the history that the warehouse has lost are taken back from the published file.
+        First, rows of the histories that the warehouse has lost are taken back from the published file.
         """
         extraction = warehouse.built_extraction()
         for view in FEATURE_VIEWS:
             compiled.require_proof(view, extraction.as_of)
         readers = warehouse.engine.readers(Path(publication.path), publication.group)
         with warehouse.connect() as connection:
-            row_count = readers.take_back(connection, _never_null_columns, context.log.warning)
-        if row_count:
-            context.log.warning(
-                f"marts.{HISTORY}: {row_count:,} rows that {warehouse.shown} had lost were taken back from "
-                f"{readers.place}."
-            )
+            taken_back = readers.take_back(connection, _never_null_columns, context.log.warning)
+        for history, row_count in taken_back.items():
+            if row_count:
+                context.log.warning(
+                    f"marts.{history}: {row_count:,} rows that {warehouse.shown} had lost were taken back from "
+                    f"{readers.place}."
+                )
         variables = {"value_currency": extraction.value_currency or ""}
         yield from build(context, dbt, warehouse, horizons, variables=variables)
 
     return marts.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=NIGHTLY))
 
 
-def _never_null_columns() -> list[str]:
-    """Return the columns of the history that are never null."""
-    node = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"][f"model.leadline.{HISTORY}"]
+def _never_null_columns(history: str) -> list[str]:
+    """Return the columns of a history that are never null."""
+    node = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"][f"model.leadline.{history}"]
     return [
         column["name"]
         for column in node["columns"].values()
@@ -128,14 +130,15 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
             replacement = Replacement(
                 published=published,
                 built=built,
-                lost=lost_by_groups(published, built) if found.lost is None else found.lost,
+                lost={name: lost_by_groups(published, built, name) for name in HISTORIES} | dict(found.lost),
                 known_versions=known_versions(connection),
             )
-            if replacement.goes_back:
-                context.log.warning(
-                    f"marts.{SCORES}: the scores as of {built.as_of} take the place of later ones, those as of "
-                    f"{published.as_of}. marts.{HISTORY} keeps both."
-                )
+            for name, table in SCORED_TABLES.items():
+                if replacement.goes_back(name):
+                    context.log.warning(
+                        f"marts.{name}: the scores as of {built.as_of[name]} take the place of later ones, those as of "
+                        f"{published.as_of[name]}. marts.{table.history} keeps both."
+                    )
             losses.extend(findings(replacement))
             if losses and not publication.accepts(digest(losses)):
                 raise dg.Failure(
@@ -156,7 +159,11 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
         with warehouse.connect() as connection:
             standing, metadata = readers.replace(connection, names, last, review, context.log.warning)
             publication.reached_readers()
-            first_rows = _first_rows(connection, standing)
+            previews = {
+                f"first_rows_{name}": _first_rows(connection, table, standing.columns[name])
+                for name, table in SCORED_TABLES.items()
+                if standing.rows[name]
+            }
         try:
             write(Path(publication.record), Record(standing=standing, accepted=losses))
         except OSError as error:
@@ -164,9 +171,9 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
             context.log.warning(f"{publication.record}: expected to record this publication, found {error.strerror}.")
         return dg.MaterializeResult(
             metadata={
-                "first_rows": first_rows,
+                **previews,
                 **metadata,
-                "dagster/row_count": standing.rows[SCORES],
+                "dagster/row_count": sum(standing.rows[name] for name in SCORED_TABLES),
                 "rows": dg.MetadataValue.json(dict(standing.rows)),
                 **({"accepted": dg.MetadataValue.md(bullets(losses))} if losses else {}),
             }
@@ -175,10 +182,10 @@ def snapshot_asset(marts: dg.AssetsDefinition) -> dg.AssetsDefinition:
     return published_snapshot
 
 
-def _first_rows(connection: Connection, published: Standing) -> dg.TableMetadataValue:
-    """Return the first ten rows of the published scores, the highest `SCORED.total` first."""
-    key, all_columns = SCORED.entity.key, published.columns[SCORES]
-    columns = [each for each in (key, *SCORED.previewed) if each in all_columns]
-    order = f"{SCORED.total} desc nulls last, " if SCORED.total in all_columns else ""
-    rows = connection.execute(f"select {', '.join(columns)} from marts.{SCORES} order by {order}{key} limit 10")
+def _first_rows(connection: Connection, table: ScoredTable, published: Sequence[str]) -> dg.TableMetadataValue:
+    """Return the first ten rows of a published table, the highest first, from its published columns."""
+    key = table.entity.key
+    columns = [each for each in (key, *table.previewed) if each in published]
+    order = f"{table.highest_first} desc nulls last, " if table.highest_first in published else ""
+    rows = connection.execute(f"select {', '.join(columns)} from marts.{table.name} order by {order}{key} limit 10")
     return metadata_table(columns, rows.fetchall())

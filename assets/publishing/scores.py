@@ -76,7 +76,14 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         compiled: dg.ResourceParam[CompiledSql],
         clock: dg.ResourceParam[Clock],
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        as_of = warehouse.built_extraction().as_of
+        extraction = warehouse.built_extraction()
+        if none := extraction.lacks(view.entity):
+            yield dg.MaterializeResult(
+                metadata={"absent": none},
+                check_results=[dg.AssetCheckResult(check_name="inside_training", passed=True, description=none)],
+            )
+            return
+        as_of = extraction.as_of
         compiled.require_proof(view.name, as_of)
         with ledger(warehouse) as connection:
             forget_out_of_scope(connection, declaration, as_of)

@@ -1,12 +1,12 @@
-{#- The features that follow from attributes of an entity: leads or projects. -#}
+{#- The features that follow from attributes of a source table: leads, projects or customers. -#}
 {% macro attributes_of(entity) -%}
     {{ return(var('attribute_features') | selectattr('entity', 'equalto', entity) | list) }}
 {%- endmacro %}
 
-{#- Adds the features that follow from attributes to the columns of the model: the contract of the view has to know them,
-    and no yml file can, because each source has others. -#}
+{#- Adds the features that follow from attributes of some source tables to the columns of the model: the contract of the
+    view has to know them, and no yml file can, because each source has others. -#}
 {% macro attribute_columns() -%}
-    {%- for feature in var('attribute_features') -%}
+    {%- for feature in var('attribute_features') | selectattr('entity', 'in', varargs) -%}
         {%- do model.columns.update({
             feature.column: {'name': feature.column, 'data_type': feature.data_type, 'constraints': []}
         }) -%}

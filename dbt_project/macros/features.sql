@@ -58,3 +58,33 @@
 {% macro names_rep(facts) -%}
     {{ facts }}.fact = 'interaction' and {{ facts }}.direction = 'outbound' and {{ facts }}.performed_by is not null
 {%- endmacro %}
+
+{#- The last moment of the grid of customers up to a moment: every second Monday, of which 1970-01-05 was one. -#}
+{% macro grid_us(us) -%}
+    ({{ us }} - mod({{ us }} - 4 * {{ day_us() }}, 14 * {{ day_us() }}))
+{%- endmacro %}
+
+{#- 1 for a customer that is active at a moment, else 0: with contracts while it is open, else if a purchase was known in
+    the 90 days before. -#}
+{% macro is_active_customer(last_purchase_us, closed_us, as_of_us) -%}
+    {%- if var('customers_close') -%}
+        case when {{ closed_us }} is null or {{ closed_us }} >= {{ as_of_us }} then 1 else 0 end
+    {%- else -%}
+        case when {{ last_purchase_us }} >= {{ as_of_us }} - 90 * {{ day_us() }} then 1 else 0 end
+    {%- endif -%}
+{%- endmacro %}
+
+{#- An amount in hundredths, as a decimal in units. -#}
+{% macro in_units(hundredths) -%}
+    cast({{ hundredths }} * 0.01 as decimal(18, 2))
+{%- endmacro %}
+
+{#- Whole seconds of a length in microseconds that is not negative. -#}
+{% macro whole_seconds(us) -%}
+    cast(({{ us }} - mod({{ us }}, 1000000)) / 1000000 as bigint)
+{%- endmacro %}
+
+{#- Months of 30 days from a moment to as_of, at least one, so that a rate of a young customer is not huge. -#}
+{% macro months_since(us) -%}
+    greatest({{ days_between(us, 'observations.as_of_us') }} / 30, 1)
+{%- endmacro %}

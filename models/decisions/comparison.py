@@ -24,12 +24,15 @@ LEAST_ROWS = 500
 """With fewer rows the comparison would be mostly chance."""
 
 
-def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFrame) -> SharedRows | None:
+def on_shared_rows(
+    candidate: Candidate, champion: Candidate, frame: pd.DataFrame, *, lasting: bool = False
+) -> SharedRows | None:
     """Compare a candidate with the champion on held-out rows of the candidate whose entities the champion never saw.
 
     Later rows of an entity that the champion has learnt from are left out, because their outcome is mostly the learnt
-    one. The shared rows are of one world for both, while the stored figures of each are of rows of its own time: after
-    a change of the world, newer rows can be harder for any model.
+    one. Where entities last, they stay if they lie after the training of the champion: their outcomes are others. The
+    shared rows are of one world for both, while the stored figures of each are of rows of its own time: after a change
+    of the world, newer rows can be harder for any model.
 
     Parameters
     ----------
@@ -37,6 +40,8 @@ def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFram
         Over the same horizon.
     frame : DataFrame
         The candidate's training set.
+    lasting : bool
+        As in `models.declaring.entity.Entity`.
 
     Returns
     -------
@@ -49,7 +54,10 @@ def on_shared_rows(candidate: Candidate, champion: Candidate, frame: pd.DataFram
     held_out = candidate.held_out()
     last_learnt = datetime.fromisoformat(champion.manifest["last_as_of"])
     first = frame.groupby(candidate.key)[AS_OF].min()
-    unseen = held_out[held_out[candidate.key].isin(first.index[first > last_learnt])]
+    if lasting:
+        unseen = held_out[held_out[AS_OF] >= datetime.fromisoformat(champion.manifest["as_of"])]
+    else:
+        unseen = held_out[held_out[candidate.key].isin(first.index[first > last_learnt])]
     if len(unseen) < LEAST_ROWS or candidate.task != champion.task or not set(champion.features) <= set(frame.columns):
         return None
     rows = unseen.merge(frame, on=[candidate.key, AS_OF], how="left", validate="one_to_one", suffixes=("", "_"))

@@ -29,6 +29,7 @@ LEAD_FEATURES = described_view(
         "property_value_tier",
         "zip_prefix",
     ),
+    attributes=("leads", "projects"),
     by_day=("observations_due", "track_records", "open_deals", "lead_features"),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
@@ -78,25 +78,31 @@ def declared(kind: type[Declared]) -> list[Declared]:
     return list({id(each): each for each in found}.values())
 
 
-def the_one(tables: Sequence[ScoredTable]) -> ScoredTable:
-    """Return the one scored table that is declared.
+def register_tables(tables: Iterable[ScoredTable]) -> Mapping[str, ScoredTable]:
+    """Return the scored tables by name.
 
     Raises
     ------
     DeclarationError
-        If there is none, or more than one.
+        If two tables share a name or a history, or have scores of one model.
     """
-    if len(tables) != 1:
-        raise DeclarationError(
-            f"models/declared: expected one table of scores, found {[each.name for each in tables]}. A mart of another "
-            "entity needs no declaration."
-        )
-    return tables[0]
+    registered: dict[str, ScoredTable] = {}
+    owners: dict[str, str] = {}
+    for each in tables:
+        for what in (*(f"mart {mart!r}" for mart in (each.name, each.history)), *(f"model {m!r}" for m in each.models)):
+            other = owners.setdefault(what, each.name)
+            if other != each.name or each.name in registered:
+                raise DeclarationError(
+                    f"scored tables {other!r} and {each.name!r}: expected a {what.partition(' ')[0]} in one table "
+                    f"alone, found {what} in both. Rename it, or leave it out of one of them."
+                )
+        registered[each.name] = each
+    return MappingProxyType(registered)
 
 
 DECLARATIONS = register(declared(ModelDeclaration))
 
-SCORED = the_one(declared(ScoredTable))
-"""The declared scored table."""
+SCORED_TABLES = register_tables(declared(ScoredTable))
+"""The declared scored tables, by name."""
 
 FEATURE_VIEWS = {each.feature_view.name: each.feature_view for each in DECLARATIONS.values()}

@@ -88,13 +88,14 @@ class ModelDeclaration:
     success_weight : float
         Weight of the training rows whose entity is known to have succeeded afterwards; the others weigh 1.
     test_share : float
-        Share of the entities that is held out: those created last.
+        Share of the entities that is held out: those created last. Of entities that last (`Entity.lasting`), the share
+        of the observations: the last ones.
     primary_metric : str
         The metric in which a first champion must beat the trivial baseline.
     gates : mapping of str to float
         Bounds shown beside their values: a minimum, or a maximum where less is better. The names are the metrics of the
-        task, its gates of each outcome, and those of `COST_GATES`. A missed gate is a warning to people; what decides
-        promotion is the comparison with the baseline and the champion.
+        task, its gates of each outcome and of what is chosen by costs, and those of `COST_GATES`. A missed gate is a
+        warning to people; what decides promotion is the comparison with the baseline and the champion.
     grades : mapping of str to float
         For a graded task: each grade with the quantile of the predictions of a census at which it begins, from the best
         to the worst, which begins at 0.
@@ -153,7 +154,7 @@ class ModelDeclaration:
     def __post_init__(self) -> None:
         """Refuse a declaration that cannot be right, naming every field that is wrong."""
         known = self.task.metrics
-        gated = {*known, *COST_GATES, *self.task.by_outcome_gates}
+        gated = {*known, *COST_GATES, *self.task.by_outcome_gates, *self.task.chosen_gates}
         quantiles = list(self.grades.values())
         problems = [
             problem
@@ -236,7 +237,9 @@ class ModelDeclaration:
         Texts may become segments. The drift of dates, and of what counts as known only from an extraction, is shown and
         has no bound: both move as time goes by.
         """
-        features = [(each, feature) for each in attributes for feature in each.features]
+        features = [
+            (each, feature) for each in self.feature_view.of_attributes(attributes) for feature in each.features
+        ]
         texts = tuple(feature.column for _, feature in features if feature.form == "text")
         moving = tuple(
             feature.column for each, feature in features if each.known == "extraction" or feature.form == "days"

@@ -24,6 +24,9 @@ class Entity:
         A sentence for people on what such an entity is.
     key : str
         The column that identifies it everywhere: one text.
+    of : str
+        The entity of the source to which it belongs, such as the account of a contract; by default itself. Of a source
+        without that entity its models learn, measure and score nothing.
     table : str
         Table with one row per entity as it is today, by `key`, with ``known_us``, the microseconds since 1970 from
         which it was known.
@@ -39,6 +42,10 @@ class Entity:
         overwrites them, so nothing is learnt from them.
     split_by : str
         The column of the feature views with the creation time of the entity: a split orders entities by it.
+    lasting : bool
+        Whether most entities that are scored were learnt from, as accounts that go on for years are. The split then
+        holds out the last observations of all entities; else all observations of the last entities, because those of
+        one entity are nearly copies.
     values : str
         Table with the column ``value`` by `key` and ``as_of``: what an entity of a census is worth; empty for none.
     facts : str
@@ -71,7 +78,9 @@ class Entity:
     settling_statuses: str = ""
     kinds_of_closings: str = ""
     outcomes: str = ""
+    lasting: bool = False
     several: str = ""
+    of: str = ""
     description: str = ""
 
     def __post_init__(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.declaring.attribute import Attribute
 from models.declaring.columns import AS_OF
 from models.declaring.entity import DeclarationError, Entity
 
@@ -48,6 +49,9 @@ class FeatureView:
         expected totals hold in each of these bands.
     ranges : tuple of str
         Features whose range in training is kept: a score is marked where a value lies outside.
+    attributes : tuple of str
+        The source tables whose attributes (`models.declaring.attribute`) have features in the view. Its dbt model hands
+        the same names to ``attribute_columns``.
     by_day : tuple of str
         The dbt models that compute the rows of a range of days anew, in this order; empty if none can.
     """
@@ -64,6 +68,7 @@ class FeatureView:
     bands: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     silence: str = ""
     ranges: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
     by_day: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -75,6 +80,10 @@ class FeatureView:
                 f"feature view {self.name!r}: not_features must hold the key, {AS_OF!r}, the creation time and the "
                 f"columns of the entity; {missing} would become features"
             )
+
+    def of_attributes(self, attributes: Iterable[Attribute]) -> list[Attribute]:
+        """Return the attributes that have features in this view."""
+        return [each for each in attributes if each.entity in self.attributes]
 
     @property
     def key(self) -> str:

@@ -42,6 +42,8 @@ class ScoredTable:
         The columns of each model without a rule: nothing takes the place of its score.
     further_versions : mapping of str to str
         The column with the version of each other model that a row depends on, by model.
+    out_of_scope : str
+        The reason of rows that no model is about; empty if the models are about every row.
     total : str
         A column whose sum the summary of a run shows; empty for none.
     total_words : str
@@ -51,7 +53,9 @@ class ScoredTable:
     counted_in_order : mapping of str to str
         The same, in the order of the values.
     previewed : tuple of str
-        Columns of the preview in the UI, after the key. The rows with the highest `total` come first.
+        Columns of the preview in the UI, after the key.
+    first : str
+        The column whose highest values come first there; by default `total`.
     """
 
     entity: Entity
@@ -59,11 +63,18 @@ class ScoredTable:
     history: str
     models: Mapping[str, ScoreColumns]
     further_versions: Mapping[str, str] = field(default_factory=dict)
+    out_of_scope: str = ""
     total: str = ""
     total_words: str = ""
     counted: Mapping[str, str] = field(default_factory=dict)
     counted_in_order: Mapping[str, str] = field(default_factory=dict)
     previewed: tuple[str, ...] = ()
+    first: str = ""
+
+    @property
+    def highest_first(self) -> str:
+        """The column whose highest values come first in the preview; empty if there is none."""
+        return self.first or self.total
 
     @property
     def all_versions(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from models.declaring.declaration import ModelDeclaration
 from models.evaluation.calibration import COMPARABLE, scaled_by_others
 from models.evaluation.census import is_off, totals
 from models.evaluation.held_out import INTERVAL_ROWS, RESAMPLES, figure
-from models.evaluation.records import CostsOfErrors, ThresholdTried, Way, WeightsTried
+from models.evaluation.records import CostsOfErrors, Figure, ThresholdTried, Way, WeightsTried
 from models.evaluation.validation import FOLDS, some_rows
 from models.pickled.scaling import Scaling
 from models.tasks.classification import Classification
@@ -290,6 +290,26 @@ def ways(task: Classification, predictions: Predictions, choice: Choice, seed: i
     )
 
 
+def picked_well(task: Classification, predictions: Predictions, choice: Choice, seed: int) -> dict[str, Figure]:
+    """Measure precision, recall and F1 of the rows that a threshold picks."""
+    import numpy as np
+
+    picked, happened = task.choose(predictions.predicted, choice) == 1, predictions.truth == 1
+    counted = np.column_stack([picked & happened, picked, happened]).astype("float64")
+    sample = some_rows(len(predictions), INTERVAL_ROWS, seed)
+    sample_rows = predictions.rows(sample)
+    draws = resampled(sample_rows.groups, RESAMPLES, seed)
+    of_all = counted.mean(axis=0)[:, None]
+    of_draws = np.array([means(sample_rows, counted[sample, column], draws) for column in range(3)])
+    measured = {}
+    for name, of in {"precision": [1], "recall": [2], "f1": [1, 2]}.items():
+        # nothing is picked, or nothing happens, in some resamples
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value, resamples = (each[0] * len(of) / each[of].sum(axis=0) for each in (of_all, of_draws))
+        measured[name] = figure(float(value[0]), resamples)
+    return measured
+
+
 def measure_costs(
     kind: Task,
     held_out: Predictions,
@@ -327,6 +347,7 @@ def measure_costs(
         threshold=threshold,
         held_out=ways(task, held_out, choice, seed),
         census=() if census is None else ways(task, census, choice, seed),
+        chosen={} if threshold is None else picked_well(task, held_out, choice, seed),
     )
 
 

@@ -16,7 +16,7 @@ class Gate:
     Attributes
     ----------
     name : str
-        A metric, ``recall_<outcome>``, or one of `models.declaring.policies.COST_GATES`.
+        A metric, ``recall_<outcome>``, ``f1`` of the choice by costs, or one of `models.declaring.policies.COST_GATES`.
     value : float or None
         None where it is undefined.
     bound : float
@@ -64,9 +64,11 @@ def gates(
         `models.versions.candidate.Candidate.cost`.
     """
     cross_validation = evaluation.validation.cross_validation
+    chosen = {} if evaluation.costs is None else evaluation.costs.chosen
     found: dict[str, tuple[float | None, str]] = {
         **{name: (value, evaluation.undefined.get(name, "")) for name, value in evaluation.metrics.items()},
         "cv_spread": (None, evaluation.validation.note) if cross_validation is None else (cross_validation.spread, ""),
+        **{name: (each.value, "nothing is chosen and nothing happens") for name, each in chosen.items()},
         **{name: (value, "") for name, value in cost.items()},
     }
     at_most = {*evaluation.kind.less_is_better, *COST_GATES} - COST_AT_LEAST

@@ -253,6 +253,9 @@ class CostsOfErrors:
         None for a task without a threshold.
     held_out, census : tuple of Way
         The way of the version first, then each class chosen in every row. Empty without a census.
+    chosen : dict of str to Figure
+        Precision, recall and F1 of the rows that the threshold picks of the held-out rows; empty for a task without a
+        threshold.
     """
 
     choices: tuple[str, ...]
@@ -261,6 +264,7 @@ class CostsOfErrors:
     threshold: ThresholdTried | None
     held_out: tuple[Way, ...]
     census: tuple[Way, ...]
+    chosen: dict[str, Figure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

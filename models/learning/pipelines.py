@@ -152,6 +152,7 @@ def fingerprint(declaration: ModelDeclaration) -> str:
         ),
         **({"costs": declaration.task.costs.matrix(declaration.outcomes).tolist()} if declaration.task.costs else {}),
         **({"scope": declaration.scope} if declaration.scope else {}),
+        **({"lasting": True} if declaration.feature_view.entity.lasting else {}),
         **({"rule": declaration.rule} if declaration.rule else {}),
     }
     return hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()

@@ -22,9 +22,11 @@ class Split:
     Attributes
     ----------
     train, test : ndarray of bool, shape (n_rows,)
-        The two sides share no entity. Rows in neither have labels that had not matured at `cut`.
+        The two sides share no entity, unless entities last (`Entity.lasting`). Rows in neither have labels that had not
+        matured at `cut`.
     cut : Timestamp
-        The creation of the first held-out entity: the moment at which the fitted model could have been trained.
+        The creation of the first held-out entity, or the first held-out observation: the moment at which the fitted
+        model could have been trained.
     train_entities, test_entities : int
     """
 
@@ -40,6 +42,10 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
 
     Entities are ordered by creation and key. The last `test_share` of them are held out with all their rows. Training
     rows are those rows of the other entities whose label had matured when the first held-out entity was created.
+
+    Of entities that last, the observations are ordered in place of the entities: the last `test_share` of them are held
+    out, and training rows are those whose label had matured at the first of these. As in scoring, most entities are
+    then known to the model, and nothing of what happens to them later is.
 
     Raises
     ------
@@ -57,20 +63,32 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
             f"{declaration.feature_view.entity.plural} of other outcomes as well."
         )
     view = declaration.feature_view
-    created = frame.groupby(view.key, sort=True)[view.created].min().sort_values(kind="stable")
-    held_out = max(1, len(created) - int(len(created) * (1 - declaration.test_share)))
-    cut = created.iloc[-held_out]
-    test = frame[view.key].isin(created.index[-held_out:]).to_numpy()
+    if view.entity.lasting:
+        ordered = frame[AS_OF].sort_values(kind="stable")
+    else:
+        ordered = frame.groupby(view.key, sort=True)[view.created].min().sort_values(kind="stable")
+    held_out = max(1, len(ordered) - int(len(ordered) * (1 - declaration.test_share)))
+    cut = ordered.iloc[-held_out]
+    test = (
+        (frame[AS_OF] >= cut).to_numpy()
+        if view.entity.lasting
+        else frame[view.key].isin(ordered.index[-held_out:]).to_numpy()
+    )
     matured = (frame[AS_OF] + pd.Timedelta(days=declaration.horizon_days) <= cut).to_numpy()
     train = ~test & matured
     for side, mask in (("training", train), ("held-out", test)):
         counts = frame.loc[mask, declaration.label_column].value_counts()
         if len(counts) < 2:
             found = ", ".join(f"{int(n)} of {name}" for name, n in counts.items()) or "none"
+            what, were = (
+                (f"observations of {view.entity.plural}", "lie")
+                if view.entity.lasting
+                else (view.entity.plural, "were created")
+            )
             raise UntrainableError(
                 f"The {side} rows need two values of {declaration.label_column}, found {found}: "
-                f"{len(created)} {view.entity.plural} with matured labels were created from "
-                f"{created.iloc[0]:%Y-%m-%d} to {created.iloc[-1]:%Y-%m-%d}, {held_out} of them are held out from "
+                f"{len(ordered)} {what} with matured labels {were} from "
+                f"{ordered.iloc[0]:%Y-%m-%d} to {ordered.iloc[-1]:%Y-%m-%d}, {held_out} of them are held out from "
                 f"{cut:%Y-%m-%d %H:%M} on, and labels mature after {declaration.horizon_days} days. Load more history."
             )
     return Split(
@@ -78,7 +96,7 @@ def temporal_split(frame: pd.DataFrame, declaration: ModelDeclaration) -> Split:
         test=test,
         cut=cut,
         train_entities=int(frame.loc[train, view.key].nunique()),
-        test_entities=held_out,
+        test_entities=int(frame.loc[test, view.key].nunique()),
     )
 
 

@@ -49,6 +49,11 @@ class Binary(Classification):
         """The names of acting on no row, and on every row."""
         return ("never act", "always act")
 
+    @property
+    def chosen_gates(self) -> tuple[str, ...]:
+        """Precision, recall and F1 at the threshold, if there are costs."""
+        return () if self.costs is None else ("precision", "recall", "f1")
+
     def threshold(self) -> float | None:
         """Return the probability from which on not acting costs more than acting, on average."""
         wasted, missed = self.cost_matrix[[0, 1], [1, 0]]

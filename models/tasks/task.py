@@ -99,6 +99,11 @@ class Task(ABC):
     ranking: ClassVar[str]
 
     @property
+    def chosen_gates(self) -> tuple[str, ...]:
+        """Names of gates on what is chosen by the declared costs of errors."""
+        return ()
+
+    @property
     def columns(self) -> list[str]:
         """Return the published columns of the predictions."""
         return [name + self.suffix for name in self.outcomes]

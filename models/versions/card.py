@@ -298,8 +298,9 @@ def _validation(declaration: ModelDeclaration, evaluation: Evaluation) -> str:
 
 def _limits(declaration: ModelDeclaration) -> str:
     entities = declaration.feature_view.entity.plural
+    held_out = "observed" if declaration.feature_view.entity.lasting else "created"
     limits = [
-        f"The figures are of {entities} that were created later than those learnt from, in one company's history. "
+        f"The figures are of {entities} that were {held_out} later than those learnt from, in one company's history. "
         "They may not hold for another company, or after a change, for which the drift checks look.",
         "The published pipeline learnt from the held-out rows as well, so it was not itself measured.",
         "Numbers beyond the 0.1 % and 99.9 % quantiles of the training rows count as those quantiles.",

@@ -168,6 +168,9 @@ def costs_table(evaluation: Evaluation) -> str:
             f"**Threshold {trial.threshold:.4g}**: rows of this probability or more are acted on. The threshold of the "
             f"costs is {trial.of_costs:.4g}{of_rows}; {trial.reason}."
         )
+    if measured.chosen:
+        picked = ", ".join(f"{name} {interval(each)}" for name, each in measured.chosen.items())
+        threshold += f" On the held-out rows: {picked}."
     rows = [
         (
             of,

@@ -169,6 +169,8 @@ def _headed(heading: str, lines: Iterable[str]) -> Iterator[str]:
 
 def _rows(report: ExtractionReport) -> Iterator[str]:
     for name, table in report.tables.items():
+        if not table.is_there:
+            continue
         copies = f", {table.duplicates_collapsed:,} identical copies" if table.duplicates_collapsed else ""
         rejected = f", {table.rows_rejected:,} rejected" if table.rows_rejected else ""
         yield f"{name:<18}{table.rows_read:>12,} read{rejected}{copies}"
@@ -282,7 +284,7 @@ def _model(model: Readiness) -> str:
     return (
         f"{model.model}: will be trained over {model.horizon_days} days, on {sides.train_rows:,} rows of "
         f"{sides.train_entities:,} {plural}, and measured on {sides.test_rows:,} rows of the {sides.test_entities:,} "
-        f"created from {sides.cut:%Y-%m-%d} on"
+        f"{'observed' if declaration.feature_view.entity.lasting else 'created'} from {sides.cut:%Y-%m-%d} on"
     )
 
 

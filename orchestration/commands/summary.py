@@ -1,13 +1,14 @@
 """The summary at the end of a run: scores, quality of the models, places of the results, next steps."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from models.declared.registry import DECLARATIONS, FEATURE_VIEWS, SCORED
+from models.declared.registry import DECLARATIONS, SCORED_TABLES
 from models.declaring.declaration import ModelDeclaration
 from models.declaring.feature_view import FeatureView
+from models.declaring.scored_table import ScoredTable
 from store.addresses import without_password
 from store.artifacts import ArtifactStore
 from store.features.builds import labelled_since
@@ -29,6 +30,8 @@ def summarize(current: Settings) -> str:
     warehouse = Warehouse(address=current.warehouse)
     extraction = warehouse.extraction()
     artifacts = ArtifactStore(root=str(current.artifacts), reports_address=current.reports_address)
+    models = {name: each for name, each in DECLARATIONS.items() if not extraction.lacks(each.feature_view.entity)}
+    views = {each.feature_view.name: each.feature_view for each in models.values()}
     with ledger(warehouse) as connection:
         scored, unscored = _scores(connection, extraction)
         parts = [
@@ -41,13 +44,19 @@ def summarize(current: Settings) -> str:
             *(f"note       {assumption}" for assumption in extraction.assumptions),
             *overridden(current, extraction),
             *(f"accepted   {sentence}" for sentence in extraction.accepted),
-            *(line for view in FEATURE_VIEWS.values() for line in _proof(current, extraction.as_of, view)),
-            *_labels(current, extraction.as_of),
-            *(_model(connection, artifacts, each) for each in DECLARATIONS.values()),
+            *(line for view in views.values() for line in _proof(current, extraction.as_of, view)),
+            *_labels(current, extraction.as_of, models.values()),
+            *(_model(connection, artifacts, each) for each in models.values()),
             _source(connection, first=extraction.load_number == 1),
-            *(line for name in DECLARATIONS for line in _drift(connection, name)),
+            *(line for name in models for line in _drift(connection, name)),
         ]
-    return "\n".join(["", *parts, "", *_places(current, warehouse, artifacts), "", *_next_steps(current), ""])
+    places = _places(current, warehouse, artifacts, _tables(extraction))
+    return "\n".join(["", *parts, "", *places, "", *_next_steps(current), ""])
+
+
+def _tables(extraction: Extraction) -> list[ScoredTable]:
+    """Return the scored tables of the entities that the source has."""
+    return [each for each in SCORED_TABLES.values() if not extraction.lacks(each.entity)]
 
 
 def _scores(connection: Connection, extraction: Extraction) -> tuple[list[str], list[str]]:
@@ -59,11 +68,11 @@ def _scores(connection: Connection, extraction: Extraction) -> tuple[list[str], 
     ).fetchall()
     logs = {model: log for model, *log in found}
     scoring = [name for name in DECLARATIONS if name in logs and logs[name][0] is not None]
-    table, of_open = f"marts.{SCORED.name}", f"open {SCORED.entity.plural}"
-    total = f"sum({SCORED.total})" if SCORED.total else "null"
-    listed, scored, value = connection.execute(
-        f"select count(*), count(coalesce({', '.join(SCORED.versions)})), {total} from {table}"
-    ).fetchall()[0]
+    scored: list[str] = []
+    empty: list[str] = []
+    for table in _tables(extraction):
+        are_scored, lines = _of_table(connection, extraction, table, scoring, clock)
+        (scored if are_scored else empty).extend(lines)
     # a declared rule replaces a model that has not scored
     required = {name for name, each in DECLARATIONS.items() if not each.rule}
     unscored = [
@@ -72,27 +81,41 @@ def _scores(connection: Connection, extraction: Extraction) -> tuple[list[str], 
         if reason is not None and name in required
     ]
     if not scored:
-        finding = f"none of {listed:,} {of_open} has a score" if listed else f"no {SCORED.entity.name} is open"
-        return [], [f"scored     nothing is scored: {finding}, as of {clock}", *unscored]
+        return [], [*empty, *unscored]
+    outside = {name: logs[name][2] for name in scoring}
+    if marks := [f"{n:,} by {name} ({_causes(connection, name)})" for name, n in outside.items() if n]:
+        scored.append(
+            f"marked     scored with values that the training has hardly seen: {', '.join(marks)} (…_outside_training)"
+        )
+    return [*scored, *empty], unscored
+
+
+def _of_table(
+    connection: Connection, extraction: Extraction, table: ScoredTable, scoring: Sequence[str], clock: str
+) -> tuple[bool, list[str]]:
+    """Return whether a table has scores, and the lines on them, or why there are none."""
+    mart, of_open = f"marts.{table.name}", f"open {table.entity.plural}"
+    total = f"sum({table.total})" if table.total else "null"
+    listed, scored, value = connection.execute(
+        f"select count(*), count(coalesce({', '.join(table.versions)})), {total} from {mart}"
+    ).fetchall()[0]
+    if not scored:
+        finding = f"none of {listed:,} {of_open} has a score" if listed else f"no {table.entity.name} is open"
+        return False, [f"scored     nothing is scored: {finding}, as of {clock}"]
     # models of other entities score no row of this table
-    table_models = [name for name in scoring if name in SCORED.models]
-    by_models = "" if set(SCORED.models) <= set(table_models) else f" by {', '.join(table_models)} alone"
-    worth = "" if value is None else f"; {SCORED.total_words} {value:,.0f} {extraction.value_currency or ''}".rstrip()
+    table_models = [name for name in scoring if name in table.models]
+    by_models = "" if set(table.models) <= set(table_models) else f" by {', '.join(table_models)} alone"
+    worth = "" if value is None else f"; {table.total_words} {value:,.0f} {extraction.value_currency or ''}".rstrip()
     lines = [f"scored     {scored:,} of {listed:,} {of_open}{by_models}, as of {clock}{worth}"]
-    for heading, column in {**SCORED.counted_in_order, **SCORED.counted}.items():
+    for heading, column in {**table.counted_in_order, **table.counted}.items():
         counted = connection.execute(
-            f"select {column}, count(*) from {table} where {column} is not null group by 1 order by 1"
+            f"select {column}, count(*) from {mart} where {column} is not null group by 1 order by 1"
         ).fetchall()
-        if heading in SCORED.counted:
+        if heading in table.counted:
             counted.sort(key=lambda each: -each[1])
         if counted:
             lines.append(f"{heading:<11}" + ", ".join(f"{value} {n:,}" for value, n in counted))
-    outside = {name: logs[name][2] for name in scoring}
-    if marks := [f"{n:,} by {name} ({_causes(connection, name)})" for name, n in outside.items() if n]:
-        lines.append(
-            f"marked     scored with values that the training has hardly seen: {', '.join(marks)} (…_outside_training)"
-        )
-    return lines, unscored
+    return True, lines
 
 
 def _causes(connection: Connection, model: str) -> str:
@@ -207,12 +230,12 @@ def _proof(current: Settings, as_of: datetime, view: FeatureView) -> list[str]:
     return lines
 
 
-def _labels(current: Settings, as_of: datetime) -> list[str]:
+def _labels(current: Settings, as_of: datetime, models: Iterable[ModelDeclaration]) -> list[str]:
     compiled = CompiledSql(root=str(current.compiled))
     return [
         f"labels     {label}: the source records outcomes from about {since:%Y-%m-%d} on; earlier observations have "
         "no label"
-        for label in dict.fromkeys(each.label for each in DECLARATIONS.values())
+        for label in dict.fromkeys(each.label for each in models)
         if (since := labelled_since(compiled, as_of, label)) is not None
     ]
 
@@ -258,14 +281,17 @@ def _drift(connection: Connection, name: str) -> list[str]:
     return [f"drift      {name}: {movement}; {row[0]}: {row[1]}"]
 
 
-def _places(current: Settings, warehouse: Warehouse, artifacts: ArtifactStore) -> list[str]:
+def _places(
+    current: Settings, warehouse: Warehouse, artifacts: ArtifactStore, tables: Iterable[ScoredTable]
+) -> list[str]:
     publication = warehouse.engine.readers(current.published)
+    marts = [f"marts.{name}" for each in tables for name in (each.name, each.history)]
     limit = "; one process at a time" if warehouse.engine.is_file else ""
     readers = publication.place + (f", readable by the role {publication.role}" if publication.role else "")
     if current.warehouse_of_home == OWN_SERVER:
         readers += f", while `{ui_command(current)}` runs, at the address that it prints"
     return [
-        f"scores     {readers} (marts.{SCORED.name}, marts.{SCORED.history}; for readers)",
+        f"scores     {readers} ({', '.join(marts)}; for readers)",
         f"warehouse  {warehouse.shown} (the pipeline's own{limit})",
         f"artifacts  {current.artifacts} (training sets and models, each with its manifest)",
         f"docs       {artifacts.docs} (every table and column; open it in a browser)",

@@ -111,7 +111,10 @@ def gather_build_evidence(warehouse: Warehouse, horizons: Horizons, compiled: Co
     now = Built(
         as_of=extraction.as_of,
         load_number=extraction.load_number,
-        code=build_code({**settings_of(extraction, horizons), **variables_of(outcomes)}),
+        # the rows of an entity that the source has only now are no increment
+        code=build_code(
+            {**settings_of(extraction, horizons), **variables_of(outcomes), "entities": list(extraction.entities)}
+        ),
     )
     manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
     added_to = [
@@ -181,7 +184,7 @@ def outcomes_by_label(connection: Connection, extraction: Extraction) -> dict[st
     return {
         each.label: measure_outcomes(connection, each.feature_view.entity, extraction)
         for each in DECLARATIONS.values()
-        if each.since_outcomes
+        if each.since_outcomes and not extraction.lacks(each.feature_view.entity)
     }
 
 

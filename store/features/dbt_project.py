@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.artifacts import make_folder, set_aside, sha256
-from models.declared.registry import DECLARATIONS, label_horizons
+from models.declared.registry import DECLARATIONS, FEATURE_VIEWS, label_horizons
 from models.declaring.attribute import Attribute
 from models.declaring.declaration import Horizons
 from store.places import PROJECT
@@ -20,9 +20,6 @@ from store.warehouse.warehouse import Extraction
 DBT_PROJECT = PROJECT / "dbt_project"
 DBT = str(Path(sys.executable).with_name("dbt"))
 """The dbt of this interpreter's environment: PATH may name another."""
-
-ATTRIBUTE_COLUMNS = "attribute_columns()"
-"""The hook of feature views that have the features of attributes."""
 
 PARSED_DBT = str(Path(__file__).with_name("parsed_dbt.py"))
 """The program that runs dbt without parsing the project."""
@@ -95,18 +92,17 @@ def manifest_path(*, increment: bool = False) -> Path:
 
 
 def described_columns(view: str, attributes: Iterable[Attribute]) -> dict[str, dict[str, Any]]:
-    """Return the described columns of a feature view: those of the manifest, and the features of attributes.
+    """Return the described columns of a feature view: those of the manifest, and the features of its attributes.
 
     Parameters
     ----------
     view : str
-        The name of the dbt model; the attributes are left out if it has none.
+        The name of the dbt model.
     attributes : iterable of Attribute
+        Those of the source.
     """
     node = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"][f"model.leadline.{view}"]
     columns: dict[str, dict[str, Any]] = dict(node["columns"])
-    if not any(ATTRIBUTE_COLUMNS in hook["sql"] for hook in node["config"].get("pre-hook", [])):
-        return columns
     return columns | {
         each.column: {
             "name": each.column,
@@ -114,7 +110,7 @@ def described_columns(view: str, attributes: Iterable[Attribute]) -> dict[str, d
             "data_type": each.data_type,
             "meta": {"group": "attribute", "unit": each.unit, "window": "as_of", "null_means": each.null_means},
         }
-        for one in attributes
+        for one in FEATURE_VIEWS[view].of_attributes(attributes)
         for each in one.features
     }
 
@@ -187,6 +183,7 @@ def settings_of(extraction: Extraction, horizons: Horizons) -> dict[str, Any]:
     return {
         "features_and_labels": FEATURES_AND_LABELS,
         **extraction.closing,
+        **extraction.ends,
         "attribute_features": [each.variable for one in extraction.attributes for each in one.features],
         "silence_closes_after_days": extraction.silence_closes_after_days,
         **{f"{label}_horizon_days": days for label, days in label_horizons(applied).items()},

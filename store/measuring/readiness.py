@@ -136,7 +136,11 @@ def measure_readiness(
     horizons : Horizons
         The horizons that settings replace.
     """
-    declarations = [horizons.applied(each, extraction.horizon_days) for each in DECLARATIONS.values()]
+    declarations = [
+        horizons.applied(each, extraction.horizon_days)
+        for each in DECLARATIONS.values()
+        if not extraction.lacks(each.feature_view.entity)
+    ]
     entities = {each.feature_view.entity.name: each.feature_view.entity for each in declarations}
     targets = [
         *(("labels", each.label) for each in declarations),

@@ -52,6 +52,12 @@ def records_of(table: str) -> Table:
     return TABLES[table]
 
 
+def owner_of(records: Table, key: str) -> Table | None:
+    """Return the table that the rows of a table are about: the one with a key, where there are several."""
+    owners = [records_of(name) for name in (records.of, *records.or_of) if name is not None]
+    return next((each for each in owners if each.key == key), owners[0] if owners else None)
+
+
 def groups_of(table: str) -> list[tuple[str, ...]]:
     """Return the columns whose values are drawn, in groups: columns that are added together, and each other alone."""
     records = records_of(table)
@@ -116,7 +122,7 @@ class Counterfactuals:
     seed : str
         Seed of the random choices.
     key : str
-        The column that holds the entity of a row in all tables; empty where there is none.
+        The column that identifies the entity of the proof.
     moments : str
         A relation with a ``moment`` for each of some entities (``of_entity``), as SQL. `scrambled` uses it instead of
         `moment`, and returns only the rows of these entities. Empty for none.
@@ -130,7 +136,7 @@ class Counterfactuals:
     seed: str
     own: Mapping[str, Sequence[Mapping[str, str]]]
     added_to: str
-    key: str = ""
+    key: str
     moments: str = ""
 
     def removed(self, table: str, columns: Columns) -> str:
@@ -147,7 +153,7 @@ class Counterfactuals:
         """Return a table with another future from the moment on: other times, kinds, values, ends and present states.
 
         Facts known before the moment stay as they are. Of the other facts more than a quarter become known exactly at
-        the moment, some a microsecond later, and some say that they happened days before. Facts are added as well.
+        the moment, some a microsecond later, and some say that they happened days before. Such facts are added as well.
         """
         records, at = records_of(table), self._at
         draw = _Draw()
@@ -245,9 +251,9 @@ class Counterfactuals:
     ) -> str:
         """Return a query plus `ADDED` rows for each row that the table it is about had at the moment."""
         records, draw = records_of(table), _Draw()
-        if records.of is None:
+        about = owner_of(records, self.key)
+        if about is None:
             return query
-        about = records_of(records.of)
         at = self._at
         then = {about.key: about.key, records.key: f"'proof ' || {about.key} || ' {table} ' || cast(number as text)"}
         joined = ""
@@ -265,6 +271,10 @@ class Counterfactuals:
         then[records.occurred] = time(draw)
         if records.recorded is not None:
             then[records.recorded] = then[records.occurred]
+            if closing:
+                # as if the CRM recorded the fact long after it happened
+                earlier_time = f"({at} - {draw.time()})"
+                then[records.occurred] = f"case when {draw.digit()} < 5 then {earlier_time} else {time(draw)} end"
         for part in records.parts:
             drawn = f"{draw.digit()} < 8"
             then[part.time] = f"case when {drawn} then {time(draw)} end"
@@ -277,7 +287,7 @@ class Counterfactuals:
         numbers = ", ".join(f"({number})" for number in range(1, ADDED + 1))
         numbered = (
             f"select {about.key}, number, md5({about.key} || '{self.seed} {table} ' || cast(number as text)) as drawn"
-            f"{self._with_moment} from {self._rows(about.name)} cross join (values {numbers}) as numbers (number) "
+            f"{self._with_moment} from {self._joined(_owners(about))} cross join (values {numbers}) as numbers (number) "
             f"where {about.occurred} < {at} and {self.added_to}"
         )
         added = f"select {selected} from (select *, {_DIGITS} from ({numbered}) as hashed) as added{joined}"
@@ -346,7 +356,10 @@ class Counterfactuals:
         return ", moment" if self.moments else ""
 
     def _rows(self, table: str) -> str:
-        return f"{_raw(table)} as rows_of_source" + (
+        return self._joined(_raw(table))
+
+    def _joined(self, relation: str) -> str:
+        return f"{relation} as rows_of_source" + (
             f" inner join {self.moments} on {self.key} = of_entity" if self.moments else ""
         )
 
@@ -432,6 +445,19 @@ def _selected(columns: Columns, then: Mapping[str, str]) -> str:
 
 BOOKKEEPING = ("row_hash", "extracted_at", "load_number")
 """Columns of the extraction about a row's latest state."""
+
+
+def _owners(about: Table) -> str:
+    """Return a relation with the key and the beginning of each owner, also of those that other rows begin."""
+    begun = [
+        f"select {about.key}, {each.known} as {about.occurred} from {_raw(each.name)}"
+        for each in TABLES.values()
+        if each.begins == about.name
+    ]
+    if not begun:
+        return _raw(about.name)
+    told = " union all ".join([f"select {about.key}, {about.occurred} from {_raw(about.name)}", *begun])
+    return f"(select {about.key}, min({about.occurred}) as {about.occurred} from ({told}) as told group by {about.key})"
 
 
 def _raw(table: str) -> str:

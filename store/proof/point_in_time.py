@@ -105,6 +105,28 @@ def prove(
     )
 
 
+def is_empty(connection: Connection, subject: Subject) -> bool:
+    """Say whether a feature view and its labels have no rows, as those of an entity that the source does not have."""
+    return not any(
+        connection.execute(f'select 1 from "{schema}"."{name}" limit 1').fetchone()
+        for schema, name in (subject.view, *subject.labels)
+    )
+
+
+def of_no_rows(build: Build, proved_at: datetime) -> Certificate:
+    """Return the certificate of a feature view without rows, in which nothing can be wrong."""
+    return Certificate(
+        as_of=build.as_of,
+        sql_sha256=build.sha256,
+        proved_at=proved_at,
+        seconds=0.0,
+        features=(),
+        entities=0,
+        entities_share=1.0,
+        comparisons=(),
+    )
+
+
 def refuse(build: Build, models: Sequence[Model], dialect: str) -> None:
     """Refuse SQL with parts that no replay can change.
 

@@ -62,6 +62,7 @@ class Replays:
                     seed=f"{clock.isoformat()} {moment.isoformat()}",
                     own=self._sample.own,
                     added_to=self._sample.of_source(self._sample.observed),
+                    key=self._sample.subject.key,
                 )
                 yield from self._future(base, moment, "scrambled", around.scrambled)
                 if moment == clock:

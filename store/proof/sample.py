@@ -14,7 +14,7 @@ from itertools import accumulate
 from models.declaring.entity import Entity
 from models.declaring.feature_view import FeatureView
 from store.features.compiled import SOURCE, Build, microseconds, timestamp_literal
-from store.proof.counterfactuals import DAY, facts_by_kind, groups_of, own_values, records_of
+from store.proof.counterfactuals import DAY, facts_by_kind, groups_of, own_values, owner_of, records_of
 from store.sql import literal
 from store.warehouse.connection import GROUPS, Connection, Name, column_types, in_groups, named
 
@@ -121,7 +121,7 @@ class Sample:
         # whether the sources, and the tables that they are about, all have the key of the entity
         self.is_keyed = all(
             subject.key in (self.columns.get(name) or column_types(connection, *name))
-            for name in with_parents(name for _, name in self.sources)
+            for name in with_parents((name for _, name in self.sources), subject.key)
         )
         self.windows = {name: int(found[1]) for name in self.features if (found := _WINDOW.search(name))}
         facts = sum(self.value(f"select count(*) from {quoted(name)}") for name in self.sources)
@@ -183,10 +183,11 @@ def _chance(seed: str) -> int:
     return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8])
 
 
-def with_parents(sources: Iterable[str]) -> list[Name]:
+def with_parents(sources: Iterable[str], key: str) -> list[Name]:
     """Return tables of the source, and the tables that their rows are about, for whose rows replays add rows."""
     records = [records_of(name) for name in sources]
-    return sorted({(SOURCE, name) for each in records for name in (each.name, each.of) if name is not None})
+    owners = [each for one in records if (each := owner_of(one, key)) is not None]
+    return sorted({(SOURCE, each.name) for each in (*records, *owners)})
 
 
 def common_moments(sample: Sample) -> list[datetime]:

@@ -3,14 +3,16 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from models.artifacts import read_object, replace_file
-from models.declared.registry import SCORED
-from store.warehouse.engine import HISTORY, SCORES, Standing
+from models.declared.registry import SCORED_TABLES
+from models.declaring.scored_table import ScoredTable
+from store.warehouse.engine import HISTORIES, Standing
 
 _REACHED: set[str] = set()
 """Record files of the homes from which this process has published."""
@@ -66,22 +68,23 @@ class Replacement:
     Attributes
     ----------
     published, built : Standing
-    lost : int
-        Rows of the published history that would be lost.
+    lost : mapping of str to int
+        Rows of each published history that would be lost.
     known_versions : frozenset of (str, str)
         Model and version of each version in the ledger of the warehouse.
     """
 
     published: Standing
     built: Standing
-    lost: int
+    lost: Mapping[str, int]
     known_versions: frozenset[tuple[str, str]]
 
-    @property
-    def goes_back(self) -> bool:
-        """Whether the built marts have an earlier clock than the published ones."""
-        clocks = self.published.as_of, self.built.as_of
-        return None not in clocks and datetime.fromisoformat(str(clocks[1])) < datetime.fromisoformat(str(clocks[0]))
+    def goes_back(self, table: str) -> bool:
+        """Whether a built scored table has an earlier clock than the published one."""
+        before, after = self.published.as_of.get(table), self.built.as_of.get(table)
+        return (
+            before is not None and after is not None and datetime.fromisoformat(after) < datetime.fromisoformat(before)
+        )
 
     def forgotten(self, model: str) -> list[str]:
         """Return the versions behind the published scores of a model that the ledger of the warehouse lacks."""
@@ -94,34 +97,14 @@ def findings(replacement: Replacement) -> list[str]:
     Losses that the ledger explains are left out: missing scores of a model with a reason, if the ledger has its
     versions, and fewer entities at an earlier clock. A person accepts losses by the hash of these sentences.
     """
-    published, built, entities = replacement.published, replacement.built, SCORED.entity.plural
+    published, built = replacement.published, replacement.built
     found = [
         f"marts.{name}: {rows:,} rows are published, none would take their place"
         for name, rows in published.rows.items()
-        if name != HISTORY and rows and not built.rows.get(name)
+        if name not in HISTORIES and rows and not built.rows.get(name)
     ]
-    before, after = published.rows.get(SCORES, 0), built.rows.get(SCORES, 0)
-    is_night = before >= FEW and not replacement.goes_back
-    fewer = after > 0 and is_night and after < MOST * before
-    if fewer:
-        found.append(f"marts.{SCORES}: {before:,} {entities} are published, {after:,} would take their place")
-    for model, scored in published.scored.items() if after else ():
-        remain, reason = built.scored.get(model, 0), built.reasons.get(model)
-        # fewer entities have fewer scores: then only the scored share counts
-        enough = fewer or not is_night or remain >= MOST * scored
-        if not scored or (remain / after >= MOST * scored / before and enough):
-            continue
-        if not remain and reason and not replacement.forgotten(model):
-            continue
-        found.append(
-            f"marts.{SCORES}: {scored:,} of {before:,} {entities} are published with a score of {model}, {remain:,} of "
-            f"{after:,} would have one" + (f" ({reason.removesuffix('.')})" if reason else "")
-        )
-    if replacement.lost:
-        found.append(
-            f"marts.{HISTORY}: {published.rows[HISTORY]:,} rows are published, {replacement.lost:,} of them would be "
-            f"lost, and {built.rows.get(HISTORY, 0):,} rows would be there"
-        )
+    for table in SCORED_TABLES.values():
+        found += _of_table(replacement, table)
     for name, columns in published.columns.items():
         if missing := [column for column in columns if name in built.columns and column not in built.columns[name]]:
             found.append(
@@ -131,12 +114,41 @@ def findings(replacement: Replacement) -> list[str]:
     return found
 
 
-def lost_by_groups(published: Standing, built: Standing) -> int:
-    """Return how many rows of the published history the built one lacks at least, from the counts in both records."""
-    if published.history is None or built.history is None:
-        return max(0, published.rows.get(HISTORY, 0) - built.rows.get(HISTORY, 0))
+def _of_table(replacement: Replacement, table: ScoredTable) -> list[str]:
+    published, built, entities = replacement.published, replacement.built, table.entity.plural
+    found = []
+    before, after = published.rows.get(table.name, 0), built.rows.get(table.name, 0)
+    is_night = before >= FEW and not replacement.goes_back(table.name)
+    fewer = after > 0 and is_night and after < MOST * before
+    if fewer:
+        found.append(f"marts.{table.name}: {before:,} {entities} are published, {after:,} would take their place")
+    of_table = {model: scored for model, scored in published.scored.items() if model in table.models}
+    for model, scored in of_table.items() if after else ():
+        remain, reason = built.scored.get(model, 0), built.reasons.get(model)
+        # fewer entities have fewer scores: then only the scored share counts
+        enough = fewer or not is_night or remain >= MOST * scored
+        if not scored or (remain / after >= MOST * scored / before and enough):
+            continue
+        if not remain and reason and not replacement.forgotten(model):
+            continue
+        found.append(
+            f"marts.{table.name}: {scored:,} of {before:,} {entities} are published with a score of {model}, "
+            f"{remain:,} of {after:,} would have one" + (f" ({reason.removesuffix('.')})" if reason else "")
+        )
+    if lost := replacement.lost.get(table.history, 0):
+        found.append(
+            f"marts.{table.history}: {published.rows[table.history]:,} rows are published, {lost:,} of them would be "
+            f"lost, and {built.rows.get(table.history, 0):,} rows would be there"
+        )
+    return found
+
+
+def lost_by_groups(published: Standing, built: Standing, history: str) -> int:
+    """Return how many rows of a published history the built one lacks at least, from the counts in both records."""
+    if history not in published.history or history not in built.history:
+        return max(0, published.rows.get(history, 0) - built.rows.get(history, 0))
     of_published, of_built = (
-        Counter({tuple(key): rows for *key, rows in each.history or ()}) for each in (published, built)
+        Counter({tuple(key): rows for *key, rows in each.history[history]}) for each in (published, built)
     )
     return sum((of_published - of_built).values())
 
@@ -197,11 +209,21 @@ def read(path: Path) -> Record | None:
     """Return the record of the last publication; None where no readable record exists."""
     try:
         content = read_object(path)
-        standing, accepted = Standing(**content["standing"]), list(content["accepted"])
+        standing, accepted = Standing(**_by_table(content["standing"])), list(content["accepted"])
         # raises an AttributeError if an attribute is no mapping
-        for each in (standing.rows, standing.columns, standing.scored, standing.versions, standing.reasons):
+        for each in vars(standing).values():
             each.items()
         return Record(standing=standing, accepted=accepted)
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         # `assets.publishing.last_publication.recorded` then reads the event log, as for homes of earlier releases
         return None
+
+
+def _by_table(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a standing; that of an earlier release had one scored table, and so one clock."""
+    tables = {"as_of": SCORED_TABLES, "history": HISTORIES}
+    earlier = {name: content[name] for name in tables if not isinstance(content[name], dict)}
+    return dict(content) | {
+        name: {} if value is None else {each: value for each in tables[name] if each in content["rows"]}
+        for name, value in earlier.items()
+    }

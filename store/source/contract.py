@@ -22,14 +22,25 @@ def texts(*values: str) -> tuple[str, ...]:
 OVERWRITTEN: Mapping[str, tuple[str, ...]] = {
     "leads": ("status", "assigned_to", "property_value", "zip_code"),
     "projects": ("stage", "value", "expected_close_at"),
+    "customers": ("plan",),
 }
 """The columns that a CRM overwrites, and whose history Leadline keeps, by table."""
 
 FROM_CREATION: Mapping[str, tuple[str, ...]] = {
     "leads": ("property_value", "zip_code"),
     "projects": ("value",),
+    "customers": ("plan",),
 }
 """Overwritten columns that are mostly entered with the row: their first value counts as known from its creation."""
+
+AMOUNTS: Mapping[str, tuple[str, ...]] = {
+    "projects": ("value", "cost"),
+    "transactions": ("amount", "cost", "discount"),
+}
+"""The columns with amounts of money in the currency of their row, by table."""
+
+CUSTOMERS = ("customers", "transactions")
+"""A source has customers if it has one of these tables."""
 
 SUCCESS = "'won'"
 """The end of a project that closes its lead, as SQL."""
@@ -82,10 +93,13 @@ TABLES: Mapping[str, Table] = {
             name="interactions",
             description="One row per call, e-mail, message, meeting, web event, proposal message or note.",
             of="leads",
+            or_of=("customers",),
             called=("activit", "call", "email", "event", "note", "task"),
             columns=(
                 Column(name="interaction_id", required=True),
-                Column(name="lead_id", required=True),
+                # an interaction has a lead or a customer
+                Column(name="lead_id"),
+                Column(name="customer_id", added=True),
                 Column(
                     name="type",
                     required=True,
@@ -213,12 +227,148 @@ TABLES: Mapping[str, Table] = {
             ),
         ),
         Table(
+            name="customers",
+            description="One row per customer of the CRM that fits the source contract.",
+            optional=True,
+            called=("client", "customer", "kunde", "member", "subscriber"),
+            columns=(
+                Column(name="customer_id", required=True),
+                # the lead that became this customer
+                Column(name="lead_id"),
+                Column(name="created_at", kind="time", required=True),
+                Column(name="plan", words_kept=True, altered="often", staged="current_plan", watched=True),
+                Column(name="closed_at", kind="time", not_before="created_at"),
+                Column(name="updated_at", kind="time", altered="freely"),
+            ),
+            occurred="created_at",
+            parts=(Part(time="closed_at", feed="customer ends"),),
+            history="changes",
+            attributes=("customer", "the customer"),
+            feed="'customers'",
+            proof=Counterfactual(overwritten={"plan": "null", "updated_at": "created_at"}),
+        ),
+        Table(
+            name="transactions",
+            description="One row per purchase, refund, payment or chargeback of a customer.",
+            of="customers",
+            begins="customers",
+            key_from=("customer_id", "occurred_at", "amount", "product"),
+            optional=True,
+            called=("order", "payment", "purchase", "sale", "transaction"),
+            columns=(
+                Column(name="transaction_id", required=True),
+                Column(name="customer_id", required=True),
+                Column(name="occurred_at", kind="time", required=True),
+                Column(name="recorded_at", kind="time"),
+                Column(
+                    name="kind",
+                    vocabulary=("purchase", "refund", "payment", "chargeback"),
+                    default="purchase",
+                    default_below_zero=("amount", "refund"),
+                    words_kept=True,
+                    categories=True,
+                ),
+                # refunds and chargebacks come with either sign
+                Column(name="amount", kind="number", signed=True, watched=True),
+                Column(name="cost", kind="number", signed=True),
+                Column(name="discount", kind="number"),
+                Column(name="quantity", kind="number", signed=True),
+                Column(
+                    name="currency", vocabulary=CURRENCIES, codes="a currency of ISO 4217 such as EUR", words_kept=True
+                ),
+                Column(name="product", words_kept=True, watched=True),
+                Column(name="channel", words_kept=True, categories=True),
+            ),
+            occurred="occurred_at",
+            recorded="recorded_at",
+            ages=True,
+            type="kind",
+            feed="'transactions: ' || kind",
+            proof=Counterfactual(
+                drawn={
+                    "kind": texts("purchase", "purchase", "purchase", "refund", "payment", "chargeback"),
+                    "amount": ("null", "0", "1", "77", "1234"),
+                    "cost": ("null", "1", "55"),
+                    "discount": ("null", "0", "9"),
+                    "quantity": ("null", "1", "3"),
+                    "product": ("null", "'proof'", "'another proof'"),
+                    "channel": ("null", "'proof'"),
+                },
+                kinds=("kind",),
+            ),
+        ),
+        Table(
+            name="tickets",
+            description="One row per support request of a customer.",
+            of="customers",
+            optional=True,
+            called=("case", "complaint", "support", "ticket"),
+            columns=(
+                Column(name="ticket_id", required=True),
+                Column(name="customer_id", required=True),
+                Column(name="opened_at", kind="time", required=True),
+                Column(name="resolved_at", kind="time", not_before="opened_at"),
+                Column(name="kind", free_text_limit=64, words_kept=True, categories=True),
+            ),
+            occurred="opened_at",
+            parts=(Part(time="resolved_at", feed="ticket ends"),),
+            staged_known="opened_us",
+            ages=True,
+            feed="'tickets'",
+            proof=Counterfactual(drawn={"kind": ("null", "'proof'")}, kinds=("kind",)),
+        ),
+        Table(
+            name="usage",
+            description="One row per use of the product by a customer: a login, or a quantity of a metric.",
+            of="customers",
+            key_from=("customer_id", "occurred_at", "metric"),
+            optional=True,
+            called=("event", "login", "session", "usage"),
+            columns=(
+                Column(name="usage_id", required=True),
+                Column(name="customer_id", required=True),
+                Column(name="occurred_at", kind="time", required=True),
+                Column(name="metric", default="login", free_text_limit=64, words_kept=True, categories=True),
+                Column(name="quantity", kind="number"),
+            ),
+            occurred="occurred_at",
+            ages=True,
+            type="metric",
+            feed="'usage: ' || metric",
+            proof=Counterfactual(
+                drawn={"metric": texts("login", "login", "proof"), "quantity": ("null", "1", "77")}, kinds=("metric",)
+            ),
+        ),
+        Table(
+            name="offers",
+            description="One row per offer that was made to keep a customer.",
+            of="customers",
+            optional=True,
+            called=("campaign", "offer", "promotion"),
+            columns=(
+                Column(name="offer_id", required=True),
+                Column(name="customer_id", required=True),
+                Column(name="offered_at", kind="time", required=True),
+                Column(name="kind", free_text_limit=64, words_kept=True, categories=True),
+                Column(name="cost", kind="number"),
+                Column(name="assigned", vocabulary=("random", "rule", "person"), words_kept=True),
+                Column(name="accepted_at", kind="time", not_before="offered_at"),
+            ),
+            occurred="offered_at",
+            parts=(Part(time="accepted_at", feed="accepted offers"),),
+            staged_known="offered_us",
+            ages=True,
+            feed="'offers'",
+            proof=Counterfactual(drawn={"kind": ("null", "'proof'")}, kinds=("kind",)),
+        ),
+        Table(
             name="changes",
             description=(
-                "One row per lead or project, overwritten column and moment at which a value became known: told by the "
-                "CRM's own history, or seen by an extraction."
+                "One row per lead, project or customer, overwritten column and moment at which a value became known: "
+                "told by the CRM's own history, or seen by an extraction."
             ),
             of="leads",
+            or_of=("projects", "customers"),
             optional=True,
             called=("histor",),
             columns=(
@@ -234,6 +384,7 @@ TABLES: Mapping[str, Table] = {
                 Column(name="value", of_owner=True),
                 Column(name="changed_at", kind="time", required=True),
                 Column(name="project_id", added=True),
+                Column(name="customer_id", added=True),
             ),
             occurred="known_at",
             from_source="origin = 'source'",
@@ -248,6 +399,8 @@ TABLES: Mapping[str, Table] = {
                             "assigned_to": texts("proof", "another_proof"),
                             "property_value": texts("1", "77", "123456"),
                             "zip_code": texts("99999", "11111"),
+                            # of a customer
+                            "plan": texts("proof", "another_proof"),
                         },
                         "'a project'": {
                             "stage": texts("proof", "another_proof"),
@@ -280,7 +433,7 @@ comparison would undo these.
 """
 
 CHANGES = "changes"
-"""The table with the history of leads and projects."""
+"""The table with the history of leads, projects and customers."""
 
 EARLIER_NAMES: Mapping[str, str] = {"changes": "lead_changes"}
 """Earlier names of tables by their present names: sources and warehouses may still have them."""

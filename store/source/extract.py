@@ -22,13 +22,13 @@ from store.source.attributes.later_changes import with_later_changes
 from store.source.checking.clock import default_clock
 from store.source.checking.currencies import convert
 from store.source.checking.rejects import (
-    refuse_no_leads,
+    refuse_no_rows,
     refuse_orphans,
     rejects_by_reason,
     write_new_rejects,
     write_rejects,
 )
-from store.source.checking.validation import Validated, validate
+from store.source.checking.validation import Validated, create_absent, leave_unknown_keys_out, validate
 from store.source.comparing.closings import Closings, closed_rows, closings_of
 from store.source.comparing.comparison import compare, hash_of, refusal
 from store.source.comparing.evidence import Earlier, delivered
@@ -43,11 +43,13 @@ from store.source.loading.stored import Delta, make_marker, raw_is_ahead
 from store.source.mapping.binding import TableBinding, with_owners
 from store.source.mapping.forms import ChosenMapping
 from store.source.mapping.without_times import CAVEAT, CLOCK, refuse_none_won
-from store.source.opening import bindings_of, open_mapped, owners_in
+from store.source.opening import bindings_of, customers_close, entities_in, open_mapped, owners_in
+from store.source.owners import owners_first
 from store.source.reading.tables import Reading, shown_column
 from store.source.report import (
     ExtractionReport,
     changes_to_come,
+    closing_sentences,
     deleted_sentences,
     deletion_marks,
     mapping_sentences,
@@ -146,7 +148,7 @@ def extract(
         readings = _readings(connection, reader, bindings, marks)
         of_attributes, left_columns = _with_attributes(connection, bindings, readings, earlier)
         validated = _validated(connection, reader, bindings, readings, present, earlier, say)
-        refuse_no_leads(connection, reader, validated["leads"], present)
+        refuse_no_rows(connection, reader, validated, present)
         refuse_none_won(connection, chosen.mapping)
         faults = Faults()
         with faults.collected():
@@ -154,6 +156,7 @@ def extract(
         with faults.collected():
             default, far_facts = default_clock(connection, reader, validated, present, as_of)
         faults.refuse()
+        unknown_keys = list(leave_unknown_keys_out(connection, validated))
         clock = as_of or default
         # facts count as seen at the default clock, even if a person sets an earlier one
         seen_at = max(clock, default)
@@ -196,7 +199,7 @@ def extract(
         reasons = rejects_by_reason(connection)
         if write_new_rejects(connection) or "rejects" not in existing:
             deltas.append(Delta("rejects", "new_rejects", "replace"))
-        deltas += write_source_ids(connection, validated["leads"], existing, keep=source_ids)
+        deltas += write_source_ids(connection, validated.get("leads"), existing, keep=source_ids)
         (kept_ids,) = one_row(connection, "select count(*) from new_source_ids")
         by_overlap = rows_by_overlap(connection, bindings, marks)
         assumptions = [
@@ -205,8 +208,10 @@ def extract(
             *(note for one in validated.values() for note in one.reading.notes),
             *value_sentences(validated),
             *zone_sentences(chosen, validated),
+            *closing_sentences(connection, validated),
             *converted.sentences,
             *far_facts,
+            *unknown_keys,
             *unread_file_sentences(reader, bindings),
             *deleted_sentences(connection, reader, validated),
             *missing_row_sentences(evidence),
@@ -237,6 +242,8 @@ def extract(
                 "attributes": json.dumps([each.as_json() for each in kept_attributes]) if kept_attributes else None,
                 "left_columns": json.dumps(left_columns) if left_columns else None,
                 "caveat": None if chosen.mapping.without_times is None else CAVEAT,
+                "entities": json.dumps(entities_in(bindings)),
+                "customers_close": customers_close(bindings),
                 "assumptions": json.dumps(assumptions),
                 "delivered": delivered(evidence),
                 "accepted": json.dumps(accepted) if accepted else None,
@@ -322,8 +329,8 @@ def _readings(
     faults = Faults()
     readings: dict[str, Reading] = {}
     # leads are read last: then they include leads that were added to a live database while other tables were read
-    for name, binding in reversed(list(bindings.items())):
-        if binding is not None:
+    for name in reversed(owners_first(bindings)):
+        if (binding := bindings[name]) is not None:
             with faults.collected():
                 columns = [*binding.source_columns, *binding.free, *deletion_marks(reader, binding)]
                 readings[name] = reader.read(
@@ -388,9 +395,10 @@ def _validated(
     earlier: Earlier,
     say: Callable[[str], None],
 ) -> dict[str, Validated]:
+    create_absent(connection, bindings)
     validated: dict[str, Validated] = {}
-    for name, binding in bindings.items():
-        if binding is not None:
+    for name in owners_first(bindings):
+        if (binding := bindings[name]) is not None:
             one = validate(
                 connection,
                 binding,

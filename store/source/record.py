@@ -49,10 +49,14 @@ class Column:
         Whether rows with a value outside the vocabulary are ignored and not rejected.
     default : str or None
         The value that replaces a missing one.
+    default_below_zero : tuple of str and str, or None
+        A number, and the value that replaces a missing one where that number is negative.
     of_owner : bool
-        Whether its value belongs to the column of a lead or project that the row names, and is read as that column is.
+        Whether its value belongs to the column of the owner that the row names, and is read as that column is.
     altered : {"seldom", "with_people", "often", "freely"}
         How the CRM alters its values.
+    signed : bool
+        Whether the number may be negative.
     words_kept : bool
         Whether its words are counted at each extraction, to find words that are gone.
     words_left : tuple of str
@@ -79,8 +83,10 @@ class Column:
     postal: bool = False
     selects: bool = False
     default: str | None = None
+    default_below_zero: tuple[str, str] | None = None
     of_owner: bool = False
     altered: Altered = "seldom"
+    signed: bool = False
     words_kept: bool = False
     words_left: tuple[str, ...] = ()
     staged: str | None = None
@@ -165,6 +171,12 @@ class Table:
     columns : tuple of Column
     of : str or None
         The table that its rows are about, by the key of that table; None if there is none.
+    or_of : tuple of str
+        The tables that a row may be about instead; each row names one of all these.
+    begins : str or None
+        The table of which a row that is not there begins with a row of this one.
+    key_from : tuple of str
+        The columns that the key is made of where the source has none; equal rows are numbered.
     optional : bool
         Whether a source may lack it.
     called : tuple of str
@@ -198,6 +210,9 @@ class Table:
     occurred: str
     proof: Counterfactual
     of: str | None = None
+    or_of: tuple[str, ...] = ()
+    begins: str | None = None
+    key_from: tuple[str, ...] = ()
     optional: bool = False
     called: tuple[str, ...] = ()
     recorded: str | None = None
@@ -214,6 +229,11 @@ class Table:
     def key(self) -> str:
         """Name of the key column."""
         return self.columns[0].name
+
+    @property
+    def one(self) -> str:
+        """What a row is, for people: the name in the singular."""
+        return self.name.removesuffix("s")
 
     @property
     def column_names(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from store.source.opening import owners_in
 from store.source.reading.rows import BYTES, NESTED
 from store.source.reading.sources import Source
 from store.source.reading.tables import shown_column
+from store.source.record import Column
 from store.source.sql import of_source, one_row
 from store.source.values.texts import MISSING
 from store.sql import literals
@@ -45,6 +46,8 @@ class TableReport:
 
     Attributes
     ----------
+    is_there : bool
+        Whether the source has the table.
     rows_read, rows_new, rows_changed, rows_unchanged, duplicates_collapsed, rows_rejected : int
         Numbers of rows.
     rejects_by_reason : dict of str to int
@@ -69,6 +72,7 @@ class TableReport:
         Rows of the table in schema ``raw`` after the extraction.
     """
 
+    is_there: bool
     rows_read: int
     rows_new: int
     rows_changed: int
@@ -105,7 +109,7 @@ class ExtractionReport:
     tables : dict of str to TableReport
         By contract table.
     changes_seen : dict of str to int
-        Changes of leads that the extraction itself saw, by column: they count among the rows of ``changes``, but not
+        Changes that the extraction itself saw, by column: they count among the rows of ``changes``, but not
         among the rows read.
     accepted : list of str
         Sentences about lost data that a person has accepted.
@@ -152,6 +156,7 @@ def table_report(
     if validated is not None:
         ignored += [f"changes of {column}" for column in validated.left_behind]
     return TableReport(
+        is_there=binding is not None,
         rows_read=validated.rows_read if validated else 0,
         rows_new=counts.new,
         rows_changed=counts.changed,
@@ -183,7 +188,7 @@ def value_sentences(validated: Mapping[str, Validated]) -> Iterator[str]:
                 for column, count in one.missing_words.items()
             ),
             *(
-                (column, f"has no value in {count:,} rows: they count as {table.column(column).default}.")
+                (column, f"has no value in {count:,} rows: they count as {_default_of(table.column(column))}.")
                 for column, count in one.defaults.items()
             ),
             *((column, points.sentence) for column, points in one.points.items()),
@@ -192,6 +197,28 @@ def value_sentences(validated: Mapping[str, Validated]) -> Iterator[str]:
             *((column, plan_sentence(table.column(column), statuses)) for column, statuses in one.plans.items()),
         ]
         yield from (f"{name}.{column} {sentence}" for column, sentence in sentences if sentence is not None)
+
+
+def _default_of(column: Column) -> str:
+    if column.default_below_zero is None:
+        return str(column.default)
+    number, value = column.default_below_zero
+    return f"{column.default}, or as {value} where the {number} is negative"
+
+
+def closing_sentences(connection: DuckDBPyConnection, validated: Mapping[str, Validated]) -> Iterator[str]:
+    """Yield a sentence if customers can close and none has."""
+    if (
+        (one := validated.get("customers")) is None
+        or not one.binding.reads("closed_at")
+        or one.reading.part is not None
+    ):
+        return
+    if not one_row(connection, "select count(closed_at) from typed_customers where check_no is null")[0]:
+        yield (
+            "customers.closed_at has no value: customers count as having contracts, none of which has ended. If they "
+            "have no contracts, say so in the mapping (customers: {columns: {closed_at: {absent: true}}})."
+        )
 
 
 def zone_sentences(chosen: ChosenMapping, validated: Mapping[str, Validated]) -> Iterator[str]:
@@ -206,11 +233,18 @@ def zone_sentences(chosen: ChosenMapping, validated: Mapping[str, Validated]) ->
 
 def mapping_sentences(chosen: ChosenMapping, bindings: Mapping[str, TableBinding | None]) -> Iterator[str]:
     """Yield sentences about assumptions of a mapping: absent tables, times and flags, and silence."""
+    if bindings["leads"] is None:
+        yield "The source has customers alone, and no leads."
     for name, binding in bindings.items():
         if binding is None:
-            if not TABLES[name].optional:
+            if not TABLES[name].optional and bindings["leads"] is not None:
                 yield f"The source has no {name}."
             continue
+        if binding.derives_itself:
+            yield (
+                f"{name}.{binding.table.key} is not in the source: it is made of {', '.join(binding.derive_from)}, and "
+                "equal rows are numbered. Rows that were recorded twice count twice."
+            )
         for column, form in binding.forms.items():
             place = f"{name}.{column}"
             if isinstance(form, Substitute):
@@ -249,7 +283,7 @@ def missing_row_sentences(evidence: Evidence) -> list[str]:
 
 
 def changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> Iterator[str]:
-    """Yield a sentence about changes of leads that extractions saw at a later clock than this one."""
+    """Yield a sentence about changes that extractions saw at a later clock than this one."""
     rows, last = one_row(
         connection,
         f"select count(*), max(known_at) from known_{CHANGES} where origin = 'extraction' "
@@ -257,7 +291,7 @@ def changes_to_come(connection: DuckDBPyConnection, clock: datetime) -> Iterator
     )
     if rows:
         yield (
-            f"{rows:,} changes of leads were seen by extractions with a later clock than this one, the last at "
+            f"{rows:,} changes were seen by extractions with a later clock than this one, the last at "
             f"{last.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}: each counts once the clock has reached the time at which it "
             "was seen."
         )

@@ -6,23 +6,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from models.declared.registry import SCORED
+from models.declared.registry import SCORED_TABLES
+from models.declaring.scored_table import ScoredTable
 from store.warehouse.connection import Connection, Readable, column_types, table_exists
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-SCORES, HISTORY = SCORED.name, SCORED.history
+HISTORIES = {each.history: each for each in SCORED_TABLES.values()}
+"""The scored tables, by the names of their histories."""
 
-APPEND_ONLY = {HISTORY: ((SCORED.entity.key, "as_of"), tuple(SCORED.all_versions.values()))}
+APPEND_ONLY = {
+    name: ((each.entity.key, "as_of"), tuple(each.all_versions.values())) for name, each in HISTORIES.items()
+}
 """Tables to which builds only add rows, and the columns that identify a row: those that are never null, which an engine
 can hash, and the others."""
 
@@ -49,8 +53,8 @@ class Standing:
 
     Attributes
     ----------
-    as_of : str or None
-        The latest clock of the scores, in ISO 8601; None if no entity is listed.
+    as_of : mapping of str to str
+        The latest clock of each scored table, in ISO 8601; without tables that list no entity.
     rows : mapping of str to int
         Rows by table, without tables that do not exist.
     columns : mapping of str to list of str
@@ -61,29 +65,35 @@ class Standing:
         Versions of these scores, by model.
     reasons : mapping of str to str
         Why a model has not scored, by model, if the table has a reason.
-    history : list of [str, str or None, ..., int]
-        Rows of the history by clock and the version of each model; None if only their number is known.
+    history : mapping of str to list of [str, str or None, ..., int]
+        Rows of each history by clock and the version of each model; without histories of which only the number of rows
+        is known.
     """
 
-    as_of: str | None = None
+    as_of: Mapping[str, str] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     columns: Mapping[str, list[str]] = field(default_factory=dict)
     scored: Mapping[str, int] = field(default_factory=dict)
     versions: Mapping[str, list[str]] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
-    history: list[list[Any]] | None = None
+    history: Mapping[str, list[list[Any]]] = field(default_factory=dict)
 
     def completed_by(self, earlier: Standing) -> Standing:
         """Return this standing, completed by an earlier one for tables that do not exist now."""
-        scores, history = (earlier if name not in self.rows else self for name in (SCORES, HISTORY))
+        gone = [table for name, table in SCORED_TABLES.items() if name not in self.rows]
+        models = {model for table in gone for model in table.models}
+
+        def completed(now: Mapping[str, Any], before: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+            return {**{name: each for name, each in before.items() if name in names}, **now}
+
         return Standing(
-            as_of=scores.as_of,
+            as_of=completed(self.as_of, earlier.as_of, {each.name for each in gone}),
             rows={**earlier.rows, **self.rows},
             columns={**earlier.columns, **self.columns},
-            scored=scores.scored,
-            versions=scores.versions,
-            reasons=scores.reasons,
-            history=history.history,
+            scored=completed(self.scored, earlier.scored, models),
+            versions=completed(self.versions, earlier.versions, models),
+            reasons=completed(self.reasons, earlier.reasons, models),
+            history=completed(self.history, earlier.history, HISTORIES.keys() - self.rows.keys()),
         )
 
     def with_columns_of(self, other: Standing, name: str) -> Standing:
@@ -99,14 +109,14 @@ class Found:
     Attributes
     ----------
     standing : Standing
-    lost : int or None
-        Rows of the published history that a publication would lose; None if they cannot be counted.
+    lost : mapping of str to int
+        Rows of each published history that a publication would lose; without histories of which they cannot be counted.
     problem : str or None
         A sentence about a missing or unreadable publication.
     """
 
     standing: Standing
-    lost: int | None = None
+    lost: Mapping[str, int] = field(default_factory=dict)
     problem: str | None = None
 
 
@@ -176,20 +186,20 @@ class Readers(ABC):
     def take_back(
         self,
         connection: Connection,  # noqa: ARG002 - of the shared interface
-        required: Callable[[], Sequence[str]],  # noqa: ARG002 - of the shared interface
+        required: Callable[[str], Sequence[str]],  # noqa: ARG002 - of the shared interface
         warn: Callable[[str], None],  # noqa: ARG002 - of the shared interface
-    ) -> int:
-        """Add rows of the published history to a warehouse that has lost them; return their number.
+    ) -> dict[str, int]:
+        """Add rows of the published histories to a warehouse that has lost them; return their number by history.
 
         Parameters
         ----------
         connection : Connection
         required : callable
-            Returns the columns that are never null.
+            Returns the columns of a history that are never null.
         warn : callable
             Receives a sentence for people.
         """
-        return 0
+        return {}
 
 
 def measure_standing(
@@ -203,31 +213,38 @@ def measure_standing(
     columns = {name: listed for name, listed in found.items() if listed}
     place = schema if catalog is None else f"{catalog}.{schema}"
     rows = {name: connection.execute(f'select count(*) from {place}."{name}"').fetchall()[0][0] for name in columns}
-    scored, versions, reasons = {}, {}, {}
-    listed = columns.get(SCORES, [])
-    for model, of_model in SCORED.models.items():
-        if of_model.score in listed and of_model.version in listed:
-            source = f"from {place}.{SCORES}"
-            ((scored[model],),) = connection.execute(f"select count({of_model.score}) {source}").fetchall()
-            version_rows = connection.execute(
-                f"select distinct {of_model.version} {source} where {of_model.version} is not null order by 1"
-            )
-            versions[model] = [each for (each,) in version_rows.fetchall()]
-        if of_model.reason in listed:
-            ((reason,),) = connection.execute(f"select max({of_model.reason}) from {place}.{SCORES}").fetchall()
-            if reason is not None:
-                reasons[model] = reason
-    clock = None
-    if "as_of" in listed:
-        ((clock,),) = connection.execute(f"select max(as_of) from {place}.{SCORES}").fetchall()
+    clocks, scored, versions, reasons = {}, {}, {}, {}
+    for name, table in SCORED_TABLES.items():
+        listed, source = columns.get(name, []), f"from {place}.{name}"
+        for model, of_model in table.models.items():
+            if of_model.score in listed and of_model.version in listed:
+                ((scored[model],),) = connection.execute(f"select count({of_model.score}) {source}").fetchall()
+                version_rows = connection.execute(
+                    f"select distinct {of_model.version} {source} where {of_model.version} is not null order by 1"
+                )
+                versions[model] = [each for (each,) in version_rows.fetchall()]
+            if of_model.reason in listed:
+                ((reason,),) = connection.execute(
+                    f"select max({of_model.reason}) {source} where {of_model.reason} <> $1", [table.out_of_scope]
+                ).fetchall()
+                if reason is not None:
+                    reasons[model] = reason
+        if "as_of" in listed:
+            ((clock,),) = connection.execute(f"select max(as_of) {source}").fetchall()
+            if clock is not None:
+                clocks[name] = _in_utc(clock)
     return Standing(
-        as_of=_in_utc(clock),
+        as_of=clocks,
         rows=rows,
         columns=columns,
         scored=scored,
         versions=versions,
         reasons=reasons,
-        history=_by_clock(connection, place) if HISTORY in columns else None,
+        history={
+            name: _by_clock(connection, f"{place}.{name}", table)
+            for name, table in HISTORIES.items()
+            if name in columns
+        },
     )
 
 
@@ -238,16 +255,16 @@ def known_versions(connection: Readable) -> frozenset[tuple[str, str]]:
     return frozenset(connection.execute("select model, version from ml.ml_models").fetchall())
 
 
-def _by_clock(connection: Readable, place: str) -> list[list[Any]]:
-    keys = ", ".join(str(number + 1) for number in range(1 + len(SCORED.versions)))
+def _by_clock(connection: Readable, history: str, table: ScoredTable) -> list[list[Any]]:
+    keys = ", ".join(str(number + 1) for number in range(1 + len(table.versions)))
     found = connection.execute(
-        f"select as_of, {', '.join(SCORED.versions)}, count(*) from {place}.{HISTORY} group by {keys} order by {keys}"
+        f"select as_of, {', '.join(table.versions)}, count(*) from {history} group by {keys} order by {keys}"
     ).fetchall()
     return [[_in_utc(as_of), *rest] for as_of, *rest in found]
 
 
-def _in_utc(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat()
+def _in_utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
 
 
 class WarehouseBusyError(RuntimeError):

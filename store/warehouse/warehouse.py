@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from models.declared.earlier import ENTITY
 from models.declaring.attribute import Attribute
+from models.declaring.entity import Entity
 from store.addresses import SCHEMES
 from store.sql import literals
 from store.warehouse.connection import Connection, columns_of, table_exists
@@ -82,6 +84,11 @@ class Extraction:
     assumptions : list of str
     accepted : list of str
         Sentences about lost data that a person has accepted.
+    entities : tuple of str
+        The entities that the source has, by name.
+    ends : mapping of str to bool
+        Whether the source tells when an entity ends, by the variable of the dbt project, for entities of which only
+        some sources tell it.
     value_currency : str or None
         The currency of all amounts, as a code of ISO 4217; None if the source tells none.
     attributes : tuple of Attribute
@@ -99,9 +106,15 @@ class Extraction:
     horizon_days: dict[str, int]
     assumptions: list[str]
     accepted: list[str] = field(default_factory=list)
+    entities: tuple[str, ...] = (ENTITY,)
+    ends: Mapping[str, bool] = field(default_factory=dict)
     value_currency: str | None = None
     attributes: tuple[Attribute, ...] = ()
     caveat: str | None = None
+
+    def lacks(self, entity: Entity) -> str:
+        """Say that the source has no such entity; an empty text where it has."""
+        return "" if (entity.of or entity.name) in self.entities else f"The source has no {entity.plural}."
 
     def with_closing(self, sql: str) -> str:
         """Return SQL in which the lists of words that close an entity replace their names in braces.
@@ -232,6 +245,8 @@ class Warehouse:
             horizon_days=json.loads(marker["horizon_days"]),
             assumptions=json.loads(marker["assumptions"]),
             accepted=json.loads(marker.get("accepted") or "[]"),
+            entities=tuple(json.loads(marker.get("entities") or json.dumps([ENTITY]))),
+            ends={name: told is True for name, told in marker.items() if name.endswith("_close")},
             value_currency=marker.get("value_currency"),
             attributes=tuple(
                 each

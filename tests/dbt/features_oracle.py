@@ -164,7 +164,7 @@ def expected_features(
                     **_own_history([row for row in changes if row["known_at"] < as_of], as_of),
                     **_track_records(lead, known, as_of, others),
                     **_deals(crm, lead, as_of, [deal for deal in others_deals if deal.at < as_of]),
-                    **_attributes(crm, lead, as_of, changes, attributes),
+                    **attribute_values(_known_changes(crm, lead, as_of, changes), attributes, as_of),
                 }
     return rows
 
@@ -479,20 +479,22 @@ def _less_mean(value: Any, of_won: Sequence[Any]) -> float | None:
     return None if value is None or not found else float(value) - math.fsum(found) / len(found)
 
 
-def _attributes(
-    crm: Crm,
-    lead: dict[str, Any],
-    as_of: datetime,
-    changes: Sequence[dict[str, Any]],
-    attributes: Sequence[Attribute],
-) -> dict[str, Any]:
+def _known_changes(
+    crm: Crm, lead: dict[str, Any], as_of: datetime, changes: Sequence[dict[str, Any]]
+) -> dict[str, Sequence[dict[str, Any]]]:
     proposed = _proposed(crm, lead, as_of)
-    known = {
+    return {
         "leads": [row for row in changes if row["known_at"] < as_of],
         "projects": _changes(crm, proposed[-1], as_of) if proposed else [],
     }
+
+
+def attribute_values(
+    known: Mapping[str, Sequence[dict[str, Any]]], attributes: Sequence[Attribute], as_of: datetime
+) -> dict[str, Any]:
+    """Return the features that follow from attributes of some tables, from the changes known of each."""
     features: dict[str, Any] = {}
-    for each in attributes:
+    for each in (one for one in attributes if one.entity in known):
         taken = _values(known[each.entity], each.stored)
         value = taken[-1][1] if taken else None
         name = f"{each.prefix}_{each.name}"

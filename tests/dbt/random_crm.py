@@ -28,6 +28,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "interactions": {
         "interaction_id": "text",
         "lead_id": "text",
+        "customer_id": "text",
         "type": "text",
         "direction": "text",
         "occurred_at": "timestamptz",
@@ -57,6 +58,51 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "expected_close_at": "timestamptz",
         "stage": "text",
     },
+    "customers": {
+        "customer_id": "text",
+        "lead_id": "text",
+        "created_at": "timestamptz",
+        "plan": "text",
+        "closed_at": "timestamptz",
+        "updated_at": "timestamptz",
+    },
+    "transactions": {
+        "transaction_id": "text",
+        "customer_id": "text",
+        "occurred_at": "timestamptz",
+        "recorded_at": "timestamptz",
+        "kind": "text",
+        "amount": "decimal(18, 2)",
+        "cost": "decimal(18, 2)",
+        "discount": "decimal(18, 2)",
+        "quantity": "decimal(18, 2)",
+        "currency": "text",
+        "product": "text",
+        "channel": "text",
+    },
+    "tickets": {
+        "ticket_id": "text",
+        "customer_id": "text",
+        "opened_at": "timestamptz",
+        "resolved_at": "timestamptz",
+        "kind": "text",
+    },
+    "usage": {
+        "usage_id": "text",
+        "customer_id": "text",
+        "occurred_at": "timestamptz",
+        "metric": "text",
+        "quantity": "decimal(18, 2)",
+    },
+    "offers": {
+        "offer_id": "text",
+        "customer_id": "text",
+        "offered_at": "timestamptz",
+        "kind": "text",
+        "cost": "decimal(18, 2)",
+        "assigned": "text",
+        "accepted_at": "timestamptz",
+    },
     "changes": {
         "change_id": "text",
         "lead_id": "text",
@@ -64,6 +110,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "value": "text",
         "changed_at": "timestamptz",
         "project_id": "text",
+        "customer_id": "text",
         "known_at": "timestamptz",
         "origin": "text",
     },
@@ -99,7 +146,7 @@ ATTRIBUTES = tuple(
         known="creation",
         options=options,  # type: ignore[arg-type]
     )
-    for entity, prefix in (("leads", "attribute"), ("projects", "project"))
+    for entity, prefix in (("leads", "attribute"), ("projects", "project"), ("customers", "customer"))
     for kind, options in (
         ("category", ()),
         ("number", ()),
@@ -108,7 +155,7 @@ ATTRIBUTES = tuple(
         ("choices", tuple((option, f"option_{number}") for number, option in enumerate(OPTIONS))),
     )
 )
-"""An attribute of each kind, of leads and of projects; the two have the same names."""
+"""An attribute of each kind, of leads, of projects and of customers; all have the same names."""
 ATTRIBUTE_FEATURES = [each.variable for one in ATTRIBUTES for each in one.features]
 
 
@@ -150,7 +197,104 @@ def random_crm(seed: int, *, leads: int = 80) -> Crm:
             for _ in range(rng.choice((0, 1, 1, 2, 5))):
                 crm["changes"].append(_change(rng, crm, lead_id, column, created, end))
     _add_histories(random.Random(seed + 1), crm)
+    _add_customers(random.Random(seed + 2), crm, leads // 2)
     return crm
+
+
+PRODUCTS = ("Basic", "basic", "pro & co", None)
+PLANS = ("S", "M", "m", None)
+
+
+def _add_customers(rng: random.Random, crm: Crm, number: int) -> None:
+    """Add customers with all that they do; a third have no row, and some a row after their first transaction."""
+    for place in range(number):
+        customer_id = rng.choice(("C", "c")) + str(place)
+        created = _moment(rng, START, START + 200 * DAY)
+        end = created + rng.choice((20, 60, 150)) * DAY
+        has_row = rng.random() < 0.67
+        for count in range(rng.choice((0, 1, 3, 8, 20)) if has_row else rng.choice((1, 3, 8))):
+            crm["transactions"].append(_transaction(rng, crm, customer_id, created, end, is_first=not count))
+        if has_row:
+            born = created + rng.choice((0, 0, 0, 9)) * DAY
+            closed = _moment(rng, max(born, end), max(born, end) + 60 * DAY)
+            crm["customers"].append(
+                {
+                    "customer_id": customer_id,
+                    "lead_id": rng.choice((None, rng.choice(crm["leads"])["lead_id"])),
+                    "created_at": born,
+                    "plan": rng.choice(PLANS),
+                    "closed_at": rng.choice((None, closed)),
+                    "updated_at": CLOCK,
+                }
+            )
+            _add_customer_history(rng, crm, customer_id, created, end)
+        for _ in range(rng.choice((0, 3, 10))):
+            row = _interaction(rng, crm, None, created, end)
+            # one in ten belongs to a lead as well
+            other = rng.choice(crm["leads"])["lead_id"] if rng.random() < 0.1 else None
+            if rng.random() < 0.7:
+                row |= {"type": "email", "direction": "outbound"}
+            crm["interactions"].append({**row, "lead_id": other, "customer_id": customer_id})
+        for _ in range(rng.choice((0, 0, 1, 4))):
+            opened = _moment(rng, created, end)
+            resolved = rng.choice((None, opened, _moment(rng, opened, opened + 20 * DAY)))
+            crm["tickets"].append(
+                {"ticket_id": f"T{len(crm['tickets'])}", "customer_id": customer_id, "opened_at": opened}
+                | {"resolved_at": resolved, "kind": rng.choice(("bill", None))}
+            )
+        for _ in range(rng.choice((0, 0, 20, 60))):
+            metric = rng.choice(("login", "login", "report"))
+            quantity = rng.choice((None, Decimal(f"{rng.uniform(0, 50):.2f}")))
+            crm["usage"].append(
+                {"usage_id": f"U{len(crm['usage'])}", "customer_id": customer_id, "metric": metric}
+                | {"occurred_at": _moment(rng, created - 2 * DAY, end), "quantity": quantity}
+            )
+        for _ in range(rng.choice((0, 0, 1, 3))):
+            offered = _moment(rng, created, end)
+            crm["offers"].append(
+                {"offer_id": f"O{len(crm['offers'])}", "customer_id": customer_id, "offered_at": offered}
+                | {
+                    "kind": rng.choice(("cheaper", None)),
+                    "cost": Decimal(5),
+                    "assigned": rng.choice(("random", "rule")),
+                }
+                | {"accepted_at": rng.choice((None, offered, _moment(rng, offered, offered + 9 * DAY)))}
+            )
+
+
+def _transaction(
+    rng: random.Random, crm: Crm, customer_id: str, start: datetime, end: datetime, *, is_first: bool
+) -> dict[str, Any]:
+    earlier = [row["occurred_at"] for row in crm["transactions"] if row["customer_id"] == customer_id]
+    occurred = rng.choice(earlier) if earlier and rng.random() < 0.2 else _moment(rng, start, end)
+    recorded = rng.choice((None, occurred, occurred - DAY, _moment(rng, occurred, occurred + 6 * DAY)))
+    kind = "purchase" if rng.random() < 0.7 else rng.choice(("refund", "payment", "chargeback", "refund"))
+    amount = rng.choice((None, *[Decimal(f"{rng.uniform(0, 900):.2f}")] * 6, Decimal("20.00")))
+    if amount is not None and kind != "purchase" and rng.random() < 0.5:
+        amount = -amount
+    return {
+        "transaction_id": rng.choice(("x", "X")) + str(len(crm["transactions"])),
+        "customer_id": customer_id,
+        "occurred_at": start if is_first else occurred,
+        "recorded_at": None if is_first else recorded,
+        "kind": kind,
+        "amount": amount,
+        "cost": rng.choice((None, Decimal(f"{rng.uniform(0, 600):.2f}"))),
+        "discount": rng.choice((None, None, Decimal("0.00"), Decimal("12.50"))),
+        "quantity": rng.choice((None, Decimal("1.00"), Decimal("2.50"))),
+        "product": rng.choice(PRODUCTS),
+        "channel": rng.choice(("web", "Shop", None)),
+    }
+
+
+def _add_customer_history(rng: random.Random, crm: Crm, customer_id: str, start: datetime, end: datetime) -> None:
+    about: dict[str, Any] = {"customer_id": customer_id}
+    for _ in range(rng.choice((0, 1, 1, 2, 5))):
+        earlier = [row["known_at"] for row in crm["changes"] if row.get("customer_id") == customer_id]
+        known = rng.choice((start, *earlier)) if rng.random() < 0.3 else _moment(rng, start, end)
+        _tell(rng, crm, None, "plan", rng.choice(PLANS), known, **about)
+    for column, value in _attribute_values(rng, "customers"):
+        _tell(rng, crm, None, column, value, rng.choice((start, _moment(rng, start, CLOCK))), **about)
 
 
 def _add_histories(rng: random.Random, crm: Crm) -> None:
@@ -197,7 +341,7 @@ def _attribute_values(rng: random.Random, entity: str) -> list[tuple[str, str | 
 
 
 def _tell(
-    rng: random.Random, crm: Crm, lead_id: str, column: str, value: str | None, known: datetime, **about: str
+    rng: random.Random, crm: Crm, lead_id: str | None, column: str, value: str | None, known: datetime, **about: str
 ) -> None:
     crm["changes"].append(
         {
@@ -218,7 +362,7 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _interaction(rng: random.Random, crm: Crm, lead_id: str, start: datetime, end: datetime) -> dict[str, Any]:
+def _interaction(rng: random.Random, crm: Crm, lead_id: str | None, start: datetime, end: datetime) -> dict[str, Any]:
     # one in fifty is older than its lead, and half of the others tie with another fact of it
     earlier = [row["occurred_at"] for row in crm["interactions"] if row["lead_id"] == lead_id]
     occurred = rng.choice(earlier) if earlier and rng.random() < 0.2 else _moment(rng, start, end)

@@ -11,11 +11,23 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.dbt.lead_features import columns
+from tests.dbt.view_columns import VIEWS, columns
 from tests.dbt.warehouses import DBT_PROJECT
 
 CATALOGUE = {
-    "group": {"engagement", "behavioural", "temporal", "funnel", "demographic", "track_record", "own_history"},
+    "group": {
+        "engagement",
+        "behavioural",
+        "temporal",
+        "funnel",
+        "demographic",
+        "track_record",
+        "own_history",
+        "purchasing",
+        "support",
+        "usage",
+        "segment",
+    },
     "unit": {
         "boolean",
         "category",
@@ -25,11 +37,14 @@ CATALOGUE = {
         "hour_of_day",
         "hours",
         "per_day",
+        "per_month",
         "points",
+        "quantity",
+        "ratio",
         "share",
         "weekday",
     },
-    "window": {"7d", "30d", "90d", "lifetime", "as_of"},
+    "window": {"7d", "30d", "60d", "90d", "180d", "365d", "lifetime", "as_of"},
     "null_means": {"not_applicable", "unknown", "never"},
 }
 """What ``meta`` says of every feature, as docs/tables.md explains it. ``never``: the column has no nulls."""
@@ -42,7 +57,7 @@ UNITS_IN_NAMES = {
     "weekday": r"weekday",
     "points": r"_score$",
     "per_day": r"_trend_",
-    "currency": r"_value$",
+    "currency": r"(?<!high)_value$",
 }
 
 
@@ -61,17 +76,22 @@ def _says_something(value: object) -> bool:
     return value not in (None, "", 0, "0", False)
 
 
-@pytest.mark.parametrize("column", columns(), ids=lambda column: str(column["name"]))
-def test_feature_is_tested(column: dict[str, Any]) -> None:
+ALL = [(view, column) for view in VIEWS for column in columns(view)]
+
+
+@pytest.mark.parametrize(
+    ("view", "column"), ALL, ids=lambda each: str(each["name"]) if isinstance(each, dict) else each
+)
+def test_feature_is_tested(view: str, column: dict[str, Any]) -> None:
     """A null or a 0 alone proves little: a column that is never filled passes such a test."""
-    tests = [test for test in _unit_tests() if test["model"] == "lead_features"]
+    tests = [test for test in _unit_tests() if test["model"] == view]
 
     assert any(_says_something(row.get(column["name"])) for test in tests for row in _expected(test)), (
-        f"no unit test of lead_features expects a value of {column['name']} other than null and 0"
+        f"no unit test of {view} expects a value of {column['name']} other than null and 0"
     )
 
 
-@pytest.mark.parametrize("column", columns(), ids=lambda column: str(column["name"]))
+@pytest.mark.parametrize("column", [column for _, column in ALL], ids=lambda column: str(column["name"]))
 def test_feature_is_catalogued(column: dict[str, Any]) -> None:
     """What the catalogue says of a feature is there, and agrees with its name, its type and its constraints."""
     name, meta = column["name"], column.get("meta", {})
@@ -90,7 +110,7 @@ def test_feature_is_catalogued(column: dict[str, Any]) -> None:
     assert (meta["unit"] == "category") == (column["data_type"] == "text")
 
 
-@pytest.mark.parametrize("column", columns(), ids=lambda column: str(column["name"]))
+@pytest.mark.parametrize("column", [column for _, column in ALL], ids=lambda column: str(column["name"]))
 def test_null_of_a_feature_has_one_meaning(column: dict[str, Any]) -> None:
     """A column either has no nulls, which the database holds it to, or its description says what a null stands for."""
     never = column["meta"]["null_means"] == "never"
@@ -100,11 +120,12 @@ def test_null_of_a_feature_has_one_meaning(column: dict[str, Any]) -> None:
     assert ("unknown" in column["description"].split("; null ")[-1]) or column["meta"]["null_means"] != "unknown"
 
 
-def test_dropped_features_have_one_that_stays() -> None:
+@pytest.mark.parametrize("view", VIEWS)
+def test_dropped_features_have_one_that_stays(view: str) -> None:
     """Each has one in its place, or tells the date."""
-    dropped = {column["name"]: column["meta"]["dropped"] for column in columns() if "dropped" in column["meta"]}
+    dropped = {column["name"]: column["meta"]["dropped"] for column in columns(view) if "dropped" in column["meta"]}
 
-    assert set(dropped.values()) <= {column["name"] for column in columns()} - set(dropped) | {"calendar"}
+    assert set(dropped.values()) <= {column["name"] for column in columns(view)} - set(dropped) | {"calendar"}
 
 
 @pytest.mark.parametrize("unit_test", _unit_tests(), ids=lambda test: str(test["name"]))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from models.declared.customer_features import CUSTOMER_FEATURES
 from models.declared.lead_features import LEAD_FEATURES
 from tests.dbt.random_crm import ATTRIBUTE_FEATURES, CLOCK, CLOSES, COLUMNS, DAY, Crm, random_crm
 from tests.dbt.warehouses import DuckDB, Postgres, Warehouse
@@ -33,12 +34,17 @@ SETTINGS: dict[str, Any] = {
     # the source records outcomes from some weeks before the increments on
     "conversion_since_us": (CLOCK - 60 * DAY - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1),
 }
-MODELS = "+lead_features +conversion +deal_value +next_action +feature_clock"
+MODELS = "+lead_features +conversion +deal_value +next_action +customer_features +churn_30d +feature_clock"
 KEYS = {
     "leads": "lead_id",
     "interactions": "interaction_id",
     "appointments": "appointment_id",
     "projects": "project_id",
+    "customers": "customer_id",
+    "transactions": "transaction_id",
+    "tickets": "ticket_id",
+    "usage": "usage_id",
+    "offers": "offer_id",
     "changes": "change_id",
 }
 COMPARED = {
@@ -55,6 +61,15 @@ COMPARED = {
     "labels.conversion": ("lead_id", "as_of"),
     "labels.deal_value": ("lead_id", "as_of"),
     "labels.next_action": ("lead_id", "as_of"),
+    "intermediate.customer_timeline": ("customer_id", "fact_number"),
+    "intermediate.customer_closings": ("customer_id",),
+    "intermediate.customer_usage": ("reference_id",),
+    "intermediate.customer_history": ("customer_id", "known_us"),
+    "intermediate.customer_attributes": ("customer_id", "known_us"),
+    "intermediate.customer_quintiles": ("as_of_us",),
+    "intermediate.customer_observations": ("customer_id", "as_of"),
+    "features.customer_features": ("customer_id", "as_of"),
+    "labels.churn_30d": ("customer_id", "as_of"),
 }
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -102,6 +117,10 @@ def deliveries(crm: Crm, seed: int) -> list[Delivery]:
             # or it turns out to have been with another lead
             other = rng.choice([lead["lead_id"] for lead in crm["leads"] if lead["created_at"] <= row["occurred_at"]])
             found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, "interactions", {**row, "lead_id": other}))
+        if row.get("customer_id") and rng.random() < 0.1:
+            # or with another customer
+            other = rng.choice(crm["transactions"])["customer_id"]
+            found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, "interactions", {**row, "customer_id": other}))
     for table, first, last, before in (
         ("appointments", "booked_at", "ended_at", "scheduled"),
         ("projects", "proposed_at", "closed_at", "open"),
@@ -115,6 +134,30 @@ def deliveries(crm: Crm, seed: int) -> list[Delivery]:
                     found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, table, moved))
     for row in crm["changes"]:
         deliver("changes", row, row["known_at"])
+    for row in crm["customers"]:
+        deliver("customers", {**row, "closed_at": None, "lead_id": None}, row["created_at"])
+        deliver("customers", {**row, "closed_at": None}, row["created_at"] + 5 * DAY)
+        if row["closed_at"]:
+            deliver("customers", row, row["closed_at"])
+        elif rng.random() < 0.2:
+            # a column changes that no feature reads
+            found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, "customers", {**row, "plan": "changed"}))
+    for table, first, last in (
+        ("transactions", "occurred_at", None),
+        ("usage", "occurred_at", None),
+        ("tickets", "opened_at", "resolved_at"),
+        ("offers", "offered_at", "accepted_at"),
+    ):
+        for row in crm[table]:
+            deliver(table, {**row, last: None} if last else row, max(row[first], row.get("recorded_at") or row[first]))
+            if last and row[last]:
+                deliver(table, row, row[last])
+            if rng.random() < 0.03:
+                # a correction moves the fact, or gives it to another customer
+                other = rng.choice(crm["transactions"])["customer_id"]
+                moved = {first: row[first] + rng.choice((-9, 9)) * DAY, "recorded_at": None}
+                changed = rng.choice(({} if last else moved, {"customer_id": other}))
+                found.append(Delivery(CLOCK - rng.uniform(0, 25) * DAY, table, {**row, **changed}))
     return sorted(found, key=lambda each: each.at)
 
 
@@ -186,16 +229,19 @@ def test_days_of_increments_gives_the_rows_of_a_whole_build(
     clocks = clocks_of(days)
     raw.extract(clocks[0])
     store.dbt("run", scratch, variables(clocks[0], raw.load_number), "--full-refresh", "--select", MODELS)
-    total = store.rows("select count(*) from intermediate.observations")[0][0]
-    due: list[int] = []
+    kinds = ("observations", "customer_observations")
+    total = {each: store.rows(f"select count(*) from intermediate.{each}")[0][0] for each in kinds}
+    due: dict[str, list[int]] = {each: [] for each in kinds}
     for before, clock in pairwise(clocks):
         built = {"built_load_number": raw.load_number, "built_us": (before - EPOCH) // timedelta(microseconds=1)}
         raw.extract(clock)
         store.dbt("run", scratch, {**variables(clock, raw.load_number), **built}, "--select", MODELS)
-        due.append(store.rows("select count(*) from intermediate.observations_due")[0][0])
-    assert min(due) > 0
-    # a closing that comes late is in the track records of all observations after it
-    assert sum(each < total / 2 for each in due) > days / 3
+        for each, counts in due.items():
+            counts.append(store.rows(f"select count(*) from intermediate.{each}_due")[0][0])
+    for each, counts in due.items():
+        assert min(counts) > 0
+        # a closing that comes late is in the track records of all observations after it, a purchase in the quintiles
+        assert sum(count < total[each] / 2 for count in counts) > days / 3, (each, counts, total)
 
     Raw.write(_same_raw(raw, whole))
     whole.dbt("run", scratch, variables(CLOCK, raw.load_number), "--full-refresh", "--select", MODELS)
@@ -218,23 +264,30 @@ def test_a_range_of_days_is_computed_anew_and_nothing_else(scratch: Path, tmp_pa
     Raw(store, deliveries(random_crm(seed=21), seed=4)).extract(CLOCK)
     given = variables(CLOCK, 1)
     store.dbt("run", scratch, given, "--full-refresh", "--select", MODELS)
-    look = "select * from features.lead_features"
-    built = store.records(look, "lead_id", "as_of")
+
+    def rows() -> dict[str, dict[Any, dict[str, Any]]]:
+        views = (LEAD_FEATURES, CUSTOMER_FEATURES)
+        return {each.name: store.records(f"select * from features.{each.name}", each.key, "as_of") for each in views}
+
+    built = rows()
     first, until = CLOCK - 90 * DAY, CLOCK - 60 * DAY
     store.execute(
         "update features.lead_features set interactions_count_7d = -1, rep_win_rate_lifetime = -1",
         f"delete from features.lead_features where as_of >= '{first}' and as_of < '{first + 3 * DAY}'",
+        "update features.customer_features set total_spent = -1, frequency_score = -1",
+        f"delete from features.customer_features where as_of >= '{first}' and as_of < '{first + 14 * DAY}'",
     )
-    changed = store.records(look, "lead_id", "as_of")
+    changed = rows()
     days = {
         f"range_{name}_us": (each - EPOCH) // timedelta(microseconds=1)
         for name, each in (("from", first), ("until", until))
     }
-    store.dbt("run", scratch, {**given, **days}, "--select", " ".join(LEAD_FEATURES.by_day))
-    found = store.records(look, "lead_id", "as_of")
-    inside = {key for key in built if first <= key[1] < until}
-    assert len(inside) > 10
-    assert {key: found[key] for key in inside} == {key: built[key] for key in inside}
-    assert {key: row for key, row in found.items() if key not in inside} == {
-        key: row for key, row in changed.items() if key not in inside
-    }
+    by_day = (*LEAD_FEATURES.by_day, *CUSTOMER_FEATURES.by_day)
+    store.dbt("run", scratch, {**given, **days}, "--select", " ".join(by_day))
+    for each, found in rows().items():
+        inside = {key for key in built[each] if first <= key[1] < until}
+        assert len(inside) > 10
+        assert {key: found[key] for key in inside} == {key: built[each][key] for key in inside}
+        assert {key: row for key, row in found.items() if key not in inside} == {
+            key: row for key, row in changed[each].items() if key not in inside
+        }

@@ -7,10 +7,11 @@ import re
 import pytest
 import yaml
 
-from models.declared.registry import DECLARATIONS, SCORED
+from models.declared.registry import DECLARATIONS, SCORED_TABLES
 from store.features.dbt_project import FEATURES_AND_LABELS
 from store.source.contract import CHANGES, TABLES
 from store.source.loading.deltas import CHANGE_COLUMNS
+from tests.dbt.view_columns import VIEWS, columns
 from tests.dbt.warehouses import DBT_PROJECT
 
 ACTIONS = set(DECLARATIONS["next_best_action"].outcomes)
@@ -36,21 +37,29 @@ def test_the_mart_reads_the_declared_models() -> None:
     text = (DBT_PROJECT / "models/marts/lead/lead_scores.sql").read_text()
     read = set(re.findall(r"model = '(\w+)'", text))
     # models that a rule stands in for are no loss to readers
-    assert {name for name in read if not DECLARATIONS[name].rule} == set(SCORED.models)
+    assert {name for name in read if not DECLARATIONS[name].rule} == set(SCORED_TABLES["lead_scores"].models)
     assert set(re.findall(r"model = 'conversion' and outcome = '(\w+)'", text)) == set(
         DECLARATIONS["conversion"].outcomes
     )
 
 
-def test_the_preview_of_the_scores_shows_columns_that_there_are() -> None:
-    marts = yaml.safe_load((DBT_PROJECT / "models/marts/lead/marts.yml").read_text())["models"]
-    (columns,) = ({each["name"] for each in mart["columns"]} for mart in marts if mart["name"] == SCORED.name)
-    assert {SCORED.entity.key, SCORED.total, *SCORED.previewed} <= columns
+def test_scored_tables_name_columns_that_there_are() -> None:
+    described = {
+        mart["name"]: {each["name"] for each in mart["columns"]}
+        for path in (DBT_PROJECT / "models/marts").rglob("*.yml")
+        for mart in yaml.safe_load(path.read_text()).get("models", [])
+    }
+    for name, table in SCORED_TABLES.items():
+        shown = {table.entity.key, "as_of", *table.previewed, *table.counted.values(), *table.counted_in_order.values()}
+        of_models = {column for each in table.models.values() for column in (each.score, each.version, each.reason)}
+        totals = {table.total, table.highest_first} - {""}
+        assert shown | of_models | totals | set(table.further_versions.values()) <= described[name]
+        assert {table.entity.key, "as_of", *table.all_versions.values()} <= described[table.history]
 
 
-def test_features_of_the_own_history_drift_by_themselves() -> None:
-    (view,) = yaml.safe_load((DBT_PROJECT / "models/features/lead/lead_features.yml").read_text())["models"]
-    meta = {each["name"]: each.get("meta", {}) for each in view["columns"]}
+@pytest.mark.parametrize("view", VIEWS)
+def test_features_of_the_own_history_drift_by_themselves(view: str) -> None:
+    meta = {each["name"]: each["meta"] for each in columns(view)}
     grouped = [name for name, said in meta.items() if said.get("group") == "own_history"]
     assert grouped == [name for name, said in meta.items() if said.get("drifts") == "own_history"]
 
@@ -87,11 +96,12 @@ def test_staging_knows_a_row_and_its_parts_from_the_times_of_the_contract(name: 
     assert {each for each in staged if each not in text} == set()
 
 
-def test_every_table_beside_the_leads_can_touch_a_lead() -> None:
-    text = (DBT_PROJECT / "models/staging/touched_leads.sql").read_text()
+@pytest.mark.parametrize("owner", ["leads", "customers"])
+def test_every_table_about_an_entity_can_touch_it(owner: str) -> None:
+    text = (DBT_PROJECT / f"models/staging/touched_{owner}.sql").read_text()
     rows = re.findall(r"\(ref\('(\w+)'\), source\('raw', '(\w+)'\), '(\w+)', '(\w+)', \[(.*?)\]", text)
-    assert [(*names, re.findall(r"\w+", parts)) for *names, parts in rows] == [
+    assert sorted((*names, re.findall(r"\w+", parts)) for *names, parts in rows) == sorted(
         (table.staging, name, table.key, table.staged_known, [part.staged for part in table.parts])
         for name, table in TABLES.items()
-        if name != "leads"
-    ]
+        if owner in (table.of, *table.or_of)
+    )

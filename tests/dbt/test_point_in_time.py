@@ -30,9 +30,13 @@ VARIABLES = {
     "attribute_features": ATTRIBUTE_FEATURES,
     "silence_closes_after_days": 30,
     "conversion_horizon_days": 30,
+    "customers_close": True,
 }
+MODELS = "+lead_features +conversion +next_action +customer_features +churn_30d"
 PAST = {
     "features.lead_features": f"select * from features.lead_features where as_of <= '{T}'",
+    "features.customer_features": f"select * from features.customer_features where as_of <= '{T}'",
+    "labels.churn_30d": f"select * from labels.churn_30d where matures_at <= '{T}'",
     "labels.conversion": f"select * from labels.conversion where matures_at <= '{T}'",
     # a success after T is no part of the past
     "labels.next_action": "select lead_id, as_of, matures_at, next_action, "
@@ -62,6 +66,19 @@ def deleted(crm: Crm) -> Crm:
         _keep(past, "projects", row, row["proposed_at"])
     for row in deepcopy(crm["changes"]):
         _keep(past, "changes", row, row["known_at"])
+    for row in deepcopy(crm["customers"]):
+        if row["closed_at"] and row["closed_at"] >= T:
+            row["closed_at"] = None
+        _keep(past, "customers", {**row, "plan": None}, row["created_at"])
+    for row in deepcopy(crm["transactions"]):
+        _keep(past, "transactions", row, max(row["occurred_at"], row["recorded_at"] or row["occurred_at"]))
+    for row in crm["usage"]:
+        _keep(past, "usage", row, row["occurred_at"])
+    for table, first, last in (("tickets", "opened_at", "resolved_at"), ("offers", "offered_at", "accepted_at")):
+        for row in deepcopy(crm[table]):
+            if row[last] and row[last] >= T:
+                row[last] = None
+            _keep(past, table, row, row[first])
     return past
 
 
@@ -97,6 +114,29 @@ def scrambled(crm: Crm) -> Crm:
     for row in future["changes"]:
         if row["known_at"] >= T:
             row.update(known_at=T, changed_at=T, value=_other_value(row["column_name"]))
+    for row in future["customers"]:
+        row.update(plan="elsewhere", updated_at=CLOCK + DAY)
+        if row["created_at"] >= T:
+            row.update(created_at=T, closed_at=T)
+        elif row["closed_at"] is None or row["closed_at"] >= T:
+            row["closed_at"] = T
+    for row in future["transactions"]:
+        recorded_or_occurred = "recorded_at" if row["recorded_at"] and row["recorded_at"] >= T else "occurred_at"
+        if row[recorded_or_occurred] >= T:
+            row.update(kind="purchase", amount=12345, product="other")
+            row[recorded_or_occurred] = T
+    for table, first, last in (("tickets", "opened_at", "resolved_at"), ("offers", "offered_at", "accepted_at")):
+        for row in future[table]:
+            row.update({first: min(row[first], T), last: T if row[last] is None else min(row[last], T)})
+    for row in future["usage"]:
+        if row["occurred_at"] >= T:
+            row.update(occurred_at=T, metric="login", quantity=9)
+    future["changes"] += [
+        {"change_id": f"{row['customer_id']} {column}", "customer_id": row["customer_id"], "column_name": column}
+        | {"value": _other_value(column), "known_at": T, "origin": "extraction"}
+        for row in future["customers"]
+        for column in ("plan", *(each.stored for each in ATTRIBUTES))
+    ]
     future["changes"] += [
         {"change_id": f"{row['lead_id']} {column}", "lead_id": row["lead_id"], "column_name": column, "value": "78.00"}
         | {"known_at": T, "changed_at": None, "origin": "extraction"}
@@ -141,5 +181,5 @@ def _past_rows(crm: Crm, folder: Path, scratch: Path) -> dict[str, list[Any]]:
     folder.mkdir()
     warehouse = DuckDB(folder)
     warehouse.load(crm)
-    warehouse.dbt("run", scratch, VARIABLES, "--select", "+lead_features +conversion +next_action")
+    warehouse.dbt("run", scratch, VARIABLES, "--select", MODELS)
     return {table: sorted(warehouse.rows(query), key=lambda row: row[:2]) for table, query in PAST.items()}

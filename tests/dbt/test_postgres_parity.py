@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SCHEMAS = ("features", "labels", "marts")
 ACTIONS = ("call_immediate", "email_nurture", "no_action", "schedule_appointment", "send_proposal")
-CHAMPIONS = {"conversion": "v2", "deal_value": "v1", "next_best_action": "v1"}
+CHAMPIONS = {"conversion": "v2", "deal_value": "v1", "next_best_action": "v1", "churn_30d": "v2", "churn_60d": "v1"}
 PRESENT = datetime(2026, 11, 1, tzinfo=UTC)
 FAULTY = replace(
     COMPANIES["default"],
@@ -76,10 +76,10 @@ def test_a_simulated_crm_with_late_double_and_tied_facts(
     record_property("summary", _counted("a simulated CRM", cells))
 
 
-def test_attributes_and_histories_of_deals(
+def test_attributes_histories_of_deals_and_customers(
     address: str, scratch: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """Of each kind, on rows as the extraction writes them."""
+    """Attributes of each kind, on rows as the extraction writes them."""
     duck, postgres = DuckDB(tmp_path), Postgres(address)
     crm = random_crm(seed=12, leads=150)
     variables = {
@@ -90,19 +90,24 @@ def test_attributes_and_histories_of_deals(
     }
     for warehouse in (duck, postgres):
         warehouse.load(crm)
-        warehouse.dbt("run", scratch, variables, "--select", "+lead_features +deal_value +lead_values")
+        models = "+lead_features +deal_value +lead_values +customer_features +churn_30d"
+        warehouse.dbt("run", scratch, variables, "--select", models)
     found, expected = (tables(each, ("features", "labels", "intermediate")) for each in (postgres, duck))
     keys = {
         "features.lead_features": ["lead_id", "as_of"],
         "labels.deal_value": ["lead_id", "as_of"],
         "intermediate.lead_values": ["lead_id", "as_of"],
+        "intermediate.customer_quintiles": ["as_of_us"],
+        "features.customer_features": ["customer_id", "as_of"],
+        "labels.churn_30d": ["customer_id", "as_of"],
     }
     compared = [Table(name, key, [column for column, _ in expected[name]]) for name, key in keys.items()]
     assert {name: _kinds(found)[name] for name in keys} == {name: _kinds(expected)[name] for name in keys}
-    assert {each["column"] for each in ATTRIBUTE_FEATURES} < {name for name, _ in expected["features.lead_features"]}
+    columns = {name for view in ("lead_features", "customer_features") for name, _ in expected[f"features.{view}"]}
+    assert {each["column"] for each in ATTRIBUTE_FEATURES} < columns
     with duck.opened() as store:
         cells = assert_same_rows(store, address, compared)
-    record_property("summary", _counted("attributes and deals of a random CRM", cells))
+    record_property("summary", _counted("attributes, deals and customers of a random CRM", cells))
 
 
 DIFFERENCES = {
@@ -179,11 +184,14 @@ def _built_on_both(
         reports.append(report)
         # the latest leads, of which most are open, and some have closed
         latest = duck.rows("select lead_id from raw.leads order by created_at desc, lead_id limit 600")
+        customers = duck.rows("select customer_id from raw.customers order by customer_id")
         champions = [(model, version, report.as_of) for model, version in CHAMPIONS.items()]
         unscored = [
             (model, report.as_of, "There is no champion." if model == "conversion" else None) for model in CHAMPIONS
         ]
-        warehouse.load_predictions(_predictions([lead for (lead,) in latest], report.as_of), champions, unscored)
+        predictions = _predictions([lead for (lead,) in latest], report.as_of)
+        predictions += _churn([customer for (customer,) in customers], report.as_of)
+        warehouse.load_predictions(predictions, champions, unscored)
         ((outcomes,),) = warehouse.rows("select closing_outcomes from raw.extraction")
         variables = {
             "as_of": report.as_of.isoformat(),
@@ -198,12 +206,12 @@ def _built_on_both(
     found, expected = tables(postgres, map(_on_postgres, SCHEMAS)), tables(duck, SCHEMAS)
     found = {table.replace(_on_postgres("marts"), "marts"): columns for table, columns in found.items()}
     assert _kinds(found) == _kinds(expected)
-    assert len(expected) == 7
+    assert len(expected) == 13
     raw = [Table(f"raw.{name}", [_key(name)], list(columns)) for name, columns in COLUMNS.items()]
     built = [
         Table(
             table,
-            [name for name in ("lead_id", "as_of") if name in dict(columns)],
+            [name for name in ("lead_id", "customer_id", "as_of") if name in dict(columns)],
             [name for name, _ in columns],
             on_postgres=_on_postgres(table),
         )
@@ -333,6 +341,21 @@ def _predictions(leads: Sequence[str], clock: datetime) -> list[Row]:
                         chosen == action,
                     )
                 )
+    return rows
+
+
+def _churn(customers: Sequence[str], clock: datetime) -> list[Row]:
+    """Return predictions for nine of ten customers with a row, as `_predictions` does for leads."""
+    rng = random.Random(4)
+    rows: list[Row] = []
+    for customer in customers:
+        for model, outcome in (("churn_30d", "churned_30d"), ("churn_60d", "churned_60d")):
+            for version in ("v1", "v2"):
+                if rng.random() < 0.1:
+                    continue
+                p, chosen = rng.random(), rng.choice((True, False, None))
+                told = (p, 1 + int(98 * p), rng.choice("ABCD"), "calls", clock, None, chosen)
+                rows.append((model, version, "customer", customer, clock, outcome, *told))
     return rows
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from models.declared.lead import LEAD
 from models.declared.lead_features import LEAD_FEATURES
-from models.declared.registry import DECLARATIONS, SCORED, label_horizons, register, the_one
+from models.declared.registry import DECLARATIONS, SCORED_TABLES, label_horizons, register, register_tables
 from models.declaring.declaration import Horizons
 from models.declaring.entity import DeclarationError
 from models.declaring.feature_view import FeatureView, described_view
@@ -191,7 +191,14 @@ def test_fingerprint_refuses_a_parameter_without_a_stable_representation():
         fingerprint(replace(CONVERSION, estimator=estimator))
 
 
-def test_a_second_table_of_scores_is_refused_by_name():
-    assert the_one([SCORED]) is SCORED
-    with pytest.raises(DeclarationError, match=r"found \['lead_scores', 'project_scores'\]"):
-        the_one([SCORED, replace(SCORED, name="project_scores")])
+def test_scored_tables_share_no_mart_and_no_model():
+    of_leads = SCORED_TABLES["lead_scores"]
+    of_projects = replace(of_leads, name="project_scores", history="project_score_history", models={})
+    assert list(register_tables([of_leads, of_projects])) == ["lead_scores", "project_scores"]
+    for other, found in (
+        (of_leads, "mart 'lead_scores'"),
+        (replace(of_projects, history="lead_score_history"), "mart 'lead_score_history'"),
+        (replace(of_projects, models=of_leads.models), "model 'conversion'"),
+    ):
+        with pytest.raises(DeclarationError, match=f"found {found} in both"):
+            register_tables([of_leads, other])

@@ -125,10 +125,10 @@ def test_assets_checks_runs_reports_schedule_and_sensor_are_there(
         ("champion/conversion", "last_decisions"),
         ("retrain_decision/conversion", "last_decisions"),
         ("features/catalogue", "most_important"),
-        ("published/snapshot", "first_rows"),
+        ("published/snapshot", "first_rows_lead_scores"),
     ):
         assert metadata[name][preview]["table"]["records"], name
-    first = json.loads(metadata["published/snapshot"]["first_rows"]["table"]["records"][0])
+    first = json.loads(metadata["published/snapshot"]["first_rows_lead_scores"]["table"]["records"][0])
     ((likeliest, value),) = own.ask(
         "select lead_id, expected_value from marts.lead_scores order by expected_value desc nulls last, lead_id limit 1"
     )

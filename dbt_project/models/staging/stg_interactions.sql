@@ -9,6 +9,7 @@ clocked as (
     select
         interaction_id,
         lead_id,
+        customer_id,
         type as interaction_type,
         direction,
         performed_by,

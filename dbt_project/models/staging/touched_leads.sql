@@ -65,41 +65,7 @@ changes as (
         {{ built_us }} as changed_us
     from {{ leads }}
     where known_us >= {{ built_us }}
-    {%- for staged, extracted, key, first, later, kinds in rows %}
-
-    union all
-
-    -- rows that extractions since the last build added or changed
-    select
-        staged.lead_id,
-        staged.{{ first }} as changed_us
-    from {{ staged }} as staged
-    inner join {{ extracted }} as extracted on staged.{{ key }} = extracted.{{ key }}
-    where extracted.load_number > {{ built }}
-
-    union all
-
-    -- rows that were extracted before the last build, but not yet known at its clock
-    select
-        lead_id,
-        {{ built_us }} as changed_us
-    from {{ staged }}
-    where {{ ([first] + later) | join(' >= ' ~ built_us ~ ' or ') }} >= {{ built_us }}
-    {%- if facts_before is not none and kinds %}
-
-    union all
-
-    -- facts of the earlier content of changed rows, perhaps of another lead
-    select
-        facts.lead_id,
-        facts.known_us as changed_us
-    from {{ facts_before }} as facts
-    inner join {{ extracted }} as extracted on facts.reference_id = extracted.{{ key }}
-    where
-        facts.fact in ('{{ kinds | join("', '") }}')
-        and extracted.load_number > {{ built }}
-    {%- endif %}
-    {%- endfor %}
+    {{- changed_rows('lead', rows, facts_before) }}
 
     {%- else %}
 
@@ -118,4 +84,6 @@ select
     lead_id,
     cast(min(changed_us) as bigint) as changed_us
 from changes
+-- interactions and changes may be of a customer
+where lead_id is not null
 group by lead_id

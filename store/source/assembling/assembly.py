@@ -28,6 +28,7 @@ from store.source.mapping.forms import (
     TableMapping,
     is_assembled,
 )
+from store.source.owners import tables_about
 from store.source.reading.rows import BYTES
 from store.source.reading.sources import Source
 from store.source.reading.tables import MalformedRow, Reading, find_column, shown_columns
@@ -166,9 +167,12 @@ class Assembly:
                 for column in self.table.columns
                 if column.required
                 and self._spec.columns.get(column.name, column.name) == column.name
-                and not (column.name == self.table.key and self._spec.id is not None)
+                and not (column.name == self.table.key and self._derives_key(columns))
                 and column.name not in made.spec.columns
             ]
+            about = [each.key for each in tables_about(self.table)] if self.table.or_of else []
+            if about and not any(self._spec.columns.get(key) or key in made.spec.columns for key in about):
+                lacks.append(" or ".join(about))
             if lacks:
                 self._faults.append(
                     f"table {made.called}: expected the columns {', '.join(lacks)}, which every "
@@ -176,6 +180,9 @@ class Assembly:
                 )
         places = " and ".join(dict.fromkeys(made.frame.rows.place for made in self._parts))
         return Rows(f"union_{self.table.name}", self.name, places, columns, is_said=True)
+
+    def _derives_key(self, columns: Sequence[str]) -> bool:
+        return self._spec.id is not None or (bool(self.table.key_from) and self.table.key not in columns)
 
     def _query_rows(self, query: Query) -> Rows | None:
         try:

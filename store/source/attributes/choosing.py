@@ -15,6 +15,7 @@ from store.source.comparing.evidence import Earlier
 from store.source.contract import CHANGES, SourceContractError
 from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.mapping.spellings import NumberForm
+from store.source.owners import is_of
 from store.source.reading.tables import Reading, shown_column
 from store.source.sql import of_source, source_types
 from store.source.suggesting.fit import MOST_ATTRIBUTES, MOST_OPTIONS, choose, options_of
@@ -160,7 +161,7 @@ def decided(
     connection : DuckDBPyConnection
         The scratch database, with the typed tables.
     binding : TableBinding
-        Leads or projects.
+        An owner.
     earlier : Earlier
         The last extraction, whose attributes stay as they are.
     closed : str
@@ -290,7 +291,7 @@ def _told(connection: DuckDBPyConnection, binding: TableBinding) -> set[str]:
     if f"typed_{CHANGES}" not in tables:
         return set()
     table, key = binding.table.name, binding.table.key
-    of_table = f"project_id is {'null' if table == 'leads' else 'not null'} and check_no is null"
+    of_table = f"{is_of(table)} and check_no is null"
     found = connection.execute(
         f"select a.column_name from attributes_{table} a "
         f"join typed_{table} t on t.record = a.record and t.check_no is null "

@@ -11,6 +11,7 @@ from models.decisions.later_changes import FIRST_DAYS, SPAN_DAYS, LaterEvidence,
 from models.declaring.attribute import Attribute
 from store.source.contract import CHANGES, FROM_CREATION, TABLES
 from store.source.loading.deltas import WITHDRAWN
+from store.source.owners import is_of
 from store.source.sql import one_row
 from store.sql import literal, literals
 
@@ -75,7 +76,7 @@ def measure_later(
     connection : DuckDBPyConnection
         The scratch database, with ``known_<table>`` and ``known_changes``.
     table : Table
-        Leads or projects.
+        An owner.
     columns : collection of str
         Columns whose first values count as known from the creation, as in ``raw.changes``.
     until : datetime
@@ -83,11 +84,10 @@ def measure_later(
     """
     if not columns:
         return {}
-    of_table = "project_id is null" if table.key == "lead_id" else "project_id is not null"
     connection.execute(
         f"create or replace temp table later_changes as select {table.key} as owner, column_name, value is not null as "
         f"has_value, known_at, extracted_at, load_number from known_{CHANGES} where origin = 'extraction' "
-        f"and {of_table} and not starts_with(change_id, {literal(WITHDRAWN)})"
+        f"and {is_of(table.name)} and not starts_with(change_id, {literal(WITHDRAWN)})"
     )
     # an age of a row is in days
     connection.execute(

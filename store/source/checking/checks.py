@@ -9,6 +9,7 @@ from store.source.checking.times import stated
 from store.source.contract import CLOSED_STATUSES, OVERWRITTEN, TABLES
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import Flag, Substitute
+from store.source.owners import tables_about
 from store.source.record import Column
 from store.source.values.functions import ISO
 from store.sql import literals
@@ -63,6 +64,8 @@ REMEDIES: Mapping[str, str] = {
     "unknown_type": "Map the value in the source mapping (values)",
     "unknown_direction": "Map the value in the source mapping (values)",
     "unknown_status": "Map the value in the source mapping (values)",
+    "unknown_kind": "Map the value in the source mapping (values)",
+    "unknown_assigned": "Map the value in the source mapping (values)",
     "unknown_currency": "Map the value in the source mapping (values)",
     "unknown_flag": "Export the flag as true or false",
     "closed_without_time": "Enter the day of the closing in the CRM",
@@ -71,7 +74,7 @@ REMEDIES: Mapping[str, str] = {
     "was loaded of this key before stays as it was",
     "rewritten_history": "A stored change stays; enter the present value as a new change",
     FAR: "Correct the time in the CRM; if it is right, set a clock after it (AS_OF=…)",
-    "orphan": "Export the lead as well, or mend the lead if it was rejected itself",
+    "orphan": "Export what the row is about as well, or mend it if it was rejected itself",
     "malformed_row": "Correct the row, or quote fields that hold the delimiter",
 }
 """The remedy for each reason, by its code."""
@@ -134,10 +137,17 @@ def checks_of(
                 f"timestamptz '{(latest + timedelta(days=1)).isoformat()}'",
             )
     yield Check("conflicting_duplicate", table.key, "one content for each key", "false")
-    if table.name != "leads":
-        yield Check("orphan", "lead_id", "the lead_id of a lead of the export or of an earlier one", "false")
+    about = tables_about(table)
+    if len(about) > 1:
+        read = [owner for owner in about if binding.forms[owner.key] is not None]
+        expected = "a value" if len(read) == 1 else " or ".join(f"a {owner.one}" for owner in read)
+        yield Check(
+            "missing_required", read[0].key, expected, f"coalesce({', '.join(each.key for each in read)}) is null"
+        )
+    for owner in about if table.begins is None else ():
+        expected = f"the {owner.key} of a {owner.one} of the export or of an earlier one"
+        yield Check("orphan", owner.key, expected, "false")
     if binding.owners:
-        yield Check("missing_required", "lead_id", "a lead or a project", "lead_id is null and project_id is null")
         yield Check("rewritten_history", table.key, "the change that is stored under this key", "false")
     for name in binding.fact_times:
         yield Check(FAR, name, "a time near those of other facts", "false")
@@ -169,7 +179,8 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
     elif column.kind == "number":
         yield Check("unparsable_number", name, "a number", f"{raw} is not null and {name} is null")
         yield from _ambiguous(name, points)
-        yield Check("negative_number", name, "a number that is not negative", f"{name} < 0")
+        if not column.signed:
+            yield Check("negative_number", name, "a number that is not negative", f"{name} < 0")
     elif column.of_owner:
         said = f"said({raw}) is not null and column_name in"
         is_number = f"{said} ({literals(KEPT['number'])})"

@@ -1,5 +1,6 @@
 """The currency of amounts: those in another one are converted by the rates of the mapping, or the extraction stops."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -7,13 +8,9 @@ from duckdb import DuckDBPyConnection
 
 from store.source.checking.numbers import times
 from store.source.checking.validation import Validated
-from store.source.contract import TABLES, SourceContractError
+from store.source.contract import AMOUNTS, TABLES, SourceContractError
 from store.source.mapping.spellings import Currency
 from store.sql import literal
-
-PROJECTS = TABLES["projects"]
-
-AMOUNTS = tuple(column.name for column in PROJECTS.columns if column.kind == "number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +32,12 @@ class Converted:
 def convert(
     connection: DuckDBPyConnection, stated: Currency | None, validated: Mapping[str, Validated], before: str | None
 ) -> Converted:
-    """Convert the amounts in ``typed_projects`` to one currency; the column ``currency`` stays as it is.
+    """Convert the amounts of projects and transactions to one currency; the column ``currency`` stays as it is.
 
     Parameters
     ----------
     connection : DuckDBPyConnection
-        The scratch database, with ``typed_projects`` (where the source has projects) and ``known_projects``.
+        The scratch database, with ``typed_<table>`` (where the source has it) and ``known_<table>``.
     stated : Currency or None
         As in the mapping.
     validated : mapping of str to Validated
@@ -54,8 +51,12 @@ def convert(
         If there are several currencies and the mapping does not say how to convert each; or if the stored amounts are
         in another currency, in which models have learnt what they predict.
     """
-    place = validated["projects"].place if "projects" in validated else "projects"
-    found, without = _rows(connection, is_read="projects" in validated)
+    places = [validated[name].place for name in AMOUNTS if name in validated]
+    place = " and ".join(dict.fromkeys(places)) or next(iter(AMOUNTS))
+    by_table = {name: _rows(connection, name, is_read=name in validated) for name in AMOUNTS}
+    without = {name: rows.pop("", 0) for name, rows in by_table.items()}
+    total = sum(map(Counter, by_table.values()), Counter[str]())
+    found = dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
     if stated is None and len(found) > 1:
         main = before if before in found else next(iter(found))
         others = [code for code in found if code != main]
@@ -70,28 +71,29 @@ def convert(
             f"amounts in {currency or 'no known currency'}. Keep it (currency: {{main: {before}}}, in the mapping), or "
             "begin a new home (LEADLINE_HOME)."
         )
-    for code, rate in stated.rates.items() if stated is not None and "projects" in validated else ():
-        multiplied = ", ".join(f"{name} = {times(name, rate)}" for name in AMOUNTS)
+    rates = {} if stated is None else stated.rates
+    for table, code in ((table, code) for table in AMOUNTS if table in validated for code in rates):
+        multiplied = ", ".join(f"{name} = {times(name, rates[code])}" for name in AMOUNTS[table])
         connection.execute(
-            f"update typed_projects set {multiplied} where check_no is null and currency = {literal(code)}"
+            f"update typed_{table} set {multiplied} where check_no is null and currency = {literal(code)}"
         )
-    return Converted(currency=currency, sentences=tuple(_sentences(currency, stated, found, without, validated)))
+    return Converted(currency=currency, sentences=tuple(_sentences(currency, stated, by_table, without, validated)))
 
 
-def _rows(connection: DuckDBPyConnection, *, is_read: bool) -> tuple[dict[str, int], int]:
-    """Count the rows with an amount, read or only stored: by currency, the most frequent first; and without one."""
-    bits = sum(1 << PROJECTS.column_names[1:].index(name) for name in AMOUNTS)
-    accepted = "(select * from typed_projects where check_no is null)"
-    stored = f"select currency from known_projects k where filled & {bits} <> 0"
+def _rows(connection: DuckDBPyConnection, table: str, *, is_read: bool) -> dict[str, int]:
+    """Count the rows with an amount, read or only stored, by currency; those without one under an empty text."""
+    key, columns = TABLES[table].key, TABLES[table].column_names[1:]
+    bits = sum(1 << columns.index(name) for name in AMOUNTS[table])
+    accepted = f"(select * from typed_{table} where check_no is null)"
+    stored = f"select currency from known_{table} k where filled & {bits} <> 0"
     rows = stored
     if is_read:
         rows = (
-            f"select currency from {accepted} where coalesce({', '.join(AMOUNTS)}) is not null "
-            f"union all {stored} and {PROJECTS.key} not in (select {PROJECTS.key} from {accepted})"
+            f"select currency from {accepted} where coalesce({', '.join(AMOUNTS[table])}) is not null "
+            f"union all {stored} and {key} not in (select {key} from {accepted})"
         )
-    counted = connection.execute(f"select currency, count(*) from ({rows}) group by 1 order by 2 desc, 1").fetchall()
-    found = dict(counted)
-    return found, found.pop(None, 0)
+    counted = f"select coalesce(currency, ''), count(*) from ({rows}) group by 1"
+    return dict(connection.execute(counted).fetchall())
 
 
 def _refusal(
@@ -113,21 +115,24 @@ def _counted(rows: int) -> str:
 def _sentences(
     currency: str | None,
     stated: Currency | None,
-    found: Mapping[str, int],
-    without: int,
+    by_table: Mapping[str, Mapping[str, int]],
+    without: Mapping[str, int],
     validated: Mapping[str, Validated],
 ) -> Iterator[str]:
     if currency is None:
         return
     for code, rate in {} if stated is None else stated.rates.items():
-        if code in found:
-            yield (
-                f"projects: in {_counted(found[code])} with amounts in {code}, 1 {code} counts as {rate:f} {currency}, "
-                "at all times (currency, in the mapping)."
-            )
-        else:
-            yield f"The mapping's rate of {code} (currency) is not used: no project with an amount has it."
-    if without:
-        yield f"projects: amounts without a currency, in {_counted(without)}, count as {currency}."
-    if validated["leads"].binding.forms["property_value"] is not None:
-        yield f"leads.property_value has no currency: it counts as {currency}."
+        for table, found in by_table.items():
+            if code in found:
+                yield (
+                    f"{table}: in {_counted(found[code])} with amounts in {code}, 1 {code} counts as {rate:f} "
+                    f"{currency}, at all times (currency, in the mapping)."
+                )
+        if all(code not in found for found in by_table.values()):
+            yield f"The mapping's rate of {code} (currency) is not used: no row with an amount has it."
+    for table, rows in without.items():
+        if rows:
+            yield f"{table}: amounts without a currency, in {_counted(rows)}, count as {currency}."
+    for table, column in (("leads", "property_value"), ("offers", "cost")):
+        if table in validated and validated[table].binding.forms[column] is not None:
+            yield f"{table}.{column} has no currency: it counts as {currency}."

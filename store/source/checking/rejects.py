@@ -1,6 +1,7 @@
 """The rejects: every row that does not fit, with its place, the reason and the remedy.
 
-If nearly all rows of a table belong to no lead, their keys are written in another way, and the extraction stops.
+If nearly all rows of a table belong to no lead (or customer), their keys are written in another way, and the extraction
+stops.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,13 @@ from store.source.checking.checks import REMEDIES
 from store.source.checking.times import (
     stated,
 )
-from store.source.checking.validation import Validated, number_of
-from store.source.contract import TABLES, SourceContractError
+from store.source.checking.validation import Validated, keys_read
+from store.source.contract import CUSTOMERS, TABLES, SourceContractError
 from store.source.mapping.binding import TableBinding, columns_of
+from store.source.owners import begun_by, known_keys
 from store.source.reading.sources import Source
 from store.source.reading.tables import Reading
+from store.source.record import Table
 from store.source.sql import of_source, one_row, quoted
 from store.sql import literal
 
@@ -37,7 +40,7 @@ REJECT_COLUMNS = {
 MIN_ORPHANS = 10
 
 MIN_SHARE = 0.9
-"""With so many rows without a lead (`MIN_ORPHANS`), and such a share of a table's rows, the extraction stops."""
+"""With so many rows that belong to nothing (`MIN_ORPHANS`), and such a share of a table, the extraction stops."""
 
 EXAMPLES = 3
 
@@ -183,31 +186,41 @@ def _line(reading: Reading, name: str) -> str:
     )
 
 
-def refuse_no_leads(connection: DuckDBPyConnection, reader: Source, leads: Validated, present: datetime) -> None:
-    """Stop an extraction that reads no lead.
+def refuse_no_rows(
+    connection: DuckDBPyConnection, reader: Source, validated: Mapping[str, Validated], present: datetime
+) -> None:
+    """Stop an extraction that reads no lead; of a source of customers alone, one that reads no customer.
 
     Raises
     ------
     SourceContractError
-        If no row of the leads fits; with the reasons.
+        If no row fits; with the reasons.
     """
-    accepted, known = one_row(
-        connection,
-        "select (select count(*) from typed_leads where check_no is null), (select count(*) from known_leads)",
-    )
+    read = [validated[name] for name in (("leads",) if "leads" in validated else CUSTOMERS) if name in validated]
+    accepted = known = 0
+    for name in (one.binding.table.name for one in read):
+        rows, stored = one_row(
+            connection,
+            f"select (select count(*) from typed_{name} where check_no is null), (select count(*) from known_{name})",
+        )
+        accepted, known = accepted + rows, known + stored
     # with a watermark, a day without changes reads no lead; files are always read whole
-    incremental = reader.folder is None and leads.binding.watermark is not None and known > 0
+    incremental = reader.folder is None and any(one.binding.watermark is not None for one in read) and known > 0
     if accepted == 0 and not incremental:
         reasons = ", ".join(
-            f"{count} {leads.checks[number].reason}"
+            f"{count} {one.checks[number].reason}"
+            for one in read
             for number, count in connection.execute(
-                "select check_no, count(*) from typed_leads where check_no is not null group by all order by all"
+                f"select check_no, count(*) from typed_{one.binding.table.name} where check_no is not null "
+                "group by all order by all"
             ).fetchall()
         )
-        write_rejects(connection, [leads], present)
+        write_rejects(connection, read, present)
         first = connection.execute("select message from rejects order by line nulls last, key limit 1").fetchone()
+        names = " or ".join(one.binding.table.name for one in read)
         raise SourceContractError(
-            f"{leads.place}: expected leads, found {leads.rows_read} rows of which none fits"
+            f"{' and '.join(one.place for one in read)}: expected {names}, found {sum(one.rows_read for one in read)} "
+            "rows of which none fits"
             + (f" ({reasons})" if reasons else "")
             + ". Check that the export is complete and that its columns are mapped."
             + (f" The first: {first[0]}" if first else "")
@@ -215,12 +228,14 @@ def refuse_no_leads(connection: DuckDBPyConnection, reader: Source, leads: Valid
 
 
 def refuse_orphans(connection: DuckDBPyConnection, validated: Mapping[str, Validated]) -> None:
-    """Stop an extraction if nearly all rows of a table belong to no lead, or some name one by Salesforce's other id.
+    """Stop an extraction if nearly all rows of a table belong to nothing, or some name it by Salesforce's other id.
+
+    Transactions whose customers have no rows begin these, unless only the writing of the keys differs.
 
     Parameters
     ----------
     connection : DuckDBPyConnection
-        The scratch database with the typed tables and ``known_leads``.
+        The scratch database with the typed tables and ``known_<table>``.
     validated : mapping of str to Validated
         By contract table.
 
@@ -231,79 +246,123 @@ def refuse_orphans(connection: DuckDBPyConnection, validated: Mapping[str, Valid
     """
     sentences = []
     for name, one in validated.items():
-        if name == "leads":
-            continue
-        number = number_of(one.checks, "orphan")
-        orphans, rejected, rows = one_row(
-            connection,
-            f"select count(*) filter (check_no = {number}), count(*) filter (check_no = {number} and lead_id in "
-            "(select lead_id from typed_leads where check_no is not null)), "
-            f"count(*) filter (check_no is null or check_no = {number}) from typed_{name}",
-        )
-        if one.reading.part is not None:
-            # the few rows of a partial read include earlier rejects: the share is that of the whole table
-            rows = max(rows, one.reading.part.rows)
-        two_ids = bool(orphans) and _has_two_ids(connection, name, number)
-        if two_ids or (orphans >= MIN_ORPHANS and orphans >= MIN_SHARE * rows):
-            counts = (orphans, rejected, rows)
-            sentences.append(_sentence(connection, one, number, validated["leads"], counts, two_ids=two_ids))
+        for owner in keys_read(one.binding):
+            begins = one.binding.table.begins is not None
+            if begins and owner.name not in validated:
+                continue
+            unknown = _unknown(one, owner)
+            key = owner.key
+            orphans, rejected, rows = one_row(
+                connection,
+                f"select count(*) filter ({unknown}), count(*) filter ({unknown} and {key} in "
+                f"(select {key} from typed_{owner.name} where check_no is not null)), "
+                f"count(*) filter (check_no is null and {key} is not null or {unknown}) from typed_{name}",
+            )
+            if one.reading.part is not None:
+                # the few rows of a partial read include earlier rejects: the share is that of the whole table
+                rows = max(rows, one.reading.part.rows)
+            two_ids = bool(orphans) and _has_two_ids(connection, one, owner, unknown)
+            if two_ids or (orphans >= MIN_ORPHANS and orphans >= MIN_SHARE * rows):
+                place = next(
+                    (validated[each].place for each in (owner.name, *CUSTOMERS) if each in validated), owner.name
+                )
+                remedy = _spelt_otherwise(connection, one, owner, unknown, two_ids=two_ids)
+                if remedy is not None or not begins:
+                    counts = (orphans, rejected, rows)
+                    sentences.append(_sentence(connection, one, owner, unknown, place, counts, remedy))
     if sentences:
         raise SourceContractError("\n".join(sentences))
 
 
-def _has_two_ids(connection: DuckDBPyConnection, table: str, number: int) -> bool:
-    """Say whether a row without a lead names one by the other one of Salesforce's two ids, of 15 and of 18 signs."""
-    short = "length(lead_id) in (15, 18) and not regexp_full_match(lead_id, '\\d+')"
-    spelt = SALESFORCE.format("lead_id")
+def _unknown(one: Validated, owner: Table) -> str:
+    """Return SQL for whether a row names a row of a table that is not there."""
+    if one.binding.table.begins is not None:
+        return f"(check_no is null and {owner.key} not in ({_keys(one, owner)}))"
+    number = next(
+        number for number, check in enumerate(one.checks) if check.reason == "orphan" and check.column == owner.key
+    )
+    is_orphan = f"coalesce(check_no = {number}, false)"
+    if one.binding.owners or len(keys_read(one.binding)) < 2:
+        return is_orphan
+    # a row that belongs to something else may name it as well
+    return f"({is_orphan} or (check_no is null and {owner.key} not in ({known_keys(owner)})))"
+
+
+def _keys(one: Validated, owner: Table) -> str:
+    """Compose the SELECT of the keys, also of rejected rows, that rows of a table may name."""
+    names = (
+        [owner.name] if one.binding.table.begins is not None else [owner.name, *(each.name for each in begun_by(owner))]
+    )
+    tables = [f"{kind}_{name}" for name in names for kind in ("typed", "known")]
+    return " union ".join(f"select {owner.key} from {table} where {owner.key} is not null" for table in tables)
+
+
+def _has_two_ids(connection: DuckDBPyConnection, one: Validated, owner: Table, unknown: str) -> bool:
+    """Say whether a row names another by the other one of Salesforce's two ids, of 15 and of 18 signs."""
+    short = f"length({owner.key}) in (15, 18) and not regexp_full_match({owner.key}, '\\d+')"
+    spelt = SALESFORCE.format(owner.key)
     (found,) = one_row(
         connection,
-        f"select count(*) from typed_{table} where check_no = {number} and {short} and {spelt} in (select {spelt} from "
-        f"(select lead_id from typed_leads union select lead_id from known_leads) where {short})",
+        f"select count(*) from typed_{one.binding.table.name} where {unknown} and {short} and {spelt} in "
+        f"(select {spelt} from ({_keys(one, owner)}) where {short})",
     )
     return bool(found)
 
 
-def _sentence(
-    connection: DuckDBPyConnection,
-    one: Validated,
-    number: int,
-    leads: Validated,
-    counts: tuple[int, int, int],
-    *,
-    two_ids: bool,
-) -> str:
-    orphans, rejected, rows = counts
-    table = one.binding.table.name
-    absent = f"(select distinct lead_id from typed_{table} where check_no = {number})"
-    known = "(select lead_id from typed_leads union select lead_id from known_leads)"
-    found = f"{orphans:,} of {rows:,} rows that name another"
-    if rejected:
-        found += f", {rejected:,} of them one that was rejected"
-    remedy = "Export the leads as well, or name the columns in the mapping by which the tables belong together."
+def _spelt_otherwise(
+    connection: DuckDBPyConnection, one: Validated, owner: Table, unknown: str, *, two_ids: bool
+) -> str | None:
+    """Return how the keys of both sides differ in how they are written; None if that does not explain it."""
+    key = owner.key
+    absent = f"(select distinct {key} from typed_{one.binding.table.name} where {unknown})"
+    known = f"({_keys(one, owner)})"
     for spelling, difference in ({SALESFORCE: SPELLINGS[SALESFORCE]} if two_ids else SPELLINGS).items():
-        sides = [f"select distinct {spelling.format('lead_id')} as spelt from {each}" for each in (absent, known)]
+        sides = [f"select distinct {spelling.format(key)} as spelt from {each}" for each in (absent, known)]
         matches, count, altered_lost, altered_known, merged = one_row(
             connection,
             f"select count(*) filter (spelt in ({sides[1]})), count(*), "
-            f"(select count(*) from {absent} where {spelling.format('lead_id')} <> lead_id), "
-            f"(select count(*) from {known} where {spelling.format('lead_id')} <> lead_id), "
-            + " + ".join(f"(select count(distinct lead_id) from {each}) - (select count(*) from ({side}))"
+            f"(select count(*) from {absent} where {spelling.format(key)} <> {key}), "
+            f"(select count(*) from {known} where {spelling.format(key)} <> {key}), "
+            + " + ".join(f"(select count(distinct {key}) from {each}) - (select count(*) from ({side}))"
                          for each, side in zip((absent, known), sides, strict=True))
             + f" from ({sides[0]}) where spelt <> ''",
         )  # fmt: skip
         # the spelling is right if one side is written so already; otherwise the removed characters tell keys apart
         tells_apart = merged if spelling == CASE else altered_lost and altered_known
         if two_ids or (matches and matches >= MIN_SHARE * count and not tells_apart):
-            remedy = f"The keys differ in how they are written: {difference}. Export both in the same way."
-            break
+            return difference
+    return None
+
+
+def _sentence(
+    connection: DuckDBPyConnection,
+    one: Validated,
+    owner: Table,
+    unknown: str,
+    place: str,
+    counts: tuple[int, int, int],
+    difference: str | None,
+) -> str:
+    orphans, rejected, rows = counts
+    absent = f"(select distinct {owner.key} from typed_{one.binding.table.name} where {unknown})"
+    found = f"{orphans:,} of {rows:,} rows that name another"
+    if rejected:
+        found += f", {rejected:,} of them one that was rejected"
+    remedy = (
+        f"Export the {owner.name} as well, or name the columns in the mapping by which the tables belong together."
+        if difference is None
+        else f"The keys differ in how they are written: {difference}. Export both in the same way."
+    )
     return (
-        f"{one.place}: expected the lead_id of a lead in most rows, found {found}. Keys of {leads.place}: "
-        f"{_examples(connection, known)}; of {one.place}: {_examples(connection, absent)}. {remedy} Nothing is loaded."
+        f"{one.place}: expected the {owner.key} of a {owner.one} in most rows, found {found}. Keys of {place}: "
+        f"{_examples(connection, owner, f'({_keys(one, owner)})')}; of {one.place}: "
+        f"{_examples(connection, owner, absent)}. {remedy} Nothing is loaded."
     )
 
 
-def _examples(connection: DuckDBPyConnection, relation: str) -> str:
+def _examples(connection: DuckDBPyConnection, owner: Table, relation: str) -> str:
+    key = owner.key
     examples = connection.execute(
-        f"select shown(lead_id) from {relation} where lead_id is not null order by lead_id limit {EXAMPLES}"
+        f"select shown({key}) from {relation} where {key} is not null order by {key} limit {EXAMPLES}"
     ).fetchall()
     return ", ".join(repr(each) for (each,) in examples)

@@ -20,6 +20,7 @@ from store.source.checking.times import (
 from store.source.contract import OVERWRITTEN
 from store.source.mapping.binding import BoundAttribute, TableBinding
 from store.source.mapping.forms import EXTRACTION, FirstOf, Flag, Substitute
+from store.source.owners import owner_table
 from store.source.reading.tables import Reading
 from store.source.record import SQL_TYPES, Column
 from store.source.sql import of_source
@@ -62,9 +63,17 @@ def typed_rows(
             )
         prepared += _worked(column, form, types)
         if column.default is not None:
-            typed.append(f"{value} is null as is_default_{name}")
+            is_default = f"{value} is null"
+            if column.free_text_limit is not None:
+                # a text that is left behind is no missing value
+                is_default += f" and coalesce(length(raw_{name}), 0) <= {column.free_text_limit}"
+            typed.append(f"{is_default} as is_default_{name}")
             results.append(f"is_default_{name}")
-            value = f"coalesce({value}, {literal(column.default)})"
+            value = (
+                f"coalesce({value}, {literal(column.default)})"
+                if column.free_text_limit is None
+                else f"case when {is_default} then {literal(column.default)} else {value} end"
+            )
         typed.append(f"{value} as {stated(stated_names, name)}")
         results.append(stated(stated_names, name))
         if isinstance(form, Flag):
@@ -182,7 +191,7 @@ def _number_of(column: Column, binding: TableBinding, raw: str) -> str:
 def of_owner(
     history: TableBinding, value: Callable[[TableBinding, Column | BoundAttribute], str], otherwise: str = "null"
 ) -> str:
-    """Return SQL over a history for a value that depends on the column of a lead or project that a row names.
+    """Return SQL over a history for a value that depends on the column of its owner that a row names.
 
     Parameters
     ----------
@@ -204,9 +213,10 @@ def of_owner(
             alike.setdefault(value(owner, each), []).append(stored_name(each))
         listed = " ".join(f"when column_name in ({literals(names)}) then {sql}" for sql, names in alike.items())
         cases[owner.table.name] = f"case {listed} else {otherwise} end"
-    if "projects" not in cases:
-        return cases["leads"]
-    return f"case when raw_project_id is not null then {cases['projects']} else {cases['leads']} end"
+    if len(cases) == 1:
+        return next(iter(cases.values()))
+    by_table = " ".join(f"when '{table}' then {sql}" for table, sql in cases.items())
+    return f"case {owner_table('raw_')} {by_table} else {otherwise} end"
 
 
 def stored_name(column: Column | BoundAttribute) -> str:
@@ -224,7 +234,7 @@ def stored_text(column: Column | BoundAttribute, typed: str) -> str:
 def _value_of_owner(history: TableBinding, name: str) -> tuple[str, str]:
     """Return SQL for a value in the history: typed as text, and raw without contact data.
 
-    ``column_name`` names the column of the lead or project that the value belongs to. Units, value maps and times are
+    ``column_name`` names the column of the owner that the value belongs to. Units, value maps and times are
     those of its table, so that a row and its history agree. ``text_<name>``, ``free_<name>`` and ``postal_<name>`` must
     exist.
     """

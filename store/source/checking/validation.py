@@ -4,7 +4,7 @@ SQL over the scratch DuckDB does it in a few scans. A row has at most one reject
 the order of `checks_of`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -24,10 +24,11 @@ from store.source.checking.times import (
     without_zone,
 )
 from store.source.checking.typed import typed_rows
-from store.source.contract import OVERWRITTEN
+from store.source.contract import AMOUNTS, OVERWRITTEN, TABLES
 from store.source.mapping.binding import TableBinding
+from store.source.owners import known_keys, owner_table, tables_about
 from store.source.reading.tables import Reading
-from store.source.record import Table
+from store.source.record import SQL_TYPES, Table
 from store.source.sql import of_source, one_row, source_types
 from store.sql import literal, literals
 
@@ -103,8 +104,8 @@ def validate(
     Parameters
     ----------
     connection : DuckDBPyConnection
-        The scratch database, with its functions; for tables other than leads it holds
-        ``typed_leads`` and ``known_leads`` (the leads already loaded).
+        The scratch database, with its functions; it holds ``typed_<table>`` and ``known_<table>`` (the rows already
+        loaded) of the tables that rows of this one are about.
     binding : TableBinding
         The table's columns.
     reading : Reading
@@ -127,13 +128,20 @@ def validate(
     connection.execute(
         f"create table typed_{table.name} as {typed_rows(binding, reading, checks, types, dates, known_by)}"
     )
+    for column in table.columns:
+        if column.default_below_zero is not None:
+            number, value = column.default_below_zero
+            connection.execute(
+                f"update typed_{table.name} set {column.name} = {literal(value)} "
+                f"where is_default_{column.name} and {number} < 0"
+            )
     if table.attributes is not None:
         create_attributes(connection, binding)
     left_behind = _leave_behind(connection, binding)
     if binding.owners:
-        _fill_from_projects(connection, binding)
+        _settle_owners(connection, binding)
     duplicates = _settle_duplicates(connection, binding, number_of(checks, "conflicting_duplicate"))
-    _mark_orphans(connection, table, checks)
+    _mark_orphans(connection, binding, checks)
     if binding.owners:
         # features may have used a stored change: altering it would alter the past
         rewritten = " or ".join(
@@ -182,18 +190,68 @@ def types_read(connection: DuckDBPyConnection, table: Table, reading: Reading) -
     return source_types(connection, table.name) | dict.fromkeys(reading.numeric, "DECIMAL")
 
 
-def _mark_orphans(connection: DuckDBPyConnection, table: Table, checks: Sequence[Check]) -> None:
-    if table.name != "leads":
-        connection.execute(
-            f"update typed_{table.name} set check_no = {number_of(checks, 'orphan')} "
-            "where check_no is null and coalesce(lead_id not in "
-            "(select lead_id from typed_leads where check_no is null union all select lead_id from known_leads), true)"
-        )
+def create_absent(connection: DuckDBPyConnection, bindings: Mapping[str, TableBinding | None]) -> None:
+    """Create ``typed_<table>`` without rows where the source lacks a table that rows of another may be about."""
+    needed = {each.name for table in TABLES.values() for each in tables_about(table)}
+    needed |= {table.name for table in TABLES.values() if table.begins is not None}
+    for table in (TABLES[name] for name, binding in bindings.items() if binding is None and name in needed):
+        columns = ", ".join(f"{column.name} {SQL_TYPES[column.kind]}" for column in table.columns)
+        connection.execute(f"create table typed_{table.name} ({columns}, check_no smallint)")
 
 
-def _fill_from_projects(connection: DuckDBPyConnection, history: TableBinding) -> None:
-    """Give changes of projects the leads of these, and amounts the currency of all amounts."""
+def keys_read(binding: TableBinding) -> list[Table]:
+    """Return the tables that rows may name by the columns of the source; a change gets the lead of a project."""
+    return [
+        owner
+        for owner in tables_about(binding.table)
+        if binding.forms[owner.key] is not None or (binding.owners and owner.name == binding.table.of)
+    ]
+
+
+def _mark_orphans(connection: DuckDBPyConnection, binding: TableBinding, checks: Sequence[Check]) -> None:
+    """Reject rows of which nothing that they are about is there."""
+    name = f"typed_{binding.table.name}"
+    numbers = {check.column: number for number, check in enumerate(checks) if check.reason == "orphan"}
+    if not numbers:
+        return
+    is_known = {
+        owner.key: f"coalesce({owner.key} in ({known_keys(owner)}), false)"
+        for owner in tables_about(binding.table)
+        if owner in keys_read(binding)
+    }
+    first = next(iter(is_known))
+    others = " ".join(f"when {key} is not null then {numbers[key]}" for key in is_known if key != first)
+    number = f"case {others} else {numbers[first]} end" if others else f"{numbers[first]}"
+    connection.execute(
+        f"update {name} set check_no = {number} where check_no is null and not ({' or '.join(is_known.values())})"
+    )
+
+
+def leave_unknown_keys_out(connection: DuckDBPyConnection, validated: Mapping[str, Validated]) -> Iterator[str]:
+    """Empty keys of what is not there in rows that name something else that is; yield sentences."""
+    for name, one in validated.items():
+        if one.binding.owners or len(read := keys_read(one.binding)) < 2:
+            continue
+        for owner in read:
+            key = owner.key
+            rows = connection.execute(
+                f"update typed_{name} set {key} = null where check_no is null and {key} not in ({known_keys(owner)}) "
+                "returning 1"
+            ).fetchall()
+            if rows:
+                yield (
+                    f"{name}: {len(rows):,} rows name a {owner.one} that is not there ({key}), and something else that "
+                    "is: they belong to that alone."
+                )
+
+
+def _settle_owners(connection: DuckDBPyConnection, history: TableBinding) -> None:
+    """Give changes of projects the leads of these, and amounts the currency of all amounts; others have one key."""
     changes = f"typed_{history.table.name}"
+    connection.execute(
+        f"update {changes} set lead_id = null, customer_id = case when project_id is null then customer_id end "
+        "where customer_id is not null"
+    )
     # projects that are read come before stored ones
     known = ["select project_id, lead_id, currency, 2 as place from known_projects"]
     rates: Mapping[str, Decimal] = {}
@@ -212,7 +270,8 @@ def _fill_from_projects(connection: DuckDBPyConnection, history: TableBinding) -
     )
     for code, rate in rates.items():
         connection.execute(
-            f"update {changes} c set value = cast({times('value', rate)} as varchar) where column_name = 'value' and "
+            f"update {changes} c set value = cast({times('value', rate)} as varchar) where column_name in "
+            f"({literals([name for name in OVERWRITTEN['projects'] if name in AMOUNTS['projects']])}) and "
             f"project_id in (select project_id from projects_of_changes where currency = {literal(code)})"
         )
 
@@ -250,14 +309,14 @@ def _plans(connection: DuckDBPyConnection, binding: TableBinding) -> dict[str, d
 
 
 def set_far_facts_aside(connection: DuckDBPyConnection, validated: Mapping[str, Validated], after: datetime) -> int:
-    """Reject the rows with a fact after a moment, and the rows of leads among them; return the number of the former.
+    """Reject the rows with a fact after a moment, and the rows about these; return the number of the former.
 
     Parameters
     ----------
     connection : DuckDBPyConnection
         The scratch database with the typed tables.
     validated : mapping of str to Validated
-        The tables, leads first.
+        The tables, each after those that its rows are about.
     after : datetime
         The moment; the clock follows the facts up to it.
     """
@@ -271,7 +330,7 @@ def set_far_facts_aside(connection: DuckDBPyConnection, validated: Mapping[str, 
                     f"and {check.column} > timestamptz '{after.isoformat()}' returning 1"
                 ).fetchall()
                 far_facts += len(marked)
-        _mark_orphans(connection, table, one.checks)
+        _mark_orphans(connection, one.binding, one.checks)
     return far_facts
 
 
@@ -284,12 +343,8 @@ def _leave_behind(connection: DuckDBPyConnection, binding: TableBinding) -> tupl
         owner.table.name: literals([*OVERWRITTEN[owner.table.name], *(each.stored for each in owner.attributes)])
         for owner in binding.owners
     }
-    not_taken = " or ".join(
-        f"(project_id is {'null' if table == 'leads' else 'not null'} and column_name not in ({names}))"
-        for table, names in kept.items()
-    )
-    if "projects" not in kept:
-        not_taken += " or project_id is not null"
+    taken = " or ".join(f"({owner_table()} = '{table}' and column_name in ({names}))" for table, names in kept.items())
+    not_taken = f"column_name is not null and not ({taken})"
     found = connection.execute(
         f"select distinct shown(column_name) from typed_{name} where {not_taken} order by all"
     ).fetchall()

@@ -69,7 +69,7 @@ def altered_columns(
         name = column.name
         if column.kind == "number":
             # cents are rounded
-            differs = f"abs(d.{name} - s.{name}) > {SAME_NUMBER} * s.{name}"
+            differs = f"abs(d.{name} - s.{name}) > {SAME_NUMBER} * abs(s.{name})"
             rows, zeroed, factor, scaled = one_row(
                 connection,
                 f"with pairs as (select d.{name} as now, s.{name} as before, {differs} as differs from {joined}), "
@@ -77,7 +77,7 @@ def altered_columns(
                 "middle as (select median(ratio) as factor from ratios) select "
                 "(select count(*) filter (differs) from pairs), "
                 "(select count(*) filter (before is null and now = 0) from pairs), any_value(factor), "
-                f"count(*) filter (abs(ratio - factor) <= {SAME_NUMBER} * factor) from ratios, middle",
+                f"count(*) filter (abs(ratio - factor) <= {SAME_NUMBER} * abs(factor)) from ratios, middle",
             )
             altered[name] = {"altered": rows, "zeroed": zeroed, "scaled": scaled, "factor": factor}
             continue

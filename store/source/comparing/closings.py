@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from store.source.checking.validation import Validated
 from store.source.comparing.evidence import Earlier
-from store.source.contract import CHANGES
+from store.source.contract import CHANGES, TABLES
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import Closes
 from store.source.sql import one_row
@@ -118,14 +118,14 @@ def closed_rows(table: str, bindings: Mapping[str, TableBinding | None], closing
     Parameters
     ----------
     table : str
-        ``leads`` or ``projects``.
+        ``leads``, ``projects`` or ``customers``.
     bindings : mapping of str to TableBinding or None
     closings : Closings
     seen_at : datetime
         The time at which a lead closed whose status has no time.
     """
-    if table == "projects":
-        return "select project_id, closed_at from typed_projects where closed_at is not null"
+    if table != "leads":
+        return f"select {TABLES[table].key}, closed_at from typed_{table} where closed_at is not null"
     words = {key: literals(found) if found else "null" for key, found in closings.words.items()}
     parts = ["select null::varchar as lead_id, null::timestamptz as closed_at where false"]
     if bindings["projects"] is not None:

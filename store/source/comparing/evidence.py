@@ -10,7 +10,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection
 
 from models.declaring.attribute import Attribute
-from store.source.contract import EARLIER_NAMES
+from store.source.contract import AMOUNTS, EARLIER_NAMES
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import ColumnForm, FirstOf, Flag, Substitute
 from store.source.values.functions import ISO, UTC_ZONE
@@ -336,7 +336,7 @@ def reading_of(column: str, binding: TableBinding) -> str | None:
         description += f" by the value map {hashlib.sha256(content.encode()).hexdigest()[:8]}"
     if unit is not None:
         description += f" times {unit:f}"
-    if binding.currency is not None and binding.table.column(column).kind == "number":
+    if binding.currency is not None and column in AMOUNTS.get(binding.table.name, ()):
         description += f" {binding.currency.reading}"
     if binding.table.column(column).kind == "time" and isinstance(form, str):
         if (formats := binding.formats(column)) != (ISO,):

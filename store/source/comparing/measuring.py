@@ -32,6 +32,7 @@ from store.source.loading import source_ids
 from store.source.loading.deltas import CHANGE_COLUMNS
 from store.source.loading.stored import EXTRACTION_COLUMNS, Wanted
 from store.source.mapping.binding import TableBinding
+from store.source.owners import OWNER, owner_table
 from store.source.reading.tables import shown_column
 from store.source.record import SQL_TYPES, Table
 from store.source.sql import of_source, one_row
@@ -51,14 +52,14 @@ def wanted(bindings: Mapping[str, TableBinding | None]) -> dict[str, Wanted]:
     for name, binding in bindings.items():
         table = TABLES[name]
         if name != CHANGES:
-            times = (
-                () if binding is None else (*binding.clock_times, *filter(None, [binding.watermark]), table.occurred)
-            )
+            mark = None if binding is None else binding.watermark
+            times = (*(() if binding is None else binding.clock_times), *filter(None, [mark]), table.occurred)
             tables[name] = Wanted(
                 columns={
                     table.key: "varchar",
-                    # a change of a project has the lead of the project
+                    # a change of a project has the lead of the project, and a transaction begins a customer
                     **({"lead_id": "varchar"} if name == "projects" else {}),
+                    **({TABLES[table.begins].key: "varchar"} if table.begins is not None else {}),
                     **dict.fromkeys(times, SQL_TYPES["time"]),
                     **{column.name: "varchar" for column in table.columns if column.codes is not None},
                     "row_hash": "varchar",
@@ -128,13 +129,13 @@ def _attributes(
     if not earlier.attributes:
         return
     last = (
-        f"select coalesce(project_id, lead_id) as owner, project_id is not null as of_project, column_name, "
+        f"select {OWNER} as owner, {owner_table()} as of_table, column_name, "
         f"arg_max(coalesce(value, chr(30)), (known_at, change_id)) as last_value from known_{CHANGES} "
         f"where starts_with(column_name, {literal(STORED)}) group by all"
     )
     connection.execute(f"create temp table last_attributes as from ({last}) where last_value <> chr(30)")
-    counted = "select of_project, column_name, count(*) from last_attributes group by all"
-    stored = {(of_project, name): rows for of_project, name, rows in connection.execute(counted).fetchall()}
+    counted = "select of_table, column_name, count(*) from last_attributes group by all"
+    stored = {(table, name): rows for table, name, rows in connection.execute(counted).fetchall()}
     for name, binding in bindings.items():
         before = [each for each in earlier.attributes if each.entity == name and not each.is_gone]
         if not before or binding is None:
@@ -147,7 +148,7 @@ def _attributes(
                 "select l.column_name, count(*), count(*) filter (a.value is null), "
                 "count(*) filter (a.value <> l.last_value) from last_attributes l "
                 f"join typed_{name} t on t.{key} = l.owner and t.check_no is null left join attributes_{name} a "
-                f"on a.record = t.record and a.column_name = l.column_name where l.of_project = {name == 'projects'} "
+                f"on a.record = t.record and a.column_name = l.column_name where l.of_table = '{name}' "
                 f"and l.column_name in ({literals(read)}) group by all"
             ).fetchall()
         }
@@ -159,7 +160,7 @@ def _attributes(
                 label=each.label,
                 place=validated[name].place,
                 is_read=each.stored in read,
-                stored=stored.get((name == "projects", each.stored), 0),
+                stored=stored.get((name, each.stored), 0),
                 again=rows,
                 lost=lost,
                 altered=altered,

@@ -1,8 +1,9 @@
 """The new rows: those whose content the warehouse does not hold, and the history of overwritten columns.
 
 The history in ``raw.changes`` is append-only. It has two origins: the CRM's own history, if the source has one, and the
-comparison of each lead and project with its last changes in the history. The comparison fills the gaps of the CRM's
-history: after an extraction, the last change of each row and column has the value of the row.
+comparison of each row of its owners (leads, projects, customers) with its last changes in the history. The comparison
+fills the gaps of the CRM's history: after an extraction, the last change of each row and column has the value of the
+row.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from store.source.checking.typed import resolved, stored_name, stored_text
 from store.source.contract import CHANGES, FROM_CREATION, OVERWRITTEN, TABLES
 from store.source.loading.stored import Delta
 from store.source.mapping.binding import BoundAttribute, TableBinding
+from store.source.owners import OWNER, OWNER_KEYS, is_of, owner_table
 from store.source.record import SQL_TYPES, Column, Table
 from store.source.sql import one_row
 from store.sql import literals
@@ -51,8 +53,8 @@ def write_changes(
 ) -> dict[str, int]:
     """Create ``delta_changes``, the changes that ``known_changes`` does not hold.
 
-    Rows are compared with the history and not with ``raw.leads`` or ``raw.projects``, which are loaded later: after a
-    killed extraction they may differ.
+    Rows are compared with the history and not with their tables in ``raw``, which are loaded later: after a killed
+    extraction they may differ.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ def write_changes(
         The scratch database, with ``typed_<table>`` and ``known_<table>`` of the owners, ``known_changes`` and, where
         the source has a history, ``typed_changes``.
     owners : sequence of TableBinding
-        Leads and projects.
+        Leads, projects and customers, those that the source has.
     history : TableBinding or None
         None if the source has none.
     clock : datetime
@@ -99,10 +101,10 @@ def write_changes(
         f"create table delta_{CHANGES} as select *, timestamptz '{clock.isoformat()}' as extracted_at, "
         f"{load_number}::bigint as load_number from (from told_changes union all by name from seen_changes{withdrawn})"
     )
-    counted = "select project_id is not null, column_name, count(*) from seen_changes group by all"
-    by_column = {(bool(of_project), name): rows for of_project, name, rows in connection.execute(counted).fetchall()}
+    counted = f"select {owner_table()}, column_name, count(*) from seen_changes group by all"
+    by_column = {(table, name): rows for table, name, rows in connection.execute(counted).fetchall()}
     return {
-        name if table == "leads" else f"{table}.{name}": by_column.get((table != "leads", name), 0)
+        name if table == "leads" else f"{table}.{name}": by_column.get((table, name), 0)
         for table, columns in shown.items()
         for name in map(stored_name, columns)
     }
@@ -114,8 +116,12 @@ def _present_values(owner: TableBinding, columns: Sequence[Column | BoundAttribu
     ``from_creation`` says whether a first value counts from the creation of the row.
     """
     table = owner.table
-    is_of_lead = table.key == "lead_id"
-    keys = "lead_id" if is_of_lead else f"lead_id, {table.key}"
+    # a change of a project has the lead of the project; one of a customer has the customer alone
+    own = [key for key in OWNER_KEYS if key == table.key or (key == "lead_id" and table.of == "leads")]
+    keys, listed_keys = (
+        ", ".join(own),
+        ", ".join(key if key in own else f"null::varchar as {key}" for key in OWNER_KEYS),
+    )
     entered = [
         stored_name(each)
         for each in columns
@@ -137,7 +143,7 @@ def _present_values(owner: TableBinding, columns: Sequence[Column | BoundAttribu
             f"attributes_{table.name} a on a.record = rows.record and a.column_name = names.column_name"
         )
     return (
-        f"select lead_id, {'null::varchar' if is_of_lead else table.key} as project_id, "
+        f"select '{table.name}' as owner_table, {listed_keys}, "
         f"{table.occurred} as began_at, column_name, value, "
         f"column_name in ({literals(entered)}) as from_creation, "
         f"{table.key} in (select {table.key} from known_{table.name}) as is_stored from ({' union all '.join(parts)})"
@@ -148,19 +154,17 @@ def _seen_changes(
     present: Sequence[str], seen_at: datetime, closing_statuses: Sequence[str], read_before: Sequence[Attribute]
 ) -> str:
     """Compose the SELECT of a change for each row and column whose value differs from its last change."""
-    of_leads, of_projects = (
-        literals([each.stored for each in read_before if each.entity == table]) for table in ("leads", "projects")
-    )
+    read = literals([f"{each.entity} {each.stored}" for each in read_before])
     # a column that no extraction has read counts as new in every row
     is_entered = (
         "from_creation and last_known_at is null and (not is_stored or not "
-        f"(case when is_of_lead then column_name in ({of_leads}) else column_name in ({of_projects}) end "
-        "or (is_of_lead, column_name) in (select (project_id is null, column_name) from known_changes)))"
+        f"(owner_table || ' ' || column_name in ({read}) "
+        f"or (owner_table, column_name) in (select ({owner_table()}, column_name) from known_changes)))"
     )
     now = f"timestamptz '{seen_at.isoformat()}'"
     before = f"{now} - to_microseconds(1)"
     is_closing = f"(column_name = 'status' and value in ({literals(closing_statuses)}))"
-    columns = "lead_id, project_id, column_name, value"
+    columns = f"{', '.join(OWNER_KEYS)}, column_name, value"
     return f"""
         with changes as (
             select {columns}, known_at, change_id, origin from known_changes
@@ -168,18 +172,17 @@ def _seen_changes(
             select {columns}, known_at, change_id, origin from told_changes
         ),
         last_changes as (
-            select coalesce(project_id, lead_id) as owner, project_id is null as is_of_lead, column_name,
+            select {OWNER} as owner, {owner_table()} as owner_table, column_name,
                 value as last_value, known_at as last_known_at, origin as last_origin
             from changes
             qualify row_number() over (
-                partition by owner, is_of_lead, column_name order by known_at desc, change_id desc
+                partition by owner, owner_table, column_name order by known_at desc, change_id desc
             ) = 1
         ),
         compared as (
             select * from (
-                select *, coalesce(project_id, lead_id) as owner, project_id is null as is_of_lead
-                from ({" union all ".join(present)})
-            ) left join last_changes using (owner, is_of_lead, column_name)
+                select *, {OWNER} as owner from ({" union all ".join(present)})
+            ) left join last_changes using (owner, owner_table, column_name)
         ),
         differing as (
             select {columns}, case
@@ -196,9 +199,8 @@ def _seen_changes(
         )
         select
             'extraction-' || md5(
-                concat_ws(chr(31), lead_id, project_id, column_name, epoch_us(known_at), coalesce(value, chr(30)))
-            ) as change_id,
-            lead_id, column_name, value, null::timestamptz as changed_at, project_id, known_at, 'extraction' as origin
+                concat_ws(chr(31), {", ".join(OWNER_KEYS)}, column_name, epoch_us(known_at), coalesce(value, chr(30)))
+            ) as change_id, {columns}, null::timestamptz as changed_at, known_at, 'extraction' as origin
         from differing
         where change_id not in (select change_id from known_changes)"""
 
@@ -213,12 +215,11 @@ def _withdrawals(attributes: Sequence[Attribute]) -> Iterator[str]:
             f"select *, max(greatest(known_at, extracted_at)) over (partition by load_number) as seen_at "
             f"from known_{CHANGES} where origin = 'extraction'"
         )
-        of_table = "project_id is null" if table == "leads" else "project_id is not null"
         first = (
-            f"from ({backdated}) where {of_table} and column_name in ({literals(names)}) and value is not null "
+            f"from ({backdated}) where {is_of(table)} and column_name in ({literals(names)}) and value is not null "
             f"and known_at < extracted_at - to_days({FIRST_DAYS}) and not starts_with(change_id, '{WITHDRAWN}')"
         )
-        same = "lead_id, column_name, null::timestamptz as changed_at, project_id, 'extraction' as origin"
+        same = f"{', '.join(OWNER_KEYS)}, column_name, null::timestamptz as changed_at, 'extraction' as origin"
         for key, value, known_at in (("", "null::varchar", "known_at"), ("-seen", "value", "seen_at")):
             yield (
                 f"select * from (select '{WITHDRAWN}' || md5(change_id || '{key}') as change_id, {value} as value, "
@@ -241,7 +242,7 @@ def _is_shown(owner: TableBinding, name: str) -> bool:
 
 
 def history_assumptions(owners: Sequence[TableBinding], history: TableBinding | None) -> Iterator[str]:
-    """Yield sentences about assumptions on the history of leads and projects."""
+    """Yield sentences about assumptions on the history of overwritten columns."""
     names = [
         (f"{owner.table.name}.{each.name}", each.name in FROM_CREATION[owner.table.name])
         for owner in owners

@@ -31,7 +31,7 @@ def lacks_ids(connection: DuckDBPyConnection) -> bool:
 
 
 def write_source_ids(
-    connection: DuckDBPyConnection, leads: Validated, existing: Collection[str], *, keep: bool
+    connection: DuckDBPyConnection, leads: Validated | None, existing: Collection[str], *, keep: bool
 ) -> list[Delta]:
     """Create ``new_source_ids``; return its delta if it differs from the stored table.
 
@@ -39,13 +39,14 @@ def write_source_ids(
     ----------
     connection : DuckDBPyConnection
         The scratch database, with ``source_leads``, ``typed_leads`` and ``known_source_ids``.
-    leads : Validated
+    leads : Validated or None
+        None if the source has none.
     existing : collection of str
         The tables of schema ``raw``.
     keep : bool
         Whether the keys are kept; else the table is emptied.
     """
-    names = columns_of(leads.binding.forms[leads.binding.table.key]) if keep else []
+    names = columns_of(leads.binding.forms[leads.binding.table.key]) if keep and leads is not None else []
     rows = f"select * from known_{TABLE} where false"
     if names:
         own = ", ".join(f"cleaned(s.{of_source(name)})" for name in names)

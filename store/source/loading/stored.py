@@ -38,6 +38,8 @@ EXTRACTION_COLUMNS = {
     "attributes": "varchar",
     "left_columns": "varchar",
     "caveat": "varchar",
+    "entities": "varchar",
+    "customers_close": "boolean",
     "assumptions": "varchar",
     "delivered": "varchar",
     "accepted": "varchar",

@@ -6,12 +6,13 @@ from decimal import Decimal
 from difflib import get_close_matches
 
 from models.declaring.attribute import STORED, AttributeKind, Known
-from store.source.contract import CHANGES, OVERWRITTEN, TABLES, SourceContractError
+from store.source.contract import CHANGES, CUSTOMERS, OVERWRITTEN, TABLES, SourceContractError
 from store.source.mapping.expressions import shown
 from store.source.mapping.forms import Absent, ChosenMapping, ColumnForm, FirstOf, Flag, Substitute, TableMapping
 from store.source.mapping.spellings import Currency, NumberForm, TimeForm
+from store.source.owners import tables_about
 from store.source.reading.tables import Tables, find_column, has_no_header, shown_columns
-from store.source.record import Table
+from store.source.record import Column, Table
 from store.source.values.functions import ISO, UTC_ZONE
 from store.source.values.texts import folded
 
@@ -71,6 +72,8 @@ class TableBinding:
         By contract column: the source column, or the form that computes it; None if the source has no such column.
     derive_from : tuple of str
         Source columns that the key is derived from; empty when the source has a key.
+    derives_itself : bool
+        Whether the key is derived though the mapping does not say so.
     values, units, watermark, overlap_minutes, times, time_zone, numbers, missing
         As in the mapping.
     currency : Currency or None
@@ -83,13 +86,15 @@ class TableBinding:
     free : tuple of str
         Where the mapping takes all fit columns as attributes, the columns of the source that nothing else reads.
     owners : tuple of TableBinding
-        For a history, the bindings of the tables whose values it has: leads, and projects if there are any.
+        For a history, the bindings of the tables whose values it has: leads, projects and customers, those that the
+        source has.
     """
 
     table: Table
     source_table: str
     forms: Mapping[str, ColumnForm | None]
     derive_from: tuple[str, ...]
+    derives_itself: bool
     values: Mapping[str, Mapping[str, str | None]]
     units: Mapping[str, Decimal]
     watermark: str | None
@@ -158,7 +163,9 @@ def with_owners(history: TableBinding, owners: Iterable[TableBinding]) -> TableB
     overwritten = {folded(name) for owner in found for name in OVERWRITTEN[owner.table.name]}
     named = {label: stored for label, stored in labels.items() if label not in overwritten}
     values = {**history.values, "column_name": {**named, **history.values.get("column_name", {})}}
-    return replace(history, owners=found, values=values)
+    # a column with the customer of a lead names no owner where the source has no customers
+    own = {"customer_id": None} if all(owner.table.name != "customers" for owner in found) else {}
+    return replace(history, owners=found, values=values, forms={**history.forms, **own})
 
 
 def columns_of(form: ColumnForm | None) -> list[str]:
@@ -172,10 +179,13 @@ def columns_of(form: ColumnForm | None) -> list[str]:
 def is_another(table: Table, columns: Iterable[str]) -> bool:
     """Say whether a table with the name of an optional contract table is another table of the source.
 
-    It is another one if it has no required column except ``lead_id``, which any table of a CRM may have.
+    It is another one if it has neither its key nor what a row is about and when. A history
+    has a required column except ``lead_id``, which any table of a CRM may have.
     """
     found = {folded(column) for column in columns} - {"lead_id"}
-    return table.optional and not any(column.required and folded(column.name) in found for column in table.columns)
+    required = [folded(column.name) in found for column in table.columns if column.required]
+    own = any(required) if table.name == CHANGES else required[0] or (table.of is not None and all(required[1:]))
+    return table.optional and not own
 
 
 def missing_table(table: str, source_table: str, found: Iterable[str]) -> SourceContractError:
@@ -186,7 +196,11 @@ def missing_table(table: str, source_table: str, found: Iterable[str]) -> Source
         f"table {table}: expected {source_table!r} (a file {source_table}.csv or {source_table}.parquet, or a "
         f"table of the database), found {', '.join(sorted(found)) or 'no table'}{not_read}. "
         "Export it, name its counterpart in a mapping.yml"
-        + ("." if table == "leads" else ", or declare it absent there.")
+        + (
+            f". A source of customers alone has {' or '.join(CUSTOMERS)} instead."
+            if table == "leads"
+            else ", or declare it absent there."
+        )
     )
 
 
@@ -220,7 +234,8 @@ def _forms(
                 lookup(name, required=True, named=True)
         elif isinstance(form, str):
             # without its value column, a history would say that every column became empty
-            forms[column.name] = lookup(form, required=column.required or column.of_owner, named=named)
+            required = (column.required and not _derives_itself(table, column)) or column.of_owner
+            forms[column.name] = lookup(form, required=required, named=named)
         elif isinstance(form, Substitute):
             forms[column.name] = form
         elif isinstance(form, Flag):
@@ -235,7 +250,15 @@ def _forms(
             forms[column.name] = FirstOf(first_of=present) if present else None
         else:
             raise AssertionError(f"{table.name}.{column.name}: computed columns are bound by their names")
+    about = [each.key for each in tables_about(table)] if table.or_of else []
+    if about and all(forms[key] is None for key in about):
+        form = spec.columns.get(about[0], about[0])
+        missing[form if isinstance(form, str) else about[0]] = True
     return forms, missing
+
+
+def _derives_itself(table: Table, column: Column) -> bool:
+    return column.name == table.key and bool(table.key_from)
 
 
 def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[str]], place: str) -> TableBinding:
@@ -261,8 +284,6 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
     source_table = spec.table or table.name
     columns = found[source_table]
     forms, missing = _forms(chosen, table, columns)
-    if table.name == CHANGES and forms["lead_id"] is None and forms["project_id"] is None:
-        missing["lead_id"] = True
     own_attributes = chosen.own.tables.get(table.name, TableMapping()).named_attributes
     attributes = []
     for name, form in spec.named_attributes.items():
@@ -278,6 +299,9 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
     if missing:
         raise SourceContractError(_missing_columns(chosen, table, place, missing, columns))
     derive_from = spec.id.derive_from if spec.id is not None else []
+    derives_itself = spec.id is None and forms[table.key] is None
+    if derives_itself:
+        derive_from = [column for name in table.key_from for column in columns_of(forms[name])]
     bound = TableBinding(
         table=table,
         source_table=source_table,
@@ -285,6 +309,7 @@ def bind(chosen: ChosenMapping, table: Table, *, found: Mapping[str, Sequence[st
         derive_from=tuple(
             column for name in derive_from if (column := find_column(name, columns, table.name)) is not None
         ),
+        derives_itself=derives_itself,
         values=spec.values,
         units=spec.units,
         watermark=spec.watermark,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from store.addresses import same_place
-from store.source.contract import EARLIER_NAMES, TABLES, SourceContractError
+from store.source.contract import CUSTOMERS, EARLIER_NAMES, TABLES, SourceContractError
 from store.source.mapping.binding import is_another, missing_columns, missing_table
 from store.source.mapping.expressions import Conditions
 from store.source.mapping.faults import faults_of, repeated_words
@@ -25,7 +25,7 @@ from store.source.mapping.forms import (
     shipped_names,
 )
 from store.source.mapping.yaml_file import Document, Fault, read_yaml, validated
-from store.source.reading.tables import find_column, shown_columns
+from store.source.reading.tables import Tables, find_column, shown_columns
 from store.source.record import Table
 
 TRIED = ("contract", "plain")
@@ -33,6 +33,9 @@ TRIED = ("contract", "plain")
 
 RECOGNISED = ("hubspot_fivetran", "hubspot_csv", "salesforce_fivetran", "salesforce_csv", "pipedrive", "deals")
 """The shipped mappings that recognise a source by tables and columns of its own, in this order."""
+
+OF_FILES = ("cdnow",)
+"""The shipped mappings that recognise a source by its files, whose form they state."""
 
 LIKE_A_MAPPING = re.compile(r".*mappings?([^a-z].*)?\.(ya?ml|json|toml)(\W.*)?|\.?mappings?(\.(txt|cfg|ini))?")
 """Names, in lower case, of files that look like a mapping."""
@@ -294,7 +297,9 @@ def with_earlier_tables(chosen: ChosenMapping, found: Mapping[str, Sequence[str]
 
 
 def recognises(mapping: SourceMapping, found: Mapping[str, Sequence[str]]) -> bool:
-    """Say whether a source has all tables and columns by which a shipped mapping recognises it."""
+    """Say whether a source has all tables and columns, or files, by which a shipped mapping recognises it."""
+    if mapping.files and isinstance(found, Tables):
+        return {*map(str.casefold, mapping.files)} <= {*map(str.casefold, found.others)}
     return bool(mapping.recognised_by) and all(
         table in found and all(find_column(column, found[table], table) is not None for column in columns)
         for table, columns in mapping.recognised_by.items()
@@ -365,6 +370,13 @@ def choose_mapping(
     return fitting_mapping(None if folder is None else folder.name, found, models)
 
 
+def _has_customers(found: Mapping[str, Sequence[str]]) -> bool:
+    """Say whether a source without a mapping has customers who can be seen to leave; else they may be its leads."""
+    there = [name for name in CUSTOMERS if name in found and not is_another(TABLES[name], found[name])]
+    closes = "customers" in there and find_column("closed_at", found["customers"], "customers") is not None
+    return "transactions" in there or closes
+
+
 def fitting_mapping(folder: str | None, found: Mapping[str, Sequence[str]], models: Collection[str]) -> ChosenMapping:
     """Choose the shipped mapping that fits a source: by its name first, then in the order of `TRIED` and `RECOGNISED`.
 
@@ -383,14 +395,19 @@ def fitting_mapping(folder: str | None, found: Mapping[str, Sequence[str]], mode
     """
     # a folder of such a name may hold something else
     reasons = {folder: "the shipped mapping with the folder's name"} if folder in shipped_names() else {}
-    reasons |= {name: f"the shipped mapping {name!r}, whose required columns are all there" for name in TRIED}
-    reasons |= {name: f"the shipped mapping {name!r}, which recognises the tables and columns" for name in RECOGNISED}
+    tried = {name: f"the shipped mapping {name!r}, whose required columns are all there" for name in TRIED}
+    recognised = {name: f"the shipped mapping {name!r}, which recognises the tables and columns" for name in RECOGNISED}
+    recognised |= {name: f"the shipped mapping {name!r}, which recognises the files" for name in OF_FILES}
+    # another CRM may have a table that is called as one of customers
+    reasons |= tried | recognised if "leads" in found else recognised | tried
     # the mappings of the contract's own tables need each table under its own name
     absent = [name for name, table in TABLES.items() if name not in found and not table.optional]
+    if "leads" in absent and _has_customers(found):
+        absent = ["leads"] if any(name in found for name in ("appointments", "projects")) else []
     misses: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         candidate = _named(SHIPPED / f"{name}.yml", reason, models)
-        if candidate.mapping.recognised_by:
+        if candidate.mapping.recognised_by or candidate.mapping.files:
             if recognises(candidate.mapping, found):
                 return candidate
             continue

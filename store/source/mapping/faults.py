@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from models.declaring.attribute import NAME, NAME_LENGTH
-from store.source.contract import TABLES
+from store.source.contract import CUSTOMERS, TABLES
 from store.source.mapping.expressions import shown
 from store.source.mapping.forms import (
     EXTRACTION,
@@ -42,6 +42,12 @@ def faults_of(mapping: SourceMapping, models: Iterable[str], *, inherited: bool 
             ours = next((each.name for each in TABLES.values() if name.casefold().startswith(each.called)), None)
             remedy = nearest(name, TABLES) if ours is None else f"Write {ours!r}, if that is meant."
             yield ("tables", name), f"expected one of {', '.join(TABLES)}, found {name!r}. {remedy}"
+    if all(name in mapping.tables and mapping.tables[name].absent for name in ("leads", *CUSTOMERS)):
+        yield (
+            ("tables", "leads", "absent"),
+            f"expected a table of leads or of customers ({' or '.join(CUSTOMERS)}), found that all are absent. "
+            "Name one.",
+        )
     yield from _unknown(("horizon_days",), mapping.horizon_days, list(models))
     if "closing_outcomes" in mapping.model_fields_set and mapping.closes.outcomes:
         found = "expected closes.outcomes alone, found closing_outcomes, its earlier name, as well. Remove one."
@@ -71,8 +77,6 @@ def _not_one_of(
 def _table_faults(name: str, spec: TableMapping, *, is_whole: bool) -> Iterator[tuple[Place, str]]:
     table, place = TABLES[name], ("tables", name)
     times = [column.name for column in table.columns if column.kind == "time"]
-    if spec.absent and name == "leads":
-        yield (*place, "absent"), "expected a table of leads, found that it is absent. Every source has leads."
     numbers = [column.name for column in table.columns if column.kind == "number"]
     # a history is read with the value maps and units of leads, and has none of its own
     texts = [column.name for column in table.columns if column.kind == "text" and not column.of_owner]

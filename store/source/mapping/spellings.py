@@ -13,6 +13,9 @@ from store.source.values.currencies import CURRENCIES
 from store.source.values.functions import ISO, fault_of, is_zone
 from store.source.values.texts import plain
 
+SPACES = "spaces"
+"""The word for one or more spaces or tabs between values."""
+
 MOST_DIGITS = 18
 """Digits of a factor, zeros before and after the point included."""
 
@@ -96,7 +99,9 @@ class FileForm(Strict):
     """The form of a file that is not CSV or Parquet with its usual name."""
 
     table: str | None = Field(default=None, description="its table; unset: the name of the file without its ending")
-    delimiter: str | None = Field(default=None, description="sign between values, such as | or \\t; unset: as found")
+    delimiter: str | None = Field(
+        default=None, description="sign between values, such as | or \\t, or the word spaces; unset: as found"
+    )
     header: list[str] | None = Field(
         default=None, min_length=1, description="names of the columns of a file that has no line with them"
     )
@@ -105,7 +110,7 @@ class FileForm(Strict):
 
     @model_validator(mode="after")
     def _is_readable(self) -> Self:
-        if self.delimiter is not None and (len(self.separator) != 1 or self.separator in '"\r\n'):
+        if self.delimiter not in (None, SPACES) and (len(self.separator) != 1 or self.separator in '"\r\n'):
             raise ValueError(f"expected one character as the delimiter, found {self.delimiter!r}")
         if self.encoding is not None:
             try:
@@ -129,7 +134,8 @@ class FileForm(Strict):
         """Return the form as a reader takes it."""
         return Dialect(
             table=self.table,
-            delimiter=self.separator or None,
+            delimiter=(self.separator or None) if self.delimiter != SPACES else "\t",
+            spaces=self.delimiter == SPACES,
             header=None if self.header is None else tuple(self.header),
             encoding=None if self.encoding is None else codecs.lookup(self.encoding).name,
             skip_lines=self.skip_lines,

@@ -62,6 +62,8 @@ class Dialect:
     table : str or None
         The table that the file is.
     delimiter, encoding : str or None
+    spaces : bool
+        Whether any number of spaces or tabs stands between values; a copy with the delimiter is read.
     header : tuple of str or None
         The columns of a file without a line that names them.
     skip_lines : int
@@ -70,6 +72,7 @@ class Dialect:
 
     table: str | None = None
     delimiter: str | None = None
+    spaces: bool = False
     header: tuple[str, ...] | None = None
     encoding: str | None = None
     skip_lines: int = 0
@@ -92,6 +95,8 @@ class Csv:
         Whether DuckDB reads the file as it is.
     has_header : bool
         Whether a line of the file names the columns.
+    spaces : bool
+        Whether spaces or tabs stand between values, which the delimiter replaces in a copy.
     """
 
     encoding: str
@@ -100,6 +105,7 @@ class Csv:
     lines_before: int
     plain: bool
     has_header: bool = True
+    spaces: bool = False
 
     @property
     def first_line(self) -> int:
@@ -143,8 +149,17 @@ def csv_form(path: Path, label: str, dialect: Dialect | None = None) -> Csv:
                 delimiter = max(DELIMITERS, key=unquoted.count)
             lines: list[str] = []
             if stated.header is not None:
-                return Csv(encoding, delimiter, stated.header, lines_before, plain=False, has_header=False)
-            header = next(csv.reader(noted_lines(chain([first], text), lines), delimiter=delimiter), [])
+                return Csv(
+                    encoding,
+                    delimiter,
+                    stated.header,
+                    lines_before,
+                    plain=False,
+                    has_header=False,
+                    spaces=stated.spaces,
+                )
+            after = chain([spaced(first, delimiter) if stated.spaces else first], text)
+            header = next(csv.reader(noted_lines(after, lines), delimiter=delimiter), [])
             if len(lines) > 1 and not _is_closed(lines, delimiter):
                 raise SourceContractError(
                     f"{label}, line {1 + lines_before}: expected a closing quote in the header, found none in the "
@@ -166,12 +181,18 @@ def csv_form(path: Path, label: str, dialect: Dialect | None = None) -> Csv:
     # DuckDB removes one byte order mark
     plain = (
         encoding == "utf-8"
+        and not stated.spaces
         and marks <= 1
         and not lines_before
         and path.suffix.lower() not in (".gz", ".zst")
         and not any("\n" in name or "\r" in name for name in header)
     )
-    return Csv(encoding, delimiter, tuple(header), lines_before, plain)
+    return Csv(encoding, delimiter, tuple(header), lines_before, plain, spaces=stated.spaces)
+
+
+def spaced(line: str, delimiter: str) -> str:
+    """Return a line with a delimiter in place of its spaces and tabs."""
+    return f"{delimiter.join(line.split())}\n"
 
 
 def _is_closed(lines: Sequence[str], delimiter: str) -> bool:

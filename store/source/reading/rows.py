@@ -21,6 +21,7 @@ from store.source.reading.files import (
     linked,
     not_text,
     noted_lines,
+    spaced,
     unpacked,
 )
 from store.source.reading.tables import first_line
@@ -161,19 +162,22 @@ def _write_plain(path: Path, form: Csv, copy: Path, label: str, *, one_ending: b
             for _ in range(form.lines_before):
                 text.readline()
             header: list[str] = [""]
+            lines = (spaced(line, form.delimiter) for line in text) if form.spaces else text
             if form.has_header:
                 # the header is read as a record: a line break within a name is no line ending
-                next(csv.reader(noted_lines(text, header), delimiter=form.delimiter), [])
+                next(csv.reader(noted_lines(lines, header), delimiter=form.delimiter), [])
             else:
-                header = [first := text.readline()]
+                header = [first := next(lines, "")]
             ending = re.sub(r".*[^\r\n]", "", header[-1], flags=re.DOTALL) or "\n"
             written.write(form.delimiter.join(map(str, range(len(form.names)))))
             written.write("\n" if one_ending and ending == "\r\n" else ending)
             if not form.has_header:
                 written.write(f"{first[:-2]}\n" if one_ending and first.endswith("\r\n") else first)
             if one_ending:
-                for line in text:
+                for line in lines:
                     written.write(f"{line[:-2]}\n" if line.endswith("\r\n") else line)
+            elif form.spaces:
+                written.writelines(lines)
             else:
                 shutil.copyfileobj(text, written, HEAD_BYTES)
     except UnicodeError as error:

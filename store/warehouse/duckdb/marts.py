@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from models.artifacts import make_folder, set_aside
-from models.declared.registry import SCORED
 from store.permissions import open_to_group
 from store.warehouse.connection import Connection, column_types, columns_of, table_exists
-from store.warehouse.engine import HISTORY, Found, Readers, Standing, is_same_row, measure_standing
+from store.warehouse.engine import HISTORIES, Found, Readers, Standing, is_same_row, measure_standing
 
 READABLE_FROM = "v1.2.0"
 """The earliest DuckDB that can read the published file. By default, files of DuckDB 2 need DuckDB 2."""
@@ -81,7 +80,7 @@ class FileReaders(Readers):
         names: Sequence[str],
         last: Standing,  # noqa: ARG002 - of the shared interface
     ) -> Found:
-        """Measure the published file, and count its history rows that the history in the warehouse lacks."""
+        """Measure the published file, and count the rows of its histories that those in the warehouse lack."""
         import duckdb
 
         with attached(connection, self._path) as problem:
@@ -89,8 +88,10 @@ class FileReaders(Readers):
                 return Found(standing=Standing(), problem=problem)
             try:
                 found = measure_standing(connection, names, catalog=PUBLISHED)
-                can_compare = HISTORY in found.rows and table_exists(connection, "marts", HISTORY)
-                return Found(standing=found, lost=_lost_rows(connection) if can_compare else None)
+                compared = [
+                    name for name in HISTORIES if name in found.rows and table_exists(connection, "marts", name)
+                ]
+                return Found(standing=found, lost={name: _lost_rows(connection, name) for name in compared})
             except duckdb.Error as error:
                 return Found(standing=Standing(), problem=_unreadable(self._path, error))
 
@@ -124,17 +125,17 @@ class FileReaders(Readers):
         return built, {"path": self._path, "size_bytes": self._path.stat().st_size}
 
     def take_back(
-        self, connection: Connection, required: Callable[[], Sequence[str]], warn: Callable[[str], None]
-    ) -> int:
+        self, connection: Connection, required: Callable[[str], Sequence[str]], warn: Callable[[str], None]
+    ) -> dict[str, int]:
         """Add rows of the published file if it can be read; if not, the next publication reports it."""
         import duckdb
 
         with attached(connection, self._path) as problem:
             try:
-                return 0 if problem is not None else take_back(connection, required())
+                return {} if problem is not None else take_back(connection, required)
             except duckdb.Error as error:
                 warn(f"{self._path}: expected the published history, found that it cannot be read ({error}).")
-                return 0
+                return {}
 
 
 def _remove(unfinished: Path) -> None:
@@ -144,26 +145,26 @@ def _remove(unfinished: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def take_back(connection: Connection, required: Sequence[str]) -> int:
-    """Add rows of the attached published history to the history of a warehouse that has lost them.
+def take_back(connection: Connection, required: Callable[[str], Sequence[str]]) -> dict[str, int]:
+    """Add rows of the attached published histories to the histories of a warehouse that has lost them.
 
-    A warehouse without any history takes all rows. Another one, such as one from a backup, takes only rows that its
-    ledger does not know: rows that the ledger knows and the history lacks were removed on purpose.
+    A warehouse without any rows of a history takes all of them. Another one, such as one from a backup, takes only rows
+    that its ledger does not know: rows that the ledger knows and the history lacks were removed on purpose.
 
     Parameters
     ----------
     connection : Connection
-    required : sequence of str
-        The columns that are never null.
+    required : callable
+        Returns the columns of a history that are never null.
 
     Returns
     -------
-    int
-        The number of rows added.
+    dict of str to int
+        The number of rows added, by history.
     """
     connection.begin()
     try:
-        taken = _take_back(connection, required)
+        taken = {name: _take_back(connection, name, required) for name in HISTORIES}
     except Exception:
         connection.rollback()
         raise
@@ -171,70 +172,69 @@ def take_back(connection: Connection, required: Sequence[str]) -> int:
     return taken
 
 
-def _take_back(connection: Connection, required: Sequence[str]) -> int:
-    published = column_types(connection, "marts", HISTORY, catalog=PUBLISHED)
-    existing = columns_of(connection, "marts", HISTORY)
+def _take_back(connection: Connection, name: str, required: Callable[[str], Sequence[str]]) -> int:
+    published = column_types(connection, "marts", name, catalog=PUBLISHED)
+    existing = columns_of(connection, "marts", name)
     if not published:
         return 0
     if not existing:
         connection.execute("create schema if not exists marts")
-        connection.execute(f"create table marts.{HISTORY} as from {PUBLISHED}.marts.{HISTORY}")
-        for column in required:
-            connection.execute(f'alter table marts.{HISTORY} alter column "{column}" set not null')
-        return _count(connection)
-    count_before = _count(connection)
-    lost = f"{_lacking(connection)} and {_not_of_this_ledger(connection)}" if count_before else _lacking(connection)
-    if not _lost_rows(connection) or connection.execute(f"select 1 {lost} limit 1").fetchone() is None:
+        connection.execute(f"create table marts.{name} as from {PUBLISHED}.marts.{name}")
+        for column in required(name):
+            connection.execute(f'alter table marts.{name} alter column "{column}" set not null')
+        return _count(connection, name)
+    count_before = _count(connection, name)
+    lost = _lacking(connection, name)
+    if count_before:
+        lost = f"{lost} and {_not_of_this_ledger(connection, name)}"
+    if not _lost_rows(connection, name) or connection.execute(f"select 1 {lost} limit 1").fetchone() is None:
         return 0
     for column, kind in published.items():
         if column not in existing:
-            connection.execute(f'alter table marts.{HISTORY} add column "{column}" {kind}')
-    connection.execute(f"insert into marts.{HISTORY} by name select published.* {lost}")
-    return _count(connection) - count_before
+            connection.execute(f'alter table marts.{name} add column "{column}" {kind}')
+    connection.execute(f"insert into marts.{name} by name select published.* {lost}")
+    return _count(connection, name) - count_before
 
 
-def _lacking(connection: Connection) -> str:
+def _lacking(connection: Connection, name: str) -> str:
     return (
-        f"from {PUBLISHED}.marts.{HISTORY} as published "
-        f"where not exists (select 1 from marts.{HISTORY} as built where {is_same_row(HISTORY, _both(connection))})"
+        f"from {PUBLISHED}.marts.{name} as published "
+        f"where not exists (select 1 from marts.{name} as built where {is_same_row(name, _both(connection, name))})"
     )
 
 
-def _both(connection: Connection) -> list[str]:
-    """Return the columns that the built and the published history have."""
-    published = column_types(connection, "marts", HISTORY, catalog=PUBLISHED)
-    return [column for column in columns_of(connection, "marts", HISTORY) if column in published]
+def _both(connection: Connection, name: str) -> list[str]:
+    """Return the columns that a built and a published history have."""
+    published = column_types(connection, "marts", name, catalog=PUBLISHED)
+    return [column for column in columns_of(connection, "marts", name) if column in published]
 
 
-def _not_of_this_ledger(connection: Connection) -> str:
+def _not_of_this_ledger(connection: Connection, name: str) -> str:
     """Return the condition that this warehouse did not write a published row: its ledger lacks the clock or version."""
-    shared = _both(connection)
+    shared = _both(connection, name)
     other_versions = (
         f"(published.{version} is not null and not exists (select 1 from ml.ml_models as versions "
         f"where versions.model = '{model}' and versions.version = published.{version}))"
-        for model, version in SCORED.all_versions.items()
+        for model, version in HISTORIES[name].all_versions.items()
         if version in shared
     )
     scored = "not exists (select 1 from ml.ml_scoring_logs as logs where logs.as_of = published.as_of)"
     return f"({' or '.join([scored, *other_versions])})"
 
 
-def _lost_rows(connection: Connection) -> int:
-    shared = _both(connection)
-    versions = [name for name in SCORED.all_versions.values() if name in shared]
-    of_each = (
-        f"select as_of, {', '.join(versions)}, count(*), bit_xor(hash({SCORED.entity.key})) "
-        f"from {{}}.{HISTORY} group by all"
-    )
+def _lost_rows(connection: Connection, name: str) -> int:
+    shared, table = _both(connection, name), HISTORIES[name]
+    keys = ", ".join(["as_of", *(each for each in table.all_versions.values() if each in shared)])
+    of_each = f"select {keys}, count(*), bit_xor(hash({table.entity.key})) from {{}}.{name} group by all"
     # most nights no clock has lost rows; comparing counts and hashes takes a tenth of the time
     differ = f"{of_each.format(f'{PUBLISHED}.marts')} except {of_each.format('marts')} limit 1"
     if connection.execute(differ).fetchone() is None:
         return 0
-    return int(connection.execute(f"select count(*) {_lacking(connection)}").fetchall()[0][0])
+    return int(connection.execute(f"select count(*) {_lacking(connection, name)}").fetchall()[0][0])
 
 
-def _count(connection: Connection) -> int:
-    return int(connection.execute(f"select count(*) from marts.{HISTORY}").fetchall()[0][0])
+def _count(connection: Connection, name: str) -> int:
+    return int(connection.execute(f"select count(*) from marts.{name}").fetchall()[0][0])
 
 
 def copy_marts(connection: Connection, names: Sequence[str], path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.warehouse.connection import Connection
-from store.warehouse.engine import APPEND_ONLY, HISTORY, Found, Readers, Standing, is_same_row, measure_standing
+from store.warehouse.engine import APPEND_ONLY, HISTORIES, Found, Readers, Standing, is_same_row, measure_standing
 from store.warehouse.postgres import locks
 
 READER = "leadline_reader"
@@ -125,7 +125,8 @@ class DatabaseReaders(Readers):
         found = measure_standing(connection, names)
         missing = [name for name in found.completed_by(last).rows if name not in found.rows]
         problem = f"{self._shown}: expected the last publication, found no {' and no '.join(missing)} in schema marts."
-        return Found(standing=found, lost=0 if HISTORY in found.rows else None, problem=problem if missing else None)
+        lost = {name: 0 for name in HISTORIES if name in found.rows}
+        return Found(standing=found, lost=lost, problem=problem if missing else None)
 
     def replace(
         self,
@@ -167,8 +168,10 @@ class DatabaseReaders(Readers):
             raise MartsRefusedError("\n".join([*refused, "Nothing has changed: readers see the marts of before."]))
         found = self.found(connection, names, last)
         built = measure_standing(connection, names, schema=self._built)
-        stays = HISTORY in found.standing.rows
-        review(connection, found, built.with_columns_of(found.standing, HISTORY) if stays else built)
+        kept = built
+        for name in HISTORIES:
+            kept = kept.with_columns_of(found.standing, name) if name in found.standing.rows else kept
+        review(connection, found, kept)
         try:
             _replace(connection, self._built, marts, warn)
             if can_read:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from datetime import UTC, datetime, timedelta
 from threading import Timer
@@ -15,8 +16,8 @@ import pytest
 
 from assets.features.proof import result
 from benchmarks.leaks import of_templates, refused
-from benchmarks.planted_leaks import CLOCKS, COMPILED, CONTROLS, LEAKS, RELATIONS
-from benchmarks.planting import SUBJECT, Store, copied, planted
+from benchmarks.planted_leaks import CLOCKS, COMPILED, CONTROLS, CUSTOMER, CUSTOMER_LEAKS, LEAKS, RELATIONS
+from benchmarks.planting import SUBJECT, SUBJECTS, Store, copied, planted
 from store.proof.point_in_time import prove
 from store.proof.sample import chosen
 from store.warehouse.connection import ReplayError
@@ -193,6 +194,23 @@ def test_all_that_is_planted_is_named_and_no_feature_besides(leaking: Certificat
     assert "features.lead_features.status_of_today" in (shown.description or "")
     listed = {tuple(each.data.values())[:2] for each in shown.metadata["differences"].value.records}
     assert ("features.lead_features.answers_counted_when_asked", "removed") in listed
+
+
+def test_leaks_of_customers_are_caught_and_nothing_else_is_named(random_store: Store, tmp_path: Path) -> None:
+    assert len(CUSTOMER_LEAKS) >= 12
+    with copied(random_store, tmp_path) as copy:
+        store = planted(copy, CUSTOMER_LEAKS, tmp_path)
+        with store.warehouse.connect() as connection:
+            certificate = prove(connection, store.build, SUBJECTS[CUSTOMER], NOW)
+    found = set(certificate.differing_columns)
+    named = {name for leak in CUSTOMER_LEAKS for name in leak.names}
+    assert named - found == set()
+    # the quintiles reach all that is compared with them
+    scores = re.compile(r"features\.customer_features\.((recency|frequency|monetary|rfm)_\w+|is_high_value)")
+    assert {name for name in found - named if not scores.fullmatch(name)} == set()
+    # a row of a customer, which alone says where it came from, stays as it is
+    planted_ones = {leak.name for leak in CUSTOMER_LEAKS}
+    assert [name for name in certificate.not_exercised if name not in planted_ones] == ["came_from_lead"]
 
 
 @pytest.mark.parametrize("kind", ["random_store", "postgres_store"])

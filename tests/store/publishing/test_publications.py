@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from assets.publishing.last_publication import recorded, why_lost
 from store.ledger.schema import ensure
 from store.publishing.publications import Publication, Replacement, digest, findings, lost_by_groups, read
 from store.warehouse.duckdb.marts import PUBLISHED, attached, take_back
-from store.warehouse.engine import HISTORY, SCORES, Standing
+from store.warehouse.engine import Standing
 from store.warehouse.warehouse import Warehouse
 from tests.postgres import database, execute, rows
 from tests.snapshots import published_snapshot
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 
     from store.warehouse.connection import Connection
 
+SCORES, HISTORY = "lead_scores", "lead_score_history"
+OTHERS, OF_OTHERS = "customer_scores", "customer_score_history"
+
 PUBLISHED_SCORES = Standing(
-    as_of="2026-06-30T00:00:00+00:00",
+    as_of={SCORES: "2026-06-30T00:00:00+00:00"},
     rows={SCORES: 193, HISTORY: 373},
     columns={SCORES: ["lead_id", "grade"]},
     scored={"conversion": 193, "next_best_action": 193},
@@ -43,10 +47,10 @@ NOT_ONE = "marts.lead_scores: 193 of 193 leads are published with a score of {},
 
 def found(lost: int = 0, known: frozenset[tuple[str, str]] = KNOWN, **built: Any) -> list[str]:
     """Return the findings of what would take the place of the published scores, where it is another."""
-    by_default = {"as_of": "2026-07-01T00:00:00+00:00", "rows": {SCORES: 190, HISTORY: 563}}
+    by_default = {"as_of": {SCORES: "2026-07-01T00:00:00+00:00"}, "rows": {SCORES: 190, HISTORY: 563}}
     scored = {"conversion": built.get("rows", by_default["rows"])[SCORES], "next_best_action": 190}
     standing = replace(PUBLISHED_SCORES, **{**by_default, "scored": scored, **built})
-    return findings(Replacement(published=PUBLISHED_SCORES, built=standing, lost=lost, known_versions=known))
+    return findings(Replacement(published=PUBLISHED_SCORES, built=standing, lost={HISTORY: lost}, known_versions=known))
 
 
 def test_an_ordinary_night_loses_nothing() -> None:
@@ -56,9 +60,10 @@ def test_an_ordinary_night_loses_nothing() -> None:
 def test_a_table_that_would_be_emptied_is_named_once() -> None:
     none = {"conversion": 0, "next_best_action": 0}
     emptied = "marts.lead_scores: 193 rows are published, none would take their place"
-    assert found(as_of=None, rows={SCORES: 0, HISTORY: 373}, scored=none) == [emptied]
+    assert found(as_of={}, rows={SCORES: 0, HISTORY: 373}, scored=none) == [emptied]
     # not even a clock of before the first lead empties a table by itself
-    assert found(as_of="2020-01-01T00:00:00+00:00", rows={SCORES: 0, HISTORY: 373}, scored=none) == [emptied]
+    long_ago = {SCORES: "2020-01-01T00:00:00+00:00"}
+    assert found(as_of=long_ago, rows={SCORES: 0, HISTORY: 373}, scored=none) == [emptied]
 
 
 @pytest.mark.parametrize(("leads", "refused"), [(97, False), (96, True)])
@@ -67,13 +72,14 @@ def test_most_leads_may_not_go_in_a_night(leads: int, refused: bool) -> None:
     scored = {"conversion": leads, "next_best_action": leads}
     assert found(rows={SCORES: leads, HISTORY: 563}, scored=scored) == expected
     # leads that nobody had yet are not there as of an earlier clock
-    assert found(rows={SCORES: leads, HISTORY: 563}, scored=scored, as_of="2025-07-01T00:00:00+00:00") == []
+    earlier = {SCORES: "2025-07-01T00:00:00+00:00"}
+    assert found(rows={SCORES: leads, HISTORY: 563}, scored=scored, as_of=earlier) == []
 
 
 def test_a_few_leads_may_close_in_a_day() -> None:
     few = replace(PUBLISHED_SCORES, rows={SCORES: 19, HISTORY: 19}, scored={"conversion": 19})
     one = replace(few, rows={SCORES: 1, HISTORY: 20}, scored={"conversion": 1})
-    assert findings(Replacement(published=few, built=one, lost=0, known_versions=KNOWN)) == []
+    assert findings(Replacement(published=few, built=one, lost={}, known_versions=KNOWN)) == []
 
 
 def test_the_scores_of_a_model_may_go_if_the_ledger_says_why_and_not_otherwise() -> None:
@@ -99,11 +105,32 @@ def test_a_row_of_history_and_a_column_are_not_lost_in_silence() -> None:
 
 
 def test_a_record_knows_the_history_by_clock_so_that_new_rows_do_not_stand_in_for_lost_ones() -> None:
-    published = Standing(rows={HISTORY: 30}, history=[["monday", "c1", None, 10], ["tuesday", "c1", "a1", 20]])
-    built = Standing(rows={HISTORY: 40}, history=[["tuesday", "c1", "a1", 15], ["wednesday", "c1", "a1", 25]])
-    assert lost_by_groups(published, built) == 15
-    assert lost_by_groups(replace(published, history=None), built) == 0
-    assert lost_by_groups(replace(published, history=None, rows={HISTORY: 41}), built) == 1
+    before, after = (
+        [["monday", "c1", None, 10], ["tuesday", "c1", "a1", 20]],
+        [["tuesday", "c1", "a1", 15], ["wednesday", "c1", "a1", 25]],
+    )
+    published, built = (
+        Standing(rows={HISTORY: 30}, history={HISTORY: before}),
+        Standing(rows={HISTORY: 40}, history={HISTORY: after}),
+    )
+    assert lost_by_groups(published, built, HISTORY) == 15
+    assert lost_by_groups(replace(published, history={}), built, HISTORY) == 0
+    assert lost_by_groups(replace(published, history={}, rows={HISTORY: 41}), built, HISTORY) == 1
+
+
+def test_a_record_of_an_earlier_release_has_one_clock_and_one_history(tmp_path: Path) -> None:
+    of_earlier = {
+        "rows": {SCORES: 30, HISTORY: 30, "rep_scores": 3},
+        **{name: {} for name in ("columns", "scored", "versions", "reasons")},
+    }
+    record = tmp_path / "publication.json"
+    for clock, history in (("2026-06-30T00:00:00+00:00", [["monday", "c1", None, 30]]), (None, None)):
+        standing = {**of_earlier, "as_of": clock, "history": history}
+        record.write_text(json.dumps({"standing": standing, "accepted": []}))
+        read_back = read(record)
+        assert read_back is not None
+        assert read_back.standing.as_of == ({} if clock is None else {SCORES: clock})
+        assert read_back.standing.history == ({} if history is None else {HISTORY: history})
 
 
 # what lies in warehouses and before readers
@@ -116,8 +143,8 @@ class Place:
     warehouse: Warehouse
     publication: Publication
 
-    def build(self, day: int, *, scored: bool = True, leads: int = 30) -> None:
-        """Build the marts of a day of January 2026 as a run does: the history by appending, the scores anew."""
+    def build(self, day: int, *, scored: bool = True, leads: int = 30, customers: int = 0) -> None:
+        """Build the marts of a day of January 2026 as a run does: the histories by appending, the scores anew."""
         versions = "'c1' as conversion_model_version, 'a1' as action_model_version"
         if not scored:
             versions = "cast(null as text) as conversion_model_version, cast(null as text) as action_model_version"
@@ -143,9 +170,26 @@ class Place:
             f"{unscored} as action_unscored_reason {listed}",
             f"{history} limit 0",
             *([f"insert into {marts}.{HISTORY} {rows_of_day} {listed}"] if scored else []),
+            *self._others(f"timestamptz '2026-01-{day:02} 00:00:00+00' as as_of", customers),
         )
         if scored:
             self.train()
+
+    def _others(self, as_of: str, customers: int) -> list[str]:
+        """Return the statements that build the marts of another entity."""
+        marts = self.warehouse.engine.marts
+        rows_of_day = (
+            f"select 'C' || n as customer_id, {as_of}, 0.5 as churn_30d_probability, 'l1' as churn_30d_model_version, "
+            "cast(null as text) as churn_60d_model_version from generate_series(1, "
+        )
+        return [
+            f"drop table if exists {marts}.customer_segments",
+            f"create table {marts}.customer_segments as {rows_of_day}{customers}) as numbers (n)",
+            f"drop table if exists {marts}.{OTHERS}",
+            f"create table {marts}.{OTHERS} as {rows_of_day}{customers}) as numbers (n)",
+            f"create table if not exists {marts}.{OF_OTHERS} as {rows_of_day}0) as numbers (n)",
+            f"insert into {marts}.{OF_OTHERS} {rows_of_day}{customers}) as numbers (n)",
+        ]
 
     def train(self) -> None:
         """Have the ledger know both versions."""
@@ -384,6 +428,26 @@ def _folder(place: Place) -> Path:
     return Path(place.publication.path).parent
 
 
+def test_each_scored_table_is_guarded_previewed_and_taken_back(place: Place) -> None:
+    place.build(1, customers=40)
+    metadata = place.publish()
+    assert metadata["dagster/row_count"] == 70
+    assert {f"first_rows_{name}" for name in (SCORES, OTHERS)} <= set(metadata)
+    place.build(2, customers=7)
+    reason = place.refused()
+    assert f"marts.{OTHERS}: 40 customers are published, 7 would take their place" in reason
+    assert f"marts.{SCORES}" not in reason
+
+    lose(place)
+    with dg.DagsterInstance.ephemeral() as instance:
+        lost = why_lost(place.warehouse, place.publication, instance) or ""
+    assert "30 leads as of 2026-01-01T00:00:00+00:00 and 30 rows of history" in lost
+    assert "40 customers as of 2026-01-01T00:00:00+00:00 and 40 rows of history" in lost
+    if place.warehouse.engine.is_file:
+        with beside_what_is_published(place) as connection:
+            assert take_back(connection, lambda _: []) == {HISTORY: 30, OF_OTHERS: 40}
+
+
 def test_an_earlier_clock_takes_the_place_of_a_later_one_and_that_is_said(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -408,16 +472,16 @@ def test_a_new_warehouse_takes_the_whole_history_back_as_it_was_published(file: 
         file.publish()
     lose(file)
     with beside_what_is_published(file) as connection:
-        assert take_back(connection, ["lead_id", "as_of"]) == 60
+        assert take_back(connection, lambda _: ["as_of"]) == {HISTORY: 60, OF_OTHERS: 0}
         ensure(connection)
-        assert take_back(connection, ["lead_id", "as_of"]) == 0
+        assert take_back(connection, lambda _: ["as_of"]) == {HISTORY: 0, OF_OTHERS: 0}
         assert connection.execute(f"from marts.{HISTORY} except from {PUBLISHED}.marts.{HISTORY}").fetchall() == []
         never_null = connection.execute(
             "select column_name from duckdb_columns() where database_name <> $1 and table_name = $2 "
             "and not is_nullable order by 1",
             [PUBLISHED, HISTORY],
         ).fetchall()
-    assert never_null == [("as_of",), ("lead_id",)]
+    assert never_null == [("as_of",)]
 
 
 def test_an_older_warehouse_takes_back_what_its_ledger_does_not_know_and_not_what_was_removed(file: Place) -> None:
@@ -435,11 +499,11 @@ def test_an_older_warehouse_takes_back_what_its_ledger_does_not_know_and_not_wha
         ),
     )
     with beside_what_is_published(file) as connection:
-        assert take_back(connection, []) == 30
-        assert take_back(connection, []) == 0
+        assert take_back(connection, lambda _: []) == {HISTORY: 30, OF_OTHERS: 0}
+        assert take_back(connection, lambda _: []) == {HISTORY: 0, OF_OTHERS: 0}
         # at a clock that it has scored itself, and with a version that it has never trained
         connection.execute("delete from ml.ml_models where version = 'a1'")
-        assert take_back(connection, []) == 2
+        assert take_back(connection, lambda _: []) == {HISTORY: 2, OF_OTHERS: 0}
 
 
 def test_a_lost_warehouse_is_known_by_what_it_has_published(place: Place) -> None:

@@ -100,7 +100,7 @@ def test_an_earlier_clock_comes_after_what_was_seen_before(
     assert sorted(statuses, key=lambda row: row[1]) == [("new", SECOND), ("won", SECOND.replace(microsecond=1))]
     # a clock that nobody asked for is behind what extractions have seen: what is not known yet is said
     assert (
-        "5 changes of leads were seen by extractions with a later clock than this one, the last at "
+        "5 changes were seen by extractions with a later clock than this one, the last at "
         "2024-05-01T00:00:00Z: each counts once the clock has reached the time at which it was seen."
     ) in run(folder).assumptions
 

@@ -5,7 +5,7 @@
         on_schema_change='append_new_columns',
         pre_hook=[
             "{{ forget(is_due('lead_features', epoch_us('lead_features.as_of'), features=true)) }}",
-            "{{ attribute_columns() }}"
+            "{{ attribute_columns('leads', 'projects') }}"
         ]
     )
 }}

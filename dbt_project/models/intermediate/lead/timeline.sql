@@ -24,6 +24,7 @@ with facts as (
 
     union all
 
+    -- an interaction may be with a customer alone
     select
         lead_id,
         'interaction' as fact,
@@ -37,6 +38,7 @@ with facts as (
         occurred_us,
         known_us
     from {{ of_touched_leads(ref('stg_interactions')) }} as staged
+    where lead_id is not null
 
     union all
 
@@ -54,7 +56,7 @@ with facts as (
         opened_us as occurred_us,
         greatest(opened_us, known_us) as known_us
     from {{ of_touched_leads(ref('stg_interactions')) }} as staged
-    where opened_us is not null
+    where lead_id is not null and opened_us is not null
 
     union all
 
@@ -71,7 +73,7 @@ with facts as (
         responded_us as occurred_us,
         greatest(responded_us, known_us) as known_us
     from {{ of_touched_leads(ref('stg_interactions')) }} as staged
-    where responded_us is not null
+    where lead_id is not null and responded_us is not null
 
     union all
 

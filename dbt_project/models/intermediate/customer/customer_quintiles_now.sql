@@ -1,0 +1,68 @@
+{{ config(materialized='table' if is_increment() else 'view') }}
+
+{#- What is ranked, and the shares of the active customers at which the cuts lie. -#}
+{%- set ranked = ['last_purchase_us', 'purchases', 'spent'] -%}
+{%- set shares = ['0.2', '0.4', '0.6', '0.8'] -%}
+
+-- A purchase is known from the next moment of the grid on.
+with purchases as (
+
+    select
+        customer_id,
+        {{ grid_us('known_us') }} + 14 * {{ day_us() }} as as_of_us,
+        count(case when fact = 'purchase' then 1 end) as purchases,
+        coalesce(sum(revenue), 0) as spent,
+        max(case when fact = 'purchase' then known_us end) as last_purchase_us
+    from {{ ref('customer_timeline') }}
+    where fact in ('purchase', 'refund', 'chargeback')
+    group by customer_id, {{ grid_us('known_us') }}
+
+),
+
+at_moments as (
+
+    select
+        customers.customer_id,
+        grid.as_of_us,
+        closings.closed_us,
+        sum(purchases.purchases) over so_far as purchases,
+        coalesce(sum(purchases.spent) over so_far, 0) as spent,
+        max(purchases.last_purchase_us) over so_far as last_purchase_us
+    from {{ ref('stg_customers') }} as customers
+    inner join {{ ref('customer_grid') }} as grid on customers.known_us < grid.as_of_us
+    left join {{ ref('customer_closings') }} as closings on customers.customer_id = closings.customer_id
+    left join purchases
+        on customers.customer_id = purchases.customer_id
+            and grid.as_of_us = purchases.as_of_us
+    window so_far as (partition by customers.customer_id order by grid.as_of_us rows unbounded preceding)
+
+),
+
+marked as (
+
+    select
+        *,
+        {{ is_active_customer('last_purchase_us', 'closed_us', 'as_of_us') }} as is_active
+    from at_moments
+
+),
+
+-- The discrete quantile is a value that occurs, the same on every engine.
+cuts as (
+
+    select
+        as_of_us,
+        percentile_disc(0.75) within group (order by spent) as high_value,
+        {%- for name in ranked %}
+        {%- for share in shares %}
+        percentile_disc({{ share }}) within group (
+            order by case when is_active = 1 and purchases > 0 then {{ name }} end
+        ) as {{ name }}_cut_{{ loop.index }}{{ ',' if not loop.last }}
+        {%- endfor %}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from marked
+    group by as_of_us
+
+)
+
+select * from cuts

@@ -1,0 +1,112 @@
+{#- From which probability of churn on within the longer horizon a customer is at high or at medium risk. -#}
+{%- set high, medium = 0.5, 0.25 -%}
+{#- The models, with the outcome that each predicts. -#}
+{%- set models = [('churn_30d', 'churned_30d'), ('churn_60d', 'churned_60d')] -%}
+
+with customers as (
+
+    select
+        customer_id,
+        as_of,
+        customer_created_at,
+        is_active,
+        is_high_value,
+        total_purchases,
+        total_spent,
+        days_since_last_purchase,
+        plan_as_of,
+        rfm_segment
+    from {{ ref('customer_features') }}
+    where as_of = {{ timestamp_from_us(clock_us()) }}
+
+),
+
+champion_predictions as (
+
+    select
+        predictions.entity_id as customer_id,
+        predictions.model,
+        predictions.target as outcome,
+        predictions.version,
+        predictions.value as probability,
+        predictions.score,
+        predictions.grade,
+        predictions.reasons,
+        predictions.chosen,
+        predictions.outside_training,
+        predictions.scored_at
+    from {{ source('ml', 'ml_predictions') }} as predictions
+    inner join {{ source('ml', 'ml_champions') }} as champions
+        on predictions.model = champions.model
+            and predictions.version = champions.version
+    where predictions.entity = 'customer' and predictions.as_of = {{ timestamp_from_us(clock_us()) }}
+
+),
+{%- for model, outcome in models %}
+
+{{ model }} as (
+
+    select *
+    from champion_predictions
+    where model = '{{ model }}' and outcome = '{{ outcome }}'
+
+),
+{%- endfor %}
+
+unscored as (
+
+    select
+        model,
+        unscored_reason
+    from {{ source('ml', 'ml_scoring_logs') }}
+    where as_of = {{ timestamp_from_us(clock_us()) }}
+
+),
+
+scored as (
+
+    select
+        customers.customer_id,
+        customers.as_of,
+        greatest(churn_30d.scored_at, churn_60d.scored_at) as scored_at,
+        customers.customer_created_at,
+        customers.is_active,
+        churn_30d.probability as churn_30d_probability,
+        churn_60d.probability as churn_60d_probability,
+        -- by the costs of errors of the model; without costs where it is more probable than not
+        coalesce(churn_30d.chosen, churn_30d.probability >= 0.5) as will_churn,
+        churn_30d.score as churn_30d_score,
+        churn_30d.grade,
+        case
+            when churn_60d.probability >= {{ high }} then 'high'
+            when churn_60d.probability >= {{ medium }} then 'medium'
+            when churn_60d.probability is not null then 'low'
+        end as risk,
+        churn_30d.reasons as churn_30d_reasons,
+        churn_60d.reasons as churn_60d_reasons,
+        {%- for model, _ in models %}
+        {{ model }}.version as {{ model }}_model_version,
+        {{ model }}.outside_training as {{ model }}_outside_training,
+        case
+            when {{ model }}.version is not null then null
+            when customers.is_active = 0 then 'inactive'
+            else {{ model }}_unscored.unscored_reason
+        end as {{ model }}_unscored_reason,
+        {%- endfor %}
+        customers.rfm_segment,
+        customers.is_high_value,
+        customers.total_purchases,
+        customers.total_spent,
+        customers.days_since_last_purchase,
+        customers.plan_as_of,
+        -- no variable of dbt_project.yml: features are built anew when that file changes
+        cast(nullif('{{ var('value_currency', '') }}', '') as text) as value_currency
+    from customers
+    {%- for model, _ in models %}
+    left join {{ model }} on customers.customer_id = {{ model }}.customer_id
+    left join unscored as {{ model }}_unscored on {{ model }}_unscored.model = '{{ model }}'
+    {%- endfor %}
+
+)
+
+select * from scored

@@ -1,0 +1,91 @@
+"""What the two models of leaving customers have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.declared.customer_features import CUSTOMER_FEATURES
+from models.declaring.declaration import ModelDeclaration, RequiredFacts
+from models.declaring.policies import COST_GATES, DriftPolicy
+from models.tasks.binary import Binary
+from models.tasks.costs import ErrorCosts
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+
+def trees() -> BaseEstimator:
+    """Return small, strongly regularised boosted trees."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(
+        learning_rate=0.06,
+        max_iter=100,
+        max_leaf_nodes=4,
+        min_samples_leaf=100,
+        l2_regularization=1.0,
+        max_features=0.3,
+        early_stopping=False,
+    )
+
+
+def logistic() -> BaseEstimator:
+    """Return a logistic regression on scaled columns; missing values are filled and marked."""
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    from models.pickled.estimators import WeightedPipeline
+
+    return WeightedPipeline(
+        [
+            ("fill", SimpleImputer(strategy="median", add_indicator=True)),
+            ("scale", StandardScaler()),
+            ("logistic", LogisticRegression(C=0.001, max_iter=1000)),
+        ]
+    )
+
+
+def forest() -> BaseEstimator:
+    """Return a random forest with leaves that are large enough for probabilities."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(n_estimators=50, min_samples_leaf=50, max_features="sqrt")
+
+
+def churn(days: int) -> ModelDeclaration:
+    """Return the declaration of the model that tells who leaves within so many days.
+
+    A false alarm costs an offer that was not needed, a missed customer what it would have gone on to buy: one to three.
+    A company whose offers are cheaper, or whose customers are worth more, declares other costs.
+    """
+    name = f"churn_{days}d"
+    return ModelDeclaration(
+        name=name,
+        description=(
+            "Probability that an active customer leaves within the horizon: with contracts it closes, without it buys "
+            "nothing."
+        ),
+        owner="team:sales-analytics",
+        feature_view=CUSTOMER_FEATURES,
+        scope="is_active = 1",
+        drift=DriftPolicy(shown_only=CUSTOMER_FEATURES.drifting),
+        label=name,
+        label_column=f"churned_{days}d",
+        horizon_days=days,
+        task=Binary((f"churned_{days}d",), costs=ErrorCosts(false_positive=1, false_negative=3)),
+        estimator=trees,
+        estimators={"LogisticRegression": logistic, "RandomForestClassifier": forest},
+        primary_metric="auc",
+        gates={"auc": 0.7, "pr_auc": 0.5, "ece_10": 0.05, "f1": 0.5, **COST_GATES},
+        requires=(
+            RequiredFacts(
+                condition="fact in ('purchase', 'customer_closed')",
+                absent=(
+                    "No purchase and no end of a customer is known, so nothing tells who leaves. Map transactions, or "
+                    "closed_at of customers."
+                ),
+            ),
+        ),
+        grades={"A": 0.9, "B": 0.7, "C": 0.4, "D": 0.0},
+    )
